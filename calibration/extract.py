@@ -1,0 +1,123 @@
+"""Cut the excerpts of `data/` out of the published files: `python -m calibration.extract FOLDER`.
+
+FOLDER holds the originals as data/README.md names them. Only needed to add a GPU, a model or a tensor-parallel degree.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+DATA = Path(__file__).parent / "data"
+KERNEL_FILES = {"h200-sxm": "h200_sxm_vllm0.22.0", "b200-sxm": "b200_sxm_vllm0.22.0", "a100-sxm-80gb": "a100_sxm_vllm0.14.0"}
+TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+# (n, k) on the measured grid at or around the layers of Llama 3.1 8B at TP 1 and 70B at TP 2 and 4.
+GEMM_SHAPES = {
+    *((n, 4096) for n in (4096, 6144, 16384, 51200, 65536)),
+    *((4096, k) for k in (12288, 16384)),
+    *((n, 8192) for n in (2560, 5120, 12288, 16384, 51200, 65536)),
+    *((8192, k) for k in (2048, 4096, 7168, 12288, 16384)),
+}
+HEADS = {(32, 8), (32, 4), (16, 2)}  # query and KV heads per GPU of the same three
+CONTEXT_LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
+KV_LENGTHS = (255, 511, 1023, 2047, 4095, 8191)
+SERVED = ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct")
+SERVED_FOR_POWER = (*SERVED, "Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-32B")
+
+
+def gemm(source: Path) -> pd.DataFrame:
+    """Matrix products [m, n] = [m, k] x [k, n] in bf16: latency in ms and, but on the A100, watts."""
+    frames = []
+    for gpu, stem in KERNEL_FILES.items():
+        rows = pd.read_csv(source / f"llm_perf/aiconfigurator/{stem}_gemm_bf16.csv.gz")
+        wanted = rows.m.isin(TOKENS) & _among(rows, "n", "k", GEMM_SHAPES)
+        frames.append(_kernel_rows(rows[wanted], gpu, ["m", "n", "k"]))
+    return pd.concat(frames)
+
+
+def attention(source: Path, phase: str, length: str, lengths: tuple[int, ...]) -> pd.DataFrame:
+    """Attention kernels of one layer, head dimension 128, bf16, no window: latency in ms."""
+    frames = []
+    for gpu, stem in KERNEL_FILES.items():
+        rows = pd.read_csv(source / f"llm_perf/aiconfigurator/{stem}_{phase}_attention_bf16_hd128.csv.gz")
+        heads = _among(rows, "num_heads", "num_key_value_heads", HEADS)
+        wanted = rows[length].isin(lengths) & heads & (rows.get("window_size", 0) == 0)
+        wanted &= (rows.batch_size == 1) if phase == "context" else rows.batch_size.isin([1, 8, 32, 64, 128, 256])
+        keys = ["num_heads", "num_key_value_heads", "batch_size", length]
+        frames.append(_kernel_rows(rows[wanted], gpu, keys))
+    return pd.concat(frames)
+
+
+def serving_runs(source: Path) -> pd.DataFrame:
+    """vLLM runs of ML.ENERGY v3 on single-turn chat, dense bf16 models."""
+    rows = pd.read_csv(source / "gpu_power/mlenergy_v3/llm_mllm_configs.csv")
+    rows = rows[(rows.task == "lm-arena-chat") & rows.model_id.isin(SERVED_FOR_POWER)]
+    columns = ["gpu_model", "model_id", "num_gpus", "max_num_seqs", "avg_batch_size", "avg_output_len"]
+    columns += ["median_itl_ms", "output_throughput_tokens_per_sec", "avg_power_watts"]
+    return rows[columns].sort_values(columns[:4]).round(4)
+
+
+def splitwise(source: Path) -> pd.DataFrame:
+    """Llama-2-70B of Splitwise: medians of prompt and token time in ms; power as a share of TDP, A100 only."""
+    rows = pd.read_csv(source / "gpu_power/splitwise_sim/perf_model.csv")
+    rows = rows[(rows.model == "llama2-70b") & rows.hardware.isin(["a100-80gb", "h100-80gb"]) & (rows.batch_size <= 32)]
+    keys = ["hardware", "tensor_parallel", "batch_size", "prompt_size"]
+    measured = rows[rows.average_power > 0].groupby(keys).average_power.median()
+    table = rows.groupby(keys)[["prompt_time", "token_time"]].median().join(measured)
+    return table.reset_index().round(4)
+
+
+def perseus(source: Path) -> pd.DataFrame:
+    """Perseus: one pipeline stage of GPT-3 175B on an A100 at locked clocks; MHz, s, J."""
+    rows = pd.read_csv(source / "gpu_power/perseus_sosp24/gpt3-175b+a100_sxm_bf16.csv")
+    return rows[rows.stage == 0].drop(columns="stage").round(6)
+
+
+def all_reduce(source: Path) -> pd.DataFrame:
+    """Vidur: all-reduce over the 8 A100 of a DGX; bytes, ms."""
+    rows = pd.read_csv(source / "llm_perf/vidur/a100_dgx_all_reduce.csv.gz")
+    one_node = rows.devices_per_node == rows.max_devices_per_node
+    rows = rows[(rows.num_workers == 8) & one_node].rename(columns={"time_stats.all_reduce.median": "time_ms", "size": "bytes"})
+    return rows.groupby("bytes").time_ms.median().reset_index().round(4).iloc[::4]
+
+
+def h100_layers(source: Path) -> pd.DataFrame:
+    """LLMServingSim: layers of one H100, microseconds; a check on the H200's matrix products."""
+    frames = []
+    for model, degree in (("8b", 1), ("70b", 4)):
+        rows = pd.read_csv(source / f"llm_perf/llmservingsim/H100_llama3.1-{model}_tp{degree}_layers.csv.gz")
+        rows = rows[rows.input.isin([512, 1024, 2048]) & rows.layer_name.str.contains("_proj|act_fn")]
+        frames.append(rows.assign(model=f"llama-3.1-{model}", time_us=rows["latency(ns)"] / 1e3))
+    return pd.concat(frames)[["model", "tp_size", "layer_name", "input", "time_us"]]
+
+
+def main() -> None:
+    """Write every excerpt."""
+    source = Path(sys.argv[1])
+    tables = {
+        "gemm": gemm(source),
+        "context_attention": attention(source, "context", "isl", CONTEXT_LENGTHS),
+        "generation_attention": attention(source, "generation", "step", KV_LENGTHS),
+        "serving_runs": serving_runs(source),
+        "splitwise": splitwise(source),
+        "perseus": perseus(source),
+        "all_reduce": all_reduce(source),
+        "h100_layers": h100_layers(source),
+    }
+    for name, table in tables.items():
+        table.to_csv(DATA / f"{name}.csv", index=False, float_format="%.6g")
+
+
+def _among(rows: pd.DataFrame, first: str, second: str, pairs: set[tuple[int, int]]) -> pd.Series:
+    return pd.Series([pair in pairs for pair in zip(rows[first], rows[second], strict=True)], index=rows.index)
+
+
+def _kernel_rows(rows: pd.DataFrame, gpu: str, keys: list[str]) -> pd.DataFrame:
+    latency_ms = rows.groupby(keys).latency.median().rename("latency_ms").reset_index()
+    return latency_ms.assign(gpu=gpu)[["gpu", *keys, "latency_ms"]]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Find a description by name: the shipped entries first, then the user's own folders.
+
+An entry of the catalogue is a file `<folder>/<kind>/<name>.yaml` (a trace is a table of requests beside its YAML).
+Adding a GPU, a model, a profile or a scenario is adding such a file to a folder of one's own and naming that folder in
+`search_paths`; no code changes. This module knows files, not their meaning: the specs live in `tokenfleet.envs.layers`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.envs.catalog.files import PathLike, read_yaml
+from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.traces import TRACE_SUFFIXES, Trace, read_trace
+
+__all__ = ["KINDS", "SHIPPED", "PathLike", "catalog_names", "find", "load_entry", "load_trace", "read_yaml"]
+
+SHIPPED = Path(__file__).parent
+KINDS: dict[str, tuple[str, ...]] = {
+    "gpu": (".yaml",),
+    "model": (".yaml",),
+    "profile": (".yaml",),
+    "scenario": (".yaml",),
+    "trace": TRACE_SUFFIXES,
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def catalog_names(kind: str, search_paths: Sequence[PathLike] = ()) -> list[str]:
+    """Every name of a kind, sorted.
+
+    Args:
+        kind: one of `KINDS`.
+        search_paths: the user's folders; each holds `<kind>/<name>.yaml` files.
+
+    Raises:
+        SpecError: an unknown kind, or a folder that does not exist.
+    """
+    return sorted({name for folder in _folders(kind, search_paths) for name in _names_in(folder, kind)})
+
+
+def find(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> Path:
+    """The file of an entry.
+
+    Args:
+        kind: one of `KINDS`.
+        name: the file's name without its suffix, for example `h100-sxm`.
+        search_paths: the user's folders; each holds `<kind>/<name>.yaml` files.
+
+    Raises:
+        SpecError: the name is unknown (the message lists the known ones, the nearest first), or two folders have it.
+    """
+    folders = _folders(kind, search_paths)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SpecError([f"{kind}: a name of letters, digits, '.', '_' and '-' is needed (got {name!r})"])
+    found = [path for folder in folders for path in _candidates(folder, kind, name)]
+    if len(found) > 1:
+        places = " and ".join(str(path) for path in found)
+        raise SpecError([f"{kind}: {name!r} is defined twice, in {places}; give yours a name of its own"])
+    if not found:
+        known = catalog_names(kind, search_paths)
+        raise SpecError([f"{kind}: unknown name {name!r}{suggest(name, known)}"])
+    return found[0]
+
+
+def load_entry(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> dict[str, Any]:
+    """The plain data of a YAML entry, its `name` filled in from the file's name where the file does not give one."""
+    data = read_yaml(find(kind, name, search_paths))
+    if data.setdefault("name", name) != name:
+        raise SpecError([f"{kind}.{name}.name: must equal the file's name {name!r} (got {data['name']!r})"])
+    return data
+
+
+def load_trace(name_or_path: PathLike, search_paths: Sequence[PathLike] = ()) -> Trace:
+    """A request trace, by catalogue name or from the user's own file.
+
+    Args:
+        name_or_path: a name such as `azure-chat-2023`, or a path (anything with a folder or a trace's suffix).
+        search_paths: the user's folders; each may hold `trace/<name>.csv` and the like.
+
+    Raises:
+        SpecError: an unknown name, or a file that cannot be read; the message names the file and the line.
+
+    >>> trace = load_trace("azure-chat-2023")
+    >>> len(trace), int(trace.prompt_tokens[0]), int(trace.output_tokens[0])
+    (19366, 374, 44)
+    """
+    text = str(name_or_path)
+    is_path = isinstance(name_or_path, Path) or "/" in text or "\\" in text or text.endswith(TRACE_SUFFIXES)
+    return read_trace(Path(text).expanduser() if is_path else find("trace", text, search_paths))
+
+
+def _folders(kind: str, search_paths: Sequence[PathLike]) -> list[Path]:
+    if kind not in KINDS:
+        raise SpecError([f"catalog: unknown kind {kind!r}{suggest(kind, KINDS)}"])
+    if isinstance(search_paths, (str, Path)):
+        raise SpecError([f"catalog.search_paths: must be a list of folders (got {search_paths!r})"])
+    user = [Path(path).expanduser() for path in search_paths]
+    missing = [f"catalog.search_paths: no such folder {str(path)!r}" for path in user if not path.is_dir()]
+    if missing:
+        raise SpecError(missing)
+    unique = dict.fromkeys(path.resolve() for path in (SHIPPED, *user))
+    return [path / kind for path in unique]
+
+
+def _names_in(folder: Path, kind: str) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return [file.name[: -len(suffix)] for suffix in KINDS[kind] for file in folder.glob(f"*{suffix}")]
+
+
+def _candidates(folder: Path, kind: str, name: str) -> list[Path]:
+    return [path for suffix in KINDS[kind] if (path := folder / f"{name}{suffix}").is_file()]

@@ -1,0 +1,88 @@
+"""Engines: the same fleet simulated twice, readably and fast.
+
+`reference` is plain Python, iteration by iteration: the executable specification. `native` is C++ and jumps from event
+to event. `make_engine` picks one by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.spec import SpecError, suggest
+
+ENGINES = {
+    "native": "tokenfleet.envs.engine.native:NativeEngine",
+    "reference": "tokenfleet.envs.engine.reference:ReferenceEngine",
+}
+
+
+class RequestStatus(IntEnum):
+    """How a request ended; every request ends in exactly one way."""
+
+    PENDING = 0  # has not arrived, is held back, queued or in a batch: in flight at the horizon
+    COMPLETED = 1
+    REFUSED = 2
+    EXPIRED = 3
+
+
+@dataclass(frozen=True)
+class RequestLog:
+    """What became of every request of an episode, in order of arrival, one array entry each.
+
+    Attributes:
+        status: a `RequestStatus`, int8.
+        replica: index of the replica that took it, -1 for none, int32.
+        first_token_s, finished_s: times from the episode's start; NaN where it did not come to that. `finished_s` is
+            also the time at which a request was refused or found expired.
+    """
+
+    status: NDArray[np.int8]
+    replica: NDArray[np.int32]
+    first_token_s: NDArray[np.float64]
+    finished_s: NDArray[np.float64]
+
+
+class Engine(Protocol):
+    """N independent fleets that advance one tick at a time."""
+
+    arrays: FleetArrays
+    view: Record  # [N, V] float32: what a brain may see after the tick (or the reset)
+    outcome: Record  # [N, O] float64: what happened in the tick
+
+    def reset(self, index: int, episode: Episode) -> None:
+        """Start `episode` in fleet `index` and write its first view; its outcome row becomes zero."""
+
+    def step(self, controls: Controls) -> None:
+        """Advance every fleet by one tick, and overwrite `view` and `outcome`."""
+
+    def request_log(self, index: int) -> RequestLog:
+        """What has become of the requests of fleet `index` so far."""
+
+
+def make_engine(name: str, arrays: FleetArrays, num_envs: int, threads: int = 1) -> Engine:
+    """An engine for `num_envs` fleets.
+
+    Args:
+        name: `"native"` or `"reference"`.
+        arrays: the fleet.
+        num_envs: N.
+        threads: worker threads inside the native engine; results do not depend on it.
+
+    Raises:
+        SpecError: unknown name.
+    """
+    if name not in ENGINES:
+        raise SpecError([f"engine: unknown engine {name!r}{suggest(name, ENGINES)}"])
+    module, _, cls = ENGINES[name].partition(":")
+    build: Any = getattr(importlib.import_module(module), cls)
+    return cast(Engine, build(arrays, num_envs, threads))

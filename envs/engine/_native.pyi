@@ -1,0 +1,41 @@
+"""The compiled engine; `tokenfleet.envs.engine.native` documents what it takes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.engine.arrays import FleetArrays
+
+class Engine:
+    def __init__(
+        self, arrays: FleetArrays, view: NDArray[np.float32], outcome: NDArray[np.float64], threads: int
+    ) -> None: ...
+    def reset(
+        self,
+        index: int,
+        arrival_s: NDArray[np.float64],
+        prompt_tokens: NDArray[np.int32],
+        output_tokens: NDArray[np.int32],
+        class_id: NDArray[np.int32],
+        cap_w: NDArray[np.float64],
+        exogenous: NDArray[np.float32],
+        decode_memory_fraction: NDArray[np.float64],
+        /,
+    ) -> None: ...
+    def step(
+        self,
+        route_share: NDArray[np.float64],
+        clock_fraction: NDArray[np.float64],
+        awake_fraction: NDArray[np.float64],
+        admit_rate_rps: NDArray[np.float64],
+        /,
+    ) -> None: ...
+    def request_log(
+        self,
+        index: int,
+        status: NDArray[np.int8],
+        replica: NDArray[np.int32],
+        first_token_s: NDArray[np.float64],
+        finished_s: NDArray[np.float64],
+        /,
+    ) -> None: ...
+    def num_requests(self, index: int, /) -> int: ...

@@ -1,0 +1,185 @@
+"""Scenario to flat arrays: what both engines read, every value in SI units, one line a quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.scenario import PoolSpec, Scenario
+
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FleetArrays:
+    """A fleet of S sites, P pools and K request classes; watts and joules are per replica, over all its GPUs."""
+
+    tick_s: float
+    horizon_ticks: int
+
+    # pools, all [P]
+    site: Int64Array  # index of the pool's site
+    replicas: Int64Array  # replicas in the pool
+    max_batch: Int64Array  # sequences
+    token_budget: Int64Array  # tokens per iteration
+    kv_tokens: Int64Array  # KV cache of a replica, tokens
+    wake_s: Float64Array  # from asleep to awake
+    t0_s: Float64Array  # fixed time of an iteration
+    decode_s: Float64Array  # per decoding sequence
+    context_s: Float64Array  # per token of context of the decoding sequences
+    prefill_s: Float64Array  # per prefill token
+    prefill_attention_s: Float64Array  # per (query, key) pair of prefill
+    prefill_memory_fraction: Float64Array  # share of prefill time that the clock does not scale
+    static_w: Float64Array  # busy, whatever the clock
+    floor_w: Float64Array  # busy, times F * V(F)^2
+    weight_j: Float64Array  # reading the weights once
+    context_j: Float64Array  # per token of context read
+    token_j: Float64Array  # per token computed, times V(F)^2
+    attention_j: Float64Array  # per prefill (query, key) pair, times V(F)^2
+    limit_w: Float64Array  # boards never draw more
+    idle_w: Float64Array  # boards, model loaded, nothing running
+    asleep_w: Float64Array  # boards, asleep
+    host_w: Float64Array  # servers, on
+    host_asleep_w: Float64Array  # servers, asleep
+    voltage_floor_fraction: Float64Array  # clock below which voltage no longer falls
+    clock_floor_fraction: Float64Array  # lowest clock; the brake's clock
+
+    # request classes
+    route_mask: NDArray[np.bool_]  # [K, P] pools that serve the class
+    ttft_s: Float64Array  # [K] limit, inf without one
+    tpot_s: Float64Array  # [K] limit, inf without one
+    deadline_s: Float64Array  # [K] limit, inf without one
+    patience_s: Float64Array  # [K]
+    deferrable: NDArray[np.bool_]  # [K]
+    output_weight: Int64Array  # [K] tokens by which the router weighs an unfinished request
+
+    # sites, all [S]
+    pue: Float64Array
+    brake_delay_s: Float64Array
+    release_fraction: Float64Array
+    release_delay_s: Float64Array
+    overload_ratio: Float64Array
+    breaker_delay_s: Float64Array
+    restart_s: Float64Array
+
+    view: Layout  # float32 row that the engine writes
+    outcome: Layout  # float64 row that the engine writes
+
+    @classmethod
+    def from_scenario(cls, scenario: Scenario) -> FleetArrays:
+        """Flatten a validated scenario."""
+        sizes = {
+            "S": len(scenario.sites),
+            "P": len(scenario.pools),
+            "K": len(scenario.classes),
+            "L": len(scenario.announced_lead_s),
+        }
+        return cls(
+            tick_s=scenario.tick_s,
+            horizon_ticks=scenario.horizon_ticks,
+            **_pool_shape(scenario),
+            **_pool_physics(scenario),
+            **_class_arrays(scenario),
+            **_site_arrays(scenario),
+            view=Layout(VIEW, sizes),
+            outcome=Layout(OUTCOMES, sizes),
+        )
+
+    @property
+    def num_sites(self) -> int:
+        """S."""
+        return len(self.pue)
+
+    @property
+    def num_pools(self) -> int:
+        """P."""
+        return len(self.site)
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.patience_s)
+
+
+def _pool_shape(scenario: Scenario) -> dict[str, Int64Array]:
+    site_id = {name: index for index, name in enumerate(scenario.sites)}
+
+    def column(value: Callable[[PoolSpec], int]) -> Int64Array:
+        return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.int64)
+
+    return {
+        "site": column(lambda pool: site_id[pool.site]),
+        "replicas": column(lambda pool: pool.replicas),
+        "max_batch": column(lambda pool: pool.max_batch),
+        "token_budget": column(lambda pool: pool.token_budget),
+        "kv_tokens": column(lambda pool: pool.kv_capacity_tokens),
+    }
+
+
+def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
+    def column(value: Callable[[PoolSpec], float]) -> Float64Array:
+        return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.float64)
+
+    def board(name: str) -> Float64Array:
+        return column(lambda pool: pool.tensor_parallel * getattr(pool.gpu_spec, name))
+
+    def facility(name: str) -> Float64Array:
+        return column(lambda pool: pool.tensor_parallel * getattr(scenario.sites[pool.site].facility, name))
+
+    return {
+        "wake_s": column(lambda pool: pool.model_spec.wake_s),
+        "t0_s": column(lambda pool: pool.profile.t0_s),
+        "decode_s": column(lambda pool: pool.profile.decode_s),
+        "context_s": column(lambda pool: pool.profile.context_s),
+        "prefill_s": column(lambda pool: pool.profile.prefill_s),
+        "prefill_attention_s": column(lambda pool: pool.profile.prefill_attention_s),
+        "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
+        "static_w": board("static_w"),
+        "floor_w": board("floor_w"),
+        "weight_j": column(lambda pool: pool.gpu_spec.joule_per_byte * pool.model_spec.weight_bytes),
+        "context_j": column(lambda pool: pool.gpu_spec.joule_per_byte * pool.model_spec.kv_bytes_per_token),
+        "token_j": column(lambda pool: pool.gpu_spec.joule_per_flop * pool.model_spec.flops_per_token),
+        "attention_j": column(lambda pool: pool.gpu_spec.joule_per_flop * pool.model_spec.attention_flops_per_pair),
+        "limit_w": column(lambda pool: pool.tensor_parallel * pool.gpu_spec.limit_fraction * pool.gpu_spec.tdp_w),
+        "idle_w": board("idle_w"),
+        "asleep_w": board("asleep_w"),
+        "host_w": facility("host_w_per_gpu"),
+        "host_asleep_w": facility("host_asleep_w_per_gpu"),
+        "voltage_floor_fraction": column(lambda pool: pool.gpu_spec.voltage_floor_fraction),
+        "clock_floor_fraction": column(lambda pool: pool.gpu_spec.clock_floor_fraction),
+    }
+
+
+def _class_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
+    classes = list(scenario.classes.values())
+
+    def limit(name: str) -> Float64Array:
+        return np.array([np.inf if getattr(cls, name) is None else getattr(cls, name) for cls in classes])
+
+    return {
+        "route_mask": scenario.route_mask,
+        "ttft_s": limit("ttft_s"),
+        "tpot_s": limit("tpot_s"),
+        "deadline_s": limit("deadline_s"),
+        "patience_s": limit("patience_s"),
+        "deferrable": np.array([cls.deferrable for cls in classes]),
+        "output_weight": np.array([cls.expected_output_tokens for cls in classes], dtype=np.int64),
+    }
+
+
+def _site_arrays(scenario: Scenario) -> dict[str, Float64Array]:
+    sites = list(scenario.sites.values())
+    return {
+        "pue": np.array([site.facility.pue for site in sites]),
+        "brake_delay_s": np.array([site.grid.brake.delay_s for site in sites]),
+        "release_fraction": np.array([site.grid.brake.release_fraction for site in sites]),
+        "release_delay_s": np.array([site.grid.brake.release_delay_s for site in sites]),
+        "overload_ratio": np.array([site.grid.breaker.overload_ratio for site in sites]),
+        "breaker_delay_s": np.array([site.grid.breaker.delay_s for site in sites]),
+        "restart_s": np.array([site.grid.breaker.restart_s for site in sites]),
+    }

@@ -1,0 +1,62 @@
+// The scenario as flat arrays: the C++ mirror of envs/engine/arrays.py (same names, same units).
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace tokenfleet {
+
+inline constexpr double kNever = std::numeric_limits<double>::infinity();
+
+// One pool; watts and joules are per replica, over all its GPUs.
+struct Pool {
+    std::int64_t site, replicas, first_replica, max_batch, token_budget, kv_tokens;
+    double wake_s;
+    double t0_s, decode_s, context_s, prefill_s, prefill_attention_s, prefill_memory_fraction;
+    double static_w, floor_w, weight_j, context_j, token_j, attention_j, limit_w;
+    double idle_w, asleep_w, host_w, host_asleep_w;
+    double voltage_floor_fraction, clock_floor_fraction;
+};
+
+struct RequestClass {
+    double ttft_s, tpot_s, deadline_s, patience_s;
+    std::int64_t output_weight;
+    bool deferrable;
+};
+
+struct Site {
+    double pue, brake_delay_s, release_fraction, release_delay_s, overload_ratio, breaker_delay_s, restart_s;
+};
+
+// First column of each field in the float32 view row; see envs/fields.py for their meaning.
+struct ViewLayout {
+    std::int64_t waiting_requests, running_requests, unprefilled_tokens, kv_reserved_fraction, awake_replicas,
+        waking_replicas, clock_fraction, pool_power_w, generated_tokens, arrived, held_requests, completed_in_slo,
+        completed_late, refused, expired, ttft_mean_s, site_power_w, braked, over_cap_s, dark_remaining_s;
+    std::int64_t exogenous;  // where the exogenous fields begin
+    std::int64_t width;
+};
+
+// First column of each field in the float64 outcome row.
+struct OutcomeLayout {
+    std::int64_t energy_j, power_w, above_cap_s, over_cap_w, brakes, trips, it_energy_j, generated_tokens,
+        prefilled_tokens, arrived, completed_in_slo, completed_late, refused, expired, prompt_tokens_in_slo,
+        output_tokens_in_slo, prompt_tokens_late, output_tokens_late, prompt_tokens_lost, output_tokens_lost,
+        first_tokens, ttft_sum_s;
+    std::int64_t width;
+};
+
+struct FleetArrays {
+    double tick_s;
+    std::int64_t horizon_ticks;
+    std::vector<Pool> pools;
+    std::vector<RequestClass> classes;
+    std::vector<Site> sites;
+    std::vector<std::uint8_t> route_mask;  // [K, P]
+    ViewLayout view;
+    OutcomeLayout outcome;
+    std::int64_t num_replicas = 0;
+};
+
+}  // namespace tokenfleet

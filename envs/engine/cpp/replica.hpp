@@ -1,0 +1,252 @@
+// One replica by exact jumps: the C++ mirror of envs/engine/reference/replica.py.
+//
+// Between changes of its batch a replica only decodes, so its future is a Segment in closed form. A request that can
+// join cuts the segment at the first iteration boundary after its arrival; so does a new clock at a tick. Sequences
+// wait in a heap keyed by the number of the iteration in which they end.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "segment.hpp"
+
+namespace tokenfleet {
+
+enum class State : std::uint8_t { kAwake, kDraining, kAsleep, kWaking, kDark };
+
+struct Request {
+    double arrival_s;
+    double first_token_s;
+    std::int32_t prompt_tokens;
+    std::int32_t output_tokens;
+    std::int32_t class_id;
+    std::int32_t next;  // in whichever list it stands; -1 ends it
+};
+
+// First-come-first-served list of request indices, linked through Request::next.
+struct RequestQueue {
+    std::int32_t head = -1, tail = -1, size = 0;
+
+    bool empty() const { return size == 0; }
+    void push(std::vector<Request>& requests, std::int32_t index) {
+        requests[index].next = -1;
+        (size == 0 ? head : requests[tail].next) = index;
+        tail = index;
+        ++size;
+    }
+    std::int32_t pop(const std::vector<Request>& requests) {
+        const std::int32_t index = head;
+        head = requests[index].next;
+        --size;
+        return index;
+    }
+};
+
+// Owner is the Fleet: it holds the requests and is told what becomes of them.
+template <typename Owner>
+class Replica {
+public:
+    State state = State::kAwake;
+    double ready_s = 0.0;
+    double next_event_s = kNever;  // end of the running segment
+    std::int64_t work_tokens = 0;  // what the router compares
+    std::int64_t kv_reserved = 0;
+    std::int64_t unprefilled_tokens = 0;
+
+    void reset(std::int64_t max_batch) {
+        std::vector<std::int64_t> memory = std::move(finishing_);
+        *this = Replica{};
+        memory.clear();
+        memory.reserve(static_cast<std::size_t>(max_batch));
+        finishing_ = std::move(memory);
+    }
+
+    bool idle() const { return next_event_s == kNever; }
+    std::int64_t waiting() const { return waiting_.size; }
+    std::int64_t running() const { return decoding() + prefilling_.size; }
+
+    // Queue a request; an idle replica starts at once, a decoding one makes room at its next boundary if it can.
+    void take(Owner& owner, const Pool& pool, const Physics& physics, std::int32_t index, double now_s) {
+        std::vector<Request>& requests = owner.requests;
+        const Request& request = requests[index];
+        work_tokens += request.prompt_tokens + owner.output_weight(request.class_id);
+        unprefilled_tokens += request.prompt_tokens;
+        waiting_.push(requests, index);
+        if (idle()) {
+            energy_j_ += pool.idle_w * (now_s - metered_s_);
+            start(owner, pool, physics, now_s);
+        } else if (waiting_.size == 1 && decoding_only_ && head_fits(requests, pool) &&
+                   decoding() < pool.token_budget) {
+            cut(segment_.ended_by(now_s) + 1);
+        }
+    }
+
+    // The running segment ends: let finished requests go and start the next batch.
+    void on_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
+        const double now_s = next_event_s;
+        energy_j_ += segment_.meter_all();
+        generated_tokens_ += segment_.count(segment_.planned) * decoding();
+        iteration_ += segment_.planned;
+        context_ += segment_.planned * decoding();
+        while (!finishing_.empty() && finish_iteration(finishing_.front()) == iteration_) {
+            const std::int32_t index = finish_request(finishing_.front());
+            std::pop_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
+            finishing_.pop_back();
+            const Request& request = owner.requests[index];
+            context_ -= request.prompt_tokens + request.output_tokens;
+            complete(owner, request, index, now_s);
+        }
+        if (!decoding_only_) end_prefill(owner, now_s);
+        start(owner, pool, physics, now_s);
+    }
+
+    // Energy of the boards since the last call, and tokens generated since then, up to the end of a tick.
+    void read_meter(const Pool& pool, double now_s) {
+        if (idle()) {
+            const double power_w = state == State::kDark ? 0.0 : state == State::kAsleep ? pool.asleep_w : pool.idle_w;
+            energy_j_ += power_w * (now_s - metered_s_);
+            metered_s_ = now_s;
+            return;
+        }
+        ended_at_tick_ = decoding_only_ ? segment_.ended_by(now_s) : 0;
+        energy_j_ += segment_.meter(now_s, ended_at_tick_);
+        generated_tokens_ += segment_.count(ended_at_tick_) * decoding();
+    }
+
+    // A new clock holds from the first boundary at or after the tick at which read_meter was last called.
+    void on_new_clock() {
+        if (!idle()) cut(ended_at_tick_ + 1);
+    }
+
+    // Lose power: hand every request to the owner and forget it.
+    void drop_everything(Owner& owner, double now_s) {
+        while (!waiting_.empty()) owner.on_lost(waiting_.pop(owner.requests), now_s);
+        while (!prefilling_.empty()) owner.on_lost(prefilling_.pop(owner.requests), now_s);
+        for (const std::int64_t key : finishing_) owner.on_lost(finish_request(key), now_s);
+        finishing_.clear();
+        context_ = kv_reserved = work_tokens = unprefilled_tokens = 0;
+        head_done_ = 0;
+        go_idle(now_s);
+    }
+
+    double take_energy_j() { return std::exchange(energy_j_, 0.0); }
+    std::int64_t take_generated_tokens() { return std::exchange(generated_tokens_, 0); }
+    std::int64_t take_prefilled_tokens() { return std::exchange(prefilled_tokens_, 0); }
+
+private:
+    Segment segment_;
+    double metered_s_ = 0.0;  // while idle: up to when energy has been counted
+    double energy_j_ = 0.0;
+    std::int64_t context_ = 0;    // tokens of context of the decoding sequences
+    std::int64_t iteration_ = 0;  // iterations since the episode began
+    std::int64_t ended_at_tick_ = 0;
+    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0;
+    RequestQueue waiting_, prefilling_;
+    std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done
+    std::int32_t next_head_done_ = 0;  // the same after the running iteration
+    std::int32_t prompts_ending_ = 0;  // prompts whose last chunk is in the running iteration
+    std::int32_t chunk_tokens_ = 0;    // prefill tokens of the running iteration
+    bool decoding_only_ = true;
+    std::vector<std::int64_t> finishing_;  // heap of (iteration of the last token, request)
+
+    static std::int64_t finish_key(std::int64_t iteration, std::int32_t index) { return iteration << 32 | index; }
+    static std::int64_t finish_iteration(std::int64_t key) { return key >> 32; }
+    static std::int32_t finish_request(std::int64_t key) { return static_cast<std::int32_t>(key & 0xffffffff); }
+
+    std::int64_t decoding() const { return static_cast<std::int64_t>(finishing_.size()); }
+
+    bool head_fits(const std::vector<Request>& requests, const Pool& pool) const {
+        const Request& head = requests[waiting_.head];
+        return running() < pool.max_batch && kv_reserved + head.prompt_tokens + head.output_tokens <= pool.kv_tokens;
+    }
+
+    void cut(std::int64_t iterations) {
+        if (iterations < segment_.planned) {
+            segment_.planned = iterations;
+            next_event_s = segment_.end_s();
+        }
+    }
+
+    void go_idle(double now_s) {
+        next_event_s = kNever;
+        metered_s_ = now_s;
+    }
+
+    void complete(Owner& owner, const Request& request, std::int32_t index, double now_s) {
+        kv_reserved -= request.prompt_tokens + request.output_tokens;
+        work_tokens -= owner.output_weight(request.class_id);
+        owner.on_complete(index, now_s);
+    }
+
+    // Prompts whose last chunk has run get their first token and begin to decode.
+    void end_prefill(Owner& owner, double now_s) {
+        prefilled_tokens_ += chunk_tokens_;
+        for (; prompts_ending_ > 0; --prompts_ending_) {
+            const std::int32_t index = prefilling_.pop(owner.requests);
+            Request& request = owner.requests[index];
+            request.first_token_s = now_s;
+            ++generated_tokens_;
+            work_tokens -= request.prompt_tokens;
+            unprefilled_tokens -= request.prompt_tokens;
+            owner.on_first_token(request);
+            if (request.output_tokens == 1) {
+                complete(owner, request, index, now_s);
+                continue;
+            }
+            context_ += request.prompt_tokens + 1;
+            finishing_.push_back(finish_key(iteration_ + request.output_tokens - 1, index));
+            std::push_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
+        }
+        head_done_ = next_head_done_;
+    }
+
+    // Form the next batch and plan it to the next change of composition.
+    void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s) {
+        std::int64_t pairs = 0;
+        chunk_tokens_ = 0;
+        prompts_ending_ = 0;
+        next_head_done_ = 0;
+        std::int64_t budget = pool.token_budget - decoding();
+        if (!prefilling_.empty()) budget -= add_chunk(owner.requests[prefilling_.head], head_done_, budget, pairs);
+        while (budget > 0 && !waiting_.empty() && head_fits(owner.requests, pool)) {
+            const std::int32_t index = waiting_.pop(owner.requests);
+            const Request& request = owner.requests[index];
+            if (now_s - request.arrival_s > owner.patience_s(request.class_id)) {
+                work_tokens -= request.prompt_tokens + owner.output_weight(request.class_id);
+                unprefilled_tokens -= request.prompt_tokens;
+                owner.on_expired(index, now_s);
+                continue;
+            }
+            prefilling_.push(owner.requests, index);
+            kv_reserved += request.prompt_tokens + request.output_tokens;
+            budget -= add_chunk(request, 0, budget, pairs);
+        }
+        decoding_only_ = chunk_tokens_ == 0;
+        if (decoding_only_ && finishing_.empty()) {
+            go_idle(now_s);
+            return;
+        }
+        const std::int64_t iterations = decoding_only_ ? finish_iteration(finishing_.front()) - iteration_ : 1;
+        segment_.begin(now_s, physics, decoding(), context_, chunk_tokens_, pairs, iterations);
+        next_event_s = segment_.end_s();
+    }
+
+    // Give a prompt what it can use of the budget; returns how much that is.
+    std::int64_t add_chunk(const Request& request, std::int64_t done, std::int64_t budget, std::int64_t& pairs) {
+        const std::int64_t left = request.prompt_tokens - done;
+        const std::int64_t chunk = std::min(budget, left);
+        pairs += chunk * done + chunk * (chunk + 1) / 2;
+        chunk_tokens_ += static_cast<std::int32_t>(chunk);
+        if (chunk == left) {
+            ++prompts_ending_;
+        } else {
+            next_head_done_ = static_cast<std::int32_t>(done + chunk);
+        }
+        return chunk;
+    }
+};
+
+}  // namespace tokenfleet

@@ -1,0 +1,85 @@
+"""The native engine: the events of the reference, by exact jumps, in C++ (`cpp/`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokenfleet.envs.engine import RequestLog, _native
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.scheduling import Controls, Float64Array
+
+
+class NativeEngine:
+    """N independent fleets in C++; implements `tokenfleet.envs.engine.Engine`.
+
+    The GIL is released while a tick runs; `threads` workers share out the fleets, which never changes a result.
+    """
+
+    def __init__(self, arrays: FleetArrays, num_envs: int, threads: int = 1) -> None:
+        """Allocate the buffers and the fleets."""
+        self.arrays = arrays
+        self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
+        self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
+        self._is_reset = np.zeros(num_envs, dtype=bool)
+        self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, threads)
+
+    def reset(self, index: int, episode: Episode) -> None:
+        """See `Engine.reset`."""
+        self._check_episode(index, episode)
+        requests = episode.requests
+        self._engine.reset(
+            index,
+            requests.arrival_s,
+            requests.prompt_tokens,
+            requests.output_tokens,
+            requests.class_id,
+            episode.cap_w,
+            episode.exogenous,
+            episode.decode_memory_fraction,
+        )
+        self._is_reset[index] = True
+
+    def step(self, controls: Controls) -> None:
+        """See `Engine.step`."""
+        num_envs, classes, pools = len(self._is_reset), self.arrays.num_classes, self.arrays.num_pools
+        if not self._is_reset.all():
+            raise RuntimeError(f"fleet {int(np.argmin(self._is_reset))} was never reset")
+        self._engine.step(
+            _control(controls.route_share, (num_envs, classes, pools)),
+            _control(controls.clock_fraction, (num_envs, pools)),
+            _control(controls.awake_fraction, (num_envs, pools)),
+            _control(controls.admit_rate_rps, (num_envs, classes)),
+        )
+
+    def request_log(self, index: int) -> RequestLog:
+        """See `Engine.request_log`."""
+        count = self._engine.num_requests(index)
+        log = RequestLog(np.empty(count, np.int8), np.empty(count, np.int32), np.empty(count), np.empty(count))
+        self._engine.request_log(index, log.status, log.replica, log.first_token_s, log.finished_s)
+        return log
+
+    def _check_episode(self, index: int, episode: Episode) -> None:
+        """C++ reads these by shape alone: a wrong one must stop here."""
+        horizon, sites = self.arrays.horizon_ticks, self.arrays.num_sites
+        exogenous = self.arrays.view.width - self.arrays.view.offsets["cap_w"]
+        wanted = {
+            "cap_w": (horizon, sites),
+            "exogenous": (horizon + 1, exogenous),
+            "decode_memory_fraction": (self.arrays.num_pools,),
+        }
+        if not 0 <= index < len(self._is_reset):
+            raise IndexError(f"fleet {index} of {len(self._is_reset)}")
+        for name, shape in wanted.items():
+            if getattr(episode, name).shape != shape:
+                raise ValueError(f"episode.{name}: shape {getattr(episode, name).shape}, need {shape}")
+        class_id = episode.requests.class_id
+        if len(class_id) and int(class_id.max()) >= self.arrays.num_classes:
+            raise ValueError(f"episode.requests.class_id: {int(class_id.max())}, need 0..{self.arrays.num_classes - 1}")
+
+
+def _control(values: Float64Array, shape: tuple[int, ...]) -> Float64Array:
+    if values.shape != shape:
+        raise ValueError(f"controls: shape {values.shape}, need {shape}")
+    return np.ascontiguousarray(values, dtype=np.float64)

@@ -1,0 +1,47 @@
+"""The executable specification: plain Python, one iteration at a time. Change physics here first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokenfleet.envs.engine import RequestLog
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.fleet import Fleet
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.scheduling import Controls
+
+
+class ReferenceEngine:
+    """N independent `Fleet`s; implements `tokenfleet.envs.engine.Engine`."""
+
+    def __init__(self, arrays: FleetArrays, num_envs: int, threads: int = 1) -> None:
+        """Allocate the buffers; `threads` is accepted for symmetry and not used."""
+        self.arrays = arrays
+        self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
+        self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
+        self._fleets: list[Fleet | None] = [None] * num_envs
+
+    def reset(self, index: int, episode: Episode) -> None:
+        """See `Engine.reset`."""
+        row = slice(index, index + 1)
+        self._fleets[index] = Fleet(
+            self.arrays, episode, Record(self.view.layout, self.view.rows[row]), Record(self.outcome.layout, self.outcome.rows[row])
+        )
+
+    def step(self, controls: Controls) -> None:
+        """See `Engine.step`."""
+        for index in range(len(self._fleets)):
+            if self._fleet(index).tick >= self.arrays.horizon_ticks:
+                raise IndexError("the episode is over: reset first")
+            self._fleet(index).step(controls, index)
+
+    def request_log(self, index: int) -> RequestLog:
+        """See `Engine.request_log`."""
+        return self._fleet(index).log
+
+    def _fleet(self, index: int) -> Fleet:
+        fleet = self._fleets[index]
+        if fleet is None:
+            raise RuntimeError(f"fleet {index} was never reset")
+        return fleet

@@ -1,0 +1,360 @@
+"""One fleet through time: dispatch, sleep, brake and breaker around the replicas of `replica.py`.
+
+A tick reads as the specification of both engines:
+
+1. Sites whose restart is due boot; replicas wake, drain or fall asleep as the controls ask.
+2. Held requests are released; every arrival of the tick is admitted or refused, given a pool by the shares and the
+   replica of that pool with the least work, in order of time.
+3. Iterations that end within the tick end; one that crosses its end keeps clock and power until it is done.
+4. The meters are read; brake and breaker answer from the next tick on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+
+from tokenfleet.envs.engine import RequestLog, RequestStatus
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.replica import Limits, Physics, Replica, Request, State
+from tokenfleet.envs.engine.reference.site import SiteProtection
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.scheduling import Controls
+
+
+def clock_scaling(memory_fraction: float, clock_fraction: float) -> float:
+    """How much longer work takes at a lower clock: `m + (1 - m) / F`."""
+    return memory_fraction + (1.0 - memory_fraction) / clock_fraction
+
+
+class Fleet:
+    """All sites, pools and replicas of one environment."""
+
+    def __init__(self, arrays: FleetArrays, episode: Episode, view: Record, outcome: Record) -> None:
+        """Begin with everything awake and idle; `view` and `outcome` are one-row records that it writes."""
+        self.arrays = arrays
+        self.episode = episode
+        self.view = view
+        self.outcome = outcome
+        self.tick = 0
+        self.next_request = 0
+        self.pools = [self._make_pool(p) for p in range(arrays.num_pools)]
+        self.first_replica = np.concatenate([[0], np.cumsum(arrays.replicas)])
+        self.sites = [SiteProtection(arrays, s) for s in range(arrays.num_sites)]
+        self.clock_fraction = [1.0] * arrays.num_pools
+        self.physics = [self._physics_at(p, 1.0) for p in range(arrays.num_pools)]
+        self.held: list[deque[Request]] = [deque() for _ in range(arrays.num_classes)]
+        self.admission_credit = [1.0] * arrays.num_classes
+        self.credited_s = [0.0] * arrays.num_classes
+        self.route_credit = np.zeros((arrays.num_classes, arrays.num_pools))
+        self.log = RequestLog(
+            status=np.zeros(len(episode.requests), np.int8),
+            replica=np.full(len(episode.requests), -1, np.int32),
+            first_token_s=np.full(len(episode.requests), np.nan),
+            finished_s=np.full(len(episode.requests), np.nan),
+        )
+        outcome.rows[:] = 0.0
+        self._write_view()
+
+    def step(self, controls: Controls, row: int) -> None:
+        """Advance by one tick under row `row` of the controls."""
+        start_s = self.tick * self.arrays.tick_s
+        end_s = (self.tick + 1) * self.arrays.tick_s
+        self.outcome.rows[:] = 0.0
+        self._apply_power_states(start_s, controls.awake_fraction[row])
+        self._apply_clocks(controls.clock_fraction[row])
+        share = self._available_share(controls.route_share[row])
+        self._serve_arrivals(start_s, end_s, share, controls.admit_rate_rps[row])
+        for p, pool in enumerate(self.pools):
+            for replica in pool:
+                replica.advance(end_s, self.physics[p], inclusive=False)
+                replica.meter(end_s)
+        self._collect_events()
+        self._read_meters(end_s)
+        self.tick += 1
+        self._write_view()
+
+    # 1. power states and clocks
+
+    def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray) -> None:
+        for p, pool in enumerate(self.pools):
+            if self.sites[self.arrays.site[p]].is_dark(now_s):
+                continue
+            for replica in pool:
+                if replica.state is State.DARK:
+                    self._wake(replica, p, now_s)
+            self._follow_target(pool, p, now_s, math.ceil(awake_fraction[p] * len(pool) - 1e-9))
+            for replica in pool:
+                if replica.state is State.WAKING and replica.ready_s <= now_s:
+                    replica.state = State.AWAKE
+                if replica.state is State.DRAINING and replica.is_idle:
+                    replica.state = State.ASLEEP
+
+    def _follow_target(self, pool: list[Replica], p: int, now_s: float, target: int) -> None:
+        """Bring the number of replicas that are awake or waking to `target`, the cheapest change first."""
+        up = sum(replica.state in (State.AWAKE, State.WAKING) for replica in pool)
+        for state in (State.DRAINING, State.ASLEEP):
+            for replica in pool:
+                if up < target and replica.state is state:
+                    if state is State.DRAINING:
+                        replica.state = State.AWAKE
+                    else:
+                        self._wake(replica, p, now_s)
+                    up += 1
+        for state, resting in ((State.WAKING, State.ASLEEP), (State.AWAKE, State.DRAINING)):
+            for replica in reversed(pool):
+                if up > target and replica.state is state:
+                    replica.state = resting
+                    up -= 1
+
+    def _wake(self, replica: Replica, p: int, now_s: float) -> None:
+        replica.state = State.WAKING
+        replica.ready_s = now_s + self.arrays.wake_s[p]
+
+    def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
+        for p in range(self.arrays.num_pools):
+            floor = float(self.arrays.clock_floor_fraction[p])
+            braked = self.sites[self.arrays.site[p]].braked
+            clock = floor if braked else min(max(float(clock_fraction[p]), floor), 1.0)
+            if clock != self.clock_fraction[p]:
+                self.clock_fraction[p] = clock
+                self.physics[p] = self._physics_at(p, clock)
+
+    def _physics_at(self, p: int, clock: float) -> Physics:
+        a = self.arrays
+        decode = clock_scaling(float(self.episode.decode_memory_fraction[p]), clock)
+        prefill = clock_scaling(float(a.prefill_memory_fraction[p]), clock)
+        voltage = max(clock, float(a.voltage_floor_fraction[p]))
+        return Physics(
+            fixed_s=float(a.t0_s[p]) * decode,
+            decode_s=float(a.decode_s[p]) * decode,
+            context_s=float(a.context_s[p]) * decode,
+            prefill_s=float(a.prefill_s[p]) * prefill,
+            prefill_attention_s=float(a.prefill_attention_s[p]) * prefill,
+            busy_w=float(a.static_w[p]) + float(a.floor_w[p]) * clock * (voltage * voltage),
+            weight_j=float(a.weight_j[p]),
+            context_j=float(a.context_j[p]),
+            token_j=float(a.token_j[p]) * (voltage * voltage),
+            attention_j=float(a.attention_j[p]) * (voltage * voltage),
+            limit_w=float(a.limit_w[p]),
+        )
+
+    # 2. demand
+
+    def _available_share(self, route_share: np.ndarray) -> np.ndarray:
+        """Shares `[K, P]` over the pools that can take requests now; a row of zeros where none can."""
+        awake = np.array([any(replica.state is State.AWAKE for replica in pool) for pool in self.pools])
+        share = np.where(self.arrays.route_mask & awake, route_share, 0.0)
+        total = np.zeros(len(share))
+        for p in range(share.shape[1]):
+            total += share[:, p]
+        return share / np.where(total > 0.0, total, 1.0)[:, None]
+
+    def _serve_arrivals(self, start_s: float, end_s: float, share: np.ndarray, admit_rate_rps: np.ndarray) -> None:
+        """Arrivals and releases of the tick in order of time; at a tie, the release goes first."""
+        released = self._release(start_s, admit_rate_rps)
+        turn = 0
+        while True:
+            arrival_s = self._next_arrival_s(end_s)
+            if turn < len(released) and released[turn][0] <= arrival_s:
+                self._dispatch(released[turn][1], released[turn][0], share)
+                turn += 1
+            elif arrival_s < math.inf:
+                self._arrive(share, admit_rate_rps)
+            else:
+                return
+
+    def _next_arrival_s(self, end_s: float) -> float:
+        arrivals = self.episode.requests.arrival_s
+        if self.next_request < len(arrivals) and arrivals[self.next_request] < end_s:
+            return float(arrivals[self.next_request])
+        return math.inf
+
+    def _arrive(self, share: np.ndarray, admit_rate_rps: np.ndarray) -> None:
+        table, index = self.episode.requests, self.next_request
+        self.next_request += 1
+        k = int(table.class_id[index])
+        request = Request(
+            index, k, float(table.arrival_s[index]), int(table.prompt_tokens[index]), int(table.output_tokens[index])
+        )
+        self.outcome["arrived"][0, k] += 1
+        if self.arrays.deferrable[k]:
+            self.held[k].append(request)
+        elif self._admit(k, request.arrival_s, float(admit_rate_rps[k])):
+            self._dispatch(request, request.arrival_s, share)
+        else:
+            self._lose(request, request.arrival_s, RequestStatus.REFUSED)
+
+    def _admit(self, k: int, now_s: float, rate_rps: float) -> bool:
+        """Token bucket one second deep (at least one request)."""
+        if rate_rps == math.inf:
+            return True
+        depth = max(1.0, rate_rps)
+        credit = min(depth, self.admission_credit[k] + rate_rps * (now_s - self.credited_s[k]))
+        self.credited_s[k] = now_s
+        admitted = credit >= 1.0
+        self.admission_credit[k] = credit - 1.0 if admitted else credit
+        return admitted
+
+    def _release(self, start_s: float, rate_rps: np.ndarray) -> list[tuple[float, Request]]:
+        """Held requests that leave in this tick, evenly spaced over it, oldest first."""
+        tick_s = self.arrays.tick_s
+        released = []
+        for k, held in enumerate(self.held):
+            while held and start_s - held[0].arrival_s > self.arrays.patience_s[k]:
+                self._lose(held.popleft(), start_s, RequestStatus.EXPIRED)
+            count = self._release_count(k, float(rate_rps[k]))
+            released += [(start_s + (i + 0.5) * (tick_s / count), held.popleft()) for i in range(count)]
+        return sorted(released, key=lambda item: item[0])
+
+    def _release_count(self, k: int, rate_rps: float) -> int:
+        """How many held requests the rate lets go; the unused part of a request carries over."""
+        if not self.arrays.deferrable[k]:
+            return 0
+        waiting = len(self.held[k])
+        if rate_rps == math.inf:
+            return waiting
+        credit = self.admission_credit[k] + rate_rps * self.arrays.tick_s
+        count = min(waiting, math.floor(credit))
+        self.admission_credit[k] = min(credit - count, 1.0)
+        return count
+
+    def _dispatch(self, request: Request, now_s: float, share: np.ndarray) -> None:
+        k = request.class_id
+        p = self._choose_pool(k, share[k])
+        if p is None or request.kv_tokens > self.arrays.kv_tokens[p]:
+            self._lose(request, now_s, RequestStatus.REFUSED)
+            return
+        for replica in self.pools[p]:
+            replica.advance(now_s, self.physics[p], inclusive=True)
+        awake = [r for r, replica in enumerate(self.pools[p]) if replica.state is State.AWAKE]
+        chosen = min(awake, key=lambda r: self._work_tokens(self.pools[p][r]))
+        self.log.replica[request.index] = self.first_replica[p] + chosen
+        self.pools[p][chosen].take(request, now_s, self.physics[p])
+
+    def _choose_pool(self, k: int, share: np.ndarray) -> int | None:
+        """Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool."""
+        open_pools = [p for p in range(len(share)) if share[p] > 0.0]
+        if not open_pools:
+            return None
+        self.route_credit[k] += share
+        chosen = max(open_pools, key=lambda p: self.route_credit[k, p])
+        self.route_credit[k, chosen] -= 1.0
+        return chosen
+
+    def _work_tokens(self, replica: Replica) -> int:
+        """Prompt tokens without a first token yet, plus each unfinished request's expected answer."""
+        expected = sum(int(self.arrays.output_weight[r.class_id]) for r in replica.requests)
+        return expected + sum(r.prompt_tokens for r in replica.requests if r.generated_tokens == 0)
+
+    # 3. what came of it
+
+    def _collect_events(self) -> None:
+        for p, pool in enumerate(self.pools):
+            for replica in pool:
+                events = replica.take_events()
+                self.outcome["generated_tokens"][0, p] += events.generated_tokens
+                self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
+                for request in events.first_tokens:
+                    self.log.first_token_s[request.index] = request.first_token_s
+                    self.outcome["first_tokens"][0, request.class_id] += 1
+                    self.outcome["ttft_sum_s"][0, request.class_id] += request.first_token_s - request.arrival_s
+                for request, now_s in events.completed:
+                    self._complete(request, now_s)
+                for request, now_s in events.expired:
+                    self._lose(request, now_s, RequestStatus.EXPIRED)
+
+    def _complete(self, request: Request, now_s: float) -> None:
+        ending = "in_slo" if self._within_slo(request, now_s) else "late"
+        self._end(request, now_s, RequestStatus.COMPLETED, f"completed_{ending}", ending)
+
+    def _lose(self, request: Request, now_s: float, status: RequestStatus) -> None:
+        self._end(request, now_s, status, status.name.lower(), "lost")
+
+    def _end(self, request: Request, now_s: float, status: RequestStatus, count: str, tokens: str) -> None:
+        self.log.status[request.index] = status
+        self.log.finished_s[request.index] = now_s
+        self.outcome[count][0, request.class_id] += 1
+        self.outcome[f"prompt_tokens_{tokens}"][0, request.class_id] += request.prompt_tokens
+        self.outcome[f"output_tokens_{tokens}"][0, request.class_id] += request.output_tokens
+
+    def _within_slo(self, request: Request, now_s: float) -> bool:
+        a, k = self.arrays, request.class_id
+        in_ttft = request.first_token_s - request.arrival_s <= a.ttft_s[k]
+        # Without a limit inf * 0 would be NaN for a one-token answer.
+        in_tpot = request.output_tokens == 1 or (
+            now_s - request.first_token_s <= a.tpot_s[k] * (request.output_tokens - 1)
+        )
+        return bool(in_ttft and in_tpot and now_s - request.arrival_s <= a.deadline_s[k])
+
+    # 4. meters, brake, breaker
+
+    def _read_meters(self, end_s: float) -> None:
+        a = self.arrays
+        it_energy_j = self.outcome["it_energy_j"][0]
+        for p, pool in enumerate(self.pools):
+            for replica in pool:
+                it_energy_j[p] += replica.energy_j + self._host_w(replica, p) * a.tick_s
+                replica.energy_j = 0.0
+        for s, site in enumerate(self.sites):
+            energy_j = 0.0
+            for p in range(a.num_pools):
+                if a.site[p] == s:
+                    energy_j += it_energy_j[p]
+            energy_j *= float(a.pue[s])
+            tripped = site.read_meter(energy_j, float(self.episode.cap_w[self.tick, s]), end_s, self.outcome)
+            if tripped:
+                self._go_dark(s, end_s)
+
+    def _host_w(self, replica: Replica, p: int) -> float:
+        if replica.state is State.DARK:
+            return 0.0
+        return float(self.arrays.host_asleep_w[p] if replica.state is State.ASLEEP else self.arrays.host_w[p])
+
+    def _go_dark(self, s: int, now_s: float) -> None:
+        for p, pool in enumerate(self.pools):
+            if self.arrays.site[p] != s:
+                continue
+            for replica in pool:
+                for request in replica.drop_everything():
+                    self._lose(request, now_s, RequestStatus.REFUSED)
+                replica.state = State.DARK
+
+    # what the brain sees
+
+    def _write_view(self) -> None:
+        view, a = self.view, self.arrays
+        now_s = self.tick * a.tick_s
+        for p, pool in enumerate(self.pools):
+            requests = [request for replica in pool for request in replica.requests]
+            waiting = sum(len(replica.waiting) for replica in pool)
+            view["waiting_requests"][0, p] = waiting
+            view["running_requests"][0, p] = len(requests) - waiting
+            view["unprefilled_tokens"][0, p] = sum(r.prompt_tokens for r in requests if r.generated_tokens == 0)
+            reserved = sum(replica.kv_reserved for replica in pool)
+            view["kv_reserved_fraction"][0, p] = reserved / float(a.kv_tokens[p] * len(pool))
+            view["awake_replicas"][0, p] = sum(replica.state is State.AWAKE for replica in pool)
+            view["waking_replicas"][0, p] = sum(replica.state is State.WAKING for replica in pool)
+            view["clock_fraction"][0, p] = self.clock_fraction[p]
+        view["pool_power_w"][:] = self.outcome["it_energy_j"] / a.tick_s
+        for k in range(a.num_classes):
+            view["held_requests"][0, k] = len(self.held[k])
+        for name in ("arrived", "completed_in_slo", "completed_late", "refused", "expired"):
+            view[name][:] = self.outcome[name]
+        view["generated_tokens"][:] = self.outcome["generated_tokens"]
+        view["ttft_mean_s"][:] = self.outcome["ttft_sum_s"] / np.maximum(self.outcome["first_tokens"], 1.0)
+        view["site_power_w"][:] = self.outcome["power_w"]
+        for s, site in enumerate(self.sites):
+            view["braked"][0, s] = site.braked
+            view["over_cap_s"][0, s] = site.over_cap_s
+            view["dark_remaining_s"][0, s] = max(site.dark_until_s - now_s, 0.0)
+        exogenous = self.episode.exogenous[self.tick]
+        view.rows[0, view.layout.width - len(exogenous) :] = exogenous
+
+    def _make_pool(self, p: int) -> list[Replica]:
+        a = self.arrays
+        limits = Limits(int(a.max_batch[p]), int(a.token_budget[p]), int(a.kv_tokens[p]), a.patience_s)
+        return [Replica(limits, float(a.idle_w[p]), float(a.asleep_w[p])) for _ in range(a.replicas[p])]

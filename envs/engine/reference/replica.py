@@ -1,0 +1,242 @@
+"""One replica, iteration by iteration: continuous batching with chunked prefill, as vLLM does it.
+
+At every iteration boundary: finished sequences leave, then the next batch is formed. Each decoding sequence takes one
+token of the budget; the rest goes to prompts in order of arrival, the last of which may be cut into a chunk. A request
+joins when a seat is free and the KV cache can hold its whole prompt and answer; the queue is strictly first come, first
+served. Clock and batch are fixed while an iteration runs, and so is its power.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+
+class State(Enum):
+    """What a replica is doing with its power."""
+
+    AWAKE = "takes requests"
+    DRAINING = "finishes what it has, then sleeps"
+    ASLEEP = "suspended"
+    WAKING = "loads its model"
+    DARK = "without power"
+
+
+@dataclass
+class Request:
+    """One request in flight."""
+
+    index: int
+    class_id: int
+    arrival_s: float
+    prompt_tokens: int
+    output_tokens: int
+    prefilled_tokens: int = 0
+    generated_tokens: int = 0
+    first_token_s: float = float("nan")
+
+    @property
+    def kv_tokens(self) -> int:
+        """KV cache that is reserved from its admission to its end."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that the next decode step attends to."""
+        return self.prompt_tokens + self.generated_tokens
+
+
+@dataclass(frozen=True)
+class Physics:
+    """A pool's coefficients at one clock; see `layers.llm` for the model and `FleetArrays` for units."""
+
+    fixed_s: float
+    decode_s: float
+    context_s: float
+    prefill_s: float
+    prefill_attention_s: float
+    busy_w: float
+    weight_j: float
+    context_j: float
+    token_j: float
+    attention_j: float
+    limit_w: float
+
+    def iteration(self, decoding: int, context: int, prefill: int, pairs: int) -> tuple[float, float]:
+        """Time [s] and board energy [J] of one iteration."""
+        time_s = (self.fixed_s + self.decode_s * decoding + self.prefill_s * prefill) + (
+            self.prefill_attention_s * pairs + self.context_s * context
+        )
+        work_j = (self.weight_j + self.token_j * (decoding + prefill)) + (
+            self.attention_j * pairs + self.context_j * context
+        )
+        return time_s, min(self.busy_w * time_s + work_j, self.limit_w * time_s)
+
+
+@dataclass
+class Limits:
+    """What bounds a batch, and how long each class waits."""
+
+    max_batch: int
+    token_budget: int
+    kv_tokens: int
+    patience_s: np.ndarray
+
+
+@dataclass
+class Iteration:
+    """The batch that is running."""
+
+    start_s: float
+    end_s: float
+    power_w: float
+    decoding: list[Request]
+    chunks: list[tuple[Request, int]]
+
+
+@dataclass
+class Events:
+    """What one replica has done since its owner last looked."""
+
+    first_tokens: list[Request] = field(default_factory=list)
+    completed: list[tuple[Request, float]] = field(default_factory=list)
+    expired: list[tuple[Request, float]] = field(default_factory=list)
+    generated_tokens: int = 0
+    prefilled_tokens: int = 0
+
+
+class Replica:
+    """A model instance with its queue, its batch and its electricity meter (boards only)."""
+
+    def __init__(self, limits: Limits, idle_w: float, asleep_w: float) -> None:
+        """Begin awake and idle at time 0."""
+        self.limits = limits
+        self.idle_w = idle_w
+        self.asleep_w = asleep_w
+        self.state = State.AWAKE
+        self.ready_s = 0.0
+        self.waiting: deque[Request] = deque()
+        self.prefilling: deque[Request] = deque()
+        self.decoding: list[Request] = []
+        self.kv_reserved = 0
+        self.iteration: Iteration | None = None
+        self.metered_s = 0.0
+        self.energy_j = 0.0
+        self.events = Events()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is running (an idle replica never has a queue)."""
+        return self.iteration is None
+
+    @property
+    def requests(self) -> list[Request]:
+        """Everything queued or running."""
+        return [*self.waiting, *self.prefilling, *self.decoding]
+
+    def take(self, request: Request, now_s: float, physics: Physics) -> None:
+        """Queue a request; an idle replica starts at once."""
+        self.waiting.append(request)
+        if self.is_idle:
+            self.meter(now_s)
+            self._start_iteration(now_s, physics)
+
+    def advance(self, until_s: float, physics: Physics, inclusive: bool) -> None:
+        """Run every iteration that ends before `until_s`, or also at it when `inclusive`."""
+        while self.iteration is not None:
+            end_s = self.iteration.end_s
+            if end_s > until_s or (end_s == until_s and not inclusive):
+                return
+            self.meter(end_s)
+            self._finish_iteration(self.iteration)
+            self._start_iteration(end_s, physics)
+
+    def meter(self, until_s: float) -> None:
+        """Add the energy of the boards up to `until_s`."""
+        self.energy_j += self._power_w() * (until_s - self.metered_s)
+        self.metered_s = until_s
+
+    def drop_everything(self) -> list[Request]:
+        """Lose power: forget all requests and return them."""
+        lost = self.requests
+        self.waiting.clear()
+        self.prefilling.clear()
+        self.decoding.clear()
+        self.kv_reserved = 0
+        self.iteration = None
+        return lost
+
+    def take_events(self) -> Events:
+        """What has happened since the last call."""
+        events, self.events = self.events, Events()
+        return events
+
+    def _power_w(self) -> float:
+        if self.state is State.DARK:
+            return 0.0
+        if self.state is State.ASLEEP:
+            return self.asleep_w
+        return self.idle_w if self.iteration is None else self.iteration.power_w
+
+    def _finish_iteration(self, iteration: Iteration) -> None:
+        for request in iteration.decoding:
+            self._emit_token(request, iteration.end_s)
+        self.decoding = [request for request in self.decoding if request.generated_tokens < request.output_tokens]
+        for request, chunk in iteration.chunks:
+            request.prefilled_tokens += chunk
+            self.events.prefilled_tokens += chunk
+            if request.prefilled_tokens == request.prompt_tokens:
+                self.prefilling.remove(request)
+                request.first_token_s = iteration.end_s
+                self.events.first_tokens.append(request)
+                self._emit_token(request, iteration.end_s)
+                if request.generated_tokens < request.output_tokens:
+                    self.decoding.append(request)
+
+    def _emit_token(self, request: Request, now_s: float) -> None:
+        request.generated_tokens += 1
+        self.events.generated_tokens += 1
+        if request.generated_tokens == request.output_tokens:
+            self.kv_reserved -= request.kv_tokens
+            self.events.completed.append((request, now_s))
+
+    def _start_iteration(self, now_s: float, physics: Physics) -> None:
+        chunks = self._prefill_chunks(now_s)
+        if not self.decoding and not chunks:
+            self.iteration = None
+            return
+        prefill = sum(chunk for _, chunk in chunks)
+        pairs = sum(chunk * r.prefilled_tokens + chunk * (chunk + 1) // 2 for r, chunk in chunks)
+        context = sum(request.context_tokens for request in self.decoding)
+        time_s, energy_j = physics.iteration(len(self.decoding), context, prefill, pairs)
+        self.iteration = Iteration(now_s, now_s + time_s, energy_j / time_s, list(self.decoding), chunks)
+
+    def _prefill_chunks(self, now_s: float) -> list[tuple[Request, int]]:
+        """Hand out the budget that decoding leaves: started prompts first, then the queue."""
+        budget = self.limits.token_budget - len(self.decoding)
+        chunks: list[tuple[Request, int]] = []
+        for request in self.prefilling:
+            chunk = min(budget, request.prompt_tokens - request.prefilled_tokens)
+            if chunk > 0:
+                chunks.append((request, chunk))
+                budget -= chunk
+        while budget > 0 and self._head_fits():
+            request = self.waiting.popleft()
+            if now_s - request.arrival_s > self.limits.patience_s[request.class_id]:
+                self.events.expired.append((request, now_s))
+                continue
+            self.prefilling.append(request)
+            self.kv_reserved += request.kv_tokens
+            chunk = min(budget, request.prompt_tokens)
+            chunks.append((request, chunk))
+            budget -= chunk
+        return chunks
+
+    def _head_fits(self) -> bool:
+        if not self.waiting:
+            return False
+        seats = len(self.decoding) + len(self.prefilling) < self.limits.max_batch
+        return seats and self.kv_reserved + self.waiting[0].kv_tokens <= self.limits.kv_tokens

@@ -1,0 +1,101 @@
+"""An episode: everything that chance decides, drawn once from one seed, before the first tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.fields import EXOGENOUS, Layout
+from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
+from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_event_starts
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.traces import RequestTable, concat_sorted
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One draw of a scenario. H is the horizon in ticks, S sites, P pools.
+
+    Attributes:
+        requests: demand, sorted by arrival.
+        cap_w: cap of every tick, `[H, S]` [W].
+        price_usd_per_mwh, carbon_g_per_kwh: `[H, S]`.
+        exogenous: what the brain sees of the world before each tick and after the last, `[H + 1, E]`, float32, in the
+            order of `fields.EXOGENOUS`.
+        decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
+    """
+
+    requests: RequestTable
+    cap_w: Float64Array
+    price_usd_per_mwh: Float64Array
+    carbon_g_per_kwh: Float64Array
+    exogenous: NDArray[np.float32]
+    decode_memory_fraction: Float64Array
+
+
+def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Episode:
+    """Draw one episode; the same seed and split give the same episode on every machine.
+
+    Args:
+        scenario: the world.
+        seed: any non-negative integer.
+        split: which part of the traces and which family of random streams to draw from.
+    """
+    rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split)])
+    requests = _sample_requests(scenario, rng, split)
+    sites = [_sample_site(scenario, site, rng) for site in scenario.sites]
+    cap_w, announced_w, price, carbon = (np.stack(columns, axis=1) for columns in zip(*sites, strict=True))
+    horizon = scenario.horizon_ticks
+    exogenous = np.concatenate(
+        [cap_w, announced_w.reshape(horizon + 1, -1), price, carbon, np.linspace(0, 1, horizon + 1)[:, None]], axis=1
+    ).astype(np.float32)
+    return Episode(
+        requests=requests,
+        cap_w=np.ascontiguousarray(cap_w[:horizon]),
+        price_usd_per_mwh=np.ascontiguousarray(price[:horizon]),
+        carbon_g_per_kwh=np.ascontiguousarray(carbon[:horizon]),
+        exogenous=np.ascontiguousarray(exogenous),
+        decode_memory_fraction=_sample_decode_memory_fraction(scenario, rng),
+    )
+
+
+def exogenous_layout(scenario: Scenario) -> Layout:
+    """Where each exogenous field stands in a row."""
+    return Layout(EXOGENOUS, {"S": len(scenario.sites), "L": len(scenario.announced_lead_s)})
+
+
+def _sample_requests(scenario: Scenario, rng: np.random.Generator, split: Split) -> RequestTable:
+    class_id = {name: index for index, name in enumerate(scenario.classes)}
+    tables = []
+    for stream in scenario.workload.values():
+        trace = stream.sample(rng, scenario.horizon_s, split)
+        classes = np.full(len(trace.arrival_s), class_id[stream.request_class], dtype=np.int32)
+        tables.append(RequestTable(trace.arrival_s, trace.prompt_tokens, trace.output_tokens, classes))
+    return concat_sorted(tables)
+
+
+def _sample_site(
+    scenario: Scenario, site: str, rng: np.random.Generator
+) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+    """Cap `[H + 1]`, announced caps `[H + 1, L]`, price `[H + 1]` and carbon intensity `[H + 1]`."""
+    grid, contract_w = scenario.sites[site].grid, scenario.contract_w(site)
+    starts_s = draw_event_starts(grid, rng)
+    now_s = np.arange(scenario.horizon_ticks + 1) * scenario.tick_s
+    announced = [announced_cap_w(grid, contract_w, starts_s, now_s, lead_s) for lead_s in scenario.announced_lead_s]
+    return (
+        cap_schedule_w(grid, contract_w, starts_s, now_s),
+        np.stack(announced, axis=1) if announced else np.empty((len(now_s), 0)),
+        np.full(len(now_s), grid.price_usd_per_mwh),
+        np.full(len(now_s), grid.carbon_g_per_kwh),
+    )
+
+
+def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator) -> Float64Array:
+    bounds = scenario.uncertainty.decode_memory_fraction
+    if bounds is not None:
+        return np.full(len(scenario.pools), rng.uniform(*bounds))
+    return np.array([pool.profile.decode_memory_fraction for pool in scenario.pools.values()])

@@ -1,0 +1,135 @@
+"""The one table of everything an engine reports: name, axis, unit, scale, meaning.
+
+Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
+string of letters: S sites, P pools, K request classes, L announced lead times; `""` is a scalar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Field:
+    """One named block of numbers.
+
+    Attributes:
+        name: with its unit as a suffix where it has one.
+        axis: letters of its dimensions, for example `"SL"`.
+        unit: as a reader says it.
+        doc: what it means, one sentence.
+        scale: name of the scenario's scale that an observation divides by (see `tokenfleet.envs.observation`).
+        high: upper bound after scaling; the lower bound is 0.
+    """
+
+    name: str
+    axis: str
+    unit: str
+    doc: str
+    scale: str = "one"
+    high: float = 1.0
+
+
+MEASUREMENTS: tuple[Field, ...] = (
+    Field("waiting_requests", "P", "requests", "In the replicas' queues, not yet in a batch.", "batch", 10.0),
+    Field("running_requests", "P", "requests", "In the replicas' batches, prefilling or decoding.", "batch", 1.0),
+    Field("unprefilled_tokens", "P", "tokens", "Prompt tokens of requests without a first token.", "budget", 100.0),
+    Field("kv_reserved_fraction", "P", "share", "Reserved share of the pool's KV cache.", "one", 1.0),
+    Field("awake_replicas", "P", "replicas", "Replicas that take requests.", "replicas", 1.0),
+    Field("waking_replicas", "P", "replicas", "Replicas that are loading.", "replicas", 1.0),
+    Field("clock_fraction", "P", "share", "Clock in force during the tick, after the brake.", "one", 1.0),
+    Field("pool_power_w", "P", "W", "Mean IT power of the pool (boards and servers) in the tick.", "pool_nameplate_w", 1.0),
+    Field("generated_tokens", "P", "tokens", "Output tokens generated in the tick.", "batch_tokens", 10.0),
+    Field("arrived", "K", "requests", "Requests that arrived in the tick.", "arrivals", 10.0),
+    Field("held_requests", "K", "requests", "Deferrable requests held back.", "horizon_arrivals", 1.0),
+    Field("completed_in_slo", "K", "requests", "Completed in the tick within their SLO.", "arrivals", 10.0),
+    Field("completed_late", "K", "requests", "Completed in the tick outside their SLO.", "arrivals", 10.0),
+    Field("refused", "K", "requests", "Turned away in the tick.", "arrivals", 10.0),
+    Field("expired", "K", "requests", "Whose patience or deadline ran out, found in the tick.", "arrivals", 10.0),
+    Field("ttft_mean_s", "K", "s", "Mean time to first token of first tokens in the tick; 0 without any.", "ttft_s", 10.0),
+    Field("site_power_w", "S", "W", "Metered facility power, mean over the tick.", "nameplate_w", 2.0),
+    Field("braked", "S", "0 or 1", "The power brake holds every clock at the floor.", "one", 1.0),
+    Field("over_cap_s", "S", "s", "How long the meter has stood above the cap without a break.", "brake_s", 10.0),
+    Field("dark_remaining_s", "S", "s", "Time until a tripped site may boot.", "restart_s", 1.0),
+)
+"""What an engine measures, in the order in which it writes it (float32)."""
+
+EXOGENOUS: tuple[Field, ...] = (
+    Field("cap_w", "S", "W", "The cap of the coming tick.", "nameplate_w", 2.0),
+    Field("announced_cap_w", "SL", "W", "The cap as announced for each lead time.", "nameplate_w", 2.0),
+    Field("price_usd_per_mwh", "S", "USD/MWh", "Electricity price of the coming tick.", "price", 10.0),
+    Field("carbon_g_per_kwh", "S", "g/kWh", "Carbon intensity of the coming tick.", "carbon", 2.0),
+    Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
+)
+"""What the world imposes whatever the brain does; written after the measurements."""
+
+VIEW: tuple[Field, ...] = MEASUREMENTS + EXOGENOUS
+
+OUTCOMES: tuple[Field, ...] = (
+    Field("energy_j", "S", "J", "Facility energy, PUE included."),
+    Field("power_w", "S", "W", "Metered facility power, mean over the tick."),
+    Field("above_cap_s", "S", "s", "The tick, if the meter stood above the cap."),
+    Field("over_cap_w", "S", "W", "How far the meter stood above the cap."),
+    Field("brakes", "S", "events", "Power brakes that began."),
+    Field("trips", "S", "events", "Breaker trips."),
+    Field("it_energy_j", "P", "J", "Energy of boards and servers."),
+    Field("generated_tokens", "P", "tokens", "Output tokens generated."),
+    Field("prefilled_tokens", "P", "tokens", "Prompt tokens computed."),
+    Field("arrived", "K", "requests", "Requests that arrived."),
+    Field("completed_in_slo", "K", "requests", "Completed within their SLO."),
+    Field("completed_late", "K", "requests", "Completed outside their SLO."),
+    Field("refused", "K", "requests", "Turned away: admission, no pool, too long for the KV cache, or a trip."),
+    Field("expired", "K", "requests", "Whose patience or deadline ran out."),
+    Field("prompt_tokens_in_slo", "K", "tokens", "Prompt tokens of `completed_in_slo`."),
+    Field("output_tokens_in_slo", "K", "tokens", "Output tokens of `completed_in_slo`."),
+    Field("prompt_tokens_late", "K", "tokens", "Prompt tokens of `completed_late`."),
+    Field("output_tokens_late", "K", "tokens", "Output tokens of `completed_late`."),
+    Field("prompt_tokens_lost", "K", "tokens", "Prompt tokens of `refused` and `expired`."),
+    Field("output_tokens_lost", "K", "tokens", "Output tokens of `refused` and `expired` that were asked for."),
+    Field("first_tokens", "K", "requests", "Requests that got their first token."),
+    Field("ttft_sum_s", "K", "s", "Sum of their times to first token."),
+)
+"""What happened in the tick (float64): the only input of reward, ledger and metrics."""
+
+
+class Layout:
+    """Where each field stands in a flat row."""
+
+    def __init__(self, fields: Sequence[Field], sizes: Mapping[str, int]) -> None:
+        """Lay `fields` out one after the other; `sizes` gives the length of each axis letter."""
+        self.fields = tuple(fields)
+        self.shapes = {f.name: tuple(sizes[letter] for letter in f.axis) for f in self.fields}
+        self.offsets: dict[str, int] = {}
+        self.width = 0
+        for field in self.fields:
+            self.offsets[field.name] = self.width
+            self.width += int(np.prod(self.shapes[field.name], dtype=int))
+
+    def slice(self, name: str) -> slice:
+        """The columns of a field."""
+        start = self.offsets[name]
+        return slice(start, start + int(np.prod(self.shapes[name], dtype=int)))
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self.fields)
+
+
+class Record:
+    """A named view of rows `[N, width]`: `record["cap_w"]` is `[N, S]`, without a copy."""
+
+    def __init__(self, layout: Layout, rows: NDArray[Any]) -> None:
+        """Bind `rows` to `layout`."""
+        self.layout = layout
+        self.rows = rows
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.rows[:, self.layout.slice(name)].reshape(len(self.rows), *self.layout.shapes[name])
+
+    def copy(self) -> Record:
+        """The same numbers in memory of their own."""
+        return Record(self.layout, self.rows.copy())

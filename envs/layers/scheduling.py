@@ -1,0 +1,48 @@
+"""Layer 6, scheduling: what a brain may set at every tick, in physical units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """One tick's decisions for N fleets of K request classes and P pools.
+
+    Heuristics write these directly; `tokenfleet.envs.action` maps them to and from the Box that RL sees.
+
+    Attributes:
+        route_share: how each class's requests are split over pools, `[N, K, P]`; non-negative. The engine counts only
+            pools that serve the class's model and have an awake replica, and normalises; with nothing left to choose,
+            the request is refused.
+        clock_fraction: GPU clock over the highest clock, `[N, P]`, within [clock floor, 1].
+        awake_fraction: share of a pool's replicas that should be awake, `[N, P]`, in [0, 1]; rounded up to replicas.
+        admit_rate_rps: admission limit of an interactive class, or release rate of a deferrable one, `[N, K]`, in
+            [0, inf]; infinity means no limit.
+    """
+
+    route_share: Float64Array
+    clock_fraction: Float64Array
+    awake_fraction: Float64Array
+    admit_rate_rps: Float64Array
+
+    @property
+    def num_envs(self) -> int:
+        """N, the number of fleets."""
+        return int(self.route_share.shape[0])
+
+    @classmethod
+    def neutral(cls, num_envs: int, route_share: Float64Array) -> Controls:
+        """Full clocks, everything awake, everything admitted, with the given `[K, P]` shares."""
+        classes, pools = route_share.shape
+        return cls(
+            route_share=np.broadcast_to(route_share, (num_envs, classes, pools)).astype(np.float64).copy(),
+            clock_fraction=np.ones((num_envs, pools)),
+            awake_fraction=np.ones((num_envs, pools)),
+            admit_rate_rps=np.full((num_envs, classes), np.inf),
+        )

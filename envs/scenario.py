@@ -1,0 +1,274 @@
+"""A scenario: the one validated description of a world, layers composed and cross-checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.catalog import find, read_yaml
+from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec
+from tokenfleet.envs.layers.facility import FacilitySpec, nameplate_w
+from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
+from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
+from tokenfleet.envs.layers.power import GridSpec
+from tokenfleet.envs.spec import Name, PositiveFloat, PositiveInt, Spec, SpecError, UnitFraction, suggest
+
+
+class SiteSpec(Spec):
+    """One data centre behind one grid connection."""
+
+    grid: GridSpec
+    facility: FacilitySpec = FacilitySpec()
+
+
+class PoolSpec(Spec):
+    """Replicas of one model on one GPU type at one site.
+
+    Attributes:
+        tensor_parallel: GPUs per replica.
+        max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
+        token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
+            the rest goes to prefill chunks.
+        memory_utilisation: share of GPU memory that weights and KV cache may fill (vLLM `gpu_memory_utilization`).
+        kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside the weights.
+    """
+
+    site: Name
+    gpu: Name
+    model: Name
+    tensor_parallel: PositiveInt = 1
+    replicas: PositiveInt = 1
+    max_batch: PositiveInt = 256
+    token_budget: PositiveInt = 2048
+    memory_utilisation: float = Field(default=0.9, gt=0, le=1)
+    kv_tokens: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _every_decoding_sequence_fits_the_budget(self) -> Self:
+        if self.max_batch > self.token_budget:
+            raise ValueError(
+                f"max_batch ({self.max_batch}) must not exceed token_budget ({self.token_budget}): "
+                "every decoding sequence takes one token of each iteration"
+            )
+        return self
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in the pool."""
+        return self.tensor_parallel * self.replicas
+
+    @property
+    def gpu_spec(self) -> GpuSpec:
+        """The catalogue entry of the pool's GPU."""
+        return load_gpu(self.gpu)
+
+    @property
+    def model_spec(self) -> ModelSpec:
+        """The catalogue entry of the pool's model."""
+        return load_model(self.model)
+
+    @property
+    def profile(self) -> ProfileSpec:
+        """Measured iteration coefficients, or the roofline's where nobody measured."""
+        return load_profile(self.model, self.gpu, self.tensor_parallel)
+
+    @property
+    def kv_capacity_tokens(self) -> int:
+        """KV-cache capacity of one replica [tokens]."""
+        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
+        return available if self.kv_tokens is None else self.kv_tokens
+
+
+class UncertaintySpec(Spec):
+    """Physics that nobody knows well, drawn anew for every episode.
+
+    `decode_memory_fraction`: bounds of the share of decode time that does not scale with the clock, one draw for the
+    whole fleet; published values reach from 0.7 to 0.99. Without bounds every profile keeps its own value.
+    """
+
+    decode_memory_fraction: tuple[UnitFraction, UnitFraction] | None = None
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        bounds = self.decode_memory_fraction
+        if bounds is not None and bounds[0] > bounds[1]:
+            raise ValueError(f"decode_memory_fraction: the lower bound {bounds[0]} is above the upper {bounds[1]}")
+        return self
+
+
+class Scenario(Spec):
+    """The world: sites, pools, request classes, and the streams that load them.
+
+    Attributes:
+        tick_s: time between two decisions [s]; also the averaging time of the site meters.
+        horizon_ticks: length of an episode.
+        announced_lead_s: how far ahead an announced cap is shown to the brain [s].
+    """
+
+    name: Name
+    description: str = ""
+    tick_s: PositiveFloat = 1.0
+    horizon_ticks: PositiveInt = 600
+    announced_lead_s: tuple[PositiveFloat, ...] = (10.0, 30.0, 60.0)
+    sites: dict[Name, SiteSpec] = Field(min_length=1)
+    pools: dict[Name, PoolSpec] = Field(min_length=1)
+    classes: dict[Name, RequestClassSpec] = Field(min_length=1)
+    workload: dict[Name, AnyStream] = Field(min_length=1)
+    uncertainty: UncertaintySpec = UncertaintySpec()
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        problems = [*self._pool_problems(), *self._class_problems(), *self._workload_problems()]
+        if problems:
+            raise SpecError(problems)
+        return self
+
+    @property
+    def horizon_s(self) -> float:
+        """Length of an episode [s]."""
+        return self.horizon_ticks * self.tick_s
+
+    @property
+    def route_mask(self) -> NDArray[np.bool_]:
+        """Which pools serve which class's model, `[K, P]`."""
+        return np.array([[pool.model == cls.model for pool in self.pools.values()] for cls in self.classes.values()])
+
+    def nameplate_w(self, site: str) -> float:
+        """A site's facility power with everything at its rating [W]."""
+        tdp_w = [pool.gpu_spec.tdp_w for pool in self.pools.values() if pool.site == site for _ in range(pool.gpus)]
+        return nameplate_w(self.sites[site].facility, tdp_w)
+
+    def contract_w(self, site: str) -> float:
+        """A site's cap outside demand-response events [W]."""
+        return self.sites[site].grid.contract_w(self.nameplate_w(site))
+
+    def mean_rate_rps(self, request_class: str) -> float:
+        """Requests per second that a class sees in the long run."""
+        return sum(s.mean_rate_rps for s in self.workload.values() if s.request_class == request_class)
+
+    @property
+    def reference_revenue_usd_per_s(self) -> float:
+        """Revenue if every request were served within its SLO; rewards are stated as a share of it."""
+        revenue = 0.0
+        for stream in self.workload.values():
+            cls = self.classes[stream.request_class]
+            prompt = stream.mean_prompt_tokens * cls.usd_per_million_input_tokens
+            output = stream.mean_output_tokens * cls.usd_per_million_output_tokens
+            revenue += stream.mean_rate_rps * (prompt + output) / 1e6
+        return revenue
+
+    def _pool_problems(self) -> list[str]:
+        problems = []
+        for name, pool in self.pools.items():
+            if pool.site not in self.sites:
+                problems.append(f"pools.{name}.site: unknown site {pool.site!r}{suggest(pool.site, self.sites)}")
+            for check in (_check_gpu, _check_model, _check_memory):
+                found = check(pool)
+                if found:
+                    problems.append(f"pools.{name}.{found}")
+                    break
+        empty = [site for site in self.sites if all(pool.site != site for pool in self.pools.values())]
+        problems += [f"sites.{site}: no pool stands at this site; add one or remove the site" for site in empty]
+        return problems
+
+    def _class_problems(self) -> list[str]:
+        served = {pool.model for pool in self.pools.values()}
+        return [
+            f"classes.{name}.model: no pool serves {cls.model!r}{suggest(cls.model, served)}"
+            for name, cls in self.classes.items()
+            if cls.model not in served
+        ]
+
+    def _workload_problems(self) -> list[str]:
+        problems = []
+        for name, stream in self.workload.items():
+            if stream.request_class not in self.classes:
+                unknown = f"unknown class {stream.request_class!r}{suggest(stream.request_class, self.classes)}"
+                problems.append(f"workload.{name}.request_class: {unknown}")
+            try:
+                stream.check(self.horizon_s)
+            except ValueError as error:
+                problems.append(f"workload.{name}: {error}")
+        return problems
+
+
+def _check_gpu(pool: PoolSpec) -> str:
+    try:
+        load_gpu(pool.gpu)
+    except SpecError as error:
+        return f"gpu: {error}"
+    return ""
+
+
+def _check_model(pool: PoolSpec) -> str:
+    try:
+        load_model(pool.model)
+    except SpecError as error:
+        return f"model: {error}"
+    return ""
+
+
+def _check_memory(pool: PoolSpec) -> str:
+    try:
+        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
+        load_profile(pool.model, pool.gpu, pool.tensor_parallel)
+    except SpecError as error:
+        return f"tensor_parallel: {error}"
+    if pool.kv_tokens is not None and pool.kv_tokens > available:
+        return f"kv_tokens: {pool.kv_tokens} tokens do not fit; at most {available} do beside the weights"
+    return ""
+
+
+def load_scenario(
+    scenario: str | Path | Mapping[str, Any] | Scenario,
+    overrides: Mapping[str, Any] | None = None,
+    search_paths: tuple[Path, ...] = (),
+) -> Scenario:
+    """A scenario from a catalogue name, a YAML path, plain data, or itself.
+
+    Args:
+        scenario: for example `"default"`, `"my/world.yaml"` or a mapping.
+        overrides: dotted keys and values laid over it, for example `{"sites.east.grid.cap_fraction": 0.6}`.
+        search_paths: folders that are searched for `scenario/<name>.yaml` after the shipped ones.
+
+    Raises:
+        SpecError: one line per mistake, naming the key.
+    """
+    if isinstance(scenario, Scenario):
+        data: dict[str, Any] = scenario.model_dump(mode="json")
+    elif isinstance(scenario, Mapping):
+        data = _copy(scenario)
+    else:
+        data = read_yaml(_scenario_path(scenario, search_paths))
+    for key, value in (overrides or {}).items():
+        _set(data, key, value)
+    return Scenario.parse(data, where="scenario")
+
+
+def _scenario_path(scenario: str | Path, search_paths: tuple[Path, ...]) -> Path:
+    path = Path(scenario)
+    if path.suffix in {".yaml", ".yml"}:
+        return path
+    return find("scenario", str(scenario), search_paths)
+
+
+def _copy(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _copy(value) for key, value in data.items()}
+    return data
+
+
+def _set(data: dict[str, Any], dotted_key: str, value: Any) -> None:
+    *parents, last = dotted_key.split(".")
+    place = data
+    for parent in parents:
+        if not isinstance(place.get(parent), dict):
+            raise SpecError([f"scenario.{dotted_key}: there is no {parent!r} to override{suggest(parent, place)}"])
+        place = place[parent]
+    place[last] = value

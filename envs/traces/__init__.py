@@ -1,0 +1,8 @@
+"""Requests as columns: the table the engines take, and readers of public trace formats."""
+
+from __future__ import annotations
+
+from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
+from tokenfleet.envs.traces.table import RequestTable, Trace, concat_sorted
+
+__all__ = ["TRACE_SUFFIXES", "RequestTable", "Trace", "concat_sorted", "read_trace", "write_trace"]

@@ -1,0 +1,217 @@
+"""Estimates with honest intervals: mean, IQM, paired difference, probability of improvement.
+
+A policy's scores are a matrix `[T, E]`: T training seeds (1 for a heuristic) by E episodes that every policy meets. One
+bootstrap serves every statistic: episodes are drawn with replacement, *the same draw for every policy* (they are
+paired), and within each policy its training seeds are drawn with replacement (policies are the strata). The intervals
+are percentile intervals, so they speak about new episodes and about new training runs of the same algorithm. With few
+of either they are too narrow, as every bootstrap is; `docs/evaluation.md` says by how much.
+
+Definitions of IQM and probability of improvement: Agarwal et al., "Deep reinforcement learning at the edge of the
+statistical precipice", NeurIPS 2021, arXiv 2108.13264. Resampling both ways: Owen, "The pigeonhole bootstrap", Annals
+of Applied Statistics 1(2), 2007, doi 10.1214/07-AOAS122.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+_CHUNK_NUMBERS = 4_000_000  # most float64 in one temporary, 32 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval; NaN throughout where there is nothing to estimate from."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def overlaps(self, other: Interval) -> bool:
+        """Whether the two intervals share a point."""
+        return self.low <= other.high and other.low <= self.high
+
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of 0."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+def interquartile_mean(scores: ArrayLike) -> float:
+    """Mean of the middle half: the lowest and the highest quarter of the values are cut, rounded down.
+
+    >>> interquartile_mean([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -50.0])
+    3.5
+    """
+    return float(_interquartile_mean(np.asarray(scores, dtype=np.float64).reshape(1, -1))[0])
+
+
+def probability_of_improvement(scores: ArrayLike, reference: ArrayLike) -> float:
+    """How probable it is that a run of one policy beats a run of another on an episode that both meet.
+
+    Averaged over episodes, and within an episode over all pairs of training seeds; a tie counts one half.
+
+    Args:
+        scores: `[T, E]`, or `[E]` for one training seed.
+        reference: `[U, E]` or `[E]`, the same episodes.
+
+    >>> probability_of_improvement([3.0, 1.0, 2.0], [1.0, 1.0, 5.0])
+    0.5
+    """
+    return float(np.nanmean(_wins(_matrix(scores), _matrix(reference)).mean(axis=(0, 1))))
+
+
+class PairedBootstrap:
+    """One set of resamples of E episodes, shared by every policy and every statistic of a study.
+
+    Args:
+        episodes: E.
+        resamples: B, how many times the study is redrawn.
+        confidence: coverage of the intervals.
+        seed: of the resampling; the same scores and seed give the same interval.
+    """
+
+    def __init__(self, episodes: int, resamples: int = 5000, confidence: float = 0.95, seed: int = 0) -> None:
+        if episodes < 1:
+            raise ValueError(f"a bootstrap needs at least one episode (got {episodes})")
+        self.episodes = episodes
+        self.resamples = resamples
+        self.confidence = confidence
+        self.seed = seed
+        rng = np.random.default_rng([seed, 0])
+        self._drawn: Int64Array = rng.integers(episodes, size=(resamples, episodes))  # [B, E]
+        self._weight = _counts(self._drawn, episodes)  # [B, E]
+
+    def mean(self, scores: ArrayLike) -> Interval:
+        """Mean over episodes of the mean over training seeds.
+
+        Args:
+            scores: `[T, E]` or `[E]`; NaN where an episode has no such number.
+        """
+        matrix = self._checked(scores)
+        return self._interval(_mean_of(matrix), self._average(self._per_episode(matrix, stratum=1)))
+
+    def difference(self, scores: ArrayLike, reference: ArrayLike) -> Interval:
+        """Mean of the paired differences `scores - reference` over the episodes that both have a number for."""
+        first, second = self._checked(scores), self._checked(reference)
+        estimate = _mean_of(_seed_mean(first)[None] - _seed_mean(second)[None])
+        resampled = self._per_episode(first, stratum=1) - self._per_episode(second, stratum=2)
+        return self._interval(estimate, self._average(resampled))
+
+    def probability_of_improvement(self, scores: ArrayLike, reference: ArrayLike) -> Interval:
+        """`probability_of_improvement` with its interval."""
+        first, second = self._checked(scores), self._checked(reference)
+        wins = _wins(first, second)  # [T, U, E]
+        seeds = self._seed_weights(len(first), 1), self._seed_weights(len(second), 2)
+        averaged = [
+            np.einsum("bt,bu,tue->be", seeds[0][rows], seeds[1][rows], wins, optimize=True)
+            for rows in self._chunks(len(second) * self.episodes)
+        ]
+        return self._interval(_mean_of(wins.mean(axis=(0, 1))[None]), self._average(np.concatenate(averaged)))
+
+    def interquartile_mean(self, scores: ArrayLike) -> Interval:
+        """IQM over all episodes and training seeds; values that are NaN take no part."""
+        matrix = self._checked(scores)
+        seeds = self._seed_draws(len(matrix), 1)
+        resampled = [
+            _interquartile_mean(matrix[seeds[rows, :, None], self._drawn[rows, None, :]].reshape(_length(rows), -1))
+            for rows in self._chunks(matrix.size)
+        ]
+        return self._interval(float(_interquartile_mean(matrix.reshape(1, -1))[0]), np.concatenate(resampled))
+
+    def _checked(self, scores: ArrayLike) -> Float64Array:
+        matrix = _matrix(scores)
+        if matrix.shape[1] != self.episodes:
+            raise ValueError(f"scores of {self.episodes} episodes are needed (got {matrix.shape[1]})")
+        return matrix
+
+    def _interval(self, estimate: float, resampled: Float64Array) -> Interval:
+        kept = resampled[np.isfinite(resampled)]
+        if not len(kept):
+            return Interval(estimate, np.nan, np.nan)
+        tail = (1.0 - self.confidence) / 2.0
+        low, high = np.quantile(kept, [tail, 1.0 - tail])
+        return Interval(estimate, float(low), float(high))
+
+    def _seed_draws(self, count: int, stratum: int) -> Int64Array:
+        """Training seeds drawn for each resample, `[B, T]`; `stratum` keeps two policies' draws independent."""
+        rng = np.random.default_rng([self.seed, stratum])
+        return rng.integers(count, size=(self.resamples, count))
+
+    def _seed_weights(self, count: int, stratum: int) -> Float64Array:
+        """How much each training seed counts in each resample, `[B, T]`, rows summing to 1."""
+        return _counts(self._seed_draws(count, stratum), count) / count
+
+    def _per_episode(self, matrix: Float64Array, stratum: int) -> Float64Array:
+        """Mean over the drawn training seeds of each episode, `[B, E]`, or `[1, E]` for one seed."""
+        if len(matrix) == 1:
+            return matrix
+        weight = self._seed_weights(len(matrix), stratum)
+        present = np.isfinite(matrix)
+        total = weight @ np.where(present, matrix, 0.0)
+        return _ratio(total, weight @ present.astype(np.float64))
+
+    def _average(self, per_episode: Float64Array) -> Float64Array:
+        """Mean over the drawn episodes, `[B]`, of values `[B, E]` or `[1, E]`; NaN takes no part."""
+        present = np.isfinite(per_episode)
+        values = np.where(present, per_episode, 0.0)
+        return _ratio((self._weight * values).sum(axis=1), (self._weight * present).sum(axis=1))
+
+    def _chunks(self, numbers_per_resample: int) -> Iterator[slice]:
+        step = max(1, _CHUNK_NUMBERS // max(1, numbers_per_resample))
+        for start in range(0, self.resamples, step):
+            yield slice(start, min(start + step, self.resamples))
+
+
+def _matrix(scores: ArrayLike) -> Float64Array:
+    return np.atleast_2d(np.asarray(scores, dtype=np.float64))
+
+
+def _length(rows: slice) -> int:
+    return int(rows.stop - rows.start)
+
+
+def _counts(drawn: Int64Array, choices: int) -> Float64Array:
+    """How often each of `choices` was drawn, row by row: `[B, n]` to `[B, choices]`."""
+    flat = drawn + choices * np.arange(len(drawn))[:, None]
+    return np.bincount(flat.ravel(), minlength=len(drawn) * choices).reshape(-1, choices).astype(np.float64)
+
+
+def _ratio(total: Float64Array, weight: Float64Array) -> Float64Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > 0.0, total / weight, np.nan)
+
+
+def _seed_mean(matrix: Float64Array) -> Float64Array:
+    """Mean over training seeds of each episode, `[E]`; NaN where no seed has a number."""
+    present = np.isfinite(matrix)
+    return _ratio(np.where(present, matrix, 0.0).sum(axis=0), present.sum(axis=0).astype(np.float64))
+
+
+def _mean_of(matrix: Float64Array) -> float:
+    per_episode = _seed_mean(matrix)
+    kept = per_episode[np.isfinite(per_episode)]
+    return float(kept.mean()) if len(kept) else float("nan")
+
+
+def _wins(scores: Float64Array, reference: Float64Array) -> Float64Array:
+    """1 where a run beats the reference's, 1/2 at a tie, `[T, U, E]`; NaN where either has no number."""
+    return 0.5 * (1.0 + np.sign(scores[:, None, :] - reference[None, :, :]))
+
+
+def _interquartile_mean(rows: Float64Array) -> Float64Array:
+    """IQM of each row, `[B, n]` to `[B]`; NaN sorts last and is left out."""
+    ordered = np.sort(rows, axis=1)
+    present = np.isfinite(ordered).sum(axis=1)
+    cut = present // 4
+    position = np.arange(rows.shape[1])[None, :]
+    middle = (position >= cut[:, None]) & (position < (present - cut)[:, None])
+    return _ratio(np.where(middle, ordered, 0.0).sum(axis=1), middle.sum(axis=1).astype(np.float64))
+
+
+Statistic = Callable[[Float64Array], Interval]

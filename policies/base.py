@@ -1,0 +1,188 @@
+"""What a policy is: SB3's `predict` over a batch, and a base for those that think in watts, shares and clocks.
+
+Anything with this `predict` can be evaluated, learned or not, on any environment. A policy for a tokenfleet fleet is
+easiest to write as a `ControlPolicy`: it gets the observation as named fields in physical units and answers with
+`Controls`; decoding, encoding, batching and the state's bookkeeping are done here, once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from gymnasium import Space
+from numpy.typing import NDArray
+
+from tokenfleet.envs.action import Action
+from tokenfleet.envs.fields import VIEW, Record
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.observation import Observation
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.spec import SpecError, suggest
+
+State = tuple[NDArray[Any], ...]
+"""What a policy remembers: arrays whose first axis is the batch; `()` for nothing."""
+
+
+class Policy(Protocol):
+    """Anything that acts; the signature is that of stable-baselines3's `predict`."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], State | None]:
+        """Choose actions.
+
+        Args:
+            observation: of one environment, `[D]`, or of a batch, `[N, D]`.
+            state: what the previous call returned; None at the very beginning, and always for a policy without memory.
+            episode_start: `[N]`, where an episode begins: that environment's state starts afresh.
+            deterministic: the most likely action instead of a sample, for policies that know the difference.
+
+        Returns:
+            Actions, `[A]` or `[N, A]`, and the state for the next call.
+        """
+
+
+@dataclass(frozen=True)
+class PolicyContext:
+    """What a policy may know before the first observation; every space is that of a single environment.
+
+    Attributes:
+        observation_space, action_space: of one environment.
+        scenario: the tokenfleet world, None for any other environment.
+        observation, action: how the fleet's numbers become vectors and back; None for any other environment.
+        seed: for policies that draw.
+        env_id: what messages call the environment.
+        policy_name: what messages call the policy; the registry fills it in.
+    """
+
+    observation_space: Space[Any]
+    action_space: Space[Any]
+    scenario: Scenario | None = None
+    observation: Observation | None = None
+    action: Action | None = None
+    seed: int = 0
+    env_id: str = "this environment"
+    policy_name: str = ""
+
+    @classmethod
+    def from_env(cls, env: Any, seed: int = 0) -> PolicyContext:
+        """The context of a Gymnasium environment, single or vectorised, fleet or not."""
+        world = env.unwrapped
+        return cls(
+            observation_space=getattr(env, "single_observation_space", env.observation_space),
+            action_space=getattr(env, "single_action_space", env.action_space),
+            scenario=getattr(world, "scenario", None),
+            observation=getattr(world, "observation_model", None),
+            action=getattr(world, "action_model", None),
+            seed=seed,
+            env_id=env.spec.id if env.spec is not None else type(world).__name__,
+        )
+
+
+class ControlPolicy(ABC):
+    """A policy of a fleet that reads named fields and answers in physical units.
+
+    A subclass lists the fields it reads in `fields` and writes `controls`; one that remembers also writes
+    `initial_state`. Its keyword parameters are what a configuration may set.
+
+    Attributes:
+        fields: names of `tokenfleet.envs.fields.VIEW` that it reads.
+        context: what it was built from.
+        scenario: the world.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, context: PolicyContext) -> None:
+        """Check that the environment can be read and steered.
+
+        Raises:
+            SpecError: the environment is not a fleet, or its observation lacks a field.
+        """
+        self.name = context.policy_name or type(self).__name__
+        scenario, observation, action = context.scenario, context.observation, context.action
+        if scenario is None or observation is None or action is None:
+            raise SpecError(
+                [
+                    f"policy.{self.name}: needs a tokenfleet fleet environment; {context.env_id} has none; "
+                    "use random or a checkpoint"
+                ]
+            )
+        if context.observation_space != observation.space or context.action_space != action.space:
+            raise SpecError(
+                [
+                    f"policy.{self.name}: a wrapper has changed the spaces of {context.env_id}, so their numbers no "
+                    "longer have physical units; evaluate without the wrapper"
+                ]
+            )
+        self.context = context
+        self.scenario = scenario
+        self._observation = observation
+        self._action = action
+        self.require(self.fields)
+
+    def require(self, fields: Iterable[str]) -> None:
+        """Raise `SpecError` unless the observation has `fields`; for parts that read more than the policy itself."""
+        kept = {field.name for field in self._observation.layout}
+        known = {field.name for field in VIEW}
+        problems = []
+        for name in fields:
+            if name not in known:
+                problems.append(f"policy.{self.name}: reads {name!r}, which is no field{suggest(name, known)}")
+            elif name not in kept:
+                problems.append(
+                    f"policy.{self.name}: needs the field {name!r}, which this observation leaves out; "
+                    "add it to the observation's fields or choose another policy"
+                )
+        if problems:
+            raise SpecError(problems)
+
+    def initial_state(self, num_envs: int) -> State:
+        """What is remembered when an episode begins, every array `[num_envs, ...]`."""
+        return ()
+
+    @abstractmethod
+    def controls(self, view: Record, state: State) -> tuple[Controls, State]:
+        """Decide for N fleets.
+
+        Args:
+            view: the observation in physical units, `view["cap_w"]` is `[N, S]`.
+            state: what the previous tick left, or `initial_state`; never changed in place.
+
+        Returns:
+            The decisions, and the state for the next tick.
+        """
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """See `Policy.predict`; `deterministic` changes nothing, for there is nothing to draw."""
+        single = np.ndim(observation) == 1
+        view = self._observation.decode(np.atleast_2d(observation))
+        controls, after = self.controls(view, self._state(state, episode_start, len(view.rows)))
+        action = self._action.encode(controls)
+        return (action[0] if single else action), after or None
+
+    def _state(self, state: State | None, episode_start: NDArray[np.bool_] | None, num_envs: int) -> State:
+        fresh = self.initial_state(num_envs)
+        if state is None or not fresh:
+            return fresh
+        if episode_start is None or not np.any(episode_start):
+            return state
+        starts = np.atleast_1d(np.asarray(episode_start, dtype=bool))
+        return tuple(
+            np.where(starts.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+            for new, old in zip(fresh, state, strict=True)
+        )

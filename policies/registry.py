@@ -1,0 +1,154 @@
+"""Policies by name: what a configuration says, `least_work` or `{name: least_work, spread_s: 1.0}`, becomes an object.
+
+A name of ours, a name that a user registered, and `module:Class` are used alike. The constructor's signature is the only
+declaration of a policy's parameters: names, types, ranges and defaults are checked against it, every mistake is reported
+at once. The same `build` serves the parts that policies are composed of.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast, get_type_hints
+
+from pydantic import ConfigDict, create_model
+
+from tokenfleet.policies.base import Policy, PolicyContext
+from tokenfleet.envs.spec import Spec, SpecError, suggest
+
+Choice = str | Mapping[str, Any]
+"""A name, a `module:Class`, or a mapping with `name` and parameters."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a name stands for.
+
+    Attributes:
+        target: `module:Class`, imported when it is first used, or the class itself.
+        parameters: keyword arguments that make the preset; a user's own go over them.
+    """
+
+    target: str | type[Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+_HEURISTICS = "tokenfleet.policies.heuristics"
+_COMPOSED = f"{_HEURISTICS}.composed:ComposedPolicy"
+
+POLICIES: dict[str, Entry] = {
+    "random": Entry(f"{_HEURISTICS}.uniform_random:RandomPolicy"),
+    "round_robin": Entry(_COMPOSED, {"routing": "round_robin", "clocking": "proportional"}),
+    "capacity_weighted": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "proportional"}),
+    "least_work": Entry(_COMPOSED, {"routing": "least_work", "clocking": "proportional"}),
+    "max_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "full"}),
+    "uniform_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "uniform"}),
+    "feedback_capping": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "feedback"}),
+    "greedy_efficiency": Entry(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
+}
+"""The shipped policies; `register_policy` adds to it."""
+
+
+def register_policy(name: str, target: str | type[Any], **parameters: Any) -> None:
+    """Make `target` available as `name`.
+
+    Args:
+        name: must be free; a name that already means exactly this is left alone.
+        target: a class whose constructor takes a `PolicyContext`, or `module:Class` of one.
+        parameters: keyword arguments of the preset.
+
+    Raises:
+        SpecError: the name already means something else.
+    """
+    entry = Entry(target, parameters)
+    if POLICIES.setdefault(name, entry) != entry:
+        raise SpecError([f"policy: the name {name!r} is taken by {POLICIES[name].target}; choose another"])
+
+
+def make_policy(choice: Choice, context: PolicyContext) -> Policy:
+    """Build a policy.
+
+    Args:
+        choice: `"least_work"`, `{"name": "least_work", "spread_s": 1.0}`, or either with `"module:Class"` as the name.
+        context: the environment that it will act in.
+
+    Raises:
+        SpecError: one line per mistake.
+    """
+    name, _ = _split(choice, POLICIES, "policy")
+    policy = build(choice, POLICIES, "policy", replace(context, policy_name=name))
+    if not callable(getattr(policy, "predict", None)):
+        raise SpecError([f"policy.{name}: has no method predict(observation, state, episode_start, deterministic)"])
+    return cast(Policy, policy)
+
+
+def build(choice: Choice, choices: Mapping[str, Entry], where: str, *arguments: Any) -> Any:
+    """Look a choice up, check its parameters against the constructor, and construct it.
+
+    Args:
+        choice: see `Choice`.
+        choices: the known names.
+        where: dotted prefix of every message, for example `policy`.
+        arguments: the constructor's leading arguments, which no configuration sets.
+
+    Raises:
+        SpecError: one line per mistake.
+    """
+    name, given = _split(choice, choices, where)
+    entry = choices.get(name, Entry(name))
+    target = _import(entry.target, where) if isinstance(entry.target, str) else entry.target
+    parameters = _check_parameters(target, len(arguments), {**entry.parameters, **given}, f"{where}.{name}")
+    return target(*arguments, **parameters)
+
+
+def _split(choice: Choice, choices: Mapping[str, Entry], where: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of a choice whose name exists."""
+    given = {"name": choice} if isinstance(choice, str) else choice
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        raise SpecError([f"{where}: must be a name, or a mapping with a name and parameters (got {choice!r})"])
+    name = given["name"]
+    if name not in choices and ":" not in name:
+        raise SpecError([f"{where}: unknown name {name!r}{suggest(name, choices)}, or 'module:Class'"])
+    return name, {str(key): value for key, value in given.items() if key != "name"}
+
+
+def _import(target: str, where: str) -> type[Any]:
+    module, _, name = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpecError([f"{where}: cannot import {target!r} ({error}); write 'module:Class'"]) from None
+    if not callable(found):
+        raise SpecError([f"{where}: {target!r} is not a class"])
+    return cast("type[Any]", found)
+
+
+class _Parameters(Spec):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
+def _check_parameters(target: type[Any], skip: int, data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Values for the keyword parameters of `target`, checked against its signature."""
+    declared = list(inspect.signature(target).parameters.values())[skip:]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in declared):
+        return dict(data)
+    hints = _hints(target)
+    fields: dict[str, Any] = {
+        parameter.name: (
+            hints.get(parameter.name, Any),
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in declared
+    }
+    checked = create_model("Parameters", __base__=_Parameters, **fields).parse(data, where)
+    return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+
+def _hints(target: type[Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except NameError:
+        # A class that imports its types for type checkers only: the names of its parameters are still checked.
+        return {}

@@ -1,0 +1,143 @@
+"""Random small worlds for engine tests: arrays, an episode and a tape of controls, all from one integer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.traces import RequestTable
+
+
+@dataclass(frozen=True)
+class World:
+    """What an engine needs for one episode."""
+
+    arrays: FleetArrays
+    episode: Episode
+    controls: list[Controls]  # one a tick, for one fleet
+
+
+def random_world(seed: int, *, load: float = 1.0, small_kv: bool = False, cap_share: float = 0.7) -> World:
+    """A world with 1-2 sites, 1-4 pools, 1-3 classes.
+
+    Args:
+        seed: decides everything else.
+        load: arrivals per second and replica.
+        small_kv: KV caches that hold only a few requests.
+        cap_share: caps as a share of what the boards may draw at most.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = _arrays(rng, small_kv)
+    horizon_s = arrays.horizon_ticks * arrays.tick_s
+    requests = _requests(rng, arrays, horizon_s, load)
+    episode = _episode(rng, arrays, requests, cap_share)
+    return World(arrays, episode, _controls(rng, arrays))
+
+
+def _arrays(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
+    sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
+    sizes = {"S": sites, "P": pools, "K": classes, "L": 2}
+
+    def between(low: float, high: float, size: int = pools) -> np.ndarray:
+        return rng.uniform(low, high, size)
+
+    def whole(low: int, high: int, size: int = pools) -> np.ndarray:
+        return rng.integers(low, high, size).astype(np.int64)
+
+    max_batch = whole(1, 40)
+    mask = rng.random((classes, pools)) < 0.7
+    mask[np.arange(classes), rng.integers(0, pools, classes)] = True
+    limits = np.where(rng.random((3, classes)) < 0.3, np.inf, rng.uniform(0.02, 5.0, (3, classes)))
+    static_w, floor_w = between(50, 200), between(20, 150)
+    return FleetArrays(
+        tick_s=float(rng.choice([0.25, 1.0, 2.0])),
+        horizon_ticks=int(rng.integers(8, 25)),
+        site=np.concatenate([np.arange(min(sites, pools)), whole(0, sites, max(pools - sites, 0))]).astype(np.int64),
+        replicas=whole(1, 4),
+        max_batch=max_batch,
+        token_budget=max_batch + whole(0, 600),
+        kv_tokens=whole(300, 3_000) if small_kv else whole(20_000, 200_000),
+        wake_s=rng.choice([0.0, 0.5, 3.0], pools),
+        t0_s=between(0.001, 0.03),
+        decode_s=between(0, 3e-4),
+        context_s=between(0, 4e-7),
+        prefill_s=between(1e-6, 2e-4),
+        prefill_attention_s=between(0, 1e-8),
+        prefill_memory_fraction=between(0, 0.3),
+        static_w=static_w,
+        floor_w=floor_w,
+        weight_j=between(0, 5),
+        context_j=between(0, 1e-4),
+        token_j=between(0, 0.05),
+        attention_j=between(0, 1e-6),
+        limit_w=static_w + floor_w + between(5, 400),
+        idle_w=between(20, 50),
+        asleep_w=between(1, 10),
+        host_w=between(0, 100),
+        host_asleep_w=between(0, 5),
+        voltage_floor_fraction=between(0.5, 0.9),
+        clock_floor_fraction=between(0.2, 0.6),
+        route_mask=mask,
+        ttft_s=limits[0],
+        tpot_s=limits[1],
+        deadline_s=limits[2] * 3,
+        patience_s=rng.uniform(0.2, 20.0, classes),
+        deferrable=rng.random(classes) < 0.3,
+        output_weight=whole(1, 300, classes),
+        pue=between(1.0, 1.5, sites),
+        brake_delay_s=rng.choice([0.0, 1.0, 3.0], sites),
+        release_fraction=between(0.6, 1.0, sites),
+        release_delay_s=rng.choice([0.0, 2.0], sites),
+        overload_ratio=between(0.8, 1.6, sites),
+        breaker_delay_s=rng.choice([1.0, 4.0, 1e9], sites),
+        restart_s=rng.choice([1.0, 3.0], sites),
+        view=Layout(VIEW, sizes),
+        outcome=Layout(OUTCOMES, sizes),
+    )
+
+
+def _requests(rng: np.random.Generator, arrays: FleetArrays, horizon_s: float, load: float) -> RequestTable:
+    count = rng.poisson(load * arrays.replicas.sum() * horizon_s)
+    arrival_s = np.sort(rng.uniform(0, horizon_s * 1.05, count))
+    if count > 4:  # ties must be served in the order of the table
+        arrival_s[count // 2] = arrival_s[count // 2 - 1]
+    return RequestTable.of(
+        arrival_s,
+        np.ceil(rng.lognormal(5.0, 1.3, count)).astype(np.int32),
+        np.ceil(rng.lognormal(3.0, 1.2, count)).astype(np.int32),
+        rng.integers(0, arrays.num_classes, count).astype(np.int32),
+    )
+
+
+def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable, cap_share: float) -> Episode:
+    horizon, sites = arrays.horizon_ticks, arrays.num_sites
+    most_w = np.zeros(sites)
+    np.add.at(most_w, arrays.site, arrays.replicas * (arrays.limit_w + arrays.host_w))
+    cap_w = np.maximum(most_w * arrays.pue, 1.0) * cap_share * rng.uniform(0.5, 1.2, (horizon, sites))
+    width = arrays.view.width - arrays.view.offsets["cap_w"]
+    return Episode(
+        requests=requests,
+        cap_w=cap_w,
+        price_usd_per_mwh=np.full((horizon, sites), 60.0),
+        carbon_g_per_kwh=np.full((horizon, sites), 400.0),
+        exogenous=rng.random((horizon + 1, width)).astype(np.float32),
+        decode_memory_fraction=rng.uniform(0.6, 1.0, arrays.num_pools),
+    )
+
+
+def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
+    classes, pools = arrays.num_classes, arrays.num_pools
+    changes_clock, sleeps, throttles = rng.random(3) < 0.7
+    tape = []
+    for _ in range(arrays.horizon_ticks):
+        clock = rng.uniform(0.1, 1.0, (1, pools)) if changes_clock else np.full((1, pools), 0.8)
+        awake = rng.choice([0.0, 0.3, 0.7, 1.0, 1.0], (1, pools)) if sleeps else np.ones((1, pools))
+        rate = rng.choice([0.0, 0.7, 3.0, np.inf], (1, classes)) if throttles else np.full((1, classes), np.inf)
+        share = rng.choice([0.0, 0.2, 1.0], (1, classes, pools))
+        tape.append(Controls(share, clock, awake, rate))
+    return tape

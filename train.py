@@ -1,0 +1,1 @@
+"""Train a policy (placeholder until the configs land)."""
