@@ -11,7 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 DATA = Path(__file__).parent / "data"
-KERNEL_FILES = {"h200-sxm": "h200_sxm_vllm0.22.0", "b200-sxm": "b200_sxm_vllm0.22.0", "a100-sxm-80gb": "a100_sxm_vllm0.14.0"}
+KERNEL_FILES = {
+    "h200-sxm": "h200_sxm_vllm0.22.0",
+    "b200-sxm": "b200_sxm_vllm0.22.0",
+    "a100-sxm-80gb": "a100_sxm_vllm0.14.0",
+}
 TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 # (n, k) on the measured grid at or around the layers of Llama 3.1 8B at TP 1 and 70B at TP 2 and 4.
 GEMM_SHAPES = {
@@ -28,7 +32,7 @@ SERVED_FOR_POWER = (*SERVED, "Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-32B"
 
 
 def gemm(source: Path) -> pd.DataFrame:
-    """Matrix products [m, n] = [m, k] x [k, n] in bf16: latency in ms and, but on the A100, watts."""
+    """Matrix products [m, n] = [m, k] x [k, n] in bf16: latency in ms."""
     frames = []
     for gpu, stem in KERNEL_FILES.items():
         rows = pd.read_csv(source / f"llm_perf/aiconfigurator/{stem}_gemm_bf16.csv.gz")
@@ -51,7 +55,7 @@ def attention(source: Path, phase: str, length: str, lengths: tuple[int, ...]) -
 
 
 def serving_runs(source: Path) -> pd.DataFrame:
-    """vLLM runs of ML.ENERGY v3 on single-turn chat, dense bf16 models."""
+    """Serving runs (vLLM) of ML.ENERGY v3 on single-turn chat, dense bf16 models."""
     rows = pd.read_csv(source / "gpu_power/mlenergy_v3/llm_mllm_configs.csv")
     rows = rows[(rows.task == "lm-arena-chat") & rows.model_id.isin(SERVED_FOR_POWER)]
     columns = ["gpu_model", "model_id", "num_gpus", "max_num_seqs", "avg_batch_size", "avg_output_len"]
@@ -79,8 +83,9 @@ def all_reduce(source: Path) -> pd.DataFrame:
     """Vidur: all-reduce over the 8 A100 of a DGX; bytes, ms."""
     rows = pd.read_csv(source / "llm_perf/vidur/a100_dgx_all_reduce.csv.gz")
     one_node = rows.devices_per_node == rows.max_devices_per_node
-    rows = rows[(rows.num_workers == 8) & one_node].rename(columns={"time_stats.all_reduce.median": "time_ms", "size": "bytes"})
-    return rows.groupby("bytes").time_ms.median().reset_index().round(4).iloc[::4]
+    rows = rows[(rows.num_workers == 8) & one_node].rename(columns={"size": "bytes"})
+    median_ms = rows.groupby("bytes")["time_stats.all_reduce.median"].median().rename("time_ms")
+    return median_ms.reset_index().round(4).iloc[::4]
 
 
 def h100_layers(source: Path) -> pd.DataFrame:

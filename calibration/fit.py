@@ -131,8 +131,11 @@ def report() -> str:
         lines.append(_row(name, "board power", fit_power(name).errors))
     lines.append(_row("a100-sxm-80gb", "board power", fit_power_a100().errors))
     clock = fit_clock()
-    lines.append(f"clock (A100): Ps {clock.static_w:.0f} W, k {clock.clock_w:.0f} W, floor {clock.voltage_floor_fraction:.3f}")
-    lines.append(f"  m {clock.memory_fraction:.3f}; power {clock.power_error:.1%}, time {clock.time_error:.1%}")
+    lines.append(
+        f"clock (A100): Ps {clock.static_w:.0f} W, k {clock.clock_w:.0f} W (mean error {clock.power_error:.1%}),"
+    )
+    floor, memory = clock.voltage_floor_fraction, clock.memory_fraction
+    lines.append(f"  voltage floor {floor:.3f}, prefill's m {memory:.3f} (mean error {clock.time_error:.1%})")
     lines.append(f"roofline ratios: {roofline_ratios()}")
     return "\n".join(lines)
 

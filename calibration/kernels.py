@@ -16,7 +16,8 @@ import pandas as pd
 from scipy.optimize import lsq_linear
 
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
-from tokenfleet.envs.layers.llm import ModelSpec, coefficient_bounds_s, load_model, prefill_pairs
+from tokenfleet.envs.layers.iteration import prefill_pairs
+from tokenfleet.envs.layers.llm import ModelSpec, coefficient_bounds_s, load_model
 
 DATA = Path(__file__).parent / "data"
 MEASURED_ON = {"h100-sxm": "h200-sxm"}  # every other GPU has tables of its own

@@ -67,7 +67,7 @@ def fit_power(gpu: str) -> PowerFit:
     columns = np.column_stack([np.full(len(rows), 100.0), bytes_per_s * 1e-10, flops * 1e-12])
 
     def error(scaled: np.ndarray) -> np.ndarray:
-        return np.minimum(columns @ scaled, limit_w) / watts - 1.0
+        return np.asarray(np.minimum(columns @ scaled, limit_w) / watts - 1.0)
 
     solved = least_squares(error, [2.0, 1.0, 1.0], bounds=(0, np.inf), loss="soft_l1", f_scale=0.05)
     busy, per_byte, per_flop = solved.x.tolist()
@@ -102,10 +102,10 @@ def fit_clock() -> ClockFit:
     watts = rows.energy.to_numpy() / time_s
 
     def power_error(x: np.ndarray) -> np.ndarray:
-        return (100.0 * x[0] + 100.0 * x[1] * clock * np.maximum(clock, x[2]) ** 2) / watts - 1.0
+        return np.asarray((100.0 * x[0] + 100.0 * x[1] * clock * np.maximum(clock, x[2]) ** 2) / watts - 1.0)
 
     def time_error(x: np.ndarray) -> np.ndarray:
-        return x[1] * time_s.min() * (x[0] + (1.0 - x[0]) / clock) / time_s - 1.0
+        return np.asarray(x[1] * time_s.min() * (x[0] + (1.0 - x[0]) / clock) / time_s - 1.0)
 
     starts = [least_squares(power_error, [1.0, 4.0, floor]) for floor in (0.70, 0.72, 0.74, 0.76, 0.78, 0.80)]
     power = min(starts, key=lambda found: float(found.cost))  # the kink has a local minimum between each two clocks

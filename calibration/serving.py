@@ -6,8 +6,7 @@ too. Both are fitted together by least squares of relative error. What a run doe
 them:
 
 - the prompt, 250 tokens: what (mean - median) x iterations per request costs, 16 ms on 70B at TP 4 and 6 ms on 8B
-(H100),
-  over the kernels' 65 and 25 us per token;
+  (H100), over the kernels' 65 and 25 us per token;
 - the context of a sequence, prompt + 0.87 x mean output: two H100 runs fill their KV cache (8B at 691 and 70B at 898
   sequences), which gives about 590 and 550 tokens once 10 % of the cache is left to activations and free blocks.
 """

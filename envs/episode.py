@@ -84,7 +84,7 @@ def _sample_site(
     """Cap `[H + 1]`, announced caps `[H + 1, L]`, price `[H + 1]` and carbon intensity `[H + 1]`."""
     grid, contract_w = scenario.sites[site].grid, scenario.contract_w(site)
     starts_s = draw_event_starts(grid, rng)
-    now_s = np.arange(scenario.horizon_ticks + 1) * scenario.tick_s
+    now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
     announced = [announced_cap_w(grid, contract_w, starts_s, now_s, lead_s) for lead_s in scenario.announced_lead_s]
     return (
         cap_schedule_w(grid, contract_w, starts_s, now_s),

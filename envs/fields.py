@@ -43,7 +43,9 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("awake_replicas", "P", "replicas", "Replicas that take requests.", "replicas", 1.0),
     Field("waking_replicas", "P", "replicas", "Replicas that are loading.", "replicas", 1.0),
     Field("clock_fraction", "P", "share", "Clock in force during the tick, after the brake.", "one", 1.0),
-    Field("pool_power_w", "P", "W", "Mean IT power of the pool (boards and servers) in the tick.", "pool_nameplate_w", 1.0),
+    Field(
+        "pool_power_w", "P", "W", "Mean IT power of the pool (boards and servers) in the tick.", "pool_nameplate_w", 1.0
+    ),
     Field("generated_tokens", "P", "tokens", "Output tokens generated in the tick.", "batch_tokens", 10.0),
     Field("arrived", "K", "requests", "Requests that arrived in the tick.", "arrivals", 10.0),
     Field("held_requests", "K", "requests", "Deferrable requests held back.", "horizon_arrivals", 1.0),
@@ -51,9 +53,11 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("completed_late", "K", "requests", "Completed in the tick outside their SLO.", "arrivals", 10.0),
     Field("refused", "K", "requests", "Turned away in the tick.", "arrivals", 10.0),
     Field("expired", "K", "requests", "Whose patience or deadline ran out, found in the tick.", "arrivals", 10.0),
-    Field("ttft_mean_s", "K", "s", "Mean time to first token of first tokens in the tick; 0 without any.", "ttft_s", 10.0),
+    Field(
+        "ttft_mean_s", "K", "s", "Mean time to first token of first tokens in the tick; 0 without any.", "ttft_s", 10.0
+    ),
     Field("site_power_w", "S", "W", "Metered facility power, mean over the tick.", "nameplate_w", 2.0),
-    Field("braked", "S", "0 or 1", "The power brake holds every clock at the floor.", "one", 1.0),
+    Field("braked", "S", "0 or 1", "The power brake holds every clock of the site down.", "one", 1.0),
     Field("over_cap_s", "S", "s", "How long the meter has stood above the cap without a break.", "brake_s", 10.0),
     Field("dark_remaining_s", "S", "s", "Time until a tripped site may boot.", "restart_s", 1.0),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +64,22 @@ class PoolSpec(Spec):
         """GPUs in the pool."""
         return self.tensor_parallel * self.replicas
 
-    @property
+    @cached_property
     def gpu_spec(self) -> GpuSpec:
         """The catalogue entry of the pool's GPU."""
         return load_gpu(self.gpu)
 
-    @property
+    @cached_property
     def model_spec(self) -> ModelSpec:
         """The catalogue entry of the pool's model."""
         return load_model(self.model)
 
-    @property
+    @cached_property
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
         return load_profile(self.model, self.gpu, self.tensor_parallel)
 
-    @property
+    @cached_property
     def kv_capacity_tokens(self) -> int:
         """KV-cache capacity of one replica [tokens]."""
         available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
@@ -141,8 +142,7 @@ class Scenario(Spec):
 
     def nameplate_w(self, site: str) -> float:
         """A site's facility power with everything at its rating [W]."""
-        tdp_w = [pool.gpu_spec.tdp_w for pool in self.pools.values() if pool.site == site for _ in range(pool.gpus)]
-        return nameplate_w(self.sites[site].facility, tdp_w)
+        return self._nameplate_w[site]
 
     def contract_w(self, site: str) -> float:
         """A site's cap outside demand-response events [W]."""
@@ -162,6 +162,13 @@ class Scenario(Spec):
             output = stream.mean_output_tokens * cls.usd_per_million_output_tokens
             revenue += stream.mean_rate_rps * (prompt + output) / 1e6
         return revenue
+
+    @cached_property
+    def _nameplate_w(self) -> dict[str, float]:
+        tdp_w: dict[str, list[float]] = {site: [] for site in self.sites}
+        for pool in self.pools.values():
+            tdp_w[pool.site] += [pool.gpu_spec.tdp_w] * pool.gpus
+        return {site: nameplate_w(spec.facility, tdp_w[site]) for site, spec in self.sites.items()}
 
     def _pool_problems(self) -> list[str]:
         problems = []

@@ -8,6 +8,7 @@ what is allowed and, for a misspelt name, the likely fix.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -23,6 +24,7 @@ NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 SpecType = TypeVar("SpecType", bound="Spec")
+_KEYED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*: ")
 
 
 class SpecError(ValueError):
@@ -74,7 +76,7 @@ def _message(item: dict[str, Any], root: type[BaseModel], where: str) -> str:
     key = ".".join([where, *location] if where else location) or root.__name__
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, SpecError):
-        return "\n".join(f"{key}: {problem}" if where not in problem else problem for problem in cause.problems)
+        return "\n".join(_inside(key, where, problem) for problem in cause.problems)
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key{suggest(location[-1], _keys_at(root, location[:-1]))}"
     if item["type"] == "missing":
@@ -84,6 +86,13 @@ def _message(item: dict[str, Any], root: type[BaseModel], where: str) -> str:
     if isinstance(cause, ValueError):
         return f"{key}: {text}"
     return f"{key}: {text} (got {item['input']!r})"
+
+
+def _inside(key: str, where: str, problem: str) -> str:
+    """A part's own message, with the place of the part in front: `workload.chat` and `rate_rps: ...` become one key."""
+    if where and problem.startswith(where):
+        return problem
+    return f"{key}.{problem}" if _KEYED.match(problem) else f"{key}: {problem}"
 
 
 def _keys_at(root: type[BaseModel], location: tuple[str, ...]) -> list[str]:

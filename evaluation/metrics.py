@@ -50,14 +50,24 @@ GENERIC: tuple[Metric, ...] = (
 FLEET: tuple[Metric, ...] = (
     Metric("net_value_usd", "net value", "USD", "higher", "Revenue less penalties and electricity."),
     Metric("revenue_usd", "revenue", "USD", "higher", "Paid for tokens, late ones at their lower price."),
+    Metric("penalty_usd", "penalties", "USD", "lower", "Credit owed for refused and expired requests."),
     Metric("energy_usd", "electricity", "USD", "lower", "Electricity bill of all sites."),
-    Metric("goodput_tokens_per_s", "goodput", "tokens/s", "higher", "Output tokens of requests within their SLO, per second."),
-    Metric("slo_attainment", "SLO attainment", "", "higher", "Share of ended requests that met their SLO; refused and expired ones did not.", True),
-    Metric("tokens_per_joule", "efficiency", "tokens/J", "higher", "Output tokens within their SLO per joule of facility energy."),
-    Metric("usd_per_million_tokens", "electricity cost", "USD/Mtoken", "lower", "Electricity bill per million output tokens within their SLO."),
-    Metric("g_per_million_tokens", "emissions", "g/Mtoken", "lower", "Emissions per million output tokens within their SLO [g CO2e]."),
+    Metric("goodput_tokens_per_s", "goodput", "tokens/s", "higher", "Output tokens within SLO, per second."),
+    Metric(
+        "slo_attainment",
+        "SLO attainment",
+        "",
+        "higher",
+        "Share of ended requests that met their SLO; refused and expired ones did not.",
+        percent=True,
+    ),
+    Metric("tokens_per_joule", "efficiency", "tokens/J", "higher", "Output tokens generated, over facility energy."),
+    Metric(
+        "usd_per_million_tokens", "electricity cost", "USD/Mtoken", "lower", "Electricity per million generated tokens."
+    ),
+    Metric("g_per_million_tokens", "emissions", "gCO2e/Mtoken", "lower", "Emissions per million generated tokens."),
     Metric("energy_kwh", "energy", "kWh", "", "Facility energy of all sites, PUE included."),
-    Metric("carbon_kg", "carbon", "kg", "lower", "Emissions of the electricity [kg CO2e]."),
+    Metric("carbon_kg", "carbon", "kg", "lower", "CO2e emissions of the electricity."),
     Metric("above_cap_s", "above cap", "s", "lower", "Time with the meter above the cap, summed over sites."),
     Metric("peak_over_cap_w", "peak over cap", "W", "lower", "Furthest that a site's meter stood above its cap."),
     Metric("brakes", "brakes", "", "lower", "Power brakes that began."),
@@ -75,7 +85,7 @@ _LATENCIES = {
 }
 
 LATENCY: tuple[Metric, ...] = tuple(
-    Metric(f"{key}_p{percentile}_s", f"p{percentile} {label}", "s", "lower", f"{percentile}th percentile of the {what}.")
+    Metric(f"{key}_p{percentile}_s", f"p{percentile} {label}", "s", "lower", f"p{percentile} of the {what}.")
     for key, (label, what) in _LATENCIES.items()
     for percentile in PERCENTILES
 )

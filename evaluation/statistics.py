@@ -13,7 +13,7 @@ of Applied Statistics 1(2), 2007, doi 10.1214/07-AOAS122.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,8 @@ def interquartile_mean(scores: ArrayLike) -> float:
     >>> interquartile_mean([100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -50.0])
     3.5
     """
-    return float(_interquartile_mean(np.asarray(scores, dtype=np.float64).reshape(1, -1))[0])
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    return float(_weighted_interquartile_mean(values, np.ones((1, values.size)))[0])
 
 
 def probability_of_improvement(scores: ArrayLike, reference: ArrayLike) -> float:
@@ -63,7 +64,7 @@ def probability_of_improvement(scores: ArrayLike, reference: ArrayLike) -> float
     >>> probability_of_improvement([3.0, 1.0, 2.0], [1.0, 1.0, 5.0])
     0.5
     """
-    return float(np.nanmean(_wins(_matrix(scores), _matrix(reference)).mean(axis=(0, 1))))
+    return _mean_of(_wins(_matrix(scores), _matrix(reference)).mean(axis=(0, 1))[None])
 
 
 class PairedBootstrap:
@@ -84,8 +85,7 @@ class PairedBootstrap:
         self.confidence = confidence
         self.seed = seed
         rng = np.random.default_rng([seed, 0])
-        self._drawn: Int64Array = rng.integers(episodes, size=(resamples, episodes))  # [B, E]
-        self._weight = _counts(self._drawn, episodes)  # [B, E]
+        self._weight = _counts(rng.integers(episodes, size=(resamples, episodes)), episodes)  # [B, E]
 
     def mean(self, scores: ArrayLike) -> Interval:
         """Mean over episodes of the mean over training seeds.
@@ -108,21 +108,26 @@ class PairedBootstrap:
         first, second = self._checked(scores), self._checked(reference)
         wins = _wins(first, second)  # [T, U, E]
         seeds = self._seed_weights(len(first), 1), self._seed_weights(len(second), 2)
-        averaged = [
-            np.einsum("bt,bu,tue->be", seeds[0][rows], seeds[1][rows], wins, optimize=True)
-            for rows in self._chunks(len(second) * self.episodes)
-        ]
+        # One training seed each: nothing to draw but episodes.
+        averaged = (
+            [wins[0]]
+            if wins.shape[:2] == (1, 1)
+            else [
+                np.einsum("bt,bu,tue->be", seeds[0][rows], seeds[1][rows], wins, optimize=True)
+                for rows in self._chunks(len(second) * self.episodes)
+            ]
+        )
         return self._interval(_mean_of(wins.mean(axis=(0, 1))[None]), self._average(np.concatenate(averaged)))
 
     def interquartile_mean(self, scores: ArrayLike) -> Interval:
         """IQM over all episodes and training seeds; values that are NaN take no part."""
         matrix = self._checked(scores)
-        seeds = self._seed_draws(len(matrix), 1)
+        seeds = self._seed_weights(len(matrix), 1) * len(matrix)
         resampled = [
-            _interquartile_mean(matrix[seeds[rows, :, None], self._drawn[rows, None, :]].reshape(_length(rows), -1))
+            _weighted_interquartile_mean(matrix.ravel(), _outer(seeds[rows], self._weight[rows]))
             for rows in self._chunks(matrix.size)
         ]
-        return self._interval(float(_interquartile_mean(matrix.reshape(1, -1))[0]), np.concatenate(resampled))
+        return self._interval(interquartile_mean(matrix), np.concatenate(resampled))
 
     def _checked(self, scores: ArrayLike) -> Float64Array:
         matrix = _matrix(scores)
@@ -158,8 +163,10 @@ class PairedBootstrap:
 
     def _average(self, per_episode: Float64Array) -> Float64Array:
         """Mean over the drawn episodes, `[B]`, of values `[B, E]` or `[1, E]`; NaN takes no part."""
-        present = np.isfinite(per_episode)
-        values = np.where(present, per_episode, 0.0)
+        present = np.isfinite(per_episode).astype(np.float64)
+        values = np.where(present > 0.0, per_episode, 0.0)
+        if len(values) == 1:
+            return _ratio(self._weight @ values[0], self._weight @ present[0])
         return _ratio((self._weight * values).sum(axis=1), (self._weight * present).sum(axis=1))
 
     def _chunks(self, numbers_per_resample: int) -> Iterator[slice]:
@@ -170,10 +177,6 @@ class PairedBootstrap:
 
 def _matrix(scores: ArrayLike) -> Float64Array:
     return np.atleast_2d(np.asarray(scores, dtype=np.float64))
-
-
-def _length(rows: slice) -> int:
-    return int(rows.stop - rows.start)
 
 
 def _counts(drawn: Int64Array, choices: int) -> Float64Array:
@@ -204,14 +207,19 @@ def _wins(scores: Float64Array, reference: Float64Array) -> Float64Array:
     return 0.5 * (1.0 + np.sign(scores[:, None, :] - reference[None, :, :]))
 
 
-def _interquartile_mean(rows: Float64Array) -> Float64Array:
-    """IQM of each row, `[B, n]` to `[B]`; NaN sorts last and is left out."""
-    ordered = np.sort(rows, axis=1)
-    present = np.isfinite(ordered).sum(axis=1)
-    cut = present // 4
-    position = np.arange(rows.shape[1])[None, :]
-    middle = (position >= cut[:, None]) & (position < (present - cut)[:, None])
-    return _ratio(np.where(middle, ordered, 0.0).sum(axis=1), middle.sum(axis=1).astype(np.float64))
+def _outer(seeds: Float64Array, episodes: Float64Array) -> Float64Array:
+    """How often each (training seed, episode) pair was drawn: `[B, T]` and `[B, E]` to `[B, T * E]`."""
+    return (seeds[:, :, None] * episodes[:, None, :]).reshape(len(episodes), -1)
 
 
-Statistic = Callable[[Float64Array], Interval]
+def _weighted_interquartile_mean(values: Float64Array, counts: Float64Array) -> Float64Array:
+    """IQM of each of B samples that hold `values[n]` `counts[b, n]` times, `[B]`."""
+    order = np.argsort(values)
+    order = order[: np.isfinite(values).sum()]
+    upto = np.cumsum(counts[:, order], axis=1)
+    if not upto.shape[1]:
+        return np.full(len(counts), np.nan)
+    size = upto[:, -1:]
+    cut = np.floor(size / 4.0 + 1e-9)
+    kept = np.diff(np.clip(upto, cut, size - cut), axis=1, prepend=cut)
+    return _ratio(kept @ values[order], kept.sum(axis=1))

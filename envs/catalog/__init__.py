@@ -16,7 +16,17 @@ from tokenfleet.envs.catalog.files import PathLike, read_yaml
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.traces import TRACE_SUFFIXES, Trace, read_trace
 
-__all__ = ["KINDS", "SHIPPED", "PathLike", "catalog_names", "find", "load_entry", "load_trace", "read_yaml"]
+__all__ = [
+    "KINDS",
+    "SHIPPED",
+    "PathLike",
+    "catalog_names",
+    "find",
+    "load_entry",
+    "load_trace",
+    "read_yaml",
+    "use_folders",
+]
 
 SHIPPED = Path(__file__).parent
 KINDS: dict[str, tuple[str, ...]] = {
@@ -26,7 +36,25 @@ KINDS: dict[str, tuple[str, ...]] = {
     "scenario": (".yaml",),
     "trace": TRACE_SUFFIXES,
 }
+_opened: list[PathLike] = []
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def use_folders(search_paths: Sequence[PathLike]) -> None:
+    """Let every later look-up of this process also find what stands in these folders.
+
+    The entry scripts call it with the configuration's `catalog.search_paths`, so that a scenario may name the user's
+    own GPUs, models, profiles and traces. It replaces what an earlier call gave.
+
+    Args:
+        search_paths: the user's folders.
+
+    Raises:
+        SpecError: a folder that does not exist.
+    """
+    _opened.clear()
+    _folders("gpu", search_paths)
+    _opened.extend(search_paths)
 
 
 def catalog_names(kind: str, search_paths: Sequence[PathLike] = ()) -> list[str]:
@@ -51,7 +79,7 @@ def find(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> Path:
         search_paths: the user's folders; each holds `<kind>/<name>.yaml` files.
 
     Raises:
-        SpecError: the name is unknown (the message lists the known ones, the nearest first), or two folders have it.
+        SpecError: the name is unknown (the message lists the known ones), or two folders have it.
     """
     folders = _folders(kind, search_paths)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -98,7 +126,7 @@ def _folders(kind: str, search_paths: Sequence[PathLike]) -> list[Path]:
         raise SpecError([f"catalog: unknown kind {kind!r}{suggest(kind, KINDS)}"])
     if isinstance(search_paths, (str, Path)):
         raise SpecError([f"catalog.search_paths: must be a list of folders (got {search_paths!r})"])
-    user = [Path(path).expanduser() for path in search_paths]
+    user = [Path(path).expanduser() for path in (*_opened, *search_paths)]
     missing = [f"catalog.search_paths: no such folder {str(path)!r}" for path in user if not path.is_dir()]
     if missing:
         raise SpecError(missing)

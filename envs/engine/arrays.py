@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class FleetArrays:
     host_w: Float64Array  # servers, on
     host_asleep_w: Float64Array  # servers, asleep
     voltage_floor_fraction: Float64Array  # clock below which voltage no longer falls
-    clock_floor_fraction: Float64Array  # lowest clock; the brake's clock
+    clock_floor_fraction: Float64Array  # lowest clock that a brain may set
 
     # request classes
     route_mask: NDArray[np.bool_]  # [K, P] pools that serve the class
@@ -61,6 +62,7 @@ class FleetArrays:
     # sites, all [S]
     pue: Float64Array
     brake_delay_s: Float64Array
+    brake_clock_fraction: Float64Array
     release_fraction: Float64Array
     release_delay_s: Float64Array
     overload_ratio: Float64Array
@@ -79,13 +81,16 @@ class FleetArrays:
             "K": len(scenario.classes),
             "L": len(scenario.announced_lead_s),
         }
-        return cls(
-            tick_s=scenario.tick_s,
-            horizon_ticks=scenario.horizon_ticks,
+        columns: dict[str, Any] = {
             **_pool_shape(scenario),
             **_pool_physics(scenario),
             **_class_arrays(scenario),
             **_site_arrays(scenario),
+        }
+        return cls(
+            tick_s=scenario.tick_s,
+            horizon_ticks=scenario.horizon_ticks,
+            **columns,
             view=Layout(VIEW, sizes),
             outcome=Layout(OUTCOMES, sizes),
         )
@@ -141,7 +146,7 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
         "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
         "static_w": board("static_w"),
         "floor_w": board("floor_w"),
-        "weight_j": column(lambda pool: pool.gpu_spec.joule_per_byte * pool.model_spec.weight_bytes),
+        "weight_j": column(lambda pool: pool.gpu_spec.joule_per_byte * pool.model_spec.weight_bytes_read),
         "context_j": column(lambda pool: pool.gpu_spec.joule_per_byte * pool.model_spec.kv_bytes_per_token),
         "token_j": column(lambda pool: pool.gpu_spec.joule_per_flop * pool.model_spec.flops_per_token),
         "attention_j": column(lambda pool: pool.gpu_spec.joule_per_flop * pool.model_spec.attention_flops_per_pair),
@@ -177,6 +182,7 @@ def _site_arrays(scenario: Scenario) -> dict[str, Float64Array]:
     return {
         "pue": np.array([site.facility.pue for site in sites]),
         "brake_delay_s": np.array([site.grid.brake.delay_s for site in sites]),
+        "brake_clock_fraction": np.array([site.grid.brake.clock_fraction for site in sites]),
         "release_fraction": np.array([site.grid.brake.release_fraction for site in sites]),
         "release_delay_s": np.array([site.grid.brake.release_delay_s for site in sites]),
         "overload_ratio": np.array([site.grid.breaker.overload_ratio for site in sites]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 from abc import abstractmethod
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -207,7 +208,7 @@ class TraceStream(StreamSpec):
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:
-        load_trace(self.trace)
+        _ = self._record
         return self
 
     @property
@@ -216,11 +217,11 @@ class TraceStream(StreamSpec):
 
     @property
     def mean_prompt_tokens(self) -> float:
-        return float(load_trace(self.trace).prompt_tokens.mean())
+        return float(self._record.prompt_tokens.mean())
 
     @property
     def mean_output_tokens(self) -> float:
-        return float(load_trace(self.trace).output_tokens.mean())
+        return float(self._record.output_tokens.mean())
 
     def check(self, horizon_s: float) -> None:
         """See `StreamSpec.check`."""
@@ -233,27 +234,34 @@ class TraceStream(StreamSpec):
 
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Trace:
         """See `StreamSpec.sample`."""
-        trace = load_trace(self.trace)
+        trace = self._record
         low, high = (bound * self._span_s() for bound in SPLIT_BOUNDS[split])
-        first, last = np.searchsorted(trace.arrival_s, [low, high])
         windows = max(1, math.ceil(self.mean_rate_rps / self._recorded_rate_rps() - 1e-9))
         keep = self.mean_rate_rps / (windows * self._recorded_rate_rps())
         arrivals, rows = [], []
         for start_s in rng.uniform(low, high, windows):
-            offset_s = (trace.arrival_s[first:last] - start_s) % (high - low)
-            inside = np.flatnonzero((offset_s < horizon_s) & (rng.random(last - first) < keep))
-            arrivals.append(offset_s[inside])
-            rows.append(inside + first)
+            for first_s, last_s, shift_s in (
+                (start_s, min(start_s + horizon_s, high), -start_s),
+                (low, start_s + horizon_s - (high - low), high - low - start_s),
+            ):
+                first, last = np.searchsorted(trace.arrival_s, [first_s, max(first_s, last_s)])
+                kept = first + np.flatnonzero(rng.random(last - first) < keep)
+                arrivals.append(trace.arrival_s[kept] + shift_s)
+                rows.append(kept)
         arrival_s, row = np.concatenate(arrivals), np.concatenate(rows)
         order = np.argsort(arrival_s, kind="stable")
         picked = row[order]
         return Trace(trace.name, arrival_s[order], trace.prompt_tokens[picked], trace.output_tokens[picked])
 
+    @cached_property
+    def _record(self) -> Trace:
+        return load_trace(self.trace)
+
     def _span_s(self) -> float:
-        return float(load_trace(self.trace).arrival_s[-1])
+        return float(self._record.arrival_s[-1])
 
     def _recorded_rate_rps(self) -> float:
-        return len(load_trace(self.trace).arrival_s) / self._span_s()
+        return len(self._record) / self._span_s()
 
 
 STREAM_KINDS: dict[str, type[StreamSpec]] = {"trace": TraceStream, "poisson": PoissonStream, "mmpp": MmppStream}

@@ -27,20 +27,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.envs.layers.gpu import GpuSpec, Number, busy_floor_w, clock_stretch, load_gpu, voltage_fraction
-from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, load_model, load_profile
-
-__all__ = [
-    "WorkEnergy",
-    "iteration_energy_j",
-    "iteration_time_s",
-    "load_gpu",
-    "load_model",
-    "load_profile",
-    "physical_bound_s",
-    "prefill_pairs",
-    "work_energy",
-]
+from tokenfleet.envs.layers.gpu import GpuSpec, Number, busy_floor_w, clock_stretch, voltage_fraction
+from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec
 
 
 @dataclass(frozen=True)
@@ -63,8 +51,9 @@ class WorkEnergy:
 def work_energy(gpu: GpuSpec, model: ModelSpec) -> WorkEnergy:
     """The energy coefficients of a model on a GPU; they do not depend on how many GPUs share the work.
 
-    >>> round(work_energy(load_gpu("h100-sxm"), load_model("llama-3.1-8b")).weight_j, 2)
-    1.29
+    >>> from tokenfleet.envs.layers import gpu, llm
+    >>> round(work_energy(gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b")).weight_j, 2)
+    0.93
     """
     return WorkEnergy(
         weight_j=gpu.joule_per_byte * model.weight_bytes_read,
@@ -101,9 +90,10 @@ def iteration_time_s(
         pairs: A, (query, key) pairs of prefill attention.
         clock_fraction: F in (0, 1].
 
-    >>> profile = load_profile("llama-3.1-8b", "h100-sxm", 1)
-    >>> iteration_time_s(profile, 0.0, 0.0, 0.0, 0.0, 1.0) == profile.t0_s
-    True
+    >>> from tokenfleet.envs.layers import llm
+    >>> profile = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
+    >>> round(1e3 * iteration_time_s(profile, 64.0, 64 * 590.0, 0.0, 0.0, 1.0), 1)
+    11.5
     """
     decode_s = profile.t0_s + profile.decode_s * decoding + profile.context_s * context_tokens
     prefill_s = profile.prefill_s * prefill_tokens + profile.prefill_attention_s * pairs
@@ -133,6 +123,13 @@ def iteration_energy_j(
         prefill_tokens: P [tokens].
         pairs: A, (query, key) pairs of prefill attention.
         clock_fraction: F in (0, 1].
+
+    >>> from tokenfleet.envs.layers import gpu, llm
+    >>> h100, llama = gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b")
+    >>> profile = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
+    >>> tau_s = iteration_time_s(profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0)
+    >>> round(iteration_energy_j(h100, llama, profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0) / tau_s)
+    472
     """
     tau_s = iteration_time_s(profile, decoding, context_tokens, prefill_tokens, pairs, clock_fraction)
     work, boards = work_energy(gpu, model), profile.tensor_parallel
@@ -167,7 +164,9 @@ def physical_bound_s(
         prefill_tokens: P [tokens].
         prefill_pairs: A, (query, key) pairs.
 
-    >>> round(1e3 * physical_bound_s(load_gpu("h100-sxm"), load_model("llama-3.1-8b"), 1, 0.0, 0.0, 4096.0, 0.0), 1)
+    >>> from tokenfleet.envs.layers import gpu, llm
+    >>> h100, llama = gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b")
+    >>> round(1e3 * physical_bound_s(h100, llama, 1, 0.0, 0.0, 4096.0, 0.0), 1)
     62.1
     """
     tokens = decoding + prefill_tokens

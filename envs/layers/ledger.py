@@ -12,7 +12,10 @@ JOULES_PER_KWH = 3.6e6
 
 
 def token_value_usd(
-    prompt_tokens: Float64Array, output_tokens: Float64Array, usd_per_input_token: Float64Array, usd_per_output_token: Float64Array
+    prompt_tokens: Float64Array,
+    output_tokens: Float64Array,
+    usd_per_input_token: Float64Array,
+    usd_per_output_token: Float64Array,
 ) -> Float64Array:
     """List price of tokens, elementwise [USD]."""
     return prompt_tokens * usd_per_input_token + output_tokens * usd_per_output_token

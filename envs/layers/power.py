@@ -1,8 +1,8 @@
 """Layer 1, power: what a site may draw from the grid, and what happens when it draws more.
 
 The *cap* is the site's contract, lowered while a demand-response event holds. The site's meter averages power over one
-control tick. Above the cap for longer than the brake's delay, the *power brake* forces every clock of the site to the
-floor until the load is well below; far above it for longer than the breaker's delay, the *breaker* trips and the site
+control tick. Above the cap for longer than the brake's delay, the *power brake* forces every clock of the site far
+down until the load is well below; far above it for longer than the breaker's delay, the *breaker* trips and the site
 is dark until it has restarted. Breaking a cap therefore costs tokens, not an arbitrary penalty.
 """
 
@@ -61,13 +61,15 @@ class DemandResponseSpec(Spec):
 
 
 class BrakeSpec(Spec):
-    """Power brake: emergency clock floor.
+    """Power brake: every clock of the site drops to `clock_fraction`.
 
-    The default delay is the 10 s that a UPS tolerates (POLCA, arXiv 2308.12908). The release level and its delay are
-    assumptions: they give the hysteresis that an operator needs to leave the floor without bouncing.
+    The default delay is the 10 s that a UPS tolerates, the default clock the 288 of 1410 MHz to which the hardware brake
+    of an A100 drops (POLCA, arXiv 2308.12908). The release level and its delay are assumptions: they give the
+    hysteresis that an operator needs to leave the brake without bouncing.
     """
 
     delay_s: NonNegativeFloat = 10.0
+    clock_fraction: PositiveFraction = 0.2
     release_fraction: PositiveFraction = 0.9
     release_delay_s: NonNegativeFloat = 5.0
 

@@ -91,6 +91,7 @@ def _arrays(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         output_weight=whole(1, 300, classes),
         pue=between(1.0, 1.5, sites),
         brake_delay_s=rng.choice([0.0, 1.0, 3.0], sites),
+        brake_clock_fraction=between(0.1, 0.5, sites),
         release_fraction=between(0.6, 1.0, sites),
         release_delay_s=rng.choice([0.0, 2.0], sites),
         overload_ratio=between(0.8, 1.6, sites),
@@ -141,3 +142,82 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
         share = rng.choice([0.0, 0.2, 1.0], (1, classes, pools))
         tape.append(Controls(share, clock, awake, rate))
     return tape
+
+
+def one_pool(**changes: object) -> FleetArrays:
+    """One site, one pool of one replica, one class without limits; `changes` are scalars or arrays by name.
+
+    Its iteration lasts 10 ms plus 1 ms a prefill token and draws 100 W; idle it draws 40 W; no PUE, no servers.
+    """
+    sizes = {"S": 1, "P": 1, "K": 1, "L": 0}
+    values: dict[str, object] = {
+        "site": 0,
+        "replicas": 1,
+        "max_batch": 64,
+        "token_budget": 1_000_000,
+        "kv_tokens": 10_000_000,
+        "wake_s": 5.0,
+        "t0_s": 0.01,
+        "decode_s": 0.0,
+        "context_s": 0.0,
+        "prefill_s": 0.001,
+        "prefill_attention_s": 0.0,
+        "prefill_memory_fraction": 0.0,
+        "static_w": 100.0,
+        "floor_w": 0.0,
+        "weight_j": 0.0,
+        "context_j": 0.0,
+        "token_j": 0.0,
+        "attention_j": 0.0,
+        "limit_w": 1e9,
+        "idle_w": 40.0,
+        "asleep_w": 5.0,
+        "host_w": 0.0,
+        "host_asleep_w": 0.0,
+        "voltage_floor_fraction": 0.76,
+        "clock_floor_fraction": 0.1,
+        "ttft_s": np.inf,
+        "tpot_s": np.inf,
+        "deadline_s": np.inf,
+        "patience_s": np.inf,
+        "output_weight": 1,
+        "pue": 1.0,
+        "brake_delay_s": 3.0,
+        "brake_clock_fraction": 0.25,
+        "release_fraction": 0.9,
+        "release_delay_s": 2.0,
+        "overload_ratio": 1.25,
+        "breaker_delay_s": 1e9,
+        "restart_s": 4.0,
+        **changes,
+    }
+    integers = {"site", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
+    tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
+    deferrable = np.array([bool(values.pop("deferrable", False))])
+    columns = {
+        name: np.atleast_1d(np.asarray(v, np.int64 if name in integers else np.float64)) for name, v in values.items()
+    }
+    return FleetArrays(
+        tick_s=tick_s,
+        horizon_ticks=horizon_ticks,
+        route_mask=np.ones((1, 1), dtype=bool),
+        deferrable=deferrable,
+        view=Layout(VIEW, sizes),
+        outcome=Layout(OUTCOMES, sizes),
+        **columns,  # type: ignore[arg-type]
+    )
+
+
+def plain_episode(arrays: FleetArrays, requests: RequestTable, cap_w: float | np.ndarray = 1e12) -> Episode:
+    """An episode of `requests` under a constant cap, or one of `[H]` watts."""
+    horizon, sites = arrays.horizon_ticks, arrays.num_sites
+    caps = np.ascontiguousarray(np.broadcast_to(np.asarray(cap_w, float).reshape(-1, 1), (horizon, sites)))
+    width = arrays.view.width - arrays.view.offsets["cap_w"]
+    return Episode(
+        requests=requests,
+        cap_w=caps,
+        price_usd_per_mwh=np.zeros((horizon, sites)),
+        carbon_g_per_kwh=np.zeros((horizon, sites)),
+        exogenous=np.zeros((horizon + 1, width), np.float32),
+        decode_memory_fraction=np.zeros(arrays.num_pools),
+    )

@@ -217,9 +217,9 @@ private:
 
     void apply_clocks(const double* clock_fraction) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
-            const double floor = pool(p).clock_floor_fraction;
-            const double asked = std::min(std::max(clock_fraction[p], floor), 1.0);
-            const double clock = sites_[pool(p).site].braked ? floor : asked;
+            const std::int64_t s = pool(p).site;
+            const double asked = std::min(std::max(clock_fraction[p], pool(p).clock_floor_fraction), 1.0);
+            const double clock = sites_[s].braked ? arrays_.sites[s].brake_clock_fraction : asked;
             if (clock == clock_fraction_[p]) continue;
             clock_fraction_[p] = clock;
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], clock);

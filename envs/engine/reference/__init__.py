@@ -26,7 +26,10 @@ class ReferenceEngine:
         """See `Engine.reset`."""
         row = slice(index, index + 1)
         self._fleets[index] = Fleet(
-            self.arrays, episode, Record(self.view.layout, self.view.rows[row]), Record(self.outcome.layout, self.outcome.rows[row])
+            self.arrays,
+            episode,
+            Record(self.view.layout, self.view.rows[row]),
+            Record(self.outcome.layout, self.outcome.rows[row]),
         )
 
     def step(self, controls: Controls) -> None:

@@ -116,9 +116,10 @@ class Fleet:
 
     def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
         for p in range(self.arrays.num_pools):
-            floor = float(self.arrays.clock_floor_fraction[p])
-            braked = self.sites[self.arrays.site[p]].braked
-            clock = floor if braked else min(max(float(clock_fraction[p]), floor), 1.0)
+            s = self.arrays.site[p]
+            clock = min(max(float(clock_fraction[p]), float(self.arrays.clock_floor_fraction[p])), 1.0)
+            if self.sites[s].braked:
+                clock = float(self.arrays.brake_clock_fraction[s])
             if clock != self.clock_fraction[p]:
                 self.clock_fraction[p] = clock
                 self.physics[p] = self._physics_at(p, clock)

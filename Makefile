@@ -1,0 +1,70 @@
+# tokenfleet: everything a newcomer types. `make` lists the targets.
+#
+# PYTHON=python3.12   the interpreter to build .venv with (3.10 to 3.13)
+# TORCH=torch==X      another torch build than the pinned CPU one
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NATIVE_SOURCES := $(wildcard envs/engine/cpp/*) CMakeLists.txt
+DEMO := runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format benchmark calibration clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+install: $(STAMP)  ## create .venv, install pinned dependencies, compile the native engine
+
+$(VENV)/.checked:
+	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else 1)' 2>/dev/null \
+	  || { echo "tokenfleet needs Python 3.10 to 3.13 as '$(PYTHON)'; try: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "Python's venv module is missing; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' \
+	  || { echo "Python's headers are missing; on Debian or Ubuntu: apt-get install python3-dev"; exit 1; }
+	@command -v $${CXX:-g++} >/dev/null \
+	  || { echo "No C++20 compiler found; on Debian or Ubuntu: apt-get install g++"; exit 1; }
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.dependencies: $(VENV)/.checked constraints.txt pyproject.toml
+	@echo "installing dependencies (about 1 GB, a minute or two) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt \
+	  "$(TORCH)" scikit-build-core nanobind cmake ninja \
+	  $$($(BIN)/python tools/requirements.py dev)
+	@touch $@
+
+$(STAMP): $(VENV)/.dependencies $(NATIVE_SOURCES)
+	@echo "compiling the native engine ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(STAMP)  ## train PPO on the default scenario and evaluate it beside every baseline (about 5 minutes)
+	@rm -rf $(DEMO)
+	@$(BIN)/python train.py experiment=demo hydra.run.dir=$(DEMO)/train
+	@$(BIN)/python evaluate.py experiment=demo checkpoint=$(DEMO)/train hydra.run.dir=$(DEMO)/evaluation
+
+test: $(STAMP)  ## run the tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+check: $(STAMP)  ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs
+
+format:  ## apply ruff's fixes and format
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+benchmark: $(STAMP)  ## measure engine and training throughput
+	@$(BIN)/python -m benchmarks.engine
+	@$(BIN)/python -m benchmarks.training
+
+calibration: $(STAMP)  ## recompute every measured coefficient and print its error
+	@$(BIN)/python -m calibration.fit
+
+clean:  ## remove .venv and everything built
+	rm -rf $(VENV) build

@@ -1,0 +1,191 @@
+"""What train.py and evaluate.py may be told: one validated tree each, checked once, every mistake reported at once.
+
+Hydra composes `configs/train.yaml` and its groups; what comes out is parsed here and nowhere else. The sentence about
+each key stands in the YAML, where a person reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from tokenfleet.envs.catalog import use_folders
+from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
+from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
+
+Engine = Literal["native", "reference"]
+ConfigType = TypeVar("ConfigType", bound="EntryConfig")
+
+
+def _whole(value: Any) -> Any:
+    """`1e6` is a float to YAML and a count to a person."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _listed(value: Any) -> Any:
+    """One value where a list may stand."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, (str, Mapping)) else value
+
+
+Count = Annotated[PositiveInt, BeforeValidator(_whole)]
+PolicyChoice = str | dict[str, Any]
+"""A name, `module:Class`, or a mapping with `name` and parameters."""
+
+
+class EnvConfig(Spec):
+    """Which environment.
+
+    Attributes:
+        id: a Gymnasium id, `module:namespace/Name-v0`, or `module:Class`.
+        kwargs: its constructor's keyword arguments.
+    """
+
+    id: str = Field(default="tokenfleet/Fleet-v0", min_length=1)
+    kwargs: dict[str, Any] = {}
+
+
+class CatalogConfig(Spec):
+    """Where descriptions are found by name, beside the shipped ones.
+
+    Attributes:
+        search_paths: folders with `gpu/`, `model/`, `profile/`, `trace/` and `scenario/` of the user's own.
+    """
+
+    search_paths: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+
+
+class EntryConfig(Spec):
+    """What both entry points take.
+
+    Attributes:
+        scenario: the world; None for an environment that is not a fleet.
+        env: the environment.
+        catalog: the user's own descriptions.
+        seed: of everything that chance decides.
+        n_envs: environments side by side.
+        threads: of torch and of the engine.
+        engine: which of the two simulators.
+    """
+
+    scenario: Scenario | None = None
+    env: EnvConfig = EnvConfig()
+    catalog: CatalogConfig = CatalogConfig()
+    seed: Annotated[NonNegativeInt, Field(lt=2**31)] = 0
+    n_envs: Count = 64
+    threads: PositiveInt = 1
+    engine: Engine = "native"
+
+
+class EvaluationDuringTraining(Spec):
+    """Validation while training, on episodes of the `validation` split that are the same every time.
+
+    Attributes:
+        every: environment steps between two validations; None for none.
+        episodes: in each.
+        seed: of the episodes; shared by runs that are to be compared.
+        n_envs: environments side by side.
+    """
+
+    every: Count | None = 50_000
+    episodes: PositiveInt = 16
+    seed: NonNegativeInt = 1_000_000
+    n_envs: PositiveInt = 16
+
+
+class TrainConfig(EntryConfig):
+    """The configuration of train.py.
+
+    Attributes:
+        algo: algorithm and hyper-parameters.
+        total_timesteps: environment steps to train for, over all environments.
+        validation: see `EvaluationDuringTraining`.
+        log_every: environment steps between two rows of progress.csv.
+        snapshot_every: environment steps between two snapshots of the whole training state.
+        tensorboard: also write TensorBoard files.
+        progress_bar: show a bar where the output is a terminal.
+        device: of torch.
+        resume: folder of an interrupted run to go on with.
+    """
+
+    algo: AnyAlgorithm
+    total_timesteps: Count
+    validation: EvaluationDuringTraining = EvaluationDuringTraining()
+    log_every: Count = 8192
+    snapshot_every: Count = 50_000
+    tensorboard: bool = True
+    progress_bar: bool = True
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$")
+    resume: str | None = None
+
+
+class EvaluateConfig(EntryConfig):
+    """The configuration of evaluate.py.
+
+    Attributes:
+        policies: baselines, each a name, a `module:Class`, or a mapping with `name` and parameters.
+        checkpoint: checkpoint or run folders.
+        episodes: that every policy meets.
+        split: which part of traces and random streams the episodes come from.
+        deterministic: the most likely action instead of a sample.
+        formats: of the results file.
+        figures: also draw figures.
+    """
+
+    policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
+    checkpoint: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    episodes: Count = 100
+    split: Split = "test"
+    deterministic: bool = True
+    formats: Annotated[tuple[Literal["parquet", "csv"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
+        "parquet",
+        "csv",
+    )
+    figures: bool = True
+
+
+_SECTIONS = {
+    "scenario": lambda data: None if data is None else load_scenario(data),
+    "algo": parse_algorithm,
+}
+"""Sections with a parser of their own, whose messages begin with the section's name."""
+
+
+def parse_config(config_type: type[ConfigType], data: Mapping[str, Any]) -> ConfigType:
+    """Check a composed configuration.
+
+    The user's catalogue folders are opened first, for names in the scenario may stand in them.
+
+    Args:
+        config_type: `TrainConfig` or `EvaluateConfig`.
+        data: plain data.
+
+    Raises:
+        SpecError: one line per mistake, in every section.
+    """
+    catalog = CatalogConfig.parse(data.get("catalog") or {}, "catalog")
+    use_folders(catalog.search_paths)
+    parsed: dict[str, Any] = {**data}
+    problems: list[str] = []
+    broken: set[str] = set()
+    for section, parse in _SECTIONS.items():
+        if section in data and section in config_type.model_fields:
+            try:
+                parsed[section] = parse(data[section])
+            except SpecError as error:
+                problems += error.problems
+                broken.add(section)
+                del parsed[section]
+    try:
+        config = config_type.parse(parsed)
+    except SpecError as error:
+        rest = [line for line in error.problems if line.partition(":")[0] not in broken]
+        raise SpecError([*rest, *problems]) from None
+    if problems:
+        raise SpecError(problems)
+    return config

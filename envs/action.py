@@ -1,0 +1,226 @@
+"""What a brain sets: one number in [-1, 1] for each knob, and its meaning in `Controls`.
+
+An action is a row of four segments; R is the number of legal (class, pool) pairs of classes that have a choice.
+
+| segment | entries | a = -1 | a = 0 | a = 1 | formula |
+|---|---|---|---|---|---|
+| `route_weight` | R | closed | by capacity | twice the weight | `(a + 1) / 2 * capacity`, then shares per class |
+| `clock_fraction` | P | clock floor | half-way | full clock | `floor + (1 - floor) * (a + 1) / 2` |
+| `awake_fraction` | P | all asleep | all awake | all awake | `min(1, 2 * (a + 1))` |
+| `admit_rate_rps` | K | nothing | no limit | no limit | `(1 + a) * 4 * mean_rate_rps` below 0, else no limit |
+
+The middle of the box is a sane fleet: capacity-weighted routing, everything awake, everything admitted, middle clocks.
+Exploration noise around it neither puts replicas to sleep (that takes a < -0.5) nor cuts a class off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.scenario import PoolSpec, Scenario
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+
+ADMISSION_HEADROOM = 4.0
+"""The highest finite admission rate, over the class's mean rate."""
+
+
+class Action(Protocol):
+    """What the environments ask of an action; bring your own to give a brain other knobs."""
+
+    @property
+    def space(self) -> Box:
+        """The space of one environment's action."""
+
+    def decode(self, action: NDArray[np.generic]) -> Controls:
+        """Rows `[N, A]` to controls in physical units; raises `ValueError` on NaN."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A named run of action entries; `low` and `high` are what -1 and 1 stand for, in `unit`."""
+
+    name: str
+    first: int
+    labels: tuple[str, ...]
+    unit: str
+    low: str
+    high: str
+    doc: str
+
+    @property
+    def columns(self) -> slice:
+        """Where the segment stands in an action."""
+        return slice(self.first, self.first + len(self.labels))
+
+
+class FleetAction:
+    """The default action; see the module's table.
+
+    Args:
+        scenario: fixes sizes, legal routes, clock floors and rates.
+
+    Attributes:
+        space: `Box(-1, 1, (A,))`, float32.
+        table: the segments, in order.
+        capacity_rps: what each pool could serve of each class alone, `[K, P]`; 0 where it does not serve the class.
+        capacity_share: the same, normalised over pools.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.capacity_rps = capacity_rps(scenario)
+        self.capacity_share = self.capacity_rps / self.capacity_rps.sum(axis=1, keepdims=True)
+        has_choice = scenario.route_mask.sum(axis=1, keepdims=True) >= 2
+        self._route_class, self._route_pool = np.nonzero(scenario.route_mask & has_choice)
+        self._mean_rate_rps = np.array([scenario.mean_rate_rps(name) for name in scenario.classes])
+        self._floor = np.array([pool.gpu_spec.clock_floor_fraction for pool in scenario.pools.values()])
+        self.table = self._segments()
+        self._routes, self._clocks, self._awake, self._rates = (segment.columns for segment in self.table)
+        self.space = Box(-1.0, 1.0, (self._rates.stop,), np.float32)
+        self._gain, self._bias, self._low, self._high = self._affine()
+        self._fixed_share = np.where(has_choice, 0.0, self.capacity_share)
+        self._route_columns = self._route_class * len(scenario.pools) + self._route_pool
+
+    def decode(self, action: NDArray[np.generic]) -> Controls:
+        """Controls that rows `[N, A]` stand for; entries outside [-1, 1] count as the nearer end.
+
+        Raises:
+            ValueError: wrong shape, or NaN.
+        """
+        rows = np.asarray(action, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self._rates.stop:
+            raise ValueError(f"actions must have shape [N, {self._rates.stop}] (got {list(rows.shape)})")
+        physical = np.minimum(np.maximum(rows, -1.0), 1.0)
+        physical *= self._gain
+        physical += self._bias
+        np.maximum(physical, self._low, out=physical)
+        np.minimum(physical, self._high, out=physical)
+        if np.isnan(np.add.reduce(physical, axis=None)):
+            raise ValueError(f"actions hold NaN in entries {np.argwhere(np.isnan(rows)).tolist()[:5]} ([env, entry])")
+        rates = physical[:, self._rates]
+        return Controls(
+            route_share=self._route_share(physical[:, self._routes]),
+            clock_fraction=physical[:, self._clocks],
+            awake_fraction=physical[:, self._awake],
+            admit_rate_rps=np.where(rates >= self._high[self._rates], np.inf, rates),
+        )
+
+    def encode(self, controls: Controls) -> Float32Array:
+        """The action `[N, A]` that means `controls`; `decode` of it gives them back up to float32.
+
+        What the box cannot say becomes the nearest it can: a class whose shares are all 0 is routed by capacity, and a
+        rate above four times the class's mean is no limit.
+        """
+        action = np.empty((controls.num_envs, self._rates.stop))
+        action[:, self._routes] = self._encode_routes(controls.route_share)
+        action[:, self._clocks] = 2.0 * (controls.clock_fraction - self._floor) / np.maximum(1.0 - self._floor, 1e-12) - 1.0
+        action[:, self._awake] = controls.awake_fraction / 2.0 - 1.0
+        highest_rps = np.maximum(self._high[self._rates], 1e-12)
+        finite_rps = np.where(np.isinf(controls.admit_rate_rps), 0.0, controls.admit_rate_rps)
+        action[:, self._rates] = np.where(
+            np.isinf(controls.admit_rate_rps), 1.0, np.minimum(finite_rps / highest_rps, 1.0) - 1.0
+        )
+        return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+    def _route_share(self, weight: Float64Array) -> Float64Array:
+        share = np.empty((len(weight), *self._fixed_share.shape))
+        share[:] = self._fixed_share
+        if not self._route_columns.size:
+            return share
+        share.reshape(len(weight), -1)[:, self._route_columns] = weight
+        total = share.sum(axis=2, keepdims=True)
+        closed = total <= 0.0
+        if closed.any():
+            share = np.where(closed, self.capacity_share, share)
+            total = share.sum(axis=2, keepdims=True)
+        share /= total
+        return share
+
+    def _encode_routes(self, route_share: Float64Array) -> Float64Array:
+        capacity = np.where(self.capacity_rps > 0.0, self.capacity_rps, 1.0)
+        weight = np.where(self.capacity_rps > 0.0, route_share / capacity, 0.0)
+        highest = weight.max(axis=2, keepdims=True)
+        weight = weight / np.where(highest > 0.0, highest, 1.0)
+        return 2.0 * weight[:, self._route_class, self._route_pool] - 1.0
+
+    def _affine(self) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+        """Gain, bias, lowest and highest physical value of every entry, `[A]` each."""
+        capacity = self.capacity_share[self._route_class, self._route_pool]
+        half_range = (1.0 - self._floor) / 2.0
+        pools = np.ones(len(self._floor))
+        rates = ADMISSION_HEADROOM * self._mean_rate_rps
+        nothing = np.zeros_like
+        return (
+            np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates]),
+            np.concatenate([capacity / 2.0, self._floor + half_range, 2.0 * pools, rates]),
+            np.concatenate([nothing(capacity), self._floor, nothing(pools), nothing(rates)]),
+            np.concatenate([capacity, pools, pools, rates]),
+        )
+
+    def _segments(self) -> tuple[Segment, ...]:
+        pools, classes = tuple(self.scenario.pools), tuple(self.scenario.classes)
+        pairs = tuple(f"{classes[k]} to {pools[p]}" for k, p in zip(self._route_class, self._route_pool, strict=True))
+        first = np.cumsum([0, len(pairs), len(pools), len(pools)]).tolist()
+        return (
+            Segment("route_weight", first[0], pairs, "share", "closed", "twice the capacity's weight", _ROUTE_DOC),
+            Segment("clock_fraction", first[1], pools, "share", "clock floor", "1", _CLOCK_DOC),
+            Segment("awake_fraction", first[2], pools, "share", "0", "1 (from a = -0.5)", _AWAKE_DOC),
+            Segment("admit_rate_rps", first[3], classes, "requests/s", "0", "no limit (from a = 0)", _ADMIT_DOC),
+        )
+
+
+_ROUTE_DOC = "Weight of a pool for a class, over its capacity; with every route of a class closed, capacity decides."
+_CLOCK_DOC = "GPU clock of a pool over the highest clock."
+_AWAKE_DOC = "Share of a pool's replicas that should be awake, rounded up to replicas."
+_ADMIT_DOC = "Admission limit of an interactive class; release rate of a deferrable one."
+
+
+def capacity_rps(scenario: Scenario) -> Float64Array:
+    """What each pool could serve of each class if it served nothing else, at full clock, `[K, P]` [requests/s].
+
+    A replica that runs B sequences of P prompt and O output tokens in a steady state prefills B / O requests for every
+    token that each sequence gains, so a token takes
+
+        tpot(B) = t0 + B * (decode + context * (P + O / 2) + (prefill * P + prefill_attention * P (P + 1) / 2) / O).
+
+    B is the largest batch that `max_batch` and the KV cache hold and whose tpot keeps the class's limit (for a class
+    with a deadline, the deadline over O), and the replica serves `B / (O * tpot(B))` requests/s. Queueing and bursts
+    are not in it: use it to weigh pools, not to promise a rate.
+    """
+    capacity = np.zeros(scenario.route_mask.shape)
+    for k, name in enumerate(scenario.classes):
+        for p, pool in enumerate(scenario.pools.values()):
+            if scenario.route_mask[k, p]:
+                capacity[k, p] = pool.replicas * _replica_rps(scenario, name, pool)
+    return capacity
+
+
+def _replica_rps(scenario: Scenario, request_class: str, pool: PoolSpec) -> float:
+    prompt, output = _mean_lengths(scenario, request_class)
+    profile, cls = pool.profile, scenario.classes[request_class]
+    prefill_s = profile.prefill_s * prompt + profile.prefill_attention_s * prompt * (prompt + 1.0) / 2.0
+    sequence_s = profile.decode_s + profile.context_s * (prompt + output / 2.0) + prefill_s / output
+    limit_s = cls.tpot_s or (cls.deadline_s / output if cls.deadline_s else np.inf)
+    held = min(float(pool.max_batch), pool.kv_capacity_tokens / (prompt + output))
+    batch = max(1.0, min(held, (limit_s - profile.t0_s) / sequence_s))
+    return batch / (output * (profile.t0_s + batch * sequence_s))
+
+
+def _mean_lengths(scenario: Scenario, request_class: str) -> tuple[float, float]:
+    """Mean prompt and output length of a class [tokens]; of a class that no stream asks for, the operator's guess."""
+    streams = [stream for stream in scenario.workload.values() if stream.request_class == request_class]
+    if not streams:
+        expected = float(scenario.classes[request_class].expected_output_tokens)
+        return expected, expected
+    rate_rps = sum(stream.mean_rate_rps for stream in streams)
+    prompt = sum(stream.mean_rate_rps * stream.mean_prompt_tokens for stream in streams) / rate_rps
+    output = sum(stream.mean_rate_rps * stream.mean_output_tokens for stream in streams) / rate_rps
+    return prompt, output

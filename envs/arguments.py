@@ -1,0 +1,101 @@
+"""Checks of what a user hands to an environment; every mistake is a `SpecError` that says what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from tokenfleet.envs.axes import axis_sizes
+from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
+from tokenfleet.envs.reward import Reward
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.spec import SpecError, suggest
+
+RENDER_MODES = ("ansi", "rgb_array")
+RESET_OPTIONS = ("reset_mask", "split")
+
+
+def check_choices(num_envs: int, threads: int, split: str, render_mode: str | None) -> None:
+    """Refuse counts that are not positive integers, and unknown names."""
+    problems = [
+        f"{name}: must be a positive integer (got {value!r})"
+        for name, value in {"num_envs": num_envs, "threads": threads}.items()
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
+    ]
+    if split not in SPLIT_BOUNDS:
+        problems.append(f"split: unknown split {split!r}{suggest(split, SPLIT_BOUNDS)}")
+    if render_mode is not None and render_mode not in RENDER_MODES:
+        problems.append(f"render_mode: unknown mode {render_mode!r}{suggest(render_mode, RENDER_MODES)}, or None")
+    if problems:
+        raise SpecError(problems)
+
+
+def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """The mode that a member, its name or its value stands for.
+
+    >>> parse_autoreset_mode("SAME_STEP") is parse_autoreset_mode("SameStep")
+    True
+    """
+    if isinstance(mode, AutoresetMode):
+        return mode
+    names = {member.value: member for member in AutoresetMode} | dict(AutoresetMode.__members__)
+    if mode not in names:
+        choices = [member.value for member in AutoresetMode]
+        raise SpecError([f"autoreset_mode: unknown mode {mode!r}{suggest(mode, choices)}"])
+    return names[mode]
+
+
+def checked_weights(reward: Reward, weights: Mapping[str, float], scenario: Scenario) -> dict[str, float]:
+    """`weights`, once an empty tick has shown that the reward works and has these terms."""
+    layout = Layout(OUTCOMES, axis_sizes(scenario))
+    nothing = Record(layout, np.zeros((1, layout.width)))
+    terms = reward(nothing, np.zeros((1, len(scenario.sites))))
+    if not isinstance(terms, Mapping) or not terms:
+        raise SpecError([f"reward: must give a dict of terms, one array [N] each (got {terms!r})"])
+    problems = [
+        f"reward: term {name!r} must be an array [N] (got shape {list(np.shape(value))} for N = 1)"
+        for name, value in terms.items()
+        if np.shape(value) != (1,)
+    ]
+    for name, weight in weights.items():
+        if name not in terms:
+            problems.append(f"reward_weights.{name}: unknown term{suggest(name, terms)}")
+        elif isinstance(weight, bool) or not isinstance(weight, (int, float)) or not np.isfinite(weight):
+            problems.append(f"reward_weights.{name}: must be a finite number (got {weight!r})")
+    if problems:
+        raise SpecError(problems)
+    return dict(weights)
+
+
+def parse_reset_options(options: Mapping[str, Any], num_envs: int, split: Split) -> tuple[NDArray[np.bool_], Split]:
+    """Which fleets to reset, `[N]`, and the split that episodes come from henceforth (`split` unless it is given)."""
+    problems = [f"options.{name}: unknown option{suggest(name, RESET_OPTIONS)}" for name in options if name not in RESET_OPTIONS]
+    chosen = options.get("split", split)
+    if chosen not in SPLIT_BOUNDS:
+        problems.append(f"options.split: unknown split {chosen!r}{suggest(chosen, SPLIT_BOUNDS)}")
+    mask = options.get("reset_mask", np.ones(num_envs, np.bool_))
+    if not (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == (num_envs,) and mask.any()):
+        problems.append(f"options.reset_mask: must be a bool array of shape ({num_envs},) with a True in it (got {mask!r})")
+    if problems:
+        raise SpecError(problems)
+    return mask, cast(Split, chosen)
+
+
+def parse_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
+    """One seed for each fleet, as Gymnasium counts them: `seed`, `seed + 1`, ...
+
+    >>> parse_seeds(7, 3)
+    [7, 8, 9]
+    """
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, (int, np.integer)):
+        return [int(seed) + index for index in range(num_envs)]
+    if len(seed) != num_envs:
+        raise SpecError([f"seed: {num_envs} fleets need as many seeds (got {len(seed)})"])
+    return [None if one is None else int(one) for one in seed]

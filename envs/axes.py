@@ -1,0 +1,25 @@
+"""What the axis letters of `tokenfleet.envs.fields` run over in a scenario: S sites, P pools, K classes, L lead times."""
+
+from __future__ import annotations
+
+from tokenfleet.envs.scenario import Scenario
+
+
+def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
+    """What the entries along each axis are called.
+
+    >>> from tokenfleet.envs.scenario import load_scenario
+    >>> axis_names(load_scenario("tiny"))["P"]
+    ('lab-8b', 'lab-70b')
+    """
+    return {
+        "S": tuple(scenario.sites),
+        "P": tuple(scenario.pools),
+        "K": tuple(scenario.classes),
+        "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
+    }
+
+
+def axis_sizes(scenario: Scenario) -> dict[str, int]:
+    """How long each axis is."""
+    return {axis: len(names) for axis, names in axis_names(scenario).items()}

@@ -1,0 +1,50 @@
+"""Gymnasium's batched infos: every key stands beside a mask `_key` of the environments that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Info = dict[str, Any]
+
+
+def with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_]) -> Info:
+    """`values` (arrays `[N, ...]`, or dicts of them) as infos of the environments in `mask`; the others' are zero.
+
+    >>> with_masks({"cost": np.array([1.0, 2.0])}, np.array([True, False]))
+    {'cost': array([1., 0.]), '_cost': array([ True, False])}
+    """
+    return _with_masks(values, mask, bool(mask.all()))
+
+
+def _with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_], complete: bool) -> Info:
+    info: Info = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            info[name] = _with_masks(value, mask, complete)
+        elif complete:
+            info[name] = value
+        else:
+            info[name] = np.where(mask.reshape(-1, *(1,) * (value.ndim - 1)), value, np.zeros((), value.dtype))
+        info[f"_{name}"] = mask
+    return info
+
+
+def info_of(info: Mapping[str, Any], index: int) -> Info:
+    """What one environment would have said: the inverse of `with_masks`, numbers as plain Python ones.
+
+    >>> info_of({"cost": np.array([1.0, 2.0]), "_cost": np.array([True, False])}, 0)
+    {'cost': 1.0}
+    """
+    single: Info = {}
+    for name, value in info.items():
+        if name.startswith("_") or not info[f"_{name}"][index]:
+            continue
+        if isinstance(value, Mapping):
+            single[name] = info_of(value, index)
+        else:
+            single[name] = value[index].copy() if value.ndim > 1 else value[index].item()
+    return single

@@ -1,0 +1,124 @@
+"""What an episode came to: sums over its ticks, and the figures that papers and operators quote.
+
+| metric | unit | meaning |
+|---|---|---|
+| `return` | - | sum of rewards |
+| `net_value_usd` | USD | revenue, less penalties, less electricity |
+| `revenue_usd` | USD | list price of requests within their SLO, and the reduced price of late ones |
+| `penalty_usd` | USD | credit owed for refused and expired requests |
+| `energy_usd` | USD | electricity bill |
+| `energy_kwh`, `carbon_kg` | kWh, kg CO2e | facility energy and its emissions |
+| `goodput_tokens_per_s` | tokens/s | output tokens of requests within their SLO |
+| `slo_attainment` | share | requests within their SLO, of all that ended (completed, refused or expired) |
+| `slo_attainment/<class>` | share | the same for one class |
+| `tokens_per_joule` | tokens/J | output tokens generated, over facility energy |
+| `usd_per_million_tokens` | USD | electricity for a million output tokens generated |
+| `g_per_million_tokens` | g CO2e | emissions for a million output tokens generated |
+| `ttft_mean_s` | s | mean time to first token |
+| `above_cap_s` | s | time above a cap, summed over sites |
+| `peak_over_cap_w` | W | furthest that a site stood above its cap |
+| `brakes`, `trips` | events | power brakes and breaker trips |
+| `completed`, `refused`, `expired` | requests | how requests ended |
+
+A ratio whose denominator is zero is NaN: nothing ended, nothing generated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.axes import axis_sizes
+from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.layers.ledger import JOULES_PER_KWH, emissions_g, energy_cost_usd
+from tokenfleet.envs.reward import NetValue
+from tokenfleet.envs.scenario import Scenario
+
+Float64Array = NDArray[np.float64]
+
+GRAMS_PER_KG = 1e3
+TOKENS_PER_MILLION = 1e6
+
+
+class EpisodeMetrics:
+    """Sums over the episodes of N fleets.
+
+    Args:
+        scenario: the world.
+        num_envs: N.
+    """
+
+    def __init__(self, scenario: Scenario, num_envs: int) -> None:
+        self._classes = tuple(scenario.classes)
+        self._tick_s = scenario.tick_s
+        self._ledger = NetValue(scenario)
+        layout = Layout(OUTCOMES, axis_sizes(scenario))
+        self._over_cap_w = layout.slice("over_cap_w")
+        self._energy_j = layout.slice("energy_j")
+        self._totals = Record(layout, np.zeros((num_envs, layout.width)))
+        self._returns = np.zeros(num_envs)
+        self._tariffed = np.zeros((num_envs, 2))
+        self._peak_over_cap_w = np.zeros(num_envs)
+
+    def begin(self, index: int) -> None:
+        """Forget what fleet `index` did: its next episode starts."""
+        self._totals.rows[index] = 0.0
+        self._returns[index] = 0.0
+        self._tariffed[index] = 0.0
+        self._peak_over_cap_w[index] = 0.0
+
+    def add(self, outcome: Record, tariff: Float64Array, reward: Float64Array) -> None:
+        """Count one tick.
+
+        Args:
+            outcome: what happened.
+            tariff: price [USD/MWh] and carbon intensity [g/kWh] of the tick, `[N, 2, S]`.
+            reward: `[N]`.
+        """
+        rows = outcome.rows
+        self._totals.rows += rows
+        self._returns += reward
+        self._tariffed += (rows[:, None, self._energy_j] * tariff).sum(axis=2)
+        np.maximum(self._peak_over_cap_w, rows[:, self._over_cap_w].max(axis=1), out=self._peak_over_cap_w)
+
+    def summary(self, index: NDArray[np.intp], ticks: NDArray[np.int64]) -> dict[str, Float64Array]:
+        """The metrics of fleets `index`, `[n]` each, after `ticks` ticks, `[n]`."""
+        totals = Record(self._totals.layout, self._totals.rows[index])
+        in_slo_usd, late_usd, lost_usd = self._ledger.token_terms_usd(totals).T
+        energy_usd = energy_cost_usd(self._tariffed[index, 0], np.array(1.0))
+        carbon_g = emissions_g(self._tariffed[index, 1], np.array(1.0))
+        energy_j = totals["energy_j"].sum(axis=1)
+        generated = totals["generated_tokens"].sum(axis=1)
+        served = totals["completed_in_slo"]
+        ended = served + totals["completed_late"] + totals["refused"] + totals["expired"]
+        by_class = {
+            f"slo_attainment/{name}": _ratio(served[:, k], ended[:, k]) for k, name in enumerate(self._classes)
+        }
+        return {
+            "return": self._returns[index],
+            "net_value_usd": in_slo_usd + late_usd + lost_usd - energy_usd,
+            "revenue_usd": in_slo_usd + late_usd,
+            "penalty_usd": 0.0 - lost_usd,
+            "energy_usd": energy_usd,
+            "energy_kwh": energy_j / JOULES_PER_KWH,
+            "carbon_kg": carbon_g / GRAMS_PER_KG,
+            "goodput_tokens_per_s": totals["output_tokens_in_slo"].sum(axis=1) / (ticks * self._tick_s),
+            "slo_attainment": _ratio(served.sum(axis=1), ended.sum(axis=1)),
+            **by_class,
+            "tokens_per_joule": _ratio(generated, energy_j),
+            "usd_per_million_tokens": _ratio(energy_usd * TOKENS_PER_MILLION, generated),
+            "g_per_million_tokens": _ratio(carbon_g * TOKENS_PER_MILLION, generated),
+            "ttft_mean_s": _ratio(totals["ttft_sum_s"].sum(axis=1), totals["first_tokens"].sum(axis=1)),
+            "above_cap_s": totals["above_cap_s"].sum(axis=1),
+            "peak_over_cap_w": self._peak_over_cap_w[index],
+            "brakes": totals["brakes"].sum(axis=1),
+            "trips": totals["trips"].sum(axis=1),
+            "completed": (served + totals["completed_late"]).sum(axis=1),
+            "refused": totals["refused"].sum(axis=1),
+            "expired": totals["expired"].sum(axis=1),
+        }
+
+
+def _ratio(over: Float64Array, under: Float64Array) -> Float64Array:
+    """`over / under`, NaN where `under` is zero."""
+    return np.divide(over, under, out=np.full_like(over, np.nan), where=under > 0.0)

@@ -1,0 +1,414 @@
+"""The batched environment: N fleets that a policy runs side by side. The single environment is a batch of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from tokenfleet.envs.action import Action, FleetAction
+from tokenfleet.envs.arguments import (
+    RENDER_MODES,
+    check_choices,
+    checked_weights,
+    parse_autoreset_mode,
+    parse_reset_options,
+    parse_seeds,
+)
+from tokenfleet.envs.engine import RequestLog, make_engine
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode, sample_episode
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.history import EpisodeRows
+from tokenfleet.envs.infos import with_masks
+from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.metrics import EpisodeMetrics
+from tokenfleet.envs.observation import FleetObservation, Observation
+from tokenfleet.envs.parts import build_part, has_methods, is_reward
+from tokenfleet.envs.reward import NetValue, Reward, weighted_reward
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import SpecError
+
+Info = dict[str, Any]
+BoolArray = NDArray[np.bool_]
+Float64Array = NDArray[np.float64]
+StepResult = tuple[NDArray[Any], Float64Array, BoolArray, BoolArray, Info]
+
+RENDER_FPS = 10
+EPISODE_SEEDS = 2**63
+
+
+class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
+    """N independent fleets of one scenario, advanced one tick at a time by one call.
+
+    Fleet `i` of `reset(seed=s)` lives exactly the life of a batch of one with `reset(seed=s + i)`, to the last bit,
+    whatever N, the engine or the number of threads.
+
+    Args:
+        scenario: a catalogue name, a YAML path, plain data, or a `Scenario`.
+        num_envs: N.
+        overrides: dotted keys and values laid over the scenario.
+        split: `train`, `validation` or `test`: which part of the traces episodes are drawn from.
+        engine: `native` or `reference`.
+        threads: worker threads inside the native engine.
+        observation: None for `FleetObservation`; field names to keep; an object, a class or function that takes the
+            scenario, or `"module:Class"`.
+        action: None for `FleetAction`; else as above.
+        reward: None for `NetValue`; a function of outcome and price; else as above.
+        reward_weights: weight by name of term, 1 where missing.
+        autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
+        render_mode: None, `ansi` or `rgb_array`.
+        search_paths: folders searched for scenarios after the shipped ones.
+
+    Attributes:
+        scenario: the validated world.
+        observation_model, action_model, reward_model: the parts in use.
+        engine: the engine in use.
+        split: where the next episodes are drawn from; `reset(options={"split": ...})` changes it.
+        episodes: the current episode of each fleet.
+        episode_seeds: the seeds that they were drawn from.
+
+    Raises:
+        SpecError: one line per mistake.
+    """
+
+    def __init__(
+        self,
+        scenario: str | Path | Mapping[str, Any] | Scenario = "default",
+        num_envs: int = 1,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        split: Split = "train",
+        engine: str = "native",
+        threads: int = 1,
+        observation: Any = None,
+        action: Any = None,
+        reward: Any = None,
+        reward_weights: Mapping[str, float] | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        search_paths: Sequence[str | Path] = (),
+    ) -> None:
+        check_choices(num_envs, threads, split, render_mode)
+        self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
+        self.scenario = load_scenario(scenario, overrides, tuple(Path(path) for path in search_paths))
+        self._arguments = {
+            "scenario": self.scenario,
+            "num_envs": num_envs,
+            "engine": engine,
+            "threads": threads,
+            "observation": observation,
+            "action": action,
+            "reward": reward,
+            "reward_weights": reward_weights,
+            "autoreset_mode": self.autoreset_mode,
+            "render_mode": render_mode,
+        }
+        self.num_envs = num_envs
+        self.split: Split = split
+        self.render_mode = render_mode
+        self.metadata = {
+            "render_modes": list(RENDER_MODES),
+            "render_fps": RENDER_FPS,
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self._build_parts(observation, action, reward, reward_weights or {})
+        self._allocate(engine, threads)
+
+    def _build_parts(self, observation: Any, action: Any, reward: Any, weights: Mapping[str, float]) -> None:
+        world = self.scenario
+        if isinstance(observation, Sequence) and not isinstance(observation, str):
+            observation = FleetObservation(world, observation)
+        self.observation_model: Observation = build_part(
+            observation, world, FleetObservation, has_methods("space", "observe")
+        )
+        self.action_model: Action = build_part(action, world, FleetAction, has_methods("space", "decode"))
+        self.reward_model: Reward = build_part(reward, world, NetValue, is_reward)
+        self.reward_weights = checked_weights(self.reward_model, weights, world)
+        self._reference_usd = world.reference_revenue_usd_per_s * world.tick_s
+        if self._reference_usd <= 0.0:
+            raise SpecError(["scenario.classes: every token is free; rewards are stated as a share of revenue"])
+        self.single_observation_space = self.observation_model.space
+        self.single_action_space = self.action_model.space
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def _allocate(self, engine: str, threads: int) -> None:
+        count, world = self.num_envs, self.scenario
+        arrays = FleetArrays.from_scenario(world)
+        self.engine = make_engine(engine, arrays, count, threads)
+        self.episodes: list[Episode | None] = [None] * count
+        self.episode_seeds = [0] * count
+        self.generators: list[np.random.Generator | None] = [None] * count
+        self._seeds = [-1] * count
+        self._splits: list[Split] = [self.split] * count
+        self._every = np.arange(count)
+        self._tick = np.zeros(count, np.int64)
+        self._ended = np.zeros(count, np.bool_)
+        # Price [USD/MWh] and carbon intensity [g/kWh] of every tick of every fleet's episode.
+        self._tariff = np.zeros((count, world.horizon_ticks, 2, len(world.sites)))
+        self._metrics = EpisodeMetrics(world, count)
+        self._actions = EpisodeRows(count)
+        self._views = EpisodeRows(count) if self.render_mode else None
+        self._begun = False
+        self._serves = world.route_mask
+        self._awake = arrays.view.slice("awake_replicas")
+        self._dark = arrays.view.slice("dark_remaining_s")
+        self._above_cap = arrays.outcome.slice("above_cap_s")
+
+    @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The generator of every fleet, as in `SyncVectorEnv`."""
+        return tuple(self._generator(index) for index in range(self.num_envs))
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """What each generator was seeded with; -1 if unknown."""
+        return tuple(self._seeds)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[NDArray[Any], Info]:
+        """Start new episodes.
+
+        Args:
+            seed: fleet `i` gets `seed + i`, or the i-th of a list; without one, its generator goes on.
+            options: `split` sets where this and later episodes are drawn from; `reset_mask`, `[N]` bool, restricts the
+                reset to some fleets.
+
+        Returns:
+            Observations `[N, D]` of all fleets, and infos.
+        """
+        mask, self.split = parse_reset_options(options or {}, self.num_envs, self.split)
+        seeds = parse_seeds(seed, self.num_envs)
+        for index in np.flatnonzero(mask).tolist():
+            if seeds[index] is not None:
+                self.generators[index], self._seeds[index] = seeding.np_random(seeds[index])
+            self._draw_episode(index)
+        self._check_begun()
+        return self._observe(), with_masks({"route_mask": self._route_mask()}, mask)
+
+    def step(self, actions: NDArray[Any]) -> StepResult:
+        """Advance every fleet by one tick.
+
+        Args:
+            actions: `[N, A]`.
+
+        Returns:
+            Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
+            `cost` (seconds above a cap, summed over sites), `route_mask` `[N, K, P]` (pools that can take a class's
+            requests now) and, where an episode has just ended, `episode_metrics`.
+        """
+        self._check_begun()
+        restarting = self._restart_ended()
+        terms, rewards = self._advance(actions, restarting)
+        observations = self._observe()
+        terminations, truncations = self._endings()
+        self._ended = terminations | truncations
+        happened: Info = {"reward_terms": terms, "cost": self._cost()}
+        routes: Info = {"route_mask": self._route_mask()}
+        info = with_masks(happened, ~restarting)
+        if self._ended.any():
+            final = {"episode_metrics": self._episode_metrics()}
+            info |= with_masks(final, self._ended)
+            if self.autoreset_mode is AutoresetMode.SAME_STEP:
+                info |= self._final_info(observations, {**happened, **routes, **final})
+                for index in np.flatnonzero(self._ended).tolist():
+                    self._draw_episode(index)
+                observations, routes = self._observe(), {"route_mask": self._route_mask()}
+        info |= with_masks(routes, np.ones(self.num_envs, np.bool_))
+        return observations, rewards, terminations, truncations, info
+
+    def render(self) -> tuple[Any, ...] | None:
+        """One frame a fleet: text for `ansi`, `[H, W, 3]` uint8 for `rgb_array`, None without a render mode."""
+        if self._views is None:
+            return None
+        self._check_begun()
+        from tokenfleet.envs.render import render_frame  # matplotlib takes 0.3 s to import; only pictures pay it
+
+        frames = []
+        for index in range(self.num_envs):
+            seen = [row[None] for row in self._views.of(index)] + [self.engine.view.rows[index : index + 1]]
+            views = Record(self.engine.view.layout, np.concatenate(seen))
+            frames.append(render_frame(self.scenario, views, str(self.render_mode)))
+        return tuple(frames)
+
+    def request_log(self, index: int) -> RequestLog:
+        """What has become of the requests of fleet `index` in its current episode (`episodes[index].requests`)."""
+        return self.engine.request_log(index)
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that `set_state` needs to bring these fleets back exactly: seeds and the actions since.
+
+        Plain data and NumPy arrays. Observation, action and reward parts are taken to be stateless.
+        """
+        self._check_begun()
+        fleets = [
+            {
+                "episode_seed": self.episode_seeds[index],
+                "split": self._splits[index],
+                "seed": self._seeds[index],
+                "generator": self._generator(index).bit_generator.state,
+                "actions": self._actions.of(index),
+                "ended": bool(self._ended[index]),
+            }
+            for index in range(self.num_envs)
+        ]
+        return {"split": self.split, "fleets": fleets}
+
+    def set_state(self, state: Mapping[str, Any]) -> NDArray[Any]:
+        """Restore what `get_state` gave, by replaying it; observations `[N, D]` of the restored fleets.
+
+        Raises:
+            ValueError: the state is of another number of fleets.
+        """
+        fleets = state["fleets"]
+        if len(fleets) != self.num_envs:
+            raise ValueError(f"the state holds {len(fleets)} fleets, the environment {self.num_envs}")
+        for index, fleet in enumerate(fleets):
+            self.generators[index], self._seeds[index] = seeding.np_random(0)[0], fleet["seed"]
+            self._generator(index).bit_generator.state = fleet["generator"]
+            self._start_episode(index, fleet["episode_seed"], fleet["split"])
+        self._replay([np.asarray(fleet["actions"]) for fleet in fleets])
+        self._ended = np.array([fleet["ended"] for fleet in fleets], np.bool_)
+        self.split = state["split"]
+        return self._observe()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Constructor arguments and `get_state`: an engine's memory does not travel between processes."""
+        begun = all(episode is not None for episode in self.episodes)
+        return {
+            "arguments": {**self._arguments, "split": self.split},
+            "spec": self.spec,
+            "fleets": self.get_state() if begun else None,
+            "generators": (self.generators, self._seeds),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state["arguments"])  # type: ignore[misc]
+        self.spec = state["spec"]
+        self.generators, self._seeds = state["generators"]
+        if state["fleets"] is not None:
+            self.set_state(state["fleets"])
+
+    def _advance(self, actions: NDArray[Any], idle: BoolArray) -> tuple[dict[str, Float64Array], Float64Array]:
+        """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
+        if len(actions) != self.num_envs:
+            raise ValueError(f"{self.num_envs} fleets need as many actions (got {len(actions)})")
+        controls = self.action_model.decode(actions)
+        tariff = self._tariff[self._every, self._tick]
+        if not idle.all():
+            self._actions.append(actions)
+            if self._views is not None:
+                self._views.append(self.engine.view.rows)
+            self.engine.step(controls)
+            self._tick += 1
+            for index in np.flatnonzero(idle).tolist():
+                # An engine steps all of its fleets; the ones that should not have moved are put back.
+                self._rewind(index)
+        terms = self.reward_model(self.engine.outcome, tariff[:, 0])
+        rewards = np.where(idle, 0.0, weighted_reward(terms, self.reward_weights, self._reference_usd))
+        self._metrics.add(self.engine.outcome, tariff, rewards)
+        return terms, rewards
+
+    def _restart_ended(self) -> BoolArray:
+        """Which fleets spend this step on a new episode; theirs is drawn."""
+        restarting = self._ended.copy()
+        if not restarting.any():
+            return restarting
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            ended = np.flatnonzero(restarting).tolist()
+            raise RuntimeError(f"the episodes of fleets {ended} have ended; reset them before the next step")
+        for index in np.flatnonzero(restarting).tolist():
+            self._draw_episode(index)
+        return restarting
+
+    def _draw_episode(self, index: int) -> None:
+        self._start_episode(index, int(self._generator(index).integers(EPISODE_SEEDS)), self.split)
+
+    def _start_episode(self, index: int, episode_seed: int, split: Split) -> None:
+        episode = sample_episode(self.scenario, episode_seed, split)
+        self.episodes[index] = episode
+        self.episode_seeds[index] = episode_seed
+        self._splits[index] = split
+        self._tariff[index, :, 0] = episode.price_usd_per_mwh
+        self._tariff[index, :, 1] = episode.carbon_g_per_kwh
+        self._rewind(index)
+
+    def _rewind(self, index: int) -> None:
+        """Put fleet `index` at the start of its episode."""
+        episode = self.episodes[index]
+        assert episode is not None
+        self.engine.reset(index, episode)
+        self._tick[index] = 0
+        self._ended[index] = False
+        self._metrics.begin(index)
+        self._actions.begin(index)
+        if self._views is not None:
+            self._views.begin(index)
+
+    def _replay(self, actions: list[NDArray[Any]]) -> None:
+        """Take every fleet through its actions `[T, A]`; fleets with fewer wait at their start and finish together."""
+        longest = max(actions, key=len)
+        waits = [len(longest) - len(rows) for rows in actions]
+        for tick in range(len(longest)):
+            idle = np.array([tick < wait for wait in waits])
+            rows = [longest[tick] if tick < wait else mine[tick - wait] for mine, wait in zip(actions, waits, strict=True)]
+            self._advance(np.stack(rows), idle)
+
+    def _generator(self, index: int) -> np.random.Generator:
+        generator = self.generators[index]
+        if generator is None:
+            generator, self._seeds[index] = seeding.np_random()
+            self.generators[index] = generator
+        return generator
+
+    def _check_begun(self) -> None:
+        if not self._begun:
+            self._begun = all(episode is not None for episode in self.episodes)
+        if not self._begun:
+            raise RuntimeError("reset every fleet before the first step")
+
+    def _observe(self) -> NDArray[Any]:
+        return self.observation_model.observe(self.engine.view)
+
+    def _endings(self) -> tuple[BoolArray, BoolArray]:
+        """Terminations (every site is dark) and truncations (the horizon), `[N]`."""
+        terminations: BoolArray = (self.engine.view.rows[:, self._dark] > 0.0).all(axis=1)
+        return terminations, self._tick >= self.scenario.horizon_ticks
+
+    def _cost(self) -> Float64Array:
+        cost: Float64Array = self.engine.outcome.rows[:, self._above_cap].sum(axis=1)
+        return cost
+
+    def _route_mask(self) -> BoolArray:
+        awake = self.engine.view.rows[:, self._awake] > 0.0
+        return awake[:, None, :] & self._serves
+
+    def _episode_metrics(self) -> dict[str, Float64Array]:
+        """Metrics of the fleets whose episodes have ended, `[N]` each, zero elsewhere."""
+        ended = np.flatnonzero(self._ended)
+        spread = {}
+        for name, values in self._metrics.summary(ended, self._tick[ended]).items():
+            spread[name] = np.zeros(self.num_envs)
+            spread[name][ended] = values
+        return spread
+
+    def _final_info(self, observations: NDArray[Any], info: Info) -> Info:
+        """`final_obs` and `final_info` of the episodes that have just ended, as `SyncVectorEnv` gives them."""
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for index in np.flatnonzero(self._ended).tolist():
+            final_obs[index] = observations[index].copy()
+        ended = self._ended.copy()
+        return {
+            "final_obs": final_obs,
+            "_final_obs": ended,
+            "final_info": with_masks(info, ended),
+            "_final_info": ended,
+        }

@@ -1,0 +1,226 @@
+"""Policies meet episodes: the same list of seeds for everyone, in batches, one row per episode.
+
+Row i depends on its seed and the policy alone, not on how many episodes run side by side: environments keep their
+lanes apart, a network is always called with the same number of rows (a matrix product of another height rounds its last
+bit differently), and a policy that draws can offer `begin_episodes(seeds)` to draw from the episode's seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.latency import latency_metrics
+from tokenfleet.evaluation.results import EpisodeRow
+
+MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
+BATCH_SIZE = 64
+NETWORK_ROWS = 64
+
+
+class Predictor(Protocol):
+    """Anything with stable-baselines3's `predict`."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions for a batch of observations, and the state for the next call."""
+
+
+@runtime_checkable
+class DrawsPerEpisode(Protocol):
+    """A policy with chance in it that can tie its draws to the episodes it meets."""
+
+    def begin_episodes(self, seeds: Sequence[int]) -> None:
+        """Draw for row i from `seeds[i]` until the next call."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A policy and what to call it; see `EpisodeRow` for the names."""
+
+    policy: Predictor
+    label: str
+    algorithm: str = ""
+    training_seed: int | None = None
+    learned: bool = False
+
+
+@dataclass(frozen=True)
+class World:
+    """What an environment is; see `EpisodeRow` for the names."""
+
+    environment: str
+    scenario: str
+    split: str
+    config_hash: str
+
+    @classmethod
+    def of(cls, env: VectorEnv[Any, Any, Any]) -> World:
+        """The world of a vector environment; the hash covers what decides the episodes, not who observes them."""
+        fleet = env.unwrapped
+        if isinstance(fleet, FleetVectorEnv):
+            scenario = fleet.scenario
+            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, _hash(scenario.model_dump(mode="json")))
+        if env.spec is None:
+            return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
+        return cls(env.spec.id, "", "", _hash([env.spec.id, repr(sorted(env.spec.kwargs.items()))]))
+
+
+def episode_seeds(seed: int, episodes: int) -> list[int]:
+    """The seeds of a study's episodes; a longer study begins with the episodes of a shorter one.
+
+    >>> episode_seeds(0, 2) == episode_seeds(0, 5)[:2]
+    True
+    """
+    if episodes < 1:
+        raise SpecError([f"episodes: must be at least 1 (got {episodes})"])
+    return [int(value) for value in np.random.default_rng(seed).integers(2**31, size=episodes)]
+
+
+def evaluate_policy(
+    make_env: MakeEnv,
+    policy: Predictor | Candidate,
+    episodes: int,
+    seed: int,
+    *,
+    batch_size: int = BATCH_SIZE,
+    deterministic: bool = True,
+    on_step: Callable[[int], None] | None = None,
+) -> list[EpisodeRow]:
+    """Run a policy on the episodes of a study.
+
+    Args:
+        make_env: gives a vector environment of so many rows, with autoreset mode `NEXT_STEP`; an environment of
+            another kind (any Gymnasium id) gets the generic metrics only.
+        policy: anything with `predict`, or a `Candidate` that also says what to call it.
+        episodes: how many.
+        seed: of the study; policies with the same seed meet the same episodes.
+        batch_size: most episodes side by side.
+        deterministic: handed to `predict`.
+        on_step: told after every step how many episodes it advanced.
+
+    Returns:
+        One row per episode, in the order of the seeds.
+
+    Raises:
+        SpecError: no episodes, or an environment that cannot be evaluated.
+    """
+    candidate = policy if isinstance(policy, Candidate) else Candidate(policy, "policy")
+    seeds = episode_seeds(seed, episodes)
+    rows: list[EpisodeRow] = []
+    for batch in _batches(seeds, batch_size):
+        env = make_env(len(batch))
+        try:
+            _check_autoreset(env)
+            world = World.of(env)
+            lanes = _run_batch(env, candidate, batch, deterministic, on_step)
+        finally:
+            env.close()
+        rows += [_row(candidate, world, len(rows) + i, batch[i], metrics) for i, metrics in enumerate(lanes)]
+    return rows
+
+
+def _batches(seeds: Sequence[int], size: int) -> Iterator[list[int]]:
+    if size < 1:
+        raise SpecError([f"n_envs: must be at least 1 (got {size})"])
+    for start in range(0, len(seeds), size):
+        yield list(seeds[start : start + size])
+
+
+def _check_autoreset(env: VectorEnv[Any, Any, Any]) -> None:
+    mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+    if AutoresetMode(mode) is not AutoresetMode.NEXT_STEP:
+        raise SpecError([f"env: evaluation needs autoreset mode NEXT_STEP (got {mode}); make the environment with it"])
+
+
+def _run_batch(
+    env: VectorEnv[Any, Any, Any],
+    candidate: Candidate,
+    seeds: Sequence[int],
+    deterministic: bool,
+    on_step: Callable[[int], None] | None,
+) -> list[dict[str, float]]:
+    """The metrics of one episode per row; rows that are through go on unread until the last one is."""
+    count = len(seeds)
+    if isinstance(candidate.policy, DrawsPerEpisode):
+        candidate.policy.begin_episodes(seeds)
+    rows = max(count, NETWORK_ROWS) if candidate.learned else count
+    # Every vector environment that can be seeded row by row takes a list; the base class's type does not say so.
+    observation, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]
+    metrics: list[dict[str, float]] = [{} for _ in seeds]
+    total, length = np.zeros(count), np.zeros(count)
+    running, ended, starts = np.ones(count, np.bool_), np.zeros(count, np.bool_), np.ones(count, np.bool_)
+    state: Any = None
+    while running.any():
+        action, state = candidate.policy.predict(
+            _padded(observation, rows), state=state, episode_start=_padded(starts, rows), deterministic=deterministic
+        )
+        observation, reward, terminated, truncated, info = env.step(action[:count])
+        total[running] += np.asarray(reward, np.float64)[running]
+        length[running] += 1
+        # An environment begins anew in the step after the one that ended it.
+        starts, ended = ended, np.logical_or(terminated, truncated)
+        for index in np.flatnonzero(running & ended).tolist():
+            metrics[index] = {"return": total[index], "length_steps": length[index]} | _reported(env, info, index)
+        if on_step is not None:
+            on_step(int(running.sum()))
+        running &= ~ended
+    return metrics
+
+
+def _reported(env: VectorEnv[Any, Any, Any], info: Mapping[str, Any], index: int) -> dict[str, float]:
+    """What the environment says of the episode that has just ended, and a fleet's latencies."""
+    reported: dict[str, float] = {}
+    if "episode_metrics" in info and info["_episode_metrics"][index]:
+        for name, values in info["episode_metrics"].items():
+            if not name.startswith("_") and name not in {"return", "length_steps"}:
+                reported[name] = float(values[index])
+    fleet = env.unwrapped
+    if isinstance(fleet, FleetVectorEnv):
+        episode = fleet.episodes[index]
+        assert episode is not None
+        reported |= latency_metrics(fleet.request_log(index), episode.requests, tuple(fleet.scenario.classes))
+    return reported
+
+
+def _padded(values: Any, rows: int) -> Any:
+    """Batched values with copies of the first row behind them, `[N, ...]` to `[rows, ...]`."""
+    if isinstance(values, dict):
+        return {name: _padded(value, rows) for name, value in values.items()}
+    if isinstance(values, tuple):
+        return tuple(_padded(value, rows) for value in values)
+    missing = rows - len(values)
+    return values if missing <= 0 else np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
+
+
+def _row(candidate: Candidate, world: World, episode: int, seed: int, metrics: Mapping[str, float]) -> EpisodeRow:
+    return EpisodeRow(
+        policy=candidate.label,
+        algorithm=candidate.algorithm or candidate.label,
+        training_seed=candidate.training_seed,
+        learned=candidate.learned,
+        environment=world.environment,
+        scenario=world.scenario,
+        split=world.split,
+        config_hash=world.config_hash,
+        episode=episode,
+        seed=seed,
+        metrics=metrics,
+    )
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,272 @@
+"""Episode rows and their files: one flat row per policy and episode, Parquet (zstd) or CSV.
+
+Columns stand in a fixed order: who (`policy`, `algorithm`, `training_seed`, `learned`), where (`environment`,
+`scenario`, `split`, `config_hash`), which episode (`episode`, `seed`), then the metrics in the order of
+`tokenfleet.evaluation.metrics`. Two rows are about the same episode when `config_hash`, `split` and `seed` agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.metrics import in_order
+
+SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """What one policy made of one episode.
+
+    Attributes:
+        policy: label, unique within a study, for example `least_work` or `ppo-seed0`.
+        algorithm: what checkpoints that differ only in their training seed share; for a baseline its own label.
+        training_seed: None for a baseline.
+        learned: whether the policy comes from a checkpoint.
+        environment: Gymnasium id.
+        scenario: name of the scenario; empty for a foreign environment.
+        split: which part of the traces and random streams the episode is from; empty for a foreign environment.
+        config_hash: of the world; equal for rows that may be compared.
+        episode: position in the study, from 0.
+        seed: that the environment was reset with.
+        metrics: columns of `tokenfleet.evaluation.metrics`; NaN where the episode has no such number.
+    """
+
+    policy: str
+    algorithm: str
+    training_seed: int | None
+    learned: bool
+    environment: str
+    scenario: str
+    split: str
+    config_hash: str
+    episode: int
+    seed: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """World, split, policy and seed: a study holds one row of each."""
+        return self.config_hash, self.split, self.policy, self.seed
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    "policy": str,
+    "algorithm": str,
+    "training_seed": lambda text: int(text) if text else None,
+    "learned": lambda text: {"True": True, "False": False}[text],
+    "environment": str,
+    "scenario": str,
+    "split": str,
+    "config_hash": str,
+    "episode": int,
+    "seed": int,
+}
+"""Identity columns, and how each is read from CSV."""
+
+IDENTITY = tuple(_READ)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The rows of one policy, or of one algorithm over its training seeds, on the study's episodes.
+
+    Attributes:
+        name: label of the policy, or the algorithm's name.
+        learned: whether it comes from checkpoints.
+        policies: labels of its T members.
+        scores: of every metric, `[T, E]`, in the order of the study's seeds.
+    """
+
+    name: str
+    learned: bool
+    policies: tuple[str, ...]
+    scores: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Entries that all met the same E episodes.
+
+    Attributes:
+        entries: in order of appearance.
+        columns: metric columns, in order.
+        seeds: of the common episodes.
+        left_out: episodes that not every policy met and that therefore do not count.
+    """
+
+    entries: tuple[Entry, ...]
+    columns: tuple[str, ...]
+    seeds: tuple[int, ...]
+    left_out: int
+
+    @property
+    def episodes(self) -> int:
+        """E."""
+        return len(self.seeds)
+
+
+def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
+    """Arrange rows so that policies can be compared on equal terms.
+
+    Args:
+        rows: of one world and split.
+        by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry.
+
+    Raises:
+        SpecError: no rows, rows of several worlds, or policies without a common episode.
+    """
+    _check_one_world(rows)
+    by_label: dict[str, dict[int, EpisodeRow]] = {}
+    for row in rows:
+        by_label.setdefault(row.policy, {})[row.seed] = row
+    first = next(iter(by_label.values()))
+    seeds = [seed for seed in first if all(seed in met for met in by_label.values())]
+    if not seeds:
+        raise SpecError(
+            [f"results: no episode was met by all of {', '.join(by_label)}; evaluate them with the same seed"]
+        )
+    columns = in_order(name for row in rows for name in row.metrics)
+    groups: dict[str, list[str]] = {}
+    for label, met in by_label.items():
+        groups.setdefault(label if by_policy else met[seeds[0]].algorithm, []).append(label)
+    entries = tuple(_entry(labels, [by_label[label] for label in labels], seeds, columns) for labels in groups.values())
+    every = {seed for met in by_label.values() for seed in met}
+    return Study(entries, tuple(columns), tuple(seeds), len(every) - len(seeds))
+
+
+def merge_rows(*parts: Iterable[EpisodeRow]) -> list[EpisodeRow]:
+    """All rows, a later row replacing an earlier one of the same world, split, policy and seed."""
+    return list({row.key: row for part in parts for row in part}.values())
+
+
+def write_rows(path: str | Path, rows: Sequence[EpisodeRow]) -> Path:
+    """Write rows as the suffix says, whole or not at all.
+
+    Raises:
+        SpecError: an unknown suffix, or a place that cannot be written.
+    """
+    path = _known_suffix(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (_write_parquet if path.suffix == ".parquet" else _write_csv)(partial, _columns(rows))
+        os.replace(partial, path)
+    except OSError as error:
+        raise SpecError([f"results: cannot write {path}: {error.strerror or error}"]) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+    return path
+
+
+def read_rows(path: str | Path) -> list[EpisodeRow]:
+    """Rows of a file that `write_rows` wrote.
+
+    Raises:
+        SpecError: no such file, or not a file of episode rows.
+    """
+    path = _known_suffix(path)
+    if not path.is_file():
+        raise SpecError([f"results: there is no file {path}"])
+    try:
+        columns = (_read_parquet if path.suffix == ".parquet" else _read_csv)(path)
+        return _rows(columns)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpecError([f"results: {path} is not a file of episode rows ({type(error).__name__}: {error})"]) from None
+
+
+def append_rows(path: str | Path, rows: Sequence[EpisodeRow]) -> Path:
+    """Add rows to a file, which need not exist yet; rows that it already has are replaced."""
+    before = read_rows(path) if _known_suffix(path).is_file() else []
+    return write_rows(path, merge_rows(before, rows))
+
+
+def _check_one_world(rows: Sequence[EpisodeRow]) -> None:
+    worlds: dict[tuple[str, str], str] = {}
+    for row in rows:
+        worlds[row.config_hash, row.split] = f"{row.scenario or row.environment} {row.split} {row.config_hash}"
+    if not worlds:
+        raise SpecError(["results: there are no rows"])
+    if len(worlds) > 1:
+        raise SpecError([f"results: rows of several worlds cannot be compared: {', '.join(worlds.values())}"])
+
+
+def _entry(labels: list[str], met: list[dict[int, EpisodeRow]], seeds: list[int], columns: list[str]) -> Entry:
+    sample = met[0][seeds[0]]
+    scores = {
+        name: np.array([[member[seed].metrics.get(name, np.nan) for seed in seeds] for member in met], dtype=np.float64)
+        for name in columns
+    }
+    name = labels[0] if len(labels) == 1 else sample.algorithm
+    return Entry(name, sample.learned, tuple(labels), scores)
+
+
+def _known_suffix(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise SpecError([f"results: {path} must end in one of {', '.join(SUFFIXES)}"])
+    return path
+
+
+def _columns(rows: Sequence[EpisodeRow]) -> dict[str, list[Any]]:
+    metrics = in_order(name for row in rows for name in row.metrics)
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in IDENTITY}
+    return columns | {name: [float(row.metrics.get(name, np.nan)) for row in rows] for name in metrics}
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[EpisodeRow]:
+    missing = [name for name in IDENTITY if name not in columns]
+    if missing:
+        raise ValueError(f"missing columns {', '.join(missing)}")
+    metrics = [name for name in columns if name not in _READ]
+    count = len(columns["policy"])
+    return [
+        EpisodeRow(
+            **{name: columns[name][i] for name in IDENTITY}, metrics={name: float(columns[name][i]) for name in metrics}
+        )
+        for i in range(count)
+    ]
+
+
+def _write_parquet(path: Path, columns: Mapping[str, list[Any]]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    types = {"training_seed": pa.int64(), "learned": pa.bool_(), "episode": pa.int64(), "seed": pa.int64()}
+    text = dict.fromkeys((name for name in IDENTITY if name not in types), pa.string())
+    arrays = {name: pa.array(values, (types | text).get(name, pa.float64())) for name, values in columns.items()}
+    parquet.write_table(pa.table(arrays), path, compression="zstd")
+
+
+def _read_parquet(path: Path) -> dict[str, list[Any]]:
+    from pyarrow import parquet
+
+    columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+    return columns
+
+
+def _write_csv(path: Path, columns: Mapping[str, list[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(["" if value is None else value for value in row])
+
+
+def _read_csv(path: Path) -> dict[str, list[Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        names = next(reader, [])
+        values = list(zip(*reader, strict=True)) or [()] * len(names)
+    return {name: [_READ.get(name, float)(text) for text in column] for name, column in zip(names, values, strict=True)}

@@ -1,0 +1,130 @@
+"""One episode, tick by tick: power against the cap, clocks and queues, for a picture of what a policy does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.episodes import Candidate, MakeEnv
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What one policy did in one episode of H ticks, with S sites, P pools and K request classes.
+
+    Attributes:
+        policy: label.
+        seed: that the environment was reset with.
+        tick_s: length of a tick [s].
+        sites, pools, classes: names.
+        power_w, cap_w: mean metered power of each tick, and the cap in force, `[H, S]`.
+        braked: whether the brake held the clocks down, `[H, S]`.
+        clock_fraction: in force, `[H, P]`.
+        queued_requests: in the replicas' queues at the end of the tick, `[H, P]`.
+        running_requests: in the replicas' batches at the end of the tick, `[H, P]`.
+        held_requests: deferrable requests held back, `[H, K]`.
+        completed_in_slo, arrived: requests in the tick, `[H, K]`.
+    """
+
+    policy: str
+    seed: int
+    tick_s: float
+    sites: tuple[str, ...]
+    pools: tuple[str, ...]
+    classes: tuple[str, ...]
+    power_w: Float64Array
+    cap_w: Float64Array
+    braked: Float64Array
+    clock_fraction: Float64Array
+    queued_requests: Float64Array
+    running_requests: Float64Array
+    held_requests: Float64Array
+    completed_in_slo: Float64Array
+    arrived: Float64Array
+
+    @property
+    def start_s(self) -> Float64Array:
+        """When each tick begins, `[H]` [s]."""
+        return np.arange(len(self.power_w)) * self.tick_s
+
+
+def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, deterministic: bool = True) -> Timeline:
+    """Run one episode of a fleet and keep every tick.
+
+    Args:
+        make_env: as for `evaluate_policy`; must give fleets.
+        candidate: the policy.
+        seed: of the episode, as in an episode row.
+        deterministic: handed to `predict`.
+
+    Raises:
+        SpecError: the environment is not a fleet.
+    """
+    env = make_env(1)
+    fleet = env.unwrapped
+    if not isinstance(fleet, FleetVectorEnv):
+        env.close()
+        raise SpecError(["figures: only a fleet has a timeline of power and clocks"])
+    try:
+        ticks = _run(env, fleet, candidate, seed, deterministic)
+    finally:
+        env.close()
+    columns = {name: np.stack([tick[name] for tick in ticks]) for name in ticks[0]}
+    scenario = fleet.scenario
+    names = tuple(scenario.sites), tuple(scenario.pools), tuple(scenario.classes)
+    return Timeline(candidate.label, seed, scenario.tick_s, *names, **columns)
+
+
+def write_timelines(path: Path, timelines: list[Timeline]) -> Path:
+    """One row per policy and tick, columns `<quantity>/<site, pool or class>`; the data behind the figure (CSV)."""
+    import csv
+
+    per_site = ("power_w", "cap_w", "braked")
+    per_pool = ("clock_fraction", "queued_requests", "running_requests")
+    per_class = ("held_requests", "completed_in_slo", "arrived")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        first = timelines[0]
+        axes = [(per_site, first.sites), (per_pool, first.pools), (per_class, first.classes)]
+        columns = [(quantity, i, name) for quantities, names in axes for quantity in quantities for i, name in enumerate(names)]
+        writer.writerow(["policy", "seed", "start_s", *(f"{quantity}/{name}" for quantity, _, name in columns)])
+        for timeline in timelines:
+            values = [getattr(timeline, quantity)[:, i] for quantity, i, _ in columns]
+            for row, start_s in enumerate(timeline.start_s):
+                writer.writerow([timeline.policy, timeline.seed, start_s, *(column[row] for column in values)])
+    return path
+
+
+def _run(
+    env: Any, fleet: FleetVectorEnv, candidate: Candidate, seed: int, deterministic: bool
+) -> list[dict[str, Float64Array]]:
+    if hasattr(candidate.policy, "begin_episodes"):
+        candidate.policy.begin_episodes([seed])
+    observation, _ = env.reset(seed=[seed])
+    state, starts, over = None, np.ones(1, np.bool_), False
+    ticks: list[dict[str, Float64Array]] = []
+    while not over:
+        cap_w = fleet.engine.view["cap_w"][0].astype(np.float64)  # the view before a tick holds the cap of that tick
+        action, state = candidate.policy.predict(observation, state, starts, deterministic)
+        observation, _, terminated, truncated, _ = env.step(action)
+        starts, over = np.zeros(1, np.bool_), bool(terminated[0] or truncated[0])
+        ticks.append({"cap_w": cap_w} | _measured(fleet))
+    return ticks
+
+
+def _measured(fleet: FleetVectorEnv) -> dict[str, Float64Array]:
+    view, outcome = fleet.engine.view, fleet.engine.outcome
+    seen = ("braked", "clock_fraction", "running_requests", "held_requests")
+    return {
+        **{name: view[name][0].astype(np.float64) for name in seen},
+        "queued_requests": view["waiting_requests"][0].astype(np.float64),
+        **{name: outcome[name][0].copy() for name in ("power_w", "completed_in_slo", "arrived")},
+    }

@@ -1,0 +1,1 @@
+"""Rules that people wrote: small, one idea each, no training."""

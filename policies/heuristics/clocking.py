@@ -1,0 +1,202 @@
+"""Clock rules: how fast the GPUs of a site run, given its cap.
+
+A rule answers with clocks `[N, P]`, and may bound how many replicas are ever awake. All but `FullClock` read the cap; what
+differs is what they know besides it: nothing (`ProportionalClock`), the physics (`UniformClock`), the meter
+(`FeedbackClock`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, SpecError
+from tokenfleet.policies.base import State
+from tokenfleet.policies.heuristics.power_model import CapForecast, PowerModel
+from tokenfleet.policies.registry import Entry
+
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+Margin = Annotated[float, Field(ge=0, lt=1)]
+
+CLOCK_STEPS = 241
+"""How finely a rule searches the clocks between the lowest floor and 1: steps of a quarter of a per cent."""
+
+ROUNDING = 1e-5
+"""Share of a cap that is left for the float32 of observation and action; their errors are below 1e-6."""
+
+
+class Clocking(ABC):
+    """One idea of how fast GPUs run.
+
+    Attributes:
+        fields: names of the view's fields that it reads.
+        most_replicas: replicas of each pool that it lets be awake, `[P]`; None for all of them.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    most_replicas: Int64Array | None = None
+
+    def initial_state(self, num_envs: int) -> State:
+        """What it remembers when an episode begins; see `ControlPolicy.initial_state`."""
+        return ()
+
+    @abstractmethod
+    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """Clock fractions `[N, P]`, and the state for the next tick."""
+
+
+class FullClock(Clocking):
+    """Every GPU at its highest clock, whatever the cap: what a fleet without power management does."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._pools = len(scenario.pools)
+
+    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """See `Clocking.clocks`."""
+        return np.ones((len(view.rows), self._pools)), state
+
+
+class ProportionalClock(Clocking):
+    """The clock is the cap's share of the site's nameplate power: a cap of 70 % means a clock of 70 %.
+
+    Open loop and blind to load, the rule of thumb of an operator without a power model. Server and static board power do
+    not fall with the clock, so a full load at a low cap still breaks it.
+    """
+
+    fields = ("cap_w",)
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._power = PowerModel(scenario)
+        self._nameplate_w = np.array([scenario.nameplate_w(site) for site in scenario.sites])
+
+    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """See `Clocking.clocks`."""
+        return pool_clocks(self._power, view["cap_w"] / self._nameplate_w), state
+
+
+class UniformClock(Clocking):
+    """One clock for a whole site, the highest at which it provably stays under its cap.
+
+    The proof, by induction over ticks. (1) At a clock F no site draws more than `PowerModel.worst_site_w`, whatever its
+    requests are, and that never falls with F. (2) A clock acts from the next iteration boundary on, and an iteration lasts
+    no longer than `longest_iteration_s`; so the clock of this tick is in force in this one and in at most
+    `ceil(longest_iteration_s / tick_s)` more. (3) `CapForecast` bounds the caps of those ticks from below. The rule takes
+    the highest clock whose worst draw is no more than that bound; hence in every tick every clock in force fits its cap.
+
+    If even the clock floor does not fit the deepest cap that the scenario can announce, replicas stay asleep from the
+    first tick on, one by one from the pool with the largest share still awake, until it does. Sleeping later would prove
+    nothing: a replica goes on drawing until it has finished its requests, and nobody knows when that is.
+
+    Raises:
+        SpecError: a site breaks its deepest cap with every replica asleep; no policy could keep it.
+    """
+
+    fields = ("cap_w", "announced_cap_w")
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._power = PowerModel(scenario)
+        a = self._power.arrays
+        carry_ticks = np.ceil(self._power.longest_iteration_s() / a.tick_s)
+        ahead_s = a.tick_s * np.array([carry_ticks[a.site == s].max() for s in range(a.num_sites)])
+        self._forecast = CapForecast(scenario, ahead_s)
+        self._grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)
+        self.most_replicas = self._replicas_that_fit(list(scenario.sites))
+        self._worst_w = self._worst_site_w(self.most_replicas)
+
+    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """See `Clocking.clocks`."""
+        limit_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"]) * (1.0 - ROUNDING)
+        steps = (self._worst_w <= limit_w[:, None, :]).sum(axis=1)
+        return pool_clocks(self._power, self._grid[np.maximum(steps - 1, 0)]), state
+
+    def _worst_site_w(self, awake: Int64Array) -> Float64Array:
+        """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]` [W]."""
+        clock = np.maximum(self._grid[:, None], self._power.arrays.clock_floor_fraction)
+        return self._power.worst_site_w(clock, awake)
+
+    def _replicas_that_fit(self, sites: list[str]) -> Int64Array:
+        a = self._power.arrays
+        limit_w = self._forecast.deepest_w * (1.0 - ROUNDING)
+        awake = a.replicas.copy()
+        while True:
+            over = self._power.worst_site_w(a.clock_floor_fraction, awake) > limit_w
+            if not over.any():
+                return awake
+            at_fault = int(np.argmax(over))
+            candidates = np.where(a.site == at_fault, awake / a.replicas, 0.0)
+            if not candidates.any():
+                raise SpecError(
+                    [
+                        f"clocking.uniform: site {sites[at_fault]!r} draws more than its deepest cap, "
+                        f"{self._forecast.deepest_w[at_fault]:.0f} W, even with every replica asleep; raise the cap"
+                    ]
+                )
+            awake[np.argmax(candidates)] -= 1
+
+
+class FeedbackClock(Clocking):
+    """Proportional feedback: the clock of a site moves by what its meter says is left under the cap.
+
+    `F <- F + gain * ((1 - margin) * cap - power) / slope`, within [floor, 1], where `slope` is how much the worst draw of the
+    site rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one tick if the
+    load were the worst one; a real load answers less, so the loop is stable and slower. The cap is the lowest announced
+    for the next `ahead_s`, so that the clock is down when the cap is. It knows no more than the meter: a burst breaks the
+    cap for some ticks, which the brake's delay forgives.
+
+    C. Lefurgy, X. Wang, M. Ware, "Server-level power control", ICAC 2007, doi:10.1109/ICAC.2007.35 (the same loop on one
+    server's clock).
+
+    Args:
+        scenario: the world.
+        gain: share of the gap that is closed per tick under the worst load.
+        margin: share of the cap that is left free.
+        ahead_s: how far ahead a falling cap is followed [s].
+    """
+
+    fields = ("cap_w", "announced_cap_w", "site_power_w")
+
+    def __init__(
+        self, scenario: Scenario, gain: PositiveFloat = 0.5, margin: Margin = 0.03, ahead_s: NonNegativeFloat = 2.0
+    ) -> None:
+        self._power = PowerModel(scenario)
+        a = self._power.arrays
+        self._forecast = CapForecast(scenario, np.full(a.num_sites, ahead_s))
+        self._floor = np.array([a.clock_floor_fraction[a.site == s].min() for s in range(a.num_sites)])
+        floor_w = self._power.worst_site_w(a.clock_floor_fraction, a.replicas)
+        range_w = self._power.worst_site_w(np.ones(a.num_pools), a.replicas) - floor_w
+        self._clock_per_w = gain * (1.0 - self._floor) / np.maximum(range_w, 1e-9)
+        self._margin = margin
+
+    def initial_state(self, num_envs: int) -> State:
+        """The clock of every site, `[N, S]`: full."""
+        return (np.ones((num_envs, len(self._floor))),)
+
+    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """See `Clocking.clocks`."""
+        (clock,) = state
+        cap_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"])
+        free_w = (1.0 - self._margin) * cap_w - view["site_power_w"]
+        clock = np.clip(clock + self._clock_per_w * free_w, self._floor, 1.0)
+        return pool_clocks(self._power, clock), (clock,)
+
+
+def pool_clocks(power: PowerModel, site_clock: Float64Array) -> Float64Array:
+    """A clock for every pool from one for every site, `[N, S]` to `[N, P]`, within what each GPU can do."""
+    return np.clip(site_clock[:, power.arrays.site], power.arrays.clock_floor_fraction, 1.0)
+
+
+CLOCKINGS: dict[str, Entry] = {
+    "full": Entry(FullClock),
+    "proportional": Entry(ProportionalClock),
+    "uniform": Entry(UniformClock),
+    "feedback": Entry(FeedbackClock),
+}
+"""Clock rules by name; a configuration may also name a `module:Class`."""

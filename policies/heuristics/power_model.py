@@ -1,0 +1,177 @@
+"""The most that a site can draw at a clock, from the public physics: what a provable cap needs.
+
+An iteration of a replica at clock F draws, over all its boards (see `tokenfleet.envs.layers.iteration`),
+
+    power = busy_w(F) + work_j / tau_s,     at most limit_w,
+
+where work and time are both affine in the batch: B decoding sequences with C tokens of context, P prefill tokens with A
+attention pairs. What a batch can be is a polytope,
+
+    0 <= B <= max_batch,  0 <= P <= token_budget - B,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
+
+a superset of the batches that the engine forms. A ratio of two affine functions whose denominator is positive takes its
+maximum over a polytope at a vertex (linear-fractional programming; Charnes and Cooper 1962, doi:10.1002/nav.3800090303).
+So the worst batch is one of twelve, and the bound is exact up to batches that the polytope allows and the engine does not.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.layers.gpu import clock_stretch
+from tokenfleet.envs.scenario import Scenario
+
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """What an iteration works on, arrays that broadcast against pools `[P]`."""
+
+    decoding: Float64Array  # B, sequences
+    context: Float64Array  # C, tokens
+    prefill: Float64Array  # P, tokens
+    pairs: Float64Array  # A, (query, key) pairs
+
+
+class PowerModel:
+    """Iteration time and power of every pool, and the worst power of every site, at any clock.
+
+    Attributes:
+        arrays: the fleet, watts per replica.
+        decode_memory_fraction: lowest and highest value that an episode may draw, `[2, P]`.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.arrays = FleetArrays.from_scenario(scenario)
+        bounds = scenario.uncertainty.decode_memory_fraction
+        own = np.array([pool.profile.decode_memory_fraction for pool in scenario.pools.values()])
+        low, high = (own, own) if bounds is None else (np.full_like(own, bounds[0]), np.full_like(own, bounds[1]))
+        self.decode_memory_fraction = np.stack([low, high])
+        self._site_of_pool = np.eye(self.arrays.num_sites)[self.arrays.site].T  # [S, P]
+
+    def iteration_s(self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Float64Array:
+        """How long an iteration takes [s], broadcast over leading axes and pools.
+
+        Args:
+            batch: what it works on.
+            clock_fraction: F, `[..., P]`.
+            decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
+        """
+        a = self.arrays
+        decode = clock_stretch(clock_fraction, decode_memory_fraction)
+        prefill = clock_stretch(clock_fraction, a.prefill_memory_fraction)
+        return (a.t0_s + a.decode_s * batch.decoding + a.context_s * batch.context) * decode + (
+            a.prefill_s * batch.prefill + a.prefill_attention_s * batch.pairs
+        ) * prefill
+
+    def busy_w(self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Float64Array:
+        """Boards' power of a replica while it runs such iterations [W]; arguments as for `iteration_s`."""
+        a = self.arrays
+        voltage = np.maximum(clock_fraction, a.voltage_floor_fraction)
+        arithmetic_j = a.token_j * (batch.decoding + batch.prefill) + a.attention_j * batch.pairs
+        work_j = a.weight_j + a.context_j * batch.context + voltage**2 * arithmetic_j
+        tau_s = self.iteration_s(batch, clock_fraction, decode_memory_fraction)
+        return np.minimum(a.static_w + a.floor_w * clock_fraction * voltage**2 + work_j / tau_s, a.limit_w)
+
+    def worst_busy_w(self, clock_fraction: Float64Array) -> Float64Array:
+        """The most that the boards of one replica can draw at a clock, `[..., P]` [W]; never falls with the clock."""
+        most_memory_bound = self.decode_memory_fraction[1]  # less stretch, so the same work in less time
+        batch = self._extreme_batches(np.ndim(clock_fraction) - 1)
+        return self.busy_w(batch, clock_fraction, most_memory_bound).max(axis=0)
+
+    def longest_iteration_s(self) -> Float64Array:
+        """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the clock floor."""
+        batch = self._extreme_batches(0)
+        return self.iteration_s(batch, self.arrays.clock_floor_fraction, self.decode_memory_fraction[0]).max(axis=0)
+
+    def worst_site_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
+        """The most that each site can draw, cooling included, `[..., S]` [W].
+
+        Args:
+            clock_fraction: F, `[..., P]`.
+            awake_replicas: replicas of each pool that may be awake, waking or draining, `[P]`; the rest are asleep.
+        """
+        a = self.arrays
+        awake_w = self.worst_busy_w(clock_fraction) + a.host_w
+        asleep_w = a.asleep_w + a.host_asleep_w
+        pool_w = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
+        return (pool_w @ self._site_of_pool.T) * a.pue
+
+    def _extreme_batches(self, leading_axes: int) -> Batch:
+        """The vertices of the polytope of batches, `[12, 1, ..., 1, P]`."""
+        a = self.arrays
+        zero, most = np.zeros(a.num_pools), a.max_batch.astype(float)
+        budget, kv = a.token_budget.astype(float), a.kv_tokens.astype(float)
+        vertices = [
+            (decoding, context, prefill, pairs)
+            for decoding, prefill in ((zero, zero), (most, zero), (zero, budget), (most, budget - most))
+            for context in (zero, kv)
+            for pairs in ([zero] if prefill is zero else [zero, prefill * kv])
+        ]
+        columns = np.array(vertices).transpose(1, 0, 2)  # [4, 12, P]
+        return Batch(*columns.reshape(4, -1, *[1] * leading_axes, a.num_pools))
+
+
+class CapForecast:
+    """The lowest that each site's cap can be over the next moments, from what is announced.
+
+    Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
+
+    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than the
+      sum over the site's events;
+    - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
+      two ends, provided that the notice is no shorter than L and the hold lasts at least L;
+    - *depth*: it never falls below the contract with every event at its full depth.
+
+    Args:
+        scenario: the world.
+        ahead_s: how far ahead to look [s].
+    """
+
+    fields = ("cap_w", "announced_cap_w")
+
+    def __init__(self, scenario: Scenario, ahead_s: Float64Array) -> None:
+        sites = scenario.sites
+        self._contract_w = np.array([scenario.contract_w(name) for name in sites])
+        self.deepest_w = self._contract_w * [
+            math.prod(1.0 - event.depth_fraction for event in site.grid.demand_response) for site in sites.values()
+        ]
+        slope = [
+            sum(e.depth_fraction / max(e.ramp_s, 1e-9) for e in site.grid.demand_response) for site in sites.values()
+        ]
+        self._fall_w = self._contract_w * slope * ahead_s
+        leads_s = np.array(scenario.announced_lead_s)
+        self._lead = np.array([_shortest_cover(leads_s, ahead) for ahead in ahead_s])
+        self._announced_counts = np.array(
+            [
+                lead >= 0
+                and all(min(e.notice_s, e.hold_s) >= leads_s[lead] for e in site.grid.demand_response)
+                and len(site.grid.demand_response) <= 1
+                for lead, site in zip(self._lead, sites.values(), strict=True)
+            ]
+        )
+
+    def lowest_w(self, cap_w: Float64Array, announced_cap_w: Float64Array) -> Float64Array:
+        """The lowest that the cap can be from now until `ahead_s`, `[N, S]` [W].
+
+        Args:
+            cap_w: `[N, S]`.
+            announced_cap_w: `[N, S, L]`.
+        """
+        lowest_w = np.maximum(cap_w - self._fall_w, self.deepest_w)
+        if self._announced_counts.any():
+            ends_w = np.minimum(cap_w, announced_cap_w[:, np.arange(cap_w.shape[1]), self._lead])
+            lowest_w = np.where(self._announced_counts, np.maximum(lowest_w, ends_w), lowest_w)
+        return np.minimum(lowest_w, cap_w)
+
+
+def _shortest_cover(leads_s: Float64Array, ahead_s: float) -> int:
+    """Index of the shortest lead time that reaches `ahead_s`, -1 for none."""
+    covering = np.flatnonzero(leads_s >= ahead_s)
+    return int(covering[np.argmin(leads_s[covering])]) if covering.size else -1

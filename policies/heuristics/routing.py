@@ -1,0 +1,130 @@
+"""Routing rules: how each class's requests are split over the pools that serve its model.
+
+A rule sees the fleet's view and answers with shares `[N, K, P]`; what a pool's replicas do with a request is the
+engine's business. Rules are stateless: what they need to know is in the observation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.gpu import clock_stretch
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.spec import PositiveFloat
+from tokenfleet.policies.heuristics.service_model import ServiceModel
+from tokenfleet.policies.registry import Entry
+
+Float64Array = NDArray[np.float64]
+
+
+class Routing(ABC):
+    """One idea of where requests go.
+
+    Attributes:
+        fields: names of the view's fields that it reads.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def shares(self, view: Record) -> Float64Array:
+        """Shares `[N, K, P]`, non-negative; only their ratios within a class count."""
+
+
+class RoundRobin(Routing):
+    """Equal shares over the pools that serve the class, whatever their size or load.
+
+    Within a class the engine turns shares into smooth weighted round robin, so requests alternate over the pools.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._share = scenario.route_mask.astype(np.float64)
+
+    def shares(self, view: Record) -> Float64Array:
+        """See `Routing.shares`."""
+        return _repeat(self._share, view)
+
+
+class CapacityWeighted(Routing):
+    """Shares in proportion to what each pool could serve of the class alone at full clock [requests/s].
+
+    It is what the action 0 means; the rate is that of `tokenfleet.envs.action.capacity_rps`.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._share = _capacity_rps(ServiceModel(scenario))
+
+    def shares(self, view: Record) -> Float64Array:
+        """See `Routing.shares`."""
+        return _repeat(self._share, view)
+
+
+class LeastWork(Routing):
+    """Shares to the pools with the least outstanding work per awake replica.
+
+    The work of a pool is the replica time that it still owes, at the clock in force: its unprefilled tokens at the pool's
+    cost of a prompt token, and the output tokens of waiting (all) and running requests (half of them, on average) at the
+    pool's cost of an output token at full batch. Divided by awake replicas it is a backlog in seconds. A pool's weight is
+    its awake capacity times how far its backlog lies below `least + spread_s`; beyond that it gets nothing.
+
+    Join the shortest queue, the classic rule (W. Winston, "Optimality of the shortest line discipline", J. Appl. Prob.
+    1977, doi:10.2307/3213271), sends everything to one pool; for a decision that holds for a whole tick that would only
+    move the queue, hence the spread.
+
+    Args:
+        scenario: the world.
+        spread_s: backlog above the least one at which a pool's share reaches 0 [s]; small values follow the load faster
+            and swing more.
+    """
+
+    fields = ("waiting_requests", "running_requests", "unprefilled_tokens", "awake_replicas", "clock_fraction")
+
+    def __init__(self, scenario: Scenario, spread_s: PositiveFloat = 1.0) -> None:
+        self._service = ServiceModel(scenario)
+        self._spread_s = spread_s
+        self._capacity_rps = _capacity_rps(self._service)
+        self._mask = scenario.route_mask
+
+    def shares(self, view: Record) -> Float64Array:
+        """See `Routing.shares`."""
+        arrays = self._service.power.arrays
+        backlog_s = np.where(self._mask, backlog_seconds(self._service, view)[:, None, :], np.inf)
+        least_s = backlog_s.min(axis=2, keepdims=True)
+        room_s = np.where(np.isfinite(least_s), least_s, 0.0) + self._spread_s - backlog_s
+        awake = view["awake_replicas"] / arrays.replicas
+        return np.maximum(room_s, 0.0) * self._capacity_rps * awake[:, None, :]
+
+
+def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
+    """How long each pool's awake replicas would take for what they have, `[N, P]` [s]; inf where none is awake."""
+    clock = view["clock_fraction"]
+    prefill = clock_stretch(clock, service.power.arrays.prefill_memory_fraction)
+    decode = clock_stretch(clock, service.decode_memory_fraction)
+    answers = view["waiting_requests"] + 0.5 * view["running_requests"]
+    work_s = view["unprefilled_tokens"] * service.prompt_token_s * prefill
+    work_s += answers * service.pool_output_tokens * service.output_token_s * decode
+    awake = np.rint(view["awake_replicas"])
+    return np.where(awake > 0.0, work_s / np.maximum(awake, 1.0), np.inf)
+
+
+def _capacity_rps(service: ServiceModel) -> Float64Array:
+    """What each pool could serve of each class alone at full clock, `[K, P]` [requests/s]."""
+    arrays = service.power.arrays
+    return service.at(np.ones(arrays.num_pools)).requests_per_s * arrays.replicas
+
+
+def _repeat(share: Float64Array, view: Record) -> Float64Array:
+    return np.broadcast_to(share, (len(view.rows), *share.shape))
+
+
+ROUTINGS: dict[str, Entry] = {
+    "round_robin": Entry(RoundRobin),
+    "capacity_weighted": Entry(CapacityWeighted),
+    "least_work": Entry(LeastWork),
+}
+"""Routing rules by name; a configuration may also name a `module:Class`."""

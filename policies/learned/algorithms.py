@@ -1,0 +1,324 @@
+"""The algorithms that a configuration may name, and every hyper-parameter that each of them takes.
+
+A hyper-parameter is a field here, with its type and range, and a sentence in `configs/algo/<name>.yaml`; a test holds
+the two together. Nothing here imports torch: a wrong configuration is refused in a fraction of a second. The one table
+`ALGORITHMS` is also all that a checkpoint can name, so a checkpoint cannot make anything else be imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.spec import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Spec,
+    SpecError,
+    UnitFraction,
+    suggest,
+)
+
+Activation = Literal["tanh", "relu", "elu", "gelu", "silu", "leaky_relu"]
+LayerSize = Annotated[int, Field(gt=0, le=65_536, strict=True)]
+Layers = Annotated[tuple[LayerSize, ...], Field(max_length=32)]
+
+
+class Schedule(Spec):
+    """A rate over the run.
+
+    Attributes:
+        initial: at the first step.
+        final: at the last, with a straight line between; None to stay at `initial`.
+    """
+
+    initial: PositiveFloat
+    final: NonNegativeFloat | None = None
+
+
+def _as_schedule(value: Any) -> Any:
+    return value if isinstance(value, (Mapping, Schedule)) else {"initial": value}
+
+
+Rate = Annotated[Schedule, BeforeValidator(_as_schedule)]
+"""A number, or `{initial: 3.0e-4, final: 0.0}`."""
+
+
+class NormaliseSpec(Spec):
+    """Running normalisation of what the algorithm sees; its numbers are part of every checkpoint.
+
+    Attributes:
+        observation: subtract the running mean and divide by the running standard deviation.
+        reward: divide by the running standard deviation of the discounted return; the mean stays.
+        clip: largest magnitude after either.
+    """
+
+    observation: bool = False
+    reward: bool = False
+    clip: PositiveFloat = 10.0
+
+
+class ActorCriticNetwork(Spec):
+    """Network of an on-policy algorithm.
+
+    Attributes:
+        actor_layers, critic_layers: units of each hidden layer.
+        activation: between layers.
+        log_std_init: logarithm of the initial standard deviation of a continuous action.
+        orthogonal_init: orthogonal initial weights.
+    """
+
+    actor_layers: Layers = (64, 64)
+    critic_layers: Layers = (64, 64)
+    activation: Activation = "tanh"
+    log_std_init: float = Field(default=0.0, ge=-20, le=5)
+    orthogonal_init: bool = True
+
+
+class RecurrentNetwork(ActorCriticNetwork):
+    """Network with an LSTM in front of the layers.
+
+    Attributes:
+        lstm_units: units of each LSTM layer.
+        lstm_layers: LSTM layers on top of each other.
+        critic_lstm: give the critic an LSTM of its own; without one it sees the observation only.
+    """
+
+    lstm_units: LayerSize = 64
+    lstm_layers: Annotated[int, Field(gt=0, le=8, strict=True)] = 1
+    critic_lstm: bool = True
+
+
+class OffPolicyNetwork(Spec):
+    """Network of an off-policy algorithm.
+
+    Attributes:
+        actor_layers, critic_layers: units of each hidden layer.
+        activation: between layers.
+        critics: Q networks whose least (or truncated) value counts.
+    """
+
+    actor_layers: Layers = (256, 256)
+    critic_layers: Layers = (256, 256)
+    activation: Activation = "relu"
+    critics: Annotated[int, Field(gt=0, le=64, strict=True)] = 2
+
+
+class QuantileNetwork(OffPolicyNetwork):
+    """Network of TQC.
+
+    Attributes:
+        quantiles: of the return, per critic.
+    """
+
+    quantiles: Annotated[int, Field(gt=0, le=1024, strict=True)] = 25
+
+
+class AlgorithmSpec(Spec):
+    """What every algorithm takes.
+
+    Attributes:
+        name: of `ALGORITHMS`.
+        learning_rate: see `Rate`.
+        gamma: discount of the next step's value.
+        normalise: running normalisation.
+    """
+
+    name: str
+    learning_rate: Rate = Schedule(initial=3e-4)
+    gamma: UnitFraction = 0.99
+    normalise: NormaliseSpec = NormaliseSpec()
+
+
+class OnPolicySpec(AlgorithmSpec):
+    """What the on-policy algorithms share.
+
+    Attributes:
+        rollout_steps: environment steps between two updates, over all environments.
+        gae_lambda: bias against variance of the advantage estimate (Schulman et al. 2016, arXiv:1506.02438).
+        entropy_coefficient, value_coefficient: weights of these losses.
+        max_gradient_norm: gradients are scaled down to this norm.
+        normalise_advantage: to zero mean and unit deviation in each batch.
+    """
+
+    rollout_steps: PositiveInt = 8192
+    gae_lambda: UnitFraction = 0.95
+    entropy_coefficient: NonNegativeFloat = 0.0
+    value_coefficient: NonNegativeFloat = 0.5
+    max_gradient_norm: PositiveFloat = 0.5
+    normalise_advantage: bool = True
+    network: ActorCriticNetwork = ActorCriticNetwork()
+
+
+class PpoSpec(OnPolicySpec):
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv:1707.06347).
+
+    Attributes:
+        batch_size: steps in one gradient step.
+        epochs: passes over the rollout.
+        clip_range: how far the new policy's probability ratio may move.
+        target_kl: end an update early above this divergence; null for never.
+    """
+
+    name: Literal["ppo"] = "ppo"
+    batch_size: PositiveInt = 512
+    epochs: PositiveInt = 10
+    clip_range: Rate = Schedule(initial=0.2)
+    target_kl: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _batch_fits_the_rollout(self) -> Self:
+        if self.batch_size > self.rollout_steps:
+            raise ValueError(f"batch_size ({self.batch_size}) must not exceed rollout_steps ({self.rollout_steps})")
+        return self
+
+
+class RecurrentPpoSpec(PpoSpec):
+    """PPO with an LSTM policy."""
+
+    name: Literal["recurrent_ppo"] = "recurrent_ppo"  # type: ignore[assignment]
+    network: RecurrentNetwork = RecurrentNetwork()
+
+
+class A2cSpec(OnPolicySpec):
+    """Synchronous advantage actor-critic (Mnih et al. 2016, arXiv:1602.01783).
+
+    Attributes:
+        rms_prop: RMSProp as in the paper instead of Adam.
+    """
+
+    name: Literal["a2c"] = "a2c"
+    learning_rate: Rate = Schedule(initial=7e-4)
+    rollout_steps: PositiveInt = 512
+    gae_lambda: UnitFraction = 1.0
+    normalise_advantage: bool = False
+    rms_prop: bool = True
+
+
+class OffPolicySpec(AlgorithmSpec):
+    """What the off-policy algorithms share.
+
+    Attributes:
+        buffer_size: transitions that the replay buffer holds, over all environments.
+        learning_starts: random steps before the first update.
+        batch_size: transitions in one gradient step.
+        tau: how far the target network moves towards the network at each update.
+        train_every: steps of the batch of environments between two updates.
+        gradient_steps: gradient steps in one update; -1 for as many as transitions were collected.
+    """
+
+    buffer_size: PositiveInt = 300_000
+    learning_starts: NonNegativeInt = 10_000
+    batch_size: PositiveInt = 256
+    tau: PositiveFraction = 0.005
+    train_every: PositiveInt = 1
+    gradient_steps: Annotated[int, Field(ge=-1, strict=True)] = 8
+    network: OffPolicyNetwork = OffPolicyNetwork()
+
+    @model_validator(mode="after")
+    def _some_gradient_step(self) -> Self:
+        if self.gradient_steps == 0:
+            raise ValueError("gradient_steps: 0 would never learn; give a positive number, or -1")
+        return self
+
+
+class SacSpec(OffPolicySpec):
+    """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905).
+
+    Attributes:
+        entropy_coefficient: weight of the entropy, or `auto` to learn it.
+        target_entropy: entropy that `auto` aims at; `auto` for minus the number of actions.
+    """
+
+    name: Literal["sac"] = "sac"
+    entropy_coefficient: NonNegativeFloat | Literal["auto"] = "auto"
+    target_entropy: float | Literal["auto"] = "auto"
+
+
+class TqcSpec(OffPolicySpec):
+    """Truncated quantile critics (Kuznetsov et al. 2020, arXiv:2005.04269).
+
+    Attributes:
+        entropy_coefficient, target_entropy: as in SAC.
+        dropped_quantiles: highest quantiles that are left out, per critic.
+    """
+
+    name: Literal["tqc"] = "tqc"
+    entropy_coefficient: NonNegativeFloat | Literal["auto"] = "auto"
+    target_entropy: float | Literal["auto"] = "auto"
+    dropped_quantiles: NonNegativeInt = 2
+    network: QuantileNetwork = QuantileNetwork()
+
+    @model_validator(mode="after")
+    def _some_quantile_stays(self) -> Self:
+        if self.dropped_quantiles >= self.network.quantiles:
+            raise ValueError(
+                f"dropped_quantiles ({self.dropped_quantiles}) must be below network.quantiles "
+                f"({self.network.quantiles})"
+            )
+        return self
+
+
+class Td3Spec(OffPolicySpec):
+    """Twin delayed deterministic policy gradient (Fujimoto et al. 2018, arXiv:1802.09477).
+
+    Attributes:
+        exploration_noise: standard deviation of the noise on actions while collecting, in units of half the action range.
+        policy_delay: critic updates per actor update.
+        target_noise, target_noise_clip: smoothing of the target policy.
+    """
+
+    name: Literal["td3"] = "td3"
+    learning_rate: Rate = Schedule(initial=1e-3)
+    exploration_noise: NonNegativeFloat = 0.1
+    policy_delay: PositiveInt = 2
+    target_noise: NonNegativeFloat = 0.2
+    target_noise_clip: NonNegativeFloat = 0.5
+
+
+ALGORITHMS: dict[str, type[AlgorithmSpec]] = {
+    "ppo": PpoSpec,
+    "a2c": A2cSpec,
+    "recurrent_ppo": RecurrentPpoSpec,
+    "sac": SacSpec,
+    "td3": Td3Spec,
+    "tqc": TqcSpec,
+}
+"""Every algorithm by its name."""
+
+
+def parse_algorithm(data: Any, where: str = "algo") -> AlgorithmSpec:
+    """The hyper-parameters that `data` describes.
+
+    Args:
+        data: a mapping with the algorithm's `name` and any of its fields, or finished hyper-parameters.
+        where: dotted prefix of every key in a message.
+
+    Raises:
+        SpecError: one line per mistake.
+
+    >>> parse_algorithm({"name": "ppo", "gamma": 0.9}).gamma
+    0.9
+    """
+    if isinstance(data, AlgorithmSpec):
+        return data
+    if not isinstance(data, Mapping):
+        raise SpecError([f"{where}: must be a mapping with the name of an algorithm (got {data!r})"])
+    name = data.get("name")
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        raise SpecError([f"{where + '.' if where else ''}name: unknown algorithm {name!r}{suggest(name, ALGORITHMS)}"])
+    return ALGORITHMS[name].parse(data, where)
+
+
+def _parse_inside(data: Any) -> Any:
+    return parse_algorithm(data, where="")
+
+
+AnyAlgorithm = Annotated[SerializeAsAny[AlgorithmSpec], BeforeValidator(_parse_inside)]
+"""A field of a configuration that holds any algorithm."""

@@ -1,0 +1,46 @@
+"""Run an engine over a world and keep everything it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenfleet.envs.engine import RequestLog, make_engine
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.scheduling import Controls
+
+ENGINES = ("reference", "native")
+
+
+@dataclass(frozen=True)
+class Run:
+    """H ticks of one fleet: outcomes `[H, O]`, views `[H + 1, V]`, and the log of every request."""
+
+    outcomes: Record
+    views: Record
+    log: RequestLog
+
+    def total(self, name: str) -> float:
+        """Sum of an outcome over the whole run."""
+        return float(self.outcomes[name].sum())
+
+
+def run(engine: str, arrays: FleetArrays, episode: Episode, controls: list[Controls] | None = None) -> Run:
+    """One episode; by default at full clocks with everything awake and admitted."""
+    fleet = make_engine(engine, arrays, 1)
+    fleet.reset(0, episode)
+    tape = controls or [neutral(arrays)] * arrays.horizon_ticks
+    outcomes, views = [], [fleet.view.rows[0].copy()]
+    for tick in tape:
+        fleet.step(tick)
+        outcomes.append(fleet.outcome.rows[0].copy())
+        views.append(fleet.view.rows[0].copy())
+    return Run(Record(arrays.outcome, np.array(outcomes)), Record(arrays.view, np.array(views)), fleet.request_log(0))
+
+
+def neutral(arrays: FleetArrays) -> Controls:
+    """Full clocks, everything awake and admitted, equal shares."""
+    return Controls.neutral(1, arrays.route_mask.astype(float))

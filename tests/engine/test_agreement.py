@@ -1,0 +1,56 @@
+"""The native engine means exactly what the reference says, on hundreds of random worlds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.engine.runs import Run, run
+from tests.engine.worlds import World, random_world
+
+COUNTED = ("requests", "tokens", "events")
+SITUATIONS = {
+    "light load": {"load": 0.5},
+    "overload": {"load": 12.0},
+    "tiny KV cache": {"load": 5.0, "small_kv": True},
+    "brakes and trips": {"load": 4.0, "cap_share": 0.4},
+}
+
+
+def assert_same(reference: Run, native: Run) -> None:
+    for name in ("first_token_s", "finished_s"):
+        np.testing.assert_allclose(getattr(native.log, name), getattr(reference.log, name), rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(native.log.status, reference.log.status)
+    np.testing.assert_array_equal(native.log.replica, reference.log.replica)
+    for field in reference.outcomes.layout:
+        wanted, got = reference.outcomes[field.name], native.outcomes[field.name]
+        if field.unit in COUNTED:
+            np.testing.assert_array_equal(got, wanted, err_msg=field.name)
+        elif field.unit == "J":
+            np.testing.assert_allclose(got.sum(axis=0), wanted.sum(axis=0), rtol=1e-12, err_msg=field.name)
+        else:
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-7, err_msg=field.name)
+    np.testing.assert_allclose(native.views.rows, reference.views.rows, rtol=1e-5, atol=1e-6)
+
+
+def both(world: World) -> tuple[Run, Run]:
+    return tuple(run(engine, world.arrays, world.episode, world.controls) for engine in ("reference", "native"))
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@settings(max_examples=75, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_native_and_reference_agree_request_by_request(situation, seed):
+    assert_same(*both(random_world(seed, **SITUATIONS[situation])))
+
+
+def test_the_random_worlds_reach_every_situation():
+    """Else agreement on them would say little."""
+    runs = [both(random_world(seed, **SITUATIONS["brakes and trips"]))[0] for seed in range(40)]
+    runs += [both(random_world(seed, **SITUATIONS["tiny KV cache"]))[0] for seed in range(40)]
+    statuses = np.concatenate([r.log.status for r in runs])
+    assert set(np.unique(statuses)) == {0, 1, 2, 3}
+    assert sum(r.total("brakes") for r in runs) > 20
+    assert sum(r.total("trips") for r in runs) > 5
+    assert sum(r.views["waking_replicas"].sum() for r in runs) > 50
+    assert sum(r.views["held_requests"].sum() for r in runs) > 50

@@ -1,0 +1,96 @@
+"""Nothing is lost and nothing appears: requests, tokens, energy and time add up."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.engine.runs import ENGINES, run
+from tests.engine.worlds import one_pool, plain_episode, random_world
+from tokenfleet.envs.engine import RequestStatus
+from tokenfleet.envs.traces import RequestTable
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, load=st.sampled_from([0.5, 4.0, 15.0]))
+def test_every_request_ends_exactly_once(seed, load):
+    world = random_world(seed, load=load, small_kv=seed % 2 == 0)
+    result = run("native", world.arrays, world.episode, world.controls)
+    ended = {
+        RequestStatus.COMPLETED: result.total("completed_in_slo") + result.total("completed_late"),
+        RequestStatus.REFUSED: result.total("refused"),
+        RequestStatus.EXPIRED: result.total("expired"),
+    }
+    for status, count in ended.items():
+        assert np.count_nonzero(result.log.status == status) == count
+    horizon_s = world.arrays.horizon_ticks * world.arrays.tick_s
+    assert result.total("arrived") == np.count_nonzero(world.episode.requests.arrival_s < horizon_s)
+    in_flight = result.total("arrived") - sum(ended.values())
+    last = result.views
+    seen = sum(last[name][-1].sum() for name in ("waiting_requests", "running_requests", "held_requests"))
+    assert in_flight == seen
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_completed_requests_have_generated_exactly_their_tokens(seed):
+    """With the fleet drained at the end, generated and prefilled tokens equal those of completed requests."""
+    world = random_world(seed, load=0.3, cap_share=100.0)
+    requests = world.episode.requests
+    early = requests.arrival_s < 0.25 * world.arrays.horizon_ticks * world.arrays.tick_s
+    kept = RequestTable(
+        *(getattr(requests, n)[early] for n in ("arrival_s", "prompt_tokens", "output_tokens", "class_id"))
+    )
+    arrays = one_pool(horizon_ticks=200, tick_s=2.0)
+    kept = RequestTable.of(kept.arrival_s, kept.prompt_tokens, kept.output_tokens)
+    result = run("native", arrays, plain_episode(arrays, kept))
+    assert np.all(result.log.status == RequestStatus.COMPLETED)
+    assert result.total("generated_tokens") == kept.output_tokens.sum()
+    assert result.total("prefilled_tokens") == kept.prompt_tokens.sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_site_energy_is_it_energy_times_pue(seed):
+    world = random_world(seed, load=3.0, cap_share=0.5)
+    result = run("native", world.arrays, world.episode, world.controls)
+    for site, pue in enumerate(world.arrays.pue):
+        it_energy_j = result.outcomes["it_energy_j"][:, world.arrays.site == site].sum(axis=1)
+        np.testing.assert_allclose(result.outcomes["energy_j"][:, site], it_energy_j * pue, rtol=1e-12)
+    np.testing.assert_allclose(
+        result.outcomes["power_w"] * world.arrays.tick_s, result.outcomes["energy_j"], rtol=1e-12
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_power_stays_between_asleep_and_the_board_limit(seed):
+    world = random_world(seed, load=5.0, cap_share=100.0)
+    a = world.arrays
+    result = run("native", a, world.episode, world.controls)
+    power_w = result.outcomes["it_energy_j"] / a.tick_s
+    assert np.all(power_w <= a.replicas * (a.limit_w + a.host_w) * (1 + 1e-12))
+    assert np.all(power_w >= a.replicas * (a.asleep_w + np.minimum(a.host_asleep_w, a.host_w)) * (1 - 1e-12))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_times_are_in_order(seed):
+    world = random_world(seed, load=6.0)
+    log = run("native", world.arrays, world.episode, world.controls).log
+    done = log.status == RequestStatus.COMPLETED
+    assert np.all(log.first_token_s[done] > world.episode.requests.arrival_s[done])
+    assert np.all(log.finished_s[done] >= log.first_token_s[done])
+    assert np.all(np.isnan(log.finished_s[log.status == RequestStatus.PENDING]))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_busy_and_idle_time_add_up_to_the_episode(engine):
+    """A 100 W replica that idles at 40 W: energy tells how long it was busy."""
+    arrays = one_pool(horizon_ticks=10)
+    requests = RequestTable.of([0.5, 4.2], [90, 190], [3, 1])
+    busy_s = (0.01 + 0.09) + 2 * 0.01 + (0.01 + 0.19)
+    result = run(engine, arrays, plain_episode(arrays, requests))
+    assert result.total("energy_j") == pytest.approx(40.0 * 10 + 60.0 * busy_s, rel=1e-12)

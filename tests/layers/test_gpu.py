@@ -1,0 +1,127 @@
+"""Board power: published numbers, the shape of the law, and its limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenfleet.envs.catalog import catalog_names, load_entry
+from tokenfleet.envs.layers.gpu import GpuSpec, board_power_w, busy_floor_w, clock_stretch, load_gpu, voltage_fraction
+from tokenfleet.envs.spec import SpecError
+
+GPUS = catalog_names("gpu")
+clocks = st.floats(0.05, 1.0)
+bandwidths = st.floats(0.0, 8e12)
+rates = st.floats(0.0, 2e15)
+
+
+@pytest.fixture(params=GPUS)
+def gpu(request: pytest.FixtureRequest) -> GpuSpec:
+    return load_gpu(request.param)
+
+
+def test_the_catalogue_has_the_promised_boards():
+    assert {"a100-sxm-80gb", "b200-sxm", "h100-sxm", "h200-sxm"} <= set(GPUS)
+
+
+def test_every_board_names_its_sources_and_marks_assumptions(gpu):
+    assert any("assumption" in source for source in gpu.sources)
+    assert any("data sheet" in source for source in gpu.sources)
+
+
+@pytest.mark.parametrize(("name", "peak", "bandwidth", "tdp_w"), [
+    ("a100-sxm-80gb", 312e12, 2.039e12, 400.0),
+    ("h100-sxm", 989.4e12, 3.35e12, 700.0),
+    ("h200-sxm", 989.4e12, 4.8e12, 700.0),
+    ("b200-sxm", 2250e12, 8e12, 1000.0),
+])  # fmt: skip
+def test_data_sheet_figures(name, peak, bandwidth, tdp_w):
+    board = load_gpu(name)
+    assert (board.peak_bf16_flops, board.memory_bandwidth_bytes_per_s, board.tdp_w) == (peak, bandwidth, tdp_w)
+
+
+def test_perseus_a100_at_the_voltage_floor_takes_a_quarter_longer_and_saves_a_quarter_of_the_energy():
+    """Perseus: at F = 0.76, 26 to 32 % less energy for 24 % more time, compute-bound."""
+    stretch = clock_stretch(0.76, 0.1)
+    watts_full, watts_slow = 99.0 + 401.0, 99.0 + 401.0 * 0.76**3
+    assert stretch == pytest.approx(1.24, abs=0.05)
+    assert 1 - stretch * watts_slow / watts_full == pytest.approx(0.29, abs=0.05)
+
+
+def test_a_board_that_only_holds_its_clock_draws_static_plus_floor(gpu):
+    assert board_power_w(gpu, 0.0, 0.0, 1.0) == pytest.approx(gpu.static_w + gpu.floor_w)
+
+
+def test_an_h100_decoding_draws_what_vllm_measures_within_ten_per_cent():
+    """ML.ENERGY v3, Llama 3.1 70B on 4 H100, 8 sequences: 441 W per board at 17.0 ms an iteration."""
+    read_per_s = 139.0e9 / 4 / 17.0e-3
+    assert board_power_w(load_gpu("h100-sxm"), read_per_s, 0.02e15, 1.0) == pytest.approx(441.0, rel=0.1)
+
+
+@given(clocks, bandwidths, rates)
+def test_busy_power_lies_between_idle_and_limit(clock, bytes_per_s, flops):
+    for name in GPUS:
+        board = load_gpu(name)
+        watts = board_power_w(board, bytes_per_s, flops, max(clock, board.clock_floor_fraction))
+        assert board.idle_w <= watts <= board.limit_w
+
+
+@given(clocks, clocks, bandwidths, rates)
+def test_power_does_not_fall_with_clock_or_work(one, other, bytes_per_s, flops):
+    board = load_gpu("h100-sxm")
+    low, high = sorted((one, other))
+    assert board_power_w(board, bytes_per_s, flops, low) <= board_power_w(board, bytes_per_s, flops, high)
+    assert board_power_w(board, bytes_per_s, flops, low) <= board_power_w(board, bytes_per_s + 1e11, flops + 1e12, low)
+
+
+@given(clocks, st.floats(0.0, 1.0))
+def test_stretch_is_between_none_and_the_whole_slowdown(clock, memory_fraction):
+    assert clock_stretch(clock, memory_fraction) * (1 + 1e-12) >= 1.0
+    assert clock_stretch(clock, memory_fraction) <= 1.0 / clock * (1 + 1e-12)
+
+
+def test_stretch_is_exactly_one_at_full_clock():
+    assert clock_stretch(1.0, 0.85) == 1.0
+
+
+def test_voltage_stops_falling_at_its_floor():
+    assert [voltage_fraction(clock, 0.76) for clock in (1.0, 0.9, 0.76, 0.5)] == [1.0, 0.9, 0.76, 0.76]
+
+
+def test_arrays_give_what_scalars_give(gpu):
+    clock = np.array([0.4, 0.6, 0.76, 1.0])
+    work = np.array([0.0, 1e12, 2e12, 3e12])
+    alone = [board_power_w(gpu, float(b), 100.0 * float(b), float(f)) for b, f in zip(work, clock, strict=True)]
+    assert board_power_w(gpu, work, 100.0 * work, clock).tolist() == alone
+    assert busy_floor_w(gpu, clock).tolist() == [busy_floor_w(gpu, float(f)) for f in clock]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"tdp_w": -1}, r"gpu\.h100-sxm\.tdp_w: .*greater than 0 \(got -1\)"),
+    ({"tdp": 700}, r"gpu\.h100-sxm\.tdp: unknown key; did you mean 'tdp_w'"),
+    ({"idle_w": 400.0}, "idle_w must not exceed a busy board's least draw"),
+    ({"asleep_w": 90.0}, "asleep_w must not exceed idle_w"),
+    ({"floor_w": 900.0}, "must not exceed limit_fraction"),
+    ({"tdp_w": float("nan")}, "tdp_w"),
+])  # fmt: skip
+def test_an_impossible_board_is_refused(change, message):
+    with pytest.raises(SpecError, match=message):
+        GpuSpec.parse({**load_entry("gpu", "h100-sxm"), **change}, "gpu.h100-sxm")
+
+
+def test_a_user_adds_a_gpu_with_one_file(tmp_path: Path):
+    (tmp_path / "gpu").mkdir()
+    text = "\n".join(
+        f"{key}: {value!r}" for key, value in load_gpu("h100-sxm").model_dump().items() if key != "sources"
+    )
+    (tmp_path / "gpu" / "my-gpu.yaml").write_text(text.replace("'h100-sxm'", "my-gpu"))
+    assert load_gpu("my-gpu", [tmp_path]).tdp_w == 700.0
+
+
+def test_an_unknown_gpu_is_answered_with_the_nearest_name():
+    with pytest.raises(SpecError, match="unknown name 'h100-smx'; did you mean 'h100-sxm'"):
+        load_gpu("h100-smx")

@@ -1,0 +1,157 @@
+"""Time and energy of an iteration: published numbers, hand-made sums, and properties over the whole range."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenfleet.envs.catalog import catalog_names, load_entry
+from tokenfleet.envs.layers.gpu import busy_floor_w, load_gpu
+from tokenfleet.envs.layers.iteration import (
+    iteration_energy_j,
+    iteration_time_s,
+    physical_bound_s,
+    prefill_pairs,
+    work_energy,
+)
+from tokenfleet.envs.layers.llm import ProfileSpec, kv_capacity_tokens, load_model, load_profile, roofline_profile
+
+PROFILES = [ProfileSpec.parse(load_entry("profile", name)) for name in catalog_names("profile")]
+ROOFLINE = roofline_profile(load_gpu("b200-sxm"), load_model("llama-3.1-70b"), 8)
+profiles = st.sampled_from([*PROFILES, ROOFLINE])
+batches = st.tuples(
+    st.integers(0, 512).map(float), st.integers(0, 400_000).map(float), st.integers(0, 8192).map(float)
+)  # B, C, P
+clocks = st.floats(0.1, 1.0)
+
+
+def pairs_of(tokens: float) -> float:
+    return float(prefill_pairs(0, int(tokens)))
+
+
+@pytest.mark.parametrize("profile", [*PROFILES, ROOFLINE], ids=lambda profile: profile.name)
+def test_no_iteration_beats_the_physical_bound(profile):
+    gpu, model = load_gpu(profile.gpu), load_model(profile.model)
+    capacity = kv_capacity_tokens(gpu, model, profile.tensor_parallel)
+    decoding, context, prefill = (
+        axis.ravel()
+        for axis in np.meshgrid(
+            np.array([0.0, 1, 2, 8, 64, 256, 512]), np.linspace(0, capacity, 9), np.array([0.0, 1, 64, 512, 2048, 8192])
+        )
+    )
+    for prior in (0, 100_000):
+        pairs = prefill * prior + prefill * (prefill + 1) / 2
+        bound_s = physical_bound_s(gpu, model, profile.tensor_parallel, decoding, context, prefill, pairs)
+        assert (iteration_time_s(profile, decoding, context, prefill, pairs, 1.0) >= bound_s).all()
+
+
+def test_the_equation_term_by_term():
+    spec = ProfileSpec(
+        name="m_g_tp1", model="m", gpu="g", tensor_parallel=1, origin="measured",
+        t0_s=1.0, decode_s=0.1, context_s=0.01, prefill_s=0.001, prefill_attention_s=0.0001,
+        decode_memory_fraction=0.5, prefill_memory_fraction=0.0,
+    )  # fmt: skip
+    assert iteration_time_s(spec, 2.0, 30.0, 0.0, 0.0, 1.0) == pytest.approx(1.0 + 0.2 + 0.3)
+    assert iteration_time_s(spec, 0.0, 0.0, 10.0, 55.0, 1.0) == pytest.approx(1.0 + 0.01 + 0.0055)
+    assert iteration_time_s(spec, 2.0, 30.0, 10.0, 55.0, 0.5) == pytest.approx(1.5 * 1.5 + 2.0 * 0.0155)
+
+
+@pytest.mark.parametrize(("model", "gpu", "degree", "batch", "itl_ms", "watts"), [
+    ("llama-3.1-8b", "h100-sxm", 1, 7.98, 7.32, 486),
+    ("llama-3.1-8b", "h100-sxm", 1, 127.6, 16.48, None),
+    ("llama-3.1-70b", "h100-sxm", 4, 7.99, 16.57, 441),
+    ("llama-3.1-70b", "h100-sxm", 4, 127.6, 27.87, None),
+    ("llama-3.1-70b", "b200-sxm", 2, 7.98, 16.36, 849),
+    ("llama-3.1-70b", "b200-sxm", 2, 127.7, 27.30, None),
+])  # fmt: skip
+def test_decode_steps_of_vllm(model, gpu, degree, batch, itl_ms, watts):
+    """Median inter-token latency (5 %) and mean watts per board (10 %) of ML.ENERGY v3."""
+    profile, context = load_profile(model, gpu, degree), batch * (250 + 0.87 * 370)
+    tau_s = iteration_time_s(profile, batch, context, 0.0, 0.0, 1.0)
+    assert 1e3 * tau_s == pytest.approx(itl_ms, rel=0.05)
+    if watts:
+        joules = iteration_energy_j(load_gpu(gpu), load_model(model), profile, batch, context, 0.0, 0.0, 1.0)
+        assert joules / tau_s / degree == pytest.approx(watts, rel=0.1)
+
+
+def test_llama_2_70b_prefill_of_splitwise_is_matched_by_the_newer_software_within_half():
+    """Splitwise, H100, TP 4 (2023 software): 106 ms for 1024 tokens, 954 ms for 8192; ours is faster."""
+    profile = load_profile("llama-3.1-70b", "h100-sxm", 4)
+    for tokens, splitwise_s in ((1024, 0.1056), (8192, 0.9536)):
+        ours_s = iteration_time_s(profile, 0.0, 0.0, float(tokens), pairs_of(tokens), 1.0)
+        assert 0.5 * splitwise_s < ours_s < splitwise_s
+
+
+@given(profiles, batches, clocks, clocks)
+def test_time_grows_with_work_and_shrinks_with_clock(profile, batch, one, other):
+    decoding, context, prefill = batch
+    low, high = sorted((one, other))
+
+    def time_s(decoding: float, context: float, prefill: float, clock: float) -> float:
+        return iteration_time_s(profile, decoding, context, prefill, pairs_of(prefill), clock)
+
+    here_s = time_s(decoding, context, prefill, low)
+    assert here_s >= time_s(decoding, context, prefill, high) > 0
+    assert time_s(decoding + 1, context, prefill, low) > here_s
+    assert time_s(decoding, context + 1, prefill, low) > here_s
+    assert time_s(decoding, context, prefill + 1, low) > here_s
+
+
+@given(profiles, batches, clocks)
+def test_power_stays_between_idle_and_limit(profile, batch, clock):
+    gpu, model = load_gpu(profile.gpu), load_model(profile.model)
+    decoding, context, prefill = batch
+    work = (decoding, context, prefill, pairs_of(prefill), max(clock, gpu.clock_floor_fraction))
+    watts = iteration_energy_j(gpu, model, profile, *work) / iteration_time_s(profile, *work)
+    assert profile.tensor_parallel * gpu.idle_w <= watts <= profile.tensor_parallel * gpu.limit_w * (1 + 1e-12)
+
+
+@given(profiles, batches, clocks)
+def test_energy_grows_with_work(profile, batch, clock):
+    gpu, model = load_gpu(profile.gpu), load_model(profile.model)
+    decoding, context, prefill = batch
+
+    def energy_j(decoding: float, context: float, prefill: float) -> float:
+        return iteration_energy_j(gpu, model, profile, decoding, context, prefill, pairs_of(prefill), clock)
+
+    here_j = energy_j(decoding, context, prefill)
+    assert 0 < here_j < energy_j(decoding + 1, context + 1, prefill)
+    assert here_j < energy_j(decoding, context, prefill + 1)
+
+
+def test_energy_below_the_limit_is_the_sum_of_its_parts():
+    gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-8b")
+    profile, work = load_profile("llama-3.1-8b", "h100-sxm", 1), work_energy(gpu, model)
+    tau_s = iteration_time_s(profile, 4.0, 4000.0, 0.0, 0.0, 0.8)
+    expected_j = busy_floor_w(gpu, 0.8) * tau_s + work.weight_j + 4000 * work.context_j + 0.64 * 4 * work.token_j
+    assert iteration_energy_j(gpu, model, profile, 4.0, 4000.0, 0.0, 0.0, 0.8) == pytest.approx(expected_j)
+
+
+def test_a_long_prefill_runs_at_the_limit():
+    gpu, model = load_gpu("a100-sxm-80gb"), load_model("llama-3.1-8b")
+    profile = load_profile("llama-3.1-8b", "a100-sxm-80gb", 1)
+    work = (0.0, 0.0, 4096.0, pairs_of(4096), 1.0)
+    watts = iteration_energy_j(gpu, model, profile, *work) / iteration_time_s(profile, *work)
+    assert watts == pytest.approx(gpu.limit_w, rel=0.05)
+
+
+def test_slower_clocks_save_decode_energy_as_published():
+    """Clock locking saves up to 32 % of decode energy at little loss of throughput (arXiv:2605.11999, H200)."""
+    gpu, model = load_gpu("h200-sxm"), load_model("llama-3.1-8b")
+    profile = load_profile("llama-3.1-8b", "h200-sxm", 1)
+    clocks = np.linspace(0.4, 1.0, 61)
+    energy_j = [iteration_energy_j(gpu, model, profile, 8.0, 8000.0, 0.0, 0.0, float(clock)) for clock in clocks]
+    assert 0.2 < 1 - min(energy_j) / energy_j[-1] < 0.45
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000), st.integers(0, 5000))
+def test_chunks_see_as_many_pairs_as_the_whole_prompt(prior, first, second):
+    whole = prefill_pairs(prior, first + second)
+    assert prefill_pairs(prior, first) + prefill_pairs(prior + first, second) == whole
+
+
+def test_pairs_of_a_small_prompt_counted_by_hand():
+    assert prefill_pairs(0, 3) == 1 + 2 + 3
+    assert prefill_pairs(10, 2) == 11 + 12

@@ -1,0 +1,91 @@
+"""The catalogue holds what the measurements say: the shipped numbers are the fit, and the fit is honest."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from tokenfleet.envs.layers.llm import ROOFLINE_RATIOS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def fit() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        return importlib.import_module("calibration.fit")
+
+
+def test_the_shipped_numbers_are_the_fit(fit):
+    assert fit.shipped_differences() == []
+
+
+def test_the_roofline_ratios_are_those_of_the_measured_profiles(fit):
+    assert pytest.approx(fit.roofline_ratios(), rel=0.01) == ROOFLINE_RATIOS
+
+
+@pytest.mark.parametrize(("profile", "comparison", "mean", "worst"), [
+    ("llama-3.1-8b_h100-sxm_tp1", "decode_step", 0.015, 0.04),
+    ("llama-3.1-8b_h100-sxm_tp1", "mean_iteration", 0.02, 0.05),
+    ("llama-3.1-70b_h100-sxm_tp4", "decode_step", 0.03, 0.05),
+    ("llama-3.1-70b_h100-sxm_tp4", "mean_iteration", 0.03, 0.05),
+    ("llama-3.1-70b_b200-sxm_tp2", "decode_step", 0.03, 0.05),
+    ("llama-3.1-70b_b200-sxm_tp2", "mean_iteration", 0.05, 0.08),
+    ("llama-3.1-8b_b200-sxm_tp1", "decode_step", 0.08, 0.12),
+    ("llama-3.1-8b_b200-sxm_tp1", "mean_iteration", 0.10, 0.17),
+])  # fmt: skip
+def test_decode_follows_the_serving_runs(fit, profile, comparison, mean, worst):
+    errors = np.abs(fit.time_fits()[profile].errors[comparison])
+    assert errors.mean() < mean
+    assert errors.max() < worst
+
+
+def test_whole_prefills_follow_the_kernels(fit):
+    for time_fit in fit.time_fits().values():
+        errors = np.abs(time_fit.errors["prefill"])
+        assert errors.mean() < 0.12
+        assert errors.max() < 0.22
+
+
+@pytest.mark.parametrize(("gpu", "mean", "worst"), [("h100-sxm", 0.08, 0.17), ("b200-sxm", 0.04, 0.14)])
+def test_one_law_gives_the_watts_of_every_dense_model(fit, gpu, mean, worst):
+    errors = np.abs(fit.fit_power(gpu).errors)
+    assert errors.mean() < mean
+    assert errors.max() < worst
+
+
+def test_the_a100_has_splitwise_watts_and_perseus_clocks(fit):
+    assert np.mean(np.abs(fit.fit_power_a100().errors)) < 0.05
+    clock = fit.fit_clock()
+    assert 0.09 <= clock.memory_fraction <= 0.12
+    assert clock.voltage_floor_fraction == pytest.approx(0.76, abs=0.01)
+    assert clock.power_error < 0.015
+    assert clock.time_error < 0.01
+
+
+def test_the_h200s_matrix_products_stand_for_the_h100s(fit):
+    """LLMServingSim timed the same products on an H100, alone and without sustained load: at most 17 % faster."""
+    kernels = importlib.import_module("calibration.kernels")
+    rows = kernels.table("h100_layers")
+    rows = rows[rows.layer_name.str.contains("_proj")]
+    for (model, degree, tokens), layers in rows.groupby(["model", "tp_size", "input"]):
+        ours = kernels.Kernels(model, "h100-sxm", int(degree))
+        head_s = ours._product_s(256, kernels.VOCABULARY // int(degree), ours.width)
+        h100_s = layers.time_us.sum() * 1e-6 * ours.model.layers
+        assert 1.0 < (ours.products_s(int(tokens)) - head_s) / h100_s < 1.17
+
+
+def test_the_report_reads(fit):
+    assert "llama-3.1-8b_h100-sxm_tp1" in fit.report()
+
+
+def test_the_excerpts_stay_small_and_name_their_sources():
+    files = sorted((ROOT / "calibration" / "data").glob("*.csv"))
+    assert sum(file.stat().st_size for file in files) < 1_000_000
+    readme = (ROOT / "calibration" / "data" / "README.md").read_text()
+    assert all(file.name in readme for file in files)
