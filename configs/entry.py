@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tokenfleet.configs.help import keys_help
-from tokenfleet.configs.runs import new_folder_problem, resumed_config
+from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.spec import SpecError, suggest
@@ -32,6 +32,7 @@ CONFIGS = Path(__file__).parent
 CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EDQUOT}
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
+_NOISE = ("See https", "object_type", "full_key", "To append to your config")
 _UNKNOWN = re.compile(r"Could not override '([\w.-]+)'")
 
 
@@ -66,7 +67,7 @@ def run(main: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + 2)
     except (SpecError, HydraException, OmegaConfBaseException, OSError) as error:
-        if show_traceback or (isinstance(error, OSError) and error.errno not in _UNWRITABLE):
+        if show_traceback or not _is_mistake(error):
             raise
         _exit(_messages(error))
 
@@ -83,10 +84,10 @@ class CheckFirst(Callback):
         composed = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
         try:
             checked_config = _check(self.config_type, composed)
+            folder = Path(str(config.hydra.run.dir))
             if isinstance(checked_config, TrainConfig) and composed.get("resume") is None:
-                problem = new_folder_problem(Path(config.hydra.run.dir))
-                if problem:
-                    raise SpecError([problem])
+                check_new_folder(folder)
+            _make_folder(folder)
         except (SpecError, OmegaConfBaseException) as error:
             _exit(_messages(error))
 
@@ -129,6 +130,20 @@ def _run(main: Callable[[], Any]) -> None:
             sys.argv[1:] = [f"++{word}" if word.startswith(f"{unknown[1]}=") else word for word in sys.argv[1:]]
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError([f"hydra.run.dir: cannot make {folder} ({error.strerror}); choose another folder"]) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SpecError([f"hydra.run.dir: cannot write to {folder}; choose another folder"])
+
+
+def _is_mistake(error: Exception) -> bool:
+    """Whether the user can mend it: anything but an input or output error of unknown cause."""
+    return not isinstance(error, OSError) or isinstance(error, HydraException) or error.errno in _UNWRITABLE
+
+
 def _messages(error: Exception) -> list[str]:
     if isinstance(error, SpecError):
         return list(error.problems)
@@ -138,8 +153,9 @@ def _messages(error: Exception) -> list[str]:
     if isinstance(error, OSError):
         return [f"{error.filename}: cannot be written ({error.strerror})"]
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
-    kept = [line for line in lines if line and not line.startswith(("See https", "object_type", "full_key"))]
-    return ["command line: " + "; ".join(dict.fromkeys(kept))]
+    kept = [line for line in lines if line and not line.startswith(_NOISE)]
+    culprit = f"{error.override!r}: " if isinstance(error, OverrideParseException) else ""
+    return [f"command line: {culprit}{'; '.join(dict.fromkeys(kept))}"]
 
 
 def _exit(messages: list[str]) -> None:

@@ -22,20 +22,23 @@ OWN_ARGUMENTS = ("scenario", "split", "engine", "threads", "num_envs", "autorese
 """Constructor arguments of a fleet that have a key of their own or are the entry script's to set."""
 
 
-def make_vector_env(config: EntryConfig, num_envs: int, split: Split) -> AnyVectorEnv:
-    """The batched environment of a configuration, in the autoreset mode SAME_STEP.
+def make_vector_env(
+    config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP
+) -> AnyVectorEnv:
+    """The batched environment of a configuration.
 
     Args:
         config: of train.py or evaluate.py.
         num_envs: environments side by side.
         split: for fleets, which part of traces and random streams; other environments know no splits.
+        autoreset_mode: training needs SAME_STEP, as SB3 does; evaluation NEXT_STEP, to read a fleet's request log.
 
     Raises:
         SpecError: no such environment, or arguments that it does not take.
     """
     target = find_environment(config.env)
     if not is_fleet(target):
-        return _make_foreign(target, num_envs, config.env)
+        return _make_foreign(target, num_envs, config.env, autoreset_mode)
     taken = [f"env.kwargs.{key}: is not set here; use the key {key} itself" for key in _own(config.env.kwargs)]
     if taken:
         raise SpecError(taken)
@@ -45,7 +48,7 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split) -> AnyVect
         "split": split,
         "engine": config.engine,
         "threads": config.threads,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "autoreset_mode": autoreset_mode,
     }
     if isinstance(target, EnvSpec):
         create = partial(gymnasium.make_vec, target, vectorization_mode="vector_entry_point")
@@ -94,14 +97,16 @@ def _own(kwargs: dict[str, Any]) -> list[str]:
     return [key for key in kwargs if key in OWN_ARGUMENTS]
 
 
-def _make_foreign(target: EnvSpec | type[Any], num_envs: int, env: EnvConfig) -> AnyVectorEnv:
+def _make_foreign(
+    target: EnvSpec | type[Any], num_envs: int, env: EnvConfig, autoreset_mode: AutoresetMode
+) -> AnyVectorEnv:
     if isinstance(target, EnvSpec):
         create = partial(
             gymnasium.make_vec,
             target,
             num_envs=num_envs,
             vectorization_mode="sync",
-            vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+            vector_kwargs={"autoreset_mode": autoreset_mode},
         )
         return _create(create, None, env.kwargs)
     if issubclass(target, VectorEnv):
@@ -109,7 +114,7 @@ def _make_foreign(target: EnvSpec | type[Any], num_envs: int, env: EnvConfig) ->
     if not issubclass(target, gymnasium.Env):
         raise SpecError([f"env.id: {env.id!r} is neither a gymnasium.Env nor a gymnasium.vector.VectorEnv"])
     single = partial(_create, target, target, env.kwargs)
-    return SyncVectorEnv([single] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    return SyncVectorEnv([single] * num_envs, autoreset_mode=autoreset_mode)
 
 
 def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any]) -> Any:

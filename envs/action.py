@@ -15,6 +15,7 @@ Exploration noise around it neither puts replicas to sleep (that takes a < -0.5)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,9 +86,12 @@ class FleetAction:
         self.table = self._segments()
         self._routes, self._clocks, self._awake, self._rates = (segment.columns for segment in self.table)
         self.space = Box(-1.0, 1.0, (self._rates.stop,), np.float32)
-        self._gain, self._bias, self._low, self._high = self._affine()
         self._fixed_share = np.where(has_choice, 0.0, self.capacity_share)
         self._route_columns = self._route_class * len(scenario.pools) + self._route_pool
+        self._route_capacity = self.capacity_share[self._route_class, self._route_pool]
+        _, self._class_start, self._route_run = np.unique(self._route_class, return_index=True, return_inverse=True)
+        self._gain, self._bias, self._low, self._high = self._affine()
+        self._unlimited_rps = self._high[self._rates]
 
     def decode(self, action: NDArray[np.generic]) -> Controls:
         """Controls that rows `[N, A]` stand for; entries outside [-1, 1] count as the nearer end.
@@ -103,14 +107,15 @@ class FleetAction:
         physical += self._bias
         np.maximum(physical, self._low, out=physical)
         np.minimum(physical, self._high, out=physical)
-        if np.isnan(np.add.reduce(physical, axis=None)):
+        if math.isnan(np.add.reduce(physical, axis=None)):
             raise ValueError(f"actions hold NaN in entries {np.argwhere(np.isnan(rows)).tolist()[:5]} ([env, entry])")
         rates = physical[:, self._rates]
+        np.copyto(rates, np.inf, where=rates >= self._unlimited_rps)
         return Controls(
             route_share=self._route_share(physical[:, self._routes]),
             clock_fraction=physical[:, self._clocks],
             awake_fraction=physical[:, self._awake],
-            admit_rate_rps=np.where(rates >= self._high[self._rates], np.inf, rates),
+            admit_rate_rps=rates,
         )
 
     def encode(self, controls: Controls) -> Float32Array:
@@ -123,7 +128,7 @@ class FleetAction:
         action[:, self._routes] = self._encode_routes(controls.route_share)
         action[:, self._clocks] = 2.0 * (controls.clock_fraction - self._floor) / np.maximum(1.0 - self._floor, 1e-12) - 1.0
         action[:, self._awake] = controls.awake_fraction / 2.0 - 1.0
-        highest_rps = np.maximum(self._high[self._rates], 1e-12)
+        highest_rps = np.maximum(self._unlimited_rps, 1e-12)
         finite_rps = np.where(np.isinf(controls.admit_rate_rps), 0.0, controls.admit_rate_rps)
         action[:, self._rates] = np.where(
             np.isinf(controls.admit_rate_rps), 1.0, np.minimum(finite_rps / highest_rps, 1.0) - 1.0
@@ -131,18 +136,19 @@ class FleetAction:
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     def _route_share(self, weight: Float64Array) -> Float64Array:
-        share = np.empty((len(weight), *self._fixed_share.shape))
-        share[:] = self._fixed_share
-        if not self._route_columns.size:
-            return share
-        share.reshape(len(weight), -1)[:, self._route_columns] = weight
-        total = share.sum(axis=2, keepdims=True)
-        closed = total <= 0.0
-        if closed.any():
-            share = np.where(closed, self.capacity_share, share)
-            total = share.sum(axis=2, keepdims=True)
-        share /= total
-        return share
+        """Shares `[N, K, P]` from the weights of the open routes, `[N, R]`."""
+        classes, pools = self._fixed_share.shape
+        share = np.empty((len(weight), classes * pools))
+        share[:] = self._fixed_share.ravel()
+        if weight.shape[1]:
+            # The routes of a class stand side by side, so that sums of runs are sums by class.
+            total = np.add.reduceat(weight, self._class_start, axis=1)
+            if not total.all():
+                closed = total[:, self._route_run] == 0.0
+                weight = np.where(closed, self._route_capacity, weight)
+                total = np.add.reduceat(weight, self._class_start, axis=1)
+            share[:, self._route_columns] = weight / total[:, self._route_run]
+        return share.reshape(-1, classes, pools)
 
     def _encode_routes(self, route_share: Float64Array) -> Float64Array:
         capacity = np.where(self.capacity_rps > 0.0, self.capacity_rps, 1.0)
@@ -153,7 +159,7 @@ class FleetAction:
 
     def _affine(self) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
         """Gain, bias, lowest and highest physical value of every entry, `[A]` each."""
-        capacity = self.capacity_share[self._route_class, self._route_pool]
+        capacity = self._route_capacity
         half_range = (1.0 - self._floor) / 2.0
         pools = np.ones(len(self._floor))
         rates = ADMISSION_HEADROOM * self._mean_rate_rps

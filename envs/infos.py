@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 Info = dict[str, Any]
 
 
-def with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_]) -> Info:
+def with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_], complete: bool = False) -> Info:
     """`values` (arrays `[N, ...]`, or dicts of them) as infos of the environments in `mask`; the others' are zero.
 
     >>> with_masks({"cost": np.array([1.0, 2.0])}, np.array([True, False]))
     {'cost': array([1., 0.]), '_cost': array([ True, False])}
+
+    Args:
+        values: by name.
+        mask: `[N]`.
+        complete: whether the caller knows that every environment is in the mask.
     """
-    return _with_masks(values, mask, bool(mask.all()))
-
-
-def _with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_], complete: bool) -> Info:
     info: Info = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
-            info[name] = _with_masks(value, mask, complete)
+        if isinstance(value, dict):
+            info[name] = with_masks(value, mask, complete)
         elif complete:
             info[name] = value
         else:

@@ -53,12 +53,13 @@ class EpisodeMetrics:
         self._tick_s = scenario.tick_s
         self._ledger = NetValue(scenario)
         layout = Layout(OUTCOMES, axis_sizes(scenario))
+        sites = len(scenario.sites)
         self._over_cap_w = layout.slice("over_cap_w")
-        self._energy_j = layout.slice("energy_j")
+        self._energy_j = np.tile(np.arange(layout.width)[layout.slice("energy_j")], 2)
         self._totals = Record(layout, np.zeros((num_envs, layout.width)))
         self._returns = np.zeros(num_envs)
-        self._tariffed = np.zeros((num_envs, 2))
-        self._peak_over_cap_w = np.zeros(num_envs)
+        self._tariffed = np.zeros((num_envs, 2 * sites))
+        self._peak_over_cap_w = np.zeros((num_envs, sites))
 
     def begin(self, index: int) -> None:
         """Forget what fleet `index` did: its next episode starts."""
@@ -72,21 +73,22 @@ class EpisodeMetrics:
 
         Args:
             outcome: what happened.
-            tariff: price [USD/MWh] and carbon intensity [g/kWh] of the tick, `[N, 2, S]`.
+            tariff: price [USD/MWh], then carbon intensity [g/kWh], of the tick, `[N, 2 S]`.
             reward: `[N]`.
         """
         rows = outcome.rows
         self._totals.rows += rows
         self._returns += reward
-        self._tariffed += (rows[:, None, self._energy_j] * tariff).sum(axis=2)
-        np.maximum(self._peak_over_cap_w, rows[:, self._over_cap_w].max(axis=1), out=self._peak_over_cap_w)
+        self._tariffed += rows[:, self._energy_j] * tariff
+        np.maximum(self._peak_over_cap_w, rows[:, self._over_cap_w], out=self._peak_over_cap_w)
 
     def summary(self, index: NDArray[np.intp], ticks: NDArray[np.int64]) -> dict[str, Float64Array]:
         """The metrics of fleets `index`, `[n]` each, after `ticks` ticks, `[n]`."""
         totals = Record(self._totals.layout, self._totals.rows[index])
         in_slo_usd, late_usd, lost_usd = self._ledger.token_terms_usd(totals).T
-        energy_usd = energy_cost_usd(self._tariffed[index, 0], np.array(1.0))
-        carbon_g = emissions_g(self._tariffed[index, 1], np.array(1.0))
+        tariffed = self._tariffed[index].reshape(len(index), 2, -1).sum(axis=2)
+        energy_usd = energy_cost_usd(tariffed[:, 0], np.array(1.0))
+        carbon_g = emissions_g(tariffed[:, 1], np.array(1.0))
         energy_j = totals["energy_j"].sum(axis=1)
         generated = totals["generated_tokens"].sum(axis=1)
         served = totals["completed_in_slo"]
@@ -110,7 +112,7 @@ class EpisodeMetrics:
             "g_per_million_tokens": _ratio(carbon_g * TOKENS_PER_MILLION, generated),
             "ttft_mean_s": _ratio(totals["ttft_sum_s"].sum(axis=1), totals["first_tokens"].sum(axis=1)),
             "above_cap_s": totals["above_cap_s"].sum(axis=1),
-            "peak_over_cap_w": self._peak_over_cap_w[index],
+            "peak_over_cap_w": self._peak_over_cap_w[index].max(axis=1),
             "brakes": totals["brakes"].sum(axis=1),
             "trips": totals["trips"].sum(axis=1),
             "completed": (served + totals["completed_late"]).sum(axis=1),

@@ -16,6 +16,8 @@ from tokenfleet.envs.scenario import Scenario
 Float64Array = NDArray[np.float64]
 
 TOKENS_PER_MILLION = 1e6
+ENDINGS = ("in_slo", "late", "lost")
+"""How a request can end, as `fields.OUTCOMES` names it."""
 
 
 class Reward(Protocol):
@@ -49,19 +51,13 @@ class NetValue:
 
     def __init__(self, scenario: Scenario) -> None:
         """Read prices and shares from `scenario`."""
-        classes = list(scenario.classes.values())
-        self._input_usd = np.array([cls.usd_per_million_input_tokens for cls in classes]) / TOKENS_PER_MILLION
-        self._output_usd = np.array([cls.usd_per_million_output_tokens for cls in classes]) / TOKENS_PER_MILLION
-        self._paid_share = np.array(
-            [
-                [1.0 for _ in classes],
-                [cls.late_value_fraction for cls in classes],
-                [-cls.lost_penalty_fraction for cls in classes],
-            ]
-        )
         layout = Layout(OUTCOMES, axis_sizes(scenario))
+        columns = np.arange(layout.width)
         self._energy_j = layout.slice("energy_j")
-        self._tokens = _token_columns(layout)
+        self._tokens = np.concatenate(
+            [columns[layout.slice(f"{kind}_tokens_{ending}")] for ending in ENDINGS for kind in ("prompt", "output")]
+        )
+        self._usd_per_token = _usd_per_token(scenario).ravel()
 
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
         """See `Reward.__call__`; USD."""
@@ -76,10 +72,8 @@ class NetValue:
 
     def token_terms_usd(self, outcome: Record) -> Float64Array:
         """`[N, 3]`: earned within the SLO, earned late, and owed (negative) for what was lost [USD]."""
-        tokens = outcome.rows[:, self._tokens]
-        value = token_value_usd(tokens[:, 0], tokens[:, 1], self._input_usd, self._output_usd)
-        value *= self._paid_share
-        paid: Float64Array = value.sum(axis=2)
+        value = outcome.rows[:, self._tokens] * self._usd_per_token
+        paid: Float64Array = np.add.reduce(value.reshape(len(value), len(ENDINGS), -1), axis=2)
         return paid
 
 
@@ -93,18 +87,25 @@ def weighted_reward(
         weights: by name of term; 1 where a name is missing.
         reference_usd: what a tick earns if every request is served within its SLO.
     """
-    total = np.zeros(())
-    for name, value in terms.items():
-        total = total + value * weights.get(name, 1.0)
+    weighted = [value * weights[name] if name in weights else value for name, value in terms.items()]
+    total: Float64Array = sum(weighted[1:], start=weighted[0])
     return total / reference_usd
 
 
-def _token_columns(layout: Layout) -> NDArray[np.intp]:
-    """Outcome columns `[2, 3, K]`: prompt and output tokens of requests in SLO, late and lost."""
-    columns = np.arange(layout.width)
-    return np.stack(
+def _usd_per_token(scenario: Scenario) -> Float64Array:
+    """What one prompt and one output token of each class is worth by how its request ended, `[3, 2, K]` [USD]."""
+    classes = scenario.classes.values()
+    input_usd = np.array([cls.usd_per_million_input_tokens for cls in classes]) / TOKENS_PER_MILLION
+    output_usd = np.array([cls.usd_per_million_output_tokens for cls in classes]) / TOKENS_PER_MILLION
+    one, none = np.ones(len(input_usd)), np.zeros(len(input_usd))
+    price = np.stack(
+        [token_value_usd(one, none, input_usd, output_usd), token_value_usd(none, one, input_usd, output_usd)]
+    )
+    paid_share = np.array(
         [
-            np.stack([columns[layout.slice(f"{kind}_tokens_{ending}")] for ending in ("in_slo", "late", "lost")])
-            for kind in ("prompt", "output")
+            [1.0 for _ in classes],
+            [cls.late_value_fraction for cls in classes],
+            [-cls.lost_penalty_fraction for cls in classes],
         ]
     )
+    return price * paid_share[:, None, :]

@@ -150,15 +150,16 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._splits: list[Split] = [self.split] * count
         self._every = np.arange(count)
         self._tick = np.zeros(count, np.int64)
-        self._ended = np.zeros(count, np.bool_)
-        # Price [USD/MWh] and carbon intensity [g/kWh] of every tick of every fleet's episode.
-        self._tariff = np.zeros((count, world.horizon_ticks, 2, len(world.sites)))
+        self._ended: list[int] = []
+        # Price [USD/MWh] at every site, then carbon intensity [g/kWh], for every tick of every fleet's episode.
+        self._tariff = np.zeros((count, world.horizon_ticks, 2 * len(world.sites)))
         self._metrics = EpisodeMetrics(world, count)
         self._actions = EpisodeRows(count)
         self._views = EpisodeRows(count) if self.render_mode else None
         self._begun = False
         self._serves = world.route_mask
-        self._awake = arrays.view.slice("awake_replicas")
+        awake = arrays.view.slice("awake_replicas")
+        self._awake = np.tile(np.arange(awake.start, awake.stop), len(world.classes))
         self._dark = arrays.view.slice("dark_remaining_s")
         self._above_cap = arrays.outcome.slice("above_cap_s")
 
@@ -210,19 +211,20 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         terms, rewards = self._advance(actions, restarting)
         observations = self._observe()
         terminations, truncations = self._endings()
-        self._ended = terminations | truncations
+        self._ended = np.flatnonzero(terminations | truncations).tolist()
         happened: Info = {"reward_terms": terms, "cost": self._cost()}
         routes: Info = {"route_mask": self._route_mask()}
-        info = with_masks(happened, ~restarting)
-        if self._ended.any():
-            final = {"episode_metrics": self._episode_metrics()}
-            info |= with_masks(final, self._ended)
+        everyone = np.ones(self.num_envs, np.bool_)
+        info = with_masks(happened, everyone & ~self._only(restarting) if restarting else everyone, not restarting)
+        if self._ended:
+            final: Info = {"episode_metrics": self._episode_metrics()}
+            info |= with_masks(final, self._only(self._ended))
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 info |= self._final_info(observations, {**happened, **routes, **final})
-                for index in np.flatnonzero(self._ended).tolist():
+                for index in list(self._ended):
                     self._draw_episode(index)
                 observations, routes = self._observe(), {"route_mask": self._route_mask()}
-        info |= with_masks(routes, np.ones(self.num_envs, np.bool_))
+        info |= with_masks(routes, everyone, complete=True)
         return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -256,7 +258,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 "seed": self._seeds[index],
                 "generator": self._generator(index).bit_generator.state,
                 "actions": self._actions.of(index),
-                "ended": bool(self._ended[index]),
+                "ended": index in self._ended,
             }
             for index in range(self.num_envs)
         ]
@@ -276,7 +278,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             self._generator(index).bit_generator.state = fleet["generator"]
             self._start_episode(index, fleet["episode_seed"], fleet["split"])
         self._replay([np.asarray(fleet["actions"]) for fleet in fleets])
-        self._ended = np.array([fleet["ended"] for fleet in fleets], np.bool_)
+        self._ended = [index for index, fleet in enumerate(fleets) if fleet["ended"]]
         self.split = state["split"]
         return self._observe()
 
@@ -297,35 +299,34 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if state["fleets"] is not None:
             self.set_state(state["fleets"])
 
-    def _advance(self, actions: NDArray[Any], idle: BoolArray) -> tuple[dict[str, Float64Array], Float64Array]:
+    def _advance(self, actions: NDArray[Any], idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
         """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
         if len(actions) != self.num_envs:
             raise ValueError(f"{self.num_envs} fleets need as many actions (got {len(actions)})")
         controls = self.action_model.decode(actions)
         tariff = self._tariff[self._every, self._tick]
-        if not idle.all():
+        if len(idle) < self.num_envs:
             self._actions.append(actions)
             if self._views is not None:
                 self._views.append(self.engine.view.rows)
             self.engine.step(controls)
             self._tick += 1
-            for index in np.flatnonzero(idle).tolist():
+            for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
                 self._rewind(index)
-        terms = self.reward_model(self.engine.outcome, tariff[:, 0])
-        rewards = np.where(idle, 0.0, weighted_reward(terms, self.reward_weights, self._reference_usd))
+        terms = self.reward_model(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
+        rewards = weighted_reward(terms, self.reward_weights, self._reference_usd)
+        if idle:
+            rewards[idle] = 0.0
         self._metrics.add(self.engine.outcome, tariff, rewards)
         return terms, rewards
 
-    def _restart_ended(self) -> BoolArray:
-        """Which fleets spend this step on a new episode; theirs is drawn."""
-        restarting = self._ended.copy()
-        if not restarting.any():
-            return restarting
-        if self.autoreset_mode is AutoresetMode.DISABLED:
-            ended = np.flatnonzero(restarting).tolist()
-            raise RuntimeError(f"the episodes of fleets {ended} have ended; reset them before the next step")
-        for index in np.flatnonzero(restarting).tolist():
+    def _restart_ended(self) -> list[int]:
+        """The fleets that spend this step on a new episode, which is drawn here."""
+        restarting = list(self._ended)
+        if restarting and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise RuntimeError(f"the episodes of fleets {restarting} have ended; reset them before the next step")
+        for index in restarting:
             self._draw_episode(index)
         return restarting
 
@@ -337,8 +338,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.episodes[index] = episode
         self.episode_seeds[index] = episode_seed
         self._splits[index] = split
-        self._tariff[index, :, 0] = episode.price_usd_per_mwh
-        self._tariff[index, :, 1] = episode.carbon_g_per_kwh
+        self._tariff[index] = np.concatenate([episode.price_usd_per_mwh, episode.carbon_g_per_kwh], axis=1)
         self._rewind(index)
 
     def _rewind(self, index: int) -> None:
@@ -347,7 +347,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         assert episode is not None
         self.engine.reset(index, episode)
         self._tick[index] = 0
-        self._ended[index] = False
+        if index in self._ended:
+            self._ended.remove(index)
         self._metrics.begin(index)
         self._actions.begin(index)
         if self._views is not None:
@@ -358,7 +359,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         longest = max(actions, key=len)
         waits = [len(longest) - len(rows) for rows in actions]
         for tick in range(len(longest)):
-            idle = np.array([tick < wait for wait in waits])
+            idle = [index for index, wait in enumerate(waits) if tick < wait]
             rows = [longest[tick] if tick < wait else mine[tick - wait] for mine, wait in zip(actions, waits, strict=True)]
             self._advance(np.stack(rows), idle)
 
@@ -380,20 +381,21 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _endings(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon), `[N]`."""
-        terminations: BoolArray = (self.engine.view.rows[:, self._dark] > 0.0).all(axis=1)
-        return terminations, self._tick >= self.scenario.horizon_ticks
+        shortest_dark_s = np.minimum.reduce(self.engine.view.rows[:, self._dark], axis=1)
+        return shortest_dark_s > 0.0, self._tick >= self.scenario.horizon_ticks
 
     def _cost(self) -> Float64Array:
-        cost: Float64Array = self.engine.outcome.rows[:, self._above_cap].sum(axis=1)
+        cost: Float64Array = np.add.reduce(self.engine.outcome.rows[:, self._above_cap], axis=1)
         return cost
 
     def _route_mask(self) -> BoolArray:
         awake = self.engine.view.rows[:, self._awake] > 0.0
-        return awake[:, None, :] & self._serves
+        awake &= self._serves.ravel()
+        return awake.reshape(-1, *self._serves.shape)
 
     def _episode_metrics(self) -> dict[str, Float64Array]:
         """Metrics of the fleets whose episodes have ended, `[N]` each, zero elsewhere."""
-        ended = np.flatnonzero(self._ended)
+        ended = np.array(self._ended)
         spread = {}
         for name, values in self._metrics.summary(ended, self._tick[ended]).items():
             spread[name] = np.zeros(self.num_envs)
@@ -403,12 +405,17 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _final_info(self, observations: NDArray[Any], info: Info) -> Info:
         """`final_obs` and `final_info` of the episodes that have just ended, as `SyncVectorEnv` gives them."""
         final_obs = np.full(self.num_envs, None, dtype=object)
-        for index in np.flatnonzero(self._ended).tolist():
+        for index in self._ended:
             final_obs[index] = observations[index].copy()
-        ended = self._ended.copy()
+        ended = self._only(self._ended)
         return {
             "final_obs": final_obs,
             "_final_obs": ended,
             "final_info": with_masks(info, ended),
             "_final_info": ended,
         }
+
+    def _only(self, fleets: list[int]) -> BoolArray:
+        mask = np.zeros(self.num_envs, np.bool_)
+        mask[fleets] = True
+        return mask

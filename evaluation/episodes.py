@@ -103,8 +103,8 @@ def evaluate_policy(
     """Run a policy on the episodes of a study.
 
     Args:
-        make_env: gives a vector environment of so many rows, with autoreset mode `NEXT_STEP`; an environment of
-            another kind (any Gymnasium id) gets the generic metrics only.
+        make_env: gives a vector environment of so many rows that begins anew by itself, a fleet in the autoreset mode
+            `NEXT_STEP`; one that is no fleet gets the generic metrics only, and what it reports itself.
         policy: anything with `predict`, or a `Candidate` that also says what to call it.
         episodes: how many.
         seed: of the study; policies with the same seed meet the same episodes.
@@ -124,7 +124,6 @@ def evaluate_policy(
     for batch in _batches(seeds, batch_size):
         env = make_env(len(batch))
         try:
-            _check_autoreset(env)
             world = World.of(env)
             lanes = _run_batch(env, candidate, batch, deterministic, on_step)
         finally:
@@ -140,10 +139,16 @@ def _batches(seeds: Sequence[int], size: int) -> Iterator[list[int]]:
         yield list(seeds[start : start + size])
 
 
-def _check_autoreset(env: VectorEnv[Any, Any, Any]) -> None:
-    mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-    if AutoresetMode(mode) is not AutoresetMode.NEXT_STEP:
-        raise SpecError([f"env: evaluation needs autoreset mode NEXT_STEP (got {mode}); make the environment with it"])
+def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
+    """When an environment begins anew; one that never does could not run lanes of unequal length.
+
+    A fleet that begins anew within the step that ended it has already thrown its request log away.
+    """
+    mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
+    fleet = isinstance(env.unwrapped, FleetVectorEnv)
+    if mode is AutoresetMode.DISABLED or (fleet and mode is not AutoresetMode.NEXT_STEP):
+        raise SpecError([f"env: evaluation needs autoreset mode NextStep (got {mode.value})"])
+    return mode
 
 
 def _run_batch(
@@ -157,6 +162,7 @@ def _run_batch(
     count = len(seeds)
     if isinstance(candidate.policy, DrawsPerEpisode):
         candidate.policy.begin_episodes(seeds)
+    mode = _autoreset_mode(env)
     rows = max(count, NETWORK_ROWS) if candidate.learned else count
     # Every vector environment that can be seeded row by row takes a list; the base class's type does not say so.
     observation, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]
@@ -171,8 +177,8 @@ def _run_batch(
         observation, reward, terminated, truncated, info = env.step(action[:count])
         total[running] += np.asarray(reward, np.float64)[running]
         length[running] += 1
-        # An environment begins anew in the step after the one that ended it.
-        starts, ended = ended, np.logical_or(terminated, truncated)
+        before, ended = ended, np.logical_or(terminated, truncated)
+        starts = before if mode is AutoresetMode.NEXT_STEP else ended
         for index in np.flatnonzero(running & ended).tolist():
             metrics[index] = {"return": total[index], "length_steps": length[index]} | _reported(env, info, index)
         if on_step is not None:
@@ -184,8 +190,9 @@ def _run_batch(
 def _reported(env: VectorEnv[Any, Any, Any], info: Mapping[str, Any], index: int) -> dict[str, float]:
     """What the environment says of the episode that has just ended, and a fleet's latencies."""
     reported: dict[str, float] = {}
-    if "episode_metrics" in info and info["_episode_metrics"][index]:
-        for name, values in info["episode_metrics"].items():
+    final = info.get("final_info", info)
+    if "episode_metrics" in final and final["_episode_metrics"][index]:
+        for name, values in final["episode_metrics"].items():
             if not name.startswith("_") and name not in {"return", "length_steps"}:
                 reported[name] = float(values[index])
     fleet = env.unwrapped

@@ -94,7 +94,9 @@ def write_timelines(path: Path, timelines: list[Timeline]) -> Path:
         writer = csv.writer(file)
         first = timelines[0]
         axes = [(per_site, first.sites), (per_pool, first.pools), (per_class, first.classes)]
-        columns = [(quantity, i, name) for quantities, names in axes for quantity in quantities for i, name in enumerate(names)]
+        columns = [
+            (quantity, i, name) for quantities, names in axes for quantity in quantities for i, name in enumerate(names)
+        ]
         writer.writerow(["policy", "seed", "start_s", *(f"{quantity}/{name}" for quantity, _, name in columns)])
         for timeline in timelines:
             values = [getattr(timeline, quantity)[:, i] for quantity, i, _ in columns]

@@ -10,14 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 
 from tokenfleet.envs.action import Action
-from tokenfleet.envs.fields import VIEW, Record
+from tokenfleet.envs.fields import VIEW, Layout, Record
+from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.observation import Observation
 from tokenfleet.envs.scenario import Scenario
@@ -75,7 +76,8 @@ class PolicyContext:
     @classmethod
     def from_env(cls, env: Any, seed: int = 0) -> PolicyContext:
         """The context of a Gymnasium environment, single or vectorised, fleet or not."""
-        world = env.unwrapped
+        unwrapped = env.unwrapped
+        world = unwrapped.batch if isinstance(unwrapped, FleetEnv) else unwrapped
         return cls(
             observation_space=getattr(env, "single_observation_space", env.observation_space),
             action_space=getattr(env, "single_action_space", env.action_space),
@@ -83,8 +85,24 @@ class PolicyContext:
             observation=getattr(world, "observation_model", None),
             action=getattr(world, "action_model", None),
             seed=seed,
-            env_id=env.spec.id if env.spec is not None else type(world).__name__,
+            env_id=env.spec.id if env.spec is not None else type(unwrapped).__name__,
         )
+
+
+class NamedObservation(Observation, Protocol):
+    """An observation that can be read as named fields in physical units, as `FleetObservation` can."""
+
+    layout: Layout
+
+    def decode(self, observation: NDArray[Any]) -> Record:
+        """Rows `[N, D]` or `[D]` to named fields, `[N, ...]` each."""
+
+
+class WritableAction(Action, Protocol):
+    """An action that can be written in physical units, as `FleetAction` can."""
+
+    def encode(self, controls: Controls) -> NDArray[np.float32]:
+        """The action `[N, A]` that means `controls`."""
 
 
 class ControlPolicy(ABC):
@@ -108,25 +126,8 @@ class ControlPolicy(ABC):
             SpecError: the environment is not a fleet, or its observation lacks a field.
         """
         self.name = context.policy_name or type(self).__name__
-        scenario, observation, action = context.scenario, context.observation, context.action
-        if scenario is None or observation is None or action is None:
-            raise SpecError(
-                [
-                    f"policy.{self.name}: needs a tokenfleet fleet environment; {context.env_id} has none; "
-                    "use random or a checkpoint"
-                ]
-            )
-        if context.observation_space != observation.space or context.action_space != action.space:
-            raise SpecError(
-                [
-                    f"policy.{self.name}: a wrapper has changed the spaces of {context.env_id}, so their numbers no "
-                    "longer have physical units; evaluate without the wrapper"
-                ]
-            )
         self.context = context
-        self.scenario = scenario
-        self._observation = observation
-        self._action = action
+        self.scenario, self._observation, self._action = _fleet_of(context, f"policy.{self.name}")
         self.require(self.fields)
 
     def require(self, fields: Iterable[str]) -> None:
@@ -183,6 +184,32 @@ class ControlPolicy(ABC):
             return state
         starts = np.atleast_1d(np.asarray(episode_start, dtype=bool))
         return tuple(
-            np.where(starts.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-            for new, old in zip(fresh, state, strict=True)
+            np.where(starts.reshape(-1, *[1] * (old.ndim - 1)), new, old) for new, old in zip(fresh, state, strict=True)
         )
+
+
+def _fleet_of(context: PolicyContext, where: str) -> tuple[Scenario, NamedObservation, WritableAction]:
+    """The scenario, and what translates the environment's numbers; every reason why there is none is an error."""
+    scenario, observation, action = context.scenario, context.observation, context.action
+    if scenario is None or observation is None or action is None:
+        need = "needs a tokenfleet fleet environment"
+        raise SpecError([f"{where}: {need}; {context.env_id} has none; use random or a checkpoint"])
+    problems = []
+    if not (hasattr(observation, "decode") and hasattr(observation, "layout")):
+        problems.append(
+            f"{where}: reads named fields, which {type(observation).__name__} does not give; "
+            "write its `decode` and `layout` as FleetObservation has them, or choose another policy"
+        )
+    if not hasattr(action, "encode"):
+        problems.append(
+            f"{where}: sets shares and clocks, which {type(action).__name__} cannot express; "
+            "write its `encode` as FleetAction has it, or choose another policy"
+        )
+    if context.observation_space != observation.space or context.action_space != action.space:
+        problems.append(
+            f"{where}: a wrapper has changed the spaces of {context.env_id}, so that their numbers no longer have "
+            "physical units; use the environment without it"
+        )
+    if problems:
+        raise SpecError(problems)
+    return scenario, cast(NamedObservation, observation), cast(WritableAction, action)

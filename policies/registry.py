@@ -1,13 +1,12 @@
-"""Policies by name: what a configuration says, `least_work` or `{name: least_work, spread_s: 1.0}`, becomes an object.
+"""Policies by name: what a configuration says, `least_work` or `{name: least_work, clocking: full}`, becomes an object.
 
-A name of ours, a name that a user registered, and `module:Class` are used alike. The constructor's signature is the only
-declaration of a policy's parameters: names, types, ranges and defaults are checked against it, every mistake is reported
-at once. The same `build` serves the parts that policies are composed of.
+A name of ours, a name that a user registered, and `module:Class` are used alike. The constructor's signature is the
+only declaration of a policy's parameters: names, types, ranges and defaults are checked against it, and every mistake
+is reported at once. The same `build` serves the parts that policies are composed of.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +14,9 @@ from typing import Any, cast, get_type_hints
 
 from pydantic import ConfigDict, create_model
 
-from tokenfleet.policies.base import Policy, PolicyContext
+from tokenfleet.envs.parts import import_object
 from tokenfleet.envs.spec import Spec, SpecError, suggest
+from tokenfleet.policies.base import Policy, PolicyContext
 
 Choice = str | Mapping[str, Any]
 """A name, a `module:Class`, or a mapping with `name` and parameters."""
@@ -45,7 +45,7 @@ POLICIES: dict[str, Entry] = {
     "least_work": Entry(_COMPOSED, {"routing": "least_work", "clocking": "proportional"}),
     "max_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "full"}),
     "uniform_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "uniform"}),
-    "feedback_capping": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "feedback"}),
+    "feedback_capping": Entry(_COMPOSED, {"routing": "least_work", "clocking": "feedback"}),
     "greedy_efficiency": Entry(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
 }
 """The shipped policies; `register_policy` adds to it."""
@@ -114,15 +114,14 @@ def _split(choice: Choice, choices: Mapping[str, Entry], where: str) -> tuple[st
     return name, {str(key): value for key, value in given.items() if key != "name"}
 
 
-def _import(target: str, where: str) -> type[Any]:
-    module, _, name = target.partition(":")
+def _import(target: str, where: str) -> Any:
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError([f"{where}: cannot import {target!r} ({error}); write 'module:Class'"]) from None
+        found = import_object(target)
+    except SpecError as error:
+        raise SpecError([f"{where}: {problem}" for problem in error.problems]) from None
     if not callable(found):
-        raise SpecError([f"{where}: {target!r} is not a class"])
-    return cast("type[Any]", found)
+        raise SpecError([f"{where}: {target!r} is not a class (got {found!r})"])
+    return found
 
 
 class _Parameters(Spec):
@@ -143,7 +142,7 @@ def _check_parameters(target: type[Any], skip: int, data: Mapping[str, Any], whe
         for parameter in declared
     }
     checked = create_model("Parameters", __base__=_Parameters, **fields).parse(data, where)
-    return {name: getattr(checked, name) for name in checked.model_fields_set}
+    return {name: getattr(checked, name) for name in data}
 
 
 def _hints(target: type[Any]) -> dict[str, Any]:

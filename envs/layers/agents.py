@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny, model_validator
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import load_trace
 from tokenfleet.envs.spec import (
@@ -40,16 +40,16 @@ class RequestClassSpec(Spec):
 
     Attributes:
         model: name of the model that the class asks for.
-        ttft_s, tpot_s: limits on time to first token and mean time per further output token [s]; both hold for a request
-            to be within its SLO. MLPerf Inference states them as p99 limits per model.
+        ttft_s, tpot_s: limits on time to first token and mean time per further output token [s]; both hold for
+            a request to be within its SLO. MLPerf Inference states them as p99 limits per model.
         deadline_s: limit on the whole request from its arrival [s].
         patience_s: a request that has waited longer than this for its first iteration leaves the queue [s].
         deferrable: held back on arrival and released at the brain's rate.
         usd_per_million_input_tokens, usd_per_million_output_tokens: list prices.
         late_value_fraction: share of the price that is paid when the SLO is missed; assumption.
         lost_penalty_fraction: credit owed for a refused or expired request, as a share of its price; assumption.
-        expected_output_tokens: what the operator's statistics say of an answer's length; the router weighs an unfinished
-            request by it.
+        expected_output_tokens: what the operator's statistics say of an answer's length; the router weighs an
+            unfinished request by it.
     """
 
     model: Name
@@ -122,10 +122,12 @@ class _SyntheticLengths(StreamSpec):
     output: TokenLengthSpec
 
     @property
+    @override
     def mean_prompt_tokens(self) -> float:
         return self.prompt.mean_tokens
 
     @property
+    @override
     def mean_output_tokens(self) -> float:
         return self.output.mean_tokens
 
@@ -141,6 +143,7 @@ class PoissonStream(_SyntheticLengths):
     rate_rps: PositiveFloat
 
     @property
+    @override
     def mean_rate_rps(self) -> float:
         return self.rate_rps
 
@@ -165,6 +168,7 @@ class MmppStream(_SyntheticLengths):
     mean_burst_s: PositiveFloat
 
     @property
+    @override
     def mean_rate_rps(self) -> float:
         cycle_s = self.mean_quiet_s + self.mean_burst_s
         return (self.quiet_rate_rps * self.mean_quiet_s + self.burst_rate_rps * self.mean_burst_s) / cycle_s
@@ -212,14 +216,17 @@ class TraceStream(StreamSpec):
         return self
 
     @property
+    @override
     def mean_rate_rps(self) -> float:
         return self.rate_rps if self.rate_rps is not None else self._recorded_rate_rps()
 
     @property
+    @override
     def mean_prompt_tokens(self) -> float:
         return float(self._record.prompt_tokens.mean())
 
     @property
+    @override
     def mean_output_tokens(self) -> float:
         return float(self._record.output_tokens.mean())
 

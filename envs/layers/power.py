@@ -63,8 +63,8 @@ class DemandResponseSpec(Spec):
 class BrakeSpec(Spec):
     """Power brake: every clock of the site drops to `clock_fraction`.
 
-    The default delay is the 10 s that a UPS tolerates, the default clock the 288 of 1410 MHz to which the hardware brake
-    of an A100 drops (POLCA, arXiv 2308.12908). The release level and its delay are assumptions: they give the
+    The default delay is the 10 s that a UPS tolerates, the default clock the 288 of 1410 MHz to which the hardware
+    brake of an A100 drops (POLCA, arXiv 2308.12908). The release level and its delay are assumptions: they give the
     hysteresis that an operator needs to leave the brake without bouncing.
     """
 
@@ -89,8 +89,8 @@ class BreakerSpec(Spec):
 class GridSpec(Spec):
     """A site's grid connection.
 
-    `cap_fraction` is the contract as a share of the site's nameplate power (every GPU at its TDP, every server on, times
-    PUE); `cap_w` states it in watts instead. `price_usd_per_mwh` and `carbon_g_per_kwh` are constant in an episode.
+    `cap_fraction` is the contract as a share of the site's nameplate power (every GPU at its TDP, every server on,
+    times PUE); `cap_w` states it in watts instead. `price_usd_per_mwh` and `carbon_g_per_kwh` are constant in an episode.
     """
 
     cap_fraction: PositiveFloat | None = None

@@ -115,6 +115,8 @@ def concat_sorted(tables: Sequence[RequestTable]) -> RequestTable:
     """
     if not tables:
         return RequestTable.empty()
+    if len(tables) == 1:
+        return tables[0]
     order = np.argsort(np.concatenate([table.arrival_s for table in tables]), kind="stable")
     columns = {
         name: np.concatenate([getattr(table, name) for table in tables])[order] for name in ("arrival_s", *_INT_COLUMNS)

@@ -1,7 +1,7 @@
 """Clock rules: how fast the GPUs of a site run, given its cap.
 
-A rule answers with clocks `[N, P]`, and may bound how many replicas are ever awake. All but `FullClock` read the cap; what
-differs is what they know besides it: nothing (`ProportionalClock`), the physics (`UniformClock`), the meter
+A rule answers with clocks `[N, P]`, and may bound how many replicas are ever awake. All but `FullClock` read the cap;
+what differs is what they know besides it: nothing (`ProportionalClock`), the physics (`UniformClock`), the meter
 (`FeedbackClock`).
 """
 
@@ -67,8 +67,8 @@ class FullClock(Clocking):
 class ProportionalClock(Clocking):
     """The clock is the cap's share of the site's nameplate power: a cap of 70 % means a clock of 70 %.
 
-    Open loop and blind to load, the rule of thumb of an operator without a power model. Server and static board power do
-    not fall with the clock, so a full load at a low cap still breaks it.
+    Open loop and blind to load, the rule of thumb of an operator without a power model. Server and static board power
+    do not fall with the clock, so a full load at a low cap still breaks it.
     """
 
     fields = ("cap_w",)
@@ -86,14 +86,15 @@ class UniformClock(Clocking):
     """One clock for a whole site, the highest at which it provably stays under its cap.
 
     The proof, by induction over ticks. (1) At a clock F no site draws more than `PowerModel.worst_site_w`, whatever its
-    requests are, and that never falls with F. (2) A clock acts from the next iteration boundary on, and an iteration lasts
-    no longer than `longest_iteration_s`; so the clock of this tick is in force in this one and in at most
-    `ceil(longest_iteration_s / tick_s)` more. (3) `CapForecast` bounds the caps of those ticks from below. The rule takes
-    the highest clock whose worst draw is no more than that bound; hence in every tick every clock in force fits its cap.
+    requests are, and that never falls with F. (2) A clock acts from the next iteration boundary on, and an iteration
+    lasts no longer than `longest_iteration_s`; so the clock of this tick is in force in this one and in at most
+    `ceil(longest_iteration_s / tick_s)` more. (3) `CapForecast` bounds the caps of those ticks from below. The rule
+    takes the highest clock whose worst draw is no more than that bound; hence in every tick every clock in force fits
+    its cap.
 
-    If even the clock floor does not fit the deepest cap that the scenario can announce, replicas stay asleep from the
-    first tick on, one by one from the pool with the largest share still awake, until it does. Sleeping later would prove
-    nothing: a replica goes on drawing until it has finished its requests, and nobody knows when that is.
+    Where even the clock floor does not fit the deepest cap that the scenario can announce, some replicas sleep from the
+    first tick on (`replicas_that_fit`). Sending them to sleep later would prove nothing: a replica goes on drawing until
+    it has finished its requests, and nobody knows when that is.
 
     Raises:
         SpecError: a site breaks its deepest cap with every replica asleep; no policy could keep it.
@@ -108,7 +109,7 @@ class UniformClock(Clocking):
         ahead_s = a.tick_s * np.array([carry_ticks[a.site == s].max() for s in range(a.num_sites)])
         self._forecast = CapForecast(scenario, ahead_s)
         self._grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)
-        self.most_replicas = self._replicas_that_fit(list(scenario.sites))
+        self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
         self._worst_w = self._worst_site_w(self.most_replicas)
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
@@ -122,37 +123,19 @@ class UniformClock(Clocking):
         clock = np.maximum(self._grid[:, None], self._power.arrays.clock_floor_fraction)
         return self._power.worst_site_w(clock, awake)
 
-    def _replicas_that_fit(self, sites: list[str]) -> Int64Array:
-        a = self._power.arrays
-        limit_w = self._forecast.deepest_w * (1.0 - ROUNDING)
-        awake = a.replicas.copy()
-        while True:
-            over = self._power.worst_site_w(a.clock_floor_fraction, awake) > limit_w
-            if not over.any():
-                return awake
-            at_fault = int(np.argmax(over))
-            candidates = np.where(a.site == at_fault, awake / a.replicas, 0.0)
-            if not candidates.any():
-                raise SpecError(
-                    [
-                        f"clocking.uniform: site {sites[at_fault]!r} draws more than its deepest cap, "
-                        f"{self._forecast.deepest_w[at_fault]:.0f} W, even with every replica asleep; raise the cap"
-                    ]
-                )
-            awake[np.argmax(candidates)] -= 1
-
 
 class FeedbackClock(Clocking):
     """Proportional feedback: the clock of a site moves by what its meter says is left under the cap.
 
-    `F <- F + gain * ((1 - margin) * cap - power) / slope`, within [floor, 1], where `slope` is how much the worst draw of the
-    site rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one tick if the
-    load were the worst one; a real load answers less, so the loop is stable and slower. The cap is the lowest announced
-    for the next `ahead_s`, so that the clock is down when the cap is. It knows no more than the meter: a burst breaks the
-    cap for some ticks, which the brake's delay forgives.
+    `F <- F + gain * ((1 - margin) * cap - power) / slope`, within [floor, 1], where `slope` is how much the worst draw
+    of the site rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one
+    tick if the load were the worst one; a real load answers less, so the loop is slower and stable. The cap is the
+    lowest that can come in the next `ahead_s`, so that the clock is down when the cap is. It knows no more than the
+    meter: a burst breaks the cap for some ticks, which the brake's delay forgives. No loop can keep a cap that the clock
+    floor does not reach, so replicas that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
 
-    C. Lefurgy, X. Wang, M. Ware, "Server-level power control", ICAC 2007, doi:10.1109/ICAC.2007.35 (the same loop on one
-    server's clock).
+    C. Lefurgy, X. Wang, M. Ware, "Server-level power control", ICAC 2007, doi:10.1109/ICAC.2007.35 (such a loop on the
+    clock of one server).
 
     Args:
         scenario: the world.
@@ -174,6 +157,7 @@ class FeedbackClock(Clocking):
         range_w = self._power.worst_site_w(np.ones(a.num_pools), a.replicas) - floor_w
         self._clock_per_w = gain * (1.0 - self._floor) / np.maximum(range_w, 1e-9)
         self._margin = margin
+        self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
 
     def initial_state(self, num_envs: int) -> State:
         """The clock of every site, `[N, S]`: full."""
@@ -186,6 +170,39 @@ class FeedbackClock(Clocking):
         free_w = (1.0 - self._margin) * cap_w - view["site_power_w"]
         clock = np.clip(clock + self._clock_per_w * free_w, self._floor, 1.0)
         return pool_clocks(self._power, clock), (clock,)
+
+
+def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:
+    """How many replicas of each pool may be awake for every site to keep its cap at the clock floor at worst, `[P]`.
+
+    Where all do not fit, replicas are left out one by one from the pool with the largest share still awake; the last
+    one of a pool goes last.
+
+    Args:
+        scenario: the world.
+        power: its physics.
+        cap_w: the cap that each site must be able to keep, `[S]` [W].
+
+    Raises:
+        SpecError: a site does not fit with every replica asleep; no policy could keep its cap.
+    """
+    a = power.arrays
+    awake = a.replicas.copy()
+    while True:
+        over = power.worst_site_w(a.clock_floor_fraction, awake) > cap_w * (1.0 - ROUNDING)
+        if not over.any():
+            return awake
+        at_fault = int(np.argmax(over))
+        removable = (a.site == at_fault) & (awake > 0)
+        if not removable.any():
+            site, deepest_w = list(scenario.sites)[at_fault], cap_w[at_fault]
+            raise SpecError(
+                [
+                    f"clocking: site {site!r} draws more than its deepest cap, {deepest_w:.0f} W, even with every "
+                    "replica asleep, and no policy could keep it; raise the cap"
+                ]
+            )
+        awake[np.argmax(np.where(removable, awake / a.replicas + (awake > 1), 0.0))] -= 1
 
 
 def pool_clocks(power: PowerModel, site_clock: Float64Array) -> Float64Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,9 +55,13 @@ class ComposedPolicy(ControlPolicy):
         return controls, state
 
 
-def awake_fraction(awake: NDArray[np.integer], replicas: NDArray[np.integer]) -> Float64Array:
-    """The control that keeps exactly `awake` of `replicas` awake.
+def awake_fraction(awake: NDArray[Any], replicas: NDArray[Any]) -> Float64Array:
+    """The control that keeps exactly `awake` of `replicas` awake, both whole numbers of any shape.
 
     The engine rounds up to replicas; half a replica less makes float32 rounding harmless.
+
+    >>> awake_fraction(np.array([0, 3, 4]), np.array([4, 4, 4])).tolist()
+    [0.0, 0.625, 0.875]
     """
-    return np.maximum(awake - 0.5, 0.0) / replicas
+    fraction: Float64Array = np.maximum(awake - 0.5, 0.0) / replicas
+    return fraction

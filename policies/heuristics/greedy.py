@@ -32,19 +32,20 @@ class _Plan(NamedTuple):
 class GreedyEfficiency(ControlPolicy):
     """Packs each model's load into the pools that serve most requests per joule, and lets the rest sleep.
 
-    Every tick: (1) the arrival rate of each class is smoothed; what waits is added as if it had to be done in `drain_s`.
-    (2) A model's pools, best requests per joule first, are filled up to `target_load` of what they can serve within the
-    latency limits; what fits nowhere is spread by capacity. (3) A pool wakes replicas as soon as it needs them and puts one
-    to sleep when it has been spare for `patience` times its wake time, the rule that costs at most twice the best in
-    hindsight for one server (ski rental). (4) The clock is the lowest at or above the pool's most efficient one that keeps
-    the load at the target, and never above what the clock rule allows under the cap.
+    Every tick: (1) The arrival rate of each class is smoothed; what waits is added as if it were due in `drain_s`.
+    (2) A model's pools, best requests per joule first, are filled up to `target_load` of what they can serve within
+    the latency limits; what fits nowhere is spread by capacity. (3) A pool wakes replicas as soon as it needs them, and
+    puts them to sleep, one a tick, once some have been spare for `patience` times the model's wake time. (4) The clock
+    is the lowest at or above the pool's most efficient one that keeps the load at the target, and never above what the
+    clock rule allows under the cap.
 
-    A. Gandhi, M. Harchol-Balter, R. Raghunathan, M. Kozuch, "AutoScale: Dynamic, robust capacity management for multi-tier
-    data centers", ACM TOCS 30(4), 2012, doi:10.1145/2382553.2382556 (packing, and sleeping only after a setup time).
+    A. Gandhi, M. Harchol-Balter, R. Raghunathan, M. Kozuch, "AutoScale: Dynamic, robust capacity management for
+    multi-tier data centers", ACM TOCS 30(4), 2012, doi:10.1145/2382553.2382556 (packing onto few servers, and turning
+    one off only after it has been spare for about its setup time).
 
     Args:
         context: the environment.
-        clocking: the clock rule that keeps the cap; a name of `CLOCKINGS`, a mapping with parameters, or `module:Class`.
+        clocking: the clock rule that keeps the cap: a name of `CLOCKINGS`, a mapping with parameters, `module:Class`.
         target_load: share of its capacity to which a pool is filled.
         smoothing_s: time constant of the arrival rate [s].
         drain_s: time in which waiting requests should be worked off [s].
@@ -77,7 +78,7 @@ class GreedyEfficiency(ControlPolicy):
         self._tabulate()
 
     def initial_state(self, num_envs: int) -> State:
-        """Arrival rates `[N, K]`, replicas kept awake `[N, P]`, how long some have been spare `[N, P]`; the clock rule's."""
+        """Arrival rates `[N, K]`, replicas kept awake and seconds that some were spare `[N, P]`; the clock rule's."""
         pools = (num_envs, len(self._most))
         rate_rps = np.broadcast_to(self._service.mean_rate_rps, (num_envs, len(self._mask)))
         kept = np.broadcast_to(self._most, pools)
@@ -148,7 +149,9 @@ class GreedyEfficiency(ControlPolicy):
         share += left[:, self._model_of_pool] * capacity / np.maximum(total, 1e-12)
         return _Plan(share, needed)
 
-    def _keep(self, needed: Float64Array, kept: Float64Array, spare_s: Float64Array) -> tuple[Float64Array, Float64Array]:
+    def _keep(
+        self, needed: Float64Array, kept: Float64Array, spare_s: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
         """Replicas to keep awake, and for how long more than needed have been."""
         needed = np.minimum(needed, self._most)
         spare_s = np.where(needed < kept, spare_s + self._tick_s, 0.0)

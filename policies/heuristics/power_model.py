@@ -10,8 +10,9 @@ attention pairs. What a batch can be is a polytope,
     0 <= B <= max_batch,  0 <= P <= token_budget - B,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
 
 a superset of the batches that the engine forms. A ratio of two affine functions whose denominator is positive takes its
-maximum over a polytope at a vertex (linear-fractional programming; Charnes and Cooper 1962, doi:10.1002/nav.3800090303).
-So the worst batch is one of twelve, and the bound is exact up to batches that the polytope allows and the engine does not.
+maximum over a polytope at a vertex (A. Charnes, W. Cooper, "Programming with linear fractional functionals", Naval
+Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is one of twelve, and the bound is
+exact up to batches that the polytope allows and the engine does not form.
 """
 
 from __future__ import annotations
@@ -53,9 +54,11 @@ class PowerModel:
         own = np.array([pool.profile.decode_memory_fraction for pool in scenario.pools.values()])
         low, high = (own, own) if bounds is None else (np.full_like(own, bounds[0]), np.full_like(own, bounds[1]))
         self.decode_memory_fraction = np.stack([low, high])
-        self._site_of_pool = np.eye(self.arrays.num_sites)[self.arrays.site].T  # [S, P]
+        self._is_at_site = np.eye(self.arrays.num_sites)[self.arrays.site]  # [P, S]
 
-    def iteration_s(self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Float64Array:
+    def iteration_s(
+        self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array
+    ) -> Float64Array:
         """How long an iteration takes [s], broadcast over leading axes and pools.
 
         Args:
@@ -64,8 +67,8 @@ class PowerModel:
             decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
         """
         a = self.arrays
-        decode = clock_stretch(clock_fraction, decode_memory_fraction)
-        prefill = clock_stretch(clock_fraction, a.prefill_memory_fraction)
+        decode = stretch(clock_fraction, decode_memory_fraction)
+        prefill = stretch(clock_fraction, a.prefill_memory_fraction)
         return (a.t0_s + a.decode_s * batch.decoding + a.context_s * batch.context) * decode + (
             a.prefill_s * batch.prefill + a.prefill_attention_s * batch.pairs
         ) * prefill
@@ -77,18 +80,23 @@ class PowerModel:
         arithmetic_j = a.token_j * (batch.decoding + batch.prefill) + a.attention_j * batch.pairs
         work_j = a.weight_j + a.context_j * batch.context + voltage**2 * arithmetic_j
         tau_s = self.iteration_s(batch, clock_fraction, decode_memory_fraction)
-        return np.minimum(a.static_w + a.floor_w * clock_fraction * voltage**2 + work_j / tau_s, a.limit_w)
+        drawn_w = a.static_w + a.floor_w * clock_fraction * voltage**2 + work_j / tau_s
+        limited_w: Float64Array = np.minimum(drawn_w, a.limit_w)
+        return limited_w
 
     def worst_busy_w(self, clock_fraction: Float64Array) -> Float64Array:
         """The most that the boards of one replica can draw at a clock, `[..., P]` [W]; never falls with the clock."""
         most_memory_bound = self.decode_memory_fraction[1]  # less stretch, so the same work in less time
         batch = self._extreme_batches(np.ndim(clock_fraction) - 1)
-        return self.busy_w(batch, clock_fraction, most_memory_bound).max(axis=0)
+        worst_w: Float64Array = self.busy_w(batch, clock_fraction, most_memory_bound).max(axis=0)
+        return worst_w
 
     def longest_iteration_s(self) -> Float64Array:
         """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the clock floor."""
         batch = self._extreme_batches(0)
-        return self.iteration_s(batch, self.arrays.clock_floor_fraction, self.decode_memory_fraction[0]).max(axis=0)
+        duration_s = self.iteration_s(batch, self.arrays.clock_floor_fraction, self.decode_memory_fraction[0])
+        longest_s: Float64Array = duration_s.max(axis=0)
+        return longest_s
 
     def worst_site_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
         """The most that each site can draw, cooling included, `[..., S]` [W].
@@ -101,7 +109,8 @@ class PowerModel:
         awake_w = self.worst_busy_w(clock_fraction) + a.host_w
         asleep_w = a.asleep_w + a.host_asleep_w
         pool_w = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
-        return (pool_w @ self._site_of_pool.T) * a.pue
+        site_w: Float64Array = (pool_w @ self._is_at_site) * a.pue
+        return site_w
 
     def _extreme_batches(self, leading_axes: int) -> Batch:
         """The vertices of the polytope of batches, `[12, 1, ..., 1, P]`."""
@@ -118,13 +127,18 @@ class PowerModel:
         return Batch(*columns.reshape(4, -1, *[1] * leading_axes, a.num_pools))
 
 
+def stretch(clock_fraction: Float64Array, memory_fraction: Float64Array) -> Float64Array:
+    """`clock_stretch` for memory fractions that differ from pool to pool; it is affine in them."""
+    return memory_fraction + (1.0 - memory_fraction) * clock_stretch(clock_fraction, 0.0)
+
+
 class CapForecast:
     """The lowest that each site's cap can be over the next moments, from what is announced.
 
     Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
 
-    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than the
-      sum over the site's events;
+    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than
+      the sum over the site's events;
     - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
       two ends, provided that the notice is no shorter than L and the hold lasts at least L;
     - *depth*: it never falls below the contract with every event at its full depth.
@@ -168,7 +182,8 @@ class CapForecast:
         if self._announced_counts.any():
             ends_w = np.minimum(cap_w, announced_cap_w[:, np.arange(cap_w.shape[1]), self._lead])
             lowest_w = np.where(self._announced_counts, np.maximum(lowest_w, ends_w), lowest_w)
-        return np.minimum(lowest_w, cap_w)
+        bound_w: Float64Array = np.minimum(lowest_w, cap_w)
+        return bound_w
 
 
 def _shortest_cover(leads_s: Float64Array, ahead_s: float) -> int:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.layers.gpu import clock_stretch
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat
+from tokenfleet.policies.heuristics.power_model import stretch
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 from tokenfleet.policies.registry import Entry
 
@@ -67,14 +67,15 @@ class CapacityWeighted(Routing):
 class LeastWork(Routing):
     """Shares to the pools with the least outstanding work per awake replica.
 
-    The work of a pool is the replica time that it still owes, at the clock in force: its unprefilled tokens at the pool's
-    cost of a prompt token, and the output tokens of waiting (all) and running requests (half of them, on average) at the
-    pool's cost of an output token at full batch. Divided by awake replicas it is a backlog in seconds. A pool's weight is
-    its awake capacity times how far its backlog lies below `least + spread_s`; beyond that it gets nothing.
+    The work of a pool is the replica time that it still owes, at the clock in force: its unprefilled tokens at the
+    pool's cost of a prompt token, and the output tokens of waiting requests (all of them) and running ones (half, on
+    average) at the pool's cost of an output token at full batch. Divided by awake replicas it is a backlog in seconds.
+    A pool's weight is its awake capacity times how far its backlog lies below `least + spread_s`; beyond that it gets
+    nothing.
 
     Join the shortest queue, the classic rule (W. Winston, "Optimality of the shortest line discipline", J. Appl. Prob.
-    1977, doi:10.2307/3213271), sends everything to one pool; for a decision that holds for a whole tick that would only
-    move the queue, hence the spread.
+    14, 1977, doi:10.1017/s0021900200104772), sends everything to one pool; for a decision that holds for a whole tick
+    that would only move the queue, hence the spread.
 
     Args:
         scenario: the world.
@@ -103,8 +104,8 @@ class LeastWork(Routing):
 def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
     """How long each pool's awake replicas would take for what they have, `[N, P]` [s]; inf where none is awake."""
     clock = view["clock_fraction"]
-    prefill = clock_stretch(clock, service.power.arrays.prefill_memory_fraction)
-    decode = clock_stretch(clock, service.decode_memory_fraction)
+    prefill = stretch(clock, service.power.arrays.prefill_memory_fraction)
+    decode = stretch(clock, service.decode_memory_fraction)
     answers = view["waiting_requests"] + 0.5 * view["running_requests"]
     work_s = view["unprefilled_tokens"] * service.prompt_token_s * prefill
     work_s += answers * service.pool_output_tokens * service.output_token_s * decode

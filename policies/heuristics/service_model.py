@@ -1,12 +1,12 @@
 """What a replica can serve at a clock, and for how many joules: the steady state behind routing and consolidation.
 
-A replica that runs B sequences of P prompt and O output tokens prefills B / O requests for every token that each sequence
-gains, so a token takes
+A replica that runs B sequences of P prompt and O output tokens prefills B / O requests for every token that each
+sequence gains, so a token takes
 
-    tpot(B) = t0 phi_d + B * ((decode + context * (P + O / 2)) phi_d + (prefill * P + attention * P (P + 1) / 2) phi_p / O)
+    tpot(B) = (t0 + B (decode + context (P + O / 2))) phi_d + B / O (prefill P + prefill_attention P (P + 1) / 2) phi_p
 
-and the replica serves `B / (O * tpot(B))` requests/s, B being the largest batch that fits and keeps the class's limit. It
-is the formula of `tokenfleet.envs.action.capacity_rps`, stretched by the clock, and a test holds it to that one.
+and the replica serves `B / (O tpot(B))` requests/s, B being the largest batch that fits and keeps the class's limit.
+It is the formula of `tokenfleet.envs.action.capacity_rps`, stretched by the clock; a test holds it to that one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.gpu import clock_stretch
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.policies.heuristics.power_model import Batch, PowerModel
+from tokenfleet.policies.heuristics.power_model import Batch, PowerModel, stretch
 
 Float64Array = NDArray[np.float64]
 
@@ -84,18 +83,22 @@ class ServiceModel:
         """B of the module's equation, `[..., K, P]`."""
         decode, prefill = self._stretch(clock_fraction)
         slack_s = self._limit_s - self.power.arrays.t0_s * decode
-        return np.clip(slack_s / self._sequence_s(decode, prefill), 1.0, np.maximum(self._held, 1.0))
+        batch: Float64Array = np.clip(slack_s / self._sequence_s(decode, prefill), 1.0, np.maximum(self._held, 1.0))
+        return batch
 
     def _sequence_s(self, decode: Float64Array, prefill: Float64Array) -> Float64Array:
-        return self._decode_s * decode + self._prefill_s * prefill / self._output
+        sequence_s: Float64Array = self._decode_s * decode + self._prefill_s * prefill / self._output
+        return sequence_s
 
     def _stretch(self, clock_fraction: Float64Array) -> tuple[Float64Array, Float64Array]:
         clock = clock_fraction[..., None, :]
         memory_fraction = self.power.arrays.prefill_memory_fraction
-        return clock_stretch(clock, self.decode_memory_fraction), clock_stretch(clock, memory_fraction)
+        return stretch(clock, self.decode_memory_fraction), stretch(clock, memory_fraction)
 
     def _pairs(self) -> Float64Array:
-        return self._prompt * (self._prompt + 1.0) / 2.0
+        """(Query, key) pairs of a whole prompt, `[K, 1]`."""
+        pairs: Float64Array = self._prompt * (self._prompt + 1.0) / 2.0
+        return pairs
 
     def _mix(self, tokens: Float64Array, values: Float64Array) -> Float64Array:
         """Mean of `values` `[K, P]` over the classes a pool may serve, by how many tokens of them arrive, `[P]`."""

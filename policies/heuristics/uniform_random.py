@@ -37,7 +37,8 @@ class RandomPolicy:
         if size is None:
             return self._space.sample(), None
         actions = [self._space.sample() for _ in range(size)]
-        return concatenate(self._space, actions, create_empty_array(self._space, size)), None
+        batch: Any = create_empty_array(self._space, size)
+        return concatenate(self._space, actions, batch), None
 
 
 def _batch_size(space: Space[Any], observation: Any) -> int | None:

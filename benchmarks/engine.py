@@ -1,0 +1,113 @@
+"""How fast the simulator is: `python -m benchmarks.engine [--output FILE.json] [--quick]`.
+
+Measures, on one core:
+- trace mode: requests per second through 16 replicas in ticks of ten minutes, both engines;
+- environment steps: 64 environments of 16 replicas at 20 requests per step; engine alone, then the whole environment
+  with observation, reward, infos, and the drawing of new episodes when old ones end;
+- memory per environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+from pathlib import Path
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from benchmarks.worlds import sixteen_replicas
+from benchmarks.yardstick import best_rate, report, resident_mib
+from tokenfleet.envs.engine import make_engine
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import sample_episode
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.vector import FleetVectorEnv
+
+NUM_ENVS = 64
+RATE_RPS = 20.0
+
+
+def trace_mode(engine: str, minutes: int) -> tuple[float, float]:
+    """Requests per second when a whole trace runs under constant controls."""
+    scenario = sixteen_replicas(RATE_RPS, tick_s=600.0, horizon_ticks=minutes // 10, stream="poisson")
+    arrays = FleetArrays.from_scenario(scenario)
+    fleet = make_engine(engine, arrays, 1)
+    episode = sample_episode(scenario, 0)
+    controls = Controls.neutral(1, arrays.route_mask.astype(float))
+
+    def work() -> float:
+        fleet.reset(0, episode)
+        for _ in range(scenario.horizon_ticks):
+            fleet.step(controls)
+        return float(len(episode.requests))
+
+    return best_rate(work, repeats=5 if engine == "native" else 1)
+
+
+def engine_steps(ticks: int) -> tuple[float, float]:
+    """Environment steps per second of the engine alone."""
+    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks)
+    arrays = FleetArrays.from_scenario(scenario)
+    fleets = make_engine("native", arrays, NUM_ENVS)
+    episodes = [sample_episode(scenario, seed) for seed in range(NUM_ENVS)]
+    controls = Controls.neutral(NUM_ENVS, arrays.route_mask.astype(float))
+
+    def work() -> float:
+        for index, episode in enumerate(episodes):
+            fleets.reset(index, episode)
+        for _ in range(ticks):
+            fleets.step(controls)
+        return float(ticks * NUM_ENVS)
+
+    return best_rate(work)
+
+
+def environment_steps(ticks: int, episodes: int, threads: int = 1) -> tuple[float, float, float]:
+    """Environment steps per second with everything, over whole episodes; and MiB per environment."""
+    gc.collect()
+    before_mib = resident_mib()
+    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks)
+    env = FleetVectorEnv(scenario, NUM_ENVS, threads=threads, autoreset_mode=AutoresetMode.SAME_STEP)
+    env.reset(seed=0)
+    action = np.zeros(env.action_space.shape, np.float32)
+
+    def work() -> float:
+        for _ in range(ticks * episodes):
+            env.step(action)
+        return float(ticks * episodes * NUM_ENVS)
+
+    rate, ratio = best_rate(work, repeats=3)
+    memory_mib = (resident_mib() - before_mib) / NUM_ENVS
+    env.close()
+    return rate, ratio, memory_mib
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=None, help="also write JSON here")
+    parser.add_argument("--quick", action="store_true", help="a few seconds, rough figures")
+    arguments = parser.parse_args()
+    minutes, ticks, episodes = (100, 60, 1) if arguments.quick else (1000, 600, 2)
+    native, reference = trace_mode("native", minutes), trace_mode("reference", 10)
+    steps = engine_steps(ticks)
+    rate, ratio, memory_mib = environment_steps(ticks, episodes)
+    rows = [
+        _row("trace mode, native", "requests/s", *native),
+        _row("trace mode, reference", "requests/s", *reference),
+        _row("trace mode, native over reference", "times", native[0] / reference[0], native[1] / reference[1]),
+        _row("engine alone, 64 environments", "env-steps/s", *steps),
+        _row("whole environment, 64 environments", "env-steps/s", rate, ratio),
+        _row("whole environment over engine alone", "share", rate / steps[0], ratio / steps[1]),
+        _row("memory per environment", "MiB", memory_mib, float("nan")),
+    ]
+    report("Engine throughput on one core, 16 replicas, 20 requests/s", rows, arguments.output)
+
+
+def _row(measure: str, unit: str, value: float, per_yardstick: float) -> dict[str, object]:
+    return {"measure": measure, "value": value, "unit": unit, "per hashed MiB": per_yardstick}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Where a run comes from: versions, hardware, source and configuration, in `manifest.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.configs.schema import EntryConfig
+
+MANIFEST_FILE = "manifest.json"
+RUNNING, COMPLETE = "running", "complete"
+PACKAGES = ("tokenfleet", "gymnasium", "numpy", "torch", "stable-baselines3", "sb3-contrib", "safetensors", "pydantic")
+
+
+def describe(config: EntryConfig) -> dict[str, Any]:
+    """What a run depends on beside its configuration."""
+    return {
+        "config_sha256": config_hash(config),
+        "seed": config.seed,
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+        },
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def config_hash(config: EntryConfig) -> str:
+    """SHA-256 of the configuration as JSON with sorted keys."""
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write `manifest.json`, whole or not at all."""
+    temporary = folder / f".{MANIFEST_FILE}"
+    temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(folder / MANIFEST_FILE)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What `manifest.json` says; empty where there is none."""
+    try:
+        found = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, with `-dirty` for changes; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, timeout=10
+        )
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 and tracked.returncode == 0 else None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

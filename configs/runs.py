@@ -1,0 +1,84 @@
+"""The folder of a training run: which configuration it holds, and whether it may be started or resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from tokenfleet.configs.manifest import COMPLETE, read_manifest
+from tokenfleet.configs.schema import TrainConfig, parse_config
+from tokenfleet.envs.catalog import read_yaml
+from tokenfleet.envs.spec import SpecError
+
+CONFIG_FILE = "config.yaml"
+
+
+def save_config(config: TrainConfig, folder: Path) -> None:
+    """Write the whole configuration, defaults included, to `config.yaml`."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    temporary = folder / f".{CONFIG_FILE}"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(folder / CONFIG_FILE)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Make sure that a new run may be written to `folder`.
+
+    Raises:
+        SpecError: another run is there.
+    """
+    if (folder / CONFIG_FILE).exists():
+        hint = f"choose another folder, or go on with resume={folder}"
+        raise SpecError([f"hydra.run.dir: {folder} already holds a run; {hint}"])
+
+
+def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequence[str]) -> TrainConfig:
+    """The configuration of an interrupted run.
+
+    Args:
+        folder: of the run.
+        composed: what the command line composed to.
+        overrides: what the command line said; each must agree with the run.
+
+    Raises:
+        SpecError: there is no run to go on with, it is complete, or the command line says something else.
+    """
+    if not folder.is_dir():
+        raise SpecError([f"resume: no such folder {str(folder)!r}"])
+    if not (folder / CONFIG_FILE).is_file():
+        raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} is missing); start a new run"])
+    config = parse_config(TrainConfig, read_yaml(folder / CONFIG_FILE))
+    if read_manifest(folder).get("status") == COMPLETE:
+        raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
+    wanted = parse_config(TrainConfig, composed).model_dump(mode="json")
+    problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
+    if problems:
+        raise SpecError(problems)
+    return parse_config(TrainConfig, read_yaml(folder / CONFIG_FILE))
+
+
+def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:
+    keys = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
+    problems = []
+    for key in sorted(keys - {"resume"}):
+        here, there = _at(running, key), _at(wanted, key)
+        if here != there:
+            shown = "" if isinstance(here, (dict, list)) else f" has {here!r} and"
+            problems.append(f"{key}: the resumed run{shown} cannot be changed (got {_short(there)}); leave it out")
+    return problems
+
+
+def _at(tree: Any, dotted_key: str) -> Any:
+    for part in dotted_key.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping) and "name" in value:
+        return repr(value["name"])
+    return repr(value)

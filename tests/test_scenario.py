@@ -1,0 +1,148 @@
+"""Scenarios: what is shipped is valid, and every mistake is named."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.episode import sample_episode
+from tokenfleet.envs.layers.agents import MmppStream, TraceStream
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import SpecError
+
+
+@pytest.fixture(params=catalog_names("scenario"))
+def shipped(request) -> Scenario:
+    return load_scenario(request.param)
+
+
+def test_shipped_scenarios_load_and_draw_episodes(shipped):
+    for split in ("train", "validation", "test"):
+        episode = sample_episode(shipped, 0, split)
+        assert len(episode.requests) > 0
+        assert episode.cap_w.shape == (shipped.horizon_ticks, len(shipped.sites))
+        assert np.all(episode.cap_w > 0)
+
+
+def test_demand_arrives_at_the_stated_rate(shipped):
+    counts = [len(sample_episode(shipped, seed).requests) for seed in range(40)]
+    expected = sum(stream.mean_rate_rps for stream in shipped.workload.values()) * shipped.horizon_s
+    half_width = 4.0 * np.std(counts, ddof=1) / np.sqrt(len(counts))
+    recorded_drift = 0.05 * expected  # a block of a real trace is not exactly as busy as the whole
+    assert abs(np.mean(counts) - expected) < half_width + recorded_drift
+
+
+def test_the_default_caps_stand_near_seventy_percent_and_fall_by_a_quarter():
+    scenario = load_scenario("default")
+    for site in scenario.sites:
+        assert 0.65 <= scenario.contract_w(site) / scenario.nameplate_w(site) <= 0.75
+    cap_w = sample_episode(scenario, 0).cap_w
+    depth = cap_w.min(axis=0) / cap_w.max(axis=0)
+    assert sorted(depth.round(2).tolist()) == [0.75, 1.0]
+
+
+def test_an_event_is_announced_at_its_notice_and_not_before():
+    scenario = load_scenario("default")
+    episode = sample_episode(scenario, 3)
+    contract_w = np.float32(scenario.contract_w("east"))
+    announced_w = episode.exogenous[:, 2:8].reshape(-1, 2, 3)[:, 0]  # after the caps of two sites: east's three leads
+    event_begins = int(np.argmax(episode.cap_w[:, 0] < contract_w - 1))
+    first_seen = int(np.argmax((announced_w < contract_w - 1).any(axis=1)))
+    assert event_begins - 62 <= first_seen < event_begins
+
+
+def test_traces_of_different_splits_never_share_a_request():
+    stream = TraceStream(request_class="chat", trace="azure-chat-2023")
+    drawn = {split: set() for split in ("train", "validation", "test")}
+    for split, seen in drawn.items():
+        for seed in range(5):
+            sample = stream.sample(np.random.default_rng(seed), 600.0, split)
+            seen |= set(zip(sample.prompt_tokens.tolist(), sample.output_tokens.tolist(), strict=True))
+    record = stream._record
+    pairs = list(zip(record.prompt_tokens.tolist(), record.output_tokens.tolist(), strict=True))
+    unique = {pair for pair, count in Counter(pairs).items() if count == 1}
+    assert not (drawn["train"] & drawn["test"] & unique)
+    assert not (drawn["train"] & drawn["validation"] & unique)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), rate=st.floats(0.5, 30.0))
+def test_a_rescaled_trace_is_sorted_and_inside_the_episode(seed, rate):
+    stream = TraceStream(request_class="chat", trace="azure-chat-2023", rate_rps=rate)
+    arrival_s = stream.sample(np.random.default_rng(seed), 600.0, "train").arrival_s
+    assert np.all(np.diff(arrival_s) >= 0)
+    assert arrival_s[0] >= 0
+    assert arrival_s[-1] < 600.0
+
+
+def test_bursts_are_burstier_than_poisson():
+    """Fano factor of counts in 10 s windows: 1 for Poisson, far above for the burst scenario's agents."""
+    stream = load_scenario("burst").workload["agents-70b"]
+    assert isinstance(stream, MmppStream)
+    arrival_s = stream.sample(np.random.default_rng(0), 36_000.0, "train").arrival_s
+    counts = np.histogram(arrival_s, bins=np.arange(0, 36_001, 10))[0]
+    assert counts.var() / counts.mean() > 20
+    assert counts.mean() / 10 == pytest.approx(stream.mean_rate_rps, rel=0.15)
+
+
+MISTAKES = {
+    "sites.lab.grid.cap_fraction": (0, "scenario.sites.lab.grid.cap_fraction: .*greater than 0"),
+    "sites.lab.grid.cap_w": (1000.0, "give exactly one of cap_fraction"),
+    "sites.lab.facility": ({"pue": 0.9}, "scenario.sites.lab.facility.pue: .*greater than or equal to 1"),
+    "pools.lab-8b.gpu": ("h100-smx", "scenario.*pools.lab-8b.gpu: .*did you mean 'h100-sxm'"),
+    "pools.lab-8b.model": ("llama-3.1-9b", "pools.lab-8b.model: .*did you mean 'llama-3.1-8b'"),
+    "pools.lab-8b.site": ("lob", "pools.lab-8b.site: unknown site 'lob'; did you mean 'lab'"),
+    "pools.lab-8b.replicas": (-2, "scenario.pools.lab-8b.replicas: .*greater than 0 .got -2"),
+    "pools.lab-8b.replica": (2, "pools.lab-8b.replica: unknown key; did you mean 'replicas'"),
+    "pools.lab-8b.max_batch": (4096, r"max_batch \(4096\) must not exceed token_budget"),
+    "pools.lab-8b.kv_tokens": (10**9, "pools.lab-8b.kv_tokens: .*do not fit"),
+    "pools.lab-70b.tensor_parallel": (1, "pools.lab-70b.tensor_parallel: "),
+    "classes.chat-8b.model": ("llama-3.1-405b", "classes.chat-8b.model: no pool serves"),
+    "classes.chat-8b.ttft_s": (-1, "scenario.classes.chat-8b.ttft_s: .*greater than 0"),
+    "workload.chat-8b.kind": ("poison", "workload.chat-8b: kind: unknown stream kind 'poison'; did you mean 'poisson'"),
+    "workload.chat-8b.rate": (1.0, "workload.chat-8b.*rate: unknown key; did you mean 'rate_rps'"),
+    "workload.chat-8b.request_class": (
+        "chat-9b",
+        "workload.chat-8b.request_class: unknown class 'chat-9b'; did you mean",
+    ),
+    "horizon_ticks": (0, "scenario.horizon_ticks: .*greater than 0"),
+    "tick_s": ("fast", "scenario.tick_s: .*got 'fast'"),
+}
+
+
+@pytest.mark.parametrize("key", MISTAKES)
+def test_a_mistake_is_named_by_key_value_and_fix(key):
+    value, message = MISTAKES[key]
+    with pytest.raises(SpecError, match=message):
+        load_scenario("tiny", {key: value})
+
+
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(SpecError) as caught:
+        load_scenario("tiny", {"tick_s": -1, "horizon_ticks": "many"})
+    assert len(caught.value.problems) == 2
+
+
+def test_a_trace_too_short_for_the_episode_is_refused():
+    with pytest.raises(SpecError, match="too short.*lower horizon_ticks"):
+        load_scenario("default", {"horizon_ticks": 3600})
+
+
+def test_an_unknown_scenario_lists_the_shipped_ones():
+    with pytest.raises(SpecError, match="did you mean 'default'"):
+        load_scenario("defualt")
+
+
+def test_an_override_into_nothing_is_refused():
+    with pytest.raises(
+        SpecError, match=r"scenario.site.lab.grid: there is no 'site' to override; did you mean 'sites'"
+    ):
+        load_scenario("tiny", {"site.lab.grid": 1})
+
+
+def test_a_scenario_survives_its_own_dump():
+    scenario = load_scenario("default")
+    assert load_scenario(scenario.model_dump(mode="json")) == scenario
