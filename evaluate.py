@@ -1,1 +1,82 @@
-"""Train a policy (placeholder until the configs land)."""
+"""Evaluate policies on held-out episodes that all of them meet. `python evaluate.py --help` says what can be set."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import hydra
+import yaml
+from gymnasium.vector import AutoresetMode
+from omegaconf import DictConfig
+
+from tokenfleet.configs import entry, manifest
+from tokenfleet.configs.candidates import make_candidates, run_folders
+from tokenfleet.configs.environments import make_vector_env
+from tokenfleet.configs.schema import EvaluateConfig
+from tokenfleet.evaluation.figures import draw_figures
+from tokenfleet.evaluation.study import nothing_left_behind, record_timelines, run_study, save_study
+from tokenfleet.evaluation.summary import summarise
+from tokenfleet.evaluation.table import print_table
+
+
+def evaluate(config: EvaluateConfig, folder: Path) -> float:
+    """Run an evaluation and save it.
+
+    Args:
+        config: what to evaluate.
+        folder: for the results.
+
+    Returns:
+        Mean net value [USD] of the best policy, or its mean return in an environment that is not a fleet.
+    """
+    make_env = partial(make_vector_env, config, split=config.split, autoreset_mode=AutoresetMode.NEXT_STEP)
+    probe = make_env(1)
+    candidates = make_candidates(config, probe)
+    probe.close()
+    rows = run_study(
+        make_env,
+        candidates,
+        config.episodes,
+        config.seed,
+        batch_size=config.n_envs,
+        deterministic=config.deterministic,
+        show_progress=True,
+    )
+    summary = summarise(rows)
+    timelines = record_timelines(make_env, candidates, summary, config.deterministic) if config.figures else []
+    save_study(
+        folder,
+        rows,
+        summary,
+        timelines,
+        formats=config.formats,
+        texts={
+            "config.yaml": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+            "manifest.json": json.dumps(manifest.describe(config), indent=2) + "\n",
+        },
+        draw=partial(draw_figures, summary, timelines, run_folders(config)) if config.figures else None,
+    )
+    print_table(summary)
+    print(f"Rows, summary, table and figures are in {folder}")
+    return summary.estimates[summary.ranking[0]][summary.headline.name].mean.estimate
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
+def compose(composed: DictConfig) -> float:
+    """Run one job of Hydra."""
+    config = entry.checked(composed)
+    assert isinstance(config, EvaluateConfig)
+    folder = entry.output_folder()
+    with nothing_left_behind(folder):
+        return evaluate(config, folder)
+
+
+def main() -> None:
+    """Entry point of `tokenfleet-evaluate`."""
+    entry.run(compose)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,13 +6,14 @@ the traceback after all.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tokenfleet.configs.help import keys_help
 from tokenfleet.configs.runs import check_new_folder, resumed_config
-from tokenfleet.configs.schema import EntryConfig, EvaluateConfig, TrainConfig, parse_config
+from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.policies.learned.algorithms import ALGORITHMS
@@ -30,27 +31,28 @@ from tokenfleet.policies.learned.algorithms import ALGORITHMS
 USER_MISTAKE = 2
 CONFIGS = Path(__file__).parent
 CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+Result = TypeVar("Result")
+_made_folders: list[Path] = []
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EDQUOT}
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
 _NOISE = ("See https", "object_type", "full_key", "To append to your config")
 _UNKNOWN = re.compile(r"Could not override '([\w.-]+)'")
 
 
-def checked(composed: DictConfig) -> EntryConfig:
-    """The configuration of this process, checked.
+def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config_type: type[ConfigType]) -> Result:
+    """Do the work of one configuration in its folder.
 
     Args:
         composed: what Hydra gives the decorated function.
-
-    Raises:
-        SpecError: one line per mistake.
+        work: takes the checked configuration and the folder.
+        config_type: `TrainConfig` or `EvaluateConfig`.
     """
-    return _check(CONFIG_TYPES[HydraConfig.get().job.config_name or ""], composed)
-
-
-def output_folder() -> Path:
-    """The folder of this run."""
-    return Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return work(_check(config_type, composed), Path(HydraConfig.get().runtime.output_dir))
+    except (SpecError, OmegaConfBaseException) as error:
+        # Not raised, for Hydra would print a line of its own first.
+        _remove_empty_folders()
+        _exit(_messages(error))
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -92,14 +94,14 @@ class CheckFirst(Callback):
             _exit(_messages(error))
 
 
-def _check(config_type: type[EntryConfig], composed: DictConfig) -> EntryConfig:
+def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     data = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(data, dict)
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     _add_config_dir(plain)
-    if plain.get("resume") is not None and config_type is TrainConfig:
+    if config_type is TrainConfig and plain.get("resume") is not None:
         overrides = list(HydraConfig.get().overrides.task)
-        return resumed_config(Path(str(plain["resume"])), plain, overrides)
+        return cast(ConfigType, resumed_config(Path(str(plain["resume"])), plain, overrides))
     return parse_config(config_type, plain)
 
 
@@ -131,12 +133,25 @@ def _run(main: Callable[[], Any]) -> None:
 
 
 def _make_folder(folder: Path) -> None:
+    _made_folders[:] = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError([f"hydra.run.dir: cannot make {folder} ({error.strerror}); choose another folder"]) from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SpecError([f"hydra.run.dir: cannot write to {folder}; choose another folder"])
+
+
+def _remove_empty_folders() -> None:
+    """Take back what was made for a run that could not begin: its empty log and folders."""
+    if not _made_folders:
+        return
+    for file in _made_folders[0].glob("*.log"):
+        if file.stat().st_size == 0:
+            file.unlink()
+    with contextlib.suppress(OSError):  # a folder that is not empty stays
+        for folder in _made_folders:
+            folder.rmdir()
 
 
 def _is_mistake(error: Exception) -> bool:
@@ -158,7 +173,7 @@ def _messages(error: Exception) -> list[str]:
     return [f"command line: {culprit}{'; '.join(dict.fromkeys(kept))}"]
 
 
-def _exit(messages: list[str]) -> None:
+def _exit(messages: list[str]) -> NoReturn:
     print("\n".join(messages), file=sys.stderr)
     sys.exit(USER_MISTAKE)
 

@@ -11,7 +11,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from tokenfleet.configs.schema import EntryConfig, EnvConfig
+from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.spec import SpecError, suggest
@@ -31,6 +31,7 @@ def make_vector_env(
         config: of train.py or evaluate.py.
         num_envs: environments side by side.
         split: for fleets, which part of traces and random streams; other environments know no splits.
+        autoreset_mode: when an ended episode gives way to the next; training wants SAME_STEP, evaluation NEXT_STEP.
         autoreset_mode: training needs SAME_STEP, as SB3 does; evaluation NEXT_STEP, to read a fleet's request log.
 
     Raises:
@@ -55,6 +56,15 @@ def make_vector_env(
     else:
         create = target if issubclass(target, VectorEnv) else FleetVectorEnv
     return _create(create, _vector_class(target), {"num_envs": num_envs, **settings})
+
+
+def settled(config: ConfigType) -> ConfigType:
+    """The configuration without a scenario where the environment is not a fleet: Hydra always composes one.
+
+    Raises:
+        SpecError: no such environment.
+    """
+    return config if is_fleet(find_environment(config.env)) else config.model_copy(update={"scenario": None})
 
 
 def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
@@ -110,7 +120,8 @@ def _make_foreign(
         )
         return _create(create, None, env.kwargs)
     if issubclass(target, VectorEnv):
-        return _create(target, target, {"num_envs": num_envs, **env.kwargs})
+        chosen = {"autoreset_mode": autoreset_mode} if "autoreset_mode" in inspect.signature(target).parameters else {}
+        return _create(target, target, {"num_envs": num_envs, **chosen, **env.kwargs})
     if not issubclass(target, gymnasium.Env):
         raise SpecError([f"env.id: {env.id!r} is neither a gymnasium.Env nor a gymnasium.vector.VectorEnv"])
     single = partial(_create, target, target, env.kwargs)

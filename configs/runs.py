@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from tokenfleet.configs.manifest import COMPLETE, read_manifest
+from tokenfleet.configs.manifest import COMPLETE, RUNNING, describe, read_manifest, write_manifest
 from tokenfleet.configs.schema import TrainConfig, parse_config
 from tokenfleet.envs.catalog import read_yaml
 from tokenfleet.envs.spec import SpecError
@@ -17,12 +19,24 @@ from tokenfleet.envs.spec import SpecError
 CONFIG_FILE = "config.yaml"
 
 
-def save_config(config: TrainConfig, folder: Path) -> None:
-    """Write the whole configuration, defaults included, to `config.yaml`."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def start_run(config: TrainConfig, folder: Path) -> None:
+    """Write down what the run is, or note that it goes on: `config.yaml` and `manifest.json`."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    earlier = read_manifest(folder) if (folder / CONFIG_FILE).exists() else {}
+    started = [*earlier.get("started", []), now]
+    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config)})
+    # Last, for a folder with a configuration is a run.
     temporary = folder / f".{CONFIG_FILE}"
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(folder / CONFIG_FILE)
+
+
+def finish_run(folder: Path, **outcome: float) -> None:
+    """Note in `manifest.json` that the run is complete, and what it came to."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    numbers = {name: value if math.isfinite(value) else None for name, value in outcome.items()}
+    write_manifest(folder, {**read_manifest(folder), "status": COMPLETE, "finished": now, **numbers})
 
 
 def check_new_folder(folder: Path) -> None:

@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FloatArray = NDArray[np.float64]
+
 BAR_CELLS = 24
 DOTS_PER_INCH = 100
-SIZE_INCHES = (9.6, 5.4)
+POOLS_PER_LEGEND_ROW = 4
+SIZE_INCHES = (10.8, 6.4)
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 POWER, CAP, ALARM = "#2563eb", "#1f2933", "#dc2626"
+DOTTED = (0, (1.5, 1.5))
+ENDING_COLOURS = {"in SLO": "#16a34a", "late": "#f59e0b", "lost": "#dc2626"}
 POOL_COLOURS = ("#0d9488", "#d97706", "#7c3aed", "#db2777", "#65a30d", "#0891b2", "#9f1239", "#4b5563")
 
 
@@ -40,11 +45,12 @@ def text_frame(scenario: Scenario, views: Record) -> str:
     time_s = _time_s(scenario, now)[0]
     width = max(len(name) for name in ("site", *scenario.sites, *scenario.pools)) + 2
     lines = [f"{scenario.name}  {time_s:.0f} s of {scenario.horizon_s:.0f} s", ""]
-    lines.append(f"{'site':<{width}}{'power against cap':<{BAR_CELLS + 4}}{'MW':>7} {'cap MW':>7}  state")
+    unit_w, unit = _power_unit(float(now["cap_w"].max()))
+    lines.append(f"{'site':<{width}}{'power against cap':<{BAR_CELLS + 5}}{unit:>7}{'cap ' + unit:>9}  state")
     for s, site in enumerate(scenario.sites):
         power_w, cap_w = now["site_power_w"][0, s], now["cap_w"][0, s]
         bar = _bar(power_w / max(cap_w, 1.0))
-        lines.append(f"{site:<{width}}{bar}  {power_w / 1e6:>7.3f} {cap_w / 1e6:>7.3f}  {_site_state(now, s)}")
+        lines.append(f"{site:<{width}}{bar}  {power_w / unit_w:>7.2f}{cap_w / unit_w:>9.2f}  {_site_state(now, s)}")
     lines += ["", f"{'pool':<{width}}{'queue':>8}{'running':>9}{'clock':>8}{'awake':>9}{'kv':>7}{'kW':>9}"]
     for p, (name, pool) in enumerate(scenario.pools.items()):
         awake = f"{now['awake_replicas'][0, p]:.0f}/{pool.replicas}"
@@ -78,98 +84,127 @@ def _site_state(now: Record, s: int) -> str:
     return f"above cap for {over_s:.0f} s" if over_s else "ok"
 
 
-def _time_s(scenario: Scenario, views: Record) -> NDArray[np.float64]:
-    elapsed: NDArray[np.float64] = views["time_fraction"].astype(np.float64) * scenario.horizon_s
+def _time_s(scenario: Scenario, views: Record) -> FloatArray:
+    elapsed: FloatArray = views["time_fraction"].astype(np.float64) * scenario.horizon_s
     return elapsed
 
 
 def picture_frame(scenario: Scenario, views: Record) -> NDArray[np.uint8]:
-    """The episode so far as a picture, `[540, 960, 3]`."""
+    """The episode so far as a picture, `[640, 1080, 3]`: sites on the left, pools and requests on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE_INCHES, dpi=DOTS_PER_INCH, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     time_s = _time_s(scenario, views)
-    columns = figure.add_gridspec(1, 2, left=0.07, right=0.985, top=0.86, bottom=0.09, wspace=0.16, width_ratios=(1.25, 1))
-    sites = columns[0].subgridspec(len(scenario.sites), 1, hspace=0.35)
+    extra_legend_rows = (len(scenario.pools) - 1) // POOLS_PER_LEGEND_ROW
+    columns = figure.add_gridspec(
+        1, 2, left=0.05, right=0.985, top=0.855 - 0.025 * extra_legend_rows, bottom=0.075, wspace=0.13, width_ratios=(1.2, 1)
+    )
+    sites = columns[0].subgridspec(len(scenario.sites), 1, hspace=0.2)
     for s in range(len(scenario.sites)):
         _draw_site(figure.add_subplot(sites[s]), scenario, views, time_s, s)
-    pools = columns[1].subgridspec(3, 1, hspace=0.35)
-    panels = [figure.add_subplot(pools[row]) for row in range(3)]
-    _draw_pools(panels, scenario, views, time_s)
+    rows = columns[1].subgridspec(4, 1, hspace=0.34)
+    panels = [figure.add_subplot(rows[row]) for row in range(4)]
+    _draw_pools(panels[:3], scenario, views, time_s)
+    _draw_endings(panels[3], views, time_s)
     for axes in figure.axes:
         _finish(axes, scenario)
-    _write_title(figure, scenario, views, time_s[-1])
+    _write_header(figure, scenario, time_s[-1])
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _draw_site(axes: Axes, scenario: Scenario, views: Record, time_s: NDArray[np.float64], s: int) -> None:
+def _steps(time_s: FloatArray, values: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+    """Corners of the staircase that holds `values[i]` from `time_s[i]` to `time_s[i + 1]`."""
+    return np.repeat(time_s, 2)[1:-1], np.repeat(values.astype(np.float64), 2)
+
+
+def _draw_site(axes: Axes, scenario: Scenario, views: Record, time_s: FloatArray, s: int) -> None:
     """Power under its cap; the announced cap ahead; braked and dark spells shaded."""
-    unit_w, unit = _power_unit(views["cap_w"].max())
-    power, cap = views["site_power_w"][:, s] / unit_w, views["cap_w"][:, s] / unit_w
-    axes.fill_between(time_s, power, color=POWER, alpha=0.15, linewidth=0)
-    axes.plot(time_s, power, color=POWER, linewidth=1.6, label="power")
-    axes.fill_between(time_s, power, cap, where=power > cap, color=ALARM, alpha=0.55, linewidth=0, interpolate=True)
-    axes.plot(time_s, cap, color=CAP, linewidth=1.4, drawstyle="steps-post", label="cap")
+    unit_w, unit = _power_unit(float(views["cap_w"].max()))
+    step_s, power = _steps(time_s, views["site_power_w"][1:, s] / unit_w)
+    _, cap = _steps(time_s, views["cap_w"][:-1, s] / unit_w)
+    axes.fill_between(step_s, power, color=POWER, alpha=0.14, linewidth=0)
+    axes.fill_between(step_s, cap, power, where=(power > cap).tolist(), color=ALARM, alpha=0.5, linewidth=0)
+    axes.plot(step_s, power, color=POWER, linewidth=1.4)
+    axes.plot(step_s, cap, color=CAP, linewidth=1.4)
     ahead_s = time_s[-1] + np.array([0.0, *scenario.announced_lead_s])
-    announced = np.concatenate([cap[-1:], views["announced_cap_w"][-1, s] / unit_w])
-    axes.plot(ahead_s, announced, color=CAP, linewidth=1.2, linestyle=(0, (1.5, 1.5)), label="announced")
+    announced = np.concatenate([views["cap_w"][-1:, s], views["announced_cap_w"][-1, s]]) / unit_w
+    axes.plot(ahead_s, announced, color=CAP, linewidth=1.4, linestyle=DOTTED)
     for name, colour in (("braked", ALARM), ("dark_remaining_s", INK)):
-        spell = views[name][:, s] > 0.0
-        axes.fill_between(
-            time_s, 0, 1, where=spell, color=colour, alpha=0.12, linewidth=0, transform=axes.get_xaxis_transform()
-        )
-    axes.set_ylim(0.0, 1.12 * max(cap.max(), power.max()))
-    axes.set_title(f"{list(scenario.sites)[s]}, {unit}", loc="left")
-    if s == 0:
-        axes.legend(loc="lower left", bbox_to_anchor=(0.42, 0.985), ncols=3, frameon=False, fontsize=8, handlelength=1.6)
+        _, spell = _steps(time_s, views[name][:-1, s] > 0.0)
+        height = axes.get_xaxis_transform()
+        axes.fill_between(step_s, 0, 1, where=(spell > 0).tolist(), color=colour, alpha=0.12, linewidth=0, transform=height)
+    axes.set_ylim(0.0, 1.12 * float(np.concatenate([announced, cap, power]).max()))
+    axes.set_title(f"{list(scenario.sites)[s]}: power [{unit}]", loc="left")
+    state = _site_state(Record(views.layout, views.rows[-1:]), s)
+    axes.set_title(state, loc="right", color=MUTED if state == "ok" else ALARM)
 
 
-def _draw_pools(panels: list[Axes], scenario: Scenario, views: Record, time_s: NDArray[np.float64]) -> None:
+def _draw_pools(panels: list[Axes], scenario: Scenario, views: Record, time_s: FloatArray) -> None:
     """Queues, clocks and awake replicas, one colour a pool."""
-    shown = (
-        ("waiting requests", views["waiting_requests"]),
-        ("clock", views["clock_fraction"]),
-        ("awake replicas", views["awake_replicas"] / np.array([pool.replicas for pool in scenario.pools.values()])),
-    )
-    for axes, (title, values) in zip(panels, shown, strict=True):
+    replicas = np.array([pool.replicas for pool in scenario.pools.values()])
+    waiting, clock, awake = panels
+    for p in range(len(scenario.pools)):
+        style = {"color": POOL_COLOURS[p % len(POOL_COLOURS)], "linewidth": 1.4}
+        waiting.plot(time_s, views["waiting_requests"][:, p], **style)
+        clock.plot(*_steps(time_s, views["clock_fraction"][1:, p]), **style)
+        awake.plot(*_steps(time_s, views["awake_replicas"][1:, p] / replicas[p]), **style)
+    waiting.set_title("waiting requests", loc="left")
+    waiting.set_ylim(0.0, max(5.0, 1.1 * float(views["waiting_requests"].max())))
+    for axes, title in ((clock, "clock"), (awake, "awake replicas")):
         axes.set_title(title, loc="left")
-        for p, name in enumerate(scenario.pools):
-            colour = POOL_COLOURS[p % len(POOL_COLOURS)]
-            axes.plot(time_s, values[:, p], color=colour, linewidth=1.5, drawstyle="steps-post", label=name)
-    panels[0].set_ylim(0.0, max(5.0, 1.1 * float(shown[0][1].max())))
-    for axes in panels[1:]:
         axes.set_ylim(0.0, 1.08)
         axes.set_yticks([0.0, 0.5, 1.0], ["0", "50 %", "100 %"])
-    panels[0].legend(
-        loc="lower right", bbox_to_anchor=(1.01, 0.985), ncols=4, frameon=False, fontsize=8, handlelength=1.0, columnspacing=1.0
-    )
+
+
+def _draw_endings(axes: Axes, views: Record, time_s: FloatArray) -> None:
+    """How requests ended in each tick, stacked."""
+    step_s, in_slo = _steps(time_s, views["completed_in_slo"][1:].sum(axis=1))
+    _, late = _steps(time_s, views["completed_late"][1:].sum(axis=1))
+    _, lost = _steps(time_s, (views["refused"] + views["expired"])[1:].sum(axis=1))
+    axes.stackplot(step_s, in_slo, late, lost, colors=list(ENDING_COLOURS.values()), alpha=0.75, linewidth=0)
+    axes.set_title("requests ended in a tick", loc="left")
+    axes.set_ylim(0.0, max(5.0, 1.1 * float((in_slo + late + lost).max(initial=0.0))))
 
 
 def _finish(axes: Axes, scenario: Scenario) -> None:
     axes.set_xlim(0.0, scenario.horizon_s)
-    axes.title.set(fontsize=9, color=INK)
+    for title in (axes.title, axes._left_title, axes._right_title):
+        title.set_fontsize(9)
     axes.tick_params(labelsize=8, colors=MUTED, length=0)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left", "bottom"):
         axes.spines[side].set_visible(False)
-    last_row = axes.get_subplotspec()
-    if last_row is not None and last_row.is_last_row():
+    place = axes.get_subplotspec()
+    if place is not None and place.is_last_row():
         axes.set_xlabel("seconds", fontsize=8, color=MUTED)
     else:
         axes.tick_params(labelbottom=False)
 
 
-def _write_title(figure: Figure, scenario: Scenario, views: Record, time_s: float) -> None:
-    now = Record(views.layout, views.rows[-1:])
-    states = [f"{site}: {_site_state(now, s)}" for s, site in enumerate(scenario.sites)]
-    alarm = any(not state.endswith(" ok") for state in states)
-    figure.text(0.02, 0.945, f"tokenfleet / {scenario.name}", fontsize=12, color=INK, weight="bold")
-    figure.text(0.985, 0.945, f"{time_s:.0f} s of {scenario.horizon_s:.0f} s", fontsize=10, color=MUTED, ha="right")
-    figure.text(0.5, 0.945, "   ".join(states), fontsize=9, color=ALARM if alarm else MUTED, ha="center")
+def _write_header(figure: Figure, scenario: Scenario, time_s: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    figure.text(0.05, 0.95, f"tokenfleet: {scenario.name}", fontsize=12, color=INK, weight="bold")
+    figure.text(0.985, 0.95, f"{time_s:.0f} s of {scenario.horizon_s:.0f} s", fontsize=10, color=MUTED, ha="right")
+    power = [
+        Line2D([], [], color=POWER, label="power"),
+        Line2D([], [], color=CAP, label="cap"),
+        Line2D([], [], color=CAP, linestyle=DOTTED, label="announced"),
+        Patch(color=ALARM, alpha=0.5, label="above"),
+        Patch(color=ALARM, alpha=0.12, label="braked"),
+        *[Patch(color=colour, alpha=0.75, label=ending) for ending, colour in ENDING_COLOURS.items()],
+    ]
+    pools = [
+        Line2D([], [], color=POOL_COLOURS[p % len(POOL_COLOURS)], label=name) for p, name in enumerate(scenario.pools)
+    ]
+    style: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.2, "columnspacing": 1.2, "borderaxespad": 0.0}
+    figure.legend(handles=power, loc="upper left", bbox_to_anchor=(0.05, 0.925), ncols=len(power), **style)
+    figure.legend(handles=pools, loc="upper right", bbox_to_anchor=(0.985, 0.925), ncols=POOLS_PER_LEGEND_ROW, **style)
 
 
 def _power_unit(highest_w: float) -> tuple[float, str]:

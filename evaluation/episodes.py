@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -98,7 +100,7 @@ def evaluate_policy(
     *,
     batch_size: int = BATCH_SIZE,
     deterministic: bool = True,
-    on_step: Callable[[int], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> list[EpisodeRow]:
     """Run a policy on the episodes of a study.
 
@@ -110,7 +112,7 @@ def evaluate_policy(
         seed: of the study; policies with the same seed meet the same episodes.
         batch_size: most episodes side by side.
         deterministic: handed to `predict`.
-        on_step: told after every step how many episodes it advanced.
+        on_progress: told now and then how many episodes are done; for a fleet, with the part of the running ones.
 
     Returns:
         One row per episode, in the order of the seeds.
@@ -125,7 +127,7 @@ def evaluate_policy(
         env = make_env(len(batch))
         try:
             world = World.of(env)
-            lanes = _run_batch(env, candidate, batch, deterministic, on_step)
+            lanes = _run_batch(env, candidate, batch, deterministic, _from(on_progress, len(rows)))
         finally:
             env.close()
         rows += [_row(candidate, world, len(rows) + i, batch[i], metrics) for i, metrics in enumerate(lanes)]
@@ -151,40 +153,87 @@ def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     return mode
 
 
+class Actor:
+    """A candidate at work on one batch: its memory, its draws, and the number of rows its network sees.
+
+    Args:
+        candidate: the policy.
+        seeds: of the episodes, one per row.
+        deterministic: handed to `predict`.
+    """
+
+    def __init__(self, candidate: Candidate, seeds: Sequence[int], deterministic: bool) -> None:
+        self._policy = candidate.policy
+        self._count = len(seeds)
+        self._rows = max(self._count, NETWORK_ROWS) if candidate.learned else self._count
+        self._deterministic = deterministic
+        self._state: Any = None
+        if isinstance(candidate.policy, DrawsPerEpisode):
+            candidate.policy.begin_episodes(seeds)
+
+    def act(self, observation: Any, starts: NDArray[np.bool_]) -> Any:
+        """Actions `[N, ...]` for observations `[N, ...]`; `starts` says where an episode begins."""
+        action, self._state = self._policy.predict(
+            _padded(observation, self._rows),
+            state=self._state,
+            episode_start=_padded(starts, self._rows),
+            deterministic=self._deterministic,
+        )
+        return action[: self._count] if self._rows > self._count else action
+
+
+def seeded_reset(env: VectorEnv[Any, Any, Any], seeds: Sequence[int]) -> Any:
+    """First observations of episodes with these seeds, one per row.
+
+    Raises:
+        SpecError: the environment cannot be seeded row by row.
+    """
+    try:
+        # Gymnasium's own vector environments take a list; the base class's type does not say so.
+        observation, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]
+    except (TypeError, gymnasium.error.Error) as error:
+        name = type(env.unwrapped).__name__
+        raise SpecError([f"env: reset of {name} must take one seed per environment ({error})"]) from error
+    return observation
+
+
 def _run_batch(
     env: VectorEnv[Any, Any, Any],
     candidate: Candidate,
     seeds: Sequence[int],
     deterministic: bool,
-    on_step: Callable[[int], None] | None,
+    on_progress: Callable[[float], None] | None,
 ) -> list[dict[str, float]]:
     """The metrics of one episode per row; rows that are through go on unread until the last one is."""
-    count = len(seeds)
-    if isinstance(candidate.policy, DrawsPerEpisode):
-        candidate.policy.begin_episodes(seeds)
-    mode = _autoreset_mode(env)
-    rows = max(count, NETWORK_ROWS) if candidate.learned else count
-    # Every vector environment that can be seeded row by row takes a list; the base class's type does not say so.
-    observation, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]
+    count, mode = len(seeds), _autoreset_mode(env)
+    actor = Actor(candidate, seeds, deterministic)
+    observation = seeded_reset(env, seeds)
     metrics: list[dict[str, float]] = [{} for _ in seeds]
     total, length = np.zeros(count), np.zeros(count)
     running, ended, starts = np.ones(count, np.bool_), np.zeros(count, np.bool_), np.ones(count, np.bool_)
-    state: Any = None
     while running.any():
-        action, state = candidate.policy.predict(
-            _padded(observation, rows), state=state, episode_start=_padded(starts, rows), deterministic=deterministic
-        )
-        observation, reward, terminated, truncated, info = env.step(action[:count])
+        observation, reward, terminated, truncated, info = env.step(actor.act(observation, starts))
         total[running] += np.asarray(reward, np.float64)[running]
         length[running] += 1
         before, ended = ended, np.logical_or(terminated, truncated)
         starts = before if mode is AutoresetMode.NEXT_STEP else ended
         for index in np.flatnonzero(running & ended).tolist():
             metrics[index] = {"return": total[index], "length_steps": length[index]} | _reported(env, info, index)
-        if on_step is not None:
-            on_step(int(running.sum()))
         running &= ~ended
+        if on_progress is not None:
+            on_progress(_done(env, running, length))
     return metrics
+
+
+def _from(on_progress: Callable[[float], None] | None, before: int) -> Callable[[float], None] | None:
+    return None if on_progress is None else lambda done: on_progress(before + done)
+
+
+def _done(env: VectorEnv[Any, Any, Any], running: NDArray[np.bool_], length: NDArray[np.float64]) -> float:
+    """Episodes done; of a fleet, whose horizon is known, the running ones count in part."""
+    fleet = env.unwrapped
+    horizon = fleet.scenario.horizon_ticks if isinstance(fleet, FleetVectorEnv) else np.inf
+    return float((~running).sum() + (length[running] / horizon).sum())
 
 
 def _reported(env: VectorEnv[Any, Any, Any], info: Mapping[str, Any], index: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: how the policies compare, and what one of them does in an episode. PNG, without a window."""
+"""Figures of an evaluation, as PNG: how the policies compare, and what they do in one episode."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.evaluation import style
 from tokenfleet.evaluation.metrics import describe
+from tokenfleet.evaluation.statistics import Interval
 from tokenfleet.evaluation.summary import Summary, scaled
 
 if TYPE_CHECKING:
@@ -24,8 +25,24 @@ COMPARED = ("net_value_usd", "goodput_tokens_per_s", "slo_attainment", "above_ca
 COMPARED_FOREIGN = ("return", "length_steps")
 
 
+def draw_figures(summary: Summary, timelines: Sequence[Timeline], runs: Sequence[Path], folder: Path) -> None:
+    """Every figure that there is something to draw for.
+
+    Args:
+        summary: of the study.
+        timelines: of one episode; none for an environment that is not a fleet.
+        runs: folders of training runs.
+        folder: for the PNGs.
+    """
+    draw_comparison(summary, folder / "comparison.png")
+    if timelines:
+        draw_timeline(timelines, folder / "episode.png")
+
+
 def draw_comparison(summary: Summary, path: Path) -> Path:
     """Every policy's main metrics with their intervals, best policy on top.
+
+    The second panel is the one that decides: the difference to the reference on the same episodes.
 
     Args:
         summary: of the study.
@@ -33,13 +50,16 @@ def draw_comparison(summary: Summary, path: Path) -> Path:
     """
     fleet = summary.headline.name == "net_value_usd"
     columns = [name for name in (COMPARED if fleet else COMPARED_FOREIGN) if name in summary.study.columns]
+    panels = len(columns) + 1
     with style.house_style():
-        height = 1.5 + 0.36 * len(summary.ranking)
-        figure, axes = style.new_figure(1, len(columns), 1.8 + 2.7 * len(columns), height, sharey=True)
-        for panel, column in zip(axes[0], columns, strict=True):
+        height = 1.55 + 0.36 * len(summary.ranking)
+        figure, axes = style.new_figure(1, panels, 1.6 + 2.35 * panels, height, sharey=True)
+        _draw_intervals(axes[0, 0], summary, columns[0])
+        _draw_differences(axes[0, 1], summary)
+        for panel, column in zip(axes[0, 2:], columns[1:], strict=True):
             _draw_intervals(panel, summary, column)
         _name_policies(axes[0, 0], summary)
-        figure.suptitle(_comparison_title(summary), x=0.01, ha="left", fontsize=9.5, color=style.MUTED)
+        figure.suptitle(_comparison_title(summary), x=0.006, ha="left", fontsize=9.5, color=style.MUTED)
         return style.save(figure, path)
 
 
@@ -67,6 +87,13 @@ def draw_timeline(timelines: Sequence[Timeline], path: Path) -> Path:
             axes[site, 0].set_ylabel(f"{name}\npower [kW]")
         axes[-2, 0].set_ylabel("clock\n[share of maximum]")
         axes[-1, 0].set_ylabel("waiting\n[requests]")
+        figure.suptitle(
+            f"One episode (seed {timelines[0].seed}) under each policy: power against the cap, clocks and queues.",
+            x=0.006,
+            ha="left",
+            fontsize=9.5,
+            color=style.MUTED,
+        )
         for row in (0, rows - 2, rows - 1):
             axes[row, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
         return style.save(figure, path)
@@ -77,23 +104,42 @@ def _draw_intervals(axes: Axes, summary: Summary, column: str) -> None:
     factor = 100.0 if metric.percent else 1.0
     for position, name in enumerate(summary.ranking):
         entry = summary.entry(name)
-        colour = style.BLUE if entry.learned else style.MUTED
-        mean = scaled(summary.estimates[name][column].mean, metric)
-        axes.plot([mean.low, mean.high], [position, position], color=colour, linewidth=4.5, alpha=0.35)
+        _draw_interval(axes, position, scaled(summary.estimates[name][column].mean, metric), entry.learned)
         if len(entry.policies) > 1:
-            members = factor * np.nanmean(entry.scores[column], axis=1)
-            axes.plot(members, np.full(len(members), position), "|", color=colour, markersize=9, markeredgewidth=1.2)
-        axes.plot([mean.estimate], [position], "o", color=colour, markersize=6, markeredgecolor="white")
-    axes.set_title(metric.label)
-    axes.set_xlabel(f"{'%' if metric.percent else metric.unit}{_direction(metric.better)}".strip() or " ")
-    axes.margins(x=0.08, y=0.06)
+            seeds = factor * np.nanmean(entry.scores[column], axis=1)
+            axes.plot(seeds, np.full(len(seeds), position + 0.27), "o", color=style.BLUE, markersize=2.6, alpha=0.7)
+    _dress(axes, metric.label, f"{'%' if metric.percent else metric.unit}{_direction(metric.better)}")
+
+
+def _draw_differences(axes: Axes, summary: Summary) -> None:
+    metric = summary.headline
+    axes.axvline(0.0, color=style.MUTED, linewidth=1.0)
+    for position, name in enumerate(summary.ranking):
+        if name == summary.reference:
+            axes.plot([0.0], [position], "o", color="white", markersize=6, markeredgecolor=style.MUTED)
+        else:
+            difference = scaled(summary.estimates[name][metric.name].difference, metric)
+            _draw_interval(axes, position, difference, summary.entry(name).learned)
+    _dress(axes, f"{metric.label}, paired", f"{metric.unit or metric.label} less {summary.reference}'s")
+
+
+def _draw_interval(axes: Axes, position: int, interval: Interval, learned: bool) -> None:
+    colour = style.BLUE if learned else style.MUTED
+    axes.plot([interval.low, interval.high], [position, position], color=colour, linewidth=4.5, alpha=0.35)
+    axes.plot([interval.estimate], [position], "o", color=colour, markersize=6, markeredgecolor="white")
+
+
+def _dress(axes: Axes, title: str, unit: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(unit.strip() or " ")
+    axes.margins(x=0.08)
     style.only_grid(axes, "x")
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
 def _direction(better: str) -> str:
-    return {"higher": "  (higher is better)", "lower": "  (lower is better)"}.get(better, "")
+    return {"higher": " (higher is better)", "lower": " (lower is better)"}.get(better, "")
 
 
 def _name_policies(axes: Axes, summary: Summary) -> None:
@@ -109,60 +155,63 @@ def _comparison_title(summary: Summary) -> str:
     entries = summary.study.entries
     text = f"Mean and 95 % bootstrap interval over {summary.study.episodes} episodes"
     if any(len(entry.policies) > 1 for entry in entries):
-        text += " and training seeds (ticks: single seeds)"
+        text += " and training seeds (small dots: single seeds)"
     return text + ("; learned policies in blue." if any(entry.learned for entry in entries) else ".")
 
 
 def _draw_power(axes: Axes, timeline: Timeline, site: int) -> None:
-    time_s, power, cap = timeline.start_s, timeline.power_w[:, site] / 1e3, timeline.cap_w[:, site] / 1e3
+    time_s, power_kw, cap_kw = timeline.start_s, timeline.power_w[:, site] / 1e3, timeline.cap_w[:, site] / 1e3
+    _step(axes, time_s, cap_kw, style.INK, "cap", 1.6)
+    _step(axes, time_s, power_kw, style.BLUE, "power", 1.1)
+    above = power_kw > cap_kw
+    axes.fill_between(
+        time_s, cap_kw, power_kw, where=above, step="post", color=style.RED, linewidth=0, label="above the cap"
+    )
     braked = timeline.braked[:, site] > 0.0
+    full_height = axes.get_xaxis_transform()
     axes.fill_between(
         time_s,
         0,
         1,
         where=braked,
         step="post",
-        transform=axes.get_xaxis_transform(),
+        transform=full_height,
         color=style.ORANGE,
         alpha=0.25,
         linewidth=0,
         label="power brake",
     )
-    axes.plot(time_s, power, color=style.BLUE, linewidth=1.1, drawstyle="steps-post", label="power")
-    axes.fill_between(
-        time_s, cap, power, where=power > cap, step="post", color=style.RED, linewidth=0, label="above the cap"
-    )
-    axes.plot(time_s, cap, color=style.INK, linewidth=1.6, drawstyle="steps-post", label="cap")
     axes.set_ylim(bottom=0.0)
     axes.set_xlim(time_s[0], time_s[-1] + timeline.tick_s)
 
 
 def _draw_clocks(axes: Axes, timeline: Timeline) -> None:
+    last = len(timeline.pools) - 1
     for pool, name in enumerate(timeline.pools):
-        colour = style.PALETTE[pool % len(style.PALETTE)]
-        axes.plot(
+        # Pools of a site often share a clock: each line is thinner than the one below it, so that both can be seen.
+        _step(
+            axes,
             timeline.start_s,
             timeline.clock_fraction[:, pool],
-            color=colour,
-            linewidth=1.2,
-            drawstyle="steps-post",
-            label=name,
+            _pool_colour(pool),
+            name,
+            1.1 + 0.8 * (last - pool),
         )
     axes.set_ylim(0.0, 1.05)
 
 
 def _draw_queues(axes: Axes, timeline: Timeline) -> None:
-    for pool, name in enumerate(timeline.pools):
-        colour = style.PALETTE[pool % len(style.PALETTE)]
-        axes.plot(
-            timeline.start_s,
-            timeline.queued_requests[:, pool],
-            color=colour,
-            linewidth=1.2,
-            drawstyle="steps-post",
-            label=name,
-        )
     held = timeline.held_requests.sum(axis=1)
     if held.any():
-        axes.plot(timeline.start_s, held, color=style.MUTED, linewidth=1.2, linestyle=(0, (3, 2)), label="deferred")
+        _step(axes, timeline.start_s, held, style.QUIET, "deferred", 1.0)
+    for pool, name in enumerate(timeline.pools):
+        _step(axes, timeline.start_s, timeline.queued_requests[:, pool], _pool_colour(pool), name, 1.2)
     axes.set_ylim(bottom=0.0)
+
+
+def _pool_colour(pool: int) -> str:
+    return style.PALETTE[pool % len(style.PALETTE)]
+
+
+def _step(axes: Axes, time_s: Float64Array, values: Float64Array, colour: str, label: str, width: float) -> None:
+    axes.plot(time_s, values, color=colour, linewidth=width, drawstyle="steps-post", label=label)

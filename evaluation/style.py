@@ -16,10 +16,11 @@ PURPLE, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 """Okabe and Ito's palette (2008), for lines that stand beside each other."""
 
-INK, MUTED, FAINT = "#1A1A1A", "#6B7280", "#D9DCE1"
+INK, MUTED, QUIET, FAINT = "#1A1A1A", "#6B7280", "#A8ADB7", "#D9DCE1"
 DPI = 200
 
-_SETTINGS: dict[str, Any] = {
+# Older matplotlib releases type these keys as plain strings, newer ones as literals.
+_SETTINGS: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.5,

@@ -75,6 +75,17 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
         console.print(Text(f"- {line}"))
 
 
+def table_text(summary: Summary) -> str:
+    """The table and the verdict as plain text."""
+    import io
+
+    from rich.console import Console
+
+    text = io.StringIO()
+    print_table(summary, Console(file=text))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n") + "\n"
+
+
 def shown_columns(summary: Summary) -> list[str]:
     """The study's columns that the table would like to show, the most important first."""
     shown: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate, MakeEnv
+from tokenfleet.evaluation.episodes import Actor, Candidate, MakeEnv, seeded_reset
 
 Float64Array = NDArray[np.float64]
 
@@ -53,7 +55,7 @@ class Timeline:
     @property
     def start_s(self) -> Float64Array:
         """When each tick begins, `[H]` [s]."""
-        return np.arange(len(self.power_w)) * self.tick_s
+        return np.arange(len(self.power_w), dtype=np.float64) * self.tick_s
 
 
 def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, deterministic: bool = True) -> Timeline:
@@ -79,14 +81,19 @@ def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, determin
         env.close()
     columns = {name: np.stack([tick[name] for tick in ticks]) for name in ticks[0]}
     scenario = fleet.scenario
-    names = tuple(scenario.sites), tuple(scenario.pools), tuple(scenario.classes)
-    return Timeline(candidate.label, seed, scenario.tick_s, *names, **columns)
+    return Timeline(
+        policy=candidate.label,
+        seed=seed,
+        tick_s=scenario.tick_s,
+        sites=tuple(scenario.sites),
+        pools=tuple(scenario.pools),
+        classes=tuple(scenario.classes),
+        **columns,
+    )
 
 
-def write_timelines(path: Path, timelines: list[Timeline]) -> Path:
+def write_timelines(path: Path, timelines: Sequence[Timeline]) -> Path:
     """One row per policy and tick, columns `<quantity>/<site, pool or class>`; the data behind the figure (CSV)."""
-    import csv
-
     per_site = ("power_w", "cap_w", "braked")
     per_pool = ("clock_fraction", "queued_requests", "running_requests")
     per_class = ("held_requests", "completed_in_slo", "arrived")
@@ -108,15 +115,13 @@ def write_timelines(path: Path, timelines: list[Timeline]) -> Path:
 def _run(
     env: Any, fleet: FleetVectorEnv, candidate: Candidate, seed: int, deterministic: bool
 ) -> list[dict[str, Float64Array]]:
-    if hasattr(candidate.policy, "begin_episodes"):
-        candidate.policy.begin_episodes([seed])
-    observation, _ = env.reset(seed=[seed])
-    state, starts, over = None, np.ones(1, np.bool_), False
+    actor = Actor(candidate, [seed], deterministic)
+    observation = seeded_reset(env, [seed])
+    starts, over = np.ones(1, np.bool_), False
     ticks: list[dict[str, Float64Array]] = []
     while not over:
         cap_w = fleet.engine.view["cap_w"][0].astype(np.float64)  # the view before a tick holds the cap of that tick
-        action, state = candidate.policy.predict(observation, state, starts, deterministic)
-        observation, _, terminated, truncated, _ = env.step(action)
+        observation, _, terminated, truncated, _ = env.step(actor.act(observation, starts))
         starts, over = np.zeros(1, np.bool_), bool(terminated[0] or truncated[0])
         ticks.append({"cap_w": cap_w} | _measured(fleet))
     return ticks

@@ -99,7 +99,7 @@ def build(choice: Choice, choices: Mapping[str, Entry], where: str, *arguments: 
     name, given = _split(choice, choices, where)
     entry = choices.get(name, Entry(name))
     target = _import(entry.target, where) if isinstance(entry.target, str) else entry.target
-    parameters = _check_parameters(target, len(arguments), {**entry.parameters, **given}, f"{where}.{name}")
+    parameters = _check_parameters(target, arguments, {**entry.parameters, **given}, f"{where}.{name}")
     return target(*arguments, **parameters)
 
 
@@ -128,9 +128,15 @@ class _Parameters(Spec):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
 
-def _check_parameters(target: type[Any], skip: int, data: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _check_parameters(target: Any, arguments: tuple[Any, ...], data: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Values for the keyword parameters of `target`, checked against its signature."""
-    declared = list(inspect.signature(target).parameters.values())[skip:]
+    try:
+        signature = inspect.signature(target)
+        signature.bind_partial(*arguments)
+    except (TypeError, ValueError):
+        first = " and ".join(f"a {type(argument).__name__}" for argument in arguments)
+        raise SpecError([f"{where}: its constructor must take {first} first"]) from None
+    declared = list(signature.parameters.values())[len(arguments) :]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in declared):
         return dict(data)
     hints = _hints(target)
@@ -145,7 +151,7 @@ def _check_parameters(target: type[Any], skip: int, data: Mapping[str, Any], whe
     return {name: getattr(checked, name) for name in data}
 
 
-def _hints(target: type[Any]) -> dict[str, Any]:
+def _hints(target: Any) -> dict[str, Any]:
     try:
         return get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     except NameError:

@@ -127,7 +127,7 @@ def test_all_mistakes_are_reported_at_once():
 
 
 def test_a_trace_too_short_for_the_episode_is_refused():
-    with pytest.raises(SpecError, match="too short.*lower horizon_ticks"):
+    with pytest.raises(SpecError, match=r"too short.*lower horizon_ticks"):
         load_scenario("default", {"horizon_ticks": 3600})
 
 

@@ -1,4 +1,4 @@
-"""Print the project's dependencies, and those of the named extras, one shell-quoted word each (no torch: see Makefile)."""
+"""Print the dependencies of the project and of the named extras, a line each (no torch: see the Makefile)."""
 
 import re
 import sys

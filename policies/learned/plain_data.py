@@ -109,7 +109,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def json_bytes(data: Any) -> bytes:
-    """Data as indented JSON."""
+    """Data as indented JSON; a number that is not finite is an error, as JSON has none."""
     return (json.dumps(data, indent=1, allow_nan=False) + "\n").encode()
 
 

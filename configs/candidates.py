@@ -1,0 +1,157 @@
+"""From the names and folders of a configuration to the policies that an evaluation compares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokenfleet.configs.schema import EvaluateConfig
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.episodes import Candidate, Predictor
+from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.registry import make_policy
+
+if TYPE_CHECKING:
+    from tokenfleet.policies.learned.checkpoint import CheckpointMeta
+
+
+def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
+    """The baselines and checkpoints of a configuration, with different labels.
+
+    Args:
+        config: of evaluate.py.
+        env: a vector environment like those that they will act in.
+
+    Raises:
+        SpecError: one line per policy that is unknown, unreadable or made for another environment.
+    """
+    if not config.policies and not config.checkpoint:
+        raise SpecError(["policies: nothing to evaluate; name policies, a checkpoint, or both"])
+    context = PolicyContext.from_env(env, seed=config.seed)
+    folders = [found for path in config.checkpoint for found in _folders(Path(path))]
+    candidates = [
+        *_built(config.policies, lambda choice: _baseline(choice, context)),
+        *_checkpoints(folders, config, env),
+    ]
+    return _distinct(candidates)
+
+
+def run_folders(config: EvaluateConfig) -> list[Path]:
+    """The folders of the training runs among the checkpoints, for their learning curves."""
+    from tokenfleet.policies.learned.checkpoint import find_checkpoint
+
+    found = [find_checkpoint(folder) for path in config.checkpoint for folder in _folders(Path(path))]
+    return [folder.parent.parent for folder in found if folder.parent.name == "checkpoints"]
+
+
+def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candidate:
+    name = choice if isinstance(choice, str) else str(choice.get("name", ""))
+    return Candidate(make_policy(choice, context), name.rpartition(":")[2])
+
+
+def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[Candidate]:
+    if not folders:
+        return []
+    from tokenfleet.policies.learned.sb3 import use_threads
+
+    use_threads(config.threads)
+    return _built(folders, lambda folder: _checkpoint(folder, env, config.deterministic))
+
+
+def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
+    from tokenfleet.policies.learned.checkpoint import load_policy
+
+    policy = load_policy(folder)
+    try:
+        policy.check_spaces(env.single_observation_space, env.single_action_space)
+    except SpecError as error:
+        here = _world_name(env)
+        raise SpecError([f"{line} (here: {here}; checkpoint {folder})" for line in error.problems]) from None
+    origin = policy.meta.origin
+    algorithm = policy.meta.algorithm.name
+    return Candidate(
+        policy=policy if deterministic else _Sampling(policy),
+        label=f"{algorithm}-seed{origin.training_seed}",
+        algorithm=f"{algorithm}/{_recipe_hash(policy.meta)}",
+        training_seed=origin.training_seed,
+        learned=True,
+    )
+
+
+class _Sampling:
+    """A network that draws its actions; its draws follow the seeds of the episodes and not what ran before."""
+
+    def __init__(self, policy: Predictor) -> None:
+        self.predict = policy.predict
+
+    def begin_episodes(self, seeds: Iterable[int]) -> None:
+        """See `tokenfleet.evaluation.episodes.DrawsPerEpisode`."""
+        import torch
+
+        torch.manual_seed(next(iter(seeds)))
+
+
+def _folders(path: Path) -> list[Path]:
+    """A checkpoint or run itself, or the runs of a sweep."""
+    from tokenfleet.policies.learned.checkpoint import META_FILE
+
+    def has_checkpoint(folder: Path) -> bool:
+        return (folder / META_FILE).is_file() or (folder / "checkpoints").is_dir()
+
+    if has_checkpoint(path) or not path.is_dir():
+        return [path]
+    return [folder for folder in sorted(path.iterdir()) if has_checkpoint(folder)] or [path]
+
+
+def _built(choices: Iterable[Any], build: Callable[[Any], Candidate]) -> list[Candidate]:
+    """One candidate per choice, every mistake reported at once."""
+    built: list[Candidate] = []
+    problems: list[str] = []
+    for choice in choices:
+        try:
+            built.append(build(choice))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    return built
+
+
+def _distinct(candidates: list[Candidate]) -> list[Candidate]:
+    """Number labels that occur twice, and name algorithms: `ppo`, and `ppo-2` for another way of training."""
+    labels: dict[str, int] = {}
+    recipes: dict[str, list[str]] = {}
+    distinct = []
+    for candidate in candidates:
+        count = labels[candidate.label] = labels.get(candidate.label, 0) + 1
+        label = candidate.label if count == 1 else f"{candidate.label}-{count}"
+        algorithm = label
+        if candidate.learned:
+            name = candidate.algorithm.partition("/")[0]
+            known = recipes.setdefault(name, [])
+            if candidate.algorithm not in known:
+                known.append(candidate.algorithm)
+            position = known.index(candidate.algorithm) + 1
+            algorithm = name if position == 1 else f"{name}-{position}"
+        distinct.append(replace(candidate, label=label, algorithm=algorithm))
+    return distinct
+
+
+def _recipe_hash(meta: CheckpointMeta) -> str:
+    """Of all that two runs share which differ only in their training seed."""
+    shared = meta.model_dump(
+        mode="json",
+        include={"algorithm": True, "origin": {"environment", "environment_kwargs", "scenario", "timesteps"}},
+    )
+    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _world_name(env: Any) -> str:
+    scenario = getattr(env.unwrapped, "scenario", None)
+    if scenario is not None:
+        return f"scenario={scenario.name}"
+    return str(env.spec.id) if env.spec is not None else type(env.unwrapped).__name__

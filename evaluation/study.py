@@ -1,0 +1,176 @@
+"""A whole study: every candidate meets the same episodes, and everything that came of it is saved in one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.episodes import BATCH_SIZE, Candidate, MakeEnv, evaluate_policy
+from tokenfleet.evaluation.results import EpisodeRow, write_rows
+from tokenfleet.evaluation.summary import Summary, summary_csv
+from tokenfleet.evaluation.table import table_text
+from tokenfleet.evaluation.timeline import Timeline, record_timeline, write_timelines
+
+ROWS, SUMMARY, TABLE, TIMELINE, FIGURES = "episodes", "summary.csv", "table.txt", "timeline.csv", "figures"
+
+
+def run_study(
+    make_env: MakeEnv,
+    candidates: Sequence[Candidate],
+    episodes: int,
+    seed: int,
+    *,
+    batch_size: int = BATCH_SIZE,
+    deterministic: bool = True,
+    show_progress: bool = False,
+) -> list[EpisodeRow]:
+    """The rows of all candidates on the same episodes; arguments as for `evaluate_policy`.
+
+    Args:
+        make_env: gives vector environments.
+        candidates: with different labels.
+        episodes: how many each meets.
+        seed: of the episodes.
+        batch_size: most episodes side by side.
+        deterministic: handed to `predict`.
+        show_progress: draw a bar on standard error where that is a terminal.
+    """
+    rows: list[EpisodeRow] = []
+    with _progress(len(candidates) * episodes, show_progress) as advance:
+        for done, candidate in enumerate(candidates):
+            counted = _count_episodes(advance, candidate.label, done * episodes)
+            rows += evaluate_policy(
+                make_env,
+                candidate,
+                episodes,
+                seed,
+                batch_size=batch_size,
+                deterministic=deterministic,
+                on_progress=counted,
+            )
+    return rows
+
+
+def record_timelines(
+    make_env: MakeEnv, candidates: Sequence[Candidate], summary: Summary, deterministic: bool = True
+) -> list[Timeline]:
+    """The best learned policy (else the best) and the best other baseline, in the first's median episode.
+
+    Empty for an environment that is not a fleet.
+    """
+    chosen = next((name for name in summary.ranking if summary.entry(name).learned), summary.ranking[0])
+    others = [name for name in summary.ranking if name != chosen and not summary.entry(name).learned]
+    by_label = {candidate.label: candidate for candidate in candidates}
+    members = [summary.entry(name).policies[0] for name in (chosen, *others[:1])]
+    scores = summary.entry(chosen).scores[summary.headline.name][0]
+    if not np.isfinite(scores).any():
+        return []
+    median = int(np.argsort(scores)[np.isfinite(scores).sum() // 2])
+    probe = make_env(1)
+    probe.close()
+    if not isinstance(probe.unwrapped, FleetVectorEnv):
+        return []
+    seed = summary.study.seeds[median]
+    return [record_timeline(make_env, by_label[label], seed, deterministic) for label in members]
+
+
+def save_study(
+    folder: Path,
+    rows: Sequence[EpisodeRow],
+    summary: Summary,
+    timelines: Sequence[Timeline],
+    *,
+    formats: Sequence[str] = ("parquet", "csv"),
+    texts: Mapping[str, str] | None = None,
+    draw: Callable[[Path], None] | None = None,
+) -> None:
+    """Write everything, whole or not at all.
+
+    Args:
+        folder: of the study.
+        rows: one file per format.
+        summary: of the rows.
+        timelines: of one episode; none for an environment that is not a fleet.
+        formats: `parquet`, `csv` or both.
+        texts: further files by name, for example the configuration.
+        draw: writes figures into a folder.
+
+    Raises:
+        SpecError: the folder cannot be written.
+    """
+    with _all_or_nothing(folder) as partial:
+        for suffix in formats:
+            write_rows(partial / f"{ROWS}.{suffix}", rows)
+        written = {SUMMARY: summary_csv(summary), TABLE: table_text(summary), **(texts or {})}
+        for name, text in written.items():
+            (partial / name).write_text(text, encoding="utf-8")
+        if timelines:
+            write_timelines(partial / TIMELINE, timelines)
+        if draw is not None:
+            (partial / FIGURES).mkdir()
+            draw(partial / FIGURES)
+
+
+@contextmanager
+def nothing_left_behind(folder: Path) -> Iterator[None]:
+    """Remove the folder of a study that failed, with the parents made for it, unless something is in it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for log in folder.iterdir():
+                if log.is_file() and log.stat().st_size == 0:
+                    log.unlink()
+            for empty in (folder, *folder.parents):
+                empty.rmdir()
+        raise
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[Path]:
+    """A folder to write into, whose files move to `folder` at the end, or vanish."""
+    partial = folder / ".partial"
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for written in sorted(partial.iterdir()):
+            if (folder / written.name).is_dir():
+                shutil.rmtree(folder / written.name)
+            os.replace(written, folder / written.name)
+    except OSError as error:
+        raise SpecError([f"results: cannot write {folder}: {error.strerror or error}"]) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _progress(episodes: int, show: bool) -> Iterator[Callable[[str, float], None]]:
+    """Something to call with a label and the number of episodes done so far, a fraction included."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not (show and console.is_terminal):
+        yield lambda label, done: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=episodes)
+        yield lambda label, done: bar.update(task, description=label, completed=done)
+
+
+def _count_episodes(advance: Callable[[str, float], None], label: str, before: int) -> Callable[[float], None]:
+    return lambda done: advance(label, before + done)

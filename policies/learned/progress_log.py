@@ -1,0 +1,62 @@
+"""`progress.csv`: one row per log, columns that may appear later, and a content that a snapshot can bring back."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.logger import KVWriter
+
+from tokenfleet.policies.learned.plain_data import replace_file
+
+TIME = "time/"
+"""Columns that begin so depend on the clock; all others are the same whenever the run is repeated."""
+
+
+class ProgressLog(KVWriter):
+    """Writes rows to a CSV file; a column that is new makes the file be written again.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] = []
+        self._rows: list[dict[str, str]] = []
+        self.restore("")
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Add a row of everything that is a number."""
+        row = {"steps": str(step)}
+        for key, value in sorted(key_values.items()):
+            if "csv" not in (key_excluded.get(key) or ()) and isinstance(value, (int, float)):
+                row[key] = repr(float(value)) if isinstance(value, float) else repr(int(value))
+        self._rows.append(row)
+        new = [name for name in row if name not in self._columns]
+        if new:
+            self._columns += new
+            replace_file(self.path, self.content().encode())
+        else:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
+
+    def content(self) -> str:
+        """The whole file."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        return text.getvalue()
+
+    def restore(self, content: str) -> None:
+        """Go back to an earlier content."""
+        reader = csv.DictReader(io.StringIO(content))
+        self._columns = list(reader.fieldnames or [])
+        self._rows = [{name: value for name, value in row.items() if value != ""} for row in reader]
+        replace_file(self.path, content.encode())
+
+    def close(self) -> None:
+        """Nothing stays open between rows."""

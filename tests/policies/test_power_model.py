@@ -1,0 +1,171 @@
+"""The worst that a site can draw, and the lowest that its cap can be: the two halves of a provable cap."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.policies.worlds import two_sites
+from tokenfleet.envs import load_scenario
+from tokenfleet.envs.action import capacity_rps
+from tokenfleet.envs.episode import sample_episode
+from tokenfleet.envs.layers.iteration import iteration_energy_j, iteration_time_s
+from tokenfleet.policies.heuristics.power_model import Batch, CapForecast, PowerModel
+from tokenfleet.policies.heuristics.service_model import ServiceModel
+
+SCENARIOS = ("tiny", "default")
+
+
+@pytest.fixture(params=SCENARIOS)
+def scenario(request):
+    return load_scenario(request.param)
+
+
+def random_batches(model: PowerModel, rng: np.random.Generator, count: int) -> Batch:
+    """Batches that an engine could form, `[count, P]`, many of them at a limit."""
+    a = model.arrays
+
+    def share() -> np.ndarray:
+        return rng.choice([0.0, 1.0, rng.random()], (count, a.num_pools))
+
+    decoding = np.floor(share() * a.max_batch)
+    prefill = np.floor(share() * (a.token_budget - decoding))
+    context = np.where(decoding > 0, np.floor(share() * a.kv_tokens), 0.0)
+    return Batch(decoding, context, prefill, np.floor(share() * prefill * a.kv_tokens))
+
+
+def test_time_and_power_are_those_of_the_physics(scenario):
+    model, rng = PowerModel(scenario), np.random.default_rng(0)
+    batch = random_batches(model, rng, 50)
+    clock = rng.uniform(0.4, 1.0, (50, model.arrays.num_pools))
+    memory = model.decode_memory_fraction[0]
+    tau_s, busy_w = model.iteration_s(batch, clock, memory), model.busy_w(batch, clock, memory)
+    for p, pool in enumerate(scenario.pools.values()):
+        profile = pool.profile.model_copy(update={"decode_memory_fraction": memory[p]})
+        work = (*(quantity[:, p] for quantity in batch), clock[:, p])
+        expected_s = iteration_time_s(profile, *work)
+        expected_j = iteration_energy_j(pool.gpu_spec, pool.model_spec, profile, *work)
+        np.testing.assert_allclose(tau_s[:, p], expected_s, rtol=1e-12)
+        np.testing.assert_allclose(busy_w[:, p], expected_j / expected_s, rtol=1e-12)
+
+
+@given(seed=st.integers(0, 2**32), name=st.sampled_from(SCENARIOS))
+@settings(max_examples=30, deadline=None)
+def test_no_batch_draws_more_than_the_worst(seed, name):
+    model, rng = PowerModel(load_scenario(name)), np.random.default_rng(seed)
+    batch = random_batches(model, rng, 200)
+    clock = rng.uniform(0.4, 1.0, (200, model.arrays.num_pools))
+    low, high = model.decode_memory_fraction
+    memory = rng.uniform(low, high)
+    assert np.all(model.busy_w(batch, clock, memory) <= model.worst_busy_w(clock) * (1 + 1e-12))
+    assert np.all(model.iteration_s(batch, clock, memory) <= model.longest_iteration_s() * (1 + 1e-12))
+
+
+def test_the_worst_is_a_batch_that_can_happen(scenario):
+    """A flood of tiny prompts, or one request as long as the KV cache, comes within 5 % of the bound."""
+    model = PowerModel(scenario)
+    a = model.arrays
+    full, kv = a.token_budget.astype(float), a.kv_tokens.astype(float)
+    one, none = np.ones(a.num_pools), np.zeros(a.num_pools)
+    flood, tail = Batch(none, none, full, full), Batch(none, none, full, full * (kv - full))
+    decode = Batch(one, kv, none, none)
+    for fraction in (0.4, 0.6, 0.8, 1.0):
+        clock = np.full(a.num_pools, fraction)
+        drawn_w = [model.busy_w(batch, clock, model.decode_memory_fraction[1]) for batch in (flood, tail, decode)]
+        assert np.all(np.max(drawn_w, axis=0) >= 0.95 * model.worst_busy_w(clock))
+
+
+def test_the_worst_never_falls_with_the_clock(scenario):
+    model = PowerModel(scenario)
+    clocks = np.linspace(0.4, 1.0, 61)[:, None] * np.ones(model.arrays.num_pools)
+    assert np.all(np.diff(model.worst_busy_w(clocks), axis=0) >= 0.0)
+
+
+def test_the_worst_site_is_everything_at_its_worst():
+    """Two H100 awake at full clock (at their limit, 689.5 W) and two asleep, servers and cooling included."""
+    scenario = two_sites()
+    model = PowerModel(scenario)
+    worst_w = model.worst_site_w(np.ones(2), np.array([2, 2]))
+    facility = scenario.sites["west"].facility
+    gpu = scenario.pools["west"].gpu_spec
+    awake_w, asleep_w = 0.985 * 700.0 + facility.host_w_per_gpu, gpu.asleep_w + facility.host_asleep_w_per_gpu
+    np.testing.assert_allclose(worst_w[0], facility.pue * 2 * awake_w)
+    np.testing.assert_allclose(worst_w[1], facility.pue * (2 * awake_w + 2 * asleep_w))
+
+
+def test_uncertain_physics_widens_the_bound():
+    certain = PowerModel(load_scenario("tiny"))
+    overrides = {"uncertainty": {"decode_memory_fraction": [0.7, 0.99]}}
+    uncertain = PowerModel(load_scenario("tiny", overrides))
+    clock = np.full(2, 0.5)
+    assert np.all(uncertain.worst_busy_w(clock) >= certain.worst_busy_w(clock))
+    assert np.all(uncertain.longest_iteration_s() >= certain.longest_iteration_s())
+    assert np.any(uncertain.longest_iteration_s() > certain.longest_iteration_s())
+
+
+def test_service_at_full_clock_is_the_capacity_that_actions_weigh_by(scenario):
+    service = ServiceModel(scenario)
+    replicas = service.power.arrays.replicas
+    at_full = service.at(np.ones(len(replicas)))
+    np.testing.assert_allclose(at_full.requests_per_s * replicas, capacity_rps(scenario), rtol=1e-12)
+
+
+def test_service_slows_with_the_clock(scenario):
+    clocks = np.linspace(0.4, 1.0, 31)[:, None] * np.ones(len(scenario.pools))
+    requests_per_s = ServiceModel(scenario).at(clocks).requests_per_s
+    assert np.all(np.diff(requests_per_s, axis=0)[:, scenario.route_mask] > 0.0)
+
+
+def test_an_h100_serves_most_per_joule_at_its_voltage_floor():
+    scenario = load_scenario("tiny")
+    clocks = np.linspace(0.4, 1.0, 31)
+    at = ServiceModel(scenario).at(clocks[:, None] * np.ones(2))
+    best = clocks[at.requests_per_joule.argmax(axis=0)][scenario.route_mask]
+    np.testing.assert_allclose(best, 0.76)
+
+
+# caps to come
+
+EVENTS = st.fixed_dictionaries(
+    {
+        "depth_fraction": st.floats(0.0, 0.6),
+        "notice_s": st.floats(0.0, 30.0),
+        "earliest_start_s": st.floats(0.0, 30.0),
+        "ramp_s": st.sampled_from([0.0, 0.5, 3.0, 10.0]),
+        "hold_s": st.floats(0.5, 20.0),
+        "recovery_s": st.sampled_from([0.0, 5.0]),
+    }
+)
+
+
+@given(events=st.lists(EVENTS, max_size=2), ahead_ticks=st.integers(0, 8), seed=st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_no_cap_falls_below_its_forecast(events, ahead_ticks, seed):
+    scenario = two_sites(
+        demand_response=[{**event, "latest_start_s": event["earliest_start_s"] + 10.0} for event in events]
+    )
+    drawn = sample_episode(scenario, seed)
+    announced_w = drawn.exogenous[:-1, 2:4].reshape(-1, 2, 1).astype(float)  # one lead time
+    forecast = CapForecast(scenario, np.full(2, ahead_ticks * scenario.tick_s))
+    lowest_w = forecast.lowest_w(drawn.cap_w, announced_w)
+    for tick in range(scenario.horizon_ticks - ahead_ticks):
+        coming_w = drawn.cap_w[tick : tick + ahead_ticks + 1].min(axis=0)
+        assert np.all(lowest_w[tick] <= coming_w * (1 + 1e-6))
+        assert np.all(lowest_w[tick] >= forecast.deepest_w * (1 - 1e-6))
+
+
+def test_a_forecast_lowers_nothing_while_nothing_is_announced_near():
+    event = {"notice_s": 10.0, "earliest_start_s": 30.0, "latest_start_s": 30.0, "hold_s": 8.0, "ramp_s": 4.0}
+    scenario = two_sites(demand_response=[event])
+    forecast = CapForecast(scenario, np.full(2, 2.0))
+    contract_w = np.array([[scenario.contract_w("east"), scenario.contract_w("west")]])
+    np.testing.assert_allclose(forecast.lowest_w(contract_w, contract_w[..., None]), contract_w)
+
+
+def test_a_forecast_follows_a_ramp_no_steeper_than_it_is():
+    """25 % in 4 s: two seconds ahead, an announced event can have taken 12.5 % of the contract at most."""
+    event = {"notice_s": 10.0, "earliest_start_s": 30.0, "latest_start_s": 30.0, "hold_s": 8.0, "ramp_s": 4.0}
+    scenario = two_sites(demand_response=[event])
+    contract_w = np.array([[scenario.contract_w("east"), scenario.contract_w("west")]])
+    lowest_w = CapForecast(scenario, np.full(2, 2.0)).lowest_w(contract_w, 0.75 * contract_w[..., None])
+    np.testing.assert_allclose(lowest_w, 0.875 * contract_w)
