@@ -16,7 +16,7 @@ from tokenfleet.configs.candidates import make_candidates, run_folders
 from tokenfleet.configs.environments import make_vector_env
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.evaluation.figures import draw_figures
-from tokenfleet.evaluation.study import nothing_left_behind, record_timelines, run_study, save_study
+from tokenfleet.evaluation.study import record_timelines, run_study, save_study
 from tokenfleet.evaluation.summary import summarise
 from tokenfleet.evaluation.table import print_table
 
@@ -46,6 +46,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     )
     summary = summarise(rows)
     timelines = record_timelines(make_env, candidates, summary, config.deterministic) if config.figures else []
+    policies = {"policies": {candidate.label: candidate.source for candidate in candidates}}
     save_study(
         folder,
         rows,
@@ -54,9 +55,9 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         formats=config.formats,
         texts={
             "config.yaml": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-            "manifest.json": json.dumps(manifest.describe(config), indent=2) + "\n",
+            "manifest.json": json.dumps(manifest.describe(config) | policies, indent=2) + "\n",
         },
-        draw=partial(draw_figures, summary, timelines, run_folders(config)) if config.figures else None,
+        draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
     )
     print_table(summary)
     print(f"Rows, summary, table and figures are in {folder}")
@@ -66,11 +67,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
 @hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
 def compose(composed: DictConfig) -> float:
     """Run one job of Hydra."""
-    config = entry.checked(composed)
-    assert isinstance(config, EvaluateConfig)
-    folder = entry.output_folder()
-    with nothing_left_behind(folder):
-        return evaluate(config, folder)
+    return entry.job(composed, evaluate, EvaluateConfig)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def train(config: TrainConfig, folder: Path) -> float:
     # Imported here, for torch takes a second that --help and a mistyped key should not cost.
     from tokenfleet.policies.learned.callbacks import Cadence
     from tokenfleet.policies.learned.checkpoint import Origin
-    from tokenfleet.policies.learned.training import TrainingJob, train_policy
+    from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
     config = settled(config)
     env = make_vector_env(config, config.n_envs, "train", AutoresetMode.SAME_STEP)
@@ -54,9 +54,10 @@ def train(config: TrainConfig, folder: Path) -> float:
         tensorboard=config.tensorboard,
         progress_bar=config.progress_bar,
     )
+    model = make_model(job)
     start_run(config, folder)
     log.info("training in %s; if it is interrupted, go on with resume=%s", folder, folder)
-    result = train_policy(job, folder)
+    result = train_policy(job, model, folder)
     finish_run(folder, score=result.score, timesteps=result.timesteps, wall_s=result.wall_s)
     log.info("done after %s steps; best return %.4g in %s", f"{result.timesteps:,}", result.score, folder / "checkpoints")
     return result.score

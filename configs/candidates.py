@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from tokenfleet.policies.registry import make_policy
 
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.checkpoint import CheckpointMeta
+
+log = logging.getLogger(__name__)
 
 
 def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
@@ -40,17 +43,19 @@ def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
     return _distinct(candidates)
 
 
-def run_folders(config: EvaluateConfig) -> list[Path]:
-    """The folders of the training runs among the checkpoints, for their learning curves."""
-    from tokenfleet.policies.learned.checkpoint import find_checkpoint
-
-    found = [find_checkpoint(folder) for path in config.checkpoint for folder in _folders(Path(path))]
-    return [folder.parent.parent for folder in found if folder.parent.name == "checkpoints"]
+def run_folders(candidates: Iterable[Candidate]) -> dict[str, Path]:
+    """The folder of the training run behind each learned candidate, by label."""
+    checkpoints = {
+        candidate.label: Path(candidate.source["checkpoint"]) for candidate in candidates if candidate.learned
+    }
+    return {
+        label: path.parent.parent if path.parent.name == "checkpoints" else path for label, path in checkpoints.items()
+    }
 
 
 def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candidate:
     name = choice if isinstance(choice, str) else str(choice.get("name", ""))
-    return Candidate(make_policy(choice, context), name.rpartition(":")[2])
+    return Candidate(make_policy(choice, context), name.rpartition(":")[2], source=choice)
 
 
 def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[Candidate]:
@@ -73,12 +78,20 @@ def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
         raise SpecError([f"{line} (here: {here}; checkpoint {folder})" for line in error.problems]) from None
     origin = policy.meta.origin
     algorithm = policy.meta.algorithm.name
+    label = f"{algorithm}-seed{origin.training_seed}"
+    _warn_of_transfer(label, origin.scenario, env)
     return Candidate(
         policy=policy if deterministic else _Sampling(policy),
-        label=f"{algorithm}-seed{origin.training_seed}",
+        label=label,
         algorithm=f"{algorithm}/{_recipe_hash(policy.meta)}",
         training_seed=origin.training_seed,
         learned=True,
+        source={
+            "checkpoint": str(folder),
+            "weights_sha256": policy.meta.weights_sha256,
+            "trained_on": policy.trained_on,
+            "timesteps": origin.timesteps,
+        },
     )
 
 
@@ -148,6 +161,25 @@ def _recipe_hash(meta: CheckpointMeta) -> str:
         include={"algorithm": True, "origin": {"environment", "environment_kwargs", "scenario", "timesteps"}},
     )
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:
+    """Say so where a policy was trained on another world that happens to have the same spaces."""
+    scenario = getattr(env.unwrapped, "scenario", None)
+    here = None if scenario is None else scenario.model_dump(mode="json")
+    if trained == here:
+        return
+    changed = sorted(_differences(trained or {}, here or {}))
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    log.warning("%s was trained on another world than this one (%s%s)", label, ", ".join(changed[:3]), more)
+
+
+def _differences(first: Any, second: Any, key: str = "scenario") -> set[str]:
+    """Dotted keys at which two trees differ."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        inner = (_differences(first.get(name), second.get(name), f"{key}.{name}") for name in {*first, *second})
+        return set().union(*inner)
+    return set() if first == second else {key}
 
 
 def _world_name(env: Any) -> str:

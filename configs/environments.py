@@ -23,7 +23,7 @@ OWN_ARGUMENTS = ("scenario", "split", "engine", "threads", "num_envs", "autorese
 
 
 def make_vector_env(
-    config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP
+    config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode
 ) -> AnyVectorEnv:
     """The batched environment of a configuration.
 
@@ -31,7 +31,6 @@ def make_vector_env(
         config: of train.py or evaluate.py.
         num_envs: environments side by side.
         split: for fleets, which part of traces and random streams; other environments know no splits.
-        autoreset_mode: when an ended episode gives way to the next; training wants SAME_STEP, evaluation NEXT_STEP.
         autoreset_mode: training needs SAME_STEP, as SB3 does; evaluation NEXT_STEP, to read a fleet's request log.
 
     Raises:

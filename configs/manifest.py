@@ -32,7 +32,7 @@ def describe(config: EntryConfig) -> dict[str, Any]:
             "processor": _processor(),
             "cores": os.cpu_count(),
         },
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from tokenfleet.configs.environments import make_vector_env
 from tokenfleet.configs.schema import TrainConfig
@@ -15,7 +16,7 @@ def validation_metrics(config: TrainConfig, policy: Predictor) -> dict[str, floa
     """Mean of every metric over the validation episodes, `return` among them."""
     validation = config.validation
     rows = evaluate_policy(
-        partial(make_vector_env, config, split="validation"),
+        partial(make_vector_env, config, split="validation", autoreset_mode=AutoresetMode.NEXT_STEP),
         Candidate(policy, "validation", learned=True),
         validation.episodes,
         validation.seed,

@@ -46,14 +46,27 @@ class Action(Protocol):
 
 @dataclass(frozen=True)
 class Segment:
-    """A named run of action entries; `low` and `high` are what -1 and 1 stand for, in `unit`."""
+    """A named run of action entries.
+
+    Attributes:
+        name: the control that it sets.
+        per: what an entry stands for.
+        first: its first column.
+        labels: one an entry.
+        unit: of the control.
+        low, high: what -1 and 1 mean, in `unit`.
+        formula: the control from the entry `a`.
+        doc: what it does, one sentence.
+    """
 
     name: str
+    per: str
     first: int
     labels: tuple[str, ...]
     unit: str
     low: str
     high: str
+    formula: str
     doc: str
 
     @property
@@ -126,7 +139,9 @@ class FleetAction:
         """
         action = np.empty((controls.num_envs, self._rates.stop))
         action[:, self._routes] = self._encode_routes(controls.route_share)
-        action[:, self._clocks] = 2.0 * (controls.clock_fraction - self._floor) / np.maximum(1.0 - self._floor, 1e-12) - 1.0
+        action[:, self._clocks] = (
+            2.0 * (controls.clock_fraction - self._floor) / np.maximum(1.0 - self._floor, 1e-12) - 1.0
+        )
         action[:, self._awake] = controls.awake_fraction / 2.0 - 1.0
         highest_rps = np.maximum(self._unlimited_rps, 1e-12)
         finite_rps = np.where(np.isinf(controls.admit_rate_rps), 0.0, controls.admit_rate_rps)
@@ -176,17 +191,51 @@ class FleetAction:
         pairs = tuple(f"{classes[k]} to {pools[p]}" for k, p in zip(self._route_class, self._route_pool, strict=True))
         first = np.cumsum([0, len(pairs), len(pools), len(pools)]).tolist()
         return (
-            Segment("route_weight", first[0], pairs, "share", "closed", "twice the capacity's weight", _ROUTE_DOC),
-            Segment("clock_fraction", first[1], pools, "share", "clock floor", "1", _CLOCK_DOC),
-            Segment("awake_fraction", first[2], pools, "share", "0", "1 (from a = -0.5)", _AWAKE_DOC),
-            Segment("admit_rate_rps", first[3], classes, "requests/s", "0", "no limit (from a = 0)", _ADMIT_DOC),
+            Segment(
+                name="route_weight",
+                per="class and pool, of classes with a choice",
+                first=first[0],
+                labels=pairs,
+                unit="share",
+                low="closed",
+                high="twice the weight",
+                formula="`(a + 1) / 2 * capacity`, over its sum for the class",
+                doc="Where a class's requests go; with every route of a class closed, capacity decides.",
+            ),
+            Segment(
+                name="clock_fraction",
+                per="pool",
+                first=first[1],
+                labels=pools,
+                unit="share",
+                low="clock floor",
+                high="1",
+                formula="`floor + (1 - floor) * (a + 1) / 2`",
+                doc="GPU clock over the highest clock.",
+            ),
+            Segment(
+                name="awake_fraction",
+                per="pool",
+                first=first[2],
+                labels=pools,
+                unit="share",
+                low="0",
+                high="1 (from a = -0.5)",
+                formula="`min(1, 2 * (a + 1))`",
+                doc="Replicas that should be awake, rounded up to whole ones.",
+            ),
+            Segment(
+                name="admit_rate_rps",
+                per="class",
+                first=first[3],
+                labels=classes,
+                unit="requests/s",
+                low="0",
+                high="no limit (from a = 0)",
+                formula="`(1 + a) * 4 * mean rate` below 0, else no limit",
+                doc="Admission limit of an interactive class; release rate of a deferrable one.",
+            ),
         )
-
-
-_ROUTE_DOC = "Weight of a pool for a class, over its capacity; with every route of a class closed, capacity decides."
-_CLOCK_DOC = "GPU clock of a pool over the highest clock."
-_AWAKE_DOC = "Share of a pool's replicas that should be awake, rounded up to replicas."
-_ADMIT_DOC = "Admission limit of an interactive class; release rate of a deferrable one."
 
 
 def capacity_rps(scenario: Scenario) -> Float64Array:

@@ -74,13 +74,17 @@ def checked_weights(reward: Reward, weights: Mapping[str, float], scenario: Scen
 
 def parse_reset_options(options: Mapping[str, Any], num_envs: int, split: Split) -> tuple[NDArray[np.bool_], Split]:
     """Which fleets to reset, `[N]`, and the split that episodes come from henceforth (`split` unless it is given)."""
-    problems = [f"options.{name}: unknown option{suggest(name, RESET_OPTIONS)}" for name in options if name not in RESET_OPTIONS]
+    problems = [
+        f"options.{name}: unknown option{suggest(name, RESET_OPTIONS)}" for name in options if name not in RESET_OPTIONS
+    ]
     chosen = options.get("split", split)
     if chosen not in SPLIT_BOUNDS:
         problems.append(f"options.split: unknown split {chosen!r}{suggest(chosen, SPLIT_BOUNDS)}")
     mask = options.get("reset_mask", np.ones(num_envs, np.bool_))
     if not (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == (num_envs,) and mask.any()):
-        problems.append(f"options.reset_mask: must be a bool array of shape ({num_envs},) with a True in it (got {mask!r})")
+        problems.append(
+            f"options.reset_mask: must be a bool array of shape ({num_envs},) with a True in it (got {mask!r})"
+        )
     if problems:
         raise SpecError(problems)
     return mask, cast(Split, chosen)

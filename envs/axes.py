@@ -1,4 +1,4 @@
-"""What the axis letters of `tokenfleet.envs.fields` run over in a scenario: S sites, P pools, K classes, L lead times."""
+"""What the axis letters of `tokenfleet.envs.fields` run over: S sites, P pools, K request classes, L lead times."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tokenfleet.envs.fields import EXOGENOUS, Layout
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
 from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_event_starts
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.traces import RequestTable, concat_sorted
+from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
 
@@ -70,12 +70,17 @@ def exogenous_layout(scenario: Scenario) -> Layout:
 
 def _sample_requests(scenario: Scenario, rng: np.random.Generator, split: Split) -> RequestTable:
     class_id = {name: index for index, name in enumerate(scenario.classes)}
-    tables = []
-    for stream in scenario.workload.values():
-        trace = stream.sample(rng, scenario.horizon_s, split)
-        classes = np.full(len(trace.arrival_s), class_id[stream.request_class], dtype=np.int32)
-        tables.append(RequestTable(trace.arrival_s, trace.prompt_tokens, trace.output_tokens, classes))
-    return concat_sorted(tables)
+    streams = list(scenario.workload.values())
+    demands = [stream.sample(rng, scenario.horizon_s, split) for stream in streams]
+    classes = np.array([class_id[stream.request_class] for stream in streams], dtype=np.int32)
+    arrival_s, prompt_tokens, output_tokens = (np.concatenate(columns) for columns in zip(*demands, strict=True))
+    order = np.argsort(arrival_s, kind="stable")
+    return RequestTable(
+        arrival_s[order],
+        prompt_tokens[order],
+        output_tokens[order],
+        np.repeat(classes, [len(demand.arrival_s) for demand in demands])[order],
+    )
 
 
 def _sample_site(

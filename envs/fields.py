@@ -58,7 +58,7 @@ MEASUREMENTS: tuple[Field, ...] = (
     ),
     Field("site_power_w", "S", "W", "Metered facility power, mean over the tick.", "nameplate_w", 2.0),
     Field("braked", "S", "0 or 1", "The power brake holds every clock of the site down.", "one", 1.0),
-    Field("over_cap_s", "S", "s", "How long the meter has stood above the cap without a break.", "brake_s", 10.0),
+    Field("over_cap_s", "S", "s", "Time above the cap that the brake holds against the site; earned back slowly below it.", "brake_s", 10.0),
     Field("dark_remaining_s", "S", "s", "Time until a tripped site may boot.", "restart_s", 1.0),
 )
 """What an engine measures, in the order in which it writes it (float32)."""

@@ -21,7 +21,78 @@ from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
 
 
 class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
-    """DOC"""
+    """A token factory behind a capped grid connection: route its requests and set its power, tick by tick.
+
+    ## Description
+    A fleet of GPU pools at one or more sites serves requests for tokens. Between two decisions every request lives
+    through continuous batching, event by event; every site's meter is read once a tick against a cap that may fall
+    with short notice. Above the cap for too long the power brake forces all clocks of the site to the floor; far above
+    it for too long the breaker trips and the site is dark. Power, not silicon, is the limit.
+
+    ## Action Space
+    `Box(-1, 1, (A,), float32)`, named runs of entries; P pools, K request classes, R the (class, pool) pairs among
+    which classes with more than one pool can choose. `docs/environments/fleet.md` gives the formulas, and `FleetAction`
+    translates to and from `Controls` in physical units. Entries beyond [-1, 1] count as the nearer end.
+
+    | segment | entries | -1 | 0 | 1 |
+    |---|---|---|---|---|
+    | `route_weight` | R | route closed | by capacity | twice the weight |
+    | `clock_fraction` | P | clock floor | half-way | full clock |
+    | `awake_fraction` | P | all asleep | all awake | all awake |
+    | `admit_rate_rps` | K | nothing admitted or released | no limit | no limit |
+
+    ## Observation Space
+    `Box(0, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `high`. `S` sites, `L`
+    announced lead times. `FleetObservation.decode` gives the values back by name, in their units.
+
+    | values | entries | what |
+    |---|---|---|
+    | queues, batches, KV cache, replicas, clocks, power, tokens | 9 P | each pool |
+    | arrivals, held requests, endings, time to first token | 7 K | each request class |
+    | metered power, brake, time above the cap, time dark | 4 S | each site |
+    | cap, announced caps, electricity price, carbon intensity | (3 + L) S | the world, from the coming tick on |
+    | share of the episode passed | 1 | |
+
+    ## Rewards
+    Net value of the tick in dollars (tokens sold within their SLO, late ones at a reduced price, less a credit for lost
+    requests, less electricity), over what a tick earns on average if every request is served within its SLO. The terms
+    are in `info["reward_terms"]` [USD]; `reward_weights` weighs them.
+
+    ## Infos
+    `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites, for constrained learning;
+    `route_mask` `[K, P]`, the pools that can take a class's requests now; at the end of an episode `episode_metrics`
+    (see `tokenfleet.envs.metrics`).
+
+    ## Starting State
+    Every replica awake and idle, every clock at its highest. Demand, events and uncertain physics are drawn from the
+    seed, once, before the first tick; `reset(options={"split": "test"})` draws from another split.
+
+    ## Episode End
+    Truncation after the scenario's `horizon_ticks`. Termination only when every site is dark.
+
+    ## Arguments
+    ```python
+    gymnasium.make("tokenfleet:tokenfleet/Fleet-v0", scenario="tiny", overrides={"sites.lab.grid.cap_fraction": 0.6})
+    ```
+
+    | argument | default | what |
+    |---|---|---|
+    | `scenario` | `"default"` | a catalogue name, a YAML path, plain data, or a `Scenario` |
+    | `overrides` | none | dotted keys and values laid over the scenario |
+    | `split` | `"train"` | `train`, `validation` or `test` |
+    | `engine` | `"native"` | `native` or `reference`: the same fleet, fast or readable |
+    | `observation`, `action`, `reward` | none | parts of your own: see `docs/environments/fleet.md` |
+    | `reward_weights` | all 1 | weight by name of term |
+    | `render_mode` | none | `ansi` or `rgb_array` |
+    | `search_paths` | none | folders searched for scenarios after the shipped ones |
+
+    ## Vectorized environment
+    `gymnasium.make_vec("tokenfleet:tokenfleet/Fleet-v0", num_envs=64)` gives `FleetVectorEnv`, which steps all fleets
+    in one call; this environment is a batch of one. Further arguments: `threads`, `autoreset_mode`.
+
+    ## Version History
+    * v0: initial version.
+    """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012 (Gymnasium's name)
 
@@ -39,6 +110,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         render_mode: str | None = None,
         search_paths: Sequence[str | Path] = (),
     ) -> None:
+        """See the class; `FleetVectorEnv` says what may be given for each part."""
         self.batch = FleetVectorEnv(
             scenario,
             1,
@@ -109,7 +181,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         """See `FleetVectorEnv.set_state`; `[D]`."""
         observations = self.batch.set_state(state)
         self._share_generator()
-        return observations[0]
+        observation: NDArray[Any] = observations[0]
+        return observation
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -93,9 +93,7 @@ class EpisodeMetrics:
         generated = totals["generated_tokens"].sum(axis=1)
         served = totals["completed_in_slo"]
         ended = served + totals["completed_late"] + totals["refused"] + totals["expired"]
-        by_class = {
-            f"slo_attainment/{name}": _ratio(served[:, k], ended[:, k]) for k, name in enumerate(self._classes)
-        }
+        by_class = {f"slo_attainment/{name}": _ratio(served[:, k], ended[:, k]) for k, name in enumerate(self._classes)}
         return {
             "return": self._returns[index],
             "net_value_usd": in_slo_usd + late_usd + lost_usd - energy_usd,

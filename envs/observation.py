@@ -1,29 +1,12 @@
 """What a brain sees: the engine's view, scaled by the scenario, flat for a network and named for a person.
 
-Every entry is `clip(value / scale, 0, high)`. Scales come from the scenario alone, so that an observation means the same
-in every episode, batch and process:
-
-| scale | value | per |
-|---|---|---|
-| `one` | 1 | - |
-| `batch` | `max_batch * replicas`: sequences that the pool can run at once | pool |
-| `budget` | `token_budget * replicas`: tokens that one iteration of the whole pool can take | pool |
-| `replicas` | replicas in the pool | pool |
-| `pool_nameplate_w` | boards at TDP and servers on, before PUE [W] | pool |
-| `batch_tokens` | 10 tokens/s for each sequence of `batch`, over a tick [tokens] | pool |
-| `arrivals` | mean arrivals in a tick, at least 1 | class |
-| `horizon_arrivals` | mean arrivals in an episode, at least 1 | class |
-| `ttft_s` | the class's TTFT limit, or its deadline, or 1 s | class |
-| `nameplate_w` | facility power with everything at its rating [W] | site |
-| `brake_s` | the brake's delay, at least one tick [s] | site |
-| `restart_s` | restart time after a trip, at least one tick [s] | site |
-| `price` | 100 USD/MWh | - |
-| `carbon` | 500 g/kWh | - |
+Every entry is `clip(value / scale, 0, high)`. Scales (`SCALES`) come from the scenario alone, so that an observation
+means the same in every episode, batch and process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -32,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import VIEW, Field, Layout, Record
-from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario import PoolSpec, Scenario
 from tokenfleet.envs.spec import SpecError, suggest
 
 Float32Array = NDArray[np.float32]
@@ -99,7 +82,7 @@ class FleetObservation:
     def observe(self, view: Record) -> Float32Array:
         """See `Observation.observe`; `[N, D]`."""
         rows = view.rows if self._columns is None else view.rows[:, self._columns]
-        scaled: Float32Array = rows / self._divisor
+        scaled: Float32Array = np.divide(rows, self._divisor, dtype=np.float32)
         np.maximum(scaled, 0.0, out=scaled)
         np.minimum(scaled, self._high, out=scaled)
         return scaled
@@ -142,7 +125,7 @@ def _select(names: Sequence[str] | None) -> tuple[Field, ...]:
 
 def _scale(scenario: Scenario, field: Field) -> Float64Array:
     """The scale of a field, broadcast to its shape; never zero."""
-    per_first_axis = _SCALES[field.scale](scenario)
+    per_first_axis = np.array(SCALES[field.scale].values(scenario), dtype=np.float64)
     trailing_axes = max(len(field.axis) - 1, 0)
     return per_first_axis.reshape(per_first_axis.shape + (1,) * trailing_axes)
 
@@ -152,67 +135,71 @@ def _per_entry(layout: Layout, values: dict[str, Float64Array]) -> Float64Array:
     return np.concatenate(flat).astype(np.float64)
 
 
-def _pool_batch(scenario: Scenario) -> Float64Array:
-    return np.array([float(pool.max_batch * pool.replicas) for pool in scenario.pools.values()])
+def _per_pool(value: Callable[[PoolSpec], float]) -> Callable[[Scenario], list[float]]:
+    return lambda scenario: [value(pool) for pool in scenario.pools.values()]
 
 
-def _pool_budget(scenario: Scenario) -> Float64Array:
-    return np.array([float(pool.token_budget * pool.replicas) for pool in scenario.pools.values()])
+def _pool_nameplate_w(scenario: Scenario) -> list[float]:
+    host_w = {name: site.facility.host_w_per_gpu for name, site in scenario.sites.items()}
+    return [pool.gpus * (pool.gpu_spec.tdp_w + host_w[pool.site]) for pool in scenario.pools.values()]
 
 
-def _pool_replicas(scenario: Scenario) -> Float64Array:
-    return np.array([float(pool.replicas) for pool in scenario.pools.values()])
+def _batch_tokens(scenario: Scenario) -> list[float]:
+    tokens = SEQUENCE_TOKENS_PER_S * scenario.tick_s
+    return [tokens * pool.max_batch * pool.replicas for pool in scenario.pools.values()]
 
 
-def _pool_nameplate_w(scenario: Scenario) -> Float64Array:
-    pools = scenario.pools.values()
-    host_w = [scenario.sites[pool.site].facility.host_w_per_gpu for pool in pools]
-    return np.array([pool.gpus * (pool.gpu_spec.tdp_w + host) for pool, host in zip(pools, host_w, strict=True)])
+def _mean_arrivals(scenario: Scenario, span_s: float) -> list[float]:
+    return [max(span_s * scenario.mean_rate_rps(name), 1.0) for name in scenario.classes]
 
 
-def _pool_batch_tokens(scenario: Scenario) -> Float64Array:
-    return _pool_batch(scenario) * SEQUENCE_TOKENS_PER_S * scenario.tick_s
+def _ttft_s(scenario: Scenario) -> list[float]:
+    return [cls.ttft_s or cls.deadline_s or 1.0 for cls in scenario.classes.values()]
 
 
-def _class_arrivals(scenario: Scenario) -> Float64Array:
-    rate_rps = np.array([scenario.mean_rate_rps(name) for name in scenario.classes])
-    return np.maximum(rate_rps * scenario.tick_s, 1.0)
+def _nameplate_w(scenario: Scenario) -> list[float]:
+    return [scenario.nameplate_w(name) for name in scenario.sites]
 
 
-def _class_horizon_arrivals(scenario: Scenario) -> Float64Array:
-    rate_rps = np.array([scenario.mean_rate_rps(name) for name in scenario.classes])
-    return np.maximum(rate_rps * scenario.horizon_s, 1.0)
+def _brake_s(scenario: Scenario) -> list[float]:
+    return [max(site.grid.brake.delay_s, scenario.tick_s) for site in scenario.sites.values()]
 
 
-def _class_ttft_s(scenario: Scenario) -> Float64Array:
-    return np.array([cls.ttft_s or cls.deadline_s or 1.0 for cls in scenario.classes.values()])
+def _restart_s(scenario: Scenario) -> list[float]:
+    return [max(site.grid.breaker.restart_s, scenario.tick_s) for site in scenario.sites.values()]
 
 
-def _site_nameplate_w(scenario: Scenario) -> Float64Array:
-    return np.array([scenario.nameplate_w(name) for name in scenario.sites])
+class Scale(NamedTuple):
+    """What a field is divided by: in words, and from a scenario (one number, or one along the field's first axis)."""
+
+    doc: str
+    values: Callable[[Scenario], float | list[float]]
 
 
-def _site_brake_s(scenario: Scenario) -> Float64Array:
-    return np.array([max(site.grid.brake.delay_s, scenario.tick_s) for site in scenario.sites.values()])
-
-
-def _site_restart_s(scenario: Scenario) -> Float64Array:
-    return np.array([max(site.grid.breaker.restart_s, scenario.tick_s) for site in scenario.sites.values()])
-
-
-_SCALES = {
-    "one": lambda scenario: np.array(1.0),
-    "batch": _pool_batch,
-    "budget": _pool_budget,
-    "replicas": _pool_replicas,
-    "pool_nameplate_w": _pool_nameplate_w,
-    "batch_tokens": _pool_batch_tokens,
-    "arrivals": _class_arrivals,
-    "horizon_arrivals": _class_horizon_arrivals,
-    "ttft_s": _class_ttft_s,
-    "nameplate_w": _site_nameplate_w,
-    "brake_s": _site_brake_s,
-    "restart_s": _site_restart_s,
-    "price": lambda scenario: np.array(PRICE_SCALE_USD_PER_MWH),
-    "carbon": lambda scenario: np.array(CARBON_SCALE_G_PER_KWH),
+SCALES: dict[str, Scale] = {
+    "one": Scale("1", lambda scenario: 1.0),
+    "batch": Scale(
+        "the sequences that the pool can run at once, `max_batch * replicas`",
+        _per_pool(lambda pool: pool.max_batch * pool.replicas),
+    ),
+    "budget": Scale(
+        "the tokens of one iteration of every replica, `token_budget * replicas`",
+        _per_pool(lambda pool: pool.token_budget * pool.replicas),
+    ),
+    "replicas": Scale("the pool's replicas", _per_pool(lambda pool: pool.replicas)),
+    "pool_nameplate_w": Scale("the pool's boards at TDP and servers on, before PUE", _pool_nameplate_w),
+    "batch_tokens": Scale("10 tokens/s for every sequence that the pool can run, over a tick", _batch_tokens),
+    "arrivals": Scale(
+        "the class's mean arrivals in a tick, at least 1", lambda world: _mean_arrivals(world, world.tick_s)
+    ),
+    "horizon_arrivals": Scale(
+        "the class's mean arrivals in an episode, at least 1", lambda world: _mean_arrivals(world, world.horizon_s)
+    ),
+    "ttft_s": Scale("the class's TTFT limit, else its deadline, else 1 s", _ttft_s),
+    "nameplate_w": Scale("the site's power with everything at its rating, PUE included", _nameplate_w),
+    "brake_s": Scale("the brake's delay, at least a tick", _brake_s),
+    "restart_s": Scale("the restart time after a trip, at least a tick", _restart_s),
+    "price": Scale("100 USD/MWh", lambda scenario: PRICE_SCALE_USD_PER_MWH),
+    "carbon": Scale("500 g/kWh", lambda scenario: CARBON_SCALE_G_PER_KWH),
 }
+"""By the name that `fields.Field.scale` gives."""

@@ -11,7 +11,9 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 
 
-def build_part(part: Any, scenario: Scenario, default: Callable[[Scenario], Any], is_part: Callable[[Any], bool]) -> Any:
+def build_part(
+    part: Any, scenario: Scenario, default: Callable[[Scenario], Any], is_part: Callable[[Any], bool]
+) -> Any:
     """The part that `part` names.
 
     Args:
@@ -32,7 +34,9 @@ def build_part(part: Any, scenario: Scenario, default: Callable[[Scenario], Any]
     built = named(scenario) if callable(named) else named
     if not is_part(built):
         example = f"{default.__module__}.{default.__name__}"
-        raise SpecError([f"{part!r} gives {type(built).__name__}, which lacks what an environment needs; see {example}"])
+        raise SpecError(
+            [f"{part!r} gives {type(built).__name__}, which lacks what an environment needs; see {example}"]
+        )
     return built
 
 
@@ -68,6 +72,7 @@ def is_reward(candidate: Any) -> bool:
     required = [
         parameter
         for parameter in inspect.signature(candidate).parameters.values()
-        if parameter.default is parameter.empty and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     return len(required) == 2

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 BAR_CELLS = 24
+TITLE_SIZE = 9
 DOTS_PER_INCH = 100
 POOLS_PER_LEGEND_ROW = 4
 SIZE_INCHES = (10.8, 6.4)
@@ -99,7 +100,14 @@ def picture_frame(scenario: Scenario, views: Record) -> NDArray[np.uint8]:
     time_s = _time_s(scenario, views)
     extra_legend_rows = (len(scenario.pools) - 1) // POOLS_PER_LEGEND_ROW
     columns = figure.add_gridspec(
-        1, 2, left=0.05, right=0.985, top=0.855 - 0.025 * extra_legend_rows, bottom=0.075, wspace=0.13, width_ratios=(1.2, 1)
+        1,
+        2,
+        left=0.05,
+        right=0.985,
+        top=0.855 - 0.025 * extra_legend_rows,
+        bottom=0.075,
+        wspace=0.13,
+        width_ratios=(1.2, 1),
     )
     sites = columns[0].subgridspec(len(scenario.sites), 1, hspace=0.2)
     for s in range(len(scenario.sites)):
@@ -111,8 +119,8 @@ def picture_frame(scenario: Scenario, views: Record) -> NDArray[np.uint8]:
     for axes in figure.axes:
         _finish(axes, scenario)
     _write_header(figure, scenario, time_s[-1])
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 def _steps(time_s: FloatArray, values: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
@@ -135,11 +143,13 @@ def _draw_site(axes: Axes, scenario: Scenario, views: Record, time_s: FloatArray
     for name, colour in (("braked", ALARM), ("dark_remaining_s", INK)):
         _, spell = _steps(time_s, views[name][:-1, s] > 0.0)
         height = axes.get_xaxis_transform()
-        axes.fill_between(step_s, 0, 1, where=(spell > 0).tolist(), color=colour, alpha=0.12, linewidth=0, transform=height)
+        axes.fill_between(
+            step_s, 0, 1, where=(spell > 0).tolist(), color=colour, alpha=0.12, linewidth=0, transform=height
+        )
     axes.set_ylim(0.0, 1.12 * float(np.concatenate([announced, cap, power]).max()))
-    axes.set_title(f"{list(scenario.sites)[s]}: power [{unit}]", loc="left")
+    axes.set_title(f"{list(scenario.sites)[s]}: power [{unit}]", loc="left", fontsize=TITLE_SIZE)
     state = _site_state(Record(views.layout, views.rows[-1:]), s)
-    axes.set_title(state, loc="right", color=MUTED if state == "ok" else ALARM)
+    axes.set_title(state, loc="right", fontsize=TITLE_SIZE, color=MUTED if state == "ok" else ALARM)
 
 
 def _draw_pools(panels: list[Axes], scenario: Scenario, views: Record, time_s: FloatArray) -> None:
@@ -147,14 +157,14 @@ def _draw_pools(panels: list[Axes], scenario: Scenario, views: Record, time_s: F
     replicas = np.array([pool.replicas for pool in scenario.pools.values()])
     waiting, clock, awake = panels
     for p in range(len(scenario.pools)):
-        style = {"color": POOL_COLOURS[p % len(POOL_COLOURS)], "linewidth": 1.4}
+        style: dict[str, Any] = {"color": POOL_COLOURS[p % len(POOL_COLOURS)], "linewidth": 1.4}
         waiting.plot(time_s, views["waiting_requests"][:, p], **style)
         clock.plot(*_steps(time_s, views["clock_fraction"][1:, p]), **style)
         awake.plot(*_steps(time_s, views["awake_replicas"][1:, p] / replicas[p]), **style)
-    waiting.set_title("waiting requests", loc="left")
+    waiting.set_title("waiting requests", loc="left", fontsize=TITLE_SIZE)
     waiting.set_ylim(0.0, max(5.0, 1.1 * float(views["waiting_requests"].max())))
     for axes, title in ((clock, "clock"), (awake, "awake replicas")):
-        axes.set_title(title, loc="left")
+        axes.set_title(title, loc="left", fontsize=TITLE_SIZE)
         axes.set_ylim(0.0, 1.08)
         axes.set_yticks([0.0, 0.5, 1.0], ["0", "50 %", "100 %"])
 
@@ -165,14 +175,12 @@ def _draw_endings(axes: Axes, views: Record, time_s: FloatArray) -> None:
     _, late = _steps(time_s, views["completed_late"][1:].sum(axis=1))
     _, lost = _steps(time_s, (views["refused"] + views["expired"])[1:].sum(axis=1))
     axes.stackplot(step_s, in_slo, late, lost, colors=list(ENDING_COLOURS.values()), alpha=0.75, linewidth=0)
-    axes.set_title("requests ended in a tick", loc="left")
+    axes.set_title("requests ended in a tick", loc="left", fontsize=TITLE_SIZE)
     axes.set_ylim(0.0, max(5.0, 1.1 * float((in_slo + late + lost).max(initial=0.0))))
 
 
 def _finish(axes: Axes, scenario: Scenario) -> None:
     axes.set_xlim(0.0, scenario.horizon_s)
-    for title in (axes.title, axes._left_title, axes._right_title):
-        title.set_fontsize(9)
     axes.tick_params(labelsize=8, colors=MUTED, length=0)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -202,7 +210,13 @@ def _write_header(figure: Figure, scenario: Scenario, time_s: float) -> None:
     pools = [
         Line2D([], [], color=POOL_COLOURS[p % len(POOL_COLOURS)], label=name) for p, name in enumerate(scenario.pools)
     ]
-    style: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 1.2, "columnspacing": 1.2, "borderaxespad": 0.0}
+    style: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": 8,
+        "handlelength": 1.2,
+        "columnspacing": 1.2,
+        "borderaxespad": 0.0,
+    }
     figure.legend(handles=power, loc="upper left", bbox_to_anchor=(0.05, 0.925), ncols=len(power), **style)
     figure.legend(handles=pools, loc="upper right", bbox_to_anchor=(0.985, 0.925), ncols=POOLS_PER_LEGEND_ROW, **style)
 

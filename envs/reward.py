@@ -108,4 +108,5 @@ def _usd_per_token(scenario: Scenario) -> Float64Array:
             [-cls.lost_penalty_fraction for cls in classes],
         ]
     )
-    return price * paid_share[:, None, :]
+    usd_per_token: Float64Array = price * paid_share[:, None, :]
+    return usd_per_token

@@ -164,7 +164,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._above_cap = arrays.outcome.slice("above_cap_s")
 
     @property
-    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[misc]
         """The generator of every fleet, as in `SyncVectorEnv`."""
         return tuple(self._generator(index) for index in range(self.num_envs))
 
@@ -360,7 +360,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         waits = [len(longest) - len(rows) for rows in actions]
         for tick in range(len(longest)):
             idle = [index for index, wait in enumerate(waits) if tick < wait]
-            rows = [longest[tick] if tick < wait else mine[tick - wait] for mine, wait in zip(actions, waits, strict=True)]
+            rows = [
+                longest[tick] if tick < wait else mine[tick - wait] for mine, wait in zip(actions, waits, strict=True)
+            ]
             self._advance(np.stack(rows), idle)
 
     def _generator(self, index: int) -> np.random.Generator:

@@ -25,6 +25,7 @@ from tokenfleet.evaluation.results import EpisodeRow
 
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
 BATCH_SIZE = 64
+_VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")
 NETWORK_ROWS = 64
 
 
@@ -51,13 +52,18 @@ class DrawsPerEpisode(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A policy and what to call it; see `EpisodeRow` for the names."""
+    """A policy and what to call it; see `EpisodeRow` for the names.
+
+    Attributes:
+        source: where it comes from, as plain data, for the record.
+    """
 
     policy: Predictor
     label: str
     algorithm: str = ""
     training_seed: int | None = None
     learned: bool = False
+    source: Any = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,8 @@ class World:
             return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, _hash(scenario.model_dump(mode="json")))
         if env.spec is None:
             return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
-        return cls(env.spec.id, "", "", _hash([env.spec.id, repr(sorted(env.spec.kwargs.items()))]))
+        own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
+        return cls(env.spec.id, "", "", _hash([env.spec.id, own]))
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation import style
+from tokenfleet.evaluation.learning import TRAINING, VALIDATION, curve, read_progress
 from tokenfleet.evaluation.metrics import describe
 from tokenfleet.evaluation.statistics import Interval
 from tokenfleet.evaluation.summary import Summary, scaled
@@ -23,20 +26,31 @@ Float64Array = NDArray[np.float64]
 
 COMPARED = ("net_value_usd", "goodput_tokens_per_s", "slo_attainment", "above_cap_s")
 COMPARED_FOREIGN = ("return", "length_steps")
+LEARNED = ("return", "net_value_usd", "slo_attainment", "above_cap_s")
+
+log = logging.getLogger(__name__)
 
 
-def draw_figures(summary: Summary, timelines: Sequence[Timeline], runs: Sequence[Path], folder: Path) -> None:
-    """Every figure that there is something to draw for.
+def draw_figures(summary: Summary, timelines: Sequence[Timeline], runs: Mapping[str, Path], folder: Path) -> None:
+    """Every figure that there is something to draw for; a run without a readable log is named in a warning.
 
     Args:
         summary: of the study.
         timelines: of one episode; none for an environment that is not a fleet.
-        runs: folders of training runs.
+        runs: folders of training runs by the label of their policy.
         folder: for the PNGs.
     """
     draw_comparison(summary, folder / "comparison.png")
     if timelines:
         draw_timeline(timelines, folder / "episode.png")
+    progress = {}
+    for label, run in runs.items():
+        try:
+            progress[label] = read_progress(run)
+        except SpecError as error:
+            log.warning("no learning curve for %s: %s", label, error)
+    if progress:
+        draw_learning(progress, folder / "learning.png")
 
 
 def draw_comparison(summary: Summary, path: Path) -> Path:
@@ -97,6 +111,51 @@ def draw_timeline(timelines: Sequence[Timeline], path: Path) -> Path:
         for row in (0, rows - 2, rows - 1):
             axes[row, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
         return style.save(figure, path)
+
+
+def draw_learning(progress: Mapping[str, Mapping[str, Float64Array]], path: Path) -> Path:
+    """Learning curves: validation as dots on a line, recent training episodes as a pale line behind it.
+
+    Args:
+        progress: of each run by label, see `tokenfleet.evaluation.learning.read_progress`.
+        path: of the PNG.
+    """
+    recorded = {name for run in progress.values() for name in run}
+    wanted = [name for name in LEARNED if {TRAINING + name, VALIDATION + name} & recorded]
+    with style.house_style():
+        figure, axes = style.new_figure(1, max(len(wanted), 1), 1.4 + 3.1 * max(len(wanted), 1), 3.3)
+        for panel, name in zip(axes[0], wanted, strict=False):
+            _draw_curves(panel, progress, name)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        if len(handles) > 1:
+            figure.legend(handles, labels, loc="outside right upper")
+        caption = "Line with dots: mean over the validation episodes. Pale line: mean over the last training episodes."
+        figure.suptitle(caption, x=0.006, ha="left", fontsize=9.5, color=style.MUTED)
+        return style.save(figure, path)
+
+
+def _draw_curves(axes: Axes, progress: Mapping[str, Mapping[str, Float64Array]], name: str) -> None:
+    metric = describe(name)
+    factor = 100.0 if metric.percent else 1.0
+    for position, (label, run) in enumerate(progress.items()):
+        colour = style.PALETTE[position % len(style.PALETTE)]
+        steps, values = curve(run, TRAINING + name)
+        axes.plot(steps, factor * values, color=colour, linewidth=1.0, alpha=0.35)
+        steps, values = curve(run, VALIDATION + name)
+        axes.plot(steps, factor * values, "o-", color=colour, markersize=3.2, label=label)
+    axes.set_title(metric.label)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel(f"{'%' if metric.percent else metric.unit}{_direction(metric.better)}".strip())
+    axes.xaxis.set_major_formatter(_short_count)
+    axes.margins(x=0.02)
+
+
+def _short_count(value: float, _position: float) -> str:
+    """Steps on an axis: 250k, 1.5M."""
+    for size, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{suffix}"
+    return f"{value:g}"
 
 
 def _draw_intervals(axes: Axes, summary: Summary, column: str) -> None:
@@ -160,29 +219,15 @@ def _comparison_title(summary: Summary) -> str:
 
 
 def _draw_power(axes: Axes, timeline: Timeline, site: int) -> None:
-    time_s, power_kw, cap_kw = timeline.start_s, timeline.power_w[:, site] / 1e3, timeline.cap_w[:, site] / 1e3
-    _step(axes, time_s, cap_kw, style.INK, "cap", 1.6)
-    _step(axes, time_s, power_kw, style.BLUE, "power", 1.1)
-    above = power_kw > cap_kw
-    axes.fill_between(
-        time_s, cap_kw, power_kw, where=above, step="post", color=style.RED, linewidth=0, label="above the cap"
-    )
+    power_kw, cap_kw = timeline.power_w[:, site] / 1e3, timeline.cap_w[:, site] / 1e3
+    _step(axes, timeline, cap_kw, style.INK, "cap", 1.6)
+    _step(axes, timeline, power_kw, style.BLUE, "power", 1.1)
+    _fill(axes, timeline, cap_kw, power_kw, power_kw > cap_kw, color=style.RED, label="above the cap")
+    zero, one, full_height = np.zeros_like(cap_kw), np.ones_like(cap_kw), axes.get_xaxis_transform()
     braked = timeline.braked[:, site] > 0.0
-    full_height = axes.get_xaxis_transform()
-    axes.fill_between(
-        time_s,
-        0,
-        1,
-        where=braked,
-        step="post",
-        transform=full_height,
-        color=style.ORANGE,
-        alpha=0.25,
-        linewidth=0,
-        label="power brake",
-    )
+    _fill(axes, timeline, zero, one, braked, color=style.ORANGE, alpha=0.25, transform=full_height, label="power brake")
     axes.set_ylim(bottom=0.0)
-    axes.set_xlim(time_s[0], time_s[-1] + timeline.tick_s)
+    axes.set_xlim(0.0, len(power_kw) * timeline.tick_s)
 
 
 def _draw_clocks(axes: Axes, timeline: Timeline) -> None:
@@ -191,7 +236,7 @@ def _draw_clocks(axes: Axes, timeline: Timeline) -> None:
         # Pools of a site often share a clock: each line is thinner than the one below it, so that both can be seen.
         _step(
             axes,
-            timeline.start_s,
+            timeline,
             timeline.clock_fraction[:, pool],
             _pool_colour(pool),
             name,
@@ -203,9 +248,9 @@ def _draw_clocks(axes: Axes, timeline: Timeline) -> None:
 def _draw_queues(axes: Axes, timeline: Timeline) -> None:
     held = timeline.held_requests.sum(axis=1)
     if held.any():
-        _step(axes, timeline.start_s, held, style.QUIET, "deferred", 1.0)
+        _step(axes, timeline, held, style.QUIET, "deferred", 1.0)
     for pool, name in enumerate(timeline.pools):
-        _step(axes, timeline.start_s, timeline.queued_requests[:, pool], _pool_colour(pool), name, 1.2)
+        _step(axes, timeline, timeline.queued_requests[:, pool], _pool_colour(pool), name, 1.2)
     axes.set_ylim(bottom=0.0)
 
 
@@ -213,5 +258,16 @@ def _pool_colour(pool: int) -> str:
     return style.PALETTE[pool % len(style.PALETTE)]
 
 
-def _step(axes: Axes, time_s: Float64Array, values: Float64Array, colour: str, label: str, width: float) -> None:
-    axes.plot(time_s, values, color=colour, linewidth=width, drawstyle="steps-post", label=label)
+def _step(axes: Axes, timeline: Timeline, values: Float64Array, colour: str, label: str, width: float) -> None:
+    """One level per tick, `[H]`, each drawn to the end of its tick."""
+    time_s = np.arange(len(values) + 1) * timeline.tick_s
+    level = np.append(values, values[-1])
+    axes.plot(time_s, level, color=colour, linewidth=width, drawstyle="steps-post", label=label)
+
+
+def _fill(
+    axes: Axes, timeline: Timeline, low: Float64Array, high: Float64Array, where: NDArray[np.bool_], **options: Any
+) -> None:
+    """The area between two levels in the ticks `where` it is asked for, `[H]` each."""
+    edges_s = np.arange(len(low) + 1) * timeline.tick_s
+    axes.stairs(np.where(where, high, np.nan), edges_s, baseline=low, fill=True, linewidth=0, **options)

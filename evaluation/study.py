@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -116,21 +116,6 @@ def save_study(
         if draw is not None:
             (partial / FIGURES).mkdir()
             draw(partial / FIGURES)
-
-
-@contextmanager
-def nothing_left_behind(folder: Path) -> Iterator[None]:
-    """Remove the folder of a study that failed, with the parents made for it, unless something is in it."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            for log in folder.iterdir():
-                if log.is_file() and log.stat().st_size == 0:
-                    log.unlink()
-            for empty in (folder, *folder.parents):
-                empty.rmdir()
-        raise
 
 
 @contextmanager

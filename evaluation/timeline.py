@@ -52,11 +52,6 @@ class Timeline:
     completed_in_slo: Float64Array
     arrived: Float64Array
 
-    @property
-    def start_s(self) -> Float64Array:
-        """When each tick begins, `[H]` [s]."""
-        return np.arange(len(self.power_w), dtype=np.float64) * self.tick_s
-
 
 def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, deterministic: bool = True) -> Timeline:
     """Run one episode of a fleet and keep every tick.
@@ -107,8 +102,10 @@ def write_timelines(path: Path, timelines: Sequence[Timeline]) -> Path:
         writer.writerow(["policy", "seed", "start_s", *(f"{quantity}/{name}" for quantity, _, name in columns)])
         for timeline in timelines:
             values = [getattr(timeline, quantity)[:, i] for quantity, i, _ in columns]
-            for row, start_s in enumerate(timeline.start_s):
-                writer.writerow([timeline.policy, timeline.seed, start_s, *(column[row] for column in values)])
+            for row in range(len(timeline.power_w)):
+                writer.writerow(
+                    [timeline.policy, timeline.seed, row * timeline.tick_s, *(column[row] for column in values)]
+                )
     return path
 
 
@@ -120,16 +117,17 @@ def _run(
     starts, over = np.ones(1, np.bool_), False
     ticks: list[dict[str, Float64Array]] = []
     while not over:
-        cap_w = fleet.engine.view["cap_w"][0].astype(np.float64)  # the view before a tick holds the cap of that tick
+        # The view before a tick holds the cap of that tick, and whether the brake acts in it.
+        imposed = {name: fleet.engine.view[name][0].astype(np.float64) for name in ("cap_w", "braked")}
         observation, _, terminated, truncated, _ = env.step(actor.act(observation, starts))
         starts, over = np.zeros(1, np.bool_), bool(terminated[0] or truncated[0])
-        ticks.append({"cap_w": cap_w} | _measured(fleet))
+        ticks.append(imposed | _measured(fleet))
     return ticks
 
 
 def _measured(fleet: FleetVectorEnv) -> dict[str, Float64Array]:
     view, outcome = fleet.engine.view, fleet.engine.outcome
-    seen = ("braked", "clock_fraction", "running_requests", "held_requests")
+    seen = ("clock_fraction", "running_requests", "held_requests")
     return {
         **{name: view[name][0].astype(np.float64) for name in seen},
         "queued_requests": view["waiting_requests"][0].astype(np.float64),

@@ -70,12 +70,11 @@ def test_traces_of_different_splits_never_share_a_request():
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), rate=st.floats(0.5, 30.0))
-def test_a_rescaled_trace_is_sorted_and_inside_the_episode(seed, rate):
+def test_a_rescaled_trace_lies_inside_the_episode(seed, rate):
     stream = TraceStream(request_class="chat", trace="azure-chat-2023", rate_rps=rate)
     arrival_s = stream.sample(np.random.default_rng(seed), 600.0, "train").arrival_s
-    assert np.all(np.diff(arrival_s) >= 0)
-    assert arrival_s[0] >= 0
-    assert arrival_s[-1] < 600.0
+    assert arrival_s.min() >= 0
+    assert arrival_s.max() < 600.0
 
 
 def test_bursts_are_burstier_than_poisson():

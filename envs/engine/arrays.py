@@ -63,6 +63,7 @@ class FleetArrays:
     pue: Float64Array
     brake_delay_s: Float64Array
     brake_clock_fraction: Float64Array
+    recovery_ratio: Float64Array
     release_fraction: Float64Array
     release_delay_s: Float64Array
     overload_ratio: Float64Array
@@ -183,6 +184,7 @@ def _site_arrays(scenario: Scenario) -> dict[str, Float64Array]:
         "pue": np.array([site.facility.pue for site in sites]),
         "brake_delay_s": np.array([site.grid.brake.delay_s for site in sites]),
         "brake_clock_fraction": np.array([site.grid.brake.clock_fraction for site in sites]),
+        "recovery_ratio": np.array([site.grid.brake.recovery_ratio for site in sites]),
         "release_fraction": np.array([site.grid.brake.release_fraction for site in sites]),
         "release_delay_s": np.array([site.grid.brake.release_delay_s for site in sites]),
         "overload_ratio": np.array([site.grid.breaker.overload_ratio for site in sites]),

@@ -10,7 +10,7 @@ import importlib
 import math
 from abc import abstractmethod
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,14 @@ from tokenfleet.envs.traces import Trace
 Split = Literal["train", "validation", "test"]
 SPLIT_BOUNDS: dict[str, tuple[float, float]] = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 """Shares of a trace's time span that belong to each split; they never overlap."""
+
+
+class Demand(NamedTuple):
+    """Requests of one stream in one episode, in any order, R of them."""
+
+    arrival_s: NDArray[np.float64]  # [R], in [0, horizon)
+    prompt_tokens: NDArray[np.int32]  # [R], at least 1
+    output_tokens: NDArray[np.int32]  # [R], at least 1
 
 
 class RequestClassSpec(Spec):
@@ -87,8 +95,8 @@ class StreamSpec(Spec):
         """Mean output length [tokens]."""
 
     @abstractmethod
-    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Trace:
-        """Requests of one episode, arrivals in [0, horizon_s), sorted."""
+    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
+        """Requests of one episode, all chance drawn from `rng`; different splits must not share requests."""
 
     def check(self, horizon_s: float) -> None:
         """Raise `ValueError` when the stream cannot fill an episode of `horizon_s`."""
@@ -131,9 +139,9 @@ class _SyntheticLengths(StreamSpec):
     def mean_output_tokens(self) -> float:
         return self.output.mean_tokens
 
-    def _trace(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> Trace:
+    def _with_lengths(self, arrival_s: NDArray[np.float64], rng: np.random.Generator) -> Demand:
         count = len(arrival_s)
-        return Trace(self.kind, arrival_s, self.prompt.sample(rng, count), self.output.sample(rng, count))
+        return Demand(arrival_s, self.prompt.sample(rng, count), self.output.sample(rng, count))
 
 
 class PoissonStream(_SyntheticLengths):
@@ -147,10 +155,10 @@ class PoissonStream(_SyntheticLengths):
     def mean_rate_rps(self) -> float:
         return self.rate_rps
 
-    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Trace:
+    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
         count = rng.poisson(self.rate_rps * horizon_s)
-        return self._trace(np.sort(rng.uniform(0.0, horizon_s, count)), rng)
+        return self._with_lengths(rng.uniform(0.0, horizon_s, count), rng)
 
 
 class MmppStream(_SyntheticLengths):
@@ -173,13 +181,13 @@ class MmppStream(_SyntheticLengths):
         cycle_s = self.mean_quiet_s + self.mean_burst_s
         return (self.quiet_rate_rps * self.mean_quiet_s + self.burst_rate_rps * self.mean_burst_s) / cycle_s
 
-    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Trace:
+    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
         bounds_s, rates_rps = self._states(rng, horizon_s)
         counts = rng.poisson(rates_rps * np.diff(bounds_s))
         start_s = np.repeat(bounds_s[:-1], counts)
         length_s = np.repeat(np.diff(bounds_s), counts)
-        return self._trace(np.sort(start_s + length_s * rng.random(len(start_s))), rng)
+        return self._with_lengths(start_s + length_s * rng.random(len(start_s)), rng)
 
     def _states(self, rng: np.random.Generator, horizon_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Boundaries `[M + 1]` [s] and rates `[M]` [requests/s] of the states that cover the horizon."""
@@ -239,12 +247,12 @@ class TraceStream(StreamSpec):
                 f"an episode {horizon_s:.0f} s; lower horizon_ticks or tick_s, or give a longer trace"
             )
 
-    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Trace:
+    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
         trace = self._record
         low, high = (bound * self._span_s() for bound in SPLIT_BOUNDS[split])
         windows = max(1, math.ceil(self.mean_rate_rps / self._recorded_rate_rps() - 1e-9))
-        keep = self.mean_rate_rps / (windows * self._recorded_rate_rps())
+        keep = min(self.mean_rate_rps / (windows * self._recorded_rate_rps()), 1.0)
         arrivals, rows = [], []
         for start_s in rng.uniform(low, high, windows):
             for first_s, last_s, shift_s in (
@@ -252,13 +260,13 @@ class TraceStream(StreamSpec):
                 (low, start_s + horizon_s - (high - low), high - low - start_s),
             ):
                 first, last = np.searchsorted(trace.arrival_s, [first_s, max(first_s, last_s)])
-                kept = first + np.flatnonzero(rng.random(last - first) < keep)
+                kept = np.arange(first, last)
+                if keep < 1.0:
+                    kept = kept[rng.random(last - first) < keep]
                 arrivals.append(trace.arrival_s[kept] + shift_s)
                 rows.append(kept)
-        arrival_s, row = np.concatenate(arrivals), np.concatenate(rows)
-        order = np.argsort(arrival_s, kind="stable")
-        picked = row[order]
-        return Trace(trace.name, arrival_s[order], trace.prompt_tokens[picked], trace.output_tokens[picked])
+        row = np.concatenate(rows)
+        return Demand(np.concatenate(arrivals), trace.prompt_tokens[row], trace.output_tokens[row])
 
     @cached_property
     def _record(self) -> Trace:

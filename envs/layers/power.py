@@ -64,12 +64,15 @@ class BrakeSpec(Spec):
     """Power brake: every clock of the site drops to `clock_fraction`.
 
     The default delay is the 10 s that a UPS tolerates, the default clock the 288 of 1410 MHz to which the hardware
-    brake of an A100 drops (POLCA, arXiv 2308.12908). The release level and its delay are assumptions: they give the
-    hysteresis that an operator needs to leave the brake without bouncing.
+    brake of an A100 drops (POLCA, arXiv 2308.12908). Below the cap the delay is earned back at `recovery_ratio` seconds
+    a second, for a UPS recharges about ten times as slowly as it discharges (assumption): a site cannot live above its
+    cap by dipping under it now and then. A brake that has held long enough has earned it all back. The release level and its delay are assumptions too: they give the hysteresis
+    that an operator needs to leave the brake without bouncing.
     """
 
     delay_s: NonNegativeFloat = 10.0
     clock_fraction: PositiveFraction = 0.2
+    recovery_ratio: UnitFraction = 0.1
     release_fraction: PositiveFraction = 0.9
     release_delay_s: NonNegativeFloat = 5.0
 

@@ -92,9 +92,9 @@ class UniformClock(Clocking):
     takes the highest clock whose worst draw is no more than that bound; hence in every tick every clock in force fits
     its cap.
 
-    Where even the clock floor does not fit the deepest cap that the scenario can announce, some replicas sleep from the
-    first tick on (`replicas_that_fit`). Sending them to sleep later would prove nothing: a replica goes on drawing until
-    it has finished its requests, and nobody knows when that is.
+    Where even the clock floor does not fit the deepest cap that the scenario can announce, some replicas sleep from
+    the first tick on (`replicas_that_fit`). Sending them to sleep later would prove nothing: a replica goes on drawing
+    until it has finished its requests, and nobody knows when that is.
 
     Raises:
         SpecError: a site breaks its deepest cap with every replica asleep; no policy could keep it.
@@ -115,11 +115,12 @@ class UniformClock(Clocking):
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
         limit_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"]) * (1.0 - ROUNDING)
-        steps = (self._worst_w <= limit_w[:, None, :]).sum(axis=1)
-        return pool_clocks(self._power, self._grid[np.maximum(steps - 1, 0)]), state
+        fitting = [np.searchsorted(self._worst_w[:, s], limit_w[:, s], side="right") for s in range(limit_w.shape[1])]
+        step = np.maximum(np.stack(fitting, axis=1) - 1, 0)
+        return pool_clocks(self._power, self._grid[step]), state
 
     def _worst_site_w(self, awake: Int64Array) -> Float64Array:
-        """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]` [W]."""
+        """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]`, never falling [W]."""
         clock = np.maximum(self._grid[:, None], self._power.arrays.clock_floor_fraction)
         return self._power.worst_site_w(clock, awake)
 
@@ -131,8 +132,8 @@ class FeedbackClock(Clocking):
     of the site rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one
     tick if the load were the worst one; a real load answers less, so the loop is slower and stable. The cap is the
     lowest that can come in the next `ahead_s`, so that the clock is down when the cap is. It knows no more than the
-    meter: a burst breaks the cap for some ticks, which the brake's delay forgives. No loop can keep a cap that the clock
-    floor does not reach, so replicas that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
+    meter: a burst breaks the cap for some ticks, which the brake's delay forgives. No loop can keep a cap that the
+    clock floor does not reach, so replicas that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
 
     C. Lefurgy, X. Wang, M. Ware, "Server-level power control", ICAC 2007, doi:10.1109/ICAC.2007.35 (such a loop on the
     clock of one server).
@@ -147,7 +148,7 @@ class FeedbackClock(Clocking):
     fields = ("cap_w", "announced_cap_w", "site_power_w")
 
     def __init__(
-        self, scenario: Scenario, gain: PositiveFloat = 0.5, margin: Margin = 0.03, ahead_s: NonNegativeFloat = 2.0
+        self, scenario: Scenario, gain: PositiveFloat = 0.5, margin: Margin = 0.04, ahead_s: NonNegativeFloat = 2.0
     ) -> None:
         self._power = PowerModel(scenario)
         a = self._power.arrays

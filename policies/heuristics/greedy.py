@@ -58,10 +58,10 @@ class GreedyEfficiency(ControlPolicy):
         self,
         context: PolicyContext,
         clocking: Choice = "feedback",
-        target_load: PositiveFraction = 0.7,
-        smoothing_s: PositiveFloat = 20.0,
-        drain_s: PositiveFloat = 5.0,
-        patience: PositiveFloat = 1.0,
+        target_load: PositiveFraction = 0.5,
+        smoothing_s: PositiveFloat = 10.0,
+        drain_s: PositiveFloat = 2.0,
+        patience: PositiveFloat = 2.0,
     ) -> None:
         super().__init__(context)
         self.clocking: Clocking = build(clocking, CLOCKINGS, f"policy.{self.name}.clocking", self.scenario)

@@ -86,7 +86,7 @@ class PowerModel:
 
     def worst_busy_w(self, clock_fraction: Float64Array) -> Float64Array:
         """The most that the boards of one replica can draw at a clock, `[..., P]` [W]; never falls with the clock."""
-        most_memory_bound = self.decode_memory_fraction[0]  # less stretch, so the same work in less time
+        most_memory_bound = self.decode_memory_fraction[1]  # less stretch, so the same work in less time
         batch = self._extreme_batches(np.ndim(clock_fraction) - 1)
         worst_w: Float64Array = self.busy_w(batch, clock_fraction, most_memory_bound).max(axis=0)
         return worst_w

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Space
-from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from tokenfleet.policies.base import PolicyContext, State
@@ -22,8 +22,9 @@ class RandomPolicy:
 
     def __init__(self, context: PolicyContext) -> None:
         self._observation_space = context.observation_space
-        self._space = copy.deepcopy(context.action_space)
-        self._space.seed(context.seed)
+        self._action_space = context.action_space
+        self._seed = context.seed
+        self._spaces: dict[int, Space[Any]] = {}
 
     def predict(
         self,
@@ -34,11 +35,16 @@ class RandomPolicy:
     ) -> tuple[Any, State | None]:
         """See `tokenfleet.policies.base.Policy.predict`; `deterministic` changes nothing."""
         size = _batch_size(self._observation_space, observation)
-        if size is None:
-            return self._space.sample(), None
-        actions = [self._space.sample() for _ in range(size)]
-        batch: Any = create_empty_array(self._space, size)
-        return concatenate(self._space, actions, batch), None
+        actions: Any = self._space(size or 0).sample()
+        return actions, None
+
+    def _space(self, size: int) -> Space[Any]:
+        """The space of `size` actions at once, 0 for a single one without a batch axis; each has its own generator."""
+        if size not in self._spaces:
+            space = batch_space(self._action_space, size) if size else copy.deepcopy(self._action_space)
+            space.seed(int(np.random.SeedSequence([self._seed, size]).generate_state(1)[0]))
+            self._spaces[size] = space
+        return self._spaces[size]
 
 
 def _batch_size(space: Space[Any], observation: Any) -> int | None:

@@ -123,9 +123,11 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
     """A model with fresh weights.
 
     Raises:
-        SpecError: hyper-parameters that do not fit this number of environments.
+        SpecError: hyper-parameters that do not fit this number of environments, or a device that is not there.
     """
     recipe = RECIPES[spec.name]
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise SpecError([f"device: {device} is not there; use cpu"])
     if isinstance(spec, OnPolicySpec) and spec.rollout_steps < env.num_envs:
         raise SpecError(
             [f"algo.rollout_steps: must be at least n_envs ({env.num_envs}), a step of each (got {spec.rollout_steps})"]

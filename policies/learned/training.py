@@ -68,25 +68,35 @@ class TrainingResult:
     wall_s: float
 
 
-def train_policy(job: TrainingJob, folder: Path) -> TrainingResult:
+def make_model(job: TrainingJob) -> BaseAlgorithm:
+    """A model with fresh weights on the job's environments; writes nothing.
+
+    Raises:
+        SpecError: the algorithm cannot work on the environment, or there is no such device.
+    """
+    use_threads(job.threads)
+    env = make_vec_env(job.env, job.algorithm)
+    return build_model(job.algorithm, env, job.origin.training_seed, job.device)
+
+
+def train_policy(job: TrainingJob, model: BaseAlgorithm, folder: Path) -> TrainingResult:
     """Train, going on from the folder's newest snapshot where there is one.
 
     Leaves `progress.csv`, `checkpoints/best`, `checkpoints/last`, `snapshots/` and TensorBoard files in the folder.
 
     Args:
         job: what to train.
+        model: fresh from `make_model`.
         folder: of the run; one process at a time.
 
     Raises:
-        SpecError: the algorithm cannot work on the environment, or another process writes to the folder.
+        SpecError: another process writes to the folder, or its snapshots are damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with only_writer(folder):
         for name in (BEST, LAST):
             recover_folder(folder / "checkpoints" / name)
-        use_threads(job.threads)
         state = Snapshots(folder).newest()
-        model = build_model(job.algorithm, make_vec_env(job.env, job.algorithm), job.origin.training_seed, job.device)
         keeper = _keeper(job, folder)
         model.set_logger(_logger(job, folder, keeper.progress_log))
         if state is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -20,7 +21,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.utils import recursive_getattr
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
@@ -65,7 +65,7 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
     return {
         "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
         "parameters": {name: _to_arrays(state) for name, state in model.get_parameters().items()},
-        "variables": {name: _to_arrays(recursive_getattr(model, name).detach()) for name in _variables(model)},
+        "variables": {name: _to_arrays(attrgetter(name)(model).detach()) for name in _variables(model)},
         "episodes": _episodes(model),
         "last": _last(model),
         "random": _random_state(model),
@@ -89,7 +89,7 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
         setattr(model, name, value)
     model.set_parameters({name: _to_tensors(tree) for name, tree in state["parameters"].items()}, exact_match=True)
     for name, value in state["variables"].items():
-        recursive_getattr(model, name).data = torch.as_tensor(np.array(value), device=model.device)
+        attrgetter(name)(model).data = torch.as_tensor(np.array(value), device=model.device)
     _restore_episodes(model, state["episodes"])
     _restore_normalisation(model.get_vec_normalize_env(), state["normalisation"])
     if isinstance(model, OffPolicyAlgorithm):

@@ -77,7 +77,7 @@ def two_pools() -> FleetArrays:
 
 CLASS_AND_SITE = {
     *("ttft_s", "tpot_s", "deadline_s", "patience_s", "deferrable", "output_weight"),
-    *("pue", "brake_delay_s", "brake_clock_fraction", "release_fraction", "release_delay_s"),
+    *("pue", "brake_delay_s", "brake_clock_fraction", "recovery_ratio", "release_fraction", "release_delay_s"),
     *("overload_ratio", "breaker_delay_s", "restart_s"),
 }
 

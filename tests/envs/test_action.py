@@ -148,4 +148,6 @@ def test_capacity_is_about_what_the_engine_can_serve(load: float, low: float, hi
 
 
 def test_the_worlds_differ_only_by_the_pool() -> None:
-    assert set(two_routes().pools) - set(load_scenario("tiny").pools) == {key.removeprefix("pools.") for key in TWO_ROUTES}
+    assert set(two_routes().pools) - set(load_scenario("tiny").pools) == {
+        key.removeprefix("pools.") for key in TWO_ROUTES
+    }

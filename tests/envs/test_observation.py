@@ -109,7 +109,11 @@ def test_no_scale_is_zero_in_a_world_of_zeros() -> None:
         {
             "sites.lab.grid.brake": {"delay_s": 0.0},
             "sites.lab.grid.breaker": {"restart_s": 0.0},
-            "classes.idle": {"model": "llama-3.1-8b", "usd_per_million_input_tokens": 0, "usd_per_million_output_tokens": 0},
+            "classes.idle": {
+                "model": "llama-3.1-8b",
+                "usd_per_million_input_tokens": 0,
+                "usd_per_million_output_tokens": 0,
+            },
         },
     )
     assert (FleetObservation(world).scale > 0).all()

@@ -11,7 +11,9 @@ from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.reward import NetValue, weighted_reward
 from tokenfleet.envs.scenario import load_scenario
 
-TINY = load_scenario("tiny", {"classes.chat-70b.late_value_fraction": 0.2, "classes.chat-8b.lost_penalty_fraction": 0.4})
+TINY = load_scenario(
+    "tiny", {"classes.chat-70b.late_value_fraction": 0.2, "classes.chat-8b.lost_penalty_fraction": 0.4}
+)
 CHAT_8B, CHAT_70B, BATCH_8B = range(3)
 
 
@@ -115,7 +117,13 @@ def test_metrics_of_two_ticks_by_hand() -> None:
 
 def test_ratios_of_nothing_are_undefined() -> None:
     metrics = summary_of(outcome_of())
-    for name in ("slo_attainment", "slo_attainment/chat-8b", "tokens_per_joule", "usd_per_million_tokens", "ttft_mean_s"):
+    for name in (
+        "slo_attainment",
+        "slo_attainment/chat-8b",
+        "tokens_per_joule",
+        "usd_per_million_tokens",
+        "ttft_mean_s",
+    ):
         assert np.isnan(metrics[name])
     assert metrics["goodput_tokens_per_s"] == 0.0
 

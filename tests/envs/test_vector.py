@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,8 @@ def fingerprint(seed: int) -> str:
 
 def test_two_processes_agree() -> None:
     command = "from tests.envs.test_vector import fingerprint; print(fingerprint(5))"
-    elsewhere = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[2]
+    elsewhere = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=root)
     assert elsewhere.stdout.strip() == fingerprint(5) != fingerprint(6)
 
 
@@ -388,7 +390,9 @@ def energy_only(outcome: Record, price_usd_per_mwh: np.ndarray) -> dict[str, np.
     return {"energy_kwh": -outcome["energy_j"].sum(axis=1) / 3.6e6}
 
 
-@pytest.mark.parametrize("reward", [EnergyOnly, energy_only, "tests.envs.test_vector:EnergyOnly", "tests.envs.test_vector:energy_only"])
+@pytest.mark.parametrize(
+    "reward", [EnergyOnly, energy_only, "tests.envs.test_vector:EnergyOnly", "tests.envs.test_vector:energy_only"]
+)
 def test_a_reward_of_ones_own(reward: Any) -> None:
     envs = batch(2, reward=reward, reward_weights={"energy_kwh": 0.5})
     envs.reset(seed=0)

@@ -116,7 +116,9 @@ def test_a_control_policy_needs_a_fleet():
 def test_a_field_that_the_observation_leaves_out_is_named(scenario):
     partial = FleetObservation(scenario, ["waiting_requests"])
     context = context_of(scenario, observation=partial, observation_space=partial.space)
-    with pytest.raises(SpecError, match=r"policy\.CountingPolicy: needs the field 'cap_w', which this observation leaves"):
+    with pytest.raises(
+        SpecError, match=r"policy\.CountingPolicy: needs the field 'cap_w', which this observation leaves"
+    ):
         CountingPolicy(context)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from tests.policies.worlds import context_of, episode, two_sites, view_of
@@ -51,7 +51,9 @@ STREAM = st.fixed_dictionaries(
     {
         "kind": st.just("poisson"),
         "rate_rps": st.floats(0.5, 80.0),
-        "prompt": st.fixed_dictionaries({"median_tokens": st.sampled_from([2, 200, 5000]), "sigma": st.floats(0.0, 1.5)}),
+        "prompt": st.fixed_dictionaries(
+            {"median_tokens": st.sampled_from([2, 200, 5000]), "sigma": st.floats(0.0, 1.5)}
+        ),
         "output": st.fixed_dictionaries({"median_tokens": st.sampled_from([1, 50, 500]), "sigma": st.floats(0.0, 1.0)}),
     }
 )
@@ -84,14 +86,13 @@ def uniform_policy(env):
 
 
 @given(world=worlds(), seed=st.integers(0, 2**20))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_site_is_ever_above_its_cap(world, seed):
     env = FleetVectorEnv(world, 2)
     try:
         policy = uniform_policy(env)
-    except SpecError as error:
-        assert "even with every replica asleep" in str(error)
-        assume(False)
+    except SpecError:
+        reject()  # nobody can keep these caps; see the last test
     history = episode(env, policy, seed)
     assert history["above_cap_s"].sum() == 0.0
     assert history["brakes"].sum() == 0.0
@@ -104,20 +105,36 @@ def test_the_shipped_worlds_are_never_above_their_caps(split):
         assert episode(env, uniform_policy(env), 0)["above_cap_s"].sum() == 0.0
 
 
+def flooded(**grid):
+    """Two sites whose every replica prefills without a break, in iterations of a quarter of a second and more."""
+    flood = {
+        "announced_lead_s": [12.0],
+        "workload.chat.rate_rps": 400.0,
+        "workload.chat.prompt": {"median_tokens": 2000, "sigma": 0.0},
+        "workload.chat.output": {"median_tokens": 1, "sigma": 0.0},
+        "pools.east.token_budget": 8192,
+        "pools.west.token_budget": 8192,
+    }
+    return load_scenario(two_sites(**grid), flood)
+
+
 def test_the_proof_is_not_won_by_idling():
-    """Under a heavy load of prompts the bound is all but reached: the clock could not be much higher."""
-    scenario = load_scenario(
-        two_sites(cap_fraction=0.75),
-        {
-            "workload.chat.rate_rps": 4000.0,
-            "workload.chat.prompt": {"median_tokens": 40, "sigma": 0.0},
-            "workload.chat.output": {"median_tokens": 1, "sigma": 0.0},
-        },
-    )
-    history = episode(env := FleetVectorEnv(scenario, 1), uniform_policy(env), 0)
+    """Under a flood the bound is all but reached: the clock could not be much higher."""
+    env = FleetVectorEnv(flooded(cap_fraction=0.75), 1)
+    history = episode(env, uniform_policy(env), 0)
     share = history["power_w"][5:] / history["cap_w"][5:]
-    assert share.max() <= 1.0
-    assert share.max() > 0.9
+    assert 0.97 < share.max() <= 1.0
+
+
+def test_a_flooded_site_is_under_a_cap_that_falls_at_one_stroke():
+    """Iterations that began before the fall go on drawing after it; the rule has thought of them."""
+    fall = {"depth_fraction": 0.25, "notice_s": 15.0, "earliest_start_s": 20.0, "latest_start_s": 20.0, "hold_s": 15.0}
+    scenario = flooded(cap_fraction=0.95, demand_response=[{**fall, "ramp_s": 0.0, "recovery_s": 0.0}])
+    env = FleetVectorEnv(scenario, 1)
+    history = episode(env, uniform_policy(env), 0)
+    before, after = history["power_w"][6, 0], history["cap_w"][25, 0]
+    assert np.all(before > after)
+    assert history["above_cap_s"].sum() == 0.0
 
 
 def clock_at(scenario, **view):
@@ -127,6 +144,15 @@ def clock_at(scenario, **view):
 def test_ample_power_means_full_clocks():
     scenario = two_sites(cap_fraction=1.0)
     np.testing.assert_array_equal(clock_at(scenario), [1.0, 1.0])
+
+
+def test_the_clock_is_the_highest_that_fits():
+    """One step of the search further, 0.25 %, the worst draw would be above the cap."""
+    scenario = two_sites(cap_fraction=0.8)
+    power, clocks = UniformClock(scenario)._power, clock_at(scenario)
+    cap_w = [scenario.contract_w("east"), scenario.contract_w("west")]
+    assert np.all(power.worst_site_w(clocks, power.arrays.replicas) <= cap_w)
+    assert np.all(power.worst_site_w(clocks + 0.0025, power.arrays.replicas) > cap_w)
 
 
 def test_one_clock_for_a_whole_site_and_its_own_for_each():

@@ -71,7 +71,9 @@ def episode(env: FleetVectorEnv, policy: Any, seed: int) -> dict[str, np.ndarray
     observation, _ = env.reset(seed=seed)
     state, start = None, np.ones(env.num_envs, bool)
     names = ("above_cap_s", "power_w", "brakes")
-    history: dict[str, list[np.ndarray]] = {name: [] for name in (*names, "action", "reward", "awake_replicas", "cap_w")}
+    history: dict[str, list[np.ndarray]] = {
+        name: [] for name in (*names, "action", "reward", "awake_replicas", "cap_w")
+    }
     for _ in range(env.scenario.horizon_ticks):
         history["cap_w"].append(env.engine.view["cap_w"].copy())
         action, state = policy.predict(observation, state, start)

@@ -26,7 +26,7 @@ struct RequestClass {
 };
 
 struct Site {
-    double pue, brake_delay_s, brake_clock_fraction, release_fraction, release_delay_s, overload_ratio, breaker_delay_s, restart_s;
+    double pue, brake_delay_s, brake_clock_fraction, recovery_ratio, release_fraction, release_delay_s, overload_ratio, breaker_delay_s, restart_s;
 };
 
 // First column of each field in the float32 view row; see envs/fields.py for their meaning.

@@ -96,6 +96,7 @@ std::vector<Site> read_sites(const Columns& c) {
             .pue = c.real("pue", s),
             .brake_delay_s = c.real("brake_delay_s", s),
             .brake_clock_fraction = c.real("brake_clock_fraction", s),
+            .recovery_ratio = c.real("recovery_ratio", s),
             .release_fraction = c.real("release_fraction", s),
             .release_delay_s = c.real("release_delay_s", s),
             .overload_ratio = c.real("overload_ratio", s),

@@ -1,6 +1,7 @@
 // A site's meter, brake and breaker: the C++ mirror of envs/engine/reference/site.py.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "arrays.hpp"
@@ -23,7 +24,8 @@ struct SiteProtection {
         outcome[arrays.outcome.power_w + s] = power_w;
         outcome[arrays.outcome.above_cap_s + s] = above ? arrays.tick_s : 0.0;
         outcome[arrays.outcome.over_cap_w + s] = above ? power_w - cap_w : 0.0;
-        over_cap_s = above ? over_cap_s + arrays.tick_s : 0.0;
+        const double recovered_s = std::max(over_cap_s - site.recovery_ratio * arrays.tick_s, 0.0);
+        over_cap_s = above ? over_cap_s + arrays.tick_s : recovered_s;
         const bool overloaded = power_w > site.overload_ratio * cap_w;
         overload_s = overloaded ? overload_s + arrays.tick_s : 0.0;
         outcome[arrays.outcome.brakes + s] = update_brake(site, arrays.tick_s, power_w, cap_w) ? 1.0 : 0.0;
@@ -37,13 +39,14 @@ private:
     // Engage or release the brake for the next tick; true when it has just engaged.
     bool update_brake(const Site& site, double tick_s, double power_w, double cap_w) {
         if (!braked) {
-            braked = over_cap_s > 0.0 && over_cap_s >= site.brake_delay_s;
+            braked = power_w > cap_w && over_cap_s >= site.brake_delay_s;
             below_release_s = 0.0;
             return braked;
         }
         const bool well_below = power_w <= site.release_fraction * cap_w;
         below_release_s = well_below ? below_release_s + tick_s : 0.0;
         braked = !(well_below && below_release_s >= site.release_delay_s);
+        if (!braked) over_cap_s = 0.0;
         return false;
     }
 };

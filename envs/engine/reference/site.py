@@ -32,7 +32,8 @@ class SiteProtection:
         outcome["power_w"][0, s] = power_w
         outcome["above_cap_s"][0, s] = tick_s if above else 0.0
         outcome["over_cap_w"][0, s] = power_w - cap_w if above else 0.0
-        self.over_cap_s = self.over_cap_s + tick_s if above else 0.0
+        recovered_s = max(self.over_cap_s - float(self.arrays.recovery_ratio[s]) * tick_s, 0.0)
+        self.over_cap_s = self.over_cap_s + tick_s if above else recovered_s
         overloaded = power_w > float(self.arrays.overload_ratio[s]) * cap_w
         self.overload_s = self.overload_s + tick_s if overloaded else 0.0
         outcome["brakes"][0, s] = self._update_brake(power_w, cap_w)
@@ -46,12 +47,14 @@ class SiteProtection:
         """Engage or release the brake for the next tick; True when it has just engaged."""
         s = self.site
         if not self.braked:
-            self.braked = self.over_cap_s > 0.0 and self.over_cap_s >= float(self.arrays.brake_delay_s[s])
+            self.braked = power_w > cap_w and self.over_cap_s >= float(self.arrays.brake_delay_s[s])
             self.below_release_s = 0.0
             return self.braked
         well_below = power_w <= float(self.arrays.release_fraction[s]) * cap_w
         self.below_release_s = self.below_release_s + self.arrays.tick_s if well_below else 0.0
         self.braked = not (well_below and self.below_release_s >= float(self.arrays.release_delay_s[s]))
+        if not self.braked:
+            self.over_cap_s = 0.0
         return False
 
     def _trip(self, now_s: float) -> None:

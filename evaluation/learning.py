@@ -1,0 +1,47 @@
+"""Learning curves from `progress.csv` of a training run: how its episodes and its validation went over the steps."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.spec import SpecError
+
+Float64Array = NDArray[np.float64]
+
+PROGRESS_FILE = "progress.csv"
+STEPS = "steps"
+TRAINING, VALIDATION = "episode/", "validation/"
+"""Columns of recent training episodes (means over the last hundred), and of the episodes of the validation split."""
+
+
+def read_progress(run: Path) -> dict[str, Float64Array]:
+    """Columns of a run's `progress.csv`, NaN where a row has no such number.
+
+    Raises:
+        SpecError: there is no such file, or it holds no steps.
+    """
+    path = run / PROGRESS_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        names = list(rows[0]) if rows else []
+        columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    except OSError as error:
+        raise SpecError([f"cannot read {path} ({error.strerror})"]) from None
+    except (ValueError, TypeError) as error:
+        raise SpecError([f"{path} is not a log of numbers ({error})"]) from None
+    if STEPS not in columns:
+        raise SpecError([f"{path} has no rows with a column {STEPS!r}"])
+    return columns
+
+
+def curve(progress: Mapping[str, Float64Array], column: str) -> tuple[Float64Array, Float64Array]:
+    """Steps and values of a column, where it has values; both empty where it does not exist."""
+    values = progress.get(column, np.full(len(progress[STEPS]), np.nan))
+    known = np.isfinite(values)
+    return progress[STEPS][known], values[known]

@@ -1,0 +1,165 @@
+"""Fleet-v0 is a Gymnasium environment like any other: checkers, registry, seeds, copies."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import tokenfleet
+from tests.conftest import ENGINE
+from tokenfleet.envs import FleetEnv, FleetVectorEnv
+from tokenfleet.envs.spec import SpecError
+
+ENV_ID = "tokenfleet:tokenfleet/Fleet-v0"
+SCENARIOS = ("tiny", "default", "burst")
+
+
+def make(**arguments: object) -> FleetEnv:
+    return FleetEnv(**{"scenario": "tiny", "engine": ENGINE, **arguments})
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_gymnasiums_checker_has_nothing_to_say(scenario: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gymnasium.make(ENV_ID, scenario=scenario, engine=ENGINE).unwrapped)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_sb3s_checker_has_nothing_to_say(scenario: str) -> None:
+    from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sb3_check_env(make(scenario=scenario), warn=True)
+
+
+def test_make_gives_the_single_environment_and_make_vec_the_batch() -> None:
+    env = gymnasium.make(ENV_ID, scenario="tiny", engine=ENGINE)
+    assert isinstance(env.unwrapped, FleetEnv)
+    envs = gymnasium.make_vec(ENV_ID, num_envs=4, scenario="tiny", engine=ENGINE)
+    assert isinstance(envs, FleetVectorEnv)
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    again = gymnasium.make_vec(envs.spec)
+    assert again.num_envs == 4
+    np.testing.assert_array_equal(envs.reset(seed=0)[0], again.reset(seed=0)[0])
+    assert isinstance(gymnasium.make_vec(ENV_ID, 2, "sync", scenario="tiny", engine=ENGINE), SyncVectorEnv)
+
+
+@pytest.mark.parametrize("module", ["tokenfleet.envs", "tokenfleet"])
+def test_the_id_works_in_a_fresh_interpreter(module: str) -> None:
+    if module == "tokenfleet" and getattr(tokenfleet, "__file__", None) is None:
+        pytest.skip("the installed tokenfleet has no top-level module")
+    command = f"import gymnasium; gymnasium.make('{module}:tokenfleet/Fleet-v0', scenario='tiny', engine='{ENGINE}')"
+    subprocess.run([sys.executable, "-W", "error", "-c", command], check=True)
+
+
+def test_the_import_is_light() -> None:
+    heavy = ("torch", "stable_baselines3", "hydra", "matplotlib", "pandas", "pyarrow", "scipy")
+    command = f"import sys, tokenfleet.envs; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_a_plain_envs_is_refused() -> None:
+    root = Path(__file__).parents[2]
+    tried = subprocess.run([sys.executable, "-c", "import envs"], capture_output=True, text=True, check=False, cwd=root)
+    assert "import tokenfleet.envs, not envs" in tried.stderr
+
+
+def test_an_episode_is_truncated_at_the_horizon_and_told() -> None:
+    env = make()
+    _, info = env.reset(seed=0)
+    assert set(info) == {"route_mask"}
+    for tick in range(env.scenario.horizon_ticks):
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        assert env.observation_space.contains(observation)
+        assert isinstance(reward, float)
+        assert not terminated
+        assert truncated == (tick == env.scenario.horizon_ticks - 1)
+        assert ("episode_metrics" in info) == truncated
+        assert set(info["reward_terms"]) == {"token_revenue_usd", "late_revenue_usd", "lost_penalty_usd", "energy_usd"}
+        assert info["cost"] in (0.0, env.scenario.tick_s)
+        assert info["route_mask"].shape == env.scenario.route_mask.shape
+    assert all(isinstance(value, float) for value in info["episode_metrics"].values())
+    with pytest.raises(RuntimeError, match="have ended; reset them"):
+        env.step(env.action_space.sample())
+
+
+def test_the_reward_is_the_terms_over_the_reference() -> None:
+    env = make()
+    env.reset(seed=0)
+    for _ in range(10):
+        _, reward, _, _, info = env.step(np.zeros(env.action_space.shape, np.float32))
+        net_value_usd = sum(info["reward_terms"].values())
+        assert reward == pytest.approx(net_value_usd / env.scenario.reference_revenue_usd_per_s)
+
+
+def test_good_service_is_worth_about_one() -> None:
+    """The unit of reward: serving everything within its SLO earns 1 a tick, less electricity."""
+    env = make(overrides={"sites.lab.grid.cap_fraction": 1.0, "sites.lab.grid.demand_response": []})
+    rewards = []
+    for seed in range(5):
+        env.reset(seed=seed)
+        for _ in range(env.scenario.horizon_ticks):
+            rewards.append(env.step(np.ones(env.action_space.shape, np.float32))[1])
+    assert 0.7 < np.mean(rewards) < 1.05
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_lives_on_alike_and_apart(copied: object) -> None:
+    env = make(overrides={"horizon_ticks": 8})
+    env.reset(seed=4)
+    actions = np.random.default_rng(0).uniform(-1, 1, (11, *env.action_space.shape)).astype(np.float32)
+    for action in actions[:5]:
+        env.step(action)
+    other = copied(env)
+    for one in (env, other):
+        one.rewards = [one.step(action)[1] for action in actions[5:8]]
+        one.next_start = one.reset()[0]
+    assert env.rewards == other.rewards
+    np.testing.assert_array_equal(env.next_start, other.next_start)
+    assert env.np_random is env.batch.generators[0]
+    assert other.np_random is other.batch.generators[0]
+    assert env.np_random is not other.np_random
+
+
+def test_a_copy_before_the_first_reset_works() -> None:
+    other = pickle.loads(pickle.dumps(make()))
+    np.testing.assert_array_equal(other.reset(seed=3)[0], make().reset(seed=3)[0])
+
+
+def test_state_restores_the_generator_too() -> None:
+    env = make(overrides={"horizon_ticks": 8})
+    env.reset(seed=4)
+    env.step(env.action_space.sample())
+    state = env.get_state()
+    following = [env.reset()[0] for _ in range(2)]
+    env.set_state(state)
+    for expected in following:
+        np.testing.assert_array_equal(env.reset()[0], expected)
+
+
+def test_mistakes_reach_the_user() -> None:
+    with pytest.raises(SpecError, match=r"did you mean 'train'\?"):
+        gymnasium.make(ENV_ID, scenario="tiny", split="trian")
+    with pytest.raises(SpecError, match=r"options.splt: unknown option; did you mean 'split'\?"):
+        make().reset(options={"splt": "test"})
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="NaN"):
+        env.step(np.full(env.action_space.shape, np.nan, np.float32))
+    with pytest.raises(ValueError, match="must have shape"):
+        env.step(np.zeros(3, np.float32))
+    with pytest.raises(RuntimeError, match="before the first step"):
+        make().step(np.zeros(env.action_space.shape, np.float32))

@@ -1,0 +1,154 @@
+"""Files of episode rows: whole or not at all, the same in either format, and honest about what cannot be compared."""
+
+from __future__ import annotations
+
+import math
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.evaluation.synthetic import fleet_rows, row, rows_of
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.results import (
+    IDENTITY,
+    EpisodeRow,
+    append_rows,
+    make_study,
+    merge_rows,
+    read_rows,
+    write_rows,
+)
+
+FORMATS = ["parquet", "csv"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_rows_come_back_as_they_were_written(tmp_path: Path, suffix: str) -> None:
+    rows = [
+        row("least_work", 100, {"net_value_usd": 0.1 + 0.2, "brakes": 3.0}),
+        row("ppo-seed1", 101, {"net_value_usd": -1e-300, "brakes": math.inf}, algorithm="ppo", training_seed=1, learned=True),
+        row("ppo, the \"odd\" one", 2**31 - 1, {"net_value_usd": 1.0, "brakes": 0.0}),
+    ]
+    assert read_rows(write_rows(tmp_path / f"rows.{suffix}", rows)) == rows
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_missing_number_comes_back_as_nan(tmp_path: Path, suffix: str) -> None:
+    rows = [row("a", 100, {"return": 1.0}), row("b", 100, {"return": 2.0, "landings": 5.0, "brakes": math.nan})]
+    read = read_rows(write_rows(tmp_path / f"rows.{suffix}", rows))
+    assert math.isnan(read[0].metrics["landings"])
+    assert math.isnan(read[1].metrics["brakes"])
+    assert read[1].metrics["landings"] == 5.0
+
+
+def test_both_formats_hold_the_same_numbers_to_the_bit(tmp_path: Path) -> None:
+    rows = fleet_rows(10)
+    first, second = (read_rows(write_rows(tmp_path / f"rows.{suffix}", rows)) for suffix in FORMATS)
+    for one, other in zip(first, second, strict=True):
+        assert one.key == other.key
+        np.testing.assert_array_equal(list(one.metrics.values()), list(other.metrics.values()))
+
+
+def test_columns_stand_in_a_fixed_order(tmp_path: Path) -> None:
+    rows = [row("a", 100, {"ttft_p99_s/chat": 1.0, "landings": 2.0, "brakes": 0.0, "net_value_usd": 1.0, "return": 3.0})]
+    header = write_rows(tmp_path / "rows.csv", rows).read_text().splitlines()[0]
+    assert header.split(",") == [*IDENTITY, "return", "net_value_usd", "brakes", "ttft_p99_s/chat", "landings"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_empty_study_is_a_file_without_rows(tmp_path: Path, suffix: str) -> None:
+    assert read_rows(write_rows(tmp_path / f"rows.{suffix}", [])) == []
+
+
+def test_merging_replaces_what_was_run_again_and_keeps_the_rest() -> None:
+    before = rows_of("a", [1.0, 2.0])
+    again = rows_of("a", [5.0])
+    merged = merge_rows(before, again, rows_of("b", [7.0]))
+    assert [(one.policy, one.seed, one.metrics["net_value_usd"]) for one in merged] == [
+        ("a", 100, 5.0),
+        ("a", 101, 2.0),
+        ("b", 100, 7.0),
+    ]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_appending_starts_a_file_and_adds_to_it(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "new" / f"rows.{suffix}"
+    append_rows(path, rows_of("a", [1.0]))
+    append_rows(path, rows_of("b", [2.0], metric="return"))
+    assert [one.policy for one in read_rows(path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a table", b"policy,seed\na,1\n"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match="not a file of episode rows"):
+        read_rows(path)
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet", fleet_rows(5))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(SpecError, match="not a file of episode rows"):
+        read_rows(path)
+
+
+def test_a_missing_file_and_an_unknown_format_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no file"):
+        read_rows(tmp_path / "rows.csv")
+    with pytest.raises(SpecError, match=r"\.parquet, \.csv"):
+        write_rows(tmp_path / "rows.xlsx", [])
+
+
+def test_a_place_that_cannot_be_written_is_named_and_left_as_it_was(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(SpecError, match="cannot write"):
+        write_rows(blocked / "rows.csv", rows_of("a", [1.0]))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_write_keeps_the_older_file(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet", rows_of("a", [1.0]))
+    unwritable = [row("b", 100, {"return": "no number"})]  # type: ignore[dict-item]
+    with pytest.raises(ValueError):
+        write_rows(path, unwritable)
+    assert [one.policy for one in read_rows(path)] == ["a"]
+    assert [one.name for one in tmp_path.iterdir()] == ["rows.parquet"]
+    assert stat.S_ISREG(path.stat().st_mode)
+
+
+def test_training_seeds_of_one_algorithm_form_one_entry() -> None:
+    study = make_study(fleet_rows(6))
+    shapes = {entry.name: entry.scores["net_value_usd"].shape for entry in study.entries}
+    assert shapes == {"least_work": (1, 6), "uniform_clock": (1, 6), "max_clock": (1, 6), "random": (1, 6), "ppo": (3, 6)}
+    assert [entry.name for entry in make_study(fleet_rows(6), by_policy=True).entries][-3:] == [
+        "ppo-seed0",
+        "ppo-seed1",
+        "ppo-seed2",
+    ]
+
+
+def test_only_episodes_that_everyone_met_are_compared() -> None:
+    rows = [*rows_of("a", [1.0, 2.0, 3.0]), *reversed(rows_of("b", [4.0, 5.0]))]
+    study = make_study(rows)
+    assert (study.seeds, study.left_out) == ((100, 101), 1)
+    assert study.entries[1].scores["net_value_usd"].tolist() == [[4.0, 5.0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "no rows"),
+        ([row("a", 100), row("b", 101)], "no episode was met by all of a, b"),
+        ([row("a", 100), row("b", 100, config_hash="other")], "several worlds"),
+        ([row("a", 100), row("b", 100, split="train")], "several worlds"),
+    ],
+)
+def test_rows_that_cannot_be_compared_are_refused(rows: list[EpisodeRow], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        make_study(rows)
