@@ -59,7 +59,9 @@ def train(config: TrainConfig, folder: Path) -> float:
     log.info("training in %s; if it is interrupted, go on with resume=%s", folder, folder)
     result = train_policy(job, model, folder)
     finish_run(folder, score=result.score, timesteps=result.timesteps, wall_s=result.wall_s)
-    log.info("done after %s steps; best return %.4g in %s", f"{result.timesteps:,}", result.score, folder / "checkpoints")
+    log.info(
+        "done after %s steps; best return %.4g in %s", f"{result.timesteps:,}", result.score, folder / "checkpoints"
+    )
     return result.score
 
 

@@ -22,9 +22,7 @@ OWN_ARGUMENTS = ("scenario", "split", "engine", "threads", "num_envs", "autorese
 """Constructor arguments of a fleet that have a key of their own or are the entry script's to set."""
 
 
-def make_vector_env(
-    config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode
-) -> AnyVectorEnv:
+def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode) -> AnyVectorEnv:
     """The batched environment of a configuration.
 
     Args:
@@ -39,7 +37,7 @@ def make_vector_env(
     target = find_environment(config.env)
     if not is_fleet(target):
         return _make_foreign(target, num_envs, config.env, autoreset_mode)
-    taken = [f"env.kwargs.{key}: is not set here; use the key {key} itself" for key in _own(config.env.kwargs)]
+    taken = [f"env.kwargs.{key}: is set by the other keys; leave it out" for key in _own(config.env.kwargs)]
     if taken:
         raise SpecError(taken)
     settings: dict[str, Any] = {
@@ -136,12 +134,13 @@ def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any])
         wrong = [key for key in kwargs if key not in parameters and not open_ended]
         if wrong:
             raise SpecError([f"env.kwargs.{key}: unknown argument{suggest(key, known)}" for key in wrong])
-        return create(**kwargs)
     try:
         return create(**kwargs)
+    except SpecError as error:
+        raise SpecError([f"env.kwargs: {line}" for line in error.problems]) from None
     except gymnasium.error.Error as error:
         raise SpecError([f"env.id: {error}"]) from None
     except TypeError as error:
-        if "argument" in str(error):
+        if signature_of is None and "argument" in str(error):
             raise SpecError([f"env.kwargs: {error}"]) from None
         raise

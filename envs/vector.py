@@ -163,8 +163,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._dark = arrays.view.slice("dark_remaining_s")
         self._above_cap = arrays.outcome.slice("above_cap_s")
 
-    @property
-    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generator of every fleet, as in `SyncVectorEnv`."""
         return tuple(self._generator(index) for index in range(self.num_envs))
 

@@ -100,6 +100,8 @@ def summarise(
     """
     study = make_study(rows, by_policy)
     ranked_by = describe(headline(study.columns))
+    if ranked_by.name not in study.columns:
+        raise SpecError(["results: rows hold neither net_value_usd nor return, by which policies are ranked"])
     ranking = _rank(study, ranked_by.name)
     names = [entry.name for entry in study.entries]
     if reference is None:

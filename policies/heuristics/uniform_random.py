@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import Space
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import NDArray
 
 from tokenfleet.policies.base import PolicyContext, State
@@ -15,6 +16,8 @@ from tokenfleet.policies.base import PolicyContext, State
 
 class RandomPolicy:
     """Draws every action from the action space, independently of the observation; any Gymnasium environment, any space.
+
+    Each row of a batch has a generator of its own, so that what one environment gets does not depend on the others.
 
     Args:
         context: its seed decides the sequence of actions.
@@ -24,7 +27,11 @@ class RandomPolicy:
         self._observation_space = context.observation_space
         self._action_space = context.action_space
         self._seed = context.seed
-        self._spaces: dict[int, Space[Any]] = {}
+        self._rows: list[Space[Any]] = []
+
+    def begin_episodes(self, seeds: Sequence[int]) -> None:
+        """Draw for row i from `seeds[i]` (and the policy's own seed) until the next call."""
+        self._rows = [self._seeded(int(seed)) for seed in seeds]
 
     def predict(
         self,
@@ -35,16 +42,19 @@ class RandomPolicy:
     ) -> tuple[Any, State | None]:
         """See `tokenfleet.policies.base.Policy.predict`; `deterministic` changes nothing."""
         size = _batch_size(self._observation_space, observation)
-        actions: Any = self._space(size or 0).sample()
-        return actions, None
+        count = 1 if size is None else size
+        while len(self._rows) < count:
+            self._rows.append(self._seeded(len(self._rows)))
+        actions = [space.sample() for space in self._rows[:count]]
+        if size is None:
+            return actions[0], None
+        batch: Any = create_empty_array(self._action_space, size)
+        return concatenate(self._action_space, actions, batch), None
 
-    def _space(self, size: int) -> Space[Any]:
-        """The space of `size` actions at once, 0 for a single one without a batch axis; each has its own generator."""
-        if size not in self._spaces:
-            space = batch_space(self._action_space, size) if size else copy.deepcopy(self._action_space)
-            space.seed(int(np.random.SeedSequence([self._seed, size]).generate_state(1)[0]))
-            self._spaces[size] = space
-        return self._spaces[size]
+    def _seeded(self, seed: int) -> Space[Any]:
+        space = copy.deepcopy(self._action_space)
+        space.seed(int(np.random.SeedSequence([self._seed, seed]).generate_state(1)[0]))
+        return space
 
 
 def _batch_size(space: Space[Any], observation: Any) -> int | None:

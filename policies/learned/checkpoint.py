@@ -249,7 +249,9 @@ def find_checkpoint(path: Path) -> Path:
         raise SpecError([f"checkpoint: {path} is {hint}; give a folder that train.py wrote"])
     if not path.exists():
         raise SpecError([f"checkpoint: no such folder {str(path)!r}"])
-    raise SpecError([f"checkpoint: {path} holds no checkpoint ({META_FILE} is missing); give a folder that train.py wrote"])
+    raise SpecError(
+        [f"checkpoint: {path} holds no checkpoint ({META_FILE} is missing); give a folder that train.py wrote"]
+    )
 
 
 def _normalisation_of(model: BaseAlgorithm) -> tuple[ObservationNormalisation | None, Arrays]:
@@ -257,7 +259,9 @@ def _normalisation_of(model: BaseAlgorithm) -> tuple[ObservationNormalisation | 
     if normaliser is None or not normaliser.norm_obs:
         return None, {}
     statistics = normaliser.obs_rms
-    named = {f".{name}": value for name, value in statistics.items()} if isinstance(statistics, dict) else {"": statistics}
+    named = (
+        {f".{name}": value for name, value in statistics.items()} if isinstance(statistics, dict) else {"": statistics}
+    )
     arrays = {f"mean{name}": np.array(value.mean) for name, value in named.items()}
     arrays |= {f"variance{name}": np.array(value.var) for name, value in named.items()}
     return ObservationNormalisation(epsilon=normaliser.epsilon, clip=normaliser.clip_obs), arrays
@@ -280,7 +284,9 @@ def _rebuild(meta: CheckpointMeta, weights: Arrays, folder: Path) -> BasePolicy:
         network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()}, strict=True)
     except (RuntimeError, ValueError, TypeError, AssertionError, KeyError, NotImplementedError, MemoryError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError([f"{folder}: the weights do not fit the network that {META_FILE} describes ({first})"]) from None
+        raise SpecError(
+            [f"{folder}: the weights do not fit the network that {META_FILE} describes ({first})"]
+        ) from None
     finally:
         torch.set_rng_state(random_state)
     network.set_training_mode(False)

@@ -154,7 +154,9 @@ def build_policy(
     """The algorithm's policy network alone, with fresh weights, on the CPU."""
     recipe = RECIPES[spec.name]
     policy = model_class(spec.name).policy_aliases[_policy_name(recipe, observation_space)]
-    return cast(BasePolicy, policy(observation_space, action_space, schedule(spec.learning_rate), **recipe.network(spec)))
+    return cast(
+        BasePolicy, policy(observation_space, action_space, schedule(spec.learning_rate), **recipe.network(spec))
+    )
 
 
 def model_class(name: str) -> Any:

@@ -115,7 +115,9 @@ class Sb3VecEnv(VecEnv):
             return [getattr(self.env, method_name)(*args, **kwargs)] * self.num_envs
         raise ValueError(f"{method_name}: this environment is one batch; call the method for all of it")
 
-    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
         """Whether each environment wears a wrapper."""
         parts = getattr(self.env, "envs", None)
         if parts is None:
@@ -138,7 +140,9 @@ class Sb3VecEnv(VecEnv):
         self.episodes_ended = np.zeros(self.num_envs, dtype=np.int64)
         self._started_s = time.monotonic()
 
-    def _ended_rows(self, dones: NDArray[np.bool_], cut_short: NDArray[np.bool_], infos: Mapping[str, Any]) -> list[Info]:
+    def _ended_rows(
+        self, dones: NDArray[np.bool_], cut_short: NDArray[np.bool_], infos: Mapping[str, Any]
+    ) -> list[Info]:
         rows = list(self._quiet)
         final_info = infos.get("final_info", {})
         elapsed_s = round(time.monotonic() - self._started_s, 6)

@@ -35,7 +35,10 @@ def space_to_plain(space: gymnasium.Space[Any], where: str = "space") -> dict[st
     if isinstance(space, spaces.MultiBinary) and isinstance(space.n, (int, np.integer)):
         return {"kind": "multi_binary", "n": int(space.n)}
     if isinstance(space, spaces.Dict) and where == "space":
-        return {"kind": "dict", "spaces": {key: space_to_plain(inner, f"{where}.{key}") for key, inner in space.items()}}
+        return {
+            "kind": "dict",
+            "spaces": {key: space_to_plain(inner, f"{where}.{key}") for key, inner in space.items()},
+        }
     raise SpecError([f"{where}: policies cannot work with {space}; give a Box, discrete, or flat Dict space"])
 
 

@@ -200,7 +200,9 @@ def _restore_moments(statistics: RunningMeanStd | dict[str, RunningMeanStd], sto
             _restore_moments(one, stored[name])
         return
     # A mean that is a plain NumPy number must come back as one: a 0-d array takes other code paths.
-    statistics.mean, statistics.var = (value.copy() if value.ndim else value[()] for value in (stored["mean"], stored["var"]))
+    statistics.mean, statistics.var = (
+        value.copy() if value.ndim else value[()] for value in (stored["mean"], stored["var"])
+    )
     statistics.count = float(stored["count"])
 
 
@@ -232,7 +234,11 @@ def _buffer(buffer: BaseBuffer | None) -> Tree:
     assert buffer is not None
     filled = buffer.size()
     parts = {name: getattr(buffer, name) for name in _BUFFER_PARTS if hasattr(buffer, name)}
-    return {"position": buffer.pos, "full": buffer.full, "parts": {n: _first(part, filled) for n, part in parts.items()}}
+    return {
+        "position": buffer.pos,
+        "full": buffer.full,
+        "parts": {n: _first(part, filled) for n, part in parts.items()},
+    }
 
 
 def _restore_buffer(buffer: BaseBuffer | None, stored: Mapping[str, Any]) -> None:

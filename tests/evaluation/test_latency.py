@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.evaluation.worlds import TINY, Constant
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.traces import RequestTable
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.latency import latency_metrics, request_latencies
 
 NAN = np.nan
@@ -58,11 +61,9 @@ def test_an_episode_without_requests_has_no_latencies() -> None:
 
 
 def test_the_engine_and_the_log_agree_on_the_mean_time_to_first_token() -> None:
-    from tokenfleet.evaluation.episodes import evaluate_policy
-
     env = TINY(2)
     env.reset(seed=[3, 4])
-    info: dict = {}
+    info: dict[str, Any] = {}
     while "episode_metrics" not in info:
         info = env.step(np.zeros(env.action_space.shape, np.float32))[-1]
     for index in range(2):

@@ -69,7 +69,7 @@ def test_every_policy_is_deterministic_given_its_seed(name):
     np.testing.assert_array_equal(make_and_run(name)["action"], make_and_run(name)["action"])
 
 
-def test_every_control_policy_acts_alike_in_any_batch(control_name):
+def test_every_policy_acts_alike_in_any_batch(control_name):
     batch, single = make_env(3), make_env(1)
     policy = make_policy(control_name, PolicyContext.from_env(batch))
     together = episode(batch, policy, seed=5)
@@ -276,3 +276,19 @@ def test_random_draws_by_its_seed():
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert len({tuple(row) for row in first.tolist()}) == 4
+
+
+def test_what_random_draws_follows_the_episodes_and_not_the_batch():
+    """So that a comparison comes out the same however many environments run side by side."""
+    context = context_of(two_sites(), seed=7)
+    observation = np.zeros((3, *context.observation_space.shape), np.float32)
+
+    def draws(*seeds):
+        policy = make_policy("random", context)
+        policy.predict(observation)
+        policy.begin_episodes(seeds)
+        return np.stack([policy.predict(observation[: len(seeds)])[0] for _ in range(4)])
+
+    together = draws(11, 12, 13)
+    np.testing.assert_array_equal(draws(12)[:, 0], together[:, 1])
+    np.testing.assert_array_equal(draws(13, 11), together[:, [2, 0]])
