@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from tokenfleet.configs import entry, manifest
 from tokenfleet.configs.candidates import make_candidates, run_folders
-from tokenfleet.configs.environments import make_vector_env
+from tokenfleet.configs.environments import make_vector_env, settled
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.evaluation.figures import draw_figures
 from tokenfleet.evaluation.study import record_timelines, run_study, save_study
@@ -31,6 +31,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     Returns:
         Mean net value [USD] of the best policy, or its mean return in an environment that is not a fleet.
     """
+    config = settled(config)
     make_env = partial(make_vector_env, config, split=config.split, autoreset_mode=AutoresetMode.NEXT_STEP)
     probe = make_env(1)
     candidates = make_candidates(config, probe)
@@ -60,7 +61,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
     )
     print_table(summary)
-    print(f"Rows, summary, table and figures are in {folder}")
+    print(f"Results are in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return summary.estimates[summary.ranking[0]][summary.headline.name].mean.estimate
 
 

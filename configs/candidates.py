@@ -155,11 +155,9 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def _recipe_hash(meta: CheckpointMeta) -> str:
-    """Of all that two runs share which differ only in their training seed."""
-    shared = meta.model_dump(
-        mode="json",
-        include={"algorithm": True, "origin": {"environment", "environment_kwargs", "scenario", "timesteps"}},
-    )
+    """Of all that two runs share which differ only in their training seed; the best checkpoint's age is chance."""
+    origin = {"environment", "environment_kwargs", "scenario"}
+    shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin})
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
 
 

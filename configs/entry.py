@@ -1,7 +1,7 @@
 """What the two entry scripts share: composing, checking before anything is written, and plain messages for mistakes.
 
-A mistake of the user ends with one line each and exit code 2, never with a traceback. Setting `HYDRA_FULL_ERROR=1` shows
-the traceback after all.
+A user's mistakes end with one line each and exit code 2, never with a traceback. Setting `HYDRA_FULL_ERROR=1` shows the
+traceback after all.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
 def run(main: Callable[[], Any]) -> None:
     """Call a function decorated with `hydra.main` and turn the user's mistakes into messages and exit code 2.
 
-    A dotted key needs no `+` where the YAML does not hold it yet, as in `env.kwargs.x=1`: the schema decides what exists.
+    A dotted key needs no `+` where the YAML does not hold it, as in `env.kwargs.x=1`: the schema decides what exists.
     """
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra itself would print a traceback and exit with 1
@@ -83,7 +83,7 @@ class CheckFirst(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See Hydra's `Callback`; raising would only warn, hence the exit."""
         HydraConfig.instance().set_config(config)
-        composed = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        composed = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:
             checked_config = _check(self.config_type, composed)
             folder = Path(str(config.hydra.run.dir))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
@@ -35,24 +36,28 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
         SpecError: no such environment, or arguments that it does not take.
     """
     target = find_environment(config.env)
-    if not is_fleet(target):
-        return _make_foreign(target, num_envs, config.env, autoreset_mode)
-    taken = [f"env.kwargs.{key}: is set by the other keys; leave it out" for key in _own(config.env.kwargs)]
-    if taken:
-        raise SpecError(taken)
-    settings: dict[str, Any] = {
-        **config.env.kwargs,
-        "scenario": config.scenario if config.scenario is not None else "default",
-        "split": split,
-        "engine": config.engine,
-        "threads": config.threads,
-        "autoreset_mode": autoreset_mode,
-    }
+    kwargs = dict(config.env.kwargs)
+    vector_class, single_class = _classes(target)
+    if is_fleet(target):
+        kwargs |= _fleet_arguments(config, split)
+        if vector_class is not None:
+            kwargs |= {"num_envs": num_envs, "threads": config.threads, "autoreset_mode": autoreset_mode}
+            if isinstance(target, EnvSpec):
+                batched = partial(gymnasium.make_vec, target, vectorization_mode="vector_entry_point")
+                return _vectorised(batched, vector_class, kwargs)
+            return _vectorised(vector_class, vector_class, kwargs)
     if isinstance(target, EnvSpec):
-        create = partial(gymnasium.make_vec, target, vectorization_mode="vector_entry_point")
-    else:
-        create = target if issubclass(target, VectorEnv) else FleetVectorEnv
-    return _create(create, _vector_class(target), {"num_envs": num_envs, **settings})
+        mode = {"autoreset_mode": autoreset_mode}
+        lined_up = partial(gymnasium.make_vec, target, num_envs, vectorization_mode="sync", vector_kwargs=mode)
+        return _vectorised(lined_up, None, kwargs)
+    if vector_class is not None:
+        takes_mode = "autoreset_mode" in inspect.signature(vector_class).parameters
+        accepted = {"autoreset_mode": autoreset_mode} if takes_mode else {}
+        return _vectorised(vector_class, vector_class, {"num_envs": num_envs, **accepted, **kwargs})
+    if single_class is None:
+        raise SpecError([f"env.id: {config.env.id!r} is neither a gymnasium.Env nor a gymnasium.vector.VectorEnv"])
+    single = partial(_create, single_class, single_class, kwargs)
+    return SyncVectorEnv([single] * num_envs, autoreset_mode=autoreset_mode)
 
 
 def settled(config: ConfigType) -> ConfigType:
@@ -88,41 +93,27 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
 
 def is_fleet(target: EnvSpec | type[Any]) -> bool:
     """Whether an environment is built from a scenario."""
-    return issubclass(_vector_class(target), (FleetVectorEnv, FleetEnv))
+    return any(found is not None and issubclass(found, (FleetVectorEnv, FleetEnv)) for found in _classes(target))
 
 
-def _vector_class(target: EnvSpec | type[Any]) -> type[Any]:
-    """The class behind an environment's own batched form, `object` where it has none."""
-    if isinstance(target, type):
-        return target
-    entry = target.vector_entry_point
-    found = load_env_creator(entry) if isinstance(entry, str) else entry
-    return found if isinstance(found, type) else object
+def _classes(target: EnvSpec | type[Any]) -> tuple[type[Any] | None, type[Any] | None]:
+    """The classes behind an environment's own batched form and behind its single form."""
+    entries = [target.vector_entry_point, target.entry_point] if isinstance(target, EnvSpec) else [target, target]
+    found = [load_env_creator(entry) if isinstance(entry, str) else entry for entry in entries]
+    vector, single = (entry if isinstance(entry, type) else object for entry in found)
+    return (vector if issubclass(vector, VectorEnv) else None, single if issubclass(single, gymnasium.Env) else None)
 
 
-def _own(kwargs: dict[str, Any]) -> list[str]:
-    return [key for key in kwargs if key in OWN_ARGUMENTS]
+def _fleet_arguments(config: EntryConfig, split: Split) -> dict[str, Any]:
+    taken = [key for key in config.env.kwargs if key in OWN_ARGUMENTS]
+    if taken:
+        raise SpecError([f"env.kwargs.{key}: is set by the other keys; leave it out" for key in taken])
+    scenario = config.scenario if config.scenario is not None else "default"
+    return {"scenario": scenario, "split": split, "engine": config.engine}
 
 
-def _make_foreign(
-    target: EnvSpec | type[Any], num_envs: int, env: EnvConfig, autoreset_mode: AutoresetMode
-) -> AnyVectorEnv:
-    if isinstance(target, EnvSpec):
-        create = partial(
-            gymnasium.make_vec,
-            target,
-            num_envs=num_envs,
-            vectorization_mode="sync",
-            vector_kwargs={"autoreset_mode": autoreset_mode},
-        )
-        return _create(create, None, env.kwargs)
-    if issubclass(target, VectorEnv):
-        chosen = {"autoreset_mode": autoreset_mode} if "autoreset_mode" in inspect.signature(target).parameters else {}
-        return _create(target, target, {"num_envs": num_envs, **chosen, **env.kwargs})
-    if not issubclass(target, gymnasium.Env):
-        raise SpecError([f"env.id: {env.id!r} is neither a gymnasium.Env nor a gymnasium.vector.VectorEnv"])
-    single = partial(_create, target, target, env.kwargs)
-    return SyncVectorEnv([single] * num_envs, autoreset_mode=autoreset_mode)
+def _vectorised(create: Callable[..., Any], signature_of: type[Any] | None, kwargs: dict[str, Any]) -> AnyVectorEnv:
+    return cast(AnyVectorEnv, _create(create, signature_of, kwargs))
 
 
 def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any]) -> Any:

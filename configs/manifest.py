@@ -68,13 +68,10 @@ def _version(package: str) -> str | None:
 def _git_commit() -> str | None:
     """Commit of the checkout that this package runs from, with `-dirty` for changes; None outside a checkout."""
     here = Path(__file__).resolve().parent
+    ours = ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name]
     command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True,
-            timeout=10,
-        )
+        tracked = subprocess.run(ours, capture_output=True, timeout=10)
         found = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None

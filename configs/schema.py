@@ -6,7 +6,7 @@ each key stands in the YAML, where a person reads it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -47,7 +47,7 @@ class EnvConfig(Spec):
     """
 
     id: str = Field(default="tokenfleet/Fleet-v0", min_length=1)
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field(default_factory=dict)
 
 
 class CatalogConfig(Spec):
@@ -149,7 +149,7 @@ class EvaluateConfig(EntryConfig):
     figures: bool = True
 
 
-_SECTIONS = {
+_SECTIONS: dict[str, Callable[[Any], Any]] = {
     "scenario": lambda data: None if data is None else load_scenario(data),
     "algo": parse_algorithm,
 }

@@ -112,16 +112,17 @@ class FleetAction:
         Raises:
             ValueError: wrong shape, or NaN.
         """
-        rows = np.asarray(action, dtype=np.float64)
-        if rows.ndim != 2 or rows.shape[1] != self._rates.stop:
-            raise ValueError(f"actions must have shape [N, {self._rates.stop}] (got {list(rows.shape)})")
-        physical = np.minimum(np.maximum(rows, -1.0), 1.0)
-        physical *= self._gain
+        shape = np.shape(action)
+        if len(shape) != 2 or shape[1] != self._rates.stop:
+            raise ValueError(f"actions must have shape [N, {self._rates.stop}] (got {list(shape)})")
+        physical: Float64Array = np.multiply(action, self._gain, dtype=np.float64)
         physical += self._bias
+        # Every control rises with its entry: cutting it here cuts the entry to [-1, 1], infinite ones too.
         np.maximum(physical, self._low, out=physical)
         np.minimum(physical, self._high, out=physical)
         if math.isnan(np.add.reduce(physical, axis=None)):
-            raise ValueError(f"actions hold NaN in entries {np.argwhere(np.isnan(rows)).tolist()[:5]} ([env, entry])")
+            where = np.argwhere(np.isnan(np.asarray(action, dtype=np.float64))).tolist()
+            raise ValueError(f"actions hold NaN in entries {where[:5]} ([env, entry])")
         rates = physical[:, self._rates]
         np.copyto(rates, np.inf, where=rates >= self._unlimited_rps)
         return Controls(
@@ -179,8 +180,10 @@ class FleetAction:
         pools = np.ones(len(self._floor))
         rates = ADMISSION_HEADROOM * self._mean_rate_rps
         nothing = np.zeros_like
+        gain = np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates])
         return (
-            np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates]),
+            # A gain of zero (a class without demand) would make NaN of an infinite entry.
+            np.maximum(gain, np.finfo(np.float64).tiny),
             np.concatenate([capacity / 2.0, self._floor + half_range, 2.0 * pools, rates]),
             np.concatenate([nothing(capacity), self._floor, nothing(pools), nothing(rates)]),
             np.concatenate([capacity, pools, pools, rates]),

@@ -6,6 +6,7 @@ string of letters: S sites, P pools, K request classes, L announced lead times; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,8 +58,16 @@ MEASUREMENTS: tuple[Field, ...] = (
         "ttft_mean_s", "K", "s", "Mean time to first token of first tokens in the tick; 0 without any.", "ttft_s", 10.0
     ),
     Field("site_power_w", "S", "W", "Metered facility power, mean over the tick.", "nameplate_w", 2.0),
+    Field("power_over_cap", "S", "share", "Metered power of the tick over the cap of the coming one.", "one", 2.0),
     Field("braked", "S", "0 or 1", "The power brake holds every clock of the site down.", "one", 1.0),
-    Field("over_cap_s", "S", "s", "Time above the cap that the brake holds against the site; earned back slowly below it.", "brake_s", 10.0),
+    Field(
+        "over_cap_s",
+        "S",
+        "s",
+        "Time above the cap that the brake holds against the site; earned back slowly below it.",
+        "brake_s",
+        10.0,
+    ),
     Field("dark_remaining_s", "S", "s", "Time until a tripped site may boot.", "restart_s", 1.0),
 )
 """What an engine measures, in the order in which it writes it (float32)."""
@@ -109,15 +118,16 @@ class Layout:
         self.fields = tuple(fields)
         self.shapes = {f.name: tuple(sizes[letter] for letter in f.axis) for f in self.fields}
         self.offsets: dict[str, int] = {}
+        self._slices: dict[str, slice] = {}
         self.width = 0
         for field in self.fields:
-            self.offsets[field.name] = self.width
-            self.width += int(np.prod(self.shapes[field.name], dtype=int))
+            first, self.width = self.width, self.width + math.prod(self.shapes[field.name])
+            self.offsets[field.name] = first
+            self._slices[field.name] = slice(first, self.width)
 
     def slice(self, name: str) -> slice:
         """The columns of a field."""
-        start = self.offsets[name]
-        return slice(start, start + int(np.prod(self.shapes[name], dtype=int)))
+        return self._slices[name]
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

@@ -42,16 +42,17 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `admit_rate_rps` | K | nothing admitted or released | no limit | no limit |
 
     ## Observation Space
-    `Box(0, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `high`. `S` sites, `L`
-    announced lead times. `FleetObservation.decode` gives the values back by name, in their units.
+    `Box(0, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `high`.
+    `FleetObservation.decode` gives the values back by name, in their units.
 
-    | values | entries | what |
+    | for each | values | of |
     |---|---|---|
-    | queues, batches, KV cache, replicas, clocks, power, tokens | 9 P | each pool |
-    | arrivals, held requests, endings, time to first token | 7 K | each request class |
-    | metered power, brake, time above the cap, time dark | 4 S | each site |
-    | cap, announced caps, electricity price, carbon intensity | (3 + L) S | the world, from the coming tick on |
-    | share of the episode passed | 1 | |
+    | pool | queue, batch, KV cache, replicas, clock, power, tokens generated | the tick that has passed |
+    | request class | arrivals, held requests, endings, time to first token | the tick that has passed |
+    | site | metered power, brake, time above the cap, time dark | the tick that has passed |
+    | site | cap, electricity price, carbon intensity | the coming tick |
+    | site and lead time | announced cap | later |
+    | fleet | share of the episode that has passed | |
 
     ## Rewards
     Net value of the tick in dollars (tokens sold within their SLO, late ones at a reduced price, less a credit for lost
@@ -180,15 +181,6 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     def set_state(self, state: Mapping[str, Any]) -> NDArray[Any]:
         """See `FleetVectorEnv.set_state`; `[D]`."""
         observations = self.batch.set_state(state)
-        self._share_generator()
+        self._np_random = self.batch.generators[0]
         observation: NDArray[Any] = observations[0]
         return observation
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._share_generator()
-
-    def _share_generator(self) -> None:
-        """Gymnasium's `np_random` and the batch's generator are one; copies of an environment must keep it so."""
-        if self.batch.generators[0] is not None:
-            self._np_random = self.batch.generators[0]

@@ -16,6 +16,8 @@ from tokenfleet.envs.scenario import Scenario
 Float64Array = NDArray[np.float64]
 
 TOKENS_PER_MILLION = 1e6
+VALUE_OF_LOST_LOAD_USD_PER_MWH = 10_000.0
+"""Assumption, of the order that grid operators put on energy they cannot deliver."""
 ENDINGS = ("in_slo", "late", "lost")
 """How a request can end, as `fields.OUTCOMES` names it."""
 
@@ -75,6 +77,27 @@ class NetValue:
         value = outcome.rows[:, self._tokens] * self._usd_per_token
         paid: Float64Array = np.add.reduce(value.reshape(len(value), len(ENDINGS), -1), axis=2)
         return paid
+
+
+class CapAwareNetValue(NetValue):
+    """`NetValue`, and at once what standing above a cap may cost later: a reward to train on.
+
+    The brake makes a fleet pay for broken caps, but seconds afterwards and mixed with everything else. This reward adds
+
+    - `over_cap_usd`: minus the energy above the caps at the value of lost load,
+
+    so that the cause is felt in the tick in which it happens. Evaluation states net value without it.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self._tick_s = scenario.tick_s
+
+    def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
+        """See `Reward.__call__`; USD."""
+        over_cap_j = outcome["over_cap_w"].sum(axis=1, keepdims=True) * self._tick_s
+        charge = energy_cost_usd(over_cap_j, np.array(VALUE_OF_LOST_LOAD_USD_PER_MWH))
+        return {**super().__call__(outcome, price_usd_per_mwh), "over_cap_usd": -charge[:, 0]}
 
 
 def weighted_reward(

@@ -275,7 +275,8 @@ def _set(data: dict[str, Any], dotted_key: str, value: Any) -> None:
     *parents, last = dotted_key.split(".")
     place = data
     for parent in parents:
-        if not isinstance(place.get(parent), dict):
-            raise SpecError([f"scenario.{dotted_key}: there is no {parent!r} to override{suggest(parent, place)}"])
-        place = place[parent]
+        # A section that the file leaves out has defaults; one that does not exist is refused by validation.
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise SpecError([f"scenario.{dotted_key}: {parent!r} holds a value, not keys (got {place!r})"])
     place[last] = value

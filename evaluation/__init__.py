@@ -2,3 +2,40 @@
 
 if __name__ != "tokenfleet.evaluation":
     raise ImportError("import tokenfleet.evaluation, not evaluation")
+
+from tokenfleet.evaluation.episodes import Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.results import EpisodeRow, append_rows, make_study, merge_rows, read_rows, write_rows
+from tokenfleet.evaluation.statistics import (
+    Interval,
+    PairedBootstrap,
+    interquartile_mean,
+    probability_of_improvement,
+)
+from tokenfleet.evaluation.study import run_study, save_study
+from tokenfleet.evaluation.summary import Summary, summarise, verdict
+from tokenfleet.evaluation.table import print_table
+from tokenfleet.evaluation.timeline import Timeline, record_timeline
+
+__all__ = [
+    "Candidate",
+    "EpisodeRow",
+    "Interval",
+    "PairedBootstrap",
+    "Summary",
+    "Timeline",
+    "append_rows",
+    "episode_seeds",
+    "evaluate_policy",
+    "interquartile_mean",
+    "make_study",
+    "merge_rows",
+    "print_table",
+    "probability_of_improvement",
+    "read_rows",
+    "record_timeline",
+    "run_study",
+    "save_study",
+    "summarise",
+    "verdict",
+    "write_rows",
+]

@@ -23,7 +23,7 @@ def read_progress(run: Path) -> dict[str, Float64Array]:
     """Columns of a run's `progress.csv`, NaN where a row has no such number.
 
     Raises:
-        SpecError: there is no such file, or it holds no steps.
+        SpecError: there is no such file, or it holds no steps or no episodes.
     """
     path = run / PROGRESS_FILE
     try:
@@ -37,6 +37,8 @@ def read_progress(run: Path) -> dict[str, Float64Array]:
         raise SpecError([f"{path} is not a log of numbers ({error})"]) from None
     if STEPS not in columns:
         raise SpecError([f"{path} has no rows with a column {STEPS!r}"])
+    if not any(name.startswith((TRAINING, VALIDATION)) and np.isfinite(columns[name]).any() for name in columns):
+        raise SpecError([f"{path} has no episodes yet"])
     return columns
 
 

@@ -133,3 +133,13 @@ def in_order(columns: Iterable[str]) -> list[str]:
 def headline(columns: Iterable[str]) -> str:
     """The column by which policies are ranked: net value, or the return of a foreign environment."""
     return "net_value_usd" if "net_value_usd" in set(columns) else "return"
+
+
+def markdown_table() -> str:
+    """The metrics as a table for the documentation."""
+    lines = ["| column | unit | better | meaning |", "|---|---|---|---|"]
+    per_class = {metric.name for metric in PER_CLASS}
+    for metric in METRICS.values():
+        name = f"`{metric.name}`" + (" (also per class)" if metric.name in per_class else "")
+        lines.append(f"| {name} | {metric.unit or '-'} | {metric.better or '-'} | {metric.doc} |")
+    return "\n".join(lines)

@@ -22,6 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 
+RESAMPLES = 2000
+"""Enough that another seed moves the ends of a 95 % interval by about 3 % of its half-width."""
+
 _CHUNK_NUMBERS = 4_000_000  # most float64 in one temporary, 32 MB
 
 
@@ -77,7 +80,7 @@ class PairedBootstrap:
         seed: of the resampling; the same scores and seed give the same interval.
     """
 
-    def __init__(self, episodes: int, resamples: int = 5000, confidence: float = 0.95, seed: int = 0) -> None:
+    def __init__(self, episodes: int, resamples: int = RESAMPLES, confidence: float = 0.95, seed: int = 0) -> None:
         if episodes < 1:
             raise ValueError(f"a bootstrap needs at least one episode (got {episodes})")
         self.episodes = episodes
@@ -107,17 +110,15 @@ class PairedBootstrap:
         """`probability_of_improvement` with its interval."""
         first, second = self._checked(scores), self._checked(reference)
         wins = _wins(first, second)  # [T, U, E]
-        seeds = self._seed_weights(len(first), 1), self._seed_weights(len(second), 2)
-        # One training seed each: nothing to draw but episodes.
-        averaged = (
-            [wins[0]]
-            if wins.shape[:2] == (1, 1)
-            else [
-                np.einsum("bt,bu,tue->be", seeds[0][rows], seeds[1][rows], wins, optimize=True)
-                for rows in self._chunks(len(second) * self.episodes)
-            ]
-        )
-        return self._interval(_mean_of(wins.mean(axis=(0, 1))[None]), self._average(np.concatenate(averaged)))
+        estimate = _mean_of(wins.mean(axis=(0, 1))[None])
+        if wins.shape[:2] == (1, 1):  # one training seed each: nothing to draw but episodes
+            return self._interval(estimate, self._average(wins[0]))
+        ours, theirs = self._seed_weights(len(first), 1), self._seed_weights(len(second), 2)
+        averaged = [
+            np.einsum("bu,bue->be", theirs[rows], np.einsum("bt,tue->bue", ours[rows], wins))
+            for rows in self._chunks(len(second) * self.episodes)
+        ]
+        return self._interval(estimate, self._average(np.concatenate(averaged)))
 
     def interquartile_mean(self, scores: ArrayLike) -> Interval:
         """IQM over all episodes and training seeds; values that are NaN take no part."""
@@ -158,16 +159,16 @@ class PairedBootstrap:
             return matrix
         weight = self._seed_weights(len(matrix), stratum)
         present = np.isfinite(matrix)
-        total = weight @ np.where(present, matrix, 0.0)
-        return _ratio(total, weight @ present.astype(np.float64))
+        total = np.einsum("bt,te->be", weight, np.where(present, matrix, 0.0))
+        return _ratio(total, np.einsum("bt,te->be", weight, present.astype(np.float64)))
 
     def _average(self, per_episode: Float64Array) -> Float64Array:
         """Mean over the drawn episodes, `[B]`, of values `[B, E]` or `[1, E]`; NaN takes no part."""
         present = np.isfinite(per_episode).astype(np.float64)
         values = np.where(present > 0.0, per_episode, 0.0)
         if len(values) == 1:
-            return _ratio(self._weight @ values[0], self._weight @ present[0])
-        return _ratio((self._weight * values).sum(axis=1), (self._weight * present).sum(axis=1))
+            return _ratio(_dot(self._weight, values[0]), _dot(self._weight, present[0]))
+        return _ratio(np.einsum("be,be->b", self._weight, values), np.einsum("be,be->b", self._weight, present))
 
     def _chunks(self, numbers_per_resample: int) -> Iterator[slice]:
         step = max(1, _CHUNK_NUMBERS // max(1, numbers_per_resample))
@@ -177,6 +178,12 @@ class PairedBootstrap:
 
 def _matrix(scores: ArrayLike) -> Float64Array:
     return np.atleast_2d(np.asarray(scores, dtype=np.float64))
+
+
+def _dot(rows: Float64Array, column: Float64Array) -> Float64Array:
+    """A matrix times a vector without BLAS, whose threads cost more than they save at this size."""
+    product: Float64Array = np.einsum("be,e->b", rows, column)
+    return product
 
 
 def _counts(drawn: Int64Array, choices: int) -> Float64Array:
@@ -209,17 +216,21 @@ def _wins(scores: Float64Array, reference: Float64Array) -> Float64Array:
 
 def _outer(seeds: Float64Array, episodes: Float64Array) -> Float64Array:
     """How often each (training seed, episode) pair was drawn: `[B, T]` and `[B, E]` to `[B, T * E]`."""
+    if seeds.shape[1] == 1:
+        return episodes
     return (seeds[:, :, None] * episodes[:, None, :]).reshape(len(episodes), -1)
 
 
 def _weighted_interquartile_mean(values: Float64Array, counts: Float64Array) -> Float64Array:
     """IQM of each of B samples that hold `values[n]` `counts[b, n]` times, `[B]`."""
-    order = np.argsort(values)
-    order = order[: np.isfinite(values).sum()]
-    upto = np.cumsum(counts[:, order], axis=1)
-    if not upto.shape[1]:
+    order = np.argsort(values)[: np.isfinite(values).sum()]
+    if not len(order):
         return np.full(len(counts), np.nan)
-    size = upto[:, -1:]
+    ranked = values[order]
+    upto = np.cumsum(counts[:, order], axis=1)
+    size = upto[:, -1].copy()
     cut = np.floor(size / 4.0 + 1e-9)
-    kept = np.diff(np.clip(upto, cut, size - cut), axis=1, prepend=cut)
-    return _ratio(kept @ values[order], kept.sum(axis=1))
+    # How many of the kept values stand at or before each position; summing by parts needs no second difference.
+    kept = np.clip(upto, cut[:, None], (size - cut)[:, None], out=upto)[:, :-1]
+    total = (size - cut) * ranked[-1] - cut * ranked[0] - _dot(kept, np.diff(ranked))
+    return _ratio(total, size - 2.0 * cut)

@@ -16,7 +16,7 @@ import numpy as np
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.evaluation.metrics import Metric, describe, headline
 from tokenfleet.evaluation.results import Entry, EpisodeRow, Study, make_study
-from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
+from tokenfleet.evaluation.statistics import RESAMPLES, Interval, PairedBootstrap
 
 FEW_EPISODES = 20
 FEW_TRAINING_SEEDS = 5
@@ -83,7 +83,7 @@ def summarise(
     rows: Sequence[EpisodeRow],
     reference: str | None = None,
     by_policy: bool = False,
-    resamples: int = 5000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Summary:
     """Estimate every metric of every policy.
@@ -132,7 +132,7 @@ def summary_csv(summary: Summary) -> str:
     intervals = ("mean", "iqm", "difference", "improvement")
     spread = [f"{name}{suffix}" for name in intervals for suffix in ("", "_low", "_high")]
     writer.writerow(
-        ["policy", "rank", "training_seeds", "metric", "unit", "better", "episodes", "missing"] + spread + ["reference"]
+        ["policy", "rank", "training_seeds", "metric", "unit", "better", "episodes", "missing", *spread, "reference"]
     )
     for name, column, estimate in _lines(summary):
         metric, entry = describe(column), summary.entry(name)

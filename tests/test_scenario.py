@@ -135,11 +135,18 @@ def test_an_unknown_scenario_lists_the_shipped_ones():
         load_scenario("defualt")
 
 
+def test_an_override_reaches_sections_that_the_file_leaves_out():
+    scenario = load_scenario("tiny", {"uncertainty.decode_memory_fraction": [0.7, 0.99]})
+    drawn = {sample_episode(scenario, seed).decode_memory_fraction[0] for seed in range(5)}
+    assert len(drawn) == 5
+    assert all(0.7 <= value <= 0.99 for value in drawn)
+
+
 def test_an_override_into_nothing_is_refused():
-    with pytest.raises(
-        SpecError, match=r"scenario.site.lab.grid: there is no 'site' to override; did you mean 'sites'"
-    ):
+    with pytest.raises(SpecError, match=r"scenario.site: unknown key; did you mean 'sites'"):
         load_scenario("tiny", {"site.lab.grid": 1})
+    with pytest.raises(SpecError, match=r"'tick_s' holds a value, not keys"):
+        load_scenario("tiny", {"tick_s.lab": 1})
 
 
 def test_a_scenario_survives_its_own_dump():

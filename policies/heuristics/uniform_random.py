@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import Space
-from gymnasium.vector.utils import concatenate, create_empty_array
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from numpy.typing import NDArray
 
 from tokenfleet.policies.base import PolicyContext, State
+
+BLOCK = 64
+"""How many actions are drawn at once."""
 
 
 class RandomPolicy:
@@ -27,11 +29,11 @@ class RandomPolicy:
         self._observation_space = context.observation_space
         self._action_space = context.action_space
         self._seed = context.seed
-        self._rows: list[Space[Any]] = []
+        self._rows: list[Iterator[Any]] = []
 
     def begin_episodes(self, seeds: Sequence[int]) -> None:
         """Draw for row i from `seeds[i]` (and the policy's own seed) until the next call."""
-        self._rows = [self._seeded(int(seed)) for seed in seeds]
+        self._rows = [self._draws(int(seed)) for seed in seeds]
 
     def predict(
         self,
@@ -44,17 +46,19 @@ class RandomPolicy:
         size = _batch_size(self._observation_space, observation)
         count = 1 if size is None else size
         while len(self._rows) < count:
-            self._rows.append(self._seeded(len(self._rows)))
-        actions = [space.sample() for space in self._rows[:count]]
+            self._rows.append(self._draws(len(self._rows)))
+        actions = [next(row) for row in self._rows[:count]]
         if size is None:
             return actions[0], None
         batch: Any = create_empty_array(self._action_space, size)
         return concatenate(self._action_space, actions, batch), None
 
-    def _seeded(self, seed: int) -> Space[Any]:
-        space = copy.deepcopy(self._action_space)
-        space.seed(int(np.random.SeedSequence([self._seed, seed]).generate_state(1)[0]))
-        return space
+    def _draws(self, seed: int) -> Iterator[Any]:
+        """Actions without end, drawn in blocks: a block costs little more than one action."""
+        block = batch_space(self._action_space, BLOCK)
+        block.seed(int(np.random.SeedSequence([self._seed, seed]).generate_state(1)[0]))
+        while True:
+            yield from iterate(block, block.sample())
 
 
 def _batch_size(space: Space[Any], observation: Any) -> int | None:

@@ -269,7 +269,7 @@ class Td3Spec(OffPolicySpec):
     """Twin delayed deterministic policy gradient (Fujimoto et al. 2018, arXiv:1802.09477).
 
     Attributes:
-        exploration_noise: standard deviation of the noise on actions while collecting, in units of half the action range.
+        exploration_noise: standard deviation of the noise on actions while collecting, in half action ranges.
         policy_delay: critic updates per actor update.
         target_noise, target_noise_clip: smoothing of the target policy.
     """

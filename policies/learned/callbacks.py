@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
@@ -14,8 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec
@@ -88,6 +89,7 @@ class RunKeeper(BaseCallback):
         self._clock = (self._began_s, 0)
         self._bar_wanted = progress_bar and sys.stderr.isatty()
         self._bar: tqdm[Any] | None = None
+        self._open = contextlib.ExitStack()
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
@@ -107,6 +109,7 @@ class RunKeeper(BaseCallback):
 
     def _on_training_start(self) -> None:
         if self._bar_wanted:
+            self._open.enter_context(logging_redirect_tqdm())  # or log lines would break the bar
             self._bar = tqdm(total=self.total, initial=self._boundary, unit="step", unit_scale=True, dynamic_ncols=True)
 
     def _on_step(self) -> bool:
@@ -126,6 +129,7 @@ class RunKeeper(BaseCallback):
             self._at_boundary(final=True)
         if self._bar is not None:
             self._bar.close()
+        self._open.close()
 
     def _at_boundary(self, final: bool) -> None:
         steps, cadence = self.model.num_timesteps, self.cadence
@@ -168,7 +172,7 @@ class RunKeeper(BaseCallback):
         now_s = time.monotonic()
         self.logger.record(f"{TIME}steps_per_s", (steps - before) / max(now_s - since_s, 1e-9))
         self._clock = (now_s, steps)
-        cast(Logger, self.logger).dump(steps)
+        self.logger.dump(steps)
 
     def _save(self, steps: int) -> None:
         """The last checkpoint, then the snapshot: what the snapshot goes on from is on disk when it is."""

@@ -1,8 +1,8 @@
 """Checkpoints that are safe to share: a folder with `policy.safetensors` and `meta.json`, and no pickle anywhere.
 
 A checkpoint names an algorithm of our own table, plain hyper-parameters and numbers; the network is rebuilt from them
-and then filled. Nothing in it is ever imported, evaluated or used as a path, so the worst that a crafted one can do is be
-refused. The hash in `meta.json` finds damage, not forgery.
+and then filled. Nothing in it is ever imported, evaluated or used as a path: a crafted one is refused at worst. The
+hash in `meta.json` finds damage, not forgery.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Origin(Spec):
     """
 
     environment: str
-    environment_kwargs: dict[str, Any] = {}
+    environment_kwargs: dict[str, Any] = Field(default_factory=dict)
     scenario: dict[str, Any] | None = None
     training_seed: NonNegativeInt
     timesteps: NonNegativeInt
@@ -92,7 +92,7 @@ class CheckpointMeta(Spec):
     network_observation_space: dict[str, Any]
     normalisation: ObservationNormalisation | None = None
     origin: Origin
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = Field(default_factory=dict)
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -137,7 +137,10 @@ class NetworkPolicy:
         assert self._normalisation is not None
         scale = np.sqrt(self._moments[f"variance{key}"] + self._normalisation.epsilon)
         clip = self._normalisation.clip
-        return np.clip((value - self._moments[f"mean{key}"]) / scale, -clip, clip).astype(np.float32)
+        normalised: NDArray[np.float32] = np.clip((value - self._moments[f"mean{key}"]) / scale, -clip, clip).astype(
+            np.float32
+        )
+        return normalised
 
 
 class LearnedPolicy(NetworkPolicy):

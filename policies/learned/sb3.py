@@ -179,10 +179,8 @@ def use_threads(threads: int) -> None:
 
 
 def _policy_name(recipe: Recipe, observation: gymnasium.Space[Any]) -> str:
-    if isinstance(observation, spaces.Dict):
-        kind = "MultiInput"
-    else:
-        kind = "Cnn" if is_image_space(observation) else "Mlp"
+    flat = "Cnn" if is_image_space(observation) else "Mlp"
+    kind = "MultiInput" if isinstance(observation, spaces.Dict) else flat
     return f"{kind}LstmPolicy" if recipe.recurrent else f"{kind}Policy"
 
 

@@ -2,7 +2,7 @@
 
 stable-baselines3 expects one info dictionary per environment and step; almost all of them are empty, so the same empty
 ones are handed out until an episode ends. Only then are rows filled: `terminal_observation`, `TimeLimit.truncated`,
-`episode` (return, length, time, as its `Monitor` gives them) and whatever the environment says about a finished episode.
+`episode` (return, length, time, as its `Monitor` gives them) and what the environment says about a finished episode.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from tokenfleet.envs.infos import info_of
+from tokenfleet.envs.spec import SpecError
 
 Info = dict[str, Any]
 
@@ -29,6 +30,9 @@ class Sb3VecEnv(VecEnv):
     Args:
         env: in autoreset mode `SAME_STEP`: the observation after an episode's end is the next episode's first.
 
+    Raises:
+        SpecError: it is in another mode.
+
     Attributes:
         env: the vector environment.
         episodes_ended: how many episodes each environment has finished since the last reset, `[N]`.
@@ -37,7 +41,9 @@ class Sb3VecEnv(VecEnv):
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(f"{type(env).__name__} must be in autoreset mode SAME_STEP (got {mode})")
+            raise SpecError(
+                [f"env: {type(env).__name__} must be in autoreset mode SAME_STEP to be trained on (got {mode})"]
+            )
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._quiet: list[Info] = [{} for _ in range(env.num_envs)]
@@ -55,7 +61,8 @@ class Sb3VecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """Start every environment anew; seeds and options that were set count once."""
-        seeds = None if self._seeds[0] is None else cast("list[int | None]", self._seeds)
+        # Every vector environment takes a list of seeds; Gymnasium's base class does not say so.
+        seeds: Any = None if self._seeds[0] is None else self._seeds
         observations, infos = self.env.reset(seed=seeds, options=self._common_options())
         self.reset_infos = [info_of(_masked(infos), index) for index in range(self.num_envs)]
         self._reset_seeds()
@@ -88,10 +95,11 @@ class Sb3VecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """The attribute of each environment; one that belongs to the batch is the same for all."""
-        values = self.env.call(attr_name) if self._has_parts(attr_name) else None
-        if values is None:
-            values = (getattr(self.env, attr_name),) * self.num_envs
-        return [values[index] for index in self._get_indices(indices)]
+        parts = getattr(self.env, "envs", None)
+        chosen = self._get_indices(indices)
+        if parts is not None and all(part.has_wrapper_attr(attr_name) for part in parts):
+            return [parts[index].get_wrapper_attr(attr_name) for index in chosen]
+        return [getattr(self.env, attr_name) for _ in chosen]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of every environment."""
@@ -163,10 +171,6 @@ class Sb3VecEnv(VecEnv):
         if any(other != options for other in self._options):
             raise ValueError("options: a batch of environments takes the same options for all")
         return options or None
-
-    def _has_parts(self, attr_name: str) -> bool:
-        parts = getattr(self.env, "envs", None)
-        return parts is not None and all(part.has_wrapper_attr(attr_name) for part in parts)
 
 
 def _masked(infos: Mapping[str, Any]) -> Info:

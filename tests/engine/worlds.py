@@ -127,7 +127,7 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
         cap_w=cap_w,
         price_usd_per_mwh=np.full((horizon, sites), 60.0),
         carbon_g_per_kwh=np.full((horizon, sites), 400.0),
-        exogenous=rng.random((horizon + 1, width)).astype(np.float32),
+        exogenous=rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
         decode_memory_fraction=rng.uniform(0.6, 1.0, arrays.num_pools),
     )
 
@@ -220,6 +220,6 @@ def plain_episode(arrays: FleetArrays, requests: RequestTable, cap_w: float | np
         cap_w=caps,
         price_usd_per_mwh=np.zeros((horizon, sites)),
         carbon_g_per_kwh=np.zeros((horizon, sites)),
-        exogenous=np.zeros((horizon + 1, width), np.float32),
+        exogenous=np.ones((horizon + 1, width), np.float32),
         decode_memory_fraction=np.zeros(arrays.num_pools),
     )

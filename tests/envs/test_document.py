@@ -36,7 +36,7 @@ def test_a_scenario_of_ones_own_is_printed(capsys: pytest.CaptureFixture[str]) -
     assert main(["--scenario", "tiny"]) == 0
     printed = capsys.readouterr().out
     assert all(f"`{field.name}`" in printed for field in VIEW)
-    assert "| 43 | `cap_w` | lab | 0 to 22800 | W |" in printed
+    assert "| `cap_w` | lab | 0 to 22800 | W |" in printed
     assert "lab in 5 s, lab in 15 s" in printed
 
 

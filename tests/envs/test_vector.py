@@ -298,6 +298,27 @@ def test_a_state_is_plain_data() -> None:
     assert_same(envs.step(random_actions(envs, 2)[1])[0], observations)
 
 
+def test_a_state_remembers_actions_that_were_overwritten() -> None:
+    envs = batch(2)
+    envs.reset(seed=0)
+    buffer = np.empty(envs.action_space.shape, np.float32)
+    for actions in random_actions(envs, 4):
+        buffer[:] = actions
+        observations, *_ = envs.step(buffer)
+    assert_same(envs.set_state(envs.get_state()), observations)
+
+
+def test_the_step_that_only_resets_is_worth_nothing() -> None:
+    envs = batch(4, overrides=FRAGILE, reward=lambda outcome, price: {"one": np.ones(len(price))})
+    envs.reset(seed=0)
+    restarting = np.zeros(4, bool)
+    for actions in np.abs(random_actions(envs, 30)):
+        _, rewards, terminations, truncations, info = envs.step(actions)
+        assert ((rewards == 0.0) == restarting).all()
+        assert (info["reward_terms"]["one"] == ~restarting).all()
+        restarting = terminations | truncations
+
+
 def test_a_state_of_another_batch_is_refused() -> None:
     envs = batch(2)
     envs.reset(seed=0)

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from tests.evaluation.worlds import TINY, Constant, Dice, StepCounter, countdowns
 
+from tests.evaluation.worlds import TINY, Constant, Dice, StepCounter, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import NETWORK_ROWS, Candidate, World, episode_seeds, evaluate_policy
@@ -59,7 +58,7 @@ def test_a_policy_with_memory_starts_every_episode_afresh(mode: AutoresetMode, b
     assert [row.metrics["return"] for row in rows] == [sum(min(step, 4) for step in range(n)) for n in lengths]
 
 
-@pytest.mark.parametrize("name", ["least_work", "uniform_clock", "feedback_capping", "greedy_efficiency"])
+@pytest.mark.parametrize("name", ["random", "least_work", "uniform_clock", "feedback_capping", "greedy_efficiency"])
 def test_a_row_of_a_fleet_does_not_depend_on_its_neighbours(name: str) -> None:
     together, apart = (evaluate_policy(TINY, baseline(name), 7, 3, batch_size=size) for size in (64, 3))
     assert numbers(together) == numbers(apart)

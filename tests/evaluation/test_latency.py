@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.evaluation.worlds import TINY, Constant
 
+from tests.evaluation.worlds import TINY, Constant
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.evaluation.episodes import evaluate_policy

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.evaluation.synthetic import fleet_rows, row, rows_of
 
+from tests.evaluation.synthetic import fleet_rows, row, rows_of
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.results import (
     IDENTITY,
@@ -28,8 +28,15 @@ FORMATS = ["parquet", "csv"]
 def test_rows_come_back_as_they_were_written(tmp_path: Path, suffix: str) -> None:
     rows = [
         row("least_work", 100, {"net_value_usd": 0.1 + 0.2, "brakes": 3.0}),
-        row("ppo-seed1", 101, {"net_value_usd": -1e-300, "brakes": math.inf}, algorithm="ppo", training_seed=1, learned=True),
-        row("ppo, the \"odd\" one", 2**31 - 1, {"net_value_usd": 1.0, "brakes": 0.0}),
+        row(
+            "ppo-seed1",
+            101,
+            {"net_value_usd": -1e-300, "brakes": math.inf},
+            algorithm="ppo",
+            training_seed=1,
+            learned=True,
+        ),
+        row('ppo, the "odd" one', 2**31 - 1, {"net_value_usd": 1.0, "brakes": 0.0}),
     ]
     assert read_rows(write_rows(tmp_path / f"rows.{suffix}", rows)) == rows
 
@@ -52,7 +59,9 @@ def test_both_formats_hold_the_same_numbers_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_columns_stand_in_a_fixed_order(tmp_path: Path) -> None:
-    rows = [row("a", 100, {"ttft_p99_s/chat": 1.0, "landings": 2.0, "brakes": 0.0, "net_value_usd": 1.0, "return": 3.0})]
+    rows = [
+        row("a", 100, {"ttft_p99_s/chat": 1.0, "landings": 2.0, "brakes": 0.0, "net_value_usd": 1.0, "return": 3.0})
+    ]
     header = write_rows(tmp_path / "rows.csv", rows).read_text().splitlines()[0]
     assert header.split(",") == [*IDENTITY, "return", "net_value_usd", "brakes", "ttft_p99_s/chat", "landings"]
 
@@ -125,7 +134,13 @@ def test_a_failed_write_keeps_the_older_file(tmp_path: Path) -> None:
 def test_training_seeds_of_one_algorithm_form_one_entry() -> None:
     study = make_study(fleet_rows(6))
     shapes = {entry.name: entry.scores["net_value_usd"].shape for entry in study.entries}
-    assert shapes == {"least_work": (1, 6), "uniform_clock": (1, 6), "max_clock": (1, 6), "random": (1, 6), "ppo": (3, 6)}
+    assert shapes == {
+        "least_work": (1, 6),
+        "uniform_clock": (1, 6),
+        "max_clock": (1, 6),
+        "random": (1, 6),
+        "ppo": (3, 6),
+    }
     assert [entry.name for entry in make_study(fleet_rows(6), by_policy=True).entries][-3:] == [
         "ppo-seed0",
         "ppo-seed1",

@@ -7,8 +7,8 @@ import io
 
 import numpy as np
 import pytest
-from tests.evaluation.synthetic import fleet_rows, row, rows_of
 
+from tests.evaluation.synthetic import fleet_rows, row, rows_of
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.summary import summarise, summary_csv, verdict
 

@@ -25,7 +25,9 @@ class Countdown(gymnasium.Env[np.ndarray, int]):
         self.left = 0
         self.paid = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self.left = (seed or 0) % 10 + 1
         self.paid = 0

@@ -1,5 +1,6 @@
 """Policies by name: everything registered works alike, and every mistake in a configuration is named."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -213,6 +214,16 @@ def test_a_users_policy_runs_from_its_own_file(repository_on_path):
     clocks = [context.action.decode(episode(env, policy, 0)["action"][0]).clock_fraction for policy in (cheap, dear)]
     np.testing.assert_allclose(clocks[0], 1.0)
     np.testing.assert_allclose(clocks[1], 0.6, atol=1e-6)
+
+
+@pytest.mark.parametrize("page", ["docs/policies.md", "examples/custom_policy/README.md"])
+def test_the_pages_examples_run(repository_on_path, page):
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        if not block.startswith("actions, state = policy"):  # the bare signature
+            exec(block, names)
+    assert names["actions"].dtype == np.float32
 
 
 def test_a_users_parameters_are_checked(repository_on_path, context):

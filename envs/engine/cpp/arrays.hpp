@@ -33,7 +33,7 @@ struct Site {
 struct ViewLayout {
     std::int64_t waiting_requests, running_requests, unprefilled_tokens, kv_reserved_fraction, awake_replicas,
         waking_replicas, clock_fraction, pool_power_w, generated_tokens, arrived, held_requests, completed_in_slo,
-        completed_late, refused, expired, ttft_mean_s, site_power_w, braked, over_cap_s, dark_remaining_s;
+        completed_late, refused, expired, ttft_mean_s, site_power_w, power_over_cap, braked, over_cap_s, dark_remaining_s;
     std::int64_t exogenous;  // where the exogenous fields begin
     std::int64_t width;
 };

@@ -128,6 +128,7 @@ ViewLayout read_view_layout(nb::handle layout) {
         .expired = at("expired"),
         .ttft_mean_s = at("ttft_mean_s"),
         .site_power_w = at("site_power_w"),
+        .power_over_cap = at("power_over_cap"),
         .braked = at("braked"),
         .over_cap_s = at("over_cap_s"),
         .dark_remaining_s = at("dark_remaining_s"),

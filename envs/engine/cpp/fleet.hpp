@@ -441,13 +441,15 @@ private:
             view_[v.ttft_mean_s + k] = static_cast<float>(outcome_[o.ttft_sum_s + k] / first_tokens);
         }
         const double now_s = static_cast<double>(tick_) * arrays_.tick_s;
+        const float* exogenous = exogenous_.data() + tick_ * exogenous_width();  // begins with the caps
         for (std::int64_t s = 0; s < num_sites(); ++s) {
             view_[v.site_power_w + s] = static_cast<float>(outcome_[o.power_w + s]);
+            const double cap_w = static_cast<double>(exogenous[s]);
+            view_[v.power_over_cap + s] = static_cast<float>(outcome_[o.power_w + s] / cap_w);
             view_[v.braked + s] = sites_[s].braked ? 1.0F : 0.0F;
             view_[v.over_cap_s + s] = static_cast<float>(sites_[s].over_cap_s);
             view_[v.dark_remaining_s + s] = static_cast<float>(std::max(sites_[s].dark_until_s - now_s, 0.0));
         }
-        const float* exogenous = exogenous_.data() + tick_ * exogenous_width();
         std::copy(exogenous, exogenous + exogenous_width(), view_ + v.exogenous);
     }
 

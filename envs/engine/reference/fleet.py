@@ -348,11 +348,12 @@ class Fleet:
         view["generated_tokens"][:] = self.outcome["generated_tokens"]
         view["ttft_mean_s"][:] = self.outcome["ttft_sum_s"] / np.maximum(self.outcome["first_tokens"], 1.0)
         view["site_power_w"][:] = self.outcome["power_w"]
+        exogenous = self.episode.exogenous[self.tick]
         for s, site in enumerate(self.sites):
+            view["power_over_cap"][0, s] = self.outcome["power_w"][0, s] / float(exogenous[s])
             view["braked"][0, s] = site.braked
             view["over_cap_s"][0, s] = site.over_cap_s
             view["dark_remaining_s"][0, s] = max(site.dark_until_s - now_s, 0.0)
-        exogenous = self.episode.exogenous[self.tick]
         view.rows[0, view.layout.width - len(exogenous) :] = exogenous
 
     def _make_pool(self, p: int) -> list[Replica]:

@@ -1,0 +1,164 @@
+"""From names and folders to policies with labels; torch networks are tiny and untrained."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+from tests.evaluation.test_episodes import numbers
+from tokenfleet.configs.candidates import make_candidates, run_folders
+from tokenfleet.configs.environments import make_vector_env
+from tokenfleet.configs.schema import EvaluateConfig
+from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+
+OVERRIDES = {"horizon_ticks": 20}
+
+
+def config(**changes: Any) -> EvaluateConfig:
+    overrides = OVERRIDES | changes.pop("overrides", {})
+    scenario = load_scenario(changes.pop("scenario", "tiny"), overrides)
+    return EvaluateConfig.parse({"scenario": scenario, **changes})
+
+
+def environment(wanted: EvaluateConfig, count: int = 1) -> Any:
+    return make_vector_env(wanted, count, "test", AutoresetMode.NEXT_STEP)
+
+
+def candidates(**changes: Any) -> list[Candidate]:
+    wanted = config(**changes)
+    return make_candidates(wanted, environment(wanted))
+
+
+def write_checkpoint(folder: Path, name: str = "ppo", seed: int = 0, timesteps: int = 0, **algorithm: Any) -> Path:
+    """A checkpoint of a network as it is before training."""
+    from tokenfleet.policies.learned.algorithms import parse_algorithm
+    from tokenfleet.policies.learned.checkpoint import Origin, save_checkpoint
+    from tokenfleet.policies.learned.sb3 import build_model, make_vec_env
+
+    wanted = config()
+    spec = parse_algorithm({"name": name, **algorithm})
+    env = make_vector_env(wanted, 2, "train", AutoresetMode.SAME_STEP)
+    model = build_model(spec, make_vec_env(env, spec), seed, "cpu")
+    assert wanted.scenario is not None
+    world = wanted.scenario.model_dump(mode="json")
+    origin = Origin(environment=wanted.env.id, scenario=world, training_seed=seed, timesteps=timesteps)
+    save_checkpoint(folder, model, spec, origin)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two seeds of PPO, their best checkpoints of different age, and one with another discount."""
+    folder = tmp_path_factory.mktemp("sweep")
+    write_checkpoint(folder / "0" / "checkpoints" / "best", seed=0, timesteps=10)
+    write_checkpoint(folder / "1" / "checkpoints" / "best", seed=1, timesteps=20)
+    write_checkpoint(folder / "2" / "checkpoints" / "best", seed=0, gamma=0.9)
+    (folder / "notes").mkdir()
+    return folder
+
+
+def test_baselines_are_called_by_their_names_and_numbered_when_they_repeat() -> None:
+    choices = ["least_work", {"name": "least_work", "clocking": "full"}, "max_clock"]
+    assert [one.label for one in candidates(policies=choices)] == ["least_work", "least_work-2", "max_clock"]
+    assert not any(one.learned for one in candidates(policies=choices))
+
+
+def test_every_mistake_is_reported_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        candidates(policies=["least_wrk", "max_clock", {"name": "uniform_clock", "speed": 1}])
+    assert len(caught.value.problems) == 2
+    assert "did you mean 'least_work'" in caught.value.problems[0]
+
+
+def test_something_must_be_evaluated() -> None:
+    with pytest.raises(SpecError, match="nothing to evaluate"):
+        candidates()
+
+
+def test_checkpoints_are_called_by_algorithm_and_seed_and_grouped_by_recipe(sweep: Path) -> None:
+    found = candidates(checkpoint=str(sweep))
+    assert [(one.label, one.algorithm, one.training_seed) for one in found] == [
+        ("ppo-seed0", "ppo", 0),
+        ("ppo-seed1", "ppo", 1),
+        ("ppo-seed0-2", "ppo-2", 0),
+    ]
+    assert all(one.learned for one in found)
+    assert run_folders(found)["ppo-seed1"] == sweep / "1"
+
+
+@pytest.mark.parametrize("part", ["1", "1/checkpoints/best"])
+def test_a_run_or_a_checkpoint_folder_will_do(sweep: Path, part: str) -> None:
+    found = candidates(checkpoint=[str(sweep / part)])
+    assert [one.label for one in found] == ["ppo-seed1"]
+    assert run_folders(found) == {"ppo-seed1": sweep / "1"}
+
+
+def test_a_checkpoint_of_other_spaces_names_both_worlds(sweep: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        candidates(checkpoint=str(sweep / "0"), scenario="default")
+    message = str(caught.value)
+    assert "scenario=tiny" in message
+    assert "scenario=default" in message
+    assert str(sweep / "0") in message
+
+
+def test_a_checkpoint_of_another_world_with_the_same_spaces_is_announced(
+    sweep: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        candidates(checkpoint=str(sweep / "0"))
+        assert not caplog.records
+        candidates(checkpoint=str(sweep / "0"), overrides={"sites.lab.grid.cap_fraction": 0.5})
+    assert "another world than this one (scenario.sites.lab.grid.cap_fraction)" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "weights", "meta", "zip"])
+def test_a_checkpoint_that_cannot_be_read_is_the_users_mistake(tmp_path: Path, damage: str) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    if damage == "gone":
+        folder = tmp_path / "nothing"
+    elif damage == "empty":
+        (folder / "meta.json").unlink()
+    elif damage == "weights":
+        weights = folder / "policy.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+    elif damage == "meta":
+        meta = json.loads((folder / "meta.json").read_text())
+        (folder / "meta.json").write_text(json.dumps(meta | {"surprise": 1}))
+    else:
+        folder = tmp_path / "model.zip"
+        folder.write_bytes(b"PK")
+    with pytest.raises(SpecError):
+        candidates(checkpoint=str(folder))
+
+
+@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "sac"])
+def test_a_network_gives_the_same_rows_in_batches_of_any_size(tmp_path: Path, name: str) -> None:
+    folder = write_checkpoint(tmp_path / name, name)
+    wanted = config(checkpoint=str(folder))
+    found = make_candidates(wanted, environment(wanted))[0]
+    rows = [evaluate_policy(lambda n: environment(wanted, n), found, 7, 1, batch_size=size) for size in (64, 3)]
+    assert numbers(rows[0]) == numbers(rows[1])
+
+
+def test_sampled_actions_follow_the_seeds_and_not_what_ran_before(sweep: Path) -> None:
+    wanted = config(checkpoint=str(sweep / "0"), deterministic=False)
+    found = make_candidates(wanted, environment(wanted))[0]
+
+    def rows(seed: int, deterministic: bool = False) -> Any:
+        made = evaluate_policy(lambda n: environment(wanted, n), found, 3, seed, deterministic=deterministic)
+        return numbers(made)
+
+    first = rows(1)
+    rows(2)
+    assert rows(1) == first
+    assert rows(1, deterministic=True) != first
+    assert np.isfinite([values["return"] for _, values in first]).all()

@@ -1,0 +1,89 @@
+"""`python evaluate.py` as its user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.evaluation.test_candidates import write_checkpoint
+from tokenfleet.evaluation.results import make_study, read_rows
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "evaluate.py"), f"hydra.run.dir={folder}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+
+
+def test_baselines_and_a_checkpoint_on_a_fleet(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "trained")
+    folder = tmp_path / "results"
+    done = run(
+        folder,
+        "scenario=tiny",
+        "scenario.horizon_ticks=20",
+        "policies=[least_work,{name: uniform_clock}]",
+        f"checkpoint={tmp_path / 'trained'}",
+        "episodes=5",
+        "n_envs=2",
+        "seed=3",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Results are in {folder}: config.yaml, episodes.csv, " in done.stdout
+    for said in ("net value", "ppo-seed0 (learned) ranks", "Only 5 episodes", "no learning curve for ppo-seed0"):
+        assert said in done.stdout
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"episodes.parquet", "episodes.csv", "summary.csv", "table.txt", "timeline.csv", "config.yaml"}
+    assert {path.name for path in (folder / "figures").iterdir()} == {"comparison.png", "episode.png"}
+    study = make_study(read_rows(folder / "episodes.parquet"))
+    assert [entry.name for entry in study.entries] == ["least_work", "uniform_clock", "ppo-seed0"]
+    assert study.episodes == 5
+    assert yaml.safe_load((folder / "config.yaml").read_text())["scenario"]["horizon_ticks"] == 20
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["policies"]["ppo-seed0"]["trained_on"] == "tokenfleet/Fleet-v0 with scenario=tiny"
+    assert manifest["seed"] == 3
+
+
+def test_a_foreign_environment_has_generic_metrics(tmp_path: Path) -> None:
+    done = run(
+        tmp_path / "results", "env.id=CartPole-v1", "policies=random", "episodes=5", "formats=csv", "figures=false"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = read_rows(tmp_path / "results" / "episodes.csv")
+    assert {name for row in rows for name in row.metrics} == {"return", "length_steps"}
+    assert [row.metrics["return"] for row in rows] == [row.metrics["length_steps"] for row in rows]
+    assert {path.name for path in tmp_path.iterdir()} == {"results"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["policies=[least_wrk]"], ["did you mean 'least_work'"]),
+        (["episodes=0", "split=tset"], ["episodes:", "(got 0)", "split:", "'tset'"]),
+        (["checkpoint=nowhere"], ["checkpoint: no such folder 'nowhere'"]),
+        (["env.id=CartPole-v1", "policies=least_work"], ["needs a tokenfleet fleet environment; CartPole-v1 has none"]),
+        (["episode=3"], ["did you mean 'episodes'"]),
+    ],
+)
+def test_a_mistake_is_one_line_each_and_leaves_nothing(
+    tmp_path: Path, arguments: list[str], messages: list[str]
+) -> None:
+    done = run(tmp_path / "new" / "results", "scenario=tiny", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    for message in messages:
+        assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run(tmp_path / "file" / "results", "scenario=tiny", "policies=random")
+    assert done.returncode == 2
+    assert "choose another folder" in done.stderr
