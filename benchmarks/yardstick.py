@@ -29,14 +29,17 @@ def hash_rate_mib_per_s(seconds: float = 0.3) -> float:
     return blocks / (time.perf_counter() - start_s)
 
 
-def best_rate(work: Callable[[], float], repeats: int = 5) -> tuple[float, float]:
-    """Best of `repeats` calls of `work`, which does something and returns how much of it.
+def best_rate(
+    work: Callable[[], float], repeats: int = 5, before: Callable[[], object] = lambda: None
+) -> tuple[float, float]:
+    """Best of `repeats` calls of `work`, which does something and returns how much of it; `before` is not timed.
 
     Returns:
         Amount per second of the best call, and that over the yardstick's rate beside it [amount per hashed MiB].
     """
     rates = []
     for _ in range(repeats):
+        before()
         hashed = hash_rate_mib_per_s()
         start_s = time.perf_counter()
         amount = work()

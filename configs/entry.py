@@ -29,6 +29,7 @@ from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.policies.learned.algorithms import ALGORITHMS
 
 USER_MISTAKE = 2
+INTERRUPTED = 130
 CONFIGS = Path(__file__).parent
 CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 Result = TypeVar("Result")
@@ -67,7 +68,8 @@ def run(main: Callable[[], Any]) -> None:
     try:
         _run(main)
     except KeyboardInterrupt:
-        sys.exit(128 + 2)
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except (SpecError, HydraException, OmegaConfBaseException, OSError) as error:
         if show_traceback or not _is_mistake(error):
             raise

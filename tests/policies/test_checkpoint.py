@@ -110,7 +110,9 @@ def test_a_run_folder_stands_for_its_best_checkpoint(sound: Path, tmp_path: Path
 def test_other_spaces_are_refused_with_the_world_it_was_trained_on(sound: Path) -> None:
     policy = load_policy(sound)
     policy.check_spaces(Target.observation_space, Target.action_space)
-    with pytest.raises(SpecError, match=r"trained on toy with scenario=tiny, whose observations .* \(2,\) against \(3,\)"):
+    with pytest.raises(
+        SpecError, match=r"trained on toy with scenario=tiny, whose observations .* \(2,\) against \(3,\)"
+    ):
         policy.check_spaces(spaces.Box(-1, 1, (3,), np.float32), Target.action_space)
 
 
@@ -258,7 +260,9 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["fsync", "rename"])
-def test_a_crash_while_writing_leaves_a_whole_folder(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_writing_leaves_a_whole_folder(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the call at which the process dies, the old or the new content is there afterwards."""
     folder = tmp_path / "checkpoint"
     old, new = {"a": b"old", "b": b"old"}, {"a": b"new", "b": b"new"}

@@ -125,7 +125,9 @@ def test_a_wrapper_may_hide_state_so_a_wrapped_fleet_is_not_restored(engine: str
     assert not can_restore(Sb3VecEnv(gymnasium.wrappers.vector.RecordEpisodeStatistics(fleet(engine))))
 
 
-def test_there_is_a_whole_snapshot_whatever_the_moment_of_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_whole_snapshot_whatever_the_moment_of_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     snapshots = Snapshots(tmp_path)
     snapshots.write(1, {"value": np.array([1])})
     survived = []
@@ -166,7 +168,11 @@ def test_a_damaged_snapshot_is_reported_not_trained_from(tmp_path: Path) -> None
 
 
 def test_a_run_has_one_writer(tmp_path: Path) -> None:
-    with only_writer(tmp_path), pytest.raises(SpecError, match="being written by another process"), only_writer(tmp_path):
+    with (
+        only_writer(tmp_path),
+        pytest.raises(SpecError, match="being written by another process"),
+        only_writer(tmp_path),
+    ):
         pass
     with only_writer(tmp_path):
         pass

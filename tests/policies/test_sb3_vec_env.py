@@ -75,7 +75,11 @@ def test_an_ended_episode_reports_its_return_its_length_and_what_the_environment
 
 
 def test_rows_of_running_episodes_stay_empty() -> None:
-    env = Sb3VecEnv(SyncVectorEnv([lambda: Scripted(((2, True),)), lambda: Scripted(((9, True),))], autoreset_mode=AutoresetMode.SAME_STEP))
+    env = Sb3VecEnv(
+        SyncVectorEnv(
+            [lambda: Scripted(((2, True),)), lambda: Scripted(((9, True),))], autoreset_mode=AutoresetMode.SAME_STEP
+        )
+    )
     env.reset()
     infos = steps(env, 4)[-1][3]
     assert set(infos[0]) >= {"episode", "terminal_observation"}

@@ -85,7 +85,10 @@ def test_tensorboard_files_are_written_on_demand(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
     def weights(folder: str, seed: int) -> bytes:
         job = job_on(same_step(Target, 2), small_algorithm("ppo"), total=128)
-        run(TrainingJob(**{**vars(job), "origin": job.origin.model_copy(update={"training_seed": seed})}), tmp_path / folder)
+        run(
+            TrainingJob(**{**vars(job), "origin": job.origin.model_copy(update={"training_seed": seed})}),
+            tmp_path / folder,
+        )
         return (tmp_path / folder / "checkpoints" / "last" / "policy.safetensors").read_bytes()
 
     assert weights("a", 0) == weights("b", 0) != weights("c", 1)
