@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(wildcard envs/engine/cpp/*) CMakeLists.txt
 DEMO := runs/demo
+DEMO_STEPS ?= 2_000_000
+BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format benchmark calibration clean
@@ -46,8 +48,8 @@ $(STAMP): $(VENV)/.dependencies $(NATIVE_SOURCES)
 
 demo: $(STAMP)  ## train PPO on the default scenario and evaluate it beside every baseline (about 5 minutes)
 	@rm -rf $(DEMO)
-	@$(BIN)/python train.py experiment=demo hydra.run.dir=$(DEMO)/train
-	@$(BIN)/python evaluate.py experiment=demo checkpoint=$(DEMO)/train hydra.run.dir=$(DEMO)/evaluation
+	@$(BIN)/python train.py env=fleet_cap_aware total_timesteps=$(DEMO_STEPS) validation.every=250_000 hydra.run.dir=$(DEMO)/train
+	@$(BIN)/python evaluate.py policies=[$(BASELINES)] checkpoint=$(DEMO)/train episodes=50 n_envs=50 hydra.run.dir=$(DEMO)/evaluation
 
 test: $(STAMP)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q

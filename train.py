@@ -32,6 +32,7 @@ def train(config: TrainConfig, folder: Path) -> float:
     # Imported here, for torch takes a second that --help and a mistyped key should not cost.
     from tokenfleet.policies.learned.callbacks import Cadence
     from tokenfleet.policies.learned.checkpoint import Origin
+    from tokenfleet.policies.learned.resume import only_writer
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
     config = settled(config)
@@ -55,13 +56,12 @@ def train(config: TrainConfig, folder: Path) -> float:
         progress_bar=config.progress_bar,
     )
     model = make_model(job)
-    start_run(config, folder)
-    log.info("training in %s; if it is interrupted, go on with resume=%s", folder, folder)
-    result = train_policy(job, model, folder)
-    finish_run(folder, score=result.score, timesteps=result.timesteps, wall_s=result.wall_s)
-    log.info(
-        "done after %s steps; best return %.4g in %s", f"{result.timesteps:,}", result.score, folder / "checkpoints"
-    )
+    with only_writer(folder):
+        start_run(config, folder)
+        log.info("training in %s; if it is interrupted, go on with resume=%s", folder, folder)
+        result = train_policy(job, model, folder)
+        finish_run(folder, score=result.score, timesteps=result.timesteps, wall_s=result.wall_s)
+    log.info("done: score %.4g; evaluate it with checkpoint=%s", result.score, folder)
     return result.score
 
 

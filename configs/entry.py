@@ -26,7 +26,6 @@ from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.policies.learned.algorithms import ALGORITHMS
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -168,7 +167,7 @@ def _messages(error: Exception) -> list[str]:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return [f"{group}: unknown choice {name!r}{suggest(name, error.options)}"]
     if isinstance(error, OSError):
-        return [f"{error.filename}: cannot be written ({error.strerror})"]
+        return [f"{error.filename or 'output'}: cannot be written ({error.strerror})"]
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
     kept = [line for line in lines if line and not line.startswith(_NOISE)]
     culprit = f"{error.override!r}: " if isinstance(error, OverrideParseException) else ""
@@ -187,7 +186,10 @@ def _register_resolvers() -> None:
 
 
 def _options(group: str) -> str:
-    return ", ".join({"scenario": catalog_names("scenario"), "algo": list(ALGORITHMS)}[group])
+    shipped = (
+        catalog_names("scenario") if group == "scenario" else sorted(f.stem for f in (CONFIGS / group).glob("*.yaml"))
+    )
+    return ", ".join(shipped)
 
 
 def _run_folder(kind: str, *, _root_: DictConfig) -> str:

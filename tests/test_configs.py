@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from gymnasium.vector import AutoresetMode
 
 from tokenfleet import evaluate as evaluate_script
 from tokenfleet import train as train_script
@@ -73,7 +75,8 @@ def train(command: Any, *arguments: str) -> Outcome:
 
 
 def leaves(data: Any, prefix: str = "") -> set[str]:
-    if not isinstance(data, dict) or not data:
+    """Dotted names of every value; a schedule counts as one."""
+    if not isinstance(data, dict) or "initial" in data:
         return {prefix}
     return {leaf for key, value in data.items() for leaf in leaves(value, f"{prefix}.{key}" if prefix else key)}
 
@@ -119,6 +122,13 @@ def test_help_shows_examples_choices_and_keys(script: Any, command: Any) -> None
     for key, value, _ in described_keys(CONFIGS / f"{script.__name__.rpartition('.')[2]}.yaml"):
         assert not value or f"{key}=" in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 120
+
+
+def test_a_number_may_take_the_place_of_a_schedule(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TrainConfig] = []
+    monkeypatch.setattr(train_script, "train", lambda config, folder: seen.append(config))
+    assert train(command, "algo.learning_rate=1e-4").code == 0
+    assert seen[0].algo.learning_rate.model_dump() == {"initial": 1e-4, "final": None}
 
 
 def test_a_run_leaves_its_configuration_manifest_and_policy(command: Any, tmp_path: Path) -> None:
@@ -251,12 +261,35 @@ def test_an_evaluation_is_checked_by_the_same_door(command: Any, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+GUIDE = (CONFIGS.parent / "docs" / "training.md").read_text()
+# Commands with a folder, a module or a run that only the reader has are left out.
+DOCUMENTED = [
+    line
+    for line in re.findall(r"^python train\.py (?!-)([^#\n]+)", GUIDE, re.M)
+    if "my" not in line and "resume" not in line
+]
+
+
+@pytest.mark.parametrize("arguments", DOCUMENTED)
+def test_the_guides_commands_are_accepted(arguments: str, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TrainConfig] = []
+    monkeypatch.setattr(train_script, "train", lambda config, folder: seen.append(config))
+    outcome = train(command, *shlex.split(arguments))
+    assert outcome.code == 0, outcome.errors
+    make_vector_env(seen[0], 1, "train", AutoresetMode.SAME_STEP)
+
+
+def test_the_guide_names_every_key() -> None:
+    keys = {key.split(".")[0] for key, _, _ in described_keys(CONFIGS / "train.yaml")}
+    assert {key for key in keys if f"`{key}" not in GUIDE} == set()
+
+
 def test_help_and_mistakes_do_not_wait_for_torch() -> None:
     """Importing the entry script must stay light; torch takes longer than everything else together."""
     import subprocess
 
-    code = "import sys, tokenfleet.train; print([m for m in ('torch', 'stable_baselines3', 'matplotlib') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    code = "import sys, tokenfleet.train; print({'torch', 'stable_baselines3', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 
 def test_counts_may_be_written_as_powers_of_ten() -> None:
@@ -276,8 +309,6 @@ def test_a_scenario_without_a_fleet_is_left_out() -> None:
 
 
 def test_a_class_may_stand_for_an_environment() -> None:
-    from gymnasium.vector import AutoresetMode
-
     data = {"scenario": "tiny", "env": {"id": "tokenfleet.envs.fleet:FleetEnv"}}
     env = make_vector_env(parse_config(EvaluateConfig, data), 2, "test", AutoresetMode.SAME_STEP)
     assert env.num_envs == 2

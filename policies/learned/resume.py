@@ -42,8 +42,15 @@ class Snapshots:
         self.folder = run / SNAPSHOTS
 
     def write(self, steps: int, state: Mapping[str, Any]) -> None:
-        """Add a snapshot and remove the older ones."""
-        skeleton, arrays = pack(state)
+        """Add a snapshot and remove the older ones.
+
+        Raises:
+            SpecError: the environment's state holds something that is neither plain data nor an array.
+        """
+        try:
+            skeleton, arrays = pack(state)
+        except TypeError as error:
+            raise SpecError([f"env: the state that get_state gives cannot be kept ({error})"]) from None
         content = encode_arrays(arrays)
         description = {"format_version": FORMAT_VERSION, "arrays_sha256": sha256(content), "state": skeleton}
         written = self.folder / f"{steps:012d}"

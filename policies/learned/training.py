@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,12 @@ from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
 from tokenfleet.policies.learned.checkpoint import BEST, LAST, Origin
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
-from tokenfleet.policies.learned.resume import Snapshots, only_writer
+from tokenfleet.policies.learned.resume import Snapshots
 from tokenfleet.policies.learned.sb3 import build_model, make_vec_env, use_threads
 from tokenfleet.policies.learned.training_state import restore
 
 PROGRESS_FILE = "progress.csv"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,23 +89,23 @@ def train_policy(job: TrainingJob, model: BaseAlgorithm, folder: Path) -> Traini
     Args:
         job: what to train.
         model: fresh from `make_model`.
-        folder: of the run; one process at a time.
+        folder: of the run; one process at a time (see `only_writer`).
 
     Raises:
-        SpecError: another process writes to the folder, or its snapshots are damaged.
+        SpecError: the folder's snapshots are damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with only_writer(folder):
-        for name in (BEST, LAST):
-            recover_folder(folder / "checkpoints" / name)
-        state = Snapshots(folder).newest()
-        keeper = _keeper(job, folder)
-        model.set_logger(_logger(job, folder, keeper.progress_log))
-        if state is not None:
-            restore(model, state["model"])
-            keeper.restore(state["run"])
-        _learn(model, job, keeper, first=state is None)
-        model.logger.close()
+    for name in (BEST, LAST):
+        recover_folder(folder / "checkpoints" / name)
+    state = Snapshots(folder).newest()
+    keeper = _keeper(job, folder)
+    model.set_logger(_logger(job, folder, keeper.progress_log))
+    if state is not None:
+        restore(model, state["model"])
+        keeper.restore(state["run"])
+        log.info("going on from step %s", f"{model.num_timesteps:,}")
+    _learn(model, job, keeper, first=state is None)
+    model.logger.close()
     return TrainingResult(_score(model, keeper), model.num_timesteps, keeper.wall_s)
 
 

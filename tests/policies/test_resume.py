@@ -178,6 +178,11 @@ def test_a_run_has_one_writer(tmp_path: Path) -> None:
         pass
 
 
+def test_a_state_that_is_no_plain_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"get_state gives cannot be kept \(object cannot be stored"):
+        Snapshots(tmp_path).write(1, {"world": object()})
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "tokenfleet.train", *arguments]
 
