@@ -66,8 +66,8 @@ class BrakeSpec(Spec):
     The default delay is the 10 s that a UPS tolerates, the default clock the 288 of 1410 MHz to which the hardware
     brake of an A100 drops (POLCA, arXiv 2308.12908). Below the cap the delay is earned back at `recovery_ratio` seconds
     a second, for a UPS recharges about ten times as slowly as it discharges (assumption): a site cannot live above its
-    cap by dipping under it now and then. A brake that has held long enough has earned it all back. The release level and its delay are assumptions too: they give the hysteresis
-    that an operator needs to leave the brake without bouncing.
+    cap by dipping under it now and then. A brake that has been released has earned it all back. The release level and
+    its delay are assumptions too: they give the hysteresis that an operator needs to leave the brake without bouncing.
     """
 
     delay_s: NonNegativeFloat = 10.0
@@ -93,7 +93,8 @@ class GridSpec(Spec):
     """A site's grid connection.
 
     `cap_fraction` is the contract as a share of the site's nameplate power (every GPU at its TDP, every server on,
-    times PUE); `cap_w` states it in watts instead. `price_usd_per_mwh` and `carbon_g_per_kwh` are constant in an episode.
+    times PUE); `cap_w` states it in watts instead. `price_usd_per_mwh` and `carbon_g_per_kwh` are constant in an
+    episode.
     """
 
     cap_fraction: PositiveFloat | None = None
