@@ -209,7 +209,7 @@ def _check_gpu(pool: PoolSpec) -> str:
     try:
         load_gpu(pool.gpu)
     except SpecError as error:
-        return f"gpu: {error}"
+        return _keyed("gpu", error)
     return ""
 
 
@@ -217,7 +217,7 @@ def _check_model(pool: PoolSpec) -> str:
     try:
         load_model(pool.model)
     except SpecError as error:
-        return f"model: {error}"
+        return _keyed("model", error)
     return ""
 
 
@@ -226,10 +226,15 @@ def _check_memory(pool: PoolSpec) -> str:
         available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
         load_profile(pool.model, pool.gpu, pool.tensor_parallel)
     except SpecError as error:
-        return f"tensor_parallel: {error}"
+        return _keyed("tensor_parallel", error)
     if pool.kv_tokens is not None and pool.kv_tokens > available:
         return f"kv_tokens: {pool.kv_tokens} tokens do not fit; at most {available} do beside the weights"
     return ""
+
+
+def _keyed(key: str, error: SpecError) -> str:
+    """A part's message behind the pool's key for it, said once."""
+    return f"{key}: {str(error).removeprefix(f'{key}: ')}"
 
 
 def load_scenario(
@@ -251,8 +256,10 @@ def load_scenario(
         data: dict[str, Any] = scenario.model_dump(mode="json")
     elif isinstance(scenario, Mapping):
         data = _copy(scenario)
-    else:
+    elif isinstance(scenario, (str, Path)):
         data = read_yaml(_scenario_path(scenario, search_paths))
+    else:
+        raise SpecError([f"scenario: must be a name, a path or a mapping of keys to values (got {scenario!r})"])
     for key, value in (overrides or {}).items():
         _set(data, key, value)
     return Scenario.parse(data, where="scenario")

@@ -73,10 +73,11 @@ def _messages(error: ValidationError, root: type[BaseModel], where: str) -> list
 
 def _message(item: dict[str, Any], root: type[BaseModel], where: str) -> str:
     location = tuple(str(part) for part in item["loc"])
-    key = ".".join([where, *location] if where else location) or root.__name__
+    key = ".".join([where, *location] if where else location)
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, SpecError):
         return "\n".join(_inside(key, where, problem) for problem in cause.problems)
+    key = key or root.__name__
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key{suggest(location[-1], _keys_at(root, location[:-1]))}"
     if item["type"] == "missing":
@@ -90,7 +91,7 @@ def _message(item: dict[str, Any], root: type[BaseModel], where: str) -> str:
 
 def _inside(key: str, where: str, problem: str) -> str:
     """A part's own message, with the place of the part in front: `workload.chat` and `rate_rps: ...` become one key."""
-    if where and problem.startswith(where):
+    if not key or (where and problem.startswith(where)):
         return problem
     return f"{key}.{problem}" if _KEYED.match(problem) else f"{key}: {problem}"
 

@@ -101,7 +101,7 @@ MISTAKES = {
     "pools.lab-70b.tensor_parallel": (1, "pools.lab-70b.tensor_parallel: "),
     "classes.chat-8b.model": ("llama-3.1-405b", "classes.chat-8b.model: no pool serves"),
     "classes.chat-8b.ttft_s": (-1, "scenario.classes.chat-8b.ttft_s: .*greater than 0"),
-    "workload.chat-8b.kind": ("poison", "workload.chat-8b: kind: unknown stream kind 'poison'; did you mean 'poisson'"),
+    "workload.chat-8b.kind": ("poison", "workload.chat-8b.kind: unknown stream kind 'poison'; did you mean 'poisson'"),
     "workload.chat-8b.rate": (1.0, "workload.chat-8b.*rate: unknown key; did you mean 'rate_rps'"),
     "workload.chat-8b.request_class": (
         "chat-9b",

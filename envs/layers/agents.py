@@ -220,7 +220,10 @@ class TraceStream(StreamSpec):
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:
-        _ = self._record
+        try:
+            _ = self._record
+        except SpecError as error:
+            raise SpecError(f"trace: {problem.removeprefix('trace: ')}" for problem in error.problems) from None
         return self
 
     @property
@@ -294,7 +297,7 @@ def _build_stream(data: Any) -> Any:
     kind = str(data.get("kind", ""))
     stream = STREAM_KINDS.get(kind) or (_import_stream(kind) if ":" in kind else None)
     if stream is None:
-        raise ValueError(f"kind: unknown stream kind {kind!r}{suggest(kind, STREAM_KINDS)}, or 'module:Class'")
+        raise SpecError([f"kind: unknown stream kind {kind!r}{suggest(kind, STREAM_KINDS)}, or 'module:Class'"])
     return stream.parse(data)
 
 
@@ -303,7 +306,7 @@ def _import_stream(kind: str) -> type[StreamSpec]:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"kind: cannot import {kind!r} ({error}); write 'module:Class' of a StreamSpec") from None
+        raise SpecError([f"kind: cannot import {kind!r} ({error}); write 'module:Class' of a StreamSpec"]) from None
     if not (isinstance(found, type) and issubclass(found, StreamSpec)):
         raise SpecError([f"kind: {kind!r} is not a StreamSpec"])
     return found

@@ -108,7 +108,8 @@ class GridSpec(Spec):
     @model_validator(mode="after")
     def _one_way_to_state_the_cap(self) -> Self:
         if (self.cap_fraction is None) == (self.cap_w is None):
-            raise ValueError("give exactly one of cap_fraction (of nameplate) and cap_w [W]")
+            given = f"got cap_fraction={self.cap_fraction} and cap_w={self.cap_w}"
+            raise ValueError(f"give exactly one of cap_fraction (of nameplate) and cap_w [W], the other null ({given})")
         return self
 
     def contract_w(self, nameplate_w: float) -> float:
