@@ -11,13 +11,17 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,6 +33,8 @@ from tokenfleet.envs.spec import SpecError, suggest
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+SWEEP_FILE = "multirun.yaml"
+TIME = "%Y-%m-%d_%H-%M-%S"
 CONFIGS = Path(__file__).parent
 CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 Result = TypeVar("Result")
@@ -36,7 +42,8 @@ _made_folders: list[Path] = []
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EDQUOT}
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
 _NOISE = ("See https", "object_type", "full_key", "To append to your config")
-_UNKNOWN = re.compile(r"Could not override '([\w.-]+)'")
+_UNKNOWN = re.compile(r"Could not override '(?!hydra\.)([\w.-]+)'")
+_NO_NAME = re.compile(r"(scenario|algo|env)=(|null|true|false|[-+.\d]+)", re.IGNORECASE)
 
 
 def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config_type: type[ConfigType]) -> Result:
@@ -47,12 +54,18 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
         work: takes the checked configuration and the folder.
         config_type: `TrainConfig` or `EvaluateConfig`.
     """
+    folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        return work(_check(config_type, composed), Path(HydraConfig.get().runtime.output_dir))
+        config = _check(config_type, composed)
+        _check_folder(config, composed, folder)
+        return work(config, folder)
     except (SpecError, OmegaConfBaseException) as error:
         # Not raised, for Hydra would print a line of its own first.
-        _remove_empty_folders()
+        _take_back(folder)
         _exit(_messages(error))
+    except BaseException:
+        _take_back(folder)
+        raise
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -64,12 +77,16 @@ def run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra itself would print a traceback and exit with 1
     _register_resolvers()
     sys.argv[1:] = [f"++{argument}" if _DOTTED.match(argument) else argument for argument in sys.argv[1:]]
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # the user's own `module:Class`, wherever this script is installed
     try:
+        _check_choices(sys.argv[1:])
         _run(main)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (SpecError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (SpecError, HydraException, OmegaConfBaseException, yaml.MarkedYAMLError, OSError) as error:
+        _take_back()
         if show_traceback or not _is_mistake(error):
             raise
         _exit(_messages(error))
@@ -88,11 +105,33 @@ class CheckFirst(Callback):
         try:
             checked_config = _check(self.config_type, composed)
             folder = Path(str(config.hydra.run.dir))
-            if isinstance(checked_config, TrainConfig) and composed.get("resume") is None:
-                check_new_folder(folder)
+            _check_folder(checked_config, composed, folder)
             _make_folder(folder)
         except (SpecError, OmegaConfBaseException) as error:
             _exit(_messages(error))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """See Hydra's `Callback`; Hydra makes the folder of the sweep before it looks at the first job."""
+        _remember_missing(Path(str(config.hydra.sweep.dir)))
+
+
+def _check_choices(words: Sequence[str]) -> None:
+    """Refuse `scenario=null` and the like, of which Hydra does not say which word it means."""
+    refused = [match.groups() for match in map(_NO_NAME.fullmatch, words) if match]
+    if refused:
+        raise SpecError([f"{group}: {value!r} is no name (choose from {_options(group)})" for group, value in refused])
+
+
+def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:
+    """Make sure that a training run overwrites no other one and goes on where it began."""
+    if not isinstance(config, TrainConfig):
+        return
+    resumed = composed.get("resume")
+    if resumed is None:
+        check_new_folder(folder)
+    elif folder.absolute() != Path(str(resumed)).absolute():
+        hint = "leave out hydra.run.dir and -m"
+        raise SpecError([f"resume: {resumed} goes on in its own folder, not in {folder}; {hint}"])
 
 
 def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
@@ -130,11 +169,16 @@ def _run(main: Callable[[], Any]) -> None:
             if not unknown or unknown[1] in let_through:
                 raise
             let_through.add(unknown[1])
+            _take_back()
             sys.argv[1:] = [f"++{word}" if word.startswith(f"{unknown[1]}=") else word for word in sys.argv[1:]]
 
 
-def _make_folder(folder: Path) -> None:
+def _remember_missing(folder: Path) -> None:
     _made_folders[:] = [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _make_folder(folder: Path) -> None:
+    _remember_missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -143,15 +187,18 @@ def _make_folder(folder: Path) -> None:
         raise SpecError([f"hydra.run.dir: cannot write to {folder}; choose another folder"])
 
 
-def _remove_empty_folders() -> None:
-    """Take back what was made for a run that could not begin: its empty log and folders."""
-    if not _made_folders:
-        return
-    for file in _made_folders[0].glob("*.log"):
-        if file.stat().st_size == 0:
-            file.unlink()
+def _take_back(job_folder: Path | None = None) -> None:
+    """Remove what was made for a job that could not begin: its empty log, empty folders, and a sweep without jobs."""
     with contextlib.suppress(OSError):  # a folder that is not empty stays
+        if job_folder is not None:
+            for file in job_folder.glob("*.log"):
+                if file.stat().st_size == 0:
+                    file.unlink()
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                job_folder.rmdir()
         for folder in _made_folders:
+            if [path.name for path in folder.iterdir()] == [SWEEP_FILE]:
+                (folder / SWEEP_FILE).unlink()
             folder.rmdir()
 
 
@@ -166,7 +213,11 @@ def _messages(error: Exception) -> list[str]:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return [f"{group}: unknown choice {name!r}{suggest(name, error.options)}"]
-    if isinstance(error, OSError):
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        place = f"{mark.name}:{mark.line + 1}" if mark else "command line"
+        return [f"{place}: not valid YAML: {error.problem or error.context}"]
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return [f"{error.filename or 'output'}: cannot be written ({error.strerror})"]
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
     kept = [line for line in lines if line and not line.startswith(_NOISE)]
@@ -180,7 +231,8 @@ def _exit(messages: list[str]) -> NoReturn:
 
 
 def _register_resolvers() -> None:
-    OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
+    # The time is that of the start: asked for later, CheckFirst and Hydra could make folders of different seconds.
+    OmegaConf.register_new_resolver("run_folder", partial(_run_folder, f"{datetime.now():{TIME}}"), replace=True)
     OmegaConf.register_new_resolver("options", _options, replace=True)
     OmegaConf.register_new_resolver("keys_of", lambda name: keys_help(CONFIGS / f"{name}.yaml"), replace=True)
 
@@ -192,7 +244,7 @@ def _options(group: str) -> str:
     return ", ".join(shipped)
 
 
-def _run_folder(kind: str, *, _root_: DictConfig) -> str:
+def _run_folder(started: str, kind: str, *, _root_: DictConfig) -> str:
     """The folder of a run: the resumed one, or a new one that says world, algorithm, seed and time."""
     if OmegaConf.select(_root_, "resume") is not None:
         return str(_root_.resume)
@@ -201,4 +253,4 @@ def _run_folder(kind: str, *, _root_: DictConfig) -> str:
     world = scenario if env_id.startswith("tokenfleet/") and scenario else re.sub(r"[^\w.-]+", "-", env_id)
     algorithm, seed = OmegaConf.select(_root_, "algo.name"), OmegaConf.select(_root_, "seed")
     label = "-".join(str(part) for part in (world, algorithm) if part) + (f"-seed{seed}" if algorithm else "")
-    return f"runs/{kind}/{label}/{OmegaConf.create({'now': '${now:%Y-%m-%d_%H-%M-%S}'}).now}"
+    return f"runs/{kind}/{label}/{started}"

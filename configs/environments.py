@@ -80,7 +80,8 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
         try:
             imported = importlib.import_module(module)
         except (ImportError, ValueError) as error:
-            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error})"]) from None
+            hint = "start in the folder that holds it, or put that folder on PYTHONPATH"
+            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {hint}"]) from None
         found = getattr(imported, name, None)
         if isinstance(found, type):
             return found
