@@ -75,7 +75,7 @@ def _sample_requests(scenario: Scenario, rng: np.random.Generator, split: Split)
     classes = np.array([class_id[stream.request_class] for stream in streams], dtype=np.int32)
     arrival_s, prompt_tokens, output_tokens = (np.concatenate(columns) for columns in zip(*demands, strict=True))
     order = np.argsort(arrival_s, kind="stable")
-    return RequestTable(
+    return RequestTable.of(
         arrival_s[order],
         prompt_tokens[order],
         output_tokens[order],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from pathlib import Path
 
@@ -203,10 +204,30 @@ def test_a_table_knows_its_length_and_may_be_empty():
     ({"class_id": np.array([0, -1], dtype=np.int32)}, r"class_id: must not be negative \(got -1\)"),
 ])  # fmt: skip
 def test_a_table_that_an_engine_could_misread_is_refused(change, message):
-    ones = np.ones(2, dtype=np.int32)
-    columns = {"arrival_s": np.array([0.0, 1.0]), "prompt_tokens": ones, "output_tokens": ones, "class_id": ones}
     with pytest.raises(SpecError, match=message):
-        RequestTable(**{**columns, **change})
+        dataclasses.replace(RequestTable.of([0.0, 1.0], [1, 1], [1, 1]), **change)
+
+
+@pytest.mark.parametrize(("arrival_s", "columns", "message"), [
+    ([0.0, np.inf], {}, "arrival_s: must be finite"),
+    ([0.0, 1.0], {"predecessors": [0, 1], "edges": [(0, 1)]}, "arrival_s: a call with predecessors must have inf"),
+    ([0.0, np.inf], {"predecessors": [0, 2], "edges": [(0, 1)]}, r"predecessors: .*\(row 1 waits for 1, .* says 2\)"),
+    ([0.0, np.inf], {"predecessors": [0, 1], "edges": [(0, 5)]}, "successor: must be rows of the table, 0 to 1"),
+])  # fmt: skip
+def test_waiting_that_does_not_add_up_is_refused(arrival_s, columns, message):
+    with pytest.raises(SpecError, match=message):
+        RequestTable.of(arrival_s, [1, 1], [1, 1], **columns)
+
+
+def test_merging_keeps_who_waits_for_whom_and_keeps_conversations_apart():
+    chain = RequestTable.of(
+        [1.0, np.inf], [5, 6], [1, 1], conversation_id=0, session_id=0, predecessors=[0, 1], edges=[(0, 1)]
+    )
+    merged = concat_sorted([chain, RequestTable.of([0.5], [7], [1]), chain])
+    assert merged.prompt_tokens.tolist() == [7, 5, 5, 6, 6]
+    assert merged.conversation_id.tolist() == [-1, 0, 1, 0, 1]
+    assert [merged.successors(row).tolist() for row in range(5)] == [[], [3], [4], [], []]
+    assert merged.is_closed_loop
 
 
 arrivals = st.lists(st.integers(0, 20).map(float), max_size=20).map(sorted)

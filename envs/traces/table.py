@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,35 +13,93 @@ from tokenfleet.envs.spec import SpecError
 
 FloatColumn = NDArray[np.float64]
 IntColumn = NDArray[np.int32]
+LongColumn = NDArray[np.int64]
+
+NONE = -1
+"""The conversation, group or session of a request that has none."""
+DEFAULTS: dict[str, tuple[type, float]] = {
+    "class_id": (np.int32, 0),
+    "region_id": (np.int32, 0),
+    "conversation_id": (np.int32, NONE),
+    "reusable_tokens": (np.int32, 0),
+    "group_id": (np.int32, NONE),
+    "group_tokens": (np.int32, 0),
+    "session_id": (np.int32, NONE),
+    "wait_s": (np.float64, 0.0),
+    "predecessors": (np.int32, 0),
+    "retry_uniform": (np.float64, 0.5),
+    "price_tolerance": (np.float64, np.inf),
+}
+"""Column -> its type, and the value that makes a request an independent one of an open loop."""
+TYPES: dict[str, type] = {
+    "arrival_s": np.float64,
+    "prompt_tokens": np.int32,
+    "output_tokens": np.int32,
+    **{name: dtype for name, (dtype, _) in DEFAULTS.items()},
+}
+NUMBERED = ("conversation_id", "group_id", "session_id")
 
 
 @dataclass(frozen=True, eq=False)
 class RequestTable:
-    """What arrives, whatever its source; row i is one request. All arrays are [R], R the number of requests.
+    """What is asked for in an episode, whatever its source; row i is one request (one call of a model).
+
+    Most requests arrive on their own. In a closed loop a call waits for its predecessors: it arrives `wait_s` after
+    the last of them has completed, so its own `arrival_s` is infinite. All columns are [R], R the number of requests;
+    do not write into them: a column of equal values may be a single number in memory.
 
     Attributes:
-        arrival_s: [R] float64, seconds from the start of the episode, not decreasing.
-        prompt_tokens: [R] int32, tokens to prefill, at least 1.
-        output_tokens: [R] int32, tokens to generate, at least 1.
-        class_id: [R] int32, index into the scenario's list of classes.
+        arrival_s: float64, seconds from the start of the episode, not decreasing; inf for a call that waits.
+        prompt_tokens: int32, tokens of the whole prompt, at least 1.
+        output_tokens: int32, tokens to generate, at least 1.
+        class_id: int32, index into the scenario's list of classes.
+        region_id: int32, index into the scenario's list of regions: where the client is.
+        conversation_id: int32, calls that follow each other on one growing context; -1 for none.
+        reusable_tokens: int32, leading prompt tokens that equal the conversation's context after its previous call.
+        group_id: int32, requests whose prompts begin alike (one agent's system prompt and tools); -1 for none.
+        group_tokens: int32, length of that common beginning, part of the prompt.
+        session_id: int32, calls of one task of one user, which ends when one of them fails for good; -1 for none.
+        wait_s: float64, tool or think time between the last predecessor's completion and this call [s].
+        predecessors: int32, how many calls must complete before this one is made.
+        retry_uniform: float64 in [0, 1), the chance in this request's back-off.
+        price_tolerance: float64, highest factor on the token price that its client accepts.
+        successor_start: [R + 1] int64, where each request's successors begin in `successor`.
+        successor: [E] int32, rows of the calls that wait for it.
 
     Raises:
-        SpecError: a column has the wrong shape, type or order.
+        SpecError: a column has the wrong shape, type or order, or the waiting does not add up.
 
     >>> table = RequestTable.of(arrival_s=[0.0, 1.5], prompt_tokens=[100, 200], output_tokens=[10, 20])
     >>> len(table), table.class_id.tolist()
     (2, [0, 0])
+    >>> RequestTable.of([0.0, np.inf], [9, 9], [1, 1], predecessors=[0, 1], edges=[(0, 1)]).successors(0).tolist()
+    [1]
     """
 
     arrival_s: FloatColumn  # [R] s
     prompt_tokens: IntColumn  # [R] tokens
     output_tokens: IntColumn  # [R] tokens
     class_id: IntColumn  # [R] index
+    region_id: IntColumn  # [R] index
+    conversation_id: IntColumn  # [R] index
+    reusable_tokens: IntColumn  # [R] tokens
+    group_id: IntColumn  # [R] index
+    group_tokens: IntColumn  # [R] tokens
+    session_id: IntColumn  # [R] index
+    wait_s: FloatColumn  # [R] s
+    predecessors: IntColumn  # [R] requests
+    retry_uniform: FloatColumn  # [R]
+    price_tolerance: FloatColumn  # [R]
+    successor_start: LongColumn  # [R + 1]
+    successor: IntColumn  # [E]
 
     def __post_init__(self) -> None:
-        _check_columns(self, {"arrival_s": np.float64, **dict.fromkeys(_INT_COLUMNS, np.int32)})
+        _check_columns(self, TYPES)
+        problems = _check_graph(self)
         if len(self) and int(self.class_id.min()) < 0:
-            raise SpecError([f"requests.class_id: must not be negative (got {int(self.class_id.min())})"])
+            problems.append(f"requests.class_id: must not be negative (got {int(self.class_id.min())})")
+        if problems:
+            raise SpecError(problems)
 
     def __len__(self) -> int:
         return int(self.arrival_s.shape[0])
@@ -52,21 +111,50 @@ class RequestTable:
         prompt_tokens: Sequence[int] | IntColumn,
         output_tokens: Sequence[int] | IntColumn,
         class_id: int | Sequence[int] | IntColumn = 0,
+        edges: Sequence[tuple[int, int]] | NDArray[np.integer[Any]] = (),
+        **columns: Any,
     ) -> RequestTable:
-        """Build from anything array-like, converting types; a single `class_id` serves every request."""
+        """Build from anything array-like, converting types.
+
+        Args:
+            arrival_s: see the class.
+            prompt_tokens: see the class.
+            output_tokens: see the class.
+            class_id: one for each request, or a single one for all.
+            edges: pairs (call, call that waits for it), in any order.
+            **columns: any other column by name, each entry or a single value; `DEFAULTS` where missing.
+        """
         arrivals = np.ascontiguousarray(arrival_s, dtype=np.float64)
-        classes = np.broadcast_to(np.asarray(class_id, dtype=np.int32), arrivals.shape)
+        given = {"class_id": class_id, **columns}
+        values: dict[str, Any] = {
+            name: np.broadcast_to(np.asarray(given.pop(name, value), dtype=dtype), arrivals.shape)
+            for name, (dtype, value) in DEFAULTS.items()
+        }
+        if given:
+            raise TypeError(f"unknown columns {sorted(given)}")
+        start, successor = _compressed(np.asarray(edges, dtype=np.int64).reshape(-1, 2), len(arrivals))
         return cls(
             arrival_s=arrivals,
             prompt_tokens=np.ascontiguousarray(prompt_tokens, dtype=np.int32),
             output_tokens=np.ascontiguousarray(output_tokens, dtype=np.int32),
-            class_id=np.ascontiguousarray(classes),
+            successor_start=start,
+            successor=successor,
+            **values,
         )
 
     @classmethod
     def empty(cls) -> RequestTable:
         """A table of no requests."""
         return cls.of([], [], [])
+
+    @property
+    def is_closed_loop(self) -> bool:
+        """Whether any call waits for another."""
+        return len(self.successor) > 0
+
+    def successors(self, row: int) -> IntColumn:
+        """Rows of the calls that wait for a request."""
+        return self.successor[self.successor_start[row] : self.successor_start[row + 1]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +190,10 @@ class Trace:
         return (len(self) - 1) / self.duration_s if self.duration_s > 0 else 0.0
 
 
-_INT_COLUMNS = ("prompt_tokens", "output_tokens", "class_id")
-
-
 def concat_sorted(tables: Sequence[RequestTable]) -> RequestTable:
     """Merge tables by arrival; requests that arrive together keep the order of the tables.
+
+    Conversations, groups and sessions of different tables stay different.
 
     >>> a = RequestTable.of([0.0, 2.0], [1, 1], [1, 1], class_id=0)
     >>> b = RequestTable.of([0.0, 1.0], [2, 2], [2, 2], class_id=1)
@@ -118,10 +205,36 @@ def concat_sorted(tables: Sequence[RequestTable]) -> RequestTable:
     if len(tables) == 1:
         return tables[0]
     order = np.argsort(np.concatenate([table.arrival_s for table in tables]), kind="stable")
-    columns = {
-        name: np.concatenate([getattr(table, name) for table in tables])[order] for name in ("arrival_s", *_INT_COLUMNS)
-    }
-    return RequestTable(**columns)
+    columns = {name: np.concatenate([getattr(table, name) for table in tables])[order] for name in TYPES}
+    for name in NUMBERED:
+        columns[name] = _renumbered([getattr(table, name) for table in tables])[order]
+    row = np.empty(len(order), np.int64)
+    row[order] = np.arange(len(order))
+    first = np.cumsum([0, *[len(table) for table in tables]])
+    edges = [_edges(table) + offset for table, offset in zip(tables, first, strict=False)]
+    start, successor = _compressed(row[np.concatenate(edges)], len(order))
+    return RequestTable(**columns, successor_start=start, successor=successor)
+
+
+def _renumbered(columns: Sequence[IntColumn]) -> IntColumn:
+    """The columns one after the other, each counting on where the one before it ended."""
+    highest = [int(column.max(initial=NONE)) + 1 for column in columns]
+    first = np.cumsum([0, *highest])
+    shifted = [np.where(column == NONE, NONE, column + first[i]) for i, column in enumerate(columns)]
+    return np.concatenate(shifted).astype(np.int32)
+
+
+def _edges(table: RequestTable) -> LongColumn:
+    """Pairs (call, call that waits for it), `[E, 2]`."""
+    caller = np.repeat(np.arange(len(table)), np.diff(table.successor_start))
+    return np.stack([caller, table.successor.astype(np.int64)], axis=1)
+
+
+def _compressed(edges: LongColumn, rows: int) -> tuple[LongColumn, IntColumn]:
+    """Edges as `successor_start` and `successor`, each request's successors in order of their rows."""
+    order = np.lexsort((edges[:, 1], edges[:, 0]))
+    count = np.bincount(edges[:, 0], minlength=rows) if len(edges) else np.zeros(rows, np.int64)
+    return np.concatenate([[0], np.cumsum(count)]).astype(np.int64), edges[order, 1].astype(np.int32)
 
 
 def _check_columns(table: RequestTable | Trace, dtypes: dict[str, type]) -> None:
@@ -143,15 +256,36 @@ def _check_columns(table: RequestTable | Trace, dtypes: dict[str, type]) -> None
 
 def _check_values(table: RequestTable | Trace) -> list[str]:
     problems = []
-    arrival_s = table.arrival_s
+    waits = table.predecessors > 0 if isinstance(table, RequestTable) else np.zeros(len(table), np.bool_)
+    arrival_s = table.arrival_s[~waits]
     if not np.isfinite(arrival_s).all() or (arrival_s < 0).any():
         bad = float(arrival_s[~(np.isfinite(arrival_s) & (arrival_s >= 0))][0])
         problems.append(f"requests.arrival_s: must be finite and not negative (got {bad!r})")
     elif (np.diff(arrival_s) < 0).any():
-        row = int(np.argmax(np.diff(arrival_s) < 0)) + 1
-        problems.append(f"requests.arrival_s: must not decrease (row {row} has {float(arrival_s[row])!r})")
+        row = int(np.flatnonzero(~waits)[int(np.argmax(np.diff(arrival_s) < 0)) + 1])
+        problems.append(f"requests.arrival_s: must not decrease (row {row} has {float(table.arrival_s[row])!r})")
+    elif waits.any() and not (np.isposinf(table.arrival_s[waits]).all() and waits[int(np.argmax(waits)) :].all()):
+        problems.append(
+            "requests.arrival_s: a call with predecessors must have inf and stand behind all that have none"
+        )
     for name in ("prompt_tokens", "output_tokens"):
         column = getattr(table, name)
         if len(column) and int(column.min()) < 1:
             problems.append(f"requests.{name}: must be at least 1 (got {int(column.min())})")
     return problems
+
+
+def _check_graph(table: RequestTable) -> list[str]:
+    start, successor, rows = table.successor_start, table.successor, len(table)
+    if start.dtype != np.int64 or successor.dtype != np.int32 or start.shape != (rows + 1,):
+        return [f"requests.successor_start: must be int64 [R + 1], successor int32 (got {start.dtype} {start.shape})"]
+    if start[0] != 0 or start[-1] != len(successor) or (np.diff(start) < 0).any():
+        return ["requests.successor_start: must rise from 0 to the length of successor"]
+    if len(successor) and (int(successor.min()) < 0 or int(successor.max()) >= rows):
+        return [f"requests.successor: must be rows of the table, 0 to {rows - 1}"]
+    waiting_for = np.bincount(successor, minlength=rows)
+    if (waiting_for != table.predecessors).any():
+        row = int(np.argmax(waiting_for != table.predecessors))
+        waits = f"waits for {int(waiting_for[row])}, predecessors says {int(table.predecessors[row])}"
+        return [f"requests.predecessors: must count who names the row as successor (row {row} {waits})"]
+    return []

@@ -40,11 +40,8 @@ def test_completed_requests_have_generated_exactly_their_tokens(seed):
     world = random_world(seed, load=0.3, cap_share=100.0)
     requests = world.episode.requests
     early = requests.arrival_s < 0.25 * world.arrays.horizon_ticks * world.arrays.tick_s
-    kept = RequestTable(
-        *(getattr(requests, n)[early] for n in ("arrival_s", "prompt_tokens", "output_tokens", "class_id"))
-    )
     arrays = one_pool(horizon_ticks=200, tick_s=2.0)
-    kept = RequestTable.of(kept.arrival_s, kept.prompt_tokens, kept.output_tokens)
+    kept = RequestTable.of(requests.arrival_s[early], requests.prompt_tokens[early], requests.output_tokens[early])
     result = run("native", arrays, plain_episode(arrays, kept))
     assert np.all(result.log.status == RequestStatus.COMPLETED)
     assert result.total("generated_tokens") == kept.output_tokens.sum()
