@@ -73,13 +73,16 @@ def _sample_requests(scenario: Scenario, rng: np.random.Generator, split: Split)
     streams = list(scenario.workload.values())
     demands = [stream.sample(rng, scenario.horizon_s, split) for stream in streams]
     classes = np.array([class_id[stream.request_class] for stream in streams], dtype=np.int32)
-    arrival_s, prompt_tokens, output_tokens = (np.concatenate(columns) for columns in zip(*demands, strict=True))
+    arrival_s, prompt_tokens, output_tokens = (
+        np.concatenate([getattr(demand, name) for demand in demands])
+        for name in ("arrival_s", "prompt_tokens", "output_tokens")
+    )
     order = np.argsort(arrival_s, kind="stable")
     return RequestTable.of(
         arrival_s[order],
         prompt_tokens[order],
         output_tokens[order],
-        np.repeat(classes, [len(demand.arrival_s) for demand in demands])[order],
+        np.repeat(classes, [len(demand) for demand in demands])[order],
     )
 
 

@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "model": (".yaml",),
     "profile": (".yaml",),
     "scenario": (".yaml",),
+    "slo": (".yaml",),
     "trace": TRACE_SUFFIXES,
 }
 _opened: list[PathLike] = []

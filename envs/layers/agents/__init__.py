@@ -1,0 +1,49 @@
+"""Layer 7, agents: who asks for tokens, how long they wait, what they pay, and when they arrive.
+
+A *request class* is a service level and a price; a *stream* is a source of requests of one class. Streams are data: a
+kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
+
+| module | subject |
+|---|---|
+| `classes` | request classes: service level, price, what a client does when it is not served |
+| `streams` | what every stream answers, and how a kind becomes a class |
+| `lengths` | distributions of token counts |
+| `poisson` | arrivals without memory, and in bursts |
+| `trace` | windows of a recorded trace |
+"""
+
+from __future__ import annotations
+
+from tokenfleet.envs.layers.agents.classes import PriceToleranceSpec, RequestClassSpec
+from tokenfleet.envs.layers.agents.lengths import TokenLengthSpec
+from tokenfleet.envs.layers.agents.poisson import MmppStream, PoissonStream
+from tokenfleet.envs.layers.agents.streams import (
+    SPLIT_BOUNDS,
+    STREAM_KINDS,
+    AnyStream,
+    Demand,
+    Split,
+    StreamSpec,
+    register_stream,
+)
+from tokenfleet.envs.layers.agents.trace import TraceStream
+
+__all__ = [
+    "SPLIT_BOUNDS",
+    "STREAM_KINDS",
+    "AnyStream",
+    "Demand",
+    "MmppStream",
+    "PoissonStream",
+    "PriceToleranceSpec",
+    "RequestClassSpec",
+    "Split",
+    "StreamSpec",
+    "TokenLengthSpec",
+    "TraceStream",
+    "register_stream",
+]
+
+register_stream("trace", TraceStream)
+register_stream("poisson", PoissonStream)
+register_stream("mmpp", MmppStream)

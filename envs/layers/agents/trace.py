@@ -1,0 +1,97 @@
+"""Windows of a recorded trace of independent requests."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from pydantic import model_validator
+from typing_extensions import Self, override
+
+from tokenfleet.envs.catalog import load_trace
+from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec
+from tokenfleet.envs.spec import PositiveFloat, SpecError
+from tokenfleet.envs.traces import Trace
+
+
+class TraceStream(StreamSpec):
+    """Random windows of a recorded trace, at a rescaled rate.
+
+    The trace is cut into disjoint blocks of time for train, validation and test (`SPLIT_BOUNDS`). An episode overlays
+    as many windows of its split's block as the rate needs, each with its own random start (wrapping at the block's
+    end), and thins the last excess at random: within a window the recorded gaps, and so the burstiness, stay as they
+    were.
+
+    Attributes:
+        trace: a catalogue name or the path of a trace file.
+        rate_rps: mean arrival rate [requests/s]; by default the trace's own.
+    """
+
+    kind: Literal["trace"] = "trace"
+    trace: str
+    rate_rps: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _trace_can_be_read(self) -> Self:
+        try:
+            _ = self._record
+        except SpecError as error:
+            raise SpecError(f"trace: {problem.removeprefix('trace: ')}" for problem in error.problems) from None
+        return self
+
+    @property
+    @override
+    def mean_rate_rps(self) -> float:
+        return self.rate_rps if self.rate_rps is not None else self._recorded_rate_rps()
+
+    @property
+    @override
+    def mean_prompt_tokens(self) -> float:
+        return float(self._record.prompt_tokens.mean())
+
+    @property
+    @override
+    def mean_output_tokens(self) -> float:
+        return float(self._record.output_tokens.mean())
+
+    def check(self, horizon_s: float) -> None:
+        """See `StreamSpec.check`."""
+        shortest_s = min(high - low for low, high in SPLIT_BOUNDS.values()) * self._span_s()
+        if horizon_s > shortest_s:
+            raise ValueError(
+                f"trace {self.trace!r} is too short: its smallest split spans {shortest_s:.0f} s, "
+                f"an episode {horizon_s:.0f} s; lower horizon_ticks or tick_s, or give a longer trace"
+            )
+
+    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
+        """See `StreamSpec.sample`."""
+        trace = self._record
+        low, high = (bound * self._span_s() for bound in SPLIT_BOUNDS[split])
+        windows = max(1, math.ceil(self.mean_rate_rps / self._recorded_rate_rps() - 1e-9))
+        keep = min(self.mean_rate_rps / (windows * self._recorded_rate_rps()), 1.0)
+        arrivals, rows = [], []
+        for start_s in rng.uniform(low, high, windows):
+            for first_s, last_s, shift_s in (
+                (start_s, min(start_s + horizon_s, high), -start_s),
+                (low, start_s + horizon_s - (high - low), high - low - start_s),
+            ):
+                first, last = np.searchsorted(trace.arrival_s, [first_s, max(first_s, last_s)])
+                kept = np.arange(first, last)
+                if keep < 1.0:
+                    kept = kept[rng.random(last - first) < keep]
+                arrivals.append(trace.arrival_s[kept] + shift_s)
+                rows.append(kept)
+        row = np.concatenate(rows)
+        return Demand(np.concatenate(arrivals), trace.prompt_tokens[row], trace.output_tokens[row])
+
+    @cached_property
+    def _record(self) -> Trace:
+        return load_trace(self.trace)
+
+    def _span_s(self) -> float:
+        return float(self._record.arrival_s[-1])
+
+    def _recorded_rate_rps(self) -> float:
+        return len(self._record) / self._span_s()
