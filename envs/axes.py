@@ -1,4 +1,4 @@
-"""What the axis letters of `tokenfleet.envs.fields` run over: S sites, P pools, K request classes, L lead times."""
+"""What the axis letters of `tokenfleet.envs.fields` run over: S sites, W rows, P pools, K classes, L lead times."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
     """
     return {
         "S": tuple(scenario.sites),
+        "W": tuple(f"{site} {row}" for site, row in scenario.rows),
         "P": tuple(scenario.pools),
         "K": tuple(scenario.classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),

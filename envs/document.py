@@ -20,7 +20,7 @@ from tokenfleet.envs.observation import SCALES, FleetObservation
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 
-AXES = {"S": "site", "P": "pool", "K": "class", "L": "lead time"}
+AXES = {"S": "site", "W": "row", "P": "pool", "K": "class", "L": "lead time"}
 SCENARIOS = ("tiny", "default")
 
 

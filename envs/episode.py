@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import EXOGENOUS, Layout
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
-from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_event_starts
+from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
 
@@ -23,6 +23,7 @@ class Episode:
     Attributes:
         requests: demand, sorted by arrival.
         cap_w: cap of every tick, `[H, S]` [W].
+        rating_w: what the grid connection can carry, which its breaker minds, `[H, S]` [W].
         price_usd_per_mwh, carbon_g_per_kwh: `[H, S]`.
         exogenous: what the brain sees of the world before each tick and after the last, `[H + 1, E]`, float32, in the
             order of `fields.EXOGENOUS`.
@@ -31,6 +32,7 @@ class Episode:
 
     requests: RequestTable
     cap_w: Float64Array
+    rating_w: Float64Array
     price_usd_per_mwh: Float64Array
     carbon_g_per_kwh: Float64Array
     exogenous: NDArray[np.float32]
@@ -47,20 +49,19 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     """
     rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split)])
     requests = _sample_requests(scenario, rng, split)
-    sites = [_sample_site(scenario, site, rng) for site in scenario.sites]
-    cap_w, announced_w, price, carbon = (np.stack(columns, axis=1) for columns in zip(*sites, strict=True))
-    horizon = scenario.horizon_ticks
-    exogenous = np.concatenate(
-        [cap_w, announced_w.reshape(horizon + 1, -1), price, carbon, np.linspace(0, 1, horizon + 1)[:, None]], axis=1
-    ).astype(np.float32)
+    course = _sample_course(scenario, rng)
     return Episode(
         requests=requests,
-        cap_w=np.ascontiguousarray(cap_w[:horizon]),
-        price_usd_per_mwh=np.ascontiguousarray(price[:horizon]),
-        carbon_g_per_kwh=np.ascontiguousarray(carbon[:horizon]),
-        exogenous=np.ascontiguousarray(exogenous),
+        **{name: np.ascontiguousarray(course[name][:-1]) for name in PER_TICK},
+        exogenous=np.concatenate([course[f.name].reshape(len(course[f.name]), -1) for f in EXOGENOUS], axis=1).astype(
+            np.float32
+        ),
         decode_memory_fraction=_sample_decode_memory_fraction(scenario, rng),
     )
+
+
+PER_TICK = ("cap_w", "rating_w", "price_usd_per_mwh", "carbon_g_per_kwh")
+"""What an `Episode` holds of the course of its sites, `[H, S]` each."""
 
 
 def exogenous_layout(scenario: Scenario) -> Layout:
@@ -86,20 +87,26 @@ def _sample_requests(scenario: Scenario, rng: np.random.Generator, split: Split)
     )
 
 
-def _sample_site(
-    scenario: Scenario, site: str, rng: np.random.Generator
-) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
-    """Cap `[H + 1]`, announced caps `[H + 1, L]`, price `[H + 1]` and carbon intensity `[H + 1]`."""
+def _sample_course(scenario: Scenario, rng: np.random.Generator) -> dict[str, Float64Array]:
+    """What the world imposes before every tick and after the last, by name: `[H + 1, S, ...]`."""
+    sites = [_sample_site(scenario, site, rng) for site in scenario.sites]
+    course = {name: np.stack([site[name] for site in sites], axis=1) for name in sites[0]}
+    return {**course, "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1)}
+
+
+def _sample_site(scenario: Scenario, site: str, rng: np.random.Generator) -> dict[str, Float64Array]:
+    """The course of one site, `[H + 1]` each, announced caps `[H + 1, L]`."""
     grid, contract_w = scenario.sites[site].grid, scenario.contract_w(site)
-    starts_s = draw_event_starts(grid, rng)
+    events = draw_events(grid, rng)
     now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
-    announced = [announced_cap_w(grid, contract_w, starts_s, now_s, lead_s) for lead_s in scenario.announced_lead_s]
-    return (
-        cap_schedule_w(grid, contract_w, starts_s, now_s),
-        np.stack(announced, axis=1) if announced else np.empty((len(now_s), 0)),
-        np.full(len(now_s), grid.price_usd_per_mwh),
-        np.full(len(now_s), grid.carbon_g_per_kwh),
-    )
+    announced = [announced_cap_w(events, contract_w, now_s, lead_s) for lead_s in scenario.announced_lead_s]
+    return {
+        "cap_w": cap_schedule_w(events, contract_w, now_s),
+        "rating_w": rating_schedule_w(events, contract_w, now_s),
+        "announced_cap_w": np.stack(announced, axis=1) if announced else np.empty((len(now_s), 0)),
+        "price_usd_per_mwh": np.full(len(now_s), grid.price_usd_per_mwh),
+        "carbon_g_per_kwh": np.full(len(now_s), grid.carbon_g_per_kwh),
+    }
 
 
 def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator) -> Float64Array:

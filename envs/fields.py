@@ -1,7 +1,7 @@
 """The one table of everything an engine reports: name, axis, unit, scale, meaning.
 
 Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
-string of letters: S sites, P pools, K request classes, L announced lead times; `""` is a scalar.
+string of letters: S sites, W rows of racks, P pools, K request classes, L announced lead times; `""` is a scalar.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field(
         "ttft_mean_s", "K", "s", "Mean time to first token of first tokens in the tick; 0 without any.", "ttft_s", 10.0
     ),
-    Field("site_power_w", "S", "W", "Metered facility power, mean over the tick.", "nameplate_w", 2.0),
-    Field("power_over_cap", "S", "share", "Metered power of the tick over the cap of the coming one.", "one", 2.0),
+    Field("site_power_w", "S", "W", "Metered facility power, mean over the meter's window.", "nameplate_w", 2.0),
+    Field("power_over_cap", "S", "share", "Metered power over the cap of the coming tick.", "one", 2.0),
     Field("braked", "S", "0 or 1", "The power brake holds every clock of the site down.", "one", 1.0),
     Field(
         "over_cap_s",
@@ -68,6 +68,10 @@ MEASUREMENTS: tuple[Field, ...] = (
         10.0,
     ),
     Field("dark_remaining_s", "S", "s", "Time until a tripped site may boot.", "restart_s", 1.0),
+    Field("row_power_over_cap", "W", "share", "Metered IT power of the row over its cap.", "one", 2.0),
+    Field("row_braked", "W", "0 or 1", "The power brake holds every clock of the row down.", "one", 1.0),
+    Field("row_over_cap_s", "W", "s", "Time above the cap that the row's brake holds against it.", "row_brake_s", 10.0),
+    Field("row_dark_remaining_s", "W", "s", "Time until a tripped row may boot.", "row_restart_s", 1.0),
 )
 """What an engine measures, in the order in which it writes it (float32)."""
 
@@ -84,11 +88,16 @@ VIEW: tuple[Field, ...] = MEASUREMENTS + EXOGENOUS
 
 OUTCOMES: tuple[Field, ...] = (
     Field("energy_j", "S", "J", "Facility energy, PUE included."),
-    Field("power_w", "S", "W", "Metered facility power, mean over the tick."),
+    Field("power_w", "S", "W", "Metered facility power, mean over the meter's window."),
     Field("above_cap_s", "S", "s", "The tick, if the meter stood above the cap."),
     Field("over_cap_w", "S", "W", "How far the meter stood above the cap."),
     Field("brakes", "S", "events", "Power brakes that began."),
     Field("trips", "S", "events", "Breaker trips."),
+    Field("row_power_w", "W", "W", "Metered IT power of the row, mean over the meter's window."),
+    Field("row_above_cap_s", "W", "s", "The tick, if the row's meter stood above its cap."),
+    Field("row_over_cap_w", "W", "W", "How far the row's meter stood above its cap."),
+    Field("row_brakes", "W", "events", "Power brakes of the row that began."),
+    Field("row_trips", "W", "events", "Trips of the row's breaker."),
     Field("it_energy_j", "P", "J", "Energy of boards and servers."),
     Field("generated_tokens", "P", "tokens", "Output tokens generated."),
     Field("prefilled_tokens", "P", "tokens", "Prompt tokens computed."),

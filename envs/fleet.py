@@ -60,7 +60,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     are in `info["reward_terms"]` [USD]; `reward_weights` weighs them.
 
     ## Infos
-    `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites, for constrained learning;
+    `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites and rows, for constrained learning;
     `route_mask` `[K, P]`, the pools that can take a class's requests now; at the end of an episode `episode_metrics`
     (see `tokenfleet.envs.metrics`).
 

@@ -15,8 +15,8 @@
 | `usd_per_million_tokens` | USD | electricity for a million output tokens generated |
 | `g_per_million_tokens` | g CO2e | emissions for a million output tokens generated |
 | `ttft_mean_s` | s | mean time to first token |
-| `above_cap_s` | s | time above a cap, summed over sites |
-| `peak_over_cap_w` | W | furthest that a site stood above its cap |
+| `above_cap_s` | s | time above a cap, summed over sites and rows |
+| `peak_over_cap_w` | W | furthest that a site or row stood above its cap |
 | `brakes`, `trips` | events | power brakes and breaker trips |
 | `completed`, `refused`, `expired` | requests | how requests ended |
 
@@ -54,12 +54,13 @@ class EpisodeMetrics:
         self._ledger = NetValue(scenario)
         layout = Layout(OUTCOMES, axis_sizes(scenario))
         sites = len(scenario.sites)
-        self._over_cap_w = layout.slice("over_cap_w")
-        self._energy_j = np.tile(np.arange(layout.width)[layout.slice("energy_j")], 2)
+        columns = np.arange(layout.width)
+        self._over_cap_w = np.concatenate([columns[layout.slice(name)] for name in ("over_cap_w", "row_over_cap_w")])
+        self._energy_j = np.tile(columns[layout.slice("energy_j")], 2)
         self._totals = Record(layout, np.zeros((num_envs, layout.width)))
         self._returns = np.zeros(num_envs)
         self._tariffed = np.zeros((num_envs, 2 * sites))
-        self._peak_over_cap_w = np.zeros((num_envs, sites))
+        self._peak_over_cap_w = np.zeros((num_envs, len(self._over_cap_w)))
 
     def begin(self, index: int) -> None:
         """Forget what fleet `index` did: its next episode starts."""
@@ -109,14 +110,19 @@ class EpisodeMetrics:
             "usd_per_million_tokens": _ratio(energy_usd * TOKENS_PER_MILLION, generated),
             "g_per_million_tokens": _ratio(carbon_g * TOKENS_PER_MILLION, generated),
             "ttft_mean_s": _ratio(totals["ttft_sum_s"].sum(axis=1), totals["first_tokens"].sum(axis=1)),
-            "above_cap_s": totals["above_cap_s"].sum(axis=1),
+            "above_cap_s": _sites_and_rows(totals, "above_cap_s"),
             "peak_over_cap_w": self._peak_over_cap_w[index].max(axis=1),
-            "brakes": totals["brakes"].sum(axis=1),
-            "trips": totals["trips"].sum(axis=1),
+            "brakes": _sites_and_rows(totals, "brakes"),
+            "trips": _sites_and_rows(totals, "trips"),
             "completed": (served + totals["completed_late"]).sum(axis=1),
             "refused": totals["refused"].sum(axis=1),
             "expired": totals["expired"].sum(axis=1),
         }
+
+
+def _sites_and_rows(totals: Record, name: str) -> Float64Array:
+    total: Float64Array = totals[name].sum(axis=1) + totals[f"row_{name}"].sum(axis=1)
+    return total
 
 
 def _ratio(over: Float64Array, under: Float64Array) -> Float64Array:

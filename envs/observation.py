@@ -169,6 +169,14 @@ def _restart_s(scenario: Scenario) -> list[float]:
     return [max(site.grid.breaker.restart_s, scenario.tick_s) for site in scenario.sites.values()]
 
 
+def _row_brake_s(scenario: Scenario) -> list[float]:
+    return [max(row.brake.delay_s, scenario.tick_s) for row in scenario.rows.values()]
+
+
+def _row_restart_s(scenario: Scenario) -> list[float]:
+    return [max(row.breaker.restart_s, scenario.tick_s) for row in scenario.rows.values()]
+
+
 class Scale(NamedTuple):
     """What a field is divided by: in words, and from a scenario (one number, or one along the field's first axis)."""
 
@@ -199,6 +207,8 @@ SCALES: dict[str, Scale] = {
     "nameplate_w": Scale("the site's power with everything at its rating, PUE included", _nameplate_w),
     "brake_s": Scale("the brake's delay, at least a tick", _brake_s),
     "restart_s": Scale("the restart time after a trip, at least a tick", _restart_s),
+    "row_brake_s": Scale("the brake's delay, at least a tick", _row_brake_s),
+    "row_restart_s": Scale("the restart time after a trip, at least a tick", _row_restart_s),
     "price": Scale("100 USD/MWh", lambda scenario: PRICE_SCALE_USD_PER_MWH),
     "carbon": Scale("500 g/kWh", lambda scenario: CARBON_SCALE_G_PER_KWH),
 }

@@ -84,7 +84,7 @@ class CapAwareNetValue(NetValue):
 
     The brake makes a fleet pay for broken caps, but seconds afterwards and mixed with everything else. This reward adds
 
-    - `over_cap_usd`: minus the energy above the caps at the value of lost load,
+    - `over_cap_usd`: minus the energy above the caps of sites and rows at the value of lost load,
 
     so that the cause is felt in the tick in which it happens. Evaluation states net value without it.
     """
@@ -95,7 +95,8 @@ class CapAwareNetValue(NetValue):
 
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
         """See `Reward.__call__`; USD."""
-        over_cap_j = outcome["over_cap_w"].sum(axis=1, keepdims=True) * self._tick_s
+        over_cap_w = outcome["over_cap_w"].sum(axis=1) + outcome["row_over_cap_w"].sum(axis=1)
+        over_cap_j = over_cap_w[:, None] * self._tick_s
         charge = energy_cost_usd(over_cap_j, np.array(VALUE_OF_LOST_LOAD_USD_PER_MWH))
         return {**super().__call__(outcome, price_usd_per_mwh), "over_cap_usd": -charge[:, 0]}
 

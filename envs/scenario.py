@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.catalog import find, read_yaml
 from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec
-from tokenfleet.envs.layers.facility import FacilitySpec, nameplate_w
+from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
 from tokenfleet.envs.layers.power import GridSpec
@@ -32,6 +32,7 @@ class PoolSpec(Spec):
     """Replicas of one model on one GPU type at one site.
 
     Attributes:
+        row: the row of the site that its racks stand in; by default it is fed from the site directly.
         tensor_parallel: GPUs per replica.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
         token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
@@ -43,6 +44,7 @@ class PoolSpec(Spec):
     site: Name
     gpu: Name
     model: Name
+    row: Name | None = None
     tensor_parallel: PositiveInt = 1
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
@@ -107,7 +109,7 @@ class Scenario(Spec):
     """The world: sites, pools, request classes, and the streams that load them.
 
     Attributes:
-        tick_s: time between two decisions [s]; also the averaging time of the site meters.
+        tick_s: time between two decisions [s]; also the shortest averaging time of a meter.
         horizon_ticks: length of an episode.
         announced_lead_s: how far ahead an announced cap is shown to the brain [s].
     """
@@ -148,6 +150,20 @@ class Scenario(Spec):
         """A site's cap outside demand-response events [W]."""
         return self.sites[site].grid.contract_w(self.nameplate_w(site))
 
+    @cached_property
+    def rows(self) -> dict[tuple[str, str], RowSpec]:
+        """Every row by its site and its name, in the order of the sites."""
+        return {(site, row): spec for site, s in self.sites.items() for row, spec in s.facility.rows.items()}
+
+    def row_cap_w(self, site: str, row: str) -> float:
+        """The cap of a row [W]."""
+        facility = self.sites[site].facility
+        tdp_w = [pool.gpu_spec.tdp_w for pool in self._pools_in(site, row) for _ in range(pool.gpus)]
+        return facility.rows[row].contract_w(it_nameplate_w(facility, tdp_w))
+
+    def _pools_in(self, site: str, row: str) -> list[PoolSpec]:
+        return [pool for pool in self.pools.values() if (pool.site, pool.row) == (site, row)]
+
     def mean_rate_rps(self, request_class: str) -> float:
         """Requests per second that a class sees in the long run."""
         return sum(s.mean_rate_rps for s in self.workload.values() if s.request_class == request_class)
@@ -175,6 +191,9 @@ class Scenario(Spec):
         for name, pool in self.pools.items():
             if pool.site not in self.sites:
                 problems.append(f"pools.{name}.site: unknown site {pool.site!r}{suggest(pool.site, self.sites)}")
+            elif pool.row is not None and pool.row not in self.sites[pool.site].facility.rows:
+                rows = suggest(pool.row, self.sites[pool.site].facility.rows)
+                problems.append(f"pools.{name}.row: site {pool.site!r} has no row {pool.row!r}{rows}")
             for check in (_check_gpu, _check_model, _check_memory):
                 found = check(pool)
                 if found:
@@ -182,6 +201,11 @@ class Scenario(Spec):
                     break
         empty = [site for site in self.sites if all(pool.site != site for pool in self.pools.values())]
         problems += [f"sites.{site}: no pool stands at this site; add one or remove the site" for site in empty]
+        problems += [
+            f"sites.{site}.facility.rows.{row}: no pool stands in this row; name it as `row` of one or remove it"
+            for site, row in self.rows
+            if not self._pools_in(site, row)
+        ]
         return problems
 
     def _class_problems(self) -> list[str]:

@@ -161,7 +161,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         awake = arrays.view.slice("awake_replicas")
         self._awake = np.tile(np.arange(awake.start, awake.stop), len(world.classes))
         self._dark = arrays.view.slice("dark_remaining_s")
-        self._above_cap = arrays.outcome.slice("above_cap_s")
+        columns = np.arange(arrays.outcome.width)
+        above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
+        self._above_cap = np.concatenate(above_cap)
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -203,8 +205,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
-            `cost` (seconds above a cap, summed over sites), `route_mask` `[N, K, P]` (pools that can take a class's
-            requests now) and, where an episode has just ended, `episode_metrics`.
+            `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
+            class's requests now) and, where an episode has just ended, `episode_metrics`.
         """
         self._check_begun()
         restarting = self._restart_ended()

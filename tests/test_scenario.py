@@ -91,6 +91,8 @@ MISTAKES = {
     "sites.lab.grid.cap_fraction": (0, "scenario.sites.lab.grid.cap_fraction: .*greater than 0"),
     "sites.lab.grid.cap_w": (1000.0, "give exactly one of cap_fraction"),
     "sites.lab.facility": ({"pue": 0.9}, "scenario.sites.lab.facility.pue: .*greater than or equal to 1"),
+    "sites.lab.facility.rows": ({"a": {"cap_w": 9e3}}, "sites.lab.facility.rows.a: no pool stands in this row"),
+    "pools.lab-8b.row": ("a", "pools.lab-8b.row: site 'lab' has no row 'a'"),
     "pools.lab-8b.gpu": ("h100-smx", "scenario.*pools.lab-8b.gpu: .*did you mean 'h100-sxm'"),
     "pools.lab-8b.model": ("llama-3.1-9b", "pools.lab-8b.model: .*did you mean 'llama-3.1-8b'"),
     "pools.lab-8b.site": ("lob", "pools.lab-8b.site: unknown site 'lob'; did you mean 'lab'"),
@@ -147,6 +149,14 @@ def test_an_override_into_nothing_is_refused():
         load_scenario("tiny", {"site.lab.grid": 1})
     with pytest.raises(SpecError, match=r"'tick_s' holds a value, not keys"):
         load_scenario("tiny", {"tick_s.lab": 1})
+
+
+def test_the_cap_of_a_row_is_a_share_of_the_it_nameplate_in_it():
+    rows = {"a": {"cap_fraction": 0.5}, "b": {"cap_w": 1234.0}}
+    overrides = {"sites.lab.facility.rows": rows, "pools.lab-8b.row": "a", "pools.lab-70b.row": "b"}
+    scenario = load_scenario("tiny", overrides)
+    assert scenario.row_cap_w("lab", "a") == pytest.approx(0.5 * 2 * (700.0 + 250.0))
+    assert scenario.row_cap_w("lab", "b") == 1234.0
 
 
 def test_a_scenario_survives_its_own_dump():

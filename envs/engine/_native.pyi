@@ -17,6 +17,7 @@ class Engine:
         output_tokens: NDArray[np.int32],
         class_id: NDArray[np.int32],
         cap_w: NDArray[np.float64],
+        rating_w: NDArray[np.float64],
         exogenous: NDArray[np.float32],
         decode_memory_fraction: NDArray[np.float64],
         /,

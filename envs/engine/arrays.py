@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.power import ProtectionSpec, heat_to_trip_s
 from tokenfleet.envs.scenario import PoolSpec, Scenario
 
 Float64Array = NDArray[np.float64]
@@ -18,13 +20,18 @@ Int64Array = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FleetArrays:
-    """A fleet of S sites, P pools and K request classes; watts and joules are per replica, over all its GPUs."""
+    """A fleet of S sites, W rows, P pools and K request classes.
+
+    Watts and joules of a pool are per replica, over all its GPUs.
+    A *power node* is what a cap is watched at: the grid connections of all sites, then all rows, `[S + W]`.
+    """
 
     tick_s: float
     horizon_ticks: int
 
     # pools, all [P]
     site: Int64Array  # index of the pool's site
+    row: Int64Array  # index of the pool's row, -1 without one
     replicas: Int64Array  # replicas in the pool
     max_batch: Int64Array  # sequences
     token_budget: Int64Array  # tokens per iteration
@@ -59,15 +66,22 @@ class FleetArrays:
     deferrable: NDArray[np.bool_]  # [K]
     output_weight: Int64Array  # [K] tokens by which the router weighs an unfinished request
 
-    # sites, all [S]
-    pue: Float64Array
+    # sites and rows
+    pue: Float64Array  # [S]
+    row_cap_w: Float64Array  # [W] IT power
+
+    # power nodes, all [S + W]
+    meter_window_ticks: Int64Array  # over which the meter averages
     brake_delay_s: Float64Array
     brake_clock_fraction: Float64Array
-    recovery_ratio: Float64Array
-    release_fraction: Float64Array
+    recovery_ratio: Float64Array  # seconds of the delay earned back in a second below the cap
+    release_fraction: Float64Array  # of the cap
     release_delay_s: Float64Array
-    overload_ratio: Float64Array
-    breaker_delay_s: Float64Array
+    control_lag_ticks: Int64Array  # from a decision of the brake to the clocks
+    pickup_ratio: Float64Array  # load over cap at and below which the breaker does not heat
+    trip_exponent: Float64Array
+    trip_heat_s: Float64Array  # trip time * ((load / pickup)^exponent - 1), the same at every load
+    cooling_s: Float64Array  # from the brink of a trip to cold
     restart_s: Float64Array
 
     view: Layout  # float32 row that the engine writes
@@ -78,6 +92,7 @@ class FleetArrays:
         """Flatten a validated scenario."""
         sizes = {
             "S": len(scenario.sites),
+            "W": len(scenario.rows),
             "P": len(scenario.pools),
             "K": len(scenario.classes),
             "L": len(scenario.announced_lead_s),
@@ -87,6 +102,7 @@ class FleetArrays:
             **_pool_physics(scenario),
             **_class_arrays(scenario),
             **_site_arrays(scenario),
+            **_node_arrays(scenario),
         }
         return cls(
             tick_s=scenario.tick_s,
@@ -102,6 +118,11 @@ class FleetArrays:
         return len(self.pue)
 
     @property
+    def num_rows(self) -> int:
+        """W."""
+        return len(self.row_cap_w)
+
+    @property
     def num_pools(self) -> int:
         """P."""
         return len(self.site)
@@ -114,12 +135,14 @@ class FleetArrays:
 
 def _pool_shape(scenario: Scenario) -> dict[str, Int64Array]:
     site_id = {name: index for index, name in enumerate(scenario.sites)}
+    row_id = {key: index for index, key in enumerate(scenario.rows)}
 
     def column(value: Callable[[PoolSpec], int]) -> Int64Array:
         return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.int64)
 
     return {
         "site": column(lambda pool: site_id[pool.site]),
+        "row": column(lambda pool: -1 if pool.row is None else row_id[pool.site, pool.row]),
         "replicas": column(lambda pool: pool.replicas),
         "max_batch": column(lambda pool: pool.max_batch),
         "token_budget": column(lambda pool: pool.token_budget),
@@ -179,15 +202,34 @@ def _class_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
 
 
 def _site_arrays(scenario: Scenario) -> dict[str, Float64Array]:
-    sites = list(scenario.sites.values())
     return {
-        "pue": np.array([site.facility.pue for site in sites]),
-        "brake_delay_s": np.array([site.grid.brake.delay_s for site in sites]),
-        "brake_clock_fraction": np.array([site.grid.brake.clock_fraction for site in sites]),
-        "recovery_ratio": np.array([site.grid.brake.recovery_ratio for site in sites]),
-        "release_fraction": np.array([site.grid.brake.release_fraction for site in sites]),
-        "release_delay_s": np.array([site.grid.brake.release_delay_s for site in sites]),
-        "overload_ratio": np.array([site.grid.breaker.overload_ratio for site in sites]),
-        "breaker_delay_s": np.array([site.grid.breaker.delay_s for site in sites]),
-        "restart_s": np.array([site.grid.breaker.restart_s for site in sites]),
+        "pue": np.array([site.facility.pue for site in scenario.sites.values()]),
+        "row_cap_w": np.array([scenario.row_cap_w(*key) for key in scenario.rows], dtype=np.float64),
     }
+
+
+def _node_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
+    nodes: list[ProtectionSpec] = [*(site.grid for site in scenario.sites.values()), *scenario.rows.values()]
+    return {
+        "meter_window_ticks": np.array([max(whole_ticks(node.meter_window_s, scenario.tick_s), 1) for node in nodes]),
+        "brake_delay_s": np.array([node.brake.delay_s for node in nodes]),
+        "brake_clock_fraction": np.array([node.brake.clock_fraction for node in nodes]),
+        "recovery_ratio": np.array([node.brake.recovery_ratio for node in nodes]),
+        "release_fraction": np.array([node.brake.release_fraction for node in nodes]),
+        "release_delay_s": np.array([node.brake.release_delay_s for node in nodes]),
+        "control_lag_ticks": np.array([whole_ticks(node.brake.control_lag_s, scenario.tick_s) for node in nodes]),
+        "pickup_ratio": np.array([node.breaker.pickup_ratio for node in nodes]),
+        "trip_exponent": np.array([node.breaker.curve_exponent for node in nodes]),
+        "trip_heat_s": np.array([heat_to_trip_s(node.breaker) for node in nodes]),
+        "cooling_s": np.array([node.breaker.cooling_s for node in nodes]),
+        "restart_s": np.array([node.breaker.restart_s for node in nodes]),
+    }
+
+
+def whole_ticks(span_s: float, tick_s: float) -> int:
+    """The ticks that `span_s` reaches into; a hair past a whole number, as 0.3 / 0.1 gives, is that number.
+
+    >>> [whole_ticks(span_s, 0.1) for span_s in (0.0, 0.05, 0.3, 0.31)]
+    [0, 1, 3, 4]
+    """
+    return math.ceil(span_s / tick_s - 1e-9)

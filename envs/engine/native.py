@@ -36,6 +36,7 @@ class NativeEngine:
             requests.output_tokens,
             requests.class_id,
             episode.cap_w,
+            episode.rating_w,
             episode.exogenous,
             episode.decode_memory_fraction,
         )
@@ -66,6 +67,7 @@ class NativeEngine:
         exogenous = self.arrays.view.width - self.arrays.view.offsets["cap_w"]
         wanted = {
             "cap_w": (horizon, sites),
+            "rating_w": (horizon, sites),
             "exogenous": (horizon + 1, exogenous),
             "decode_memory_fraction": (self.arrays.num_pools,),
         }

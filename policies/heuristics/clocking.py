@@ -96,6 +96,8 @@ class UniformClock(Clocking):
     the first tick on (`replicas_that_fit`). Sending them to sleep later would prove nothing: a replica goes on drawing
     until it has finished its requests, and nobody knows when that is.
 
+    The cap of a row does not change, so neither does the highest clock that fits it (`row_clocks`).
+
     Raises:
         SpecError: a site breaks its deepest cap with every replica asleep; no policy could keep it.
     """
@@ -111,13 +113,14 @@ class UniformClock(Clocking):
         self._grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)
         self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
         self._worst_w = self._worst_site_w(self.most_replicas)
+        self._row_clock = row_clocks(self._power, self.most_replicas)
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
         limit_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"]) * (1.0 - ROUNDING)
         fitting = [np.searchsorted(self._worst_w[:, s], limit_w[:, s], side="right") for s in range(limit_w.shape[1])]
         step = np.maximum(np.stack(fitting, axis=1) - 1, 0)
-        return pool_clocks(self._power, self._grid[step]), state
+        return np.minimum(pool_clocks(self._power, self._grid[step]), self._row_clock), state
 
     def _worst_site_w(self, awake: Int64Array) -> Float64Array:
         """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]`, never falling [W]."""
@@ -159,6 +162,7 @@ class FeedbackClock(Clocking):
         self._clock_per_w = gain * (1.0 - self._floor) / np.maximum(range_w, 1e-9)
         self._margin = margin
         self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
+        self._row_clock = row_clocks(self._power, self.most_replicas)
 
     def initial_state(self, num_envs: int) -> State:
         """The clock of every site, `[N, S]`: full."""
@@ -170,11 +174,11 @@ class FeedbackClock(Clocking):
         cap_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"])
         free_w = (1.0 - self._margin) * cap_w - view["site_power_w"]
         clock = np.clip(clock + self._clock_per_w * free_w, self._floor, 1.0)
-        return pool_clocks(self._power, clock), (clock,)
+        return np.minimum(pool_clocks(self._power, clock), self._row_clock), (clock,)
 
 
 def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:
-    """How many replicas of each pool may be awake for every site to keep its cap at the clock floor at worst, `[P]`.
+    """How many replicas of each pool may be awake for every cap to be kept at the clock floor at worst, `[P]`.
 
     Where all do not fit, replicas are left out one by one from the pool with the largest share still awake; the last
     one of a pool goes last.
@@ -185,25 +189,44 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
         cap_w: the cap that each site must be able to keep, `[S]` [W].
 
     Raises:
-        SpecError: a site does not fit with every replica asleep; no policy could keep its cap.
+        SpecError: a site or row does not fit with every replica asleep; no policy could keep its cap.
     """
     a = power.arrays
     awake = a.replicas.copy()
+    names = [f"site {site!r}" for site in scenario.sites] + [f"row {row!r} of {site!r}" for site, row in scenario.rows]
+    members = [*(a.site == s for s in range(a.num_sites)), *(a.row == w for w in range(a.num_rows))]
+    limit_w = np.concatenate([cap_w, a.row_cap_w]) * (1.0 - ROUNDING)
     while True:
-        over = power.worst_site_w(a.clock_floor_fraction, awake) > cap_w * (1.0 - ROUNDING)
+        worst_w = [power.worst_site_w(a.clock_floor_fraction, awake), power.worst_row_w(a.clock_floor_fraction, awake)]
+        over = np.concatenate(worst_w) > limit_w
         if not over.any():
             return awake
         at_fault = int(np.argmax(over))
-        removable = (a.site == at_fault) & (awake > 0)
+        removable = members[at_fault] & (awake > 0)
         if not removable.any():
-            site, deepest_w = list(scenario.sites)[at_fault], cap_w[at_fault]
             raise SpecError(
                 [
-                    f"clocking: site {site!r} draws more than its deepest cap, {deepest_w:.0f} W, even with every "
-                    "replica asleep, and no policy could keep it; raise the cap"
+                    f"clocking: {names[at_fault]} draws more than its deepest cap, {limit_w[at_fault]:.0f} W, even "
+                    "with every replica asleep, and no policy could keep it; raise the cap"
                 ]
             )
         awake[np.argmax(np.where(removable, awake / a.replicas + (awake > 1), 0.0))] -= 1
+
+
+def row_clocks(power: PowerModel, awake: Int64Array) -> Float64Array:
+    """The highest clock at which each pool's row keeps its cap at worst, `[P]`; 1 for a pool without a row.
+
+    Args:
+        power: the physics.
+        awake: replicas of each pool that may be awake, `[P]`.
+    """
+    a = power.arrays
+    grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)
+    worst_w = power.worst_row_w(np.maximum(grid[:, None], a.clock_floor_fraction), awake)
+    fits = (worst_w <= a.row_cap_w * (1.0 - ROUNDING)).sum(axis=0)
+    of_row = np.append(grid[np.maximum(fits - 1, 0)], 1.0)  # a row of -1 finds the last
+    clock: Float64Array = np.maximum(of_row[a.row], a.clock_floor_fraction)
+    return clock
 
 
 def pool_clocks(power: PowerModel, site_clock: Float64Array) -> Float64Array:

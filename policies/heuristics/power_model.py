@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
 
 class PowerModel:
-    """Iteration time and power of every pool, and the worst power of every site, at any clock.
+    """Iteration time and power of every pool, and the worst power of every site and row, at any clock.
 
     Attributes:
         arrays: the fleet, watts per replica.
@@ -55,6 +55,7 @@ class PowerModel:
         low, high = (own, own) if bounds is None else (np.full_like(own, bounds[0]), np.full_like(own, bounds[1]))
         self.decode_memory_fraction = np.stack([low, high])
         self._is_at_site = np.eye(self.arrays.num_sites)[self.arrays.site]  # [P, S]
+        self._is_in_row = self.arrays.row[:, None] == np.arange(self.arrays.num_rows)  # [P, W]
 
     def iteration_s(
         self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array
@@ -105,12 +106,21 @@ class PowerModel:
             clock_fraction: F, `[..., P]`.
             awake_replicas: replicas of each pool that may be awake, waking or draining, `[P]`; the rest are asleep.
         """
+        pool_w = self._worst_pool_w(clock_fraction, awake_replicas)
+        site_w: Float64Array = (pool_w @ self._is_at_site) * self.arrays.pue
+        return site_w
+
+    def worst_row_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
+        """The most IT power that each row can draw, `[..., W]` [W]; arguments as for `worst_site_w`."""
+        row_w: Float64Array = self._worst_pool_w(clock_fraction, awake_replicas) @ self._is_in_row
+        return row_w
+
+    def _worst_pool_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
         a = self.arrays
         awake_w = self.worst_busy_w(clock_fraction) + a.host_w
         asleep_w = a.asleep_w + a.host_asleep_w
-        pool_w = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
-        site_w: Float64Array = (pool_w @ self._is_at_site) * a.pue
-        return site_w
+        pool_w: Float64Array = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
+        return pool_w
 
     def _extreme_batches(self, leading_axes: int) -> Batch:
         """The vertices of the polytope of batches, `[12, 1, ..., 1, P]`."""
@@ -140,7 +150,7 @@ class CapForecast:
     - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than
       the sum over the site's events;
     - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
-      two ends, provided that the notice is no shorter than L and the hold lasts at least L;
+      two ends, provided that the notice is no shorter than L (an emergency gives none) and the hold lasts at least L;
     - *depth*: it never falls below the contract with every event at its full depth.
 
     Args:
@@ -154,19 +164,17 @@ class CapForecast:
         sites = scenario.sites
         self._contract_w = np.array([scenario.contract_w(name) for name in sites])
         self.deepest_w = self._contract_w * [
-            math.prod(1.0 - event.depth_fraction for event in site.grid.demand_response) for site in sites.values()
+            math.prod(1.0 - event.deepest_fraction for event in site.grid.events) for site in sites.values()
         ]
-        slope = [
-            sum(e.depth_fraction / max(e.ramp_s, 1e-9) for e in site.grid.demand_response) for site in sites.values()
-        ]
+        slope = [sum(e.deepest_fraction / max(e.ramp_s, 1e-9) for e in site.grid.events) for site in sites.values()]
         self._fall_w = self._contract_w * slope * ahead_s
         leads_s = np.array(scenario.announced_lead_s)
         self._lead = np.array([_shortest_cover(leads_s, ahead) for ahead in ahead_s])
         self._announced_counts = np.array(
             [
                 lead >= 0
-                and all(min(e.notice_s, e.hold_s) >= leads_s[lead] for e in site.grid.demand_response)
-                and len(site.grid.demand_response) <= 1
+                and all(min(e.notice_s, e.hold_s) >= leads_s[lead] for e in site.grid.events)
+                and len(site.grid.events) <= 1
                 for lead, site in zip(self._lead, sites.values(), strict=True)
             ]
         )

@@ -70,15 +70,15 @@ def two_pools() -> FleetArrays:
         for name in FleetArrays.__dataclass_fields__
         if getattr(getattr(single, name), "shape", None) == (1,) and name not in CLASS_AND_SITE
     }
-    sizes = {"S": 1, "P": 2, "K": 1, "L": 0}
+    sizes = {"S": 1, "W": 0, "P": 2, "K": 1, "L": 0}
     layouts = {"view": Layout(VIEW, sizes), "outcome": Layout(OUTCOMES, sizes)}
     return replace(single, **doubled, **layouts, route_mask=np.ones((1, 2), dtype=bool))
 
 
 CLASS_AND_SITE = {
     *("ttft_s", "tpot_s", "deadline_s", "patience_s", "deferrable", "output_weight"),
-    *("pue", "brake_delay_s", "brake_clock_fraction", "recovery_ratio", "release_fraction", "release_delay_s"),
-    *("overload_ratio", "breaker_delay_s", "restart_s"),
+    *("pue", "meter_window_ticks", "brake_delay_s", "brake_clock_fraction", "recovery_ratio", "release_fraction"),
+    *("release_delay_s", "control_lag_ticks", "pickup_ratio", "trip_exponent", "trip_heat_s", "cooling_s", "restart_s"),
 }
 
 

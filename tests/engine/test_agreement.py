@@ -52,5 +52,7 @@ def test_the_random_worlds_reach_every_situation():
     assert set(np.unique(statuses)) == {0, 1, 2, 3}
     assert sum(r.total("brakes") for r in runs) > 20
     assert sum(r.total("trips") for r in runs) > 5
+    assert sum(r.total("row_brakes") for r in runs) > 10
+    assert sum(r.total("row_trips") for r in runs) > 5
     assert sum(r.views["waking_replicas"].sum() for r in runs) > 50
     assert sum(r.views["held_requests"].sum() for r in runs) > 50

@@ -118,8 +118,8 @@ def test_the_brake_releases_when_power_has_stayed_well_below(engine):
 
 
 def test_the_breaker_trips_and_the_site_restarts(engine):
-    """Over 1.25 times the cap for 5 s: dark for 4 s, then 5 s of loading at idle power."""
-    arrays = one_pool(breaker_delay_s=5.0, brake_delay_s=1e9)
+    """Twice the cap, which the breaker carries for 5 s: dark for 4 s, then 5 s of loading at idle power."""
+    arrays = one_pool(trip_heat_s=5.0, brake_delay_s=1e9)
     requests = RequestTable.of([0.0, 6.5], [10, 10], [2000, 10])
     result = run(engine, arrays, plain_episode(arrays, requests, cap_w=50.0))
     assert result.total("trips") == 1.0

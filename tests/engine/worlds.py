@@ -23,7 +23,7 @@ class World:
 
 
 def random_world(seed: int, *, load: float = 1.0, small_kv: bool = False, cap_share: float = 0.7) -> World:
-    """A world with 1-2 sites, 1-4 pools, 1-3 classes.
+    """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes.
 
     Args:
         seed: decides everything else.
@@ -32,16 +32,17 @@ def random_world(seed: int, *, load: float = 1.0, small_kv: bool = False, cap_sh
         cap_share: caps as a share of what the boards may draw at most.
     """
     rng = np.random.default_rng(seed)
-    arrays = _arrays(rng, small_kv)
+    arrays = _arrays(rng, small_kv, cap_share)
     horizon_s = arrays.horizon_ticks * arrays.tick_s
     requests = _requests(rng, arrays, horizon_s, load)
     episode = _episode(rng, arrays, requests, cap_share)
     return World(arrays, episode, _controls(rng, arrays))
 
 
-def _arrays(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
+def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> FleetArrays:
     sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
-    sizes = {"S": sites, "P": pools, "K": classes, "L": 2}
+    rows = int(rng.integers(0, 3))
+    sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2}
 
     def between(low: float, high: float, size: int = pools) -> np.ndarray:
         return rng.uniform(low, high, size)
@@ -54,11 +55,16 @@ def _arrays(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
     mask[np.arange(classes), rng.integers(0, pools, classes)] = True
     limits = np.where(rng.random((3, classes)) < 0.3, np.inf, rng.uniform(0.02, 5.0, (3, classes)))
     static_w, floor_w = between(50, 200), between(20, 150)
+    limit_w, host_w, replicas = static_w + floor_w + between(5, 400), between(0, 100), whole(1, 4)
+    site = np.concatenate([np.arange(min(sites, pools)), whole(0, sites, max(pools - sites, 0))]).astype(np.int64)
+    row = np.array([rng.choice([-1, *(w for w in range(rows) if w % sites == s)]) for s in site], dtype=np.int64)
+    row_most_w = np.array([(replicas * (limit_w + host_w))[row == w].sum() for w in range(rows)])
     return FleetArrays(
         tick_s=float(rng.choice([0.25, 1.0, 2.0])),
         horizon_ticks=int(rng.integers(8, 25)),
-        site=np.concatenate([np.arange(min(sites, pools)), whole(0, sites, max(pools - sites, 0))]).astype(np.int64),
-        replicas=whole(1, 4),
+        site=site,
+        row=row,
+        replicas=replicas,
         max_batch=max_batch,
         token_budget=max_batch + whole(0, 600),
         kv_tokens=whole(300, 3_000) if small_kv else whole(20_000, 200_000),
@@ -75,10 +81,10 @@ def _arrays(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         context_j=between(0, 1e-4),
         token_j=between(0, 0.05),
         attention_j=between(0, 1e-6),
-        limit_w=static_w + floor_w + between(5, 400),
+        limit_w=limit_w,
         idle_w=between(20, 50),
         asleep_w=between(1, 10),
-        host_w=between(0, 100),
+        host_w=host_w,
         host_asleep_w=between(0, 5),
         voltage_floor_fraction=between(0.5, 0.9),
         clock_floor_fraction=between(0.2, 0.6),
@@ -90,17 +96,28 @@ def _arrays(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         deferrable=rng.random(classes) < 0.3,
         output_weight=whole(1, 300, classes),
         pue=between(1.0, 1.5, sites),
-        brake_delay_s=rng.choice([0.0, 1.0, 3.0], sites),
-        brake_clock_fraction=between(0.1, 0.5, sites),
-        recovery_ratio=rng.choice([0.0, 0.3, 1.0], sites),
-        release_fraction=between(0.6, 1.0, sites),
-        release_delay_s=rng.choice([0.0, 2.0], sites),
-        overload_ratio=between(0.8, 1.6, sites),
-        breaker_delay_s=rng.choice([1.0, 4.0, 1e9], sites),
-        restart_s=rng.choice([1.0, 3.0], sites),
+        row_cap_w=np.maximum(row_most_w, 1.0) * cap_share * between(0.6, 1.3, rows),
+        **_node_columns(rng, sites + rows),
         view=Layout(VIEW, sizes),
         outcome=Layout(OUTCOMES, sizes),
     )
+
+
+def _node_columns(rng: np.random.Generator, nodes: int) -> dict[str, np.ndarray]:
+    return {
+        "meter_window_ticks": rng.choice([1, 1, 2, 5], nodes),
+        "brake_delay_s": rng.choice([0.0, 1.0, 3.0], nodes),
+        "brake_clock_fraction": rng.uniform(0.1, 0.5, nodes),
+        "recovery_ratio": rng.choice([0.0, 0.3, 1.0], nodes),
+        "release_fraction": rng.uniform(0.6, 1.0, nodes),
+        "release_delay_s": rng.choice([0.0, 2.0], nodes),
+        "control_lag_ticks": rng.choice([0, 0, 1, 3], nodes),
+        "pickup_ratio": rng.uniform(0.8, 1.3, nodes),
+        "trip_exponent": rng.choice([0.7, 1.0, 2.0], nodes),
+        "trip_heat_s": rng.choice([0.5, 2.0, 1e9], nodes),
+        "cooling_s": rng.choice([4.0, 300.0], nodes),
+        "restart_s": rng.choice([1.0, 3.0], nodes),
+    }
 
 
 def _requests(rng: np.random.Generator, arrays: FleetArrays, horizon_s: float, load: float) -> RequestTable:
@@ -125,6 +142,7 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
     return Episode(
         requests=requests,
         cap_w=cap_w,
+        rating_w=cap_w * rng.choice([1.0, 1.2], (horizon, sites)),
         price_usd_per_mwh=np.full((horizon, sites), 60.0),
         carbon_g_per_kwh=np.full((horizon, sites), 400.0),
         exogenous=rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
@@ -148,11 +166,12 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
 def one_pool(**changes: object) -> FleetArrays:
     """One site, one pool of one replica, one class without limits; `changes` are scalars or arrays by name.
 
-    Its iteration lasts 10 ms plus 1 ms a prefill token and draws 100 W; idle it draws 40 W; no PUE, no servers.
+    Its iteration lasts 10 ms plus 1 ms a prefill token and draws 100 W; idle it draws 40 W; no PUE, no servers. Its
+    breaker carries r times the cap for `trip_heat_s / (r - 1)`.
     """
-    sizes = {"S": 1, "P": 1, "K": 1, "L": 0}
     values: dict[str, object] = {
         "site": 0,
+        "row": -1,
         "replicas": 1,
         "max_batch": 64,
         "token_budget": 1_000_000,
@@ -183,22 +202,29 @@ def one_pool(**changes: object) -> FleetArrays:
         "patience_s": np.inf,
         "output_weight": 1,
         "pue": 1.0,
+        "row_cap_w": [],
+        "meter_window_ticks": 1,
         "brake_delay_s": 3.0,
         "brake_clock_fraction": 0.25,
         "recovery_ratio": 0.5,
         "release_fraction": 0.9,
         "release_delay_s": 2.0,
-        "overload_ratio": 1.25,
-        "breaker_delay_s": 1e9,
+        "control_lag_ticks": 0,
+        "pickup_ratio": 1.0,
+        "trip_exponent": 1.0,
+        "trip_heat_s": 1e9,
+        "cooling_s": 1e9,
         "restart_s": 4.0,
         **changes,
     }
-    integers = {"site", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
+    integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
+    integers |= {"meter_window_ticks", "control_lag_ticks"}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
     columns = {
         name: np.atleast_1d(np.asarray(v, np.int64 if name in integers else np.float64)) for name, v in values.items()
     }
+    sizes = {"S": 1, "W": len(columns["row_cap_w"]), "P": 1, "K": 1, "L": 0}
     return FleetArrays(
         tick_s=tick_s,
         horizon_ticks=horizon_ticks,
@@ -218,6 +244,7 @@ def plain_episode(arrays: FleetArrays, requests: RequestTable, cap_w: float | np
     return Episode(
         requests=requests,
         cap_w=caps,
+        rating_w=caps,
         price_usd_per_mwh=np.zeros((horizon, sites)),
         carbon_g_per_kwh=np.zeros((horizon, sites)),
         exogenous=np.ones((horizon + 1, width), np.float32),

@@ -174,6 +174,17 @@ def test_the_clock_is_down_before_the_cap_is():
     assert np.all(warned < 1.0)
 
 
+def test_a_row_with_a_lower_cap_slows_its_own_pools():
+    data = two_sites(cap_fraction=1.0).model_dump(mode="json")
+    data["sites"]["east"]["facility"]["rows"] = {"a": {"cap_fraction": 0.7}}
+    data["pools"]["east"]["row"] = "a"
+    scenario = load_scenario(data)
+    rule, clocks = UniformClock(scenario), clock_at(scenario)
+    assert clocks[1] == 1.0
+    worst_w = [rule._power.worst_row_w(clocks + step, rule.most_replicas)[0] for step in (0.0, 0.0025)]
+    assert worst_w[0] <= scenario.row_cap_w("east", "a") < worst_w[1]
+
+
 def test_everything_stays_awake_where_the_floor_fits():
     assert UniformClock(two_sites(cap_fraction=0.8)).most_replicas.tolist() == [2, 4]
 

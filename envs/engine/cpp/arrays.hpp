@@ -11,7 +11,7 @@ inline constexpr double kNever = std::numeric_limits<double>::infinity();
 
 // One pool; watts and joules are per replica, over all its GPUs.
 struct Pool {
-    std::int64_t site, replicas, first_replica, max_batch, token_budget, kv_tokens;
+    std::int64_t site, row, replicas, first_replica, max_batch, token_budget, kv_tokens;
     double wake_s;
     double t0_s, decode_s, context_s, prefill_s, prefill_attention_s, prefill_memory_fraction;
     double static_w, floor_w, weight_j, context_j, token_j, attention_j, limit_w;
@@ -26,21 +26,30 @@ struct RequestClass {
 };
 
 struct Site {
-    double pue, brake_delay_s, brake_clock_fraction, recovery_ratio, release_fraction, release_delay_s, overload_ratio, breaker_delay_s, restart_s;
+    double pue;
+};
+
+// What watches a cap: meter, brake and breaker of a grid connection or of a row.
+struct NodeLimits {
+    std::int64_t meter_window_ticks, control_lag_ticks;
+    double brake_delay_s, brake_clock_fraction, recovery_ratio, release_fraction, release_delay_s;
+    double pickup_ratio, trip_exponent, trip_heat_s, cooling_s, restart_s;
 };
 
 // First column of each field in the float32 view row; see envs/fields.py for their meaning.
 struct ViewLayout {
     std::int64_t waiting_requests, running_requests, unprefilled_tokens, kv_reserved_fraction, awake_replicas,
         waking_replicas, clock_fraction, pool_power_w, generated_tokens, arrived, held_requests, completed_in_slo,
-        completed_late, refused, expired, ttft_mean_s, site_power_w, power_over_cap, braked, over_cap_s, dark_remaining_s;
+        completed_late, refused, expired, ttft_mean_s, site_power_w, power_over_cap, braked, over_cap_s, dark_remaining_s,
+        row_power_over_cap, row_braked, row_over_cap_s, row_dark_remaining_s;
     std::int64_t exogenous;  // where the exogenous fields begin
     std::int64_t width;
 };
 
 // First column of each field in the float64 outcome row.
 struct OutcomeLayout {
-    std::int64_t energy_j, power_w, above_cap_s, over_cap_w, brakes, trips, it_energy_j, generated_tokens,
+    std::int64_t energy_j, power_w, above_cap_s, over_cap_w, brakes, trips, row_power_w, row_above_cap_s,
+        row_over_cap_w, row_brakes, row_trips, it_energy_j, generated_tokens,
         prefilled_tokens, arrived, completed_in_slo, completed_late, refused, expired, prompt_tokens_in_slo,
         output_tokens_in_slo, prompt_tokens_late, output_tokens_late, prompt_tokens_lost, output_tokens_lost,
         first_tokens, ttft_sum_s;
@@ -53,6 +62,8 @@ struct FleetArrays {
     std::vector<Pool> pools;
     std::vector<RequestClass> classes;
     std::vector<Site> sites;
+    std::vector<NodeLimits> nodes;  // grid connections of all sites, then all rows
+    std::vector<double> row_cap_w;
     std::vector<std::uint8_t> route_mask;  // [K, P]
     ViewLayout view;
     OutcomeLayout outcome;

@@ -43,6 +43,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
         const auto integer = [&](const char* name) { return c.integer(name, p); };
         pools.push_back({
             .site = integer("site"),
+            .row = integer("row"),
             .replicas = integer("replicas"),
             .first_replica = num_replicas,
             .max_batch = integer("max_batch"),
@@ -94,17 +95,30 @@ std::vector<Site> read_sites(const Columns& c) {
     for (std::size_t s = 0; s < c.size("pue"); ++s) {
         sites.push_back({
             .pue = c.real("pue", s),
-            .brake_delay_s = c.real("brake_delay_s", s),
-            .brake_clock_fraction = c.real("brake_clock_fraction", s),
-            .recovery_ratio = c.real("recovery_ratio", s),
-            .release_fraction = c.real("release_fraction", s),
-            .release_delay_s = c.real("release_delay_s", s),
-            .overload_ratio = c.real("overload_ratio", s),
-            .breaker_delay_s = c.real("breaker_delay_s", s),
-            .restart_s = c.real("restart_s", s),
         });
     }
     return sites;
+}
+
+std::vector<NodeLimits> read_nodes(const Columns& c) {
+    std::vector<NodeLimits> nodes;
+    for (std::size_t i = 0; i < c.size("restart_s"); ++i) {
+        nodes.push_back({
+            .meter_window_ticks = c.integer("meter_window_ticks", i),
+            .control_lag_ticks = c.integer("control_lag_ticks", i),
+            .brake_delay_s = c.real("brake_delay_s", i),
+            .brake_clock_fraction = c.real("brake_clock_fraction", i),
+            .recovery_ratio = c.real("recovery_ratio", i),
+            .release_fraction = c.real("release_fraction", i),
+            .release_delay_s = c.real("release_delay_s", i),
+            .pickup_ratio = c.real("pickup_ratio", i),
+            .trip_exponent = c.real("trip_exponent", i),
+            .trip_heat_s = c.real("trip_heat_s", i),
+            .cooling_s = c.real("cooling_s", i),
+            .restart_s = c.real("restart_s", i),
+        });
+    }
+    return nodes;
 }
 
 // A name that the Python table does not have raises KeyError: the two tables cannot drift apart unnoticed.
@@ -132,6 +146,10 @@ ViewLayout read_view_layout(nb::handle layout) {
         .braked = at("braked"),
         .over_cap_s = at("over_cap_s"),
         .dark_remaining_s = at("dark_remaining_s"),
+        .row_power_over_cap = at("row_power_over_cap"),
+        .row_braked = at("row_braked"),
+        .row_over_cap_s = at("row_over_cap_s"),
+        .row_dark_remaining_s = at("row_dark_remaining_s"),
         .exogenous = at("cap_w"),
         .width = nb::cast<std::int64_t>(layout.attr("width")),
     };
@@ -146,6 +164,11 @@ OutcomeLayout read_outcome_layout(nb::handle layout) {
         .over_cap_w = at("over_cap_w"),
         .brakes = at("brakes"),
         .trips = at("trips"),
+        .row_power_w = at("row_power_w"),
+        .row_above_cap_s = at("row_above_cap_s"),
+        .row_over_cap_w = at("row_over_cap_w"),
+        .row_brakes = at("row_brakes"),
+        .row_trips = at("row_trips"),
         .it_energy_j = at("it_energy_j"),
         .generated_tokens = at("generated_tokens"),
         .prefilled_tokens = at("prefilled_tokens"),
@@ -174,6 +197,9 @@ FleetArrays read_arrays(nb::handle arrays) {
     fleet.pools = read_pools(c, fleet.num_replicas);
     fleet.classes = read_classes(c);
     fleet.sites = read_sites(c);
+    fleet.nodes = read_nodes(c);
+    const auto row_cap_w = c.column<double>("row_cap_w");
+    fleet.row_cap_w.assign(row_cap_w.data(), row_cap_w.data() + row_cap_w.size());
     const auto mask = c.column<bool>("route_mask");
     fleet.route_mask.assign(mask.data(), mask.data() + mask.size());
     fleet.view = read_view_layout(arrays.attr("view"));
@@ -195,10 +221,10 @@ public:
 
     void reset(std::int64_t index, Array<const double> arrival_s, Array<const std::int32_t> prompt_tokens,
                Array<const std::int32_t> output_tokens, Array<const std::int32_t> class_id, Array<const double> cap_w,
-               Array<const float> exogenous, Array<const double> decode_memory_fraction) {
+               Array<const double> rating_w, Array<const float> exogenous, Array<const double> decode_memory_fraction) {
         fleets_[index]->reset({static_cast<std::int64_t>(arrival_s.size()), arrival_s.data(), prompt_tokens.data(),
-                               output_tokens.data(), class_id.data(), cap_w.data(), exogenous.data(),
-                               decode_memory_fraction.data()});
+                               output_tokens.data(), class_id.data(), cap_w.data(), rating_w.data(),
+                               exogenous.data(), decode_memory_fraction.data()});
     }
 
     void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,

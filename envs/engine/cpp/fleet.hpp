@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "power_delivery.hpp"
 #include "replica.hpp"
-#include "site_protection.hpp"
 
 namespace tokenfleet {
 
@@ -30,6 +30,7 @@ struct EpisodeColumns {
     const std::int32_t* output_tokens;
     const std::int32_t* class_id;
     const double* cap_w;                   // [H, S]
+    const double* rating_w;                // [H, S]
     const float* exogenous;                // [H + 1, E]
     const double* decode_memory_fraction;  // [P]
 };
@@ -41,7 +42,8 @@ public:
     std::vector<std::int32_t> replica_of;
     std::vector<double> finished_s;
 
-    Fleet(const FleetArrays& arrays, float* view, double* outcome) : arrays_(arrays), view_(view), outcome_(outcome) {
+    Fleet(const FleetArrays& arrays, float* view, double* outcome)
+        : arrays_(arrays), view_(view), outcome_(outcome), power_(arrays) {
         replicas_.resize(static_cast<std::size_t>(arrays.num_replicas));
         physics_.resize(arrays.pools.size());
         clock_fraction_.resize(arrays.pools.size());
@@ -51,12 +53,12 @@ public:
         held_.resize(arrays.classes.size());
         admission_credit_.resize(arrays.classes.size());
         credited_s_.resize(arrays.classes.size());
-        sites_.resize(arrays.sites.size());
     }
 
     void reset(const EpisodeColumns& episode) {
         load_requests(episode);
         cap_w_.assign(episode.cap_w, episode.cap_w + arrays_.horizon_ticks * num_sites());
+        rating_w_.assign(episode.rating_w, episode.rating_w + arrays_.horizon_ticks * num_sites());
         const std::int64_t width = exogenous_width();
         exogenous_.assign(episode.exogenous, episode.exogenous + (arrays_.horizon_ticks + 1) * width);
         decode_memory_fraction_.assign(episode.decode_memory_fraction, episode.decode_memory_fraction + num_pools());
@@ -73,7 +75,7 @@ public:
             credited_s_[k] = 0.0;
         }
         std::fill(route_credit_.begin(), route_credit_.end(), 0.0);
-        std::fill(sites_.begin(), sites_.end(), SiteProtection{});
+        power_.reset();
         std::fill(outcome_, outcome_ + arrays_.outcome.width, 0.0);
         write_view();
     }
@@ -129,7 +131,7 @@ private:
     const FleetArrays& arrays_;
     float* view_;
     double* outcome_;
-    std::vector<double> cap_w_;
+    std::vector<double> cap_w_, rating_w_;  // [H, S]
     std::vector<float> exogenous_;
     std::vector<double> decode_memory_fraction_;
     std::int64_t tick_ = 0, next_request_ = 0;
@@ -141,7 +143,7 @@ private:
     std::vector<RequestQueue> held_;            // [K]
     std::vector<double> admission_credit_, credited_s_;  // [K]
     std::vector<Release> released_;
-    std::vector<SiteProtection> sites_;  // [S]
+    PowerDelivery power_;
 
     std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }
     std::int64_t num_pools() const { return static_cast<std::int64_t>(arrays_.pools.size()); }
@@ -170,7 +172,7 @@ private:
     void apply_power_states(double now_s, const double* awake_fraction) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             pool_is_open_[p] = 0;
-            if (sites_[pool(p).site].is_dark(now_s)) continue;
+            if (power_.is_dark(pool(p), now_s)) continue;
             const Span span = replicas_of(p);
             for (auto& replica : span) {
                 if (replica.state == State::kDark) wake(replica, p, now_s);
@@ -217,9 +219,8 @@ private:
 
     void apply_clocks(const double* clock_fraction) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
-            const std::int64_t s = pool(p).site;
             const double asked = std::min(std::max(clock_fraction[p], pool(p).clock_floor_fraction), 1.0);
-            const double clock = sites_[s].braked ? arrays_.sites[s].brake_clock_fraction : asked;
+            const double clock = std::min(asked, power_.clock_limit(pool(p)));
             if (clock == clock_fraction_[p]) continue;
             clock_fraction_[p] = clock;
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], clock);
@@ -403,24 +404,14 @@ private:
     // 4. Meters, brake, breaker.
 
     void read_meters(double end_s) {
-        for (std::int64_t s = 0; s < num_sites(); ++s) {
-            double energy_j = 0.0;
-            for (std::int64_t p = 0; p < num_pools(); ++p) {
-                if (pool(p).site == s) energy_j += outcome_[arrays_.outcome.it_energy_j + p];
-            }
-            energy_j *= arrays_.sites[s].pue;
-            const double cap_w = cap_w_[tick_ * num_sites() + s];
-            if (sites_[s].read_meter(arrays_, s, energy_j, cap_w, end_s, outcome_)) go_dark(s, end_s);
-        }
+        const std::int64_t now = tick_ * num_sites();
+        power_.read_meters(&cap_w_[now], &rating_w_[now], end_s, outcome_, [&](std::int64_t p) { go_dark(p, end_s); });
     }
 
-    void go_dark(std::int64_t s, double now_s) {
-        for (std::int64_t p = 0; p < num_pools(); ++p) {
-            if (pool(p).site != s) continue;
-            for (auto& replica : replicas_of(p)) {
-                replica.drop_everything(*this, now_s);
-                replica.state = State::kDark;
-            }
+    void go_dark(std::int64_t p, double now_s) {
+        for (auto& replica : replicas_of(p)) {
+            replica.drop_everything(*this, now_s);
+            replica.state = State::kDark;
         }
     }
 
@@ -442,14 +433,7 @@ private:
         }
         const double now_s = static_cast<double>(tick_) * arrays_.tick_s;
         const float* exogenous = exogenous_.data() + tick_ * exogenous_width();  // begins with the caps
-        for (std::int64_t s = 0; s < num_sites(); ++s) {
-            view_[v.site_power_w + s] = static_cast<float>(outcome_[o.power_w + s]);
-            const double cap_w = static_cast<double>(exogenous[s]);
-            view_[v.power_over_cap + s] = static_cast<float>(outcome_[o.power_w + s] / cap_w);
-            view_[v.braked + s] = sites_[s].braked ? 1.0F : 0.0F;
-            view_[v.over_cap_s + s] = static_cast<float>(sites_[s].over_cap_s);
-            view_[v.dark_remaining_s + s] = static_cast<float>(std::max(sites_[s].dark_until_s - now_s, 0.0));
-        }
+        power_.write_view(now_s, exogenous, outcome_, view_);
         std::copy(exogenous, exogenous + exogenous_width(), view_ + v.exogenous);
     }
 

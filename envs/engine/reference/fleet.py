@@ -18,8 +18,8 @@ import numpy as np
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.replica import Limits, Physics, Replica, Request, State
-from tokenfleet.envs.engine.reference.site import SiteProtection
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
@@ -43,7 +43,7 @@ class Fleet:
         self.next_request = 0
         self.pools = [self._make_pool(p) for p in range(arrays.num_pools)]
         self.first_replica = np.concatenate([[0], np.cumsum(arrays.replicas)])
-        self.sites = [SiteProtection(arrays, s) for s in range(arrays.num_sites)]
+        self.power = PowerDelivery(arrays, episode)
         self.clock_fraction = [1.0] * arrays.num_pools
         self.physics = [self._physics_at(p, 1.0) for p in range(arrays.num_pools)]
         self.held: list[deque[Request]] = [deque() for _ in range(arrays.num_classes)]
@@ -81,7 +81,7 @@ class Fleet:
 
     def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray) -> None:
         for p, pool in enumerate(self.pools):
-            if self.sites[self.arrays.site[p]].is_dark(now_s):
+            if self.power.is_dark(p, now_s):
                 continue
             for replica in pool:
                 if replica.state is State.DARK:
@@ -116,10 +116,8 @@ class Fleet:
 
     def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
         for p in range(self.arrays.num_pools):
-            s = self.arrays.site[p]
-            clock = min(max(float(clock_fraction[p]), float(self.arrays.clock_floor_fraction[p])), 1.0)
-            if self.sites[s].braked:
-                clock = float(self.arrays.brake_clock_fraction[s])
+            asked = min(max(float(clock_fraction[p]), float(self.arrays.clock_floor_fraction[p])), 1.0)
+            clock = min(asked, self.power.clock_limit(p))
             if clock != self.clock_fraction[p]:
                 self.clock_fraction[p] = clock
                 self.physics[p] = self._physics_at(p, clock)
@@ -300,35 +298,24 @@ class Fleet:
             for replica in pool:
                 it_energy_j[p] += replica.energy_j + self._host_w(replica, p) * a.tick_s
                 replica.energy_j = 0.0
-        for s, site in enumerate(self.sites):
-            energy_j = 0.0
-            for p in range(a.num_pools):
-                if a.site[p] == s:
-                    energy_j += it_energy_j[p]
-            energy_j *= float(a.pue[s])
-            tripped = site.read_meter(energy_j, float(self.episode.cap_w[self.tick, s]), end_s, self.outcome)
-            if tripped:
-                self._go_dark(s, end_s)
+        for p in self.power.read_meters(self.tick, end_s, self.outcome):
+            self._go_dark(p, end_s)
 
     def _host_w(self, replica: Replica, p: int) -> float:
         if replica.state is State.DARK:
             return 0.0
         return float(self.arrays.host_asleep_w[p] if replica.state is State.ASLEEP else self.arrays.host_w[p])
 
-    def _go_dark(self, s: int, now_s: float) -> None:
-        for p, pool in enumerate(self.pools):
-            if self.arrays.site[p] != s:
-                continue
-            for replica in pool:
-                for request in replica.drop_everything():
-                    self._lose(request, now_s, RequestStatus.REFUSED)
-                replica.state = State.DARK
+    def _go_dark(self, p: int, now_s: float) -> None:
+        for replica in self.pools[p]:
+            for request in replica.drop_everything():
+                self._lose(request, now_s, RequestStatus.REFUSED)
+            replica.state = State.DARK
 
     # what the brain sees
 
     def _write_view(self) -> None:
         view, a = self.view, self.arrays
-        now_s = self.tick * a.tick_s
         for p, pool in enumerate(self.pools):
             requests = [request for replica in pool for request in replica.requests]
             waiting = sum(len(replica.waiting) for replica in pool)
@@ -347,13 +334,9 @@ class Fleet:
             view[name][:] = self.outcome[name]
         view["generated_tokens"][:] = self.outcome["generated_tokens"]
         view["ttft_mean_s"][:] = self.outcome["ttft_sum_s"] / np.maximum(self.outcome["first_tokens"], 1.0)
-        view["site_power_w"][:] = self.outcome["power_w"]
         exogenous = self.episode.exogenous[self.tick]
-        for s, site in enumerate(self.sites):
-            view["power_over_cap"][0, s] = self.outcome["power_w"][0, s] / float(exogenous[s])
-            view["braked"][0, s] = site.braked
-            view["over_cap_s"][0, s] = site.over_cap_s
-            view["dark_remaining_s"][0, s] = max(site.dark_until_s - now_s, 0.0)
+        coming_cap_w = [float(exogenous[s]) for s in range(a.num_sites)]
+        self.power.write_view(self.tick * a.tick_s, coming_cap_w, self.outcome, view)
         view.rows[0, view.layout.width - len(exogenous) :] = exogenous
 
     def _make_pool(self, p: int) -> list[Replica]:

@@ -1,0 +1,123 @@
+// From the grid connection to the pools: the C++ mirror of envs/engine/reference/power_delivery.py.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "arrays.hpp"
+#include "power_node.hpp"
+
+namespace tokenfleet {
+
+class PowerDelivery {
+public:
+    explicit PowerDelivery(const FleetArrays& arrays)
+        : arrays_(arrays), nodes_(arrays.nodes.size()), node_j_(arrays.nodes.size()) {}
+
+    void reset() {
+        for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].reset(arrays_.nodes[i], 0.0);
+    }
+
+    // Whether a pool is without power.
+    bool is_dark(const Pool& pool, double now_s) const {
+        return site_of(pool).is_dark(now_s) || (pool.row >= 0 && row_of(pool).is_dark(now_s));
+    }
+
+    // The highest clock fraction that the brakes leave a pool.
+    double clock_limit(const Pool& pool) const {
+        double limit = 1.0;
+        if (site_of(pool).braked) limit = std::min(limit, arrays_.nodes[pool.site].brake_clock_fraction);
+        if (pool.row >= 0 && row_of(pool).braked) {
+            limit = std::min(limit, arrays_.nodes[num_sites() + pool.row].brake_clock_fraction);
+        }
+        return limit;
+    }
+
+    // Account the tick, from `it_energy_j` of the pools; calls `go_dark(p)` for those whose breakers trip at its end.
+    template <typename GoDark>
+    void read_meters(const double* site_cap_w, const double* site_rating_w, double end_s, double* outcome,
+                     GoDark go_dark) {
+        add_up_it_energy(outcome);
+        const OutcomeLayout& o = arrays_.outcome;
+        const NodeColumns site{o.power_w, o.above_cap_s, o.over_cap_w, o.brakes, o.trips};
+        for (std::int64_t s = 0; s < num_sites(); ++s) {
+            const double energy_j = node_j_[s] * arrays_.sites[s].pue;
+            outcome[o.energy_j + s] = energy_j;
+            if (!read(s, energy_j, site_cap_w[s], site_rating_w[s], end_s, outcome, site, s)) continue;
+            for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
+                if (arrays_.pools[p].site == s) go_dark(static_cast<std::int64_t>(p));
+            }
+        }
+        const NodeColumns row{o.row_power_w, o.row_above_cap_s, o.row_over_cap_w, o.row_brakes, o.row_trips};
+        for (std::int64_t w = 0; w < num_rows(); ++w) {
+            const std::int64_t node = num_sites() + w;
+            const double cap_w = arrays_.row_cap_w[w];
+            if (!read(node, node_j_[node], cap_w, cap_w, end_s, outcome, row, w)) continue;
+            for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
+                if (arrays_.pools[p].row == w) go_dark(static_cast<std::int64_t>(p));
+            }
+        }
+    }
+
+    // What the brain sees of the nodes; `site_cap_w` is the cap of the coming tick at every site.
+    void write_view(double now_s, const float* site_cap_w, const double* outcome, float* view) const {
+        const ViewLayout& v = arrays_.view;
+        const OutcomeLayout& o = arrays_.outcome;
+        for (std::int64_t s = 0; s < num_sites(); ++s) {
+            const PowerNode& node = nodes_[s];
+            view[v.site_power_w + s] = static_cast<float>(outcome[o.power_w + s]);
+            view[v.power_over_cap + s] = static_cast<float>(outcome[o.power_w + s] / static_cast<double>(site_cap_w[s]));
+            view[v.braked + s] = node.braked ? 1.0F : 0.0F;
+            view[v.over_cap_s + s] = static_cast<float>(node.over_cap_s);
+            view[v.dark_remaining_s + s] = static_cast<float>(std::max(node.dark_until_s - now_s, 0.0));
+        }
+        for (std::int64_t w = 0; w < num_rows(); ++w) {
+            const PowerNode& node = nodes_[num_sites() + w];
+            view[v.row_power_over_cap + w] = static_cast<float>(outcome[o.row_power_w + w] / arrays_.row_cap_w[w]);
+            view[v.row_braked + w] = node.braked ? 1.0F : 0.0F;
+            view[v.row_over_cap_s + w] = static_cast<float>(node.over_cap_s);
+            view[v.row_dark_remaining_s + w] = static_cast<float>(std::max(node.dark_until_s - now_s, 0.0));
+        }
+    }
+
+private:
+    // Where a kind of node writes what it read.
+    struct NodeColumns {
+        std::int64_t power_w, above_cap_s, over_cap_w, brakes, trips;
+    };
+
+    const FleetArrays& arrays_;
+    std::vector<PowerNode> nodes_;  // [S + W]
+    std::vector<double> node_j_;    // [S + W] IT energy of the tick
+
+    std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }
+    std::int64_t num_rows() const { return static_cast<std::int64_t>(arrays_.row_cap_w.size()); }
+    const PowerNode& site_of(const Pool& pool) const { return nodes_[pool.site]; }
+    const PowerNode& row_of(const Pool& pool) const { return nodes_[num_sites() + pool.row]; }
+
+    void add_up_it_energy(const double* outcome) {
+        std::fill(node_j_.begin(), node_j_.end(), 0.0);
+        for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
+            const Pool& pool = arrays_.pools[p];
+            const double energy_j = outcome[arrays_.outcome.it_energy_j + static_cast<std::int64_t>(p)];
+            node_j_[pool.site] += energy_j;
+            if (pool.row >= 0) node_j_[num_sites() + pool.row] += energy_j;
+        }
+    }
+
+    // One node's tick; true when its breaker trips.
+    bool read(std::int64_t node, double energy_j, double cap_w, double rating_w, double end_s, double* outcome,
+              const NodeColumns& columns, std::int64_t i) {
+        const NodeLimits& limits = arrays_.nodes[node];
+        const Reading reading = nodes_[node].read(limits, arrays_.tick_s, energy_j, cap_w, rating_w, end_s);
+        outcome[columns.power_w + i] = reading.power_w;
+        outcome[columns.above_cap_s + i] = reading.above ? arrays_.tick_s : 0.0;
+        outcome[columns.over_cap_w + i] = reading.over_cap_w;
+        outcome[columns.brakes + i] = reading.brake_began ? 1.0 : 0.0;
+        outcome[columns.trips + i] = reading.tripped ? 1.0 : 0.0;
+        return reading.tripped;
+    }
+};
+
+}  // namespace tokenfleet

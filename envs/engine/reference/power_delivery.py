@@ -1,0 +1,86 @@
+"""From the grid connection to the pools: every meter, brake and breaker of a fleet.
+
+A pool hangs under its site and, if it stands in one, under its row. It is dark while any node above it is, and no node
+above it that is braked lets its clock rise past the node's brake clock.
+"""
+
+from __future__ import annotations
+
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.power_node import PowerNode, Reading
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import Record
+
+
+class PowerDelivery:
+    """The power nodes of one environment and who hangs under them."""
+
+    def __init__(self, arrays: FleetArrays, episode: Episode) -> None:
+        """Begin with every node released and lit."""
+        self.arrays = arrays
+        self.episode = episode
+        sites, rows = arrays.num_sites, arrays.num_rows
+        self.nodes = [PowerNode(arrays, index) for index in range(sites + rows)]
+        self.above = [
+            [self.nodes[s]] + ([self.nodes[sites + w]] if w >= 0 else [])
+            for s, w in zip(arrays.site, arrays.row, strict=True)
+        ]
+        self.pools_of_site = [[p for p in range(arrays.num_pools) if arrays.site[p] == s] for s in range(sites)]
+        self.pools_of_row = [[p for p in range(arrays.num_pools) if arrays.row[p] == w] for w in range(rows)]
+
+    def is_dark(self, p: int, now_s: float) -> bool:
+        """Whether pool `p` is without power."""
+        return any(node.is_dark(now_s) for node in self.above[p])
+
+    def clock_limit(self, p: int) -> float:
+        """The highest clock fraction that the brakes leave pool `p`."""
+        return min(node.brake_clock_fraction if node.braked else 1.0 for node in self.above[p])
+
+    def read_meters(self, tick: int, end_s: float, outcome: Record) -> list[int]:
+        """Account the tick, from `it_energy_j` of the pools; the pools whose breakers trip at its end."""
+        lost: list[int] = []
+        for s, pools in enumerate(self.pools_of_site):
+            energy_j = self._it_energy_j(pools, outcome) * float(self.arrays.pue[s])
+            outcome["energy_j"][0, s] = energy_j
+            limits_w = float(self.episode.cap_w[tick, s]), float(self.episode.rating_w[tick, s])
+            if self._write(self.nodes[s].read(energy_j, *limits_w, end_s), outcome, "", s):
+                lost += pools
+        for w, pools in enumerate(self.pools_of_row):
+            energy_j = self._it_energy_j(pools, outcome)
+            cap_w = float(self.arrays.row_cap_w[w])
+            node = self.nodes[self.arrays.num_sites + w]
+            if self._write(node.read(energy_j, cap_w, cap_w, end_s), outcome, "row_", w):
+                lost += pools
+        return lost
+
+    def _it_energy_j(self, pools: list[int], outcome: Record) -> float:
+        energy_j = 0.0
+        for p in pools:
+            energy_j += float(outcome["it_energy_j"][0, p])
+        return energy_j
+
+    def _write(self, reading: Reading, outcome: Record, prefix: str, column: int) -> bool:
+        """One node's tick, into the columns that `prefix` names; True when its breaker trips."""
+        outcome[f"{prefix}power_w"][0, column] = reading.power_w
+        outcome[f"{prefix}above_cap_s"][0, column] = self.arrays.tick_s if reading.above else 0.0
+        outcome[f"{prefix}over_cap_w"][0, column] = reading.over_cap_w
+        outcome[f"{prefix}brakes"][0, column] = reading.brake_began
+        outcome[f"{prefix}trips"][0, column] = reading.tripped
+        return reading.tripped
+
+    def write_view(self, now_s: float, site_cap_w: list[float], outcome: Record, view: Record) -> None:
+        """What the brain sees of the nodes; `site_cap_w` is the cap of the coming tick at every site."""
+        sites = self.arrays.num_sites
+        for s, cap_w in enumerate(site_cap_w):
+            view["site_power_w"][0, s] = outcome["power_w"][0, s]
+            self._write_node(self.nodes[s], cap_w, now_s, outcome, view, "", s)
+        for w, cap_w in enumerate(self.arrays.row_cap_w):
+            self._write_node(self.nodes[sites + w], float(cap_w), now_s, outcome, view, "row_", w)
+
+    def _write_node(
+        self, node: PowerNode, cap_w: float, now_s: float, outcome: Record, view: Record, prefix: str, column: int
+    ) -> None:
+        view[f"{prefix}power_over_cap"][0, column] = outcome[f"{prefix}power_w"][0, column] / cap_w
+        view[f"{prefix}braked"][0, column] = node.braked
+        view[f"{prefix}over_cap_s"][0, column] = node.over_cap_s
+        view[f"{prefix}dark_remaining_s"][0, column] = max(node.dark_until_s - now_s, 0.0)

@@ -1,0 +1,42 @@
+"""Layer 1, power: what a site may draw from the grid, and what happens when it draws more.
+
+The *cap* is the site's contract, lowered while a demand-response event or an emergency holds. A meter averages power
+over its window. Above the cap for longer than the brake's delay, the *power brake* forces every clock far down until
+the load is well below; above it for longer than the breaker's curve allows, the *breaker* trips and everything behind
+it is dark until it has restarted. Breaking a cap therefore costs tokens, not an arbitrary penalty. The rows of a hall
+have caps, meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`).
+"""
+
+from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
+from tokenfleet.envs.layers.power.grid import (
+    CapSpec,
+    GridSpec,
+    announced_cap_w,
+    cap_schedule_w,
+    draw_events,
+    rating_schedule_w,
+)
+from tokenfleet.envs.layers.power.protection import (
+    BrakeSpec,
+    BreakerSpec,
+    ProtectionSpec,
+    heat_to_trip_s,
+    trip_time_s,
+)
+
+__all__ = [
+    "BrakeSpec",
+    "BreakerSpec",
+    "CapEvent",
+    "CapSpec",
+    "DemandResponseSpec",
+    "EmergencySpec",
+    "GridSpec",
+    "ProtectionSpec",
+    "announced_cap_w",
+    "cap_schedule_w",
+    "draw_events",
+    "heat_to_trip_s",
+    "rating_schedule_w",
+    "trip_time_s",
+]

@@ -1,0 +1,82 @@
+"""A site's grid connection: its contract, its price, and the cap of every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
+from tokenfleet.envs.layers.power.protection import ProtectionSpec
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
+
+Float64Array = NDArray[np.float64]
+
+
+class CapSpec(ProtectionSpec):
+    """A limit on power, stated in one of two ways, and what watches it.
+
+    `cap_fraction` is the limit as a share of the nameplate power behind it; `cap_w` states it in watts instead.
+    """
+
+    cap_fraction: PositiveFloat | None = None
+    cap_w: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_state_the_cap(self) -> Self:
+        if (self.cap_fraction is None) == (self.cap_w is None):
+            given = f"got cap_fraction={self.cap_fraction} and cap_w={self.cap_w}"
+            raise ValueError(f"give exactly one of cap_fraction (of nameplate) and cap_w [W], the other null ({given})")
+        return self
+
+    def contract_w(self, nameplate_w: float) -> float:
+        """The cap outside any event [W]."""
+        return self.cap_w if self.cap_w is not None else float(self.cap_fraction or 0.0) * nameplate_w
+
+
+class GridSpec(CapSpec):
+    """A site's grid connection.
+
+    The nameplate is the site's power with every GPU at its TDP and every server on, times PUE. `price_usd_per_mwh` and
+    `carbon_g_per_kwh` are constant in an episode. `demand_response` lists events that are announced, `emergencies`
+    those that are not.
+    """
+
+    price_usd_per_mwh: NonNegativeFloat = 60.0
+    carbon_g_per_kwh: NonNegativeFloat = 400.0
+    demand_response: tuple[DemandResponseSpec, ...] = ()
+    emergencies: tuple[EmergencySpec, ...] = ()
+
+    @property
+    def events(self) -> tuple[DemandResponseSpec | EmergencySpec, ...]:
+        """Everything that can lower the cap."""
+        return (*self.demand_response, *self.emergencies)
+
+
+def draw_events(grid: GridSpec, rng: np.random.Generator) -> list[CapEvent]:
+    """The events of one episode."""
+    return [event.draw(rng) for event in grid.events]
+
+
+def cap_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
+    """The cap at each `time_s` [W]; overlapping events multiply."""
+    factor = np.ones_like(time_s)
+    for event in events:
+        factor = factor * event.cap_factor(time_s)
+    return contract_w * factor
+
+
+def rating_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
+    """What the connection can carry at each `time_s` [W]: the contract less what emergencies take."""
+    return cap_schedule_w([event for event in events if event.limits_rating], contract_w, time_s)
+
+
+def announced_cap_w(events: Sequence[CapEvent], contract_w: float, now_s: Float64Array, lead_s: float) -> Float64Array:
+    """The cap at `now_s + lead_s` as an operator knows it at `now_s` [W]: an event counts from its notice on."""
+    factor = np.ones_like(now_s)
+    for event in events:
+        factor = np.where(event.is_known(now_s), factor * event.cap_factor(now_s + lead_s), factor)
+    return contract_w * factor
