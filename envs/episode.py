@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import EXOGENOUS, Layout
-from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
+from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, merge
 from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
+_CLIENTS = 1
+"""Third number of the seed from which clients are drawn, apart from all else."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         split: which part of the traces and which family of random streams to draw from.
     """
     rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split)])
-    requests = _sample_requests(scenario, rng, split)
+    client_rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split), _CLIENTS])
+    requests = _sample_requests(scenario, rng, client_rng, split)
     course = _sample_course(scenario, rng)
     return Episode(
         requests=requests,
@@ -69,22 +72,14 @@ def exogenous_layout(scenario: Scenario) -> Layout:
     return Layout(EXOGENOUS, {"S": len(scenario.sites), "L": len(scenario.announced_lead_s)})
 
 
-def _sample_requests(scenario: Scenario, rng: np.random.Generator, split: Split) -> RequestTable:
-    class_id = {name: index for index, name in enumerate(scenario.classes)}
-    streams = list(scenario.workload.values())
+def _sample_requests(
+    scenario: Scenario, rng: np.random.Generator, client_rng: np.random.Generator, split: Split
+) -> RequestTable:
+    names, streams = list(scenario.classes), list(scenario.workload.values())
     demands = [stream.sample(rng, scenario.horizon_s, split) for stream in streams]
-    classes = np.array([class_id[stream.request_class] for stream in streams], dtype=np.int32)
-    arrival_s, prompt_tokens, output_tokens = (
-        np.concatenate([getattr(demand, name) for demand in demands])
-        for name in ("arrival_s", "prompt_tokens", "output_tokens")
-    )
-    order = np.argsort(arrival_s, kind="stable")
-    return RequestTable.of(
-        arrival_s[order],
-        prompt_tokens[order],
-        output_tokens[order],
-        np.repeat(classes, [len(demand) for demand in demands])[order],
-    )
+    classes = [scenario.classes[stream.request_class] for stream in streams]
+    class_ids = [names.index(stream.request_class) for stream in streams]
+    return merge(demands, class_ids, **client_columns(client_rng, demands, classes))
 
 
 def _sample_course(scenario: Scenario, rng: np.random.Generator) -> dict[str, Float64Array]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenfleet.envs.catalog.files import PathLike, read_yaml
 from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.envs.traces import TRACE_SUFFIXES, Trace, read_trace
+from tokenfleet.envs.traces import TRACE_SUFFIXES, SessionTrace, Trace, read_sessions, read_trace
 
 __all__ = [
     "KINDS",
@@ -23,6 +23,7 @@ __all__ = [
     "catalog_names",
     "find",
     "load_entry",
+    "load_sessions",
     "load_trace",
     "read_yaml",
     "use_folders",
@@ -117,9 +118,23 @@ def load_trace(name_or_path: PathLike, search_paths: Sequence[PathLike] = ()) ->
     >>> len(trace), int(trace.prompt_tokens[0]), int(trace.output_tokens[0])
     (19366, 374, 44)
     """
+    return read_trace(_trace_path(name_or_path, search_paths))
+
+
+def load_sessions(name_or_path: PathLike, search_paths: Sequence[PathLike] = ()) -> SessionTrace:
+    """Recorded sessions, by catalogue name or from the user's own file; see `load_trace`.
+
+    >>> sessions = load_sessions("coding-agents")
+    >>> len(sessions), len(sessions.prompt_tokens)
+    (483, 34276)
+    """
+    return read_sessions(_trace_path(name_or_path, search_paths))
+
+
+def _trace_path(name_or_path: PathLike, search_paths: Sequence[PathLike]) -> Path:
     text = str(name_or_path)
     is_path = isinstance(name_or_path, Path) or "/" in text or "\\" in text or text.endswith(TRACE_SUFFIXES)
-    return read_trace(Path(text).expanduser() if is_path else find("trace", text, search_paths))
+    return Path(text).expanduser() if is_path else find("trace", text, search_paths)
 
 
 def _folders(kind: str, search_paths: Sequence[PathLike]) -> list[Path]:

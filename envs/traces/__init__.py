@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
+from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
 from tokenfleet.envs.traces.table import RequestTable, Trace, concat_sorted
 
-__all__ = ["TRACE_SUFFIXES", "RequestTable", "Trace", "concat_sorted", "read_trace", "write_trace"]
+__all__ = [
+    "TRACE_SUFFIXES",
+    "RequestTable",
+    "SessionTrace",
+    "Trace",
+    "concat_sorted",
+    "read_sessions",
+    "read_trace",
+    "write_sessions",
+    "write_trace",
+]

@@ -224,6 +224,8 @@ def _read_npz(path: Path, name: str) -> Trace:
             columns = {key: archive[key] for key in archive.files}
     except (zipfile.BadZipFile, ValueError) as error:
         raise SpecError([f"{path}: not a trace archive: {error}"]) from None
+    if "first_call" in columns:
+        raise SpecError([f"{path}: holds sessions, not independent requests; replay it with kind: agent_sessions"])
     missing = [key for key in _NPZ_KEYS if key not in columns]
     if missing:
         raise SpecError([f"{path}: column {missing[0]!r} is missing{suggest(missing[0], columns)}"])

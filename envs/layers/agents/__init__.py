@@ -10,13 +10,18 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 | `lengths` | distributions of token counts |
 | `poisson` | arrivals without memory, and in bursts |
 | `trace` | windows of a recorded trace |
+| `sessions`, `replay` | closed-loop sessions of agents: who starts when; recorded sessions cut to an episode |
+| `clients`, `merge` | what is drawn for clients; streams become one table |
 """
 
 from __future__ import annotations
 
 from tokenfleet.envs.layers.agents.classes import PriceToleranceSpec, RequestClassSpec
+from tokenfleet.envs.layers.agents.clients import client_columns
 from tokenfleet.envs.layers.agents.lengths import TokenLengthSpec
+from tokenfleet.envs.layers.agents.merge import merge
 from tokenfleet.envs.layers.agents.poisson import MmppStream, PoissonStream
+from tokenfleet.envs.layers.agents.sessions import AgentSessionsStream, SessionStream
 from tokenfleet.envs.layers.agents.streams import (
     SPLIT_BOUNDS,
     STREAM_KINDS,
@@ -31,19 +36,24 @@ from tokenfleet.envs.layers.agents.trace import TraceStream
 __all__ = [
     "SPLIT_BOUNDS",
     "STREAM_KINDS",
+    "AgentSessionsStream",
     "AnyStream",
     "Demand",
     "MmppStream",
     "PoissonStream",
     "PriceToleranceSpec",
     "RequestClassSpec",
+    "SessionStream",
     "Split",
     "StreamSpec",
     "TokenLengthSpec",
     "TraceStream",
+    "client_columns",
+    "merge",
     "register_stream",
 ]
 
 register_stream("trace", TraceStream)
 register_stream("poisson", PoissonStream)
 register_stream("mmpp", MmppStream)
+register_stream("agent_sessions", AgentSessionsStream)

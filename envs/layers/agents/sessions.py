@@ -1,0 +1,134 @@
+"""Closed-loop sessions of agents: who starts when, and what was already under way when the episode began."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from typing_extensions import Self, override
+
+from tokenfleet.envs.catalog import load_sessions
+from tokenfleet.envs.layers.agents.replay import Copies, replay
+from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
+from tokenfleet.envs.traces import SessionTrace
+
+
+class SessionStream(StreamSpec):
+    """Sessions that begin at random, each a graph of calls; subclasses say where the sessions come from.
+
+    Sessions begin as a Poisson process, or in bursts: then starts come in clusters of geometric size, each session of a
+    cluster an exponential time after its first.
+
+    Sessions last for hours, episodes for minutes. With `warm` an episode is a window of a process that has always run:
+    besides the sessions that begin in it, it holds those under way that make a call in it. A session has one start a
+    Poisson process, so calls of any one kind (the k-th of a given session) come as a Poisson process too; the number of
+    sessions whose first call in the window is that one has mean rate * min(gap, horizon) over all starts, where gap is
+    the time since the call before it, and that first call is uniform in [0, min(gap, horizon)). This is length-biased
+    sampling, exact for a fleet that answers as fast as the record. It makes long sessions and long waits as frequent as
+    an observer of the fleet sees them.
+
+    Attributes:
+        rate_sessions_per_s: sessions that begin per second.
+        mean_burst_sessions: mean number of sessions of a cluster; 1 is a Poisson process.
+        burst_spread_s: mean delay of a cluster's sessions behind its first [s]; assumption.
+        warm: begin with sessions under way; without it the episode begins empty.
+        max_context_tokens: the model's context; longer prompts are cut (see `replay`). Default: Llama 3.1's window.
+    """
+
+    rate_sessions_per_s: PositiveFloat
+    mean_burst_sessions: float = Field(default=1.0, ge=1, allow_inf_nan=False)
+    burst_spread_s: NonNegativeFloat = 10.0
+    warm: bool = True
+    max_context_tokens: PositiveInt = Field(default=131_072, ge=2)
+
+    @abstractmethod
+    def sessions(self) -> SessionTrace:
+        """The sessions that episodes are made of; those of a split are all equally likely."""
+
+    @property
+    @override
+    def mean_rate_rps(self) -> float:
+        trace = self.sessions()
+        return self.rate_sessions_per_s * len(trace.calls_of("train")) / len(trace.sessions_of("train"))
+
+    @property
+    @override
+    def mean_prompt_tokens(self) -> float:
+        trace = self.sessions()
+        return float(np.minimum(trace.prompt_tokens[trace.calls_of("train")], self.max_context_tokens).mean())
+
+    @property
+    @override
+    def mean_output_tokens(self) -> float:
+        trace = self.sessions()
+        return float(np.minimum(trace.output_tokens[trace.calls_of("train")], self.max_context_tokens).mean())
+
+    def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
+        """See `StreamSpec.sample`."""
+        trace = self.sessions()
+        copies = self._begun(rng, trace, horizon_s, split)
+        if self.warm:
+            copies = copies.and_also(self._under_way(rng, trace, horizon_s, split))
+        return replay(trace, copies, horizon_s, self.max_context_tokens)
+
+    def _begun(self, rng: np.random.Generator, trace: SessionTrace, horizon_s: float, split: Split) -> Copies:
+        """Sessions that begin in the episode."""
+        clusters = rng.poisson(self.rate_sessions_per_s * horizon_s / self.mean_burst_sessions)
+        sizes = rng.geometric(1.0 / self.mean_burst_sessions, clusters)
+        first_s = np.repeat(rng.uniform(0.0, horizon_s, clusters), sizes)
+        later = np.arange(len(first_s)) != np.repeat(np.cumsum(sizes) - sizes, sizes)
+        # A cluster's delays wrap around the episode's end, so that no start is lost and the rate holds.
+        at_s = np.mod(first_s + later * rng.exponential(self.burst_spread_s, len(first_s)), horizon_s)
+        choices = trace.sessions_of(split)
+        return Copies(trace.first_call[choices[rng.integers(len(choices), size=len(at_s))]], at_s)
+
+    def _under_way(self, rng: np.random.Generator, trace: SessionTrace, horizon_s: float, split: Split) -> Copies:
+        """Sessions that began before the episode, by their first call in it."""
+        rows, gap_s = _gaps(trace, horizon_s, split)
+        bounds_s = np.cumsum(gap_s)
+        sessions = len(trace.sessions_of(split))
+        count = rng.poisson(self.rate_sessions_per_s * bounds_s[-1] / sessions)
+        point_s = rng.uniform(0.0, bounds_s[-1], count)
+        place = np.searchsorted(bounds_s, point_s, side="right")
+        return Copies(rows[place], bounds_s[place] - point_s)
+
+
+class AgentSessionsStream(SessionStream):
+    """Recorded sessions, replayed whole.
+
+    Attributes:
+        trace: a catalogue name or the path of an archive of sessions.
+    """
+
+    kind: Literal["agent_sessions"] = "agent_sessions"
+    trace: str = "coding-agents"
+
+    @model_validator(mode="after")
+    def _trace_can_be_read(self) -> Self:
+        try:
+            _ = self._record
+        except SpecError as error:
+            raise SpecError(f"trace: {problem.removeprefix('trace: ')}" for problem in error.problems) from None
+        return self
+
+    def sessions(self) -> SessionTrace:
+        """See `SessionStream.sessions`."""
+        return self._record
+
+    @cached_property
+    def _record(self) -> SessionTrace:
+        return load_sessions(self.trace)
+
+
+@lru_cache(maxsize=16)
+def _gaps(trace: SessionTrace, horizon_s: float, split: Split) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Calls of a split that another call of their session precedes, and the time since it, at most the horizon [s]."""
+    rows = trace.calls_of(split)
+    rows = rows[rows != trace.first_call[trace.session[rows]]]
+    gap_s = np.minimum(trace.recorded_s[rows] - trace.recorded_s[rows - 1], horizon_s)
+    return rows[gap_s > 0], gap_s[gap_s > 0]

@@ -1,0 +1,171 @@
+"""Recorded sessions: calls of a model that wait for each other, grouped into conversations with a growing context."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.traces.table import FloatColumn, IntColumn
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class SessionTrace:
+    """N sessions of together R calls; a call is made `wait_s` after the last call that it waits for has completed.
+
+    The calls of a session stand together, in the order in which they were made; so whom a call waits for stands before
+    it. Recorded times follow from waits and services, and are not stored.
+
+    Attributes:
+        split: `[N]` int8, index into `SPLIT_NAMES`.
+        start_s: `[N]` float64, when the session's first call was made, on a clock of the record; 0 where the record
+            has no such clock.
+        first_call: `[N + 1]` int64, where each session's calls begin.
+        prompt_tokens, output_tokens: `[R]` int32, at least 1.
+        reusable_tokens: `[R]` int32, leading prompt tokens that the conversation's previous call had in its context.
+        conversation: `[R]` int32, number of the conversation within its session.
+        group: `[R]` int32, index into `group_tokens`; -1 for none.
+        group_tokens: `[G]` int32, length of the beginning that all prompts of a group share.
+        wait_s: `[R]` float64, tool or think time [s].
+        service_s: `[R]` float64, from call to answer as recorded [s].
+        caller, waiter: `[E]` int64, rows: `waiter` waits for `caller`; sorted by `waiter`.
+    """
+
+    split: NDArray[np.int8]
+    start_s: FloatColumn
+    first_call: NDArray[np.int64]
+    prompt_tokens: IntColumn
+    output_tokens: IntColumn
+    reusable_tokens: IntColumn
+    conversation: IntColumn
+    group: IntColumn
+    group_tokens: IntColumn
+    wait_s: FloatColumn
+    service_s: FloatColumn
+    caller: NDArray[np.int64]
+    waiter: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @cached_property
+    def session(self) -> NDArray[np.int64]:
+        """Session of every call, `[R]`."""
+        return np.repeat(np.arange(len(self)), np.diff(self.first_call))
+
+    @cached_property
+    def recorded_s(self) -> FloatColumn:
+        """When each call was made, from the start of its session, `[R]` [s]; grows within a session."""
+        return self._longest_path(self.service_s)
+
+    @cached_property
+    def earliest_s(self) -> FloatColumn:
+        """When each call would be made if every answer came at once, `[R]` [s]."""
+        return self._longest_path(np.zeros(len(self.wait_s)))
+
+    @cached_property
+    def first_edge(self) -> NDArray[np.int64]:
+        """Where each session's edges begin, `[N + 1]`."""
+        return np.searchsorted(self.waiter, self.first_call)
+
+    def calls_of(self, split: str) -> NDArray[np.int64]:
+        """Rows of the calls of a split's sessions."""
+        return np.flatnonzero(self.split[self.session] == SPLIT_NAMES.index(split))
+
+    def sessions_of(self, split: str) -> NDArray[np.int64]:
+        """Rows of a split's sessions."""
+        return np.flatnonzero(self.split == SPLIT_NAMES.index(split))
+
+    def _longest_path(self, service_s: FloatColumn) -> FloatColumn:
+        at_s = self.wait_s.tolist()
+        wait_s, service = self.wait_s.tolist(), service_s.tolist()
+        for caller, waiter in zip(self.caller.tolist(), self.waiter.tolist(), strict=True):
+            at_s[waiter] = max(at_s[waiter], at_s[caller] + service[caller] + wait_s[waiter])
+        return np.array(at_s, np.float64)
+
+
+_STORED: dict[str, type] = {
+    "start_s": np.float64,
+    "wait_s": np.float32,
+    "service_s": np.float32,
+    "split": np.int8,
+}
+_LOADED: dict[str, type] = {
+    "split": np.int8,
+    "first_call": np.int64,
+    "caller": np.int64,
+    "waiter": np.int64,
+    "start_s": np.float64,
+    "wait_s": np.float64,
+    "service_s": np.float64,
+}
+
+
+def write_sessions(trace: SessionTrace, path: Path | str) -> None:
+    """Write the compact `.npz` form, as the catalogue ships it; the same sessions give the same bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for column in fields(SessionTrace):
+            values = getattr(trace, column.name).astype(_STORED.get(column.name, np.int32))
+            if column.name in _AS_STEPS:
+                values = np.diff(values, prepend=values.dtype.type(0))
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, values, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{column.name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+_AS_STEPS = ("first_call", "caller", "waiter", "prompt_tokens", "reusable_tokens")
+"""Columns that are stored as differences, which compress to a third."""
+
+
+def read_sessions(path: Path | str) -> SessionTrace:
+    """Read what `write_sessions` wrote; the same unchanged file is read once per process.
+
+    Raises:
+        SpecError: the file is not such an archive.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        return _read_version(path, status.st_mtime_ns, status.st_size)
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError([f"{path}: not an archive of sessions: {error}"]) from None
+
+
+@lru_cache(maxsize=8)
+def _read_version(path: Path, modified_ns: int, size_bytes: int) -> SessionTrace:
+    """Read once for each version of the file; time and size are the key of that version."""
+    with np.load(path, allow_pickle=False) as archive:
+        stored = {key: archive[key] for key in archive.files}
+    missing = [column.name for column in fields(SessionTrace) if column.name not in stored]
+    if missing:
+        hint = suggest(missing[0], stored)
+        raise SpecError([f"{path}: holds no sessions: column {missing[0]!r} is missing{hint}"])
+    columns: dict[str, Any] = {}
+    for column in fields(SessionTrace):
+        values = stored[column.name]
+        values = np.cumsum(values) if column.name in _AS_STEPS else values
+        columns[column.name] = np.ascontiguousarray(values, dtype=_LOADED.get(column.name, np.int32))
+        columns[column.name].flags.writeable = False
+    return SessionTrace(**columns)
+
+
+def count_reusable(previous: NDArray[np.int64], blocks: NDArray[np.int64]) -> int:
+    """How many leading entries two sequences have in common.
+
+    >>> count_reusable(np.array([1, 2, 3]), np.array([1, 2, 9, 3]))
+    2
+    """
+    shorter = min(len(previous), len(blocks))
+    differs = np.flatnonzero(previous[:shorter] != blocks[:shorter])
+    return int(differs[0]) if len(differs) else shorter
