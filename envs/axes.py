@@ -1,4 +1,7 @@
-"""What the axis letters of `tokenfleet.envs.fields` run over: S sites, W rows, P pools, K classes, L lead times."""
+"""What the axis letters of `tokenfleet.envs.fields` run over.
+
+S sites, W rows, P pools, K classes, L lead times of announced caps, F lead times of forecasts.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "P": tuple(scenario.pools),
         "K": tuple(scenario.classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
+        "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
     }
 
 

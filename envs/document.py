@@ -20,14 +20,14 @@ from tokenfleet.envs.observation import SCALES, FleetObservation
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 
-AXES = {"S": "site", "W": "row", "P": "pool", "K": "class", "L": "lead time"}
+AXES = {"S": "site", "W": "row", "P": "pool", "K": "class", "L": "lead time", "F": "forecast"}
 SCENARIOS = ("tiny", "default")
 
 
 def observation_fields() -> str:
     """The observation, whatever the scenario: one row a field."""
     rows = [
-        (f"`{field.name}`", _per(field), field.unit, SCALES[field.scale].doc, f"{field.high:g}", field.doc)
+        (f"`{field.name}`", _per(field), field.unit, SCALES[field.scale].doc, _bounds(field), field.doc)
         for field in VIEW
     ]
     return _table(("field", "one for each", "unit", "divided by", "cut at", "meaning"), rows)
@@ -72,7 +72,7 @@ def scenario_tables(name: str) -> str:
             _columns(row.first, row.last),
             f"`{row.name}`",
             _entries(fields[row.name], names),
-            f"0 to {row.high:g}",
+            f"{row.low:g} to {row.high:g}",
             row.unit,
         )
         for row in observation.table()
@@ -129,6 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _per(field: Field) -> str:
     return " and ".join(AXES[letter] for letter in field.axis) or "fleet"
+
+
+def _bounds(field: Field) -> str:
+    return f"{field.low:g} and {field.high:g}" if field.low else f"{field.high:g}"
 
 
 def _entries(field: Field, names: dict[str, tuple[str, ...]]) -> str:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import EXOGENOUS, Layout
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, merge
 from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.signals import sample_signals
 from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
@@ -27,6 +29,8 @@ class Episode:
         cap_w: cap of every tick, `[H, S]` [W].
         rating_w: what the grid connection can carry, which its breaker minds, `[H, S]` [W].
         price_usd_per_mwh, carbon_g_per_kwh: `[H, S]`.
+        outdoor_c: air temperature outside, `[H, S]` [C].
+        solar_w: what the site's own panels give, `[H, S]` [W].
         exogenous: what the brain sees of the world before each tick and after the last, `[H + 1, E]`, float32, in the
             order of `fields.EXOGENOUS`.
         decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
@@ -37,6 +41,8 @@ class Episode:
     rating_w: Float64Array
     price_usd_per_mwh: Float64Array
     carbon_g_per_kwh: Float64Array
+    outdoor_c: Float64Array
+    solar_w: Float64Array
     exogenous: NDArray[np.float32]
     decode_memory_fraction: Float64Array
 
@@ -52,7 +58,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split)])
     client_rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split), _CLIENTS])
     requests = _sample_requests(scenario, rng, client_rng, split)
-    course = _sample_course(scenario, rng)
+    course = _sample_course(scenario, rng, split)
     return Episode(
         requests=requests,
         **{name: np.ascontiguousarray(course[name][:-1]) for name in PER_TICK},
@@ -63,13 +69,13 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     )
 
 
-PER_TICK = ("cap_w", "rating_w", "price_usd_per_mwh", "carbon_g_per_kwh")
+PER_TICK = ("cap_w", "rating_w", "price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w")
 """What an `Episode` holds of the course of its sites, `[H, S]` each."""
 
 
 def exogenous_layout(scenario: Scenario) -> Layout:
     """Where each exogenous field stands in a row."""
-    return Layout(EXOGENOUS, {"S": len(scenario.sites), "L": len(scenario.announced_lead_s)})
+    return Layout(EXOGENOUS, axis_sizes(scenario))
 
 
 def _sample_requests(
@@ -82,15 +88,16 @@ def _sample_requests(
     return merge(demands, class_ids, **client_columns(client_rng, demands, classes))
 
 
-def _sample_course(scenario: Scenario, rng: np.random.Generator) -> dict[str, Float64Array]:
+def _sample_course(scenario: Scenario, rng: np.random.Generator, split: Split) -> dict[str, Float64Array]:
     """What the world imposes before every tick and after the last, by name: `[H + 1, S, ...]`."""
     sites = [_sample_site(scenario, site, rng) for site in scenario.sites]
     course = {name: np.stack([site[name] for site in sites], axis=1) for name in sites[0]}
-    return {**course, "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1)}
+    signals = vars(sample_signals(scenario, split, rng))
+    return {**course, **signals, "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1)}
 
 
 def _sample_site(scenario: Scenario, site: str, rng: np.random.Generator) -> dict[str, Float64Array]:
-    """The course of one site, `[H + 1]` each, announced caps `[H + 1, L]`."""
+    """The caps of one site, `[H + 1]` each, announced ones `[H + 1, L]`."""
     grid, contract_w = scenario.sites[site].grid, scenario.contract_w(site)
     events = draw_events(grid, rng)
     now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
@@ -99,8 +106,6 @@ def _sample_site(scenario: Scenario, site: str, rng: np.random.Generator) -> dic
         "cap_w": cap_schedule_w(events, contract_w, now_s),
         "rating_w": rating_schedule_w(events, contract_w, now_s),
         "announced_cap_w": np.stack(announced, axis=1) if announced else np.empty((len(now_s), 0)),
-        "price_usd_per_mwh": np.full(len(now_s), grid.price_usd_per_mwh),
-        "carbon_g_per_kwh": np.full(len(now_s), grid.carbon_g_per_kwh),
     }
 
 

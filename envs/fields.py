@@ -1,7 +1,8 @@
 """The one table of everything an engine reports: name, axis, unit, scale, meaning.
 
 Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
-string of letters: S sites, W rows of racks, P pools, K request classes, L announced lead times; `""` is a scalar.
+string of letters: S sites, W rows of racks, P pools, K request classes, L announced lead times, F forecast lead times;
+`""` is a scalar.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Field:
         unit: as a reader says it.
         doc: what it means, one sentence.
         scale: name of the scenario's scale that an observation divides by (see `tokenfleet.envs.observation`).
-        high: upper bound after scaling; the lower bound is 0.
+        high: upper bound after scaling.
+        low: lower bound after scaling.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Field:
     doc: str
     scale: str = "one"
     high: float = 1.0
+    low: float = 0.0
 
 
 MEASUREMENTS: tuple[Field, ...] = (
@@ -78,8 +81,12 @@ MEASUREMENTS: tuple[Field, ...] = (
 EXOGENOUS: tuple[Field, ...] = (
     Field("cap_w", "S", "W", "The cap of the coming tick.", "nameplate_w", 2.0),
     Field("announced_cap_w", "SL", "W", "The cap as announced for each lead time.", "nameplate_w", 2.0),
-    Field("price_usd_per_mwh", "S", "USD/MWh", "Electricity price of the coming tick.", "price", 10.0),
+    Field("price_usd_per_mwh", "S", "USD/MWh", "Electricity price of the coming tick.", "price", 10.0, -5.0),
     Field("carbon_g_per_kwh", "S", "g/kWh", "Carbon intensity of the coming tick.", "carbon", 2.0),
+    Field("price_forecast_usd_per_mwh", "SF", "USD/MWh", "Electricity price expected.", "price", 10.0, -5.0),
+    Field("carbon_forecast_g_per_kwh", "SF", "g/kWh", "Carbon intensity expected.", "carbon", 2.0),
+    Field("outdoor_forecast_c", "SF", "C", "Outdoor temperature expected.", "temperature", 2.0, -2.0),
+    Field("solar_forecast_w", "SF", "W", "On-site solar power expected.", "nameplate_w", 2.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
 """What the world imposes whatever the brain does; written after the measurements."""

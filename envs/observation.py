@@ -1,6 +1,6 @@
 """What a brain sees: the engine's view, scaled by the scenario, flat for a network and named for a person.
 
-Every entry is `clip(value / scale, 0, high)`. Scales (`SCALES`) come from the scenario alone, so that an observation
+Every entry is `clip(value / scale, low, high)`. Scales (`SCALES`) come from the scenario alone, so that an observation
 means the same in every episode, batch and process.
 """
 
@@ -23,6 +23,7 @@ Float64Array = NDArray[np.float64]
 
 PRICE_SCALE_USD_PER_MWH = 100.0
 CARBON_SCALE_G_PER_KWH = 500.0
+TEMPERATURE_SCALE_C = 25.0
 SEQUENCE_TOKENS_PER_S = 10.0
 
 
@@ -50,7 +51,7 @@ class ObservationRow(NamedTuple):
 
 
 class FleetObservation:
-    """The default observation: the view's fields, each divided by its scale and cut to [0, `Field.high`].
+    """The default observation: the view's fields, each divided by its scale and cut to [`Field.low`, `Field.high`].
 
     Args:
         scenario: fixes sizes and scales.
@@ -72,9 +73,10 @@ class FleetObservation:
         kept = _select(fields)
         self.layout = Layout(kept, sizes)
         self.scale = _per_entry(self.layout, {field.name: _scale(scenario, field) for field in kept})
+        low = _per_entry(self.layout, {field.name: np.array(field.low) for field in kept}).astype(np.float32)
         high = _per_entry(self.layout, {field.name: np.array(field.high) for field in kept}).astype(np.float32)
-        self.space = Box(np.zeros_like(high), high, dtype=np.float32)
-        self._high = high
+        self.space = Box(low, high, dtype=np.float32)
+        self._low, self._high = low, high
         self._divisor = self.scale.astype(np.float32)
         columns = [np.arange(view.width)[view.slice(field.name)] for field in kept]
         self._columns = None if len(kept) == len(VIEW) else np.concatenate(columns)
@@ -83,7 +85,7 @@ class FleetObservation:
         """See `Observation.observe`; `[N, D]`."""
         rows = view.rows if self._columns is None else view.rows[:, self._columns]
         scaled: Float32Array = np.divide(rows, self._divisor, dtype=np.float32)
-        np.maximum(scaled, 0.0, out=scaled)
+        np.maximum(scaled, self._low, out=scaled)
         np.minimum(scaled, self._high, out=scaled)
         return scaled
 
@@ -106,8 +108,9 @@ class FleetObservation:
             columns = self.layout.slice(field.name)
             if columns.stop == columns.start:
                 continue
+            low = float((self.scale[columns] * self._low[columns]).min())
             high = float((self.scale[columns] * self._high[columns]).max())
-            rows.append(ObservationRow(field.name, columns.start, columns.stop - 1, field.unit, 0.0, high, field.doc))
+            rows.append(ObservationRow(field.name, columns.start, columns.stop - 1, field.unit, low, high, field.doc))
         return rows
 
 
@@ -211,5 +214,6 @@ SCALES: dict[str, Scale] = {
     "row_restart_s": Scale("the restart time after a trip, at least a tick", _row_restart_s),
     "price": Scale("100 USD/MWh", lambda scenario: PRICE_SCALE_USD_PER_MWH),
     "carbon": Scale("500 g/kWh", lambda scenario: CARBON_SCALE_G_PER_KWH),
+    "temperature": Scale("25 C", lambda scenario: TEMPERATURE_SCALE_C),
 }
 """By the name that `fields.Field.scale` gives."""

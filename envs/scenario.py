@@ -18,14 +18,33 @@ from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
 from tokenfleet.envs.layers.power import GridSpec
-from tokenfleet.envs.spec import Name, PositiveFloat, PositiveInt, Spec, SpecError, UnitFraction, suggest
+from tokenfleet.envs.layers.series import CalendarSpec, ForecastSpec, SignalSpec, SolarSpec, is_constant
+from tokenfleet.envs.layers.series.calendar import longest_window_h
+from tokenfleet.envs.spec import (
+    Name,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+    SpecError,
+    UnitFraction,
+    suggest,
+)
 
 
 class SiteSpec(Spec):
-    """One data centre behind one grid connection."""
+    """One data centre behind one grid connection, with solar panels of its own where `solar` says so."""
 
     grid: GridSpec
     facility: FacilitySpec = FacilitySpec()
+    solar: SolarSpec | None = None
+
+    @property
+    def varies(self) -> bool:
+        """Whether price, carbon intensity, temperature or sun change in the course of an episode."""
+        irradiance: float | SignalSpec = self.solar.irradiance_w_per_m2 if self.solar else 0.0
+        signals = (self.grid.price_usd_per_mwh, self.grid.carbon_g_per_kwh, self.facility.outdoor_c, irradiance)
+        return self.grid.real_time_price is not None or not all(is_constant(signal) for signal in signals)
 
 
 class PoolSpec(Spec):
@@ -112,6 +131,10 @@ class Scenario(Spec):
         tick_s: time between two decisions [s]; also the shortest averaging time of a meter.
         horizon_ticks: length of an episode.
         announced_lead_s: how far ahead an announced cap is shown to the brain [s].
+        calendar: how the episode runs through the year of its recorded series.
+        forecast_lead_s: how far ahead price, carbon intensity, outdoor temperature and solar power are forecast to the
+            brain [s of the episode]; 0 is now. None by default: constants need no forecast.
+        forecast: how wrong forecasts are.
     """
 
     name: Name
@@ -124,10 +147,18 @@ class Scenario(Spec):
     classes: dict[Name, RequestClassSpec] = Field(min_length=1)
     workload: dict[Name, AnyStream] = Field(min_length=1)
     uncertainty: UncertaintySpec = UncertaintySpec()
+    calendar: CalendarSpec = CalendarSpec()
+    forecast_lead_s: tuple[NonNegativeFloat, ...] = ()
+    forecast: ForecastSpec = ForecastSpec()
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        problems = [*self._pool_problems(), *self._class_problems(), *self._workload_problems()]
+        problems = [
+            *self._pool_problems(),
+            *self._class_problems(),
+            *self._workload_problems(),
+            *self._calendar_problems(),
+        ]
         if problems:
             raise SpecError(problems)
         return self
@@ -136,6 +167,11 @@ class Scenario(Spec):
     def horizon_s(self) -> float:
         """Length of an episode [s]."""
         return self.horizon_ticks * self.tick_s
+
+    @property
+    def calendar_window_s(self) -> float:
+        """What an episode needs of its split's weeks: its length and as far beyond as forecasts look [s]."""
+        return self.horizon_s + max(self.forecast_lead_s, default=0.0)
 
     @property
     def route_mask(self) -> NDArray[np.bool_]:
@@ -227,6 +263,16 @@ class Scenario(Spec):
             except ValueError as error:
                 problems.append(f"workload.{name}: {error}")
         return problems
+
+    def _calendar_problems(self) -> list[str]:
+        window_h, longest_h = self.calendar.hours(self.calendar_window_s), longest_window_h()
+        if window_h <= longest_h or not any(site.varies for site in self.sites.values()):
+            return []
+        return [
+            f"calendar.speedup: the episode and its forecasts span {window_h:.0f} h of the year, but a split's weeks "
+            f"hold {longest_h:.0f} h at a stretch; lower speedup, horizon_ticks, tick_s or forecast_lead_s "
+            f"(got {self.calendar.speedup:g})"
+        ]
 
 
 def _check_gpu(pool: PoolSpec) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ENVS = "tokenfleet.envs"
-LAYERS = ("power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
+LAYERS = ("series", "power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec",),
     (f"{ENVS}.fields", f"{ENVS}.traces"),
@@ -17,7 +17,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
     (f"{ENVS}.scenario",),
-    (f"{ENVS}.episode", f"{ENVS}.axes"),
+    (f"{ENVS}.signals", f"{ENVS}.axes"),
+    (f"{ENVS}.episode",),
     (f"{ENVS}.engine",),
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),
     (

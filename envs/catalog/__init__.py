@@ -1,6 +1,7 @@
 """Find a description by name: the shipped entries first, then the user's own folders.
 
-An entry of the catalogue is a file `<folder>/<kind>/<name>.yaml` (a trace is a table of requests beside its YAML).
+An entry of the catalogue is a file `<folder>/<kind>/<name>.yaml` (a trace is a table of requests beside its YAML, a
+series a year of hourly values).
 Adding a GPU, a model, a profile or a scenario is adding such a file to a folder of one's own and naming that folder in
 `search_paths`; no code changes. This module knows files, not their meaning: the specs live in `tokenfleet.envs.layers`.
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.envs.catalog.files import PathLike, read_yaml
+from tokenfleet.envs.catalog.hourly import HourlySeries, HourlySpec, read_hourly
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.traces import TRACE_SUFFIXES, SessionTrace, Trace, read_sessions, read_trace
 
@@ -23,6 +25,7 @@ __all__ = [
     "catalog_names",
     "find",
     "load_entry",
+    "load_series",
     "load_sessions",
     "load_trace",
     "read_yaml",
@@ -35,6 +38,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "model": (".yaml",),
     "profile": (".yaml",),
     "scenario": (".yaml",),
+    "series": (".yaml",),
     "slo": (".yaml",),
     "trace": TRACE_SUFFIXES,
 }
@@ -46,7 +50,7 @@ def use_folders(search_paths: Sequence[PathLike]) -> None:
     """Let every later look-up of this process also find what stands in these folders.
 
     The entry scripts call it with the configuration's `catalog.search_paths`, so that a scenario may name the user's
-    own GPUs, models, profiles and traces. It replaces what an earlier call gave.
+    own GPUs, models, profiles, series and traces. It replaces what an earlier call gave.
 
     Args:
         search_paths: the user's folders.
@@ -135,6 +139,25 @@ def _trace_path(name_or_path: PathLike, search_paths: Sequence[PathLike]) -> Pat
     text = str(name_or_path)
     is_path = isinstance(name_or_path, Path) or "/" in text or "\\" in text or text.endswith(TRACE_SUFFIXES)
     return Path(text).expanduser() if is_path else find("trace", text, search_paths)
+
+
+def load_series(name: str, search_paths: Sequence[PathLike] = ()) -> HourlySeries:
+    """A year of hourly values by its catalogue name.
+
+    Args:
+        name: such as `caiso-2023-price`.
+        search_paths: the user's folders; each may hold `series/<name>.yaml` and the table that it names.
+
+    Raises:
+        SpecError: an unknown name, or a file that cannot be used; the message names the file.
+
+    >>> series = load_series("caiso-2023-price")
+    >>> round(float(series.columns["price_usd_per_mwh"].mean()), 2)
+    61.52
+    """
+    path = find("series", name, search_paths)
+    spec = HourlySpec.parse(load_entry("series", name, search_paths), where=f"series.{name}")
+    return read_hourly(path.with_name(spec.file), spec)
 
 
 def _folders(kind: str, search_paths: Sequence[PathLike]) -> list[Path]:

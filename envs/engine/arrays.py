@@ -96,6 +96,7 @@ class FleetArrays:
             "P": len(scenario.pools),
             "K": len(scenario.classes),
             "L": len(scenario.announced_lead_s),
+            "F": len(scenario.forecast_lead_s),
         }
         columns: dict[str, Any] = {
             **_pool_shape(scenario),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from tokenfleet.envs.layers.power import CapSpec
+from tokenfleet.envs.layers.series import TemperatureSignal
 from tokenfleet.envs.spec import Name, NonNegativeFloat, Spec
 
 
@@ -25,12 +26,14 @@ class FacilitySpec(Spec):
             rated 10.2 kW with 5.6 kW of GPUs (NVIDIA DGX H100 user guide), 575 W per GPU at the very most; 250 W in
             operation is an assumption.
         host_asleep_w_per_gpu: the same server suspended [W]; assumption.
+        outdoor_c: air temperature outside [C]: a number, a recorded series or a generator; 15 is an assumption.
         rows: rows with limits of their own, by name; a pool without a row is fed from the site directly.
     """
 
     pue: float = Field(default=1.2, ge=1.0, le=3.0)
     host_w_per_gpu: NonNegativeFloat = 250.0
     host_asleep_w_per_gpu: NonNegativeFloat = 20.0
+    outdoor_c: TemperatureSignal = 15.0
     rows: dict[Name, RowSpec] = Field(default_factory=dict)
 
 

@@ -70,7 +70,7 @@ def two_pools() -> FleetArrays:
         for name in FleetArrays.__dataclass_fields__
         if getattr(getattr(single, name), "shape", None) == (1,) and name not in CLASS_AND_SITE
     }
-    sizes = {"S": 1, "W": 0, "P": 2, "K": 1, "L": 0}
+    sizes = {"S": 1, "W": 0, "P": 2, "K": 1, "L": 0, "F": 0}
     layouts = {"view": Layout(VIEW, sizes), "outcome": Layout(OUTCOMES, sizes)}
     return replace(single, **doubled, **layouts, route_mask=np.ones((1, 2), dtype=bool))
 

@@ -42,7 +42,7 @@ def random_world(seed: int, *, load: float = 1.0, small_kv: bool = False, cap_sh
 def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> FleetArrays:
     sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
     rows = int(rng.integers(0, 3))
-    sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2}
+    sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1}
 
     def between(low: float, high: float, size: int = pools) -> np.ndarray:
         return rng.uniform(low, high, size)
@@ -145,6 +145,8 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
         rating_w=cap_w * rng.choice([1.0, 1.2], (horizon, sites)),
         price_usd_per_mwh=np.full((horizon, sites), 60.0),
         carbon_g_per_kwh=np.full((horizon, sites), 400.0),
+        outdoor_c=rng.uniform(-10.0, 40.0, (horizon, sites)),
+        solar_w=most_w * rng.uniform(0.0, 0.3, (horizon, sites)),
         exogenous=rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
         decode_memory_fraction=rng.uniform(0.6, 1.0, arrays.num_pools),
     )
@@ -224,7 +226,7 @@ def one_pool(**changes: object) -> FleetArrays:
     columns = {
         name: np.atleast_1d(np.asarray(v, np.int64 if name in integers else np.float64)) for name, v in values.items()
     }
-    sizes = {"S": 1, "W": len(columns["row_cap_w"]), "P": 1, "K": 1, "L": 0}
+    sizes = {"S": 1, "W": len(columns["row_cap_w"]), "P": 1, "K": 1, "L": 0, "F": 0}
     return FleetArrays(
         tick_s=tick_s,
         horizon_ticks=horizon_ticks,
@@ -247,6 +249,8 @@ def plain_episode(arrays: FleetArrays, requests: RequestTable, cap_w: float | np
         rating_w=caps,
         price_usd_per_mwh=np.zeros((horizon, sites)),
         carbon_g_per_kwh=np.zeros((horizon, sites)),
+        outdoor_c=np.full((horizon, sites), 15.0),
+        solar_w=np.zeros((horizon, sites)),
         exogenous=np.ones((horizon + 1, width), np.float32),
         decode_memory_fraction=np.zeros(arrays.num_pools),
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
+from tokenfleet.envs.layers.series import Split as Split
 from tokenfleet.envs.spec import Name, Spec, SpecError, suggest
 
-Split = Literal["train", "validation", "test"]
 SPLIT_BOUNDS: dict[str, tuple[float, float]] = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 """Shares of a trace's time span that belong to each split; they never overlap."""
 

@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
 from tokenfleet.envs.layers.power.protection import ProtectionSpec
+from tokenfleet.envs.layers.series import CarbonSignal, PriceSignal, RealTimePriceSpec
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 
 Float64Array = NDArray[np.float64]
@@ -40,13 +41,15 @@ class CapSpec(ProtectionSpec):
 class GridSpec(CapSpec):
     """A site's grid connection.
 
-    The nameplate is the site's power with every GPU at its TDP and every server on, times PUE. `price_usd_per_mwh` and
-    `carbon_g_per_kwh` are constant in an episode. `demand_response` lists events that are announced, `emergencies`
-    those that are not.
+    The nameplate is the site's power with every GPU at its TDP and every server on, times PUE. `price_usd_per_mwh` is
+    the day-ahead price and `carbon_g_per_kwh` the average intensity of generation: numbers, recorded series or
+    generators (`tokenfleet.envs.layers.series`). `real_time_price` adds what a real-time market does; without it the
+    site pays the day-ahead price. `demand_response` lists events that are announced, `emergencies` those that are not.
     """
 
-    price_usd_per_mwh: NonNegativeFloat = 60.0
-    carbon_g_per_kwh: NonNegativeFloat = 400.0
+    price_usd_per_mwh: PriceSignal = 60.0
+    carbon_g_per_kwh: CarbonSignal = 400.0
+    real_time_price: RealTimePriceSpec | None = None
     demand_response: tuple[DemandResponseSpec, ...] = ()
     emergencies: tuple[EmergencySpec, ...] = ()
 

@@ -1,0 +1,112 @@
+"""When in the year an episode lies: one window of hours for the whole fleet, inside the weeks of its split.
+
+Hours count from 1 January 00:00 UTC, the year is 8,760 hours. Every site reads its signals at the same hour of UTC, so
+that price, carbon, heat and sun of one place, and morning and evening of two, belong together whatever year each
+series was recorded in (days of the week do not: a Monday of 2023 is a Sunday of 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.catalog.hourly import HOURS_PER_YEAR
+from tokenfleet.envs.spec import PositiveFloat, Spec
+
+Float64Array = NDArray[np.float64]
+Split = Literal["train", "validation", "test"]
+
+HOURS_PER_WEEK = 168
+WEEKS = 52
+SECONDS_PER_HOUR = 3600.0
+WEEKS_DEALT: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
+"""Whose week each is, in turn from 1 January; five weeks against 52 let every split see every season."""
+MARGIN_H = 1.0
+"""Kept free at both ends of a block [h]: interpolation never reaches an hour of another split."""
+
+
+class CalendarSpec(Spec):
+    """How an episode's seconds run through the year.
+
+    Attributes:
+        speedup: hours of the calendar that pass in an hour of the episode; 144 lets a whole day pass in ten minutes.
+            It speeds up price, carbon, weather and sun, not the fleet: the fleet then meets a day's swing in minutes.
+    """
+
+    speedup: PositiveFloat = 1.0
+
+    def hours(self, seconds: float) -> float:
+        """Calendar time that passes in `seconds` of an episode [h].
+
+        >>> CalendarSpec(speedup=144).hours(600.0)
+        24.0
+        """
+        return seconds * self.speedup / SECONDS_PER_HOUR
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The window of one episode.
+
+    Attributes:
+        start_h: where it begins [h after 1 January 00:00 UTC].
+        hours_per_s: calendar hours in a second of the episode.
+    """
+
+    start_h: float
+    hours_per_s: float
+
+    def hour(self, time_s: Float64Array) -> Float64Array:
+        """Hour of the year at `time_s` of the episode, of any shape [h after 1 January 00:00 UTC]."""
+        return self.start_h + self.hours_per_s * time_s
+
+
+def split_blocks(split: Split) -> list[tuple[int, int]]:
+    """Where the hours of a split lie: first hour and the one after the last of each block of whole weeks.
+
+    The 365th day belongs to the last week.
+
+    >>> split_blocks("train")[:2], split_blocks("validation")[0]
+    ([(0, 504), (840, 1344)], (504, 672))
+    """
+    blocks: list[tuple[int, int]] = []
+    for week in range(WEEKS):
+        if WEEKS_DEALT[week % len(WEEKS_DEALT)] != split:
+            continue
+        begin = week * HOURS_PER_WEEK
+        end = HOURS_PER_YEAR if week == WEEKS - 1 else begin + HOURS_PER_WEEK
+        if blocks and blocks[-1][1] == begin:
+            begin = blocks.pop()[0]
+        blocks.append((begin, end))
+    return blocks
+
+
+def longest_window_h() -> float:
+    """The longest window that fits a block of every split [h].
+
+    >>> longest_window_h()
+    166.0
+    """
+    return HOURS_PER_WEEK - 2 * MARGIN_H
+
+
+def draw_calendar(spec: CalendarSpec, window_s: float, split: Split, rng: np.random.Generator) -> Calendar:
+    """A window of `window_s` of the episode, every place in the split's blocks where it fits equally likely.
+
+    Args:
+        spec: how fast the calendar runs.
+        window_s: the episode, and as far ahead of its end as forecasts look [s].
+        split: whose weeks to draw from.
+        rng: all chance comes from it.
+    """
+    window_h = spec.hours(window_s)
+    blocks = np.array(split_blocks(split), dtype=np.float64)
+    first_h = blocks[:, 0] + MARGIN_H
+    room_h = np.maximum(blocks[:, 1] - MARGIN_H - window_h - first_h, 0.0)
+    place_h = rng.random() * room_h.sum()
+    block = min(int(np.searchsorted(np.cumsum(room_h), place_h, side="right")), len(blocks) - 1)
+    start_h = first_h[block] + place_h - room_h[:block].sum()
+    return Calendar(start_h=float(start_h), hours_per_s=spec.speedup / SECONDS_PER_HOUR)
