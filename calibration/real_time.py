@@ -1,4 +1,4 @@
-"""The law of a real-time price around the expected one, from the shipped year of PJM: `python -m calibration.real_time`.
+"""The law of a real-time price, fitted to the shipped year of PJM: `python -m calibration.real_time`.
 
 What a day-ahead market would have expected of an hour is taken to be the median of the same hour in the week before and
 after. The residual's core, within three robust standard deviations (1.4826 times its median absolute value), gives the

@@ -1,7 +1,8 @@
 """Write the catalogue's hourly series from the published files: `python -m calibration.series FOLDER`.
 
-FOLDER holds `price/`, `carbon/` and `weather/`; the YAML beside each archive names its source. Every column becomes 8,760 hours of UTC,
-of a year closed to a ring: the hours of New Year's Eve that a shift leaves empty are those of the other end.
+FOLDER holds `price/`, `carbon/` and `weather/`; the YAML beside each archive names its source. Every column becomes
+8,760 hours of UTC, of a year closed to a ring: the hours of New Year's Eve that a shift leaves empty are those of the
+other end.
 
 What is put right on the way, each with its reason:
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tokenfleet.envs.catalog import KINDS, SHIPPED, catalog_names, find, load_entry, load_trace, read_yaml
+from tokenfleet.envs.catalog import KINDS, SHIPPED, catalog_names, find, load_entry, load_series, load_trace, read_yaml
 from tokenfleet.envs.spec import SpecError
 
 
@@ -129,3 +130,36 @@ def test_a_trace_is_loaded_by_name_or_by_path(tmp_path: Path):
     assert load_trace("mine", [tmp_path]).name == "mine"
     with pytest.raises(SpecError, match="unknown name 'azure-chat'; did you mean 'azure-chat-2023'"):
         load_trace("azure-chat")
+
+
+def write_series(folder: Path, rows: list[str], header: str = "hour,price_usd_per_mwh") -> None:
+    (folder / "series").mkdir(exist_ok=True)
+    (folder / "series" / "mine.yaml").write_text(
+        "file: mine.csv\ncolumns:\n  price_usd_per_mwh: {meaning: my tariff, first_h: 0}\n"
+    )
+    (folder / "series" / "mine.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_a_users_year_of_hours_is_loaded_by_name(tmp_path: Path):
+    write_series(tmp_path, [f"{hour},{hour % 24}" for hour in range(8760)])
+    series = load_series("mine", [tmp_path])
+    assert series.at("price_usd_per_mwh", np.array([0.0, 1.5, 23.5])).tolist() == [0.0, 1.5, 11.5]
+
+
+@pytest.mark.parametrize(("rows", "header", "message"), [
+    (["0,1"] * 8759, "hour,price_usd_per_mwh", r"mine\.csv: column .* must hold the 8760 hours of a year"),
+    (["0,1"] * 8, "hour,price_usd_mwh", r"is missing; did you mean 'price_usd_mwh'"),
+    (["0,1", "0,dear"], "hour,price_usd_per_mwh", r"mine\.csv:3: price_usd_per_mwh: not a number \(got 'dear'\)"),
+    (["0,1"] * 8759 + ["0,nan"], "hour,price_usd_per_mwh", r"has no number for hour 8759"),
+])  # fmt: skip
+def test_a_year_that_cannot_be_used_is_named(rows, header, message, tmp_path: Path):
+    write_series(tmp_path, rows, header)
+    with pytest.raises(SpecError, match=message):
+        load_series("mine", [tmp_path])
+
+
+def test_a_series_whose_table_is_missing_is_named(tmp_path: Path):
+    write_series(tmp_path, [])
+    (tmp_path / "series" / "mine.csv").unlink()
+    with pytest.raises(SpecError, match=r"mine\.csv: no such file; series 'mine' names it"):
+        load_series("mine", [tmp_path])

@@ -28,7 +28,7 @@ def pool_in_a_row(row_cap_w: float, **row_changes: float) -> FleetArrays:
     nodes = {name: np.repeat(getattr(base, name), 2) for name in NODE_COLUMNS}
     for name, value in row_changes.items():
         nodes[name][1] = value
-    sizes = {"S": 1, "W": 1, "P": 1, "K": 1, "L": 0}
+    sizes = {"S": 1, "W": 1, "P": 1, "K": 1, "L": 0, "F": 0}
     layouts = {"view": Layout(VIEW, sizes), "outcome": Layout(OUTCOMES, sizes)}
     return replace(base, row=np.array([0]), row_cap_w=np.array([row_cap_w]), **nodes, **layouts)
 
