@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenfleet.envs.axes import axis_sizes
-from tokenfleet.envs.catalog import load_series
+from tokenfleet.envs.catalog import load_series, use_folders
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.fields import EXOGENOUS, Layout, Record
 from tokenfleet.envs.layers.power import GridSpec
-from tokenfleet.envs.layers.series import split_blocks
+from tokenfleet.envs.layers.series import Split, split_blocks
 from tokenfleet.envs.observation import FleetObservation
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.signals import sample_signals
@@ -43,11 +45,17 @@ def exogenous(scenario: Scenario, episode: Episode) -> Record:
     return Record(Layout(EXOGENOUS, axis_sizes(scenario)), episode.exogenous)
 
 
-def start_hours(price: np.ndarray, series: str) -> np.ndarray:
-    """Every hour of the year, by hundredths, at which the recorded price begins as `price` does."""
-    hour = np.arange(0, 8760, 0.01)
-    recorded = load_series(series).at("price_usd_per_mwh", hour)
-    return hour[np.abs(recorded - price) < 0.05]
+@pytest.fixture(scope="module")
+def ruler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A series whose every value is the hour at which it stands: a price that tells the time."""
+    folder = tmp_path_factory.mktemp("catalog")
+    (folder / "series").mkdir()
+    columns = "columns:\n  price_usd_per_mwh: {meaning: the hour, first_h: 0}\n"
+    (folder / "series" / "ruler.yaml").write_text(f"file: ruler.csv\n{columns}")
+    (folder / "series" / "ruler.csv").write_text("\n".join(["price_usd_per_mwh", *map(str, range(8760))]))
+    use_folders([folder])
+    yield "ruler"
+    use_folders([])
 
 
 def test_all_sites_and_signals_stand_at_one_hour_of_the_year() -> None:
@@ -68,17 +76,15 @@ def test_all_sites_and_signals_stand_at_one_hour_of_the_year() -> None:
     assert np.ptp(fits) <= 0.5
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**40), split=st.sampled_from(["train", "validation", "test"]))
-def test_an_episode_shows_no_price_of_another_split(seed: int, split: str) -> None:
-    episode = sample_episode(real_world(), seed, split)
-    price = load_series("caiso-2023-price").columns["price_usd_per_mwh"]
-    mine = np.concatenate([price[begin:end] for begin, end in split_blocks(split)])
-    seen = episode.price_usd_per_mwh[:, 1]
-    assert mine.min() - 1e-6 <= seen.min()
-    assert seen.max() <= mine.max() + 1e-6
-    starts = start_hours(float(seen[0]), "caiso-2023-price")
-    assert any(begin <= hour < end for hour in starts for begin, end in split_blocks(split))
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_an_episode_and_its_forecasts_stay_inside_the_weeks_of_its_split(ruler: str, split: Split) -> None:
+    scenario = real_world(**{f"sites.{site}.grid.price_usd_per_mwh": {"series": ruler} for site in SITE})
+    for seed in range(200):
+        episode = sample_episode(scenario, seed, split)
+        hours = [episode.price_usd_per_mwh, exogenous(scenario, episode)["price_forecast_usd_per_mwh"]]
+        first, last = min(part.min() for part in hours), max(part.max() for part in hours)
+        assert any(begin <= first < last < end for begin, end in split_blocks(split))
+        np.testing.assert_array_equal(*episode.price_usd_per_mwh.T)  # both sites stand at one hour
 
 
 @settings(max_examples=10, deadline=None)
