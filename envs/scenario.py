@@ -57,6 +57,9 @@ class PoolSpec(Spec):
         token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
             the rest goes to prefill chunks.
         memory_utilisation: share of GPU memory that weights and KV cache may fill (vLLM `gpu_memory_utilization`).
+        clock_latency_s: time until a clock that was asked for is in force [s], in whole ticks rounded up. None by
+            default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
+            it takes tens of seconds (POLCA, arXiv 2308.12908).
         kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside the weights.
     """
 
@@ -69,6 +72,7 @@ class PoolSpec(Spec):
     max_batch: PositiveInt = 256
     token_budget: PositiveInt = 2048
     memory_utilisation: float = Field(default=0.9, gt=0, le=1)
+    clock_latency_s: NonNegativeFloat = 0.0
     kv_tokens: PositiveInt | None = None
 
     @model_validator(mode="after")

@@ -36,6 +36,7 @@ class FleetArrays:
     max_batch: Int64Array  # sequences
     token_budget: Int64Array  # tokens per iteration
     kv_tokens: Int64Array  # KV cache of a replica, tokens
+    clock_latency_ticks: Int64Array  # until a clock that was asked for is in force
     wake_s: Float64Array  # from asleep to awake
     t0_s: Float64Array  # fixed time of an iteration
     decode_s: Float64Array  # per decoding sequence
@@ -148,6 +149,7 @@ def _pool_shape(scenario: Scenario) -> dict[str, Int64Array]:
         "max_batch": column(lambda pool: pool.max_batch),
         "token_budget": column(lambda pool: pool.token_budget),
         "kv_tokens": column(lambda pool: pool.kv_capacity_tokens),
+        "clock_latency_ticks": column(lambda pool: whole_ticks(pool.clock_latency_s, scenario.tick_s)),
     }
 
 

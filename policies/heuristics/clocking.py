@@ -87,10 +87,10 @@ class UniformClock(Clocking):
 
     The proof, by induction over ticks. (1) At a clock F no site draws more than `PowerModel.worst_site_w`, whatever its
     requests are, and that never falls with F. (2) A clock acts from the next iteration boundary on, and an iteration
-    lasts no longer than `longest_iteration_s`; so the clock of this tick is in force in this one and in at most
-    `ceil(longest_iteration_s / tick_s)` more. (3) `CapForecast` bounds the caps of those ticks from below. The rule
-    takes the highest clock whose worst draw is no more than that bound; hence in every tick every clock in force fits
-    its cap.
+    lasts no longer than `longest_iteration_s`; so the clock of this tick is in force at most until the latency of its
+    pool and `ceil(longest_iteration_s / tick_s)` ticks have passed after it. (3) `CapForecast` bounds the caps of those
+    ticks from below. The rule takes the highest clock whose worst draw is no more than that bound; hence in every tick,
+    but those before its first clock arrives, every clock in force fits its cap.
 
     Where even the clock floor does not fit the deepest cap that the scenario can announce, some replicas sleep from
     the first tick on (`replicas_that_fit`). Sending them to sleep later would prove nothing: a replica goes on drawing
@@ -107,7 +107,7 @@ class UniformClock(Clocking):
     def __init__(self, scenario: Scenario) -> None:
         self._power = PowerModel(scenario)
         a = self._power.arrays
-        carry_ticks = np.ceil(self._power.longest_iteration_s() / a.tick_s)
+        carry_ticks = np.ceil(self._power.longest_iteration_s() / a.tick_s) + a.clock_latency_ticks
         ahead_s = a.tick_s * np.array([carry_ticks[a.site == s].max() for s in range(a.num_sites)])
         self._forecast = CapForecast(scenario, ahead_s)
         self._grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)

@@ -41,6 +41,20 @@ def test_a_new_clock_holds_from_the_first_boundary_after_the_tick(engine):
     assert log.finished_s[0] == pytest.approx(0.025 + decoded_by_1_s * 0.01 + (199 - decoded_by_1_s) * 0.02)
 
 
+def test_a_clock_is_in_force_after_its_latency(engine):
+    """Asked for at 1 s and back at 3 s; two ticks late."""
+    arrays = one_pool(clock_latency_ticks=2)
+    tape = [controls(arrays)] + [controls(arrays, clock_fraction=0.5)] * 2 + [controls(arrays)] * 17
+    result = run(engine, arrays, plain_episode(arrays, NOTHING), tape)
+    assert result.views["clock_fraction"][1:8, 0].tolist() == [1.0, 1.0, 1.0, 0.5, 0.5, 1.0, 1.0]
+
+
+def test_the_brake_does_not_wait_for_the_latency_of_clocks(engine):
+    arrays = one_pool(clock_latency_ticks=10)
+    result = run(engine, arrays, plain_episode(arrays, ONE_LONG, cap_w=50.0))
+    assert result.views["clock_fraction"][2:5, 0].tolist() == [1.0, 1.0, 0.25]
+
+
 def test_busy_power_falls_with_clock_times_voltage_squared(engine):
     """Below the voltage floor of 0.76, power falls linearly with the clock."""
     arrays = one_pool(static_w=50.0, floor_w=100.0, horizon_ticks=2)

@@ -68,6 +68,7 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         max_batch=max_batch,
         token_budget=max_batch + whole(0, 600),
         kv_tokens=whole(300, 3_000) if small_kv else whole(20_000, 200_000),
+        clock_latency_ticks=rng.choice([0, 0, 1, 3], pools),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
         t0_s=between(0.001, 0.03),
         decode_s=between(0, 3e-4),
@@ -178,6 +179,7 @@ def one_pool(**changes: object) -> FleetArrays:
         "max_batch": 64,
         "token_budget": 1_000_000,
         "kv_tokens": 10_000_000,
+        "clock_latency_ticks": 0,
         "wake_s": 5.0,
         "t0_s": 0.01,
         "decode_s": 0.0,
@@ -220,7 +222,7 @@ def one_pool(**changes: object) -> FleetArrays:
         **changes,
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
-    integers |= {"meter_window_ticks", "control_lag_ticks"}
+    integers |= {"meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
     columns = {

@@ -11,7 +11,8 @@ inline constexpr double kNever = std::numeric_limits<double>::infinity();
 
 // One pool; watts and joules are per replica, over all its GPUs.
 struct Pool {
-    std::int64_t site, row, replicas, first_replica, max_batch, token_budget, kv_tokens;
+    std::int64_t site, row, replicas, first_replica, max_batch, token_budget, kv_tokens,
+        clock_latency_ticks;
     double wake_s;
     double t0_s, decode_s, context_s, prefill_s, prefill_attention_s, prefill_memory_fraction;
     double static_w, floor_w, weight_j, context_j, token_j, attention_j, limit_w;

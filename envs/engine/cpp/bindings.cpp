@@ -49,6 +49,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .max_batch = integer("max_batch"),
             .token_budget = integer("token_budget"),
             .kv_tokens = integer("kv_tokens"),
+            .clock_latency_ticks = integer("clock_latency_ticks"),
             .wake_s = real("wake_s"),
             .t0_s = real("t0_s"),
             .decode_s = real("decode_s"),

@@ -220,7 +220,7 @@ private:
     void apply_clocks(const double* clock_fraction) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             const double asked = std::min(std::max(clock_fraction[p], pool(p).clock_floor_fraction), 1.0);
-            const double clock = std::min(asked, power_.clock_limit(pool(p)));
+            const double clock = power_.clock_in_force(p, asked);
             if (clock == clock_fraction_[p]) continue;
             clock_fraction_[p] = clock;
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], clock);

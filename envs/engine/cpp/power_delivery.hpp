@@ -13,10 +13,11 @@ namespace tokenfleet {
 class PowerDelivery {
 public:
     explicit PowerDelivery(const FleetArrays& arrays)
-        : arrays_(arrays), nodes_(arrays.nodes.size()), node_j_(arrays.nodes.size()) {}
+        : arrays_(arrays), nodes_(arrays.nodes.size()), node_j_(arrays.nodes.size()), clocks_(arrays.pools.size()) {}
 
     void reset() {
         for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].reset(arrays_.nodes[i], 0.0);
+        for (std::size_t p = 0; p < clocks_.size(); ++p) clocks_[p].reset(arrays_.pools[p].clock_latency_ticks, 1.0);
     }
 
     // Whether a pool is without power.
@@ -24,14 +25,15 @@ public:
         return site_of(pool).is_dark(now_s) || (pool.row >= 0 && row_of(pool).is_dark(now_s));
     }
 
-    // The highest clock fraction that the brakes leave a pool.
-    double clock_limit(const Pool& pool) const {
-        double limit = 1.0;
-        if (site_of(pool).braked) limit = std::min(limit, arrays_.nodes[pool.site].brake_clock_fraction);
+    // The clock fraction of pool `p` in this tick; call it once a tick with what is asked for now.
+    double clock_in_force(std::int64_t p, double asked) {
+        const Pool& pool = arrays_.pools[p];
+        double clock = clocks_[p].push(asked);
+        if (site_of(pool).braked) clock = std::min(clock, arrays_.nodes[pool.site].brake_clock_fraction);
         if (pool.row >= 0 && row_of(pool).braked) {
-            limit = std::min(limit, arrays_.nodes[num_sites() + pool.row].brake_clock_fraction);
+            clock = std::min(clock, arrays_.nodes[num_sites() + pool.row].brake_clock_fraction);
         }
-        return limit;
+        return clock;
     }
 
     // Account the tick, from `it_energy_j` of the pools; calls `go_dark(p)` for those whose breakers trip at its end.
@@ -90,6 +92,7 @@ private:
     const FleetArrays& arrays_;
     std::vector<PowerNode> nodes_;  // [S + W]
     std::vector<double> node_j_;    // [S + W] IT energy of the tick
+    std::vector<DelayLine> clocks_;  // [P] on their way to the boards
 
     std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }
     std::int64_t num_rows() const { return static_cast<std::int64_t>(arrays_.row_cap_w.size()); }

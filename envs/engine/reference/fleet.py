@@ -117,7 +117,7 @@ class Fleet:
     def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
         for p in range(self.arrays.num_pools):
             asked = min(max(float(clock_fraction[p]), float(self.arrays.clock_floor_fraction[p])), 1.0)
-            clock = min(asked, self.power.clock_limit(p))
+            clock = self.power.clock_in_force(p, asked)
             if clock != self.clock_fraction[p]:
                 self.clock_fraction[p] = clock
                 self.physics[p] = self._physics_at(p, clock)

@@ -1,12 +1,14 @@
 """From the grid connection to the pools: every meter, brake and breaker of a fleet.
 
 A pool hangs under its site and, if it stands in one, under its row. It is dark while any node above it is, and no node
-above it that is braked lets its clock rise past the node's brake clock.
+above it that is braked lets its clock rise past the node's brake clock. A brake acts on the boards by itself: it does
+not wait for the latency with which a pool follows the clock that it was asked for.
 """
 
 from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.delay_line import DelayLine
 from tokenfleet.envs.engine.reference.power_node import PowerNode, Reading
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
@@ -21,10 +23,11 @@ class PowerDelivery:
         self.episode = episode
         sites, rows = arrays.num_sites, arrays.num_rows
         self.nodes = [PowerNode(arrays, index) for index in range(sites + rows)]
-        self.above = [
+        self.above: list[list[PowerNode]] = [
             [self.nodes[s]] + ([self.nodes[sites + w]] if w >= 0 else [])
             for s, w in zip(arrays.site, arrays.row, strict=True)
         ]
+        self.clocks = [DelayLine(int(ticks), 1.0) for ticks in arrays.clock_latency_ticks]
         self.pools_of_site = [[p for p in range(arrays.num_pools) if arrays.site[p] == s] for s in range(sites)]
         self.pools_of_row = [[p for p in range(arrays.num_pools) if arrays.row[p] == w] for w in range(rows)]
 
@@ -32,9 +35,10 @@ class PowerDelivery:
         """Whether pool `p` is without power."""
         return any(node.is_dark(now_s) for node in self.above[p])
 
-    def clock_limit(self, p: int) -> float:
-        """The highest clock fraction that the brakes leave pool `p`."""
-        return min(node.brake_clock_fraction if node.braked else 1.0 for node in self.above[p])
+    def clock_in_force(self, p: int, asked: float) -> float:
+        """The clock fraction of pool `p` in this tick; call it once a tick with what is asked for now."""
+        brakes = [node.brake_clock_fraction for node in self.above[p] if node.braked]
+        return min([self.clocks[p].push(asked), *brakes])
 
     def read_meters(self, tick: int, end_s: float, outcome: Record) -> list[int]:
         """Account the tick, from `it_energy_j` of the pools; the pools whose breakers trip at its end."""
