@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tokenfleet.configs.help import keys_help
 from tokenfleet.configs.runs import check_new_folder, resumed_config
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
+from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.spec import SpecError, suggest
 
@@ -43,7 +43,7 @@ _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTD
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
 _NOISE = ("See https", "object_type", "full_key", "To append to your config")
 _UNKNOWN = re.compile(r"Could not override '(?!hydra\.)([\w.-]+)'")
-_NO_NAME = re.compile(r"(scenario|algo|env)=(|null|true|false|[-+.\d]+)", re.IGNORECASE)
+_NO_NAME = re.compile(r"(scenario|algo|env)=(|null|true|false|[-+.\d]+|[^{,]*/.*)", re.IGNORECASE)
 
 
 def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config_type: type[ConfigType]) -> Result:
@@ -59,7 +59,7 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
         config = _check(config_type, composed)
         _check_folder(config, composed, folder)
         return work(config, folder)
-    except (SpecError, OmegaConfBaseException) as error:
+    except (SpecError, OmegaConfBaseException, MemoryError) as error:
         # Not raised, for Hydra would print a line of its own first.
         _take_back(folder)
         _exit(_messages(error))
@@ -103,8 +103,9 @@ class CheckFirst(Callback):
         HydraConfig.instance().set_config(config)
         composed = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:
-            checked_config = _check(self.config_type, composed)
             folder = Path(str(config.hydra.run.dir))
+            _remember_missing(folder)
+            checked_config = _check(self.config_type, composed)
             _check_folder(checked_config, composed, folder)
             _make_folder(folder)
         except (SpecError, OmegaConfBaseException) as error:
@@ -116,10 +117,13 @@ class CheckFirst(Callback):
 
 
 def _check_choices(words: Sequence[str]) -> None:
-    """Refuse `scenario=null` and the like, of which Hydra does not say which word it means."""
+    """Refuse `scenario=null` and the like, of which Hydra does not say which word it means, and paths."""
     refused = [match.groups() for match in map(_NO_NAME.fullmatch, words) if match]
     if refused:
-        raise SpecError([f"{group}: {value!r} is no name (choose from {_options(group)})" for group, value in refused])
+        own = "for your own FOLDER/{0}/NAME.yaml write --config-dir FOLDER {0}=NAME"
+        raise SpecError(
+            [f"{key}: {name!r} is no name (choose from {_options(key)}; {own.format(key)})" for key, name in refused]
+        )
 
 
 def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:
@@ -139,7 +143,7 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     assert isinstance(data, dict)
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     _add_config_dir(plain)
-    if config_type is TrainConfig and plain.get("resume") is not None:
+    if config_type is TrainConfig and plain.get("resume"):
         overrides = list(HydraConfig.get().overrides.task)
         return cast(ConfigType, resumed_config(Path(str(plain["resume"])), plain, overrides))
     return parse_config(config_type, plain)
@@ -149,12 +153,9 @@ def _add_config_dir(plain: dict[str, Any]) -> None:
     """`--config-dir` also holds the user's GPUs, models and traces."""
     sources = HydraConfig.get().runtime.config_sources
     folders = [source.path for source in sources if source.provider == "command-line"]
-    catalog = plain.get("catalog")
-    if isinstance(catalog, Mapping):
-        given = catalog.get("search_paths") or []
-        listed = [given] if isinstance(given, str) else list(given)
-        paths = dict.fromkeys(str(Path(path).expanduser().absolute()) for path in [*listed, *folders])
-        plain["catalog"] = {**catalog, "search_paths": list(paths)}
+    given = CatalogConfig.parse(plain.get("catalog", {}), "catalog").search_paths
+    paths = dict.fromkeys(str(Path(path).expanduser().absolute()) for path in [*given, *folders])
+    plain["catalog"] = {"search_paths": list(paths)}
 
 
 def _run(main: Callable[[], Any]) -> None:
@@ -174,11 +175,11 @@ def _run(main: Callable[[], Any]) -> None:
 
 
 def _remember_missing(folder: Path) -> None:
+    folder = folder.absolute()
     _made_folders[:] = [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _make_folder(folder: Path) -> None:
-    _remember_missing(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -188,18 +189,30 @@ def _make_folder(folder: Path) -> None:
 
 
 def _take_back(job_folder: Path | None = None) -> None:
-    """Remove what was made for a job that could not begin: its empty log, empty folders, and a sweep without jobs."""
+    """Remove what was made for a job that could not begin: its log, empty folders, and a sweep without jobs."""
     with contextlib.suppress(OSError):  # a folder that is not empty stays
         if job_folder is not None:
-            for file in job_folder.glob("*.log"):
-                if file.stat().st_size == 0:
-                    file.unlink()
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
+            _remove_logs(job_folder)
+            if _is_sweep():
                 job_folder.rmdir()
         for folder in _made_folders:
             if [path.name for path in folder.iterdir()] == [SWEEP_FILE]:
                 (folder / SWEEP_FILE).unlink()
             folder.rmdir()
+
+
+def _remove_logs(folder: Path) -> None:
+    """Remove logs that say nothing, and those of a new folder that holds nothing else."""
+    files = list(folder.iterdir())
+    is_bare = (folder in _made_folders or _is_sweep()) and all(file.suffix == ".log" for file in files)
+    for file in files:
+        if file.suffix == ".log" and (is_bare or file.stat().st_size == 0):
+            file.unlink()
+
+
+def _is_sweep() -> bool:
+    """Whether Hydra has made the folder of the job, and not this program."""
+    return HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def _is_mistake(error: Exception) -> bool:
@@ -219,6 +232,8 @@ def _messages(error: Exception) -> list[str]:
         return [f"{place}: not valid YAML: {error.problem or error.context}"]
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return [f"{error.filename or 'output'}: cannot be written ({error.strerror})"]
+    if isinstance(error, MemoryError):
+        return [f"memory: not enough ({error}); lower n_envs, episodes, or the scenario's horizon, replicas or rates"]
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
     kept = [line for line in lines if line and not line.startswith(_NOISE)]
     culprit = f"{error.override!r}: " if isinstance(error, OverrideParseException) else ""
@@ -248,9 +263,15 @@ def _run_folder(started: str, kind: str, *, _root_: DictConfig) -> str:
     """The folder of a run: the resumed one, or a new one that says world, algorithm, seed and time."""
     if OmegaConf.select(_root_, "resume") is not None:
         return str(_root_.resume)
-    env_id = str(OmegaConf.select(_root_, "env.id"))
-    scenario = OmegaConf.select(_root_, "scenario.name")
+    env_id, scenario = str(_selected(_root_, "env.id")), _selected(_root_, "scenario.name")
     world = scenario if env_id.startswith("tokenfleet/") and scenario else re.sub(r"[^\w.-]+", "-", env_id)
-    algorithm, seed = OmegaConf.select(_root_, "algo.name"), OmegaConf.select(_root_, "seed")
+    algorithm, seed = _selected(_root_, "algo.name"), _selected(_root_, "seed")
     label = "-".join(str(part) for part in (world, algorithm) if part) + (f"-seed{seed}" if algorithm else "")
     return f"runs/{kind}/{label}/{started}"
+
+
+def _selected(composed: DictConfig, key: str) -> Any:
+    """A value of a configuration that nobody has checked yet; None where the key's parent is no mapping."""
+    with contextlib.suppress(OmegaConfBaseException):
+        return OmegaConf.select(composed, key)
+    return None

@@ -79,7 +79,7 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
     if colon:
         try:
             imported = importlib.import_module(module)
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError, SyntaxError) as error:
             hint = "start in the folder that holds it, or put that folder on PYTHONPATH"
             raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {hint}"]) from None
         found = getattr(imported, name, None)

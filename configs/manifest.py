@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.configs.schema import EntryConfig
+from tokenfleet.envs.spec import SpecError
 
 MANIFEST_FILE = "manifest.json"
 RUNNING, COMPLETE = "running", "complete"
@@ -50,12 +51,18 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What `manifest.json` says; empty where there is none."""
-    try:
-        found = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """What `manifest.json` says; empty where there is none.
+
+    Raises:
+        SpecError: the file is damaged.
+    """
+    file = folder / MANIFEST_FILE
+    if not file.exists():
         return {}
-    return found if isinstance(found, dict) else {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise SpecError([f"{file}: is damaged; delete it to go on without the record of earlier starts"]) from None
 
 
 def _version(package: str) -> str | None:

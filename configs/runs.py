@@ -65,14 +65,25 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
         raise SpecError([f"resume: no such folder {str(folder)!r}"])
     if not (folder / CONFIG_FILE).is_file():
         raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} is missing); start a new run"])
-    config = parse_config(TrainConfig, read_yaml(folder / CONFIG_FILE))
+    config = _kept_config(folder)
     if read_manifest(folder).get("status") == COMPLETE:
         raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
     wanted = parse_config(TrainConfig, composed).model_dump(mode="json")
     problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
     if problems:
         raise SpecError(problems)
-    return parse_config(TrainConfig, read_yaml(folder / CONFIG_FILE))
+    return _kept_config(folder)
+
+
+def _kept_config(folder: Path) -> TrainConfig:
+    """The configuration that a run was started with; reading it opens its catalogue folders."""
+    data = read_yaml(folder / CONFIG_FILE)
+    if "algo" not in data:
+        raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} has no algo); start a new run"])
+    try:
+        return parse_config(TrainConfig, data)
+    except SpecError as error:
+        raise SpecError([f"{folder / CONFIG_FILE}: {line}" for line in error.problems]) from None
 
 
 def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:

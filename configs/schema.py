@@ -6,10 +6,11 @@ each key stands in the YAML, where a person reads it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from tokenfleet.envs.catalog import use_folders
 from tokenfleet.envs.layers.agents import Split
@@ -30,11 +31,25 @@ def _listed(value: Any) -> Any:
     """One value where a list may stand."""
     if value is None:
         return ()
-    return (value,) if isinstance(value, (str, Mapping)) else value
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _policy(value: Any) -> Any:
+    if not isinstance(value, (str, Mapping)):
+        raise ValueError(f"must be a name, 'module:Class', or a mapping with name and parameters (got {value!r})")
+    return value
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"cpu|auto|cuda(:\d+)?", name):
+        raise ValueError(f"must be cpu, cuda, cuda:<number> or auto (got {name!r})")
+    return name
 
 
 Count = Annotated[PositiveInt, BeforeValidator(_whole)]
-PolicyChoice = str | dict[str, Any]
+Folder = Annotated[str, Field(min_length=1)]
+Device = Annotated[str, AfterValidator(_device)]
+PolicyChoice = Annotated[str | dict[str, Any], BeforeValidator(_policy)]
 """A name, `module:Class`, or a mapping with `name` and parameters."""
 
 
@@ -57,7 +72,7 @@ class CatalogConfig(Spec):
         search_paths: folders with `gpu/`, `model/`, `profile/`, `trace/` and `scenario/` of the user's own.
     """
 
-    search_paths: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    search_paths: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
 
 
 class EntryConfig(Spec):
@@ -120,8 +135,8 @@ class TrainConfig(EntryConfig):
     snapshot_every: Count = 50_000
     tensorboard: bool = True
     progress_bar: bool = True
-    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$")
-    resume: str | None = None
+    device: Device = "cpu"
+    resume: Folder | None = None
 
 
 class EvaluateConfig(EntryConfig):
@@ -138,7 +153,7 @@ class EvaluateConfig(EntryConfig):
     """
 
     policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
-    checkpoint: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
     episodes: Count = 100
     split: Split = "test"
     deterministic: bool = True

@@ -31,6 +31,8 @@ def build_part(
         return default(scenario)
     if not isinstance(named, type) and is_part(named):
         return named
+    if callable(named):
+        _check_takes_scenario(named, part, scenario)
     built = named(scenario) if callable(named) else named
     if not is_part(built):
         example = f"{default.__module__}.{default.__name__}"
@@ -52,8 +54,15 @@ def import_object(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise SpecError([f"cannot import {path!r} ({error}); write 'module:Class'"]) from None
+
+
+def _check_takes_scenario(builder: Callable[..., Any], part: Any, scenario: Scenario) -> None:
+    try:
+        inspect.signature(builder).bind(scenario)
+    except TypeError as error:
+        raise SpecError([f"{part!r} must take the scenario and need nothing else ({error})"]) from None
 
 
 def has_methods(*names: str) -> Callable[[Any], bool]:

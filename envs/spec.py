@@ -25,6 +25,9 @@ Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$
 
 SpecType = TypeVar("SpecType", bound="Spec")
 _KEYED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*: ")
+_MAPPING = "must be a mapping of keys to values"
+_WORDS = {"dict_type": _MAPPING, "model_type": _MAPPING, "tuple_type": "must be a list"}
+"""What a person is told where pydantic speaks of Python's types."""
 
 
 class SpecError(ValueError):
@@ -52,7 +55,7 @@ class Spec(BaseModel):
             SpecError: one line per mistake.
         """
         if not isinstance(data, Mapping):
-            raise SpecError([f"{where or cls.__name__}: must be a mapping of keys to values (got {data!r})"])
+            raise SpecError([f"{where or cls.__name__}: {_MAPPING} (got {data!r})"])
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
@@ -82,7 +85,7 @@ def _message(item: dict[str, Any], root: type[BaseModel], where: str) -> str:
         return f"{key}: unknown key{suggest(location[-1], _keys_at(root, location[:-1]))}"
     if item["type"] == "missing":
         return f"{key}: missing; this key is required"
-    text = item["msg"].removeprefix("Value error, ")
+    text = _WORDS.get(item["type"], item["msg"].removeprefix("Value error, "))
     text = text[:1].lower() + text[1:]
     if isinstance(cause, ValueError):
         return f"{key}: {text}"

@@ -222,8 +222,8 @@ def _read_npz(path: Path, name: str) -> Trace:
     try:
         with np.load(path, allow_pickle=False) as archive:
             columns = {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise SpecError([f"{path}: not a trace archive: {error}"]) from None
+    except (zipfile.BadZipFile, ValueError):  # NumPy would advise to unpickle
+        raise SpecError([f"{path}: not a trace archive: it must be an .npz file of plain numbers"]) from None
     if "first_call" in columns:
         raise SpecError([f"{path}: holds sessions, not independent requests; replay it with kind: agent_sessions"])
     missing = [key for key in _NPZ_KEYS if key not in columns]

@@ -93,7 +93,7 @@ def _import_stream(kind: str) -> type[StreamSpec]:
     module, _, name = kind.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise SpecError([f"kind: cannot import {kind!r} ({error}); write 'module:Class' of a StreamSpec"]) from None
     if not (isinstance(found, type) and issubclass(found, StreamSpec)):
         raise SpecError([f"kind: {kind!r} is not a StreamSpec"])
