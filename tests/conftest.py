@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+
+from tests.command_line import Outcome, Run, exit_code
+from tokenfleet.envs import catalog
 
 ENGINE = "native"
 
@@ -11,3 +17,16 @@ ENGINE = "native"
 def engine() -> str:
     """The engine that environment tests run on; `tests/engine` holds it to the reference."""
     return ENGINE
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """A function that runs what is typed, `train ...` or `evaluate ...`, in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(typed: str) -> Outcome:
+        capfd.readouterr()
+        return Outcome(exit_code(typed, monkeypatch), *capfd.readouterr())
+
+    yield run
+    catalog.use_folders([])

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 from tests.evaluation.test_candidates import write_checkpoint
@@ -59,31 +58,3 @@ def test_a_foreign_environment_has_generic_metrics(tmp_path: Path) -> None:
     assert {name for row in rows for name in row.metrics} == {"return", "length_steps"}
     assert [row.metrics["return"] for row in rows] == [row.metrics["length_steps"] for row in rows]
     assert {path.name for path in tmp_path.iterdir()} == {"results"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "messages"),
-    [
-        (["policies=[least_wrk]"], ["did you mean 'least_work'"]),
-        (["episodes=0", "split=tset"], ["episodes:", "(got 0)", "split:", "'tset'"]),
-        (["checkpoint=nowhere"], ["checkpoint: no such folder 'nowhere'"]),
-        (["env.id=CartPole-v1", "policies=least_work"], ["needs a tokenfleet fleet environment; CartPole-v1 has none"]),
-        (["episode=3"], ["did you mean 'episodes'"]),
-    ],
-)
-def test_a_mistake_is_one_line_each_and_leaves_nothing(
-    tmp_path: Path, arguments: list[str], messages: list[str]
-) -> None:
-    done = run(tmp_path / "new" / "results", "scenario=tiny", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Traceback" not in done.stderr
-    for message in messages:
-        assert message in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    done = run(tmp_path / "file" / "results", "scenario=tiny", "policies=random")
-    assert done.returncode == 2
-    assert "choose another folder" in done.stderr

@@ -1,0 +1,84 @@
+"""Folders that cannot be written, hold something else, or hold no run to go on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import QUICK, Run, check_refusal, tree
+
+NO_RUN = r"holds no run of train\.py \(config\.yaml"
+CASES: dict[str, tuple[str, ...]] = {
+    "train scenario=tiny hydra.run.dir=file/run": (
+        r"^hydra\.run\.dir: cannot make \S*file/run \(Not a directory\); choose another folder$",
+    ),
+    "evaluate scenario=tiny policies=random hydra.run.dir=file": (
+        r"^hydra\.run\.dir: cannot make \S*file \(File exists\); choose another folder$",
+    ),
+    "train scenario=tiny catalog.search_paths=[holiday,nowhere]": (
+        r"^catalog\.search_paths: no such folder '.*nowhere'$",
+    ),
+    "train scenario=tiny hydra.run.dir=run": (
+        r"^hydra\.run\.dir: run already holds a run; choose another folder, or go on with resume=run$",
+    ),
+    "train resume=nowhere": (r"^resume: no such folder 'nowhere'$",),
+    "train resume=": (r"^resume: .*at least 1 character \(got ''\)$",),
+    "train resume=holiday": (rf"^resume: holiday {NO_RUN} is missing\); start a new run$",),
+    "train resume=results": (rf"^resume: results {NO_RUN} has no algo\); start a new run$",),
+    "train resume=run": (r"^resume: run is complete \(64 steps\); start a new run$",),
+    "train resume=cut": (r"^cut/config\.yaml:3: not valid YAML: ",),
+    "train resume=edited": (r"^edited/config\.yaml: n_envs: .*greater than 0 \(got -2\)$",),
+    "train resume=scrawled": (r"^scrawled/manifest\.json: is damaged; delete it to go on without",),
+    "train resume=begun hydra.run.dir=elsewhere": (
+        r"^resume: begun goes on in its own folder, not in elsewhere; leave out hydra\.run\.dir and -m$",
+    ),
+    "train -m resume=begun hydra.sweep.dir=elsewhere": (
+        r"^resume: begun goes on in its own folder, not in \S*elsewhere\S*; leave out hydra\.run\.dir and -m$",
+    ),
+    "train resume=begun seed=4 scenario=default": (
+        r"^scenario: the resumed run cannot be changed \(got 'default'\); leave it out$",
+        r"^seed: the resumed run has 0 and cannot be changed \(got 4\); leave it out$",
+    ),
+}
+
+
+def rewrite(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, finished: Path) -> Path:
+    """A run that is complete, `run`; one that is not, `begun`; spoilt ones; and what is no run."""
+    for name in ("run", "begun", "cut", "edited", "scrawled"):
+        shutil.copytree(finished, tmp_path / name)
+    rewrite(tmp_path / "begun" / "manifest.json", '"complete"', '"running"')
+    (tmp_path / "cut" / "config.yaml").write_text("seed: 0\nalgo: {name: ppo\n")
+    rewrite(tmp_path / "edited" / "config.yaml", "\nn_envs: 2", "\nn_envs: -2")
+    (tmp_path / "scrawled" / "manifest.json").write_text("{")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "config.yaml").write_text("episodes: 5\n")  # as evaluate.py leaves it
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.jpg").write_bytes(b"\xff\xd8")
+    (tmp_path / "file").write_text("in the way")
+    return tmp_path
+
+
+@pytest.mark.parametrize("typed", CASES)
+def test_it_is_answered_in_words_and_leaves_everything_as_it_was(typed: str, run: Run, folder: Path) -> None:
+    before = tree(folder)
+    check_refusal(run(typed), CASES[typed])
+    assert tree(folder) == before
+
+
+def test_a_sweep_keeps_what_was_trained_before_the_mistake(run: Run, tmp_path: Path) -> None:
+    tiny = f"train -m {QUICK} scenario=tiny scenario.horizon_ticks=20 hydra.sweep.dir=sweep"
+    check_refusal(run(f"{tiny} seed=0,abc"), (r"^seed: .*\(got 'abc'\)$",))
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0-ppo-seed0", "multirun.yaml"}
+    assert json.loads((tmp_path / "sweep/0-ppo-seed0/manifest.json").read_text())["status"] == "complete"
+    again = run(f"{tiny} seed=0,1")
+    check_refusal(again, (r"^hydra\.run\.dir: \S*0-ppo-seed0 already holds a run; choose another folder",))

@@ -1,0 +1,80 @@
+"""A mistyped key, value or command line: one line that names it and the way out; exit status 2; nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import Run, check_refusal, in_a_process_of_its_own
+
+SCENARIOS = r"\(choose from burst, default, tiny; for your own FOLDER/scenario/NAME\.yaml write --config-dir FOLDER sc"
+CASES: dict[str, tuple[str, ...]] = {
+    # Keys.
+    "train sed=3": (r"^sed: unknown key; did you mean 'seed'\? \(choose from algo, ",),
+    "evaluate episods=3": (r"^episods: unknown key; did you mean 'episodes'\?",),
+    "train scenario=tiny scenario.horizont_ticks=30": (
+        r"^scenario\.horizont_ticks: unknown key; did you mean 'horizon_ticks'\?",
+    ),
+    "train scenario=tiny scenario.pools.lab-8b.replica=3": (
+        r"^scenario\.pools\.lab-8b\.replica: unknown key; did you mean 'replicas'\?",
+    ),
+    "train algo.gama=0.9": (r"^algo\.gama: unknown key; did you mean 'gamma'\?",),
+    "train env.kwargs.rewardd=1": (r"^env\.kwargs\.rewardd: unknown argument; did you mean 'reward'\?",),
+    "train env.kwargs.engine=native": (r"^env\.kwargs\.engine: is set by the other keys; leave it out$",),
+    # Choices.
+    "train scenario=defualt": (
+        r"^scenario: unknown choice 'defualt'; did you mean 'default'\? .*burst, default, tiny",
+    ),
+    "evaluate scenario=null": (rf"^scenario: 'null' is no name {SCENARIOS}",),
+    "evaluate scenario=worlds/mine.yaml": (rf"^scenario: 'worlds/mine\.yaml' is no name {SCENARIOS}",),
+    "train algo=pop": (r"^algo: unknown choice 'pop'; did you mean 'ppo'\? \(choose from a2c, ppo, recurrent_ppo, s",),
+    "train -m algo=ppo,pop": (r"^algo: unknown choice 'pop'; did you mean 'ppo'\?",),
+    "train env=flet": (r"^env: unknown choice 'flet'; did you mean 'fleet'\?",),
+    # Values.
+    "train n_envs=many": (r"^n_envs: .*valid integer.* \(got 'many'\)$",),
+    "train n_envs=-4": (r"^n_envs: .*greater than 0 \(got -4\)$",),
+    "train seed=99999999999": (r"^seed: .*less than 2147483648 \(got 99999999999\)$",),
+    "train -m seed=abc,0": (r"^seed: .*valid integer.*\(got 'abc'\)$",),
+    "train total_timesteps=1.5": (r"^total_timesteps: .*valid integer.* \(got 1\.5\)$",),
+    "train device=tpu": (r"^device: must be cpu, cuda, cuda:<number> or auto \(got 'tpu'\)$",),
+    "train catalog.search_paths=3": (r"^catalog\.search_paths\.0: .*valid string \(got 3\)$",),
+    "evaluate episodes=0": (r"^episodes: .*greater than 0 \(got 0\)$",),
+    "evaluate engine=nativ split=tset 'formats=[xlsx]'": (
+        r"^engine: .*'native' or 'reference' \(got 'nativ'\)$",
+        r"^split: .*'train', 'validation' or 'test' \(got 'tset'\)$",
+        r"^formats\.0: .*'parquet' or 'csv' \(got 'xlsx'\)$",
+    ),
+    "train algo.gamma=2": (r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",),
+    "train algo.learning_rate=fast": (r"^algo\.learning_rate\S*: .*valid number.*\(got 'fast'\)$",),
+    "train algo.batch_size=10000": (r"^algo: batch_size \(10000\) must not exceed rollout_steps",),
+    # The grammar of a command line.
+    "train 'seed=[1'": (r"^command line: 'seed=\[1'",),
+    "train seed": (r"^command line: 'seed'",),
+    "train seed=0,1": (r"^command line: Ambiguous value for argument 'seed=0,1'; .*--multirun",),
+    "evaluate hydra.run.dri=results": (r"^command line: .*'hydra\.run\.dri'",),
+    "train --config-name trian": (r"^command line: .*'trian'",),
+    "train --config-dir nowhere": (r"^command line: .*nowhere' not found",),
+    # Several at once.
+    "train sed=3 n_envs=abc algo.gama=1 algo.gamma=2 scenario.pools.east-h100-8b.replicas=-1 env.kwarg=3": (
+        r"^n_envs: .*valid integer.* \(got 'abc'\)$",
+        r"^sed: unknown key; did you mean 'seed'\?",
+        r"^algo\.gama: unknown key; did you mean 'gamma'\?",
+        r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",
+        r"^scenario\.pools\.east-h100-8b\.replicas: .*greater than 0 \(got -1\)$",
+        r"^env\.kwarg: unknown key; did you mean 'kwargs'\?",
+    ),
+}
+
+
+@pytest.mark.parametrize("typed", CASES)
+def test_it_is_answered_in_words_and_leaves_nothing_behind(typed: str, run: Run, tmp_path: Path) -> None:
+    check_refusal(run(typed), CASES[typed])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_so_it_is_in_a_process_of_its_own(tmp_path: Path) -> None:
+    outcome = in_a_process_of_its_own("train n_envs=many", tmp_path)
+    check_refusal(outcome, CASES["train n_envs=many"])
+    assert outcome.out == ""
+    assert list(tmp_path.iterdir()) == []
