@@ -1,7 +1,7 @@
 """Convert recorded coding-agent sessions to the catalogue's form: `python -m calibration.agent_sessions FOLDER`.
 
-FOLDER holds `sessions_rle.jsonl.gz` and `split.json` as calibration/data/README.md names them. What is taken from the
-record, and what is derived:
+FOLDER holds `sessions_rle.jsonl.gz` (a session a line, block names run-length encoded) and `split.json`, made from the
+repository that `catalog/trace/coding-agents.yaml` names. What is taken from the record, and what is derived:
 
 - A session's calls form one conversation; each sub-agent's calls form one of their own.
 - A sub-agent's first call waits for the main call before it; the main call after it waits for all sub-agents' last
@@ -11,6 +11,7 @@ record, and what is derived:
 - `group`: calls whose prompts begin with as many tokens of tool definitions. Block names are local to a trace, so equal
   lengths stand for equal text. System prompts (about 2,700 tokens more) hold a user's own paths and are left out.
 - `wait_s`: the recorded think time, which after a tool's result is the tool's own time.
+- `begins_turn`: a person speaks (see `_begins_turn`).
 - `service_s`: the recorded time of the call; 7 % have none and get that of a line through the others, by output length.
 - Split: clusters of near-duplicates stay together (the record's own rule). Its validation sessions are ours; a sixth
   of its training clusters is our test split.
@@ -74,6 +75,7 @@ def convert(records: list[Record], published: dict[str, list[str]]) -> SessionTr
                 ("output_tokens", np.int32),
                 ("reusable_tokens", np.int32),
                 ("conversation", np.int32),
+                ("begins_turn", np.int8),
                 ("wait_s", np.float64),
                 ("service_s", np.float64),
             )
@@ -149,11 +151,23 @@ def _conversation(
             "output_tokens": max(entry["out"], 1),
             "reusable_tokens": BLOCK_TOKENS * reused,
             "conversation": number,
+            "begins_turn": number == 0 and _begins_turn(entry, entries[place - 1] if place else None),
             "tool_tokens": tool_tokens if count_reusable(base, blocks[place]) >= tool_tokens // BLOCK_TOKENS else None,
             "service_s": _stored(entry.get("api_time", min(line[0] + line[1] * entry["out"], following_s))),
             "think_s": entry.get("think_time") if place and "api_time" in entries[place - 1] else None,
         })  # fmt: skip
     return calls
+
+
+def _begins_turn(entry: Record, previous: Record | None) -> bool:
+    """Whether a person speaks: behind a finished answer, or in place of a tool.
+
+    Behind an answer that was not recorded to its end, the record calls every input text, so that it cannot tell; these
+    calls follow each other at 14 s in the median, as tools do.
+    """
+    if previous is None or previous["stop"] == "end_turn":
+        return True
+    return "api_time" in previous and "tool_result" not in entry["input_types"]
 
 
 def _wait_s(call: Call, callers: list[Call]) -> float:

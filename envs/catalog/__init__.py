@@ -34,6 +34,7 @@ __all__ = [
 
 SHIPPED = Path(__file__).parent
 KINDS: dict[str, tuple[str, ...]] = {
+    "agent": (".yaml",),
     "gpu": (".yaml",),
     "model": (".yaml",),
     "profile": (".yaml",),

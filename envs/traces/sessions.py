@@ -33,6 +33,7 @@ class SessionTrace:
         prompt_tokens, output_tokens: `[R]` int32, at least 1.
         reusable_tokens: `[R]` int32, leading prompt tokens that the conversation's previous call had in its context.
         conversation: `[R]` int32, number of the conversation within its session.
+        begins_turn: `[R]` int8, 1 where a person asks, 0 where a tool answers or a sub-agent works.
         group: `[R]` int32, index into `group_tokens`; -1 for none.
         group_tokens: `[G]` int32, length of the beginning that all prompts of a group share.
         wait_s: `[R]` float64, tool or think time [s].
@@ -47,6 +48,7 @@ class SessionTrace:
     output_tokens: IntColumn
     reusable_tokens: IntColumn
     conversation: IntColumn
+    begins_turn: NDArray[np.int8]
     group: IntColumn
     group_tokens: IntColumn
     wait_s: FloatColumn
@@ -98,9 +100,11 @@ _STORED: dict[str, type] = {
     "wait_s": np.float32,
     "service_s": np.float32,
     "split": np.int8,
+    "begins_turn": np.int8,
 }
 _LOADED: dict[str, type] = {
     "split": np.int8,
+    "begins_turn": np.int8,
     "first_call": np.int64,
     "caller": np.int64,
     "waiter": np.int64,

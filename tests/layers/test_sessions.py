@@ -40,6 +40,7 @@ def fan_out() -> SessionTrace:
         output_tokens=np.full(6, 10, np.int32),
         reusable_tokens=np.array([0, 0, 0, 50, 100, 200], np.int32),
         conversation=np.array([0, 1, 2, 1, 0, 0], np.int32),
+        begins_turn=np.array([1, 0, 0, 0, 0, 1], np.int8),
         group=np.array([0, 1, 1, 1, 0, -1], np.int32),
         group_tokens=np.array([40, 20], np.int32),
         wait_s=np.array([0.0, 1.0, 2.0, 5.0, 2.0, 100.0]),

@@ -7,10 +7,11 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 |---|---|
 | `classes` | request classes: service level, price, what a client does when it is not served |
 | `streams` | what every stream answers, and how a kind becomes a class |
-| `lengths` | distributions of token counts |
 | `poisson` | arrivals without memory, and in bursts |
 | `trace` | windows of a recorded trace |
 | `sessions`, `replay` | closed-loop sessions of agents: who starts when; recorded sessions cut to an episode |
+| `behaviour`, `invention` | a fitted description of an agent, and sessions drawn from it |
+| `quantiles`, `lengths` | quantities by their measured quantiles; lognormal token counts |
 | `clients`, `merge` | what is drawn for clients; streams become one table |
 """
 
@@ -21,7 +22,8 @@ from tokenfleet.envs.layers.agents.clients import client_columns
 from tokenfleet.envs.layers.agents.lengths import TokenLengthSpec
 from tokenfleet.envs.layers.agents.merge import merge
 from tokenfleet.envs.layers.agents.poisson import MmppStream, PoissonStream
-from tokenfleet.envs.layers.agents.sessions import AgentSessionsStream, SessionStream
+from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
+from tokenfleet.envs.layers.agents.sessions import AgentGeneratorStream, AgentSessionsStream, SessionStream
 from tokenfleet.envs.layers.agents.streams import (
     SPLIT_BOUNDS,
     STREAM_KINDS,
@@ -36,12 +38,14 @@ from tokenfleet.envs.layers.agents.trace import TraceStream
 __all__ = [
     "SPLIT_BOUNDS",
     "STREAM_KINDS",
+    "AgentGeneratorStream",
     "AgentSessionsStream",
     "AnyStream",
     "Demand",
     "MmppStream",
     "PoissonStream",
     "PriceToleranceSpec",
+    "QuantileSpec",
     "RequestClassSpec",
     "SessionStream",
     "Split",
@@ -57,3 +61,4 @@ register_stream("trace", TraceStream)
 register_stream("poisson", PoissonStream)
 register_stream("mmpp", MmppStream)
 register_stream("agent_sessions", AgentSessionsStream)
+register_stream("agent_generator", AgentGeneratorStream)

@@ -12,9 +12,11 @@ from pydantic import Field, model_validator
 from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import load_sessions
+from tokenfleet.envs.layers.agents.behaviour import AgentSpec, load_agent
+from tokenfleet.envs.layers.agents.invention import invent_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
 from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec
-from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
+from tokenfleet.envs.spec import Name, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SpecError
 from tokenfleet.envs.traces import SessionTrace
 
 
@@ -123,6 +125,41 @@ class AgentSessionsStream(SessionStream):
     @cached_property
     def _record(self) -> SessionTrace:
         return load_sessions(self.trace)
+
+
+class AgentGeneratorStream(SessionStream):
+    """Sessions invented from a fitted description of an agent; more of them, and other ones, than were recorded.
+
+    Episodes are drawn from a library that is invented once a process; the libraries of splits have nothing in common.
+
+    Attributes:
+        agent: a name of the catalogue (`catalog/agent`).
+        library_sessions: sessions of each split's library.
+        library_seed: another seed is another library.
+    """
+
+    kind: Literal["agent_generator"] = "agent_generator"
+    agent: Name = "coding-agent"
+    library_sessions: PositiveInt = 500
+    library_seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _agent_is_known(self) -> Self:
+        try:
+            load_agent(self.agent)
+        except SpecError as error:
+            raise SpecError(f"agent: {problem.removeprefix('agent: ')}" for problem in error.problems) from None
+        return self
+
+    def sessions(self) -> SessionTrace:
+        """See `SessionStream.sessions`."""
+        return _library(load_agent(self.agent).model_dump_json(), self.library_sessions, self.library_seed)
+
+
+@lru_cache(maxsize=4)
+def _library(agent: str, sessions: int, seed: int) -> SessionTrace:
+    """Invented once a process; the description as text is the key."""
+    return invent_sessions(AgentSpec.model_validate_json(agent), sessions, seed)
 
 
 @lru_cache(maxsize=16)
