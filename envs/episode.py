@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,30 @@ _CLIENTS = 1
 
 
 @dataclass(frozen=True)
+class FailureTable:
+    """Replicas that break, in order of time; F of them.
+
+    Attributes:
+        tick: the tick at whose start it breaks, `[F]`.
+        replica: index over all pools, `[F]`.
+        repaired_s: when it may be woken again, `[F]` [s].
+    """
+
+    tick: NDArray[np.int64]
+    replica: NDArray[np.int64]
+    repaired_s: Float64Array
+
+    @classmethod
+    def none(cls) -> FailureTable:
+        """Nothing breaks."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+    def columns(self) -> tuple[list[int], list[int], list[float]]:
+        """As plain numbers."""
+        return self.tick.tolist(), self.replica.tolist(), self.repaired_s.tolist()
+
+
+@dataclass(frozen=True)
 class Episode:
     """One draw of a scenario. H is the horizon in ticks, S sites, P pools.
 
@@ -34,6 +58,7 @@ class Episode:
         exogenous: what the brain sees of the world before each tick and after the last, `[H + 1, E]`, float32, in the
             order of `fields.EXOGENOUS`.
         decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
+        failures: what breaks.
     """
 
     requests: RequestTable
@@ -45,6 +70,7 @@ class Episode:
     solar_w: Float64Array
     exogenous: NDArray[np.float32]
     decode_memory_fraction: Float64Array
+    failures: FailureTable = field(default_factory=FailureTable.none)
 
 
 def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Episode:

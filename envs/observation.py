@@ -152,6 +152,12 @@ def _batch_tokens(scenario: Scenario) -> list[float]:
     return [tokens * pool.max_batch * pool.replicas for pool in scenario.pools.values()]
 
 
+def _batch_of_class(scenario: Scenario) -> list[float]:
+    sequences = np.array([float(pool.max_batch * pool.replicas) for pool in scenario.pools.values()])
+    served: list[float] = (scenario.route_mask @ sequences).tolist()
+    return served
+
+
 def _mean_arrivals(scenario: Scenario, span_s: float) -> list[float]:
     return [max(span_s * scenario.mean_rate_rps(name), 1.0) for name in scenario.classes]
 
@@ -196,6 +202,9 @@ SCALES: dict[str, Scale] = {
     "budget": Scale(
         "the tokens of one iteration of every replica, `token_budget * replicas`",
         _per_pool(lambda pool: pool.token_budget * pool.replicas),
+    ),
+    "batch_of_class": Scale(
+        "the sequences that the class's pools can run at once, `max_batch * replicas`", _batch_of_class
     ),
     "replicas": Scale("the pool's replicas", _per_pool(lambda pool: pool.replicas)),
     "pool_nameplate_w": Scale("the pool's boards at TDP and servers on, before PUE", _pool_nameplate_w),

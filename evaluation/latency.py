@@ -27,17 +27,17 @@ def request_latencies(log: RequestLog, requests: RequestTable) -> dict[str, Floa
         requests: what they were.
 
     Returns:
-        `ttft` (arrival to first token), `tpot` (mean time per output token after the first; answers of one token have
-        none) and `e2e` (arrival to last token).
+        `ttft` (the client's first asking to first token), `tpot` (mean time per output token after the first; answers of one token have
+        none) and `e2e` (first asking to last token).
     """
     completed = log.status == RequestStatus.COMPLETED
     further_tokens = requests.output_tokens - 1
     with np.errstate(invalid="ignore", divide="ignore"):
         tpot_s = (log.finished_s - log.first_token_s) / further_tokens
     return {
-        "ttft": log.first_token_s - requests.arrival_s,
+        "ttft": log.first_token_s - log.asked_s,
         "tpot": np.where(completed & (further_tokens > 0), tpot_s, np.nan),
-        "e2e": np.where(completed, log.finished_s - requests.arrival_s, np.nan),
+        "e2e": np.where(completed, log.finished_s - log.asked_s, np.nan),
     }
 
 

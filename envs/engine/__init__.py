@@ -41,13 +41,16 @@ class RequestLog:
 
     Attributes:
         status: a `RequestStatus`, int8.
-        replica: index of the replica that took it, -1 for none, int32.
-        first_token_s, finished_s: times from the episode's start; NaN where it did not come to that. `finished_s` is
-            also the time at which a request was refused or found expired.
+        replica: index of the replica that took it last, -1 for none, int32.
+        asked_s: when its client first asked, from the episode's start; NaN if it never did (a call whose predecessors
+            have not completed). Equal to the table's `arrival_s` for a request that waits for nothing.
+        first_token_s, finished_s: times at the client; NaN where it did not come to that. `finished_s` is also the time
+            at which a request was refused or found expired for the last time.
     """
 
     status: NDArray[np.int8]
     replica: NDArray[np.int32]
+    asked_s: NDArray[np.float64]
     first_token_s: NDArray[np.float64]
     finished_s: NDArray[np.float64]
 

@@ -1,9 +1,12 @@
 """The compiled engine; `tokenfleet.envs.engine.native` documents what it takes."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import FailureTable
 
 class Engine:
     def __init__(
@@ -16,10 +19,12 @@ class Engine:
         prompt_tokens: NDArray[np.int32],
         output_tokens: NDArray[np.int32],
         class_id: NDArray[np.int32],
+        clients: dict[str, NDArray[Any]],
         cap_w: NDArray[np.float64],
         rating_w: NDArray[np.float64],
         exogenous: NDArray[np.float32],
         decode_memory_fraction: NDArray[np.float64],
+        failures: FailureTable,
         /,
     ) -> None: ...
     def step(
@@ -35,6 +40,7 @@ class Engine:
         index: int,
         status: NDArray[np.int8],
         replica: NDArray[np.int32],
+        asked_s: NDArray[np.float64],
         first_token_s: NDArray[np.float64],
         finished_s: NDArray[np.float64],
         /,

@@ -66,6 +66,13 @@ class FleetArrays:
     patience_s: Float64Array  # [K]
     deferrable: NDArray[np.bool_]  # [K]
     output_weight: Int64Array  # [K] tokens by which the router weighs an unfinished request
+    max_attempts: Int64Array  # [K] attempts of a client in all
+    backoff_s: Float64Array  # [K] wait after the first failed attempt
+    backoff_factor: Float64Array  # [K] growth of the wait with each further one
+    backoff_jitter: Float64Array  # [K] half width of its relative spread
+
+    # clients
+    network_s: Float64Array  # [G, S] one way between region and site
 
     # sites and rows
     pue: Float64Array  # [S]
@@ -201,6 +208,11 @@ def _class_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "patience_s": limit("patience_s"),
         "deferrable": np.array([cls.deferrable for cls in classes]),
         "output_weight": np.array([cls.expected_output_tokens for cls in classes], dtype=np.int64),
+        "max_attempts": np.array([cls.max_attempts for cls in classes], dtype=np.int64),
+        "backoff_s": np.array([cls.backoff_s for cls in classes]),
+        "backoff_factor": np.array([cls.backoff_factor for cls in classes]),
+        "backoff_jitter": np.array([cls.backoff_jitter for cls in classes]),
+        "network_s": np.zeros((1, len(scenario.sites))),
     }
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls, Float64Array
+from tokenfleet.envs.traces import DEFAULTS, RequestTable
+
+CLIENT_COLUMNS = ("region_id", "session_id", "predecessors", "wait_s", "retry_uniform")
 
 
 class NativeEngine:
@@ -35,10 +41,12 @@ class NativeEngine:
             requests.prompt_tokens,
             requests.output_tokens,
             requests.class_id,
+            _client_columns(requests),
             episode.cap_w,
             episode.rating_w,
             episode.exogenous,
             episode.decode_memory_fraction,
+            episode.failures,
         )
         self._is_reset[index] = True
 
@@ -57,8 +65,9 @@ class NativeEngine:
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
         count = self._engine.num_requests(index)
-        log = RequestLog(np.empty(count, np.int8), np.empty(count, np.int32), np.empty(count), np.empty(count))
-        self._engine.request_log(index, log.status, log.replica, log.first_token_s, log.finished_s)
+        times_s = (np.empty(count) for _ in range(3))
+        log = RequestLog(np.empty(count, np.int8), np.empty(count, np.int32), *times_s)
+        self._engine.request_log(index, log.status, log.replica, log.asked_s, log.first_token_s, log.finished_s)
         return log
 
     def _check_episode(self, index: int, episode: Episode) -> None:
@@ -76,9 +85,26 @@ class NativeEngine:
         for name, shape in wanted.items():
             if getattr(episode, name).shape != shape:
                 raise ValueError(f"episode.{name}: shape {getattr(episode, name).shape}, need {shape}")
-        class_id = episode.requests.class_id
-        if len(class_id) and int(class_id.max()) >= self.arrays.num_classes:
-            raise ValueError(f"episode.requests.class_id: {int(class_id.max())}, need 0..{self.arrays.num_classes - 1}")
+        limits = {
+            "requests.class_id": (episode.requests.class_id, self.arrays.num_classes),
+            "requests.region_id": (episode.requests.region_id, len(self.arrays.network_s)),
+            "failures.replica": (episode.failures.replica, int(self.arrays.replicas.sum())),
+        }
+        for name, (column, count) in limits.items():
+            if len(column) and not (0 <= int(column.min()) and int(column.max()) < count):
+                raise ValueError(f"episode.{name}: {int(column.min())}..{int(column.max())}, need 0..{count - 1}")
+
+
+def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
+    """The columns about clients in which requests differ from the default, and who waits for whom if anyone does."""
+    columns = {
+        name: np.ascontiguousarray(getattr(requests, name))
+        for name in CLIENT_COLUMNS
+        if (getattr(requests, name) != DEFAULTS[name][1]).any()
+    }
+    if requests.is_closed_loop:
+        columns |= {"successor_start": requests.successor_start, "successor": requests.successor}
+    return columns
 
 
 def _control(values: Float64Array, shape: tuple[int, ...]) -> Float64Array:

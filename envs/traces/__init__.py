@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
-from tokenfleet.envs.traces.table import RequestTable, Trace, concat_sorted
+from tokenfleet.envs.traces.table import DEFAULTS, RequestTable, Trace, concat_sorted
 
 __all__ = [
+    "DEFAULTS",
     "TRACE_SUFFIXES",
     "RequestTable",
     "SessionTrace",

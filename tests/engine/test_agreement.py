@@ -14,11 +14,13 @@ SITUATIONS = {
     "overload": {"load": 12.0},
     "tiny KV cache": {"load": 5.0, "small_kv": True},
     "brakes and trips": {"load": 4.0, "cap_share": 0.4},
+    "closed loop": {"load": 3.0, "closed_loop": True},
+    "closed loop under stress": {"load": 8.0, "closed_loop": True, "small_kv": True, "cap_share": 0.4},
 }
 
 
 def assert_same(reference: Run, native: Run) -> None:
-    for name in ("first_token_s", "finished_s"):
+    for name in ("asked_s", "first_token_s", "finished_s"):
         np.testing.assert_allclose(getattr(native.log, name), getattr(reference.log, name), rtol=0, atol=1e-8)
     np.testing.assert_array_equal(native.log.status, reference.log.status)
     np.testing.assert_array_equal(native.log.replica, reference.log.replica)
@@ -56,3 +58,15 @@ def test_the_random_worlds_reach_every_situation():
     assert sum(r.total("row_trips") for r in runs) > 5
     assert sum(r.views["waking_replicas"].sum() for r in runs) > 50
     assert sum(r.views["held_requests"].sum() for r in runs) > 50
+
+
+def test_the_closed_worlds_reach_every_situation():
+    worlds = [random_world(seed, **SITUATIONS["closed loop"]) for seed in range(40)]
+    runs = [both(world)[0] for world in worlds]
+    assert sum(r.total("retries") for r in runs) > 100
+    assert sum(r.views["thinking_calls"].sum() for r in runs) > 50
+    assert sum(r.views["away_requests"].sum() for r in runs) > 50
+    assert sum(r.views["failed_replicas"].sum() for r in runs) > 50
+    waited = [w.episode.requests.predecessors > 0 for w in worlds]
+    asked = [np.isfinite(r.log.asked_s[rows]) for r, rows in zip(runs, waited, strict=True)]
+    assert 0.1 < np.mean(np.concatenate(asked)) < 0.9

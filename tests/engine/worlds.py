@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode import Episode, FailureTable
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
@@ -22,7 +22,9 @@ class World:
     controls: list[Controls]  # one a tick, for one fleet
 
 
-def random_world(seed: int, *, load: float = 1.0, small_kv: bool = False, cap_share: float = 0.7) -> World:
+def random_world(
+    seed: int, *, load: float = 1.0, small_kv: bool = False, cap_share: float = 0.7, closed_loop: bool = False
+) -> World:
     """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes.
 
     Args:
@@ -30,12 +32,16 @@ def random_world(seed: int, *, load: float = 1.0, small_kv: bool = False, cap_sh
         load: arrivals per second and replica.
         small_kv: KV caches that hold only a few requests.
         cap_share: caps as a share of what the boards may draw at most.
+        closed_loop: calls wait for others, clients are far away and try again, replicas fail.
     """
     rng = np.random.default_rng(seed)
     arrays = _arrays(rng, small_kv, cap_share)
     horizon_s = arrays.horizon_ticks * arrays.tick_s
     requests = _requests(rng, arrays, horizon_s, load)
     episode = _episode(rng, arrays, requests, cap_share)
+    if closed_loop:
+        arrays = _with_clients(rng, arrays)
+        episode = replace(episode, requests=_linked(rng, arrays, requests), failures=_failures(rng, arrays))
     return World(arrays, episode, _controls(rng, arrays))
 
 
@@ -96,6 +102,11 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         patience_s=rng.uniform(0.2, 20.0, classes),
         deferrable=rng.random(classes) < 0.3,
         output_weight=whole(1, 300, classes),
+        max_attempts=np.ones(classes, np.int64),
+        backoff_s=between(0, 2, classes),
+        backoff_factor=between(1, 3, classes),
+        backoff_jitter=between(0, 1, classes),
+        network_s=np.zeros((1, sites)),
         pue=between(1.0, 1.5, sites),
         row_cap_w=np.maximum(row_most_w, 1.0) * cap_share * between(0.6, 1.3, rows),
         **_node_columns(rng, sites + rows),
@@ -132,6 +143,41 @@ def _requests(rng: np.random.Generator, arrays: FleetArrays, horizon_s: float, l
         np.ceil(rng.lognormal(3.0, 1.2, count)).astype(np.int32),
         rng.integers(0, arrays.num_classes, count).astype(np.int32),
     )
+
+
+def _with_clients(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
+    """Three regions, one of them beside the first site, and clients that try up to three times."""
+    network_s = rng.uniform(0.0, 0.3, (3, arrays.num_sites))
+    network_s[0, 0] = 0.0
+    return replace(arrays, network_s=network_s, max_attempts=rng.integers(1, 4, arrays.num_classes))
+
+
+def _linked(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable) -> RequestTable:
+    """The same requests, about half of them calls that wait for one or two others."""
+    count = len(requests)
+    roots = (count + 1) // 2
+    parents = [(int(rng.integers(0, row)), row) for row in range(roots, count) for _ in range(int(rng.integers(1, 3)))]
+    edges = sorted(set(parents))
+    predecessors = np.bincount([child for _, child in edges], minlength=count) if edges else np.zeros(count, int)
+    return RequestTable.of(
+        np.where(predecessors > 0, np.inf, requests.arrival_s),
+        requests.prompt_tokens,
+        requests.output_tokens,
+        requests.class_id,
+        edges=edges,
+        region_id=rng.integers(0, 3, count),
+        session_id=rng.integers(-1, max(count // 4, 1), count),
+        predecessors=predecessors,
+        wait_s=rng.choice([0.0, 0.1, 1.0], count) * rng.random(count),
+        retry_uniform=rng.random(count),
+    )
+
+
+def _failures(rng: np.random.Generator, arrays: FleetArrays) -> FailureTable:
+    count = int(rng.integers(0, 5))
+    tick = np.sort(rng.integers(0, arrays.horizon_ticks, count))
+    replica = rng.integers(0, arrays.replicas.sum(), count)
+    return FailureTable(tick, replica, tick * arrays.tick_s + rng.choice([0.0, 1.0, 3.3], count))
 
 
 def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable, cap_share: float) -> Episode:
@@ -205,6 +251,10 @@ def one_pool(**changes: object) -> FleetArrays:
         "deadline_s": np.inf,
         "patience_s": np.inf,
         "output_weight": 1,
+        "max_attempts": 1,
+        "backoff_s": 1.0,
+        "backoff_factor": 2.0,
+        "backoff_jitter": 0.0,
         "pue": 1.0,
         "row_cap_w": [],
         "meter_window_ticks": 1,
@@ -222,9 +272,10 @@ def one_pool(**changes: object) -> FleetArrays:
         **changes,
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
-    integers |= {"meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
+    integers |= {"meter_window_ticks", "control_lag_ticks", "clock_latency_ticks", "max_attempts"}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
+    network_s = np.array([[float(values.pop("network_s", 0.0))]])  # type: ignore[arg-type]
     columns = {
         name: np.atleast_1d(np.asarray(v, np.int64 if name in integers else np.float64)) for name, v in values.items()
     }
@@ -234,6 +285,7 @@ def one_pool(**changes: object) -> FleetArrays:
         horizon_ticks=horizon_ticks,
         route_mask=np.ones((1, 1), dtype=bool),
         deferrable=deferrable,
+        network_s=network_s,
         view=Layout(VIEW, sizes),
         outcome=Layout(OUTCOMES, sizes),
         **columns,  # type: ignore[arg-type]

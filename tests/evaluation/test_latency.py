@@ -32,6 +32,7 @@ LOG = RequestLog(
         np.int8,
     ),
     replica=np.array([0, 0, 0, -1, 0], np.int32),
+    asked_s=np.array([0.0, 1.0, 2.0, 3.0, 4.0]),
     first_token_s=np.array([0.5, 1.25, 2.1, NAN, NAN]),
     finished_s=np.array([2.5, 1.25, NAN, 3.0, 9.0]),
 )
@@ -56,7 +57,7 @@ def test_percentiles_per_class_and_over_all() -> None:
 
 
 def test_an_episode_without_requests_has_no_latencies() -> None:
-    empty = RequestLog(np.empty(0, np.int8), np.empty(0, np.int32), np.empty(0), np.empty(0))
+    empty = RequestLog(np.empty(0, np.int8), np.empty(0, np.int32), np.empty(0), np.empty(0), np.empty(0))
     assert all(np.isnan(value) for value in latency_metrics(empty, RequestTable.empty(), ["chat"]).values())
 
 

@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include "fields.hpp"
+
 namespace tokenfleet {
 
 inline constexpr double kNever = std::numeric_limits<double>::infinity();
@@ -22,7 +24,8 @@ struct Pool {
 
 struct RequestClass {
     double ttft_s, tpot_s, deadline_s, patience_s;
-    std::int64_t output_weight;
+    double backoff_s, backoff_factor, backoff_jitter;
+    std::int64_t output_weight, max_attempts;
     bool deferrable;
 };
 
@@ -37,25 +40,22 @@ struct NodeLimits {
     double pickup_ratio, trip_exponent, trip_heat_s, cooling_s, restart_s;
 };
 
+#define TOKENFLEET_COLUMN(name) std::int64_t name;
+
 // First column of each field in the float32 view row; see envs/fields.py for their meaning.
 struct ViewLayout {
-    std::int64_t waiting_requests, running_requests, unprefilled_tokens, kv_reserved_fraction, awake_replicas,
-        waking_replicas, clock_fraction, pool_power_w, generated_tokens, arrived, held_requests, completed_in_slo,
-        completed_late, refused, expired, ttft_mean_s, site_power_w, power_over_cap, braked, over_cap_s, dark_remaining_s,
-        row_power_over_cap, row_braked, row_over_cap_s, row_dark_remaining_s;
+    TOKENFLEET_VIEW_FIELDS(TOKENFLEET_COLUMN)
     std::int64_t exogenous;  // where the exogenous fields begin
     std::int64_t width;
 };
 
 // First column of each field in the float64 outcome row.
 struct OutcomeLayout {
-    std::int64_t energy_j, power_w, above_cap_s, over_cap_w, brakes, trips, row_power_w, row_above_cap_s,
-        row_over_cap_w, row_brakes, row_trips, it_energy_j, generated_tokens,
-        prefilled_tokens, arrived, completed_in_slo, completed_late, refused, expired, prompt_tokens_in_slo,
-        output_tokens_in_slo, prompt_tokens_late, output_tokens_late, prompt_tokens_lost, output_tokens_lost,
-        first_tokens, ttft_sum_s;
+    TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_COLUMN)
     std::int64_t width;
 };
+
+#undef TOKENFLEET_COLUMN
 
 struct FleetArrays {
     double tick_s;
@@ -66,6 +66,7 @@ struct FleetArrays {
     std::vector<NodeLimits> nodes;  // grid connections of all sites, then all rows
     std::vector<double> row_cap_w;
     std::vector<std::uint8_t> route_mask;  // [K, P]
+    std::vector<double> network_s;         // [G, S]
     ViewLayout view;
     OutcomeLayout outcome;
     std::int64_t num_replicas = 0;

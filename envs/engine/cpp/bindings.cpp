@@ -84,7 +84,11 @@ std::vector<RequestClass> read_classes(const Columns& c) {
             .tpot_s = c.real("tpot_s", k),
             .deadline_s = c.real("deadline_s", k),
             .patience_s = c.real("patience_s", k),
+            .backoff_s = c.real("backoff_s", k),
+            .backoff_factor = c.real("backoff_factor", k),
+            .backoff_jitter = c.real("backoff_jitter", k),
             .output_weight = c.integer("output_weight", k),
+            .max_attempts = c.integer("max_attempts", k),
             .deferrable = c.column<bool>("deferrable").data()[k],
         });
     }
@@ -122,73 +126,27 @@ std::vector<NodeLimits> read_nodes(const Columns& c) {
     return nodes;
 }
 
+#define TOKENFLEET_READ(name) columns.name = at(#name);
+
 // A name that the Python table does not have raises KeyError: the two tables cannot drift apart unnoticed.
 ViewLayout read_view_layout(nb::handle layout) {
     const auto at = [&](const char* name) { return nb::cast<std::int64_t>(layout.attr("offsets")[name]); };
-    return {
-        .waiting_requests = at("waiting_requests"),
-        .running_requests = at("running_requests"),
-        .unprefilled_tokens = at("unprefilled_tokens"),
-        .kv_reserved_fraction = at("kv_reserved_fraction"),
-        .awake_replicas = at("awake_replicas"),
-        .waking_replicas = at("waking_replicas"),
-        .clock_fraction = at("clock_fraction"),
-        .pool_power_w = at("pool_power_w"),
-        .generated_tokens = at("generated_tokens"),
-        .arrived = at("arrived"),
-        .held_requests = at("held_requests"),
-        .completed_in_slo = at("completed_in_slo"),
-        .completed_late = at("completed_late"),
-        .refused = at("refused"),
-        .expired = at("expired"),
-        .ttft_mean_s = at("ttft_mean_s"),
-        .site_power_w = at("site_power_w"),
-        .power_over_cap = at("power_over_cap"),
-        .braked = at("braked"),
-        .over_cap_s = at("over_cap_s"),
-        .dark_remaining_s = at("dark_remaining_s"),
-        .row_power_over_cap = at("row_power_over_cap"),
-        .row_braked = at("row_braked"),
-        .row_over_cap_s = at("row_over_cap_s"),
-        .row_dark_remaining_s = at("row_dark_remaining_s"),
-        .exogenous = at("cap_w"),
-        .width = nb::cast<std::int64_t>(layout.attr("width")),
-    };
+    ViewLayout columns;
+    TOKENFLEET_VIEW_FIELDS(TOKENFLEET_READ)
+    columns.exogenous = at("cap_w");
+    columns.width = nb::cast<std::int64_t>(layout.attr("width"));
+    return columns;
 }
 
 OutcomeLayout read_outcome_layout(nb::handle layout) {
     const auto at = [&](const char* name) { return nb::cast<std::int64_t>(layout.attr("offsets")[name]); };
-    return {
-        .energy_j = at("energy_j"),
-        .power_w = at("power_w"),
-        .above_cap_s = at("above_cap_s"),
-        .over_cap_w = at("over_cap_w"),
-        .brakes = at("brakes"),
-        .trips = at("trips"),
-        .row_power_w = at("row_power_w"),
-        .row_above_cap_s = at("row_above_cap_s"),
-        .row_over_cap_w = at("row_over_cap_w"),
-        .row_brakes = at("row_brakes"),
-        .row_trips = at("row_trips"),
-        .it_energy_j = at("it_energy_j"),
-        .generated_tokens = at("generated_tokens"),
-        .prefilled_tokens = at("prefilled_tokens"),
-        .arrived = at("arrived"),
-        .completed_in_slo = at("completed_in_slo"),
-        .completed_late = at("completed_late"),
-        .refused = at("refused"),
-        .expired = at("expired"),
-        .prompt_tokens_in_slo = at("prompt_tokens_in_slo"),
-        .output_tokens_in_slo = at("output_tokens_in_slo"),
-        .prompt_tokens_late = at("prompt_tokens_late"),
-        .output_tokens_late = at("output_tokens_late"),
-        .prompt_tokens_lost = at("prompt_tokens_lost"),
-        .output_tokens_lost = at("output_tokens_lost"),
-        .first_tokens = at("first_tokens"),
-        .ttft_sum_s = at("ttft_sum_s"),
-        .width = nb::cast<std::int64_t>(layout.attr("width")),
-    };
+    OutcomeLayout columns;
+    TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_READ)
+    columns.width = nb::cast<std::int64_t>(layout.attr("width"));
+    return columns;
 }
+
+#undef TOKENFLEET_READ
 
 FleetArrays read_arrays(nb::handle arrays) {
     const Columns c(arrays);
@@ -203,9 +161,38 @@ FleetArrays read_arrays(nb::handle arrays) {
     fleet.row_cap_w.assign(row_cap_w.data(), row_cap_w.data() + row_cap_w.size());
     const auto mask = c.column<bool>("route_mask");
     fleet.route_mask.assign(mask.data(), mask.data() + mask.size());
+    const auto network_s = c.column<double>("network_s");
+    fleet.network_s.assign(network_s.data(), network_s.data() + network_s.size());
     fleet.view = read_view_layout(arrays.attr("view"));
     fleet.outcome = read_outcome_layout(arrays.attr("outcome"));
     return fleet;
+}
+
+template <typename T>
+void read_column(nb::dict columns, const char* name, Column<T>& column) {
+    if (!columns.contains(name)) return;  // every request has the default
+    const auto values = nb::cast<Array<const T>>(columns[name]);
+    column.assign(values.data(), values.size());
+}
+
+template <typename T>
+void read_vector(nb::dict columns, const char* name, std::vector<T>& vector) {
+    if (!columns.contains(name)) return;
+    const auto values = nb::cast<Array<const T>>(columns[name]);
+    vector.assign(values.data(), values.data() + values.size());
+}
+
+ClientColumns read_clients(nb::handle table) {
+    const auto columns = nb::cast<nb::dict>(table);
+    ClientColumns clients;
+    read_column(columns, "region_id", clients.region_id);
+    read_column(columns, "session_id", clients.session_id);
+    read_column(columns, "predecessors", clients.predecessors);
+    read_column(columns, "wait_s", clients.wait_s);
+    read_column(columns, "retry_uniform", clients.retry_uniform);
+    read_vector(columns, "successor_start", clients.successor_start);
+    read_vector(columns, "successor", clients.successor);
+    return clients;
 }
 
 class Engine {
@@ -221,11 +208,24 @@ public:
     }
 
     void reset(std::int64_t index, Array<const double> arrival_s, Array<const std::int32_t> prompt_tokens,
-               Array<const std::int32_t> output_tokens, Array<const std::int32_t> class_id, Array<const double> cap_w,
-               Array<const double> rating_w, Array<const float> exogenous, Array<const double> decode_memory_fraction) {
-        fleets_[index]->reset({static_cast<std::int64_t>(arrival_s.size()), arrival_s.data(), prompt_tokens.data(),
-                               output_tokens.data(), class_id.data(), cap_w.data(), rating_w.data(),
-                               exogenous.data(), decode_memory_fraction.data()});
+               Array<const std::int32_t> output_tokens, Array<const std::int32_t> class_id, nb::handle clients,
+               Array<const double> cap_w, Array<const double> rating_w, Array<const float> exogenous,
+               Array<const double> decode_memory_fraction, nb::handle failures) {
+        const Columns f(failures);
+        fleets_[index]->client_columns = read_clients(clients);
+        fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
+                               .num_failures = static_cast<std::int64_t>(f.size("repaired_s")),
+                               .arrival_s = arrival_s.data(),
+                               .prompt_tokens = prompt_tokens.data(),
+                               .output_tokens = output_tokens.data(),
+                               .class_id = class_id.data(),
+                               .cap_w = cap_w.data(),
+                               .rating_w = rating_w.data(),
+                               .exogenous = exogenous.data(),
+                               .decode_memory_fraction = decode_memory_fraction.data(),
+                               .failure_tick = f.column<std::int64_t>("tick").data(),
+                               .failed_replica = f.column<std::int64_t>("replica").data(),
+                               .repaired_s = f.column<double>("repaired_s").data()});
     }
 
     void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,
@@ -242,13 +242,14 @@ public:
         });
     }
 
-    // Copy a fleet's log into four arrays of its number of requests.
-    void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica,
+    // Copy a fleet's log into five arrays of its number of requests.
+    void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica, Array<double> asked_s,
                      Array<double> first_token_s, Array<double> finished_s) const {
         const Fleet& fleet = *fleets_[index];
         for (std::size_t i = 0; i < fleet.requests.size(); ++i) {
             status.data()[i] = static_cast<std::int8_t>(fleet.status[i]);
             replica.data()[i] = fleet.replica_of[i];
+            asked_s.data()[i] = fleet.asked_s()[i];
             first_token_s.data()[i] = fleet.requests[i].first_token_s;
             finished_s.data()[i] = fleet.finished_s[i];
         }

@@ -1,12 +1,15 @@
 // One fleet through time: the C++ mirror of envs/engine/reference/fleet.py, whose docstring specifies a tick.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
 #include "arrays.hpp"
+#include "clients.hpp"
+#include "earliest.hpp"
 #include "power_delivery.hpp"
 #include "replica.hpp"
 
@@ -24,7 +27,7 @@ struct ControlsRow {
 
 // What chance decided for the episode; sizes are checked by the bindings.
 struct EpisodeColumns {
-    std::int64_t num_requests;
+    std::int64_t num_requests, num_failures;
     const double* arrival_s;
     const std::int32_t* prompt_tokens;
     const std::int32_t* output_tokens;
@@ -33,6 +36,9 @@ struct EpisodeColumns {
     const double* rating_w;                // [H, S]
     const float* exogenous;                // [H + 1, E]
     const double* decode_memory_fraction;  // [P]
+    const std::int64_t* failure_tick;      // [F]
+    const std::int64_t* failed_replica;    // [F]
+    const double* repaired_s;              // [F]
 };
 
 class Fleet {
@@ -41,10 +47,16 @@ public:
     std::vector<Status> status;
     std::vector<std::int32_t> replica_of;
     std::vector<double> finished_s;
+    ClientColumns client_columns;  // loaded before `reset`
+
+    const std::vector<double>& asked_s() const { return clients_.asked_s; }
 
     Fleet(const FleetArrays& arrays, float* view, double* outcome)
         : arrays_(arrays), view_(view), outcome_(outcome), power_(arrays) {
         replicas_.resize(static_cast<std::size_t>(arrays.num_replicas));
+        for (std::size_t p = 0; p < arrays.pools.size(); ++p) {
+            pool_of_.insert(pool_of_.end(), static_cast<std::size_t>(arrays.pools[p].replicas), static_cast<std::int64_t>(p));
+        }
         physics_.resize(arrays.pools.size());
         clock_fraction_.resize(arrays.pools.size());
         pool_is_open_.resize(arrays.pools.size());
@@ -57,6 +69,9 @@ public:
 
     void reset(const EpisodeColumns& episode) {
         load_requests(episode);
+        load_failures(episode);
+        clients_.reset(arrays_, client_columns, episode.class_id, static_cast<std::size_t>(episode.num_requests));
+        next_boundary_.reset(replicas_.size());
         cap_w_.assign(episode.cap_w, episode.cap_w + arrays_.horizon_ticks * num_sites());
         rating_w_.assign(episode.rating_w, episode.rating_w + arrays_.horizon_ticks * num_sites());
         const std::int64_t width = exogenous_width();
@@ -84,10 +99,12 @@ public:
         const double start_s = static_cast<double>(tick_) * arrays_.tick_s;
         const double end_s = static_cast<double>(tick_ + 1) * arrays_.tick_s;
         std::fill(outcome_, outcome_ + arrays_.outcome.width, 0.0);
+        break_and_repair(start_s);
         apply_power_states(start_s, controls.awake_fraction);
         apply_clocks(controls.clock_fraction);
         find_available_share(controls.route_share);
-        serve_arrivals(start_s, end_s, controls.admit_rate_rps);
+        admit_rate_rps_ = controls.admit_rate_rps;
+        run(start_s, end_s);
         finish_tick(end_s);
         read_meters(end_s);
         ++tick_;
@@ -101,20 +118,24 @@ public:
     std::int64_t output_weight(std::int32_t k) const { return arrays_.classes[k].output_weight; }
     double patience_s(std::int32_t k) const { return arrays_.classes[k].patience_s; }
 
-    void on_first_token(const Request& request) {
+    void on_first_token(std::int32_t index) {
+        Request& request = requests[index];
+        request.first_token_s += network_of(index);
         outcome_[arrays_.outcome.first_tokens + request.class_id] += 1.0;
-        outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += request.first_token_s - request.arrival_s;
+        outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += ttft_s(index);
     }
-    void on_complete(std::int32_t index, double now_s) {
+    void on_complete(std::int32_t index, double at_site_s) {
         const OutcomeLayout& o = arrays_.outcome;
-        if (within_slo(requests[index], now_s)) {
+        const double now_s = at_site_s + network_of(index);
+        if (within_slo(index, now_s)) {
             end(index, now_s, Status::kCompleted, o.completed_in_slo, o.prompt_tokens_in_slo, o.output_tokens_in_slo);
         } else {
             end(index, now_s, Status::kCompleted, o.completed_late, o.prompt_tokens_late, o.output_tokens_late);
         }
+        clients_.succeed(index, now_s);
     }
-    void on_expired(std::int32_t index, double now_s) { lose(index, now_s, Status::kExpired); }
-    void on_lost(std::int32_t index, double now_s) { lose(index, now_s, Status::kRefused); }
+    void on_expired(std::int32_t index, double now_s) { fail(index, now_s, Status::kExpired); }
+    void on_lost(std::int32_t index, double now_s) { fail(index, now_s, Status::kRefused); }
 
 private:
     using FleetReplica = Replica<Fleet>;
@@ -135,7 +156,9 @@ private:
     std::vector<float> exogenous_;
     std::vector<double> decode_memory_fraction_;
     std::int64_t tick_ = 0, next_request_ = 0;
+    std::size_t num_roots_ = 0;  // requests that wait for no other; they stand first
     std::vector<FleetReplica> replicas_;
+    std::vector<std::int64_t> pool_of_;   // of each replica
     std::vector<Physics> physics_;        // [P] at the clock in force
     std::vector<double> clock_fraction_;  // [P]
     std::vector<std::uint8_t> pool_is_open_;  // [P] has an awake replica
@@ -144,6 +167,16 @@ private:
     std::vector<double> admission_credit_, credited_s_;  // [K]
     std::vector<Release> released_;
     PowerDelivery power_;
+    const double* admit_rate_rps_ = nullptr;  // [K]
+    Clients clients_;
+    Earliest next_boundary_;  // of every replica; kept only if clients_.has_feedback
+    std::vector<double> network_s_;  // one way between client and site, by request; empty without distances
+    struct Failure {
+        std::int64_t tick, replica;
+        double repaired_s;
+    };
+    std::vector<Failure> failures_;
+    std::size_t next_failure_ = 0;
 
     std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }
     std::int64_t num_pools() const { return static_cast<std::int64_t>(arrays_.pools.size()); }
@@ -159,15 +192,46 @@ private:
         const auto count = static_cast<std::size_t>(e.num_requests);
         constexpr double nan = std::numeric_limits<double>::quiet_NaN();
         requests.resize(count);
+        num_roots_ = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
         for (std::size_t i = 0; i < count; ++i) {
             requests[i] = {e.arrival_s[i], nan, e.prompt_tokens[i], e.output_tokens[i], e.class_id[i], -1};
         }
         status.assign(count, Status::kPending);
         replica_of.assign(count, -1);
         finished_s.assign(count, nan);
+        const bool distances = std::any_of(arrays_.network_s.begin(), arrays_.network_s.end(), [](double s) { return s > 0.0; });
+        network_s_.assign(distances ? count : 0, 0.0);
     }
 
-    // 1. Power states and clocks.
+    void load_failures(const EpisodeColumns& e) {
+        failures_.clear();
+        next_failure_ = 0;
+        for (std::int64_t f = 0; f < e.num_failures; ++f) {
+            failures_.push_back({e.failure_tick[f], e.failed_replica[f], e.repaired_s[f]});
+        }
+    }
+
+    // 1. Failures, power states and clocks.
+
+    // What is repaired is switched off and may be woken.
+    void break_and_repair(double now_s) {
+        if (failures_.empty()) return;
+        for (auto& replica : replicas_) {
+            if (replica.state == State::kFailed && replica.ready_s <= now_s) replica.state = State::kAsleep;
+        }
+        for (; next_failure_ < failures_.size() && failures_[next_failure_].tick <= tick_; ++next_failure_) {
+            FleetReplica& replica = replicas_[failures_[next_failure_].replica];
+            stop(replica, now_s, State::kFailed);
+            replica.ready_s = failures_[next_failure_].repaired_s;
+        }
+    }
+
+    // A replica loses its power and with it every request.
+    void stop(FleetReplica& replica, double now_s, State state) {
+        replica.drop_everything(*this, now_s);
+        replica.state = state;
+        note_boundary(replica);
+    }
 
     void apply_power_states(double now_s, const double* awake_fraction) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
@@ -224,7 +288,10 @@ private:
             if (clock == clock_fraction_[p]) continue;
             clock_fraction_[p] = clock;
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], clock);
-            for (auto& replica : replicas_of(p)) replica.on_new_clock();
+            for (auto& replica : replicas_of(p)) {
+                replica.on_new_clock();
+                note_boundary(replica);
+            }
         }
     }
 
@@ -244,39 +311,67 @@ private:
         }
     }
 
-    // Arrivals and releases of the tick in order of time; at a tie, the release goes first.
-    void serve_arrivals(double start_s, double end_s, const double* admit_rate_rps) {
-        release(start_s, admit_rate_rps);
+    // Everything from `start_s` to just before `end_s`, in order of time; at a tie, in the order of the cases. Where no
+    // answer brings a further call, a pool's iterations are left to when a request reaches it and to the end of the tick.
+    void run(double start_s, double end_s) {
+        release(start_s, admit_rate_rps_);
         std::size_t turn = 0;
         while (true) {
-            const double arrival_s = next_arrival_s(end_s);
-            if (turn < released_.size() && released_[turn].time_s <= arrival_s) {
-                dispatch(released_[turn].index, released_[turn].time_s);
-                ++turn;
-            } else if (arrival_s < kNever) {
-                arrive(admit_rate_rps);
-            } else {
+            const double release_s = turn < released_.size() ? released_[turn].time_s : kNever;
+            const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
+            const double next_s = std::min(release_s, std::min(step_s, arrival_s));
+            if (clients_.has_feedback && next_boundary_.time_s() <= next_s && next_boundary_.time_s() < end_s) {
+                pass_boundary(replicas_[next_boundary_.index()]);
+            } else if (next_s >= end_s) {
                 return;
+            } else if (release_s == next_s) {
+                dispatch(released_[turn++].index, release_s);
+            } else if (step_s == next_s) {
+                take_step();
+            } else {
+                call(static_cast<std::int32_t>(next_request_++), arrival_s);
             }
         }
     }
 
-    double next_arrival_s(double end_s) const {
+    double next_arrival_s() const {
         const auto next = static_cast<std::size_t>(next_request_);
-        return next < requests.size() && requests[next].arrival_s < end_s ? requests[next].arrival_s : kNever;
+        return next < num_roots_ ? requests[next].arrival_s : kNever;
     }
 
-    void arrive(const double* admit_rate_rps) {
-        const auto index = static_cast<std::int32_t>(next_request_++);
-        const Request& request = requests[index];
+    void pass_boundary(FleetReplica& replica) {
+        const std::int64_t p = pool_of_[&replica - replicas_.data()];
+        replica.on_boundary(*this, pool(p), physics_[p]);
+        note_boundary(replica);
+    }
+
+    void note_boundary(const FleetReplica& replica) {
+        if (clients_.has_feedback) next_boundary_.set(&replica - replicas_.data(), replica.next_event_s);
+    }
+
+    void take_step() {
+        const Step step = clients_.take_step();
+        if (step.pool != kCalls) {
+            enter(step.index, step.pool, step.time_s);
+        } else if (!clients_.has_given_up(step.index)) {
+            call(step.index, step.time_s);
+        } else if (clients_.failed_attempts(step.index) > 0) {
+            lose(step.index, step.time_s, Status::kRefused);
+        }
+    }
+
+    // A client makes a call, or tries it again.
+    void call(std::int32_t index, double now_s) {
+        Request& request = requests[index];
         const std::int32_t k = request.class_id;
-        outcome_[arrays_.outcome.arrived + k] += 1.0;
+        request.arrival_s = now_s;
+        if (clients_.ask(index, now_s)) outcome_[arrays_.outcome.arrived + k] += 1.0;
         if (arrays_.classes[k].deferrable) {
             held_[k].push(requests, index);
-        } else if (admit(k, request.arrival_s, admit_rate_rps[k])) {
-            dispatch(index, request.arrival_s);
+        } else if (admit(k, now_s, admit_rate_rps_[k])) {
+            dispatch(index, now_s);
         } else {
-            lose(index, request.arrival_s, Status::kRefused);
+            fail(index, now_s, Status::kRefused);
         }
     }
 
@@ -297,7 +392,7 @@ private:
         for (std::int32_t k = 0; k < num_classes(); ++k) {
             RequestQueue& held = held_[k];
             while (!held.empty() && start_s - requests[held.head].arrival_s > arrays_.classes[k].patience_s) {
-                lose(held.pop(requests), start_s, Status::kExpired);
+                fail(held.pop(requests), start_s, Status::kExpired);
             }
             const std::int64_t count = release_count(k, rate_rps[k]);
             const double gap_s = arrays_.tick_s / static_cast<double>(count);
@@ -320,22 +415,36 @@ private:
         return static_cast<std::int64_t>(allowed);
     }
 
+    // Choose a pool and send the request there.
     void dispatch(std::int32_t index, double now_s) {
         const Request& request = requests[index];
         const std::int64_t p = choose_pool(request.class_id);
         if (p < 0 || request.prompt_tokens + request.output_tokens > pool(p).kv_tokens) {
-            lose(index, now_s, Status::kRefused);
+            fail(index, now_s, Status::kRefused);
             return;
         }
+        if (!network_s_.empty()) {
+            const double network_s = arrays_.network_s[client_columns.region_id[index] * num_sites() + pool(p).site];
+            network_s_[index] = network_s;
+            if (network_s > 0.0) return clients_.travel(index, static_cast<std::int32_t>(p), now_s + network_s);
+        }
+        enter(index, p, now_s);
+    }
+
+    double network_of(std::int32_t index) const { return network_s_.empty() ? 0.0 : network_s_[index]; }
+
+    // A request reaches its pool; none of whose replicas may be awake any more.
+    void enter(std::int32_t index, std::int64_t p, double now_s) {
         FleetReplica* chosen = nullptr;
-        const Span span = replicas_of(p);
-        for (auto& replica : span) {
+        for (auto& replica : replicas_of(p)) {
             while (replica.next_event_s <= now_s) replica.on_boundary(*this, pool(p), physics_[p]);
             if (replica.state != State::kAwake) continue;
             if (chosen == nullptr || replica.work_tokens < chosen->work_tokens) chosen = &replica;
         }
+        if (chosen == nullptr) return fail(index, now_s, Status::kRefused);
         replica_of[index] = static_cast<std::int32_t>(chosen - replicas_.data());
         chosen->take(*this, pool(p), physics_[p], index, now_s);
+        note_boundary(*chosen);
     }
 
     // Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool.
@@ -372,17 +481,30 @@ private:
     }
 
     double host_w(const FleetReplica& replica, std::int64_t p) const {
-        if (replica.state == State::kDark) return 0.0;
+        if (replica.state == State::kDark || replica.state == State::kFailed) return 0.0;
         return replica.state == State::kAsleep ? pool(p).host_asleep_w : pool(p).host_w;
     }
 
-    bool within_slo(const Request& request, double now_s) const {
+    double ttft_s(std::int32_t index) const { return requests[index].first_token_s - clients_.asked_s[index]; }
+
+    bool within_slo(std::int32_t index, double now_s) const {
+        const Request& request = requests[index];
         const RequestClass& limits = arrays_.classes[request.class_id];
-        const bool in_ttft = request.first_token_s - request.arrival_s <= limits.ttft_s;
+        const bool in_ttft = ttft_s(index) <= limits.ttft_s;
         // Without a limit inf * 0 would be NaN for a one-token answer.
         const bool in_tpot = request.output_tokens == 1 ||
                              now_s - request.first_token_s <= limits.tpot_s * (request.output_tokens - 1);
-        return in_ttft && in_tpot && now_s - request.arrival_s <= limits.deadline_s;
+        return in_ttft && in_tpot && now_s - clients_.asked_s[index] <= limits.deadline_s;
+    }
+
+    // An attempt has come to nothing.
+    void fail(std::int32_t index, double now_s, Status how) {
+        const OutcomeLayout& o = arrays_.outcome;
+        if (clients_.fail(index, now_s)) {
+            outcome_[o.retries + requests[index].class_id] += 1.0;
+        } else {
+            lose(index, now_s, how);
+        }
     }
 
     void lose(std::int32_t index, double now_s, Status how) {
@@ -410,8 +532,7 @@ private:
 
     void go_dark(std::int64_t p, double now_s) {
         for (auto& replica : replicas_of(p)) {
-            replica.drop_everything(*this, now_s);
-            replica.state = State::kDark;
+            if (replica.state != State::kFailed) stop(replica, now_s, State::kDark);
         }
     }
 
@@ -423,6 +544,9 @@ private:
         for (std::int64_t p = 0; p < num_pools(); ++p) write_pool_view(p);
         for (std::int64_t k = 0; k < num_classes(); ++k) {
             view_[v.held_requests + k] = static_cast<float>(held_[k].size);
+            view_[v.thinking_calls + k] = static_cast<float>(clients_.thinking[k]);
+            view_[v.away_requests + k] = static_cast<float>(clients_.away[k]);
+            view_[v.retries + k] = static_cast<float>(outcome_[o.retries + k]);
             view_[v.arrived + k] = static_cast<float>(outcome_[o.arrived + k]);
             view_[v.completed_in_slo + k] = static_cast<float>(outcome_[o.completed_in_slo + k]);
             view_[v.completed_late + k] = static_cast<float>(outcome_[o.completed_late + k]);
@@ -439,7 +563,7 @@ private:
 
     void write_pool_view(std::int64_t p) {
         const ViewLayout& v = arrays_.view;
-        std::int64_t waiting = 0, running = 0, unprefilled = 0, reserved = 0, awake = 0, waking = 0;
+        std::int64_t waiting = 0, running = 0, unprefilled = 0, reserved = 0, awake = 0, waking = 0, failed = 0;
         for (const auto& replica : replicas_of(p)) {
             waiting += replica.waiting();
             running += replica.running();
@@ -447,6 +571,7 @@ private:
             reserved += replica.kv_reserved;
             awake += replica.state == State::kAwake;
             waking += replica.state == State::kWaking;
+            failed += replica.state == State::kFailed;
         }
         const auto capacity = static_cast<double>(pool(p).kv_tokens * pool(p).replicas);
         view_[v.waiting_requests + p] = static_cast<float>(waiting);
@@ -455,6 +580,7 @@ private:
         view_[v.kv_reserved_fraction + p] = static_cast<float>(static_cast<double>(reserved) / capacity);
         view_[v.awake_replicas + p] = static_cast<float>(awake);
         view_[v.waking_replicas + p] = static_cast<float>(waking);
+        view_[v.failed_replicas + p] = static_cast<float>(failed);
         view_[v.clock_fraction + p] = static_cast<float>(clock_fraction_[p]);
         const double energy_j = outcome_[arrays_.outcome.it_energy_j + p];
         view_[v.pool_power_w + p] = static_cast<float>(energy_j / arrays_.tick_s);

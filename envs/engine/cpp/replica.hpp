@@ -15,10 +15,10 @@
 
 namespace tokenfleet {
 
-enum class State : std::uint8_t { kAwake, kDraining, kAsleep, kWaking, kDark };
+enum class State : std::uint8_t { kAwake, kDraining, kAsleep, kWaking, kDark, kFailed };
 
 struct Request {
-    double arrival_s;
+    double arrival_s;  // when this attempt was made
     double first_token_s;
     std::int32_t prompt_tokens;
     std::int32_t output_tokens;
@@ -106,7 +106,8 @@ public:
     // Energy of the boards since the last call, and tokens generated since then, up to the end of a tick.
     void read_meter(const Pool& pool, double now_s) {
         if (idle()) {
-            const double power_w = state == State::kDark ? 0.0 : state == State::kAsleep ? pool.asleep_w : pool.idle_w;
+            const bool off = state == State::kDark || state == State::kFailed;
+            const double power_w = off ? 0.0 : state == State::kAsleep ? pool.asleep_w : pool.idle_w;
             energy_j_ += power_w * (now_s - metered_s_);
             metered_s_ = now_s;
             return;
@@ -125,6 +126,8 @@ public:
     void drop_everything(Owner& owner, double now_s) {
         while (!waiting_.empty()) owner.on_lost(waiting_.pop(owner.requests), now_s);
         while (!prefilling_.empty()) owner.on_lost(prefilling_.pop(owner.requests), now_s);
+        // The heap's order is nobody's business: the rows' order is that of the reference.
+        std::sort(finishing_.begin(), finishing_.end(), [](std::int64_t a, std::int64_t b) { return finish_request(a) < finish_request(b); });
         for (const std::int64_t key : finishing_) owner.on_lost(finish_request(key), now_s);
         finishing_.clear();
         context_ = kv_reserved = work_tokens = unprefilled_tokens = 0;
@@ -191,7 +194,7 @@ private:
             ++generated_tokens_;
             work_tokens -= request.prompt_tokens;
             unprefilled_tokens -= request.prompt_tokens;
-            owner.on_first_token(request);
+            owner.on_first_token(index);
             if (request.output_tokens == 1) {
                 complete(owner, request, index, now_s);
                 continue;

@@ -2,10 +2,14 @@
 
 A tick reads as the specification of both engines:
 
-1. Sites whose restart is due boot; replicas wake, drain or fall asleep as the controls ask.
-2. Held requests are released; every arrival of the tick is admitted or refused, given a pool by the shares and the
-   replica of that pool with the least work, in order of time.
-3. Iterations that end within the tick end; one that crosses its end keeps clock and power until it is done.
+1. Replicas fail or are repaired; sites whose restart is due boot; replicas wake, drain or fall asleep as the controls
+   ask.
+2. Everything that happens within the tick happens in order of time: an iteration ends and the next one starts; a held
+   request is released; a client makes a call, which is admitted or refused and given a pool by the shares; a request
+   reaches its pool and joins the replica there that has the least work. An iteration that crosses the end of the tick
+   keeps clock and power until it is done.
+3. What has completed, failed or expired is answered by its client at once: the calls that waited for it follow, or it
+   is tried again.
 4. The meters are read; brake and breaker answer from the next tick on.
 """
 
@@ -18,6 +22,7 @@ import numpy as np
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.replica import Limits, Physics, Replica, Request, State
 from tokenfleet.envs.episode import Episode
@@ -41,6 +46,9 @@ class Fleet:
         self.outcome = outcome
         self.tick = 0
         self.next_request = 0
+        self.clients = Clients(arrays, episode.requests)
+        self.travelling: dict[int, Request] = {}
+        self.failures = deque(zip(*episode.failures.columns(), strict=True))
         self.pools = [self._make_pool(p) for p in range(arrays.num_pools)]
         self.first_replica = np.concatenate([[0], np.cumsum(arrays.replicas)])
         self.power = PowerDelivery(arrays, episode)
@@ -53,6 +61,7 @@ class Fleet:
         self.log = RequestLog(
             status=np.zeros(len(episode.requests), np.int8),
             replica=np.full(len(episode.requests), -1, np.int32),
+            asked_s=self.clients.asked_s,
             first_token_s=np.full(len(episode.requests), np.nan),
             finished_s=np.full(len(episode.requests), np.nan),
         )
@@ -64,20 +73,31 @@ class Fleet:
         start_s = self.tick * self.arrays.tick_s
         end_s = (self.tick + 1) * self.arrays.tick_s
         self.outcome.rows[:] = 0.0
+        self._break_and_repair(start_s)
         self._apply_power_states(start_s, controls.awake_fraction[row])
         self._apply_clocks(controls.clock_fraction[row])
-        share = self._available_share(controls.route_share[row])
-        self._serve_arrivals(start_s, end_s, share, controls.admit_rate_rps[row])
-        for p, pool in enumerate(self.pools):
+        self.share = self._available_share(controls.route_share[row])
+        self.admit_rate_rps = controls.admit_rate_rps[row]
+        self._run(start_s, end_s)
+        for pool in self.pools:
             for replica in pool:
-                replica.advance(end_s, self.physics[p], inclusive=False)
                 replica.meter(end_s)
-        self._collect_events()
         self._read_meters(end_s)
         self.tick += 1
         self._write_view()
 
     # 1. power states and clocks
+
+    def _break_and_repair(self, now_s: float) -> None:
+        """Failures of this tick; what is repaired is switched off and may be woken."""
+        everyone = [replica for pool in self.pools for replica in pool]
+        for replica in everyone:
+            if replica.state is State.FAILED and replica.ready_s <= now_s:
+                replica.state = State.ASLEEP
+        while self.failures and self.failures[0][0] <= self.tick:
+            _, index, repaired_s = self.failures.popleft()
+            self._stop(everyone[index], now_s, State.FAILED)
+            everyone[index].ready_s = repaired_s
 
     def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray) -> None:
         for p, pool in enumerate(self.pools):
@@ -152,40 +172,62 @@ class Fleet:
             total += share[:, p]
         return share / np.where(total > 0.0, total, 1.0)[:, None]
 
-    def _serve_arrivals(self, start_s: float, end_s: float, share: np.ndarray, admit_rate_rps: np.ndarray) -> None:
-        """Arrivals and releases of the tick in order of time; at a tie, the release goes first."""
-        released = self._release(start_s, admit_rate_rps)
-        turn = 0
+    def _run(self, start_s: float, end_s: float) -> None:
+        """Everything from `start_s` to just before `end_s`, in order of time; at a tie, in the order of the cases."""
+        released = deque(self._release(start_s, self.admit_rate_rps))
         while True:
-            arrival_s = self._next_arrival_s(end_s)
-            if turn < len(released) and released[turn][0] <= arrival_s:
-                self._dispatch(released[turn][1], released[turn][0], share)
-                turn += 1
-            elif arrival_s < math.inf:
-                self._arrive(share, admit_rate_rps)
-            else:
+            release_s = released[0][0] if released else math.inf
+            step_s, arrival_s = self.clients.next_s(), self._next_arrival_s()
+            p, replica = self._next_to_end()
+            next_s = min(replica.next_boundary_s, release_s, step_s, arrival_s)
+            if next_s >= end_s:
                 return
+            if replica.next_boundary_s == next_s:
+                replica.pass_boundary(self.physics[p])
+                self._answer(p, replica)
+            elif release_s == next_s:
+                self._dispatch(released.popleft()[1], release_s)
+            elif step_s == next_s:
+                self._take_step()
+            else:
+                self.next_request += 1
+                self._call(self.next_request - 1, arrival_s)
 
-    def _next_arrival_s(self, end_s: float) -> float:
+    def _next_to_end(self) -> tuple[int, Replica]:
+        """The replica whose running iteration ends first, and its pool."""
+        everyone = ((p, replica) for p, pool in enumerate(self.pools) for replica in pool)
+        return min(everyone, key=lambda item: item[1].next_boundary_s)
+
+    def _next_arrival_s(self) -> float:
         arrivals = self.episode.requests.arrival_s
-        if self.next_request < len(arrivals) and arrivals[self.next_request] < end_s:
-            return float(arrivals[self.next_request])
-        return math.inf
+        return float(arrivals[self.next_request]) if self.next_request < len(arrivals) else math.inf
 
-    def _arrive(self, share: np.ndarray, admit_rate_rps: np.ndarray) -> None:
-        table, index = self.episode.requests, self.next_request
-        self.next_request += 1
-        k = int(table.class_id[index])
-        request = Request(
-            index, k, float(table.arrival_s[index]), int(table.prompt_tokens[index]), int(table.output_tokens[index])
-        )
-        self.outcome["arrived"][0, k] += 1
+    def _take_step(self) -> None:
+        now_s, index, p = self.clients.take_step()
+        if p != CALLS:
+            self._enter(self.travelling.pop(index), p, now_s)
+        elif not self.clients.has_given_up(index):
+            self._call(index, now_s)
+        elif self.clients.failed_attempts[index]:
+            self._end(self._request(index, now_s), now_s, RequestStatus.REFUSED, "refused", "lost")
+
+    def _call(self, index: int, now_s: float) -> None:
+        """A client makes a call, or tries it again."""
+        request = self._request(index, now_s)
+        k = request.class_id
+        if self.clients.ask(index, now_s):
+            self.outcome["arrived"][0, k] += 1
         if self.arrays.deferrable[k]:
             self.held[k].append(request)
-        elif self._admit(k, request.arrival_s, float(admit_rate_rps[k])):
-            self._dispatch(request, request.arrival_s, share)
+        elif self._admit(k, now_s, float(self.admit_rate_rps[k])):
+            self._dispatch(request, now_s)
         else:
-            self._lose(request, request.arrival_s, RequestStatus.REFUSED)
+            self._fail(request, now_s, RequestStatus.REFUSED)
+
+    def _request(self, index: int, now_s: float) -> Request:
+        table = self.episode.requests
+        prompt_tokens, output_tokens = int(table.prompt_tokens[index]), int(table.output_tokens[index])
+        return Request(index, int(table.class_id[index]), now_s, prompt_tokens, output_tokens)
 
     def _admit(self, k: int, now_s: float, rate_rps: float) -> bool:
         """Token bucket one second deep (at least one request)."""
@@ -204,7 +246,7 @@ class Fleet:
         released = []
         for k, held in enumerate(self.held):
             while held and start_s - held[0].arrival_s > self.arrays.patience_s[k]:
-                self._lose(held.popleft(), start_s, RequestStatus.EXPIRED)
+                self._fail(held.popleft(), start_s, RequestStatus.EXPIRED)
             count = self._release_count(k, float(rate_rps[k]))
             released += [(start_s + (i + 0.5) * (tick_s / count), held.popleft()) for i in range(count)]
         return sorted(released, key=lambda item: item[0])
@@ -221,18 +263,34 @@ class Fleet:
         self.admission_credit[k] = min(credit - count, 1.0)
         return count
 
-    def _dispatch(self, request: Request, now_s: float, share: np.ndarray) -> None:
+    def _dispatch(self, request: Request, now_s: float) -> None:
+        """Choose a pool and send the request there."""
         k = request.class_id
-        p = self._choose_pool(k, share[k])
+        p = self._choose_pool(k, self.share[k])
         if p is None or request.kv_tokens > self.arrays.kv_tokens[p]:
-            self._lose(request, now_s, RequestStatus.REFUSED)
+            self._fail(request, now_s, RequestStatus.REFUSED)
             return
-        for replica in self.pools[p]:
-            replica.advance(now_s, self.physics[p], inclusive=True)
+        request.network_s = self._network_s(request.index, p)
+        if request.network_s > 0.0:
+            self.travelling[request.index] = request
+            self.clients.travel(request.index, p, now_s + request.network_s)
+        else:
+            self._enter(request, p, now_s)
+
+    def _network_s(self, index: int, p: int) -> float:
+        return float(self.arrays.network_s[self.episode.requests.region_id[index], self.arrays.site[p]])
+
+    def _enter(self, request: Request, p: int, now_s: float) -> None:
+        """A request reaches its pool; none of whose replicas may be awake any more."""
         awake = [r for r, replica in enumerate(self.pools[p]) if replica.state is State.AWAKE]
+        if not awake:
+            self._fail(request, now_s, RequestStatus.REFUSED)
+            return
         chosen = min(awake, key=lambda r: self._work_tokens(self.pools[p][r]))
         self.log.replica[request.index] = self.first_replica[p] + chosen
-        self.pools[p][chosen].take(request, now_s, self.physics[p])
+        replica = self.pools[p][chosen]
+        replica.take(request, now_s, self.physics[p])
+        self._answer(p, replica)
 
     def _choose_pool(self, k: int, share: np.ndarray) -> int | None:
         """Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool."""
@@ -251,27 +309,32 @@ class Fleet:
 
     # 3. what came of it
 
-    def _collect_events(self) -> None:
-        for p, pool in enumerate(self.pools):
-            for replica in pool:
-                events = replica.take_events()
-                self.outcome["generated_tokens"][0, p] += events.generated_tokens
-                self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
-                for request in events.first_tokens:
-                    self.log.first_token_s[request.index] = request.first_token_s
-                    self.outcome["first_tokens"][0, request.class_id] += 1
-                    self.outcome["ttft_sum_s"][0, request.class_id] += request.first_token_s - request.arrival_s
-                for request, now_s in events.completed:
-                    self._complete(request, now_s)
-                for request, now_s in events.expired:
-                    self._lose(request, now_s, RequestStatus.EXPIRED)
+    def _answer(self, p: int, replica: Replica) -> None:
+        """Tell the clients what a replica has done."""
+        events = replica.take_events()
+        self.outcome["generated_tokens"][0, p] += events.generated_tokens
+        self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
+        for request in events.first_tokens:
+            request.first_token_s += request.network_s
+            self.log.first_token_s[request.index] = request.first_token_s
+            self.outcome["first_tokens"][0, request.class_id] += 1
+            self.outcome["ttft_sum_s"][0, request.class_id] += self._ttft_s(request)
+        for request, now_s in events.completed:
+            self._complete(request, now_s + request.network_s)
+        for request, now_s in events.expired:
+            self._fail(request, now_s, RequestStatus.EXPIRED)
 
     def _complete(self, request: Request, now_s: float) -> None:
         ending = "in_slo" if self._within_slo(request, now_s) else "late"
         self._end(request, now_s, RequestStatus.COMPLETED, f"completed_{ending}", ending)
+        self.clients.succeed(request.index, now_s)
 
-    def _lose(self, request: Request, now_s: float, status: RequestStatus) -> None:
-        self._end(request, now_s, status, status.name.lower(), "lost")
+    def _fail(self, request: Request, now_s: float, status: RequestStatus) -> None:
+        """An attempt has come to nothing."""
+        if self.clients.fail(request.index, now_s):
+            self.outcome["retries"][0, request.class_id] += 1
+        else:
+            self._end(request, now_s, status, status.name.lower(), "lost")
 
     def _end(self, request: Request, now_s: float, status: RequestStatus, count: str, tokens: str) -> None:
         self.log.status[request.index] = status
@@ -280,14 +343,18 @@ class Fleet:
         self.outcome[f"prompt_tokens_{tokens}"][0, request.class_id] += request.prompt_tokens
         self.outcome[f"output_tokens_{tokens}"][0, request.class_id] += request.output_tokens
 
+    def _ttft_s(self, request: Request) -> float:
+        return request.first_token_s - float(self.clients.asked_s[request.index])
+
     def _within_slo(self, request: Request, now_s: float) -> bool:
         a, k = self.arrays, request.class_id
-        in_ttft = request.first_token_s - request.arrival_s <= a.ttft_s[k]
+        in_ttft = self._ttft_s(request) <= a.ttft_s[k]
         # Without a limit inf * 0 would be NaN for a one-token answer.
         in_tpot = request.output_tokens == 1 or (
             now_s - request.first_token_s <= a.tpot_s[k] * (request.output_tokens - 1)
         )
-        return bool(in_ttft and in_tpot and now_s - request.arrival_s <= a.deadline_s[k])
+        e2e_s = now_s - float(self.clients.asked_s[request.index])
+        return bool(in_ttft and in_tpot and e2e_s <= a.deadline_s[k])
 
     # 4. meters, brake, breaker
 
@@ -302,15 +369,20 @@ class Fleet:
             self._go_dark(p, end_s)
 
     def _host_w(self, replica: Replica, p: int) -> float:
-        if replica.state is State.DARK:
+        if replica.state in (State.DARK, State.FAILED):
             return 0.0
         return float(self.arrays.host_asleep_w[p] if replica.state is State.ASLEEP else self.arrays.host_w[p])
 
     def _go_dark(self, p: int, now_s: float) -> None:
         for replica in self.pools[p]:
-            for request in replica.drop_everything():
-                self._lose(request, now_s, RequestStatus.REFUSED)
-            replica.state = State.DARK
+            if replica.state is not State.FAILED:
+                self._stop(replica, now_s, State.DARK)
+
+    def _stop(self, replica: Replica, now_s: float, state: State) -> None:
+        """A replica loses its power and with it every request."""
+        for request in replica.drop_everything():
+            self._fail(request, now_s, RequestStatus.REFUSED)
+        replica.state = state
 
     # what the brain sees
 
@@ -326,11 +398,14 @@ class Fleet:
             view["kv_reserved_fraction"][0, p] = reserved / float(a.kv_tokens[p] * len(pool))
             view["awake_replicas"][0, p] = sum(replica.state is State.AWAKE for replica in pool)
             view["waking_replicas"][0, p] = sum(replica.state is State.WAKING for replica in pool)
+            view["failed_replicas"][0, p] = sum(replica.state is State.FAILED for replica in pool)
             view["clock_fraction"][0, p] = self.clock_fraction[p]
         view["pool_power_w"][:] = self.outcome["it_energy_j"] / a.tick_s
         for k in range(a.num_classes):
             view["held_requests"][0, k] = len(self.held[k])
-        for name in ("arrived", "completed_in_slo", "completed_late", "refused", "expired"):
+            view["thinking_calls"][0, k] = self.clients.thinking[k]
+            view["away_requests"][0, k] = self.clients.away[k]
+        for name in ("arrived", "completed_in_slo", "completed_late", "refused", "expired", "retries"):
             view[name][:] = self.outcome[name]
         view["generated_tokens"][:] = self.outcome["generated_tokens"]
         view["ttft_mean_s"][:] = self.outcome["ttft_sum_s"] / np.maximum(self.outcome["first_tokens"], 1.0)

@@ -8,6 +8,7 @@ served. Clock and batch are fixed while an iteration runs, and so is its power.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,6 +24,7 @@ class State(Enum):
     ASLEEP = "suspended"
     WAKING = "loads its model"
     DARK = "without power"
+    FAILED = "broken, under repair"
 
 
 @dataclass
@@ -31,9 +33,10 @@ class Request:
 
     index: int
     class_id: int
-    arrival_s: float
+    arrival_s: float  # when this attempt was made
     prompt_tokens: int
     output_tokens: int
+    network_s: float = 0.0  # one way between client and site
     prefilled_tokens: int = 0
     generated_tokens: int = 0
     first_token_s: float = float("nan")
@@ -144,15 +147,18 @@ class Replica:
             self.meter(now_s)
             self._start_iteration(now_s, physics)
 
-    def advance(self, until_s: float, physics: Physics, inclusive: bool) -> None:
-        """Run every iteration that ends before `until_s`, or also at it when `inclusive`."""
-        while self.iteration is not None:
-            end_s = self.iteration.end_s
-            if end_s > until_s or (end_s == until_s and not inclusive):
-                return
-            self.meter(end_s)
-            self._finish_iteration(self.iteration)
-            self._start_iteration(end_s, physics)
+    @property
+    def next_boundary_s(self) -> float:
+        """When the running iteration ends; inf without one."""
+        return math.inf if self.iteration is None else self.iteration.end_s
+
+    def pass_boundary(self, physics: Physics) -> None:
+        """The running iteration ends and the next one starts."""
+        assert self.iteration is not None
+        end_s = self.iteration.end_s
+        self.meter(end_s)
+        self._finish_iteration(self.iteration)
+        self._start_iteration(end_s, physics)
 
     def meter(self, until_s: float) -> None:
         """Add the energy of the boards up to `until_s`."""
@@ -160,7 +166,8 @@ class Replica:
         self.metered_s = until_s
 
     def drop_everything(self) -> list[Request]:
-        """Lose power: forget all requests and return them."""
+        """Lose power: forget all requests and return them, decoding ones in the order of their rows."""
+        self.decoding.sort(key=lambda request: request.index)
         lost = self.requests
         self.waiting.clear()
         self.prefilling.clear()
@@ -175,7 +182,7 @@ class Replica:
         return events
 
     def _power_w(self) -> float:
-        if self.state is State.DARK:
+        if self.state in (State.DARK, State.FAILED):
             return 0.0
         if self.state is State.ASLEEP:
             return self.asleep_w
