@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import EXOGENOUS, Layout
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, merge
+from tokenfleet.envs.layers.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.signals import sample_signals
@@ -18,30 +19,6 @@ from tokenfleet.envs.traces import RequestTable
 Float64Array = NDArray[np.float64]
 _CLIENTS = 1
 """Third number of the seed from which clients are drawn, apart from all else."""
-
-
-@dataclass(frozen=True)
-class FailureTable:
-    """Replicas that break, in order of time; F of them.
-
-    Attributes:
-        tick: the tick at whose start it breaks, `[F]`.
-        replica: index over all pools, `[F]`.
-        repaired_s: when it may be woken again, `[F]` [s].
-    """
-
-    tick: NDArray[np.int64]
-    replica: NDArray[np.int64]
-    repaired_s: Float64Array
-
-    @classmethod
-    def none(cls) -> FailureTable:
-        """Nothing breaks."""
-        return cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-
-    def columns(self) -> tuple[list[int], list[int], list[float]]:
-        """As plain numbers."""
-        return self.tick.tolist(), self.replica.tolist(), self.repaired_s.tolist()
 
 
 @dataclass(frozen=True)
@@ -92,6 +69,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
             np.float32
         ),
         decode_memory_fraction=_sample_decode_memory_fraction(scenario, rng),
+        failures=_sample_failures(scenario, rng),
     )
 
 
@@ -133,6 +111,15 @@ def _sample_site(scenario: Scenario, site: str, rng: np.random.Generator) -> dic
         "rating_w": rating_schedule_w(events, contract_w, now_s),
         "announced_cap_w": np.stack(announced, axis=1) if announced else np.empty((len(now_s), 0)),
     }
+
+
+def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTable:
+    if scenario.failures is None:
+        return FailureTable.none()
+    pools = list(scenario.pools.values())
+    first = np.cumsum([0, *[pool.replicas for pool in pools]]).tolist()
+    servers = [Servers(first[p], pool.replicas, pool.tensor_parallel) for p, pool in enumerate(pools)]
+    return draw_failures(scenario.failures, servers, scenario.tick_s, scenario.horizon_ticks, rng)
 
 
 def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator) -> Float64Array:

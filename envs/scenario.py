@@ -15,6 +15,7 @@ from typing_extensions import Self
 from tokenfleet.envs.catalog import find, read_yaml
 from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec
 from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_w, nameplate_w
+from tokenfleet.envs.layers.failures import FailureSpec
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
 from tokenfleet.envs.layers.power import GridSpec
@@ -139,6 +140,7 @@ class Scenario(Spec):
         forecast_lead_s: how far ahead price, carbon intensity, outdoor temperature and solar power are forecast to the
             brain [s of the episode]; 0 is now. None by default: constants need no forecast.
         forecast: how wrong forecasts are.
+        failures: how often servers break; never by default.
     """
 
     name: Name
@@ -154,6 +156,7 @@ class Scenario(Spec):
     calendar: CalendarSpec = CalendarSpec()
     forecast_lead_s: tuple[NonNegativeFloat, ...] = ()
     forecast: ForecastSpec = ForecastSpec()
+    failures: FailureSpec | None = None
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

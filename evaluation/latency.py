@@ -27,8 +27,8 @@ def request_latencies(log: RequestLog, requests: RequestTable) -> dict[str, Floa
         requests: what they were.
 
     Returns:
-        `ttft` (the client's first asking to first token), `tpot` (mean time per output token after the first; answers of one token have
-        none) and `e2e` (first asking to last token).
+        `ttft` (from when the client first asked to the first token), `tpot` (mean time per output token after the
+        first; answers of one token have none) and `e2e` (from when the client first asked to the last token).
     """
     completed = log.status == RequestStatus.COMPLETED
     further_tokens = requests.output_tokens - 1

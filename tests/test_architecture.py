@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ENVS = "tokenfleet.envs"
-LAYERS = ("series", "power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
+LAYERS = ("series", "power", "facility", "gpu", "failures", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec",),
     (f"{ENVS}.fields", f"{ENVS}.traces"),

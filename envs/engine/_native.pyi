@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.episode import FailureTable
+from tokenfleet.envs.layers.failures import FailureTable
 
 class Engine:
     def __init__(

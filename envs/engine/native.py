@@ -85,13 +85,13 @@ class NativeEngine:
         for name, shape in wanted.items():
             if getattr(episode, name).shape != shape:
                 raise ValueError(f"episode.{name}: shape {getattr(episode, name).shape}, need {shape}")
-        limits = {
+        limits: dict[str, tuple[NDArray[Any], int]] = {
             "requests.class_id": (episode.requests.class_id, self.arrays.num_classes),
             "requests.region_id": (episode.requests.region_id, len(self.arrays.network_s)),
             "failures.replica": (episode.failures.replica, int(self.arrays.replicas.sum())),
         }
         for name, (column, count) in limits.items():
-            if len(column) and not (0 <= int(column.min()) and int(column.max()) < count):
+            if len(column) and (int(column.min()) < 0 or int(column.max()) >= count):
                 raise ValueError(f"episode.{name}: {int(column.min())}..{int(column.max())}, need 0..{count - 1}")
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.episode import Episode, FailureTable
+from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.failures import FailureTable
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
 

@@ -19,10 +19,10 @@ CALLS = -1
 
 
 class Step(NamedTuple):
-    """One entry of the queue: at `time_s` request `index` reaches `pool`, or is made by its client (`CALLS`)."""
+    """One entry of the queue: at `time_s` request `row` reaches `pool`, or is made by its client (`CALLS`)."""
 
     time_s: float
-    index: int
+    row: int
     pool: int
 
 
@@ -48,8 +48,8 @@ class Clients:
     def take_step(self) -> Step:
         """Remove the next step and return it."""
         step = heapq.heappop(self._steps)
-        waiting = self.away if step.pool != CALLS or self.failed_attempts[step.index] else self.thinking
-        waiting[self._class_of(step.index)] -= 1
+        waiting = self.away if step.pool != CALLS or self.failed_attempts[step.row] else self.thinking
+        waiting[self._class_of(step.row)] -= 1
         return step
 
     def ask(self, index: int, now_s: float) -> bool:
