@@ -15,6 +15,7 @@ A tick reads as the specification of both engines:
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 
@@ -50,7 +51,10 @@ class Fleet:
         self.travelling: dict[int, Request] = {}
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
         self.pools = [self._make_pool(p) for p in range(arrays.num_pools)]
-        self.first_replica = np.concatenate([[0], np.cumsum(arrays.replicas)])
+        self.everyone = [replica for pool in self.pools for replica in pool]
+        self.pool_of = [p for p, pool in enumerate(self.pools) for _ in pool]
+        self.first_replica = np.cumsum([0, *arrays.replicas]).tolist()
+        self.boundaries: list[tuple[float, int]] = []
         self.power = PowerDelivery(arrays, episode)
         self.clock_fraction = [1.0] * arrays.num_pools
         self.physics = [self._physics_at(p, 1.0) for p in range(arrays.num_pools)]
@@ -90,14 +94,13 @@ class Fleet:
 
     def _break_and_repair(self, now_s: float) -> None:
         """Failures of this tick; what is repaired is switched off and may be woken."""
-        everyone = [replica for pool in self.pools for replica in pool]
-        for replica in everyone:
+        for replica in self.everyone:
             if replica.state is State.FAILED and replica.ready_s <= now_s:
                 replica.state = State.ASLEEP
         while self.failures and self.failures[0][0] <= self.tick:
             _, index, repaired_s = self.failures.popleft()
-            self._stop(everyone[index], now_s, State.FAILED)
-            everyone[index].ready_s = repaired_s
+            self._stop(self.everyone[index], now_s, State.FAILED)
+            self.everyone[index].ready_s = repaired_s
 
     def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray) -> None:
         for p, pool in enumerate(self.pools):
@@ -178,13 +181,14 @@ class Fleet:
         while True:
             release_s = released[0][0] if released else math.inf
             step_s, arrival_s = self.clients.next_s(), self._next_arrival_s()
-            p, replica = self._next_to_end()
-            next_s = min(replica.next_boundary_s, release_s, step_s, arrival_s)
+            boundary_s, ending = self._next_boundary()
+            next_s = min(boundary_s, release_s, step_s, arrival_s)
             if next_s >= end_s:
                 return
-            if replica.next_boundary_s == next_s:
-                replica.pass_boundary(self.physics[p])
-                self._answer(p, replica)
+            if boundary_s == next_s:
+                p = self.pool_of[ending]
+                self.everyone[ending].pass_boundary(self.physics[p])
+                self._answer(p, ending)
             elif release_s == next_s:
                 self._dispatch(released.popleft()[1], release_s)
             elif step_s == next_s:
@@ -193,10 +197,14 @@ class Fleet:
                 self.next_request += 1
                 self._call(self.next_request - 1, arrival_s)
 
-    def _next_to_end(self) -> tuple[int, Replica]:
-        """The replica whose running iteration ends first, and its pool."""
-        everyone = ((p, replica) for p, pool in enumerate(self.pools) for replica in pool)
-        return min(everyone, key=lambda item: item[1].next_boundary_s)
+    def _next_boundary(self) -> tuple[float, int]:
+        """When the first running iteration ends, and in which replica; inf and -1 where none runs."""
+        while self.boundaries:
+            boundary_s, index = self.boundaries[0]
+            if self.everyone[index].next_boundary_s == boundary_s:
+                return boundary_s, index
+            heapq.heappop(self.boundaries)  # the replica has passed it, or lost its power
+        return math.inf, -1
 
     def _next_arrival_s(self) -> float:
         arrivals = self.episode.requests.arrival_s
@@ -288,9 +296,8 @@ class Fleet:
             return
         chosen = min(awake, key=lambda r: self._work_tokens(self.pools[p][r]))
         self.log.replica[request.index] = self.first_replica[p] + chosen
-        replica = self.pools[p][chosen]
-        replica.take(request, now_s, self.physics[p])
-        self._answer(p, replica)
+        self.pools[p][chosen].take(request, now_s, self.physics[p])
+        self._answer(p, self.first_replica[p] + chosen)
 
     def _choose_pool(self, k: int, share: np.ndarray) -> int | None:
         """Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool."""
@@ -309,8 +316,10 @@ class Fleet:
 
     # 3. what came of it
 
-    def _answer(self, p: int, replica: Replica) -> None:
-        """Tell the clients what a replica has done."""
+    def _answer(self, p: int, index: int) -> None:
+        """Tell the clients what a replica of pool `p` has done, and note when it will have done more."""
+        replica = self.everyone[index]
+        heapq.heappush(self.boundaries, (replica.next_boundary_s, index))
         events = replica.take_events()
         self.outcome["generated_tokens"][0, p] += events.generated_tokens
         self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
