@@ -48,6 +48,15 @@ def test_a_join_waits_for_the_last_branch(engine):
     np.testing.assert_allclose(log.asked_s, [0.0, 1.1, 4.1, 5.2], atol=1e-12)
 
 
+def test_a_join_waits_for_the_answer_that_arrives_last_not_for_the_one_that_was_sent_last(engine):
+    """One client is 0.2 s away: its answer leaves the site at 0.3, the other's at 0.4."""
+    arrays = dataclasses.replace(one_pool(), network_s=np.array([[0.0], [0.2]]))
+    columns = {"predecessors": [0, 0, 2], "edges": [(0, 2), (1, 2)], "region_id": [1, 0, 0]}
+    log = run(engine, arrays, plain_episode(arrays, calls([0.0, 0.25, np.inf], **columns))).log
+    np.testing.assert_allclose(log.finished_s[:2], [0.5, 0.4], atol=1e-12)
+    np.testing.assert_allclose(log.asked_s[2], 0.5, atol=1e-12)
+
+
 def test_followers_that_fall_into_one_tick_are_served_in_it(engine):
     arrays = one_pool(horizon_ticks=1, tick_s=10.0)
     count = 50

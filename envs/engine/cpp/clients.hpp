@@ -55,6 +55,7 @@ public:
         asked_s.assign(count, std::numeric_limits<double>::quiet_NaN());
         thinking.assign(arrays.classes.size(), 0);
         away.assign(arrays.classes.size(), 0);
+        last_answer_s_.assign(columns.predecessors.values().size(), 0.0);
         unfinished_predecessors_ = columns.predecessors.values();
         const bool retries = std::any_of(arrays.classes.begin(), arrays.classes.end(),
                                          [](const RequestClass& k) { return k.max_attempts > 1; });
@@ -96,9 +97,11 @@ public:
         if (columns_->successor.empty()) return;
         for (std::int64_t e = columns_->successor_start[index]; e < columns_->successor_start[index + 1]; ++e) {
             const std::int32_t row = columns_->successor[e];
+            // Answers that come from afar are not known in the order in which they arrive.
+            last_answer_s_[row] = std::max(last_answer_s_[row], now_s);
             if (--unfinished_predecessors_[row] > 0 || has_given_up(row)) continue;
             ++thinking[class_of(row)];
-            push({now_s + columns_->wait_s[row], row, kCalls});
+            push({last_answer_s_[row] + columns_->wait_s[row], row, kCalls});
         }
     }
 
@@ -129,6 +132,7 @@ private:
     const FleetArrays* arrays_ = nullptr;
     const ClientColumns* columns_ = nullptr;
     std::vector<std::int32_t> class_id_, unfinished_predecessors_;
+    std::vector<double> last_answer_s_;  // of the predecessors that have completed
     std::vector<std::int64_t> failed_attempts_;
     std::vector<std::uint8_t> ended_session_;
     std::vector<Step> steps_;  // heap, the earliest first

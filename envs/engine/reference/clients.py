@@ -34,6 +34,7 @@ class Clients:
         self.arrays = arrays
         self.table = table
         self.unfinished_predecessors = table.predecessors.tolist()
+        self.last_answer_s = np.zeros(len(table))
         self.failed_attempts = [0] * len(table)
         self.asked_s = np.full(len(table), np.nan)
         self.thinking = [0] * arrays.num_classes
@@ -67,10 +68,12 @@ class Clients:
     def succeed(self, index: int, now_s: float) -> None:
         """A call has been answered: the calls that waited for it alone are made after their wait."""
         for row in self.table.successors(index).tolist():
+            # Answers that come from afar are not known in the order in which they arrive.
+            self.last_answer_s[row] = max(self.last_answer_s[row], now_s)
             self.unfinished_predecessors[row] -= 1
             if self.unfinished_predecessors[row] == 0 and not self.has_given_up(row):
                 self.thinking[self._class_of(row)] += 1
-                heapq.heappush(self._steps, Step(now_s + float(self.table.wait_s[row]), row, CALLS))
+                heapq.heappush(self._steps, Step(float(self.last_answer_s[row] + self.table.wait_s[row]), row, CALLS))
 
     def fail(self, index: int, now_s: float) -> bool:
         """An attempt has failed; True if the client will try again, else its session ends."""
