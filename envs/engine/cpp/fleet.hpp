@@ -71,7 +71,9 @@ public:
         load_requests(episode);
         load_failures(episode);
         clients_.reset(arrays_, client_columns, episode.class_id, static_cast<std::size_t>(episode.num_requests));
-        next_boundary_.reset(replicas_.size());
+        next_boundary_.reset(clients_.has_feedback ? replicas_.size() : 1);
+        next_event_s_.assign(replicas_.size(), kNever);
+        load_tokens_.assign(replicas_.size(), 0);
         cap_w_.assign(episode.cap_w, episode.cap_w + arrays_.horizon_ticks * num_sites());
         rating_w_.assign(episode.rating_w, episode.rating_w + arrays_.horizon_ticks * num_sites());
         const std::int64_t width = exogenous_width();
@@ -144,6 +146,7 @@ private:
         FleetReplica* begin() const { return first; }
         FleetReplica* end() const { return last; }
     };
+    static constexpr std::int64_t kClosed = std::numeric_limits<std::int64_t>::max();
     struct Release {
         double time_s;
         std::int32_t index;
@@ -159,6 +162,8 @@ private:
     std::size_t num_roots_ = 0;  // requests that wait for no other; they stand first
     std::vector<FleetReplica> replicas_;
     std::vector<std::int64_t> pool_of_;   // of each replica
+    std::vector<double> next_event_s_;     // of each replica
+    std::vector<std::int64_t> load_tokens_;  // work of each replica; kClosed if it takes no requests
     std::vector<Physics> physics_;        // [P] at the clock in force
     std::vector<double> clock_fraction_;  // [P]
     std::vector<std::uint8_t> pool_is_open_;  // [P] has an awake replica
@@ -230,7 +235,7 @@ private:
     void stop(FleetReplica& replica, double now_s, State state) {
         replica.drop_everything(*this, now_s);
         replica.state = state;
-        note_boundary(replica);
+        note(replica);
     }
 
     void apply_power_states(double now_s, const double* awake_fraction) {
@@ -247,6 +252,7 @@ private:
                 if (replica.state == State::kWaking && replica.ready_s <= now_s) replica.state = State::kAwake;
                 if (replica.state == State::kDraining && replica.idle()) replica.state = State::kAsleep;
                 pool_is_open_[p] |= replica.state == State::kAwake;
+                note(replica);
             }
         }
     }
@@ -290,7 +296,7 @@ private:
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], clock);
             for (auto& replica : replicas_of(p)) {
                 replica.on_new_clock();
-                note_boundary(replica);
+                note(replica);
             }
         }
     }
@@ -321,7 +327,7 @@ private:
             const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
             const double next_s = std::min(release_s, std::min(step_s, arrival_s));
             if (clients_.has_feedback && next_boundary_.time_s() <= next_s && next_boundary_.time_s() < end_s) {
-                pass_boundary(replicas_[next_boundary_.index()]);
+                pass_boundary(replicas_[next_boundary_.index()], pool_of_[next_boundary_.index()]);
             } else if (next_s >= end_s) {
                 return;
             } else if (release_s == next_s) {
@@ -339,14 +345,17 @@ private:
         return next < num_roots_ ? requests[next].arrival_s : kNever;
     }
 
-    void pass_boundary(FleetReplica& replica) {
-        const std::int64_t p = pool_of_[&replica - replicas_.data()];
+    void pass_boundary(FleetReplica& replica, std::int64_t p) {
         replica.on_boundary(*this, pool(p), physics_[p]);
-        note_boundary(replica);
+        note(replica);
     }
 
-    void note_boundary(const FleetReplica& replica) {
-        if (clients_.has_feedback) next_boundary_.set(&replica - replicas_.data(), replica.next_event_s);
+    // Keep what is asked of every replica in dense arrays, to be called when it may have changed.
+    void note(const FleetReplica& replica) {
+        const std::size_t i = static_cast<std::size_t>(&replica - replicas_.data());
+        next_event_s_[i] = replica.next_event_s;
+        load_tokens_[i] = replica.state == State::kAwake ? replica.work_tokens : kClosed;
+        if (clients_.has_feedback) next_boundary_.set(i, replica.next_event_s);
     }
 
     void take_step() {
@@ -435,16 +444,16 @@ private:
 
     // A request reaches its pool; none of whose replicas may be awake any more.
     void enter(std::int32_t index, std::int64_t p, double now_s) {
-        FleetReplica* chosen = nullptr;
-        for (auto& replica : replicas_of(p)) {
-            while (replica.next_event_s <= now_s) replica.on_boundary(*this, pool(p), physics_[p]);
-            if (replica.state != State::kAwake) continue;
-            if (chosen == nullptr || replica.work_tokens < chosen->work_tokens) chosen = &replica;
+        const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
+        for (std::int64_t r = first; r < end; ++r) {
+            while (next_event_s_[r] <= now_s) pass_boundary(replicas_[r], p);
         }
-        if (chosen == nullptr) return fail(index, now_s, Status::kRefused);
-        replica_of[index] = static_cast<std::int32_t>(chosen - replicas_.data());
-        chosen->take(*this, pool(p), physics_[p], index, now_s);
-        note_boundary(*chosen);
+        const auto least = std::min_element(load_tokens_.begin() + first, load_tokens_.begin() + end);
+        if (*least == kClosed) return fail(index, now_s, Status::kRefused);
+        FleetReplica& chosen = replicas_[least - load_tokens_.begin()];
+        replica_of[index] = static_cast<std::int32_t>(least - load_tokens_.begin());
+        chosen.take(*this, pool(p), physics_[p], index, now_s);
+        note(chosen);
     }
 
     // Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool.
@@ -468,7 +477,7 @@ private:
             double energy_j = 0.0;
             std::int64_t generated = 0, prefilled = 0;
             for (auto& replica : replicas_of(p)) {
-                while (replica.next_event_s < end_s) replica.on_boundary(*this, pool(p), physics_[p]);
+                while (replica.next_event_s < end_s) pass_boundary(replica, p);
                 replica.read_meter(pool(p), end_s);
                 energy_j += replica.take_energy_j() + host_w(replica, p) * arrays_.tick_s;
                 generated += replica.take_generated_tokens();
