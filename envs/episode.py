@@ -87,9 +87,8 @@ def _sample_requests(
 ) -> RequestTable:
     names, streams = list(scenario.classes), list(scenario.workload.values())
     demands = [stream.sample(rng, scenario.horizon_s, split) for stream in streams]
-    classes = [scenario.classes[stream.request_class] for stream in streams]
-    class_ids = [names.index(stream.request_class) for stream in streams]
-    return merge(demands, class_ids, **client_columns(client_rng, demands, classes))
+    clients = client_columns(client_rng, demands, streams, scenario.classes, {})
+    return merge(demands, [names.index(stream.request_class) for stream in streams], **clients)
 
 
 def _sample_course(scenario: Scenario, rng: np.random.Generator, split: Split) -> dict[str, Float64Array]:

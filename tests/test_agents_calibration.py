@@ -9,7 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tokenfleet.envs.catalog import load_sessions
+from tokenfleet.envs.catalog import SHIPPED, load_sessions, read_yaml
+from tokenfleet.envs.layers.agents import HawkesStream
+from tokenfleet.envs.layers.agents.hawkes import hawkes_fano_factor
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,3 +131,24 @@ def test_two_numbers_a_quantity_are_the_published_ones(agents):
 
 def test_the_report_reads(agents):
     assert "reusable_share" in agents.report()
+
+
+# --- arrivals ---
+
+
+def test_the_hawkes_process_is_by_default_the_one_fitted_to_production_chat():
+    arrivals = module("calibration.arrivals")
+    ratio, decay_s = arrivals.fit_hawkes()
+    defaults = {name: field.default for name, field in HawkesStream.model_fields.items()}
+    assert ratio == pytest.approx(defaults["branching_ratio"], abs=0.001)
+    assert decay_s == pytest.approx(defaults["decay_s"], abs=0.01)
+    for window_s, recorded in arrivals.recorded_fano_factors().items():
+        assert hawkes_fano_factor(ratio, decay_s, window_s) == pytest.approx(recorded, rel=0.12)
+
+
+@pytest.mark.parametrize("name", ["mooncake-chat", "servegen-m-large", "servegen-m-small", "azure-coding-2024"])
+def test_a_converted_record_names_its_source_and_licence(name):
+    kind = {"mooncake": "trace", "servegen": "clients", "azure": "rate"}[name.split("-")[0]]
+    about = read_yaml(SHIPPED / kind / f"{name}.yaml")
+    assert about.get("license") == "Apache-2.0" or "CC-BY-4.0" in about["sources"][0]
+    assert name in (ROOT / "NOTICE").read_text(encoding="utf-8")

@@ -16,7 +16,15 @@ from typing import Any
 from tokenfleet.envs.catalog.files import PathLike, read_yaml
 from tokenfleet.envs.catalog.hourly import HourlySeries, HourlySpec, read_hourly
 from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.envs.traces import TRACE_SUFFIXES, SessionTrace, Trace, read_sessions, read_trace
+from tokenfleet.envs.traces import (
+    TRACE_SUFFIXES,
+    ClientTable,
+    SessionTrace,
+    Trace,
+    read_clients,
+    read_sessions,
+    read_trace,
+)
 
 __all__ = [
     "KINDS",
@@ -24,6 +32,7 @@ __all__ = [
     "PathLike",
     "catalog_names",
     "find",
+    "load_clients",
     "load_entry",
     "load_series",
     "load_sessions",
@@ -35,9 +44,11 @@ __all__ = [
 SHIPPED = Path(__file__).parent
 KINDS: dict[str, tuple[str, ...]] = {
     "agent": (".yaml",),
+    "clients": (".npz",),
     "gpu": (".yaml",),
     "model": (".yaml",),
     "profile": (".yaml",),
+    "rate": (".yaml",),
     "scenario": (".yaml",),
     "series": (".yaml",),
     "slo": (".yaml",),
@@ -136,10 +147,19 @@ def load_sessions(name_or_path: PathLike, search_paths: Sequence[PathLike] = ())
     return read_sessions(_trace_path(name_or_path, search_paths))
 
 
-def _trace_path(name_or_path: PathLike, search_paths: Sequence[PathLike]) -> Path:
+def load_clients(name_or_path: PathLike, search_paths: Sequence[PathLike] = ()) -> ClientTable:
+    """Recorded clients, by catalogue name or from the user's own file; see `load_trace`.
+
+    >>> load_clients("servegen-m-large").rate_rps.shape
+    (135, 1008)
+    """
+    return read_clients(_trace_path(name_or_path, search_paths, "clients"))
+
+
+def _trace_path(name_or_path: PathLike, search_paths: Sequence[PathLike], kind: str = "trace") -> Path:
     text = str(name_or_path)
     is_path = isinstance(name_or_path, Path) or "/" in text or "\\" in text or text.endswith(TRACE_SUFFIXES)
-    return Path(text).expanduser() if is_path else find("trace", text, search_paths)
+    return Path(text).expanduser() if is_path else find(kind, text, search_paths)
 
 
 def load_series(name: str, search_paths: Sequence[PathLike] = ()) -> HourlySeries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clients
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
 from tokenfleet.envs.traces.table import DEFAULTS, RequestTable, Trace, concat_sorted
@@ -9,12 +10,15 @@ from tokenfleet.envs.traces.table import DEFAULTS, RequestTable, Trace, concat_s
 __all__ = [
     "DEFAULTS",
     "TRACE_SUFFIXES",
+    "ClientTable",
     "RequestTable",
     "SessionTrace",
     "Trace",
     "concat_sorted",
+    "read_clients",
     "read_sessions",
     "read_trace",
+    "write_clients",
     "write_sessions",
     "write_trace",
 ]

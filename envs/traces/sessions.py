@@ -74,11 +74,6 @@ class SessionTrace:
         """When each call would be made if every answer came at once, `[R]` [s]."""
         return self._longest_path(np.zeros(len(self.wait_s)))
 
-    @cached_property
-    def first_edge(self) -> NDArray[np.int64]:
-        """Where each session's edges begin, `[N + 1]`."""
-        return np.searchsorted(self.waiter, self.first_call)
-
     def calls_of(self, split: str) -> NDArray[np.int64]:
         """Rows of the calls of a split's sessions."""
         return np.flatnonzero(self.split[self.session] == SPLIT_NAMES.index(split))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.episode import sample_episode
-from tokenfleet.envs.layers.agents import Demand, RequestClassSpec, client_columns, merge
+from tokenfleet.envs.layers.agents import (
+    Demand,
+    PoissonStream,
+    RequestClassSpec,
+    client_columns,
+    merge,
+    region_problems,
+)
 from tokenfleet.envs.scenario import load_scenario
 
 PRICES = {"model": "llama-3.1-8b", "usd_per_million_input_tokens": 0.1, "usd_per_million_output_tokens": 0.1}
@@ -57,19 +64,56 @@ def test_open_loop_streams_need_no_column_of_their_own():
     assert table.price_tolerance.tolist() == [np.inf, np.inf]
 
 
+CLASSES = {
+    "plain": RequestClassSpec.parse(PRICES),
+    "picky": RequestClassSpec.parse({**PRICES, "price_tolerance": {"median": 2.0}}),
+}
+
+
+def stream(request_class: str, **keys: object) -> PoissonStream:
+    lengths = {"median_tokens": 10, "sigma": 0}
+    return PoissonStream.parse({
+        "request_class": request_class, "rate_rps": 1.0, "prompt": lengths, "output": lengths, **keys
+    })  # fmt: skip
+
+
+def draw(demands, streams, regions=None):
+    return client_columns(np.random.default_rng(0), demands, streams, CLASSES, regions or {})
+
+
 def test_clients_are_drawn_only_for_classes_that_ask():
-    plain_class = RequestClassSpec.parse(PRICES)
-    assert client_columns(np.random.default_rng(0), [plain(1.0)], [plain_class]) == {}
+    assert draw([plain(1.0)], [stream("plain")], {"here": 1.0}) == {}
 
 
 def test_a_session_is_one_client():
-    picky = RequestClassSpec.parse({**PRICES, "price_tolerance": {"median": 2.0}})
-    plain_class = RequestClassSpec.parse(PRICES)
-    demands = [chain(0.0, 1), plain(1.0), plain(1.0, 2.0)]
-    tolerance = client_columns(np.random.default_rng(0), demands, [picky, plain_class, picky])["price_tolerance"]
+    tolerance = draw([chain(0.0, 1), plain(1.0), plain(1.0, 2.0)], [stream("picky"), stream("plain"), stream("picky")])[
+        "price_tolerance"
+    ]
     assert tolerance[0] == tolerance[1] != tolerance[2]
     assert tolerance[3] == np.inf
     assert len(set(tolerance[[0, 2, 4, 5]])) == 4
+
+
+def test_clients_stand_where_their_stream_or_else_the_scenario_says():
+    many = plain(*np.linspace(0, 1, 4000))
+    streams = [stream("plain"), stream("plain", region="south"), stream("plain", region={"north": 1.0, "east": 3.0})]
+    region_id = draw([many] * 3, streams, {"north": 1.0, "east": 1.0, "south": 2.0})["region_id"].reshape(3, -1)
+    shares = np.array([np.bincount(row, minlength=3) / 4000 for row in region_id])
+    np.testing.assert_allclose(shares, [[0.25, 0.25, 0.5], [0, 0, 1], [0.25, 0.75, 0]], atol=0.03)
+
+
+def test_calls_of_a_session_come_from_one_region():
+    regions = {f"r{k}": 1.0 for k in range(50)}
+    region_id = draw([chain(0.0, 1)] * 20, [stream("plain")] * 20, regions)["region_id"].reshape(20, 3)
+    assert np.all(region_id[:, 0] == region_id[:, 1])
+    assert np.any(region_id[:, 0] != region_id[:, 2])
+
+
+def test_a_region_that_does_not_exist_is_named():
+    assert region_problems(stream("plain"), ["north"]) == []
+    assert region_problems(stream("plain", region={"north": 1.0}), ["north"]) == []
+    (problem,) = region_problems(stream("plain", region="nort"), ["north", "east"])
+    assert problem.startswith("region: unknown region 'nort'; did you mean 'north'")
 
 
 def test_a_class_that_retries_changes_nothing_else_of_an_episode():

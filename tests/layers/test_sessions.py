@@ -51,7 +51,7 @@ def fan_out() -> SessionTrace:
 
 
 def replay(trace: SessionTrace, row: int, at_s: float, horizon_s: float, window: int = WINDOW) -> Demand:
-    return cut(trace, Copies(np.array([row]), np.array([at_s])), horizon_s, window)
+    return cut(trace, Copies(np.array([row]), trace.first_call[1:], np.array([at_s])), horizon_s, window)
 
 
 def arrivals_if_answered_at_once(demand: Demand) -> np.ndarray:

@@ -8,7 +8,10 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 | `classes` | request classes: service level, price, what a client does when it is not served |
 | `streams` | what every stream answers, and how a kind becomes a class |
 | `poisson` | arrivals without memory, and in bursts |
-| `trace` | windows of a recorded trace |
+| `hawkes` | arrivals that draw others after them |
+| `servegen` | many clients, each a renewal process of its own |
+| `diurnal` | any stream through the hours of a day |
+| `trace`, `conversations` | windows of a recorded trace, of independent requests or of conversations |
 | `sessions`, `replay` | closed-loop sessions of agents: who starts when; recorded sessions cut to an episode |
 | `behaviour`, `invention` | a fitted description of an agent, and sessions drawn from it |
 | `quantiles`, `lengths` | quantities by their measured quantiles; lognormal token counts |
@@ -18,11 +21,15 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 from __future__ import annotations
 
 from tokenfleet.envs.layers.agents.classes import PriceToleranceSpec, RequestClassSpec
-from tokenfleet.envs.layers.agents.clients import client_columns
+from tokenfleet.envs.layers.agents.clients import client_columns, region_problems
+from tokenfleet.envs.layers.agents.conversations import ConversationStream
+from tokenfleet.envs.layers.agents.diurnal import DiurnalStream
+from tokenfleet.envs.layers.agents.hawkes import HawkesStream
 from tokenfleet.envs.layers.agents.lengths import TokenLengthSpec
 from tokenfleet.envs.layers.agents.merge import merge
 from tokenfleet.envs.layers.agents.poisson import MmppStream, PoissonStream
 from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
+from tokenfleet.envs.layers.agents.servegen import ServeGenStream
 from tokenfleet.envs.layers.agents.sessions import AgentGeneratorStream, AgentSessionsStream, SessionStream
 from tokenfleet.envs.layers.agents.streams import (
     SPLIT_BOUNDS,
@@ -41,12 +48,16 @@ __all__ = [
     "AgentGeneratorStream",
     "AgentSessionsStream",
     "AnyStream",
+    "ConversationStream",
     "Demand",
+    "DiurnalStream",
+    "HawkesStream",
     "MmppStream",
     "PoissonStream",
     "PriceToleranceSpec",
     "QuantileSpec",
     "RequestClassSpec",
+    "ServeGenStream",
     "SessionStream",
     "Split",
     "StreamSpec",
@@ -54,11 +65,16 @@ __all__ = [
     "TraceStream",
     "client_columns",
     "merge",
+    "region_problems",
     "register_stream",
 ]
 
 register_stream("trace", TraceStream)
 register_stream("poisson", PoissonStream)
 register_stream("mmpp", MmppStream)
+register_stream("hawkes", HawkesStream)
+register_stream("servegen", ServeGenStream)
+register_stream("diurnal", DiurnalStream)
+register_stream("conversations", ConversationStream)
 register_stream("agent_sessions", AgentSessionsStream)
 register_stream("agent_generator", AgentGeneratorStream)

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.agents.classes import RequestClassSpec
-from tokenfleet.envs.layers.agents.streams import Demand
+from tokenfleet.envs.layers.agents.streams import Demand, StreamSpec
+from tokenfleet.envs.spec import suggest
 
 
 def client_columns(
-    rng: np.random.Generator, demands: Sequence[Demand], classes: Sequence[RequestClassSpec]
+    rng: np.random.Generator,
+    demands: Sequence[Demand],
+    streams: Sequence[StreamSpec],
+    classes: Mapping[str, RequestClassSpec],
+    region_weights: Mapping[str, float],
 ) -> dict[str, NDArray[Any]]:
     """Columns of `RequestTable` that follow from clients, for the demands one after the other.
 
-    A session is one client; so is every request outside of one. A column that no class asks for is left out.
+    A session is one client; so is every request outside of one. A column that nobody asks for is left out.
 
     Args:
         rng: a generator of its own, so that a class that begins to retry changes nothing else of an episode.
         demands: of every stream.
-        classes: request class of every stream.
+        streams: the streams.
+        classes: request classes by name.
+        region_weights: regions by name, in the order of `region_id`, and how many clients each has, relatively.
     """
+    asked = [classes[stream.request_class] for stream in streams]
     columns: dict[str, NDArray[Any]] = {}
-    if any(spec.max_attempts > 1 for spec in classes):
+    if any(spec.max_attempts > 1 for spec in asked):
         columns["retry_uniform"] = rng.random(sum(len(demand) for demand in demands))
-    if any(spec.price_tolerance is not None for spec in classes):
-        pairs = zip(demands, classes, strict=True)
+    if any(spec.price_tolerance is not None for spec in asked):
+        pairs = zip(demands, asked, strict=True)
         columns["price_tolerance"] = np.concatenate([_price_tolerance(rng, *pair) for pair in pairs])
+    if len(region_weights) > 1:
+        shares = [_region_shares(stream, region_weights) for stream in streams]
+        columns["region_id"] = np.concatenate(
+            [_regions(rng, demand, share) for demand, share in zip(demands, shares, strict=True)]
+        )
     return columns
+
+
+def region_problems(stream: StreamSpec, regions: Sequence[str]) -> list[str]:
+    """One line for each region of a stream that the scenario does not have."""
+    named = [stream.region] if isinstance(stream.region, str) else list(stream.region or ())
+    return [f"region: unknown region {name!r}{suggest(name, regions)}" for name in named if name not in regions]
 
 
 def _price_tolerance(rng: np.random.Generator, demand: Demand, spec: RequestClassSpec) -> NDArray[np.float64]:
@@ -38,6 +57,19 @@ def _price_tolerance(rng: np.random.Generator, demand: Demand, spec: RequestClas
         return np.full(len(demand), np.inf)
     client = _clients(demand)
     return spec.price_tolerance.sample(rng, int(client.max(initial=-1)) + 1)[client]
+
+
+def _regions(rng: np.random.Generator, demand: Demand, shares: NDArray[np.float64]) -> NDArray[np.int32]:
+    client = _clients(demand)
+    return rng.choice(len(shares), size=int(client.max(initial=-1)) + 1, p=shares).astype(np.int32)[client]
+
+
+def _region_shares(stream: StreamSpec, region_weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """Share of a stream's clients in each region: the stream's own where it names any, else the scenario's."""
+    named = {stream.region: 1.0} if isinstance(stream.region, str) else stream.region
+    weights = np.array([region_weights[name] if named is None else named.get(name, 0.0) for name in region_weights])
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 def _clients(demand: Demand) -> NDArray[np.intp]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import Annotated, Any
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, SerializeAsAny
 from typing_extensions import override
 
+from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
 from tokenfleet.envs.layers.agents.streams import Demand, StreamSpec
-from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
 
 
-class TokenLengthSpec(Spec):
-    """Lognormal token counts, rounded up and cut at `max_tokens`."""
+class LengthSpec(Spec):
+    """Token counts, rounded up and cut at `max_tokens`."""
 
-    median_tokens: PositiveFloat
-    sigma: NonNegativeFloat
     max_tokens: PositiveInt = 32_768
+
+    @abstractmethod
+    def value(self, normal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lengths before rounding at normal scores, `[R]`."""
 
     def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.int32]:
         """`count` lengths [tokens], at least 1."""
@@ -29,15 +36,56 @@ class TokenLengthSpec(Spec):
         return float(self._tokens(ndtri((np.arange(4001) + 0.5) / 4001)).mean())
 
     def _tokens(self, normal: NDArray[np.float64]) -> NDArray[np.int32]:
-        tokens = np.ceil(np.minimum(self.median_tokens * np.exp(self.sigma * normal), self.max_tokens))
+        tokens = np.ceil(np.minimum(self.value(normal), self.max_tokens))
         return np.maximum(tokens, 1).astype(np.int32)
 
 
-class SyntheticLengths(StreamSpec):
-    """A stream whose prompts and outputs are drawn apart: the two are uncorrelated in every public trace."""
+class TokenLengthSpec(LengthSpec):
+    """Lognormal token counts."""
 
-    prompt: TokenLengthSpec
-    output: TokenLengthSpec
+    median_tokens: PositiveFloat
+    sigma: NonNegativeFloat
+
+    def value(self, normal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `LengthSpec.value`."""
+        return self.median_tokens * np.exp(self.sigma * normal)
+
+
+class TokenQuantileSpec(LengthSpec):
+    """Token counts as measured: by their quantiles (see `QuantileSpec`)."""
+
+    quantiles: QuantileSpec
+
+    def value(self, normal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `LengthSpec.value`."""
+        return self.quantiles.value(normal)
+
+
+def _build_lengths(data: Any) -> Any:
+    """Quantiles where they are given, else a lognormal."""
+    if isinstance(data, LengthSpec):
+        return data
+    if not isinstance(data, dict):
+        raise SpecError([f"must be a mapping with median_tokens and sigma, or with quantiles (got {data!r})"])
+    if "quantiles" in data:
+        quantiles = data["quantiles"]
+        by_name = isinstance(quantiles, dict) and "quantiles" in quantiles
+        return TokenQuantileSpec.parse({**data, "quantiles": quantiles if by_name else {"quantiles": quantiles}})
+    return TokenLengthSpec.parse(data)
+
+
+AnyLengths = Annotated[SerializeAsAny[LengthSpec], BeforeValidator(_build_lengths)]
+
+
+class SyntheticLengths(StreamSpec):
+    """A stream whose prompts and outputs are drawn apart: the two are uncorrelated in every public trace.
+
+    Attributes:
+        prompt, output: token counts; `median_tokens` and `sigma` make a lognormal, `quantiles` what was measured.
+    """
+
+    prompt: AnyLengths
+    output: AnyLengths
 
     @property
     @override

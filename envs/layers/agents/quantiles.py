@@ -46,7 +46,7 @@ class QuantileSpec(Spec):
 
     def value(self, score: FloatArray) -> FloatArray:
         """The quantity at normal scores of any shape."""
-        return np.exp(np.interp(score, *self._knots))
+        return np.exp(np.interp(score, *self.knots))
 
     def sample(self, rng: np.random.Generator, count: int) -> FloatArray:
         """`count` independent draws."""
@@ -79,7 +79,8 @@ class QuantileSpec(Spec):
         return float(self.value(np.array([normal.inv_cdf((k + 0.5) / 4001) for k in range(4001)])).mean())
 
     @cached_property
-    def _knots(self) -> tuple[FloatArray, FloatArray]:
+    def knots(self) -> tuple[FloatArray, FloatArray]:
+        """Normal scores and logarithms of the quantiles."""
         pairs = sorted(self.quantiles.items())
         normal = NormalDist()
         scores = np.array([normal.inv_cdf(probability) for probability, _ in pairs])

@@ -18,12 +18,14 @@ class Copies(NamedTuple):
     """Sessions of a trace placed in an episode, `[M]` each; one session may be there many times."""
 
     first_row: IntArray  # the call that each begins with; those before it have been made already
+    last_row: IntArray  # one behind the last call of each
     at_s: FloatArray  # when that call arrives, seconds from the start of the episode, in [0, horizon)
 
     def and_also(self, others: Copies) -> Copies:
         """These copies and, behind them, others of the same trace."""
         return Copies(
             np.concatenate([self.first_row, others.first_row]),
+            np.concatenate([self.last_row, others.last_row]),
             np.concatenate([self.at_s, others.at_s]),
         )
 
@@ -41,7 +43,7 @@ def replay(trace: SessionTrace, copies: Copies, horizon_s: float, max_context_to
         max_context_tokens: prompt and output of a call are together at most this long; a longer prompt loses reusable
             tokens first, as if the agent had dropped the oldest part of its context and kept what is new.
     """
-    row, copy = _rows_from(trace, copies)
+    row, copy = _ranges(copies.first_row, copies.last_row)
     edges, shift_s = _edges_between(trace, copies, row, copy), copies.at_s - trace.recorded_s[copies.first_row]
     arrival_s = _arrivals(trace, row, copy, edges, shift_s)
     kept = _reachable(trace, row, copy, arrival_s, shift_s, edges, horizon_s)
@@ -50,16 +52,9 @@ def replay(trace: SessionTrace, copies: Copies, horizon_s: float, max_context_to
     return _demand(trace, row[kept], copy[kept], arrival_s[kept], edges, max_context_tokens)
 
 
-def _rows_from(trace: SessionTrace, copies: Copies) -> tuple[IntArray, IntArray]:
-    """Rows of the trace from each copy's first call to its session's end, and the copy of each, `[L]`."""
-    last = trace.first_call[trace.session[copies.first_row] + 1]
-    return _ranges(copies.first_row, last)
-
-
 def _edges_between(trace: SessionTrace, copies: Copies, row: IntArray, copy: IntArray) -> IntArray:
     """Edges `[E, 2]` among the rows, as places in `row`."""
-    begins = np.searchsorted(trace.waiter, copies.first_row)
-    edge, owner = _ranges(begins, trace.first_edge[trace.session[copies.first_row] + 1])
+    edge, owner = _ranges(*np.searchsorted(trace.waiter, [copies.first_row, copies.last_row]))
     known = trace.caller[edge] >= copies.first_row[owner]
     edge, owner = edge[known], owner[known]
     offset = np.searchsorted(copy, np.arange(len(copies.at_s))) - copies.first_row

@@ -15,8 +15,8 @@ from tokenfleet.envs.catalog import load_sessions
 from tokenfleet.envs.layers.agents.behaviour import AgentSpec, load_agent
 from tokenfleet.envs.layers.agents.invention import invent_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
-from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec
-from tokenfleet.envs.spec import Name, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SpecError
+from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
+from tokenfleet.envs.spec import Name, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from tokenfleet.envs.traces import SessionTrace
 
 
@@ -87,7 +87,8 @@ class SessionStream(StreamSpec):
         # A cluster's delays wrap around the episode's end, so that no start is lost and the rate holds.
         at_s = np.mod(first_s + later * rng.exponential(self.burst_spread_s, len(first_s)), horizon_s)
         choices = trace.sessions_of(split)
-        return Copies(trace.first_call[choices[rng.integers(len(choices), size=len(at_s))]], at_s)
+        chosen = choices[rng.integers(len(choices), size=len(at_s))]
+        return Copies(trace.first_call[chosen], trace.first_call[chosen + 1], at_s)
 
     def _under_way(self, rng: np.random.Generator, trace: SessionTrace, horizon_s: float, split: Split) -> Copies:
         """Sessions that began before the episode, by their first call in it."""
@@ -97,7 +98,7 @@ class SessionStream(StreamSpec):
         count = rng.poisson(self.rate_sessions_per_s * bounds_s[-1] / sessions)
         point_s = rng.uniform(0.0, bounds_s[-1], count)
         place = np.searchsorted(bounds_s, point_s, side="right")
-        return Copies(rows[place], bounds_s[place] - point_s)
+        return Copies(rows[place], trace.first_call[trace.session[rows[place]] + 1], bounds_s[place] - point_s)
 
 
 class AgentSessionsStream(SessionStream):
@@ -112,10 +113,8 @@ class AgentSessionsStream(SessionStream):
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:
-        try:
+        with named_by("trace", "trace"):
             _ = self._record
-        except SpecError as error:
-            raise SpecError(f"trace: {problem.removeprefix('trace: ')}" for problem in error.problems) from None
         return self
 
     def sessions(self) -> SessionTrace:
@@ -145,10 +144,8 @@ class AgentGeneratorStream(SessionStream):
 
     @model_validator(mode="after")
     def _agent_is_known(self) -> Self:
-        try:
+        with named_by("agent", "agent"):
             load_agent(self.agent)
-        except SpecError as error:
-            raise SpecError(f"agent: {problem.removeprefix('agent: ')}" for problem in error.problems) from None
         return self
 
     def sessions(self) -> SessionTrace:

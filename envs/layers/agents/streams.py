@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
 from tokenfleet.envs.layers.series import Split as Split
-from tokenfleet.envs.spec import Name, Spec, SpecError, suggest
+from tokenfleet.envs.spec import Name, PositiveFloat, Spec, SpecError, suggest
 
 SPLIT_BOUNDS: dict[str, tuple[float, float]] = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 """Shares of a trace's time span that belong to each split; they never overlap."""
@@ -41,10 +43,17 @@ class Demand:
 
 
 class StreamSpec(Spec):
-    """A source of requests of one class; subclasses say when they arrive and how long they are."""
+    """A source of requests of one class; subclasses say when they arrive and how long they are.
+
+    Attributes:
+        request_class: name of the class.
+        region: where its clients are: the name of one of the scenario's regions, or the weight of each; by default as
+            the scenario's regions are weighted.
+    """
 
     kind: str
     request_class: Name
+    region: Name | dict[Name, PositiveFloat] | None = None
 
     @property
     @abstractmethod
@@ -71,6 +80,15 @@ class StreamSpec(Spec):
 
 STREAM_KINDS: dict[str, type[StreamSpec]] = {}
 """Kind -> class; the package fills in the kinds that it ships."""
+
+
+@contextmanager
+def named_by(key: str, kind: str) -> Iterator[None]:
+    """Report an entry of the catalogue that cannot be read under the key that names it."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{key}: {problem.removeprefix(f'{kind}: ')}" for problem in error.problems) from None
 
 
 def register_stream(kind: str, stream: type[StreamSpec]) -> None:

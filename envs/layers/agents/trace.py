@@ -11,8 +11,8 @@ from pydantic import model_validator
 from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import load_trace
-from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec
-from tokenfleet.envs.spec import PositiveFloat, SpecError
+from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
+from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.envs.traces import Trace
 
 
@@ -35,10 +35,8 @@ class TraceStream(StreamSpec):
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:
-        try:
+        with named_by("trace", "trace"):
             _ = self._record
-        except SpecError as error:
-            raise SpecError(f"trace: {problem.removeprefix('trace: ')}" for problem in error.problems) from None
         return self
 
     @property

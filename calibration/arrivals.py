@@ -1,0 +1,72 @@
+"""How bursty requests are, recorded and drawn, and the process fitted to it: `python -m calibration.arrivals`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from tokenfleet.envs.catalog import load_trace
+from tokenfleet.envs.layers.agents import HawkesStream, PoissonStream, StreamSpec, TokenLengthSpec
+from tokenfleet.envs.layers.agents.hawkes import hawkes_fano_factor
+
+WINDOWS_S = (1.0, 10.0, 60.0)  # an hour of Azure chat holds 58 windows of a minute; five of ten minutes say nothing
+FloatArray = NDArray[np.float64]
+
+
+def fano_factor(arrival_s: FloatArray, window_s: float, horizon_s: float | None = None) -> float:
+    """Variance over mean of the counts in whole windows; 1 for a Poisson process."""
+    span_s = float(arrival_s.max()) if horizon_s is None else horizon_s
+    windows = int(span_s // window_s)
+    counts = np.bincount((arrival_s[arrival_s < windows * window_s] // window_s).astype(int), minlength=windows)
+    return float(counts.var(ddof=1) / counts.mean())
+
+
+def recorded_fano_factors() -> dict[float, float]:
+    """Of one hour of Azure chat, by window [s]."""
+    arrival_s = load_trace("azure-chat-2023").arrival_s
+    return {window_s: fano_factor(arrival_s, window_s) for window_s in WINDOWS_S}
+
+
+def fit_hawkes() -> tuple[float, float]:
+    """Branching ratio and decay [s] with the recorded Fano factors, least squares of logarithms."""
+    recorded = recorded_fano_factors()
+
+    def error(parameters: FloatArray) -> float:
+        ratio, decay_s = 1.0 / (1.0 + np.exp(-parameters[0])), np.exp(parameters[1])
+        logs = [np.log((hawkes_fano_factor(ratio, decay_s, w) - 1.0) / (f - 1.0)) for w, f in recorded.items()]
+        return float(np.square(logs).sum())
+
+    best = minimize(error, np.array([1.5, 2.0]), method="Nelder-Mead").x
+    return float(1.0 / (1.0 + np.exp(-best[0]))), float(np.exp(best[1]))
+
+
+def generated_fano_factors(stream: StreamSpec, seeds: int, horizon_s: float = 3600.0) -> dict[float, FloatArray]:
+    """Of `seeds` draws of a stream, by window [s]."""
+    draws = [stream.sample(np.random.default_rng(seed), horizon_s, "train").arrival_s for seed in range(seeds)]
+    return {
+        window_s: np.array([fano_factor(arrival_s, window_s, horizon_s) for arrival_s in draws])
+        for window_s in WINDOWS_S
+    }
+
+
+def report() -> str:
+    """Recorded Fano factors beside those of the fitted process and of a Poisson process."""
+    lengths = {"prompt": TokenLengthSpec(median_tokens=1, sigma=0), "output": TokenLengthSpec(median_tokens=1, sigma=0)}
+    ratio, decay_s = fit_hawkes()
+    rate_rps = load_trace("azure-chat-2023").mean_rate_rps
+    hawkes = HawkesStream(request_class="chat", rate_rps=rate_rps, branching_ratio=ratio, decay_s=decay_s, **lengths)
+    poisson = PoissonStream(request_class="chat", rate_rps=rate_rps, **lengths)
+    lines = [f"Hawkes: branching ratio {ratio:.3f}, decay {decay_s:.2f} s"]
+    lines.append(f"{'window':>8} {'Azure':>8} {'law':>8} {'drawn (1 to 9 of 10)':>22} {'Poisson':>8}")
+    drawn, memoryless = generated_fano_factors(hawkes, 40), generated_fano_factors(poisson, 10)
+    for window_s, factor in recorded_fano_factors().items():
+        law = hawkes_fano_factor(ratio, decay_s, window_s)
+        low, middle, high = np.quantile(drawn[window_s], [0.1, 0.5, 0.9])
+        between = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        lines.append(f"{window_s:8g} {factor:8.2f} {law:8.2f} {between:>22} {memoryless[window_s].mean():8.2f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(report())
