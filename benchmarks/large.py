@@ -49,7 +49,9 @@ def fleet_of(gpus: int, hours: float, rate_rps: float) -> Scenario:
             "horizon_ticks": round(hours * 3600 / TICK_S),
             "sites": {site: {"grid": {"cap_fraction": 0.7}} for site in SITES},
             "pools": pools,
-            "classes": {name: {"model": model, "ttft_s": 2.0, "tpot_s": 0.2, **PRICES} for name, model in models.items()},
+            "classes": {
+                name: {"model": model, "ttft_s": 2.0, "tpot_s": 0.2, **PRICES} for name, model in models.items()
+            },
             "workload": {
                 name: {"kind": "poisson", "request_class": name, "rate_rps": rates[name], **LENGTHS[name]}
                 for name in LENGTHS

@@ -226,6 +226,12 @@ def statistics(trace: SessionTrace, split: str) -> Statistics:
     )
 
 
+def prefill_overstatement(trace: SessionTrace, rows: NDArray[np.int64]) -> float:
+    """How many times as many tokens are prefilled when nothing is reused."""
+    prompt, reusable = trace.prompt_tokens[rows].astype(float), trace.reusable_tokens[rows].astype(float)
+    return float(prompt.sum() / (prompt - reusable).sum())
+
+
 def lognormals(trace: SessionTrace, split: str) -> dict[str, tuple[float, float]]:
     """Mean and deviation of the logarithm of each quantity, for those who want two numbers."""
     found = statistics(trace, split)
