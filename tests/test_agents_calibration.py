@@ -146,6 +146,20 @@ def test_the_hawkes_process_is_by_default_the_one_fitted_to_production_chat():
         assert hawkes_fano_factor(ratio, decay_s, window_s) == pytest.approx(recorded, rel=0.12)
 
 
+def test_clients_of_a_week_are_as_bursty_over_ten_minutes_as_recorded():
+    arrivals = module("calibration.arrivals")
+    drawn = arrivals.drawn_servegen_fano_factors(3.0, seeds=3)
+    np.testing.assert_allclose(drawn, arrivals.servegen_fano_factor(3.0), rtol=0.2)
+
+
+def test_ignoring_reuse_overstates_what_agents_prefill_27_times(agents):
+    record = load_sessions("coding-agents")
+    main = np.flatnonzero(record.conversation == 0)
+    assert agents.prefill_overstatement(record, main) == pytest.approx(27.0, abs=0.5)
+    invented = agents.generated()
+    assert agents.prefill_overstatement(invented, invented.calls_of("train")) == pytest.approx(27.0, abs=3.0)
+
+
 @pytest.mark.parametrize("name", ["mooncake-chat", "servegen-m-large", "servegen-m-small", "azure-coding-2024"])
 def test_a_converted_record_names_its_source_and_licence(name):
     kind = {"mooncake": "trace", "servegen": "clients", "azure": "rate"}[name.split("-")[0]]
