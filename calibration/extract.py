@@ -63,6 +63,34 @@ def serving_runs(source: Path) -> pd.DataFrame:
     return rows[columns].sort_values(columns[:4]).round(4)
 
 
+def power_runs(source: Path) -> pd.DataFrame:
+    """Serving runs (vLLM) of ML.ENERGY v3 on text: what the boards drew, dense and mixture-of-experts models."""
+    rows = pd.read_csv(source / "gpu_power/mlenergy_v3/llm_mllm_configs.csv")
+    text = rows.task.isin(["lm-arena-chat", "gpqa", "sourcegraph-fim"])
+    rows = rows[text & ~rows.architecture.str.startswith("Mamba")]
+    columns = ["gpu_model", "model_id", "task", "num_gpus", "tensor_parallel", "max_num_seqs", "avg_batch_size"]
+    columns += ["avg_output_len", "output_throughput_tokens_per_sec", "avg_power_watts"]
+    return rows[columns].sort_values(columns[:6]).round(4)
+
+
+def power_runs_earlier(source: Path) -> pd.DataFrame:
+    """Serving runs of ML.ENERGY v2, an earlier vLLM that waits for its host: joules per request over all boards."""
+    rows = pd.read_csv(source / "gpu_power/mlenergy_v2/llm_text_generation.csv")
+    rows = rows[(rows.PP == 1) & ~rows.model.str.contains("Mixtral")]
+    names = {"GPU": "gpu_model", "model": "model_id", "TP": "num_gpus", "Max BS (reqs)": "max_num_seqs"}
+    names |= {"Avg BS (reqs)": "avg_batch_size", "Avg Output Tokens": "avg_output_len"}
+    names |= {"Token tput (tok/s)": "output_throughput_tokens_per_sec", "Energy/req (J)": "joule_per_request"}
+    columns = list(names.values())
+    rows = rows.rename(columns=names)[["task", *columns]]
+    return rows.sort_values([*columns[:2], "num_gpus", "max_num_seqs"]).round(4)
+
+
+def capping(source: Path) -> pd.DataFrame:
+    """Zeus: training jobs on one V100 under power limits; s per epoch, mean W."""
+    rows = pd.read_csv(source / "gpu_power/zeus_nsdi23/summary_power_v100.csv")
+    return rows.round(4)
+
+
 def splitwise(source: Path) -> pd.DataFrame:
     """Llama-2-70B of Splitwise: medians of prompt and token time in ms; power as a share of TDP, A100 only."""
     rows = pd.read_csv(source / "gpu_power/splitwise_sim/perf_model.csv")
@@ -74,9 +102,8 @@ def splitwise(source: Path) -> pd.DataFrame:
 
 
 def perseus(source: Path) -> pd.DataFrame:
-    """Perseus: one pipeline stage of GPT-3 175B on an A100 at locked clocks; MHz, s, J."""
-    rows = pd.read_csv(source / "gpu_power/perseus_sosp24/gpt3-175b+a100_sxm_bf16.csv")
-    return rows[rows.stage == 0].drop(columns="stage").round(6)
+    """Perseus: the pipeline stages of GPT-3 175B on an A100 at locked clocks; MHz, s, J."""
+    return pd.read_csv(source / "gpu_power/perseus_sosp24/gpt3-175b+a100_sxm_bf16.csv").round(6)
 
 
 def all_reduce(source: Path) -> pd.DataFrame:
@@ -106,8 +133,11 @@ def main() -> None:
         "context_attention": attention(source, "context", "isl", CONTEXT_LENGTHS),
         "generation_attention": attention(source, "generation", "step", KV_LENGTHS),
         "serving_runs": serving_runs(source),
+        "power_runs": power_runs(source),
+        "power_runs_earlier": power_runs_earlier(source),
         "splitwise": splitwise(source),
         "perseus": perseus(source),
+        "capping": capping(source),
         "all_reduce": all_reduce(source),
         "h100_layers": h100_layers(source),
     }

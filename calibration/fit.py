@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from calibration.power import fit_clock, fit_power, fit_power_a100
+from calibration.clock import CAPPED_GPU, CapFit, ClockFit, fit_capping, fit_clock
+from calibration.power import CHIPS, coefficients, fit_board, power_factor, scaled_coefficients
 from calibration.serving import TimeFit, fit_kernels, fit_measured
-from tokenfleet.envs.catalog import read_yaml
+from tokenfleet.envs.catalog import catalog_names, read_yaml
 from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import coefficient_bounds_s, load_model, profile_name
 
@@ -34,6 +36,12 @@ FROM_KERNELS = (
     ("llama-3.1-70b", "h200-sxm", 4),
 )
 SERVED_LIKE = "h100-sxm"
+SAME_CHIP = {"h200-sxm": "h100-sxm"}  # with other memory: an assumption
+VOLTAGE_FLOORS: dict[str, Callable[[], ClockFit | CapFit]] = {
+    "a100-sxm-40gb": fit_clock,
+    "a100-sxm-80gb": fit_clock,
+    CAPPED_GPU: fit_capping,
+}
 Numbers = dict[str, float]
 
 
@@ -58,22 +66,28 @@ def profile_numbers() -> dict[str, Numbers]:
 
 @cache
 def gpu_numbers() -> dict[str, Numbers]:
-    """GPU name -> fitted power coefficients, rounded as the YAML has them."""
-    clock = fit_clock()
-    static_over_idle = clock.static_w / load_gpu("a100-sxm-80gb").idle_w
-    powers = {"h100-sxm": fit_power("h100-sxm"), "b200-sxm": fit_power("b200-sxm"), "a100-sxm-80gb": fit_power_a100()}
-    powers["h200-sxm"] = powers["h100-sxm"]  # the same chip with other memory: an assumption
+    """GPU name -> fitted or scaled power coefficients, rounded as the YAML has them."""
+    measured = {name: coefficients(gpu) for chip in CHIPS for name, gpu in fit_board(chip).gpus.items()}
     numbers = {}
-    for name, power in powers.items():
-        static_w = static_over_idle * load_gpu(name).idle_w
+    for name in catalog_names("gpu"):
+        gpu = load_gpu(name)
+        fitted = measured.get(SAME_CHIP.get(name, name), {})
+        found = {**scaled_coefficients(gpu), **fitted}
+        if name in SAME_CHIP:
+            found["static_w"] = gpu.idle_w
+        if name in VOLTAGE_FLOORS:
+            found["voltage_floor_fraction"] = VOLTAGE_FLOORS[name]().voltage_floor_fraction
         numbers[name] = {
-            "static_w": round(static_w, 1),
-            "floor_w": round(power.busy_w - static_w, 1),
-            "joule_per_byte": _rounded(power.joule_per_byte),
-            "joule_per_flop": _rounded(power.joule_per_flop),
-            "voltage_floor_fraction": round(clock.voltage_floor_fraction, 2),
+            **{key: round(value, 1 if key.endswith("_w") else 2) for key, value in found.items() if "joule" not in key},
+            **{key: _rounded(value) for key, value in found.items() if "joule" in key},
         }
     return numbers
+
+
+@cache
+def power_factors() -> dict[str, Numbers]:
+    """Profile name -> its power_factor."""
+    return {profile_name(*pair): {"power_factor": round(power_factor(*pair), 3)} for pair in (*MEASURED, *FROM_KERNELS)}
 
 
 def fit_errors() -> dict[str, Numbers]:
@@ -94,11 +108,14 @@ def roofline_ratios() -> Numbers:
     return {key: round(math.exp(float(np.mean(values))), 2) for key, values in logs.items()}
 
 
+FITTED = (("profile", profile_numbers), ("profile", power_factors), ("gpu", gpu_numbers))
+
+
 def shipped_differences() -> list[str]:
     """One line for each shipped value that is not the fit's."""
     lines = []
-    for kind, tables in (("profile", profile_numbers()), ("gpu", gpu_numbers())):
-        for name, numbers in tables.items():
+    for kind, tables in FITTED:
+        for name, numbers in tables().items():
             shipped = read_yaml(CATALOG / kind / f"{name}.yaml")
             lines += [
                 f"{kind}/{name}.yaml {key}: shipped {shipped[key]:g}, fitted {value:g}"
@@ -110,13 +127,13 @@ def shipped_differences() -> list[str]:
 
 def write() -> None:
     """Rewrite the fitted values in the catalogue."""
-    for kind, tables in (("profile", profile_numbers()), ("gpu", gpu_numbers())):
-        for name, numbers in tables.items():
+    for kind, tables in FITTED:
+        for name, numbers in tables().items():
             path = CATALOG / kind / f"{name}.yaml"
             text = path.read_text(encoding="utf-8")
             for key, value in numbers.items():
                 text = re.sub(rf"(?m)^{key}:.*$", f"{key}: {value!r}", text)
-            if kind == "profile":
+            if tables is profile_numbers:
                 errors = ", ".join(f"{key}: {error:g}" for key, error in fit_errors()[name].items())
                 text = re.sub(r"(?m)^fit_errors:.*$", f"fit_errors: {{{errors}}}", text)
             path.write_text(text, encoding="utf-8")
@@ -127,13 +144,9 @@ def report() -> str:
     lines = [f"{'profile':36} {'comparison':16} {'runs':>4} {'mean |err|':>10} {'worst':>7}"]
     for name, fit in time_fits().items():
         lines += [_row(name, key, errors) for key, errors in fit.errors.items()]
-    for name in ("h100-sxm", "b200-sxm"):
-        lines.append(_row(name, "board power", fit_power(name).errors))
-    lines.append(_row("a100-sxm-80gb", "board power", fit_power_a100().errors))
+    lines += [_row(chip, "board power", fit_board(chip).errors) for chip in CHIPS]
     clock = fit_clock()
-    lines.append(
-        f"clock (A100): Ps {clock.static_w:.0f} W, k {clock.clock_w:.0f} W (mean error {clock.power_error:.1%}),"
-    )
+    lines.append(f"clock (A100): Ps {clock.static_w:.0f} W (mean error {clock.power_error:.1%}),")
     floor, memory = clock.voltage_floor_fraction, clock.memory_fraction
     lines.append(f"  voltage floor {floor:.3f}, prefill's m {memory:.3f} (mean error {clock.time_error:.1%})")
     lines.append(f"roofline ratios: {roofline_ratios()}")

@@ -1,125 +1,256 @@
-"""The watts of a board from serving runs, and how they fall with the clock.
+"""The watts of a board from serving runs: one law a GPU, and how far it is from each run.
 
-Each ML.ENERGY v3 run gives the mean power of its boards and, with its batch, throughput and model shape, the bytes and
-FLOPs that they moved per second, prefill included. P = min(limit, P0 + joule_per_byte bytes/s + joule_per_flop FLOP/s)
-is fitted to all dense bf16 models on a GPU by least squares of relative error. The A100 has no such runs: Splitwise
-gives its mean power while decoding Llama-2-70B.
+A run gives the mean power of its boards and, with its batch, throughput and model shape, the bytes and FLOPs that they
+moved per second, prefill included. The coefficients of `board_power_w` are fitted to all dense models on a GPU by least
+squares of relative error:
 
-P0 = static_w + floor_w. Perseus measured Ps + k F max(F, 0.76)^2 on an A100; Ps is what does not fall with the clock,
-so it is the A100's static_w; the other GPUs take the same ratio of static_w to idle_w (an assumption).
+- H100 and B200: ML.ENERGY v3, vLLM that keeps the GPU busy;
+- H100 and A100 40 GB: ML.ENERGY v2, an earlier vLLM in which the GPU waits for its host most of the time (joules per
+  request times requests per second): it tells what a board draws while nothing runs, and the law before its knee;
+- A100 80 GB: Splitwise, Llama-2-70B decoding; its joules are shared with the 40 GB board, the same chip.
+
+What a run does not say is assumed: prompts (PROMPT_TOKENS), and the context of a running sequence, prompt + a share of
+the mean output (CONTEXT_SHARE). Runs whose KV cache would not fit preempt and are left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from calibration.clock import fit_clock
 from calibration.kernels import table
-from calibration.serving import GPU_NAMES, PROMPT_TOKENS, with_rates
-from tokenfleet.envs.layers.gpu import load_gpu
+from calibration.shapes import DENSE, SHAPES
+from tokenfleet.envs.layers.gpu import GpuSpec, board_power_w, load_gpu
 
-# Published shapes (config.json): weights that a token is multiplied with, layers, KV heads; every head has 128
-# dimensions.
-SHAPES = {
-    "meta-llama/Llama-3.1-8B-Instruct": (7.505e9, 32, 8),
-    "meta-llama/Llama-3.1-70B-Instruct": (69.503e9, 80, 8),
-    "Qwen/Qwen3-8B": (7.57e9, 36, 8),
-    "Qwen/Qwen3-14B": (13.99e9, 40, 8),
-    "Qwen/Qwen3-32B": (31.98e9, 64, 8),
+Array = NDArray[np.float64]
+GPU_NAMES = {
+    "H100": "h100-sxm",
+    "B200": "b200-sxm",
+    "NVIDIA H100 80GB HBM3": "h100-sxm",
+    "NVIDIA A100-SXM4-40GB": "a100-sxm-40gb",
+    "a100-80gb": "a100-sxm-80gb",
 }
-LLAMA_2_70B_BYTES = 2 * 68.7e9  # read per iteration: all but the input embedding, 32000 x 8192
-A100_PREFILL_EFFICIENCY = 0.86  # share of peak of the A100's measured matrix products from 2048 tokens on
-PERSEUS_TOP_MHZ = 1410
+# Assumptions: chat as in `calibration.serving`; the others are the sort of prompt that each task asks with.
+PROMPT_TOKENS = {"lm-arena-chat": 250, "gpqa": 250, "sourcegraph-fim": 1200, "chat": 250, "code": 150}
+# E[L^2] / (2 E[L]^2) of the outputs: 0.87 for chat (`calibration.serving`), nearer 1/2 where all answers are long.
+CONTEXT_SHARE = {"lm-arena-chat": 0.87, "gpqa": 0.62, "sourcegraph-fim": 0.87, "chat": 0.7, "code": 0.7}
+USABLE_MEMORY = 0.92
+SPLITWISE_ANSWER = 128  # tokens generated in each of its runs
+BUSY_WEIGHT = 2.0  # runs with a busy GPU count twice: they are what the product simulates
+COEFFICIENTS = {
+    "joule_per_byte": 1e-10,
+    "joule_per_context_byte": 1e-10,
+    "joule_per_flop": 1e-12,
+    "knee_fraction": 0.5,
+    "shoulder_slope": 0.5,
+}
+STARTS = (0.8, 1.2, 1.6)  # of the knee, in its unit: each has a local minimum
+# GPU -> the runs its law is fitted to; boards of one chip share everything but what they draw awake.
+CHIPS = {"h100-sxm": ("h100-sxm",), "b200-sxm": ("b200-sxm",), "a100-sxm": ("a100-sxm-40gb", "a100-sxm-80gb")}
+PERSEUS_BOARD = "a100-sxm-80gb"  # awake it draws what Perseus measured
+# What a byte costs in memory, at any core clock: 3.92 pJ a bit of HBM2 (M. O'Connor et al., "Fine-Grained DRAM", MICRO
+# 2017, doi:10.1145/3123939.3124545). Newer stacks are taken to be alike (assumption).
+MEMORY_JOULE_PER_BYTE = 8 * 3.92e-12
 
 
 @dataclass(frozen=True)
-class PowerFit:
-    """P0 [W], joule per byte, joule per FLOP, and signed relative errors."""
+class BoardFit:
+    """A fitted law: GPU -> its spec with the fitted values, and the runs with predicted watts and errors."""
 
-    busy_w: float
-    joule_per_byte: float
-    joule_per_flop: float
-    errors: list[float]
+    gpus: dict[str, GpuSpec]
+    runs: pd.DataFrame
+
+    @property
+    def errors(self) -> list[float]:
+        """Signed relative errors of the runs that keep their GPU busy."""
+        return [float(error) for error in self.runs[self.runs.busy].error]
+
+
+@cache
+def runs(dense: bool = True) -> pd.DataFrame:
+    """Every run with what a board moves and computes in an iteration, by `work`; treat it as read-only."""
+    later, earlier = table("power_runs").assign(busy=True), table("power_runs_earlier").assign(busy=False)
+    requests_per_s = earlier.output_throughput_tokens_per_sec / earlier.avg_output_len
+    earlier = earlier.assign(avg_power_watts=earlier.joule_per_request * requests_per_s)
+    rows = pd.concat([later, earlier.assign(tensor_parallel=earlier.num_gpus)], ignore_index=True)
+    rows = rows[rows.model_id.isin(DENSE) == dense]
+    rows = rows.assign(gpu=rows.gpu_model.map(GPU_NAMES), prompt=rows.task.map(PROMPT_TOKENS))
+    rows = rows.assign(
+        tau_s=rows.avg_batch_size / rows.output_throughput_tokens_per_sec,
+        watts=rows.avg_power_watts / rows.num_gpus,
+        prefill=rows.avg_batch_size / rows.avg_output_len * rows.prompt,
+        context=rows.prompt + rows.task.map(CONTEXT_SHARE) * rows.avg_output_len,
+    )
+    both = pd.concat([rows, _splitwise()] if dense else [rows], ignore_index=True)
+    return work(both)
+
+
+def work(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add family, weight_bytes, context_bytes and flops of a board in an iteration, and drop runs that do not fit."""
+    frames = []
+    for model_id, group in rows.groupby("model_id"):
+        shape = SHAPES[model_id]
+        boards, tp = group.num_gpus.to_numpy(float), group.tensor_parallel.to_numpy(float)
+        tokens = (group.avg_batch_size + group.prefill).to_numpy()
+        experts = shape.expert_weights * shape.touched_experts(tokens)
+        weights = shape.common_weights * shape.bytes_per_weight / tp
+        attended = group.avg_batch_size * shape.attended(group.context.to_numpy())
+        held_bytes = shape.kv_bytes_per_token * attended / boards + weights
+        held_bytes += shape.expert_weights * shape.experts * shape.bytes_per_expert_weight / boards
+        memory_bytes = group.gpu.map(lambda name: load_gpu(name).memory_bytes)
+        frames.append(
+            group.assign(
+                family=shape.family,
+                weight_bytes=weights + experts * shape.bytes_per_expert_weight / boards,
+                context_bytes=shape.kv_bytes_per_token * attended / boards,
+                flops=2.0 * (shape.common_weights + shape.expert_weights * shape.routed) * tokens / boards,
+            )[held_bytes < USABLE_MEMORY * memory_bytes]
+        )
+    return pd.concat(frames, ignore_index=True)
 
 
 @dataclass(frozen=True)
-class ClockFit:
-    """Perseus on one A100: Ps and k [W], voltage floor, prefill's m; mean absolute relative errors."""
+class Rates:
+    """What the boards of some runs move and compute in a second, and which of the runs they are."""
 
-    static_w: float
-    clock_w: float
-    voltage_floor_fraction: float
-    memory_fraction: float
-    power_error: float
-    time_error: float
+    mine: NDArray[np.bool_]
+    bytes_per_s: Array
+    flops: Array
+    context_bytes_per_s: Array
 
-
-def fit_power(gpu: str) -> PowerFit:
-    """P0 and the energies of a byte and a FLOP, from the runs of every dense model on one GPU."""
-    rows = table("serving_runs")
-    rows = with_rates(rows[rows.gpu_model == GPU_NAMES[gpu]])
-    bytes_per_s, flops = _rates(rows)
-    watts = (rows.avg_power_watts / rows.num_gpus).to_numpy()
-    limit_w = load_gpu(gpu).limit_w
-    columns = np.column_stack([np.full(len(rows), 100.0), bytes_per_s * 1e-10, flops * 1e-12])
-
-    def error(scaled: np.ndarray) -> np.ndarray:
-        return np.asarray(np.minimum(columns @ scaled, limit_w) / watts - 1.0)
-
-    solved = least_squares(error, [2.0, 1.0, 1.0], bounds=(0, np.inf), loss="soft_l1", f_scale=0.05)
-    busy, per_byte, per_flop = solved.x.tolist()
-    return PowerFit(busy * 100.0, per_byte * 1e-10, per_flop * 1e-12, error(solved.x).tolist())
+    def lawful_w(self, gpu: GpuSpec) -> Array:
+        """Watts by the law of a GPU at full clock."""
+        return np.asarray(board_power_w(gpu, self.bytes_per_s, self.flops, 1.0, self.context_bytes_per_s))
 
 
-def fit_power_a100() -> PowerFit:
-    """The A100 from Splitwise: TP 2 and 4, one to 16 sequences of 512 to 1024 tokens; TP 8 waits for its host.
+def rates_by_gpu(rows: pd.DataFrame) -> dict[str, Rates]:
+    """GPU -> the rates of its runs."""
+    per_s = [(rows[name] / rows.tau_s).to_numpy(float) for name in ("weight_bytes", "flops", "context_bytes")]
+    masks = {name: (rows.gpu == name).to_numpy() for name in rows.gpu.unique()}
+    return {name: Rates(mine, *(rate[mine] for rate in per_s)) for name, mine in masks.items()}
 
-    A FLOP's energy is what makes the measured matrix products reach the limit: an assumption, bounded by the peak power
-    of Splitwise's prefills, 1.0 to 1.08 of TDP.
+
+def predicted_w(gpus: Mapping[str, GpuSpec], rates: Mapping[str, Rates]) -> Array:
+    """Watts of every run by the law of its GPU."""
+    watts = np.empty(len(next(iter(rates.values())).mine))
+    for name, own in rates.items():
+        watts[own.mine] = own.lawful_w(gpus[name])
+    return watts
+
+
+@cache
+def fit_board(chip: str, without: str = "") -> BoardFit:
+    """The law of a chip's boards from every dense run on them, but those of the family `without`.
+
+    The A100 80 GB keeps what Perseus measured awake; every other awake power is fitted, from idle power up.
     """
-    gpu = load_gpu("a100-sxm-80gb")
+    rows = runs()
+    rows = rows[rows.gpu.isin(CHIPS[chip])]
+    used = rows[rows.family != without]
+    used_rates = rates_by_gpu(used)
+    boards = [name for name in CHIPS[chip] if name != PERSEUS_BOARD]
+    weight = np.where(used.busy, BUSY_WEIGHT, 1.0)
+    watts = used.watts.to_numpy()
+
+    spec = {name: load_gpu(name) for name in CHIPS[chip]}
+
+    def specs(x: Array) -> dict[str, GpuSpec]:
+        shared = {name: float(value) * unit for (name, unit), value in zip(COEFFICIENTS.items(), x, strict=False)}
+        awake_w = {name: 100.0 * float(value) for name, value in zip(boards, x[len(COEFFICIENTS) :], strict=True)}
+        awake_w[PERSEUS_BOARD] = fit_clock().static_w
+        return {
+            name: gpu.model_copy(update={**shared, "static_w": awake_w[name], "floor_w": 0.0})
+            for name, gpu in spec.items()
+        }
+
+    def error(x: Array) -> Array:
+        return np.asarray(weight * (predicted_w(specs(x), used_rates) / watts - 1.0))
+
+    lower = [0.0, 0.0, 0.0, 0.2, 0.0] + [spec[name].idle_w / 100.0 for name in boards]
+    upper = [20.0, 20.0, 20.0, 2.0, 2.0] + [3.0] * len(boards)
+    found = [
+        least_squares(
+            error, [1.4, 2.0, 1.6, knee, 1.0, *([2.0] * len(boards))], bounds=(lower, upper), loss="soft_l1",
+            f_scale=0.03, diff_step=1e-4,
+        )
+        for knee in STARTS
+    ]  # fmt: skip
+    gpus = specs(min(found, key=lambda solved: float(solved.cost)).x)
+    watts_by_law = predicted_w(gpus, rates_by_gpu(rows))
+    return BoardFit(gpus, rows.assign(predicted=watts_by_law, error=watts_by_law / rows.watts - 1.0))
+
+
+def coefficients(fitted: GpuSpec) -> dict[str, float]:
+    """The fitted values of a board as the catalogue has them; what it draws awake beyond idle is switched clocks."""
+    awake_w, idle_w = fitted.static_w, load_gpu(fitted.name).idle_w
+    static_w = awake_w if fitted.name == PERSEUS_BOARD else min(awake_w, idle_w)
+    shared = {name: getattr(fitted, name) for name in COEFFICIENTS}
+    core = 1.0 - MEMORY_JOULE_PER_BYTE / fitted.joule_per_byte
+    return {"static_w": static_w, "floor_w": awake_w - static_w, **shared, "core_byte_fraction": core}
+
+
+def scaled_coefficients(gpu: GpuSpec, chips: tuple[str, ...] = tuple(CHIPS)) -> dict[str, float]:
+    """A board that nobody measured, from its data sheet and the ratios of measured chips; an assumption.
+
+    What all its bandwidth, or all its arithmetic, would draw is the same multiple of its limit as on the others
+    (geometric mean), the knee is as far up and the shoulder as steep (mean).
+    """
+    donors = [fit_board(chip).gpus[CHIPS[chip][-1]] for chip in chips]
+
+    def ratio(name: str, rate: str) -> float:
+        shares = [getattr(donor, name) * getattr(donor, rate) / donor.limit_w for donor in donors]
+        return float(np.exp(np.mean(np.log(shares)))) * gpu.limit_w / float(getattr(gpu, rate))
+
+    joule_per_byte = ratio("joule_per_byte", "memory_bandwidth_bytes_per_s")
+    return {
+        "joule_per_byte": joule_per_byte,
+        "joule_per_context_byte": ratio("joule_per_context_byte", "memory_bandwidth_bytes_per_s"),
+        "joule_per_flop": ratio("joule_per_flop", "peak_bf16_flops"),
+        "knee_fraction": float(np.mean([donor.knee_fraction for donor in donors])),
+        "shoulder_slope": float(np.mean([donor.shoulder_slope for donor in donors])),
+        "core_byte_fraction": max(0.0, 1.0 - MEMORY_JOULE_PER_BYTE / joule_per_byte),
+    }
+
+
+def chip_of(gpu: str) -> str:
+    """The chip whose runs a GPU's law comes from."""
+    return next(chip for chip, boards in CHIPS.items() if gpu in boards)
+
+
+def power_factor(model: str, gpu: str, tensor_parallel: int) -> float:
+    """Geometric mean of measured over lawful watts of a pair's chat runs; 1 where nobody measured it."""
+    if all(gpu not in boards for boards in CHIPS.values()):
+        return 1.0
+    rows = fit_board(chip_of(gpu)).runs
+    mine = rows.busy & (rows.gpu == gpu) & (rows.family == model) & (rows.num_gpus == tensor_parallel)
+    rows = rows[mine & (rows.task == "lm-arena-chat")]
+    return float(np.exp(-np.log1p(rows.error).mean())) if len(rows) else 1.0
+
+
+def _splitwise() -> pd.DataFrame:
+    """Splitwise's A100 80 GB: TP 2 and 4, one to 16 sequences of up to 2048 tokens; TP 8 waits for its host."""
     rows = table("splitwise")
     rows = rows[(rows.hardware == "a100-80gb") & rows.tensor_parallel.isin([2, 4]) & rows.average_power.notna()]
     rows = rows[rows.prompt_size <= 2048]
-    read_per_s = LLAMA_2_70B_BYTES / rows.tensor_parallel / (rows.token_time * 1e-3)
-    watts = (rows.average_power * gpu.tdp_w).to_numpy()
-    columns = np.column_stack([np.ones(len(rows)), read_per_s]) / watts[:, None]
-    scale = np.array([100.0, 1e-10])
-    busy, per_byte = (np.linalg.lstsq(columns * scale, np.ones(len(rows)), rcond=None)[0] * scale).tolist()
-    per_flop = (gpu.limit_w - busy) / (A100_PREFILL_EFFICIENCY * gpu.peak_bf16_flops)
-    return PowerFit(busy, per_byte, per_flop, (columns @ np.array([busy, per_byte]) - 1.0).tolist())
-
-
-def fit_clock() -> ClockFit:
-    """Ps, k, voltage floor and m from Perseus's forward pass at 38 locked clocks."""
-    rows = table("perseus")
-    rows = rows[rows.instruction == "forward"]
-    clock = rows.frequency.to_numpy() / PERSEUS_TOP_MHZ
-    time_s = rows.time.to_numpy()
-    watts = rows.energy.to_numpy() / time_s
-
-    def power_error(x: np.ndarray) -> np.ndarray:
-        return np.asarray((100.0 * x[0] + 100.0 * x[1] * clock * np.maximum(clock, x[2]) ** 2) / watts - 1.0)
-
-    def time_error(x: np.ndarray) -> np.ndarray:
-        return np.asarray(x[1] * time_s.min() * (x[0] + (1.0 - x[0]) / clock) / time_s - 1.0)
-
-    starts = [least_squares(power_error, [1.0, 4.0, floor]) for floor in (0.70, 0.72, 0.74, 0.76, 0.78, 0.80)]
-    power = min(starts, key=lambda found: float(found.cost))  # the kink has a local minimum between each two clocks
-    time = least_squares(time_error, [0.1, 1.0])
-    static, dynamic, floor = power.x.tolist()
-    mean_power_error, mean_time_error = float(np.abs(power.fun).mean()), float(np.abs(time.fun).mean())
-    return ClockFit(100 * static, 100 * dynamic, floor, float(time.x[0]), mean_power_error, mean_time_error)
-
-
-def _rates(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes per second and FLOP per second of one board, averaged over a run."""
-    active, layers, kv_heads = (np.array(column) for column in zip(*rows.model_id.map(SHAPES), strict=True))
-    kv_bytes = 2.0 * layers * kv_heads * 128 * 2
-    tokens = rows.avg_batch_size + rows.prefills * PROMPT_TOKENS
-    per_board_s = (rows.num_gpus * rows.mean_s).to_numpy()
-    moved_bytes = 2.0 * active + kv_bytes * rows.context.to_numpy()
-    return moved_bytes / per_board_s, 2.0 * active * tokens.to_numpy() / per_board_s
+    return pd.DataFrame(
+        {
+            "model_id": "llama2-70b",
+            "task": "decode",
+            "gpu": "a100-sxm-80gb",
+            "busy": True,
+            "num_gpus": rows.tensor_parallel,
+            "tensor_parallel": rows.tensor_parallel,
+            "avg_batch_size": rows.batch_size,
+            "prefill": 0.0,
+            "context": rows.prompt_size + SPLITWISE_ANSWER / 2,
+            "tau_s": rows.token_time * 1e-3,
+            "watts": rows.average_power * load_gpu("a100-sxm-80gb").tdp_w,
+        }
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.iteration import work_energy
 from tokenfleet.envs.layers.power import ProtectionSpec, heat_to_trip_s
 from tokenfleet.envs.scenario import PoolSpec, Scenario
 
@@ -46,10 +47,13 @@ class FleetArrays:
     prefill_memory_fraction: Float64Array  # share of prefill time that the clock does not scale
     static_w: Float64Array  # busy, whatever the clock
     floor_w: Float64Array  # busy, times F * V(F)^2
-    weight_j: Float64Array  # reading the weights once
-    context_j: Float64Array  # per token of context read
+    weight_j: Float64Array  # reading the weights once, times M(F)
+    context_j: Float64Array  # per token of context read, times M(F)
     token_j: Float64Array  # per token computed, times V(F)^2
     attention_j: Float64Array  # per prefill (query, key) pair, times V(F)^2
+    core_byte_fraction: Float64Array  # share of weight_j and context_j that costs V(F)^2: M(F) = 1 - it (1 - V(F)^2)
+    knee_fraction: Float64Array  # where the shoulder begins, from busy without work to limit
+    shoulder_slope: Float64Array  # watts for each further watt of work beyond the knee
     limit_w: Float64Array  # boards never draw more
     idle_w: Float64Array  # boards, model loaded, nothing running
     asleep_w: Float64Array  # boards, asleep
@@ -167,6 +171,11 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
     def board(name: str) -> Float64Array:
         return column(lambda pool: pool.tensor_parallel * getattr(pool.gpu_spec, name))
 
+    def work(name: str) -> Float64Array:
+        return column(lambda pool: getattr(work_energy(pool.gpu_spec, pool.model_spec), name))
+
+    power_factor = column(lambda pool: pool.profile.power_factor)
+
     def facility(name: str) -> Float64Array:
         return column(lambda pool: pool.tensor_parallel * getattr(scenario.sites[pool.site].facility, name))
 
@@ -178,12 +187,12 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
         "prefill_s": column(lambda pool: pool.profile.prefill_s),
         "prefill_attention_s": column(lambda pool: pool.profile.prefill_attention_s),
         "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
-        "static_w": board("static_w"),
-        "floor_w": board("floor_w"),
-        "weight_j": column(lambda pool: pool.gpu_spec.joule_per_byte * pool.model_spec.weight_bytes_read),
-        "context_j": column(lambda pool: pool.gpu_spec.joule_per_byte * pool.model_spec.kv_bytes_per_token),
-        "token_j": column(lambda pool: pool.gpu_spec.joule_per_flop * pool.model_spec.flops_per_token),
-        "attention_j": column(lambda pool: pool.gpu_spec.joule_per_flop * pool.model_spec.attention_flops_per_pair),
+        "static_w": board("static_w") * power_factor,
+        "floor_w": board("floor_w") * power_factor,
+        **{name: power_factor * work(name) for name in ("weight_j", "context_j", "token_j", "attention_j")},
+        "core_byte_fraction": column(lambda pool: pool.gpu_spec.core_byte_fraction),
+        "knee_fraction": column(lambda pool: pool.gpu_spec.knee_fraction),
+        "shoulder_slope": column(lambda pool: pool.gpu_spec.shoulder_slope),
         "limit_w": column(lambda pool: pool.tensor_parallel * pool.gpu_spec.limit_fraction * pool.gpu_spec.tdp_w),
         "idle_w": board("idle_w"),
         "asleep_w": board("asleep_w"),

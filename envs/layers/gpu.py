@@ -1,28 +1,36 @@
 """Layer 3, the GPU: what a board draws for the work it does, and what its clock costs and saves.
 
-The one law of board power [W], per GPU, at clock fraction F:
+The one law of board power [W], per GPU, at clock fraction F, for a work of x joules per second:
 
-    P = min( static_w + floor_w * F * V^2  +  joule_per_byte * bytes/s  +  V^2 * joule_per_flop * flop/s ,
-             limit_fraction * tdp_w ),            V(F) = max(F, voltage_floor_fraction)
+    awake(F) = static_w + floor_w F V^2,              V(F) = max(F, voltage_floor_fraction)
+    x(F)     = M (joule_per_byte bytes/s + joule_per_context_byte context bytes/s) + V^2 joule_per_flop flop/s
+    M(F)     = 1 - core_byte_fraction (1 - V^2)
+    P        = min( awake + x,  shoulder,  limit ),   limit = limit_fraction tdp_w
+    shoulder = awake + knee_fraction (1 - shoulder_slope) (limit - awake) + shoulder_slope x
 
-`static_w` leaks whatever the clock; `floor_w` is what an awake chip's clocks switch even on memory-bound work; the
-memory runs on a clock of its own, so a byte costs the same at any F; a FLOP costs V^2. The form in F is that of
-Perseus, whose measured A100 draws Ps + k * F * max(F, 0.76)^2 on compute-bound work, where flop/s is itself about
-proportional to F.
+A board that waits for its host draws `awake`. Up to its knee it draws a joule for each joule of work; from there on
+only `shoulder_slope` of each further one shows, because a board near its limit lowers its clock in the power-hungry
+phases of an iteration and the watts are a mean over all of them; beyond its limit it draws no more. The three pieces
+are affine in time and work, so the energy of an iteration is the least of three affine functions.
+
+A byte of context costs more than a byte of weights where attention kernels pad their tiles. A FLOP costs V^2. A byte
+costs the same at any clock inside the memory, which runs on a clock of its own, and V^2 on its way through the core.
+Perseus measured Ps + k F max(F, 0.76)^2 on compute-bound work, where flop/s is itself about proportional to F.
 
 Every coefficient is data: `tokenfleet/envs/catalog/gpu/<name>.yaml`, with its sources; `python -m calibration.fit`
-recomputes the fitted ones.
+recomputes the fitted ones, and says how far each law is from its measurements.
 
 References:
     J.-W. Chung et al., "Reducing Energy Bloat in Large Model Training" (Perseus), SOSP 2024,
     doi:10.1145/3694715.3695970. J.-W. Chung et al., "The ML.ENERGY Benchmark", NeurIPS 2025, arXiv:2505.06371 (the runs
-    the watts are fitted to).
+    the watts are fitted to). J. You et al., "Zeus: Understanding and Optimizing GPU Energy Consumption of DNN
+    Training", NSDI 2023 (power limits).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +38,10 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveFraction, Spec, SpecError
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveFraction, Spec, SpecError, UnitFraction
 
 Number = TypeVar("Number", float, NDArray[np.float64])
+CLOCK_BISECTIONS = 40  # halves the range of clocks to 1e-12 of it
 
 
 class GpuSpec(Spec):
@@ -47,10 +56,16 @@ class GpuSpec(Spec):
         tdp_w: rated board power [W].
         idle_w: draw with a model loaded and nothing running [W].
         asleep_w: draw with no model loaded [W].
-        static_w: part of a busy board's draw that does not depend on work or clock [W].
-        floor_w: part that a busy board draws at full clock whatever its work [W]; falls as F V^2.
-        joule_per_byte: energy of moving one byte to or from device memory [J/byte].
+        static_w: part of an awake board's draw that does not depend on work or clock [W].
+        floor_w: part that an awake board draws at full clock whatever its work [W]; falls as F V^2.
+        joule_per_byte: energy of moving one byte of weights to or from device memory, and of what its kernels spend on
+            it, at full voltage [J/byte].
+        joule_per_context_byte: the same for a byte of KV cache, read by attention kernels [J/byte]; without it,
+            `joule_per_byte`.
         joule_per_flop: energy of one FLOP at full voltage [J/FLOP].
+        core_byte_fraction: share of a byte's energy that is spent on the core's voltage, in [0, 1].
+        knee_fraction: where the shoulder begins, as a share of the way from awake to limit, in (0, 1].
+        shoulder_slope: watts drawn for each further watt of work beyond the knee, in [0, 1].
         limit_fraction: highest draw that is sustained, as a share of `tdp_w`.
         voltage_floor_fraction: clock fraction below which voltage no longer falls.
         clock_floor_fraction: lowest clock that an operator or the brake may set, as a share of the highest.
@@ -68,11 +83,22 @@ class GpuSpec(Spec):
     static_w: NonNegativeFloat
     floor_w: NonNegativeFloat
     joule_per_byte: NonNegativeFloat
+    joule_per_context_byte: NonNegativeFloat
     joule_per_flop: NonNegativeFloat
+    core_byte_fraction: UnitFraction = 0.0
+    knee_fraction: PositiveFraction = 1.0
+    shoulder_slope: UnitFraction = 1.0
     limit_fraction: PositiveFraction
     voltage_floor_fraction: PositiveFraction
     clock_floor_fraction: PositiveFraction
     sources: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _context_costs_what_weights_cost(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "joule_per_byte" in values:
+            return {"joule_per_context_byte": values["joule_per_byte"], **values}
+        return values
 
     @model_validator(mode="after")
     def _check_order_of_powers(self) -> Self:
@@ -143,7 +169,7 @@ def voltage_fraction(clock_fraction: Number, voltage_floor_fraction: float) -> N
 
 
 def busy_floor_w(gpu: GpuSpec, clock_fraction: Number) -> Number:
-    """Board power of a busy GPU before any work is counted: static_w + floor_w F V^2 [W].
+    """Board power of an awake GPU before any work is counted: static_w + floor_w F V^2 [W].
 
     Args:
         gpu: the board.
@@ -157,14 +183,52 @@ def busy_floor_w(gpu: GpuSpec, clock_fraction: Number) -> Number:
     return gpu.static_w + gpu.floor_w * clock_fraction * voltage * voltage
 
 
-def board_power_w(gpu: GpuSpec, bytes_per_s: Number, flops: Number, clock_fraction: Number) -> Number:
+def byte_energy_scale(gpu: GpuSpec, clock_fraction: Number) -> Number:
+    """Energy of a byte over its value at full voltage: M(F) = 1 - core_byte_fraction (1 - V^2).
+
+    Args:
+        gpu: the board.
+        clock_fraction: F in (0, 1].
+
+    >>> byte_energy_scale(load_gpu("h100-sxm"), 1.0)
+    1.0
+    """
+    voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
+    return 1.0 - gpu.core_byte_fraction * (1.0 - voltage * voltage)
+
+
+def drawn_w(gpu: GpuSpec, work_w: Number, clock_fraction: Number, power_factor: float = 1.0) -> Number:
+    """What a board draws while it spends `work_w` joules per second on its work: awake, shoulder and limit [W].
+
+    Args:
+        gpu: the board.
+        work_w: x, energy of the work at the clock's voltage over the time it takes [W].
+        clock_fraction: F in (0, 1].
+        power_factor: measured over lawful watts of a profile; scales everything but the limit.
+
+    >>> gpu = load_gpu("h100-sxm")
+    >>> drawn_w(gpu, 0.0, 1.0) == busy_floor_w(gpu, 1.0), drawn_w(gpu, 1e6, 1.0) == gpu.limit_w
+    (True, True)
+    """
+    awake_w, work_w = power_factor * busy_floor_w(gpu, clock_fraction), power_factor * work_w
+    rise_w = gpu.knee_fraction * (1.0 - gpu.shoulder_slope) * (gpu.limit_w - awake_w)
+    shoulder_w = awake_w + rise_w + gpu.shoulder_slope * work_w
+    if isinstance(shoulder_w, np.ndarray):
+        return np.minimum(np.minimum(awake_w + work_w, shoulder_w), gpu.limit_w)
+    return min(awake_w + work_w, shoulder_w, gpu.limit_w)
+
+
+def board_power_w(
+    gpu: GpuSpec, bytes_per_s: Number, flops: Number, clock_fraction: Number, context_bytes_per_s: Number | float = 0.0
+) -> Number:
     """Power of one busy board by the one law [W].
 
     Args:
         gpu: the board.
-        bytes_per_s: memory traffic [bytes/s].
+        bytes_per_s: memory traffic other than the KV cache [bytes/s].
         flops: arithmetic rate [FLOP/s].
         clock_fraction: F in (0, 1].
+        context_bytes_per_s: KV cache that is read [bytes/s].
 
     Returns:
         Watts, at most `gpu.limit_w`.
@@ -174,8 +238,44 @@ def board_power_w(gpu: GpuSpec, bytes_per_s: Number, flops: Number, clock_fracti
     True
     """
     voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
-    work_w = gpu.joule_per_byte * bytes_per_s + voltage * voltage * gpu.joule_per_flop * flops
-    power_w = busy_floor_w(gpu, clock_fraction) + work_w
-    if isinstance(power_w, np.ndarray):
-        return np.minimum(power_w, gpu.limit_w)
-    return min(power_w, gpu.limit_w)
+    moved_w = gpu.joule_per_byte * bytes_per_s + gpu.joule_per_context_byte * context_bytes_per_s
+    work_w = byte_energy_scale(gpu, clock_fraction) * moved_w + voltage * voltage * gpu.joule_per_flop * flops
+    return drawn_w(gpu, work_w, clock_fraction)
+
+
+def clock_under_power_limit(
+    gpu: GpuSpec, limit_w: Number, bytes_per_s: Number, flops: Number, memory_fraction: float
+) -> NDArray[np.float64]:
+    """Highest clock at which a job stays under a power limit, as a board's own power capping finds it.
+
+    The job's time stretches by `clock_stretch` as the clock falls, and its rates fall with it; by the law, power then
+    never rises, so the clock is found by bisection.
+
+    Args:
+        gpu: the board.
+        limit_w: power limit, broadcast against the rates [W].
+        bytes_per_s: memory traffic of the job at full clock [bytes/s].
+        flops: arithmetic rate of the job at full clock [FLOP/s].
+        memory_fraction: m, share of its time that does not depend on the clock.
+
+    Returns:
+        F from `gpu.clock_floor_fraction`, which it keeps where even that draws too much, to 1.
+
+    >>> gpu = load_gpu("v100-pcie-32gb")
+    >>> clock = clock_under_power_limit(gpu, 150.0, 0.0, 230.0 / gpu.joule_per_flop, 0.1)
+    >>> round(float(clock_stretch(clock, 0.1)), 1)
+    1.3
+    """
+    low = np.full(np.broadcast(limit_w, bytes_per_s, flops).shape, gpu.clock_floor_fraction)
+    high = np.ones_like(low)
+
+    def fits(clock: NDArray[np.float64]) -> NDArray[np.bool_]:
+        stretch = clock_stretch(clock, memory_fraction)
+        return np.asarray(board_power_w(gpu, bytes_per_s / stretch, flops / stretch, clock) <= limit_w)
+
+    at_once = fits(high)
+    for _ in range(CLOCK_BISECTIONS):
+        middle = 0.5 * (low + high)
+        fit = fits(middle)
+        low, high = np.where(fit, middle, low), np.where(fit, high, middle)
+    return np.where(at_once, 1.0, low)

@@ -5,13 +5,15 @@ prompt tokens with A attention pairs, takes at clock fraction F
 
     tau = (t0_s + decode_s B + context_s C) phi(F, m_decode) + (prefill_s P + prefill_attention_s A) phi(F, m_prefill)
 
-and all boards of the replica together draw, but no more than tp limit_fraction tdp_w tau,
+and all boards of the replica together draw, by the law of `layers.gpu` with awake = tp (static_w + floor_w F V^2),
 
-    energy = tp (static_w + floor_w F V^2) tau + weight_j + context_j C + V^2 (token_j (B + P) + attention_j A).
+    work   = M (weight_j + context_j C) + V^2 (token_j (B + P) + attention_j A)
+    energy = min( awake tau + work,  shoulder tau + shoulder_slope work,  tp limit_fraction tdp_w tau ),
+
+with awake and work times the profile's power_factor.
 
 A = sum over prefill chunks of `chunk * prior + chunk (chunk + 1) / 2`, a whole number. The FLOPs of decode attention
-are not counted in the energy: they go with C as the bytes of the KV cache do, and are about 7 % of their energy on an
-H100.
+are not counted apart: they go with C as the bytes of the KV cache do, and joule_per_context_byte holds them.
 
 In a mixed iteration the weights are read while the prefill computes; the affine form adds the two, so short prefills
 come out up to 21 % long (profile's `fit_errors.prefill`).
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.envs.layers.gpu import GpuSpec, Number, busy_floor_w, clock_stretch, voltage_fraction
+from tokenfleet.envs.layers.gpu import GpuSpec, Number, byte_energy_scale, clock_stretch, drawn_w, voltage_fraction
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec
 
 
@@ -36,8 +38,8 @@ class WorkEnergy:
     """Energy of work at full voltage, all boards of a replica together; what an engine precomputes.
 
     Attributes:
-        weight_j: reading the weights once, for each iteration [J].
-        context_j: reading one token of KV cache [J].
+        weight_j: reading the weights once, for each iteration [J]; times M.
+        context_j: reading one token of KV cache [J]; times M.
         token_j: the arithmetic of one token, decoded or prefilled [J]; times V^2.
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
     """
@@ -53,11 +55,11 @@ def work_energy(gpu: GpuSpec, model: ModelSpec) -> WorkEnergy:
 
     >>> from tokenfleet.envs.layers import gpu, llm
     >>> round(work_energy(gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b")).weight_j, 2)
-    0.93
+    1.91
     """
     return WorkEnergy(
         weight_j=gpu.joule_per_byte * model.weight_bytes_read,
-        context_j=gpu.joule_per_byte * model.kv_bytes_per_token,
+        context_j=gpu.joule_per_context_byte * model.kv_bytes_per_token,
         token_j=gpu.joule_per_flop * model.flops_per_token,
         attention_j=gpu.joule_per_flop * model.attention_flops_per_pair,
     )
@@ -129,19 +131,16 @@ def iteration_energy_j(
     >>> profile = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
     >>> tau_s = iteration_time_s(profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0)
     >>> round(iteration_energy_j(h100, llama, profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0) / tau_s)
-    472
+    515
     """
     tau_s = iteration_time_s(profile, decoding, context_tokens, prefill_tokens, pairs, clock_fraction)
     work, boards = work_energy(gpu, model), profile.tensor_parallel
     voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
+    moved_j = work.weight_j + work.context_j * context_tokens
     arithmetic_j = work.token_j * (decoding + prefill_tokens) + work.attention_j * pairs
-    drawn_j = (
-        boards * busy_floor_w(gpu, clock_fraction) * tau_s
-        + work.weight_j
-        + work.context_j * context_tokens
-        + voltage * voltage * arithmetic_j
-    )
-    return _smaller(drawn_j, boards * gpu.limit_w * tau_s)
+    work_j = byte_energy_scale(gpu, clock_fraction) * moved_j + voltage * voltage * arithmetic_j
+    board_w = drawn_w(gpu, work_j / (boards * tau_s), clock_fraction, profile.power_factor)
+    return boards * board_w * tau_s
 
 
 def physical_bound_s(
@@ -181,9 +180,3 @@ def _larger(first: Number, second: Number) -> Number:
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return np.maximum(first, second)
     return max(first, second)
-
-
-def _smaller(first: Number, second: Number) -> Number:
-    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
-        return np.minimum(first, second)
-    return min(first, second)

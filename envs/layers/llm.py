@@ -116,6 +116,8 @@ class ProfileSpec(Spec):
         prefill_attention_s: for each (query, key) pair of prefill attention [s].
         decode_memory_fraction: m of t0, decode and context time; uncertain, so a scenario may draw it.
         prefill_memory_fraction: m of prefill time.
+        power_factor: what the boards drew in this pair's serving runs over what the law of the GPU says; boards of one
+            kind, and what runs on them, differ by several per cent.
         origin: `measured` (serving runs and kernels), `kernels` (sum of measured kernels, no serving run) or `roofline`
             (bound times a typical ratio).
         fit_errors: name of a comparison with measurements -> mean absolute relative error.
@@ -133,6 +135,7 @@ class ProfileSpec(Spec):
     prefill_attention_s: NonNegativeFloat
     decode_memory_fraction: UnitFraction = DECODE_MEMORY_FRACTION
     prefill_memory_fraction: UnitFraction = PREFILL_MEMORY_FRACTION
+    power_factor: PositiveFloat = 1.0
     origin: Literal["measured", "kernels", "roofline"]
     fit_errors: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     sources: tuple[str, ...] = ()

@@ -2,10 +2,10 @@
 
 An iteration of a replica at clock F draws, over all its boards (see `tokenfleet.envs.layers.iteration`),
 
-    power = busy_w(F) + work_j / tau_s,     at most limit_w,
+    power = min( awake_w(F) + x,  shoulder_w(F) + shoulder_slope x,  limit_w ),     x = work_j / tau_s,
 
-where work and time are both affine in the batch: B decoding sequences with C tokens of context, P prefill tokens with A
-attention pairs. What a batch can be is a polytope,
+which never falls with x, and where work and time are both affine in the batch: B decoding sequences with C tokens of
+context, P prefill tokens with A attention pairs. What a batch can be is a polytope,
 
     0 <= B <= max_batch,  0 <= P <= token_budget - B,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
 
@@ -79,10 +79,12 @@ class PowerModel:
         a = self.arrays
         voltage = np.maximum(clock_fraction, a.voltage_floor_fraction)
         arithmetic_j = a.token_j * (batch.decoding + batch.prefill) + a.attention_j * batch.pairs
-        work_j = a.weight_j + a.context_j * batch.context + voltage**2 * arithmetic_j
-        tau_s = self.iteration_s(batch, clock_fraction, decode_memory_fraction)
-        drawn_w = a.static_w + a.floor_w * clock_fraction * voltage**2 + work_j / tau_s
-        limited_w: Float64Array = np.minimum(drawn_w, a.limit_w)
+        moved_j = (a.weight_j + a.context_j * batch.context) * (1.0 - a.core_byte_fraction * (1.0 - voltage**2))
+        work_w = (moved_j + voltage**2 * arithmetic_j) / self.iteration_s(batch, clock_fraction, decode_memory_fraction)
+        awake_w = a.static_w + a.floor_w * clock_fraction * voltage**2
+        rise_w = a.knee_fraction * (1.0 - a.shoulder_slope) * (a.limit_w - awake_w)
+        shoulder_w = awake_w + rise_w + a.shoulder_slope * work_w
+        limited_w: Float64Array = np.minimum(np.minimum(awake_w + work_w, shoulder_w), a.limit_w)
         return limited_w
 
     def worst_busy_w(self, clock_fraction: Float64Array) -> Float64Array:

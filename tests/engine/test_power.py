@@ -69,6 +69,36 @@ def test_boards_never_draw_more_than_their_limit(engine):
     assert result.outcomes["power_w"][1, 0] == pytest.approx(80.0)
 
 
+def test_beyond_the_knee_only_the_shoulder_of_the_work_shows(engine):
+    """Awake 100 W, limit 500 W, knee at 200 W, slope 1/2: iterations of 10 ms with 1 J and 4 J of work."""
+    arrays = one_pool(limit_w=500.0, knee_fraction=0.25, shoulder_slope=0.5)
+    for work_j, power_w in ((0.5, 150.0), (1.0, 200.0), (4.0, 350.0), (20.0, 500.0)):
+        world = replace(arrays, weight_j=np.array([work_j]))
+        result = run(engine, world, plain_episode(world, ONE_LONG))
+        assert result.outcomes["power_w"][1, 0] == pytest.approx(power_w)
+
+
+def test_a_growing_context_crosses_knee_and_limit_one_after_the_other(engine):
+    """The context grows from 10 by one an iteration of 10 ms; each token costs 10 mJ, so 1 W more an iteration.
+
+    Awake 100 W; knee at 200 W, after 100 tokens; limit 250 W, after 200.
+    """
+    arrays = one_pool(context_j=0.01, limit_w=250.0, knee_fraction=2 / 3, shoulder_slope=0.5, horizon_ticks=5)
+    result = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0], [10], [400])))
+    tokens = np.arange(11, 410)  # the first token comes with the prefill of 20 ms
+    watts = np.minimum(np.minimum(100.0 + tokens, 150.0 + 0.5 * tokens), 250.0)
+    idle_s = 5.0 - 0.02 - 399 * 0.01
+    expected_j = 0.02 * 100.0 + 0.01 * watts.sum() + 40.0 * idle_s
+    assert result.outcomes["power_w"][:, 0].sum() == pytest.approx(expected_j)
+
+
+def test_a_byte_keeps_its_share_inside_the_memory_at_any_clock(engine):
+    """100 W and 1 J of weights an iteration, 60 % of it at the core's voltage; at half the clock V is 0.76."""
+    arrays = one_pool(weight_j=1.0, core_byte_fraction=0.6)
+    result = run(engine, arrays, plain_episode(arrays, ONE_LONG), [controls(arrays, clock_fraction=0.5)] * 20)
+    assert result.outcomes["power_w"][1, 0] == pytest.approx(100.0 + (1 - 0.6 * (1 - 0.76**2)) / 0.02)
+
+
 def test_a_clock_below_the_floor_is_raised_to_it(engine):
     arrays = one_pool(clock_floor_fraction=0.4)
     result = run(engine, arrays, plain_episode(arrays, NOTHING), [controls(arrays, clock_fraction=0.01)] * 20)

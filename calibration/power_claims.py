@@ -1,0 +1,194 @@
+"""Layer 3's claims as pairs of arrays, measured and predicted; every one says what was fitted and what was judged.
+
+`left out` means that the judged model, board, job or network took no part in the fit. `python -m
+calibration.power_claims` prints them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from calibration.clock import (
+    FITTED_STAGE,
+    OTHER_STAGE,
+    capped_gpu,
+    capped_jobs,
+    capped_speed,
+    clock_job,
+    clock_power_error,
+    fit_capping,
+    fit_clock,
+    scaled_error,
+)
+from calibration.power import CHIPS, fit_board, predicted_w, rates_by_gpu, runs, scaled_coefficients
+from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
+
+Array = NDArray[np.float64]
+BUSY_CHIPS = ("h100-sxm", "b200-sxm")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Measured against predicted, element by element, and the group that each belongs to."""
+
+    measured: Array
+    predicted: Array
+    group: tuple[str, ...]
+
+    @property
+    def errors(self) -> Array:
+        """Absolute relative errors."""
+        return np.asarray(np.abs(self.predicted / self.measured - 1.0))
+
+    @property
+    def mean_error(self) -> float:
+        """Mean absolute relative error."""
+        return float(self.errors.mean())
+
+
+def dense_power() -> Comparison:
+    """Board power of dense models on H100 and B200 [W], one law a GPU, fitted to them all."""
+    rows = pd.concat([fit_board(chip).runs for chip in BUSY_CHIPS])
+    rows = rows[rows.busy]
+    return _compare(rows, rows.watts, rows.predicted)
+
+
+def dense_power_with_factor() -> Comparison:
+    """The same with each series' own factor, as a measured profile has it: model, boards and task."""
+    rows = pd.concat([fit_board(chip).runs for chip in BUSY_CHIPS])
+    rows = rows[rows.busy].reset_index(drop=True)
+    series = [rows.gpu, rows.family, rows.num_gpus, rows.task]
+    factor = np.exp(-np.log1p(rows.error).groupby(series).transform("mean"))
+    return _compare(rows, rows.watts, np.minimum(factor * rows.predicted, rows.gpu.map(lambda g: load_gpu(g).limit_w)))
+
+
+def left_out_model_power() -> Comparison:
+    """Board power of a dense model on H100 and B200 [W] by the law of all the others."""
+    rows = _left_out_models()
+    rows = rows[rows.busy]
+    return _compare(rows, rows.watts, rows.predicted)
+
+
+def left_out_model_energy() -> Comparison:
+    """Energy per generated token of a dense model on H100 and B200 [J], its step time as measured, model left out."""
+    rows = _left_out_models()
+    rows = rows[rows.busy]
+    tokens_per_s = rows.output_throughput_tokens_per_sec
+    return _compare(rows, rows.avg_power_watts / tokens_per_s, rows.predicted * rows.num_gpus / tokens_per_s)
+
+
+def earlier_request_energy() -> Comparison:
+    """Energy per request [J] on H100 and A100 40 GB of an earlier vLLM (ML.ENERGY v2), model left out."""
+    rows = _left_out_models(("h100-sxm", "a100-sxm"))
+    rows = rows[~rows.busy]
+    return _compare(rows, rows.joule_per_request, rows.joule_per_request * rows.predicted / rows.watts)
+
+
+def mixture_power() -> Comparison:
+    """Board power of mixtures of experts on H100 and B200 [W] by the law of the dense models."""
+    rows = runs(dense=False)
+    return _compare(
+        rows, rows.watts, predicted_w({chip: fit_board(chip).gpus[chip] for chip in BUSY_CHIPS}, rates_by_gpu(rows))
+    )
+
+
+def left_out_board_power() -> Comparison:
+    """Board power of dense models on a GPU [W] from its data sheet and the other chips' ratios."""
+    frames = []
+    for chip, boards in CHIPS.items():
+        others = tuple(other for other in CHIPS if other != chip)
+        for name in boards:
+            gpu = load_gpu(name)
+            scaled = gpu.model_copy(update={"static_w": gpu.idle_w, "floor_w": 0.0, **scaled_coefficients(gpu, others)})
+            rows = runs()[runs().gpu == name]
+            frames.append(rows.assign(predicted=rates_by_gpu(rows)[name].lawful_w(scaled)))
+    rows = pd.concat(frames)
+    return _compare(rows, rows.watts, rows.predicted)
+
+
+def clock_time() -> Comparison:
+    """Time of compute-bound work at 38 clocks over its best scale, jobs that were not fitted (Perseus)."""
+    fit = fit_clock()
+    errors = {
+        name: scaled_error(clock_stretch(job.clock.to_numpy(), fit.memory_fraction), job.time_s.to_numpy())
+        for name, job in _other_jobs().items()
+    }
+    return _compare_jobs(errors, "time_s")
+
+
+def clock_power() -> Comparison:
+    """Board power of compute-bound work at 38 clocks [W], jobs that were not fitted (Perseus)."""
+    fit = fit_clock()
+    parameters = fit.static_w, fit.voltage_floor_fraction, fit.memory_fraction
+    errors = {name: clock_power_error(job, *parameters) for name, job in _other_jobs().items()}
+    return _compare_jobs(errors, "watts")
+
+
+def capped_training_speed() -> Comparison:
+    """Speed of training under a power limit over its speed at 250 W, networks that were not fitted (Zeus)."""
+    rows = capped_jobs()
+    frames = []
+    for network in rows.network.unique():
+        fit, mine = fit_capping(network), rows[rows.network == network]
+        gpu = capped_gpu(fit.voltage_floor_fraction)
+        frames.append(mine.assign(predicted=capped_speed(gpu, fit.demand_ratio, mine)))
+    rows = pd.concat(frames)
+    return Comparison(rows.speed.to_numpy(), rows.predicted.to_numpy(), tuple(rows.network))
+
+
+CLAIMS: dict[str, tuple[Callable[[], Comparison], float | None]] = {
+    "board power, dense": (dense_power, 0.04),
+    "board power, dense, with a profile's factor": (dense_power_with_factor, 0.04),
+    "board power, model left out": (left_out_model_power, 0.10),
+    "energy per token, model left out": (left_out_model_energy, 0.15),
+    "energy per request, earlier vLLM, model left out": (earlier_request_energy, 0.15),
+    "board power, mixtures of experts": (mixture_power, None),
+    "board power, chip left out": (left_out_board_power, None),
+    "Perseus, time by clock": (clock_time, 0.01),
+    "Perseus, power by clock": (clock_power, 0.02),
+    "Zeus, speed under a power limit": (capped_training_speed, 0.05),
+}
+
+
+def main() -> None:
+    """Print every claim: pairs, mean and worst error, target, and the mean error of each group."""
+    for name, (claim, target) in CLAIMS.items():
+        found = claim()
+        goal = "" if target is None else f"(target {target:.0%})"
+        print(f"{name:50} {len(found.errors):4d} {found.mean_error:7.2%} {found.errors.max():7.1%} {goal}")
+        by_group = pd.Series(found.errors).groupby(list(found.group)).mean()
+        print("    " + ", ".join(f"{group} {error:.1%}" for group, error in by_group.items()))
+
+
+def _left_out_models(chips: tuple[str, ...] = BUSY_CHIPS) -> pd.DataFrame:
+    frames = []
+    for chip in chips:
+        families = fit_board(chip).runs.family.unique()
+        frames += [fit_board(chip, family).runs.query("family == @family") for family in families]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _other_jobs() -> dict[str, pd.DataFrame]:
+    jobs = [(FITTED_STAGE, "backward"), (OTHER_STAGE, "forward"), (OTHER_STAGE, "backward")]
+    return {f"stage {stage} {instruction}": clock_job(stage, instruction) for stage, instruction in jobs}
+
+
+def _compare(rows: pd.DataFrame, measured: pd.Series, predicted: pd.Series | Array) -> Comparison:
+    group = tuple(rows.gpu + " " + rows.family)
+    return Comparison(np.asarray(measured, float), np.asarray(predicted, float), group)
+
+
+def _compare_jobs(errors: dict[str, Array], column: str) -> Comparison:
+    jobs = _other_jobs()
+    measured = np.concatenate([jobs[name][column].to_numpy() for name in errors])
+    predicted = measured * (1.0 + np.concatenate(list(errors.values())))
+    return Comparison(measured, predicted, tuple(name for name in errors for _ in errors[name]))
+
+
+if __name__ == "__main__":
+    main()
