@@ -48,10 +48,11 @@ class FleetArrays:
     static_w: Float64Array  # busy, whatever the clock
     floor_w: Float64Array  # busy, times F * V(F)^2
     weight_j: Float64Array  # reading the weights once, times M(F)
-    context_j: Float64Array  # per token of context read, times M(F)
+    context_j: Float64Array  # per token of context read, times its M(F)
     token_j: Float64Array  # per token computed, times V(F)^2
     attention_j: Float64Array  # per prefill (query, key) pair, times V(F)^2
-    core_byte_fraction: Float64Array  # share of weight_j and context_j that costs V(F)^2: M(F) = 1 - it (1 - V(F)^2)
+    core_byte_fraction: Float64Array  # share of weight_j that costs V(F)^2: M(F) = 1 - it (1 - V(F)^2)
+    core_context_fraction: Float64Array  # the same of context_j
     knee_fraction: Float64Array  # where the shoulder begins, from busy without work to limit
     shoulder_slope: Float64Array  # watts for each further watt of work beyond the knee
     limit_w: Float64Array  # boards never draw more
@@ -191,6 +192,7 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
         "floor_w": board("floor_w") * power_factor,
         **{name: power_factor * work(name) for name in ("weight_j", "context_j", "token_j", "attention_j")},
         "core_byte_fraction": column(lambda pool: pool.gpu_spec.core_byte_fraction),
+        "core_context_fraction": column(lambda pool: pool.gpu_spec.core_context_fraction),
         "knee_fraction": column(lambda pool: pool.gpu_spec.knee_fraction),
         "shoulder_slope": column(lambda pool: pool.gpu_spec.shoulder_slope),
         "limit_w": column(lambda pool: pool.tensor_parallel * pool.gpu_spec.limit_fraction * pool.gpu_spec.tdp_w),

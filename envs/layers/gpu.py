@@ -3,8 +3,8 @@
 The one law of board power [W], per GPU, at clock fraction F, for a work of x joules per second:
 
     awake(F) = static_w + floor_w F V^2,              V(F) = max(F, voltage_floor_fraction)
-    x(F)     = M (joule_per_byte bytes/s + joule_per_context_byte context bytes/s) + V^2 joule_per_flop flop/s
-    M(F)     = 1 - core_byte_fraction (1 - V^2)
+    x(F)     = M joule_per_byte bytes/s + M_context joule_per_context_byte context bytes/s + V^2 joule_per_flop flop/s
+    M(F)     = 1 - core_byte_fraction (1 - V^2),      M_context likewise with core_context_fraction
     P        = min( awake + x,  shoulder,  limit ),   limit = limit_fraction tdp_w
     shoulder = awake + knee_fraction (1 - shoulder_slope) (limit - awake) + shoulder_slope x
 
@@ -63,7 +63,8 @@ class GpuSpec(Spec):
         joule_per_context_byte: the same for a byte of KV cache, read by attention kernels [J/byte]; without it,
             `joule_per_byte`.
         joule_per_flop: energy of one FLOP at full voltage [J/FLOP].
-        core_byte_fraction: share of a byte's energy that is spent on the core's voltage, in [0, 1].
+        core_byte_fraction: share of `joule_per_byte` that is spent on the core's voltage, in [0, 1]; the rest is the
+            memory's, and a byte of context costs as much there.
         knee_fraction: where the shoulder begins, as a share of the way from awake to limit, in (0, 1].
         shoulder_slope: watts drawn for each further watt of work beyond the knee, in [0, 1].
         limit_fraction: highest draw that is sustained, as a share of `tdp_w`.
@@ -113,6 +114,12 @@ class GpuSpec(Spec):
         if problems:
             raise SpecError(problems)
         return self
+
+    @property
+    def core_context_fraction(self) -> float:
+        """Share of `joule_per_context_byte` that is spent on the core's voltage."""
+        memory_joule_per_byte = (1.0 - self.core_byte_fraction) * self.joule_per_byte
+        return max(0.0, 1.0 - memory_joule_per_byte / max(self.joule_per_context_byte, 1e-30))
 
     @property
     def limit_w(self) -> float:
@@ -183,18 +190,17 @@ def busy_floor_w(gpu: GpuSpec, clock_fraction: Number) -> Number:
     return gpu.static_w + gpu.floor_w * clock_fraction * voltage * voltage
 
 
-def byte_energy_scale(gpu: GpuSpec, clock_fraction: Number) -> Number:
-    """Energy of a byte over its value at full voltage: M(F) = 1 - core_byte_fraction (1 - V^2).
+def byte_energy_scale(core_fraction: Number | float, voltage: Number) -> Number:
+    """Energy of a byte over its value at full voltage: M = 1 - core_fraction (1 - V^2).
 
     Args:
-        gpu: the board.
-        clock_fraction: F in (0, 1].
+        core_fraction: `core_byte_fraction` or `core_context_fraction` of a board.
+        voltage: V, from `voltage_fraction`.
 
-    >>> byte_energy_scale(load_gpu("h100-sxm"), 1.0)
-    1.0
+    >>> byte_energy_scale(0.75, 1.0), byte_energy_scale(0.75, 0.6)
+    (1.0, 0.52)
     """
-    voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
-    return 1.0 - gpu.core_byte_fraction * (1.0 - voltage * voltage)
+    return 1.0 - core_fraction * (1.0 - voltage * voltage)
 
 
 def drawn_w(gpu: GpuSpec, work_w: Number, clock_fraction: Number, power_factor: float = 1.0) -> Number:
@@ -238,8 +244,11 @@ def board_power_w(
     True
     """
     voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
-    moved_w = gpu.joule_per_byte * bytes_per_s + gpu.joule_per_context_byte * context_bytes_per_s
-    work_w = byte_energy_scale(gpu, clock_fraction) * moved_w + voltage * voltage * gpu.joule_per_flop * flops
+    moved_w = byte_energy_scale(gpu.core_byte_fraction, voltage) * gpu.joule_per_byte * bytes_per_s
+    attended_w = (
+        byte_energy_scale(gpu.core_context_fraction, voltage) * gpu.joule_per_context_byte * context_bytes_per_s
+    )
+    work_w = moved_w + attended_w + voltage * voltage * gpu.joule_per_flop * flops
     return drawn_w(gpu, work_w, clock_fraction)
 
 

@@ -7,7 +7,7 @@ prompt tokens with A attention pairs, takes at clock fraction F
 
 and all boards of the replica together draw, by the law of `layers.gpu` with awake = tp (static_w + floor_w F V^2),
 
-    work   = M (weight_j + context_j C) + V^2 (token_j (B + P) + attention_j A)
+    work   = M weight_j + M_context context_j C + V^2 (token_j (B + P) + attention_j A)
     energy = min( awake tau + work,  shoulder tau + shoulder_slope work,  tp limit_fraction tdp_w tau ),
 
 with awake and work times the profile's power_factor.
@@ -39,7 +39,7 @@ class WorkEnergy:
 
     Attributes:
         weight_j: reading the weights once, for each iteration [J]; times M.
-        context_j: reading one token of KV cache [J]; times M.
+        context_j: reading one token of KV cache [J]; times M_context.
         token_j: the arithmetic of one token, decoded or prefilled [J]; times V^2.
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
     """
@@ -136,9 +136,10 @@ def iteration_energy_j(
     tau_s = iteration_time_s(profile, decoding, context_tokens, prefill_tokens, pairs, clock_fraction)
     work, boards = work_energy(gpu, model), profile.tensor_parallel
     voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
-    moved_j = work.weight_j + work.context_j * context_tokens
+    moved_j = byte_energy_scale(gpu.core_byte_fraction, voltage) * work.weight_j
+    moved_j = moved_j + byte_energy_scale(gpu.core_context_fraction, voltage) * work.context_j * context_tokens
     arithmetic_j = work.token_j * (decoding + prefill_tokens) + work.attention_j * pairs
-    work_j = byte_energy_scale(gpu, clock_fraction) * moved_j + voltage * voltage * arithmetic_j
+    work_j = moved_j + voltage * voltage * arithmetic_j
     board_w = drawn_w(gpu, work_j / (boards * tau_s), clock_fraction, profile.power_factor)
     return boards * board_w * tau_s
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.layers.gpu import clock_stretch
+from tokenfleet.envs.layers.gpu import byte_energy_scale, clock_stretch
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
@@ -79,7 +79,8 @@ class PowerModel:
         a = self.arrays
         voltage = np.maximum(clock_fraction, a.voltage_floor_fraction)
         arithmetic_j = a.token_j * (batch.decoding + batch.prefill) + a.attention_j * batch.pairs
-        moved_j = (a.weight_j + a.context_j * batch.context) * (1.0 - a.core_byte_fraction * (1.0 - voltage**2))
+        moved_j = byte_energy_scale(a.core_byte_fraction, voltage) * a.weight_j
+        moved_j = moved_j + byte_energy_scale(a.core_context_fraction, voltage) * a.context_j * batch.context
         work_w = (moved_j + voltage**2 * arithmetic_j) / self.iteration_s(batch, clock_fraction, decode_memory_fraction)
         awake_w = a.static_w + a.floor_w * clock_fraction * voltage**2
         rise_w = a.knee_fraction * (1.0 - a.shoulder_slope) * (a.limit_w - awake_w)

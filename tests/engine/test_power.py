@@ -92,11 +92,18 @@ def test_a_growing_context_crosses_knee_and_limit_one_after_the_other(engine):
     assert result.outcomes["power_w"][:, 0].sum() == pytest.approx(expected_j)
 
 
-def test_a_byte_keeps_its_share_inside_the_memory_at_any_clock(engine):
-    """100 W and 1 J of weights an iteration, 60 % of it at the core's voltage; at half the clock V is 0.76."""
-    arrays = one_pool(weight_j=1.0, core_byte_fraction=0.6)
-    result = run(engine, arrays, plain_episode(arrays, ONE_LONG), [controls(arrays, clock_fraction=0.5)] * 20)
-    assert result.outcomes["power_w"][1, 0] == pytest.approx(100.0 + (1 - 0.6 * (1 - 0.76**2)) / 0.02)
+@pytest.mark.parametrize(("bytes_j", "core_fraction"), [
+    ({"weight_j": 1.0}, "core_byte_fraction"), ({"context_j": 1e-3}, "core_context_fraction"),
+])  # fmt: skip
+def test_a_byte_keeps_its_share_inside_the_memory_at_any_clock(engine, bytes_j, core_fraction):
+    """The same 400 tokens at full and half clock, 60 % of a byte's energy at the core's voltage, 0.76 at half."""
+    arrays = one_pool(static_w=0.0, idle_w=0.0, **bytes_j, **{core_fraction: 0.6})
+    episode = plain_episode(arrays, RequestTable.of([0.0], [10], [400]))
+    full, half = (
+        run(engine, arrays, episode, [controls(arrays, clock_fraction=clock)] * 20).outcomes["power_w"].sum()
+        for clock in (1.0, 0.5)
+    )
+    assert half / full == pytest.approx(1 - 0.6 * (1 - 0.76**2))
 
 
 def test_a_clock_below_the_floor_is_raised_to_it(engine):

@@ -98,8 +98,13 @@ def test_the_three_pieces_of_the_law_worked_by_hand():
 
 
 def test_a_byte_costs_its_core_share_less_at_a_lower_voltage():
-    board = hand_made(core_byte_fraction=0.5, voltage_floor_fraction=0.6)
-    assert [byte_energy_scale(board, clock) for clock in (1.0, 0.8, 0.6, 0.5)] == pytest.approx([1, 0.82, 0.68, 0.68])
+    assert [byte_energy_scale(0.5, voltage) for voltage in (1.0, 0.8, 0.6)] == pytest.approx([1, 0.82, 0.68])
+
+
+def test_a_byte_of_context_costs_as_much_inside_the_memory_as_a_byte_of_weights():
+    board = hand_made(core_byte_fraction=0.6, joule_per_byte=1e-10, joule_per_context_byte=2e-10)
+    assert (1 - board.core_context_fraction) * 2e-10 == pytest.approx((1 - 0.6) * 1e-10)
+    assert hand_made(core_byte_fraction=0.0, joule_per_context_byte=0.5e-10).core_context_fraction == 0.0
 
 
 def test_without_a_shoulder_power_is_the_sum_of_its_parts():

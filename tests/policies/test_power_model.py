@@ -62,7 +62,7 @@ def test_no_batch_draws_more_than_the_worst(seed, name):
 
 
 def test_the_worst_is_a_batch_that_can_happen(scenario):
-    """A flood of tiny prompts, or one request as long as the KV cache, comes within 5 % of the bound."""
+    """A flood of tiny prompts, or one request as long as the KV cache, comes within 7 % of the bound."""
     model = PowerModel(scenario)
     a = model.arrays
     full, kv = a.token_budget.astype(float), a.kv_tokens.astype(float)
@@ -72,7 +72,7 @@ def test_the_worst_is_a_batch_that_can_happen(scenario):
     for fraction in (0.4, 0.6, 0.8, 1.0):
         clock = np.full(a.num_pools, fraction)
         drawn_w = [model.busy_w(batch, clock, model.decode_memory_fraction[1]) for batch in (flood, tail, decode)]
-        assert np.all(np.max(drawn_w, axis=0) >= 0.95 * model.worst_busy_w(clock))
+        assert np.all(np.max(drawn_w, axis=0) >= 0.93 * model.worst_busy_w(clock))
 
 
 def test_the_worst_never_falls_with_the_clock(scenario):

@@ -19,7 +19,7 @@ struct Pool {
     double t0_s, decode_s, context_s, prefill_s, prefill_attention_s, prefill_memory_fraction;
     double static_w, floor_w, weight_j, context_j, token_j, attention_j, limit_w;
     double idle_w, asleep_w, host_w, host_asleep_w;
-    double voltage_floor_fraction, clock_floor_fraction, core_byte_fraction, knee_fraction, shoulder_slope;
+    double voltage_floor_fraction, clock_floor_fraction, core_byte_fraction, core_context_fraction, knee_fraction, shoulder_slope;
 };
 
 struct RequestClass {

@@ -71,6 +71,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .voltage_floor_fraction = real("voltage_floor_fraction"),
             .clock_floor_fraction = real("clock_floor_fraction"),
             .core_byte_fraction = real("core_byte_fraction"),
+            .core_context_fraction = real("core_context_fraction"),
             .knee_fraction = real("knee_fraction"),
             .shoulder_slope = real("shoulder_slope"),
         });

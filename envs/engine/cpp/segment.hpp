@@ -30,6 +30,7 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
     const double prefill = clock_scaling(pool.prefill_memory_fraction, clock);
     const double voltage = std::max(clock, pool.voltage_floor_fraction);
     const double byte_scale = 1.0 - pool.core_byte_fraction * (1.0 - voltage * voltage);
+    const double context_scale = 1.0 - pool.core_context_fraction * (1.0 - voltage * voltage);
     const double busy_w = pool.static_w + pool.floor_w * clock * (voltage * voltage);
     return {
         .fixed_s = pool.t0_s * decode,
@@ -39,7 +40,7 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
         .prefill_attention_s = pool.prefill_attention_s * prefill,
         .busy_w = busy_w,
         .weight_j = pool.weight_j * byte_scale,
-        .context_j = pool.context_j * byte_scale,
+        .context_j = pool.context_j * context_scale,
         .token_j = pool.token_j * (voltage * voltage),
         .attention_j = pool.attention_j * (voltage * voltage),
         .shoulder_w = busy_w + pool.knee_fraction * (1.0 - pool.shoulder_slope) * (pool.limit_w - busy_w),

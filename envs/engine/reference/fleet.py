@@ -31,6 +31,11 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 
 
+def byte_energy_scale(core_fraction: float, voltage: float) -> float:
+    """Energy of a byte over its value at full voltage."""
+    return 1.0 - core_fraction * (1.0 - voltage * voltage)
+
+
 def clock_scaling(memory_fraction: float, clock_fraction: float) -> float:
     """How much longer work takes at a lower clock: `m + (1 - m) / F`."""
     return memory_fraction + (1.0 - memory_fraction) / clock_fraction
@@ -150,7 +155,8 @@ class Fleet:
         decode = clock_scaling(float(self.episode.decode_memory_fraction[p]), clock)
         prefill = clock_scaling(float(a.prefill_memory_fraction[p]), clock)
         voltage = max(clock, float(a.voltage_floor_fraction[p]))
-        byte_scale = 1.0 - float(a.core_byte_fraction[p]) * (1.0 - voltage * voltage)
+        byte_scale = byte_energy_scale(float(a.core_byte_fraction[p]), voltage)
+        context_scale = byte_energy_scale(float(a.core_context_fraction[p]), voltage)
         busy_w = float(a.static_w[p]) + float(a.floor_w[p]) * clock * (voltage * voltage)
         limit_w, slope = float(a.limit_w[p]), float(a.shoulder_slope[p])
         return Physics(
@@ -161,7 +167,7 @@ class Fleet:
             prefill_attention_s=float(a.prefill_attention_s[p]) * prefill,
             busy_w=busy_w,
             weight_j=float(a.weight_j[p]) * byte_scale,
-            context_j=float(a.context_j[p]) * byte_scale,
+            context_j=float(a.context_j[p]) * context_scale,
             token_j=float(a.token_j[p]) * (voltage * voltage),
             attention_j=float(a.attention_j[p]) * (voltage * voltage),
             shoulder_w=busy_w + float(a.knee_fraction[p]) * (1.0 - slope) * (limit_w - busy_w),
