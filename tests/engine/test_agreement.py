@@ -48,7 +48,7 @@ def test_native_and_reference_agree_request_by_request(situation, seed):
 
 def test_the_random_worlds_reach_every_situation():
     """Else agreement on them would say little."""
-    runs = [both(random_world(seed, **SITUATIONS["brakes and trips"]))[0] for seed in range(40)]
+    runs = [both(random_world(seed, **SITUATIONS["brakes and trips"]))[0] for seed in range(60)]
     runs += [both(random_world(seed, **SITUATIONS["tiny KV cache"]))[0] for seed in range(40)]
     statuses = np.concatenate([r.log.status for r in runs])
     assert set(np.unique(statuses)) == {0, 1, 2, 3}
