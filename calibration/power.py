@@ -154,37 +154,42 @@ def fit_board(chip: str, without: str = "") -> BoardFit:
     rows = runs()
     rows = rows[rows.gpu.isin(CHIPS[chip])]
     used = rows[rows.family != without]
-    used_rates = rates_by_gpu(used)
-    boards = [name for name in CHIPS[chip] if name != PERSEUS_BOARD]
+    rates, watts = rates_by_gpu(used), used.watts.to_numpy()
     weight = np.where(used.busy, BUSY_WEIGHT, 1.0)
-    watts = used.watts.to_numpy()
-
     spec = {name: load_gpu(name) for name in CHIPS[chip]}
-
-    def specs(x: Array) -> dict[str, GpuSpec]:
-        shared = {name: float(value) * unit for (name, unit), value in zip(COEFFICIENTS.items(), x, strict=False)}
-        awake_w = {name: 100.0 * float(value) for name, value in zip(boards, x[len(COEFFICIENTS) :], strict=True)}
-        awake_w[PERSEUS_BOARD] = fit_clock().static_w
-        return {
-            name: gpu.model_copy(update={**shared, "static_w": awake_w[name], "floor_w": 0.0})
-            for name, gpu in spec.items()
-        }
+    idle = [gpu.idle_w / 100.0 for name, gpu in spec.items() if name != PERSEUS_BOARD]
 
     def error(x: Array) -> Array:
-        return np.asarray(weight * (predicted_w(specs(x), used_rates) / watts - 1.0))
+        return np.asarray(weight * (predicted_w(_with_coefficients(spec, x), rates) / watts - 1.0))
 
-    lower = [0.0, 0.0, 0.0, 0.2, 0.0] + [spec[name].idle_w / 100.0 for name in boards]
-    upper = [20.0, 20.0, 20.0, 2.0, 2.0] + [3.0] * len(boards)
+    lower = [0.0, 0.0, 0.0, 0.2, 0.0, *idle]
+    upper = [20.0, 20.0, 20.0, 2.0, 2.0] + [3.0] * len(idle)
     found = [
         least_squares(
-            error, [1.4, 2.0, 1.6, knee, 1.0, *([2.0] * len(boards))], bounds=(lower, upper), loss="soft_l1",
+            error, [1.4, 2.0, 1.6, knee, 1.0] + [2.0] * len(idle), bounds=(lower, upper), loss="soft_l1",
             f_scale=0.03, diff_step=1e-4,
         )
         for knee in STARTS
     ]  # fmt: skip
-    gpus = specs(min(found, key=lambda solved: float(solved.cost)).x)
+    gpus = _with_coefficients(spec, min(found, key=lambda solved: float(solved.cost)).x)
     watts_by_law = predicted_w(gpus, rates_by_gpu(rows))
     return BoardFit(gpus, rows.assign(predicted=watts_by_law, error=watts_by_law / rows.watts - 1.0))
+
+
+def _with_coefficients(spec: Mapping[str, GpuSpec], x: Array) -> dict[str, GpuSpec]:
+    """The boards of a chip with a vector to fit: COEFFICIENTS in their units, then hundreds of awake watts."""
+    shared = {name: float(value) * unit for (name, unit), value in zip(COEFFICIENTS.items(), x, strict=False)}
+    awake = iter(x[len(COEFFICIENTS) :])
+    return {
+        name: gpu.model_copy(
+            update={
+                **shared,
+                "static_w": fit_clock().static_w if name == PERSEUS_BOARD else 100.0 * float(next(awake)),
+                "floor_w": 0.0,
+            }
+        )
+        for name, gpu in spec.items()
+    }
 
 
 def coefficients(fitted: GpuSpec) -> dict[str, float]:
@@ -225,13 +230,14 @@ def chip_of(gpu: str) -> str:
 
 
 def power_factor(model: str, gpu: str, tensor_parallel: int) -> float:
-    """Geometric mean of measured over lawful watts of a pair's chat runs; 1 where nobody measured it."""
-    if all(gpu not in boards for boards in CHIPS.values()):
+    """Geometric mean of measured over lawful watts of a pair's runs, chat if any; 1 where nobody measured it."""
+    rows = pd.concat([runs(), runs(dense=False)])
+    rows = rows[rows.busy & (rows.gpu == gpu) & (rows.family == model) & (rows.num_gpus == tensor_parallel)]
+    rows = rows[rows.task == "lm-arena-chat"] if "lm-arena-chat" in set(rows.task) else rows
+    if rows.empty:
         return 1.0
-    rows = fit_board(chip_of(gpu)).runs
-    mine = rows.busy & (rows.gpu == gpu) & (rows.family == model) & (rows.num_gpus == tensor_parallel)
-    rows = rows[mine & (rows.task == "lm-arena-chat")]
-    return float(np.exp(-np.log1p(rows.error).mean())) if len(rows) else 1.0
+    lawful_w = rates_by_gpu(rows)[gpu].lawful_w(fit_board(chip_of(gpu)).gpus[gpu])
+    return float(np.exp(np.log(rows.watts / lawful_w).mean()))
 
 
 def _splitwise() -> pd.DataFrame:

@@ -61,10 +61,8 @@ def dense_power() -> Comparison:
 def dense_power_with_factor() -> Comparison:
     """The same with each series' own factor, as a measured profile has it: model, boards and task."""
     rows = pd.concat([fit_board(chip).runs for chip in BUSY_CHIPS])
-    rows = rows[rows.busy].reset_index(drop=True)
-    series = [rows.gpu, rows.family, rows.num_gpus, rows.task]
-    factor = np.exp(-np.log1p(rows.error).groupby(series).transform("mean"))
-    return _compare(rows, rows.watts, np.minimum(factor * rows.predicted, rows.gpu.map(lambda g: load_gpu(g).limit_w)))
+    rows = rows[rows.busy]
+    return _compare(rows, rows.watts, _with_factor(rows))
 
 
 def left_out_model_power() -> Comparison:
@@ -91,10 +89,14 @@ def earlier_request_energy() -> Comparison:
 
 def mixture_power() -> Comparison:
     """Board power of mixtures of experts on H100 and B200 [W] by the law of the dense models."""
-    rows = runs(dense=False)
-    return _compare(
-        rows, rows.watts, predicted_w({chip: fit_board(chip).gpus[chip] for chip in BUSY_CHIPS}, rates_by_gpu(rows))
-    )
+    rows = _mixtures()
+    return _compare(rows, rows.watts, rows.predicted)
+
+
+def mixture_power_with_factor() -> Comparison:
+    """The same with each series' own factor."""
+    rows = _mixtures()
+    return _compare(rows, rows.watts, _with_factor(rows))
 
 
 def left_out_board_power() -> Comparison:
@@ -148,6 +150,7 @@ CLAIMS: dict[str, tuple[Callable[[], Comparison], float | None]] = {
     "energy per token, model left out": (left_out_model_energy, 0.15),
     "energy per request, earlier vLLM, model left out": (earlier_request_energy, 0.15),
     "board power, mixtures of experts": (mixture_power, None),
+    "board power, mixtures of experts, with a profile's factor": (mixture_power_with_factor, None),
     "board power, chip left out": (left_out_board_power, None),
     "Perseus, time by clock": (clock_time, 0.01),
     "Perseus, power by clock": (clock_power, 0.02),
@@ -160,9 +163,23 @@ def main() -> None:
     for name, (claim, target) in CLAIMS.items():
         found = claim()
         goal = "" if target is None else f"(target {target:.0%})"
-        print(f"{name:50} {len(found.errors):4d} {found.mean_error:7.2%} {found.errors.max():7.1%} {goal}")
+        print(f"{name:58} {len(found.errors):4d} {found.mean_error:7.2%} {found.errors.max():7.1%} {goal}")
         by_group = pd.Series(found.errors).groupby(list(found.group)).mean()
         print("    " + ", ".join(f"{group} {error:.1%}" for group, error in by_group.items()))
+
+
+def _mixtures() -> pd.DataFrame:
+    rows = runs(dense=False)
+    return rows.assign(
+        predicted=predicted_w({chip: fit_board(chip).gpus[chip] for chip in BUSY_CHIPS}, rates_by_gpu(rows))
+    )
+
+
+def _with_factor(rows: pd.DataFrame) -> Array:
+    """Predicted watts times the geometric mean ratio of each series: GPU, model, boards and task."""
+    ratio = np.log(rows.watts / rows.predicted)
+    factor = np.exp(ratio.groupby([rows.gpu, rows.family, rows.num_gpus, rows.task]).transform("mean"))
+    return np.minimum(factor * rows.predicted, rows.gpu.map(lambda name: load_gpu(name).limit_w)).to_numpy()
 
 
 def _left_out_models(chips: tuple[str, ...] = BUSY_CHIPS) -> pd.DataFrame:
