@@ -217,6 +217,13 @@ def test_a_wrapper_of_another_class_than_its_stream_is_refused():
         diurnal(request_class="batch")
 
 
+def test_a_wrapper_takes_the_region_of_its_stream():
+    inner = {"kind": "poisson", "request_class": "chat", "rate_rps": 10.0, "region": {"north": 2.0}, **LENGTHS}
+    stream = DiurnalStream.parse({"stream": inner})
+    assert stream.region == {"north": 2.0}
+    assert DiurnalStream.parse(stream.model_dump(mode="json")) == stream
+
+
 def test_too_long_an_episode_of_clients_is_refused():
     with pytest.raises(ValueError, match=r"recorded for too short a time.*lower time_compression"):
         ServeGenStream(request_class="a", time_compression=1000.0).check(600.0)

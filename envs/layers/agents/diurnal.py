@@ -58,14 +58,15 @@ class DiurnalStream(StreamSpec):
 
     @model_validator(mode="before")
     @classmethod
-    def _class_is_that_of_the_stream(cls, data: object) -> object:
-        inner = data.get("stream") if isinstance(data, dict) else None
-        known = inner.get("request_class") if isinstance(inner, dict) else getattr(inner, "request_class", None)
-        if not isinstance(data, dict) or known is None:
+    def _class_and_region_are_those_of_the_stream(cls, data: object) -> object:
+        if not isinstance(data, dict):
             return data
-        if data.get("request_class", known) != known:
-            raise SpecError([f"request_class: must be that of the stream, {known!r} (got {data['request_class']!r})"])
-        return {**data, "request_class": known}
+        inner = data.get("stream")
+        known = {key: _value(inner, key) for key in ("request_class", "region") if _value(inner, key) is not None}
+        for key, value in known.items():
+            if data.get(key, value) != value:
+                raise SpecError([f"{key}: must be that of the stream, {value!r} (got {data[key]!r})"])
+        return {**data, **known}
 
     @model_validator(mode="after")
     def _profile_is_known(self) -> Self:
@@ -131,3 +132,8 @@ class DiurnalStream(StreamSpec):
         rate = np.array(self._profile.requests_per_minute)
         relative: FloatArray = rate / rate.mean()
         return relative
+
+
+def _value(stream: object, key: str) -> object:
+    """A key of a stream, given as data or already built."""
+    return stream.get(key) if isinstance(stream, dict) else getattr(stream, key, None)
