@@ -166,3 +166,16 @@ def test_a_converted_record_names_its_source_and_licence(name):
     about = read_yaml(SHIPPED / kind / f"{name}.yaml")
     assert about.get("license") == "Apache-2.0" or "CC-BY-4.0" in about["sources"][0]
     assert name in (ROOT / "NOTICE").read_text(encoding="utf-8")
+
+
+CLAIMS = ("chat_burstiness", "week_burstiness", "invented_sessions", "invented_shares", "prefix_reuse")
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_holds(name):
+    claim = module("calibration.demand_claims").CLAIMS[name]()
+    assert claim.holds, dict(zip(claim.labels, claim.errors.round(3).tolist(), strict=True))
+
+
+def test_every_claim_is_tested():
+    assert tuple(module("calibration.demand_claims").CLAIMS) == CLAIMS
