@@ -16,7 +16,7 @@ KERNEL_FILES = {
     "b200-sxm": "b200_sxm_vllm0.22.0",
     "a100-sxm-80gb": "a100_sxm_vllm0.14.0",
 }
-TOKENS = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 # (n, k) on the measured grid at or around the layers of Llama 3.1 8B at TP 1 and 70B at TP 2 and 4.
 GEMM_SHAPES = {
     *((n, 4096) for n in (4096, 6144, 16384, 51200, 65536)),

@@ -20,7 +20,7 @@ from calibration.power import CHIPS, coefficients, fit_board, power_factor, scal
 from calibration.serving import TimeFit, fit_kernels, fit_measured
 from tokenfleet.envs.catalog import catalog_names, read_yaml
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.llm import coefficient_bounds_s, load_model, profile_name
+from tokenfleet.envs.layers.llm import bounds_s, load_model, profile_name
 
 CATALOG = Path(__file__).parents[1] / "envs" / "catalog"
 MEASURED = (
@@ -43,6 +43,7 @@ VOLTAGE_FLOORS: dict[str, Callable[[], ClockFit | CapFit]] = {
     CAPPED_GPU: fit_capping,
 }
 Numbers = dict[str, float]
+Values = dict[str, "float | list[float]"]
 
 
 @cache
@@ -53,15 +54,22 @@ def time_fits() -> dict[str, TimeFit]:
     return fits
 
 
-def profile_numbers() -> dict[str, Numbers]:
-    """Profile name -> coefficient -> seconds, rounded as the YAML has them: never below the physical bound."""
-    numbers = {}
-    for pair in (*MEASURED, *FROM_KERNELS):
-        model, gpu, degree = pair
-        bounds_s = coefficient_bounds_s(load_gpu(gpu), load_model(model), degree)
-        fitted = time_fits()[profile_name(*pair)].coefficients()
-        numbers[profile_name(*pair)] = {key: _rounded(value, bounds_s[key]) for key, value in fitted.items()}
-    return numbers
+def profile_numbers() -> dict[str, Values]:
+    """Profile name -> coefficient -> value or values at the knots, rounded as the YAML has them."""
+    return {profile_name(*pair): _profile_values(*pair) for pair in (*MEASURED, *FROM_KERNELS)}
+
+
+def _profile_values(model: str, gpu: str, degree: int) -> Values:
+    """Rounded, and never below the physical bound."""
+    least, fit = bounds_s(load_gpu(gpu), load_model(model), degree), time_fits()[profile_name(model, gpu, degree)]
+    return {
+        "host_s": _rounded(fit.host_s),
+        "token_s": [_rounded(*pair) for pair in zip(fit.token_s, least.token_s.tolist(), strict=True)],
+        "token_memory_share": [round(share, 3) for share in fit.token_memory_share],
+        "decode_s": _rounded(fit.decode_s),
+        "context_s": _rounded(fit.context_s, least.context_s),
+        "prefill_attention_s": _rounded(fit.prefill_attention_s, least.prefill_attention_s),
+    }
 
 
 @cache
@@ -98,16 +106,6 @@ def fit_errors() -> dict[str, Numbers]:
     }
 
 
-def roofline_ratios() -> Numbers:
-    """Coefficient -> geometric mean of measured over bound, over the measured profiles; `llm.ROOFLINE_RATIOS`."""
-    logs: dict[str, list[float]] = {}
-    for model, gpu, degree in MEASURED:
-        bounds_s = coefficient_bounds_s(load_gpu(gpu), load_model(model), degree)
-        for key, value in profile_numbers()[profile_name(model, gpu, degree)].items():
-            logs.setdefault(key, []).append(math.log(value / bounds_s[key]))
-    return {key: round(math.exp(float(np.mean(values))), 2) for key, values in logs.items()}
-
-
 FITTED = (("profile", profile_numbers), ("profile", power_factors), ("gpu", gpu_numbers))
 
 
@@ -118,9 +116,9 @@ def shipped_differences() -> list[str]:
         for name, numbers in tables().items():
             shipped = read_yaml(CATALOG / kind / f"{name}.yaml")
             lines += [
-                f"{kind}/{name}.yaml {key}: shipped {shipped[key]:g}, fitted {value:g}"
+                f"{kind}/{name}.yaml {key}: shipped {shipped[key]}, fitted {value}"
                 for key, value in numbers.items()
-                if not math.isclose(shipped[key], value, rel_tol=1e-3)
+                if not np.allclose(shipped[key], value, rtol=1e-3, atol=0.0)
             ]
     return lines
 
@@ -149,7 +147,6 @@ def report() -> str:
     lines.append(f"clock (A100): Ps {clock.static_w:.0f} W (mean error {clock.power_error:.1%}),")
     floor, memory = clock.voltage_floor_fraction, clock.memory_fraction
     lines.append(f"  voltage floor {floor:.3f}, prefill's m {memory:.3f} (mean error {clock.time_error:.1%})")
-    lines.append(f"roofline ratios: {roofline_ratios()}")
     return "\n".join(lines)
 
 
@@ -171,6 +168,8 @@ def _row(name: str, key: str, errors: list[float]) -> str:
 
 def _rounded(value: float, lowest: float = 0.0) -> float:
     """Four significant digits, upwards where rounding would fall below `lowest`."""
+    if value == 0.0:
+        return 0.0
     step = 10.0 ** (math.floor(math.log10(value)) - 3)
     count = round(value / step) if round(value / step) * step >= lowest else math.ceil(value / step)
     return float(f"{count * step:.3e}")

@@ -1,4 +1,4 @@
-"""The time of one iteration as a sum of measured kernels, and the prefill coefficients that follow.
+"""The time of one iteration as a sum of measured kernels.
 
 Matrix products and attention are measured (aiconfigurator, in vLLM's own kernels, in long loops at sustained power).
 The H100 has no such table: it computes like the H200 (same chip, same power limit), so compute-bound kernels are the
@@ -17,7 +17,8 @@ from scipy.optimize import lsq_linear
 
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.iteration import prefill_pairs
-from tokenfleet.envs.layers.llm import ModelSpec, coefficient_bounds_s, load_model
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS, ModelSpec, bounds_s, load_model
+from tokenfleet.envs.layers.llm.profile import memory_and_compute_s
 
 DATA = Path(__file__).parent / "data"
 MEASURED_ON = {"h100-sxm": "h200-sxm"}  # every other GPU has tables of its own
@@ -82,9 +83,22 @@ class Kernels:
         """Everything but attention [s]."""
         return self.products_s(tokens) + self.elementwise_s(tokens) + self.all_reduce_s(tokens)
 
-    def decode_slope_s(self) -> float:
-        """For each further decoding sequence, without its context: between 8 and 256 of them [s]."""
-        return (self.tokens_s(256) - self.tokens_s(8)) / 248
+    def token_s(self) -> np.ndarray:
+        """Everything but attention at `TOKEN_KNOTS`, never falling and never below its physical bound [s].
+
+        Between measured sizes, log-log; beyond the largest, in proportion to the tokens.
+        """
+        measured = sorted({shape[0] for shape in _products(self.source)})
+        sums_s = [self.tokens_s(tokens) for tokens in measured]
+        inside = np.minimum(TOKEN_KNOTS, measured[-1])
+        token_s = np.exp(np.interp(np.log(inside), np.log(measured), np.log(sums_s))) * TOKEN_KNOTS / inside
+        least_s = bounds_s(self.gpu, self.model, self.tp).token_s
+        return np.maximum.accumulate(np.maximum(token_s, least_s))
+
+    def token_memory_share(self) -> np.ndarray:
+        """Share of `token_s` that is bound by memory: of the fourth powers of the two bounds, as in a roofline."""
+        memory_s, compute_s = memory_and_compute_s(self.gpu, self.model, self.tp)
+        return np.asarray(memory_s**4 / (memory_s**4 + compute_s**4))
 
     def decode_attention_s(self) -> tuple[float, float]:
         """Decode attention of all layers: seconds whatever the context, and per token of context."""
@@ -100,14 +114,6 @@ class Kernels:
         """Attention of one prompt of `tokens` tokens, all layers [s]."""
         rows = self._attention("context_attention").set_index("isl").latency_ms
         return float(rows[tokens]) * self.model.layers * 1e-3
-
-    def fixed_s(self) -> float:
-        """An iteration that decodes one sequence of no context [s]."""
-        return self.tokens_s(1) + self.decode_attention_s()[0]
-
-    def prompt_s(self, tokens: int, overhead_s: float) -> float:
-        """Prefill of one prompt from start to end [s]."""
-        return self.tokens_s(tokens) + self.prefill_attention_s(tokens) + overhead_s
 
     def _product_s(self, m: int, n: int, k: int) -> float:
         """Between measured shapes, log-linear in time per multiply-add; memory-bound ones stretched [s]."""
@@ -128,30 +134,18 @@ class Kernels:
         return rows[same & (rows.gpu == self.source)]
 
 
-def fit_prefill(kernels: Kernels, t0_s: float, overhead_s: float) -> tuple[float, float, dict[int, float]]:
-    """prefill_s and prefill_attention_s whose whole prompts, with t0_s, match the kernels from 512 to 8192 tokens.
+def fit_prefill_attention(kernels: Kernels) -> tuple[float, list[float]]:
+    """prefill_attention_s of long prompts, and the relative error of whole prompts that follows from it.
 
-    Attention is that of long prompts (4096 tokens and more), because agents' prompts are long and its share grows with
-    length. The weights are read while the products compute, so t0 + prefill_s P counts a part of t0 twice; fitting
-    whole prompts spreads that error over the range. No coefficient may beat its physical bound.
-
-    Args:
-        kernels: the measured kernels.
-        t0_s: the profile's t0 [s].
-        overhead_s: what an iteration takes beyond its kernels [s].
-
-    Returns:
-        prefill_s, prefill_attention_s, and prompt length -> relative error, signed.
+    Attention is that of 4096 tokens and more, because agents' prompts are long and its share grows with length.
     """
-    bounds_s = coefficient_bounds_s(kernels.gpu, kernels.model, kernels.tp)
+    least_s = bounds_s(kernels.gpu, kernels.model, kernels.tp).prefill_attention_s
     long_s = [kernels.prefill_attention_s(tokens) / pairs(tokens) for tokens in (4096, 8192, 16384)]
-    pair_s = max(float(np.mean(long_s)), bounds_s["prefill_attention_s"])
-    wanted_s = np.array([kernels.prompt_s(tokens, overhead_s) for tokens in PROMPTS])
-    rest_s = wanted_s - t0_s - pair_s * np.array([pairs(tokens) for tokens in PROMPTS])
-    weight = np.array(PROMPTS) / wanted_s  # least squares of relative error
-    token_s = max(float(np.sum(weight * rest_s / wanted_s) / np.sum(weight**2)), bounds_s["prefill_s"])
-    error = (token_s * np.array(PROMPTS) - rest_s) / wanted_s
-    return token_s, pair_s, dict(zip(PROMPTS, error.tolist(), strict=True))
+    pair_s = max(float(np.mean(long_s)), least_s)
+    token_s = dict(zip(TOKEN_KNOTS, kernels.token_s(), strict=True))
+    wanted_s = [kernels.tokens_s(tokens) + kernels.prefill_attention_s(tokens) for tokens in PROMPTS]
+    found_s = [token_s[tokens] + pair_s * pairs(tokens) for tokens in PROMPTS]
+    return pair_s, (np.array(found_s) / np.array(wanted_s) - 1.0).tolist()
 
 
 def pairs(tokens: int) -> int:

@@ -1,9 +1,9 @@
 """Decode coefficients from serving runs: vLLM on single-turn chat, ML.ENERGY v3.
 
 Each run keeps `avg_batch_size` sequences busy. Its *median* inter-token latency is an iteration without prefill, as
-long as prefills are rare (fewer than 0.4 started per iteration); its *mean*, batch over throughput, holds the prefills
-too. Both are fitted together by least squares of relative error. What a run does not say is estimated, once for all of
-them:
+long as prefills are rare (fewer than 0.4 started per iteration): host_s and decode_s are fitted to it by least squares
+of relative error. Its *mean*, batch over throughput, holds the prefills too and is a check. What a run does not say is
+estimated, once for all of them:
 
 - the prompt, 250 tokens: what (mean - median) x iterations per request costs, 16 ms on 70B at TP 4 and 6 ms on 8B
   (H100), over the kernels' 65 and 25 us per token;
@@ -18,9 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.optimize import lsq_linear
+from scipy.stats import poisson
 
-from calibration.kernels import Kernels, fit_prefill, pairs, table
-from tokenfleet.envs.layers.llm import coefficient_bounds_s
+from calibration.kernels import Kernels, fit_prefill_attention, pairs, table
+from tokenfleet.envs.layers.iteration import at_tokens
+from tokenfleet.envs.layers.llm import bounds_s
 
 PROMPT_TOKENS = 250
 GENERATED_SHARE = 0.87
@@ -32,19 +34,15 @@ RARE_PREFILLS = 0.4  # prefills started per iteration
 
 @dataclass(frozen=True)
 class TimeFit:
-    """The five coefficients of a profile [s], and signed relative errors by name of the comparison."""
+    """The coefficients of a profile [s], and signed relative errors by name of the comparison."""
 
-    t0_s: float
+    host_s: float
+    token_s: list[float]
+    token_memory_share: list[float]
     decode_s: float
     context_s: float
-    prefill_s: float
     prefill_attention_s: float
     errors: dict[str, list[float]]
-
-    def coefficients(self) -> dict[str, float]:
-        """Name -> seconds, in the order of the module's equation."""
-        names = ("t0_s", "decode_s", "context_s", "prefill_s", "prefill_attention_s")
-        return {name: getattr(self, name) for name in names}
 
 
 def runs(model: str, gpu: str, tensor_parallel: int) -> pd.DataFrame:
@@ -67,19 +65,12 @@ def with_rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def fit_measured(model: str, gpu: str, tensor_parallel: int) -> TimeFit:
-    """t0 and decode from the runs; context and prefill from kernels, prefill given t0 (so twice in turn)."""
+    """Host and decode from the runs; the rest from kernels."""
     kernels = Kernels(model, gpu, tensor_parallel)
-    bounds_s = coefficient_bounds_s(kernels.gpu, kernels.model, tensor_parallel)
-    context_s = max(kernels.decode_attention_s()[1], bounds_s["context_s"])
-    t0_s, decode_s = kernels.fixed_s(), bounds_s["decode_s"]
-    errors: dict[str, list[float]] = {}
-    for _ in range(20):
-        prefill_s, pair_s, prompt_errors = fit_prefill(kernels, t0_s, max(0.0, t0_s - kernels.fixed_s()))
-        request_s = prefill_s * PROMPT_TOKENS + pair_s * pairs(PROMPT_TOKENS)
-        lowest = np.array([bounds_s["t0_s"], bounds_s["decode_s"]])
-        (t0_s, decode_s), errors = _fit_decode(runs(model, gpu, tensor_parallel), context_s, request_s, lowest)
-        errors["prefill"] = list(prompt_errors.values())
-    return TimeFit(t0_s, decode_s, context_s, prefill_s, pair_s, errors)
+    context_s = _context_s(kernels)
+    pair_s, prompt_errors = fit_prefill_attention(kernels)
+    (host_s, decode_s), errors = _fit_decode(runs(model, gpu, tensor_parallel), kernels.token_s(), context_s, pair_s)
+    return _time_fit(kernels, host_s, decode_s, pair_s, {**errors, "prefill": prompt_errors})
 
 
 def fit_kernels(model: str, gpu: str, tensor_parallel: int, like: str) -> TimeFit:
@@ -88,28 +79,51 @@ def fit_kernels(model: str, gpu: str, tensor_parallel: int, like: str) -> TimeFi
     What serving adds (host, scheduling, sampling, launches) is taken to be the same seconds on both GPUs: an
     assumption.
     """
-    kernels, donor = Kernels(model, gpu, tensor_parallel), Kernels(model, like, tensor_parallel)
-    bounds_s = coefficient_bounds_s(kernels.gpu, kernels.model, tensor_parallel)
+    kernels = Kernels(model, gpu, tensor_parallel)
     served = fit_measured(model, like, tensor_parallel)
-    overhead_s = max(0.0, served.t0_s - donor.fixed_s())
-    t0_s = kernels.fixed_s() + overhead_s
-    decode_s = kernels.decode_slope_s() + max(0.0, served.decode_s - donor.decode_slope_s())
-    context_s = max(kernels.decode_attention_s()[1], bounds_s["context_s"])
-    prefill_s, pair_s, prompt_errors = fit_prefill(kernels, t0_s, overhead_s)
-    return TimeFit(t0_s, decode_s, context_s, prefill_s, pair_s, {"prefill": list(prompt_errors.values())})
+    pair_s, prompt_errors = fit_prefill_attention(kernels)
+    return _time_fit(kernels, served.host_s, served.decode_s, pair_s, {"prefill": prompt_errors})
+
+
+def _time_fit(
+    kernels: Kernels, host_s: float, decode_s: float, pair_s: float, errors: dict[str, list[float]]
+) -> TimeFit:
+    token_s, share = kernels.token_s().tolist(), kernels.token_memory_share().tolist()
+    return TimeFit(host_s, token_s, share, decode_s, _context_s(kernels), pair_s, errors)
+
+
+def _context_s(kernels: Kernels) -> float:
+    least_s = bounds_s(kernels.gpu, kernels.model, kernels.tp).context_s
+    return max(kernels.decode_attention_s()[1], least_s)
 
 
 def _fit_decode(
-    rows: pd.DataFrame, context_s: float, request_s: float, lowest: np.ndarray
+    rows: pd.DataFrame, token_s: np.ndarray, context_s: float, pair_s: float
 ) -> tuple[tuple[float, float], dict[str, list[float]]]:
-    """t0 and decode by least squares of relative error over medians and means, above the physical bound."""
+    """Host and decode by least squares of relative error over medians; the means, with their prefills, are a check."""
     rare = rows[rows.prefills < RARE_PREFILLS]
-    measured = np.concatenate([rare.median_itl_ms / 1e3, rows.mean_s])
-    batch = np.concatenate([rare.avg_batch_size, rows.avg_batch_size])
-    known = context_s * np.concatenate([rare.context, rows.context])
-    known[len(rare) :] += rows.prefills.to_numpy() * request_s
-    columns = np.column_stack([np.ones_like(batch), batch]) * lowest / measured[:, None]
-    solved = lsq_linear(columns, (measured - known) / measured, bounds=(1.0, np.inf))
-    t0_s, decode_s = (solved.x * lowest).tolist()
-    error = ((t0_s + decode_s * batch + known) / measured - 1.0).tolist()
-    return (t0_s, decode_s), {"decode_step": error[: len(rare)], "mean_iteration": error[len(rare) :]}
+    batch, median_s = rare.avg_batch_size.to_numpy(), rare.median_itl_ms.to_numpy() / 1e3
+    known_s = context_s * rare.context.to_numpy() + at_tokens(token_s, batch)
+    columns = np.column_stack([np.ones_like(batch), batch]) / median_s[:, None]
+    scale = np.array([1e-3, 1e-5])
+    solved = lsq_linear(columns * scale, (median_s - known_s) / median_s, bounds=(0.0, np.inf))
+    host_s, decode_s = (solved.x * scale).tolist()
+
+    def error(step_s: np.ndarray, batch: np.ndarray, measured_s: np.ndarray) -> list[float]:
+        return ((host_s + decode_s * batch + step_s) / measured_s - 1.0).tolist()
+
+    every, prefills = rows.avg_batch_size.to_numpy(), rows.prefills.to_numpy()
+    mean_s = context_s * rows.context.to_numpy() + prefills * pair_s * pairs(PROMPT_TOKENS)
+    mean_s = mean_s + _mean_token_s(token_s, every, prefills)
+    errors = {
+        "decode_step": error(known_s, batch, median_s),
+        "mean_iteration": error(mean_s, every, rows.mean_s.to_numpy()),
+    }
+    return (host_s, decode_s), errors
+
+
+def _mean_token_s(token_s: np.ndarray, batch: np.ndarray, prefills: np.ndarray) -> np.ndarray:
+    """Mean of T over iterations, a Poisson number of which start a prompt [s]."""
+    counts = np.arange(12)
+    chance = poisson.pmf(counts, prefills[:, None])
+    return np.asarray((chance * at_tokens(token_s, batch[:, None] + counts * PROMPT_TOKENS)).sum(axis=1))

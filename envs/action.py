@@ -23,6 +23,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from tokenfleet.envs.layers.iteration import at_tokens, largest_batch
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import PoolSpec, Scenario
 
@@ -247,7 +248,7 @@ def capacity_rps(scenario: Scenario) -> Float64Array:
     A replica that runs B sequences of P prompt and O output tokens in a steady state prefills B / O requests for every
     token that each sequence gains, so a token takes
 
-        tpot(B) = t0 + B * (decode + context * (P + O / 2) + (prefill * P + prefill_attention * P (P + 1) / 2) / O).
+        tpot(B) = host + T(B (1 + P / O)) + B * (decode + context (P + O / 2) + prefill_attention P (P + 1) / (2 O)).
 
     B is the largest batch that `max_batch` and the KV cache hold and whose tpot keeps the class's limit (for a class
     with a deadline, the deadline over O), and the replica serves `B / (O * tpot(B))` requests/s. Queueing and bursts
@@ -264,12 +265,13 @@ def capacity_rps(scenario: Scenario) -> Float64Array:
 def _replica_rps(scenario: Scenario, request_class: str, pool: PoolSpec) -> float:
     prompt, output = _mean_lengths(scenario, request_class)
     profile, cls = pool.profile, scenario.classes[request_class]
-    prefill_s = profile.prefill_s * prompt + profile.prefill_attention_s * prompt * (prompt + 1.0) / 2.0
-    sequence_s = profile.decode_s + profile.context_s * (prompt + output / 2.0) + prefill_s / output
+    attention_s = profile.prefill_attention_s * prompt * (prompt + 1.0) / 2.0
+    sequence_s = profile.decode_s + profile.context_s * (prompt + output / 2.0) + attention_s / output
+    token_s, tokens = np.array(profile.token_s), 1.0 + prompt / output
     limit_s = cls.tpot_s or (cls.deadline_s / output if cls.deadline_s else np.inf)
     held = min(float(pool.max_batch), pool.kv_capacity_tokens / (prompt + output))
-    batch = max(1.0, min(held, (limit_s - profile.t0_s) / sequence_s))
-    return batch / (output * (profile.t0_s + batch * sequence_s))
+    batch = max(1.0, min(held, float(largest_batch(token_s, tokens, sequence_s, profile.host_s, limit_s))))
+    return batch / (output * (profile.host_s + at_tokens(token_s, batch * tokens) + batch * sequence_s))
 
 
 def _mean_lengths(scenario: Scenario, request_class: str) -> tuple[float, float]:

@@ -9,8 +9,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tokenfleet.envs.layers.llm import ROOFLINE_RATIOS
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,19 +23,15 @@ def test_the_shipped_numbers_are_the_fit(fit):
     assert fit.shipped_differences() == []
 
 
-def test_the_roofline_ratios_are_those_of_the_measured_profiles(fit):
-    assert pytest.approx(fit.roofline_ratios(), rel=0.01) == ROOFLINE_RATIOS
-
-
 @pytest.mark.parametrize(("profile", "comparison", "mean", "worst"), [
-    ("llama-3.1-8b_h100-sxm_tp1", "decode_step", 0.015, 0.04),
-    ("llama-3.1-8b_h100-sxm_tp1", "mean_iteration", 0.02, 0.05),
-    ("llama-3.1-70b_h100-sxm_tp4", "decode_step", 0.03, 0.05),
-    ("llama-3.1-70b_h100-sxm_tp4", "mean_iteration", 0.03, 0.05),
-    ("llama-3.1-70b_b200-sxm_tp2", "decode_step", 0.03, 0.05),
-    ("llama-3.1-70b_b200-sxm_tp2", "mean_iteration", 0.05, 0.08),
-    ("llama-3.1-8b_b200-sxm_tp1", "decode_step", 0.08, 0.12),
-    ("llama-3.1-8b_b200-sxm_tp1", "mean_iteration", 0.10, 0.17),
+    ("llama-3.1-8b_h100-sxm_tp1", "decode_step", 0.015, 0.03),
+    ("llama-3.1-8b_h100-sxm_tp1", "mean_iteration", 0.07, 0.18),
+    ("llama-3.1-70b_h100-sxm_tp4", "decode_step", 0.025, 0.05),
+    ("llama-3.1-70b_h100-sxm_tp4", "mean_iteration", 0.09, 0.28),
+    ("llama-3.1-70b_b200-sxm_tp2", "decode_step", 0.015, 0.03),
+    ("llama-3.1-70b_b200-sxm_tp2", "mean_iteration", 0.08, 0.28),
+    ("llama-3.1-8b_b200-sxm_tp1", "decode_step", 0.02, 0.03),
+    ("llama-3.1-8b_b200-sxm_tp1", "mean_iteration", 0.16, 0.23),
 ])  # fmt: skip
 def test_decode_follows_the_serving_runs(fit, profile, comparison, mean, worst):
     errors = np.abs(fit.time_fits()[profile].errors[comparison])
@@ -48,8 +42,8 @@ def test_decode_follows_the_serving_runs(fit, profile, comparison, mean, worst):
 def test_whole_prefills_follow_the_kernels(fit):
     for time_fit in fit.time_fits().values():
         errors = np.abs(time_fit.errors["prefill"])
-        assert errors.mean() < 0.12
-        assert errors.max() < 0.22
+        assert errors.mean() < 0.04
+        assert errors.max() < 0.07
 
 
 @pytest.mark.parametrize(("chip", "mean", "worst"), [

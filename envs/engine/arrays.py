@@ -30,7 +30,7 @@ class FleetArrays:
     tick_s: float
     horizon_ticks: int
 
-    # pools, all [P]
+    # pools, [P] where nothing else is said
     site: Int64Array  # index of the pool's site
     row: Int64Array  # index of the pool's row, -1 without one
     replicas: Int64Array  # replicas in the pool
@@ -39,15 +39,16 @@ class FleetArrays:
     kv_tokens: Int64Array  # KV cache of a replica, tokens
     clock_latency_ticks: Int64Array  # until a clock that was asked for is in force
     wake_s: Float64Array  # from asleep to awake
-    t0_s: Float64Array  # fixed time of an iteration
+    host_s: Float64Array  # per iteration, whatever the clock
+    token_s: Float64Array  # [P, J] of an iteration that computes TOKEN_KNOTS[j] tokens
+    token_memory_share: Float64Array  # [P, J] share of token_s that is memory-bound
     decode_s: Float64Array  # per decoding sequence
     context_s: Float64Array  # per token of context of the decoding sequences
-    prefill_s: Float64Array  # per prefill token
     prefill_attention_s: Float64Array  # per (query, key) pair of prefill
     prefill_memory_fraction: Float64Array  # share of prefill time that the clock does not scale
     static_w: Float64Array  # busy, whatever the clock
     floor_w: Float64Array  # busy, times F * V(F)^2
-    weight_j: Float64Array  # reading the weights once, times M(F)
+    work_j: Float64Array  # [P, J] reading the weights that TOKEN_KNOTS[j] tokens need, times M(F)
     context_j: Float64Array  # per token of context read, times its M(F)
     token_j: Float64Array  # per token computed, times V(F)^2
     attention_j: Float64Array  # per prefill (query, key) pair, times V(F)^2
@@ -169,11 +170,14 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
     def column(value: Callable[[PoolSpec], float]) -> Float64Array:
         return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.float64)
 
+    def knots(value: Callable[[PoolSpec], tuple[float, ...]]) -> Float64Array:
+        return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.float64)
+
     def board(name: str) -> Float64Array:
         return column(lambda pool: pool.tensor_parallel * getattr(pool.gpu_spec, name))
 
     def work(name: str) -> Float64Array:
-        return column(lambda pool: getattr(work_energy(pool.gpu_spec, pool.model_spec), name))
+        return column(lambda pool: getattr(work_energy(pool.gpu_spec, pool.model_spec, pool.profile), name))
 
     power_factor = column(lambda pool: pool.profile.power_factor)
 
@@ -182,15 +186,18 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
 
     return {
         "wake_s": column(lambda pool: pool.model_spec.wake_s),
-        "t0_s": column(lambda pool: pool.profile.t0_s),
+        "host_s": column(lambda pool: pool.profile.host_s),
+        "token_s": knots(lambda pool: pool.profile.token_s),
+        "token_memory_share": knots(lambda pool: pool.profile.token_memory_share),
         "decode_s": column(lambda pool: pool.profile.decode_s),
         "context_s": column(lambda pool: pool.profile.context_s),
-        "prefill_s": column(lambda pool: pool.profile.prefill_s),
         "prefill_attention_s": column(lambda pool: pool.profile.prefill_attention_s),
         "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
         "static_w": board("static_w") * power_factor,
         "floor_w": board("floor_w") * power_factor,
-        **{name: power_factor * work(name) for name in ("weight_j", "context_j", "token_j", "attention_j")},
+        "work_j": power_factor[:, None]
+        * knots(lambda pool: work_energy(pool.gpu_spec, pool.model_spec, pool.profile).work_j),
+        **{name: power_factor * work(name) for name in ("context_j", "token_j", "attention_j")},
         "core_byte_fraction": column(lambda pool: pool.gpu_spec.core_byte_fraction),
         "core_context_fraction": column(lambda pool: pool.gpu_spec.core_context_fraction),
         "knee_fraction": column(lambda pool: pool.gpu_spec.knee_fraction),

@@ -30,7 +30,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Positive
 
 Number = TypeVar("Number", float, NDArray[np.float64])
 CLOCK_BISECTIONS = 40  # halves the range of clocks to 1e-12 of it
+Precision = Literal["bf16", "fp8"]
 
 
 class GpuSpec(Spec):
@@ -53,6 +54,7 @@ class GpuSpec(Spec):
         memory_bytes: device memory [bytes].
         memory_bandwidth_bytes_per_s: peak memory bandwidth [bytes/s].
         peak_bf16_flops: peak dense bf16 arithmetic rate [FLOP/s], without sparsity.
+        peak_fp8_flops: the same in fp8 [FLOP/s]; 0 where the chip has no such units and runs fp8 at the rate of bf16.
         tdp_w: rated board power [W].
         idle_w: draw with a model loaded and nothing running [W].
         asleep_w: draw with no model loaded [W].
@@ -78,6 +80,7 @@ class GpuSpec(Spec):
     memory_bytes: PositiveFloat
     memory_bandwidth_bytes_per_s: PositiveFloat
     peak_bf16_flops: PositiveFloat
+    peak_fp8_flops: NonNegativeFloat = 0.0
     tdp_w: PositiveFloat
     idle_w: NonNegativeFloat
     asleep_w: NonNegativeFloat
@@ -114,6 +117,10 @@ class GpuSpec(Spec):
         if problems:
             raise SpecError(problems)
         return self
+
+    def peak_flops(self, precision: Precision) -> float:
+        """Peak arithmetic rate at a precision [FLOP/s]."""
+        return (self.peak_fp8_flops if precision == "fp8" else 0.0) or self.peak_bf16_flops
 
     @property
     def core_context_fraction(self) -> float:

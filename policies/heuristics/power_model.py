@@ -4,15 +4,16 @@ An iteration of a replica at clock F draws, over all its boards (see `tokenfleet
 
     power = min( awake_w(F) + x,  shoulder_w(F) + shoulder_slope x,  limit_w ),     x = work_j / tau_s,
 
-which never falls with x, and where work and time are both affine in the batch: B decoding sequences with C tokens of
-context, P prefill tokens with A attention pairs. What a batch can be is a polytope,
+which never falls with x, and where work and time are both affine in the batch between two knots of the tokens n = B + P
+that it computes: B decoding sequences with C tokens of context, P prefill tokens with A attention pairs. What a batch
+can be there is a polytope,
 
-    0 <= B <= max_batch,  0 <= P <= token_budget - B,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
+    low <= B + P <= high <= token_budget,  0 <= B <= max_batch,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
 
 a superset of the batches that the engine forms. A ratio of two affine functions whose denominator is positive takes its
 maximum over a polytope at a vertex (A. Charnes, W. Cooper, "Programming with linear fractional functionals", Naval
-Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is one of twelve, and the bound is
-exact up to batches that the polytope allows and the engine does not form.
+Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is a vertex of one of them, and
+the bound is exact up to batches that the polytopes allow and the engine does not form.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.gpu import byte_energy_scale, clock_stretch
+from tokenfleet.envs.layers.iteration import at_tokens, token_stretch
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
@@ -70,16 +73,26 @@ class PowerModel:
         a = self.arrays
         decode = stretch(clock_fraction, decode_memory_fraction)
         prefill = stretch(clock_fraction, a.prefill_memory_fraction)
-        return (a.t0_s + a.decode_s * batch.decoding + a.context_s * batch.context) * decode + (
-            a.prefill_s * batch.prefill + a.prefill_attention_s * batch.pairs
-        ) * prefill
+        token_s = at_tokens(self.token_s(clock_fraction, decode_memory_fraction), batch.decoding + batch.prefill)
+        decode_s = a.decode_s * batch.decoding + a.context_s * batch.context
+        iteration_s: Float64Array = (
+            a.host_s + token_s + decode_s * decode + a.prefill_attention_s * batch.pairs * prefill
+        )
+        return iteration_s
+
+    def token_s(self, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Float64Array:
+        """T_F at the knots, `[..., P, J]` [s]; arguments as for `iteration_s`."""
+        a = self.arrays
+        decode, prefill = decode_memory_fraction[..., None], a.prefill_memory_fraction[:, None]
+        return a.token_s * token_stretch(a.token_memory_share, clock_fraction[..., None], decode, prefill)
 
     def busy_w(self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Float64Array:
         """Boards' power of a replica while it runs such iterations [W]; arguments as for `iteration_s`."""
         a = self.arrays
         voltage = np.maximum(clock_fraction, a.voltage_floor_fraction)
-        arithmetic_j = a.token_j * (batch.decoding + batch.prefill) + a.attention_j * batch.pairs
-        moved_j = byte_energy_scale(a.core_byte_fraction, voltage) * a.weight_j
+        tokens = batch.decoding + batch.prefill
+        arithmetic_j = a.token_j * tokens + a.attention_j * batch.pairs
+        moved_j = byte_energy_scale(a.core_byte_fraction, voltage) * at_tokens(a.work_j, tokens)
         moved_j = moved_j + byte_energy_scale(a.core_context_fraction, voltage) * a.context_j * batch.context
         work_w = (moved_j + voltage**2 * arithmetic_j) / self.iteration_s(batch, clock_fraction, decode_memory_fraction)
         awake_w = a.static_w + a.floor_w * clock_fraction * voltage**2
@@ -126,17 +139,20 @@ class PowerModel:
         return pool_w
 
     def _extreme_batches(self, leading_axes: int) -> Batch:
-        """The vertices of the polytope of batches, `[12, 1, ..., 1, P]`."""
+        """The vertices of the polytopes of batches, `[V, 1, ..., 1, P]`."""
         a = self.arrays
         zero, most = np.zeros(a.num_pools), a.max_batch.astype(float)
         budget, kv = a.token_budget.astype(float), a.kv_tokens.astype(float)
+        bends = np.minimum(np.array([*TOKEN_KNOTS, np.inf])[:, None], budget)  # tokens between which all is affine
+        bends = np.concatenate([bends, np.minimum(most, budget)[None]])
         vertices = [
-            (decoding, context, prefill, pairs)
-            for decoding, prefill in ((zero, zero), (most, zero), (zero, budget), (most, budget - most))
+            (decoding, context, tokens - decoding, pairs)
+            for tokens in bends
+            for decoding in (zero, np.minimum(most, tokens))
             for context in (zero, kv)
-            for pairs in ([zero] if prefill is zero else [zero, prefill * kv])
+            for pairs in (zero, (tokens - decoding) * kv)
         ]
-        columns = np.array(vertices).transpose(1, 0, 2)  # [4, 12, P]
+        columns = np.array(vertices).transpose(1, 0, 2)  # [4, V, P]
         return Batch(*columns.reshape(4, -1, *[1] * leading_axes, a.num_pools))
 
 

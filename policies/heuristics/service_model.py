@@ -3,7 +3,8 @@
 A replica that runs B sequences of P prompt and O output tokens prefills B / O requests for every token that each
 sequence gains, so a token takes
 
-    tpot(B) = (t0 + B (decode + context (P + O / 2))) phi_d + B / O (prefill P + prefill_attention P (P + 1) / 2) phi_p
+    tpot(B) = host + T_F(B (1 + P / O)) + B (decode + context (P + O / 2)) phi_d
+              + B / O prefill_attention P (P + 1) / 2 phi_p
 
 and the replica serves `B / (O tpot(B))` requests/s, B being the largest batch that fits and keeps the class's limit.
 It is the formula of `tokenfleet.envs.action.capacity_rps`, stretched by the clock; a test holds it to that one.
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.layers.iteration import at_tokens, largest_batch
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.heuristics.power_model import Batch, PowerModel, stretch
 
@@ -36,8 +38,8 @@ class ServiceModel:
         power: the physics it is computed with.
         mean_rate_rps, prompt_tokens, output_tokens: of each class in the long run, `[K]`.
         pool_output_tokens: mean answer of the requests that a pool may get, `[P]`.
-        prompt_token_s, output_token_s: replica time that a prompt token and an output token of them cost at full clock
-            and full batch, `[P]` [s].
+        prompt_token_s, output_token_s: replica time that a prompt token of a full token budget and an output token of a
+            full batch cost at full clock, `[P]` [s].
         decode_memory_fraction: middle of what an episode may draw, `[P]`.
     """
 
@@ -50,14 +52,20 @@ class ServiceModel:
         self.prompt_tokens, self.output_tokens = lengths[:, 0], lengths[:, 1]
         self._prompt, self._output = self.prompt_tokens[:, None], self.output_tokens[:, None]
         a = self.power.arrays
-        self._prefill_s = a.prefill_s * self._prompt + a.prefill_attention_s * self._pairs()
+        self._attention_s = a.prefill_attention_s * self._pairs()
+        self._tokens = 1.0 + self._prompt / self._output  # computed in an iteration for each sequence
         self._decode_s = a.decode_s + a.context_s * (self._prompt + self._output / 2.0)
         self._limit_s = np.minimum(a.tpot_s, a.deadline_s / self.output_tokens)[:, None]
         self._held = np.minimum(a.max_batch, a.kv_tokens / (self._prompt + self._output))
         self.pool_output_tokens = self._mix(np.ones(len(lengths)), self._output)
-        self.prompt_token_s = self._mix(self.prompt_tokens, self._prefill_s / self._prompt)
-        fixed_s = a.t0_s / self._batch(np.ones(a.num_pools))
-        self.output_token_s = self._mix(self.output_tokens, self._decode_s + fixed_s)
+        full = np.ones(a.num_pools)
+        token_s = self.power.token_s(full, self.decode_memory_fraction)
+        budget = a.token_budget.astype(float)
+        full_chunk_s = (a.host_s + at_tokens(token_s, budget)) / budget
+        self.prompt_token_s = self._mix(self.prompt_tokens, full_chunk_s + self._attention_s / self._prompt)
+        batch = self._batch(full)
+        step_s = (a.host_s + at_tokens(token_s, batch)) / batch
+        self.output_token_s = self._mix(self.output_tokens, self._decode_s + step_s)
 
     def at(self, clock_fraction: Float64Array) -> Service:
         """What one replica of each pool serves at a clock.
@@ -67,8 +75,8 @@ class ServiceModel:
         """
         a = self.power.arrays
         batch = self._batch(clock_fraction)
-        decode, prefill = self._stretch(clock_fraction)
-        tpot_s = a.t0_s * decode + batch * self._sequence_s(decode, prefill)
+        token_s = at_tokens(self._token_s(clock_fraction), batch * self._tokens)
+        tpot_s = a.host_s + token_s + batch * self._sequence_s(clock_fraction)
         rate_rps = np.where(self._mask, batch / (self._output * tpot_s), 0.0)
         iteration = Batch(
             decoding=batch,
@@ -81,19 +89,22 @@ class ServiceModel:
 
     def _batch(self, clock_fraction: Float64Array) -> Float64Array:
         """B of the module's equation, `[..., K, P]`."""
-        decode, prefill = self._stretch(clock_fraction)
-        slack_s = self._limit_s - self.power.arrays.t0_s * decode
-        batch: Float64Array = np.clip(slack_s / self._sequence_s(decode, prefill), 1.0, np.maximum(self._held, 1.0))
+        sequence_s, host_s = self._sequence_s(clock_fraction), self.power.arrays.host_s
+        within = largest_batch(self._token_s(clock_fraction), self._tokens, sequence_s, host_s, self._limit_s)
+        batch: Float64Array = np.clip(within, 1.0, np.maximum(self._held, 1.0))
         return batch
 
-    def _sequence_s(self, decode: Float64Array, prefill: Float64Array) -> Float64Array:
-        sequence_s: Float64Array = self._decode_s * decode + self._prefill_s * prefill / self._output
-        return sequence_s
+    def _token_s(self, clock_fraction: Float64Array) -> Float64Array:
+        """T_F at the knots, `[..., 1, P, J]` [s]."""
+        return self.power.token_s(clock_fraction[..., None, :], self.decode_memory_fraction)
 
-    def _stretch(self, clock_fraction: Float64Array) -> tuple[Float64Array, Float64Array]:
+    def _sequence_s(self, clock_fraction: Float64Array) -> Float64Array:
+        """What each further sequence adds to an iteration beyond its tokens, `[..., K, P]` [s]."""
         clock = clock_fraction[..., None, :]
-        memory_fraction = self.power.arrays.prefill_memory_fraction
-        return stretch(clock, self.decode_memory_fraction), stretch(clock, memory_fraction)
+        decode = stretch(clock, self.decode_memory_fraction)
+        prefill = stretch(clock, self.power.arrays.prefill_memory_fraction)
+        sequence_s: Float64Array = self._decode_s * decode + self._attention_s * prefill / self._output
+        return sequence_s
 
     def _pairs(self) -> Float64Array:
         """(Query, key) pairs of a whole prompt, `[K, 1]`."""

@@ -10,6 +10,7 @@ from tests.engine.worlds import one_pool, plain_episode, random_world
 from tokenfleet.envs.engine import RequestStatus, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
 
@@ -66,9 +67,9 @@ def two_pools() -> FleetArrays:
     """Two equal pools of one replica each."""
     single = one_pool()
     doubled = {
-        name: np.repeat(getattr(single, name), 2)
+        name: np.repeat(getattr(single, name), 2, axis=0)
         for name in FleetArrays.__dataclass_fields__
-        if getattr(getattr(single, name), "shape", None) == (1,) and name not in CLASS_AND_SITE
+        if getattr(getattr(single, name), "shape", None) in {(1,), (1, len(TOKEN_KNOTS))} and name not in CLASS_AND_SITE
     }
     sizes = {"S": 1, "W": 0, "P": 2, "K": 1, "L": 0, "F": 0}
     layouts = {"view": Layout(VIEW, sizes), "outcome": Layout(OUTCOMES, sizes)}

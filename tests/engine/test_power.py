@@ -9,6 +9,7 @@ from tests.engine.runs import ENGINES, neutral, run
 from tests.engine.worlds import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
 
@@ -73,7 +74,7 @@ def test_beyond_the_knee_only_the_shoulder_of_the_work_shows(engine):
     """Awake 100 W, limit 500 W, knee at 200 W, slope 1/2: iterations of 10 ms with 1 J and 4 J of work."""
     arrays = one_pool(limit_w=500.0, knee_fraction=0.25, shoulder_slope=0.5)
     for work_j, power_w in ((0.5, 150.0), (1.0, 200.0), (4.0, 350.0), (20.0, 500.0)):
-        world = replace(arrays, weight_j=np.array([work_j]))
+        world = replace(arrays, work_j=np.full((1, len(TOKEN_KNOTS)), work_j))
         result = run(engine, world, plain_episode(world, ONE_LONG))
         assert result.outcomes["power_w"][1, 0] == pytest.approx(power_w)
 
@@ -93,7 +94,7 @@ def test_a_growing_context_crosses_knee_and_limit_one_after_the_other(engine):
 
 
 @pytest.mark.parametrize(("bytes_j", "core_fraction"), [
-    ({"weight_j": 1.0}, "core_byte_fraction"), ({"context_j": 1e-3}, "core_context_fraction"),
+    ({"work_j": np.ones((1, len(TOKEN_KNOTS)))}, "core_byte_fraction"), ({"context_j": 1e-3}, "core_context_fraction"),
 ])  # fmt: skip
 def test_a_byte_keeps_its_share_inside_the_memory_at_any_clock(engine, bytes_j, core_fraction):
     """The same 400 tokens at full and half clock, 60 % of a byte's energy at the core's voltage, 0.76 at half."""

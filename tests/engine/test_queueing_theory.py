@@ -1,6 +1,6 @@
 """Where queueing theory has a closed form, simulation must agree within its own confidence interval.
 
-One seat a replica and one output token make a request's service a single iteration of t0 + prefill_s * prompt, so a
+One seat a replica and one output token make a request's service a single iteration of fixed_s + token_s * prompt, so a
 replica is a single-server queue whose service-time law is the law of the prompt lengths.
 """
 
@@ -47,8 +47,8 @@ def server(token_s: float, ticks: int) -> FleetArrays:
         max_batch=1,
         token_budget=2**31,
         kv_tokens=2**40,
-        t0_s=1e-9,
-        prefill_s=token_s,
+        fixed_s=1e-9,
+        token_s=token_s,
         tick_s=1000.0,
         horizon_ticks=ticks,
     )
@@ -100,7 +100,7 @@ def test_littles_law_holds_for_any_batching(seed):
         np.ceil(rng.lognormal(5, 1, count)).astype(np.int32),
         np.ceil(rng.lognormal(3.5, 0.8, count)).astype(np.int32),
     )
-    arrays = one_pool(max_batch=16, token_budget=512, context_s=1e-6, prefill_s=1e-4, tick_s=0.5, horizon_ticks=40_200)
+    arrays = one_pool(max_batch=16, token_budget=512, context_s=1e-6, token_s=1e-4, tick_s=0.5, horizon_ticks=40_200)
     result = run("native", arrays, plain_episode(arrays, arrivals))
     sojourn_s = result.log.finished_s - arrivals.arrival_s
     system = (result.views["waiting_requests"] + result.views["running_requests"])[1:40_001, 0]

@@ -10,6 +10,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.failures import FailureTable
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
 
@@ -57,6 +58,10 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
     def whole(low: int, high: int, size: int = pools) -> np.ndarray:
         return rng.integers(low, high, size).astype(np.int64)
 
+    def knots(low: float, high: float, slope: float) -> np.ndarray:
+        rises = np.diff(TOKEN_KNOTS) * rng.uniform(0, slope, (pools, len(TOKEN_KNOTS) - 1))
+        return between(low, high)[:, None] + np.pad(np.cumsum(rises, axis=1), ((0, 0), (1, 0)))
+
     max_batch = whole(1, 40)
     mask = rng.random((classes, pools)) < 0.7
     mask[np.arange(classes), rng.integers(0, pools, classes)] = True
@@ -77,15 +82,16 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         kv_tokens=whole(300, 3_000) if small_kv else whole(20_000, 200_000),
         clock_latency_ticks=rng.choice([0, 0, 1, 3], pools),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
-        t0_s=between(0.001, 0.03),
+        host_s=between(0, 0.01),
+        token_s=knots(0.0, 0.03, 2e-4),
+        token_memory_share=rng.random((pools, len(TOKEN_KNOTS))),
         decode_s=between(0, 3e-4),
         context_s=between(0, 4e-7),
-        prefill_s=between(1e-6, 2e-4),
         prefill_attention_s=between(0, 1e-8),
         prefill_memory_fraction=between(0, 0.3),
         static_w=static_w,
         floor_w=floor_w,
-        weight_j=between(0, 5),
+        work_j=knots(0.0, 5.0, 1e-2),
         context_j=between(0, 1e-4),
         token_j=between(0, 0.05),
         attention_j=between(0, 1e-6),
@@ -217,11 +223,13 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
     return tape
 
 
-def one_pool(**changes: object) -> FleetArrays:
+def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -> FleetArrays:
     """One site, one pool of one replica, one class without limits; `changes` are scalars or arrays by name.
 
-    Its iteration lasts 10 ms plus 1 ms a prefill token and draws 100 W; idle it draws 40 W; no PUE, no servers. Its
-    breaker carries r times the cap for `trip_heat_s / (r - 1)`.
+    Its iteration lasts `fixed_s` plus `token_s` a prefill token (10 and 1 ms) and draws 100 W; idle it draws 40 W; no
+    PUE, no servers. Sums on paper are easiest with decoding tokens that cost nothing, so `decode_s` takes back what the
+    knots count for them.
+    Its breaker carries r times the cap for `trip_heat_s / (r - 1)`.
     """
     values: dict[str, object] = {
         "site": 0,
@@ -232,15 +240,16 @@ def one_pool(**changes: object) -> FleetArrays:
         "kv_tokens": 10_000_000,
         "clock_latency_ticks": 0,
         "wake_s": 5.0,
-        "t0_s": 0.01,
-        "decode_s": 0.0,
+        "host_s": 0.0,
+        "token_s": [fixed_s + token_s * np.array(TOKEN_KNOTS)],
+        "token_memory_share": np.zeros((1, len(TOKEN_KNOTS))),
+        "decode_s": -token_s,
         "context_s": 0.0,
-        "prefill_s": 0.001,
         "prefill_attention_s": 0.0,
         "prefill_memory_fraction": 0.0,
         "static_w": 100.0,
         "floor_w": 0.0,
-        "weight_j": 0.0,
+        "work_j": np.zeros((1, len(TOKEN_KNOTS))),
         "context_j": 0.0,
         "token_j": 0.0,
         "attention_j": 0.0,

@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import busy_floor_w, load_gpu
 from tokenfleet.envs.layers.iteration import (
+    at_tokens,
     iteration_energy_j,
     iteration_time_s,
+    largest_batch,
     physical_bound_s,
     prefill_pairs,
     work_energy,
 )
-from tokenfleet.envs.layers.llm import ProfileSpec, kv_capacity_tokens, load_model, load_profile, roofline_profile
+from tokenfleet.envs.layers.llm import (
+    TOKEN_KNOTS,
+    ProfileSpec,
+    kv_capacity_tokens,
+    load_model,
+    load_profile,
+    roofline_profile,
+)
 
 PROFILES = [ProfileSpec.parse(load_entry("profile", name)) for name in catalog_names("profile")]
 ROOFLINE = roofline_profile(load_gpu("b200-sxm"), load_model("llama-3.1-70b"), 8)
@@ -50,12 +59,31 @@ def test_no_iteration_beats_the_physical_bound(profile):
 def test_the_equation_term_by_term():
     spec = ProfileSpec(
         name="m_g_tp1", model="m", gpu="g", tensor_parallel=1, origin="measured",
-        t0_s=1.0, decode_s=0.1, context_s=0.01, prefill_s=0.001, prefill_attention_s=0.0001,
+        host_s=1.0, token_s=[1.0, 1.0, *(float(2**j) for j in range(2, 15))], token_memory_share=[1.0] * 4 + [0.0] * 11,
+        decode_s=0.1, context_s=0.01, prefill_attention_s=0.0001,
         decode_memory_fraction=0.5, prefill_memory_fraction=0.0,
     )  # fmt: skip
-    assert iteration_time_s(spec, 2.0, 30.0, 0.0, 0.0, 1.0) == pytest.approx(1.0 + 0.2 + 0.3)
-    assert iteration_time_s(spec, 0.0, 0.0, 10.0, 55.0, 1.0) == pytest.approx(1.0 + 0.01 + 0.0055)
-    assert iteration_time_s(spec, 2.0, 30.0, 10.0, 55.0, 0.5) == pytest.approx(1.5 * 1.5 + 2.0 * 0.0155)
+    assert iteration_time_s(spec, 2.0, 30.0, 0.0, 0.0, 1.0) == pytest.approx(1.0 + 1.0 + 0.2 + 0.3)
+    assert iteration_time_s(spec, 0.0, 0.0, 10.0, 55.0, 1.0) == pytest.approx(1.0 + 10.0 + 0.0055)
+    # 12 tokens: between 8 (memory-bound, stretched 1.5 times) and 16 (compute-bound, twice); the host keeps its time
+    token_s = (1.5 * 8.0 + 2.0 * 16.0) / 2
+    assert iteration_time_s(spec, 2.0, 30.0, 10.0, 55.0, 0.5) == pytest.approx(1.0 + token_s + 1.5 * 0.5 + 2.0 * 0.0055)
+
+
+def test_between_knots_time_is_affine_and_beyond_the_last_it_goes_on():
+    values = np.array(TOKEN_KNOTS) ** 2.0
+    assert [at_tokens(values, n) for n in (1.0, 3.0, 4.0, 6.0)] == [1.0, 10.0, 16.0, 40.0]
+    assert at_tokens(values, 2.0**15) == 4.0**14 + 2 * (4.0**14 - 4.0**13)
+    assert at_tokens(values, 0.0) == 1.0
+    np.testing.assert_array_equal(at_tokens(values, np.array([[3.0], [6.0]])), [[10.0], [40.0]])
+
+
+@given(st.lists(st.floats(1e-5, 1.0), min_size=15, max_size=15), st.floats(1.0, 40_000.0), st.floats(1.0, 5.0))
+def test_the_largest_batch_takes_just_its_limit(rises, batch, tokens_per_sequence):
+    token_s, fixed_s, sequence_s = np.cumsum(rises), 0.01, 1e-3
+    limit_s = fixed_s + at_tokens(token_s, batch * tokens_per_sequence) + sequence_s * batch
+    found = largest_batch(token_s, tokens_per_sequence, sequence_s, fixed_s, limit_s)
+    assert found == pytest.approx(batch, rel=1e-6)
 
 
 @pytest.mark.parametrize(("model", "gpu", "degree", "batch", "itl_ms", "watts"), [
@@ -123,9 +151,10 @@ def test_energy_grows_with_work(profile, batch, clock):
 
 def test_energy_below_the_limit_is_the_sum_of_its_parts():
     gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-70b")
-    profile, work = load_profile("llama-3.1-70b", "h100-sxm", 4), work_energy(gpu, model)
+    profile = load_profile("llama-3.1-70b", "h100-sxm", 4)
+    work = work_energy(gpu, model, profile)
     tau_s = iteration_time_s(profile, 4.0, 4000.0, 0.0, 0.0, 0.8)
-    moved_j = (1 - gpu.core_byte_fraction * 0.36) * work.weight_j
+    moved_j = (1 - gpu.core_byte_fraction * 0.36) * work.work_j[2]
     attended_j = (1 - gpu.core_context_fraction * 0.36) * 4000 * work.context_j
     work_j = moved_j + attended_j + 0.64 * 4 * work.token_j
     expected_j = profile.power_factor * (4 * busy_floor_w(gpu, 0.8) * tau_s + work_j)
@@ -135,7 +164,8 @@ def test_energy_below_the_limit_is_the_sum_of_its_parts():
 def test_energy_beyond_the_knee_grows_by_the_shoulder():
     """Between 64 and 65 sequences, both between knee and limit: time at the shoulder's watts, work at its slope."""
     gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-70b")
-    profile, work = load_profile("llama-3.1-70b", "h100-sxm", 4), work_energy(gpu, model)
+    profile = load_profile("llama-3.1-70b", "h100-sxm", 4)
+    work = work_energy(gpu, model, profile)
     awake_w = profile.power_factor * busy_floor_w(gpu, 1.0)
     shoulder_w = awake_w + gpu.knee_fraction * (1 - gpu.shoulder_slope) * (gpu.limit_w - awake_w)
     batches = [(64.0, 64e3, 0.0, 0.0, 1.0), (65.0, 65e3, 0.0, 0.0, 1.0)]

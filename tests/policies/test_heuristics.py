@@ -5,6 +5,7 @@ import pytest
 
 from tests.policies.worlds import context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
+from tokenfleet.envs.layers.iteration import iteration_time_s
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.heuristics.clocking import FeedbackClock, FullClock, ProportionalClock
 from tokenfleet.policies.heuristics.composed import awake_fraction
@@ -84,7 +85,9 @@ def test_a_backlog_is_the_time_it_takes(scenario):
         backlog_seconds(service, view), [[(prompt_s + answer_s) / 2, 0.0], [stretched_s / 2, 0.0]], rtol=1e-12
     )
     mean_prompt = service.prompt_tokens[0]
-    expected_s = profile.prefill_s + profile.prefill_attention_s * (mean_prompt + 1) / 2
+    budget = scenario.pools["east"].token_budget
+    full_chunk_s = iteration_time_s(profile, 0.0, 0.0, float(budget), 0.0, 1.0)
+    expected_s = full_chunk_s / budget + profile.prefill_attention_s * (mean_prompt + 1) / 2
     np.testing.assert_allclose(service.prompt_token_s, expected_s)
 
 
@@ -131,7 +134,7 @@ def test_feedback_stays_within_what_a_gpu_can_do(scenario):
 
 def test_feedback_converges_under_the_cap():
     """A steady heavy load that full clocks would serve far above the cap: it settles just under it within 15 s."""
-    scenario = load_scenario(two_sites(cap_fraction=0.75), {"workload.chat.rate_rps": 150.0})
+    scenario = load_scenario(two_sites(cap_fraction=0.8), {"workload.chat.rate_rps": 150.0})
     env = FleetVectorEnv(scenario, 2)
     full = episode(env, make_policy("max_clock", PolicyContext.from_env(env)), 0)
     assert (full["power_w"][:9] / full["cap_w"][:9])[5:].min() > 1.1

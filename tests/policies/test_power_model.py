@@ -10,6 +10,7 @@ from tokenfleet.envs import load_scenario
 from tokenfleet.envs.action import capacity_rps
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.iteration import iteration_energy_j, iteration_time_s
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.policies.heuristics.power_model import Batch, CapForecast, PowerModel
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 
@@ -62,16 +63,18 @@ def test_no_batch_draws_more_than_the_worst(seed, name):
 
 
 def test_the_worst_is_a_batch_that_can_happen(scenario):
-    """A flood of tiny prompts, or one request as long as the KV cache, comes within 7 % of the bound."""
+    """A flood of tiny prompts, the tail of a prompt as long as the KV cache, or such a prompt decoding beside them."""
     model = PowerModel(scenario)
     a = model.arrays
     full, kv = a.token_budget.astype(float), a.kv_tokens.astype(float)
     one, none = np.ones(a.num_pools), np.zeros(a.num_pools)
-    flood, tail = Batch(none, none, full, full), Batch(none, none, full, full * (kv - full))
-    decode = Batch(one, kv, none, none)
+    sizes = [np.minimum(tokens, full) for tokens in TOKEN_KNOTS]
+    floods = [Batch(none, none, tokens, tokens) for tokens in sizes]
+    tails = [Batch(none, none, tokens, tokens * (kv - tokens)) for tokens in sizes]
+    decodes = [Batch(one, kv - tokens, tokens - 1.0, tokens - 1.0) for tokens in sizes]
     for fraction in (0.4, 0.6, 0.8, 1.0):
         clock = np.full(a.num_pools, fraction)
-        drawn_w = [model.busy_w(batch, clock, model.decode_memory_fraction[1]) for batch in (flood, tail, decode)]
+        drawn_w = [model.busy_w(batch, clock, model.decode_memory_fraction[1]) for batch in floods + tails + decodes]
         assert np.all(np.max(drawn_w, axis=0) >= 0.93 * model.worst_busy_w(clock))
 
 

@@ -128,7 +128,7 @@ def test_the_proof_is_not_won_by_idling():
 
 def test_a_flooded_site_is_under_a_cap_that_falls_at_one_stroke():
     """Iterations that began before the fall go on drawing after it; the rule has thought of them."""
-    fall = {"depth_fraction": 0.2, "notice_s": 15.0, "earliest_start_s": 20.0, "latest_start_s": 20.0, "hold_s": 15.0}
+    fall = {"depth_fraction": 0.1, "notice_s": 15.0, "earliest_start_s": 20.0, "latest_start_s": 20.0, "hold_s": 15.0}
     scenario = flooded(cap_fraction=0.95, demand_response=[{**fall, "ramp_s": 0.0, "recovery_s": 0.0}])
     env = FleetVectorEnv(scenario, 1)
     history = episode(env, uniform_policy(env), 0)
@@ -166,10 +166,10 @@ def test_one_clock_for_a_whole_site_and_its_own_for_each():
 
 def test_the_clock_is_down_before_the_cap_is():
     event = {"notice_s": 20.0, "earliest_start_s": 20.0, "latest_start_s": 20.0, "ramp_s": 2.0, "hold_s": 10.0}
-    scenario = two_sites(cap_fraction=1.0, demand_response=[event])
+    scenario = two_sites(cap_fraction=1.0, demand_response=[{**event, "depth_fraction": 0.1}])
     contract_w = np.array([scenario.contract_w("east"), scenario.contract_w("west")])
     calm = clock_at(scenario)
-    warned = clock_at(scenario, announced_cap_w=0.75 * contract_w[:, None])
+    warned = clock_at(scenario, announced_cap_w=0.9 * contract_w[:, None])
     assert np.all(calm == 1.0)
     assert np.all(warned < 1.0)
 

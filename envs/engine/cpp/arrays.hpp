@@ -1,6 +1,7 @@
 // The scenario as flat arrays: the C++ mirror of envs/engine/arrays.py (same names, same units).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -11,13 +12,18 @@ namespace tokenfleet {
 
 inline constexpr double kNever = std::numeric_limits<double>::infinity();
 
+// Tokens of an iteration at which a pool's time and work are given: 1, 2, 4 ... 16384; affine between them.
+inline constexpr int kTokenKnots = 15;
+using Knots = std::array<double, kTokenKnots>;
+
 // One pool; watts and joules are per replica, over all its GPUs.
 struct Pool {
     std::int64_t site, row, replicas, first_replica, max_batch, token_budget, kv_tokens,
         clock_latency_ticks;
     double wake_s;
-    double t0_s, decode_s, context_s, prefill_s, prefill_attention_s, prefill_memory_fraction;
-    double static_w, floor_w, weight_j, context_j, token_j, attention_j, limit_w;
+    double host_s, decode_s, context_s, prefill_attention_s, prefill_memory_fraction;
+    double static_w, floor_w, context_j, token_j, attention_j, limit_w;
+    Knots token_s, token_memory_share, work_j;
     double idle_w, asleep_w, host_w, host_asleep_w;
     double voltage_floor_fraction, clock_floor_fraction, core_byte_fraction, core_context_fraction, knee_fraction, shoulder_slope;
 };

@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -29,6 +30,11 @@ public:
         return nb::cast<Array<const T>>(arrays_.attr(name));
     }
     double real(const char* name, std::size_t i) const { return column<double>(name).data()[i]; }
+    Knots knots(const char* name, std::size_t i) const {
+        Knots values;
+        std::copy_n(column<double>(name).data() + i * kTokenKnots, kTokenKnots, values.begin());
+        return values;
+    }
     std::int64_t integer(const char* name, std::size_t i) const { return column<std::int64_t>(name).data()[i]; }
     std::size_t size(const char* name) const { return column<double>(name).size(); }
 
@@ -51,19 +57,20 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .kv_tokens = integer("kv_tokens"),
             .clock_latency_ticks = integer("clock_latency_ticks"),
             .wake_s = real("wake_s"),
-            .t0_s = real("t0_s"),
+            .host_s = real("host_s"),
             .decode_s = real("decode_s"),
             .context_s = real("context_s"),
-            .prefill_s = real("prefill_s"),
             .prefill_attention_s = real("prefill_attention_s"),
             .prefill_memory_fraction = real("prefill_memory_fraction"),
             .static_w = real("static_w"),
             .floor_w = real("floor_w"),
-            .weight_j = real("weight_j"),
             .context_j = real("context_j"),
             .token_j = real("token_j"),
             .attention_j = real("attention_j"),
             .limit_w = real("limit_w"),
+            .token_s = c.knots("token_s", p),
+            .token_memory_share = c.knots("token_memory_share", p),
+            .work_j = c.knots("work_j", p),
             .idle_w = real("idle_w"),
             .asleep_w = real("asleep_w"),
             .host_w = real("host_w"),

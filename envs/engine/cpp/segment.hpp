@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 
@@ -17,9 +18,17 @@ namespace tokenfleet {
 
 // A pool's coefficients at one clock.
 struct Physics {
-    double fixed_s, decode_s, context_s, prefill_s, prefill_attention_s;
-    double busy_w, weight_j, context_j, token_j, attention_j, shoulder_w, shoulder_slope, limit_w;
+    double host_s, decode_s, context_s, prefill_attention_s;
+    double busy_w, context_j, token_j, attention_j, shoulder_w, shoulder_slope, limit_w;
+    Knots token_s, work_j;
 };
+
+// Value at `tokens` >= 1 of the line through the knots 1, 2, 4 ...; the last piece goes on beyond the last knot.
+inline double at_tokens(const Knots& values, std::int64_t tokens) {
+    const int piece = std::min<int>(std::bit_width(static_cast<std::uint64_t>(tokens)) - 1, kTokenKnots - 2);
+    const double low = static_cast<double>(std::int64_t{1} << piece);
+    return values[piece] + (values[piece + 1] - values[piece]) * ((static_cast<double>(tokens) - low) / low);
+}
 
 inline double clock_scaling(double memory_fraction, double clock_fraction) {
     return memory_fraction + (1.0 - memory_fraction) / clock_fraction;
@@ -32,21 +41,26 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
     const double byte_scale = 1.0 - pool.core_byte_fraction * (1.0 - voltage * voltage);
     const double context_scale = 1.0 - pool.core_context_fraction * (1.0 - voltage * voltage);
     const double busy_w = pool.static_w + pool.floor_w * clock * (voltage * voltage);
-    return {
-        .fixed_s = pool.t0_s * decode,
+    Physics physics{
+        .host_s = pool.host_s,
         .decode_s = pool.decode_s * decode,
         .context_s = pool.context_s * decode,
-        .prefill_s = pool.prefill_s * prefill,
         .prefill_attention_s = pool.prefill_attention_s * prefill,
         .busy_w = busy_w,
-        .weight_j = pool.weight_j * byte_scale,
         .context_j = pool.context_j * context_scale,
         .token_j = pool.token_j * (voltage * voltage),
         .attention_j = pool.attention_j * (voltage * voltage),
         .shoulder_w = busy_w + pool.knee_fraction * (1.0 - pool.shoulder_slope) * (pool.limit_w - busy_w),
         .shoulder_slope = pool.shoulder_slope,
         .limit_w = pool.limit_w,
+        .token_s = {},
+        .work_j = {},
     };
+    for (int j = 0; j < kTokenKnots; ++j) {
+        physics.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
+        physics.work_j[j] = pool.work_j[j] * byte_scale;
+    }
+    return physics;
 }
 
 class Segment {
@@ -57,16 +71,19 @@ public:
     void begin(double now_s, const Physics& p, std::int64_t decoding, std::int64_t context, std::int64_t prefill,
                std::int64_t pairs, std::int64_t iterations) {
         const double b = static_cast<double>(decoding), c = static_cast<double>(context);
-        const double tokens = static_cast<double>(prefill), a = static_cast<double>(pairs);
+        const double a = static_cast<double>(pairs), tokens = static_cast<double>(decoding + prefill);
+        const double token_s = at_tokens(p.token_s, decoding + prefill);
+        const double weights_j = at_tokens(p.work_j, decoding + prefill);
         start_s = now_s;
         planned = iterations;
-        time0_ = (p.fixed_s + p.decode_s * b + p.prefill_s * tokens) + (p.prefill_attention_s * a + p.context_s * c);
+        time0_ = (p.host_s + token_s + p.decode_s * b) + (p.prefill_attention_s * a + p.context_s * c);
         time_step_ = p.context_s * b;
-        const double work_j = (p.weight_j + p.token_j * (b + tokens)) + (p.attention_j * a + p.context_j * c);
+        const double work_j = (weights_j + p.token_j * tokens) + (p.attention_j * a + p.context_j * c);
         const double work_step_j = p.context_j * b;
         energies_ = {{
             {p.busy_w * time0_ + work_j, p.busy_w * time_step_ + work_step_j},
-            {p.shoulder_w * time0_ + p.shoulder_slope * work_j, p.shoulder_w * time_step_ + p.shoulder_slope * work_step_j},
+            {p.shoulder_w * time0_ + p.shoulder_slope * work_j,
+             p.shoulder_w * time_step_ + p.shoulder_slope * work_step_j},
             {p.limit_w * time0_, p.limit_w * time_step_},
         }};
         metered_j_ = 0.0;

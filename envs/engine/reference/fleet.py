@@ -160,13 +160,13 @@ class Fleet:
         busy_w = float(a.static_w[p]) + float(a.floor_w[p]) * clock * (voltage * voltage)
         limit_w, slope = float(a.limit_w[p]), float(a.shoulder_slope[p])
         return Physics(
-            fixed_s=float(a.t0_s[p]) * decode,
+            host_s=float(a.host_s[p]),
+            token_s=tuple((a.token_s[p] * (prefill + (decode - prefill) * a.token_memory_share[p])).tolist()),
             decode_s=float(a.decode_s[p]) * decode,
             context_s=float(a.context_s[p]) * decode,
-            prefill_s=float(a.prefill_s[p]) * prefill,
             prefill_attention_s=float(a.prefill_attention_s[p]) * prefill,
             busy_w=busy_w,
-            weight_j=float(a.weight_j[p]) * byte_scale,
+            work_j=tuple((a.work_j[p] * byte_scale).tolist()),
             context_j=float(a.context_j[p]) * context_scale,
             token_j=float(a.token_j[p]) * (voltage * voltage),
             attention_j=float(a.attention_j[p]) * (voltage * voltage),

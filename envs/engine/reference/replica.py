@@ -56,13 +56,13 @@ class Request:
 class Physics:
     """A pool's coefficients at one clock; see `layers.llm` for the model and `FleetArrays` for units."""
 
-    fixed_s: float
+    host_s: float
+    token_s: tuple[float, ...]
     decode_s: float
     context_s: float
-    prefill_s: float
     prefill_attention_s: float
     busy_w: float
-    weight_j: float
+    work_j: tuple[float, ...]
     context_j: float
     token_j: float
     attention_j: float
@@ -72,15 +72,23 @@ class Physics:
 
     def iteration(self, decoding: int, context: int, prefill: int, pairs: int) -> tuple[float, float]:
         """Time [s] and board energy [J] of one iteration."""
-        time_s = (self.fixed_s + self.decode_s * decoding + self.prefill_s * prefill) + (
+        tokens = decoding + prefill
+        time_s = (self.host_s + at_tokens(self.token_s, tokens) + self.decode_s * decoding) + (
             self.prefill_attention_s * pairs + self.context_s * context
         )
-        work_j = (self.weight_j + self.token_j * (decoding + prefill)) + (
+        work_j = (at_tokens(self.work_j, tokens) + self.token_j * tokens) + (
             self.attention_j * pairs + self.context_j * context
         )
         follows_j = self.busy_w * time_s + work_j
         shoulder_j = self.shoulder_w * time_s + self.shoulder_slope * work_j
         return time_s, min(follows_j, shoulder_j, self.limit_w * time_s)
+
+
+def at_tokens(values: tuple[float, ...], tokens: int) -> float:
+    """Value at `tokens` >= 1 of the line through the knots 1, 2, 4 ...; the last piece goes on beyond the last knot."""
+    piece = min(tokens.bit_length() - 1, len(values) - 2)
+    low = float(1 << piece)
+    return values[piece] + (values[piece + 1] - values[piece]) * ((tokens - low) / low)
 
 
 @dataclass

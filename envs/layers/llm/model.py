@@ -1,0 +1,187 @@
+"""Layer 4, models: the shape of a language model, as the hardware sees it.
+
+A dense model reads all its weights in every iteration. A mixture of experts reads those that its tokens are routed to:
+with E experts a layer of which a token takes k, n tokens touch E (1 - (1 - k/E)^n) of them if routing is even and
+independent, an expectation; real routing is a little more concentrated.
+
+References:
+    A. Grattafiori et al., "The Llama 3 Herd of Models", 2024, arXiv:2407.21783.
+    DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, arXiv:2412.19437 (multi-head latent attention).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.catalog import PathLike, load_entry
+from tokenfleet.envs.layers.gpu import GpuSpec, Number, Precision
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
+
+
+class ModelSpec(Spec):
+    """One language model, as the hardware sees it.
+
+    Attributes:
+        name: catalogue name; another precision of the same model is another entry.
+        description: one sentence for people.
+        parameters: all weights, in memory.
+        active_parameters: weights that one token is multiplied with; without the input embedding (a lookup), and for a
+            mixture of experts without the experts that a token skips.
+        experts: routed experts of a layer; 1 for a dense model.
+        experts_per_token: routed experts that a token takes; shared experts, which every token takes, are not counted.
+        expert_parameters: weights of all routed experts of all layers; 0 for a dense model.
+        layers: transformer layers.
+        full_attention_layers: layers that attend to the whole context; all of them by default. The others see a sliding
+            window, whose KV cache is small and does not grow.
+        hidden_dim: width of the residual stream; heads times their dimension by default.
+        attention_heads: query heads per layer.
+        kv_heads: key-value heads per layer; 1 for multi-head latent attention, whose cache all heads share.
+        head_dim: dimension of a head's queries and keys.
+        value_head_dim: dimension of a head's values, where it differs from `head_dim`.
+        kv_values_per_head: numbers that the cache holds per token, layer and KV head; twice `head_dim` by default.
+        bytes_per_parameter: 2 for bf16.
+        bytes_per_expert_parameter: of routed experts, where it differs.
+        arithmetic: precision that products are computed in, `bf16` or `fp8`.
+        kv_bytes_per_value: bytes of one number of the KV cache, 2 for bf16.
+        wake_s: from asleep (no model loaded) to serving [s].
+        max_context_tokens: longest context, prompt and output together [tokens].
+        sources: where each number comes from, assumptions marked as such.
+    """
+
+    name: Name
+    description: str = ""
+    parameters: PositiveFloat
+    active_parameters: PositiveFloat
+    experts: PositiveInt = 1
+    experts_per_token: PositiveInt = 1
+    expert_parameters: NonNegativeFloat = 0.0
+    layers: PositiveInt
+    full_attention_layers: PositiveInt | None = None
+    hidden_dim: PositiveInt | None = None
+    attention_heads: PositiveInt
+    kv_heads: PositiveInt
+    head_dim: PositiveInt
+    value_head_dim: PositiveInt | None = None
+    kv_values_per_head: PositiveInt | None = None
+    bytes_per_parameter: PositiveFloat = 2.0
+    bytes_per_expert_parameter: PositiveFloat | None = None
+    arithmetic: Precision = "bf16"
+    kv_bytes_per_value: PositiveFloat = 2.0
+    wake_s: PositiveFloat
+    max_context_tokens: PositiveInt
+    sources: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_shape(self) -> Self:
+        problems = []
+        if self.active_parameters > self.parameters:
+            problems.append(f"active_parameters must not exceed parameters (got {self.active_parameters:g})")
+        if self.experts_per_token > self.experts:
+            problems.append(f"experts_per_token must not exceed experts, {self.experts} (got {self.experts_per_token})")
+        if self.expert_parameters * self.experts_per_token / self.experts > self.active_parameters:
+            problems.append(f"expert_parameters: a token's share exceeds active_parameters, {self.active_parameters:g}")
+        if self.attention_heads % self.kv_heads:
+            problems.append(f"kv_heads must divide attention_heads, {self.attention_heads} (got {self.kv_heads})")
+        if self.full_attention_layers is not None and self.full_attention_layers > self.layers:
+            problems.append(f"full_attention_layers must not exceed layers, {self.layers}")
+        if problems:
+            raise SpecError(problems)
+        return self
+
+    @property
+    def weight_bytes(self) -> float:
+        """Memory that the weights take [bytes]."""
+        other = self.parameters - self.expert_parameters
+        return other * self.bytes_per_parameter + self.expert_parameters * self._bytes_per_expert_parameter
+
+    @property
+    def kv_bytes_per_token(self) -> float:
+        """KV cache of one token of context [bytes]."""
+        values = self.kv_values_per_head or 2 * self.head_dim
+        return float(self._growing_layers * self.kv_heads * values) * self.kv_bytes_per_value
+
+    @property
+    def flops_per_token(self) -> float:
+        """Arithmetic of one token outside attention [FLOP]."""
+        return 2.0 * self.active_parameters
+
+    @property
+    def attention_flops_per_pair(self) -> float:
+        """Arithmetic of one (query, key) pair, all layers and heads: QK^T and PV [FLOP]."""
+        dims = self.head_dim + (self.value_head_dim or self.head_dim)
+        return 2.0 * self._growing_layers * self.attention_heads * dims
+
+    def experts_touched(self, tokens: Number) -> Number:
+        """Expected share of the routed experts that a batch of `tokens` tokens reads.
+
+        >>> load_model("llama-3.1-8b").experts_touched(3.0)
+        1.0
+        """
+        skipped: Number = (1.0 - self.experts_per_token / self.experts) ** tokens
+        return 1.0 - skipped
+
+    def weight_bytes_read(self, tokens: Number) -> Number:
+        """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model."""
+        always = self.active_parameters - self.expert_parameters * self.experts_per_token / self.experts
+        touched = self.expert_parameters * self.experts_touched(tokens)
+        return always * self.bytes_per_parameter + touched * self._bytes_per_expert_parameter
+
+    def kv_copies(self, tensor_parallel: int) -> float:
+        """How many times a replica holds a token's cache: more than once where GPUs outnumber KV heads."""
+        return max(1.0, tensor_parallel / self.kv_heads)
+
+    @property
+    def _growing_layers(self) -> int:
+        return self.full_attention_layers or self.layers
+
+    @property
+    def _bytes_per_expert_parameter(self) -> float:
+        return self.bytes_per_expert_parameter or self.bytes_per_parameter
+
+
+def load_model(name: str, search_paths: Sequence[PathLike] = ()) -> ModelSpec:
+    """A model of the catalogue.
+
+    Args:
+        name: for example `llama-3.1-8b`.
+        search_paths: the user's catalogue folders.
+
+    Raises:
+        SpecError: an unknown name or an invalid file.
+
+    >>> load_model("llama-3.1-70b").kv_bytes_per_token
+    327680.0
+    """
+    return ModelSpec.parse(load_entry("model", name, search_paths), f"model.{name}")
+
+
+def kv_capacity_tokens(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, memory_utilisation: float = 0.9) -> int:
+    """Tokens of KV cache that fit beside the weights [tokens].
+
+    Args:
+        gpu: the board.
+        model: the model.
+        tensor_parallel: GPUs per replica.
+        memory_utilisation: share of device memory that the server may use; vLLM's default is 0.9. Activations come out
+            of the rest here; in vLLM they come out of this share, so its figure is a few per cent lower.
+
+    Raises:
+        SpecError: the model does not fit; the message says how many GPUs it needs.
+
+    >>> from tokenfleet.envs.layers.gpu import load_gpu
+    >>> kv_capacity_tokens(load_gpu("h100-sxm"), load_model("llama-3.1-8b"), 1)
+    464687
+    """
+    usable_bytes = gpu.memory_bytes * memory_utilisation
+    token_bytes = model.kv_bytes_per_token * model.kv_copies(tensor_parallel)
+    needed_bytes = model.weight_bytes + token_bytes
+    if tensor_parallel * usable_bytes < needed_bytes:
+        needed = math.ceil(needed_bytes / usable_bytes) if usable_bytes > 0 else 0
+        fits = f"; it needs at least {needed}" if needed else ""
+        size = f"{model.weight_bytes / 1e9:.1f} GB of weights"
+        raise SpecError([f"{model.name} ({size}) does not fit on {tensor_parallel} x {gpu.name}{fits}"])
+    return int((tensor_parallel * usable_bytes - model.weight_bytes) // token_bytes)
