@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.catalog import find, read_yaml
 from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec
+from tokenfleet.envs.layers.distribution import NetworkSpec, RegionSpec, distances_s, egress_usd, location_problems
 from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.failures import FailureSpec
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
@@ -34,11 +35,20 @@ from tokenfleet.envs.spec import (
 
 
 class SiteSpec(Spec):
-    """One data centre behind one grid connection, with solar panels of its own where `solar` says so."""
+    """One data centre behind one grid connection.
+
+    Attributes:
+        solar: panels of its own, if any.
+        location: a place of the network's matrix, for example `aws:us-west-2`; only needed where distance counts.
+        egress_usd_per_gb: price of traffic to clients; by default the list price of the location's provider, and
+            nothing without a location.
+    """
 
     grid: GridSpec
     facility: FacilitySpec = FacilitySpec()
     solar: SolarSpec | None = None
+    location: str | None = None
+    egress_usd_per_gb: NonNegativeFloat | None = None
 
     @property
     def varies(self) -> bool:
@@ -141,6 +151,8 @@ class Scenario(Spec):
             brain [s of the episode]; 0 is now. None by default: constants need no forecast.
         forecast: how wrong forecasts are.
         failures: how often servers break; never by default.
+        regions: where clients are; without any, every client stands beside every site and no message takes time.
+        network: distances, bandwidths and prices of traffic.
     """
 
     name: Name
@@ -157,6 +169,8 @@ class Scenario(Spec):
     forecast_lead_s: tuple[NonNegativeFloat, ...] = ()
     forecast: ForecastSpec = ForecastSpec()
     failures: FailureSpec | None = None
+    regions: dict[Name, RegionSpec] = Field(default_factory=dict)
+    network: NetworkSpec = NetworkSpec()
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
@@ -165,6 +179,7 @@ class Scenario(Spec):
             *self._class_problems(),
             *self._workload_problems(),
             *self._calendar_problems(),
+            *location_problems(self.network, self.regions, dict(zip(self.sites, self._site_places, strict=True))),
         ]
         if problems:
             raise SpecError(problems)
@@ -179,6 +194,29 @@ class Scenario(Spec):
     def calendar_window_s(self) -> float:
         """What an episode needs of its split's weeks: its length and as far beyond as forecasts look [s]."""
         return self.horizon_s + max(self.forecast_lead_s, default=0.0)
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """The regions that `RequestTable.region_id` counts through; one without a place where none is named."""
+        return tuple(self.regions) or ("everywhere",)
+
+    @cached_property
+    def network_s(self) -> NDArray[np.float64]:
+        """Time of a message from each region to each site, one way, `[G, S]` [s]."""
+        places = [region.location for region in self.regions.values()]
+        return distances_s(self.network, places or [None], self._site_places)
+
+    @cached_property
+    def site_network_s(self) -> NDArray[np.float64]:
+        """Time of a message between each two sites, one way, `[S, S]` [s]; 0 where one of them has no location."""
+        times_s = distances_s(self.network, self._site_places, self._site_places)
+        np.fill_diagonal(times_s, 0.0)
+        return times_s
+
+    @property
+    def egress_usd_per_byte(self) -> NDArray[np.float64]:
+        """Price of traffic from each site to its clients, `[S]` [USD/byte]."""
+        return np.array([egress_usd(1.0, self._egress_usd_per_gb(site)) for site in self.sites.values()])
 
     @property
     def route_mask(self) -> NDArray[np.bool_]:
@@ -270,6 +308,14 @@ class Scenario(Spec):
             except ValueError as error:
                 problems.append(f"workload.{name}: {error}")
         return problems
+
+    @property
+    def _site_places(self) -> list[str | None]:
+        return [site.location for site in self.sites.values()]
+
+    def _egress_usd_per_gb(self, site: SiteSpec) -> float:
+        listed = self.network.list_price_usd_per_gb(site.location)
+        return listed if site.egress_usd_per_gb is None else site.egress_usd_per_gb
 
     def _calendar_problems(self) -> list[str]:
         window_h, longest_h = self.calendar.hours(self.calendar_window_s), longest_window_h()

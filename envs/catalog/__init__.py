@@ -1,9 +1,9 @@
 """Find a description by name: the shipped entries first, then the user's own folders.
 
 An entry of the catalogue is a file `<folder>/<kind>/<name>.yaml` (a trace is a table of requests beside its YAML, a
-series a year of hourly values).
-Adding a GPU, a model, a profile or a scenario is adding such a file to a folder of one's own and naming that folder in
-`search_paths`; no code changes. This module knows files, not their meaning: the specs live in `tokenfleet.envs.layers`.
+series a year of hourly values, `rtt` a matrix of times between places). Adding a GPU, a model, a profile or a scenario
+is adding such a file to a folder of one's own and naming that folder in `search_paths`; no code changes. This module
+knows files, not their meaning: the specs live in `tokenfleet.envs.layers`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from tokenfleet.envs.catalog.files import PathLike, read_yaml
 from tokenfleet.envs.catalog.hourly import HourlySeries, HourlySpec, read_hourly
+from tokenfleet.envs.catalog.latency import RttMatrix, RttSpec, read_rtt
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.traces import (
     TRACE_SUFFIXES,
@@ -34,6 +35,7 @@ __all__ = [
     "find",
     "load_clients",
     "load_entry",
+    "load_rtt",
     "load_series",
     "load_sessions",
     "load_trace",
@@ -49,6 +51,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "model": (".yaml",),
     "profile": (".yaml",),
     "rate": (".yaml",),
+    "rtt": (".yaml",),
     "scenario": (".yaml",),
     "series": (".yaml",),
     "slo": (".yaml",),
@@ -179,6 +182,25 @@ def load_series(name: str, search_paths: Sequence[PathLike] = ()) -> HourlySerie
     path = find("series", name, search_paths)
     spec = HourlySpec.parse(load_entry("series", name, search_paths), where=f"series.{name}")
     return read_hourly(path.with_name(spec.file), spec)
+
+
+def load_rtt(name: str, search_paths: Sequence[PathLike] = ()) -> RttMatrix:
+    """A matrix of round-trip times by its catalogue name.
+
+    Args:
+        name: such as `skyplane-2022`.
+        search_paths: the user's folders; each may hold `rtt/<name>.yaml` and the table that it names.
+
+    Raises:
+        SpecError: an unknown name, or a file that cannot be used; the message names the file.
+
+    >>> matrix = load_rtt("skyplane-2022")
+    >>> len(matrix.places), round(matrix.between("aws:us-east-1", "aws:us-west-2"), 4)
+    (69, 0.0683)
+    """
+    path = find("rtt", name, search_paths)
+    spec = RttSpec.parse(load_entry("rtt", name, search_paths), where=f"rtt.{name}")
+    return read_rtt(path.with_name(spec.file))
 
 
 def _folders(kind: str, search_paths: Sequence[PathLike]) -> list[Path]:
