@@ -87,7 +87,7 @@ def _sample_requests(
 ) -> RequestTable:
     names, streams = list(scenario.classes), list(scenario.workload.values())
     demands = [stream.sample(rng, scenario.horizon_s, split) for stream in streams]
-    clients = client_columns(client_rng, demands, streams, scenario.classes, {})
+    clients = client_columns(client_rng, demands, streams, scenario.classes, scenario.region_weights)
     return merge(demands, [names.index(stream.request_class) for stream in streams], **clients)
 
 

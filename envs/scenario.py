@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import find, read_yaml
-from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec
+from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec, region_problems
 from tokenfleet.envs.layers.distribution import NetworkSpec, RegionSpec, distances_s, egress_usd, location_problems
 from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.failures import FailureSpec
@@ -200,6 +200,11 @@ class Scenario(Spec):
         """The regions that `RequestTable.region_id` counts through; one without a place where none is named."""
         return tuple(self.regions) or ("everywhere",)
 
+    @property
+    def region_weights(self) -> dict[str, float]:
+        """How many clients each of `region_names` has, relatively."""
+        return {name: region.weight for name, region in self.regions.items()} or {"everywhere": 1.0}
+
     @cached_property
     def network_s(self) -> NDArray[np.float64]:
         """Time of a message from each region to each site, one way, `[G, S]` [s]."""
@@ -303,6 +308,7 @@ class Scenario(Spec):
             if stream.request_class not in self.classes:
                 unknown = f"unknown class {stream.request_class!r}{suggest(stream.request_class, self.classes)}"
                 problems.append(f"workload.{name}.request_class: {unknown}")
+            problems += [f"workload.{name}.{problem}" for problem in region_problems(stream, self.region_names)]
             try:
                 stream.check(self.horizon_s)
             except ValueError as error:

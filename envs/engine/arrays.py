@@ -230,7 +230,7 @@ def _class_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "backoff_s": np.array([cls.backoff_s for cls in classes]),
         "backoff_factor": np.array([cls.backoff_factor for cls in classes]),
         "backoff_jitter": np.array([cls.backoff_jitter for cls in classes]),
-        "network_s": np.zeros((1, len(scenario.sites))),
+        "network_s": scenario.network_s,
     }
 
 

@@ -18,7 +18,7 @@ from typing_extensions import Self
 from tokenfleet.envs.catalog import find, load_rtt
 from tokenfleet.envs.catalog.latency import RttMatrix
 from tokenfleet.envs.layers.llm import ModelSpec
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, SpecError, suggest
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, suggest
 
 BYTES_PER_GB = 1e9
 
@@ -155,45 +155,3 @@ def egress_usd(size_bytes: float, usd_per_gb: float) -> float:
     0.0225
     """
     return size_bytes * usd_per_gb / BYTES_PER_GB
-
-
-def draw_region_ids(weights: Sequence[float], count: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Where each of `count` clients is, an index into the scenario's regions, `[count]`.
-
-    Args:
-        weights: one a region, not all zero.
-        count: how many.
-        rng: all chance comes from it; a single region draws nothing.
-
-    >>> draw_region_ids([0.0, 2.0], 3, np.random.default_rng(0)).tolist()
-    [1, 1, 1]
-    """
-    if len(weights) == 1:
-        return np.zeros(count, dtype=np.int32)
-    upper = np.cumsum(weights) / np.sum(weights)
-    return np.searchsorted(upper, rng.random(count), side="right").astype(np.int32)
-
-
-def region_weights(regions: Mapping[str, RegionSpec], region: str | Mapping[str, float] | None) -> NDArray[np.float64]:
-    """Weights over the scenario's regions of a stream that says where its clients are, `[G]`.
-
-    Args:
-        regions: of the scenario.
-        region: one region's name, weights by name, or None for the regions' own weights.
-
-    Raises:
-        SpecError: an unknown region, or weights that are negative or all zero.
-
-    >>> two = {"us": RegionSpec(location="aws:us-east-1", weight=3), "eu": RegionSpec(location="aws:eu-west-1")}
-    >>> region_weights(two, None).tolist(), region_weights(two, "eu").tolist(), region_weights({}, None).tolist()
-    ([3.0, 1.0], [0.0, 1.0], [1.0])
-    """
-    if region is None:
-        return np.array([spec.weight for spec in regions.values()] or [1.0])
-    given = {region: 1.0} if isinstance(region, str) else dict(region)
-    problems = [f"region: unknown region {name!r}{suggest(name, regions)}" for name in given if name not in regions]
-    if not problems and (min(given.values(), default=0.0) < 0.0 or not sum(given.values()) > 0.0):
-        problems.append(f"region: weights must not be negative, and one must be positive (got {given})")
-    if problems:
-        raise SpecError(problems)
-    return np.array([given.get(name, 0.0) for name in regions], dtype=np.float64)

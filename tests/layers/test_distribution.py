@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.catalog import load_rtt
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.distribution import (
     EGRESS_USD_PER_GB,
     NetworkSpec,
-    draw_region_ids,
     egress_usd,
-    region_weights,
 )
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
@@ -98,25 +98,26 @@ def test_egress_costs_the_list_price_of_the_sites_provider_unless_it_says_otherw
     assert egress_usd(500 * network.output_bytes_per_token, 0.09) == pytest.approx(1.125e-5)
 
 
-def test_clients_are_drawn_by_weight_and_by_seed() -> None:
-    regions = load_scenario("default", TWO_COASTS).regions
-    weights = region_weights(regions, None)
-    drawn = draw_region_ids(list(weights), 40_000, np.random.default_rng(0))
-    assert np.mean(drawn == 0) == pytest.approx(0.75, abs=0.01)
-    np.testing.assert_array_equal(drawn, draw_region_ids(list(weights), 40_000, np.random.default_rng(0)))
-    only_ireland = draw_region_ids(list(region_weights(regions, {"ireland": 2.0})), 100, np.random.default_rng(0))
-    assert set(only_ireland.tolist()) == {1}
+def test_an_episode_draws_clients_by_the_regions_weights() -> None:
+    requests = sample_episode(load_scenario("default", TWO_COASTS), 0).requests
+    assert np.mean(requests.region_id == 0) == pytest.approx(0.75, abs=0.02)
 
 
-@pytest.mark.parametrize(("region", "message"), [
-    ("irland", "region: unknown region 'irland'; did you mean 'ireland'"),
-    ({"ireland": -1.0}, "region: weights must not be negative"),
-    ({"ireland": 0.0}, "region: weights must not be negative, and one must be positive"),
-    ({}, "region: weights must not be negative, and one must be positive"),
-])  # fmt: skip
-def test_a_wrong_region_of_a_stream_is_named(region: object, message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        region_weights(load_scenario("default", TWO_COASTS).regions, region)  # type: ignore[arg-type]
+def test_a_stream_may_say_where_its_clients_are() -> None:
+    here = {f"workload.{name}.region": "ireland" for name in load_scenario("default").workload}
+    assert set(sample_episode(load_scenario("default", {**TWO_COASTS, **here}), 0).requests.region_id.tolist()) == {1}
+
+
+def test_a_wrong_region_of_a_stream_is_named() -> None:
+    with pytest.raises(SpecError, match=r"chat-8b\.region: unknown region 'irland'; did you mean 'ireland'"):
+        load_scenario("default", {**TWO_COASTS, "workload.chat-8b.region": "irland"})
+
+
+def test_the_engine_takes_the_distances() -> None:
+    """Half the measured round trip from each region to each site."""
+    arrays = FleetArrays.from_scenario(load_scenario("default", TWO_COASTS))
+    row, column = MATRIX.places.index("aws:eu-west-1"), MATRIX.places.index("aws:us-west-2")
+    assert arrays.network_s[1, 1] == pytest.approx(MATRIX.rtt_s[row, column] / 2)
 
 
 @pytest.mark.parametrize(("changes", "message"), [
