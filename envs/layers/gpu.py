@@ -56,7 +56,8 @@ class GpuSpec(Spec):
         peak_bf16_flops: peak dense bf16 arithmetic rate [FLOP/s], without sparsity.
         peak_fp8_flops: the same in fp8 [FLOP/s]; 0 where the chip has no such units and runs fp8 at the rate of bf16.
         tdp_w: rated board power [W].
-        idle_w: draw with a model loaded and nothing running [W].
+        idle_w: draw with a model loaded and nothing running [W]; also while it loads one (assumption: the copy waits
+            for its host).
         asleep_w: draw with no model loaded [W].
         static_w: part of an awake board's draw that does not depend on work or clock [W].
         floor_w: part that an awake board draws at full clock whatever its work [W]; falls as F V^2.
