@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,10 @@ class PoolSpec(Spec):
             default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
             it takes tens of seconds (POLCA, arXiv 2308.12908).
         kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside the weights.
+        kv_policy: `reserve` keeps room for a request's whole answer from its admission on; `grow` gives it room token
+            by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
+        kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
+            default of vLLM's first engine, its second one has the same knob at 0.
     """
 
     site: Name
@@ -85,6 +89,8 @@ class PoolSpec(Spec):
     memory_utilisation: float = Field(default=0.9, gt=0, le=1)
     clock_latency_s: NonNegativeFloat = 0.0
     kv_tokens: PositiveInt | None = None
+    kv_policy: Literal["reserve", "grow"] = "reserve"
+    kv_watermark: float = Field(default=0.01, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:
@@ -120,6 +126,16 @@ class PoolSpec(Spec):
         """KV-cache capacity of one replica [tokens]."""
         available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
         return available if self.kv_tokens is None else self.kv_tokens
+
+    @property
+    def kv_grows(self) -> bool:
+        """Whether a sequence takes room token by token."""
+        return self.kv_policy == "grow"
+
+    @property
+    def watermark_tokens(self) -> int:
+        """Tokens of KV cache that an admission leaves free while others run."""
+        return int(self.kv_watermark * self.kv_capacity_tokens) if self.kv_grows else 0
 
 
 class UncertaintySpec(Spec):

@@ -38,6 +38,8 @@ class FleetArrays:
     token_budget: Int64Array  # tokens per iteration
     kv_tokens: Int64Array  # KV cache of a replica, tokens
     clock_latency_ticks: Int64Array  # until a clock that was asked for is in force
+    kv_grows: NDArray[np.bool_]  # room for a sequence is taken token by token, not for its whole answer at once
+    watermark_tokens: Int64Array  # left free by an admission while others run, tokens
     wake_s: Float64Array  # from asleep to awake
     host_s: Float64Array  # per iteration, whatever the clock
     token_s: Float64Array  # [P, J] of an iteration that computes TOKEN_KNOTS[j] tokens
@@ -148,7 +150,7 @@ class FleetArrays:
         return len(self.patience_s)
 
 
-def _pool_shape(scenario: Scenario) -> dict[str, Int64Array]:
+def _pool_shape(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
     site_id = {name: index for index, name in enumerate(scenario.sites)}
     row_id = {key: index for index, key in enumerate(scenario.rows)}
 
@@ -163,6 +165,8 @@ def _pool_shape(scenario: Scenario) -> dict[str, Int64Array]:
         "token_budget": column(lambda pool: pool.token_budget),
         "kv_tokens": column(lambda pool: pool.kv_capacity_tokens),
         "clock_latency_ticks": column(lambda pool: whole_ticks(pool.clock_latency_s, scenario.tick_s)),
+        "kv_grows": np.array([pool.kv_grows for pool in scenario.pools.values()]),
+        "watermark_tokens": column(lambda pool: pool.watermark_tokens),
     }
 
 

@@ -52,6 +52,7 @@ def test_the_random_worlds_reach_every_situation():
     runs += [both(random_world(seed, **SITUATIONS["tiny KV cache"]))[0] for seed in range(40)]
     statuses = np.concatenate([r.log.status for r in runs])
     assert set(np.unique(statuses)) == {0, 1, 2, 3}
+    assert sum(r.total("preemptions") for r in runs) > 50
     assert sum(r.total("brakes") for r in runs) > 20
     assert sum(r.total("trips") for r in runs) > 5
     assert sum(r.total("row_brakes") for r in runs) > 10

@@ -63,6 +63,8 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         return between(low, high)[:, None] + np.pad(np.cumsum(rises, axis=1), ((0, 0), (1, 0)))
 
     max_batch = whole(1, 40)
+    kv_tokens = whole(300, 3_000) if small_kv else whole(20_000, 200_000)
+    kv_grows = rng.random(pools) < 0.5
     mask = rng.random((classes, pools)) < 0.7
     mask[np.arange(classes), rng.integers(0, pools, classes)] = True
     limits = np.where(rng.random((3, classes)) < 0.3, np.inf, rng.uniform(0.02, 5.0, (3, classes)))
@@ -79,8 +81,10 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         replicas=replicas,
         max_batch=max_batch,
         token_budget=max_batch + whole(0, 600),
-        kv_tokens=whole(300, 3_000) if small_kv else whole(20_000, 200_000),
         clock_latency_ticks=rng.choice([0, 0, 1, 3], pools),
+        kv_tokens=kv_tokens,
+        kv_grows=kv_grows,
+        watermark_tokens=(kv_grows * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
         host_s=between(0, 0.01),
         token_s=knots(0.0, 0.03, 2e-4),
@@ -239,6 +243,8 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "token_budget": 1_000_000,
         "kv_tokens": 10_000_000,
         "clock_latency_ticks": 0,
+        "kv_grows": False,
+        "watermark_tokens": 0,
         "wake_s": 5.0,
         "host_s": 0.0,
         "token_s": [fixed_s + token_s * np.array(TOKEN_KNOTS)],
@@ -290,13 +296,12 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         **changes,
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
-    integers |= {"meter_window_ticks", "control_lag_ticks", "clock_latency_ticks", "max_attempts"}
+    integers |= {"meter_window_ticks", "control_lag_ticks", "clock_latency_ticks", "max_attempts", "watermark_tokens"}
+    kinds = {**dict.fromkeys(integers, np.int64), "kv_grows": np.bool_}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
     network_s = np.array([[float(values.pop("network_s", 0.0))]])  # type: ignore[arg-type]
-    columns = {
-        name: np.atleast_1d(np.asarray(v, np.int64 if name in integers else np.float64)) for name, v in values.items()
-    }
+    columns = {name: np.atleast_1d(np.asarray(v, kinds.get(name, np.float64))) for name, v in values.items()}
     sizes = {"S": 1, "W": len(columns["row_cap_w"]), "P": 1, "K": 1, "L": 0, "F": 0}
     return FleetArrays(
         tick_s=tick_s,

@@ -47,6 +47,7 @@
     X(it_energy_j) \
     X(generated_tokens) \
     X(prefilled_tokens) \
+    X(preemptions) \
     X(arrived) \
     X(completed_in_slo) \
     X(completed_late) \

@@ -44,6 +44,7 @@ struct EpisodeColumns {
 class Fleet {
 public:
     std::vector<Request> requests;
+    std::vector<Progress> progress;  // of all requests if KV grows anywhere, else empty
     std::vector<Status> status;
     std::vector<std::int32_t> replica_of;
     std::vector<double> finished_s;
@@ -201,6 +202,8 @@ private:
         for (std::size_t i = 0; i < count; ++i) {
             requests[i] = {e.arrival_s[i], nan, e.prompt_tokens[i], e.output_tokens[i], e.class_id[i], -1};
         }
+        const bool kv_grows = std::any_of(arrays_.pools.begin(), arrays_.pools.end(), [](const Pool& p) { return p.kv_grows; });
+        progress.assign(kv_grows ? count : 0, Progress{});
         status.assign(count, Status::kPending);
         replica_of.assign(count, -1);
         finished_s.assign(count, nan);
@@ -475,17 +478,19 @@ private:
     void finish_tick(double end_s) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             double energy_j = 0.0;
-            std::int64_t generated = 0, prefilled = 0;
+            std::int64_t generated = 0, prefilled = 0, preemptions = 0;
             for (auto& replica : replicas_of(p)) {
                 while (replica.next_event_s < end_s) pass_boundary(replica, p);
                 replica.read_meter(pool(p), end_s);
                 energy_j += replica.take_energy_j() + host_w(replica, p) * arrays_.tick_s;
                 generated += replica.take_generated_tokens();
                 prefilled += replica.take_prefilled_tokens();
+                preemptions += replica.take_preemptions();
             }
             outcome_[arrays_.outcome.it_energy_j + p] = energy_j;
             outcome_[arrays_.outcome.generated_tokens + p] = static_cast<double>(generated);
             outcome_[arrays_.outcome.prefilled_tokens + p] = static_cast<double>(prefilled);
+            outcome_[arrays_.outcome.preemptions + p] = static_cast<double>(preemptions);
         }
     }
 
@@ -572,12 +577,12 @@ private:
 
     void write_pool_view(std::int64_t p) {
         const ViewLayout& v = arrays_.view;
-        std::int64_t waiting = 0, running = 0, unprefilled = 0, reserved = 0, awake = 0, waking = 0, failed = 0;
+        std::int64_t waiting = 0, running = 0, unprefilled = 0, kv_used = 0, awake = 0, waking = 0, failed = 0;
         for (const auto& replica : replicas_of(p)) {
             waiting += replica.waiting();
             running += replica.running();
             unprefilled += replica.unprefilled_tokens;
-            reserved += replica.kv_reserved;
+            kv_used += replica.kv_used(pool(p));
             awake += replica.state == State::kAwake;
             waking += replica.state == State::kWaking;
             failed += replica.state == State::kFailed;
@@ -586,7 +591,7 @@ private:
         view_[v.waiting_requests + p] = static_cast<float>(waiting);
         view_[v.running_requests + p] = static_cast<float>(running);
         view_[v.unprefilled_tokens + p] = static_cast<float>(unprefilled);
-        view_[v.kv_reserved_fraction + p] = static_cast<float>(static_cast<double>(reserved) / capacity);
+        view_[v.kv_reserved_fraction + p] = static_cast<float>(static_cast<double>(kv_used) / capacity);
         view_[v.awake_replicas + p] = static_cast<float>(awake);
         view_[v.waking_replicas + p] = static_cast<float>(waking);
         view_[v.failed_replicas + p] = static_cast<float>(failed);

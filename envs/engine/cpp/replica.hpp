@@ -2,7 +2,8 @@
 //
 // Between changes of its batch a replica only decodes, so its future is a Segment in closed form. A request that can
 // join cuts the segment at the first iteration boundary after its arrival; so does a new clock at a tick. Sequences
-// wait in a heap keyed by the number of the iteration in which they end.
+// wait in a heap keyed by the number of the iteration in which they end. Where KV grows, it does so by one token per
+// sequence and iteration, so the iteration that would not fit is known beforehand and ends the segment too.
 #pragma once
 
 #include <algorithm>
@@ -26,6 +27,12 @@ struct Request {
     std::int32_t next;  // in whichever list it stands; -1 ends it
 };
 
+// What a replica remembers of a request where KV grows.
+struct Progress {
+    std::int32_t generated_tokens = 0;  // of an answer that was interrupted
+    std::int32_t joined = 0;            // sequences that had joined before it
+};
+
 // First-come-first-served list of request indices, linked through Request::next.
 struct RequestQueue {
     std::int32_t head = -1, tail = -1, size = 0;
@@ -35,6 +42,12 @@ struct RequestQueue {
         requests[index].next = -1;
         (size == 0 ? head : requests[tail].next) = index;
         tail = index;
+        ++size;
+    }
+    void push_front(std::vector<Request>& requests, std::int32_t index) {
+        requests[index].next = head;
+        if (size == 0) tail = index;
+        head = index;
         ++size;
     }
     std::int32_t pop(const std::vector<Request>& requests) {
@@ -53,7 +66,6 @@ public:
     double ready_s = 0.0;
     double next_event_s = kNever;  // end of the running segment
     std::int64_t work_tokens = 0;  // what the router compares
-    std::int64_t kv_reserved = 0;
     std::int64_t unprefilled_tokens = 0;
 
     void reset(std::int64_t max_batch) {
@@ -68,19 +80,23 @@ public:
     std::int64_t waiting() const { return waiting_.size; }
     std::int64_t running() const { return decoding() + prefilling_.size; }
 
+    // KV cache that running requests hold or have reserved at the tick at which read_meter was last called.
+    std::int64_t kv_used(const Pool& pool) const { return kv_used_after(pool, ended_at_tick_); }
+
     // Queue a request; an idle replica starts at once, a decoding one makes room at its next boundary if it can.
     void take(Owner& owner, const Pool& pool, const Physics& physics, std::int32_t index, double now_s) {
         std::vector<Request>& requests = owner.requests;
         const Request& request = requests[index];
+        if (pool.kv_grows) owner.progress[index] = Progress{};
         work_tokens += request.prompt_tokens + owner.output_weight(request.class_id);
         unprefilled_tokens += request.prompt_tokens;
         waiting_.push(requests, index);
         if (idle()) {
             energy_j_ += pool.idle_w * (now_s - metered_s_);
             start(owner, pool, physics, now_s);
-        } else if (waiting_.size == 1 && decoding_only_ && head_fits(requests, pool) &&
-                   decoding() < pool.token_budget) {
-            cut(segment_.ended_by(now_s) + 1);
+        } else if (waiting_.size == 1 && decoding_only_ && running() < pool.max_batch) {
+            const std::int64_t next = segment_.ended_by(now_s) + 1;
+            if (head_fits(owner, pool, next)) cut(next);
         }
     }
 
@@ -97,9 +113,9 @@ public:
             finishing_.pop_back();
             const Request& request = owner.requests[index];
             context_ -= request.prompt_tokens + request.output_tokens;
-            complete(owner, request, index, now_s);
+            complete(owner, pool, request, index, now_s);
         }
-        if (!decoding_only_) end_prefill(owner, now_s);
+        if (!decoding_only_) end_prefill(owner, pool, now_s);
         start(owner, pool, physics, now_s);
     }
 
@@ -130,7 +146,7 @@ public:
         std::sort(finishing_.begin(), finishing_.end(), [](std::int64_t a, std::int64_t b) { return finish_request(a) < finish_request(b); });
         for (const std::int64_t key : finishing_) owner.on_lost(finish_request(key), now_s);
         finishing_.clear();
-        context_ = kv_reserved = work_tokens = unprefilled_tokens = 0;
+        context_ = kv_reserved_ = work_tokens = unprefilled_tokens = 0;
         head_done_ = 0;
         go_idle(now_s);
     }
@@ -138,15 +154,18 @@ public:
     double take_energy_j() { return std::exchange(energy_j_, 0.0); }
     std::int64_t take_generated_tokens() { return std::exchange(generated_tokens_, 0); }
     std::int64_t take_prefilled_tokens() { return std::exchange(prefilled_tokens_, 0); }
+    std::int64_t take_preemptions() { return std::exchange(preemptions_, 0); }
 
 private:
     Segment segment_;
     double metered_s_ = 0.0;  // while idle: up to when energy has been counted
     double energy_j_ = 0.0;
     std::int64_t context_ = 0;    // tokens of context of the decoding sequences
+    std::int64_t kv_reserved_ = 0;  // for all running requests; where KV grows, only for those in prefill
     std::int64_t iteration_ = 0;  // iterations since the episode began
     std::int64_t ended_at_tick_ = 0;
-    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0;
+    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, preemptions_ = 0;
+    std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
     RequestQueue waiting_, prefilling_;
     std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done
     std::int32_t next_head_done_ = 0;  // the same after the running iteration
@@ -161,9 +180,25 @@ private:
 
     std::int64_t decoding() const { return static_cast<std::int64_t>(finishing_.size()); }
 
-    bool head_fits(const std::vector<Request>& requests, const Pool& pool) const {
-        const Request& head = requests[waiting_.head];
-        return running() < pool.max_batch && kv_reserved + head.prompt_tokens + head.output_tokens <= pool.kv_tokens;
+    // Tokens that prefill has to compute.
+    static std::int64_t prefill_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
+        return owner.requests[index].prompt_tokens + (pool.kv_grows ? owner.progress[index].generated_tokens : 0);
+    }
+
+    static std::int64_t room_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
+        const Request& request = owner.requests[index];
+        return pool.kv_grows ? prefill_tokens(owner, pool, index) : request.prompt_tokens + request.output_tokens;
+    }
+
+    std::int64_t kv_used_after(const Pool& pool, std::int64_t iterations) const {
+        return kv_reserved_ + (pool.kv_grows ? context_ + iterations * decoding() : 0);
+    }
+
+    // Whether a seat and the KV cache are free for the next in the queue, after so many iterations of the segment.
+    bool head_fits(const Owner& owner, const Pool& pool, std::int64_t iterations = 0) const {
+        const std::int64_t watermark = running() > 0 ? pool.watermark_tokens : 0;
+        const std::int64_t needed = room_tokens(owner, pool, waiting_.head) + watermark;
+        return running() < pool.max_batch && kv_used_after(pool, iterations) + needed <= pool.kv_tokens;
     }
 
     void cut(std::int64_t iterations) {
@@ -178,68 +213,123 @@ private:
         metered_s_ = now_s;
     }
 
-    void complete(Owner& owner, const Request& request, std::int32_t index, double now_s) {
-        kv_reserved -= request.prompt_tokens + request.output_tokens;
+    void complete(Owner& owner, const Pool& pool, const Request& request, std::int32_t index, double now_s) {
+        if (!pool.kv_grows) kv_reserved_ -= request.prompt_tokens + request.output_tokens;
         work_tokens -= owner.output_weight(request.class_id);
         owner.on_complete(index, now_s);
     }
 
     // Prompts whose last chunk has run get their first token and begin to decode.
-    void end_prefill(Owner& owner, double now_s) {
+    void end_prefill(Owner& owner, const Pool& pool, double now_s) {
         prefilled_tokens_ += chunk_tokens_;
         for (; prompts_ending_ > 0; --prompts_ending_) {
             const std::int32_t index = prefilling_.pop(owner.requests);
             Request& request = owner.requests[index];
-            request.first_token_s = now_s;
+            const std::int64_t computed = prefill_tokens(owner, pool, index);
             ++generated_tokens_;
-            work_tokens -= request.prompt_tokens;
-            unprefilled_tokens -= request.prompt_tokens;
-            owner.on_first_token(index);
-            if (request.output_tokens == 1) {
-                complete(owner, request, index, now_s);
+            work_tokens -= computed;
+            unprefilled_tokens -= computed;
+            if (pool.kv_grows) {
+                kv_reserved_ -= computed;
+                owner.progress[index].joined = joined_++;
+            }
+            if (computed == request.prompt_tokens) {
+                request.first_token_s = now_s;
+                owner.on_first_token(index);
+            }
+            const std::int64_t left = request.prompt_tokens + request.output_tokens - computed - 1;
+            if (left == 0) {
+                complete(owner, pool, request, index, now_s);
                 continue;
             }
-            context_ += request.prompt_tokens + 1;
-            finishing_.push_back(finish_key(iteration_ + request.output_tokens - 1, index));
+            context_ += computed + 1;
+            finishing_.push_back(finish_key(iteration_ + left, index));
             std::push_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
         }
         head_done_ = next_head_done_;
     }
 
-    // Form the next batch and plan it to the next change of composition.
-    void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s) {
+    // Preempt the youngest sequences until the next iteration fits.
+    [[gnu::noinline]] void make_room(Owner& owner, const Pool& pool) {
+        while (kv_used_after(pool, 0) > pool.kv_tokens) {
+            const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding(owner) : stop_prefilling(owner, pool);
+            waiting_.push_front(owner.requests, index);
+            ++preemptions_;
+        }
+    }
+
+    // At a boundary at most one prompt is in prefill.
+    std::int32_t stop_prefilling(Owner& owner, const Pool& pool) {
+        const std::int32_t index = prefilling_.pop(owner.requests);
+        kv_reserved_ -= prefill_tokens(owner, pool, index);
+        head_done_ = 0;
+        return index;
+    }
+
+    std::int32_t stop_youngest_decoding(Owner& owner) {
+        const auto youngest = std::max_element(finishing_.begin(), finishing_.end(), [&](std::int64_t a, std::int64_t b) {
+            return owner.progress[finish_request(a)].joined < owner.progress[finish_request(b)].joined;
+        });
+        const std::int32_t index = finish_request(*youngest);
+        const Request& request = owner.requests[index];
+        const std::int64_t left = finish_iteration(*youngest) - iteration_;
+        owner.progress[index].generated_tokens = request.output_tokens - static_cast<std::int32_t>(left);
+        *youngest = finishing_.back();
+        finishing_.pop_back();
+        std::make_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
+        const std::int64_t again = request.prompt_tokens + request.output_tokens - left;
+        context_ -= again;
+        work_tokens += again;
+        unprefilled_tokens += again;
+        return index;
+    }
+
+    // Form the next batch and plan it to the next change of composition. Inlined: a call would cost 4 % of everything.
+    [[gnu::always_inline]] inline void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s) {
         std::int64_t pairs = 0;
         chunk_tokens_ = 0;
         prompts_ending_ = 0;
         next_head_done_ = 0;
+        if (pool.kv_grows) make_room(owner, pool);
         std::int64_t budget = pool.token_budget - decoding();
-        if (!prefilling_.empty()) budget -= add_chunk(owner.requests[prefilling_.head], head_done_, budget, pairs);
-        while (budget > 0 && !waiting_.empty() && head_fits(owner.requests, pool)) {
+        if (!prefilling_.empty()) {
+            budget -= add_chunk(prefill_tokens(owner, pool, prefilling_.head), head_done_, budget, pairs);
+        }
+        while (budget > 0 && !waiting_.empty() && head_fits(owner, pool)) {
             const std::int32_t index = waiting_.pop(owner.requests);
             const Request& request = owner.requests[index];
-            if (now_s - request.arrival_s > owner.patience_s(request.class_id)) {
+            const std::int64_t to_compute = prefill_tokens(owner, pool, index);
+            const bool answered = to_compute > request.prompt_tokens;
+            if (!answered && now_s - request.arrival_s > owner.patience_s(request.class_id)) {
                 work_tokens -= request.prompt_tokens + owner.output_weight(request.class_id);
                 unprefilled_tokens -= request.prompt_tokens;
                 owner.on_expired(index, now_s);
                 continue;
             }
             prefilling_.push(owner.requests, index);
-            kv_reserved += request.prompt_tokens + request.output_tokens;
-            budget -= add_chunk(request, 0, budget, pairs);
+            kv_reserved_ += room_tokens(owner, pool, index);
+            budget -= add_chunk(to_compute, 0, budget, pairs);
         }
         decoding_only_ = chunk_tokens_ == 0;
         if (decoding_only_ && finishing_.empty()) {
             go_idle(now_s);
             return;
         }
-        const std::int64_t iterations = decoding_only_ ? finish_iteration(finishing_.front()) - iteration_ : 1;
+        const std::int64_t iterations = decoding_only_ ? undisturbed_iterations(pool) : 1;
         segment_.begin(now_s, physics, decoding(), context_, chunk_tokens_, pairs, iterations);
         next_event_s = segment_.end_s();
     }
 
+    // Iterations until the first sequence ends or the KV cache is full.
+    std::int64_t undisturbed_iterations(const Pool& pool) const {
+        const std::int64_t to_finish = finish_iteration(finishing_.front()) - iteration_;
+        if (!pool.kv_grows) return to_finish;
+        return std::min(to_finish, (pool.kv_tokens - kv_used_after(pool, 0)) / decoding() + 1);
+    }
+
     // Give a prompt what it can use of the budget; returns how much that is.
-    std::int64_t add_chunk(const Request& request, std::int64_t done, std::int64_t budget, std::int64_t& pairs) {
-        const std::int64_t left = request.prompt_tokens - done;
+    std::int64_t add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget, std::int64_t& pairs) {
+        const std::int64_t left = tokens - done;
         const std::int64_t chunk = std::min(budget, left);
         pairs += chunk * done + chunk * (chunk + 1) / 2;
         chunk_tokens_ += static_cast<std::int32_t>(chunk);

@@ -321,9 +321,8 @@ class Fleet:
         return chosen
 
     def _work_tokens(self, replica: Replica) -> int:
-        """Prompt tokens without a first token yet, plus each unfinished request's expected answer."""
-        expected = sum(int(self.arrays.output_weight[r.class_id]) for r in replica.requests)
-        return expected + sum(r.prompt_tokens for r in replica.requests if r.generated_tokens == 0)
+        """What is left to prefill, plus each unfinished request's expected answer."""
+        return replica.unprefilled_tokens + sum(int(self.arrays.output_weight[r.class_id]) for r in replica.requests)
 
     # 3. what came of it
 
@@ -334,6 +333,7 @@ class Fleet:
         events = replica.take_events()
         self.outcome["generated_tokens"][0, p] += events.generated_tokens
         self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
+        self.outcome["preemptions"][0, p] += events.preemptions
         for request in events.first_tokens:
             request.first_token_s += request.network_s
             self.log.first_token_s[request.index] = request.first_token_s
@@ -413,9 +413,9 @@ class Fleet:
             waiting = sum(len(replica.waiting) for replica in pool)
             view["waiting_requests"][0, p] = waiting
             view["running_requests"][0, p] = len(requests) - waiting
-            view["unprefilled_tokens"][0, p] = sum(r.prompt_tokens for r in requests if r.generated_tokens == 0)
-            reserved = sum(replica.kv_reserved for replica in pool)
-            view["kv_reserved_fraction"][0, p] = reserved / float(a.kv_tokens[p] * len(pool))
+            view["unprefilled_tokens"][0, p] = sum(replica.unprefilled_tokens for replica in pool)
+            used = sum(replica.kv_used for replica in pool)
+            view["kv_reserved_fraction"][0, p] = used / float(a.kv_tokens[p] * len(pool))
             view["awake_replicas"][0, p] = sum(replica.state is State.AWAKE for replica in pool)
             view["waking_replicas"][0, p] = sum(replica.state is State.WAKING for replica in pool)
             view["failed_replicas"][0, p] = sum(replica.state is State.FAILED for replica in pool)
@@ -436,5 +436,12 @@ class Fleet:
 
     def _make_pool(self, p: int) -> list[Replica]:
         a = self.arrays
-        limits = Limits(int(a.max_batch[p]), int(a.token_budget[p]), int(a.kv_tokens[p]), a.patience_s)
+        limits = Limits(
+            max_batch=int(a.max_batch[p]),
+            token_budget=int(a.token_budget[p]),
+            kv_tokens=int(a.kv_tokens[p]),
+            kv_grows=bool(a.kv_grows[p]),
+            watermark_tokens=int(a.watermark_tokens[p]),
+            patience_s=a.patience_s,
+        )
         return [Replica(limits, float(a.idle_w[p]), float(a.asleep_w[p])) for _ in range(a.replicas[p])]

@@ -2,8 +2,14 @@
 
 At every iteration boundary: finished sequences leave, then the next batch is formed. Each decoding sequence takes one
 token of the budget; the rest goes to prompts in order of arrival, the last of which may be cut into a chunk. A request
-joins when a seat is free and the KV cache can hold its whole prompt and answer; the queue is strictly first come, first
-served. Clock and batch are fixed while an iteration runs, and so is its power.
+joins when a seat is free and the KV cache has room for it; the queue is strictly first come, first served. Clock and
+batch are fixed while an iteration runs, and so is its power.
+
+Room for a request is its whole prompt and answer, so that whoever has joined can finish; or, where KV grows, its prompt
+alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If the next
+iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the queue, and has
+its prompt and its answer so far computed again before it goes on. That is vLLM's scheduler, but for room that is taken
+for a whole prompt at once instead of chunk by chunk.
 """
 
 from __future__ import annotations
@@ -43,12 +49,12 @@ class Request:
 
     @property
     def kv_tokens(self) -> int:
-        """KV cache that is reserved from its admission to its end."""
+        """KV cache that its whole prompt and answer take."""
         return self.prompt_tokens + self.output_tokens
 
     @property
     def context_tokens(self) -> int:
-        """Tokens that the next decode step attends to."""
+        """Tokens that prefill has to compute, or that the next decode step attends to."""
         return self.prompt_tokens + self.generated_tokens
 
 
@@ -98,6 +104,8 @@ class Limits:
     max_batch: int
     token_budget: int
     kv_tokens: int
+    kv_grows: bool
+    watermark_tokens: int
     patience_s: np.ndarray
 
 
@@ -121,6 +129,7 @@ class Events:
     expired: list[tuple[Request, float]] = field(default_factory=list)
     generated_tokens: int = 0
     prefilled_tokens: int = 0
+    preemptions: int = 0
 
 
 class Replica:
@@ -136,7 +145,6 @@ class Replica:
         self.waiting: deque[Request] = deque()
         self.prefilling: deque[Request] = deque()
         self.decoding: list[Request] = []
-        self.kv_reserved = 0
         self.iteration: Iteration | None = None
         self.metered_s = 0.0
         self.energy_j = 0.0
@@ -151,6 +159,16 @@ class Replica:
     def requests(self) -> list[Request]:
         """Everything queued or running."""
         return [*self.waiting, *self.prefilling, *self.decoding]
+
+    @property
+    def unprefilled_tokens(self) -> int:
+        """Tokens of the requests whose prefill has not ended."""
+        return sum(request.context_tokens for request in (*self.waiting, *self.prefilling))
+
+    @property
+    def kv_used(self) -> int:
+        """KV cache that running requests hold or have reserved."""
+        return sum(self._room_tokens(request) for request in (*self.prefilling, *self.decoding))
 
     def take(self, request: Request, now_s: float, physics: Physics) -> None:
         """Queue a request; an idle replica starts at once."""
@@ -184,7 +202,6 @@ class Replica:
         self.waiting.clear()
         self.prefilling.clear()
         self.decoding.clear()
-        self.kv_reserved = 0
         self.iteration = None
         return lost
 
@@ -207,10 +224,11 @@ class Replica:
         for request, chunk in iteration.chunks:
             request.prefilled_tokens += chunk
             self.events.prefilled_tokens += chunk
-            if request.prefilled_tokens == request.prompt_tokens:
+            if request.prefilled_tokens == request.context_tokens:
                 self.prefilling.remove(request)
-                request.first_token_s = iteration.end_s
-                self.events.first_tokens.append(request)
+                if request.generated_tokens == 0:
+                    request.first_token_s = iteration.end_s
+                    self.events.first_tokens.append(request)
                 self._emit_token(request, iteration.end_s)
                 if request.generated_tokens < request.output_tokens:
                     self.decoding.append(request)
@@ -219,10 +237,11 @@ class Replica:
         request.generated_tokens += 1
         self.events.generated_tokens += 1
         if request.generated_tokens == request.output_tokens:
-            self.kv_reserved -= request.kv_tokens
             self.events.completed.append((request, now_s))
 
     def _start_iteration(self, now_s: float, physics: Physics) -> None:
+        while self.kv_used > self.limits.kv_tokens:
+            self._preempt_youngest()
         chunks = self._prefill_chunks(now_s)
         if not self.decoding and not chunks:
             self.iteration = None
@@ -233,23 +252,30 @@ class Replica:
         time_s, energy_j = physics.iteration(len(self.decoding), context, prefill, pairs)
         self.iteration = Iteration(now_s, now_s + time_s, energy_j / time_s, list(self.decoding), chunks)
 
+    def _preempt_youngest(self) -> None:
+        """A prompt in prefill is younger than all that decode."""
+        request = self.prefilling.pop() if self.prefilling else self.decoding.pop()
+        request.prefilled_tokens = 0
+        self.waiting.appendleft(request)
+        self.events.preemptions += 1
+
     def _prefill_chunks(self, now_s: float) -> list[tuple[Request, int]]:
         """Hand out the budget that decoding leaves: started prompts first, then the queue."""
         budget = self.limits.token_budget - len(self.decoding)
         chunks: list[tuple[Request, int]] = []
         for request in self.prefilling:
-            chunk = min(budget, request.prompt_tokens - request.prefilled_tokens)
+            chunk = min(budget, request.context_tokens - request.prefilled_tokens)
             if chunk > 0:
                 chunks.append((request, chunk))
                 budget -= chunk
         while budget > 0 and self._head_fits():
             request = self.waiting.popleft()
-            if now_s - request.arrival_s > self.limits.patience_s[request.class_id]:
+            patience_s = self.limits.patience_s[request.class_id]
+            if request.generated_tokens == 0 and now_s - request.arrival_s > patience_s:
                 self.events.expired.append((request, now_s))
                 continue
             self.prefilling.append(request)
-            self.kv_reserved += request.kv_tokens
-            chunk = min(budget, request.prompt_tokens)
+            chunk = min(budget, request.context_tokens)
             chunks.append((request, chunk))
             budget -= chunk
         return chunks
@@ -257,5 +283,10 @@ class Replica:
     def _head_fits(self) -> bool:
         if not self.waiting:
             return False
-        seats = len(self.decoding) + len(self.prefilling) < self.limits.max_batch
-        return seats and self.kv_reserved + self.waiting[0].kv_tokens <= self.limits.kv_tokens
+        running = len(self.decoding) + len(self.prefilling)
+        watermark = self.limits.watermark_tokens if running else 0
+        needed = self.kv_used + self._room_tokens(self.waiting[0]) + watermark
+        return running < self.limits.max_batch and needed <= self.limits.kv_tokens
+
+    def _room_tokens(self, request: Request) -> int:
+        return request.context_tokens if self.limits.kv_grows else request.kv_tokens
