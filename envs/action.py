@@ -1,6 +1,7 @@
 """What a brain sets: one number in [-1, 1] for each knob, and its meaning in `Controls`.
 
-An action is a row of four segments; R is the number of legal (class, pool) pairs of classes that have a choice.
+An action is a row of five segments; R is the number of legal (class, pool) pairs of classes that have a choice, B the
+number of sites with a battery.
 
 | segment | entries | a = -1 | a = 0 | a = 1 | formula |
 |---|---|---|---|---|---|
@@ -8,8 +9,10 @@ An action is a row of four segments; R is the number of legal (class, pool) pair
 | `clock_fraction` | P | clock floor | half-way | full clock | `floor + (1 - floor) * (a + 1) / 2` |
 | `awake_fraction` | P | all asleep | all awake | all awake | `min(1, 2 * (a + 1))` |
 | `admit_rate_rps` | K | nothing | no limit | no limit | `(1 + a) * 4 * mean_rate_rps` below 0, else no limit |
+| `battery_power` | B | charge at full power | rest | discharge at full power | `a * power_w` |
 
-The middle of the box is a sane fleet: capacity-weighted routing, everything awake, everything admitted, middle clocks.
+The middle of the box is a sane fleet: capacity-weighted routing, everything awake, everything admitted, middle clocks,
+batteries at rest.
 Exploration noise around it neither puts replicas to sleep (that takes a < -0.5) nor cuts a class off.
 """
 
@@ -95,11 +98,13 @@ class FleetAction:
         self.capacity_share = self.capacity_rps / self.capacity_rps.sum(axis=1, keepdims=True)
         has_choice = scenario.route_mask.sum(axis=1, keepdims=True) >= 2
         self._route_class, self._route_pool = np.nonzero(scenario.route_mask & has_choice)
+        self._battery_w = np.array([battery.power_w for battery in scenario.batteries.values()])
+        self._battery_sites = [list(scenario.sites).index(site) for site in scenario.batteries]
         self._mean_rate_rps = np.array([scenario.mean_rate_rps(name) for name in scenario.classes])
         self._floor = np.array([pool.gpu_spec.clock_floor_fraction for pool in scenario.pools.values()])
         self.table = self._segments()
-        self._routes, self._clocks, self._awake, self._rates = (segment.columns for segment in self.table)
-        self.space = Box(-1.0, 1.0, (self._rates.stop,), np.float32)
+        self._routes, self._clocks, self._awake, self._rates, self._batteries = (part.columns for part in self.table)
+        self.space = Box(-1.0, 1.0, (self._batteries.stop,), np.float32)
         self._fixed_share = np.where(has_choice, 0.0, self.capacity_share)
         self._route_columns = self._route_class * len(scenario.pools) + self._route_pool
         self._route_capacity = self.capacity_share[self._route_class, self._route_pool]
@@ -114,8 +119,8 @@ class FleetAction:
             ValueError: wrong shape, or NaN.
         """
         shape = np.shape(action)
-        if len(shape) != 2 or shape[1] != self._rates.stop:
-            raise ValueError(f"actions must have shape [N, {self._rates.stop}] (got {list(shape)})")
+        if len(shape) != 2 or shape[1] != self._batteries.stop:
+            raise ValueError(f"actions must have shape [N, {self._batteries.stop}] (got {list(shape)})")
         physical: Float64Array = np.multiply(action, self._gain, dtype=np.float64)
         physical += self._bias
         # Every control rises with its entry: cutting it here cuts the entry to [-1, 1], infinite ones too.
@@ -131,6 +136,7 @@ class FleetAction:
             clock_fraction=physical[:, self._clocks],
             awake_fraction=physical[:, self._awake],
             admit_rate_rps=rates,
+            battery_power_w=self._battery_power_w(physical[:, self._batteries]),
         )
 
     def encode(self, controls: Controls) -> Float32Array:
@@ -139,7 +145,7 @@ class FleetAction:
         What the box cannot say becomes the nearest it can: a class whose shares are all 0 is routed by capacity, and a
         rate above four times the class's mean is no limit.
         """
-        action = np.empty((controls.num_envs, self._rates.stop))
+        action = np.zeros((controls.num_envs, self._batteries.stop))
         action[:, self._routes] = self._encode_routes(controls.route_share)
         action[:, self._clocks] = (
             2.0 * (controls.clock_fraction - self._floor) / np.maximum(1.0 - self._floor, 1e-12) - 1.0
@@ -150,7 +156,17 @@ class FleetAction:
         action[:, self._rates] = np.where(
             np.isinf(controls.admit_rate_rps), 1.0, np.minimum(finite_rps / highest_rps, 1.0) - 1.0
         )
+        if controls.battery_power_w is not None:
+            action[:, self._batteries] = controls.battery_power_w[:, self._battery_sites] / self._battery_w
         return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+    def _battery_power_w(self, power_w: Float64Array) -> Float64Array | None:
+        """The control `[N, S]` from the powers of the batteries, `[N, B]`; None where there are none."""
+        if not self._battery_sites:
+            return None
+        control = np.zeros((len(power_w), len(self.scenario.sites)))
+        control[:, self._battery_sites] = power_w
+        return control
 
     def _route_share(self, weight: Float64Array) -> Float64Array:
         """Shares `[N, K, P]` from the weights of the open routes, `[N, R]`."""
@@ -181,19 +197,20 @@ class FleetAction:
         pools = np.ones(len(self._floor))
         rates = ADMISSION_HEADROOM * self._mean_rate_rps
         nothing = np.zeros_like
-        gain = np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates])
+        battery_w = self._battery_w
+        gain = np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates, battery_w])
         return (
             # A gain of zero (a class without demand) would make NaN of an infinite entry.
             np.maximum(gain, np.finfo(np.float64).tiny),
-            np.concatenate([capacity / 2.0, self._floor + half_range, 2.0 * pools, rates]),
-            np.concatenate([nothing(capacity), self._floor, nothing(pools), nothing(rates)]),
-            np.concatenate([capacity, pools, pools, rates]),
+            np.concatenate([capacity / 2.0, self._floor + half_range, 2.0 * pools, rates, nothing(battery_w)]),
+            np.concatenate([nothing(capacity), self._floor, nothing(pools), nothing(rates), -battery_w]),
+            np.concatenate([capacity, pools, pools, rates, battery_w]),
         )
 
     def _segments(self) -> tuple[Segment, ...]:
         pools, classes = tuple(self.scenario.pools), tuple(self.scenario.classes)
         pairs = tuple(f"{classes[k]} to {pools[p]}" for k, p in zip(self._route_class, self._route_pool, strict=True))
-        first = np.cumsum([0, len(pairs), len(pools), len(pools)]).tolist()
+        first = np.cumsum([0, len(pairs), len(pools), len(pools), len(classes)]).tolist()
         return (
             Segment(
                 name="route_weight",
@@ -238,6 +255,17 @@ class FleetAction:
                 high="no limit (from a = 0)",
                 formula="`(1 + a) * 4 * mean rate` below 0, else no limit",
                 doc="Admission limit of an interactive class; release rate of a deferrable one.",
+            ),
+            Segment(
+                name="battery_power",
+                per="site with a battery",
+                first=first[4],
+                labels=tuple(self.scenario.batteries),
+                unit="W",
+                low="charge at full power",
+                high="discharge at full power",
+                formula="`a * power_w`",
+                doc="What the battery is asked for; it gives what it holds, and no more than the site draws.",
             ),
         )
 

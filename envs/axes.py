@@ -1,6 +1,7 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
-S sites, W rows, P pools, K classes, L lead times of announced caps, F lead times of forecasts.
+S sites, W rows, B sites with a battery, V sites with solar panels, P pools, K classes, L lead times of announced caps,
+F lead times of forecasts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
     return {
         "S": tuple(scenario.sites),
         "W": tuple(f"{site} {row}" for site, row in scenario.rows),
+        "B": tuple(scenario.batteries),
+        "V": tuple(scenario.solar_sites),
         "P": tuple(scenario.pools),
         "K": tuple(scenario.classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),

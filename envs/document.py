@@ -20,7 +20,16 @@ from tokenfleet.envs.observation import SCALES, FleetObservation
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 
-AXES = {"S": "site", "W": "row", "P": "pool", "K": "class", "L": "lead time", "F": "forecast"}
+AXES = {
+    "S": "site",
+    "W": "row",
+    "B": "battery",
+    "V": "solar site",
+    "P": "pool",
+    "K": "class",
+    "L": "lead time",
+    "F": "forecast",
+}
 SCENARIOS = ("tiny", "default")
 
 

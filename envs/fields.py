@@ -1,8 +1,8 @@
 """The one table of everything an engine reports: name, axis, unit, scale, meaning.
 
 Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
-string of letters: S sites, W rows of racks, P pools, K request classes, L announced lead times, F forecast lead times;
-`""` is a scalar.
+string of letters: S sites, W rows of racks, B sites with a battery, V sites with solar panels, P pools, K request
+classes, L announced lead times, F forecast lead times; `""` is a scalar.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field(
         "ttft_mean_s", "K", "s", "Mean time to first token of first tokens in the tick; 0 without any.", "ttft_s", 10.0
     ),
-    Field("site_power_w", "S", "W", "Metered facility power, mean over the meter's window.", "nameplate_w", 2.0),
+    Field("site_power_w", "S", "W", "Metered grid power, mean over the meter's window.", "nameplate_w", 2.0),
     Field("power_over_cap", "S", "share", "Metered power over the cap of the coming tick.", "one", 2.0),
     Field("braked", "S", "0 or 1", "The power brake holds every clock of the site down.", "one", 1.0),
     Field(
@@ -100,6 +100,9 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("row_braked", "W", "0 or 1", "The power brake holds every clock of the row down.", "one", 1.0),
     Field("row_over_cap_s", "W", "s", "Time above the cap that the row's brake holds against it.", "row_brake_s", 10.0),
     Field("row_dark_remaining_s", "W", "s", "Time until a tripped row may boot.", "row_restart_s", 1.0),
+    Field("battery_charge_fraction", "B", "share", "Energy in the battery over its capacity.", "one", 1.0),
+    Field("battery_power_w", "B", "W", "Mean power of the battery, negative when it charges.", "battery_w", 1.0, -1.0),
+    Field("solar_power_w", "V", "W", "Mean solar power that was used.", "solar_w", 1.0),
 )
 """What an engine measures, in the order in which it writes it (float32)."""
 
@@ -119,8 +122,12 @@ EXOGENOUS: tuple[Field, ...] = (
 VIEW: tuple[Field, ...] = MEASUREMENTS + EXOGENOUS
 
 OUTCOMES: tuple[Field, ...] = (
-    Field("energy_j", "S", "J", "Facility energy, PUE included."),
-    Field("power_w", "S", "W", "Metered facility power, mean over the meter's window."),
+    Field("energy_j", "S", "J", "Energy from the grid, which is billed."),
+    Field("facility_energy_j", "S", "J", "Energy that the facility consumed, PUE included."),
+    Field("battery_charge_j", "S", "J", "Energy that the battery took from the busbar."),
+    Field("battery_discharge_j", "S", "J", "Energy that the battery gave to the busbar."),
+    Field("solar_j", "S", "J", "Solar energy that was used."),
+    Field("power_w", "S", "W", "Metered grid power, mean over the meter's window."),
     Field("above_cap_s", "S", "s", "The tick, if the meter stood above the cap."),
     Field("over_cap_w", "S", "W", "How far the meter stood above the cap."),
     Field("brakes", "S", "events", "Power brakes that began."),

@@ -7,7 +7,7 @@
 | `revenue_usd` | USD | list price of requests within their SLO, and the reduced price of late ones |
 | `penalty_usd` | USD | credit owed for refused and expired requests |
 | `energy_usd` | USD | electricity bill |
-| `energy_kwh`, `carbon_kg` | kWh, kg CO2e | facility energy and its emissions |
+| `energy_kwh`, `carbon_kg` | kWh, kg CO2e | energy from the grid and its emissions |
 | `goodput_tokens_per_s` | tokens/s | output tokens of requests within their SLO |
 | `slo_attainment` | share | requests within their SLO, of all that ended (completed, refused or expired) |
 | `slo_attainment/<class>` | share | the same for one class |
@@ -90,7 +90,7 @@ class EpisodeMetrics:
         tariffed = self._tariffed[index].reshape(len(index), 2, -1).sum(axis=2)
         energy_usd = energy_cost_usd(tariffed[:, 0], np.array(1.0))
         carbon_g = emissions_g(tariffed[:, 1], np.array(1.0))
-        energy_j = totals["energy_j"].sum(axis=1)
+        energy_j, facility_j = totals["energy_j"].sum(axis=1), totals["facility_energy_j"].sum(axis=1)
         generated = totals["generated_tokens"].sum(axis=1)
         served = totals["completed_in_slo"]
         ended = served + totals["completed_late"] + totals["refused"] + totals["expired"]
@@ -106,7 +106,7 @@ class EpisodeMetrics:
             "goodput_tokens_per_s": totals["output_tokens_in_slo"].sum(axis=1) / (ticks * self._tick_s),
             "slo_attainment": _ratio(served.sum(axis=1), ended.sum(axis=1)),
             **by_class,
-            "tokens_per_joule": _ratio(generated, energy_j),
+            "tokens_per_joule": _ratio(generated, facility_j),
             "usd_per_million_tokens": _ratio(energy_usd * TOKENS_PER_MILLION, generated),
             "g_per_million_tokens": _ratio(carbon_g * TOKENS_PER_MILLION, generated),
             "ttft_mean_s": _ratio(totals["ttft_sum_s"].sum(axis=1), totals["first_tokens"].sum(axis=1)),

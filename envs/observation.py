@@ -186,6 +186,14 @@ def _row_restart_s(scenario: Scenario) -> list[float]:
     return [max(row.breaker.restart_s, scenario.tick_s) for row in scenario.rows.values()]
 
 
+def _battery_w(scenario: Scenario) -> list[float]:
+    return [battery.power_w for battery in scenario.batteries.values()]
+
+
+def _solar_w(scenario: Scenario) -> list[float]:
+    return [solar.peak_w for solar in scenario.solar_sites.values()]
+
+
 class Scale(NamedTuple):
     """What a field is divided by: in words, and from a scenario (one number, or one along the field's first axis)."""
 
@@ -221,6 +229,8 @@ SCALES: dict[str, Scale] = {
     "restart_s": Scale("the restart time after a trip, at least a tick", _restart_s),
     "row_brake_s": Scale("the brake's delay, at least a tick", _row_brake_s),
     "row_restart_s": Scale("the restart time after a trip, at least a tick", _row_restart_s),
+    "battery_w": Scale("the most that the battery gives or takes", _battery_w),
+    "solar_w": Scale("the rating of the panels", _solar_w),
     "price": Scale("100 USD/MWh", lambda scenario: PRICE_SCALE_USD_PER_MWH),
     "carbon": Scale("500 g/kWh", lambda scenario: CARBON_SCALE_G_PER_KWH),
     "temperature": Scale("25 C", lambda scenario: TEMPERATURE_SCALE_C),

@@ -19,7 +19,7 @@ from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_
 from tokenfleet.envs.layers.failures import FailureSpec
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
-from tokenfleet.envs.layers.power import GridSpec
+from tokenfleet.envs.layers.power import BatterySpec, GridSpec
 from tokenfleet.envs.layers.series import CalendarSpec, ForecastSpec, SignalSpec, SolarSpec, is_constant
 from tokenfleet.envs.layers.series.calendar import longest_window_h
 from tokenfleet.envs.spec import (
@@ -39,6 +39,7 @@ class SiteSpec(Spec):
 
     Attributes:
         solar: panels of its own, if any.
+        battery: a battery of its own, if any.
         location: a place of the network's matrix, for example `aws:us-west-2`; only needed where distance counts.
         egress_usd_per_gb: price of traffic to clients; by default the list price of the location's provider, and
             nothing without a location.
@@ -49,6 +50,7 @@ class SiteSpec(Spec):
     solar: SolarSpec | None = None
     location: str | None = None
     egress_usd_per_gb: NonNegativeFloat | None = None
+    battery: BatterySpec | None = None
 
     @property
     def varies(self) -> bool:
@@ -251,6 +253,16 @@ class Scenario(Spec):
     def contract_w(self, site: str) -> float:
         """A site's cap outside demand-response events [W]."""
         return self.sites[site].grid.contract_w(self.nameplate_w(site))
+
+    @property
+    def batteries(self) -> dict[str, BatterySpec]:
+        """The batteries, by their sites."""
+        return {name: site.battery for name, site in self.sites.items() if site.battery is not None}
+
+    @property
+    def solar_sites(self) -> dict[str, SolarSpec]:
+        """The solar panels, by their sites."""
+        return {name: site.solar for name, site in self.sites.items() if site.solar is not None}
 
     @cached_property
     def rows(self) -> dict[tuple[str, str], RowSpec]:

@@ -66,7 +66,7 @@ FLEET: tuple[Metric, ...] = (
         "usd_per_million_tokens", "electricity cost", "USD/Mtoken", "lower", "Electricity per million generated tokens."
     ),
     Metric("g_per_million_tokens", "emissions", "gCO2e/Mtoken", "lower", "Emissions per million generated tokens."),
-    Metric("energy_kwh", "energy", "kWh", "", "Facility energy of all sites, PUE included."),
+    Metric("energy_kwh", "energy", "kWh", "", "Energy that all sites drew from the grid."),
     Metric("carbon_kg", "carbon", "kg", "lower", "CO2e emissions of the electricity."),
     Metric("above_cap_s", "above cap", "s", "lower", "Time with the meter above the cap, summed over sites and rows."),
     Metric("peak_over_cap_w", "peak over cap", "W", "lower", "Furthest that a meter stood above its cap."),

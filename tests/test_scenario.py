@@ -92,6 +92,10 @@ MISTAKES = {
     "sites.lab.grid.cap_w": (1000.0, "give exactly one of cap_fraction"),
     "sites.lab.facility": ({"pue": 0.9}, "scenario.sites.lab.facility.pue: .*greater than or equal to 1"),
     "sites.lab.facility.rows": ({"a": {"cap_w": 9e3}}, "sites.lab.facility.rows.a: no pool stands in this row"),
+    "sites.lab.battery": (
+        {"power_w": 1e3, "energy_j": 1e6, "initial_charge_fraction": 0.95},
+        r"sites.lab.battery: initial_charge_fraction \(0.95\) must lie between min_charge_fraction",
+    ),
     "pools.lab-8b.row": ("a", "pools.lab-8b.row: site 'lab' has no row 'a'"),
     "pools.lab-8b.gpu": ("h100-smx", "scenario.*pools.lab-8b.gpu: .*did you mean 'h100-sxm'"),
     "pools.lab-8b.model": ("llama-3.1-9b", "pools.lab-8b.model: .*did you mean 'llama-3.1-8b'"),

@@ -22,6 +22,7 @@ class Engine:
         clients: dict[str, NDArray[Any]],
         cap_w: NDArray[np.float64],
         rating_w: NDArray[np.float64],
+        solar_w: NDArray[np.float64],
         exogenous: NDArray[np.float32],
         decode_memory_fraction: NDArray[np.float64],
         failures: FailureTable,
@@ -33,6 +34,7 @@ class Engine:
         clock_fraction: NDArray[np.float64],
         awake_fraction: NDArray[np.float64],
         admit_rate_rps: NDArray[np.float64],
+        battery_power_w: NDArray[np.float64],
         /,
     ) -> None: ...
     def request_log(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.iteration import work_energy
-from tokenfleet.envs.layers.power import ProtectionSpec, heat_to_trip_s
+from tokenfleet.envs.layers.power import BatterySpec, ProtectionSpec, heat_to_trip_s
 from tokenfleet.envs.scenario import PoolSpec, Scenario
 
 Float64Array = NDArray[np.float64]
@@ -85,6 +86,15 @@ class FleetArrays:
     # sites and rows
     pue: Float64Array  # [S]
     row_cap_w: Float64Array  # [W] IT power
+    solar: Int64Array  # [S] index among the sites with solar panels, -1 without
+    battery: Int64Array  # [S] index among the sites with a battery, -1 without
+    battery_limit_w: Float64Array  # [S] most that it gives or takes, 0 without a battery
+    battery_charge_efficiency: Float64Array  # [S]
+    battery_discharge_efficiency: Float64Array  # [S]
+    battery_capacity_j: Float64Array  # [S]
+    battery_lowest_j: Float64Array  # [S] that it is kept above
+    battery_highest_j: Float64Array  # [S] that it is kept below
+    battery_initial_j: Float64Array  # [S]
 
     # power nodes, all [S + W]
     meter_window_ticks: Int64Array  # over which the meter averages
@@ -106,19 +116,13 @@ class FleetArrays:
     @classmethod
     def from_scenario(cls, scenario: Scenario) -> FleetArrays:
         """Flatten a validated scenario."""
-        sizes = {
-            "S": len(scenario.sites),
-            "W": len(scenario.rows),
-            "P": len(scenario.pools),
-            "K": len(scenario.classes),
-            "L": len(scenario.announced_lead_s),
-            "F": len(scenario.forecast_lead_s),
-        }
+        sizes = axis_sizes(scenario)
         columns: dict[str, Any] = {
             **_pool_shape(scenario),
             **_pool_physics(scenario),
             **_class_arrays(scenario),
             **_site_arrays(scenario),
+            **_battery_arrays(scenario),
             **_node_arrays(scenario),
         }
         return cls(
@@ -238,11 +242,36 @@ def _class_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def _site_arrays(scenario: Scenario) -> dict[str, Float64Array]:
+def _site_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
     return {
         "pue": np.array([site.facility.pue for site in scenario.sites.values()]),
         "row_cap_w": np.array([scenario.row_cap_w(*key) for key in scenario.rows], dtype=np.float64),
+        "solar": _places(scenario, scenario.solar_sites),
     }
+
+
+def _battery_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
+    batteries = [site.battery for site in scenario.sites.values()]
+
+    def column(value: Callable[[BatterySpec], float], without: float = 0.0) -> Float64Array:
+        return np.array([without if battery is None else value(battery) for battery in batteries], dtype=np.float64)
+
+    return {
+        "battery": _places(scenario, scenario.batteries),
+        "battery_limit_w": column(lambda battery: battery.power_w),
+        "battery_charge_efficiency": column(lambda battery: battery.charge_efficiency, without=1.0),
+        "battery_discharge_efficiency": column(lambda battery: battery.discharge_efficiency, without=1.0),
+        "battery_capacity_j": column(lambda battery: battery.energy_j),
+        "battery_lowest_j": column(lambda battery: battery.min_charge_fraction * battery.energy_j),
+        "battery_highest_j": column(lambda battery: battery.max_charge_fraction * battery.energy_j),
+        "battery_initial_j": column(lambda battery: battery.initial_charge_fraction * battery.energy_j),
+    }
+
+
+def _places(scenario: Scenario, some_sites: Iterable[str]) -> Int64Array:
+    """Where each site stands among `some_sites`, -1 for a site that is not among them, `[S]`."""
+    place = {site: index for index, site in enumerate(some_sites)}
+    return np.array([place.get(site, -1) for site in scenario.sites], dtype=np.int64)
 
 
 def _node_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:

@@ -28,6 +28,7 @@ class NativeEngine:
         self.arrays = arrays
         self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
+        self._at_rest = np.zeros((num_envs, arrays.num_sites))
         self._is_reset = np.zeros(num_envs, dtype=bool)
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, threads)
 
@@ -44,6 +45,7 @@ class NativeEngine:
             _client_columns(requests),
             episode.cap_w,
             episode.rating_w,
+            episode.solar_w,
             episode.exogenous,
             episode.decode_memory_fraction,
             episode.failures,
@@ -53,6 +55,7 @@ class NativeEngine:
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
         num_envs, classes, pools = len(self._is_reset), self.arrays.num_classes, self.arrays.num_pools
+        battery_power_w = self._at_rest if controls.battery_power_w is None else controls.battery_power_w
         if not self._is_reset.all():
             raise RuntimeError(f"fleet {int(np.argmin(self._is_reset))} was never reset")
         self._engine.step(
@@ -60,6 +63,7 @@ class NativeEngine:
             _control(controls.clock_fraction, (num_envs, pools)),
             _control(controls.awake_fraction, (num_envs, pools)),
             _control(controls.admit_rate_rps, (num_envs, classes)),
+            _control(battery_power_w, self._at_rest.shape),
         )
 
     def request_log(self, index: int) -> RequestLog:
@@ -77,6 +81,7 @@ class NativeEngine:
         wanted = {
             "cap_w": (horizon, sites),
             "rating_w": (horizon, sites),
+            "solar_w": (horizon, sites),
             "exogenous": (horizon + 1, exogenous),
             "decode_memory_fraction": (self.arrays.num_pools,),
         }

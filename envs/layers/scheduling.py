@@ -12,7 +12,7 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Controls:
-    """One tick's decisions for N fleets of K request classes and P pools.
+    """One tick's decisions for N fleets of K request classes, P pools and S sites.
 
     Heuristics write these directly; `tokenfleet.envs.action` maps them to and from the Box that RL sees.
 
@@ -24,12 +24,15 @@ class Controls:
         awake_fraction: share of a pool's replicas that should be awake, `[N, P]`, in [0, 1]; rounded up to replicas.
         admit_rate_rps: admission limit of an interactive class, or release rate of a deferrable one, `[N, K]`, in
             [0, inf]; infinity means no limit.
+        battery_power_w: what each site's battery is asked for, `[N, S]` [W]: positive to discharge, negative to charge;
+            the engine keeps it within what the battery and the site can do. None lets every battery rest.
     """
 
     route_share: Float64Array
     clock_fraction: Float64Array
     awake_fraction: Float64Array
     admit_rate_rps: Float64Array
+    battery_power_w: Float64Array | None = None
 
     @property
     def num_envs(self) -> int:
@@ -38,7 +41,7 @@ class Controls:
 
     @classmethod
     def neutral(cls, num_envs: int, route_share: Float64Array) -> Controls:
-        """Full clocks, everything awake, everything admitted, with the given `[K, P]` shares."""
+        """Full clocks, everything awake, everything admitted, batteries at rest, with the given `[K, P]` shares."""
         classes, pools = route_share.shape
         return cls(
             route_share=np.broadcast_to(route_share, (num_envs, classes, pools)).astype(np.float64).copy(),

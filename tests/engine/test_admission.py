@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.worlds import one_pool, plain_episode, random_world
+from tests.engine.worlds import layouts, one_pool, plain_episode, random_world
 from tokenfleet.envs.engine import RequestStatus, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
-from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
 
@@ -66,21 +64,10 @@ def test_held_requests_expire_at_their_patience(engine):
 def two_pools() -> FleetArrays:
     """Two equal pools of one replica each."""
     single = one_pool()
-    doubled = {
-        name: np.repeat(getattr(single, name), 2, axis=0)
-        for name in FleetArrays.__dataclass_fields__
-        if getattr(getattr(single, name), "shape", None) in {(1,), (1, len(TOKEN_KNOTS))} and name not in CLASS_AND_SITE
-    }
-    sizes = {"S": 1, "W": 0, "P": 2, "K": 1, "L": 0, "F": 0}
-    layouts = {"view": Layout(VIEW, sizes), "outcome": Layout(OUTCOMES, sizes)}
-    return replace(single, **doubled, **layouts, route_mask=np.ones((1, 2), dtype=bool))
-
-
-CLASS_AND_SITE = {
-    *("ttft_s", "tpot_s", "deadline_s", "patience_s", "deferrable", "output_weight"),
-    *("pue", "meter_window_ticks", "brake_delay_s", "brake_clock_fraction", "recovery_ratio", "release_fraction"),
-    *("release_delay_s", "control_lag_ticks", "pickup_ratio", "trip_exponent", "trip_heat_s", "cooling_s", "restart_s"),
-}
+    names = list(FleetArrays.__dataclass_fields__)
+    of_pools = names[names.index("site") : names.index("route_mask")]
+    doubled = {name: np.repeat(getattr(single, name), 2, axis=0) for name in of_pools}
+    return replace(single, **doubled, **layouts(S=1, P=2, K=1), route_mask=np.ones((1, 2), dtype=bool))
 
 
 def test_shares_are_kept_exactly_and_evenly(engine):

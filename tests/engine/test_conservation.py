@@ -55,7 +55,7 @@ def test_site_energy_is_it_energy_times_pue(seed):
     result = run("native", world.arrays, world.episode, world.controls)
     for site, pue in enumerate(world.arrays.pue):
         it_energy_j = result.outcomes["it_energy_j"][:, world.arrays.site == site].sum(axis=1)
-        np.testing.assert_allclose(result.outcomes["energy_j"][:, site], it_energy_j * pue, rtol=1e-12)
+        np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], it_energy_j * pue, rtol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.runs import ENGINES, Run, run
-from tests.engine.worlds import one_pool, plain_episode, random_world
+from tests.engine.worlds import layouts, one_pool, plain_episode, random_world
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.traces import RequestTable
 
 ONE_LONG = RequestTable.of([0.0], [10], [2000])  # busy for 20 s at 100 W
@@ -28,9 +27,8 @@ def pool_in_a_row(row_cap_w: float, **row_changes: float) -> FleetArrays:
     nodes = {name: np.repeat(getattr(base, name), 2) for name in NODE_COLUMNS}
     for name, value in row_changes.items():
         nodes[name][1] = value
-    sizes = {"S": 1, "W": 1, "P": 1, "K": 1, "L": 0, "F": 0}
-    layouts = {"view": Layout(VIEW, sizes), "outcome": Layout(OUTCOMES, sizes)}
-    return replace(base, row=np.array([0]), row_cap_w=np.array([row_cap_w]), **nodes, **layouts)
+    row = {"row": np.array([0]), "row_cap_w": np.array([row_cap_w])}
+    return replace(base, **row, **nodes, **layouts(S=1, W=1, P=1, K=1))
 
 
 def under(engine: str, arrays: FleetArrays, cap_w: float = 1e12, requests: RequestTable = ONE_LONG) -> Run:

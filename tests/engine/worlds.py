@@ -50,7 +50,8 @@ def random_world(
 def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> FleetArrays:
     sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
     rows = int(rng.integers(0, 3))
-    sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1}
+    battery, solar = _places(rng.random(sites) < 0.5), _places(rng.random(sites) < 0.5)
+    some_sites = {"B": int(battery.max()) + 1, "V": int(solar.max()) + 1}
 
     def between(low: float, high: float, size: int = pools) -> np.ndarray:
         return rng.uniform(low, high, size)
@@ -123,11 +124,34 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         backoff_jitter=between(0, 1, classes),
         network_s=np.zeros((1, sites)),
         pue=between(1.0, 1.5, sites),
+        solar=solar,
+        **_battery_columns(rng, battery),
         row_cap_w=np.maximum(row_most_w, 1.0) * cap_share * between(0.6, 1.3, rows),
         **_node_columns(rng, sites + rows),
-        view=Layout(VIEW, sizes),
-        outcome=Layout(OUTCOMES, sizes),
+        **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **some_sites),
     )
+
+
+def _places(has_one: np.ndarray) -> np.ndarray:
+    """Index among those that have one, -1 for those that have none."""
+    return np.where(has_one, np.cumsum(has_one) - 1, -1).astype(np.int64)
+
+
+def _battery_columns(rng: np.random.Generator, battery: np.ndarray) -> dict[str, np.ndarray]:
+    """Batteries that a few ticks fill or empty."""
+    present, sites = battery >= 0, len(battery)
+    lowest, initial, highest = np.sort(rng.uniform(0.0, 1.0, (3, sites)), axis=0)
+    capacity_j = np.where(present, rng.choice([500.0, 5_000.0], sites), 0.0)
+    return {
+        "battery": battery,
+        "battery_limit_w": np.where(present, rng.uniform(10.0, 1_000.0, sites), 0.0),
+        "battery_charge_efficiency": np.where(present, rng.uniform(0.7, 1.0, sites), 1.0),
+        "battery_discharge_efficiency": np.where(present, rng.uniform(0.7, 1.0, sites), 1.0),
+        "battery_capacity_j": capacity_j,
+        "battery_lowest_j": lowest * capacity_j,
+        "battery_highest_j": highest * capacity_j,
+        "battery_initial_j": initial * capacity_j,
+    }
 
 
 def _node_columns(rng: np.random.Generator, nodes: int) -> dict[str, np.ndarray]:
@@ -208,7 +232,7 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
         price_usd_per_mwh=np.full((horizon, sites), 60.0),
         carbon_g_per_kwh=np.full((horizon, sites), 400.0),
         outdoor_c=rng.uniform(-10.0, 40.0, (horizon, sites)),
-        solar_w=most_w * rng.uniform(0.0, 0.3, (horizon, sites)),
+        solar_w=np.where(arrays.solar >= 0, most_w * rng.uniform(0.0, 0.6, (horizon, sites)), 0.0),
         exogenous=rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
         decode_memory_fraction=rng.uniform(0.6, 1.0, arrays.num_pools),
     )
@@ -216,14 +240,15 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
 
 def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
     classes, pools = arrays.num_classes, arrays.num_pools
-    changes_clock, sleeps, throttles = rng.random(3) < 0.7
+    changes_clock, sleeps, throttles, charges = rng.random(4) < 0.7
     tape = []
     for _ in range(arrays.horizon_ticks):
         clock = rng.uniform(0.1, 1.0, (1, pools)) if changes_clock else np.full((1, pools), 0.8)
         awake = rng.choice([0.0, 0.3, 0.7, 1.0, 1.0], (1, pools)) if sleeps else np.ones((1, pools))
         rate = rng.choice([0.0, 0.7, 3.0, np.inf], (1, classes)) if throttles else np.full((1, classes), np.inf)
         share = rng.choice([0.0, 0.2, 1.0], (1, classes, pools))
-        tape.append(Controls(share, clock, awake, rate))
+        battery_power_w = rng.uniform(-800.0, 800.0, (1, arrays.num_sites)) if charges else None
+        tape.append(Controls(share, clock, awake, rate, battery_power_w))
     return tape
 
 
@@ -280,6 +305,15 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "backoff_factor": 2.0,
         "backoff_jitter": 0.0,
         "pue": 1.0,
+        "solar": -1,
+        "battery": -1,
+        "battery_limit_w": 0.0,
+        "battery_charge_efficiency": 1.0,
+        "battery_discharge_efficiency": 1.0,
+        "battery_capacity_j": 0.0,
+        "battery_lowest_j": 0.0,
+        "battery_highest_j": 0.0,
+        "battery_initial_j": 0.0,
         "row_cap_w": [],
         "meter_window_ticks": 1,
         "brake_delay_s": 3.0,
@@ -296,23 +330,29 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         **changes,
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
-    integers |= {"meter_window_ticks", "control_lag_ticks", "clock_latency_ticks", "max_attempts", "watermark_tokens"}
+    integers |= {"solar", "battery", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
+    integers |= {"max_attempts", "watermark_tokens"}
     kinds = {**dict.fromkeys(integers, np.int64), "kv_grows": np.bool_}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
     network_s = np.array([[float(values.pop("network_s", 0.0))]])  # type: ignore[arg-type]
     columns = {name: np.atleast_1d(np.asarray(v, kinds.get(name, np.float64))) for name, v in values.items()}
-    sizes = {"S": 1, "W": len(columns["row_cap_w"]), "P": 1, "K": 1, "L": 0, "F": 0}
+    some_sites = {"B": int(columns["battery"][0]) + 1, "V": int(columns["solar"][0]) + 1}
     return FleetArrays(
         tick_s=tick_s,
         horizon_ticks=horizon_ticks,
         route_mask=np.ones((1, 1), dtype=bool),
         deferrable=deferrable,
         network_s=network_s,
-        view=Layout(VIEW, sizes),
-        outcome=Layout(OUTCOMES, sizes),
+        **layouts(S=1, W=len(columns["row_cap_w"]), P=1, K=1, **some_sites),
         **columns,  # type: ignore[arg-type]
     )
+
+
+def layouts(**sizes: int) -> dict[str, Layout]:
+    """View and outcome of a fleet with so many of everything; 0 of what is not said."""
+    every = {**dict.fromkeys("SWBVPKLF", 0), **sizes}
+    return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 
 def plain_episode(arrays: FleetArrays, requests: RequestTable, cap_w: float | np.ndarray = 1e12) -> Episode:

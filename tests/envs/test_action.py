@@ -64,6 +64,28 @@ def test_admission_is_a_rate_below_zero_and_no_limit_above() -> None:
     assert controls.admit_rate_rps[0].tolist() == [0.0, 4.75, np.inf]
 
 
+BATTERY = {"sites.lab.battery": {"power_w": 5000.0, "energy_j": 1e6}}
+
+
+def test_a_battery_charges_at_minus_one_rests_at_zero_and_discharges_at_one() -> None:
+    action = FleetAction(load_scenario("tiny", BATTERY))
+    for value, power_w in ((-1.0, -5000.0), (0.0, 0.0), (0.5, 2500.0), (1.0, 5000.0)):
+        assert decode_one(action, battery_power=value).battery_power_w == [[power_w]]
+
+
+def test_a_fleet_without_a_battery_has_no_entry_for_one() -> None:
+    action = FleetAction(load_scenario("tiny"))
+    assert action.table[-1].labels == ()
+    assert decode_one(action).battery_power_w is None
+
+
+def test_encode_undoes_decode_of_a_battery() -> None:
+    action = FleetAction(load_scenario("tiny", BATTERY))
+    controls = action.decode(np.random.default_rng(0).uniform(-1.2, 1.2, (50, *action.space.shape)))
+    again = action.decode(action.encode(controls))
+    np.testing.assert_allclose(again.battery_power_w, controls.battery_power_w, atol=1e-3)
+
+
 @pytest.mark.parametrize("beyond", [1.5, np.inf])
 def test_out_of_range_counts_as_the_nearer_end(beyond: float) -> None:
     action = FleetAction(two_routes())

@@ -38,6 +38,9 @@ struct RequestClass {
 
 struct Site {
     double pue;
+    std::int64_t solar, battery;  // place among the sites that have one, -1 without
+    double battery_limit_w, battery_charge_efficiency, battery_discharge_efficiency, battery_capacity_j,
+        battery_lowest_j, battery_highest_j, battery_initial_j;
 };
 
 // What watches a cap: meter, brake and breaker of a grid connection or of a row.

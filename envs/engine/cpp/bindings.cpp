@@ -113,6 +113,15 @@ std::vector<Site> read_sites(const Columns& c) {
     for (std::size_t s = 0; s < c.size("pue"); ++s) {
         sites.push_back({
             .pue = c.real("pue", s),
+            .solar = c.integer("solar", s),
+            .battery = c.integer("battery", s),
+            .battery_limit_w = c.real("battery_limit_w", s),
+            .battery_charge_efficiency = c.real("battery_charge_efficiency", s),
+            .battery_discharge_efficiency = c.real("battery_discharge_efficiency", s),
+            .battery_capacity_j = c.real("battery_capacity_j", s),
+            .battery_lowest_j = c.real("battery_lowest_j", s),
+            .battery_highest_j = c.real("battery_highest_j", s),
+            .battery_initial_j = c.real("battery_initial_j", s),
         });
     }
     return sites;
@@ -222,8 +231,8 @@ public:
 
     void reset(std::int64_t index, Array<const double> arrival_s, Array<const std::int32_t> prompt_tokens,
                Array<const std::int32_t> output_tokens, Array<const std::int32_t> class_id, nb::handle clients,
-               Array<const double> cap_w, Array<const double> rating_w, Array<const float> exogenous,
-               Array<const double> decode_memory_fraction, nb::handle failures) {
+               Array<const double> cap_w, Array<const double> rating_w, Array<const double> solar_w,
+               Array<const float> exogenous, Array<const double> decode_memory_fraction, nb::handle failures) {
         const Columns f(failures);
         fleets_[index]->client_columns = read_clients(clients);
         fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
@@ -234,6 +243,7 @@ public:
                                .class_id = class_id.data(),
                                .cap_w = cap_w.data(),
                                .rating_w = rating_w.data(),
+                               .solar_w = solar_w.data(),
                                .exogenous = exogenous.data(),
                                .decode_memory_fraction = decode_memory_fraction.data(),
                                .failure_tick = f.column<std::int64_t>("tick").data(),
@@ -242,16 +252,17 @@ public:
     }
 
     void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,
-              Array<const double> admit_rate_rps) {
+              Array<const double> admit_rate_rps, Array<const double> battery_power_w) {
         for (const auto& fleet : fleets_) {
             if (fleet->tick() >= arrays_.horizon_ticks) throw std::out_of_range("the episode is over: reset first");
         }
         const nb::gil_scoped_release unlocked;
         const auto k = static_cast<std::int64_t>(arrays_.classes.size());
         const auto p = static_cast<std::int64_t>(arrays_.pools.size());
+        const auto s = static_cast<std::int64_t>(arrays_.sites.size());
         workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t i) {
             fleets_[i]->step({route_share.data() + i * k * p, clock_fraction.data() + i * p,
-                              awake_fraction.data() + i * p, admit_rate_rps.data() + i * k});
+                              awake_fraction.data() + i * p, admit_rate_rps.data() + i * k, battery_power_w.data() + i * s});
         });
     }
 

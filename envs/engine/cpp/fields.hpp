@@ -30,10 +30,17 @@
     X(row_power_over_cap) \
     X(row_braked) \
     X(row_over_cap_s) \
-    X(row_dark_remaining_s)
+    X(row_dark_remaining_s) \
+    X(battery_charge_fraction) \
+    X(battery_power_w) \
+    X(solar_power_w)
 
 #define TOKENFLEET_OUTCOME_FIELDS(X) \
     X(energy_j) \
+    X(facility_energy_j) \
+    X(battery_charge_j) \
+    X(battery_discharge_j) \
+    X(solar_j) \
     X(power_w) \
     X(above_cap_s) \
     X(over_cap_w) \

@@ -23,6 +23,7 @@ struct ControlsRow {
     const double* clock_fraction;  // [P]
     const double* awake_fraction;  // [P]
     const double* admit_rate_rps;  // [K]
+    const double* battery_power_w;  // [S]
 };
 
 // What chance decided for the episode; sizes are checked by the bindings.
@@ -34,6 +35,7 @@ struct EpisodeColumns {
     const std::int32_t* class_id;
     const double* cap_w;                   // [H, S]
     const double* rating_w;                // [H, S]
+    const double* solar_w;                 // [H, S]
     const float* exogenous;                // [H + 1, E]
     const double* decode_memory_fraction;  // [P]
     const std::int64_t* failure_tick;      // [F]
@@ -77,6 +79,7 @@ public:
         load_tokens_.assign(replicas_.size(), 0);
         cap_w_.assign(episode.cap_w, episode.cap_w + arrays_.horizon_ticks * num_sites());
         rating_w_.assign(episode.rating_w, episode.rating_w + arrays_.horizon_ticks * num_sites());
+        solar_w_.assign(episode.solar_w, episode.solar_w + arrays_.horizon_ticks * num_sites());
         const std::int64_t width = exogenous_width();
         exogenous_.assign(episode.exogenous, episode.exogenous + (arrays_.horizon_ticks + 1) * width);
         decode_memory_fraction_.assign(episode.decode_memory_fraction, episode.decode_memory_fraction + num_pools());
@@ -109,7 +112,7 @@ public:
         admit_rate_rps_ = controls.admit_rate_rps;
         run(start_s, end_s);
         finish_tick(end_s);
-        read_meters(end_s);
+        read_meters(start_s, end_s, controls.battery_power_w);
         ++tick_;
         write_view();
     }
@@ -156,7 +159,7 @@ private:
     const FleetArrays& arrays_;
     float* view_;
     double* outcome_;
-    std::vector<double> cap_w_, rating_w_;  // [H, S]
+    std::vector<double> cap_w_, rating_w_, solar_w_;  // [H, S]
     std::vector<float> exogenous_;
     std::vector<double> decode_memory_fraction_;
     std::int64_t tick_ = 0, next_request_ = 0;
@@ -539,9 +542,10 @@ private:
 
     // 4. Meters, brake, breaker.
 
-    void read_meters(double end_s) {
+    void read_meters(double start_s, double end_s, const double* battery_power_w) {
         const std::int64_t now = tick_ * num_sites();
-        power_.read_meters(&cap_w_[now], &rating_w_[now], end_s, outcome_, [&](std::int64_t p) { go_dark(p, end_s); });
+        const SiteTick tick{start_s, end_s, &cap_w_[now], &rating_w_[now], &solar_w_[now], battery_power_w};
+        power_.read_meters(tick, outcome_, [&](std::int64_t p) { go_dark(p, end_s); });
     }
 
     void go_dark(std::int64_t p, double now_s) {

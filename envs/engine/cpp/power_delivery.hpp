@@ -7,16 +7,31 @@
 
 #include "arrays.hpp"
 #include "power_node.hpp"
+#include "site_supply.hpp"
 
 namespace tokenfleet {
+
+// What one tick brings to the sites, [S] each.
+struct SiteTick {
+    double start_s, end_s;
+    const double* cap_w;
+    const double* rating_w;
+    const double* solar_w;
+    const double* battery_power_w;  // asked for
+};
 
 class PowerDelivery {
 public:
     explicit PowerDelivery(const FleetArrays& arrays)
-        : arrays_(arrays), nodes_(arrays.nodes.size()), node_j_(arrays.nodes.size()), clocks_(arrays.pools.size()) {}
+        : arrays_(arrays),
+          nodes_(arrays.nodes.size()),
+          node_j_(arrays.nodes.size()),
+          supplies_(arrays.sites.size()),
+          clocks_(arrays.pools.size()) {}
 
     void reset() {
         for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].reset(arrays_.nodes[i], 0.0);
+        for (std::size_t s = 0; s < supplies_.size(); ++s) supplies_[s].reset(arrays_.sites[s]);
         for (std::size_t p = 0; p < clocks_.size(); ++p) clocks_[p].reset(arrays_.pools[p].clock_latency_ticks, 1.0);
     }
 
@@ -38,15 +53,15 @@ public:
 
     // Account the tick, from `it_energy_j` of the pools; calls `go_dark(p)` for those whose breakers trip at its end.
     template <typename GoDark>
-    void read_meters(const double* site_cap_w, const double* site_rating_w, double end_s, double* outcome,
-                     GoDark go_dark) {
+    void read_meters(const SiteTick& tick, double* outcome, GoDark go_dark) {
         add_up_it_energy(outcome);
         const OutcomeLayout& o = arrays_.outcome;
         const NodeColumns site{o.power_w, o.above_cap_s, o.over_cap_w, o.brakes, o.trips};
         for (std::int64_t s = 0; s < num_sites(); ++s) {
-            const double energy_j = node_j_[s] * arrays_.sites[s].pue;
-            outcome[o.energy_j + s] = energy_j;
-            if (!read(s, energy_j, site_cap_w[s], site_rating_w[s], end_s, outcome, site, s)) continue;
+            const double facility_j = node_j_[s] * arrays_.sites[s].pue;
+            const double asked_w = nodes_[s].is_dark(tick.start_s) ? 0.0 : tick.battery_power_w[s];
+            const double energy_j = supplies_[s].draw_j(arrays_, s, facility_j, tick.solar_w[s], asked_w, outcome);
+            if (!read(s, energy_j, tick.cap_w[s], tick.rating_w[s], tick.end_s, outcome, site, s)) continue;
             for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
                 if (arrays_.pools[p].site == s) go_dark(static_cast<std::int64_t>(p));
             }
@@ -55,7 +70,7 @@ public:
         for (std::int64_t w = 0; w < num_rows(); ++w) {
             const std::int64_t node = num_sites() + w;
             const double cap_w = arrays_.row_cap_w[w];
-            if (!read(node, node_j_[node], cap_w, cap_w, end_s, outcome, row, w)) continue;
+            if (!read(node, node_j_[node], cap_w, cap_w, tick.end_s, outcome, row, w)) continue;
             for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
                 if (arrays_.pools[p].row == w) go_dark(static_cast<std::int64_t>(p));
             }
@@ -73,6 +88,7 @@ public:
             view[v.braked + s] = node.braked ? 1.0F : 0.0F;
             view[v.over_cap_s + s] = static_cast<float>(node.over_cap_s);
             view[v.dark_remaining_s + s] = static_cast<float>(std::max(node.dark_until_s - now_s, 0.0));
+            supplies_[s].write_view(arrays_, s, outcome, view);
         }
         for (std::int64_t w = 0; w < num_rows(); ++w) {
             const PowerNode& node = nodes_[num_sites() + w];
@@ -92,6 +108,7 @@ private:
     const FleetArrays& arrays_;
     std::vector<PowerNode> nodes_;  // [S + W]
     std::vector<double> node_j_;    // [S + W] IT energy of the tick
+    std::vector<SiteSupply> supplies_;  // [S]
     std::vector<DelayLine> clocks_;  // [P] on their way to the boards
 
     std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }

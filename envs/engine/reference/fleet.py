@@ -91,7 +91,7 @@ class Fleet:
         for pool in self.pools:
             for replica in pool:
                 replica.meter(end_s)
-        self._read_meters(end_s)
+        self._read_meters(end_s, None if controls.battery_power_w is None else controls.battery_power_w[row])
         self.tick += 1
         self._write_view()
 
@@ -378,14 +378,14 @@ class Fleet:
 
     # 4. meters, brake, breaker
 
-    def _read_meters(self, end_s: float) -> None:
+    def _read_meters(self, end_s: float, battery_power_w: np.ndarray | None) -> None:
         a = self.arrays
         it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
             for replica in pool:
                 it_energy_j[p] += replica.energy_j + self._host_w(replica, p) * a.tick_s
                 replica.energy_j = 0.0
-        for p in self.power.read_meters(self.tick, end_s, self.outcome):
+        for p in self.power.read_meters(self.tick, battery_power_w, self.outcome):
             self._go_dark(p, end_s)
 
     def _host_w(self, replica: Replica, p: int) -> float:

@@ -1,4 +1,4 @@
-"""From the grid connection to the pools: every meter, brake and breaker of a fleet.
+"""From the grid connection to the pools: every supply, meter, brake and breaker of a fleet.
 
 A pool hangs under its site and, if it stands in one, under its row. It is dark while any node above it is, and no node
 above it that is braked lets its clock rise past the node's brake clock. A brake acts on the boards by itself: it does
@@ -7,9 +7,12 @@ not wait for the latency with which a pool follows the clock that it was asked f
 
 from __future__ import annotations
 
+import numpy as np
+
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.delay_line import DelayLine
 from tokenfleet.envs.engine.reference.power_node import PowerNode, Reading
+from tokenfleet.envs.engine.reference.site_supply import SiteSupply
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 
@@ -22,6 +25,7 @@ class PowerDelivery:
         self.arrays = arrays
         self.episode = episode
         sites, rows = arrays.num_sites, arrays.num_rows
+        self.supplies = [SiteSupply(arrays, episode, s) for s in range(sites)]
         self.nodes = [PowerNode(arrays, index) for index in range(sites + rows)]
         self.above: list[list[PowerNode]] = [
             [self.nodes[s]] + ([self.nodes[sites + w]] if w >= 0 else [])
@@ -40,12 +44,14 @@ class PowerDelivery:
         brakes = [node.brake_clock_fraction for node in self.above[p] if node.braked]
         return min([self.clocks[p].push(asked), *brakes])
 
-    def read_meters(self, tick: int, end_s: float, outcome: Record) -> list[int]:
+    def read_meters(self, tick: int, battery_power_w: np.ndarray | None, outcome: Record) -> list[int]:
         """Account the tick, from `it_energy_j` of the pools; the pools whose breakers trip at its end."""
+        start_s, end_s = tick * self.arrays.tick_s, (tick + 1) * self.arrays.tick_s
         lost: list[int] = []
         for s, pools in enumerate(self.pools_of_site):
-            energy_j = self._it_energy_j(pools, outcome) * float(self.arrays.pue[s])
-            outcome["energy_j"][0, s] = energy_j
+            facility_j = self._it_energy_j(pools, outcome) * float(self.arrays.pue[s])
+            rests = battery_power_w is None or self.nodes[s].is_dark(start_s)
+            energy_j = self.supplies[s].draw_j(facility_j, tick, 0.0 if rests else float(battery_power_w[s]), outcome)
             limits_w = float(self.episode.cap_w[tick, s]), float(self.episode.rating_w[tick, s])
             if self._write(self.nodes[s].read(energy_j, *limits_w, end_s), outcome, "", s):
                 lost += pools
@@ -78,6 +84,7 @@ class PowerDelivery:
         for s, cap_w in enumerate(site_cap_w):
             view["site_power_w"][0, s] = outcome["power_w"][0, s]
             self._write_node(self.nodes[s], cap_w, now_s, outcome, view, "", s)
+            self.supplies[s].write_view(outcome, view)
         for w, cap_w in enumerate(self.arrays.row_cap_w):
             self._write_node(self.nodes[sites + w], float(cap_w), now_s, outcome, view, "row_", w)
 

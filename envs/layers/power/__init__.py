@@ -4,9 +4,11 @@ The *cap* is the site's contract, lowered while a demand-response event or an em
 over its window. Above the cap for longer than the brake's delay, the *power brake* forces every clock far down until
 the load is well below; above it for longer than the breaker's curve allows, the *breaker* trips and everything behind
 it is dark until it has restarted. Breaking a cap therefore costs tokens, not an arbitrary penalty. The rows of a hall
-have caps, meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`).
+have caps, meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`). A site with solar panels or a
+battery draws from the grid what they do not give; the cap, the bill and the emissions are those of the grid.
 """
 
+from tokenfleet.envs.layers.power.battery import BatterySpec
 from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
 from tokenfleet.envs.layers.power.grid import (
     CapSpec,
@@ -25,6 +27,7 @@ from tokenfleet.envs.layers.power.protection import (
 )
 
 __all__ = [
+    "BatterySpec",
     "BrakeSpec",
     "BreakerSpec",
     "CapEvent",
