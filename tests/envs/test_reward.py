@@ -75,6 +75,7 @@ def summary_of(*outcomes: Record, price: float = 60.0, carbon: float = 400.0) ->
 def test_metrics_of_two_ticks_by_hand() -> None:
     first = outcome_of(
         energy_j=[3.6e6],
+        facility_energy_j=[3.6e6],
         generated_tokens=[600, 400],
         completed_in_slo=[3, 0, 0],
         output_tokens_in_slo=[300, 0, 0],
@@ -86,7 +87,14 @@ def test_metrics_of_two_ticks_by_hand() -> None:
         above_cap_s=[1],
         brakes=[1],
     )
-    second = outcome_of(energy_j=[3.6e6], over_cap_w=[200], above_cap_s=[1], expired=[0, 2, 0], refused=[0, 0, 4])
+    second = outcome_of(
+        energy_j=[3.6e6],
+        facility_energy_j=[3.6e6],
+        over_cap_w=[200],
+        above_cap_s=[1],
+        expired=[0, 2, 0],
+        refused=[0, 0, 4],
+    )
     metrics = summary_of(first, second)
     expected = {
         "return": 0.5,

@@ -50,8 +50,8 @@ class PowerDelivery:
         lost: list[int] = []
         for s, pools in enumerate(self.pools_of_site):
             facility_j = self._it_energy_j(pools, outcome) * float(self.arrays.pue[s])
-            rests = battery_power_w is None or self.nodes[s].is_dark(start_s)
-            energy_j = self.supplies[s].draw_j(facility_j, tick, 0.0 if rests else float(battery_power_w[s]), outcome)
+            asked_w = 0.0 if battery_power_w is None or self.nodes[s].is_dark(start_s) else float(battery_power_w[s])
+            energy_j = self.supplies[s].draw_j(facility_j, tick, asked_w, outcome)
             limits_w = float(self.episode.cap_w[tick, s]), float(self.episode.rating_w[tick, s])
             if self._write(self.nodes[s].read(energy_j, *limits_w, end_s), outcome, "", s):
                 lost += pools
