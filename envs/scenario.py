@@ -78,6 +78,9 @@ class PoolSpec(Spec):
             by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
         kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
             default of vLLM's first engine, its second one has the same knob at 0.
+        prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from where the
+            conversation's or the group's cached beginning ends (vLLM `enable_prefix_caching`).
+        prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
     """
 
     site: Name
@@ -93,6 +96,8 @@ class PoolSpec(Spec):
     kv_tokens: PositiveInt | None = None
     kv_policy: Literal["reserve", "grow"] = "reserve"
     kv_watermark: float = Field(default=0.01, ge=0, lt=1)
+    prefix_cache: bool = False
+    prefix_block_tokens: PositiveInt = 16
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:

@@ -41,6 +41,7 @@ class FleetArrays:
     clock_latency_ticks: Int64Array  # until a clock that was asked for is in force
     kv_grows: NDArray[np.bool_]  # room for a sequence is taken token by token, not for its whole answer at once
     watermark_tokens: Int64Array  # left free by an admission while others run, tokens
+    prefix_block_tokens: Int64Array  # block of the prefix cache, tokens; 0 without one
     wake_s: Float64Array  # from asleep to awake
     host_s: Float64Array  # per iteration, whatever the clock
     token_s: Float64Array  # [P, J] of an iteration that computes TOKEN_KNOTS[j] tokens
@@ -171,6 +172,7 @@ def _pool_shape(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "clock_latency_ticks": column(lambda pool: whole_ticks(pool.clock_latency_s, scenario.tick_s)),
         "kv_grows": np.array([pool.kv_grows for pool in scenario.pools.values()]),
         "watermark_tokens": column(lambda pool: pool.watermark_tokens),
+        "prefix_block_tokens": column(lambda pool: pool.prefix_block_tokens if pool.prefix_cache else 0),
     }
 
 

@@ -14,7 +14,10 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls, Float64Array
 from tokenfleet.envs.traces import DEFAULTS, RequestTable
 
-CLIENT_COLUMNS = ("region_id", "session_id", "predecessors", "wait_s", "retry_uniform")
+CLIENT_COLUMNS = (
+    *("region_id", "session_id", "predecessors", "wait_s", "retry_uniform"),
+    *("conversation_id", "reusable_tokens", "group_id", "group_tokens"),
+)
 
 
 class NativeEngine:

@@ -55,6 +55,8 @@ def test_the_random_worlds_reach_every_situation():
     statuses = np.concatenate([r.log.status for r in runs])
     assert set(np.unique(statuses)) == {0, 1, 2, 3}
     assert sum(r.total("preemptions") for r in runs) > 50
+    assert sum(r.total("prefix_hit_tokens") for r in runs) > 10_000
+    assert sum(r.views["cached_fraction"].sum() for r in runs) > 100
     assert sum(r.total("brakes") for r in runs) > 20
     assert sum(r.total("trips") for r in runs) > 5
     assert sum(r.total("row_brakes") for r in runs) > 10

@@ -85,6 +85,7 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         clock_latency_ticks=rng.choice([0, 0, 1, 3], pools),
         kv_tokens=kv_tokens,
         kv_grows=kv_grows,
+        prefix_block_tokens=rng.choice([0, 1, 16], pools).astype(np.int64),
         watermark_tokens=(kv_grows * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
         host_s=between(0, 0.01),
@@ -176,12 +177,27 @@ def _requests(rng: np.random.Generator, arrays: FleetArrays, horizon_s: float, l
     arrival_s = np.sort(rng.uniform(0, horizon_s * 1.05, count))
     if count > 4:  # ties must be served in the order of the table
         arrival_s[count // 2] = arrival_s[count // 2 - 1]
+    prompt_tokens = np.ceil(rng.lognormal(5.0, 1.3, count)).astype(np.int32)
     return RequestTable.of(
         arrival_s,
-        np.ceil(rng.lognormal(5.0, 1.3, count)).astype(np.int32),
+        prompt_tokens,
         np.ceil(rng.lognormal(3.0, 1.2, count)).astype(np.int32),
         rng.integers(0, arrays.num_classes, count).astype(np.int32),
+        **_prefixes(rng, prompt_tokens),
     )
+
+
+def _prefixes(rng: np.random.Generator, prompt_tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """A few conversations, which here may overlap in time, and two groups with beginnings of their own."""
+    count = len(prompt_tokens)
+    group_id = rng.integers(-1, 2, count)
+    beginnings = rng.integers(1, 200, 2)
+    return {
+        "conversation_id": rng.integers(-1, max(count // 5, 1), count),
+        "reusable_tokens": (prompt_tokens * rng.random(count)).astype(np.int32),
+        "group_id": group_id,
+        "group_tokens": np.where(group_id < 0, 0, np.minimum(beginnings[group_id], prompt_tokens)),
+    }
 
 
 def _with_clients(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
@@ -204,12 +220,16 @@ def _linked(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
         requests.output_tokens,
         requests.class_id,
         edges=edges,
+        **{name: getattr(requests, name) for name in PREFIXES},
         region_id=rng.integers(0, 3, count),
         session_id=rng.integers(-1, max(count // 4, 1), count),
         predecessors=predecessors,
         wait_s=rng.choice([0.0, 0.1, 1.0], count) * rng.random(count),
         retry_uniform=rng.random(count),
     )
+
+
+PREFIXES = ("conversation_id", "reusable_tokens", "group_id", "group_tokens")
 
 
 def _failures(rng: np.random.Generator, arrays: FleetArrays) -> FailureTable:
@@ -270,6 +290,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "clock_latency_ticks": 0,
         "kv_grows": False,
         "watermark_tokens": 0,
+        "prefix_block_tokens": 0,
         "wake_s": 5.0,
         "host_s": 0.0,
         "token_s": [fixed_s + token_s * np.array(TOKEN_KNOTS)],
@@ -331,7 +352,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
     integers |= {"solar", "battery", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
-    integers |= {"max_attempts", "watermark_tokens"}
+    integers |= {"max_attempts", "watermark_tokens", "prefix_block_tokens"}
     kinds = {**dict.fromkeys(integers, np.int64), "kv_grows": np.bool_}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])

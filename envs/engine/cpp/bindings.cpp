@@ -56,6 +56,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .token_budget = integer("token_budget"),
             .kv_tokens = integer("kv_tokens"),
             .watermark_tokens = integer("watermark_tokens"),
+            .prefix_block_tokens = integer("prefix_block_tokens"),
             .clock_latency_ticks = integer("clock_latency_ticks"),
             .kv_grows = c.column<bool>("kv_grows").data()[p],
             .wake_s = real("wake_s"),
@@ -210,6 +211,10 @@ ClientColumns read_clients(nb::handle table) {
     read_column(columns, "region_id", clients.region_id);
     read_column(columns, "session_id", clients.session_id);
     read_column(columns, "predecessors", clients.predecessors);
+    read_column(columns, "conversation_id", clients.conversation_id);
+    read_column(columns, "reusable_tokens", clients.reusable_tokens);
+    read_column(columns, "group_id", clients.group_id);
+    read_column(columns, "group_tokens", clients.group_tokens);
     read_column(columns, "wait_s", clients.wait_s);
     read_column(columns, "retry_uniform", clients.retry_uniform);
     read_vector(columns, "successor_start", clients.successor_start);

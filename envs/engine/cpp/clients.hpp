@@ -30,6 +30,7 @@ private:
 // What the request table says of clients; see envs/traces/table.py.
 struct ClientColumns {
     Column<std::int32_t> region_id{0}, session_id{-1}, predecessors{0};
+    Column<std::int32_t> conversation_id{-1}, reusable_tokens{0}, group_id{-1}, group_tokens{0};
     Column<double> wait_s{0.0}, retry_uniform{0.5};
     std::vector<std::int64_t> successor_start;
     std::vector<std::int32_t> successor;

@@ -6,6 +6,7 @@
     X(running_requests) \
     X(unprefilled_tokens) \
     X(kv_reserved_fraction) \
+    X(cached_fraction) \
     X(awake_replicas) \
     X(waking_replicas) \
     X(failed_replicas) \
@@ -54,6 +55,7 @@
     X(it_energy_j) \
     X(generated_tokens) \
     X(prefilled_tokens) \
+    X(prefix_hit_tokens) \
     X(preemptions) \
     X(arrived) \
     X(completed_in_slo) \

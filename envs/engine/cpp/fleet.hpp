@@ -47,6 +47,7 @@ class Fleet {
 public:
     std::vector<Request> requests;
     std::vector<Progress> progress;  // of all requests if KV grows anywhere, else empty
+    std::vector<CacheUse> cache_use;  // of all requests if any pool has a prefix cache, else empty
     std::vector<Status> status;
     std::vector<std::int32_t> replica_of;
     std::vector<double> finished_s;
@@ -122,6 +123,11 @@ public:
     // What a replica asks and reports.
 
     std::int64_t output_weight(std::int32_t k) const { return arrays_.classes[k].output_weight; }
+    Prompt prompt(std::int32_t index) const {
+        const ClientColumns& c = client_columns;
+        return {c.conversation_id[index], c.reusable_tokens[index],     c.group_id[index],
+                c.group_tokens[index],    requests[index].prompt_tokens, requests[index].output_tokens};
+    }
     double patience_s(std::int32_t k) const { return arrays_.classes[k].patience_s; }
 
     void on_first_token(std::int32_t index) {
@@ -207,6 +213,9 @@ private:
         }
         const bool kv_grows = std::any_of(arrays_.pools.begin(), arrays_.pools.end(), [](const Pool& p) { return p.kv_grows; });
         progress.assign(kv_grows ? count : 0, Progress{});
+        const bool caches = std::any_of(arrays_.pools.begin(), arrays_.pools.end(),
+                                        [](const Pool& pool) { return pool.prefix_block_tokens > 0; });
+        cache_use.assign(caches ? count : 0, CacheUse{});
         status.assign(count, Status::kPending);
         replica_of.assign(count, -1);
         finished_s.assign(count, nan);
@@ -256,7 +265,10 @@ private:
             follow_target(span, p, now_s, static_cast<std::int64_t>(std::ceil(wanted - 1e-9)));
             for (auto& replica : span) {
                 if (replica.state == State::kWaking && replica.ready_s <= now_s) replica.state = State::kAwake;
-                if (replica.state == State::kDraining && replica.idle()) replica.state = State::kAsleep;
+                if (replica.state == State::kDraining && replica.idle()) {
+                    replica.state = State::kAsleep;
+                    replica.forget_prefixes();
+                }
                 pool_is_open_[p] |= replica.state == State::kAwake;
                 note(replica);
             }
@@ -481,18 +493,20 @@ private:
     void finish_tick(double end_s) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             double energy_j = 0.0;
-            std::int64_t generated = 0, prefilled = 0, preemptions = 0;
+            std::int64_t generated = 0, prefilled = 0, hit = 0, preemptions = 0;
             for (auto& replica : replicas_of(p)) {
                 while (replica.next_event_s < end_s) pass_boundary(replica, p);
                 replica.read_meter(pool(p), end_s);
                 energy_j += replica.take_energy_j() + host_w(replica, p) * arrays_.tick_s;
                 generated += replica.take_generated_tokens();
                 prefilled += replica.take_prefilled_tokens();
+                hit += replica.take_prefix_hit_tokens();
                 preemptions += replica.take_preemptions();
             }
             outcome_[arrays_.outcome.it_energy_j + p] = energy_j;
             outcome_[arrays_.outcome.generated_tokens + p] = static_cast<double>(generated);
             outcome_[arrays_.outcome.prefilled_tokens + p] = static_cast<double>(prefilled);
+            outcome_[arrays_.outcome.prefix_hit_tokens + p] = static_cast<double>(hit);
             outcome_[arrays_.outcome.preemptions + p] = static_cast<double>(preemptions);
         }
     }
@@ -581,12 +595,13 @@ private:
 
     void write_pool_view(std::int64_t p) {
         const ViewLayout& v = arrays_.view;
-        std::int64_t waiting = 0, running = 0, unprefilled = 0, kv_used = 0, awake = 0, waking = 0, failed = 0;
-        for (const auto& replica : replicas_of(p)) {
+        std::int64_t waiting = 0, running = 0, unprefilled = 0, kv_used = 0, cached = 0, awake = 0, waking = 0, failed = 0;
+        for (auto& replica : replicas_of(p)) {
             waiting += replica.waiting();
             running += replica.running();
             unprefilled += replica.unprefilled_tokens;
             kv_used += replica.kv_used(pool(p));
+            cached += replica.cached_tokens(pool(p));
             awake += replica.state == State::kAwake;
             waking += replica.state == State::kWaking;
             failed += replica.state == State::kFailed;
@@ -596,6 +611,7 @@ private:
         view_[v.running_requests + p] = static_cast<float>(running);
         view_[v.unprefilled_tokens + p] = static_cast<float>(unprefilled);
         view_[v.kv_reserved_fraction + p] = static_cast<float>(static_cast<double>(kv_used) / capacity);
+        view_[v.cached_fraction + p] = static_cast<float>(static_cast<double>(cached) / capacity);
         view_[v.awake_replicas + p] = static_cast<float>(awake);
         view_[v.waking_replicas + p] = static_cast<float>(waking);
         view_[v.failed_replicas + p] = static_cast<float>(failed);

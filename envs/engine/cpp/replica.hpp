@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "prefix_cache.hpp"
 #include "segment.hpp"
 
 namespace tokenfleet {
@@ -83,6 +84,22 @@ public:
     // KV cache that running requests hold or have reserved at the tick at which read_meter was last called.
     std::int64_t kv_used(const Pool& pool) const { return kv_used_after(pool, ended_at_tick_); }
 
+    // KV cache that holds prefixes at that time.
+    std::int64_t cached_tokens(const Pool& pool) {
+        shrink_cache(pool, ended_at_tick_);
+        return cache_.tokens();
+    }
+
+    // Leading prompt tokens of a request that are cached here now.
+    std::int64_t cached_tokens(const Owner& owner, const Pool& pool, std::int32_t index, double now_s) {
+        if (pool.prefix_block_tokens == 0) return 0;
+        shrink_cache(pool, idle() || !decoding_only_ ? 0 : segment_.ended_by(now_s));
+        return cache_.find(owner.prompt(index), block_of(pool)).hit_tokens;
+    }
+
+    // The model is unloaded.
+    void forget_prefixes() { cache_.clear(); }
+
     // Queue a request; an idle replica starts at once, a decoding one makes room at its next boundary if it can.
     void take(Owner& owner, const Pool& pool, const Physics& physics, std::int32_t index, double now_s) {
         std::vector<Request>& requests = owner.requests;
@@ -104,6 +121,7 @@ public:
     void on_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
         const double now_s = next_event_s;
         energy_j_ += segment_.meter_all();
+        shrink_cache(pool, segment_.planned - 1);
         generated_tokens_ += segment_.count(segment_.planned) * decoding();
         iteration_ += segment_.planned;
         context_ += segment_.planned * decoding();
@@ -146,7 +164,8 @@ public:
         std::sort(finishing_.begin(), finishing_.end(), [](std::int64_t a, std::int64_t b) { return finish_request(a) < finish_request(b); });
         for (const std::int64_t key : finishing_) owner.on_lost(finish_request(key), now_s);
         finishing_.clear();
-        context_ = kv_reserved_ = work_tokens = unprefilled_tokens = 0;
+        context_ = kv_reserved_ = kv_shared_ = work_tokens = unprefilled_tokens = 0;
+        cache_.clear();
         head_done_ = 0;
         go_idle(now_s);
     }
@@ -154,6 +173,7 @@ public:
     double take_energy_j() { return std::exchange(energy_j_, 0.0); }
     std::int64_t take_generated_tokens() { return std::exchange(generated_tokens_, 0); }
     std::int64_t take_prefilled_tokens() { return std::exchange(prefilled_tokens_, 0); }
+    std::int64_t take_prefix_hit_tokens() { return std::exchange(prefix_hit_tokens_, 0); }
     std::int64_t take_preemptions() { return std::exchange(preemptions_, 0); }
 
 private:
@@ -162,9 +182,11 @@ private:
     double energy_j_ = 0.0;
     std::int64_t context_ = 0;    // tokens of context of the decoding sequences
     std::int64_t kv_reserved_ = 0;  // for all running requests; where KV grows, only for those in prefill
+    std::int64_t kv_shared_ = 0;  // part of what running requests hold that stands in entries of the cache
     std::int64_t iteration_ = 0;  // iterations since the episode began
     std::int64_t ended_at_tick_ = 0;
-    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, preemptions_ = 0;
+    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, prefix_hit_tokens_ = 0, preemptions_ = 0;
+    PrefixCache cache_;
     std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
     RequestQueue waiting_, prefilling_;
     std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done
@@ -191,13 +213,52 @@ private:
     }
 
     std::int64_t kv_used_after(const Pool& pool, std::int64_t iterations) const {
-        return kv_reserved_ + (pool.kv_grows ? context_ + iterations * decoding() : 0);
+        return kv_reserved_ - kv_shared_ + (pool.kv_grows ? context_ + iterations * decoding() : 0);
+    }
+
+    static std::int32_t block_of(const Pool& pool) { return static_cast<std::int32_t>(pool.prefix_block_tokens); }
+
+    void shrink_cache(const Pool& pool, std::int64_t iterations) {
+        if (cache_.tokens() > 0) cache_.shrink(pool.kv_tokens - kv_used_after(pool, iterations), block_of(pool));
+    }
+
+    // A request begins to run; returns the tokens of its prompt that need not be computed.
+    std::int64_t join_cache(Owner& owner, const Pool& pool, std::int32_t index) {
+        CacheUse& use = owner.cache_use[index];
+        use = cache_.join(owner.prompt(index), block_of(pool));
+        kv_shared_ += use.shared_tokens;
+        prefix_hit_tokens_ += use.hit_tokens;
+        work_tokens -= use.hit_tokens;
+        unprefilled_tokens -= use.hit_tokens;
+        return use.hit_tokens;
+    }
+
+    // A request is preempted, after which it must be computed as a whole.
+    void leave_cache(Owner& owner, const Pool& pool, std::int32_t index) {
+        if (pool.prefix_block_tokens == 0) return;
+        cache_.leave(owner.prompt(index), owner.cache_use[index]);
+        kv_shared_ -= owner.cache_use[index].shared_tokens;
+        owner.cache_use[index] = {};
+    }
+
+    void keep_in_cache(Owner& owner, const Pool& pool, std::int32_t index) {
+        cache_.keep(owner.prompt(index), owner.cache_use[index], block_of(pool));
+        kv_shared_ -= owner.cache_use[index].shared_tokens;
+        owner.cache_use[index] = {};
+    }
+
+    static std::int64_t hit_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
+        return pool.prefix_block_tokens > 0 ? owner.cache_use[index].hit_tokens : 0;
     }
 
     // Whether a seat and the KV cache are free for the next in the queue, after so many iterations of the segment.
     bool head_fits(const Owner& owner, const Pool& pool, std::int64_t iterations = 0) const {
         const std::int64_t watermark = running() > 0 ? pool.watermark_tokens : 0;
-        const std::int64_t needed = room_tokens(owner, pool, waiting_.head) + watermark;
+        std::int64_t needed = room_tokens(owner, pool, waiting_.head) + watermark;
+        if (pool.prefix_block_tokens > 0) {
+            const CacheUse use = cache_.find(owner.prompt(waiting_.head), block_of(pool));
+            needed += cache_.pinned_with(owner.prompt(waiting_.head), use) - use.shared_tokens;
+        }
         return running() < pool.max_batch && kv_used_after(pool, iterations) + needed <= pool.kv_tokens;
     }
 
@@ -215,6 +276,7 @@ private:
 
     void complete(Owner& owner, const Pool& pool, const Request& request, std::int32_t index, double now_s) {
         if (!pool.kv_grows) kv_reserved_ -= request.prompt_tokens + request.output_tokens;
+        if (pool.prefix_block_tokens > 0) keep_in_cache(owner, pool, index);
         work_tokens -= owner.output_weight(request.class_id);
         owner.on_complete(index, now_s);
     }
@@ -226,9 +288,10 @@ private:
             const std::int32_t index = prefilling_.pop(owner.requests);
             Request& request = owner.requests[index];
             const std::int64_t computed = prefill_tokens(owner, pool, index);
+            const std::int64_t hit = hit_tokens(owner, pool, index);
             ++generated_tokens_;
-            work_tokens -= computed;
-            unprefilled_tokens -= computed;
+            work_tokens -= computed - hit;
+            unprefilled_tokens -= computed - hit;
             if (pool.kv_grows) {
                 kv_reserved_ -= computed;
                 owner.progress[index].joined = joined_++;
@@ -251,8 +314,9 @@ private:
 
     // Preempt the youngest sequences until the next iteration fits.
     [[gnu::noinline]] void make_room(Owner& owner, const Pool& pool) {
-        while (kv_used_after(pool, 0) > pool.kv_tokens) {
+        while (kv_used_after(pool, 0) + cache_.pinned_tokens() > pool.kv_tokens) {
             const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding(owner) : stop_prefilling(owner, pool);
+            leave_cache(owner, pool, index);
             waiting_.push_front(owner.requests, index);
             ++preemptions_;
         }
@@ -261,7 +325,10 @@ private:
     // At a boundary at most one prompt is in prefill.
     std::int32_t stop_prefilling(Owner& owner, const Pool& pool) {
         const std::int32_t index = prefilling_.pop(owner.requests);
+        const std::int64_t hit = hit_tokens(owner, pool, index);
         kv_reserved_ -= prefill_tokens(owner, pool, index);
+        work_tokens += hit;
+        unprefilled_tokens += hit;
         head_done_ = 0;
         return index;
     }
@@ -291,6 +358,7 @@ private:
         prompts_ending_ = 0;
         next_head_done_ = 0;
         if (pool.kv_grows) make_room(owner, pool);
+        shrink_cache(pool, 0);
         std::int64_t budget = pool.token_budget - decoding();
         if (!prefilling_.empty()) {
             budget -= add_chunk(prefill_tokens(owner, pool, prefilling_.head), head_done_, budget, pairs);
@@ -308,7 +376,9 @@ private:
             }
             prefilling_.push(owner.requests, index);
             kv_reserved_ += room_tokens(owner, pool, index);
-            budget -= add_chunk(to_compute, 0, budget, pairs);
+            const std::int64_t hit = pool.prefix_block_tokens > 0 ? join_cache(owner, pool, index) : 0;
+            shrink_cache(pool, 0);
+            budget -= add_chunk(to_compute, hit, budget, pairs);
         }
         decoding_only_ = chunk_tokens_ == 0;
         if (decoding_only_ && finishing_.empty()) {
@@ -324,7 +394,8 @@ private:
     std::int64_t undisturbed_iterations(const Pool& pool) const {
         const std::int64_t to_finish = finish_iteration(finishing_.front()) - iteration_;
         if (!pool.kv_grows) return to_finish;
-        return std::min(to_finish, (pool.kv_tokens - kv_used_after(pool, 0)) / decoding() + 1);
+        const std::int64_t free_tokens = pool.kv_tokens - kv_used_after(pool, 0) - cache_.pinned_tokens();
+        return std::min(to_finish, free_tokens / decoding() + 1);
     }
 
     // Give a prompt what it can use of the budget; returns how much that is.

@@ -120,6 +120,7 @@ class Fleet:
                     replica.state = State.AWAKE
                 if replica.state is State.DRAINING and replica.is_idle:
                     replica.state = State.ASLEEP
+                    replica.cache.clear()
 
     def _follow_target(self, pool: list[Replica], p: int, now_s: float, target: int) -> None:
         """Bring the number of replicas that are awake or waking to `target`, the cheapest change first."""
@@ -246,7 +247,17 @@ class Fleet:
     def _request(self, index: int, now_s: float) -> Request:
         table = self.episode.requests
         prompt_tokens, output_tokens = int(table.prompt_tokens[index]), int(table.output_tokens[index])
-        return Request(index, int(table.class_id[index]), now_s, prompt_tokens, output_tokens)
+        return Request(
+            index,
+            int(table.class_id[index]),
+            now_s,
+            prompt_tokens,
+            output_tokens,
+            conversation_id=int(table.conversation_id[index]),
+            reusable_tokens=int(table.reusable_tokens[index]),
+            group_id=int(table.group_id[index]),
+            group_tokens=int(table.group_tokens[index]),
+        )
 
     def _admit(self, k: int, now_s: float, rate_rps: float) -> bool:
         """Token bucket one second deep (at least one request)."""
@@ -333,6 +344,7 @@ class Fleet:
         events = replica.take_events()
         self.outcome["generated_tokens"][0, p] += events.generated_tokens
         self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
+        self.outcome["prefix_hit_tokens"][0, p] += events.prefix_hit_tokens
         self.outcome["preemptions"][0, p] += events.preemptions
         for request in events.first_tokens:
             request.first_token_s += request.network_s
@@ -416,6 +428,8 @@ class Fleet:
             view["unprefilled_tokens"][0, p] = sum(replica.unprefilled_tokens for replica in pool)
             used = sum(replica.kv_used for replica in pool)
             view["kv_reserved_fraction"][0, p] = used / float(a.kv_tokens[p] * len(pool))
+            cached = sum(replica.cache.tokens for replica in pool)
+            view["cached_fraction"][0, p] = cached / float(a.kv_tokens[p] * len(pool))
             view["awake_replicas"][0, p] = sum(replica.state is State.AWAKE for replica in pool)
             view["waking_replicas"][0, p] = sum(replica.state is State.WAKING for replica in pool)
             view["failed_replicas"][0, p] = sum(replica.state is State.FAILED for replica in pool)
@@ -442,6 +456,7 @@ class Fleet:
             kv_tokens=int(a.kv_tokens[p]),
             kv_grows=bool(a.kv_grows[p]),
             watermark_tokens=int(a.watermark_tokens[p]),
+            prefix_block_tokens=int(a.prefix_block_tokens[p]),
             patience_s=a.patience_s,
         )
         return [Replica(limits, float(a.idle_w[p]), float(a.asleep_w[p])) for _ in range(a.replicas[p])]

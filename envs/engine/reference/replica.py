@@ -21,6 +21,8 @@ from enum import Enum
 
 import numpy as np
 
+from tokenfleet.envs.engine.reference.prefix_cache import PrefixCache
+
 
 class State(Enum):
     """What a replica is doing with its power."""
@@ -42,7 +44,13 @@ class Request:
     arrival_s: float  # when this attempt was made
     prompt_tokens: int
     output_tokens: int
+    conversation_id: int = -1
+    reusable_tokens: int = 0
+    group_id: int = -1
+    group_tokens: int = 0
     network_s: float = 0.0  # one way between client and site
+    hit_tokens: int = 0  # of the prompt, found in the prefix cache when it joined
+    shared_tokens: int = 0  # of those, in memory that others refer to as well
     prefilled_tokens: int = 0
     generated_tokens: int = 0
     first_token_s: float = float("nan")
@@ -106,6 +114,7 @@ class Limits:
     kv_tokens: int
     kv_grows: bool
     watermark_tokens: int
+    prefix_block_tokens: int
     patience_s: np.ndarray
 
 
@@ -129,6 +138,7 @@ class Events:
     expired: list[tuple[Request, float]] = field(default_factory=list)
     generated_tokens: int = 0
     prefilled_tokens: int = 0
+    prefix_hit_tokens: int = 0
     preemptions: int = 0
 
 
@@ -140,6 +150,7 @@ class Replica:
         self.limits = limits
         self.idle_w = idle_w
         self.asleep_w = asleep_w
+        self.cache = PrefixCache(limits.prefix_block_tokens)
         self.state = State.AWAKE
         self.ready_s = 0.0
         self.waiting: deque[Request] = deque()
@@ -162,13 +173,14 @@ class Replica:
 
     @property
     def unprefilled_tokens(self) -> int:
-        """Tokens of the requests whose prefill has not ended."""
-        return sum(request.context_tokens for request in (*self.waiting, *self.prefilling))
+        """Tokens to compute for the requests whose prefill has not ended; what a cache saves shows once they join."""
+        return sum(request.context_tokens - request.hit_tokens for request in (*self.waiting, *self.prefilling))
 
     @property
     def kv_used(self) -> int:
-        """KV cache that running requests hold or have reserved."""
-        return sum(self._room_tokens(request) for request in (*self.prefilling, *self.decoding))
+        """KV cache that running requests hold or have reserved, without what they share with others."""
+        running = (*self.prefilling, *self.decoding)
+        return sum(self._room_tokens(request) - request.shared_tokens for request in running)
 
     def take(self, request: Request, now_s: float, physics: Physics) -> None:
         """Queue a request; an idle replica starts at once."""
@@ -202,6 +214,7 @@ class Replica:
         self.waiting.clear()
         self.prefilling.clear()
         self.decoding.clear()
+        self.cache.clear()
         self.iteration = None
         return lost
 
@@ -220,6 +233,9 @@ class Replica:
     def _finish_iteration(self, iteration: Iteration) -> None:
         for request in iteration.decoding:
             self._emit_token(request, iteration.end_s)
+        finished = [request for request in iteration.decoding if request.generated_tokens == request.output_tokens]
+        for request in sorted(finished, key=lambda request: request.index):
+            self.cache.keep(request)
         self.decoding = [request for request in self.decoding if request.generated_tokens < request.output_tokens]
         for request, chunk in iteration.chunks:
             request.prefilled_tokens += chunk
@@ -232,6 +248,8 @@ class Replica:
                 self._emit_token(request, iteration.end_s)
                 if request.generated_tokens < request.output_tokens:
                     self.decoding.append(request)
+                else:
+                    self.cache.keep(request)
 
     def _emit_token(self, request: Request, now_s: float) -> None:
         request.generated_tokens += 1
@@ -240,8 +258,9 @@ class Replica:
             self.events.completed.append((request, now_s))
 
     def _start_iteration(self, now_s: float, physics: Physics) -> None:
-        while self.kv_used > self.limits.kv_tokens:
+        while self.kv_used + self.cache.pinned_tokens > self.limits.kv_tokens:
             self._preempt_youngest()
+        self.cache.shrink(self.limits.kv_tokens - self.kv_used)
         chunks = self._prefill_chunks(now_s)
         if not self.decoding and not chunks:
             self.iteration = None
@@ -256,6 +275,7 @@ class Replica:
         """A prompt in prefill is younger than all that decode."""
         request = self.prefilling.pop() if self.prefilling else self.decoding.pop()
         request.prefilled_tokens = 0
+        self.cache.leave(request)
         self.waiting.appendleft(request)
         self.events.preemptions += 1
 
@@ -274,8 +294,12 @@ class Replica:
             if request.generated_tokens == 0 and now_s - request.arrival_s > patience_s:
                 self.events.expired.append((request, now_s))
                 continue
+            self.cache.join(request)
+            request.prefilled_tokens = request.hit_tokens
+            self.events.prefix_hit_tokens += request.hit_tokens
             self.prefilling.append(request)
-            chunk = min(budget, request.context_tokens)
+            self.cache.shrink(self.limits.kv_tokens - self.kv_used)
+            chunk = min(budget, request.context_tokens - request.prefilled_tokens)
             chunks.append((request, chunk))
             budget -= chunk
         return chunks
@@ -285,7 +309,9 @@ class Replica:
             return False
         running = len(self.decoding) + len(self.prefilling)
         watermark = self.limits.watermark_tokens if running else 0
-        needed = self.kv_used + self._room_tokens(self.waiting[0]) + watermark
+        head = self.waiting[0]
+        _, shared = self.cache.find(head)
+        needed = self.kv_used + self.cache.pinned_with(head, shared) + self._room_tokens(head) - shared + watermark
         return running < self.limits.max_batch and needed <= self.limits.kv_tokens
 
     def _room_tokens(self, request: Request) -> int:
