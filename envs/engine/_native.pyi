@@ -35,6 +35,7 @@ class Engine:
         awake_fraction: NDArray[np.float64],
         admit_rate_rps: NDArray[np.float64],
         battery_power_w: NDArray[np.float64],
+        prefix_affinity: NDArray[np.float64],
         /,
     ) -> None: ...
     def request_log(

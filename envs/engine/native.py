@@ -32,6 +32,7 @@ class NativeEngine:
         self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._at_rest = np.zeros((num_envs, arrays.num_sites))
+        self._balanced = np.ones((num_envs, arrays.num_classes))
         self._is_reset = np.zeros(num_envs, dtype=bool)
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, threads)
 
@@ -59,6 +60,7 @@ class NativeEngine:
         """See `Engine.step`."""
         num_envs, classes, pools = len(self._is_reset), self.arrays.num_classes, self.arrays.num_pools
         battery_power_w = self._at_rest if controls.battery_power_w is None else controls.battery_power_w
+        prefix_affinity = self._balanced if controls.prefix_affinity is None else controls.prefix_affinity
         if not self._is_reset.all():
             raise RuntimeError(f"fleet {int(np.argmin(self._is_reset))} was never reset")
         self._engine.step(
@@ -67,6 +69,7 @@ class NativeEngine:
             _control(controls.awake_fraction, (num_envs, pools)),
             _control(controls.admit_rate_rps, (num_envs, classes)),
             _control(battery_power_w, self._at_rest.shape),
+            _control(prefix_affinity, (num_envs, classes)),
         )
 
     def request_log(self, index: int) -> RequestLog:

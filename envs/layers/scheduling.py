@@ -26,6 +26,9 @@ class Controls:
             [0, inf]; infinity means no limit.
         battery_power_w: what each site's battery is asked for, `[N, S]` [W]: positive to discharge, negative to charge;
             the engine keeps it within what the battery and the site can do. None lets every battery rest.
+        prefix_affinity: `[N, K]`, non-negative: a call goes to the replica that holds its conversation, instead of the
+            least loaded one of the pool that the shares give, if its queue is longer by at most so many tokens for each
+            cached one. 0 looks at load alone, 1 weighs waiting and computing alike, infinity always returns. None is 1.
     """
 
     route_share: Float64Array
@@ -33,6 +36,7 @@ class Controls:
     awake_fraction: Float64Array
     admit_rate_rps: Float64Array
     battery_power_w: Float64Array | None = None
+    prefix_affinity: Float64Array | None = None
 
     @property
     def num_envs(self) -> int:

@@ -260,7 +260,7 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
 
 def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
     classes, pools = arrays.num_classes, arrays.num_pools
-    changes_clock, sleeps, throttles, charges = rng.random(4) < 0.7
+    changes_clock, sleeps, throttles, charges, returns = rng.random(5) < 0.7
     tape = []
     for _ in range(arrays.horizon_ticks):
         clock = rng.uniform(0.1, 1.0, (1, pools)) if changes_clock else np.full((1, pools), 0.8)
@@ -268,7 +268,8 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
         rate = rng.choice([0.0, 0.7, 3.0, np.inf], (1, classes)) if throttles else np.full((1, classes), np.inf)
         share = rng.choice([0.0, 0.2, 1.0], (1, classes, pools))
         battery_power_w = rng.uniform(-800.0, 800.0, (1, arrays.num_sites)) if charges else None
-        tape.append(Controls(share, clock, awake, rate, battery_power_w))
+        affinity = rng.choice([0.0, 0.5, 1.0, np.inf], (1, classes)) if returns else None
+        tape.append(Controls(share, clock, awake, rate, battery_power_w, affinity))
     return tape
 
 

@@ -257,7 +257,8 @@ public:
     }
 
     void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,
-              Array<const double> admit_rate_rps, Array<const double> battery_power_w) {
+              Array<const double> admit_rate_rps, Array<const double> battery_power_w,
+              Array<const double> prefix_affinity) {
         for (const auto& fleet : fleets_) {
             if (fleet->tick() >= arrays_.horizon_ticks) throw std::out_of_range("the episode is over: reset first");
         }
@@ -267,7 +268,8 @@ public:
         const auto s = static_cast<std::int64_t>(arrays_.sites.size());
         workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t i) {
             fleets_[i]->step({route_share.data() + i * k * p, clock_fraction.data() + i * p,
-                              awake_fraction.data() + i * p, admit_rate_rps.data() + i * k, battery_power_w.data() + i * s});
+                              awake_fraction.data() + i * p, admit_rate_rps.data() + i * k,
+                              battery_power_w.data() + i * s, prefix_affinity.data() + i * k});
         });
     }
 

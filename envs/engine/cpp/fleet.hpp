@@ -24,6 +24,7 @@ struct ControlsRow {
     const double* awake_fraction;  // [P]
     const double* admit_rate_rps;  // [K]
     const double* battery_power_w;  // [S]
+    const double* prefix_affinity;  // [K]
 };
 
 // What chance decided for the episode; sizes are checked by the bindings.
@@ -111,6 +112,7 @@ public:
         apply_clocks(controls.clock_fraction);
         find_available_share(controls.route_share);
         admit_rate_rps_ = controls.admit_rate_rps;
+        prefix_affinity_ = controls.prefix_affinity;
         run(start_s, end_s);
         finish_tick(end_s);
         read_meters(start_s, end_s, controls.battery_power_w);
@@ -182,7 +184,9 @@ private:
     std::vector<double> admission_credit_, credited_s_;  // [K]
     std::vector<Release> released_;
     PowerDelivery power_;
-    const double* admit_rate_rps_ = nullptr;  // [K]
+    const double *admit_rate_rps_ = nullptr, *prefix_affinity_ = nullptr;  // [K]
+    std::vector<std::int32_t> home_replica_;       // of each conversation, -1 before its first call
+    std::vector<std::int32_t> preferred_replica_;  // of each request that returns to it, else -1; empty without caches
     Clients clients_;
     Earliest next_boundary_;  // of every replica; kept only if clients_.has_feedback
     std::vector<double> network_s_;  // one way between client and site, by request; empty without distances
@@ -216,6 +220,11 @@ private:
         const bool caches = std::any_of(arrays_.pools.begin(), arrays_.pools.end(),
                                         [](const Pool& pool) { return pool.prefix_block_tokens > 0; });
         cache_use.assign(caches ? count : 0, CacheUse{});
+        const std::vector<std::int32_t>& conversations = client_columns.conversation_id.values();
+        const bool returns = caches && !conversations.empty();
+        preferred_replica_.assign(returns ? count : 0, -1);
+        const std::int32_t last = returns ? *std::max_element(conversations.begin(), conversations.end()) : -1;
+        home_replica_.assign(static_cast<std::size_t>(last + 1), -1);
         status.assign(count, Status::kPending);
         replica_of.assign(count, -1);
         finished_s.assign(count, nan);
@@ -445,7 +454,8 @@ private:
     // Choose a pool and send the request there.
     void dispatch(std::int32_t index, double now_s) {
         const Request& request = requests[index];
-        const std::int64_t p = choose_pool(request.class_id);
+        std::int64_t p = choose_pool(request.class_id);
+        if (p >= 0 && !preferred_replica_.empty()) p = return_home(index, p, now_s);
         if (p < 0 || request.prompt_tokens + request.output_tokens > pool(p).kv_tokens) {
             fail(index, now_s, Status::kRefused);
             return;
@@ -458,18 +468,55 @@ private:
         enter(index, p, now_s);
     }
 
-    double network_of(std::int32_t index) const { return network_s_.empty() ? 0.0 : network_s_[index]; }
+    // The pool of the replica that last served the request's conversation, if it should return there; else `p`.
+    std::int64_t return_home(std::int32_t index, std::int64_t p, double now_s) {
+        const Request& request = requests[index];
+        const std::int32_t conversation = client_columns.conversation_id[index];
+        const std::int32_t home = conversation >= 0 ? home_replica_[conversation] : -1;
+        preferred_replica_[index] = -1;
+        if (home < 0) return p;
+        const std::int64_t q = pool_of_[home];
+        double* credit = &route_credit_[request.class_id * num_pools()];
+        if (share_[request.class_id * num_pools() + q] <= 0.0 || replicas_[home].state != State::kAwake) return p;
+        catch_up(p, now_s);
+        catch_up(q, now_s);
+        const std::int64_t cached = replicas_[home].cached_tokens(*this, pool(q), index, now_s);
+        if (cached == 0 || request.prompt_tokens + request.output_tokens > pool(q).kv_tokens) return p;
+        const double least = static_cast<double>(load_tokens_[least_loaded(p)]);
+        const double allowed = least + prefix_affinity_[request.class_id] * static_cast<double>(cached);
+        if (static_cast<double>(load_tokens_[home]) > allowed) return p;
+        preferred_replica_[index] = home;
+        credit[p] += 1.0;
+        credit[q] -= 1.0;
+        return q;
+    }
 
-    // A request reaches its pool; none of whose replicas may be awake any more.
-    void enter(std::int32_t index, std::int64_t p, double now_s) {
+    // Pass every boundary of a pool up to now.
+    void catch_up(std::int64_t p, double now_s) {
         const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
         for (std::int64_t r = first; r < end; ++r) {
             while (next_event_s_[r] <= now_s) pass_boundary(replicas_[r], p);
         }
-        const auto least = std::min_element(load_tokens_.begin() + first, load_tokens_.begin() + end);
-        if (*least == kClosed) return fail(index, now_s, Status::kRefused);
-        FleetReplica& chosen = replicas_[least - load_tokens_.begin()];
-        replica_of[index] = static_cast<std::int32_t>(least - load_tokens_.begin());
+    }
+
+    std::int64_t least_loaded(std::int64_t p) const {
+        const auto first = load_tokens_.begin() + pool(p).first_replica;
+        return std::min_element(first, first + pool(p).replicas) - load_tokens_.begin();
+    }
+
+    double network_of(std::int32_t index) const { return network_s_.empty() ? 0.0 : network_s_[index]; }
+
+    // A request reaches its pool; none of whose replicas may be awake any more.
+    void enter(std::int32_t index, std::int64_t p, double now_s) {
+        catch_up(p, now_s);
+        std::int64_t r = preferred_replica_.empty() ? -1 : preferred_replica_[index];
+        if (r < 0 || load_tokens_[r] == kClosed) r = least_loaded(p);
+        if (load_tokens_[r] == kClosed) return fail(index, now_s, Status::kRefused);
+        if (!preferred_replica_.empty() && client_columns.conversation_id[index] >= 0) {
+            home_replica_[client_columns.conversation_id[index]] = static_cast<std::int32_t>(r);
+        }
+        FleetReplica& chosen = replicas_[r];
+        replica_of[index] = static_cast<std::int32_t>(r);
         chosen.take(*this, pool(p), physics_[p], index, now_s);
         note(chosen);
     }

@@ -5,9 +5,9 @@ A tick reads as the specification of both engines:
 1. Replicas fail or are repaired; sites whose restart is due boot; replicas wake, drain or fall asleep as the controls
    ask.
 2. Everything that happens within the tick happens in order of time: an iteration ends and the next one starts; a held
-   request is released; a client makes a call, which is admitted or refused and given a pool by the shares; a request
-   reaches its pool and joins the replica there that has the least work. An iteration that crosses the end of the tick
-   keeps clock and power until it is done.
+   request is released; a client makes a call, which is admitted or refused and given a pool by the shares, or returns
+   to the replica that holds its conversation; a request reaches its pool and joins the replica there that has the
+   least work. An iteration that crosses the end of the tick keeps clock and power until it is done.
 3. What has completed, failed or expired is answered by its client at once: the calls that waited for it follow, or it
    is tried again.
 4. The meters are read; brake and breaker answer from the next tick on.
@@ -60,6 +60,7 @@ class Fleet:
         self.pool_of = [p for p, pool in enumerate(self.pools) for _ in pool]
         self.first_replica = np.cumsum([0, *arrays.replicas]).tolist()
         self.boundaries: list[tuple[float, int]] = []
+        self.home_replica: dict[int, int] = {}
         self.power = PowerDelivery(arrays, episode)
         self.clock_fraction = [1.0] * arrays.num_pools
         self.physics = [self._physics_at(p, 1.0) for p in range(arrays.num_pools)]
@@ -87,6 +88,7 @@ class Fleet:
         self._apply_clocks(controls.clock_fraction[row])
         self.share = self._available_share(controls.route_share[row])
         self.admit_rate_rps = controls.admit_rate_rps[row]
+        self.affinity = None if controls.prefix_affinity is None else controls.prefix_affinity[row]
         self._run(start_s, end_s)
         for pool in self.pools:
             for replica in pool:
@@ -297,9 +299,15 @@ class Fleet:
         """Choose a pool and send the request there."""
         k = request.class_id
         p = self._choose_pool(k, self.share[k])
+        home = -1 if p is None else self._home(request, p)
+        if home >= 0 and p is not None:
+            self.route_credit[k, p] += 1.0
+            p = self.pool_of[home]
+            self.route_credit[k, p] -= 1.0
         if p is None or request.kv_tokens > self.arrays.kv_tokens[p]:
             self._fail(request, now_s, RequestStatus.REFUSED)
             return
+        request.preferred_replica = home
         request.network_s = self._network_s(request.index, p)
         if request.network_s > 0.0:
             self.travelling[request.index] = request
@@ -316,10 +324,30 @@ class Fleet:
         if not awake:
             self._fail(request, now_s, RequestStatus.REFUSED)
             return
-        chosen = min(awake, key=lambda r: self._work_tokens(self.pools[p][r]))
+        preferred = request.preferred_replica - self.first_replica[p]
+        chosen = preferred if preferred in awake else self._least_loaded(p, awake)
         self.log.replica[request.index] = self.first_replica[p] + chosen
+        if request.conversation_id >= 0:
+            self.home_replica[request.conversation_id] = self.first_replica[p] + chosen
         self.pools[p][chosen].take(request, now_s, self.physics[p])
         self._answer(p, self.first_replica[p] + chosen)
+
+    def _least_loaded(self, p: int, awake: list[int]) -> int:
+        return min(awake, key=lambda r: self._work_tokens(self.pools[p][r]))
+
+    def _home(self, request: Request, p: int) -> int:
+        """The replica that last served the request's conversation, if it should return there rather than go to `p`."""
+        k, home = request.class_id, self.home_replica.get(request.conversation_id, -1)
+        q = self.pool_of[home]
+        if home < 0 or self.share[k, q] <= 0.0 or self.everyone[home].state is not State.AWAKE:
+            return -1
+        cached, _ = self.everyone[home].cache.find(request)
+        affinity = 1.0 if self.affinity is None else float(self.affinity[k])
+        if cached == 0 or request.kv_tokens > self.arrays.kv_tokens[q]:
+            return -1
+        awake = [r for r, replica in enumerate(self.pools[p]) if replica.state is State.AWAKE]
+        least = self._work_tokens(self.pools[p][self._least_loaded(p, awake)])
+        return home if self._work_tokens(self.everyone[home]) <= least + affinity * cached else -1
 
     def _choose_pool(self, k: int, share: np.ndarray) -> int | None:
         """Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool."""

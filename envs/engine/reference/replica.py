@@ -49,6 +49,7 @@ class Request:
     group_id: int = -1
     group_tokens: int = 0
     network_s: float = 0.0  # one way between client and site
+    preferred_replica: int = -1  # where its conversation is, if it returns there
     hit_tokens: int = 0  # of the prompt, found in the prefix cache when it joined
     shared_tokens: int = 0  # of those, in memory that others refer to as well
     prefilled_tokens: int = 0
