@@ -1,7 +1,7 @@
 """What a brain sets: one number in [-1, 1] for each knob, and its meaning in `Controls`.
 
-An action is a row of five segments; R is the number of legal (class, pool) pairs of classes that have a choice, B the
-number of sites with a battery.
+An action is a row of six segments; R is the number of legal (class, pool) pairs of classes that have a choice, B the
+number of sites with a battery, Q the number of classes whose calls may find their conversation in a prefix cache.
 
 | segment | entries | a = -1 | a = 0 | a = 1 | formula |
 |---|---|---|---|---|---|
@@ -10,9 +10,10 @@ number of sites with a battery.
 | `awake_fraction` | P | all asleep | all awake | all awake | `min(1, 2 * (a + 1))` |
 | `admit_rate_rps` | K | nothing | no limit | no limit | `(1 + a) * 4 * mean_rate_rps` below 0, else no limit |
 | `battery_power` | B | charge at full power | rest | discharge at full power | `a * power_w` |
+| `prefix_affinity` | Q | least load | 1 | 2 | `1 + a` |
 
 The middle of the box is a sane fleet: capacity-weighted routing, everything awake, everything admitted, middle clocks,
-batteries at rest.
+batteries at rest, calls that weigh waiting and computing alike.
 Exploration noise around it neither puts replicas to sleep (that takes a < -0.5) nor cuts a class off.
 """
 
@@ -33,6 +34,7 @@ from tokenfleet.envs.scenario import PoolSpec, Scenario
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
+HIGHEST_AFFINITY = 2.0
 ADMISSION_HEADROOM = 4.0
 """The highest finite admission rate, over the class's mean rate."""
 
@@ -100,11 +102,15 @@ class FleetAction:
         self._route_class, self._route_pool = np.nonzero(scenario.route_mask & has_choice)
         self._battery_w = np.array([battery.power_w for battery in scenario.batteries.values()])
         self._battery_sites = [list(scenario.sites).index(site) for site in scenario.batteries]
+        self._returning = returning_classes(scenario)
         self._mean_rate_rps = np.array([scenario.mean_rate_rps(name) for name in scenario.classes])
         self._floor = np.array([pool.gpu_spec.clock_floor_fraction for pool in scenario.pools.values()])
         self.table = self._segments()
-        self._routes, self._clocks, self._awake, self._rates, self._batteries = (part.columns for part in self.table)
-        self.space = Box(-1.0, 1.0, (self._batteries.stop,), np.float32)
+        self._routes, self._clocks, self._awake, self._rates, self._batteries, self._affinities = (
+            part.columns for part in self.table
+        )
+        self._width = self._affinities.stop
+        self.space = Box(-1.0, 1.0, (self._width,), np.float32)
         self._fixed_share = np.where(has_choice, 0.0, self.capacity_share)
         self._route_columns = self._route_class * len(scenario.pools) + self._route_pool
         self._route_capacity = self.capacity_share[self._route_class, self._route_pool]
@@ -119,8 +125,8 @@ class FleetAction:
             ValueError: wrong shape, or NaN.
         """
         shape = np.shape(action)
-        if len(shape) != 2 or shape[1] != self._batteries.stop:
-            raise ValueError(f"actions must have shape [N, {self._batteries.stop}] (got {list(shape)})")
+        if len(shape) != 2 or shape[1] != self._width:
+            raise ValueError(f"actions must have shape [N, {self._width}] (got {list(shape)})")
         physical: Float64Array = np.multiply(action, self._gain, dtype=np.float64)
         physical += self._bias
         # Every control rises with its entry: cutting it here cuts the entry to [-1, 1], infinite ones too.
@@ -137,6 +143,7 @@ class FleetAction:
             awake_fraction=physical[:, self._awake],
             admit_rate_rps=rates,
             battery_power_w=self._battery_power_w(physical[:, self._batteries]),
+            prefix_affinity=self._prefix_affinity(physical[:, self._affinities]),
         )
 
     def encode(self, controls: Controls) -> Float32Array:
@@ -145,7 +152,7 @@ class FleetAction:
         What the box cannot say becomes the nearest it can: a class whose shares are all 0 is routed by capacity, and a
         rate above four times the class's mean is no limit.
         """
-        action = np.zeros((controls.num_envs, self._batteries.stop))
+        action = np.zeros((controls.num_envs, self._width))
         action[:, self._routes] = self._encode_routes(controls.route_share)
         action[:, self._clocks] = (
             2.0 * (controls.clock_fraction - self._floor) / np.maximum(1.0 - self._floor, 1e-12) - 1.0
@@ -158,6 +165,10 @@ class FleetAction:
         )
         if controls.battery_power_w is not None:
             action[:, self._batteries] = controls.battery_power_w[:, self._battery_sites] / self._battery_w
+        if controls.prefix_affinity is not None:
+            action[:, self._affinities] = (
+                np.minimum(controls.prefix_affinity[:, self._returning], HIGHEST_AFFINITY) - 1.0
+            )
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     def _battery_power_w(self, power_w: Float64Array) -> Float64Array | None:
@@ -166,6 +177,14 @@ class FleetAction:
             return None
         control = np.zeros((len(power_w), len(self.scenario.sites)))
         control[:, self._battery_sites] = power_w
+        return control
+
+    def _prefix_affinity(self, affinity: Float64Array) -> Float64Array | None:
+        """The control `[N, K]` from the affinities of the classes that have one, `[N, Q]`; None without any."""
+        if not self._returning:
+            return None
+        control = np.ones((len(affinity), len(self.scenario.classes)))
+        control[:, self._returning] = affinity
         return control
 
     def _route_share(self, weight: Float64Array) -> Float64Array:
@@ -197,20 +216,21 @@ class FleetAction:
         pools = np.ones(len(self._floor))
         rates = ADMISSION_HEADROOM * self._mean_rate_rps
         nothing = np.zeros_like
-        battery_w = self._battery_w
-        gain = np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates, battery_w])
+        battery_w, ones = self._battery_w, np.ones(len(self._returning))
+        gain = np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates, battery_w, ones])
         return (
             # A gain of zero (a class without demand) would make NaN of an infinite entry.
             np.maximum(gain, np.finfo(np.float64).tiny),
-            np.concatenate([capacity / 2.0, self._floor + half_range, 2.0 * pools, rates, nothing(battery_w)]),
-            np.concatenate([nothing(capacity), self._floor, nothing(pools), nothing(rates), -battery_w]),
-            np.concatenate([capacity, pools, pools, rates, battery_w]),
+            np.concatenate([capacity / 2.0, self._floor + half_range, 2.0 * pools, rates, nothing(battery_w), ones]),
+            np.concatenate([nothing(capacity), self._floor, nothing(pools), nothing(rates), -battery_w, nothing(ones)]),
+            np.concatenate([capacity, pools, pools, rates, battery_w, HIGHEST_AFFINITY * ones]),
         )
 
     def _segments(self) -> tuple[Segment, ...]:
         pools, classes = tuple(self.scenario.pools), tuple(self.scenario.classes)
         pairs = tuple(f"{classes[k]} to {pools[p]}" for k, p in zip(self._route_class, self._route_pool, strict=True))
-        first = np.cumsum([0, len(pairs), len(pools), len(pools), len(classes)]).tolist()
+        batteries = tuple(self.scenario.batteries)
+        first = np.cumsum([0, len(pairs), len(pools), len(pools), len(classes), len(batteries)]).tolist()
         return (
             Segment(
                 name="route_weight",
@@ -260,14 +280,32 @@ class FleetAction:
                 name="battery_power",
                 per="site with a battery",
                 first=first[4],
-                labels=tuple(self.scenario.batteries),
+                labels=batteries,
                 unit="W",
                 low="charge at full power",
                 high="discharge at full power",
                 formula="`a * power_w`",
                 doc="What the battery is asked for; it gives what it holds, and no more than the site draws.",
             ),
+            Segment(
+                name="prefix_affinity",
+                per="class whose calls may find their conversation in a prefix cache",
+                first=first[5],
+                labels=tuple(classes[k] for k in self._returning),
+                unit="tokens/token",
+                low="0, load alone",
+                high="2",
+                formula="`1 + a`",
+                doc="How much longer a queue a call accepts where its conversation is, for each cached token.",
+            ),
         )
+
+
+def returning_classes(scenario: Scenario) -> list[int]:
+    """Indices of the classes that a pool with a prefix cache serves."""
+    caches = np.array([pool.prefix_cache for pool in scenario.pools.values()])
+    found: list[int] = np.flatnonzero((scenario.route_mask & caches).any(axis=1)).tolist()
+    return found
 
 
 def capacity_rps(scenario: Scenario) -> Float64Array:

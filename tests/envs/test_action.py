@@ -173,3 +173,24 @@ def test_the_worlds_differ_only_by_the_pool() -> None:
     assert set(two_routes().pools) - set(load_scenario("tiny").pools) == {
         key.removeprefix("pools.") for key in TWO_ROUTES
     }
+
+
+CACHE = {"pools.lab-8b.prefix_cache": True}
+
+
+def test_only_classes_that_a_prefix_cache_serves_have_an_affinity() -> None:
+    assert [part.labels for part in FleetAction(load_scenario("tiny")).table if part.name == "prefix_affinity"] == [()]
+    table = FleetAction(load_scenario("tiny", CACHE)).table
+    assert [part.labels for part in table if part.name == "prefix_affinity"] == [("chat-8b", "batch-8b")]
+
+
+def test_affinity_runs_from_load_alone_over_one_to_two_and_encodes_back() -> None:
+    action = FleetAction(load_scenario("tiny", CACHE))
+    rows = np.zeros((3, action.space.shape[0]), np.float32)
+    column = next(part.columns for part in action.table if part.name == "prefix_affinity")
+    rows[:, column] = np.array([-1.0, 0.0, 1.0])[:, None]
+    controls = action.decode(rows)
+    assert controls.prefix_affinity is not None
+    np.testing.assert_allclose(controls.prefix_affinity[:, 0], [0.0, 1.0, 2.0])
+    np.testing.assert_allclose(controls.prefix_affinity[:, 1], 1.0)  # a class without a cache
+    np.testing.assert_allclose(action.encode(controls)[:, column], rows[:, column])
