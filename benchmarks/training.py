@@ -1,8 +1,9 @@
 """How much of PPO's time the environment takes: `python -m benchmarks.training [--output FILE.json] [--quick]`.
 
 The same PPO (64x64 network, batch 512, 10 epochs, 64 environments, one torch thread) trains on a fleet and on its
-twin, an environment of equal spaces that does nothing. The two take turns, so that both meet the machine
-at the same speed; the figure that counts is the median ratio of the turns.
+twin, an environment of equal spaces that does nothing. The two take turns of one rollout, so that both meet the machine
+at the same speed. Rollouts are added up over rounds in which every fleet ends an episode and draws the next; the figure
+that counts is the median ratio of the rounds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ ROLLOUT_STEPS = 128
 
 
 class ZeroCostVectorEnv(VectorEnv[Any, Any, Any]):
-    """Returns the same arrays at every step; nothing ends."""
+    """Returns the same arrays at every step; nothing ends.
+
+    They hold noise rather than zeros: a network that sees only zeros has no gradients, and PPO would work on numbers
+    that no training meets.
+    """
 
     def __init__(self, like: FleetVectorEnv) -> None:
         """Take the spaces of `like`."""
@@ -37,16 +42,17 @@ class ZeroCostVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_action_space: gymnasium.Space[Any] = like.single_action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._observation = np.zeros(self.observation_space.shape or (), np.float32)
-        self._reward = np.zeros(self.num_envs)
+        noise = np.random.default_rng(0)
+        self._observation = noise.random(self.observation_space.shape, np.float32)
+        self._reward = noise.standard_normal(self.num_envs)
         self._ended = np.zeros(self.num_envs, np.bool_)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Zeros."""
+        """The noise."""
         return self._observation, {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Zeros."""
+        """The noise."""
         return self._observation, self._reward, self._ended, self._ended, {}
 
 
@@ -68,30 +74,31 @@ def make_ppo(env: VectorEnv[Any, Any, Any]) -> Any:
     )
 
 
-def seconds_of(model: Any, steps: int) -> float:
-    """Wall time of `steps` more environment steps of training."""
+def seconds_of_rollout(model: Any) -> float:
+    """Wall time of one more rollout and what is learned from it."""
     start_s = time.perf_counter()
-    model.learn(steps, reset_num_timesteps=False)
+    model.learn(NUM_ENVS * ROLLOUT_STEPS, reset_num_timesteps=False)
     return time.perf_counter() - start_s
 
 
 def compare(world: str | Scenario, rounds: int, rollouts: int) -> tuple[float, float, float]:
-    """Environment steps per second of PPO on `world` and on its zero-cost twin, and the median ratio of the turns."""
+    """Environment steps per second of PPO on `world` and on its zero-cost twin, and the median ratio of the rounds."""
     fleet = FleetVectorEnv(world, NUM_ENVS, autoreset_mode=AutoresetMode.SAME_STEP)
-    real, idle = make_ppo(fleet), make_ppo(ZeroCostVectorEnv(fleet))
+    models = make_ppo(fleet), make_ppo(ZeroCostVectorEnv(fleet))
+    for model in models:
+        seconds_of_rollout(model)
+    turns = np.array([[seconds_of_rollout(model) for model in models] for _ in range(rounds * rollouts)])
+    round_s = turns.reshape(rounds, rollouts, 2).sum(axis=1)
+    real_s, idle_s = np.median(round_s, axis=0)
     steps = NUM_ENVS * ROLLOUT_STEPS * rollouts
-    for model in (real, idle):
-        seconds_of(model, NUM_ENVS * ROLLOUT_STEPS)
-    turns = np.array([(seconds_of(real, steps), seconds_of(idle, steps)) for _ in range(rounds)])
-    real_s, idle_s = np.median(turns, axis=0)
-    return steps / float(real_s), steps / float(idle_s), float(np.median(turns[:, 1] / turns[:, 0]))
+    return steps / float(real_s), steps / float(idle_s), float(np.median(round_s[:, 1] / round_s[:, 0]))
 
 
 def main() -> None:
-    """Measure in turns, print, write."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=None, help="also write JSON here")
-    parser.add_argument("--quick", action="store_true", help="two short turns, rough figures")
+    parser.add_argument("--quick", action="store_true", help="two short rounds, rough figures")
     arguments = parser.parse_args()
 
     import torch

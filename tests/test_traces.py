@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tokenfleet.envs.catalog import load_trace, read_yaml
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.envs.traces import RequestTable, Trace, concat_sorted, read_trace, write_trace
+from tokenfleet.envs.traces import RequestTable, Trace, arrival_order, concat_sorted, read_trace, write_trace
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 GENERIC = "arrival_s,prompt_tokens,output_tokens\n"
@@ -243,3 +243,9 @@ def test_merging_keeps_every_request_in_order_and_is_stable(streams):
     assert keys == sorted(keys)
     for index, table in enumerate(tables):
         np.testing.assert_array_equal(merged.output_tokens[merged.class_id == index], table.output_tokens)
+
+
+@given(st.lists(st.one_of(st.floats(0, 1e6), st.integers(0, 20).map(float), st.just(np.inf)), max_size=50))
+def test_requests_are_ordered_as_a_stable_sort_orders_them(arrivals_s):
+    column = np.array(arrivals_s, dtype=np.float64)
+    np.testing.assert_array_equal(arrival_order(column), np.argsort(column, kind="stable"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clients
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
-from tokenfleet.envs.traces.table import DEFAULTS, RequestTable, Trace, concat_sorted
+from tokenfleet.envs.traces.table import DEFAULTS, RequestTable, Trace, arrival_order, concat_sorted
 
 __all__ = [
     "DEFAULTS",
@@ -14,6 +14,7 @@ __all__ = [
     "RequestTable",
     "SessionTrace",
     "Trace",
+    "arrival_order",
     "concat_sorted",
     "read_clients",
     "read_sessions",

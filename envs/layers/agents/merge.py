@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.agents.streams import Demand
-from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.traces import RequestTable, arrival_order
 from tokenfleet.envs.traces.table import DEFAULTS, NONE, NUMBERED
 
 
@@ -24,16 +24,17 @@ def merge(demands: Sequence[Demand], class_ids: Sequence[int], **columns: NDArra
         **columns: further columns, one entry for each request of the demands one after the other.
     """
     arrival_s = np.concatenate([demand.arrival_s for demand in demands])
-    order = np.argsort(arrival_s, kind="stable")
+    order = arrival_order(arrival_s)
     given = dict.fromkeys(name for demand in demands for name in demand.columns)
     merged = {name: _column(demands, name) for name in given} | columns
     merged["class_id"] = np.repeat(np.asarray(class_ids, np.int32), [len(demand) for demand in demands])
+    edges = _edges(demands, order)
     return RequestTable.of(
         arrival_s[order],
         np.concatenate([demand.prompt_tokens for demand in demands])[order],
         np.concatenate([demand.output_tokens for demand in demands])[order],
-        edges=_edges(demands, order),
-        predecessors=_predecessors(demands)[order],
+        edges=edges,
+        predecessors=np.bincount(edges[:, 1], minlength=len(order)).astype(np.int32),
         **{name: column[order] for name, column in merged.items()},
     )
 
@@ -60,15 +61,11 @@ def _renumbered(columns: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
 def _edges(demands: Sequence[Demand], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Edges of all demands between rows of the sorted table, `[E, 2]`."""
     first = np.cumsum([0, *[len(demand) for demand in demands]])
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
     edges: NDArray[np.int64] = np.concatenate(
         [demand.edges + start for demand, start in zip(demands, first, strict=False)]
     )
+    if not len(edges):
+        return edges
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
     return place[edges]
-
-
-def _predecessors(demands: Sequence[Demand]) -> NDArray[np.int32]:
-    """How many calls each request waits for, `[R]`."""
-    counts = [np.bincount(demand.edges[:, 1], minlength=len(demand)) for demand in demands]
-    return np.concatenate(counts).astype(np.int32)
