@@ -2,7 +2,7 @@
 
 The same PPO (64x64 network, batch 512, 10 epochs, 64 environments, one torch thread) trains on a fleet and on its
 twin, an environment of equal spaces that does nothing. The two take turns of one rollout, so that both meet the machine
-at the same speed. Rollouts are added up over rounds in which every fleet ends an episode and draws the next; the figure
+at the same speed. The engine works with one thread, then with two. Rollouts are added up over rounds in which every fleet ends an episode and draws the next; the figure
 that counts is the median ratio of the rounds.
 """
 
@@ -81,9 +81,9 @@ def seconds_of_rollout(model: Any) -> float:
     return time.perf_counter() - start_s
 
 
-def compare(world: str | Scenario, rounds: int, rollouts: int) -> tuple[float, float, float]:
+def compare(world: str | Scenario, rounds: int, rollouts: int, threads: int) -> tuple[float, float, float]:
     """Environment steps per second of PPO on `world` and on its zero-cost twin, and the median ratio of the rounds."""
-    fleet = FleetVectorEnv(world, NUM_ENVS, autoreset_mode=AutoresetMode.SAME_STEP)
+    fleet = FleetVectorEnv(world, NUM_ENVS, threads=threads, autoreset_mode=AutoresetMode.SAME_STEP)
     models = make_ppo(fleet), make_ppo(ZeroCostVectorEnv(fleet))
     for model in models:
         seconds_of_rollout(model)
@@ -111,8 +111,16 @@ def main() -> None:
     }
     rows: list[dict[str, object]] = []
     for name, world in worlds.items():
-        real, idle, ratio = compare(world, rounds, rollouts)
-        rows.append({"measure": name, "env-steps/s": real, "on a zero-cost twin": idle, "real over zero-cost": ratio})
+        for threads in (1, 2):
+            real, idle, ratio = compare(world, rounds, rollouts, threads)
+            rows.append(
+                {
+                    "measure": f"{name}; engine threads: {threads}",
+                    "env-steps/s": real,
+                    "on a zero-cost twin": idle,
+                    "real over zero-cost": ratio,
+                }
+            )
     report("PPO throughput, 64x64, batch 512, 10 epochs, 64 environments, one thread", rows, arguments.output)
 
 
