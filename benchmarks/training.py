@@ -2,8 +2,8 @@
 
 The same PPO (64x64 network, batch 512, 10 epochs, 64 environments, one torch thread) trains on a fleet and on its
 twin, an environment of equal spaces that does nothing. The two take turns of one rollout, so that both meet the machine
-at the same speed. The engine works with one thread, then with two. Rollouts are added up over rounds in which every fleet ends an episode and draws the next; the figure
-that counts is the median ratio of the rounds.
+at the same speed. Rollouts are added up over rounds in which every fleet ends an episode and draws the next; the figure
+that counts is the median ratio of the rounds. The engine works with one thread, then with two.
 """
 
 from __future__ import annotations
