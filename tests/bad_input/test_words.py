@@ -8,7 +8,7 @@ import pytest
 
 from tests.command_line import Run, check_refusal, in_a_process_of_its_own
 
-SCENARIOS = r"\(choose from burst, default, tiny; for your own FOLDER/scenario/NAME\.yaml write --config-dir FOLDER sc"
+SCENARIOS = r"\(choose from agent-swarm, burst, .*, tiny; for your own FOLDER/scenario/NAME\.yaml write --config-dir FOLDER sc"
 CASES: dict[str, tuple[str, ...]] = {
     # Keys.
     "train sed=3": (r"^sed: unknown key; did you mean 'seed'\? \(choose from algo, ",),
@@ -24,7 +24,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train env.kwargs.engine=native": (r"^env\.kwargs\.engine: is set by the other keys; leave it out$",),
     # Choices.
     "train scenario=defualt": (
-        r"^scenario: unknown choice 'defualt'; did you mean 'default'\? .*burst, default, tiny",
+        r"^scenario: unknown choice 'defualt'; did you mean 'default'\? .*burst, chat-city, default",
     ),
     "evaluate scenario=null": (rf"^scenario: 'null' is no name {SCENARIOS}",),
     "evaluate scenario=worlds/mine.yaml": (rf"^scenario: 'worlds/mine\.yaml' is no name {SCENARIOS}",),
