@@ -4,6 +4,7 @@ Measures, on one core:
 - trace mode: requests per second through 16 replicas in ticks of ten minutes, both engines;
 - environment steps: 64 environments of 16 replicas at 20 requests per step; engine alone; with observation, reward and
   infos; and with the drawing of new episodes of 600 steps as well;
+- the first and the third again with every layer switched on (`benchmarks.worlds.LAYERS`), the trace as sessions too;
 - memory per environment.
 """
 
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import gc
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from benchmarks.worlds import sixteen_replicas
+from benchmarks.worlds import LAYERS, as_sessions, sixteen_replicas
 from benchmarks.yardstick import best_rate, report, resident_mib
 from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
@@ -28,19 +31,22 @@ NUM_ENVS = 64
 RATE_RPS = 20.0
 
 
-def trace_mode(engine: str, minutes: int) -> tuple[float, float]:
-    """Requests per second when a whole trace runs under constant controls."""
-    scenario = sixteen_replicas(RATE_RPS, tick_s=600.0, horizon_ticks=minutes // 10, stream="poisson")
+def trace_mode(engine: str, minutes: int, layers: Sequence[str] = ()) -> tuple[float, float]:
+    """Requests per second when a whole trace runs under constant controls; with any layer on, as calls of sessions."""
+    horizon_ticks = minutes // 10
+    scenario = sixteen_replicas(RATE_RPS, tick_s=600.0, horizon_ticks=horizon_ticks, stream="poisson", layers=layers)
     arrays = FleetArrays.from_scenario(scenario)
     fleet = make_engine(engine, arrays, 1)
     episode = sample_episode(scenario, 0)
+    if layers:
+        episode = replace(episode, requests=as_sessions(episode.requests, RATE_RPS))
     controls = Controls.neutral(1, arrays.route_mask.astype(float))
 
     def work() -> float:
         fleet.reset(0, episode)
         for _ in range(scenario.horizon_ticks):
             fleet.step(controls)
-        return float(len(episode.requests))
+        return float(np.isfinite(fleet.request_log(0).asked_s).sum())
 
     return best_rate(work, repeats=5 if engine == "native" else 1)
 
@@ -63,11 +69,11 @@ def engine_steps(ticks: int) -> tuple[float, float]:
     return best_rate(work)
 
 
-def environment_steps(ticks: int) -> tuple[tuple[float, float], tuple[float, float], float]:
+def environment_steps(ticks: int, layers: Sequence[str] = ()) -> tuple[tuple[float, float], tuple[float, float], float]:
     """Environment steps per second within episodes, and with the drawing of new ones; and MiB per environment."""
     gc.collect()
     before_mib = resident_mib()
-    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks)
+    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks, layers=layers)
     env = FleetVectorEnv(scenario, NUM_ENVS, autoreset_mode=AutoresetMode.SAME_STEP)
     action = np.zeros(env.action_space.shape, np.float32)
 
@@ -98,6 +104,8 @@ def main() -> None:
     native, reference = trace_mode("native", minutes), trace_mode("reference", 10)
     steps = engine_steps(ticks)
     inside, whole, memory_mib = environment_steps(ticks)
+    everything = trace_mode("native", minutes, tuple(LAYERS))
+    all_inside, _, _ = environment_steps(ticks, tuple(LAYERS))
     rows = [
         _row("trace mode, native", "requests/s", *native),
         _row("trace mode, reference", "requests/s", *reference),
@@ -105,6 +113,8 @@ def main() -> None:
         _row("engine alone, 64 environments", "env-steps/s", *steps),
         _row("observation, reward and infos included", "env-steps/s", *inside),
         _row("drawing of new episodes included too", "env-steps/s", *whole),
+        _row("trace mode, native, every layer and sessions", "requests/s", *everything),
+        _row("observation, reward and infos, every layer", "env-steps/s", *all_inside),
         _row("memory per environment", "MiB", memory_mib, float("nan")),
     ]
     report("Engine throughput on one core, 16 replicas, 20 requests/s", rows, arguments.output)

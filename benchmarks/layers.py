@@ -1,7 +1,8 @@
 """What each layer costs: `python -m benchmarks.layers [--output FILE.json]`; needs valgrind.
 
 The engine runs the same sixteen replicas at twenty requests per second in ticks of one second, each time with one more
-layer switched on alone, then with all of them. Instructions are counted by callgrind, so the figures do not depend on
+layer switched on alone, then with all of them. `sessions` are the same requests as calls of closed loops whose prompts
+repeat each other, beside the prefix cache alone. Instructions are counted by callgrind, so the figures do not depend on
 how busy the machine is; requests and ticks share the cost.
 """
 
@@ -14,12 +15,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.worlds import LAYERS, sixteen_replicas
+from benchmarks.worlds import LAYERS, as_sessions, sixteen_replicas
 from benchmarks.yardstick import report
 from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
@@ -27,12 +29,14 @@ from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.scheduling import Controls
 
 TICKS = 600
-NOTHING, EVERYTHING = "none of them", "all of them"
+RATE_RPS = 20.0
+NOTHING, SESSIONS, EVERYTHING = "none of them", "sessions", "all of them"
 
 
 def settings() -> dict[str, tuple[str, ...]]:
     """Name of a row -> the layers that it switches on."""
-    return {NOTHING: (), **{name: (name,) for name in LAYERS}, EVERYTHING: tuple(LAYERS)}
+    alone = {name: (name,) for name in LAYERS}
+    return {NOTHING: (), **alone, SESSIONS: ("prefix cache",), EVERYTHING: tuple(LAYERS)}
 
 
 def run_under_callgrind(folder: Path) -> list[dict[str, Any]]:
@@ -53,9 +57,11 @@ def work(requests_file: Path) -> None:
     """Simulate every setting once, with a dump of callgrind's counters before and after."""
     served = {}
     for name, layers in settings().items():
-        scenario = sixteen_replicas(20.0, tick_s=1.0, horizon_ticks=TICKS, stream="poisson", layers=layers)
+        scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=TICKS, stream="poisson", layers=layers)
         arrays = FleetArrays.from_scenario(scenario)
         engine, episode = make_engine("native", arrays, 1), sample_episode(scenario, 0)
+        if name in (SESSIONS, EVERYTHING):
+            episode = replace(episode, requests=as_sessions(episode.requests, RATE_RPS))
         controls = Controls.neutral(1, arrays.route_mask.astype(float))
         engine.reset(0, episode)
         _dump()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.traces import RequestTable
 
 CLASS = {
     "model": "llama-3.1-8b",
@@ -16,11 +19,58 @@ CLASS = {
 }
 
 
+POOLS = ("east-0", "east-1", "west-0", "west-1")
 # Layer -> keys laid over the scenario of `sixteen_replicas`; each switches one thing on.
 LAYERS: dict[str, dict[str, Any]] = {
-    "retries": {"classes.chat.max_attempts": 3, "classes.chat.patience_s": 2.0},
+    "rows, emergencies, clock latency": {
+        "sites.east.facility.rows": {"row": {"cap_fraction": 0.8}},
+        "pools.east-0.row": "row",
+        "sites.west.grid.emergencies": [{"earliest_start_s": 60.0, "latest_start_s": 300.0, "hold_s": 60.0}],
+        **{f"pools.{pool}.clock_latency_s": 2.0 for pool in POOLS},
+    },
+    "battery, solar, series": {
+        "sites.east.battery": {"power_w": 3000.0, "energy_j": 2e6},
+        "sites.east.solar": {"peak_w": 4000.0, "irradiance_w_per_m2": {"series": "san-jose-weather"}},
+        "sites.east.grid.price_usd_per_mwh": {"series": "caiso-2023-price"},
+        "calendar.speedup": 96.0,
+    },
     "failures": {"failures": {"rate_factor": 2000.0, "repair_median_s": 60.0}},
+    "KV growth": {f"pools.{pool}.kv_policy": "grow" for pool in POOLS},
+    "prefix cache": {f"pools.{pool}.prefix_cache": True for pool in POOLS},
+    "distance": {
+        "regions": {"virginia": {"location": "aws:us-east-1"}, "oregon": {"location": "aws:us-west-2"}},
+        "sites.east.location": "aws:us-east-1",
+        "sites.west.location": "aws:us-west-2",
+    },
+    "retries": {"classes.chat.max_attempts": 3, "classes.chat.patience_s": 5.0},
 }
+CONVERSATIONS = 256
+REUSED_SHARE = 0.6
+
+
+def as_sessions(requests: RequestTable, rate_rps: float) -> RequestTable:
+    """The same requests as calls of `CONVERSATIONS` closed loops: each comes a wait after its loop's call before it.
+
+    The waits are what keeps the rate when an answer takes two seconds; 60 % of a prompt was in the call before.
+    """
+    count, rng = len(requests), np.random.default_rng(0)
+    rows = np.arange(count)
+    waits = rows >= CONVERSATIONS
+    mean_wait_s = max(CONVERSATIONS / rate_rps - 2.0, 0.1)
+    return RequestTable.of(
+        np.where(waits, np.inf, requests.arrival_s[np.minimum(rows, CONVERSATIONS - 1)]),
+        requests.prompt_tokens,
+        requests.output_tokens,
+        requests.class_id,
+        edges=np.stack([rows[waits] - CONVERSATIONS, rows[waits]], axis=1),
+        predecessors=waits,
+        wait_s=rng.exponential(mean_wait_s, count),
+        conversation_id=rows % CONVERSATIONS,
+        session_id=rows % CONVERSATIONS,
+        reusable_tokens=np.where(waits, REUSED_SHARE * requests.prompt_tokens, 0),
+        region_id=requests.region_id,
+        retry_uniform=requests.retry_uniform,
+    )
 
 
 def sixteen_replicas(
