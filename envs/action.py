@@ -1,7 +1,8 @@
 """What a brain sets: one number in [-1, 1] for each knob, and its meaning in `Controls`.
 
-An action is a row of six segments; R is the number of legal (class, pool) pairs of classes that have a choice, B the
-number of sites with a battery, Q the number of classes whose calls may find their conversation in a prefix cache.
+An action is a row of seven segments; R is the number of legal (class, pool) pairs of classes that have a choice, B the
+number of sites with a battery, Q the number of classes whose calls may find their conversation in a prefix cache, T of
+those whose token price may be moved.
 
 | segment | entries | a = -1 | a = 0 | a = 1 | formula |
 |---|---|---|---|---|---|
@@ -11,9 +12,10 @@ number of sites with a battery, Q the number of classes whose calls may find the
 | `admit_rate_rps` | K | nothing | no limit | no limit | `(1 + a) * 4 * mean_rate_rps` below 0, else no limit |
 | `battery_power` | B | charge at full power | rest | discharge at full power | `a * power_w` |
 | `prefix_affinity` | Q | least load | 1 | 2 | `1 + a` |
+| `token_price_factor` | T | lowest price | half-way | highest price | `low + (high - low) * (a + 1) / 2` |
 
 The middle of the box is a sane fleet: capacity-weighted routing, everything awake, everything admitted, middle clocks,
-batteries at rest, calls that weigh waiting and computing alike.
+batteries at rest, calls that weigh waiting and computing alike, prices half-way.
 Exploration noise around it neither puts replicas to sleep (that takes a < -0.5) nor cuts a class off.
 """
 
@@ -103,13 +105,17 @@ class FleetAction:
         self._battery_w = np.array([battery.power_w for battery in scenario.batteries.values()])
         self._battery_sites = [list(scenario.sites).index(site) for site in scenario.batteries]
         self._returning = returning_classes(scenario)
+        self._priced = [list(scenario.classes).index(name) for name in scenario.priced_classes]
+        self._price_bounds = tuple(
+            np.array([getattr(factor, end) for factor in scenario.priced_classes.values()]) for end in ("low", "high")
+        )
         self._mean_rate_rps = np.array([scenario.mean_rate_rps(name) for name in scenario.classes])
         self._floor = np.array([pool.gpu_spec.clock_floor_fraction for pool in scenario.pools.values()])
         self.table = self._segments()
-        self._routes, self._clocks, self._awake, self._rates, self._batteries, self._affinities = (
+        self._routes, self._clocks, self._awake, self._rates, self._batteries, self._affinities, self._prices = (
             part.columns for part in self.table
         )
-        self._width = self._affinities.stop
+        self._width = self._prices.stop
         self.space = Box(-1.0, 1.0, (self._width,), np.float32)
         self._fixed_share = np.where(has_choice, 0.0, self.capacity_share)
         self._route_columns = self._route_class * len(scenario.pools) + self._route_pool
@@ -143,7 +149,8 @@ class FleetAction:
             awake_fraction=physical[:, self._awake],
             admit_rate_rps=rates,
             battery_power_w=self._battery_power_w(physical[:, self._batteries]),
-            prefix_affinity=self._prefix_affinity(physical[:, self._affinities]),
+            prefix_affinity=self._of_some_classes(physical[:, self._affinities], self._returning),
+            token_price_factor=self._of_some_classes(physical[:, self._prices], self._priced),
         )
 
     def encode(self, controls: Controls) -> Float32Array:
@@ -169,6 +176,10 @@ class FleetAction:
             action[:, self._affinities] = (
                 np.minimum(controls.prefix_affinity[:, self._returning], HIGHEST_AFFINITY) - 1.0
             )
+        factor = np.ones((1, len(self._mean_rate_rps)))
+        factor = factor if controls.token_price_factor is None else controls.token_price_factor
+        low, high = self._low[self._prices], self._high[self._prices]
+        action[:, self._prices] = 2.0 * (factor[:, self._priced] - low) / (high - low) - 1.0
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     def _battery_power_w(self, power_w: Float64Array) -> Float64Array | None:
@@ -179,12 +190,12 @@ class FleetAction:
         control[:, self._battery_sites] = power_w
         return control
 
-    def _prefix_affinity(self, affinity: Float64Array) -> Float64Array | None:
-        """The control `[N, K]` from the affinities of the classes that have one, `[N, Q]`; None without any."""
-        if not self._returning:
+    def _of_some_classes(self, values: Float64Array, classes: list[int]) -> Float64Array | None:
+        """A control `[N, K]` from the `values` of some classes, 1 for the others; None where there are none."""
+        if not classes:
             return None
-        control = np.ones((len(affinity), len(self.scenario.classes)))
-        control[:, self._returning] = affinity
+        control = np.ones((len(values), len(self.scenario.classes)))
+        control[:, classes] = values
         return control
 
     def _route_share(self, weight: Float64Array) -> Float64Array:
@@ -217,20 +228,26 @@ class FleetAction:
         rates = ADMISSION_HEADROOM * self._mean_rate_rps
         nothing = np.zeros_like
         battery_w, ones = self._battery_w, np.ones(len(self._returning))
-        gain = np.concatenate([capacity / 2.0, half_range, 2.0 * pools, rates, battery_w, ones])
+        lowest, highest = self._price_bounds
+        gain = np.concatenate(
+            [capacity / 2.0, half_range, 2.0 * pools, rates, battery_w, ones, (highest - lowest) / 2.0]
+        )
+        middle = [capacity / 2.0, self._floor + half_range, 2.0 * pools, rates, nothing(battery_w), ones]
+        low = [nothing(capacity), self._floor, nothing(pools), nothing(rates), -battery_w, nothing(ones), lowest]
         return (
             # A gain of zero (a class without demand) would make NaN of an infinite entry.
             np.maximum(gain, np.finfo(np.float64).tiny),
-            np.concatenate([capacity / 2.0, self._floor + half_range, 2.0 * pools, rates, nothing(battery_w), ones]),
-            np.concatenate([nothing(capacity), self._floor, nothing(pools), nothing(rates), -battery_w, nothing(ones)]),
-            np.concatenate([capacity, pools, pools, rates, battery_w, HIGHEST_AFFINITY * ones]),
+            np.concatenate([*middle, (lowest + highest) / 2.0]),
+            np.concatenate(low),
+            np.concatenate([capacity, pools, pools, rates, battery_w, HIGHEST_AFFINITY * ones, highest]),
         )
 
     def _segments(self) -> tuple[Segment, ...]:
         pools, classes = tuple(self.scenario.pools), tuple(self.scenario.classes)
         pairs = tuple(f"{classes[k]} to {pools[p]}" for k, p in zip(self._route_class, self._route_pool, strict=True))
         batteries = tuple(self.scenario.batteries)
-        first = np.cumsum([0, len(pairs), len(pools), len(pools), len(classes), len(batteries)]).tolist()
+        sizes = (len(pairs), len(pools), len(pools), len(classes), len(batteries), len(self._returning))
+        first = np.cumsum([0, *sizes]).tolist()
         return (
             Segment(
                 name="route_weight",
@@ -297,6 +314,17 @@ class FleetAction:
                 high="2",
                 formula="`1 + a`",
                 doc="How much longer a queue a call accepts where its conversation is, for each cached token.",
+            ),
+            Segment(
+                name="token_price_factor",
+                per="class whose token price may be moved",
+                first=first[6],
+                labels=tuple(self.scenario.priced_classes),
+                unit="share",
+                low="the lowest factor of the class",
+                high="the highest",
+                formula="`low + (high - low) * (a + 1) / 2`",
+                doc="Token price over the list price; a client whose tolerance is below it declines.",
             ),
         )
 

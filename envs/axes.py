@@ -1,7 +1,7 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
-S sites, W rows, B sites with a battery, V sites with solar panels, P pools, K classes, L lead times of announced caps,
-F lead times of forecasts.
+S sites, W rows, B sites with a battery, V sites with solar panels, P pools, K classes, T classes whose token price the
+brain sets, L lead times of announced caps, F lead times of forecasts.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "V": tuple(scenario.solar_sites),
         "P": tuple(scenario.pools),
         "K": tuple(scenario.classes),
+        "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
     }

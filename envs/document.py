@@ -27,6 +27,7 @@ AXES = {
     "V": "solar site",
     "P": "pool",
     "K": "class",
+    "T": "class with a price to set",
     "L": "lead time",
     "F": "forecast",
 }

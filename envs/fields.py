@@ -2,7 +2,7 @@
 
 Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
 string of letters: S sites, W rows of racks, B sites with a battery, V sites with solar panels, P pools, K request
-classes, L announced lead times, F forecast lead times; `""` is a scalar.
+classes, T classes whose token price the brain sets, L announced lead times, F forecast lead times; `""` is a scalar.
 """
 
 from __future__ import annotations
@@ -104,6 +104,15 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("battery_charge_fraction", "B", "share", "Energy in the battery over its capacity.", "one", 1.0),
     Field("battery_power_w", "B", "W", "Mean power of the battery, negative when it charges.", "battery_w", 1.0, -1.0),
     Field("solar_power_w", "V", "W", "Mean solar power that was used.", "solar_w", 1.0),
+    Field("token_price_factor", "T", "share", "Token price in the tick, over the list price.", "one", 10.0),
+    Field(
+        "declined",
+        "T",
+        "requests",
+        "Calls whose clients found the price too high.",
+        "priced_arrivals",
+        10.0,
+    ),
 )
 """What an engine measures, in the order in which it writes it (float32)."""
 
@@ -128,6 +137,7 @@ OUTCOMES: tuple[Field, ...] = (
     Field("battery_charge_j", "S", "J", "Energy that the battery took from the busbar."),
     Field("battery_discharge_j", "S", "J", "Energy that the battery gave to the busbar."),
     Field("solar_j", "S", "J", "Solar energy that was used."),
+    Field("delivered_tokens", "S", "tokens", "Output tokens of completed requests, by the site that served them."),
     Field("power_w", "S", "W", "Metered grid power, mean over the meter's window."),
     Field("above_cap_s", "S", "s", "The tick, if the meter stood above the cap."),
     Field("over_cap_w", "S", "W", "How far the meter stood above the cap."),
@@ -139,22 +149,39 @@ OUTCOMES: tuple[Field, ...] = (
     Field("row_brakes", "W", "events", "Power brakes of the row that began."),
     Field("row_trips", "W", "events", "Trips of the row's breaker."),
     Field("it_energy_j", "P", "J", "Energy of boards and servers."),
+    Field("busy_energy_j", "P", "J", "Energy of boards while an iteration runs."),
+    Field("idle_energy_j", "P", "J", "Energy of boards that are on, with nothing running."),
+    Field("asleep_energy_j", "P", "J", "Energy of boards that are asleep."),
+    Field("host_energy_j", "P", "J", "Energy of the servers around the boards."),
     Field("generated_tokens", "P", "tokens", "Output tokens generated."),
     Field("prefilled_tokens", "P", "tokens", "Prompt tokens computed, and tokens computed again after a preemption."),
     Field("prefix_hit_tokens", "P", "tokens", "Prompt tokens found in prefix caches instead of computed."),
     Field("preemptions", "P", "events", "Running sequences that had to give up their KV cache."),
+    Field("preempted_tokens", "P", "tokens", "Tokens of context that preempted sequences had to give up."),
+    Field("dropped_tokens", "P", "tokens", "Tokens of context that running sequences lost with their replica's power."),
+    Field("running_tokens_change", "P", "tokens", "Tokens of context of running sequences, at the end less the start."),
     Field("arrived", "K", "requests", "Requests that arrived; a retry does not count again."),
     Field("completed_in_slo", "K", "requests", "Completed within their SLO."),
     Field("completed_late", "K", "requests", "Completed outside their SLO."),
     Field("refused", "K", "requests", "Turned away: admission, no pool, too long for the KV cache, or a trip."),
     Field("expired", "K", "requests", "Whose patience or deadline ran out."),
+    Field("declined", "K", "requests", "Whose clients found the token price too high."),
     Field("retries", "K", "requests", "Failed attempts that will be tried again."),
+    Field("budget_ended", "K", "events", "Sessions that had spent their budget."),
+    Field("prompt_tokens_asked", "K", "tokens", "Prompt tokens of `arrived`."),
+    Field("output_tokens_asked", "K", "tokens", "Output tokens of `arrived` that were asked for."),
     Field("prompt_tokens_in_slo", "K", "tokens", "Prompt tokens of `completed_in_slo`."),
     Field("output_tokens_in_slo", "K", "tokens", "Output tokens of `completed_in_slo`."),
     Field("prompt_tokens_late", "K", "tokens", "Prompt tokens of `completed_late`."),
     Field("output_tokens_late", "K", "tokens", "Output tokens of `completed_late`."),
     Field("prompt_tokens_lost", "K", "tokens", "Prompt tokens of `refused` and `expired`."),
     Field("output_tokens_lost", "K", "tokens", "Output tokens of `refused` and `expired` that were asked for."),
+    Field("prompt_tokens_declined", "K", "tokens", "Prompt tokens of `declined`."),
+    Field("output_tokens_declined", "K", "tokens", "Output tokens of `declined` that were asked for."),
+    Field("value_in_slo_usd", "K", "USD", "Price of `completed_in_slo` at the factors they were quoted."),
+    Field("value_late_usd", "K", "USD", "Price of `completed_late`, before what being late takes off."),
+    Field("value_lost_usd", "K", "USD", "Price of `refused` and `expired`, as if nothing of them had been cached."),
+    Field("value_declined_usd", "K", "USD", "Price that the clients of `declined` did not accept."),
     Field("first_tokens", "K", "requests", "Requests that got their first token."),
     Field("ttft_sum_s", "K", "s", "Sum of their times to first token."),
 )

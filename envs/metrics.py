@@ -4,12 +4,12 @@
 |---|---|---|
 | `return` | - | sum of rewards |
 | `net_value_usd` | USD | revenue, less penalties, less electricity |
-| `revenue_usd` | USD | list price of requests within their SLO, and the reduced price of late ones |
+| `revenue_usd` | USD | price of requests within their SLO, and the reduced price of late ones |
 | `penalty_usd` | USD | credit owed for refused and expired requests |
 | `energy_usd` | USD | electricity bill |
 | `energy_kwh`, `carbon_kg` | kWh, kg CO2e | energy from the grid and its emissions |
 | `goodput_tokens_per_s` | tokens/s | output tokens of requests within their SLO |
-| `slo_attainment` | share | requests within their SLO, of all that ended (completed, refused or expired) |
+| `slo_attainment` | share | requests within their SLO, of those completed, refused or expired |
 | `slo_attainment/<class>` | share | the same for one class |
 | `tokens_per_joule` | tokens/J | output tokens generated, over facility energy |
 | `usd_per_million_tokens` | USD | electricity for a million output tokens generated |
@@ -18,7 +18,8 @@
 | `above_cap_s` | s | time above a cap, summed over sites and rows |
 | `peak_over_cap_w` | W | furthest that a site or row stood above its cap |
 | `brakes`, `trips` | events | power brakes and breaker trips |
-| `completed`, `refused`, `expired` | requests | how requests ended |
+| `completed`, `refused`, `expired`, `declined` | requests | how requests ended |
+| `budget_ended` | sessions | sessions that had spent their budget |
 
 A ratio whose denominator is zero is NaN: nothing ended, nothing generated.
 """
@@ -117,6 +118,8 @@ class EpisodeMetrics:
             "completed": (served + totals["completed_late"]).sum(axis=1),
             "refused": totals["refused"].sum(axis=1),
             "expired": totals["expired"].sum(axis=1),
+            "declined": totals["declined"].sum(axis=1),
+            "budget_ended": totals["budget_ended"].sum(axis=1),
         }
 
 

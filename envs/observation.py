@@ -162,6 +162,10 @@ def _mean_arrivals(scenario: Scenario, span_s: float) -> list[float]:
     return [max(span_s * scenario.mean_rate_rps(name), 1.0) for name in scenario.classes]
 
 
+def _priced_arrivals(scenario: Scenario) -> list[float]:
+    return [max(scenario.tick_s * scenario.mean_rate_rps(name), 1.0) for name in scenario.priced_classes]
+
+
 def _ttft_s(scenario: Scenario) -> list[float]:
     return [cls.ttft_s or cls.deadline_s or 1.0 for cls in scenario.classes.values()]
 
@@ -220,6 +224,7 @@ SCALES: dict[str, Scale] = {
     "arrivals": Scale(
         "the class's mean arrivals in a tick, at least 1", lambda world: _mean_arrivals(world, world.tick_s)
     ),
+    "priced_arrivals": Scale("the class's mean arrivals in a tick, at least 1", _priced_arrivals),
     "horizon_arrivals": Scale(
         "the class's mean arrivals in an episode, at least 1", lambda world: _mean_arrivals(world, world.horizon_s)
     ),

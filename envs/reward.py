@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
-from tokenfleet.envs.layers.ledger import energy_cost_usd, token_value_usd
+from tokenfleet.envs.layers.ledger import energy_cost_usd
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
 
-TOKENS_PER_MILLION = 1e6
 VALUE_OF_LOST_LOAD_USD_PER_MWH = 10_000.0
 """Assumption, of the order that grid operators put on energy they cannot deliver."""
 ENDINGS = ("in_slo", "late", "lost")
-"""How a request can end, as `fields.OUTCOMES` names it."""
+"""How a request can end that somebody pays for, as `fields.OUTCOMES` names it."""
 
 
 class Reward(Protocol):
@@ -43,12 +42,14 @@ class Reward(Protocol):
 class NetValue:
     """The default reward: what the tokens earn, less the electricity they cost.
 
-    - `token_revenue_usd`: list price of requests completed within their SLO.
+    - `token_revenue_usd`: price of requests completed within their SLO.
     - `late_revenue_usd`: `late_value_fraction` of the price of those completed outside it.
     - `lost_penalty_usd`: minus `lost_penalty_fraction` of the price of those refused or expired.
     - `energy_usd`: minus the electricity bill.
 
-    A request counts in full in the tick in which it ends.
+    The price of a request is the list price of its tokens, cached ones at their own, times the factor in force when it
+    was called. It counts in full in the tick in which the request ends. A client that declines the price owes nothing
+    and is owed nothing.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -56,10 +57,8 @@ class NetValue:
         layout = Layout(OUTCOMES, axis_sizes(scenario))
         columns = np.arange(layout.width)
         self._energy_j = layout.slice("energy_j")
-        self._tokens = np.concatenate(
-            [columns[layout.slice(f"{kind}_tokens_{ending}")] for ending in ENDINGS for kind in ("prompt", "output")]
-        )
-        self._usd_per_token = _usd_per_token(scenario).ravel()
+        self._value_usd = np.concatenate([columns[layout.slice(f"value_{ending}_usd")] for ending in ENDINGS])
+        self._paid_share = _paid_share(scenario).ravel()
 
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
         """See `Reward.__call__`; USD."""
@@ -74,7 +73,7 @@ class NetValue:
 
     def token_terms_usd(self, outcome: Record) -> Float64Array:
         """`[N, 3]`: earned within the SLO, earned late, and owed (negative) for what was lost [USD]."""
-        value = outcome.rows[:, self._tokens] * self._usd_per_token
+        value = outcome.rows[:, self._value_usd] * self._paid_share
         paid: Float64Array = np.add.reduce(value.reshape(len(value), len(ENDINGS), -1), axis=2)
         return paid
 
@@ -116,21 +115,13 @@ def weighted_reward(
     return total / reference_usd
 
 
-def _usd_per_token(scenario: Scenario) -> Float64Array:
-    """What one prompt and one output token of each class is worth by how its request ended, `[3, 2, K]` [USD]."""
+def _paid_share(scenario: Scenario) -> Float64Array:
+    """What share of a request's price is paid, by how it ended, `[3, K]`; negative where it is owed."""
     classes = scenario.classes.values()
-    input_usd = np.array([cls.usd_per_million_input_tokens for cls in classes]) / TOKENS_PER_MILLION
-    output_usd = np.array([cls.usd_per_million_output_tokens for cls in classes]) / TOKENS_PER_MILLION
-    one, none = np.ones(len(input_usd)), np.zeros(len(input_usd))
-    price = np.stack(
-        [token_value_usd(one, none, input_usd, output_usd), token_value_usd(none, one, input_usd, output_usd)]
-    )
-    paid_share = np.array(
+    return np.array(
         [
             [1.0 for _ in classes],
             [cls.late_value_fraction for cls in classes],
             [-cls.lost_penalty_fraction for cls in classes],
         ]
     )
-    usd_per_token: Float64Array = price * paid_share[:, None, :]
-    return usd_per_token

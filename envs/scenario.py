@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import find, read_yaml
-from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec, region_problems
+from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, region_problems
 from tokenfleet.envs.layers.distribution import NetworkSpec, RegionSpec, distances_s, egress_usd, location_problems
 from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.failures import FailureSpec
@@ -263,6 +263,12 @@ class Scenario(Spec):
     def batteries(self) -> dict[str, BatterySpec]:
         """The batteries, by their sites."""
         return {name: site.battery for name, site in self.sites.items() if site.battery is not None}
+
+    @property
+    def priced_classes(self) -> dict[str, PriceRangeSpec]:
+        """How far the token price may be moved, by the classes whose price may."""
+        ranges = {name: cls.token_price_factor for name, cls in self.classes.items()}
+        return {name: factor for name, factor in ranges.items() if not factor.is_fixed}
 
     @property
     def solar_sites(self) -> dict[str, SolarSpec]:

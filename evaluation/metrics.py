@@ -75,6 +75,8 @@ FLEET: tuple[Metric, ...] = (
     Metric("completed", "completed", "requests", "higher", "Requests answered in full, in time or late."),
     Metric("refused", "refused", "requests", "lower", "Requests turned away, or lost to a trip."),
     Metric("expired", "expired", "requests", "lower", "Requests whose patience or deadline ran out."),
+    Metric("declined", "declined", "requests", "", "Requests whose clients found the token price too high."),
+    Metric("budget_ended", "budgets spent", "sessions", "", "Sessions that had spent their budget."),
     Metric("ttft_mean_s", "mean TTFT", "s", "lower", "Mean time to first token of every request that got one."),
 )
 

@@ -33,6 +33,7 @@ class RequestStatus(IntEnum):
     COMPLETED = 1
     REFUSED = 2
     EXPIRED = 3
+    DECLINED = 4
 
 
 @dataclass(frozen=True)

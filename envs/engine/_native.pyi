@@ -36,6 +36,7 @@ class Engine:
         admit_rate_rps: NDArray[np.float64],
         battery_power_w: NDArray[np.float64],
         prefix_affinity: NDArray[np.float64],
+        token_price_factor: NDArray[np.float64],
         /,
     ) -> None: ...
     def request_log(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.iteration import work_energy
+from tokenfleet.envs.layers.ledger import TOKENS_PER_MILLION
 from tokenfleet.envs.layers.power import BatterySpec, ProtectionSpec, heat_to_trip_s
 from tokenfleet.envs.scenario import PoolSpec, Scenario
 
@@ -80,6 +81,14 @@ class FleetArrays:
     backoff_s: Float64Array  # [K] wait after the first failed attempt
     backoff_factor: Float64Array  # [K] growth of the wait with each further one
     backoff_jitter: Float64Array  # [K] half width of its relative spread
+    usd_per_input_token: Float64Array  # [K] list price
+    usd_per_output_token: Float64Array  # [K] list price
+    cached_input_fraction_of_price: Float64Array  # [K] of a prompt token that the prefix cache held
+    late_value_fraction: Float64Array  # [K] of the price that is paid outside the SLO
+    session_budget_usd: Float64Array  # [K] after which a session makes no further call, inf without one
+    lowest_price_factor: Float64Array  # [K] that a brain may set, over the list price
+    highest_price_factor: Float64Array  # [K]
+    priced: Int64Array  # [K] index among the classes whose price may be set, -1 for the others
 
     # clients
     network_s: Float64Array  # [G, S] one way between region and site
@@ -240,7 +249,22 @@ def _class_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "backoff_s": np.array([cls.backoff_s for cls in classes]),
         "backoff_factor": np.array([cls.backoff_factor for cls in classes]),
         "backoff_jitter": np.array([cls.backoff_jitter for cls in classes]),
+        **_price_arrays(scenario),
         "network_s": scenario.network_s,
+    }
+
+
+def _price_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
+    classes = scenario.classes.values()
+    return {
+        "usd_per_input_token": np.array([cls.usd_per_million_input_tokens for cls in classes]) / TOKENS_PER_MILLION,
+        "usd_per_output_token": np.array([cls.usd_per_million_output_tokens for cls in classes]) / TOKENS_PER_MILLION,
+        "cached_input_fraction_of_price": np.array([cls.cached_input_fraction_of_price for cls in classes]),
+        "late_value_fraction": np.array([cls.late_value_fraction for cls in classes]),
+        "session_budget_usd": np.array([cls.session_budget_usd or np.inf for cls in classes]),
+        "lowest_price_factor": np.array([cls.token_price_factor.low for cls in classes]),
+        "highest_price_factor": np.array([cls.token_price_factor.high for cls in classes]),
+        "priced": _places(scenario.classes, scenario.priced_classes),
     }
 
 
@@ -248,7 +272,7 @@ def _site_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
     return {
         "pue": np.array([site.facility.pue for site in scenario.sites.values()]),
         "row_cap_w": np.array([scenario.row_cap_w(*key) for key in scenario.rows], dtype=np.float64),
-        "solar": _places(scenario, scenario.solar_sites),
+        "solar": _places(scenario.sites, scenario.solar_sites),
     }
 
 
@@ -259,7 +283,7 @@ def _battery_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         return np.array([without if battery is None else value(battery) for battery in batteries], dtype=np.float64)
 
     return {
-        "battery": _places(scenario, scenario.batteries),
+        "battery": _places(scenario.sites, scenario.batteries),
         "battery_limit_w": column(lambda battery: battery.power_w),
         "battery_charge_efficiency": column(lambda battery: battery.charge_efficiency, without=1.0),
         "battery_discharge_efficiency": column(lambda battery: battery.discharge_efficiency, without=1.0),
@@ -270,10 +294,10 @@ def _battery_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def _places(scenario: Scenario, some_sites: Iterable[str]) -> Int64Array:
-    """Where each site stands among `some_sites`, -1 for a site that is not among them, `[S]`."""
-    place = {site: index for index, site in enumerate(some_sites)}
-    return np.array([place.get(site, -1) for site in scenario.sites], dtype=np.int64)
+def _places(names: Iterable[str], some: Iterable[str]) -> Int64Array:
+    """Where each of `names` stands among `some` of them, -1 where it is not among them."""
+    place = {name: index for index, name in enumerate(some)}
+    return np.array([place.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _node_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:

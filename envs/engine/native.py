@@ -15,7 +15,7 @@ from tokenfleet.envs.layers.scheduling import Controls, Float64Array
 from tokenfleet.envs.traces import DEFAULTS, RequestTable
 
 CLIENT_COLUMNS = (
-    *("region_id", "session_id", "predecessors", "wait_s", "retry_uniform"),
+    *("region_id", "session_id", "predecessors", "wait_s", "retry_uniform", "price_tolerance"),
     *("conversation_id", "reusable_tokens", "group_id", "group_tokens"),
 )
 
@@ -33,6 +33,7 @@ class NativeEngine:
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._at_rest = np.zeros((num_envs, arrays.num_sites))
         self._balanced = np.ones((num_envs, arrays.num_classes))
+        self._list_price = np.ones((num_envs, arrays.num_classes))
         self._is_reset = np.zeros(num_envs, dtype=bool)
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, threads)
 
@@ -61,6 +62,7 @@ class NativeEngine:
         num_envs, classes, pools = len(self._is_reset), self.arrays.num_classes, self.arrays.num_pools
         battery_power_w = self._at_rest if controls.battery_power_w is None else controls.battery_power_w
         prefix_affinity = self._balanced if controls.prefix_affinity is None else controls.prefix_affinity
+        price_factor = self._list_price if controls.token_price_factor is None else controls.token_price_factor
         if not self._is_reset.all():
             raise RuntimeError(f"fleet {int(np.argmin(self._is_reset))} was never reset")
         self._engine.step(
@@ -70,6 +72,7 @@ class NativeEngine:
             _control(controls.admit_rate_rps, (num_envs, classes)),
             _control(battery_power_w, self._at_rest.shape),
             _control(prefix_affinity, (num_envs, classes)),
+            _control(price_factor, self._list_price.shape),
         )
 
     def request_log(self, index: int) -> RequestLog:

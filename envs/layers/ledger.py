@@ -9,6 +9,7 @@ Float64Array = NDArray[np.float64]
 
 JOULES_PER_MWH = 3.6e9
 JOULES_PER_KWH = 3.6e6
+TOKENS_PER_MILLION = 1e6
 
 
 def token_value_usd(

@@ -29,6 +29,8 @@ class Controls:
         prefix_affinity: `[N, K]`, non-negative: a call goes to the replica that holds its conversation, instead of the
             least loaded one of the pool that the shares give, if its queue is longer by at most so many tokens for each
             cached one. 0 looks at load alone, 1 weighs waiting and computing alike, infinity always returns. None is 1.
+        token_price_factor: token price over the list price for calls of this tick, `[N, K]`; the engine keeps it within
+            what the class allows. None asks the list price.
     """
 
     route_share: Float64Array
@@ -37,6 +39,7 @@ class Controls:
     admit_rate_rps: Float64Array
     battery_power_w: Float64Array | None = None
     prefix_affinity: Float64Array | None = None
+    token_price_factor: Float64Array | None = None
 
     @property
     def num_envs(self) -> int:

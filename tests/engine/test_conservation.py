@@ -22,6 +22,7 @@ def test_every_request_ends_exactly_once(seed, load):
         RequestStatus.COMPLETED: result.total("completed_in_slo") + result.total("completed_late"),
         RequestStatus.REFUSED: result.total("refused"),
         RequestStatus.EXPIRED: result.total("expired"),
+        RequestStatus.DECLINED: result.total("declined"),
     }
     for status, count in ended.items():
         assert np.count_nonzero(result.log.status == status) == count
@@ -56,6 +57,25 @@ def test_site_energy_is_it_energy_times_pue(seed):
     for site, pue in enumerate(world.arrays.pue):
         it_energy_j = result.outcomes["it_energy_j"][:, world.arrays.site == site].sum(axis=1)
         np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], it_energy_j * pue, rtol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_it_energy_is_that_of_busy_idle_and_sleeping_boards_and_their_servers(seed):
+    world = random_world(seed, load=3.0, cap_share=0.5)
+    outcomes = run("native", world.arrays, world.episode, world.controls).outcomes
+    parts = sum(outcomes[f"{part}_energy_j"] for part in ("busy", "idle", "asleep", "host"))
+    np.testing.assert_allclose(parts, outcomes["it_energy_j"], rtol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, closed_loop=st.booleans())
+def test_every_token_of_context_is_answered_given_up_or_still_there(seed, closed_loop):
+    world = random_world(seed, load=6.0, small_kv=True, cap_share=0.4, closed_loop=closed_loop)
+    total = run("native", world.arrays, world.episode, world.controls).total
+    made = total("prefilled_tokens") + total("prefix_hit_tokens") + total("generated_tokens")
+    answered = sum(total(f"{kind}_tokens_{when}") for kind in ("prompt", "output") for when in ("in_slo", "late"))
+    assert made == answered + total("preempted_tokens") + total("dropped_tokens") + total("running_tokens_change")
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,5 +1,6 @@
 """One seed, one result, to the bit."""
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -48,11 +49,12 @@ def _random_controls(arrays: FleetArrays, rng: np.random.Generator) -> Controls:
         rng.choice([2.0, np.inf], (1, classes)),
         rng.uniform(-1e5, 1e5, (1, arrays.num_sites)),
         rng.uniform(0.0, 2.0, (1, classes)),
+        rng.uniform(0.5, 2.0, (1, classes)),
     )
 
 
 def _stack(rows: list[Controls]) -> Controls:
-    names = ("route_share", "clock_fraction", "awake_fraction", "admit_rate_rps", "battery_power_w", "prefix_affinity")
+    names = [field.name for field in dataclasses.fields(Controls)]
     return Controls(*(np.concatenate([getattr(row, name) for row in rows]) for name in names))
 
 

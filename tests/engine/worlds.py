@@ -51,7 +51,8 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
     sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
     rows = int(rng.integers(0, 3))
     battery, solar = _places(rng.random(sites) < 0.5), _places(rng.random(sites) < 0.5)
-    some_sites = {"B": int(battery.max()) + 1, "V": int(solar.max()) + 1}
+    prices = _price_columns(rng, classes)
+    some = {"B": int(battery.max()) + 1, "V": int(solar.max()) + 1, "T": int(prices["priced"].max()) + 1}
 
     def between(low: float, high: float, size: int = pools) -> np.ndarray:
         return rng.uniform(low, high, size)
@@ -124,12 +125,13 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         backoff_factor=between(1, 3, classes),
         backoff_jitter=between(0, 1, classes),
         network_s=np.zeros((1, sites)),
+        **prices,
         pue=between(1.0, 1.5, sites),
         solar=solar,
         **_battery_columns(rng, battery),
         row_cap_w=np.maximum(row_most_w, 1.0) * cap_share * between(0.6, 1.3, rows),
         **_node_columns(rng, sites + rows),
-        **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **some_sites),
+        **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **some),
     )
 
 
@@ -152,6 +154,22 @@ def _battery_columns(rng: np.random.Generator, battery: np.ndarray) -> dict[str,
         "battery_lowest_j": lowest * capacity_j,
         "battery_highest_j": highest * capacity_j,
         "battery_initial_j": initial * capacity_j,
+    }
+
+
+def _price_columns(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
+    """Tokens that cost about a dollar, so that a wrong one is seen; sessions that can afford a few calls."""
+    priced = rng.random(classes) < 0.5
+    lowest = np.where(priced, rng.uniform(0.5, 1.0, classes), 1.0)
+    return {
+        "usd_per_input_token": rng.uniform(0.0, 1.0, classes),
+        "usd_per_output_token": rng.uniform(0.0, 3.0, classes),
+        "cached_input_fraction_of_price": rng.choice([0.1, 1.0], classes),
+        "late_value_fraction": rng.uniform(0.0, 1.0, classes),
+        "session_budget_usd": rng.choice([300.0, np.inf], classes),
+        "lowest_price_factor": lowest,
+        "highest_price_factor": np.where(priced, rng.uniform(1.0, 4.0, classes), lowest),
+        "priced": _places(priced),
     }
 
 
@@ -183,6 +201,7 @@ def _requests(rng: np.random.Generator, arrays: FleetArrays, horizon_s: float, l
         prompt_tokens,
         np.ceil(rng.lognormal(3.0, 1.2, count)).astype(np.int32),
         rng.integers(0, arrays.num_classes, count).astype(np.int32),
+        price_tolerance=rng.lognormal(0.7, 0.5, count),
         **_prefixes(rng, prompt_tokens),
     )
 
@@ -226,6 +245,7 @@ def _linked(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
         predecessors=predecessors,
         wait_s=rng.choice([0.0, 0.1, 1.0], count) * rng.random(count),
         retry_uniform=rng.random(count),
+        price_tolerance=requests.price_tolerance,
     )
 
 
@@ -260,7 +280,7 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
 
 def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
     classes, pools = arrays.num_classes, arrays.num_pools
-    changes_clock, sleeps, throttles, charges, returns = rng.random(5) < 0.7
+    changes_clock, sleeps, throttles, charges, returns, prices = rng.random(6) < 0.7
     tape = []
     for _ in range(arrays.horizon_ticks):
         clock = rng.uniform(0.1, 1.0, (1, pools)) if changes_clock else np.full((1, pools), 0.8)
@@ -269,7 +289,8 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
         share = rng.choice([0.0, 0.2, 1.0], (1, classes, pools))
         battery_power_w = rng.uniform(-800.0, 800.0, (1, arrays.num_sites)) if charges else None
         affinity = rng.choice([0.0, 0.5, 1.0, np.inf], (1, classes)) if returns else None
-        tape.append(Controls(share, clock, awake, rate, battery_power_w, affinity))
+        price_factor = rng.uniform(0.4, 4.5, (1, classes)) if prices else None
+        tape.append(Controls(share, clock, awake, rate, battery_power_w, affinity, price_factor))
     return tape
 
 
@@ -326,6 +347,14 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "backoff_s": 1.0,
         "backoff_factor": 2.0,
         "backoff_jitter": 0.0,
+        "usd_per_input_token": 0.0,
+        "usd_per_output_token": 0.0,
+        "cached_input_fraction_of_price": 1.0,
+        "late_value_fraction": 0.25,
+        "session_budget_usd": np.inf,
+        "lowest_price_factor": 1.0,
+        "highest_price_factor": 1.0,
+        "priced": -1,
         "pue": 1.0,
         "solar": -1,
         "battery": -1,
@@ -353,27 +382,27 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
     integers |= {"solar", "battery", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
-    integers |= {"max_attempts", "watermark_tokens", "prefix_block_tokens"}
+    integers |= {"max_attempts", "priced", "watermark_tokens", "prefix_block_tokens"}
     kinds = {**dict.fromkeys(integers, np.int64), "kv_grows": np.bool_}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
     network_s = np.array([[float(values.pop("network_s", 0.0))]])  # type: ignore[arg-type]
     columns = {name: np.atleast_1d(np.asarray(v, kinds.get(name, np.float64))) for name, v in values.items()}
-    some_sites = {"B": int(columns["battery"][0]) + 1, "V": int(columns["solar"][0]) + 1}
+    some = {axis: int(columns[name][0]) + 1 for axis, name in {"B": "battery", "V": "solar", "T": "priced"}.items()}
     return FleetArrays(
         tick_s=tick_s,
         horizon_ticks=horizon_ticks,
         route_mask=np.ones((1, 1), dtype=bool),
         deferrable=deferrable,
         network_s=network_s,
-        **layouts(S=1, W=len(columns["row_cap_w"]), P=1, K=1, **some_sites),
+        **layouts(S=1, W=len(columns["row_cap_w"]), P=1, K=1, **some),
         **columns,  # type: ignore[arg-type]
     )
 
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWBVPKLF", 0), **sizes}
+    every = {**dict.fromkeys("SWBVPKTLF", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 

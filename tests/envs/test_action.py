@@ -75,7 +75,7 @@ def test_a_battery_charges_at_minus_one_rests_at_zero_and_discharges_at_one() ->
 
 def test_a_fleet_without_a_battery_has_no_entry_for_one() -> None:
     action = FleetAction(load_scenario("tiny"))
-    assert action.table[-1].labels == ()
+    assert next(part.labels for part in action.table if part.name == "battery_power") == ()
     assert decode_one(action).battery_power_w is None
 
 
@@ -84,6 +84,31 @@ def test_encode_undoes_decode_of_a_battery() -> None:
     controls = action.decode(np.random.default_rng(0).uniform(-1.2, 1.2, (50, *action.space.shape)))
     again = action.decode(action.encode(controls))
     np.testing.assert_allclose(again.battery_power_w, controls.battery_power_w, atol=1e-3)
+
+
+PRICED = {"classes.chat-70b.token_price_factor": {"low": 0.5, "high": 2.5}}
+
+
+def test_a_price_runs_from_the_lowest_to_the_highest_factor_of_its_class() -> None:
+    action = FleetAction(load_scenario("tiny", PRICED))
+    assert action.table[-1].labels == ("chat-70b",)
+    for value, factor in ((-1.0, 0.5), (0.0, 1.5), (1.0, 2.5)):
+        assert decode_one(action, token_price_factor=value).token_price_factor.tolist() == [[1.0, factor, 1.0]]
+
+
+def test_prices_are_fixed_where_no_class_says_otherwise() -> None:
+    action = FleetAction(load_scenario("tiny"))
+    assert action.table[-1].labels == ()
+    assert decode_one(action).token_price_factor is None
+
+
+def test_encode_undoes_decode_of_a_price_and_no_price_is_the_list_price() -> None:
+    action = FleetAction(load_scenario("tiny", PRICED))
+    controls = action.decode(np.random.default_rng(0).uniform(-1.2, 1.2, (50, *action.space.shape)))
+    again = action.decode(action.encode(controls))
+    np.testing.assert_allclose(again.token_price_factor, controls.token_price_factor, atol=1e-6)
+    neutral = action.decode(action.encode(Controls.neutral(1, np.ones((3, 2)))))
+    np.testing.assert_allclose(neutral.token_price_factor, 1.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("beyond", [1.5, np.inf])

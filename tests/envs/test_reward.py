@@ -10,6 +10,7 @@ from tokenfleet.envs.fields import OUTCOMES, Layout, Record
 from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.reward import NetValue, weighted_reward
 from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.vector import FleetVectorEnv
 
 TINY = load_scenario(
     "tiny", {"classes.chat-70b.late_value_fraction": 0.2, "classes.chat-8b.lost_penalty_fraction": 0.4}
@@ -28,21 +29,38 @@ def outcome_of(**values: object) -> Record:
 def test_terms_of_a_tick_by_hand() -> None:
     outcome = outcome_of(
         energy_j=[3.6e6],  # 1 kWh
-        prompt_tokens_in_slo=[1e6, 0, 0],
-        output_tokens_in_slo=[2e6, 0, 1e6],
-        prompt_tokens_late=[0, 1e6, 0],
-        output_tokens_late=[0, 0.5e6, 0],
-        prompt_tokens_lost=[2e6, 0, 0],
+        value_in_slo_usd=[0.13, 0, 0.025],
+        value_late_usd=[0, 0.60, 0],
+        value_lost_usd=[0.06, 0, 0],
+        value_declined_usd=[9, 9, 9],
     )
     terms = NetValue(TINY)(outcome, np.array([[80.0]]))
     assert {name: float(value[0]) for name, value in terms.items()} == pytest.approx(
         {
-            "token_revenue_usd": 1 * 0.03 + 2 * 0.05 + 1 * 0.025,
-            "late_revenue_usd": 0.2 * (1 * 0.40 + 0.5 * 0.40),
-            "lost_penalty_usd": -0.4 * 2 * 0.03,
+            "token_revenue_usd": 0.13 + 0.025,
+            "late_revenue_usd": 0.2 * 0.60,
+            "lost_penalty_usd": -0.4 * 0.06,
             "energy_usd": -0.08,  # 1 kWh at 80 USD/MWh
         }
     )
+
+
+@pytest.mark.parametrize("world", ["tiny", "default"])
+def test_without_caches_and_moving_prices_value_is_tokens_at_list_price(world: str, engine: str) -> None:
+    env = FleetVectorEnv(world, engine=engine, overrides={"horizon_ticks": 60})
+    env.reset(seed=1)
+    outcomes = []
+    for _ in range(60):
+        env.step(env.action_space.sample())
+        outcomes.append(env.engine.outcome.rows[0].copy())
+    total = Record(env.engine.outcome.layout, np.sum(outcomes, axis=0, keepdims=True))
+    classes = env.scenario.classes.values()
+    input_usd = np.array([cls.usd_per_million_input_tokens for cls in classes]) / 1e6
+    output_usd = np.array([cls.usd_per_million_output_tokens for cls in classes]) / 1e6
+    assert total["completed_in_slo"].sum() > 0
+    for ending in ("in_slo", "late", "lost"):
+        tokens_usd = total[f"prompt_tokens_{ending}"] * input_usd + total[f"output_tokens_{ending}"] * output_usd
+        np.testing.assert_allclose(total[f"value_{ending}_usd"], tokens_usd, rtol=1e-12)
 
 
 def test_nothing_happened_is_worth_nothing() -> None:
@@ -79,7 +97,7 @@ def test_metrics_of_two_ticks_by_hand() -> None:
         generated_tokens=[600, 400],
         completed_in_slo=[3, 0, 0],
         output_tokens_in_slo=[300, 0, 0],
-        prompt_tokens_in_slo=[1e6, 0, 0],
+        value_in_slo_usd=[0.05, 0, 0],
         completed_late=[1, 0, 0],
         first_tokens=[4, 0, 0],
         ttft_sum_s=[2.0, 0, 0],
@@ -101,8 +119,8 @@ def test_metrics_of_two_ticks_by_hand() -> None:
         "energy_kwh": 2.0,
         "energy_usd": 0.12,
         "carbon_kg": 0.8,
-        "revenue_usd": 0.03 + 300 * 0.05e-6,
-        "net_value_usd": 0.03 + 300 * 0.05e-6 - 0.12,
+        "revenue_usd": 0.05,
+        "net_value_usd": 0.05 - 0.12,
         "goodput_tokens_per_s": 150.0,
         "slo_attainment": 3 / 10,
         "slo_attainment/chat-8b": 3 / 4,

@@ -32,7 +32,9 @@ struct Pool {
 struct RequestClass {
     double ttft_s, tpot_s, deadline_s, patience_s;
     double backoff_s, backoff_factor, backoff_jitter;
-    std::int64_t output_weight, max_attempts;
+    double usd_per_input_token, usd_per_output_token, cached_input_fraction_of_price, late_value_fraction;
+    double session_budget_usd, lowest_price_factor, highest_price_factor;
+    std::int64_t output_weight, max_attempts, priced;
     bool deferrable;
 };
 

@@ -101,8 +101,16 @@ std::vector<RequestClass> read_classes(const Columns& c) {
             .backoff_s = c.real("backoff_s", k),
             .backoff_factor = c.real("backoff_factor", k),
             .backoff_jitter = c.real("backoff_jitter", k),
+            .usd_per_input_token = c.real("usd_per_input_token", k),
+            .usd_per_output_token = c.real("usd_per_output_token", k),
+            .cached_input_fraction_of_price = c.real("cached_input_fraction_of_price", k),
+            .late_value_fraction = c.real("late_value_fraction", k),
+            .session_budget_usd = c.real("session_budget_usd", k),
+            .lowest_price_factor = c.real("lowest_price_factor", k),
+            .highest_price_factor = c.real("highest_price_factor", k),
             .output_weight = c.integer("output_weight", k),
             .max_attempts = c.integer("max_attempts", k),
+            .priced = c.integer("priced", k),
             .deferrable = c.column<bool>("deferrable").data()[k],
         });
     }
@@ -217,6 +225,7 @@ ClientColumns read_clients(nb::handle table) {
     read_column(columns, "group_tokens", clients.group_tokens);
     read_column(columns, "wait_s", clients.wait_s);
     read_column(columns, "retry_uniform", clients.retry_uniform);
+    read_column(columns, "price_tolerance", clients.price_tolerance);
     read_vector(columns, "successor_start", clients.successor_start);
     read_vector(columns, "successor", clients.successor);
     return clients;
@@ -258,7 +267,7 @@ public:
 
     void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,
               Array<const double> admit_rate_rps, Array<const double> battery_power_w,
-              Array<const double> prefix_affinity) {
+              Array<const double> prefix_affinity, Array<const double> token_price_factor) {
         for (const auto& fleet : fleets_) {
             if (fleet->tick() >= arrays_.horizon_ticks) throw std::out_of_range("the episode is over: reset first");
         }
@@ -269,7 +278,8 @@ public:
         workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t i) {
             fleets_[i]->step({route_share.data() + i * k * p, clock_fraction.data() + i * p,
                               awake_fraction.data() + i * p, admit_rate_rps.data() + i * k,
-                              battery_power_w.data() + i * s, prefix_affinity.data() + i * k});
+                              battery_power_w.data() + i * s, prefix_affinity.data() + i * k,
+                              token_price_factor.data() + i * k});
         });
     }
 

@@ -31,12 +31,19 @@ private:
 struct ClientColumns {
     Column<std::int32_t> region_id{0}, session_id{-1}, predecessors{0};
     Column<std::int32_t> conversation_id{-1}, reusable_tokens{0}, group_id{-1}, group_tokens{0};
-    Column<double> wait_s{0.0}, retry_uniform{0.5};
+    Column<double> wait_s{0.0}, retry_uniform{0.5}, price_tolerance{std::numeric_limits<double>::infinity()};
     std::vector<std::int64_t> successor_start;
     std::vector<std::int32_t> successor;
+
+    std::size_t num_sessions() const {
+        const std::vector<std::int32_t>& sessions = session_id.values();
+        return sessions.empty() ? 0 : static_cast<std::size_t>(*std::max_element(sessions.begin(), sessions.end()) + 1);
+    }
 };
 
 inline constexpr std::int32_t kCalls = -1;
+
+enum class Status : std::int8_t { kPending, kCompleted, kRefused, kExpired, kDeclined };
 
 // At `time_s` request `index` reaches `pool`, or is made by its client (kCalls).
 struct Step {
@@ -61,14 +68,15 @@ public:
         const bool retries = std::any_of(arrays.classes.begin(), arrays.classes.end(),
                                          [](const RequestClass& k) { return k.max_attempts > 1; });
         failed_attempts_.assign(retries ? count : 0, 0);
-        has_feedback = retries || !columns.successor.empty();
-        const std::vector<std::int32_t>& sessions = columns.session_id.values();
-        const std::int32_t last = sessions.empty() ? -1 : *std::max_element(sessions.begin(), sessions.end());
-        ended_session_.assign(static_cast<std::size_t>(last + 1), 0);
+        last_failure_.assign(retries ? count : 0, Status::kPending);
+        const bool budgets = std::any_of(arrays.classes.begin(), arrays.classes.end(),
+                                         [](const RequestClass& k) { return std::isfinite(k.session_budget_usd); });
+        has_feedback = retries || budgets || !columns.successor.empty();
+        ended_session_.assign(columns.num_sessions(), 0);
         steps_.clear();
     }
 
-    // Whether what happens at a site can bring further calls.
+    // Whether what happens at a site can bring further calls, or end a session.
     bool has_feedback = false;
 
     double next_s() const { return steps_.empty() ? kNever : steps_.front().time_s; }
@@ -107,17 +115,25 @@ public:
     }
 
     // An attempt has failed; true if the client will try again, else its session ends.
-    bool fail(std::int32_t index, double now_s) {
+    bool fail(std::int32_t index, double now_s, Status how) {
         const std::int32_t k = class_of(index);
+        if (!last_failure_.empty()) last_failure_[index] = how;
         if (!failed_attempts_.empty() && ++failed_attempts_[index] < arrays_->classes[k].max_attempts &&
             !has_given_up(index)) {
             ++away[k];
             push({now_s + back_off_s(index), index, kCalls});
             return true;
         }
-        const std::int32_t session = columns_->session_id[index];
-        if (session >= 0) ended_session_[session] = 1;
+        end_session(index);
         return false;
+    }
+
+    // The request's session makes no further call; true if that is new.
+    bool end_session(std::int32_t index) {
+        const std::int32_t session = columns_->session_id[index];
+        if (session < 0 || ended_session_[session]) return false;
+        ended_session_[session] = 1;
+        return true;
     }
 
     bool has_given_up(std::int32_t index) const {
@@ -129,12 +145,16 @@ public:
         return failed_attempts_.empty() ? 0 : failed_attempts_[index];
     }
 
+    // How the last attempt failed, of a call that has failed and may be tried again.
+    Status last_failure(std::int32_t index) const { return last_failure_[index]; }
+
 private:
     const FleetArrays* arrays_ = nullptr;
     const ClientColumns* columns_ = nullptr;
     std::vector<std::int32_t> class_id_, unfinished_predecessors_;
     std::vector<double> last_answer_s_;  // of the predecessors that have completed
     std::vector<std::int64_t> failed_attempts_;
+    std::vector<Status> last_failure_;
     std::vector<std::uint8_t> ended_session_;
     std::vector<Step> steps_;  // heap, the earliest first
 

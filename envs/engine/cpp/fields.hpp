@@ -34,7 +34,9 @@
     X(row_dark_remaining_s) \
     X(battery_charge_fraction) \
     X(battery_power_w) \
-    X(solar_power_w)
+    X(solar_power_w) \
+    X(token_price_factor) \
+    X(declined)
 
 #define TOKENFLEET_OUTCOME_FIELDS(X) \
     X(energy_j) \
@@ -42,6 +44,7 @@
     X(battery_charge_j) \
     X(battery_discharge_j) \
     X(solar_j) \
+    X(delivered_tokens) \
     X(power_w) \
     X(above_cap_s) \
     X(over_cap_w) \
@@ -53,21 +56,38 @@
     X(row_brakes) \
     X(row_trips) \
     X(it_energy_j) \
+    X(busy_energy_j) \
+    X(idle_energy_j) \
+    X(asleep_energy_j) \
+    X(host_energy_j) \
     X(generated_tokens) \
     X(prefilled_tokens) \
     X(prefix_hit_tokens) \
     X(preemptions) \
+    X(preempted_tokens) \
+    X(dropped_tokens) \
+    X(running_tokens_change) \
     X(arrived) \
     X(completed_in_slo) \
     X(completed_late) \
     X(refused) \
     X(expired) \
+    X(declined) \
     X(retries) \
+    X(budget_ended) \
+    X(prompt_tokens_asked) \
+    X(output_tokens_asked) \
     X(prompt_tokens_in_slo) \
     X(output_tokens_in_slo) \
     X(prompt_tokens_late) \
     X(output_tokens_late) \
     X(prompt_tokens_lost) \
     X(output_tokens_lost) \
+    X(prompt_tokens_declined) \
+    X(output_tokens_declined) \
+    X(value_in_slo_usd) \
+    X(value_late_usd) \
+    X(value_lost_usd) \
+    X(value_declined_usd) \
     X(first_tokens) \
     X(ttft_sum_s)

@@ -8,14 +8,13 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "billing.hpp"
 #include "clients.hpp"
 #include "earliest.hpp"
 #include "power_delivery.hpp"
 #include "replica.hpp"
 
 namespace tokenfleet {
-
-enum class Status : std::int8_t { kPending, kCompleted, kRefused, kExpired };
 
 // One environment's row of each control array.
 struct ControlsRow {
@@ -25,6 +24,7 @@ struct ControlsRow {
     const double* admit_rate_rps;  // [K]
     const double* battery_power_w;  // [S]
     const double* prefix_affinity;  // [K]
+    const double* token_price_factor;  // [K]
 };
 
 // What chance decided for the episode; sizes are checked by the bindings.
@@ -76,6 +76,8 @@ public:
         load_requests(episode);
         load_failures(episode);
         clients_.reset(arrays_, client_columns, episode.class_id, static_cast<std::size_t>(episode.num_requests));
+        billing_.reset(arrays_, client_columns, static_cast<std::size_t>(episode.num_requests));
+        running_tokens_.assign(arrays_.pools.size(), 0);
         next_boundary_.reset(clients_.has_feedback ? replicas_.size() : 1);
         next_event_s_.assign(replicas_.size(), kNever);
         load_tokens_.assign(replicas_.size(), 0);
@@ -113,9 +115,11 @@ public:
         find_available_share(controls.route_share);
         admit_rate_rps_ = controls.admit_rate_rps;
         prefix_affinity_ = controls.prefix_affinity;
+        billing_.set_prices(controls.token_price_factor);
         run(start_s, end_s);
         finish_tick(end_s);
         read_meters(start_s, end_s, controls.battery_power_w);
+        count_running_tokens();
         ++tick_;
         write_view();
     }
@@ -132,19 +136,26 @@ public:
     }
     double patience_s(std::int32_t k) const { return arrays_.classes[k].patience_s; }
 
-    void on_first_token(std::int32_t index) {
+    void on_first_token(std::int32_t index, std::int32_t hit_tokens) {
         Request& request = requests[index];
+        if (!billed_hit_tokens_.empty()) billed_hit_tokens_[index] = hit_tokens;
         request.first_token_s += network_of(index);
         outcome_[arrays_.outcome.first_tokens + request.class_id] += 1.0;
         outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += ttft_s(index);
     }
     void on_complete(std::int32_t index, double at_site_s) {
         const OutcomeLayout& o = arrays_.outcome;
+        const Request& request = requests[index];
         const double now_s = at_site_s + network_of(index);
-        if (within_slo(index, now_s)) {
-            end(index, now_s, Status::kCompleted, o.completed_in_slo, o.prompt_tokens_in_slo, o.output_tokens_in_slo);
-        } else {
-            end(index, now_s, Status::kCompleted, o.completed_late, o.prompt_tokens_late, o.output_tokens_late);
+        const bool in_slo = within_slo(index, now_s);
+        const Columns columns = in_slo
+            ? Columns{o.completed_in_slo, o.prompt_tokens_in_slo, o.output_tokens_in_slo, o.value_in_slo_usd}
+            : Columns{o.completed_late, o.prompt_tokens_late, o.output_tokens_late, o.value_late_usd};
+        const double value_usd = end(index, now_s, Status::kCompleted, columns, billed_hit_tokens_.empty() ? 0 : billed_hit_tokens_[index]);
+        outcome_[o.delivered_tokens + pool(pool_of_[replica_of[index]]).site] += request.output_tokens;
+        const double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
+        if (billing_.pay(request, index, paid_usd) && clients_.end_session(index)) {
+            outcome_[o.budget_ended + request.class_id] += 1.0;
         }
         clients_.succeed(index, now_s);
     }
@@ -159,6 +170,9 @@ private:
         FleetReplica* end() const { return last; }
     };
     static constexpr std::int64_t kClosed = std::numeric_limits<std::int64_t>::max();
+    struct Columns {
+        std::int64_t count, prompt_tokens, output_tokens, value_usd;  // of the outcome, for class 0
+    };
     struct Release {
         double time_s;
         std::int32_t index;
@@ -188,6 +202,9 @@ private:
     std::vector<std::int32_t> home_replica_;       // of each conversation, -1 before its first call
     std::vector<std::int32_t> preferred_replica_;  // of each request that returns to it, else -1; empty without caches
     Clients clients_;
+    Billing billing_;
+    std::vector<std::int32_t> billed_hit_tokens_;  // by request, when its first token came; empty without prefix caches
+    std::vector<std::int64_t> running_tokens_;     // [P] at the end of the last tick
     Earliest next_boundary_;  // of every replica; kept only if clients_.has_feedback
     std::vector<double> network_s_;  // one way between client and site, by request; empty without distances
     struct Failure {
@@ -225,6 +242,7 @@ private:
         preferred_replica_.assign(returns ? count : 0, -1);
         const std::int32_t last = returns ? *std::max_element(conversations.begin(), conversations.end()) : -1;
         home_replica_.assign(static_cast<std::size_t>(last + 1), -1);
+        billed_hit_tokens_.assign(caches ? count : 0, 0);
         status.assign(count, Status::kPending);
         replica_of.assign(count, -1);
         finished_s.assign(count, nan);
@@ -257,6 +275,8 @@ private:
 
     // A replica loses its power and with it every request.
     void stop(FleetReplica& replica, double now_s, State state) {
+        const std::int64_t p = pool_of_[static_cast<std::size_t>(&replica - replicas_.data())];
+        outcome_[arrays_.outcome.dropped_tokens + p] += static_cast<double>(replica.running_tokens(*this, pool(p)));
         replica.drop_everything(*this, now_s);
         replica.state = state;
         note(replica);
@@ -392,7 +412,7 @@ private:
         } else if (!clients_.has_given_up(step.index)) {
             call(step.index, step.time_s);
         } else if (clients_.failed_attempts(step.index) > 0) {
-            lose(step.index, step.time_s, Status::kRefused);
+            lose(step.index, step.time_s, clients_.last_failure(step.index));
         }
     }
 
@@ -401,8 +421,14 @@ private:
         Request& request = requests[index];
         const std::int32_t k = request.class_id;
         request.arrival_s = now_s;
-        if (clients_.ask(index, now_s)) outcome_[arrays_.outcome.arrived + k] += 1.0;
-        if (arrays_.classes[k].deferrable) {
+        if (clients_.ask(index, now_s)) {
+            outcome_[arrays_.outcome.arrived + k] += 1.0;
+            outcome_[arrays_.outcome.prompt_tokens_asked + k] += request.prompt_tokens;
+            outcome_[arrays_.outcome.output_tokens_asked + k] += request.output_tokens;
+        }
+        if (!billing_.quote(index, k)) {
+            fail(index, now_s, Status::kDeclined);
+        } else if (arrays_.classes[k].deferrable) {
             held_[k].push(requests, index);
         } else if (admit(k, now_s, admit_rate_rps_[k])) {
             dispatch(index, now_s);
@@ -539,22 +565,33 @@ private:
 
     void finish_tick(double end_s) {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
-            double energy_j = 0.0;
-            std::int64_t generated = 0, prefilled = 0, hit = 0, preemptions = 0;
+            BoardEnergy boards;
+            double host_j = 0.0;
+            std::int64_t generated = 0, prefilled = 0, hit = 0, preemptions = 0, preempted = 0;
             for (auto& replica : replicas_of(p)) {
                 while (replica.next_event_s < end_s) pass_boundary(replica, p);
                 replica.read_meter(pool(p), end_s);
-                energy_j += replica.take_energy_j() + host_w(replica, p) * arrays_.tick_s;
+                const BoardEnergy energy = replica.take_energy();
+                boards.busy_j += energy.busy_j;
+                boards.idle_j += energy.idle_j;
+                boards.asleep_j += energy.asleep_j;
+                host_j += host_w(replica, p) * arrays_.tick_s;
                 generated += replica.take_generated_tokens();
                 prefilled += replica.take_prefilled_tokens();
                 hit += replica.take_prefix_hit_tokens();
                 preemptions += replica.take_preemptions();
+                preempted += replica.take_preempted_tokens();
             }
-            outcome_[arrays_.outcome.it_energy_j + p] = energy_j;
+            outcome_[arrays_.outcome.busy_energy_j + p] = boards.busy_j;
+            outcome_[arrays_.outcome.idle_energy_j + p] = boards.idle_j;
+            outcome_[arrays_.outcome.asleep_energy_j + p] = boards.asleep_j;
+            outcome_[arrays_.outcome.host_energy_j + p] = host_j;
+            outcome_[arrays_.outcome.it_energy_j + p] = boards.busy_j + boards.idle_j + boards.asleep_j + host_j;
             outcome_[arrays_.outcome.generated_tokens + p] = static_cast<double>(generated);
             outcome_[arrays_.outcome.prefilled_tokens + p] = static_cast<double>(prefilled);
             outcome_[arrays_.outcome.prefix_hit_tokens + p] = static_cast<double>(hit);
             outcome_[arrays_.outcome.preemptions + p] = static_cast<double>(preemptions);
+            outcome_[arrays_.outcome.preempted_tokens + p] = static_cast<double>(preempted);
         }
     }
 
@@ -578,7 +615,7 @@ private:
     // An attempt has come to nothing.
     void fail(std::int32_t index, double now_s, Status how) {
         const OutcomeLayout& o = arrays_.outcome;
-        if (clients_.fail(index, now_s)) {
+        if (clients_.fail(index, now_s, how)) {
             outcome_[o.retries + requests[index].class_id] += 1.0;
         } else {
             lose(index, now_s, how);
@@ -587,18 +624,23 @@ private:
 
     void lose(std::int32_t index, double now_s, Status how) {
         const OutcomeLayout& o = arrays_.outcome;
-        end(index, now_s, how, how == Status::kRefused ? o.refused : o.expired, o.prompt_tokens_lost,
-            o.output_tokens_lost);
+        const Columns columns = how == Status::kDeclined
+            ? Columns{o.declined, o.prompt_tokens_declined, o.output_tokens_declined, o.value_declined_usd}
+            : Columns{how == Status::kRefused ? o.refused : o.expired, o.prompt_tokens_lost, o.output_tokens_lost, o.value_lost_usd};
+        end(index, now_s, how, columns, 0);
     }
 
-    // The columns say where to count the request and its tokens.
-    void end(std::int32_t index, double now_s, Status how, std::int64_t count, std::int64_t prompt, std::int64_t output) {
+    // A request has come to its end; returns its price.
+    double end(std::int32_t index, double now_s, Status how, const Columns& columns, std::int32_t hit_tokens) {
         const Request& request = requests[index];
+        const double value_usd = billing_.value_usd(request, index, hit_tokens);
         status[index] = how;
         finished_s[index] = now_s;
-        outcome_[count + request.class_id] += 1.0;
-        outcome_[prompt + request.class_id] += request.prompt_tokens;
-        outcome_[output + request.class_id] += request.output_tokens;
+        outcome_[columns.count + request.class_id] += 1.0;
+        outcome_[columns.prompt_tokens + request.class_id] += request.prompt_tokens;
+        outcome_[columns.output_tokens + request.class_id] += request.output_tokens;
+        outcome_[columns.value_usd + request.class_id] += value_usd;
+        return value_usd;
     }
 
     // 4. Meters, brake, breaker.
@@ -607,6 +649,15 @@ private:
         const std::int64_t now = tick_ * num_sites();
         const SiteTick tick{start_s, end_s, &cap_w_[now], &rating_w_[now], &solar_w_[now], battery_power_w};
         power_.read_meters(tick, outcome_, [&](std::int64_t p) { go_dark(p, end_s); });
+    }
+
+    void count_running_tokens() {
+        for (std::int64_t p = 0; p < num_pools(); ++p) {
+            std::int64_t running = 0;
+            for (const auto& replica : replicas_of(p)) running += replica.running_tokens(*this, pool(p));
+            outcome_[arrays_.outcome.running_tokens_change + p] = static_cast<double>(running - running_tokens_[p]);
+            running_tokens_[p] = running;
+        }
     }
 
     void go_dark(std::int64_t p, double now_s) {
@@ -625,6 +676,11 @@ private:
             view_[v.held_requests + k] = static_cast<float>(held_[k].size);
             view_[v.thinking_calls + k] = static_cast<float>(clients_.thinking[k]);
             view_[v.away_requests + k] = static_cast<float>(clients_.away[k]);
+            const std::int64_t priced = arrays_.classes[k].priced;
+            if (priced >= 0) {
+                view_[v.token_price_factor + priced] = static_cast<float>(billing_.factor[k]);
+                view_[v.declined + priced] = static_cast<float>(outcome_[o.declined + k]);
+            }
             view_[v.retries + k] = static_cast<float>(outcome_[o.retries + k]);
             view_[v.arrived + k] = static_cast<float>(outcome_[o.arrived + k]);
             view_[v.completed_in_slo + k] = static_cast<float>(outcome_[o.completed_in_slo + k]);

@@ -28,6 +28,11 @@ struct Request {
     std::int32_t next;  // in whichever list it stands; -1 ends it
 };
 
+// What the boards of a replica have drawn, by what they were doing.
+struct BoardEnergy {
+    double busy_j = 0.0, idle_j = 0.0, asleep_j = 0.0;
+};
+
 // What a replica remembers of a request where KV grows.
 struct Progress {
     std::int32_t generated_tokens = 0;  // of an answer that was interrupted
@@ -109,7 +114,7 @@ public:
         unprefilled_tokens += request.prompt_tokens;
         waiting_.push(requests, index);
         if (idle()) {
-            energy_j_ += pool.idle_w * (now_s - metered_s_);
+            energy_.idle_j += pool.idle_w * (now_s - metered_s_);
             start(owner, pool, physics, now_s);
         } else if (waiting_.size == 1 && decoding_only_ && running() < pool.max_batch) {
             const std::int64_t next = segment_.ended_by(now_s) + 1;
@@ -120,7 +125,7 @@ public:
     // The running segment ends: let finished requests go and start the next batch.
     void on_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
         const double now_s = next_event_s;
-        energy_j_ += segment_.meter_all();
+        energy_.busy_j += segment_.meter_all();
         shrink_cache(pool, segment_.planned - 1);
         generated_tokens_ += segment_.count(segment_.planned) * decoding();
         iteration_ += segment_.planned;
@@ -142,12 +147,12 @@ public:
         if (idle()) {
             const bool off = state == State::kDark || state == State::kFailed;
             const double power_w = off ? 0.0 : state == State::kAsleep ? pool.asleep_w : pool.idle_w;
-            energy_j_ += power_w * (now_s - metered_s_);
+            (state == State::kAsleep ? energy_.asleep_j : energy_.idle_j) += power_w * (now_s - metered_s_);
             metered_s_ = now_s;
             return;
         }
         ended_at_tick_ = decoding_only_ ? segment_.ended_by(now_s) : 0;
-        energy_j_ += segment_.meter(now_s, ended_at_tick_);
+        energy_.busy_j += segment_.meter(now_s, ended_at_tick_);
         generated_tokens_ += segment_.count(ended_at_tick_) * decoding();
     }
 
@@ -170,22 +175,32 @@ public:
         go_idle(now_s);
     }
 
-    double take_energy_j() { return std::exchange(energy_j_, 0.0); }
+    // Tokens of context that running requests have, as of the last read_meter.
+    std::int64_t running_tokens(const Owner& owner, const Pool& pool) const {
+        std::int64_t tokens = context_ + (decoding_only_ && !idle() ? ended_at_tick_ * decoding() : 0);
+        for (std::int32_t i = prefilling_.head, n = 0; n < prefilling_.size; i = owner.requests[i].next, ++n) {
+            tokens += n == 0 ? std::max<std::int64_t>(head_done_, hit_tokens(owner, pool, i)) : hit_tokens(owner, pool, i);
+        }
+        return tokens;
+    }
+
+    BoardEnergy take_energy() { return std::exchange(energy_, {}); }
     std::int64_t take_generated_tokens() { return std::exchange(generated_tokens_, 0); }
     std::int64_t take_prefilled_tokens() { return std::exchange(prefilled_tokens_, 0); }
     std::int64_t take_prefix_hit_tokens() { return std::exchange(prefix_hit_tokens_, 0); }
     std::int64_t take_preemptions() { return std::exchange(preemptions_, 0); }
+    std::int64_t take_preempted_tokens() { return std::exchange(preempted_tokens_, 0); }
 
 private:
     Segment segment_;
     double metered_s_ = 0.0;  // while idle: up to when energy has been counted
-    double energy_j_ = 0.0;
+    BoardEnergy energy_;
     std::int64_t context_ = 0;    // tokens of context of the decoding sequences
     std::int64_t kv_reserved_ = 0;  // for all running requests; where KV grows, only for those in prefill
     std::int64_t kv_shared_ = 0;  // part of what running requests hold that stands in entries of the cache
     std::int64_t iteration_ = 0;  // iterations since the episode began
     std::int64_t ended_at_tick_ = 0;
-    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, prefix_hit_tokens_ = 0, preemptions_ = 0;
+    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, prefix_hit_tokens_ = 0, preemptions_ = 0, preempted_tokens_ = 0;
     PrefixCache cache_;
     std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
     RequestQueue waiting_, prefilling_;
@@ -298,7 +313,7 @@ private:
             }
             if (computed == request.prompt_tokens) {
                 request.first_token_s = now_s;
-                owner.on_first_token(index);
+                owner.on_first_token(index, static_cast<std::int32_t>(hit));
             }
             const std::int64_t left = request.prompt_tokens + request.output_tokens - computed - 1;
             if (left == 0) {
@@ -326,6 +341,7 @@ private:
     std::int32_t stop_prefilling(Owner& owner, const Pool& pool) {
         const std::int32_t index = prefilling_.pop(owner.requests);
         const std::int64_t hit = hit_tokens(owner, pool, index);
+        preempted_tokens_ += head_done_;
         kv_reserved_ -= prefill_tokens(owner, pool, index);
         work_tokens += hit;
         unprefilled_tokens += hit;
@@ -345,6 +361,7 @@ private:
         finishing_.pop_back();
         std::make_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
         const std::int64_t again = request.prompt_tokens + request.output_tokens - left;
+        preempted_tokens_ += again;
         context_ -= again;
         work_tokens += again;
         unprefilled_tokens += again;

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.traces import RequestTable
 
@@ -36,6 +37,7 @@ class Clients:
         self.unfinished_predecessors = table.predecessors.tolist()
         self.last_answer_s = np.zeros(len(table))
         self.failed_attempts = [0] * len(table)
+        self.last_failure = [RequestStatus.PENDING] * len(table)
         self.asked_s = np.full(len(table), np.nan)
         self.thinking = [0] * arrays.num_classes
         self.away = [0] * arrays.num_classes
@@ -75,18 +77,25 @@ class Clients:
                 self.thinking[self._class_of(row)] += 1
                 heapq.heappush(self._steps, Step(float(self.last_answer_s[row] + self.table.wait_s[row]), row, CALLS))
 
-    def fail(self, index: int, now_s: float) -> bool:
+    def fail(self, index: int, now_s: float, status: RequestStatus) -> bool:
         """An attempt has failed; True if the client will try again, else its session ends."""
         k = self._class_of(index)
         self.failed_attempts[index] += 1
+        self.last_failure[index] = status
         if self.failed_attempts[index] < self.arrays.max_attempts[k] and not self.has_given_up(index):
             self.away[k] += 1
             heapq.heappush(self._steps, Step(now_s + self._back_off_s(index), index, CALLS))
             return True
-        session = int(self.table.session_id[index])
-        if session >= 0:
-            self._ended_sessions.add(session)
+        self.end_session(index)
         return False
+
+    def end_session(self, index: int) -> bool:
+        """The request's session makes no further call; True if that is new."""
+        session = int(self.table.session_id[index])
+        if session < 0 or session in self._ended_sessions:
+            return False
+        self._ended_sessions.add(session)
+        return True
 
     def has_given_up(self, index: int) -> bool:
         """Whether the request's session has ended."""

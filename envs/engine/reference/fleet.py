@@ -23,6 +23,7 @@ import numpy as np
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.replica import Limits, Physics, Replica, Request, State
@@ -34,6 +35,10 @@ from tokenfleet.envs.layers.scheduling import Controls
 def byte_energy_scale(core_fraction: float, voltage: float) -> float:
     """Energy of a byte over its value at full voltage."""
     return 1.0 - core_fraction * (1.0 - voltage * voltage)
+
+
+LOST_AS = {RequestStatus.DECLINED: "declined"}
+"""Where the tokens and the value of a request without an answer are counted, if not under `lost`."""
 
 
 def clock_scaling(memory_fraction: float, clock_fraction: float) -> float:
@@ -53,6 +58,7 @@ class Fleet:
         self.tick = 0
         self.next_request = 0
         self.clients = Clients(arrays, episode.requests)
+        self.billing = Billing(arrays, episode.requests)
         self.travelling: dict[int, Request] = {}
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
         self.pools = [self._make_pool(p) for p in range(arrays.num_pools)]
@@ -61,6 +67,7 @@ class Fleet:
         self.first_replica = np.cumsum([0, *arrays.replicas]).tolist()
         self.boundaries: list[tuple[float, int]] = []
         self.home_replica: dict[int, int] = {}
+        self.running_tokens = [0] * arrays.num_pools
         self.power = PowerDelivery(arrays, episode)
         self.clock_fraction = [1.0] * arrays.num_pools
         self.physics = [self._physics_at(p, 1.0) for p in range(arrays.num_pools)]
@@ -89,6 +96,7 @@ class Fleet:
         self.share = self._available_share(controls.route_share[row])
         self.admit_rate_rps = controls.admit_rate_rps[row]
         self.affinity = None if controls.prefix_affinity is None else controls.prefix_affinity[row]
+        self.billing.set_prices(None if controls.token_price_factor is None else controls.token_price_factor[row])
         self._run(start_s, end_s)
         for pool in self.pools:
             for replica in pool:
@@ -106,7 +114,7 @@ class Fleet:
                 replica.state = State.ASLEEP
         while self.failures and self.failures[0][0] <= self.tick:
             _, index, repaired_s = self.failures.popleft()
-            self._stop(self.everyone[index], now_s, State.FAILED)
+            self._stop(index, now_s, State.FAILED)
             self.everyone[index].ready_s = repaired_s
 
     def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray) -> None:
@@ -231,7 +239,7 @@ class Fleet:
         elif not self.clients.has_given_up(index):
             self._call(index, now_s)
         elif self.clients.failed_attempts[index]:
-            self._end(self._request(index, now_s), now_s, RequestStatus.REFUSED, "refused", "lost")
+            self._lose(self._request(index, now_s), now_s, self.clients.last_failure[index])
 
     def _call(self, index: int, now_s: float) -> None:
         """A client makes a call, or tries it again."""
@@ -239,7 +247,11 @@ class Fleet:
         k = request.class_id
         if self.clients.ask(index, now_s):
             self.outcome["arrived"][0, k] += 1
-        if self.arrays.deferrable[k]:
+            self.outcome["prompt_tokens_asked"][0, k] += request.prompt_tokens
+            self.outcome["output_tokens_asked"][0, k] += request.output_tokens
+        if not self.billing.quote(request):
+            self._fail(request, now_s, RequestStatus.DECLINED)
+        elif self.arrays.deferrable[k]:
             self.held[k].append(request)
         elif self._admit(k, now_s, float(self.admit_rate_rps[k])):
             self._dispatch(request, now_s)
@@ -374,34 +386,48 @@ class Fleet:
         self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
         self.outcome["prefix_hit_tokens"][0, p] += events.prefix_hit_tokens
         self.outcome["preemptions"][0, p] += events.preemptions
+        self.outcome["preempted_tokens"][0, p] += events.preempted_tokens
         for request in events.first_tokens:
             request.first_token_s += request.network_s
             self.log.first_token_s[request.index] = request.first_token_s
             self.outcome["first_tokens"][0, request.class_id] += 1
             self.outcome["ttft_sum_s"][0, request.class_id] += self._ttft_s(request)
         for request, now_s in events.completed:
-            self._complete(request, now_s + request.network_s)
+            self._complete(request, p, now_s + request.network_s)
         for request, now_s in events.expired:
             self._fail(request, now_s, RequestStatus.EXPIRED)
 
-    def _complete(self, request: Request, now_s: float) -> None:
-        ending = "in_slo" if self._within_slo(request, now_s) else "late"
-        self._end(request, now_s, RequestStatus.COMPLETED, f"completed_{ending}", ending)
+    def _complete(self, request: Request, p: int, now_s: float) -> None:
+        k, in_slo = request.class_id, self._within_slo(request, now_s)
+        ending = "in_slo" if in_slo else "late"
+        value_usd = self._end(request, now_s, RequestStatus.COMPLETED, f"completed_{ending}", ending)
+        self.outcome["delivered_tokens"][0, self.arrays.site[p]] += request.output_tokens
+        paid_usd = value_usd if in_slo else value_usd * float(self.arrays.late_value_fraction[k])
+        if self.billing.pay(request, paid_usd) and self.clients.end_session(request.index):
+            self.outcome["budget_ended"][0, k] += 1
         self.clients.succeed(request.index, now_s)
 
     def _fail(self, request: Request, now_s: float, status: RequestStatus) -> None:
         """An attempt has come to nothing."""
-        if self.clients.fail(request.index, now_s):
+        if self.clients.fail(request.index, now_s, status):
             self.outcome["retries"][0, request.class_id] += 1
         else:
-            self._end(request, now_s, status, status.name.lower(), "lost")
+            self._lose(request, now_s, status)
 
-    def _end(self, request: Request, now_s: float, status: RequestStatus, count: str, tokens: str) -> None:
+    def _lose(self, request: Request, now_s: float, status: RequestStatus) -> None:
+        self._end(request, now_s, status, status.name.lower(), LOST_AS.get(status, "lost"))
+
+    def _end(self, request: Request, now_s: float, status: RequestStatus, count: str, ending: str) -> float:
+        """A request has come to its end; its price [USD]."""
+        k, hit_tokens = request.class_id, request.billed_hit_tokens if status is RequestStatus.COMPLETED else 0
+        value_usd = self.billing.value_usd(request, hit_tokens)
         self.log.status[request.index] = status
         self.log.finished_s[request.index] = now_s
-        self.outcome[count][0, request.class_id] += 1
-        self.outcome[f"prompt_tokens_{tokens}"][0, request.class_id] += request.prompt_tokens
-        self.outcome[f"output_tokens_{tokens}"][0, request.class_id] += request.output_tokens
+        self.outcome[count][0, k] += 1
+        self.outcome[f"prompt_tokens_{ending}"][0, k] += request.prompt_tokens
+        self.outcome[f"output_tokens_{ending}"][0, k] += request.output_tokens
+        self.outcome[f"value_{ending}_usd"][0, k] += value_usd
+        return value_usd
 
     def _ttft_s(self, request: Request) -> float:
         return request.first_token_s - float(self.clients.asked_s[request.index])
@@ -423,10 +449,18 @@ class Fleet:
         it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
             for replica in pool:
-                it_energy_j[p] += replica.energy_j + self._host_w(replica, p) * a.tick_s
-                replica.energy_j = 0.0
+                boards, host_j = replica.take_energy(), self._host_w(replica, p) * a.tick_s
+                self.outcome["busy_energy_j"][0, p] += boards.busy_j
+                self.outcome["idle_energy_j"][0, p] += boards.idle_j
+                self.outcome["asleep_energy_j"][0, p] += boards.asleep_j
+                self.outcome["host_energy_j"][0, p] += host_j
+                it_energy_j[p] += boards.busy_j + boards.idle_j + boards.asleep_j + host_j
         for p in self.power.read_meters(self.tick, battery_power_w, self.outcome):
             self._go_dark(p, end_s)
+        for p, pool in enumerate(self.pools):
+            running = sum(replica.running_tokens for replica in pool)
+            self.outcome["running_tokens_change"][0, p] = running - self.running_tokens[p]
+            self.running_tokens[p] = running
 
     def _host_w(self, replica: Replica, p: int) -> float:
         if replica.state in (State.DARK, State.FAILED):
@@ -434,12 +468,14 @@ class Fleet:
         return float(self.arrays.host_asleep_w[p] if replica.state is State.ASLEEP else self.arrays.host_w[p])
 
     def _go_dark(self, p: int, now_s: float) -> None:
-        for replica in self.pools[p]:
-            if replica.state is not State.FAILED:
-                self._stop(replica, now_s, State.DARK)
+        for index in range(self.first_replica[p], self.first_replica[p + 1]):
+            if self.everyone[index].state is not State.FAILED:
+                self._stop(index, now_s, State.DARK)
 
-    def _stop(self, replica: Replica, now_s: float, state: State) -> None:
+    def _stop(self, index: int, now_s: float, state: State) -> None:
         """A replica loses its power and with it every request."""
+        replica = self.everyone[index]
+        self.outcome["dropped_tokens"][0, self.pool_of[index]] += replica.running_tokens
         for request in replica.drop_everything():
             self._fail(request, now_s, RequestStatus.REFUSED)
         replica.state = state
@@ -467,6 +503,9 @@ class Fleet:
             view["held_requests"][0, k] = len(self.held[k])
             view["thinking_calls"][0, k] = self.clients.thinking[k]
             view["away_requests"][0, k] = self.clients.away[k]
+            if a.priced[k] >= 0:
+                view["token_price_factor"][0, a.priced[k]] = self.billing.factor[k]
+                view["declined"][0, a.priced[k]] = self.outcome["declined"][0, k]
         for name in ("arrived", "completed_in_slo", "completed_late", "refused", "expired", "retries"):
             view[name][:] = self.outcome[name]
         view["generated_tokens"][:] = self.outcome["generated_tokens"]

@@ -51,6 +51,7 @@ class Request:
     network_s: float = 0.0  # one way between client and site
     preferred_replica: int = -1  # where its conversation is, if it returns there
     hit_tokens: int = 0  # of the prompt, found in the prefix cache when it joined
+    billed_hit_tokens: int = 0  # the same when its first token came, which is what its client pays for
     shared_tokens: int = 0  # of those, in memory that others refer to as well
     prefilled_tokens: int = 0
     generated_tokens: int = 0
@@ -141,6 +142,16 @@ class Events:
     prefilled_tokens: int = 0
     prefix_hit_tokens: int = 0
     preemptions: int = 0
+    preempted_tokens: int = 0
+
+
+@dataclass
+class BoardEnergy:
+    """What the boards of a replica have drawn, by what they were doing [J]."""
+
+    busy_j: float = 0.0
+    idle_j: float = 0.0
+    asleep_j: float = 0.0
 
 
 class Replica:
@@ -159,7 +170,7 @@ class Replica:
         self.decoding: list[Request] = []
         self.iteration: Iteration | None = None
         self.metered_s = 0.0
-        self.energy_j = 0.0
+        self.energy = BoardEnergy()
         self.events = Events()
 
     @property
@@ -183,6 +194,12 @@ class Replica:
         running = (*self.prefilling, *self.decoding)
         return sum(self._room_tokens(request) - request.shared_tokens for request in running)
 
+    @property
+    def running_tokens(self) -> int:
+        """Tokens of context that running requests have: computed, found in the prefix cache, or generated."""
+        prefilling = sum(request.prefilled_tokens for request in self.prefilling)
+        return prefilling + sum(request.context_tokens for request in self.decoding)
+
     def take(self, request: Request, now_s: float, physics: Physics) -> None:
         """Queue a request; an idle replica starts at once."""
         self.waiting.append(request)
@@ -205,8 +222,14 @@ class Replica:
 
     def meter(self, until_s: float) -> None:
         """Add the energy of the boards up to `until_s`."""
-        self.energy_j += self._power_w() * (until_s - self.metered_s)
+        energy_j = self._power_w() * (until_s - self.metered_s)
         self.metered_s = until_s
+        if self.iteration is not None:
+            self.energy.busy_j += energy_j
+        elif self.state is State.ASLEEP:
+            self.energy.asleep_j += energy_j
+        else:
+            self.energy.idle_j += energy_j
 
     def drop_everything(self) -> list[Request]:
         """Lose power: forget all requests and return them, decoding ones in the order of their rows."""
@@ -218,6 +241,11 @@ class Replica:
         self.cache.clear()
         self.iteration = None
         return lost
+
+    def take_energy(self) -> BoardEnergy:
+        """What the boards have drawn since the last call."""
+        energy, self.energy = self.energy, BoardEnergy()
+        return energy
 
     def take_events(self) -> Events:
         """What has happened since the last call."""
@@ -233,10 +261,10 @@ class Replica:
 
     def _finish_iteration(self, iteration: Iteration) -> None:
         for request in iteration.decoding:
-            self._emit_token(request, iteration.end_s)
+            self._emit_token(request)
         finished = [request for request in iteration.decoding if request.generated_tokens == request.output_tokens]
         for request in sorted(finished, key=lambda request: request.index):
-            self.cache.keep(request)
+            self._complete(request, iteration.end_s)
         self.decoding = [request for request in self.decoding if request.generated_tokens < request.output_tokens]
         for request, chunk in iteration.chunks:
             request.prefilled_tokens += chunk
@@ -245,18 +273,21 @@ class Replica:
                 self.prefilling.remove(request)
                 if request.generated_tokens == 0:
                     request.first_token_s = iteration.end_s
+                    request.billed_hit_tokens = request.hit_tokens
                     self.events.first_tokens.append(request)
-                self._emit_token(request, iteration.end_s)
+                self._emit_token(request)
                 if request.generated_tokens < request.output_tokens:
                     self.decoding.append(request)
                 else:
-                    self.cache.keep(request)
+                    self._complete(request, iteration.end_s)
 
-    def _emit_token(self, request: Request, now_s: float) -> None:
+    def _emit_token(self, request: Request) -> None:
         request.generated_tokens += 1
         self.events.generated_tokens += 1
-        if request.generated_tokens == request.output_tokens:
-            self.events.completed.append((request, now_s))
+
+    def _complete(self, request: Request, now_s: float) -> None:
+        self.cache.keep(request)
+        self.events.completed.append((request, now_s))
 
     def _start_iteration(self, now_s: float, physics: Physics) -> None:
         while self.kv_used + self.cache.pinned_tokens > self.limits.kv_tokens:
@@ -274,7 +305,9 @@ class Replica:
 
     def _preempt_youngest(self) -> None:
         """A prompt in prefill is younger than all that decode."""
+        running = self.running_tokens
         request = self.prefilling.pop() if self.prefilling else self.decoding.pop()
+        self.events.preempted_tokens += running - self.running_tokens
         request.prefilled_tokens = 0
         self.cache.leave(request)
         self.waiting.appendleft(request)

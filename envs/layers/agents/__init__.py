@@ -20,7 +20,7 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 
 from __future__ import annotations
 
-from tokenfleet.envs.layers.agents.classes import PriceToleranceSpec, RequestClassSpec
+from tokenfleet.envs.layers.agents.classes import PriceRangeSpec, PriceToleranceSpec, RequestClassSpec
 from tokenfleet.envs.layers.agents.clients import client_columns, region_problems
 from tokenfleet.envs.layers.agents.conversations import ConversationStream
 from tokenfleet.envs.layers.agents.diurnal import DiurnalStream
@@ -54,6 +54,7 @@ __all__ = [
     "HawkesStream",
     "MmppStream",
     "PoissonStream",
+    "PriceRangeSpec",
     "PriceToleranceSpec",
     "QuantileSpec",
     "RequestClassSpec",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from tokenfleet.envs.catalog import load_entry
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, UnitFraction
@@ -47,6 +48,28 @@ class PriceToleranceSpec(Spec):
         return self.median * np.exp(self.sigma * rng.standard_normal(count))
 
 
+class PriceRangeSpec(Spec):
+    """How far the brain may move a class's token price, as factors on the list price.
+
+    Attributes:
+        low, high: the lowest and the highest factor; the middle of the action is half-way between them.
+    """
+
+    low: PositiveFloat = 1.0
+    high: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low ({self.low:g}) must not be above high ({self.high:g})")
+        return self
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is nothing to set."""
+        return self.low == self.high
+
+
 class RequestClassSpec(Spec):
     """A service level and its price.
 
@@ -72,7 +95,9 @@ class RequestClassSpec(Spec):
             uniform in [0, 1), drawn once for each request. Doubling from about a second with jitter is what the
             clients of model providers do; the values are assumptions.
         session_budget_usd: a session makes no further call once it has paid this much; none by default.
-        price_tolerance: how high a price factor clients accept; any by default.
+        price_tolerance: how high a price factor clients accept; any by default. A client that is asked for more
+            declines, and tries again later if the class retries.
+        token_price_factor: what the brain may set the token price to, over the list price; fixed at 1 by default.
     """
 
     model: Name
@@ -94,6 +119,7 @@ class RequestClassSpec(Spec):
     backoff_jitter: UnitFraction = 0.5
     session_budget_usd: PositiveFloat | None = None
     price_tolerance: PriceToleranceSpec | None = None
+    token_price_factor: PriceRangeSpec = PriceRangeSpec()
 
     @model_validator(mode="before")
     @classmethod
