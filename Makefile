@@ -14,7 +14,7 @@ DEMO_STEPS ?= 2_000_000
 BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format benchmark calibration clean
+.PHONY: help install demo test check format benchmark calibration validate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -67,6 +67,9 @@ benchmark: $(STAMP)  ## measure engine and training throughput
 
 calibration: $(STAMP)  ## recompute every measured coefficient and print its error
 	@$(BIN)/python -m calibration.fit
+
+validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/validation.md
+	@$(BIN)/python -m calibration.validation
 
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build

@@ -32,7 +32,6 @@ LAYERS: dict[str, dict[str, Any]] = {
         "sites.east.battery": {"power_w": 3000.0, "energy_j": 2e6},
         "sites.east.solar": {"peak_w": 4000.0, "irradiance_w_per_m2": {"series": "san-jose-weather"}},
         "sites.east.grid.price_usd_per_mwh": {"series": "caiso-2023-price"},
-        "calendar.speedup": 96.0,
     },
     "failures": {"failures": {"rate_factor": 2000.0, "repair_median_s": 60.0}},
     "KV growth": {f"pools.{pool}.kv_policy": "grow" for pool in POOLS},
