@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calibration import demand_claims, power_claims
 from calibration.fit import FROM_KERNELS, MEASURED, SERVED_LIKE, time_fits
-from calibration.serving import fit_kernels, fit_measured, runs
+from calibration.serving import fit_measured, runs
 from calibration.validation import emergent
 from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import profile_name
@@ -73,15 +73,12 @@ def decode_steps_of_another_gpu() -> Claim:
         if gpu == SERVED_LIKE:
             continue
         donor = next(tp for name, board, tp in MEASURED if name == model and board == SERVED_LIKE)
-        served = fit_measured(model, SERVED_LIKE, donor)
-        fit = fit_kernels(model, gpu, degree, SERVED_LIKE) if donor == degree else None
-        token_s = np.array((fit or fit_measured(model, gpu, degree)).token_s)
-        context_s = (fit or fit_measured(model, gpu, degree)).context_s
+        served, kernels = fit_measured(model, SERVED_LIKE, donor), fit_measured(model, gpu, degree)
         rows = runs(model, gpu, degree)
         batch = rows.avg_batch_size.to_numpy()
-        step_s = (
-            served.host_s + at_tokens(token_s, batch) + served.decode_s * batch + context_s * rows.context.to_numpy()
-        )
+        overhead_s = served.host_s + served.decode_s * batch
+        # Of the B200's own fit only what comes from its kernels is used.
+        step_s = overhead_s + at_tokens(np.array(kernels.token_s), batch) + kernels.context_s * rows.context.to_numpy()
         measured.append(rows.median_itl_ms.to_numpy() / 1e3)
         predicted.append(step_s)
     judged = "kernels of the B200, host and per-sequence time of the H100's runs; judged on the B200's runs"
