@@ -24,7 +24,10 @@ public:
         time_s_[index] = time_s;
         for (std::size_t node = (leaves_ + index) / 2; node > 0; node /= 2) {
             const std::int32_t left = winner_[2 * node], right = winner_[2 * node + 1];
-            winner_[node] = time_s_[right] < time_s_[left] ? right : left;
+            const std::int32_t winner = time_s_[right] < time_s_[left] ? right : left;
+            // Where another won before and wins again, nothing changes further up.
+            if (winner == winner_[node] && winner != static_cast<std::int32_t>(index)) return;
+            winner_[node] = winner;
         }
     }
 
