@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -33,6 +34,7 @@ from tokenfleet.envs.spec import SpecError, suggest
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+HELP_WIDTH, OPTIONS_INDENT = 118, 13
 SWEEP_FILE = "multirun.yaml"
 TIME = "%Y-%m-%d_%H-%M-%S"
 CONFIGS = Path(__file__).parent
@@ -248,7 +250,7 @@ def _exit(messages: list[str]) -> NoReturn:
 def _register_resolvers() -> None:
     # The time is that of the start: asked for later, CheckFirst and Hydra could make folders of different seconds.
     OmegaConf.register_new_resolver("run_folder", partial(_run_folder, f"{datetime.now():{TIME}}"), replace=True)
-    OmegaConf.register_new_resolver("options", _options, replace=True)
+    OmegaConf.register_new_resolver("options", _wrapped_options, replace=True)
     OmegaConf.register_new_resolver("keys_of", lambda name: keys_help(CONFIGS / f"{name}.yaml"), replace=True)
 
 
@@ -257,6 +259,11 @@ def _options(group: str) -> str:
         catalog_names("scenario") if group == "scenario" else sorted(f.stem for f in (CONFIGS / group).glob("*.yaml"))
     )
     return ", ".join(shipped)
+
+
+def _wrapped_options(group: str) -> str:
+    """The options as `--help` shows them, in lines that stand below each other."""
+    return f"\n{' ' * OPTIONS_INDENT}".join(textwrap.wrap(_options(group), HELP_WIDTH - OPTIONS_INDENT))
 
 
 def _run_folder(started: str, kind: str, *, _root_: DictConfig) -> str:

@@ -31,7 +31,7 @@ def test_demand_arrives_at_the_stated_rate(shipped):
     counts = [len(sample_episode(shipped, seed).requests) for seed in range(40)]
     expected = sum(stream.mean_rate_rps for stream in shipped.workload.values()) * shipped.horizon_s
     half_width = 4.0 * np.std(counts, ddof=1) / np.sqrt(len(counts))
-    recorded_drift = 0.05 * expected  # a block of a real trace is not exactly as busy as the whole
+    recorded_drift = 0.08 * expected  # a block of a real trace is not exactly as busy as the whole
     assert abs(np.mean(counts) - expected) < half_width + recorded_drift
 
 
