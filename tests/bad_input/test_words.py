@@ -8,7 +8,7 @@ import pytest
 
 from tests.command_line import Run, check_refusal, in_a_process_of_its_own
 
-SCENARIOS = r"\(choose from agent-swarm, burst, .*, tiny; for your own FOLDER/scenario/NAME\.yaml write --config-dir"
+SCENARIOS = r"\(choose from agent-swarm, .*, tiny; for your own FOLDER/scenario/NAME\.yaml write --config-dir"
 CASES: dict[str, tuple[str, ...]] = {
     # Keys.
     "train sed=3": (r"^sed: unknown key; did you mean 'seed'\? \(choose from algo, ",),
