@@ -16,6 +16,7 @@ from tokenfleet.configs.candidates import make_candidates, run_folders
 from tokenfleet.configs.environments import make_vector_env, settled
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.evaluation.figures import draw_figures
+from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.study import record_timelines, run_study, save_study
 from tokenfleet.evaluation.summary import summarise
 from tokenfleet.evaluation.table import print_table
@@ -36,6 +37,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     probe = make_env(1)
     candidates = make_candidates(config, probe)
     probe.close()
+    ledgers = LedgerBook()
     rows = run_study(
         make_env,
         candidates,
@@ -44,6 +46,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         batch_size=config.n_envs,
         deterministic=config.deterministic,
         show_progress=True,
+        on_ledger=ledgers.add,
     )
     summary = summarise(rows)
     timelines = record_timelines(make_env, candidates, summary, config.deterministic) if config.figures else []
@@ -56,11 +59,14 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         formats=config.formats,
         texts={
             "config.yaml": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+            **({"ledger.csv": ledgers.csv()} if ledgers else {}),
             "manifest.json": json.dumps(manifest.describe(config) | policies, indent=2) + "\n",
         },
         draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
     )
     print_table(summary)
+    if ledgers:
+        print(ledgers.verdict())
     print(f"Results are in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     return summary.estimates[summary.ranking[0]][summary.headline.name].mean.estimate
 

@@ -16,6 +16,7 @@ from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.infos import Info, info_of
 from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
 
@@ -62,7 +63,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     ## Infos
     `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites and rows, for constrained learning;
     `route_mask` `[K, P]`, the pools that can take a class's requests now; at the end of an episode `episode_metrics`
-    (see `tokenfleet.envs.metrics`).
+    (see `tokenfleet.envs.metrics`). At any time, `ledger()` says what each layer has cost and added.
 
     ## Starting State
     Every replica awake and idle, every clock at its highest. Demand, events and uncertain physics are drawn from the
@@ -173,6 +174,10 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     def request_log(self) -> RequestLog:
         """What has become of the requests of the current episode (`episode.requests`)."""
         return self.batch.request_log(0)
+
+    def ledger(self) -> Ledger:
+        """What each layer has cost and added in the current episode; see `docs/ledger.md`."""
+        return self.batch.ledger(0)
 
     def get_state(self) -> dict[str, Any]:
         """See `FleetVectorEnv.get_state`."""

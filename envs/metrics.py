@@ -29,16 +29,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.accounts import Accounts
 from tokenfleet.envs.axes import axis_sizes
+from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
-from tokenfleet.envs.layers.ledger import JOULES_PER_KWH, emissions_g, energy_cost_usd
+from tokenfleet.envs.layers.ledger import JOULES_PER_KWH, TOKENS_PER_MILLION, Ledger
 from tokenfleet.envs.reward import NetValue
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
 
 GRAMS_PER_KG = 1e3
-TOKENS_PER_MILLION = 1e6
 
 
 class EpisodeMetrics:
@@ -52,22 +54,18 @@ class EpisodeMetrics:
     def __init__(self, scenario: Scenario, num_envs: int) -> None:
         self._classes = tuple(scenario.classes)
         self._tick_s = scenario.tick_s
-        self._ledger = NetValue(scenario)
+        self._net_value = NetValue(scenario)
         layout = Layout(OUTCOMES, axis_sizes(scenario))
-        sites = len(scenario.sites)
         columns = np.arange(layout.width)
         self._over_cap_w = np.concatenate([columns[layout.slice(name)] for name in ("over_cap_w", "row_over_cap_w")])
-        self._energy_j = np.tile(columns[layout.slice("energy_j")], 2)
-        self._totals = Record(layout, np.zeros((num_envs, layout.width)))
+        self._accounts = Accounts(scenario, num_envs)
         self._returns = np.zeros(num_envs)
-        self._tariffed = np.zeros((num_envs, 2 * sites))
         self._peak_over_cap_w = np.zeros((num_envs, len(self._over_cap_w)))
 
     def begin(self, index: int) -> None:
         """Forget what fleet `index` did: its next episode starts."""
-        self._totals.rows[index] = 0.0
+        self._accounts.begin(index)
         self._returns[index] = 0.0
-        self._tariffed[index] = 0.0
         self._peak_over_cap_w[index] = 0.0
 
     def add(self, outcome: Record, tariff: Float64Array, reward: Float64Array) -> None:
@@ -78,19 +76,20 @@ class EpisodeMetrics:
             tariff: price [USD/MWh], then carbon intensity [g/kWh], of the tick, `[N, 2 S]`.
             reward: `[N]`.
         """
-        rows = outcome.rows
-        self._totals.rows += rows
+        self._accounts.add(outcome, tariff)
         self._returns += reward
-        self._tariffed += rows[:, self._energy_j] * tariff
-        np.maximum(self._peak_over_cap_w, rows[:, self._over_cap_w], out=self._peak_over_cap_w)
+        np.maximum(self._peak_over_cap_w, outcome.rows[:, self._over_cap_w], out=self._peak_over_cap_w)
+
+    def ledger(self, index: int, ticks: int, log: RequestLog, requests: RequestTable) -> Ledger:
+        """What each layer cost and added in fleet `index`, `ticks` ticks into its episode; see `Accounts.ledger`."""
+        net_value_usd = float(self._net_value_usd(np.array([index]))[0])
+        return self._accounts.ledger(index, ticks, net_value_usd, log, requests)
 
     def summary(self, index: NDArray[np.intp], ticks: NDArray[np.int64]) -> dict[str, Float64Array]:
         """The metrics of fleets `index`, `[n]` each, after `ticks` ticks, `[n]`."""
-        totals = Record(self._totals.layout, self._totals.rows[index])
-        in_slo_usd, late_usd, lost_usd = self._ledger.token_terms_usd(totals).T
-        tariffed = self._tariffed[index].reshape(len(index), 2, -1).sum(axis=2)
-        energy_usd = energy_cost_usd(tariffed[:, 0], np.array(1.0))
-        carbon_g = emissions_g(tariffed[:, 1], np.array(1.0))
+        totals = self._totals(index)
+        in_slo_usd, late_usd, lost_usd = self._net_value.token_terms_usd(totals).T
+        energy_usd, carbon_g = self._accounts.electricity(index)
         energy_j, facility_j = totals["energy_j"].sum(axis=1), totals["facility_energy_j"].sum(axis=1)
         generated = totals["generated_tokens"].sum(axis=1)
         served = totals["completed_in_slo"]
@@ -98,7 +97,7 @@ class EpisodeMetrics:
         by_class = {f"slo_attainment/{name}": _ratio(served[:, k], ended[:, k]) for k, name in enumerate(self._classes)}
         return {
             "return": self._returns[index],
-            "net_value_usd": in_slo_usd + late_usd + lost_usd - energy_usd,
+            "net_value_usd": self._net_value_usd(index),
             "revenue_usd": in_slo_usd + late_usd,
             "penalty_usd": 0.0 - lost_usd,
             "energy_usd": energy_usd,
@@ -121,6 +120,14 @@ class EpisodeMetrics:
             "declined": totals["declined"].sum(axis=1),
             "budget_ended": totals["budget_ended"].sum(axis=1),
         }
+
+    def _totals(self, index: NDArray[np.intp]) -> Record:
+        return Record(self._accounts.totals.layout, self._accounts.totals.rows[index])
+
+    def _net_value_usd(self, index: NDArray[np.intp]) -> Float64Array:
+        in_slo_usd, late_usd, lost_usd = self._net_value.token_terms_usd(self._totals(index)).T
+        net_value_usd: Float64Array = in_slo_usd + late_usd + lost_usd - self._accounts.electricity(index)[0]
+        return net_value_usd
 
 
 def _sites_and_rows(totals: Record, name: str) -> Float64Array:

@@ -28,6 +28,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.history import EpisodeRows
 from tokenfleet.envs.infos import with_masks
 from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.observation import FleetObservation, Observation
 from tokenfleet.envs.parts import build_part, has_methods, is_reward
@@ -246,6 +247,16 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def request_log(self, index: int) -> RequestLog:
         """What has become of the requests of fleet `index` in its current episode (`episodes[index].requests`)."""
         return self.engine.request_log(index)
+
+    def ledger(self, index: int) -> Ledger:
+        """What each layer has cost and added in the current episode of fleet `index`, and the proof that it adds up.
+
+        Of an episode that has just ended too, until the next step draws a new one (autoreset mode `NEXT_STEP`).
+        """
+        episode = self.episodes[index]
+        if episode is None:
+            raise RuntimeError(f"fleet {index} was never reset")
+        return self._metrics.ledger(index, int(self._tick[index]), self.request_log(index), episode.requests)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that `set_state` needs to bring these fleets back exactly: seeds and the actions since.

@@ -4,6 +4,7 @@ if __name__ != "tokenfleet.evaluation":
     raise ImportError("import tokenfleet.evaluation, not evaluation")
 
 from tokenfleet.evaluation.episodes import Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.results import EpisodeRow, append_rows, make_study, merge_rows, read_rows, write_rows
 from tokenfleet.evaluation.statistics import (
     Interval,
@@ -20,6 +21,7 @@ __all__ = [
     "Candidate",
     "EpisodeRow",
     "Interval",
+    "LedgerBook",
     "PairedBootstrap",
     "Summary",
     "Timeline",

@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.latency import latency_metrics
@@ -108,6 +109,7 @@ def evaluate_policy(
     batch_size: int = BATCH_SIZE,
     deterministic: bool = True,
     on_progress: Callable[[float], None] | None = None,
+    on_ledger: Callable[[str, Ledger], None] | None = None,
 ) -> list[EpisodeRow]:
     """Run a policy on the episodes of a study.
 
@@ -120,6 +122,7 @@ def evaluate_policy(
         batch_size: most episodes side by side.
         deterministic: handed to `predict`.
         on_progress: told now and then how many episodes are done; for a fleet, with the part of the running ones.
+        on_ledger: told the policy's label and the ledger of every episode of a fleet.
 
     Returns:
         One row per episode, in the order of the seeds.
@@ -134,7 +137,7 @@ def evaluate_policy(
         env = make_env(len(batch))
         try:
             world = World.of(env)
-            lanes = _run_batch(env, candidate, batch, deterministic, _from(on_progress, len(rows)))
+            lanes = _run_batch(env, candidate, batch, deterministic, _from(on_progress, len(rows)), on_ledger)
         finally:
             env.close()
         rows += [_row(candidate, world, len(rows) + i, batch[i], metrics) for i, metrics in enumerate(lanes)]
@@ -210,6 +213,7 @@ def _run_batch(
     seeds: Sequence[int],
     deterministic: bool,
     on_progress: Callable[[float], None] | None,
+    on_ledger: Callable[[str, Ledger], None] | None,
 ) -> list[dict[str, float]]:
     """The metrics of one episode per row; rows that are through go on unread until the last one is."""
     count, mode = len(seeds), _autoreset_mode(env)
@@ -226,6 +230,8 @@ def _run_batch(
         starts = before if mode is AutoresetMode.NEXT_STEP else ended
         for index in np.flatnonzero(running & ended).tolist():
             metrics[index] = {"return": total[index], "length_steps": length[index]} | _reported(env, info, index)
+            if on_ledger is not None and isinstance(env.unwrapped, FleetVectorEnv):
+                on_ledger(candidate.label, env.unwrapped.ledger(index))
         running &= ~ended
         if on_progress is not None:
             on_progress(_done(env, running, length))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import BATCH_SIZE, Candidate, MakeEnv, evaluate_policy
@@ -30,6 +31,7 @@ def run_study(
     batch_size: int = BATCH_SIZE,
     deterministic: bool = True,
     show_progress: bool = False,
+    on_ledger: Callable[[str, Ledger], None] | None = None,
 ) -> list[EpisodeRow]:
     """The rows of all candidates on the same episodes; arguments as for `evaluate_policy`.
 
@@ -41,6 +43,7 @@ def run_study(
         batch_size: most episodes side by side.
         deterministic: handed to `predict`.
         show_progress: draw a bar on standard error where that is a terminal.
+        on_ledger: as for `evaluate_policy`.
     """
     rows: list[EpisodeRow] = []
     with _progress(len(candidates) * episodes, show_progress) as advance:
@@ -54,6 +57,7 @@ def run_study(
                 batch_size=batch_size,
                 deterministic=deterministic,
                 on_progress=counted,
+                on_ledger=on_ledger,
             )
     return rows
 

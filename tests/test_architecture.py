@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"{ENVS}.history",
         f"{ENVS}.infos",
         f"{ENVS}.parts",
+        f"{ENVS}.accounts",
     ),
     (f"{ENVS}.metrics", f"{ENVS}.arguments"),
     (f"{ENVS}.vector",),

@@ -73,6 +73,8 @@ class GpuSpec(Spec):
         limit_fraction: highest draw that is sustained, as a share of `tdp_w`.
         voltage_floor_fraction: clock fraction below which voltage no longer falls.
         clock_floor_fraction: lowest clock that an operator or the brake may set, as a share of the highest.
+        rental_usd_per_hour: what a board costs by the hour where it is rented [USD/h]; only the ledger reads it, and
+            states no rent without it.
         sources: where each number comes from, assumptions marked as such.
     """
 
@@ -96,6 +98,7 @@ class GpuSpec(Spec):
     limit_fraction: PositiveFraction
     voltage_floor_fraction: PositiveFraction
     clock_floor_fraction: PositiveFraction
+    rental_usd_per_hour: NonNegativeFloat | None = None
     sources: tuple[str, ...] = ()
 
     @model_validator(mode="before")

@@ -37,8 +37,12 @@ def test_baselines_and_a_checkpoint_on_a_fleet(tmp_path: Path) -> None:
     assert f"Results are in {folder}: config.yaml, episodes.csv, " in done.stdout
     for said in ("net value", "ppo-seed0 (learned) ranks", "Only 5 episodes", "no learning curve for ppo-seed0"):
         assert said in done.stdout
+    assert "The ledger balances: all 165 checks" in done.stdout  # 3 policies, 5 episodes, 11 checks
     names = {path.name for path in folder.iterdir()}
     assert names >= {"episodes.parquet", "episodes.csv", "summary.csv", "table.txt", "timeline.csv", "config.yaml"}
+    header, *lines = (folder / "ledger.csv").read_text().splitlines()
+    assert header == "policy,layer,item,account,usd,joules,grams,tokens"
+    assert {line.split(",")[0] for line in lines} == {"least_work", "uniform_clock", "ppo-seed0"}
     assert {path.name for path in (folder / "figures").iterdir()} == {"comparison.png", "episode.png"}
     study = make_study(read_rows(folder / "episodes.parquet"))
     assert [entry.name for entry in study.entries] == ["least_work", "uniform_clock", "ppo-seed0"]

@@ -1,4 +1,4 @@
-"""The ledger: dollars, joules and grams of one tick, from what happened in it."""
+"""What electricity costs and emits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ Float64Array = NDArray[np.float64]
 
 JOULES_PER_MWH = 3.6e9
 JOULES_PER_KWH = 3.6e6
-TOKENS_PER_MILLION = 1e6
-
-
-def token_value_usd(
-    prompt_tokens: Float64Array,
-    output_tokens: Float64Array,
-    usd_per_input_token: Float64Array,
-    usd_per_output_token: Float64Array,
-) -> Float64Array:
-    """List price of tokens, elementwise [USD]."""
-    return prompt_tokens * usd_per_input_token + output_tokens * usd_per_output_token
 
 
 def energy_cost_usd(energy_j: Float64Array, price_usd_per_mwh: Float64Array) -> Float64Array:

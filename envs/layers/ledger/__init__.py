@@ -1,0 +1,50 @@
+"""The ledger: what each layer costs and adds, in dollars, joules, grams and tokens, and the proof that it adds up.
+
+An `Entry` is one line of it. What comes in is positive and what goes out negative, in every column:
+
+- `joules` of all entries sum to 0: what grid, sun and batteries give is what the layers use;
+- `grams` sum to the emissions of the electricity bought;
+- `usd` of the account `net` sum to net value. The power layer buys at the grid's price of the tick and passes every
+  joule on at that price, so what it keeps is what sun and batteries save;
+- `tokens` of layer `llm` sum to 0 (context that is made is answered with, given up or still there), and so do those of
+  `scheduling` and `agents` together (what is asked for is answered, turned away or in flight).
+
+Two accounts stand beside net value: `beyond` is money that somebody pays and net value leaves out (rent, traffic);
+`forgone` is the price of what was not sold. `Ledger.audit` states the checks.
+"""
+
+from __future__ import annotations
+
+from tokenfleet.envs.layers.ledger.book import ACCOUNTS, LAYERS, Account, Check, Entry, Ledger
+from tokenfleet.envs.layers.ledger.checks import all_checks
+from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH, JOULES_PER_MWH, emissions_g, energy_cost_usd
+from tokenfleet.envs.layers.ledger.entries import all_entries
+from tokenfleet.envs.layers.ledger.sums import PRICED, Rates, Sums
+
+TOKENS_PER_MILLION = 1e6
+SECONDS_PER_HOUR = 3600.0
+
+__all__ = [
+    "ACCOUNTS",
+    "JOULES_PER_KWH",
+    "JOULES_PER_MWH",
+    "LAYERS",
+    "PRICED",
+    "SECONDS_PER_HOUR",
+    "TOKENS_PER_MILLION",
+    "Account",
+    "Check",
+    "Entry",
+    "Ledger",
+    "Rates",
+    "Sums",
+    "emissions_g",
+    "energy_cost_usd",
+    "make_ledger",
+]
+
+
+def make_ledger(sums: Sums, rates: Rates) -> Ledger:
+    """The ledger of an episode."""
+    entries = all_entries(sums, rates)
+    return Ledger(entries, all_checks(entries, sums, rates))
