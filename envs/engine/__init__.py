@@ -46,7 +46,7 @@ class RequestLog:
         asked_s: when its client first asked, from the episode's start; NaN if it never did (a call whose predecessors
             have not completed). Equal to the table's `arrival_s` for a request that waits for nothing.
         first_token_s, finished_s: times at the client; NaN where it did not come to that. `finished_s` is also the time
-            at which a request was refused or found expired for the last time.
+            at which a request was refused, declined or found expired for the last time.
     """
 
     status: NDArray[np.int8]
