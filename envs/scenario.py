@@ -81,6 +81,9 @@ class PoolSpec(Spec):
         prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from where the
             conversation's or the group's cached beginning ends (vLLM `enable_prefix_caching`).
         prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
+        host_cache_bytes: host memory of a replica for prefixes that its KV cache has no room for [bytes].
+        host_bandwidth_bytes_per_s: at which a replica reads them back [bytes/s]; the default is an assumption: four
+            fifths of the 63e9 that a PCIe 5.0 link of 16 lanes signals.
     """
 
     site: Name
@@ -98,6 +101,8 @@ class PoolSpec(Spec):
     kv_watermark: float = Field(default=0.01, ge=0, lt=1)
     prefix_cache: bool = False
     prefix_block_tokens: PositiveInt = 16
+    host_cache_bytes: NonNegativeFloat = 0.0
+    host_bandwidth_bytes_per_s: PositiveFloat = 50e9
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:
@@ -106,6 +111,12 @@ class PoolSpec(Spec):
                 f"max_batch ({self.max_batch}) must not exceed token_budget ({self.token_budget}): "
                 "every decoding sequence takes one token of each iteration"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _host_memory_belongs_to_a_prefix_cache(self) -> Self:
+        if self.host_cache_bytes > 0 and not self.prefix_cache:
+            raise ValueError(f"host_cache_bytes ({self.host_cache_bytes:g}) needs prefix_cache: true")
         return self
 
     @property
@@ -143,6 +154,16 @@ class PoolSpec(Spec):
     def watermark_tokens(self) -> int:
         """Tokens of KV cache that an admission leaves free while others run."""
         return int(self.kv_watermark * self.kv_capacity_tokens) if self.kv_grows else 0
+
+    @property
+    def host_cache_tokens(self) -> int:
+        """What host memory holds of prefixes [tokens]."""
+        return int(self.host_cache_bytes // self.model_spec.kv_bytes_per_token)
+
+    @property
+    def host_load_s(self) -> float:
+        """Time to take one token back from host memory [s]."""
+        return self.model_spec.kv_bytes_per_token / self.host_bandwidth_bytes_per_s
 
 
 class UncertaintySpec(Spec):

@@ -104,6 +104,8 @@ MISTAKES = {
     "pools.lab-8b.replica": (2, "pools.lab-8b.replica: unknown key; did you mean 'replicas'"),
     "pools.lab-8b.max_batch": (4096, r"max_batch \(4096\) must not exceed token_budget"),
     "pools.lab-8b.kv_tokens": (10**9, "pools.lab-8b.kv_tokens: .*do not fit"),
+    "pools.lab-8b.kv_policy": ("growth", "scenario.pools.lab-8b.kv_policy: .*'reserve' or 'grow'"),
+    "pools.lab-8b.host_cache_bytes": (1e9, r"host_cache_bytes \(1e\+09\) needs prefix_cache: true"),
     "pools.lab-70b.tensor_parallel": (1, "pools.lab-70b.tensor_parallel: "),
     "classes.chat-8b.model": ("llama-3.1-405b", "classes.chat-8b.model: no pool serves"),
     "classes.chat-8b.ttft_s": (-1, "scenario.classes.chat-8b.ttft_s: .*greater than 0"),
@@ -161,6 +163,14 @@ def test_the_cap_of_a_row_is_a_share_of_the_it_nameplate_in_it():
     scenario = load_scenario("tiny", overrides)
     assert scenario.row_cap_w("lab", "a") == pytest.approx(0.5 * 2 * (700.0 + 250.0))
     assert scenario.row_cap_w("lab", "b") == 1234.0
+
+
+def test_a_replicas_memories_are_counted_in_tokens():
+    """An 8B model keeps 131072 bytes of keys and values for a token."""
+    memories = {"kv_tokens": 10_000, "kv_policy": "grow", "prefix_cache": True, "host_cache_bytes": 131072 * 5000.5}
+    pool = load_scenario("tiny", {f"pools.lab-8b.{key}": value for key, value in memories.items()}).pools["lab-8b"]
+    assert (pool.kv_capacity_tokens, pool.watermark_tokens, pool.host_cache_tokens) == (10_000, 100, 5000)
+    assert pool.host_load_s == pytest.approx(131072 / 50e9)
 
 
 def test_a_scenario_survives_its_own_dump():

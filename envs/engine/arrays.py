@@ -43,6 +43,8 @@ class FleetArrays:
     kv_grows: NDArray[np.bool_]  # room for a sequence is taken token by token, not for its whole answer at once
     watermark_tokens: Int64Array  # left free by an admission while others run, tokens
     prefix_block_tokens: Int64Array  # block of the prefix cache, tokens; 0 without one
+    host_cache_tokens: Int64Array  # what a replica's host memory holds of prefixes, tokens
+    host_load_s: Float64Array  # to take one token back from there
     wake_s: Float64Array  # from asleep to awake
     host_s: Float64Array  # per iteration, whatever the clock
     token_s: Float64Array  # [P, J] of an iteration that computes TOKEN_KNOTS[j] tokens
@@ -182,6 +184,8 @@ def _pool_shape(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "kv_grows": np.array([pool.kv_grows for pool in scenario.pools.values()]),
         "watermark_tokens": column(lambda pool: pool.watermark_tokens),
         "prefix_block_tokens": column(lambda pool: pool.prefix_block_tokens if pool.prefix_cache else 0),
+        "host_cache_tokens": column(lambda pool: pool.host_cache_tokens),
+        "host_load_s": np.array([pool.host_load_s for pool in scenario.pools.values()]),
     }
 
 

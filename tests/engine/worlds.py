@@ -25,7 +25,13 @@ class World:
 
 
 def random_world(
-    seed: int, *, load: float = 1.0, small_kv: bool = False, cap_share: float = 0.7, closed_loop: bool = False
+    seed: int,
+    *,
+    load: float = 1.0,
+    small_kv: bool = False,
+    cap_share: float = 0.7,
+    closed_loop: bool = False,
+    long_talks: bool = False,
 ) -> World:
     """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes.
 
@@ -35,11 +41,14 @@ def random_world(
         small_kv: KV caches that hold only a few requests.
         cap_share: caps as a share of what the boards may draw at most.
         closed_loop: calls wait for others, clients are far away and try again, replicas fail.
+        long_talks: prefix caches everywhere, too small for the few conversations, each of many calls, that fill them.
     """
     rng = np.random.default_rng(seed)
     arrays = _arrays(rng, small_kv, cap_share)
     horizon_s = arrays.horizon_ticks * arrays.tick_s
     requests = _requests(rng, arrays, horizon_s, load)
+    if long_talks:
+        arrays, requests = _with_small_caches(rng, arrays), _with_long_talks(rng, requests)
     episode = _episode(rng, arrays, requests, cap_share)
     if closed_loop:
         arrays = _with_clients(rng, arrays)
@@ -87,6 +96,8 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         kv_tokens=kv_tokens,
         kv_grows=kv_grows,
         prefix_block_tokens=rng.choice([0, 1, 16], pools).astype(np.int64),
+        host_cache_tokens=np.where(rng.random(pools) < 0.5, 0, rng.integers(0, 2 * kv_tokens)),
+        host_load_s=between(0, 1e-5),
         watermark_tokens=(kv_grows * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
         host_s=between(0, 0.01),
@@ -219,6 +230,27 @@ def _prefixes(rng: np.random.Generator, prompt_tokens: np.ndarray) -> dict[str, 
     }
 
 
+def _with_small_caches(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
+    kv_tokens, kv_grows = rng.integers(800, 3_000, arrays.num_pools), rng.random(arrays.num_pools) < 0.8
+    return replace(
+        arrays,
+        kv_tokens=kv_tokens,
+        kv_grows=kv_grows,
+        watermark_tokens=np.where(kv_grows, kv_tokens // 50, 0),
+        prefix_block_tokens=rng.choice([1, 16], arrays.num_pools),
+        host_cache_tokens=rng.choice([0, 1_000, 9_000], arrays.num_pools),
+    )
+
+
+def _with_long_talks(rng: np.random.Generator, requests: RequestTable) -> RequestTable:
+    count = len(requests)
+    return replace(
+        requests,
+        conversation_id=rng.integers(-1, max(count // 10, 1), count).astype(np.int32),
+        reusable_tokens=(requests.prompt_tokens * rng.uniform(0.8, 1.0, count)).astype(np.int32),
+    )
+
+
 def _with_clients(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
     """Three regions, one of them beside the first site, and clients that try up to three times."""
     network_s = rng.uniform(0.0, 0.3, (3, arrays.num_sites))
@@ -313,6 +345,8 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "kv_grows": False,
         "watermark_tokens": 0,
         "prefix_block_tokens": 0,
+        "host_cache_tokens": 0,
+        "host_load_s": 0.0,
         "wake_s": 5.0,
         "host_s": 0.0,
         "token_s": [fixed_s + token_s * np.array(TOKEN_KNOTS)],
@@ -382,7 +416,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
     integers |= {"solar", "battery", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
-    integers |= {"max_attempts", "priced", "watermark_tokens", "prefix_block_tokens"}
+    integers |= {"max_attempts", "priced", "watermark_tokens", "prefix_block_tokens", "host_cache_tokens"}
     kinds = {**dict.fromkeys(integers, np.int64), "kv_grows": np.bool_}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])

@@ -19,7 +19,8 @@ using Knots = std::array<double, kTokenKnots>;
 // One pool; watts and joules are per replica, over all its GPUs.
 struct Pool {
     std::int64_t site, row, replicas, first_replica, max_batch, token_budget, kv_tokens,
-        watermark_tokens, prefix_block_tokens, clock_latency_ticks;
+        watermark_tokens, prefix_block_tokens, host_cache_tokens, clock_latency_ticks;
+    double host_load_s;
     bool kv_grows;
     double wake_s;
     double host_s, decode_s, context_s, prefill_attention_s, prefill_memory_fraction;

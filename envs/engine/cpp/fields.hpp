@@ -63,6 +63,7 @@
     X(generated_tokens) \
     X(prefilled_tokens) \
     X(prefix_hit_tokens) \
+    X(host_hit_tokens) \
     X(preemptions) \
     X(preempted_tokens) \
     X(dropped_tokens) \

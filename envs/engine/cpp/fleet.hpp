@@ -49,6 +49,7 @@ public:
     std::vector<Request> requests;
     std::vector<Progress> progress;  // of all requests if KV grows anywhere, else empty
     std::vector<CacheUse> cache_use;  // of all requests if any pool has a prefix cache, else empty
+    Calls calls;
     std::vector<Status> status;
     std::vector<std::int32_t> replica_of;
     std::vector<double> finished_s;
@@ -92,7 +93,7 @@ public:
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             clock_fraction_[p] = 1.0;
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], 1.0);
-            for (auto& replica : replicas_of(p)) replica.reset(pool(p).max_batch);
+            for (auto& replica : replicas_of(p)) replica.reset(pool(p));
         }
         for (std::int64_t k = 0; k < num_classes(); ++k) {
             held_[k] = RequestQueue{};
@@ -131,8 +132,7 @@ public:
     std::int64_t output_weight(std::int32_t k) const { return arrays_.classes[k].output_weight; }
     Prompt prompt(std::int32_t index) const {
         const ClientColumns& c = client_columns;
-        return {c.conversation_id[index], c.reusable_tokens[index],     c.group_id[index],
-                c.group_tokens[index],    requests[index].prompt_tokens, requests[index].output_tokens};
+        return {index, c.conversation_id[index], c.group_id[index], c.group_tokens[index], requests[index].prompt_tokens};
     }
     double patience_s(std::int32_t k) const { return arrays_.classes[k].patience_s; }
 
@@ -238,6 +238,7 @@ private:
                                         [](const Pool& pool) { return pool.prefix_block_tokens > 0; });
         cache_use.assign(caches ? count : 0, CacheUse{});
         const std::vector<std::int32_t>& conversations = client_columns.conversation_id.values();
+        if (caches) calls.reset(conversations, client_columns.reusable_tokens.values());
         const bool returns = caches && !conversations.empty();
         preferred_replica_.assign(returns ? count : 0, -1);
         const std::int32_t last = returns ? *std::max_element(conversations.begin(), conversations.end()) : -1;
@@ -276,7 +277,7 @@ private:
     // A replica loses its power and with it every request.
     void stop(FleetReplica& replica, double now_s, State state) {
         const std::int64_t p = pool_of_[static_cast<std::size_t>(&replica - replicas_.data())];
-        outcome_[arrays_.outcome.dropped_tokens + p] += static_cast<double>(replica.running_tokens(*this, pool(p)));
+        outcome_[arrays_.outcome.dropped_tokens + p] += static_cast<double>(replica.running_tokens(*this));
         replica.drop_everything(*this, now_s);
         replica.state = state;
         note(replica);
@@ -567,7 +568,7 @@ private:
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             BoardEnergy boards;
             double host_j = 0.0;
-            std::int64_t generated = 0, prefilled = 0, hit = 0, preemptions = 0, preempted = 0;
+            std::int64_t generated = 0, prefilled = 0, hit = 0, host_hit = 0, preemptions = 0, preempted = 0;
             for (auto& replica : replicas_of(p)) {
                 while (replica.next_event_s < end_s) pass_boundary(replica, p);
                 replica.read_meter(pool(p), end_s);
@@ -579,6 +580,7 @@ private:
                 generated += replica.take_generated_tokens();
                 prefilled += replica.take_prefilled_tokens();
                 hit += replica.take_prefix_hit_tokens();
+                host_hit += replica.take_host_hit_tokens();
                 preemptions += replica.take_preemptions();
                 preempted += replica.take_preempted_tokens();
             }
@@ -590,6 +592,7 @@ private:
             outcome_[arrays_.outcome.generated_tokens + p] = static_cast<double>(generated);
             outcome_[arrays_.outcome.prefilled_tokens + p] = static_cast<double>(prefilled);
             outcome_[arrays_.outcome.prefix_hit_tokens + p] = static_cast<double>(hit);
+            outcome_[arrays_.outcome.host_hit_tokens + p] = static_cast<double>(host_hit);
             outcome_[arrays_.outcome.preemptions + p] = static_cast<double>(preemptions);
             outcome_[arrays_.outcome.preempted_tokens + p] = static_cast<double>(preempted);
         }
@@ -654,7 +657,7 @@ private:
     void count_running_tokens() {
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             std::int64_t running = 0;
-            for (const auto& replica : replicas_of(p)) running += replica.running_tokens(*this, pool(p));
+            for (const auto& replica : replicas_of(p)) running += replica.running_tokens(*this);
             outcome_[arrays_.outcome.running_tokens_change + p] = static_cast<double>(running - running_tokens_[p]);
             running_tokens_[p] = running;
         }

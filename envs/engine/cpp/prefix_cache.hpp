@@ -1,166 +1,170 @@
 // The prefix cache of a replica: the C++ mirror of envs/engine/reference/prefix_cache.py.
-//
-// Entries stand in slots, linked in order of use; a table by conversation and one by group say which slot is whose.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <vector>
+
+#include "cache_tier.hpp"
 
 namespace tokenfleet {
 
-// What the request table says of a request's prompt.
-struct Prompt {
-    std::int32_t conversation_id, reusable_tokens, group_id, group_tokens, prompt_tokens, output_tokens;
+// Which call of a conversation came before which, and what they have in common.
+class Calls {
+public:
+    // Columns of the request table; one that has nothing to say is empty.
+    void reset(const std::vector<std::int32_t>& conversation_id, const std::vector<std::int32_t>& reusable_tokens) {
+        reusable_tokens_ = reusable_tokens;
+        previous_.assign(conversation_id.size(), kNobody);
+        const auto most = std::max_element(conversation_id.begin(), conversation_id.end());
+        std::vector<std::int32_t> last(conversation_id.empty() ? 0 : static_cast<std::size_t>(*most + 1), kNobody);
+        for (std::size_t row = 0; row < conversation_id.size(); ++row) {
+            if (conversation_id[row] < 0) continue;
+            previous_[row] = last[conversation_id[row]];
+            last[conversation_id[row]] = static_cast<std::int32_t>(row);
+        }
+    }
+
+    // Leading tokens of call `row` that equal the context of call `earlier`, over every call between them.
+    std::int32_t common_tokens(std::int32_t row, std::int32_t earlier) const {
+        std::int32_t common = std::numeric_limits<std::int32_t>::max();
+        for (; row != earlier; row = previous_[row]) {
+            if (row == kNobody) return 0;
+            common = std::min(common, reusable_tokens_.empty() ? 0 : reusable_tokens_[row]);
+        }
+        return common;
+    }
+
+private:
+    static constexpr std::int32_t kNobody = -1;
+    std::vector<std::int32_t> previous_, reusable_tokens_;
 };
 
-// What a request found when it joined: leading prompt tokens, and how many of them stand in shared memory.
+// What the cache has to know of a request.
+struct Prompt {
+    std::int32_t row, conversation_id, group_id, group_tokens;
+    std::int32_t context_tokens;  // that prefill has to compute
+
+    std::int64_t own_key() const { return conversation_id >= 0 ? conversation_id : -2 - std::int64_t{row}; }
+    std::int64_t group_key() const { return (std::int64_t{1} << 32) + group_id; }
+};
+
+// Leading tokens of a request that need not be computed, and how many of them the host has to give back.
+struct Found {
+    std::int32_t tokens, host_tokens;
+};
+
+// What a running request has found in the cache, and how much of its context stands in its group's entry.
 struct CacheUse {
     std::int32_t hit_tokens = 0, shared_tokens = 0;
 };
 
 class PrefixCache {
 public:
-    std::int64_t tokens() const { return tokens_; }
+    PrefixCache(std::int32_t block_tokens, std::int64_t host_tokens)
+        : block_(block_tokens), host_tokens_(host_tokens) {}
+
+    std::int64_t tokens() const { return gpu_.tokens(); }
     std::int64_t pinned_tokens() const { return pinned_tokens_; }
 
-    CacheUse find(const Prompt& prompt, std::int32_t block) const {
-        const std::int32_t group = slot_of(groups_, prompt.group_id);
-        const std::int32_t own = slot_of(conversations_, prompt.conversation_id);
-        const std::int32_t common = group < 0 ? 0 : entries_[group].tokens;
-        const bool usable = own >= 0 && entries_[own].base <= common;
-        const std::int32_t mine = usable ? entries_[own].base + entries_[own].tokens : 0;
-        const std::int32_t found =
-            std::max(std::min(common, prompt.group_tokens), std::min(mine, prompt.reusable_tokens));
-        const std::int32_t hit = whole(std::min(found, prompt.prompt_tokens - 1), block);
-        return {hit, common <= hit ? common : 0};
-    }
-
-    // A request begins to run: it takes what is cached of its prompt.
-    CacheUse join(const Prompt& prompt, std::int32_t block) {
-        const CacheUse use = find(prompt, block);
-        remove(slot_of(conversations_, prompt.conversation_id));
-        const std::int32_t group = slot_of(groups_, prompt.group_id);
-        if (group >= 0) {
-            if (use.shared_tokens > 0 && entries_[group].users++ == 0) pinned_tokens_ += entries_[group].tokens;
-            unlink(group);
-            link(group);
+    Found find(const Prompt& prompt, const Calls& calls) const {
+        const std::int32_t near = tokens_of(gpu_.find(prompt.group_key()));
+        const std::int32_t common = near + tokens_of(host_.find(prompt.group_key()));
+        const CacheTier::Entry *own = gpu_.find(prompt.own_key()), *away = host_.find(prompt.own_key());
+        const CacheTier::Entry* entry = own != nullptr ? own : away;
+        std::int32_t mine = 0, own_near = common;
+        if (entry != nullptr && entry->base <= common) {
+            const std::int32_t here = entry->base + tokens_of(own);
+            own_near = std::max(common, here);
+            mine = std::min(here + tokens_of(away), calls.common_tokens(prompt.row, entry->row));
         }
-        return use;
+        const std::int32_t found = std::max(std::min(common, prompt.group_tokens), mine);
+        const std::int32_t hit = whole(std::min(found, prompt.context_tokens - 1));
+        return {hit, std::max(std::min(hit, common) - near, 0) + std::max(hit - own_near, 0)};
     }
 
-    // A request gives up its memory.
-    void leave(const Prompt& prompt, const CacheUse& use) {
-        if (use.shared_tokens == 0) return;
-        Entry& group = entries_[slot_of(groups_, prompt.group_id)];
-        if (--group.users == 0) pinned_tokens_ -= group.tokens;
-    }
-
-    // A request has completed: its context stays.
-    void keep(const Prompt& prompt, const CacheUse& use, std::int32_t block) {
-        leave(prompt, use);
-        const std::int32_t all = whole(prompt.prompt_tokens + prompt.output_tokens, block);
-        std::int32_t base = 0, group = -1;
-        if (prompt.group_id >= 0) {
-            base = std::min(whole(prompt.group_tokens, block), all);
-            group = slot_of(groups_, prompt.group_id);
-            if (group < 0) group = insert(groups_, prompt.group_id, 0, 0);
-            const std::int32_t more = std::max(base - entries_[group].tokens, 0);
-            entries_[group].tokens += more;
-            tokens_ += more;
-            if (entries_[group].users > 0) pinned_tokens_ += more;
+    // A request begins to run: it takes what is cached of its context.
+    Found join(const Prompt& prompt, const Calls& calls, CacheUse& use) {
+        const Found found = find(prompt, calls);
+        forget(prompt.own_key());
+        use = {found.tokens, shared_tokens(prompt)};
+        if (use.shared_tokens > 0) {
+            CacheTier::Entry* group = gpu_.find(prompt.group_key());
+            if (group == nullptr) group = &gpu_.add(prompt.group_key(), prompt.row, 0);
+            const std::int32_t before = group->users > 0 ? group->tokens : 0;
+            gpu_.resize(*group, std::max(before, use.shared_tokens));
+            pinned_tokens_ += group->tokens - before;
+            ++group->users;
+            gpu_.touch(*group);
+            host_.forget(prompt.group_key());
         }
-        if (prompt.conversation_id >= 0 && all > base) {
-            remove(slot_of(conversations_, prompt.conversation_id));
-            insert(conversations_, prompt.conversation_id, base, all - base);
-        }
-        if (group >= 0) {
-            unlink(group);
-            link(group);
-        }
+        return found;
     }
 
-    // Free blocks until all entries fit.
-    void shrink(std::int64_t available_tokens, std::int32_t block) {
-        std::int64_t excess = tokens_ - available_tokens;
-        for (std::int32_t slot = oldest_; excess > 0 && slot >= 0;) {
-            const std::int32_t next = entries_[slot].next;
-            if (entries_[slot].users == 0) {
-                const std::int64_t blocks = (excess + block - 1) / block * block;
-                const auto freed = static_cast<std::int32_t>(std::min<std::int64_t>(blocks, entries_[slot].tokens));
-                entries_[slot].tokens -= freed;
-                tokens_ -= freed;
-                excess -= freed;
-                if (entries_[slot].tokens == 0) remove(slot);
-            }
-            slot = next;
+    // A request gives up its room; so much of its context has been computed, and stays.
+    void leave(const Prompt& prompt, CacheUse& use, std::int64_t computed_tokens) {
+        const std::int32_t all = whole(static_cast<std::int32_t>(computed_tokens));
+        if (all > use.shared_tokens) {
+            forget(prompt.own_key());
+            gpu_.resize(gpu_.add(prompt.own_key(), prompt.row, use.shared_tokens), all - use.shared_tokens);
         }
+        if (use.shared_tokens > 0) leave_group(prompt.group_key(), all, use.shared_tokens);
+        use = {};
     }
 
-    // Memory that running requests would refer to if this one ran too.
-    std::int64_t pinned_with(const Prompt& prompt, const CacheUse& use) const {
-        if (use.shared_tokens == 0) return pinned_tokens_;
-        const Entry& group = entries_[slot_of(groups_, prompt.group_id)];
-        return pinned_tokens_ + (group.users == 0 ? group.tokens : 0);
+    // Free memory of the GPUs until all entries fit; what is freed goes to the host.
+    void shrink(std::int64_t available_tokens) {
+        gpu_.shrink(available_tokens, block_, [&](const CacheTier::Entry& freed) {
+            if (host_tokens_ < block_) return;
+            CacheTier::Entry* held = host_.find(freed.key);
+            if (held == nullptr) held = &host_.add(freed.key, freed.row, freed.base);
+            host_.resize(*held, held->tokens + freed.tokens);
+            host_.touch(*held);
+            host_.shrink(host_tokens_, block_, [](const CacheTier::Entry&) {});
+        });
     }
 
-    void clear() { *this = PrefixCache{}; }
+    // Tokens of a running request that stand in its group's entry.
+    std::int32_t shared_tokens(const Prompt& prompt) const {
+        return prompt.group_id >= 0 ? whole(prompt.group_tokens) : 0;
+    }
+
+    // Memory of the entries that running requests would refer to if this one ran too.
+    std::int64_t pinned_with(const Prompt& prompt) const {
+        const CacheTier::Entry* group = gpu_.find(prompt.group_key());
+        const std::int32_t pinned = group != nullptr && group->users > 0 ? group->tokens : 0;
+        return pinned_tokens_ + std::max(shared_tokens(prompt) - pinned, 0);
+    }
+
+    void clear() {
+        gpu_.clear();
+        host_.clear();
+        pinned_tokens_ = 0;
+    }
 
 private:
-    // Cached tokens of a conversation (behind its group's beginning, `base` tokens long) or of a group.
-    struct Entry {
-        bool is_group;
-        std::int32_t id, base, tokens, users, previous, next;
-    };
+    CacheTier gpu_, host_;
+    std::int32_t block_;
+    std::int64_t host_tokens_, pinned_tokens_ = 0;
 
-    std::vector<Entry> entries_;
-    std::vector<std::int32_t> conversations_, groups_;  // slots by id, -1 for none; as long as the highest id seen
-    std::int32_t oldest_ = -1, newest_ = -1, unused_ = -1;  // ends of the list by use, and of the list of free slots
-    std::int64_t tokens_ = 0, pinned_tokens_ = 0;
+    static std::int32_t tokens_of(const CacheTier::Entry* entry) { return entry == nullptr ? 0 : entry->tokens; }
 
-    static std::int32_t whole(std::int32_t tokens, std::int32_t block) { return tokens - tokens % block; }
+    std::int32_t whole(std::int32_t tokens) const { return tokens - tokens % block_; }
 
-    static std::int32_t slot_of(const std::vector<std::int32_t>& table, std::int32_t id) {
-        return id >= 0 && id < static_cast<std::int32_t>(table.size()) ? table[id] : -1;
+    void forget(std::int64_t key) {
+        gpu_.forget(key);
+        host_.forget(key);
     }
 
-    std::int32_t insert(std::vector<std::int32_t>& table, std::int32_t id, std::int32_t base, std::int32_t tokens) {
-        std::int32_t slot = unused_;
-        if (slot < 0) {
-            slot = static_cast<std::int32_t>(entries_.size());
-            entries_.emplace_back();
-        } else {
-            unused_ = entries_[slot].next;
-        }
-        entries_[slot] = {&table == &groups_, id, base, tokens, 0, -1, -1};
-        if (id >= static_cast<std::int32_t>(table.size())) table.resize(static_cast<std::size_t>(id) + 1, -1);
-        table[id] = slot;
-        tokens_ += tokens;
-        link(slot);
-        return slot;
-    }
-
-    void remove(std::int32_t slot) {
-        if (slot < 0) return;
-        Entry& entry = entries_[slot];
-        tokens_ -= entry.tokens;
-        (entry.is_group ? groups_ : conversations_)[entry.id] = -1;
-        unlink(slot);
-        entry.next = unused_;
-        unused_ = slot;
-    }
-
-    void link(std::int32_t slot) {
-        entries_[slot].previous = newest_;
-        entries_[slot].next = -1;
-        (newest_ < 0 ? oldest_ : entries_[newest_].next) = slot;
-        newest_ = slot;
-    }
-
-    void unlink(std::int32_t slot) {
-        const Entry& entry = entries_[slot];
-        (entry.previous < 0 ? oldest_ : entries_[entry.previous].next) = entry.next;
-        (entry.next < 0 ? newest_ : entries_[entry.next].previous) = entry.previous;
+    // One user less; if it was the only one, blocks that it should have computed and has not go.
+    void leave_group(std::int64_t key, std::int32_t computed_tokens, std::int32_t shared_tokens) {
+        CacheTier::Entry& group = *gpu_.find(key);
+        gpu_.touch(group);
+        if (--group.users > 0) return;
+        pinned_tokens_ -= group.tokens;
+        if (computed_tokens < shared_tokens) gpu_.resize(group, computed_tokens);
+        if (group.tokens == 0) gpu_.forget(key);
     }
 };
 

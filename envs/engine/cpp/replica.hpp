@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -74,12 +75,16 @@ public:
     std::int64_t work_tokens = 0;  // what the router compares
     std::int64_t unprefilled_tokens = 0;
 
-    void reset(std::int64_t max_batch) {
+    void reset(const Pool& pool) {
         std::vector<std::int64_t> memory = std::move(finishing_);
         *this = Replica{};
         memory.clear();
-        memory.reserve(static_cast<std::size_t>(max_batch));
+        memory.reserve(static_cast<std::size_t>(pool.max_batch));
         finishing_ = std::move(memory);
+        if (pool.prefix_block_tokens > 0) {
+            const auto block = static_cast<std::int32_t>(pool.prefix_block_tokens);
+            cache_ = std::make_unique<PrefixCache>(block, pool.host_cache_tokens);
+        }
     }
 
     bool idle() const { return next_event_s == kNever; }
@@ -91,19 +96,22 @@ public:
 
     // KV cache that holds prefixes at that time.
     std::int64_t cached_tokens(const Pool& pool) {
+        if (!cache_) return 0;
         shrink_cache(pool, ended_at_tick_);
-        return cache_.tokens();
+        return cache_->tokens();
     }
 
     // Leading prompt tokens of a request that are cached here now.
     std::int64_t cached_tokens(const Owner& owner, const Pool& pool, std::int32_t index, double now_s) {
-        if (pool.prefix_block_tokens == 0) return 0;
+        if (!cache_) return 0;
         shrink_cache(pool, idle() || !decoding_only_ ? 0 : segment_.ended_by(now_s));
-        return cache_.find(owner.prompt(index), block_of(pool)).hit_tokens;
+        return cache_->find(owner.prompt(index), owner.calls).tokens;
     }
 
     // The model is unloaded.
-    void forget_prefixes() { cache_.clear(); }
+    void forget_prefixes() {
+        if (cache_) cache_->clear();
+    }
 
     // Queue a request; an idle replica starts at once, a decoding one makes room at its next boundary if it can.
     void take(Owner& owner, const Pool& pool, const Physics& physics, std::int32_t index, double now_s) {
@@ -126,7 +134,7 @@ public:
     void on_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
         const double now_s = next_event_s;
         energy_.busy_j += segment_.meter_all();
-        shrink_cache(pool, segment_.planned - 1);
+        if (cache_) shrink_cache(pool, segment_.planned - 1);
         generated_tokens_ += segment_.count(segment_.planned) * decoding();
         iteration_ += segment_.planned;
         context_ += segment_.planned * decoding();
@@ -170,16 +178,16 @@ public:
         for (const std::int64_t key : finishing_) owner.on_lost(finish_request(key), now_s);
         finishing_.clear();
         context_ = kv_reserved_ = kv_shared_ = work_tokens = unprefilled_tokens = 0;
-        cache_.clear();
+        forget_prefixes();
         head_done_ = 0;
         go_idle(now_s);
     }
 
     // Tokens of context that running requests have, as of the last read_meter.
-    std::int64_t running_tokens(const Owner& owner, const Pool& pool) const {
+    std::int64_t running_tokens(const Owner& owner) const {
         std::int64_t tokens = context_ + (decoding_only_ && !idle() ? ended_at_tick_ * decoding() : 0);
         for (std::int32_t i = prefilling_.head, n = 0; n < prefilling_.size; i = owner.requests[i].next, ++n) {
-            tokens += n == 0 ? std::max<std::int64_t>(head_done_, hit_tokens(owner, pool, i)) : hit_tokens(owner, pool, i);
+            tokens += std::max<std::int64_t>(n == 0 ? head_done_ : 0, hit_tokens(owner, i));
         }
         return tokens;
     }
@@ -188,6 +196,7 @@ public:
     std::int64_t take_generated_tokens() { return std::exchange(generated_tokens_, 0); }
     std::int64_t take_prefilled_tokens() { return std::exchange(prefilled_tokens_, 0); }
     std::int64_t take_prefix_hit_tokens() { return std::exchange(prefix_hit_tokens_, 0); }
+    std::int64_t take_host_hit_tokens() { return std::exchange(host_hit_tokens_, 0); }
     std::int64_t take_preemptions() { return std::exchange(preemptions_, 0); }
     std::int64_t take_preempted_tokens() { return std::exchange(preempted_tokens_, 0); }
 
@@ -200,8 +209,9 @@ private:
     std::int64_t kv_shared_ = 0;  // part of what running requests hold that stands in entries of the cache
     std::int64_t iteration_ = 0;  // iterations since the episode began
     std::int64_t ended_at_tick_ = 0;
-    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, prefix_hit_tokens_ = 0, preemptions_ = 0, preempted_tokens_ = 0;
-    PrefixCache cache_;
+    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, prefix_hit_tokens_ = 0, host_hit_tokens_ = 0;
+    std::int64_t preemptions_ = 0, preempted_tokens_ = 0;
+    std::unique_ptr<PrefixCache> cache_;
     std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
     RequestQueue waiting_, prefilling_;
     std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done
@@ -231,48 +241,44 @@ private:
         return kv_reserved_ - kv_shared_ + (pool.kv_grows ? context_ + iterations * decoding() : 0);
     }
 
-    static std::int32_t block_of(const Pool& pool) { return static_cast<std::int32_t>(pool.prefix_block_tokens); }
-
-    void shrink_cache(const Pool& pool, std::int64_t iterations) {
-        if (cache_.tokens() > 0) cache_.shrink(pool.kv_tokens - kv_used_after(pool, iterations), block_of(pool));
+    // With a cache: let it have what running requests do not need, after so many iterations of the segment.
+    [[gnu::noinline]] void shrink_cache(const Pool& pool, std::int64_t iterations) {
+        cache_->shrink(pool.kv_tokens - kv_used_after(pool, iterations));
     }
 
-    // A request begins to run; returns the tokens of its prompt that need not be computed.
-    std::int64_t join_cache(Owner& owner, const Pool& pool, std::int32_t index) {
+    // A request begins to run: it takes what is cached of its context.
+    [[gnu::noinline]] Found join_cache(Owner& owner, const Pool& pool, std::int32_t index) {
+        Prompt prompt = owner.prompt(index);
+        prompt.context_tokens = static_cast<std::int32_t>(prefill_tokens(owner, pool, index));
         CacheUse& use = owner.cache_use[index];
-        use = cache_.join(owner.prompt(index), block_of(pool));
+        const Found found = cache_->join(prompt, owner.calls, use);
         kv_shared_ += use.shared_tokens;
-        prefix_hit_tokens_ += use.hit_tokens;
-        work_tokens -= use.hit_tokens;
-        unprefilled_tokens -= use.hit_tokens;
-        return use.hit_tokens;
+        prefix_hit_tokens_ += found.tokens;
+        host_hit_tokens_ += found.host_tokens;
+        work_tokens -= found.tokens;
+        unprefilled_tokens -= found.tokens;
+        return found;
     }
 
-    // A request is preempted, after which it must be computed as a whole.
-    void leave_cache(Owner& owner, const Pool& pool, std::int32_t index) {
-        if (pool.prefix_block_tokens == 0) return;
-        cache_.leave(owner.prompt(index), owner.cache_use[index]);
+    // A request gives up its room; so much of its context has been computed.
+    [[gnu::noinline]] void leave_cache(Owner& owner, std::int32_t index, std::int64_t computed_tokens) {
         kv_shared_ -= owner.cache_use[index].shared_tokens;
-        owner.cache_use[index] = {};
+        cache_->leave(owner.prompt(index), owner.cache_use[index], computed_tokens);
     }
 
-    void keep_in_cache(Owner& owner, const Pool& pool, std::int32_t index) {
-        cache_.keep(owner.prompt(index), owner.cache_use[index], block_of(pool));
-        kv_shared_ -= owner.cache_use[index].shared_tokens;
-        owner.cache_use[index] = {};
+    std::int64_t hit_tokens(const Owner& owner, std::int32_t index) const {
+        return cache_ ? owner.cache_use[index].hit_tokens : 0;
     }
 
-    static std::int64_t hit_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
-        return pool.prefix_block_tokens > 0 ? owner.cache_use[index].hit_tokens : 0;
-    }
+    std::int64_t pinned_tokens() const { return cache_ ? cache_->pinned_tokens() : 0; }
 
     // Whether a seat and the KV cache are free for the next in the queue, after so many iterations of the segment.
     bool head_fits(const Owner& owner, const Pool& pool, std::int64_t iterations = 0) const {
         const std::int64_t watermark = running() > 0 ? pool.watermark_tokens : 0;
         std::int64_t needed = room_tokens(owner, pool, waiting_.head) + watermark;
-        if (pool.prefix_block_tokens > 0) {
-            const CacheUse use = cache_.find(owner.prompt(waiting_.head), block_of(pool));
-            needed += cache_.pinned_with(owner.prompt(waiting_.head), use) - use.shared_tokens;
+        if (cache_) {
+            const Prompt prompt = owner.prompt(waiting_.head);
+            needed += cache_->pinned_with(prompt) - cache_->shared_tokens(prompt);
         }
         return running() < pool.max_batch && kv_used_after(pool, iterations) + needed <= pool.kv_tokens;
     }
@@ -291,7 +297,7 @@ private:
 
     void complete(Owner& owner, const Pool& pool, const Request& request, std::int32_t index, double now_s) {
         if (!pool.kv_grows) kv_reserved_ -= request.prompt_tokens + request.output_tokens;
-        if (pool.prefix_block_tokens > 0) keep_in_cache(owner, pool, index);
+        if (cache_) leave_cache(owner, index, request.prompt_tokens + request.output_tokens);
         work_tokens -= owner.output_weight(request.class_id);
         owner.on_complete(index, now_s);
     }
@@ -303,7 +309,7 @@ private:
             const std::int32_t index = prefilling_.pop(owner.requests);
             Request& request = owner.requests[index];
             const std::int64_t computed = prefill_tokens(owner, pool, index);
-            const std::int64_t hit = hit_tokens(owner, pool, index);
+            const std::int64_t hit = hit_tokens(owner, index);
             ++generated_tokens_;
             work_tokens -= computed - hit;
             unprefilled_tokens -= computed - hit;
@@ -329,9 +335,8 @@ private:
 
     // Preempt the youngest sequences until the next iteration fits.
     [[gnu::noinline]] void make_room(Owner& owner, const Pool& pool) {
-        while (kv_used_after(pool, 0) + cache_.pinned_tokens() > pool.kv_tokens) {
+        while (kv_used_after(pool, 0) + pinned_tokens() > pool.kv_tokens) {
             const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding(owner) : stop_prefilling(owner, pool);
-            leave_cache(owner, pool, index);
             waiting_.push_front(owner.requests, index);
             ++preemptions_;
         }
@@ -340,11 +345,12 @@ private:
     // At a boundary at most one prompt is in prefill.
     std::int32_t stop_prefilling(Owner& owner, const Pool& pool) {
         const std::int32_t index = prefilling_.pop(owner.requests);
-        const std::int64_t hit = hit_tokens(owner, pool, index);
         preempted_tokens_ += head_done_;
+        const std::int64_t hit = hit_tokens(owner, index);
         kv_reserved_ -= prefill_tokens(owner, pool, index);
         work_tokens += hit;
         unprefilled_tokens += hit;
+        if (cache_) leave_cache(owner, index, head_done_);
         head_done_ = 0;
         return index;
     }
@@ -365,17 +371,18 @@ private:
         context_ -= again;
         work_tokens += again;
         unprefilled_tokens += again;
+        if (cache_) leave_cache(owner, index, again - 1);  // all but the token that it generated last
         return index;
     }
 
     // Form the next batch and plan it to the next change of composition. Inlined: a call would cost 4 % of everything.
     [[gnu::always_inline]] inline void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s) {
-        std::int64_t pairs = 0;
+        std::int64_t pairs = 0, host_tokens = 0;
         chunk_tokens_ = 0;
         prompts_ending_ = 0;
         next_head_done_ = 0;
         if (pool.kv_grows) make_room(owner, pool);
-        shrink_cache(pool, 0);
+        if (cache_) shrink_cache(pool, 0);
         std::int64_t budget = pool.token_budget - decoding();
         if (!prefilling_.empty()) {
             budget -= add_chunk(prefill_tokens(owner, pool, prefilling_.head), head_done_, budget, pairs);
@@ -393,9 +400,13 @@ private:
             }
             prefilling_.push(owner.requests, index);
             kv_reserved_ += room_tokens(owner, pool, index);
-            const std::int64_t hit = pool.prefix_block_tokens > 0 ? join_cache(owner, pool, index) : 0;
-            shrink_cache(pool, 0);
-            budget -= add_chunk(to_compute, hit, budget, pairs);
+            Found found{0, 0};
+            if (cache_) {
+                found = join_cache(owner, pool, index);
+                host_tokens += found.host_tokens;
+                shrink_cache(pool, 0);
+            }
+            budget -= add_chunk(to_compute, found.tokens, budget, pairs);
         }
         decoding_only_ = chunk_tokens_ == 0;
         if (decoding_only_ && finishing_.empty()) {
@@ -404,6 +415,7 @@ private:
         }
         const std::int64_t iterations = decoding_only_ ? undisturbed_iterations(pool) : 1;
         segment_.begin(now_s, physics, decoding(), context_, chunk_tokens_, pairs, iterations);
+        if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * pool.host_load_s, pool.idle_w);
         next_event_s = segment_.end_s();
     }
 
@@ -411,7 +423,7 @@ private:
     std::int64_t undisturbed_iterations(const Pool& pool) const {
         const std::int64_t to_finish = finish_iteration(finishing_.front()) - iteration_;
         if (!pool.kv_grows) return to_finish;
-        const std::int64_t free_tokens = pool.kv_tokens - kv_used_after(pool, 0) - cache_.pinned_tokens();
+        const std::int64_t free_tokens = pool.kv_tokens - kv_used_after(pool, 0) - pinned_tokens();
         return std::min(to_finish, free_tokens / decoding() + 1);
     }
 

@@ -90,6 +90,12 @@ public:
         counted_ = 0;
     }
 
+    // Let the segment's only iteration begin with a wait at a power of its own.
+    void delay(double wait_s, double wait_w) {
+        time0_ += wait_s;
+        for (Line& energy : energies_) energy.first += wait_w * wait_s;
+    }
+
     double end_s() const { return start_s + time_of(planned); }
 
     // Iterations that have ended at or before now_s, at most `planned`.

@@ -26,6 +26,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
+from tokenfleet.envs.engine.reference.prefix_cache import Calls
 from tokenfleet.envs.engine.reference.replica import Limits, Physics, Replica, Request, State
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
@@ -59,6 +60,7 @@ class Fleet:
         self.next_request = 0
         self.clients = Clients(arrays, episode.requests)
         self.billing = Billing(arrays, episode.requests)
+        self.calls = Calls(episode.requests)
         self.travelling: dict[int, Request] = {}
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
         self.pools = [self._make_pool(p) for p in range(arrays.num_pools)]
@@ -353,7 +355,7 @@ class Fleet:
         q = self.pool_of[home]
         if home < 0 or self.share[k, q] <= 0.0 or self.everyone[home].state is not State.AWAKE:
             return -1
-        cached, _ = self.everyone[home].cache.find(request)
+        cached = self.everyone[home].cache.find(request).tokens
         affinity = 1.0 if self.affinity is None else float(self.affinity[k])
         if cached == 0 or request.kv_tokens > self.arrays.kv_tokens[q]:
             return -1
@@ -385,6 +387,7 @@ class Fleet:
         self.outcome["generated_tokens"][0, p] += events.generated_tokens
         self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
         self.outcome["prefix_hit_tokens"][0, p] += events.prefix_hit_tokens
+        self.outcome["host_hit_tokens"][0, p] += events.host_hit_tokens
         self.outcome["preemptions"][0, p] += events.preemptions
         self.outcome["preempted_tokens"][0, p] += events.preempted_tokens
         for request in events.first_tokens:
@@ -524,6 +527,9 @@ class Fleet:
             kv_grows=bool(a.kv_grows[p]),
             watermark_tokens=int(a.watermark_tokens[p]),
             prefix_block_tokens=int(a.prefix_block_tokens[p]),
+            host_cache_tokens=int(a.host_cache_tokens[p]),
+            host_load_s=float(a.host_load_s[p]),
             patience_s=a.patience_s,
         )
-        return [Replica(limits, float(a.idle_w[p]), float(a.asleep_w[p])) for _ in range(a.replicas[p])]
+        idle_w, asleep_w = float(a.idle_w[p]), float(a.asleep_w[p])
+        return [Replica(limits, idle_w, asleep_w, self.calls) for _ in range(a.replicas[p])]

@@ -21,7 +21,7 @@ from enum import Enum
 
 import numpy as np
 
-from tokenfleet.envs.engine.reference.prefix_cache import PrefixCache
+from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 
 
 class State(Enum):
@@ -50,9 +50,9 @@ class Request:
     group_tokens: int = 0
     network_s: float = 0.0  # one way between client and site
     preferred_replica: int = -1  # where its conversation is, if it returns there
-    hit_tokens: int = 0  # of the prompt, found in the prefix cache when it joined
+    hit_tokens: int = 0  # of its context, found in the prefix cache when it joined
     billed_hit_tokens: int = 0  # the same when its first token came, which is what its client pays for
-    shared_tokens: int = 0  # of those, in memory that others refer to as well
+    shared_tokens: int = 0  # of its context, in memory that others refer to as well
     prefilled_tokens: int = 0
     generated_tokens: int = 0
     first_token_s: float = float("nan")
@@ -117,6 +117,8 @@ class Limits:
     kv_grows: bool
     watermark_tokens: int
     prefix_block_tokens: int
+    host_cache_tokens: int
+    host_load_s: float
     patience_s: np.ndarray
 
 
@@ -141,6 +143,7 @@ class Events:
     generated_tokens: int = 0
     prefilled_tokens: int = 0
     prefix_hit_tokens: int = 0
+    host_hit_tokens: int = 0
     preemptions: int = 0
     preempted_tokens: int = 0
 
@@ -157,12 +160,12 @@ class BoardEnergy:
 class Replica:
     """A model instance with its queue, its batch and its electricity meter (boards only)."""
 
-    def __init__(self, limits: Limits, idle_w: float, asleep_w: float) -> None:
+    def __init__(self, limits: Limits, idle_w: float, asleep_w: float, calls: Calls) -> None:
         """Begin awake and idle at time 0."""
         self.limits = limits
         self.idle_w = idle_w
         self.asleep_w = asleep_w
-        self.cache = PrefixCache(limits.prefix_block_tokens)
+        self.cache = PrefixCache(limits.prefix_block_tokens, limits.host_cache_tokens, calls)
         self.state = State.AWAKE
         self.ready_s = 0.0
         self.waiting: deque[Request] = deque()
@@ -286,14 +289,14 @@ class Replica:
         self.events.generated_tokens += 1
 
     def _complete(self, request: Request, now_s: float) -> None:
-        self.cache.keep(request)
+        self.cache.leave(request, request.kv_tokens)
         self.events.completed.append((request, now_s))
 
     def _start_iteration(self, now_s: float, physics: Physics) -> None:
         while self.kv_used + self.cache.pinned_tokens > self.limits.kv_tokens:
             self._preempt_youngest()
         self.cache.shrink(self.limits.kv_tokens - self.kv_used)
-        chunks = self._prefill_chunks(now_s)
+        chunks, host_tokens = self._prefill_chunks(now_s)
         if not self.decoding and not chunks:
             self.iteration = None
             return
@@ -301,21 +304,32 @@ class Replica:
         pairs = sum(chunk * r.prefilled_tokens + chunk * (chunk + 1) // 2 for r, chunk in chunks)
         context = sum(request.context_tokens for request in self.decoding)
         time_s, energy_j = physics.iteration(len(self.decoding), context, prefill, pairs)
-        self.iteration = Iteration(now_s, now_s + time_s, energy_j / time_s, list(self.decoding), chunks)
+        load_s = host_tokens * self.limits.host_load_s
+        power_w = (energy_j + self.idle_w * load_s) / (time_s + load_s)
+        self.iteration = Iteration(now_s, now_s + time_s + load_s, power_w, list(self.decoding), chunks)
 
     def _preempt_youngest(self) -> None:
         """A prompt in prefill is younger than all that decode."""
         running = self.running_tokens
-        request = self.prefilling.pop() if self.prefilling else self.decoding.pop()
+        if self.prefilling:
+            request = self.prefilling.pop()
+            computed_tokens = request.prefilled_tokens
+        else:
+            request = self.decoding.pop()
+            computed_tokens = request.context_tokens - 1  # all but the token that it generated last
         self.events.preempted_tokens += running - self.running_tokens
+        self.cache.leave(request, computed_tokens)
         request.prefilled_tokens = 0
-        self.cache.leave(request)
         self.waiting.appendleft(request)
         self.events.preemptions += 1
 
-    def _prefill_chunks(self, now_s: float) -> list[tuple[Request, int]]:
-        """Hand out the budget that decoding leaves: started prompts first, then the queue."""
-        budget = self.limits.token_budget - len(self.decoding)
+    def _prefill_chunks(self, now_s: float) -> tuple[list[tuple[Request, int]], int]:
+        """Hand out the budget that decoding leaves: started prompts first, then the queue.
+
+        Returns:
+            The chunks, and the tokens that the host's memory gives back to those who join.
+        """
+        budget, host_tokens = self.limits.token_budget - len(self.decoding), 0
         chunks: list[tuple[Request, int]] = []
         for request in self.prefilling:
             chunk = min(budget, request.context_tokens - request.prefilled_tokens)
@@ -328,15 +342,17 @@ class Replica:
             if request.generated_tokens == 0 and now_s - request.arrival_s > patience_s:
                 self.events.expired.append((request, now_s))
                 continue
-            self.cache.join(request)
-            request.prefilled_tokens = request.hit_tokens
-            self.events.prefix_hit_tokens += request.hit_tokens
+            found = self.cache.join(request)
+            request.prefilled_tokens = found.tokens
+            host_tokens += found.host_tokens
+            self.events.prefix_hit_tokens += found.tokens
+            self.events.host_hit_tokens += found.host_tokens
             self.prefilling.append(request)
             self.cache.shrink(self.limits.kv_tokens - self.kv_used)
             chunk = min(budget, request.context_tokens - request.prefilled_tokens)
             chunks.append((request, chunk))
             budget -= chunk
-        return chunks
+        return chunks, host_tokens
 
     def _head_fits(self) -> bool:
         if not self.waiting:
@@ -344,8 +360,8 @@ class Replica:
         running = len(self.decoding) + len(self.prefilling)
         watermark = self.limits.watermark_tokens if running else 0
         head = self.waiting[0]
-        _, shared = self.cache.find(head)
-        needed = self.kv_used + self.cache.pinned_with(head, shared) + self._room_tokens(head) - shared + watermark
+        own = self._room_tokens(head) - self.cache.shared_tokens(head)
+        needed = self.kv_used + own + self.cache.pinned_with(head) + watermark
         return running < self.limits.max_batch and needed <= self.limits.kv_tokens
 
     def _room_tokens(self, request: Request) -> int:

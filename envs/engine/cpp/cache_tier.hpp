@@ -1,0 +1,150 @@
+// Entries of a prefix cache in one memory: a list in order of use, and a hash table that finds them by key.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace tokenfleet {
+
+class CacheTier {
+public:
+    struct Entry {
+        std::int64_t key;
+        std::int32_t row;     // the request that computed its tokens
+        std::int32_t base;    // tokens of the group's beginning that stand before them
+        std::int32_t tokens;  // in whole blocks
+        std::int32_t users;   // running requests that refer to them
+        std::int32_t older, newer;
+    };
+
+    std::int64_t tokens() const { return tokens_; }
+
+    const Entry* find(std::int64_t key) const {
+        if (buckets_.empty()) return nullptr;
+        const std::int32_t slot = buckets_[position(key)];
+        return slot < 0 ? nullptr : &entries_[slot];
+    }
+    Entry* find(std::int64_t key) { return const_cast<Entry*>(static_cast<const CacheTier*>(this)->find(key)); }
+
+    // A new entry without tokens, used last. Pointers to other entries no longer hold.
+    Entry& add(std::int64_t key, std::int32_t row, std::int32_t base) {
+        if (2 * (count_ + 1) > buckets_.size()) grow();
+        std::int32_t slot = free_;
+        if (slot < 0) {
+            slot = static_cast<std::int32_t>(entries_.size());
+            entries_.emplace_back();
+        } else {
+            free_ = entries_[slot].newer;
+        }
+        entries_[slot] = {.key = key, .row = row, .base = base, .tokens = 0, .users = 0, .older = -1, .newer = -1};
+        buckets_[position(key)] = slot;
+        ++count_;
+        append(slot);
+        return entries_[slot];
+    }
+
+    void resize(Entry& entry, std::int32_t tokens) {
+        tokens_ += tokens - entry.tokens;
+        entry.tokens = tokens;
+    }
+
+    // The entry has been used last.
+    void touch(Entry& entry) {
+        const auto slot = static_cast<std::int32_t>(&entry - entries_.data());
+        unlink(slot);
+        append(slot);
+    }
+
+    void forget(std::int64_t key) {
+        if (buckets_.empty()) return;
+        const std::size_t hole = position(key);
+        const std::int32_t slot = buckets_[hole];
+        if (slot < 0) return;
+        tokens_ -= entries_[slot].tokens;
+        unlink(slot);
+        entries_[slot].newer = free_;
+        free_ = slot;
+        --count_;
+        close(hole);
+    }
+
+    // Free blocks from the ends of entries, the least recently used first, until all fit; `on_freed` is told of each.
+    template <typename OnFreed>
+    void shrink(std::int64_t available_tokens, std::int32_t block, const OnFreed& on_freed) {
+        for (std::int32_t slot = oldest_; slot >= 0 && tokens_ > available_tokens;) {
+            Entry& entry = entries_[slot];
+            slot = entry.newer;
+            if (entry.users > 0) continue;
+            const std::int64_t blocks = (tokens_ - available_tokens + block - 1) / block;
+            Entry freed = entry;
+            freed.tokens = static_cast<std::int32_t>(std::min<std::int64_t>(blocks * block, entry.tokens));
+            resize(entry, entry.tokens - freed.tokens);
+            if (entry.tokens == 0) forget(entry.key);
+            on_freed(freed);
+        }
+    }
+
+    void clear() {
+        entries_.clear();
+        std::fill(buckets_.begin(), buckets_.end(), -1);
+        oldest_ = newest_ = free_ = -1;
+        count_ = 0;
+        tokens_ = 0;
+    }
+
+private:
+    std::vector<Entry> entries_;
+    std::vector<std::int32_t> buckets_;  // open addressing, a power of two: index into entries_ or -1
+    std::int32_t oldest_ = -1, newest_ = -1;
+    std::int32_t free_ = -1;  // unused entries, linked through `newer`
+    std::size_t count_ = 0;
+    std::int64_t tokens_ = 0;
+
+    std::size_t home(std::int64_t key) const {
+        constexpr std::uint64_t golden_ratio = 0x9E3779B97F4A7C15;  // multiplicative hashing, Knuth 6.4
+        return static_cast<std::size_t>(static_cast<std::uint64_t>(key) * golden_ratio >> 32) & (buckets_.size() - 1);
+    }
+
+    // Where the key stands, or where it would.
+    std::size_t position(std::int64_t key) const {
+        std::size_t i = home(key);
+        while (buckets_[i] >= 0 && entries_[buckets_[i]].key != key) i = (i + 1) & (buckets_.size() - 1);
+        return i;
+    }
+
+    // Empty a bucket and move up those behind it that would no longer be found.
+    void close(std::size_t hole) {
+        const std::size_t mask = buckets_.size() - 1;
+        for (std::size_t i = (hole + 1) & mask; buckets_[i] >= 0; i = (i + 1) & mask) {
+            const std::size_t wanted = home(entries_[buckets_[i]].key);
+            if (((i - wanted) & mask) < ((i - hole) & mask)) continue;
+            buckets_[hole] = buckets_[i];
+            hole = i;
+        }
+        buckets_[hole] = -1;
+    }
+
+    void grow() {
+        buckets_.assign(std::max<std::size_t>(16, 2 * buckets_.size()), -1);
+        for (std::int32_t slot = oldest_; slot >= 0; slot = entries_[slot].newer) {
+            buckets_[position(entries_[slot].key)] = slot;
+        }
+    }
+
+    void append(std::int32_t slot) {
+        entries_[slot].older = newest_;
+        entries_[slot].newer = -1;
+        (newest_ < 0 ? oldest_ : entries_[newest_].newer) = slot;
+        newest_ = slot;
+    }
+
+    void unlink(std::int32_t slot) {
+        const Entry& entry = entries_[slot];
+        (entry.older < 0 ? oldest_ : entries_[entry.older].newer) = entry.newer;
+        (entry.newer < 0 ? newest_ : entries_[entry.newer].older) = entry.older;
+    }
+};
+
+}  // namespace tokenfleet
