@@ -125,6 +125,12 @@ def h100_layers(source: Path) -> pd.DataFrame:
     return pd.concat(frames)[["model", "tp_size", "layer_name", "input", "time_us"]]
 
 
+def server_fans(source: Path) -> pd.DataFrame:
+    """GreenSKU: power of whole servers and of their fans, W."""
+    rows = pd.read_csv(source / "gpu_power/azure_greensku_server_fan_power.csv")
+    return rows[["server power", "fan power"]].set_axis(["server_w", "fan_w"], axis=1).round(2)
+
+
 def main() -> None:
     """Write every excerpt."""
     source = Path(sys.argv[1])
@@ -140,6 +146,7 @@ def main() -> None:
         "capping": capping(source),
         "all_reduce": all_reduce(source),
         "h100_layers": h100_layers(source),
+        "server_fans": server_fans(source),
     }
     for name, table in tables.items():
         table.to_csv(DATA / f"{name}.csv", index=False, float_format="%.6g")

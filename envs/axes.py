@@ -1,7 +1,7 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
-S sites, W rows, B sites with a battery, V sites with solar panels, P pools, K classes, T classes whose token price the
-brain sets, L lead times of announced caps, F lead times of forecasts.
+S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, P pools, K classes,
+T classes whose token price the brain sets, L lead times of announced caps, F lead times of forecasts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
     return {
         "S": tuple(scenario.sites),
         "W": tuple(f"{site} {row}" for site, row in scenario.rows),
+        "R": tuple(scenario.rooms),
         "B": tuple(scenario.batteries),
         "V": tuple(scenario.solar_sites),
         "P": tuple(scenario.pools),

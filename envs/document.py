@@ -23,6 +23,7 @@ from tokenfleet.envs.spec import SpecError
 AXES = {
     "S": "site",
     "W": "row",
+    "R": "room",
     "B": "battery",
     "V": "solar site",
     "P": "pool",

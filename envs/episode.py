@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import EXOGENOUS, Layout
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, merge
+from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.scenario import Scenario
@@ -34,6 +35,9 @@ class Episode:
         solar_w: what the site's own panels give, `[H, S]` [W].
         exogenous: what the brain sees of the world before each tick and after the last, `[H + 1, E]`, float32, in the
             order of `fields.EXOGENOUS`.
+        pue: facility power for each watt of IT power in every tick, without the fixed part, `[H, S]`.
+        fixed_w: what each facility draws whatever its load, `[S]` [W].
+        host_power_factor: on what servers draw besides their boards, `[S]`.
         decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
         failures: what breaks.
     """
@@ -45,6 +49,9 @@ class Episode:
     carbon_g_per_kwh: Float64Array
     outdoor_c: Float64Array
     solar_w: Float64Array
+    pue: Float64Array
+    fixed_w: Float64Array
+    host_power_factor: Float64Array
     exogenous: NDArray[np.float32]
     decode_memory_fraction: Float64Array
     failures: FailureTable = field(default_factory=FailureTable.none)
@@ -70,6 +77,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         ),
         decode_memory_fraction=_sample_decode_memory_fraction(scenario, rng),
         failures=_sample_failures(scenario, rng),
+        **_sample_facilities(scenario, course["outdoor_c"][:-1], rng),
     )
 
 
@@ -119,6 +127,23 @@ def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTab
     first = np.cumsum([0, *[pool.replicas for pool in pools]]).tolist()
     servers = [Servers(first[p], pool.replicas, pool.tensor_parallel) for p, pool in enumerate(pools)]
     return draw_failures(scenario.failures, servers, scenario.tick_s, scenario.horizon_ticks, rng)
+
+
+def _sample_facilities(
+    scenario: Scenario, outdoor_c: Float64Array, rng: np.random.Generator
+) -> dict[str, Float64Array]:
+    """What facilities draw beyond the boards, under skies of `outdoor_c`, `[H, S]`; without bounds nothing is drawn."""
+    bounds = scenario.uncertainty
+    factor = 1.0 if bounds.pue_factor is None else rng.uniform(*bounds.pue_factor)
+    host_factor = 1.0 if bounds.host_power_factor is None else rng.uniform(*bounds.host_power_factor)
+    facilities = {name: site.facility for name, site in scenario.sites.items()}
+    plain = np.stack([pue(f, outdoor_c[:, s]) for s, f in enumerate(facilities.values())], axis=1)
+    fixed = np.array([fixed_w(f, scenario.it_nameplate_w(name)) for name, f in facilities.items()])
+    return {
+        "pue": plain if bounds.pue_factor is None else 1.0 + (plain - 1.0) * factor,
+        "fixed_w": fixed * factor,
+        "host_power_factor": np.full(len(facilities), host_factor),
+    }
 
 
 def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator) -> Float64Array:

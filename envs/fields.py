@@ -1,8 +1,9 @@
 """The one table of everything an engine reports: name, axis, unit, scale, meaning.
 
 Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
-string of letters: S sites, W rows of racks, B sites with a battery, V sites with solar panels, P pools, K request
-classes, T classes whose token price the brain sets, L announced lead times, F forecast lead times; `""` is a scalar.
+string of letters: S sites, W rows of racks, R sites whose room is modelled, B sites with a battery, V sites with solar
+panels, P pools, K request classes, T classes whose token price the brain sets, L announced lead times, F forecast lead
+times; `""` is a scalar.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("row_braked", "W", "0 or 1", "The power brake holds every clock of the row down.", "one", 1.0),
     Field("row_over_cap_s", "W", "s", "Time above the cap that the row's brake holds against it.", "row_brake_s", 10.0),
     Field("row_dark_remaining_s", "W", "s", "Time until a tripped row may boot.", "row_restart_s", 1.0),
+    Field("room_c", "R", "C", "Air at the inlets of the servers.", "temperature", 4.0, -2.0),
+    Field("derated", "R", "0 or 1", "The room is too warm: every clock of the site is held down.", "one", 1.0),
     Field("battery_charge_fraction", "B", "share", "Energy in the battery over its capacity.", "one", 1.0),
     Field("battery_power_w", "B", "W", "Mean power of the battery, negative when it charges.", "battery_w", 1.0, -1.0),
     Field("solar_power_w", "V", "W", "Mean solar power that was used.", "solar_w", 1.0),
@@ -143,6 +146,7 @@ OUTCOMES: tuple[Field, ...] = (
     Field("over_cap_w", "S", "W", "How far the meter stood above the cap."),
     Field("brakes", "S", "events", "Power brakes that began."),
     Field("trips", "S", "events", "Breaker trips."),
+    Field("derated_s", "S", "s", "The tick, if a warm room held the clocks down."),
     Field("row_power_w", "W", "W", "Metered IT power of the row, mean over the meter's window."),
     Field("row_above_cap_s", "W", "s", "The tick, if the row's meter stood above its cap."),
     Field("row_over_cap_w", "W", "W", "How far the row's meter stood above its cap."),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import VIEW, Field, Layout, Record
+from tokenfleet.envs.layers.facility import it_nameplate_w
 from tokenfleet.envs.scenario import PoolSpec, Scenario
 from tokenfleet.envs.spec import SpecError, suggest
 
@@ -143,8 +144,9 @@ def _per_pool(value: Callable[[PoolSpec], float]) -> Callable[[Scenario], list[f
 
 
 def _pool_nameplate_w(scenario: Scenario) -> list[float]:
-    host_w = {name: site.facility.host_w_per_gpu for name, site in scenario.sites.items()}
-    return [pool.gpus * (pool.gpu_spec.tdp_w + host_w[pool.site]) for pool in scenario.pools.values()]
+    facility = {name: site.facility for name, site in scenario.sites.items()}
+    pools = scenario.pools.values()
+    return [pool.gpus * it_nameplate_w(facility[pool.site], [pool.gpu_spec.tdp_w]) for pool in pools]
 
 
 def _batch_tokens(scenario: Scenario) -> list[float]:

@@ -15,7 +15,7 @@ from typing_extensions import Self
 from tokenfleet.envs.catalog import find, read_yaml
 from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, region_problems
 from tokenfleet.envs.layers.distribution import NetworkSpec, RegionSpec, distances_s, egress_usd, location_problems
-from tokenfleet.envs.layers.facility import FacilitySpec, RowSpec, it_nameplate_w, nameplate_w
+from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.failures import FailureSpec
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
@@ -171,15 +171,20 @@ class UncertaintySpec(Spec):
 
     `decode_memory_fraction`: bounds of the share of decode time that does not scale with the clock, one draw for the
     whole fleet; published values reach from 0.7 to 0.99. Without bounds every profile keeps its own value.
+    `pue_factor`: bounds of a factor on all that the facilities draw beyond IT power. `host_power_factor`: bounds of a
+    factor on what the servers draw besides their boards. Nameplates do not know of either.
     """
 
     decode_memory_fraction: tuple[UnitFraction, UnitFraction] | None = None
+    pue_factor: tuple[PositiveFloat, PositiveFloat] | None = None
+    host_power_factor: tuple[PositiveFloat, PositiveFloat] | None = None
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> Self:
-        bounds = self.decode_memory_fraction
-        if bounds is not None and bounds[0] > bounds[1]:
-            raise ValueError(f"decode_memory_fraction: the lower bound {bounds[0]} is above the upper {bounds[1]}")
+        for name in type(self).model_fields:
+            bounds = getattr(self, name)
+            if bounds is not None and bounds[0] > bounds[1]:
+                raise ValueError(f"{name}: the lower bound {bounds[0]} is above the upper {bounds[1]}")
         return self
 
 
@@ -280,6 +285,15 @@ class Scenario(Spec):
         """A site's cap outside demand-response events [W]."""
         return self.sites[site].grid.contract_w(self.nameplate_w(site))
 
+    def it_nameplate_w(self, site: str) -> float:
+        """A site's IT power with everything at its rating [W]."""
+        return it_nameplate_w(self.sites[site].facility, self._tdp_w[site])
+
+    @property
+    def rooms(self) -> dict[str, RoomSpec]:
+        """The rooms that are modelled, by their sites."""
+        return {name: site.facility.room for name, site in self.sites.items() if site.facility.room is not None}
+
     @property
     def batteries(self) -> dict[str, BatterySpec]:
         """The batteries, by their sites."""
@@ -326,11 +340,15 @@ class Scenario(Spec):
         return revenue
 
     @cached_property
-    def _nameplate_w(self) -> dict[str, float]:
+    def _tdp_w(self) -> dict[str, list[float]]:
         tdp_w: dict[str, list[float]] = {site: [] for site in self.sites}
         for pool in self.pools.values():
             tdp_w[pool.site] += [pool.gpu_spec.tdp_w] * pool.gpus
-        return {site: nameplate_w(spec.facility, tdp_w[site]) for site, spec in self.sites.items()}
+        return tdp_w
+
+    @cached_property
+    def _nameplate_w(self) -> dict[str, float]:
+        return {site: nameplate_w(spec.facility, self._tdp_w[site]) for site, spec in self.sites.items()}
 
     def _pool_problems(self) -> list[str]:
         problems = []

@@ -92,6 +92,8 @@ MISTAKES = {
     "sites.lab.grid.cap_w": (1000.0, "give exactly one of cap_fraction"),
     "sites.lab.facility": ({"pue": 0.9}, "scenario.sites.lab.facility.pue: .*greater than or equal to 1"),
     "sites.lab.facility.rows": ({"a": {"cap_w": 9e3}}, "sites.lab.facility.rows.a: no pool stands in this row"),
+    "sites.lab.facility.room": ({"limit_c": 20.0}, r"sites.lab.facility.room: limit_c \(20.0\) less hysteresis_k"),
+    "uncertainty.pue_factor": ([1.2, 0.8], "uncertainty: pue_factor: the lower bound 1.2 is above the upper 0.8"),
     "sites.lab.battery": (
         {"power_w": 1e3, "energy_j": 1e6, "initial_charge_fraction": 0.95},
         r"sites.lab.battery: initial_charge_fraction \(0.95\) must lie between min_charge_fraction",

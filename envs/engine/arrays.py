@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.axes import axis_sizes
+from tokenfleet.envs.engine.site_arrays import places, site_arrays, whole_ticks
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.iteration import work_energy
 from tokenfleet.envs.layers.ledger import TOKENS_PER_MILLION
-from tokenfleet.envs.layers.power import BatterySpec, ProtectionSpec, heat_to_trip_s
 from tokenfleet.envs.scenario import PoolSpec, Scenario
 
 Float64Array = NDArray[np.float64]
@@ -66,7 +65,8 @@ class FleetArrays:
     limit_w: Float64Array  # boards never draw more
     idle_w: Float64Array  # boards, model loaded, nothing running
     asleep_w: Float64Array  # boards, asleep
-    host_w: Float64Array  # servers, on
+    host_w: Float64Array  # servers, on, boards apart
+    host_w_per_board_w: Float64Array  # servers, for each watt of their boards
     host_asleep_w: Float64Array  # servers, asleep
     voltage_floor_fraction: Float64Array  # clock below which voltage no longer falls
     clock_floor_fraction: Float64Array  # lowest clock that a brain may set
@@ -96,7 +96,16 @@ class FleetArrays:
     network_s: Float64Array  # [G, S] one way between region and site
 
     # sites and rows
-    pue: Float64Array  # [S]
+    pue: Float64Array  # [S] highest that an episode can have, without the fixed part
+    fixed_w: Float64Array  # [S] highest fixed part of the facility's power
+    design_outdoor_c: Float64Array  # [S] outdoor temperature beyond which the room gets warmer
+    room: Int64Array  # [S] index among the sites whose room is modelled, -1 without
+    room_supply_c: Float64Array  # [S]
+    room_k_per_w: Float64Array  # [S] rise for each watt of IT power
+    room_response: Float64Array  # [S] share of the way to its target that the air goes in a tick
+    room_limit_c: Float64Array  # [S] above which clocks are derated
+    room_release_c: Float64Array  # [S] down to which they stay so
+    derate_clock_fraction: Float64Array  # [S]
     row_cap_w: Float64Array  # [W] IT power
     solar: Int64Array  # [S] index among the sites with solar panels, -1 without
     battery: Int64Array  # [S] index among the sites with a battery, -1 without
@@ -133,9 +142,7 @@ class FleetArrays:
             **_pool_shape(scenario),
             **_pool_physics(scenario),
             **_class_arrays(scenario),
-            **_site_arrays(scenario),
-            **_battery_arrays(scenario),
-            **_node_arrays(scenario),
+            **site_arrays(scenario),
         }
         return cls(
             tick_s=scenario.tick_s,
@@ -229,6 +236,7 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
         "idle_w": board("idle_w"),
         "asleep_w": board("asleep_w"),
         "host_w": facility("host_w_per_gpu"),
+        "host_w_per_board_w": column(lambda pool: scenario.sites[pool.site].facility.host_w_per_board_w),
         "host_asleep_w": facility("host_asleep_w_per_gpu"),
         "voltage_floor_fraction": column(lambda pool: pool.gpu_spec.voltage_floor_fraction),
         "clock_floor_fraction": column(lambda pool: pool.gpu_spec.clock_floor_fraction),
@@ -268,64 +276,5 @@ def _price_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "session_budget_usd": np.array([cls.session_budget_usd or np.inf for cls in classes]),
         "lowest_price_factor": np.array([cls.token_price_factor.low for cls in classes]),
         "highest_price_factor": np.array([cls.token_price_factor.high for cls in classes]),
-        "priced": _places(scenario.classes, scenario.priced_classes),
+        "priced": places(scenario.classes, scenario.priced_classes),
     }
-
-
-def _site_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
-    return {
-        "pue": np.array([site.facility.pue for site in scenario.sites.values()]),
-        "row_cap_w": np.array([scenario.row_cap_w(*key) for key in scenario.rows], dtype=np.float64),
-        "solar": _places(scenario.sites, scenario.solar_sites),
-    }
-
-
-def _battery_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
-    batteries = [site.battery for site in scenario.sites.values()]
-
-    def column(value: Callable[[BatterySpec], float], without: float = 0.0) -> Float64Array:
-        return np.array([without if battery is None else value(battery) for battery in batteries], dtype=np.float64)
-
-    return {
-        "battery": _places(scenario.sites, scenario.batteries),
-        "battery_limit_w": column(lambda battery: battery.power_w),
-        "battery_charge_efficiency": column(lambda battery: battery.charge_efficiency, without=1.0),
-        "battery_discharge_efficiency": column(lambda battery: battery.discharge_efficiency, without=1.0),
-        "battery_capacity_j": column(lambda battery: battery.energy_j),
-        "battery_lowest_j": column(lambda battery: battery.min_charge_fraction * battery.energy_j),
-        "battery_highest_j": column(lambda battery: battery.max_charge_fraction * battery.energy_j),
-        "battery_initial_j": column(lambda battery: battery.initial_charge_fraction * battery.energy_j),
-    }
-
-
-def _places(names: Iterable[str], some: Iterable[str]) -> Int64Array:
-    """Where each of `names` stands among `some` of them, -1 where it is not among them."""
-    place = {name: index for index, name in enumerate(some)}
-    return np.array([place.get(name, -1) for name in names], dtype=np.int64)
-
-
-def _node_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
-    nodes: list[ProtectionSpec] = [*(site.grid for site in scenario.sites.values()), *scenario.rows.values()]
-    return {
-        "meter_window_ticks": np.array([max(whole_ticks(node.meter_window_s, scenario.tick_s), 1) for node in nodes]),
-        "brake_delay_s": np.array([node.brake.delay_s for node in nodes]),
-        "brake_clock_fraction": np.array([node.brake.clock_fraction for node in nodes]),
-        "recovery_ratio": np.array([node.brake.recovery_ratio for node in nodes]),
-        "release_fraction": np.array([node.brake.release_fraction for node in nodes]),
-        "release_delay_s": np.array([node.brake.release_delay_s for node in nodes]),
-        "control_lag_ticks": np.array([whole_ticks(node.brake.control_lag_s, scenario.tick_s) for node in nodes]),
-        "pickup_ratio": np.array([node.breaker.pickup_ratio for node in nodes]),
-        "trip_exponent": np.array([node.breaker.curve_exponent for node in nodes]),
-        "trip_heat_s": np.array([heat_to_trip_s(node.breaker) for node in nodes]),
-        "cooling_s": np.array([node.breaker.cooling_s for node in nodes]),
-        "restart_s": np.array([node.breaker.restart_s for node in nodes]),
-    }
-
-
-def whole_ticks(span_s: float, tick_s: float) -> int:
-    """The ticks that `span_s` reaches into; a hair past a whole number, as 0.3 / 0.1 gives, is that number.
-
-    >>> [whole_ticks(span_s, 0.1) for span_s in (0.0, 0.05, 0.3, 0.31)]
-    [0, 1, 3, 4]
-    """
-    return math.ceil(span_s / tick_s - 1e-9)

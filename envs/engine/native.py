@@ -51,6 +51,10 @@ class NativeEngine:
             episode.cap_w,
             episode.rating_w,
             episode.solar_w,
+            episode.outdoor_c,
+            episode.pue,
+            episode.fixed_w,
+            episode.host_power_factor,
             episode.exogenous,
             episode.decode_memory_fraction,
             episode.failures,
@@ -88,9 +92,8 @@ class NativeEngine:
         horizon, sites = self.arrays.horizon_ticks, self.arrays.num_sites
         exogenous = self.arrays.view.width - self.arrays.view.offsets["cap_w"]
         wanted = {
-            "cap_w": (horizon, sites),
-            "rating_w": (horizon, sites),
-            "solar_w": (horizon, sites),
+            **dict.fromkeys(("cap_w", "rating_w", "solar_w", "outdoor_c", "pue"), (horizon, sites)),
+            **dict.fromkeys(("fixed_w", "host_power_factor"), (sites,)),
             "exogenous": (horizon + 1, exogenous),
             "decode_memory_fraction": (self.arrays.num_pools,),
         }

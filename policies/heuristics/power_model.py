@@ -49,6 +49,7 @@ class PowerModel:
     Attributes:
         arrays: the fleet, watts per replica.
         decode_memory_fraction: lowest and highest value that an episode may draw, `[2, P]`.
+        host_power_factor: highest that an episode may draw.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -57,6 +58,7 @@ class PowerModel:
         own = np.array([pool.profile.decode_memory_fraction for pool in scenario.pools.values()])
         low, high = (own, own) if bounds is None else (np.full_like(own, bounds[0]), np.full_like(own, bounds[1]))
         self.decode_memory_fraction = np.stack([low, high])
+        self.host_power_factor = (scenario.uncertainty.host_power_factor or (1.0, 1.0))[1]
         self._is_at_site = np.eye(self.arrays.num_sites)[self.arrays.site]  # [P, S]
         self._is_in_row = self.arrays.row[:, None] == np.arange(self.arrays.num_rows)  # [P, W]
 
@@ -123,7 +125,7 @@ class PowerModel:
             awake_replicas: replicas of each pool that may be awake, waking or draining, `[P]`; the rest are asleep.
         """
         pool_w = self._worst_pool_w(clock_fraction, awake_replicas)
-        site_w: Float64Array = (pool_w @ self._is_at_site) * self.arrays.pue
+        site_w: Float64Array = (pool_w @ self._is_at_site) * self.arrays.pue + self.arrays.fixed_w
         return site_w
 
     def worst_row_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
@@ -131,10 +133,15 @@ class PowerModel:
         row_w: Float64Array = self._worst_pool_w(clock_fraction, awake_replicas) @ self._is_in_row
         return row_w
 
+    def _with_servers(self, boards_w: Float64Array, host_w: Float64Array) -> Float64Array:
+        """Boards and the most that the servers around them draw [W]."""
+        it_w: Float64Array = boards_w + self.host_power_factor * (host_w + self.arrays.host_w_per_board_w * boards_w)
+        return it_w
+
     def _worst_pool_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
         a = self.arrays
-        awake_w = self.worst_busy_w(clock_fraction) + a.host_w
-        asleep_w = a.asleep_w + a.host_asleep_w
+        awake_w = self._with_servers(self.worst_busy_w(clock_fraction), a.host_w)
+        asleep_w = self._with_servers(a.asleep_w, a.host_asleep_w)
         pool_w: Float64Array = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
         return pool_w
 

@@ -85,7 +85,8 @@ class ServiceModel:
             pairs=batch * self._pairs() / self._output,
         )
         busy_w = self.power.busy_w(iteration, clock_fraction[..., None, :], self.decode_memory_fraction)
-        return Service(rate_rps, rate_rps / (a.pue[a.site] * (busy_w + a.host_w)))
+        it_w = busy_w + a.host_w + a.host_w_per_board_w * busy_w
+        return Service(rate_rps, rate_rps / (a.pue[a.site] * it_w))
 
     def _batch(self, clock_fraction: Float64Array) -> Float64Array:
         """B of the module's equation, `[..., K, P]`."""

@@ -51,12 +51,14 @@ def test_completed_requests_have_generated_exactly_their_tokens(seed):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS)
-def test_site_energy_is_it_energy_times_pue(seed):
+def test_site_energy_is_it_energy_times_pue_and_the_fixed_part_while_it_is_lit(seed):
     world = random_world(seed, load=3.0, cap_share=0.5)
     result = run("native", world.arrays, world.episode, world.controls)
-    for site, pue in enumerate(world.arrays.pue):
+    for site, pue in enumerate(world.episode.pue.T):
         it_energy_j = result.outcomes["it_energy_j"][:, world.arrays.site == site].sum(axis=1)
-        np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], it_energy_j * pue, rtol=1e-12)
+        is_lit = result.views["dark_remaining_s"][:-1, site] == 0.0
+        expected_j = it_energy_j * pue + is_lit * world.episode.fixed_w[site] * world.arrays.tick_s
+        np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], expected_j, rtol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -84,9 +86,11 @@ def test_power_stays_between_asleep_and_the_board_limit(seed):
     world = random_world(seed, load=5.0, cap_share=100.0)
     a = world.arrays
     result = run("native", a, world.episode, world.controls)
-    power_w = result.outcomes["it_energy_j"] / a.tick_s
-    assert np.all(power_w <= a.replicas * (a.limit_w + a.host_w) * (1 + 1e-12))
-    assert np.all(power_w >= a.replicas * (a.asleep_w + np.minimum(a.host_asleep_w, a.host_w)) * (1 - 1e-12))
+    power_w, host_factor = result.outcomes["it_energy_j"] / a.tick_s, world.episode.host_power_factor[a.site]
+    most_w = a.limit_w + host_factor * (a.host_w + a.host_w_per_board_w * a.limit_w)
+    least_w = a.asleep_w + host_factor * np.minimum(a.host_asleep_w, a.host_w)
+    assert np.all(power_w <= a.replicas * most_w * (1 + 1e-12))
+    assert np.all(power_w >= a.replicas * least_w * (1 - 1e-12))
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tests.engine.site_worlds import battery_columns, counts, node_columns, places, room_columns
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
@@ -59,9 +60,9 @@ def random_world(
 def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> FleetArrays:
     sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
     rows = int(rng.integers(0, 3))
-    battery, solar = _places(rng.random(sites) < 0.5), _places(rng.random(sites) < 0.5)
+    battery, solar, room = (places(rng.random(sites) < 0.5) for _ in range(3))
     prices = _price_columns(rng, classes)
-    some = {"B": int(battery.max()) + 1, "V": int(solar.max()) + 1, "T": int(prices["priced"].max()) + 1}
+    some = {"B": battery, "V": solar, "R": room, "T": prices["priced"]}
 
     def between(low: float, high: float, size: int = pools) -> np.ndarray:
         return rng.uniform(low, high, size)
@@ -121,6 +122,7 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         idle_w=between(20, 50),
         asleep_w=between(1, 10),
         host_w=host_w,
+        host_w_per_board_w=rng.choice([0.0, 0.2], pools),
         host_asleep_w=between(0, 5),
         voltage_floor_fraction=between(0.5, 0.9),
         clock_floor_fraction=between(0.2, 0.6),
@@ -138,34 +140,14 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         network_s=np.zeros((1, sites)),
         **prices,
         pue=between(1.0, 1.5, sites),
+        fixed_w=rng.choice([0.0, 30.0], sites),
         solar=solar,
-        **_battery_columns(rng, battery),
+        **room_columns(rng, room, np.bincount(site, replicas * (limit_w + host_w), sites)),
+        **battery_columns(rng, battery),
         row_cap_w=np.maximum(row_most_w, 1.0) * cap_share * between(0.6, 1.3, rows),
-        **_node_columns(rng, sites + rows),
-        **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **some),
+        **node_columns(rng, sites + rows),
+        **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **counts(some)),
     )
-
-
-def _places(has_one: np.ndarray) -> np.ndarray:
-    """Index among those that have one, -1 for those that have none."""
-    return np.where(has_one, np.cumsum(has_one) - 1, -1).astype(np.int64)
-
-
-def _battery_columns(rng: np.random.Generator, battery: np.ndarray) -> dict[str, np.ndarray]:
-    """Batteries that a few ticks fill or empty."""
-    present, sites = battery >= 0, len(battery)
-    lowest, initial, highest = np.sort(rng.uniform(0.0, 1.0, (3, sites)), axis=0)
-    capacity_j = np.where(present, rng.choice([500.0, 5_000.0], sites), 0.0)
-    return {
-        "battery": battery,
-        "battery_limit_w": np.where(present, rng.uniform(10.0, 1_000.0, sites), 0.0),
-        "battery_charge_efficiency": np.where(present, rng.uniform(0.7, 1.0, sites), 1.0),
-        "battery_discharge_efficiency": np.where(present, rng.uniform(0.7, 1.0, sites), 1.0),
-        "battery_capacity_j": capacity_j,
-        "battery_lowest_j": lowest * capacity_j,
-        "battery_highest_j": highest * capacity_j,
-        "battery_initial_j": initial * capacity_j,
-    }
 
 
 def _price_columns(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
@@ -180,24 +162,7 @@ def _price_columns(rng: np.random.Generator, classes: int) -> dict[str, np.ndarr
         "session_budget_usd": rng.choice([300.0, np.inf], classes),
         "lowest_price_factor": lowest,
         "highest_price_factor": np.where(priced, rng.uniform(1.0, 4.0, classes), lowest),
-        "priced": _places(priced),
-    }
-
-
-def _node_columns(rng: np.random.Generator, nodes: int) -> dict[str, np.ndarray]:
-    return {
-        "meter_window_ticks": rng.choice([1, 1, 2, 5], nodes),
-        "brake_delay_s": rng.choice([0.0, 1.0, 3.0], nodes),
-        "brake_clock_fraction": rng.uniform(0.1, 0.5, nodes),
-        "recovery_ratio": rng.choice([0.0, 0.3, 1.0], nodes),
-        "release_fraction": rng.uniform(0.6, 1.0, nodes),
-        "release_delay_s": rng.choice([0.0, 2.0], nodes),
-        "control_lag_ticks": rng.choice([0, 0, 1, 3], nodes),
-        "pickup_ratio": rng.uniform(0.8, 1.3, nodes),
-        "trip_exponent": rng.choice([0.7, 1.0, 2.0], nodes),
-        "trip_heat_s": rng.choice([0.5, 2.0, 1e9], nodes),
-        "cooling_s": rng.choice([4.0, 300.0], nodes),
-        "restart_s": rng.choice([1.0, 3.0], nodes),
+        "priced": places(priced),
     }
 
 
@@ -304,6 +269,9 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
         price_usd_per_mwh=np.full((horizon, sites), 60.0),
         carbon_g_per_kwh=np.full((horizon, sites), 400.0),
         outdoor_c=rng.uniform(-10.0, 40.0, (horizon, sites)),
+        pue=1.0 + (arrays.pue - 1.0) * rng.uniform(0.3, 1.0, (horizon, sites)),
+        fixed_w=arrays.fixed_w * rng.uniform(0.5, 1.0, sites),
+        host_power_factor=rng.uniform(0.8, 1.2, sites),
         solar_w=np.where(arrays.solar >= 0, most_w * rng.uniform(0.0, 0.6, (horizon, sites)), 0.0),
         exogenous=rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
         decode_memory_fraction=rng.uniform(0.6, 1.0, arrays.num_pools),
@@ -369,6 +337,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "idle_w": 40.0,
         "asleep_w": 5.0,
         "host_w": 0.0,
+        "host_w_per_board_w": 0.0,
         "host_asleep_w": 0.0,
         "voltage_floor_fraction": 0.76,
         "clock_floor_fraction": 0.1,
@@ -390,6 +359,15 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "highest_price_factor": 1.0,
         "priced": -1,
         "pue": 1.0,
+        "fixed_w": 0.0,
+        "design_outdoor_c": 35.0,
+        "room": -1,
+        "room_supply_c": 20.0,
+        "room_k_per_w": 0.0,
+        "room_response": 1.0,
+        "room_limit_c": 30.0,
+        "room_release_c": 28.0,
+        "derate_clock_fraction": 0.5,
         "solar": -1,
         "battery": -1,
         "battery_limit_w": 0.0,
@@ -415,28 +393,28 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         **changes,
     }
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
-    integers |= {"solar", "battery", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
+    integers |= {"solar", "battery", "room", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
     integers |= {"max_attempts", "priced", "watermark_tokens", "prefix_block_tokens", "host_cache_tokens"}
     kinds = {**dict.fromkeys(integers, np.int64), "kv_grows": np.bool_}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
     network_s = np.array([[float(values.pop("network_s", 0.0))]])  # type: ignore[arg-type]
     columns = {name: np.atleast_1d(np.asarray(v, kinds.get(name, np.float64))) for name, v in values.items()}
-    some = {axis: int(columns[name][0]) + 1 for axis, name in {"B": "battery", "V": "solar", "T": "priced"}.items()}
+    some = {axis: columns[name] for axis, name in {"B": "battery", "V": "solar", "R": "room", "T": "priced"}.items()}
     return FleetArrays(
         tick_s=tick_s,
         horizon_ticks=horizon_ticks,
         route_mask=np.ones((1, 1), dtype=bool),
         deferrable=deferrable,
         network_s=network_s,
-        **layouts(S=1, W=len(columns["row_cap_w"]), P=1, K=1, **some),
+        **layouts(S=1, W=len(columns["row_cap_w"]), P=1, K=1, **counts(some)),
         **columns,  # type: ignore[arg-type]
     )
 
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWBVPKTLF", 0), **sizes}
+    every = {**dict.fromkeys("SWRBVPKTLF", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 
@@ -452,6 +430,9 @@ def plain_episode(arrays: FleetArrays, requests: RequestTable, cap_w: float | np
         price_usd_per_mwh=np.zeros((horizon, sites)),
         carbon_g_per_kwh=np.zeros((horizon, sites)),
         outdoor_c=np.full((horizon, sites), 15.0),
+        pue=np.tile(arrays.pue, (horizon, 1)),
+        fixed_w=arrays.fixed_w,
+        host_power_factor=np.ones(sites),
         solar_w=np.zeros((horizon, sites)),
         exogenous=np.ones((horizon + 1, width), np.float32),
         decode_memory_fraction=np.zeros(arrays.num_pools),

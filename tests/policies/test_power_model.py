@@ -9,6 +9,7 @@ from tests.policies.worlds import two_sites
 from tokenfleet.envs import load_scenario
 from tokenfleet.envs.action import capacity_rps
 from tokenfleet.envs.episode import sample_episode
+from tokenfleet.envs.layers.facility import CoolingSpec, pue_at
 from tokenfleet.envs.layers.iteration import iteration_energy_j, iteration_time_s
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.policies.heuristics.power_model import Batch, CapForecast, PowerModel
@@ -94,6 +95,20 @@ def test_the_worst_site_is_everything_at_its_worst():
     awake_w, asleep_w = 0.985 * 700.0 + facility.host_w_per_gpu, gpu.asleep_w + facility.host_asleep_w_per_gpu
     np.testing.assert_allclose(worst_w[0], facility.pue * 2 * awake_w)
     np.testing.assert_allclose(worst_w[1], facility.pue * (2 * awake_w + 2 * asleep_w))
+
+
+def test_the_worst_site_has_its_plant_at_its_design_and_its_factors_at_their_highest():
+    """Of 689.5 W of boards and their servers, on the hottest day that the plant is built for."""
+    facility = {"cooling": {}, "design_outdoor_c": 35.0, "host_w_per_gpu": 100.0, "host_w_per_board_w": 0.2}
+    data = two_sites().model_dump(mode="json")
+    data["sites"]["east"]["facility"] = facility
+    data["uncertainty"] = {"pue_factor": [0.5, 1.5], "host_power_factor": [0.8, 1.4]}
+    model = PowerModel(load_scenario(data))
+    it_w = 2 * (689.5 + 1.4 * (100.0 + 0.2 * 689.5))
+    fixed_w = 0.02 * 2 * (700.0 + 100.0 + 0.2 * 700.0)
+    design_pue = float(pue_at(CoolingSpec(), np.array(35.0)))
+    worst_w = model.worst_site_w(np.ones(2), np.array([2, 2]))[0]
+    assert worst_w == pytest.approx((1.0 + 1.5 * (design_pue - 1.0)) * it_w + 1.5 * fixed_w)
 
 
 def test_uncertain_physics_widens_the_bound():

@@ -23,13 +23,36 @@ EVENT = st.fixed_dictionaries(
     }
 ).map(lambda event: {**event, "latest_start_s": event["earliest_start_s"] + 5.0})
 
+EMERGENCY = st.fixed_dictionaries(
+    {
+        "probability": st.just(0.5),
+        "depth_fraction": st.just([0.1, 0.3]),
+        "earliest_start_s": st.just(2.0),
+        "latest_start_s": st.just(20.0),
+        "ramp_s": st.sampled_from([0.0, 2.0]),
+        "hold_s": st.just(10.0),
+    }
+)
+
+FACILITY = st.fixed_dictionaries(
+    {
+        "pue": st.floats(1.0, 1.5),
+        "host_w_per_gpu": st.floats(0.0, 400.0),
+        "host_w_per_board_w": st.sampled_from([0.0, 0.217]),
+        "outdoor_c": st.floats(-10.0, 50.0),
+        "cooling": st.sampled_from([None, {}]),
+        "room": st.sampled_from([None, {"time_constant_s": 5.0}]),
+    }
+)
+
 SITE = st.fixed_dictionaries(
     {
-        "facility": st.fixed_dictionaries({"pue": st.floats(1.0, 1.5), "host_w_per_gpu": st.floats(0.0, 400.0)}),
+        "facility": FACILITY,
         "grid": st.fixed_dictionaries(
             {
                 "cap_fraction": st.floats(0.3, 1.1),
                 "demand_response": st.lists(EVENT, max_size=2),
+                "emergencies": st.lists(EMERGENCY, max_size=1),
                 "brake": st.just({"delay_s": 1.0}),
             }
         ),
@@ -77,7 +100,8 @@ def worlds(draw: st.DrawFn) -> Scenario:
     }
     bounds = draw(st.sampled_from([None, [0.7, 0.99], [0.0, 1.0]]))
     if bounds is not None:
-        data["uncertainty"] = {"decode_memory_fraction": bounds}
+        factors = {"pue_factor": [0.5, 1.5], "host_power_factor": [0.8, 1.4]}
+        data["uncertainty"] = {"decode_memory_fraction": bounds, **factors}
     return load_scenario(data)
 
 

@@ -26,7 +26,7 @@ struct Pool {
     double host_s, decode_s, context_s, prefill_attention_s, prefill_memory_fraction;
     double static_w, floor_w, context_j, token_j, attention_j, limit_w;
     Knots token_s, token_memory_share, work_j;
-    double idle_w, asleep_w, host_w, host_asleep_w;
+    double idle_w, asleep_w, host_w, host_w_per_board_w, host_asleep_w;
     double voltage_floor_fraction, clock_floor_fraction, core_byte_fraction, core_context_fraction, knee_fraction, shoulder_slope;
 };
 
@@ -40,8 +40,9 @@ struct RequestClass {
 };
 
 struct Site {
-    double pue;
-    std::int64_t solar, battery;  // place among the sites that have one, -1 without
+    std::int64_t solar, battery, room;  // place among the sites that have one, -1 without
+    double design_outdoor_c, room_supply_c, room_k_per_w, room_response, room_limit_c, room_release_c,
+        derate_clock_fraction;
     double battery_limit_w, battery_charge_efficiency, battery_discharge_efficiency, battery_capacity_j,
         battery_lowest_j, battery_highest_j, battery_initial_j;
 };

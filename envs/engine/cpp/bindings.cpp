@@ -79,6 +79,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .idle_w = real("idle_w"),
             .asleep_w = real("asleep_w"),
             .host_w = real("host_w"),
+            .host_w_per_board_w = real("host_w_per_board_w"),
             .host_asleep_w = real("host_asleep_w"),
             .voltage_floor_fraction = real("voltage_floor_fraction"),
             .clock_floor_fraction = real("clock_floor_fraction"),
@@ -123,9 +124,16 @@ std::vector<Site> read_sites(const Columns& c) {
     std::vector<Site> sites;
     for (std::size_t s = 0; s < c.size("pue"); ++s) {
         sites.push_back({
-            .pue = c.real("pue", s),
             .solar = c.integer("solar", s),
             .battery = c.integer("battery", s),
+            .room = c.integer("room", s),
+            .design_outdoor_c = c.real("design_outdoor_c", s),
+            .room_supply_c = c.real("room_supply_c", s),
+            .room_k_per_w = c.real("room_k_per_w", s),
+            .room_response = c.real("room_response", s),
+            .room_limit_c = c.real("room_limit_c", s),
+            .room_release_c = c.real("room_release_c", s),
+            .derate_clock_fraction = c.real("derate_clock_fraction", s),
             .battery_limit_w = c.real("battery_limit_w", s),
             .battery_charge_efficiency = c.real("battery_charge_efficiency", s),
             .battery_discharge_efficiency = c.real("battery_discharge_efficiency", s),
@@ -248,7 +256,8 @@ public:
     void reset(std::int64_t index, Array<const double> arrival_s, Array<const std::int32_t> prompt_tokens,
                Array<const std::int32_t> output_tokens, Array<const std::int32_t> class_id, nb::handle clients,
                Array<const double> cap_w, Array<const double> rating_w, Array<const double> solar_w,
-               Array<const float> exogenous, Array<const double> decode_memory_fraction, nb::handle failures) {
+               Array<const double> outdoor_c, Array<const double> pue, Array<const double> fixed_w,
+               Array<const double> host_power_factor, Array<const float> exogenous, Array<const double> decode_memory_fraction, nb::handle failures) {
         const Columns f(failures);
         fleets_[index]->client_columns = read_clients(clients);
         fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
@@ -260,6 +269,10 @@ public:
                                .cap_w = cap_w.data(),
                                .rating_w = rating_w.data(),
                                .solar_w = solar_w.data(),
+                               .outdoor_c = outdoor_c.data(),
+                               .pue = pue.data(),
+                               .fixed_w = fixed_w.data(),
+                               .host_power_factor = host_power_factor.data(),
                                .exogenous = exogenous.data(),
                                .decode_memory_fraction = decode_memory_fraction.data(),
                                .failure_tick = f.column<std::int64_t>("tick").data(),

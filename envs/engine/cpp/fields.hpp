@@ -32,6 +32,8 @@
     X(row_braked) \
     X(row_over_cap_s) \
     X(row_dark_remaining_s) \
+    X(room_c) \
+    X(derated) \
     X(battery_charge_fraction) \
     X(battery_power_w) \
     X(solar_power_w) \
@@ -50,6 +52,7 @@
     X(over_cap_w) \
     X(brakes) \
     X(trips) \
+    X(derated_s) \
     X(row_power_w) \
     X(row_above_cap_s) \
     X(row_over_cap_w) \

@@ -37,6 +37,10 @@ struct EpisodeColumns {
     const double* cap_w;                   // [H, S]
     const double* rating_w;                // [H, S]
     const double* solar_w;                 // [H, S]
+    const double* outdoor_c;               // [H, S]
+    const double* pue;                     // [H, S]
+    const double* fixed_w;                 // [S]
+    const double* host_power_factor;       // [S]
     const float* exogenous;                // [H + 1, E]
     const double* decode_memory_fraction;  // [P]
     const std::int64_t* failure_tick;      // [F]
@@ -82,9 +86,14 @@ public:
         next_boundary_.reset(clients_.has_feedback ? replicas_.size() : 1);
         next_event_s_.assign(replicas_.size(), kNever);
         load_tokens_.assign(replicas_.size(), 0);
-        cap_w_.assign(episode.cap_w, episode.cap_w + arrays_.horizon_ticks * num_sites());
-        rating_w_.assign(episode.rating_w, episode.rating_w + arrays_.horizon_ticks * num_sites());
-        solar_w_.assign(episode.solar_w, episode.solar_w + arrays_.horizon_ticks * num_sites());
+        const std::int64_t site_ticks = arrays_.horizon_ticks * num_sites();
+        cap_w_.assign(episode.cap_w, episode.cap_w + site_ticks);
+        rating_w_.assign(episode.rating_w, episode.rating_w + site_ticks);
+        solar_w_.assign(episode.solar_w, episode.solar_w + site_ticks);
+        outdoor_c_.assign(episode.outdoor_c, episode.outdoor_c + site_ticks);
+        pue_.assign(episode.pue, episode.pue + site_ticks);
+        fixed_w_.assign(episode.fixed_w, episode.fixed_w + num_sites());
+        host_power_factor_.assign(episode.host_power_factor, episode.host_power_factor + num_sites());
         const std::int64_t width = exogenous_width();
         exogenous_.assign(episode.exogenous, episode.exogenous + (arrays_.horizon_ticks + 1) * width);
         decode_memory_fraction_.assign(episode.decode_memory_fraction, episode.decode_memory_fraction + num_pools());
@@ -181,7 +190,8 @@ private:
     const FleetArrays& arrays_;
     float* view_;
     double* outcome_;
-    std::vector<double> cap_w_, rating_w_, solar_w_;  // [H, S]
+    std::vector<double> cap_w_, rating_w_, solar_w_, outdoor_c_, pue_;  // [H, S]
+    std::vector<double> fixed_w_, host_power_factor_;                  // [S]
     std::vector<float> exogenous_;
     std::vector<double> decode_memory_fraction_;
     std::int64_t tick_ = 0, next_request_ = 0;
@@ -576,7 +586,7 @@ private:
                 boards.busy_j += energy.busy_j;
                 boards.idle_j += energy.idle_j;
                 boards.asleep_j += energy.asleep_j;
-                host_j += host_w(replica, p) * arrays_.tick_s;
+                host_j += this->host_j(replica, p, energy.busy_j + energy.idle_j + energy.asleep_j);
                 generated += replica.take_generated_tokens();
                 prefilled += replica.take_prefilled_tokens();
                 hit += replica.take_prefix_hit_tokens();
@@ -598,9 +608,12 @@ private:
         }
     }
 
-    double host_w(const FleetReplica& replica, std::int64_t p) const {
-        if (replica.state == State::kDark || replica.state == State::kFailed) return 0.0;
-        return replica.state == State::kAsleep ? pool(p).host_asleep_w : pool(p).host_w;
+    // What the servers around boards that took `boards_j` took in the tick.
+    double host_j(const FleetReplica& replica, std::int64_t p, double boards_j) const {
+        double steady_w = replica.state == State::kAsleep ? pool(p).host_asleep_w : pool(p).host_w;
+        if (replica.state == State::kDark || replica.state == State::kFailed) steady_w = 0.0;
+        const double host_j = steady_w * arrays_.tick_s + pool(p).host_w_per_board_w * boards_j;
+        return host_j * host_power_factor_[pool(p).site];
     }
 
     double ttft_s(std::int32_t index) const { return requests[index].first_token_s - clients_.asked_s[index]; }
@@ -650,7 +663,8 @@ private:
 
     void read_meters(double start_s, double end_s, const double* battery_power_w) {
         const std::int64_t now = tick_ * num_sites();
-        const SiteTick tick{start_s, end_s, &cap_w_[now], &rating_w_[now], &solar_w_[now], battery_power_w};
+        const SiteTick tick{start_s,          end_s,      &cap_w_[now],    &rating_w_[now], &solar_w_[now],
+                            &outdoor_c_[now], &pue_[now], fixed_w_.data(), battery_power_w};
         power_.read_meters(tick, outcome_, [&](std::int64_t p) { go_dark(p, end_s); });
     }
 

@@ -7,6 +7,7 @@
 
 #include "arrays.hpp"
 #include "power_node.hpp"
+#include "room.hpp"
 #include "site_supply.hpp"
 
 namespace tokenfleet {
@@ -17,6 +18,9 @@ struct SiteTick {
     const double* cap_w;
     const double* rating_w;
     const double* solar_w;
+    const double* outdoor_c;
+    const double* pue;
+    const double* fixed_w;
     const double* battery_power_w;  // asked for
 };
 
@@ -26,12 +30,16 @@ public:
         : arrays_(arrays),
           nodes_(arrays.nodes.size()),
           node_j_(arrays.nodes.size()),
+          rooms_(arrays.sites.size()),
           supplies_(arrays.sites.size()),
           clocks_(arrays.pools.size()) {}
 
     void reset() {
         for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].reset(arrays_.nodes[i], 0.0);
-        for (std::size_t s = 0; s < supplies_.size(); ++s) supplies_[s].reset(arrays_.sites[s]);
+        for (std::size_t s = 0; s < supplies_.size(); ++s) {
+            supplies_[s].reset(arrays_.sites[s]);
+            rooms_[s].reset(arrays_.sites[s]);
+        }
         for (std::size_t p = 0; p < clocks_.size(); ++p) clocks_[p].reset(arrays_.pools[p].clock_latency_ticks, 1.0);
     }
 
@@ -48,6 +56,7 @@ public:
         if (pool.row >= 0 && row_of(pool).braked) {
             clock = std::min(clock, arrays_.nodes[num_sites() + pool.row].brake_clock_fraction);
         }
+        if (rooms_[pool.site].derated) clock = std::min(clock, arrays_.sites[pool.site].derate_clock_fraction);
         return clock;
     }
 
@@ -58,8 +67,11 @@ public:
         const OutcomeLayout& o = arrays_.outcome;
         const NodeColumns site{o.power_w, o.above_cap_s, o.over_cap_w, o.brakes, o.trips};
         for (std::int64_t s = 0; s < num_sites(); ++s) {
-            const double facility_j = node_j_[s] * arrays_.sites[s].pue;
-            const double asked_w = nodes_[s].is_dark(tick.start_s) ? 0.0 : tick.battery_power_w[s];
+            const bool is_dark = nodes_[s].is_dark(tick.start_s);
+            rooms_[s].breathe(arrays_, s, node_j_[s], tick.outdoor_c[s], outcome);
+            const double fixed_j = is_dark ? 0.0 : tick.fixed_w[s] * arrays_.tick_s;
+            const double facility_j = node_j_[s] * tick.pue[s] + fixed_j;
+            const double asked_w = is_dark ? 0.0 : tick.battery_power_w[s];
             const double energy_j = supplies_[s].draw_j(arrays_, s, facility_j, tick.solar_w[s], asked_w, outcome);
             if (!read(s, energy_j, tick.cap_w[s], tick.rating_w[s], tick.end_s, outcome, site, s)) continue;
             for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
@@ -89,6 +101,7 @@ public:
             view[v.over_cap_s + s] = static_cast<float>(node.over_cap_s);
             view[v.dark_remaining_s + s] = static_cast<float>(std::max(node.dark_until_s - now_s, 0.0));
             supplies_[s].write_view(arrays_, s, outcome, view);
+            rooms_[s].write_view(arrays_, s, view);
         }
         for (std::int64_t w = 0; w < num_rows(); ++w) {
             const PowerNode& node = nodes_[num_sites() + w];
@@ -108,6 +121,7 @@ private:
     const FleetArrays& arrays_;
     std::vector<PowerNode> nodes_;  // [S + W]
     std::vector<double> node_j_;    // [S + W] IT energy of the tick
+    std::vector<Room> rooms_;           // [S]
     std::vector<SiteSupply> supplies_;  // [S]
     std::vector<DelayLine> clocks_;  // [P] on their way to the boards
 

@@ -448,16 +448,17 @@ class Fleet:
     # 4. meters, brake, breaker
 
     def _read_meters(self, end_s: float, battery_power_w: np.ndarray | None) -> None:
-        a = self.arrays
         it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
             for replica in pool:
-                boards, host_j = replica.take_energy(), self._host_w(replica, p) * a.tick_s
+                boards = replica.take_energy()
+                boards_j = boards.busy_j + boards.idle_j + boards.asleep_j
+                host_j = self._host_j(replica, p, boards_j)
                 self.outcome["busy_energy_j"][0, p] += boards.busy_j
                 self.outcome["idle_energy_j"][0, p] += boards.idle_j
                 self.outcome["asleep_energy_j"][0, p] += boards.asleep_j
                 self.outcome["host_energy_j"][0, p] += host_j
-                it_energy_j[p] += boards.busy_j + boards.idle_j + boards.asleep_j + host_j
+                it_energy_j[p] += boards_j + host_j
         for p in self.power.read_meters(self.tick, battery_power_w, self.outcome):
             self._go_dark(p, end_s)
         for p, pool in enumerate(self.pools):
@@ -465,10 +466,14 @@ class Fleet:
             self.outcome["running_tokens_change"][0, p] = running - self.running_tokens[p]
             self.running_tokens[p] = running
 
-    def _host_w(self, replica: Replica, p: int) -> float:
+    def _host_j(self, replica: Replica, p: int, boards_j: float) -> float:
+        """What the servers around boards that took `boards_j` took in the tick."""
+        a = self.arrays
+        steady_w = float(a.host_asleep_w[p] if replica.state is State.ASLEEP else a.host_w[p])
         if replica.state in (State.DARK, State.FAILED):
-            return 0.0
-        return float(self.arrays.host_asleep_w[p] if replica.state is State.ASLEEP else self.arrays.host_w[p])
+            steady_w = 0.0
+        host_j = steady_w * a.tick_s + float(a.host_w_per_board_w[p]) * boards_j
+        return host_j * float(self.episode.host_power_factor[a.site[p]])
 
     def _go_dark(self, p: int, now_s: float) -> None:
         for index in range(self.first_replica[p], self.first_replica[p + 1]):

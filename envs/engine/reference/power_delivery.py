@@ -2,7 +2,7 @@
 
 A pool hangs under its site and, if it stands in one, under its row. It is dark while any node above it is, and no node
 above it that is braked lets its clock rise past the node's brake clock. A brake acts on the boards by itself: it does
-not wait for the latency with which a pool follows the clock that it was asked for.
+not wait for the latency with which a pool follows the clock that it was asked for. Nor do boards that are too warm.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.delay_line import DelayLine
 from tokenfleet.envs.engine.reference.power_node import PowerNode, Reading
+from tokenfleet.envs.engine.reference.room import Room
 from tokenfleet.envs.engine.reference.site_supply import SiteSupply
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
@@ -25,6 +26,7 @@ class PowerDelivery:
         self.arrays = arrays
         self.episode = episode
         sites, rows = arrays.num_sites, arrays.num_rows
+        self.rooms = [Room(arrays, s) for s in range(sites)]
         self.supplies = [SiteSupply(arrays, episode, s) for s in range(sites)]
         self.nodes = [PowerNode(arrays, index) for index in range(sites + rows)]
         self.above: list[list[PowerNode]] = [
@@ -42,15 +44,18 @@ class PowerDelivery:
     def clock_in_force(self, p: int, asked: float) -> float:
         """The clock fraction of pool `p` in this tick; call it once a tick with what is asked for now."""
         brakes = [node.brake_clock_fraction for node in self.above[p] if node.braked]
-        return min([self.clocks[p].push(asked), *brakes])
+        return min([self.clocks[p].push(asked), *brakes, self.rooms[int(self.arrays.site[p])].clock_limit])
 
     def read_meters(self, tick: int, battery_power_w: np.ndarray | None, outcome: Record) -> list[int]:
         """Account the tick, from `it_energy_j` of the pools; the pools whose breakers trip at its end."""
         start_s, end_s = tick * self.arrays.tick_s, (tick + 1) * self.arrays.tick_s
         lost: list[int] = []
         for s, pools in enumerate(self.pools_of_site):
-            facility_j = self._it_energy_j(pools, outcome) * float(self.arrays.pue[s])
-            asked_w = 0.0 if battery_power_w is None or self.nodes[s].is_dark(start_s) else float(battery_power_w[s])
+            it_energy_j, is_dark = self._it_energy_j(pools, outcome), self.nodes[s].is_dark(start_s)
+            self.rooms[s].breathe(it_energy_j, float(self.episode.outdoor_c[tick, s]), outcome)
+            fixed_j = 0.0 if is_dark else float(self.episode.fixed_w[s]) * self.arrays.tick_s
+            facility_j = it_energy_j * float(self.episode.pue[tick, s]) + fixed_j
+            asked_w = 0.0 if battery_power_w is None or is_dark else float(battery_power_w[s])
             energy_j = self.supplies[s].draw_j(facility_j, tick, asked_w, outcome)
             limits_w = float(self.episode.cap_w[tick, s]), float(self.episode.rating_w[tick, s])
             if self._write(self.nodes[s].read(energy_j, *limits_w, end_s), outcome, "", s):
@@ -85,6 +90,7 @@ class PowerDelivery:
             view["site_power_w"][0, s] = outcome["power_w"][0, s]
             self._write_node(self.nodes[s], cap_w, now_s, outcome, view, "", s)
             self.supplies[s].write_view(outcome, view)
+            self.rooms[s].write_view(view)
         for w, cap_w in enumerate(self.arrays.row_cap_w):
             self._write_node(self.nodes[sites + w], float(cap_w), now_s, outcome, view, "row_", w)
 

@@ -1,0 +1,13 @@
+"""Rows of racks with a limit of their own."""
+
+from __future__ import annotations
+
+from tokenfleet.envs.layers.power import CapSpec
+
+
+class RowSpec(CapSpec):
+    """A row of racks behind one power distribution unit, with a cap, a meter, a brake and a breaker of its own.
+
+    It carries IT power (boards and servers); cooling is fed past it. Its nameplate is the IT power of the pools that
+    stand in it with every GPU at its TDP and every server on. A pool says where it stands with `row`.
+    """
