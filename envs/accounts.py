@@ -9,6 +9,7 @@ from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.layers.distribution import BYTES_PER_GB
 from tokenfleet.envs.layers.ledger import (
     PRICED,
     SECONDS_PER_HOUR,
@@ -108,6 +109,7 @@ def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> Rates:
         lost_penalty_fraction=np.array([cls.lost_penalty_fraction for cls in scenario.classes.values()]),
         rent_usd_per_s=rent_usd_per_h / SECONDS_PER_HOUR,
         egress_usd_per_token=scenario.egress_usd_per_byte * scenario.network.output_bytes_per_token,
+        site_usd_per_byte=scenario.network.site_usd_per_gb / BYTES_PER_GB,
         **engine_rates(arrays),
     )
 

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.iteration import at_tokens, largest_batch
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.scenario import PoolSpec, Scenario
+from tokenfleet.envs.pools import PoolSpec
+from tokenfleet.envs.scenario import Scenario
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]

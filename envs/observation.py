@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import VIEW, Field, Layout, Record
 from tokenfleet.envs.layers.facility import it_nameplate_w
-from tokenfleet.envs.scenario import PoolSpec, Scenario
+from tokenfleet.envs.pools import PoolSpec
+from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError, suggest
 
 Float32Array = NDArray[np.float32]

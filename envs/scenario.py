@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,20 @@ from typing_extensions import Self
 
 from tokenfleet.envs.catalog import find, read_yaml
 from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, region_problems
-from tokenfleet.envs.layers.distribution import NetworkSpec, RegionSpec, distances_s, egress_usd, location_problems
+from tokenfleet.envs.layers.distribution import (
+    NetworkSpec,
+    RegionSpec,
+    distances_s,
+    egress_usd,
+    location_problems,
+    transfer_s,
+)
 from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.failures import FailureSpec
-from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
-from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
 from tokenfleet.envs.layers.power import BatterySpec, GridSpec
 from tokenfleet.envs.layers.series import CalendarSpec, ForecastSpec, SignalSpec, SolarSpec, is_constant
 from tokenfleet.envs.layers.series.calendar import longest_window_h
+from tokenfleet.envs.pools import PoolSpec, catalog_problem, hand_off_problems
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
@@ -58,112 +64,6 @@ class SiteSpec(Spec):
         irradiance: float | SignalSpec = self.solar.irradiance_w_per_m2 if self.solar else 0.0
         signals = (self.grid.price_usd_per_mwh, self.grid.carbon_g_per_kwh, self.facility.outdoor_c, irradiance)
         return self.grid.real_time_price is not None or not all(is_constant(signal) for signal in signals)
-
-
-class PoolSpec(Spec):
-    """Replicas of one model on one GPU type at one site.
-
-    Attributes:
-        row: the row of the site that its racks stand in; by default it is fed from the site directly.
-        tensor_parallel: GPUs per replica.
-        max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
-        token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
-            the rest goes to prefill chunks.
-        memory_utilisation: share of GPU memory that weights and KV cache may fill (vLLM `gpu_memory_utilization`).
-        clock_latency_s: time until a clock that was asked for is in force [s], in whole ticks rounded up. None by
-            default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
-            it takes tens of seconds (POLCA, arXiv 2308.12908).
-        kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside the weights.
-        kv_policy: `reserve` keeps room for a request's whole answer from its admission on; `grow` gives it room token
-            by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
-        kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
-            default of vLLM's first engine, its second one has the same knob at 0.
-        prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from where the
-            conversation's or the group's cached beginning ends (vLLM `enable_prefix_caching`).
-        prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
-        host_cache_bytes: host memory of a replica for prefixes that its KV cache has no room for [bytes].
-        host_bandwidth_bytes_per_s: at which a replica reads them back [bytes/s]; the default is an assumption: four
-            fifths of the 63e9 that a PCIe 5.0 link of 16 lanes signals.
-    """
-
-    site: Name
-    gpu: Name
-    model: Name
-    row: Name | None = None
-    tensor_parallel: PositiveInt = 1
-    replicas: PositiveInt = 1
-    max_batch: PositiveInt = 256
-    token_budget: PositiveInt = 2048
-    memory_utilisation: float = Field(default=0.9, gt=0, le=1)
-    clock_latency_s: NonNegativeFloat = 0.0
-    kv_tokens: PositiveInt | None = None
-    kv_policy: Literal["reserve", "grow"] = "reserve"
-    kv_watermark: float = Field(default=0.01, ge=0, lt=1)
-    prefix_cache: bool = False
-    prefix_block_tokens: PositiveInt = 16
-    host_cache_bytes: NonNegativeFloat = 0.0
-    host_bandwidth_bytes_per_s: PositiveFloat = 50e9
-
-    @model_validator(mode="after")
-    def _every_decoding_sequence_fits_the_budget(self) -> Self:
-        if self.max_batch > self.token_budget:
-            raise ValueError(
-                f"max_batch ({self.max_batch}) must not exceed token_budget ({self.token_budget}): "
-                "every decoding sequence takes one token of each iteration"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _host_memory_belongs_to_a_prefix_cache(self) -> Self:
-        if self.host_cache_bytes > 0 and not self.prefix_cache:
-            raise ValueError(f"host_cache_bytes ({self.host_cache_bytes:g}) needs prefix_cache: true")
-        return self
-
-    @property
-    def gpus(self) -> int:
-        """GPUs in the pool."""
-        return self.tensor_parallel * self.replicas
-
-    @cached_property
-    def gpu_spec(self) -> GpuSpec:
-        """The catalogue entry of the pool's GPU."""
-        return load_gpu(self.gpu)
-
-    @cached_property
-    def model_spec(self) -> ModelSpec:
-        """The catalogue entry of the pool's model."""
-        return load_model(self.model)
-
-    @cached_property
-    def profile(self) -> ProfileSpec:
-        """Measured iteration coefficients, or the roofline's where nobody measured."""
-        return load_profile(self.model, self.gpu, self.tensor_parallel)
-
-    @cached_property
-    def kv_capacity_tokens(self) -> int:
-        """KV-cache capacity of one replica [tokens]."""
-        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
-        return available if self.kv_tokens is None else self.kv_tokens
-
-    @property
-    def kv_grows(self) -> bool:
-        """Whether a sequence takes room token by token."""
-        return self.kv_policy == "grow"
-
-    @property
-    def watermark_tokens(self) -> int:
-        """Tokens of KV cache that an admission leaves free while others run."""
-        return int(self.kv_watermark * self.kv_capacity_tokens) if self.kv_grows else 0
-
-    @property
-    def host_cache_tokens(self) -> int:
-        """What host memory holds of prefixes [tokens]."""
-        return int(self.host_cache_bytes // self.model_spec.kv_bytes_per_token)
-
-    @property
-    def host_load_s(self) -> float:
-        """Time to take one token back from host memory [s]."""
-        return self.model_spec.kv_bytes_per_token / self.host_bandwidth_bytes_per_s
 
 
 class UncertaintySpec(Spec):
@@ -225,6 +125,7 @@ class Scenario(Spec):
     def _parts_fit_together(self) -> Self:
         problems = [
             *self._pool_problems(),
+            *hand_off_problems(self.pools),
             *self._class_problems(),
             *self._workload_problems(),
             *self._calendar_problems(),
@@ -267,6 +168,25 @@ class Scenario(Spec):
         np.fill_diagonal(times_s, 0.0)
         return times_s
 
+    @cached_property
+    def kv_latency_s(self) -> NDArray[np.float64]:
+        """Time of a message from each pool to each other, one way, `[P, P]` [s]."""
+        site = [list(self.sites).index(pool.site) for pool in self.pools.values()]
+        return self.site_network_s[np.ix_(site, site)]
+
+    @cached_property
+    def kv_token_s(self) -> NDArray[np.float64]:
+        """Time on the line of one token of KV cache from each pool to each other, `[P, P]` [s]."""
+        between_sites = self.network.site_bytes_per_s
+
+        def token_s(sender: PoolSpec, receiver: PoolSpec) -> float:
+            nearest = min(sender.kv_bandwidth_bytes_per_s, receiver.kv_bandwidth_bytes_per_s)
+            rate = nearest if sender.site == receiver.site else min(nearest, between_sites)
+            return transfer_s(sender.model_spec.kv_bytes_per_token, rate)
+
+        pools = self.pools.values()
+        return np.array([[token_s(sender, receiver) for receiver in pools] for sender in pools])
+
     @property
     def egress_usd_per_byte(self) -> NDArray[np.float64]:
         """Price of traffic from each site to its clients, `[S]` [USD/byte]."""
@@ -274,8 +194,9 @@ class Scenario(Spec):
 
     @property
     def route_mask(self) -> NDArray[np.bool_]:
-        """Which pools serve which class's model, `[K, P]`."""
-        return np.array([[pool.model == cls.model for pool in self.pools.values()] for cls in self.classes.values()])
+        """Which pools serve which class's model and take requests from clients, `[K, P]`."""
+        open_pools = [None if pool.decode_only else pool.model for pool in self.pools.values()]
+        return np.array([[model == cls.model for model in open_pools] for cls in self.classes.values()])
 
     def nameplate_w(self, site: str) -> float:
         """A site's facility power with everything at its rating [W]."""
@@ -358,11 +279,8 @@ class Scenario(Spec):
             elif pool.row is not None and pool.row not in self.sites[pool.site].facility.rows:
                 rows = suggest(pool.row, self.sites[pool.site].facility.rows)
                 problems.append(f"pools.{name}.row: site {pool.site!r} has no row {pool.row!r}{rows}")
-            for check in (_check_gpu, _check_model, _check_memory):
-                found = check(pool)
-                if found:
-                    problems.append(f"pools.{name}.{found}")
-                    break
+            if found := catalog_problem(pool):
+                problems.append(f"pools.{name}.{found}")
         empty = [site for site in self.sites if all(pool.site != site for pool in self.pools.values())]
         problems += [f"sites.{site}: no pool stands at this site; add one or remove the site" for site in empty]
         problems += [
@@ -373,7 +291,7 @@ class Scenario(Spec):
         return problems
 
     def _class_problems(self) -> list[str]:
-        served = {pool.model for pool in self.pools.values()}
+        served = {pool.model for pool in self.pools.values() if not pool.decode_only}
         return [
             f"classes.{name}.model: no pool serves {cls.model!r}{suggest(cls.model, served)}"
             for name, cls in self.classes.items()
@@ -410,38 +328,6 @@ class Scenario(Spec):
             f"hold {longest_h:.0f} h at a stretch; lower speedup, horizon_ticks, tick_s or forecast_lead_s "
             f"(got {self.calendar.speedup:g})"
         ]
-
-
-def _check_gpu(pool: PoolSpec) -> str:
-    try:
-        load_gpu(pool.gpu)
-    except SpecError as error:
-        return _keyed("gpu", error)
-    return ""
-
-
-def _check_model(pool: PoolSpec) -> str:
-    try:
-        load_model(pool.model)
-    except SpecError as error:
-        return _keyed("model", error)
-    return ""
-
-
-def _check_memory(pool: PoolSpec) -> str:
-    try:
-        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
-        load_profile(pool.model, pool.gpu, pool.tensor_parallel)
-    except SpecError as error:
-        return _keyed("tensor_parallel", error)
-    if pool.kv_tokens is not None and pool.kv_tokens > available:
-        return f"kv_tokens: {pool.kv_tokens} tokens do not fit; at most {available} do beside the weights"
-    return ""
-
-
-def _keyed(key: str, error: SpecError) -> str:
-    """A part's message behind the pool's key for it, said once."""
-    return f"{key}: {str(error).removeprefix(f'{key}: ')}"
 
 
 def load_scenario(

@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
+    (f"{ENVS}.pools",),
     (f"{ENVS}.scenario",),
     (f"{ENVS}.signals", f"{ENVS}.axes"),
     (f"{ENVS}.episode",),

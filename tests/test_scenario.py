@@ -107,6 +107,9 @@ MISTAKES = {
     "pools.lab-8b.max_batch": (4096, r"max_batch \(4096\) must not exceed token_budget"),
     "pools.lab-8b.kv_tokens": (10**9, "pools.lab-8b.kv_tokens: .*do not fit"),
     "pools.lab-8b.kv_policy": ("growth", "scenario.pools.lab-8b.kv_policy: .*'reserve' or 'grow'"),
+    "pools.lab-8b.migrate_prefixes": (True, "scenario.pools.lab-8b: migrate_prefixes needs prefix_cache: true"),
+    "pools.lab-8b.decode_only": (True, "pools.lab-8b.decode_only: no pool names 'lab-8b' as its hand_off_to"),
+    "pools.lab-8b.hand_off_to": ("lab-70b", r"hand_off_to \('lab-70b'\) needs kv_policy: grow"),
     "pools.lab-8b.host_cache_bytes": (1e9, r"host_cache_bytes \(1e\+09\) needs prefix_cache: true"),
     "pools.lab-70b.tensor_parallel": (1, "pools.lab-70b.tensor_parallel: "),
     "classes.chat-8b.model": ("llama-3.1-405b", "classes.chat-8b.model: no pool serves"),
@@ -178,3 +181,41 @@ def test_a_replicas_memories_are_counted_in_tokens():
 def test_a_scenario_survives_its_own_dump():
     scenario = load_scenario("default")
     assert load_scenario(scenario.model_dump(mode="json")) == scenario
+
+
+def handing_off(**pools: dict[str, object]) -> dict[str, object]:
+    """Changes to `tiny` by which its 8B pool prefills for another."""
+    receiver = {"site": "lab", "gpu": "h100-sxm", "model": "llama-3.1-8b", "decode_only": True}
+    changes: dict[str, object] = {"pools.lab-8b.kv_policy": "grow", "pools.lab-8b.hand_off_to": "far"}
+    return {**changes, "pools.far": receiver, **pools}
+
+
+def test_a_pool_that_only_decodes_takes_no_requests():
+    scenario = load_scenario("tiny", handing_off())
+    assert scenario.route_mask.any(axis=0).tolist() == [True, True, False]
+
+
+def test_kv_cache_travels_at_the_slower_of_both_ends():
+    slow = handing_off()
+    slow["pools.far.kv_bandwidth_bytes_per_s"] = 1e9
+    scenario = load_scenario("tiny", slow)
+    assert scenario.kv_token_s[0, 2] == scenario.pools["lab-8b"].model_spec.kv_bytes_per_token / 1e9
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("pools.lab-8b.hand_off_to", "fa", "pools.lab-8b.hand_off_to: unknown pool 'fa'; did you mean 'far'"),
+        ("pools.lab-8b.hand_off_to", "lab-8b", "pools.lab-8b.hand_off_to: a pool cannot hand over to itself"),
+        ("pools.lab-8b.hand_off_to", "lab-70b", "'lab-70b' serves 'llama-3.1-70b', not 'llama-3.1-8b'"),
+        ("pools.lab-8b.decode_only", True, "decode_only: a pool that hands off .to 'far'. must take requests"),
+        (
+            "pools.far",
+            {"site": "lab", "gpu": "h100-sxm", "model": "llama-3.1-8b", "kv_policy": "grow", "hand_off_to": "lab-8b"},
+            "pools.lab-8b.hand_off_to: 'far' hands over itself",
+        ),
+    ],
+)
+def test_who_hands_over_to_whom_is_checked(key, value, message):
+    with pytest.raises(SpecError, match=message):
+        load_scenario("tiny", {**handing_off(), key: value})

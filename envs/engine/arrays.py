@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.engine.site_arrays import places, site_arrays, whole_ticks
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
-from tokenfleet.envs.layers.iteration import work_energy
+from tokenfleet.envs.layers.iteration import at_tokens, work_energy
 from tokenfleet.envs.layers.ledger import TOKENS_PER_MILLION
-from tokenfleet.envs.scenario import PoolSpec, Scenario
+from tokenfleet.envs.pools import PoolSpec
+from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -44,6 +45,14 @@ class FleetArrays:
     prefix_block_tokens: Int64Array  # block of the prefix cache, tokens; 0 without one
     host_cache_tokens: Int64Array  # what a replica's host memory holds of prefixes, tokens
     host_load_s: Float64Array  # to take one token back from there
+    hand_off_to: Int64Array  # pool that decodes what this one has prefilled, -1 for itself
+    takes_over: NDArray[np.bool_]  # some pool hands off to this one
+    migrates_prefixes: NDArray[np.bool_]  # cached beginnings are fetched from where they are
+    context_limit_tokens: Int64Array  # longest context that fits, here and where it is decoded
+    kv_bytes_per_token: Float64Array
+    prompt_token_s: Float64Array  # of prefill at full clock without attention, what a prefix saves
+    kv_latency_s: Float64Array  # [P, P] one way from pool to pool
+    kv_token_s: Float64Array  # [P, P] on the line, for each token of KV cache
     wake_s: Float64Array  # from asleep to awake
     host_s: Float64Array  # per iteration, whatever the clock
     token_s: Float64Array  # [P, J] of an iteration that computes TOKEN_KNOTS[j] tokens
@@ -140,6 +149,7 @@ class FleetArrays:
         sizes = axis_sizes(scenario)
         columns: dict[str, Any] = {
             **_pool_shape(scenario),
+            **_kv_moves(scenario),
             **_pool_physics(scenario),
             **_class_arrays(scenario),
             **site_arrays(scenario),
@@ -193,6 +203,25 @@ def _pool_shape(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "prefix_block_tokens": column(lambda pool: pool.prefix_block_tokens if pool.prefix_cache else 0),
         "host_cache_tokens": column(lambda pool: pool.host_cache_tokens),
         "host_load_s": np.array([pool.host_load_s for pool in scenario.pools.values()]),
+    }
+
+
+def _kv_moves(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
+    pools = list(scenario.pools.values())
+    names = list(scenario.pools)
+    hand_off_to = np.array([-1 if p.hand_off_to is None else names.index(p.hand_off_to) for p in pools], dtype=np.int64)
+    kv_tokens = np.array([pool.kv_capacity_tokens for pool in pools], dtype=np.int64)
+    decodes = np.where(hand_off_to < 0, np.arange(len(pools)), hand_off_to)
+    largest = [at_tokens(np.array(pool.profile.token_s), pool.token_budget) / pool.token_budget for pool in pools]
+    return {
+        "hand_off_to": hand_off_to,
+        "takes_over": np.isin(np.arange(len(pools)), hand_off_to),
+        "migrates_prefixes": np.array([pool.migrate_prefixes for pool in pools]),
+        "context_limit_tokens": np.minimum(kv_tokens, kv_tokens[decodes]),
+        "kv_bytes_per_token": np.array([pool.model_spec.kv_bytes_per_token for pool in pools]),
+        "prompt_token_s": np.array(largest, dtype=np.float64),
+        "kv_latency_s": scenario.kv_latency_s,
+        "kv_token_s": scenario.kv_token_s,
     }
 
 

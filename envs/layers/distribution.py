@@ -55,6 +55,8 @@ class NetworkSpec(Spec):
         output_bytes_per_token: what a streamed token takes on the wire; 250 is an assumption for one server-sent event
             of an OpenAI-compatible server, a JSON chunk around a few letters.
         egress_usd_per_gb: price of traffic that leaves to clients, by provider; list prices by default.
+        site_usd_per_gb: price of traffic from site to site; 0.02 is the list price between regions of North America of
+            AWS and Google Cloud, 2025-26. A company's own lines cost less.
     """
 
     rtt: Name = "skyplane-2022"
@@ -64,6 +66,7 @@ class NetworkSpec(Spec):
     prompt_bytes_per_token: PositiveFloat = 4.0
     output_bytes_per_token: PositiveFloat = 250.0
     egress_usd_per_gb: dict[Name, NonNegativeFloat] = Field(default_factory=EGRESS_USD_PER_GB.copy)
+    site_usd_per_gb: NonNegativeFloat = 0.02
 
     @model_validator(mode="after")
     def _matrix_exists(self) -> Self:

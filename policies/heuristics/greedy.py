@@ -37,7 +37,8 @@ class GreedyEfficiency(ControlPolicy):
     the latency limits; what fits nowhere is spread by capacity. (3) A pool wakes replicas as soon as it needs them, and
     puts them to sleep, one a tick, once some have been spare for `patience` times the model's wake time. (4) The clock
     is the lowest at or above the pool's most efficient one that keeps the load at the target, and never above what the
-    clock rule allows under the cap.
+    clock rule allows under the cap. Pools that only decode what others hand over are kept awake and as fast as the cap
+    allows.
 
     A. Gandhi, M. Harchol-Balter, R. Raghunathan, M. Kozuch, "AutoScale: Dynamic, robust capacity management for
     multi-tier data centers", ACM TOCS 30(4), 2012, doi:10.1145/2382553.2382556 (packing onto few servers, and turning
@@ -93,11 +94,12 @@ class GreedyEfficiency(ControlPolicy):
         awake = np.rint(view["awake_replicas"])
 
         plan = self._pack(demand_rps, awake)
+        efficient_clock = np.where(self._takes_requests, self._efficient_clock(demand_rps, plan.share, awake), 1.0)
         kept, spare_s = self._keep(self._pack(demand_rps, self._most).needed, kept, spare_s)
         cap_clock, after = self.clocking.clocks(view, tuple(clock_state))
         controls = Controls(
             route_share=plan.share[:, None, :] * self._mask,
-            clock_fraction=np.minimum(self._efficient_clock(demand_rps, plan.share, awake), cap_clock),
+            clock_fraction=np.minimum(efficient_clock, cap_clock),
             awake_fraction=awake_fraction(kept, self._replicas),
             admit_rate_rps=np.full(rate_rps.shape, np.inf),
         )
@@ -107,11 +109,12 @@ class GreedyEfficiency(ControlPolicy):
         """What does not change: models, their pools in order of efficiency, and service over clocks."""
         service, arrays = self._service, self._service.power.arrays
         self._mask = self.scenario.route_mask.astype(float)
+        self._takes_requests: NDArray[np.bool_] = np.any(self.scenario.route_mask, axis=0)
         models = {pool.model: None for pool in self.scenario.pools.values()}
         index = {model: m for m, model in enumerate(models)}
         self._model_of_pool = np.array([index[pool.model] for pool in self.scenario.pools.values()])
         self._model_of_class = np.array([index[cls.model] for cls in self.scenario.classes.values()])
-        self._is_model = np.eye(len(models))[self._model_of_pool]  # [P, M]
+        self._is_model = np.eye(len(models))[self._model_of_pool] * self._takes_requests[:, None]  # [P, M]
         weight = np.maximum(service.mean_rate_rps, 1e-9)
         self._mix = weight / (np.eye(len(models))[self._model_of_class].T @ weight)[self._model_of_class]
 
@@ -123,7 +126,8 @@ class GreedyEfficiency(ControlPolicy):
             joules = np.where(rates.requests_per_joule > 0.0, 1.0 / rates.requests_per_joule, 0.0)
         joules_per_request = np.einsum("k,gkp->gp", self._mix, joules)
         self._best_step = joules_per_request.argmin(axis=0)
-        self._order = np.argsort(joules_per_request.min(axis=0), kind="stable")
+        frugal_first = np.argsort(joules_per_request.min(axis=0), kind="stable")
+        self._order = frugal_first[self._takes_requests[frugal_first]]
         first = {int(self._model_of_pool[p]): int(p) for p in self._order[::-1]}
         self._first_pools = np.array(sorted(first.values()))
 
@@ -147,7 +151,7 @@ class GreedyEfficiency(ControlPolicy):
         capacity = available / np.maximum(load, 1e-12)
         total = self._model_sum(capacity)[:, self._model_of_pool]
         share += left[:, self._model_of_pool] * capacity / np.maximum(total, 1e-12)
-        return _Plan(share, needed)
+        return _Plan(share, np.where(self._takes_requests, needed, self._most))
 
     def _keep(
         self, needed: Float64Array, kept: Float64Array, spare_s: Float64Array

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.worlds import layouts, one_pool, plain_episode, random_world
+from tests.engine.worlds import one_pool, plain_episode, random_world, two_pools
 from tokenfleet.envs.engine import RequestStatus, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.scheduling import Controls
@@ -59,15 +59,6 @@ def test_held_requests_expire_at_their_patience(engine):
     log = run(engine, arrays, plain_episode(arrays, two), admitting(arrays, 0.0)).log
     assert log.status.tolist() == [RequestStatus.COMPLETED, RequestStatus.EXPIRED]
     assert log.finished_s[1] == 4.0
-
-
-def two_pools() -> FleetArrays:
-    """Two equal pools of one replica each."""
-    single = one_pool()
-    names = list(FleetArrays.__dataclass_fields__)
-    of_pools = names[names.index("site") : names.index("route_mask")]
-    doubled = {name: np.repeat(getattr(single, name), 2, axis=0) for name in of_pools}
-    return replace(single, **doubled, **layouts(S=1, P=2, K=1), route_mask=np.ones((1, 2), dtype=bool))
 
 
 def test_shares_are_kept_exactly_and_evenly(engine):

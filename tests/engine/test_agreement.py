@@ -17,6 +17,8 @@ SITUATIONS = {
     "long talks": {"load": 4.0, "long_talks": True, "cap_share": 100.0},
     "closed loop": {"load": 3.0, "closed_loop": True},
     "long talks in a closed loop": {"load": 6.0, "long_talks": True, "closed_loop": True},
+    "hand-offs": {"load": 3.0, "hand_offs": True},
+    "hand-offs under stress": {"load": 6.0, "hand_offs": True, "long_talks": True, "closed_loop": True},
     "closed loop under stress": {"load": 8.0, "closed_loop": True, "small_kv": True, "cap_share": 0.4},
 }
 
@@ -72,15 +74,26 @@ def test_the_random_worlds_reach_every_situation():
 
 
 def test_long_talks_fill_both_memories():
-    worlds = [random_world(seed, **SITUATIONS["long talks"]) for seed in range(40)]
+    worlds = [random_world(seed, **SITUATIONS["long talks"]) for seed in range(80)]
     runs = [run("native", world.arrays, world.episode, world.controls) for world in worlds]
     assert sum(r.total("host_hit_tokens") for r in runs) > 10_000
     assert sum(r.total("preemptions") for r in runs) > 30
     assert sum(r.views["cached_fraction"].mean() > 0.2 for r in runs) > 20
 
 
+def test_kv_cache_moves_between_pools():
+    runs = {}
+    for situation in ("hand-offs under stress", "long talks"):
+        worlds = [random_world(seed, **SITUATIONS[situation]) for seed in range(60)]
+        runs[situation] = [run("native", world.arrays, world.episode, world.controls) for world in worlds]
+    for name in ("handed_off_tokens", "taken_over_tokens"):
+        assert sum(r.total(name) > 500 for r in runs["hand-offs under stress"]) > 10, name
+    assert sum(r.total("migrated_tokens") for r in runs["long talks"]) > 3000
+    assert sum(r.total("kv_sent_bytes") > 0 for r in runs["long talks"]) > 5
+
+
 def test_the_closed_worlds_reach_every_situation():
-    worlds = [random_world(seed, **SITUATIONS["closed loop"]) for seed in range(40)]
+    worlds = [random_world(seed, **SITUATIONS["closed loop"]) for seed in range(80)]
     runs = [both(world)[0] for world in worlds]
     assert sum(r.total("retries") for r in runs) > 100
     assert sum(r.views["thinking_calls"].sum() for r in runs) > 50

@@ -33,6 +33,7 @@ def random_world(
     cap_share: float = 0.7,
     closed_loop: bool = False,
     long_talks: bool = False,
+    hand_offs: bool = False,
 ) -> World:
     """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes.
 
@@ -43,6 +44,7 @@ def random_world(
         cap_share: caps as a share of what the boards may draw at most.
         closed_loop: calls wait for others, clients are far away and try again, replicas fail.
         long_talks: prefix caches everywhere, too small for the few conversations, each of many calls, that fill them.
+        hand_offs: pools that prefill for others.
     """
     rng = np.random.default_rng(seed)
     arrays = _arrays(rng, small_kv, cap_share)
@@ -50,6 +52,8 @@ def random_world(
     requests = _requests(rng, arrays, horizon_s, load)
     if long_talks:
         arrays, requests = _with_small_caches(rng, arrays), _with_long_talks(rng, requests)
+    if hand_offs:
+        arrays = _with_hand_offs(rng, arrays)
     episode = _episode(rng, arrays, requests, cap_share)
     if closed_loop:
         arrays = _with_clients(rng, arrays)
@@ -77,6 +81,7 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
     max_batch = whole(1, 40)
     kv_tokens = whole(300, 3_000) if small_kv else whole(20_000, 200_000)
     kv_grows = rng.random(pools) < 0.5
+    prefix_block_tokens = rng.choice([0, 1, 16], pools).astype(np.int64)
     mask = rng.random((classes, pools)) < 0.7
     mask[np.arange(classes), rng.integers(0, pools, classes)] = True
     limits = np.where(rng.random((3, classes)) < 0.3, np.inf, rng.uniform(0.02, 5.0, (3, classes)))
@@ -96,7 +101,8 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         clock_latency_ticks=rng.choice([0, 0, 1, 3], pools),
         kv_tokens=kv_tokens,
         kv_grows=kv_grows,
-        prefix_block_tokens=rng.choice([0, 1, 16], pools).astype(np.int64),
+        prefix_block_tokens=prefix_block_tokens,
+        **_kv_moves(rng, kv_tokens, prefix_block_tokens > 0),
         host_cache_tokens=np.where(rng.random(pools) < 0.5, 0, rng.integers(0, 2 * kv_tokens)),
         host_load_s=between(0, 1e-5),
         watermark_tokens=(kv_grows * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
@@ -150,6 +156,43 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
     )
 
 
+def _kv_moves(rng: np.random.Generator, kv_tokens: np.ndarray, caches: np.ndarray) -> dict[str, np.ndarray]:
+    """Distant pools, some of which fetch prefixes; none hands off."""
+    pools = len(kv_tokens)
+    return {
+        "hand_off_to": np.full(pools, -1),
+        "takes_over": np.zeros(pools, dtype=bool),
+        "migrates_prefixes": caches & (rng.random(pools) < 0.7),
+        "context_limit_tokens": kv_tokens,
+        "kv_bytes_per_token": rng.choice([131072.0, 327680.0], pools),
+        "prompt_token_s": rng.uniform(1e-5, 1e-3, pools),
+        "kv_latency_s": rng.choice([0.0, 0.02], (pools, pools)),
+        "kv_token_s": rng.uniform(1e-7, 2e-4, (pools, pools)),
+    }
+
+
+def _with_hand_offs(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
+    """About half of the pools hand off to the others, if there are two; some of those take nothing from clients."""
+    sends = rng.permutation(arrays.num_pools) < (arrays.num_pools + 1) // 2
+    if sends.all():
+        return arrays
+    hand_off_to = np.where(sends, rng.choice(np.flatnonzero(~sends), arrays.num_pools), -1)
+    takes_over = np.isin(np.arange(arrays.num_pools), hand_off_to)
+    decodes = np.where(sends, hand_off_to, np.arange(arrays.num_pools))
+    decode_only = takes_over & (rng.random(arrays.num_pools) < 0.5)
+    mask = arrays.route_mask & ~decode_only
+    mask[:, sends] |= ~mask.any(axis=1, keepdims=True)
+    return replace(
+        arrays,
+        kv_grows=arrays.kv_grows | sends,
+        hand_off_to=hand_off_to,
+        takes_over=takes_over,
+        context_limit_tokens=np.minimum(arrays.kv_tokens, arrays.kv_tokens[decodes]),
+        kv_token_s=arrays.kv_token_s * rng.choice([0.1, 1.0, 10.0]),
+        route_mask=mask,
+    )
+
+
 def _price_columns(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
     """Tokens that cost about a dollar, so that a wrong one is seen; sessions that can afford a few calls."""
     priced = rng.random(classes) < 0.5
@@ -200,6 +243,7 @@ def _with_small_caches(rng: np.random.Generator, arrays: FleetArrays) -> FleetAr
     return replace(
         arrays,
         kv_tokens=kv_tokens,
+        context_limit_tokens=kv_tokens,
         kv_grows=kv_grows,
         watermark_tokens=np.where(kv_grows, kv_tokens // 50, 0),
         prefix_block_tokens=rng.choice([1, 16], arrays.num_pools),
@@ -315,6 +359,14 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "prefix_block_tokens": 0,
         "host_cache_tokens": 0,
         "host_load_s": 0.0,
+        "hand_off_to": -1,
+        "takes_over": False,
+        "migrates_prefixes": False,
+        "context_limit_tokens": changes.get("kv_tokens", 10_000_000),
+        "kv_bytes_per_token": 1.0,
+        "prompt_token_s": token_s,
+        "kv_latency_s": [[0.0]],
+        "kv_token_s": [[1e-3]],
         "wake_s": 5.0,
         "host_s": 0.0,
         "token_s": [fixed_s + token_s * np.array(TOKEN_KNOTS)],
@@ -395,7 +447,9 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
     integers |= {"solar", "battery", "room", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
     integers |= {"max_attempts", "priced", "watermark_tokens", "prefix_block_tokens", "host_cache_tokens"}
-    kinds = {**dict.fromkeys(integers, np.int64), "kv_grows": np.bool_}
+    integers |= {"hand_off_to", "context_limit_tokens"}
+    flags = dict.fromkeys(("kv_grows", "takes_over", "migrates_prefixes"), np.bool_)
+    kinds = {**dict.fromkeys(integers, np.int64), **flags}
     tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     deferrable = np.array([bool(values.pop("deferrable", False))])
     network_s = np.array([[float(values.pop("network_s", 0.0))]])  # type: ignore[arg-type]
@@ -410,6 +464,22 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         **layouts(S=1, W=len(columns["row_cap_w"]), P=1, K=1, **counts(some)),
         **columns,  # type: ignore[arg-type]
     )
+
+
+def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
+    """Two pools like that of `one_pool`, at one site or each at its own; `changes` are arrays `[2]` or `[2, 2]`."""
+    single = one_pool()
+    names = list(FleetArrays.__dataclass_fields__)
+    of_pools = names[names.index("site") : names.index("route_mask")]
+    of_sites = [name for name in names[names.index("pue") : names.index("view")] if name != "row_cap_w"]
+    doubled = {name: np.repeat(getattr(single, name), 2, axis=0) for name in of_pools}
+    doubled |= {name: np.repeat(doubled[name], 2, axis=1) for name in ("kv_latency_s", "kv_token_s")}
+    doubled |= {name: np.repeat(getattr(single, name), sites, axis=0) for name in of_sites}
+    doubled["network_s"] = np.repeat(single.network_s, sites, axis=1)
+    doubled["site"] = np.arange(2) % sites
+    doubled["route_mask"] = np.ones((1, 2), dtype=bool)
+    doubled |= {name: np.asarray(value, doubled[name].dtype) for name, value in changes.items()}
+    return replace(single, **doubled, **layouts(S=sites, P=2, K=1))
 
 
 def layouts(**sizes: int) -> dict[str, Layout]:

@@ -28,6 +28,19 @@ FEATURES: dict[str, dict[str, object]] = {
     "retries": {"classes.chat-70b.max_attempts": 3, "classes.chat-8b.patience_s": 0.5},
     "a tight cap": {"sites.lab.grid.cap_fraction": 0.35},
     "distance": {"sites.lab.location": "aws:us-east-1", "regions": {"near": {"location": "aws:us-east-2"}}},
+    "hand-off": {
+        "sites.far": {"grid": {"cap_fraction": 0.8}, "location": "aws:us-west-2"},
+        "pools.far-8b": {
+            "site": "far",
+            "gpu": "h100-sxm",
+            "model": "llama-3.1-8b",
+            "decode_only": True,
+            "kv_policy": "grow",
+            "kv_tokens": 5000,
+        },
+        "pools.lab-8b.hand_off_to": "far-8b",
+        "pools.lab-8b.kv_policy": "grow",
+    },
     "failures": {"failures": {"gpus_per_server": 1, "rate_factor": 1e6, "repair_median_s": 5.0}},
 }
 CONVERSATIONS = {"kind": "conversations", "request_class": "chat-8b", "rate_rps": 8.0, "max_context_tokens": 4000}
@@ -86,6 +99,7 @@ def ledger_of(engine: str, world: World) -> Ledger:
         lost_penalty_fraction=rng.random(classes),
         rent_usd_per_s=rng.random(pools),
         egress_usd_per_token=rng.random(sites),
+        site_usd_per_byte=float(rng.random()),
         **engine_rates(arrays),
     )
     columns, site = priced_columns(arrays)

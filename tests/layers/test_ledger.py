@@ -23,6 +23,7 @@ RATES = Rates(
     battery_room_j=np.array([[-500.0], [500.0]]),
     rent_usd_per_s=np.array([0.02]),
     egress_usd_per_token=np.array([1e-4]),
+    site_usd_per_byte=0.0,
 )
 
 # 1,000 J of IT at a PUE of 1.2, of which the sun gives 300 J; the battery takes 200 J and gives 72 J.

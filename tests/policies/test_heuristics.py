@@ -268,3 +268,21 @@ def test_it_saves_energy_at_a_light_load_and_serves_as_well():
     frugal = episode(env, make_policy("greedy_efficiency", PolicyContext.from_env(env)), 0)
     assert frugal["power_w"].sum() < 2 / 3 * lavish["power_w"].sum()
     assert frugal["reward"].sum() > 0.95 * lavish["reward"].sum()
+
+
+# pools that only decode
+
+
+@pytest.mark.parametrize("name", ["round_robin", "capacity_weighted", "least_work", "greedy_efficiency"])
+def test_what_is_handed_over_finds_its_pool_awake(name):
+    """A prefill pool and a decode pool; every policy must leave the second awake and the first routed to."""
+    changes = {
+        "pools.lab-8b.kv_policy": "grow",
+        "pools.lab-8b.hand_off_to": "decode-8b",
+        "pools.decode-8b": {"site": "lab", "gpu": "h100-sxm", "model": "llama-3.1-8b", "decode_only": True},
+    }
+    env = FleetVectorEnv("tiny", overrides=changes)
+    policy = make_policy(name, PolicyContext.from_env(env))
+    totals = {field: values.sum() for field, values in episode(env, policy, seed=0).items()}
+    assert totals["taken_over_tokens"] > 0.98 * totals["handed_off_tokens"] > 0.0
+    assert totals["refused"] == 0

@@ -70,7 +70,7 @@ def episode(env: FleetVectorEnv, policy: Any, seed: int) -> dict[str, np.ndarray
     """One episode of every fleet: `[T, N, ...]` of actions, rewards and the outcome's fields that tests look at."""
     observation, _ = env.reset(seed=seed)
     state, start = None, np.ones(env.num_envs, bool)
-    names = ("above_cap_s", "power_w", "brakes")
+    names = ("above_cap_s", "power_w", "brakes", "handed_off_tokens", "taken_over_tokens", "refused")
     history: dict[str, list[np.ndarray]] = {
         name: [] for name in (*names, "action", "reward", "awake_replicas", "cap_w")
     }

@@ -19,9 +19,9 @@ using Knots = std::array<double, kTokenKnots>;
 // One pool; watts and joules are per replica, over all its GPUs.
 struct Pool {
     std::int64_t site, row, replicas, first_replica, max_batch, token_budget, kv_tokens,
-        watermark_tokens, prefix_block_tokens, host_cache_tokens, clock_latency_ticks;
-    double host_load_s;
-    bool kv_grows;
+        watermark_tokens, prefix_block_tokens, host_cache_tokens, clock_latency_ticks, hand_off_to, context_limit_tokens;
+    double host_load_s, kv_bytes_per_token, prompt_token_s;
+    bool kv_grows, takes_over, migrates_prefixes;
     double wake_s;
     double host_s, decode_s, context_s, prefill_attention_s, prefill_memory_fraction;
     double static_w, floor_w, context_j, token_j, attention_j, limit_w;
@@ -81,6 +81,7 @@ struct FleetArrays {
     std::vector<double> row_cap_w;
     std::vector<std::uint8_t> route_mask;  // [K, P]
     std::vector<double> network_s;         // [G, S]
+    std::vector<double> kv_latency_s, kv_token_s;  // [P, P]
     ViewLayout view;
     OutcomeLayout outcome;
     std::int64_t num_replicas = 0;

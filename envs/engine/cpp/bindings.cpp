@@ -29,6 +29,10 @@ public:
     Array<const T> column(const char* name) const {
         return nb::cast<Array<const T>>(arrays_.attr(name));
     }
+    std::vector<double> reals(const char* name) const {
+        const auto values = column<double>(name);
+        return {values.data(), values.data() + values.size()};
+    }
     double real(const char* name, std::size_t i) const { return column<double>(name).data()[i]; }
     Knots knots(const char* name, std::size_t i) const {
         Knots values;
@@ -47,6 +51,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
     for (std::size_t p = 0; p < c.size("wake_s"); ++p) {
         const auto real = [&](const char* name) { return c.real(name, p); };
         const auto integer = [&](const char* name) { return c.integer(name, p); };
+        const auto flag = [&](const char* name) { return c.column<bool>(name).data()[p]; };
         pools.push_back({
             .site = integer("site"),
             .row = integer("row"),
@@ -59,8 +64,14 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .prefix_block_tokens = integer("prefix_block_tokens"),
             .host_cache_tokens = integer("host_cache_tokens"),
             .clock_latency_ticks = integer("clock_latency_ticks"),
+            .hand_off_to = integer("hand_off_to"),
+            .context_limit_tokens = integer("context_limit_tokens"),
             .host_load_s = real("host_load_s"),
-            .kv_grows = c.column<bool>("kv_grows").data()[p],
+            .kv_bytes_per_token = real("kv_bytes_per_token"),
+            .prompt_token_s = real("prompt_token_s"),
+            .kv_grows = flag("kv_grows"),
+            .takes_over = flag("takes_over"),
+            .migrates_prefixes = flag("migrates_prefixes"),
             .wake_s = real("wake_s"),
             .host_s = real("host_s"),
             .decode_s = real("decode_s"),
@@ -202,8 +213,9 @@ FleetArrays read_arrays(nb::handle arrays) {
     fleet.row_cap_w.assign(row_cap_w.data(), row_cap_w.data() + row_cap_w.size());
     const auto mask = c.column<bool>("route_mask");
     fleet.route_mask.assign(mask.data(), mask.data() + mask.size());
-    const auto network_s = c.column<double>("network_s");
-    fleet.network_s.assign(network_s.data(), network_s.data() + network_s.size());
+    fleet.network_s = c.reals("network_s");
+    fleet.kv_latency_s = c.reals("kv_latency_s");
+    fleet.kv_token_s = c.reals("kv_token_s");
     fleet.view = read_view_layout(arrays.attr("view"));
     fleet.outcome = read_outcome_layout(arrays.attr("outcome"));
     return fleet;

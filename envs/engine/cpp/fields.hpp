@@ -47,6 +47,7 @@
     X(battery_discharge_j) \
     X(solar_j) \
     X(delivered_tokens) \
+    X(kv_sent_bytes) \
     X(power_w) \
     X(above_cap_s) \
     X(over_cap_w) \
@@ -67,6 +68,9 @@
     X(prefilled_tokens) \
     X(prefix_hit_tokens) \
     X(host_hit_tokens) \
+    X(migrated_tokens) \
+    X(handed_off_tokens) \
+    X(taken_over_tokens) \
     X(preemptions) \
     X(preempted_tokens) \
     X(dropped_tokens) \

@@ -11,6 +11,7 @@
 #include "billing.hpp"
 #include "clients.hpp"
 #include "earliest.hpp"
+#include "kv_moves.hpp"
 #include "power_delivery.hpp"
 #include "replica.hpp"
 
@@ -62,7 +63,7 @@ public:
     const std::vector<double>& asked_s() const { return clients_.asked_s; }
 
     Fleet(const FleetArrays& arrays, float* view, double* outcome)
-        : arrays_(arrays), view_(view), outcome_(outcome), power_(arrays) {
+        : arrays_(arrays), view_(view), outcome_(outcome), power_(arrays), kv_moves_(arrays, outcome) {
         replicas_.resize(static_cast<std::size_t>(arrays.num_replicas));
         for (std::size_t p = 0; p < arrays.pools.size(); ++p) {
             pool_of_.insert(pool_of_.end(), static_cast<std::size_t>(arrays.pools[p].replicas), static_cast<std::int64_t>(p));
@@ -81,9 +82,10 @@ public:
         load_requests(episode);
         load_failures(episode);
         clients_.reset(arrays_, client_columns, episode.class_id, static_cast<std::size_t>(episode.num_requests));
+        in_order_of_time_ = clients_.has_feedback || any_pool([](const Pool& p) { return p.hand_off_to >= 0; });
         billing_.reset(arrays_, client_columns, static_cast<std::size_t>(episode.num_requests));
         running_tokens_.assign(arrays_.pools.size(), 0);
-        next_boundary_.reset(clients_.has_feedback ? replicas_.size() : 1);
+        next_boundary_.reset(in_order_of_time_ ? replicas_.size() : 1);
         next_event_s_.assign(replicas_.size(), kNever);
         load_tokens_.assign(replicas_.size(), 0);
         const std::int64_t site_ticks = arrays_.horizon_ticks * num_sites();
@@ -141,7 +143,12 @@ public:
     std::int64_t output_weight(std::int32_t k) const { return arrays_.classes[k].output_weight; }
     Prompt prompt(std::int32_t index) const {
         const ClientColumns& c = client_columns;
-        return {index, c.conversation_id[index], c.group_id[index], c.group_tokens[index], requests[index].prompt_tokens};
+        return {index,
+                c.conversation_id[index],
+                c.group_id[index],
+                c.group_tokens[index],
+                requests[index].prompt_tokens,
+                cache_use[index].migrated_tokens};
     }
     double patience_s(std::int32_t k) const { return arrays_.classes[k].patience_s; }
 
@@ -167,6 +174,14 @@ public:
             outcome_[o.budget_ended + request.class_id] += 1.0;
         }
         clients_.succeed(index, now_s);
+    }
+    // A pool has prefilled a request that another pool decodes: its KV cache goes there.
+    void on_hand_off(std::int32_t index, double now_s) {
+        const std::int64_t p = pool_of_[replica_of[index]], q = pool(p).hand_off_to;
+        if (!preferred_replica_.empty()) preferred_replica_[index] = -1;
+        note_distance(index, q);
+        const double way_s = kv_moves_.send(p, q, requests[index].prompt_tokens);
+        clients_.travel(index, static_cast<std::int32_t>(q), now_s + way_s);
     }
     void on_expired(std::int32_t index, double now_s) { fail(index, now_s, Status::kExpired); }
     void on_lost(std::int32_t index, double now_s) { fail(index, now_s, Status::kRefused); }
@@ -208,6 +223,7 @@ private:
     std::vector<double> admission_credit_, credited_s_;  // [K]
     std::vector<Release> released_;
     PowerDelivery power_;
+    KvMoves kv_moves_;
     const double *admit_rate_rps_ = nullptr, *prefix_affinity_ = nullptr;  // [K]
     std::vector<std::int32_t> home_replica_;       // of each conversation, -1 before its first call
     std::vector<std::int32_t> preferred_replica_;  // of each request that returns to it, else -1; empty without caches
@@ -215,7 +231,8 @@ private:
     Billing billing_;
     std::vector<std::int32_t> billed_hit_tokens_;  // by request, when its first token came; empty without prefix caches
     std::vector<std::int64_t> running_tokens_;     // [P] at the end of the last tick
-    Earliest next_boundary_;  // of every replica; kept only if clients_.has_feedback
+    bool in_order_of_time_ = false;  // what happens at one replica can bring something to another
+    Earliest next_boundary_;         // of every replica; kept only if in_order_of_time_
     std::vector<double> network_s_;  // one way between client and site, by request; empty without distances
     struct Failure {
         std::int64_t tick, replica;
@@ -234,6 +251,11 @@ private:
         return {first, first + pool(p).replicas};
     }
 
+    template <typename Is>
+    bool any_pool(Is is) const {
+        return std::any_of(arrays_.pools.begin(), arrays_.pools.end(), is);
+    }
+
     void load_requests(const EpisodeColumns& e) {
         const auto count = static_cast<std::size_t>(e.num_requests);
         constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -242,10 +264,8 @@ private:
         for (std::size_t i = 0; i < count; ++i) {
             requests[i] = {e.arrival_s[i], nan, e.prompt_tokens[i], e.output_tokens[i], e.class_id[i], -1};
         }
-        const bool kv_grows = std::any_of(arrays_.pools.begin(), arrays_.pools.end(), [](const Pool& p) { return p.kv_grows; });
-        progress.assign(kv_grows ? count : 0, Progress{});
-        const bool caches = std::any_of(arrays_.pools.begin(), arrays_.pools.end(),
-                                        [](const Pool& pool) { return pool.prefix_block_tokens > 0; });
+        progress.assign(any_pool([](const Pool& p) { return p.kv_grows; }) ? count : 0, Progress{});
+        const bool caches = any_pool([](const Pool& p) { return p.prefix_block_tokens > 0; });
         cache_use.assign(caches ? count : 0, CacheUse{});
         const std::vector<std::int32_t>& conversations = client_columns.conversation_id.values();
         if (caches) calls.reset(conversations, client_columns.reusable_tokens.values());
@@ -376,7 +396,8 @@ private:
     }
 
     // Everything from `start_s` to just before `end_s`, in order of time; at a tie, in the order of the cases. Where no
-    // answer brings a further call, a pool's iterations are left to when a request reaches it and to the end of the tick.
+    // answer brings a further call and no pool hands off, a pool's iterations are left to when a request reaches it and to
+    // the end of the tick.
     void run(double start_s, double end_s) {
         release(start_s, admit_rate_rps_);
         std::size_t turn = 0;
@@ -384,7 +405,7 @@ private:
             const double release_s = turn < released_.size() ? released_[turn].time_s : kNever;
             const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
             const double next_s = std::min(release_s, std::min(step_s, arrival_s));
-            if (clients_.has_feedback && next_boundary_.time_s() <= next_s && next_boundary_.time_s() < end_s) {
+            if (in_order_of_time_ && next_boundary_.time_s() <= next_s && next_boundary_.time_s() < end_s) {
                 pass_boundary(replicas_[next_boundary_.index()], pool_of_[next_boundary_.index()]);
             } else if (next_s >= end_s) {
                 return;
@@ -413,7 +434,7 @@ private:
         const std::size_t i = static_cast<std::size_t>(&replica - replicas_.data());
         next_event_s_[i] = replica.next_event_s;
         load_tokens_[i] = replica.state == State::kAwake ? replica.work_tokens : kClosed;
-        if (clients_.has_feedback) next_boundary_.set(i, replica.next_event_s);
+        if (in_order_of_time_) next_boundary_.set(i, replica.next_event_s);
     }
 
     void take_step() {
@@ -491,18 +512,38 @@ private:
     // Choose a pool and send the request there.
     void dispatch(std::int32_t index, double now_s) {
         const Request& request = requests[index];
+        if (!progress.empty()) progress[index] = {};
+        if (!cache_use.empty()) cache_use[index] = {};
         std::int64_t p = choose_pool(request.class_id);
         if (p >= 0 && !preferred_replica_.empty()) p = return_home(index, p, now_s);
-        if (p < 0 || request.prompt_tokens + request.output_tokens > pool(p).kv_tokens) {
+        if (p < 0 || request.prompt_tokens + request.output_tokens > pool(p).context_limit_tokens) {
             fail(index, now_s, Status::kRefused);
             return;
         }
-        if (!network_s_.empty()) {
-            const double network_s = arrays_.network_s[client_columns.region_id[index] * num_sites() + pool(p).site];
-            network_s_[index] = network_s;
-            if (network_s > 0.0) return clients_.travel(index, static_cast<std::int32_t>(p), now_s + network_s);
-        }
+        note_distance(index, p);
+        double way_s = network_of(index);
+        if (pool(p).migrates_prefixes) way_s = std::max(way_s, fetch_prefix(index, p, now_s));
+        if (way_s > 0.0) return clients_.travel(index, static_cast<std::int32_t>(p), now_s + way_s);
         enter(index, p, now_s);
+    }
+
+    void note_distance(std::int32_t index, std::int64_t p) {
+        if (network_s_.empty()) return;
+        network_s_[index] = arrays_.network_s[client_columns.region_id[index] * num_sites() + pool(p).site];
+    }
+
+    // Send for what a replica elsewhere holds of the request's conversation, if that pays; how long it takes.
+    double fetch_prefix(std::int32_t index, std::int64_t p, double now_s) {
+        const std::int32_t conversation = client_columns.conversation_id[index];
+        const std::int32_t holder = conversation >= 0 && !home_replica_.empty() ? home_replica_[conversation] : -1;
+        if (holder < 0 || preferred_replica_[index] >= 0) return 0.0;
+        const std::int64_t q = pool_of_[holder];
+        if (!arrays_.route_mask[requests[index].class_id * num_pools() + q]) return 0.0;
+        catch_up(q, now_s);
+        const std::int64_t tokens = replicas_[holder].cached_tokens(*this, pool(q), index, now_s);
+        if (!kv_moves_.beats_computing(q, p, tokens)) return 0.0;
+        cache_use[index].migrated_tokens = static_cast<std::int32_t>(tokens);
+        return kv_moves_.send(q, p, tokens);
     }
 
     // The pool of the replica that last served the request's conversation, if it should return there; else `p`.
@@ -518,7 +559,7 @@ private:
         catch_up(p, now_s);
         catch_up(q, now_s);
         const std::int64_t cached = replicas_[home].cached_tokens(*this, pool(q), index, now_s);
-        if (cached == 0 || request.prompt_tokens + request.output_tokens > pool(q).kv_tokens) return p;
+        if (cached == 0 || request.prompt_tokens + request.output_tokens > pool(q).context_limit_tokens) return p;
         const double least = static_cast<double>(load_tokens_[least_loaded(p)]);
         const double allowed = least + prefix_affinity_[request.class_id] * static_cast<double>(cached);
         if (static_cast<double>(load_tokens_[home]) > allowed) return p;
@@ -549,7 +590,8 @@ private:
         std::int64_t r = preferred_replica_.empty() ? -1 : preferred_replica_[index];
         if (r < 0 || load_tokens_[r] == kClosed) r = least_loaded(p);
         if (load_tokens_[r] == kClosed) return fail(index, now_s, Status::kRefused);
-        if (!preferred_replica_.empty() && client_columns.conversation_id[index] >= 0) {
+        const bool is_computed = pool(p).takes_over && progress[index].computed;
+        if (!preferred_replica_.empty() && client_columns.conversation_id[index] >= 0 && !is_computed) {
             home_replica_[client_columns.conversation_id[index]] = static_cast<std::int32_t>(r);
         }
         FleetReplica& chosen = replicas_[r];
@@ -579,6 +621,7 @@ private:
             BoardEnergy boards;
             double host_j = 0.0;
             std::int64_t generated = 0, prefilled = 0, hit = 0, host_hit = 0, preemptions = 0, preempted = 0;
+            std::int64_t migrated = 0, handed_off = 0, taken_over = 0;
             for (auto& replica : replicas_of(p)) {
                 while (replica.next_event_s < end_s) pass_boundary(replica, p);
                 replica.read_meter(pool(p), end_s);
@@ -591,6 +634,9 @@ private:
                 prefilled += replica.take_prefilled_tokens();
                 hit += replica.take_prefix_hit_tokens();
                 host_hit += replica.take_host_hit_tokens();
+                migrated += replica.take_migrated_tokens();
+                handed_off += replica.take_handed_off_tokens();
+                taken_over += replica.take_taken_over_tokens();
                 preemptions += replica.take_preemptions();
                 preempted += replica.take_preempted_tokens();
             }
@@ -603,6 +649,9 @@ private:
             outcome_[arrays_.outcome.prefilled_tokens + p] = static_cast<double>(prefilled);
             outcome_[arrays_.outcome.prefix_hit_tokens + p] = static_cast<double>(hit);
             outcome_[arrays_.outcome.host_hit_tokens + p] = static_cast<double>(host_hit);
+            outcome_[arrays_.outcome.migrated_tokens + p] = static_cast<double>(migrated);
+            outcome_[arrays_.outcome.handed_off_tokens + p] = static_cast<double>(handed_off);
+            outcome_[arrays_.outcome.taken_over_tokens + p] = static_cast<double>(taken_over);
             outcome_[arrays_.outcome.preemptions + p] = static_cast<double>(preemptions);
             outcome_[arrays_.outcome.preempted_tokens + p] = static_cast<double>(preempted);
         }

@@ -44,20 +44,23 @@ private:
 // What the cache has to know of a request.
 struct Prompt {
     std::int32_t row, conversation_id, group_id, group_tokens;
-    std::int32_t context_tokens;  // that prefill has to compute
+    std::int32_t context_tokens;   // that prefill has to compute
+    std::int32_t migrated_tokens;  // of them, that another replica has sent along
 
     std::int64_t own_key() const { return conversation_id >= 0 ? conversation_id : -2 - std::int64_t{row}; }
     std::int64_t group_key() const { return (std::int64_t{1} << 32) + group_id; }
 };
 
-// Leading tokens of a request that need not be computed, and how many of them the host has to give back.
+// Leading tokens of a request that need not be computed; of them, what the host has to give back and what is not here at
+// all but has been sent along from another replica.
 struct Found {
-    std::int32_t tokens, host_tokens;
+    std::int32_t tokens, host_tokens, migrated_tokens;
 };
 
-// What a running request has found in the cache, and how much of its context stands in its group's entry.
+// What a running request has found in the cache, and how much of its context stands in its group's entry; until it runs,
+// what has been sent along.
 struct CacheUse {
-    std::int32_t hit_tokens = 0, shared_tokens = 0;
+    std::int32_t hit_tokens = 0, shared_tokens = 0, migrated_tokens = 0;
 };
 
 class PrefixCache {
@@ -81,14 +84,16 @@ public:
         }
         const std::int32_t found = std::max(std::min(common, prompt.group_tokens), mine);
         const std::int32_t hit = whole(std::min(found, prompt.context_tokens - 1));
-        return {hit, std::max(std::min(hit, common) - near, 0) + std::max(hit - own_near, 0)};
+        const std::int32_t sent = std::min(prompt.migrated_tokens, prompt.context_tokens - 1);
+        if (sent > hit) return {sent, 0, sent - hit};
+        return {hit, std::max(std::min(hit, common) - near, 0) + std::max(hit - own_near, 0), 0};
     }
 
     // A request begins to run: it takes what is cached of its context.
     Found join(const Prompt& prompt, const Calls& calls, CacheUse& use) {
         const Found found = find(prompt, calls);
         forget(prompt.own_key());
-        use = {found.tokens, shared_tokens(prompt)};
+        use = {found.tokens, shared_tokens(prompt), 0};
         if (use.shared_tokens > 0) {
             CacheTier::Entry* group = gpu_.find(prompt.group_key());
             if (group == nullptr) group = &gpu_.add(prompt.group_key(), prompt.row, 0);

@@ -36,8 +36,9 @@ struct BoardEnergy {
 
 // What a replica remembers of a request where KV grows.
 struct Progress {
-    std::int32_t generated_tokens = 0;  // of an answer that was interrupted
+    std::int32_t generated_tokens = 0;  // of an answer that was interrupted, or is to go on elsewhere
     std::int32_t joined = 0;            // sequences that had joined before it
+    bool computed = false;              // its context has come from a pool that prefills
 };
 
 // First-come-first-served list of request indices, linked through Request::next.
@@ -117,9 +118,9 @@ public:
     void take(Owner& owner, const Pool& pool, const Physics& physics, std::int32_t index, double now_s) {
         std::vector<Request>& requests = owner.requests;
         const Request& request = requests[index];
-        if (pool.kv_grows) owner.progress[index] = Progress{};
-        work_tokens += request.prompt_tokens + owner.output_weight(request.class_id);
-        unprefilled_tokens += request.prompt_tokens;
+        const std::int64_t to_compute = is_computed(owner, pool, index) ? 0 : request.prompt_tokens;
+        work_tokens += to_compute + owner.output_weight(request.class_id);
+        unprefilled_tokens += to_compute;
         waiting_.push(requests, index);
         if (idle()) {
             energy_.idle_j += pool.idle_w * (now_s - metered_s_);
@@ -197,6 +198,9 @@ public:
     std::int64_t take_prefilled_tokens() { return std::exchange(prefilled_tokens_, 0); }
     std::int64_t take_prefix_hit_tokens() { return std::exchange(prefix_hit_tokens_, 0); }
     std::int64_t take_host_hit_tokens() { return std::exchange(host_hit_tokens_, 0); }
+    std::int64_t take_migrated_tokens() { return std::exchange(migrated_tokens_, 0); }
+    std::int64_t take_handed_off_tokens() { return std::exchange(handed_off_tokens_, 0); }
+    std::int64_t take_taken_over_tokens() { return std::exchange(taken_over_tokens_, 0); }
     std::int64_t take_preemptions() { return std::exchange(preemptions_, 0); }
     std::int64_t take_preempted_tokens() { return std::exchange(preempted_tokens_, 0); }
 
@@ -210,6 +214,7 @@ private:
     std::int64_t iteration_ = 0;  // iterations since the episode began
     std::int64_t ended_at_tick_ = 0;
     std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, prefix_hit_tokens_ = 0, host_hit_tokens_ = 0;
+    std::int64_t migrated_tokens_ = 0, handed_off_tokens_ = 0, taken_over_tokens_ = 0;
     std::int64_t preemptions_ = 0, preempted_tokens_ = 0;
     std::unique_ptr<PrefixCache> cache_;
     std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
@@ -226,6 +231,10 @@ private:
     static std::int32_t finish_request(std::int64_t key) { return static_cast<std::int32_t>(key & 0xffffffff); }
 
     std::int64_t decoding() const { return static_cast<std::int64_t>(finishing_.size()); }
+
+    static bool is_computed(const Owner& owner, const Pool& pool, std::int32_t index) {
+        return pool.takes_over && owner.progress[index].computed;
+    }
 
     // Tokens that prefill has to compute.
     static std::int64_t prefill_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
@@ -255,6 +264,7 @@ private:
         kv_shared_ += use.shared_tokens;
         prefix_hit_tokens_ += found.tokens;
         host_hit_tokens_ += found.host_tokens;
+        migrated_tokens_ += found.migrated_tokens;
         work_tokens -= found.tokens;
         unprefilled_tokens -= found.tokens;
         return found;
@@ -326,11 +336,46 @@ private:
                 complete(owner, pool, request, index, now_s);
                 continue;
             }
+            if (pool.hand_off_to >= 0) {
+                hand_off(owner, index, now_s);
+                continue;
+            }
             context_ += computed + 1;
             finishing_.push_back(finish_key(iteration_ + left, index));
             std::push_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
         }
         head_done_ = next_head_done_;
+    }
+
+    // A request whose first token is there goes to the pool that decodes it.
+    [[gnu::noinline]] void hand_off(Owner& owner, std::int32_t index, double now_s) {
+        const Request& request = owner.requests[index];
+        if (cache_) leave_cache(owner, index, request.prompt_tokens);
+        handed_off_tokens_ += request.prompt_tokens + 1;
+        work_tokens -= owner.output_weight(request.class_id);
+        owner.progress[index] = {.generated_tokens = 1, .joined = 0, .computed = true};
+        owner.on_hand_off(index, now_s);
+    }
+
+    // A request whose context has come along decodes from the next iteration on; its memory is as any other's.
+    [[gnu::noinline]] void take_over(Owner& owner, const Pool& pool, std::int32_t index) {
+        const Request& request = owner.requests[index];
+        Progress& progress = owner.progress[index];
+        if (cache_) {
+            Prompt prompt = owner.prompt(index);
+            prompt.context_tokens += progress.generated_tokens;
+            cache_->join(prompt, owner.calls, owner.cache_use[index]);
+            kv_shared_ += owner.cache_use[index].shared_tokens;
+        }
+        progress.computed = false;
+        progress.joined = joined_++;
+        if (!pool.kv_grows) kv_reserved_ += request.prompt_tokens + request.output_tokens;
+        const std::int64_t context = request.prompt_tokens + progress.generated_tokens;
+        context_ += context;
+        taken_over_tokens_ += context;
+        finishing_.push_back(finish_key(iteration_ + request.output_tokens - progress.generated_tokens, index));
+        std::push_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
+        if (cache_) shrink_cache(pool, 0);
     }
 
     // Preempt the youngest sequences until the next iteration fits.
@@ -389,6 +434,11 @@ private:
         }
         while (budget > 0 && !waiting_.empty() && head_fits(owner, pool)) {
             const std::int32_t index = waiting_.pop(owner.requests);
+            if (is_computed(owner, pool, index)) {
+                take_over(owner, pool, index);
+                --budget;
+                continue;
+            }
             const Request& request = owner.requests[index];
             const std::int64_t to_compute = prefill_tokens(owner, pool, index);
             const bool answered = to_compute > request.prompt_tokens;
@@ -400,7 +450,7 @@ private:
             }
             prefilling_.push(owner.requests, index);
             kv_reserved_ += room_tokens(owner, pool, index);
-            Found found{0, 0};
+            Found found{0, 0, 0};
             if (cache_) {
                 found = join_cache(owner, pool, index);
                 host_tokens += found.host_tokens;

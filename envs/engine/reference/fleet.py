@@ -6,8 +6,9 @@ A tick reads as the specification of both engines:
    ask.
 2. Everything that happens within the tick happens in order of time: an iteration ends and the next one starts; a held
    request is released; a client makes a call, which is admitted or refused and given a pool by the shares, or returns
-   to the replica that holds its conversation; a request reaches its pool and joins the replica there that has the
-   least work. An iteration that crosses the end of the tick keeps clock and power until it is done.
+   to the replica that holds its conversation; a request reaches its pool, with the KV cache that comes along, and
+   joins the replica there that has the least work. An iteration that crosses the end of the tick keeps clock and power
+   until it is done.
 3. What has completed, failed or expired is answered by its client at once: the calls that waited for it follow, or it
    is tried again.
 4. The meters are read; brake and breaker answer from the next tick on.
@@ -25,6 +26,7 @@ from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
+from tokenfleet.envs.engine.reference.kv_moves import KvMoves
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
 from tokenfleet.envs.engine.reference.replica import Limits, Physics, Replica, Request, State
@@ -61,6 +63,7 @@ class Fleet:
         self.clients = Clients(arrays, episode.requests)
         self.billing = Billing(arrays, episode.requests)
         self.calls = Calls(episode.requests)
+        self.kv_moves = KvMoves(arrays, outcome)
         self.travelling: dict[int, Request] = {}
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
         self.pools = [self._make_pool(p) for p in range(arrays.num_pools)]
@@ -318,16 +321,39 @@ class Fleet:
             self.route_credit[k, p] += 1.0
             p = self.pool_of[home]
             self.route_credit[k, p] -= 1.0
-        if p is None or request.kv_tokens > self.arrays.kv_tokens[p]:
+        if p is None or request.kv_tokens > self.arrays.context_limit_tokens[p]:
             self._fail(request, now_s, RequestStatus.REFUSED)
             return
         request.preferred_replica = home
         request.network_s = self._network_s(request.index, p)
-        if request.network_s > 0.0:
-            self.travelling[request.index] = request
-            self.clients.travel(request.index, p, now_s + request.network_s)
+        way_s = max(request.network_s, self._fetch_prefix(request, p) if home < 0 else 0.0)
+        if way_s > 0.0:
+            self._travel(request, p, now_s + way_s)
         else:
             self._enter(request, p, now_s)
+
+    def _travel(self, request: Request, p: int, arrival_s: float) -> None:
+        self.travelling[request.index] = request
+        self.clients.travel(request.index, p, arrival_s)
+
+    def _fetch_prefix(self, request: Request, p: int) -> float:
+        """Send for what another replica holds of the request's conversation, if that pays; how long it takes [s]."""
+        holder = self.home_replica.get(request.conversation_id, -1)
+        q = self.pool_of[holder]
+        if holder < 0 or not self.arrays.migrates_prefixes[p] or not self.arrays.route_mask[request.class_id, q]:
+            return 0.0
+        tokens = self.everyone[holder].cache.find(request).tokens
+        if not self.kv_moves.beats_computing(q, p, tokens):
+            return 0.0
+        request.migrated_tokens = tokens
+        return self.kv_moves.send(q, p, tokens)
+
+    def _hand_off(self, request: Request, p: int, now_s: float) -> None:
+        """Pool `p` has prefilled a request that another pool decodes: its KV cache goes there."""
+        q = int(self.arrays.hand_off_to[p])
+        request.preferred_replica = -1
+        request.network_s = self._network_s(request.index, q)
+        self._travel(request, q, now_s + self.kv_moves.send(p, q, request.prompt_tokens))
 
     def _network_s(self, index: int, p: int) -> float:
         return float(self.arrays.network_s[self.episode.requests.region_id[index], self.arrays.site[p]])
@@ -341,7 +367,7 @@ class Fleet:
         preferred = request.preferred_replica - self.first_replica[p]
         chosen = preferred if preferred in awake else self._least_loaded(p, awake)
         self.log.replica[request.index] = self.first_replica[p] + chosen
-        if request.conversation_id >= 0:
+        if request.conversation_id >= 0 and not request.is_computed:
             self.home_replica[request.conversation_id] = self.first_replica[p] + chosen
         self.pools[p][chosen].take(request, now_s, self.physics[p])
         self._answer(p, self.first_replica[p] + chosen)
@@ -357,7 +383,7 @@ class Fleet:
             return -1
         cached = self.everyone[home].cache.find(request).tokens
         affinity = 1.0 if self.affinity is None else float(self.affinity[k])
-        if cached == 0 or request.kv_tokens > self.arrays.kv_tokens[q]:
+        if cached == 0 or request.kv_tokens > self.arrays.context_limit_tokens[q]:
             return -1
         awake = [r for r, replica in enumerate(self.pools[p]) if replica.state is State.AWAKE]
         least = self._work_tokens(self.pools[p][self._least_loaded(p, awake)])
@@ -388,6 +414,9 @@ class Fleet:
         self.outcome["prefilled_tokens"][0, p] += events.prefilled_tokens
         self.outcome["prefix_hit_tokens"][0, p] += events.prefix_hit_tokens
         self.outcome["host_hit_tokens"][0, p] += events.host_hit_tokens
+        self.outcome["migrated_tokens"][0, p] += events.migrated_tokens
+        self.outcome["handed_off_tokens"][0, p] += sum(request.context_tokens for request, _ in events.handed_off)
+        self.outcome["taken_over_tokens"][0, p] += events.taken_over_tokens
         self.outcome["preemptions"][0, p] += events.preemptions
         self.outcome["preempted_tokens"][0, p] += events.preempted_tokens
         for request in events.first_tokens:
@@ -395,6 +424,8 @@ class Fleet:
             self.log.first_token_s[request.index] = request.first_token_s
             self.outcome["first_tokens"][0, request.class_id] += 1
             self.outcome["ttft_sum_s"][0, request.class_id] += self._ttft_s(request)
+        for request, now_s in events.handed_off:
+            self._hand_off(request, p, now_s)
         for request, now_s in events.completed:
             self._complete(request, p, now_s + request.network_s)
         for request, now_s in events.expired:
@@ -534,6 +565,7 @@ class Fleet:
             prefix_block_tokens=int(a.prefix_block_tokens[p]),
             host_cache_tokens=int(a.host_cache_tokens[p]),
             host_load_s=float(a.host_load_s[p]),
+            hands_off=bool(a.hand_off_to[p] >= 0),
             patience_s=a.patience_s,
         )
         idle_w, asleep_w = float(a.idle_w[p]), float(a.asleep_w[p])

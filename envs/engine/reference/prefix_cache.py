@@ -109,10 +109,17 @@ class Tier:
 
 
 class Found(NamedTuple):
-    """Leading tokens of a request that need not be computed, and how many of them the host has to give back."""
+    """Leading tokens of a request that need not be computed.
+
+    Attributes:
+        tokens: how many they are.
+        host_tokens: of them, what the host has to give back.
+        migrated_tokens: of them, what is not here but has been sent along from another replica.
+    """
 
     tokens: int
-    host_tokens: int
+    host_tokens: int = 0
+    migrated_tokens: int = 0
 
 
 class PrefixCache:
@@ -143,7 +150,7 @@ class PrefixCache:
     def find(self, request: Request) -> Found:
         """What is cached of a request's context, from its first token on."""
         if not self.block_tokens:
-            return Found(0, 0)
+            return Found(0)
         key, own = _group(request), _own(request)
         near = self.gpu.tokens_of(key)
         common = near + self.host.tokens_of(key)
@@ -155,6 +162,9 @@ class PrefixCache:
             mine = min(mine, self.calls.common_tokens(request.index, entry.row))
         found = max(min(common, request.group_tokens), int(mine))
         hit = self._whole(min(found, request.context_tokens - 1))
+        sent = min(request.migrated_tokens, request.context_tokens - 1)
+        if sent > hit:
+            return Found(sent, migrated_tokens=sent - hit)
         return Found(hit, max(min(hit, common) - near, 0) + max(hit - own_near, 0))
 
     def join(self, request: Request) -> Found:
@@ -162,6 +172,7 @@ class PrefixCache:
         found = self.find(request)
         self._forget(_own(request))
         request.hit_tokens = found.tokens
+        request.migrated_tokens = 0
         request.shared_tokens = self.shared_tokens(request)
         if request.shared_tokens:
             group = self.gpu.entries.setdefault(_group(request), Entry(request.index, 0, 0))

@@ -10,6 +10,9 @@ alone and a watermark beside it. A sequence then takes one token of room with ev
 iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the queue, and has
 its prompt and its answer so far computed again before it goes on. That is vLLM's scheduler, but for room that is taken
 for a whole prompt at once instead of chunk by chunk.
+
+A replica that hands off lets go of a request when its first token is there. One that takes over a request whose context
+has come along decodes it as soon as there is a seat and room.
 """
 
 from __future__ import annotations
@@ -50,6 +53,8 @@ class Request:
     group_tokens: int = 0
     network_s: float = 0.0  # one way between client and site
     preferred_replica: int = -1  # where its conversation is, if it returns there
+    migrated_tokens: int = 0  # of its context, that another replica has sent along
+    is_computed: bool = False  # its context has come from a pool that prefills
     hit_tokens: int = 0  # of its context, found in the prefix cache when it joined
     billed_hit_tokens: int = 0  # the same when its first token came, which is what its client pays for
     shared_tokens: int = 0  # of its context, in memory that others refer to as well
@@ -66,6 +71,11 @@ class Request:
     def context_tokens(self) -> int:
         """Tokens that prefill has to compute, or that the next decode step attends to."""
         return self.prompt_tokens + self.generated_tokens
+
+    @property
+    def tokens_to_compute(self) -> int:
+        """Of its context, until its prefill has ended."""
+        return 0 if self.is_computed else self.context_tokens - self.hit_tokens
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,7 @@ class Limits:
     prefix_block_tokens: int
     host_cache_tokens: int
     host_load_s: float
+    hands_off: bool
     patience_s: np.ndarray
 
 
@@ -139,11 +150,14 @@ class Events:
 
     first_tokens: list[Request] = field(default_factory=list)
     completed: list[tuple[Request, float]] = field(default_factory=list)
+    handed_off: list[tuple[Request, float]] = field(default_factory=list)
     expired: list[tuple[Request, float]] = field(default_factory=list)
     generated_tokens: int = 0
     prefilled_tokens: int = 0
     prefix_hit_tokens: int = 0
     host_hit_tokens: int = 0
+    migrated_tokens: int = 0
+    taken_over_tokens: int = 0
     preemptions: int = 0
     preempted_tokens: int = 0
 
@@ -189,7 +203,7 @@ class Replica:
     @property
     def unprefilled_tokens(self) -> int:
         """Tokens to compute for the requests whose prefill has not ended; what a cache saves shows once they join."""
-        return sum(request.context_tokens - request.hit_tokens for request in (*self.waiting, *self.prefilling))
+        return sum(request.tokens_to_compute for request in (*self.waiting, *self.prefilling))
 
     @property
     def kv_used(self) -> int:
@@ -279,10 +293,12 @@ class Replica:
                     request.billed_hit_tokens = request.hit_tokens
                     self.events.first_tokens.append(request)
                 self._emit_token(request)
-                if request.generated_tokens < request.output_tokens:
-                    self.decoding.append(request)
-                else:
+                if request.generated_tokens == request.output_tokens:
                     self._complete(request, iteration.end_s)
+                elif self.limits.hands_off:
+                    self._hand_off(request, iteration.end_s)
+                else:
+                    self.decoding.append(request)
 
     def _emit_token(self, request: Request) -> None:
         request.generated_tokens += 1
@@ -291,6 +307,11 @@ class Replica:
     def _complete(self, request: Request, now_s: float) -> None:
         self.cache.leave(request, request.kv_tokens)
         self.events.completed.append((request, now_s))
+
+    def _hand_off(self, request: Request, now_s: float) -> None:
+        self.cache.leave(request, request.prompt_tokens)
+        request.is_computed = True
+        self.events.handed_off.append((request, now_s))
 
     def _start_iteration(self, now_s: float, physics: Physics) -> None:
         while self.kv_used + self.cache.pinned_tokens > self.limits.kv_tokens:
@@ -338,6 +359,10 @@ class Replica:
                 budget -= chunk
         while budget > 0 and self._head_fits():
             request = self.waiting.popleft()
+            if request.is_computed:
+                self._take_over(request)
+                budget -= 1
+                continue
             patience_s = self.limits.patience_s[request.class_id]
             if request.generated_tokens == 0 and now_s - request.arrival_s > patience_s:
                 self.events.expired.append((request, now_s))
@@ -347,12 +372,21 @@ class Replica:
             host_tokens += found.host_tokens
             self.events.prefix_hit_tokens += found.tokens
             self.events.host_hit_tokens += found.host_tokens
+            self.events.migrated_tokens += found.migrated_tokens
             self.prefilling.append(request)
             self.cache.shrink(self.limits.kv_tokens - self.kv_used)
             chunk = min(budget, request.context_tokens - request.prefilled_tokens)
             chunks.append((request, chunk))
             budget -= chunk
         return chunks, host_tokens
+
+    def _take_over(self, request: Request) -> None:
+        """A request whose context has come along decodes from the next iteration on; its memory is as any other's."""
+        self.cache.join(request)
+        request.is_computed = False
+        self.events.taken_over_tokens += request.context_tokens
+        self.decoding.append(request)
+        self.cache.shrink(self.limits.kv_tokens - self.kv_used)
 
     def _head_fits(self) -> bool:
         if not self.waiting:

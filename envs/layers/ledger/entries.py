@@ -72,6 +72,7 @@ def llm(sums: Sums) -> list[Entry]:
         Entry("llm", "prefilled", tokens=sums.sum("prefilled_tokens")),
         Entry("llm", "found in prefix caches", tokens=sums.sum("prefix_hit_tokens")),
         Entry("llm", "generated", tokens=sums.sum("generated_tokens")),
+        Entry("llm", "from pool to pool", tokens=sums.sum("taken_over_tokens") - sums.sum("handed_off_tokens")),
         Entry("llm", "in answers", tokens=-sums.tokens("in_slo", "late")),
         Entry("llm", "given up by preemption", tokens=-sums.sum("preempted_tokens")),
         Entry("llm", "lost with a replica", tokens=-sums.sum("dropped_tokens")),
@@ -80,10 +81,14 @@ def llm(sums: Sums) -> list[Entry]:
 
 
 def distribution(sums: Sums, rates: Rates) -> list[Entry]:
-    """Traffic to clients."""
+    """Traffic to clients and between sites."""
     delivered = sums.total["delivered_tokens"]
     usd = float((delivered * rates.egress_usd_per_token).sum())
-    return [Entry("distribution", "answers to clients", "beyond", usd=-usd, tokens=float(delivered.sum()))]
+    moved_usd = sums.sum("kv_sent_bytes") * rates.site_usd_per_byte
+    return [
+        Entry("distribution", "answers to clients", "beyond", usd=-usd, tokens=float(delivered.sum())),
+        Entry("distribution", "KV cache between sites", "beyond", usd=-moved_usd),
+    ]
 
 
 def scheduling(sums: Sums) -> list[Entry]:

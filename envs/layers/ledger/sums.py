@@ -26,6 +26,7 @@ class Rates:
         battery_room_j: how far the energy in store may fall and rise from where it begins, `[2, S]`.
         rent_usd_per_s: of all boards of a pool, `[P]`; 0 where a board has no rental price.
         egress_usd_per_token: of a token on its way to a client, `[S]`.
+        site_usd_per_byte: of traffic from site to site.
     """
 
     late_value_fraction: Float64Array
@@ -40,6 +41,7 @@ class Rates:
     battery_room_j: Float64Array
     rent_usd_per_s: Float64Array
     egress_usd_per_token: Float64Array
+    site_usd_per_byte: float
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,210 @@
+"""Pools: replicas of one model on one kind of GPU at one site, layers 3 and 4 put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
+from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, suggest
+
+
+class PoolSpec(Spec):
+    """Replicas of one model on one GPU type at one site.
+
+    Attributes:
+        row: the row of the site that its racks stand in; by default it is fed from the site directly.
+        tensor_parallel: GPUs per replica.
+        max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
+        token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
+            the rest goes to prefill chunks.
+        memory_utilisation: share of GPU memory that weights and KV cache may fill (vLLM `gpu_memory_utilization`).
+        clock_latency_s: time until a clock that was asked for is in force [s], in whole ticks rounded up. None by
+            default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
+            it takes tens of seconds (POLCA, arXiv 2308.12908).
+        kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside the weights.
+        kv_policy: `reserve` keeps room for a request's whole answer from its admission on; `grow` gives it room token
+            by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
+        kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
+            default of vLLM's first engine, its second one has the same knob at 0.
+        prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from where the
+            conversation's or the group's cached beginning ends (vLLM `enable_prefix_caching`).
+        prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
+        host_cache_bytes: host memory of a replica for prefixes that its KV cache has no room for [bytes].
+        host_bandwidth_bytes_per_s: at which a replica reads them back [bytes/s]; the default is an assumption: four
+            fifths of the 63e9 that a PCIe 5.0 link of 16 lanes signals.
+        hand_off_to: the pool that decodes what this one has prefilled: when a prompt's first token is there, its KV
+            cache goes to a replica of that pool (disaggregated serving: Splitwise, ISCA 2024, arXiv:2311.18677;
+            DistServe, OSDI 2024, arXiv:2401.09670). By default a pool decodes what it has prefilled.
+        decode_only: take nothing but what other pools hand over.
+        migrate_prefixes: fetch the cached beginning of a conversation from the replica that holds it, if a request
+            comes here instead of returning there, wherever that is quicker than computing it again.
+        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache within its site [bytes/s]; 50e9 is an
+            assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s` holds too.
+    """
+
+    site: Name
+    gpu: Name
+    model: Name
+    row: Name | None = None
+    tensor_parallel: PositiveInt = 1
+    replicas: PositiveInt = 1
+    max_batch: PositiveInt = 256
+    token_budget: PositiveInt = 2048
+    memory_utilisation: float = Field(default=0.9, gt=0, le=1)
+    clock_latency_s: NonNegativeFloat = 0.0
+    kv_tokens: PositiveInt | None = None
+    kv_policy: Literal["reserve", "grow"] = "reserve"
+    kv_watermark: float = Field(default=0.01, ge=0, lt=1)
+    prefix_cache: bool = False
+    prefix_block_tokens: PositiveInt = 16
+    host_cache_bytes: NonNegativeFloat = 0.0
+    host_bandwidth_bytes_per_s: PositiveFloat = 50e9
+    hand_off_to: Name | None = None
+    decode_only: bool = False
+    migrate_prefixes: bool = False
+    kv_bandwidth_bytes_per_s: PositiveFloat = 50e9
+
+    @model_validator(mode="after")
+    def _every_decoding_sequence_fits_the_budget(self) -> Self:
+        if self.max_batch > self.token_budget:
+            raise ValueError(
+                f"max_batch ({self.max_batch}) must not exceed token_budget ({self.token_budget}): "
+                "every decoding sequence takes one token of each iteration"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _host_memory_belongs_to_a_prefix_cache(self) -> Self:
+        if self.host_cache_bytes > 0 and not self.prefix_cache:
+            raise ValueError(f"host_cache_bytes ({self.host_cache_bytes:g}) needs prefix_cache: true")
+        return self
+
+    @model_validator(mode="after")
+    def _migrated_prefixes_belong_to_a_prefix_cache(self) -> Self:
+        if self.migrate_prefixes and not self.prefix_cache:
+            raise ValueError("migrate_prefixes needs prefix_cache: true")
+        return self
+
+    @model_validator(mode="after")
+    def _who_hands_off_keeps_no_room_for_answers(self) -> Self:
+        if self.hand_off_to is not None and not self.kv_grows:
+            raise ValueError(
+                f"hand_off_to ({self.hand_off_to!r}) needs kv_policy: grow; `reserve` would keep room for answers that "
+                "are generated elsewhere"
+            )
+        if self.hand_off_to is not None and self.decode_only:
+            raise ValueError(f"decode_only: a pool that hands off (to {self.hand_off_to!r}) must take requests")
+        return self
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in the pool."""
+        return self.tensor_parallel * self.replicas
+
+    @cached_property
+    def gpu_spec(self) -> GpuSpec:
+        """The catalogue entry of the pool's GPU."""
+        return load_gpu(self.gpu)
+
+    @cached_property
+    def model_spec(self) -> ModelSpec:
+        """The catalogue entry of the pool's model."""
+        return load_model(self.model)
+
+    @cached_property
+    def profile(self) -> ProfileSpec:
+        """Measured iteration coefficients, or the roofline's where nobody measured."""
+        return load_profile(self.model, self.gpu, self.tensor_parallel)
+
+    @cached_property
+    def kv_capacity_tokens(self) -> int:
+        """KV-cache capacity of one replica [tokens]."""
+        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
+        return available if self.kv_tokens is None else self.kv_tokens
+
+    @property
+    def kv_grows(self) -> bool:
+        """Whether a sequence takes room token by token."""
+        return self.kv_policy == "grow"
+
+    @property
+    def watermark_tokens(self) -> int:
+        """Tokens of KV cache that an admission leaves free while others run."""
+        return int(self.kv_watermark * self.kv_capacity_tokens) if self.kv_grows else 0
+
+    @property
+    def host_cache_tokens(self) -> int:
+        """What host memory holds of prefixes [tokens]."""
+        return int(self.host_cache_bytes // self.model_spec.kv_bytes_per_token)
+
+    @property
+    def host_load_s(self) -> float:
+        """Time to take one token back from host memory [s]."""
+        return self.model_spec.kv_bytes_per_token / self.host_bandwidth_bytes_per_s
+
+
+def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
+    """What is wrong with who hands over to whom, one line each."""
+    problems = []
+    for name, pool in pools.items():
+        key, target = f"pools.{name}.hand_off_to", pools.get(pool.hand_off_to or name)
+        if target is None:
+            problems.append(f"{key}: unknown pool {pool.hand_off_to!r}{suggest(str(pool.hand_off_to), pools)}")
+        elif pool.hand_off_to == name:
+            problems.append(f"{key}: a pool cannot hand over to itself; leave it out")
+        elif target.model != pool.model:
+            problems.append(
+                f"{key}: {pool.hand_off_to!r} serves {target.model!r}, not {pool.model!r}; KV cache differs"
+            )
+        elif pool.hand_off_to is not None and target.hand_off_to is not None:
+            problems.append(f"{key}: {pool.hand_off_to!r} hands over itself; the pool that is named must decode")
+    receivers = {pool.hand_off_to for pool in pools.values()}
+    problems += [
+        f"pools.{name}.decode_only: no pool names {name!r} as its hand_off_to, so nothing would ever come here"
+        for name, pool in pools.items()
+        if pool.decode_only and name not in receivers
+    ]
+    return problems
+
+
+def catalog_problem(pool: PoolSpec) -> str:
+    """What is wrong with a pool's GPU, its model, or how they fit together, behind the pool's key; empty if nothing."""
+    return next(filter(None, (check(pool) for check in (_check_gpu, _check_model, _check_memory))), "")
+
+
+def _check_gpu(pool: PoolSpec) -> str:
+    try:
+        load_gpu(pool.gpu)
+    except SpecError as error:
+        return _keyed("gpu", error)
+    return ""
+
+
+def _check_model(pool: PoolSpec) -> str:
+    try:
+        load_model(pool.model)
+    except SpecError as error:
+        return _keyed("model", error)
+    return ""
+
+
+def _check_memory(pool: PoolSpec) -> str:
+    try:
+        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
+        load_profile(pool.model, pool.gpu, pool.tensor_parallel)
+    except SpecError as error:
+        return _keyed("tensor_parallel", error)
+    if pool.kv_tokens is not None and pool.kv_tokens > available:
+        return f"kv_tokens: {pool.kv_tokens} tokens do not fit; at most {available} do beside the weights"
+    return ""
+
+
+def _keyed(key: str, error: SpecError) -> str:
+    """A part's message behind the pool's key for it, said once."""
+    return f"{key}: {str(error).removeprefix(f'{key}: ')}"
