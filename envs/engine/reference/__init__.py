@@ -1,4 +1,14 @@
-"""The executable specification: plain Python, one iteration at a time. Change physics here first."""
+"""The executable specification: plain Python, one iteration at a time. Change physics here first.
+
+| module | subject |
+|---|---|
+| `fleet` | what happens in a tick, in which order; begin here |
+| `request`, `replica`, `physics`, `prefix_cache` | continuous batching on one replica, and what an iteration takes |
+| `clients`, `endings`, `billing` | who calls when, what came of it, what it costs |
+| `admission`, `router`, `kv_moves` | the door, the way to a replica, KV cache that moves |
+| `power_states`, `power_delivery`, `power_node`, `site_supply`, `battery`, `room`, `delay_line` | power and heat |
+| `view` | what the brain sees |
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.replica import Request
+from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.traces import RequestTable
 
 

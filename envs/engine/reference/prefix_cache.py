@@ -19,11 +19,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from tokenfleet.envs.engine.reference.replica import Request
-    from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.engine.reference.request import Request
+from tokenfleet.envs.traces import RequestTable
 
 Key = tuple[bool, int]
 NOBODY = -1

@@ -18,13 +18,16 @@ has come along decodes it as soon as there is a seat and room.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
 
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.physics import Physics
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
+from tokenfleet.envs.engine.reference.request import Request
 
 
 class State(Enum):
@@ -36,85 +39,6 @@ class State(Enum):
     WAKING = "loads its model"
     DARK = "without power"
     FAILED = "broken, under repair"
-
-
-@dataclass
-class Request:
-    """One request in flight."""
-
-    index: int
-    class_id: int
-    arrival_s: float  # when this attempt was made
-    prompt_tokens: int
-    output_tokens: int
-    conversation_id: int = -1
-    reusable_tokens: int = 0
-    group_id: int = -1
-    group_tokens: int = 0
-    network_s: float = 0.0  # one way between client and site
-    preferred_replica: int = -1  # where its conversation is, if it returns there
-    migrated_tokens: int = 0  # of its context, that another replica has sent along
-    is_computed: bool = False  # its context has come from a pool that prefills
-    hit_tokens: int = 0  # of its context, found in the prefix cache when it joined
-    billed_hit_tokens: int = 0  # the same when its first token came, which is what its client pays for
-    shared_tokens: int = 0  # of its context, in memory that others refer to as well
-    prefilled_tokens: int = 0
-    generated_tokens: int = 0
-    first_token_s: float = float("nan")
-
-    @property
-    def kv_tokens(self) -> int:
-        """KV cache that its whole prompt and answer take."""
-        return self.prompt_tokens + self.output_tokens
-
-    @property
-    def context_tokens(self) -> int:
-        """Tokens that prefill has to compute, or that the next decode step attends to."""
-        return self.prompt_tokens + self.generated_tokens
-
-    @property
-    def tokens_to_compute(self) -> int:
-        """Of its context, until its prefill has ended."""
-        return 0 if self.is_computed else self.context_tokens - self.hit_tokens
-
-
-@dataclass(frozen=True)
-class Physics:
-    """A pool's coefficients at one clock; see `layers.llm` for the model and `FleetArrays` for units."""
-
-    host_s: float
-    token_s: tuple[float, ...]
-    decode_s: float
-    context_s: float
-    prefill_attention_s: float
-    busy_w: float
-    work_j: tuple[float, ...]
-    context_j: float
-    token_j: float
-    attention_j: float
-    shoulder_w: float
-    shoulder_slope: float
-    limit_w: float
-
-    def iteration(self, decoding: int, context: int, prefill: int, pairs: int) -> tuple[float, float]:
-        """Time [s] and board energy [J] of one iteration."""
-        tokens = decoding + prefill
-        time_s = (self.host_s + at_tokens(self.token_s, tokens) + self.decode_s * decoding) + (
-            self.prefill_attention_s * pairs + self.context_s * context
-        )
-        work_j = (at_tokens(self.work_j, tokens) + self.token_j * tokens) + (
-            self.attention_j * pairs + self.context_j * context
-        )
-        follows_j = self.busy_w * time_s + work_j
-        shoulder_j = self.shoulder_w * time_s + self.shoulder_slope * work_j
-        return time_s, min(follows_j, shoulder_j, self.limit_w * time_s)
-
-
-def at_tokens(values: tuple[float, ...], tokens: int) -> float:
-    """Value at `tokens` >= 1 of the line through the knots 1, 2, 4 ...; the last piece goes on beyond the last knot."""
-    piece = min(tokens.bit_length() - 1, len(values) - 2)
-    low = float(1 << piece)
-    return values[piece] + (values[piece + 1] - values[piece]) * ((tokens - low) / low)
 
 
 @dataclass
@@ -146,20 +70,18 @@ class Iteration:
 
 @dataclass
 class Events:
-    """What one replica has done since its owner last looked."""
+    """What one replica has done since its owner last looked.
 
+    Attributes:
+        counts: tokens and preemptions by the names of their outcomes.
+        first_tokens, completed, handed_off, expired: requests, most with the time at which it happened.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
     first_tokens: list[Request] = field(default_factory=list)
     completed: list[tuple[Request, float]] = field(default_factory=list)
     handed_off: list[tuple[Request, float]] = field(default_factory=list)
     expired: list[tuple[Request, float]] = field(default_factory=list)
-    generated_tokens: int = 0
-    prefilled_tokens: int = 0
-    prefix_hit_tokens: int = 0
-    host_hit_tokens: int = 0
-    migrated_tokens: int = 0
-    taken_over_tokens: int = 0
-    preemptions: int = 0
-    preempted_tokens: int = 0
 
 
 @dataclass
@@ -285,7 +207,7 @@ class Replica:
         self.decoding = [request for request in self.decoding if request.generated_tokens < request.output_tokens]
         for request, chunk in iteration.chunks:
             request.prefilled_tokens += chunk
-            self.events.prefilled_tokens += chunk
+            self.events.counts["prefilled_tokens"] += chunk
             if request.prefilled_tokens == request.context_tokens:
                 self.prefilling.remove(request)
                 if request.generated_tokens == 0:
@@ -302,7 +224,7 @@ class Replica:
 
     def _emit_token(self, request: Request) -> None:
         request.generated_tokens += 1
-        self.events.generated_tokens += 1
+        self.events.counts["generated_tokens"] += 1
 
     def _complete(self, request: Request, now_s: float) -> None:
         self.cache.leave(request, request.kv_tokens)
@@ -311,6 +233,7 @@ class Replica:
     def _hand_off(self, request: Request, now_s: float) -> None:
         self.cache.leave(request, request.prompt_tokens)
         request.is_computed = True
+        self.events.counts["handed_off_tokens"] += request.context_tokens
         self.events.handed_off.append((request, now_s))
 
     def _start_iteration(self, now_s: float, physics: Physics) -> None:
@@ -338,11 +261,11 @@ class Replica:
         else:
             request = self.decoding.pop()
             computed_tokens = request.context_tokens - 1  # all but the token that it generated last
-        self.events.preempted_tokens += running - self.running_tokens
+        self.events.counts["preempted_tokens"] += running - self.running_tokens
         self.cache.leave(request, computed_tokens)
         request.prefilled_tokens = 0
         self.waiting.appendleft(request)
-        self.events.preemptions += 1
+        self.events.counts["preemptions"] += 1
 
     def _prefill_chunks(self, now_s: float) -> tuple[list[tuple[Request, int]], int]:
         """Hand out the budget that decoding leaves: started prompts first, then the queue.
@@ -370,9 +293,9 @@ class Replica:
             found = self.cache.join(request)
             request.prefilled_tokens = found.tokens
             host_tokens += found.host_tokens
-            self.events.prefix_hit_tokens += found.tokens
-            self.events.host_hit_tokens += found.host_tokens
-            self.events.migrated_tokens += found.migrated_tokens
+            self.events.counts["prefix_hit_tokens"] += found.tokens
+            self.events.counts["host_hit_tokens"] += found.host_tokens
+            self.events.counts["migrated_tokens"] += found.migrated_tokens
             self.prefilling.append(request)
             self.cache.shrink(self.limits.kv_tokens - self.kv_used)
             chunk = min(budget, request.context_tokens - request.prefilled_tokens)
@@ -384,7 +307,7 @@ class Replica:
         """A request whose context has come along decodes from the next iteration on; its memory is as any other's."""
         self.cache.join(request)
         request.is_computed = False
-        self.events.taken_over_tokens += request.context_tokens
+        self.events.counts["taken_over_tokens"] += request.context_tokens
         self.decoding.append(request)
         self.cache.shrink(self.limits.kv_tokens - self.kv_used)
 
@@ -400,3 +323,21 @@ class Replica:
 
     def _room_tokens(self, request: Request) -> int:
         return request.context_tokens if self.limits.kv_grows else request.kv_tokens
+
+
+def make_replicas(a: FleetArrays, p: int, calls: Calls) -> list[Replica]:
+    """The replicas of pool `p`."""
+    limits = Limits(
+        max_batch=int(a.max_batch[p]),
+        token_budget=int(a.token_budget[p]),
+        kv_tokens=int(a.kv_tokens[p]),
+        kv_grows=bool(a.kv_grows[p]),
+        watermark_tokens=int(a.watermark_tokens[p]),
+        prefix_block_tokens=int(a.prefix_block_tokens[p]),
+        host_cache_tokens=int(a.host_cache_tokens[p]),
+        host_load_s=float(a.host_load_s[p]),
+        hands_off=bool(a.hand_off_to[p] >= 0),
+        patience_s=a.patience_s,
+    )
+    idle_w, asleep_w = float(a.idle_w[p]), float(a.asleep_w[p])
+    return [Replica(limits, idle_w, asleep_w, calls) for _ in range(a.replicas[p])]

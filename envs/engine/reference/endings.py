@@ -1,0 +1,88 @@
+"""What came of a request: answered within its limits or late, tried again, or lost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokenfleet.envs.engine import RequestLog, RequestStatus
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.billing import Billing
+from tokenfleet.envs.engine.reference.clients import Clients
+from tokenfleet.envs.engine.reference.request import Request
+from tokenfleet.envs.fields import Record
+
+LOST_AS = {RequestStatus.DECLINED: "declined"}
+"""Where the tokens and the value of a request without an answer are counted, if not under `lost`."""
+
+
+class Endings:
+    """Tells clients and books what their requests came to, and keeps the log."""
+
+    def __init__(self, arrays: FleetArrays, clients: Clients, billing: Billing, outcome: Record) -> None:
+        """Begin with every request pending."""
+        self.arrays = arrays
+        self.clients = clients
+        self.billing = billing
+        self.outcome = outcome
+        count = len(clients.table)
+        self.log = RequestLog(
+            status=np.zeros(count, np.int8),
+            replica=np.full(count, -1, np.int32),
+            asked_s=clients.asked_s,
+            first_token_s=np.full(count, np.nan),
+            finished_s=np.full(count, np.nan),
+        )
+
+    def first_token(self, request: Request) -> None:
+        """The first token has left its site."""
+        request.first_token_s += request.network_s
+        self.log.first_token_s[request.index] = request.first_token_s
+        self.outcome["first_tokens"][0, request.class_id] += 1
+        self.outcome["ttft_sum_s"][0, request.class_id] += self._ttft_s(request)
+
+    def complete(self, request: Request, p: int, now_s: float) -> None:
+        """The last token of an answer from pool `p` has reached its client."""
+        k, in_slo = request.class_id, self._within_slo(request, now_s)
+        ending = "in_slo" if in_slo else "late"
+        value_usd = self._end(request, now_s, RequestStatus.COMPLETED, f"completed_{ending}", ending)
+        self.outcome["delivered_tokens"][0, self.arrays.site[p]] += request.output_tokens
+        paid_usd = value_usd if in_slo else value_usd * float(self.arrays.late_value_fraction[k])
+        if self.billing.pay(request, paid_usd) and self.clients.end_session(request.index):
+            self.outcome["budget_ended"][0, k] += 1
+        self.clients.succeed(request.index, now_s)
+
+    def fail(self, request: Request, now_s: float, status: RequestStatus) -> None:
+        """An attempt has come to nothing."""
+        if self.clients.fail(request.index, now_s, status):
+            self.outcome["retries"][0, request.class_id] += 1
+        else:
+            self.lose(request, now_s, status)
+
+    def lose(self, request: Request, now_s: float, status: RequestStatus) -> None:
+        """Its client does not try again."""
+        self._end(request, now_s, status, status.name.lower(), LOST_AS.get(status, "lost"))
+
+    def _end(self, request: Request, now_s: float, status: RequestStatus, count: str, ending: str) -> float:
+        """A request has come to its end; its price [USD]."""
+        k, hit_tokens = request.class_id, request.billed_hit_tokens if status is RequestStatus.COMPLETED else 0
+        value_usd = self.billing.value_usd(request, hit_tokens)
+        self.log.status[request.index] = status
+        self.log.finished_s[request.index] = now_s
+        self.outcome[count][0, k] += 1
+        self.outcome[f"prompt_tokens_{ending}"][0, k] += request.prompt_tokens
+        self.outcome[f"output_tokens_{ending}"][0, k] += request.output_tokens
+        self.outcome[f"value_{ending}_usd"][0, k] += value_usd
+        return value_usd
+
+    def _ttft_s(self, request: Request) -> float:
+        return request.first_token_s - float(self.clients.asked_s[request.index])
+
+    def _within_slo(self, request: Request, now_s: float) -> bool:
+        a, k = self.arrays, request.class_id
+        in_ttft = self._ttft_s(request) <= a.ttft_s[k]
+        # Without a limit inf * 0 would be NaN for a one-token answer.
+        in_tpot = request.output_tokens == 1 or (
+            now_s - request.first_token_s <= a.tpot_s[k] * (request.output_tokens - 1)
+        )
+        e2e_s = now_s - float(self.clients.asked_s[request.index])
+        return bool(in_ttft and in_tpot and e2e_s <= a.deadline_s[k])
