@@ -18,6 +18,9 @@ class PoolSpec(Spec):
     """Replicas of one model on one GPU type at one site.
 
     Attributes:
+        site: its name in the scenario.
+        gpu, model: their names in the catalogue.
+        replicas: how many of them there are.
         row: the row of the site that its racks stand in; by default it is fed from the site directly.
         tensor_parallel: GPUs per replica.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).

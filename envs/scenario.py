@@ -44,6 +44,8 @@ class SiteSpec(Spec):
     """One data centre behind one grid connection.
 
     Attributes:
+        grid: its connection.
+        facility: its halls.
         solar: panels of its own, if any.
         battery: a battery of its own, if any.
         location: a place of the network's matrix, for example `aws:us-west-2`; only needed where distance counts.
@@ -69,10 +71,14 @@ class SiteSpec(Spec):
 class UncertaintySpec(Spec):
     """Physics that nobody knows well, drawn anew for every episode.
 
-    `decode_memory_fraction`: bounds of the share of decode time that does not scale with the clock, one draw for the
-    whole fleet; published values reach from 0.7 to 0.99. Without bounds every profile keeps its own value.
-    `pue_factor`: bounds of a factor on all that the facilities draw beyond IT power. `host_power_factor`: bounds of a
-    factor on what the servers draw besides their boards. Nameplates do not know of either.
+    Each is uniform between two bounds, one draw for the whole fleet; nothing is drawn without them. Nameplates do not
+    know of what is drawn.
+
+    Attributes:
+        decode_memory_fraction: bounds of the share of decode time that does not scale with the clock; published values
+            reach from 0.7 to 0.99. Without bounds every profile keeps its own value.
+        pue_factor: bounds of a factor on all that the facilities draw beyond IT power.
+        host_power_factor: bounds of a factor on what the servers draw besides their boards.
     """
 
     decode_memory_fraction: tuple[UnitFraction, UnitFraction] | None = None
@@ -92,9 +98,13 @@ class Scenario(Spec):
     """The world: sites, pools, request classes, and the streams that load them.
 
     Attributes:
+        name: by which it is found.
+        description: one sentence for people.
         tick_s: time between two decisions [s]; also the shortest averaging time of a meter.
         horizon_ticks: length of an episode.
         announced_lead_s: how far ahead an announced cap is shown to the brain [s].
+        sites, pools, classes, workload: the parts, by names of their own; a part of one names those of others.
+        uncertainty: what is drawn anew for every episode.
         calendar: how the episode runs through the year of its recorded series.
         forecast_lead_s: how far ahead price, carbon intensity, outdoor temperature and solar power are forecast to the
             brain [s of the episode]; 0 is now. None by default: constants need no forecast.

@@ -46,6 +46,7 @@ class StreamSpec(Spec):
     """A source of requests of one class; subclasses say when they arrive and how long they are.
 
     Attributes:
+        kind: which of them it is, or `module:Class` of one's own.
         request_class: name of the class.
         region: where its clients are: the name of one of the scenario's regions, or the weight of each; by default as
             the scenario's regions are weighted.

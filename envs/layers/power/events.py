@@ -52,7 +52,14 @@ class CapEvent:
 
 
 class _WindowSpec(Spec):
-    """When an event may start, and its shape in time."""
+    """When an event may start, and its shape in time.
+
+    Attributes:
+        earliest_start_s, latest_start_s: bounds of its start, which is uniform between them [s of the episode].
+        ramp_s: from the start to its full depth [s].
+        hold_s: at full depth [s].
+        recovery_s: from there back [s].
+    """
 
     earliest_start_s: NonNegativeFloat
     latest_start_s: NonNegativeFloat
@@ -74,7 +81,10 @@ class DemandResponseSpec(_WindowSpec):
 
     A field test of demand response on a GPU cluster lowered power by 25 % for three hours (256 GPUs; see
     `docs/layers.md`). Shipped scenarios shorten the hold so that it fits an episode of minutes; the depth is kept.
-    The start is drawn uniformly between `earliest_start_s` and `latest_start_s` for each episode.
+
+    Attributes:
+        depth_fraction: share of the cap that is taken away.
+        notice_s: how long before its start it is announced [s].
     """
 
     depth_fraction: UnitFraction = 0.25
@@ -94,9 +104,12 @@ class DemandResponseSpec(_WindowSpec):
 class EmergencySpec(_WindowSpec):
     """An event without notice that may or may not come: a feeder is lost, a frequency relay acts, a UPS fails over.
 
-    It comes with `probability`; its start and its depth are then uniform between their bounds. The default ramp of 1 s
-    stands for a switching action and is an assumption, as is everything else about how often and how deep: that is the
-    user's to state.
+    The default ramp of 1 s stands for a switching action and is an assumption, as is everything else about how often
+    and how deep: that is the user's to state.
+
+    Attributes:
+        probability: that it comes in an episode.
+        depth_fraction: bounds of the share of the cap that is taken away, which is uniform between them.
     """
 
     probability: UnitFraction = 1.0

@@ -20,7 +20,9 @@ Float64Array = NDArray[np.float64]
 class CapSpec(ProtectionSpec):
     """A limit on power, stated in one of two ways, and what watches it.
 
-    `cap_fraction` is the limit as a share of the nameplate power behind it; `cap_w` states it in watts instead.
+    Attributes:
+        cap_fraction: the limit as a share of the nameplate power behind it.
+        cap_w: the limit in watts, instead [W].
     """
 
     cap_fraction: PositiveFloat | None = None
@@ -41,10 +43,14 @@ class CapSpec(ProtectionSpec):
 class GridSpec(CapSpec):
     """A site's grid connection.
 
-    The nameplate is the site's power with every GPU at its TDP and every server on, times PUE. `price_usd_per_mwh` is
-    the day-ahead price and `carbon_g_per_kwh` the average intensity of generation: numbers, recorded series or
-    generators (`tokenfleet.envs.layers.series`). `real_time_price` adds what a real-time market does; without it the
-    site pays the day-ahead price. `demand_response` lists events that are announced, `emergencies` those that are not.
+    The nameplate is the site's power with every GPU at its TDP and every server on, times PUE.
+
+    Attributes:
+        price_usd_per_mwh: day-ahead price [USD/MWh]: a number, a recorded series or a generator.
+        carbon_g_per_kwh: average intensity of generation, in the same ways [g/kWh].
+        real_time_price: what a real-time market adds; without it the site pays the day-ahead price.
+        demand_response: events that are announced.
+        emergencies: events that are not.
     """
 
     price_usd_per_mwh: PriceSignal = 60.0

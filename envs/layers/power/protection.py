@@ -19,15 +19,21 @@ from tokenfleet.envs.spec import (
 class BrakeSpec(Spec):
     """Power brake: no clock under it exceeds `clock_fraction`.
 
-    The default delay is the 10 s that a UPS tolerates, the default clock the 288 of 1410 MHz to which the hardware
-    brake of an A100 drops (POLCA, arXiv 2308.12908). Below the cap the delay is earned back at `recovery_ratio` seconds
-    a second, for a UPS recharges about ten times as slowly as it discharges (assumption): a site cannot live above its
-    cap by dipping under it now and then. A brake that has been released has earned it all back. The release level and
-    its delay are assumptions too: they give the hysteresis that an operator needs to leave the brake without bouncing.
+    A site cannot live above its cap by dipping under it now and then: time above it adds up, and is earned back slowly
+    below. A brake that has been released has earned it all back. The release level and its delay are assumptions: they
+    give the hysteresis that an operator needs to leave the brake without bouncing.
 
-    `control_lag_s` is the time between a decision to brake, or to release, and the clocks that follow it. The brake
-    line of a board acts at once, the default; out of band, through the baseboard controller, it takes POLCA tens of
-    seconds (5 s for the brake, up to 40 s for a clock). It counts in whole ticks, rounded up.
+    Attributes:
+        delay_s: time above the cap after which it acts; the 10 s that a UPS tolerates [s].
+        clock_fraction: highest clock meanwhile; the 288 of 1410 MHz to which the hardware brake of an A100 drops
+            (POLCA, arXiv 2308.12908).
+        recovery_ratio: seconds of the delay that are earned back in a second below the cap; a UPS recharges about ten
+            times as slowly as it discharges (assumption).
+        release_fraction: load over cap below which it lets go.
+        release_delay_s: after so long there [s].
+        control_lag_s: between a decision to brake, or to release, and the clocks that follow it, in whole ticks rounded
+            up [s]. The brake line of a board acts at once; out of band, through the baseboard controller, it takes
+            POLCA tens of seconds (5 s for the brake, up to 40 s for a clock).
     """
 
     delay_s: NonNegativeFloat = 10.0
@@ -50,11 +56,18 @@ class BreakerSpec(Spec):
     (vendors' overload curves), and the shortest is the default. With a pickup of 1.1 such a UPS carries 150 % for 10 s,
     as the shortest data sheets say; at or below the pickup it carries for ever. A tick at r uses up
     `tick_s / trip_time(r)` of it; at 1 it trips. Below the cap it cools, from the brink to cold in `cooling_s`: the
-    timer of a UPS starts anew soon after the load has come back. That time and `restart_s`, from the trip until servers
-    may boot, are assumptions.
+    timer of a UPS starts anew soon after the load has come back.
 
     What a grid connection can carry is its contract less the emergencies: demand response is a promise to draw less,
     which the brake keeps, and heats no breaker.
+
+    Attributes:
+        overload_ratio: load over the cap at the point that the data sheet states.
+        delay_s: how long it carries that [s].
+        pickup_ratio: load over the cap that it carries for ever.
+        curve_exponent: a of the curve.
+        cooling_s: from the brink of a trip to cold; assumption [s].
+        restart_s: from a trip until servers may boot; assumption [s].
     """
 
     overload_ratio: PositiveFloat = 1.25
@@ -77,8 +90,10 @@ class BreakerSpec(Spec):
 class ProtectionSpec(Spec):
     """What watches one cap.
 
-    `meter_window_s` is the time over which its meter averages, in whole ticks rounded up; by default one tick. The
-    brake follows the meter; the breaker heats with the power of every tick.
+    Attributes:
+        meter_window_s: time over which its meter averages, in whole ticks rounded up; one tick at the least [s].
+        brake: what holds clocks down; it follows the meter.
+        breaker: what makes everything dark; it heats with the power of every tick.
     """
 
     meter_window_s: NonNegativeFloat = 0.0

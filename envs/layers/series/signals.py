@@ -27,7 +27,11 @@ DAYS_PER_YEAR = 365.0
 
 
 class SignalSpec(Spec):
-    """A quantity in time; subclasses say which."""
+    """A quantity in time; subclasses say which.
+
+    Attributes:
+        kind: which of them it is.
+    """
 
     kind: str
 
