@@ -59,6 +59,7 @@ class FleetArrays:
     token_memory_share: Float64Array  # [P, J] share of token_s that is memory-bound
     decode_s: Float64Array  # per decoding sequence
     context_s: Float64Array  # per token of context of the decoding sequences
+    mixed_context_s: Float64Array  # the same, more where prompts are prefilled beside them
     prefill_attention_s: Float64Array  # per (query, key) pair of prefill
     prefill_memory_fraction: Float64Array  # share of prefill time that the clock does not scale
     static_w: Float64Array  # busy, whatever the clock
@@ -250,6 +251,7 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
         "token_memory_share": knots(lambda pool: pool.profile.token_memory_share),
         "decode_s": column(lambda pool: pool.profile.decode_s),
         "context_s": column(lambda pool: pool.profile.context_s),
+        "mixed_context_s": column(lambda pool: pool.profile.mixed_context_s),
         "prefill_attention_s": column(lambda pool: pool.profile.prefill_attention_s),
         "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
         "static_w": board("static_w") * power_factor,

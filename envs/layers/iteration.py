@@ -3,12 +3,14 @@
 An iteration that decodes B sequences whose context (prompt and tokens generated so far) totals C tokens, and prefills P
 prompt tokens with A attention pairs, takes at clock fraction F
 
-    tau = host_s + T_F(n) + (decode_s B + context_s C) phi(F, m_decode) + prefill_attention_s A phi(F, m_prefill)
+    tau = host_s + T_F(n) + (decode_s B + c C) phi(F, m_decode) + prefill_attention_s A phi(F, m_prefill)
 
-with n = B + P tokens computed. T_F is affine between the knots `TOKEN_KNOTS` = 1, 2, 4 ... 16384 tokens, and goes on as
-between the last two; at each knot it is `token_s[j] phi(F, m_j)`, where m_j lies between m_prefill and m_decode as
-`token_memory_share[j]` does between 0 and 1. Weights, matrix products, element-wise layers, collectives and experts are
-in it, read once for decoding and prefilled tokens together.
+with n = B + P tokens computed and c = `context_s`, plus `mixed_context_s` where P > 0: a kernel that serves prompts and
+decoding sequences in one call reads the contexts more slowly than one that only decodes. T_F is affine between the
+knots `TOKEN_KNOTS` = 1, 2, 4 ... 16384 tokens, and goes on as between the last two; at each knot it is `token_s[j]
+phi(F, m_j)`, where m_j lies between m_prefill and m_decode as `token_memory_share[j]` does between 0 and 1. Weights,
+matrix products, element-wise layers, collectives and experts are in it, read once for decoding and prefilled tokens
+together.
 
 All boards of the replica together draw, by the law of `layers.gpu` with awake = tp (static_w + floor_w F V^2),
 
@@ -144,7 +146,8 @@ def iteration_time_s(
     share, clock = np.array(profile.token_memory_share), np.asarray(clock_fraction)[..., None]
     stretched_s = np.array(profile.token_s) * token_stretch(share, clock, decode_memory, prefill_memory)
     token_s = at_tokens(stretched_s, decoding + prefill_tokens)
-    decode_s = profile.decode_s * decoding + profile.context_s * context_tokens
+    context_s = profile.context_s + profile.mixed_context_s * (prefill_tokens > 0.0)
+    decode_s = profile.decode_s * decoding + context_s * context_tokens
     attention_s = profile.prefill_attention_s * pairs
     return (
         profile.host_s

@@ -76,7 +76,8 @@ class PowerModel:
         decode = stretch(clock_fraction, decode_memory_fraction)
         prefill = stretch(clock_fraction, a.prefill_memory_fraction)
         token_s = at_tokens(self.token_s(clock_fraction, decode_memory_fraction), batch.decoding + batch.prefill)
-        decode_s = a.decode_s * batch.decoding + a.context_s * batch.context
+        context_s = a.context_s + a.mixed_context_s * np.sign(batch.prefill)
+        decode_s = a.decode_s * batch.decoding + context_s * batch.context
         iteration_s: Float64Array = (
             a.host_s + token_s + decode_s * decode + a.prefill_attention_s * batch.pairs * prefill
         )

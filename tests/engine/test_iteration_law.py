@@ -44,6 +44,19 @@ def test_decoded_and_prefilled_tokens_are_counted_together(engine):
     assert log.first_token_s[1] == pytest.approx((0.001 + 1e-6) + (0.001 + 1024e-6), rel=1e-12)
 
 
+def test_contexts_are_read_more_slowly_beside_a_prefill(engine):
+    """2 ms a token and 3 more in mixed iterations: steps of 1 + 1 ms + 2 C alone, 1 + 4 ms + 5 C beside a prompt of 2.
+
+    The first request's steps read 2, 3 and 4 tokens; the second one's prompt, which comes during the first step, joins
+    the second.
+    """
+    arrays = one_pool(fixed_s=0.001, decode_s=0.0, context_s=2e-3, mixed_context_s=3e-3)
+    log = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0, 0.003], [1, 2], [4, 1]))).log
+    prompt_s, alone_s, mixed_s, last_s = 0.002, 0.002 + 2 * 2e-3, 0.004 + 3 * 5e-3, 0.002 + 4 * 2e-3
+    assert log.first_token_s[1] == pytest.approx(prompt_s + alone_s + mixed_s)
+    assert log.finished_s[0] == pytest.approx(prompt_s + alone_s + mixed_s + last_s)
+
+
 def test_each_knot_has_its_own_share_of_memory(engine):
     """Half the clock: the knot of 8 does not stretch (all memory, m = 1), that of 16 doubles; the host is unmoved."""
     share = np.where(np.array([TOKEN_KNOTS]) <= 8, 1.0, 0.0)

@@ -70,6 +70,13 @@ def test_the_equation_term_by_term():
     assert iteration_time_s(spec, 2.0, 30.0, 10.0, 55.0, 0.5) == pytest.approx(1.0 + token_s + 1.5 * 0.5 + 2.0 * 0.0055)
 
 
+def test_contexts_are_read_more_slowly_beside_a_prefill():
+    spec = ROOFLINE.model_copy(update={"mixed_context_s": 2e-6})
+    batch = np.array([4.0, 4.0]), 1000.0, np.array([0.0, 10.0]), np.array([0.0, 55.0])
+    slower_s = iteration_time_s(spec, *batch, 1.0) - iteration_time_s(ROOFLINE, *batch, 1.0)
+    np.testing.assert_allclose(slower_s, [0.0, 2e-3], atol=1e-12)
+
+
 def test_between_knots_time_is_affine_and_beyond_the_last_it_goes_on():
     values = np.array(TOKEN_KNOTS) ** 2.0
     assert [at_tokens(values, n) for n in (1.0, 3.0, 4.0, 6.0)] == [1.0, 10.0, 16.0, 40.0]

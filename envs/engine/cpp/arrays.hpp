@@ -23,7 +23,7 @@ struct Pool {
     double host_load_s, kv_bytes_per_token, prompt_token_s;
     bool kv_grows, takes_over, migrates_prefixes;
     double wake_s;
-    double host_s, decode_s, context_s, prefill_attention_s, prefill_memory_fraction;
+    double host_s, decode_s, context_s, mixed_context_s, prefill_attention_s, prefill_memory_fraction;
     double static_w, floor_w, context_j, token_j, attention_j, limit_w;
     Knots token_s, token_memory_share, work_j;
     double idle_w, asleep_w, host_w, host_w_per_board_w, host_asleep_w;

@@ -76,6 +76,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .host_s = real("host_s"),
             .decode_s = real("decode_s"),
             .context_s = real("context_s"),
+            .mixed_context_s = real("mixed_context_s"),
             .prefill_attention_s = real("prefill_attention_s"),
             .prefill_memory_fraction = real("prefill_memory_fraction"),
             .static_w = real("static_w"),

@@ -18,7 +18,7 @@ namespace tokenfleet {
 
 // A pool's coefficients at one clock.
 struct Physics {
-    double host_s, decode_s, context_s, prefill_attention_s;
+    double host_s, decode_s, context_s, mixed_context_s, prefill_attention_s;
     double busy_w, context_j, token_j, attention_j, shoulder_w, shoulder_slope, limit_w;
     Knots token_s, work_j;
 };
@@ -45,6 +45,7 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
         .host_s = pool.host_s,
         .decode_s = pool.decode_s * decode,
         .context_s = pool.context_s * decode,
+        .mixed_context_s = pool.mixed_context_s * decode,
         .prefill_attention_s = pool.prefill_attention_s * prefill,
         .busy_w = busy_w,
         .context_j = pool.context_j * context_scale,
@@ -73,11 +74,12 @@ public:
         const double b = static_cast<double>(decoding), c = static_cast<double>(context);
         const double a = static_cast<double>(pairs), tokens = static_cast<double>(decoding + prefill);
         const double token_s = at_tokens(p.token_s, decoding + prefill);
+        const double context_s = prefill > 0 ? p.context_s + p.mixed_context_s : p.context_s;
         const double weights_j = at_tokens(p.work_j, decoding + prefill);
         start_s = now_s;
         planned = iterations;
-        time0_ = (p.host_s + token_s + p.decode_s * b) + (p.prefill_attention_s * a + p.context_s * c);
-        time_step_ = p.context_s * b;
+        time0_ = (p.host_s + token_s + p.decode_s * b) + (p.prefill_attention_s * a + context_s * c);
+        time_step_ = context_s * b;
         const double work_j = (weights_j + p.token_j * tokens) + (p.attention_j * a + p.context_j * c);
         const double work_step_j = p.context_j * b;
         energies_ = {{

@@ -15,6 +15,7 @@ class Physics:
     token_s: tuple[float, ...]
     decode_s: float
     context_s: float
+    mixed_context_s: float
     prefill_attention_s: float
     busy_w: float
     work_j: tuple[float, ...]
@@ -40,6 +41,7 @@ class Physics:
             token_s=tuple((a.token_s[p] * (prefill + (decode - prefill) * a.token_memory_share[p])).tolist()),
             decode_s=float(a.decode_s[p]) * decode,
             context_s=float(a.context_s[p]) * decode,
+            mixed_context_s=float(a.mixed_context_s[p]) * decode,
             prefill_attention_s=float(a.prefill_attention_s[p]) * prefill,
             busy_w=busy_w,
             work_j=tuple((a.work_j[p] * byte_scale).tolist()),
@@ -54,8 +56,9 @@ class Physics:
     def iteration(self, decoding: int, context: int, prefill: int, pairs: int) -> tuple[float, float]:
         """Time [s] and board energy [J] of one iteration."""
         tokens = decoding + prefill
+        context_s = self.context_s + self.mixed_context_s if prefill else self.context_s
         time_s = (self.host_s + at_tokens(self.token_s, tokens) + self.decode_s * decoding) + (
-            self.prefill_attention_s * pairs + self.context_s * context
+            self.prefill_attention_s * pairs + context_s * context
         )
         work_j = (at_tokens(self.work_j, tokens) + self.token_j * tokens) + (
             self.attention_j * pairs + self.context_j * context

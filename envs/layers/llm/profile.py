@@ -42,6 +42,7 @@ class ProfileSpec(Spec):
         token_memory_share: share of each `token_s` that is bound by memory; the rest scales as prefill does.
         decode_s: for each decoding sequence, beyond its token [s].
         context_s: for each token of context of the decoding sequences [s].
+        mixed_context_s: for each such token more, in an iteration that prefills too [s].
         prefill_attention_s: for each (query, key) pair of prefill attention [s].
         decode_memory_fraction: m of memory-bound time and of decode; uncertain, so a scenario may draw it.
         prefill_memory_fraction: m of compute-bound time.
@@ -64,6 +65,7 @@ class ProfileSpec(Spec):
     token_memory_share: TokenShares
     decode_s: NonNegativeFloat
     context_s: NonNegativeFloat
+    mixed_context_s: NonNegativeFloat = 0.0
     prefill_attention_s: NonNegativeFloat
     decode_memory_fraction: UnitFraction = DECODE_MEMORY_FRACTION
     prefill_memory_fraction: UnitFraction = PREFILL_MEMORY_FRACTION
