@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.measured.benches import H100_8B, H100_70B, engine_run, lawful_runs, roofline, with_numbers
-from tokenfleet.envs.layers.llm import check_profile
+from tokenfleet.envs.layers.llm import bounds_s, check_profile
 from tokenfleet.envs.measured import Fit, Run, fit_profile
 from tokenfleet.envs.measured.fit import TOLD
+from tokenfleet.envs.measured.numbers import moved, start_values
 from tokenfleet.envs.spec import SpecError
 
 BATCHES = [(batch, 500.0, 400.0) for batch in (1.0, 8.0, 16.0, 32.0, 64.0, 96.0, 128.0)]
@@ -183,3 +184,9 @@ def test_a_lone_prompt_takes_on_the_engine_what_the_comparison_says(engine_runs:
     fit = fit_profile(H100_8B, ENGINE_TRUTH, engine_runs)
     ttft = next(result for result in fit.results if result.comparison.name == "ttft")
     assert np.abs(ttft.start_errors).max() < 1e-6
+
+
+def test_what_mixed_iterations_take_beyond_goes_with_the_context() -> None:
+    start = roofline(H100_8B).model_copy(update={"mixed_context_s": 1e-8})
+    least = bounds_s(H100_8B.gpu, H100_8B.model, 1)
+    assert moved(start, least, {**start_values(start), "context": 1.5}).mixed_context_s == pytest.approx(1.5e-8)
