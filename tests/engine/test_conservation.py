@@ -10,6 +10,7 @@ from tests.engine.worlds import one_pool, plain_episode, random_world
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.traces import RequestTable
 
+IN_FLIGHT = ("waiting_requests", "running_requests", "held_requests", "away_requests")  # away: its KV cache moves
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -30,7 +31,7 @@ def test_every_request_ends_exactly_once(seed, load):
     assert result.total("arrived") == np.count_nonzero(world.episode.requests.arrival_s < horizon_s)
     in_flight = result.total("arrived") - sum(ended.values())
     last = result.views
-    seen = sum(last[name][-1].sum() for name in ("waiting_requests", "running_requests", "held_requests"))
+    seen = sum(last[name][-1].sum() for name in IN_FLIGHT)
     assert in_flight == seen
 
 
