@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from tokenfleet.envs.fields import EXOGENOUS, Layout
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, merge
 from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.failures import FailureTable, Servers, draw_failures
-from tokenfleet.envs.layers.power import announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
+from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.signals import sample_signals
 from tokenfleet.envs.traces import RequestTable
@@ -24,12 +25,13 @@ _CLIENTS = 1
 
 @dataclass(frozen=True)
 class Episode:
-    """One draw of a scenario. H is the horizon in ticks, S sites, P pools.
+    """One draw of a scenario. H is the horizon in ticks, S sites, W rows, P pools.
 
     Attributes:
         requests: demand, sorted by arrival.
         cap_w: cap of every tick, `[H, S]` [W].
         rating_w: what the grid connection can carry, which its breaker minds, `[H, S]` [W].
+        row_cap_w, row_rating_w: the same of rows, IT power, `[H, W]` [W].
         price_usd_per_mwh, carbon_g_per_kwh: `[H, S]`.
         outdoor_c: air temperature outside, `[H, S]` [C].
         solar_w: what the site's own panels give, `[H, S]` [W].
@@ -45,6 +47,8 @@ class Episode:
     requests: RequestTable
     cap_w: Float64Array
     rating_w: Float64Array
+    row_cap_w: Float64Array
+    row_rating_w: Float64Array
     price_usd_per_mwh: Float64Array
     carbon_g_per_kwh: Float64Array
     outdoor_c: Float64Array
@@ -81,8 +85,9 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     )
 
 
-PER_TICK = ("cap_w", "rating_w", "price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w")
-"""What an `Episode` holds of the course of its sites, `[H, S]` each."""
+LIMITS = ("cap_w", "rating_w", "row_cap_w", "row_rating_w")
+PER_TICK = (*LIMITS, "price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w")
+"""What an `Episode` holds of the course of its sites and rows, `[H, S]` or `[H, W]` each."""
 
 
 def exogenous_layout(scenario: Scenario) -> Layout:
@@ -100,24 +105,42 @@ def _sample_requests(
 
 
 def _sample_course(scenario: Scenario, rng: np.random.Generator, split: Split) -> dict[str, Float64Array]:
-    """What the world imposes before every tick and after the last, by name: `[H + 1, S, ...]`."""
-    sites = [_sample_site(scenario, site, rng) for site in scenario.sites]
-    course = {name: np.stack([site[name] for site in sites], axis=1) for name in sites[0]}
+    """What the world imposes before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
+    sites = {name: site.grid for name, site in scenario.sites.items()}
+    course = _sample_caps(scenario, list(sites.values()), [scenario.contract_w(name) for name in sites], rng)
+    contracts_w = [scenario.row_cap_w(*key) for key in scenario.rows]
+    rows = _sample_caps(scenario, list(scenario.rows.values()), contracts_w, rng)
     signals = vars(sample_signals(scenario, split, rng))
-    return {**course, **signals, "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1)}
-
-
-def _sample_site(scenario: Scenario, site: str, rng: np.random.Generator) -> dict[str, Float64Array]:
-    """The caps of one site, `[H + 1]` each, announced ones `[H + 1, L]`."""
-    grid, contract_w = scenario.sites[site].grid, scenario.contract_w(site)
-    events = draw_events(grid, rng)
-    now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
-    announced = [announced_cap_w(events, contract_w, now_s, lead_s) for lead_s in scenario.announced_lead_s]
+    time_fraction = np.linspace(0, 1, scenario.horizon_ticks + 1)
     return {
-        "cap_w": cap_schedule_w(events, contract_w, now_s),
-        "rating_w": rating_schedule_w(events, contract_w, now_s),
-        "announced_cap_w": np.stack(announced, axis=1) if announced else np.empty((len(now_s), 0)),
+        **course,
+        **{ROW_CAPS[name]: caps for name, caps in rows.items()},
+        **signals,
+        "time_fraction": time_fraction,
     }
+
+
+ROW_CAPS = {"cap_w": "row_cap_w", "rating_w": "row_rating_w", "announced_cap_w": "announced_row_cap_w"}
+"""What the caps of rows are called."""
+
+
+def _sample_caps(
+    scenario: Scenario, limits: Sequence[CapSpec], contracts_w: Sequence[float], rng: np.random.Generator
+) -> dict[str, Float64Array]:
+    """The caps of D limits through the episode, `[H + 1, D]` each, announced ones `[H + 1, D, L]`."""
+    now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
+    caps = {
+        "cap_w": np.empty((len(now_s), len(limits))),
+        "rating_w": np.empty((len(now_s), len(limits))),
+        "announced_cap_w": np.empty((len(now_s), len(limits), len(scenario.announced_lead_s))),
+    }
+    for d, (limit, contract_w) in enumerate(zip(limits, contracts_w, strict=True)):
+        events = draw_events(limit, rng)
+        caps["cap_w"][:, d] = cap_schedule_w(events, contract_w, now_s)
+        caps["rating_w"][:, d] = rating_schedule_w(events, contract_w, now_s)
+        for lead, lead_s in enumerate(scenario.announced_lead_s):
+            caps["announced_cap_w"][:, d, lead] = announced_cap_w(events, contract_w, now_s, lead_s)
+    return caps
 
 
 def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTable:

@@ -122,6 +122,8 @@ MEASUREMENTS: tuple[Field, ...] = (
 EXOGENOUS: tuple[Field, ...] = (
     Field("cap_w", "S", "W", "The cap of the coming tick.", "nameplate_w", 2.0),
     Field("announced_cap_w", "SL", "W", "The cap as announced for each lead time.", "nameplate_w", 2.0),
+    Field("row_cap_w", "W", "W", "The cap of the coming tick on the row's IT power.", "row_nameplate_w", 2.0),
+    Field("announced_row_cap_w", "WL", "W", "The same as announced for each lead time.", "row_nameplate_w", 2.0),
     Field("price_usd_per_mwh", "S", "USD/MWh", "Electricity price of the coming tick.", "price", 10.0, -5.0),
     Field("carbon_g_per_kwh", "S", "g/kWh", "Carbon intensity of the coming tick.", "carbon", 2.0),
     Field("price_forecast_usd_per_mwh", "SF", "USD/MWh", "Electricity price expected.", "price", 10.0, -5.0),

@@ -185,6 +185,10 @@ def _restart_s(scenario: Scenario) -> list[float]:
     return [max(site.grid.breaker.restart_s, scenario.tick_s) for site in scenario.sites.values()]
 
 
+def _row_nameplate_w(scenario: Scenario) -> list[float]:
+    return [scenario.row_nameplate_w(*key) for key in scenario.rows]
+
+
 def _row_brake_s(scenario: Scenario) -> list[float]:
     return [max(row.brake.delay_s, scenario.tick_s) for row in scenario.rows.values()]
 
@@ -235,6 +239,7 @@ SCALES: dict[str, Scale] = {
     "nameplate_w": Scale("the site's power with everything at its rating, PUE included", _nameplate_w),
     "brake_s": Scale("the brake's delay, at least a tick", _brake_s),
     "restart_s": Scale("the restart time after a trip, at least a tick", _restart_s),
+    "row_nameplate_w": Scale("the IT power of the pools behind the row, all at its rating", _row_nameplate_w),
     "row_brake_s": Scale("the brake's delay, at least a tick", _row_brake_s),
     "row_restart_s": Scale("the restart time after a trip, at least a tick", _row_restart_s),
     "battery_w": Scale("the most that the battery gives or takes", _battery_w),

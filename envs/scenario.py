@@ -246,14 +246,18 @@ class Scenario(Spec):
         """Every row by its site and its name, in the order of the sites."""
         return {(site, row): spec for site, s in self.sites.items() for row, spec in s.facility.rows.items()}
 
-    def row_cap_w(self, site: str, row: str) -> float:
-        """The cap of a row [W]."""
-        facility = self.sites[site].facility
-        tdp_w = [pool.gpu_spec.tdp_w for pool in self._pools_in(site, row) for _ in range(pool.gpus)]
-        return facility.rows[row].contract_w(it_nameplate_w(facility, tdp_w))
+    def row_nameplate_w(self, site: str, row: str) -> float:
+        """The IT power of the pools behind a row with everything at its rating [W]."""
+        tdp_w = [pool.gpu_spec.tdp_w for pool in self._pools_behind(site, row) for _ in range(pool.gpus)]
+        return it_nameplate_w(self.sites[site].facility, tdp_w)
 
-    def _pools_in(self, site: str, row: str) -> list[PoolSpec]:
-        return [pool for pool in self.pools.values() if (pool.site, pool.row) == (site, row)]
+    def row_cap_w(self, site: str, row: str) -> float:
+        """The cap of a row outside its events [W]."""
+        return self.rows[site, row].contract_w(self.row_nameplate_w(site, row))
+
+    def _pools_behind(self, site: str, row: str) -> list[PoolSpec]:
+        every = self.rows[site, row].whole_site
+        return [pool for pool in self.pools.values() if pool.site == site and (every or pool.row == row)]
 
     def mean_rate_rps(self, request_class: str) -> float:
         """Requests per second that a class sees in the long run."""
@@ -286,8 +290,8 @@ class Scenario(Spec):
         for name, pool in self.pools.items():
             if pool.site not in self.sites:
                 problems.append(f"pools.{name}.site: unknown site {pool.site!r}{suggest(pool.site, self.sites)}")
-            elif pool.row is not None and pool.row not in self.sites[pool.site].facility.rows:
-                rows = suggest(pool.row, self.sites[pool.site].facility.rows)
+            elif pool.row is not None and pool.row not in self.sites[pool.site].facility.rows_of_racks:
+                rows = suggest(pool.row, self.sites[pool.site].facility.rows_of_racks)
                 problems.append(f"pools.{name}.row: site {pool.site!r} has no row {pool.row!r}{rows}")
             if found := catalog_problem(pool):
                 problems.append(f"pools.{name}.{found}")
@@ -296,7 +300,7 @@ class Scenario(Spec):
         problems += [
             f"sites.{site}.facility.rows.{row}: no pool stands in this row; name it as `row` of one or remove it"
             for site, row in self.rows
-            if not self._pools_in(site, row)
+            if not self._pools_behind(site, row)
         ]
         return problems
 

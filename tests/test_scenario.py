@@ -219,3 +219,23 @@ def test_kv_cache_travels_at_the_slower_of_both_ends():
 def test_who_hands_over_to_whom_is_checked(key, value, message):
     with pytest.raises(SpecError, match=message):
         load_scenario("tiny", {**handing_off(), key: value})
+
+
+def test_a_row_that_feeds_the_whole_site_has_every_pool_behind_it():
+    scenario = load_scenario("tiny", {"sites.lab.facility.rows": {"ups": {"cap_fraction": 0.9, "whole_site": True}}})
+    assert scenario.row_cap_w("lab", "ups") == pytest.approx(0.9 * scenario.it_nameplate_w("lab"))
+
+
+def test_a_row_has_events_of_its_own():
+    event = {"depth_fraction": 0.5, "notice_s": 5.0, "earliest_start_s": 10.0, "latest_start_s": 10.0, "hold_s": 20.0}
+    ups = {"cap_w": 8000.0, "whole_site": True, "demand_response": [{**event, "ramp_s": 0.0, "recovery_s": 0.0}]}
+    scenario = load_scenario("tiny", {"sites.lab.facility.rows": {"ups": ups}})
+    episode = sample_episode(scenario, 0)
+    np.testing.assert_allclose(episode.row_cap_w[:, 0], [8000.0] * 10 + [4000.0] * 20 + [8000.0] * 30)
+    np.testing.assert_allclose(episode.row_rating_w, 8000.0)  # a promise to draw less takes nothing from a breaker
+
+
+def test_two_rows_cannot_both_feed_the_whole_site():
+    rows = {name: {"cap_w": 9e3, "whole_site": True} for name in "ab"}
+    with pytest.raises(SpecError, match=r"sites.lab.facility: rows: only one may be whole_site \(got a, b\)"):
+        load_scenario("tiny", {"sites.lab.facility.rows": rows})

@@ -6,32 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.layers.failures import FailureTable
+from tokenfleet.envs.episode import Episode
 
 class Engine:
     def __init__(
         self, arrays: FleetArrays, view: NDArray[np.float32], outcome: NDArray[np.float64], threads: int
     ) -> None: ...
-    def reset(
-        self,
-        index: int,
-        arrival_s: NDArray[np.float64],
-        prompt_tokens: NDArray[np.int32],
-        output_tokens: NDArray[np.int32],
-        class_id: NDArray[np.int32],
-        clients: dict[str, NDArray[Any]],
-        cap_w: NDArray[np.float64],
-        rating_w: NDArray[np.float64],
-        solar_w: NDArray[np.float64],
-        outdoor_c: NDArray[np.float64],
-        pue: NDArray[np.float64],
-        fixed_w: NDArray[np.float64],
-        host_power_factor: NDArray[np.float64],
-        exogenous: NDArray[np.float32],
-        decode_memory_fraction: NDArray[np.float64],
-        failures: FailureTable,
-        /,
-    ) -> None: ...
+    def reset(self, index: int, episode: Episode, clients: dict[str, NDArray[Any]], /) -> None: ...
     def step(
         self,
         route_share: NDArray[np.float64],

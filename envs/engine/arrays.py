@@ -35,6 +35,7 @@ class FleetArrays:
     # pools, [P] where nothing else is said
     site: Int64Array  # index of the pool's site
     row: Int64Array  # index of the pool's row, -1 without one
+    whole_site_row: Int64Array  # index of the row that all pools of its site are behind, -1 without one
     replicas: Int64Array  # replicas in the pool
     max_batch: Int64Array  # sequences
     token_budget: Int64Array  # tokens per iteration
@@ -116,7 +117,6 @@ class FleetArrays:
     room_limit_c: Float64Array  # [S] above which clocks are derated
     room_release_c: Float64Array  # [S] down to which they stay so
     derate_clock_fraction: Float64Array  # [S]
-    row_cap_w: Float64Array  # [W] IT power
     solar: Int64Array  # [S] index among the sites with solar panels, -1 without
     battery: Int64Array  # [S] index among the sites with a battery, -1 without
     battery_limit_w: Float64Array  # [S] most that it gives or takes, 0 without a battery
@@ -171,7 +171,7 @@ class FleetArrays:
     @property
     def num_rows(self) -> int:
         """W."""
-        return len(self.row_cap_w)
+        return len(self.meter_window_ticks) - self.num_sites
 
     @property
     def num_pools(self) -> int:
@@ -186,14 +186,17 @@ class FleetArrays:
 
 def _pool_shape(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
     site_id = {name: index for index, name in enumerate(scenario.sites)}
-    row_id = {key: index for index, key in enumerate(scenario.rows)}
+    row_id: dict[tuple[str, str | None], int] = {key: index for index, key in enumerate(scenario.rows)}
 
     def column(value: Callable[[PoolSpec], int]) -> Int64Array:
         return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.int64)
 
     return {
         "site": column(lambda pool: site_id[pool.site]),
-        "row": column(lambda pool: -1 if pool.row is None else row_id[pool.site, pool.row]),
+        "row": column(lambda pool: row_id.get((pool.site, pool.row), -1)),
+        "whole_site_row": column(
+            lambda pool: row_id.get((pool.site, scenario.sites[pool.site].facility.whole_site_row), -1)
+        ),
         "replicas": column(lambda pool: pool.replicas),
         "max_batch": column(lambda pool: pool.max_batch),
         "token_budget": column(lambda pool: pool.token_budget),

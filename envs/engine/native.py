@@ -40,25 +40,7 @@ class NativeEngine:
     def reset(self, index: int, episode: Episode) -> None:
         """See `Engine.reset`."""
         self._check_episode(index, episode)
-        requests = episode.requests
-        self._engine.reset(
-            index,
-            requests.arrival_s,
-            requests.prompt_tokens,
-            requests.output_tokens,
-            requests.class_id,
-            _client_columns(requests),
-            episode.cap_w,
-            episode.rating_w,
-            episode.solar_w,
-            episode.outdoor_c,
-            episode.pue,
-            episode.fixed_w,
-            episode.host_power_factor,
-            episode.exogenous,
-            episode.decode_memory_fraction,
-            episode.failures,
-        )
+        self._engine.reset(index, episode, _client_columns(episode.requests))
         self._is_reset[index] = True
 
     def step(self, controls: Controls) -> None:
@@ -93,6 +75,7 @@ class NativeEngine:
         exogenous = self.arrays.view.width - self.arrays.view.offsets["cap_w"]
         wanted = {
             **dict.fromkeys(("cap_w", "rating_w", "solar_w", "outdoor_c", "pue"), (horizon, sites)),
+            **dict.fromkeys(("row_cap_w", "row_rating_w"), (horizon, self.arrays.num_rows)),
             **dict.fromkeys(("fixed_w", "host_power_factor"), (sites,)),
             "exogenous": (horizon + 1, exogenous),
             "decode_memory_fraction": (self.arrays.num_pools,),

@@ -34,7 +34,6 @@ def _facility_arrays(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
         "pue": 1.0 + (design_pue - 1.0) * worst,
         "fixed_w": worst * np.array([fixed_w(f, scenario.it_nameplate_w(name)) for name, f in facilities.items()]),
         "design_outdoor_c": np.array([f.design_outdoor_c for f in facilities.values()]),
-        "row_cap_w": np.array([scenario.row_cap_w(*key) for key in scenario.rows], dtype=np.float64),
         "solar": places(scenario.sites, scenario.solar_sites),
     }
 

@@ -18,7 +18,8 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, SpecError
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.power_model import CapForecast, PowerModel
+from tokenfleet.policies.heuristics.cap_forecast import CapForecast
+from tokenfleet.policies.heuristics.power_model import PowerModel
 from tokenfleet.policies.registry import Entry
 
 Float64Array = NDArray[np.float64]
@@ -96,31 +97,32 @@ class UniformClock(Clocking):
     the first tick on (`replicas_that_fit`). Sending them to sleep later would prove nothing: a replica goes on drawing
     until it has finished its requests, and nobody knows when that is.
 
-    The cap of a row does not change, so neither does the highest clock that fits it (`row_clocks`).
+    Rows are kept below their caps in the same way (`RowClock`); the lowest clock of those above a pool counts.
 
     Raises:
         SpecError: a site breaks its deepest cap with every replica asleep; no policy could keep it.
     """
 
-    fields = ("cap_w", "announced_cap_w")
+    fields = ("cap_w", "announced_cap_w", "row_cap_w", "announced_row_cap_w")
 
     def __init__(self, scenario: Scenario) -> None:
         self._power = PowerModel(scenario)
         a = self._power.arrays
         carry_ticks = np.ceil(self._power.longest_iteration_s() / a.tick_s) + a.clock_latency_ticks
-        ahead_s = a.tick_s * np.array([carry_ticks[a.site == s].max() for s in range(a.num_sites)])
-        self._forecast = CapForecast(scenario, ahead_s)
+        carry_s: Float64Array = a.tick_s * carry_ticks
+        ahead_s = np.array([carry_s[a.site == s].max() for s in range(a.num_sites)])
+        self._forecast = CapForecast.of_sites(scenario, ahead_s)
         self._grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)
         self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
         self._worst_w = self._worst_site_w(self.most_replicas)
-        self._row_clock = row_clocks(self._power, self.most_replicas)
+        self._row_clock = RowClock(scenario, self._power, self.most_replicas, carry_s)
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
         limit_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"]) * (1.0 - ROUNDING)
         fitting = [np.searchsorted(self._worst_w[:, s], limit_w[:, s], side="right") for s in range(limit_w.shape[1])]
         step = np.maximum(np.stack(fitting, axis=1) - 1, 0)
-        return np.minimum(pool_clocks(self._power, self._grid[step]), self._row_clock), state
+        return self._row_clock.limit(pool_clocks(self._power, self._grid[step]), view), state
 
     def _worst_site_w(self, awake: Int64Array) -> Float64Array:
         """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]`, never falling [W]."""
@@ -148,21 +150,21 @@ class FeedbackClock(Clocking):
         ahead_s: how far ahead a falling cap is followed [s].
     """
 
-    fields = ("cap_w", "announced_cap_w", "site_power_w")
+    fields = ("cap_w", "announced_cap_w", "site_power_w", "row_cap_w", "announced_row_cap_w")
 
     def __init__(
         self, scenario: Scenario, gain: PositiveFloat = 0.5, margin: Margin = 0.04, ahead_s: NonNegativeFloat = 2.0
     ) -> None:
         self._power = PowerModel(scenario)
         a = self._power.arrays
-        self._forecast = CapForecast(scenario, np.full(a.num_sites, ahead_s))
+        self._forecast = CapForecast.of_sites(scenario, np.full(a.num_sites, ahead_s))
         self._floor = np.array([a.clock_floor_fraction[a.site == s].min() for s in range(a.num_sites)])
         floor_w = self._power.worst_site_w(a.clock_floor_fraction, a.replicas)
         range_w = self._power.worst_site_w(np.ones(a.num_pools), a.replicas) - floor_w
         self._clock_per_w = gain * (1.0 - self._floor) / np.maximum(range_w, 1e-9)
         self._margin = margin
         self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
-        self._row_clock = row_clocks(self._power, self.most_replicas)
+        self._row_clock = RowClock(scenario, self._power, self.most_replicas, np.full(a.num_pools, ahead_s))
 
     def initial_state(self, num_envs: int) -> State:
         """The clock of every site, `[N, S]`: full."""
@@ -174,7 +176,7 @@ class FeedbackClock(Clocking):
         cap_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"])
         free_w = (1.0 - self._margin) * cap_w - view["site_power_w"]
         clock = np.clip(clock + self._clock_per_w * free_w, self._floor, 1.0)
-        return np.minimum(pool_clocks(self._power, clock), self._row_clock), (clock,)
+        return self._row_clock.limit(pool_clocks(self._power, clock), view), (clock,)
 
 
 def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:
@@ -194,8 +196,9 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
     a = power.arrays
     awake = a.replicas.copy()
     names = [f"site {site!r}" for site in scenario.sites] + [f"row {row!r} of {site!r}" for site, row in scenario.rows]
-    members = [*(a.site == s for s in range(a.num_sites)), *(a.row == w for w in range(a.num_rows))]
-    limit_w = np.concatenate([cap_w, a.row_cap_w]) * (1.0 - ROUNDING)
+    members = [*(a.site == s for s in range(a.num_sites)), *power.is_behind_row.T]
+    deepest_row_w = CapForecast.of_rows(scenario, np.zeros(a.num_rows)).deepest_w
+    limit_w = np.concatenate([cap_w, deepest_row_w]) * (1.0 - ROUNDING)
     while True:
         worst_w = [power.worst_site_w(a.clock_floor_fraction, awake), power.worst_row_w(a.clock_floor_fraction, awake)]
         over = np.concatenate(worst_w) > limit_w
@@ -213,20 +216,33 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
         awake[np.argmax(np.where(removable, awake / a.replicas + (awake > 1), 0.0))] -= 1
 
 
-def row_clocks(power: PowerModel, awake: Int64Array) -> Float64Array:
-    """The highest clock at which each pool's row keeps its cap at worst, `[P]`; 1 for a pool without a row.
+class RowClock:
+    """The highest clock at which every row keeps its cap at worst.
 
     Args:
-        power: the physics.
+        scenario: the world.
+        power: its physics.
         awake: replicas of each pool that may be awake, `[P]`.
+        carry_s: how long a clock of each pool may be in force after its tick, `[P]` [s].
     """
-    a = power.arrays
-    grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)
-    worst_w = power.worst_row_w(np.maximum(grid[:, None], a.clock_floor_fraction), awake)
-    fits = (worst_w <= a.row_cap_w * (1.0 - ROUNDING)).sum(axis=0)
-    of_row = np.append(grid[np.maximum(fits - 1, 0)], 1.0)  # a row of -1 finds the last
-    clock: Float64Array = np.maximum(of_row[a.row], a.clock_floor_fraction)
-    return clock
+
+    def __init__(self, scenario: Scenario, power: PowerModel, awake: Int64Array, carry_s: Float64Array) -> None:
+        a = power.arrays
+        ahead_s = np.array([carry_s[behind].max() for behind in power.is_behind_row.T], dtype=np.float64)
+        self._forecast = CapForecast.of_rows(scenario, ahead_s)
+        self._is_behind = power.is_behind_row
+        self._floor = a.clock_floor_fraction
+        self._grid = np.linspace(self._floor.min(), 1.0, CLOCK_STEPS)
+        self._worst_w = power.worst_row_w(np.maximum(self._grid[:, None], self._floor), awake)
+
+    def limit(self, clock: Float64Array, view: Record) -> Float64Array:
+        """Clocks `[N, P]` lowered to what the rows above each pool allow."""
+        limit_w = self._forecast.lowest_w(view["row_cap_w"], view["announced_row_cap_w"]) * (1.0 - ROUNDING)
+        for w in range(limit_w.shape[1]):
+            step = np.searchsorted(self._worst_w[:, w], limit_w[:, w], side="right")
+            allowed = np.maximum(self._grid[np.maximum(step - 1, 0)][:, None], self._floor)
+            clock = np.where(self._is_behind[:, w], np.minimum(clock, allowed), clock)
+        return clock
 
 
 def pool_clocks(power: PowerModel, site_clock: Float64Array) -> Float64Array:

@@ -18,7 +18,6 @@ the bound is exact up to batches that the polytopes allow and the engine does no
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +49,7 @@ class PowerModel:
         arrays: the fleet, watts per replica.
         decode_memory_fraction: lowest and highest value that an episode may draw, `[2, P]`.
         host_power_factor: highest that an episode may draw.
+        is_behind_row: which pools each row feeds, `[P, W]`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -60,7 +60,8 @@ class PowerModel:
         self.decode_memory_fraction = np.stack([low, high])
         self.host_power_factor = (scenario.uncertainty.host_power_factor or (1.0, 1.0))[1]
         self._is_at_site = np.eye(self.arrays.num_sites)[self.arrays.site]  # [P, S]
-        self._is_in_row = self.arrays.row[:, None] == np.arange(self.arrays.num_rows)  # [P, W]
+        rows_above = np.stack([self.arrays.whole_site_row, self.arrays.row])[:, :, None]
+        self.is_behind_row = (rows_above == np.arange(self.arrays.num_rows)).any(axis=0)
 
     def iteration_s(
         self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array
@@ -131,7 +132,7 @@ class PowerModel:
 
     def worst_row_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
         """The most IT power that each row can draw, `[..., W]` [W]; arguments as for `worst_site_w`."""
-        row_w: Float64Array = self._worst_pool_w(clock_fraction, awake_replicas) @ self._is_in_row
+        row_w: Float64Array = self._worst_pool_w(clock_fraction, awake_replicas) @ self.is_behind_row
         return row_w
 
     def _with_servers(self, boards_w: Float64Array, host_w: Float64Array) -> Float64Array:
@@ -167,61 +168,3 @@ class PowerModel:
 def stretch(clock_fraction: Float64Array, memory_fraction: Float64Array) -> Float64Array:
     """`clock_stretch` for memory fractions that differ from pool to pool; it is affine in them."""
     return memory_fraction + (1.0 - memory_fraction) * clock_stretch(clock_fraction, 0.0)
-
-
-class CapForecast:
-    """The lowest that each site's cap can be over the next moments, from what is announced.
-
-    Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
-
-    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than
-      the sum over the site's events;
-    - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
-      two ends, provided that the notice is no shorter than L (an emergency gives none) and the hold lasts at least L;
-    - *depth*: it never falls below the contract with every event at its full depth.
-
-    Args:
-        scenario: the world.
-        ahead_s: how far ahead to look [s].
-    """
-
-    fields = ("cap_w", "announced_cap_w")
-
-    def __init__(self, scenario: Scenario, ahead_s: Float64Array) -> None:
-        sites = scenario.sites
-        self._contract_w = np.array([scenario.contract_w(name) for name in sites])
-        self.deepest_w = self._contract_w * [
-            math.prod(1.0 - event.deepest_fraction for event in site.grid.events) for site in sites.values()
-        ]
-        slope = [sum(e.deepest_fraction / max(e.ramp_s, 1e-9) for e in site.grid.events) for site in sites.values()]
-        self._fall_w = self._contract_w * slope * ahead_s
-        leads_s = np.array(scenario.announced_lead_s)
-        self._lead = np.array([_shortest_cover(leads_s, ahead) for ahead in ahead_s])
-        self._announced_counts = np.array(
-            [
-                lead >= 0
-                and all(min(e.notice_s, e.hold_s) >= leads_s[lead] for e in site.grid.events)
-                and len(site.grid.events) <= 1
-                for lead, site in zip(self._lead, sites.values(), strict=True)
-            ]
-        )
-
-    def lowest_w(self, cap_w: Float64Array, announced_cap_w: Float64Array) -> Float64Array:
-        """The lowest that the cap can be from now until `ahead_s`, `[N, S]` [W].
-
-        Args:
-            cap_w: `[N, S]`.
-            announced_cap_w: `[N, S, L]`.
-        """
-        lowest_w = np.maximum(cap_w - self._fall_w, self.deepest_w)
-        if self._announced_counts.any():
-            ends_w = np.minimum(cap_w, announced_cap_w[:, np.arange(cap_w.shape[1]), self._lead])
-            lowest_w = np.where(self._announced_counts, np.maximum(lowest_w, ends_w), lowest_w)
-        bound_w: Float64Array = np.minimum(lowest_w, cap_w)
-        return bound_w
-
-
-def _shortest_cover(leads_s: Float64Array, ahead_s: float) -> int:
-    """Index of the shortest lead time that reaches `ahead_s`, -1 for none."""
-    covering = np.flatnonzero(leads_s >= ahead_s)
-    return int(covering[np.argmin(leads_s[covering])]) if covering.size else -1

@@ -89,12 +89,16 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
     limit_w, host_w, replicas = static_w + floor_w + between(5, 400), between(0, 100), whole(1, 4)
     site = np.concatenate([np.arange(min(sites, pools)), whole(0, sites, max(pools - sites, 0))]).astype(np.int64)
     row = np.array([rng.choice([-1, *(w for w in range(rows) if w % sites == s)]) for s in site], dtype=np.int64)
-    row_most_w = np.array([(replicas * (limit_w + host_w))[row == w].sum() for w in range(rows)])
+    # The last row feeds its whole site now and then.
+    whole_site_row = np.full(pools, -1)
+    if rows and rng.random() < 0.5:
+        row, whole_site_row = np.where(row == rows - 1, -1, row), np.where(site == (rows - 1) % sites, rows - 1, -1)
     return FleetArrays(
         tick_s=float(rng.choice([0.25, 1.0, 2.0])),
         horizon_ticks=int(rng.integers(8, 25)),
         site=site,
         row=row,
+        whole_site_row=whole_site_row,
         replicas=replicas,
         max_batch=max_batch,
         token_budget=max_batch + whole(0, 600),
@@ -151,7 +155,6 @@ def _arrays(rng: np.random.Generator, small_kv: bool, cap_share: float) -> Fleet
         solar=solar,
         **room_columns(rng, room, np.bincount(site, replicas * (limit_w + host_w), sites)),
         **battery_columns(rng, battery),
-        row_cap_w=np.maximum(row_most_w, 1.0) * cap_share * between(0.6, 1.3, rows),
         **node_columns(rng, sites + rows),
         **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **counts(some)),
     )
@@ -306,11 +309,16 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTab
     most_w = np.zeros(sites)
     np.add.at(most_w, arrays.site, arrays.replicas * (arrays.limit_w + arrays.host_w))
     cap_w = np.maximum(most_w * arrays.pue, 1.0) * cap_share * rng.uniform(0.5, 1.2, (horizon, sites))
+    pool_most_w, rows = arrays.replicas * (arrays.limit_w + arrays.host_w), np.arange(arrays.num_rows)
+    is_behind = (arrays.row[:, None] == rows) | (arrays.whole_site_row[:, None] == rows)
+    row_cap_w = np.maximum(pool_most_w @ is_behind, 1.0) * cap_share * rng.uniform(0.5, 1.3, (horizon, len(rows)))
     width = arrays.view.width - arrays.view.offsets["cap_w"]
     return Episode(
         requests=requests,
         cap_w=cap_w,
         rating_w=cap_w * rng.choice([1.0, 1.2], (horizon, sites)),
+        row_cap_w=row_cap_w,
+        row_rating_w=row_cap_w * rng.choice([1.0, 1.2], (horizon, len(rows))),
         price_usd_per_mwh=np.full((horizon, sites), 60.0),
         carbon_g_per_kwh=np.full((horizon, sites), 400.0),
         outdoor_c=rng.uniform(-10.0, 40.0, (horizon, sites)),
@@ -350,6 +358,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     values: dict[str, object] = {
         "site": 0,
         "row": -1,
+        "whole_site_row": -1,
         "replicas": 1,
         "max_batch": 64,
         "token_budget": 1_000_000,
@@ -431,7 +440,6 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "battery_lowest_j": 0.0,
         "battery_highest_j": 0.0,
         "battery_initial_j": 0.0,
-        "row_cap_w": [],
         "meter_window_ticks": 1,
         "brake_delay_s": 3.0,
         "brake_clock_fraction": 0.25,
@@ -446,7 +454,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "restart_s": 4.0,
         **changes,
     }
-    integers = {"site", "row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
+    integers = {"site", "row", "whole_site_row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
     integers |= {"solar", "battery", "room", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
     integers |= {"max_attempts", "priced", "watermark_tokens", "prefix_block_tokens", "host_cache_tokens"}
     integers |= {"hand_off_to", "context_limit_tokens"}
@@ -463,7 +471,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         route_mask=np.ones((1, 1), dtype=bool),
         deferrable=deferrable,
         network_s=network_s,
-        **layouts(S=1, W=len(columns["row_cap_w"]), P=1, K=1, **counts(some)),
+        **layouts(S=1, P=1, K=1, **counts(some)),
         **columns,  # type: ignore[arg-type]
     )
 
@@ -473,7 +481,7 @@ def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
     single = one_pool()
     names = list(FleetArrays.__dataclass_fields__)
     of_pools = names[names.index("site") : names.index("route_mask")]
-    of_sites = [name for name in names[names.index("pue") : names.index("view")] if name != "row_cap_w"]
+    of_sites = names[names.index("pue") : names.index("view")]
     doubled = {name: np.repeat(getattr(single, name), 2, axis=0) for name in of_pools}
     doubled |= {name: np.repeat(doubled[name], 2, axis=1) for name in ("kv_latency_s", "kv_token_s")}
     doubled |= {name: np.repeat(getattr(single, name), sites, axis=0) for name in of_sites}
@@ -490,15 +498,26 @@ def layouts(**sizes: int) -> dict[str, Layout]:
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 
-def plain_episode(arrays: FleetArrays, requests: RequestTable, cap_w: float | np.ndarray = 1e12) -> Episode:
-    """An episode of `requests` under a constant cap, or one of `[H]` watts."""
+def plain_episode(
+    arrays: FleetArrays,
+    requests: RequestTable,
+    cap_w: float | np.ndarray = 1e12,
+    row_cap_w: float | np.ndarray = 1e12,
+) -> Episode:
+    """An episode of `requests` under constant caps of sites and rows, or ones of `[H]` watts."""
     horizon, sites = arrays.horizon_ticks, arrays.num_sites
-    caps = np.ascontiguousarray(np.broadcast_to(np.asarray(cap_w, float).reshape(-1, 1), (horizon, sites)))
+
+    def through_time(limit_w: float | np.ndarray, count: int) -> np.ndarray:
+        return np.ascontiguousarray(np.broadcast_to(np.asarray(limit_w, float).reshape(-1, 1), (horizon, count)))
+
+    caps, row_caps = through_time(cap_w, sites), through_time(row_cap_w, arrays.num_rows)
     width = arrays.view.width - arrays.view.offsets["cap_w"]
     return Episode(
         requests=requests,
         cap_w=caps,
         rating_w=caps,
+        row_cap_w=row_caps,
+        row_rating_w=row_caps,
         price_usd_per_mwh=np.zeros((horizon, sites)),
         carbon_g_per_kwh=np.zeros((horizon, sites)),
         outdoor_c=np.full((horizon, sites), 15.0),

@@ -12,7 +12,8 @@ from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.facility import CoolingSpec, pue_at
 from tokenfleet.envs.layers.iteration import iteration_energy_j, iteration_time_s
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
-from tokenfleet.policies.heuristics.power_model import Batch, CapForecast, PowerModel
+from tokenfleet.policies.heuristics.cap_forecast import CapForecast
+from tokenfleet.policies.heuristics.power_model import Batch, PowerModel
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 
 SCENARIOS = ("tiny", "default")
@@ -165,7 +166,7 @@ def test_no_cap_falls_below_its_forecast(events, ahead_ticks, seed):
     )
     drawn = sample_episode(scenario, seed)
     announced_w = drawn.exogenous[:-1, 2:4].reshape(-1, 2, 1).astype(float)  # one lead time
-    forecast = CapForecast(scenario, np.full(2, ahead_ticks * scenario.tick_s))
+    forecast = CapForecast.of_sites(scenario, np.full(2, ahead_ticks * scenario.tick_s))
     lowest_w = forecast.lowest_w(drawn.cap_w, announced_w)
     for tick in range(scenario.horizon_ticks - ahead_ticks):
         coming_w = drawn.cap_w[tick : tick + ahead_ticks + 1].min(axis=0)
@@ -176,7 +177,7 @@ def test_no_cap_falls_below_its_forecast(events, ahead_ticks, seed):
 def test_a_forecast_lowers_nothing_while_nothing_is_announced_near():
     event = {"notice_s": 10.0, "earliest_start_s": 30.0, "latest_start_s": 30.0, "hold_s": 8.0, "ramp_s": 4.0}
     scenario = two_sites(demand_response=[event])
-    forecast = CapForecast(scenario, np.full(2, 2.0))
+    forecast = CapForecast.of_sites(scenario, np.full(2, 2.0))
     contract_w = np.array([[scenario.contract_w("east"), scenario.contract_w("west")]])
     np.testing.assert_allclose(forecast.lowest_w(contract_w, contract_w[..., None]), contract_w)
 
@@ -186,5 +187,5 @@ def test_a_forecast_follows_a_ramp_no_steeper_than_it_is():
     event = {"notice_s": 10.0, "earliest_start_s": 30.0, "latest_start_s": 30.0, "hold_s": 8.0, "ramp_s": 4.0}
     scenario = two_sites(demand_response=[event])
     contract_w = np.array([[scenario.contract_w("east"), scenario.contract_w("west")]])
-    lowest_w = CapForecast(scenario, np.full(2, 2.0)).lowest_w(contract_w, 0.75 * contract_w[..., None])
+    lowest_w = CapForecast.of_sites(scenario, np.full(2, 2.0)).lowest_w(contract_w, 0.75 * contract_w[..., None])
     np.testing.assert_allclose(lowest_w, 0.875 * contract_w)

@@ -34,6 +34,16 @@ EMERGENCY = st.fixed_dictionaries(
     }
 )
 
+UPS = st.fixed_dictionaries(
+    {
+        "whole_site": st.just(True),
+        "cap_fraction": st.floats(0.4, 1.1),
+        "demand_response": st.lists(EVENT, max_size=1),
+        "emergencies": st.lists(EMERGENCY, max_size=1),
+        "brake": st.just({"delay_s": 1.0}),
+    }
+)
+
 FACILITY = st.fixed_dictionaries(
     {
         "pue": st.floats(1.0, 1.5),
@@ -42,6 +52,7 @@ FACILITY = st.fixed_dictionaries(
         "outdoor_c": st.floats(-10.0, 50.0),
         "cooling": st.sampled_from([None, {}]),
         "room": st.sampled_from([None, {"time_constant_s": 5.0}]),
+        "rows": st.one_of(st.just({}), st.fixed_dictionaries({"ups": UPS})),
     }
 )
 
@@ -111,15 +122,15 @@ def uniform_policy(env):
 
 @given(world=worlds(), seed=st.integers(0, 2**20))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_site_is_ever_above_its_cap(world, seed):
+def test_no_site_and_no_row_is_ever_above_its_cap(world, seed):
     env = FleetVectorEnv(world, 2)
     try:
         policy = uniform_policy(env)
     except SpecError:
         reject()  # nobody can keep these caps; see the last test
     history = episode(env, policy, seed)
-    assert history["above_cap_s"].sum() == 0.0
-    assert history["brakes"].sum() == 0.0
+    for name in ("above_cap_s", "brakes", "row_above_cap_s", "row_brakes"):
+        assert history[name].sum() == 0.0, name
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
@@ -203,10 +214,12 @@ def test_a_row_with_a_lower_cap_slows_its_own_pools():
     data["sites"]["east"]["facility"]["rows"] = {"a": {"cap_fraction": 0.8}}
     data["pools"]["east"]["row"] = "a"
     scenario = load_scenario(data)
-    rule, clocks = UniformClock(scenario), clock_at(scenario)
+    row_cap_w = scenario.row_cap_w("east", "a")
+    caps_w = {"row_cap_w": row_cap_w, "announced_row_cap_w": row_cap_w}
+    rule, clocks = UniformClock(scenario), clock_at(scenario, **caps_w)
     assert clocks[1] == 1.0
     worst_w = [rule._power.worst_row_w(clocks + step, rule.most_replicas)[0] for step in (0.0, 0.0025)]
-    assert worst_w[0] <= scenario.row_cap_w("east", "a") < worst_w[1]
+    assert worst_w[0] <= row_cap_w < worst_w[1]
 
 
 def test_everything_stays_awake_where_the_floor_fits():

@@ -71,6 +71,7 @@ def episode(env: FleetVectorEnv, policy: Any, seed: int) -> dict[str, np.ndarray
     observation, _ = env.reset(seed=seed)
     state, start = None, np.ones(env.num_envs, bool)
     names = ("above_cap_s", "power_w", "brakes", "handed_off_tokens", "taken_over_tokens", "refused")
+    names = (*names, "row_above_cap_s", "row_brakes")
     history: dict[str, list[np.ndarray]] = {
         name: [] for name in (*names, "action", "reward", "awake_replicas", "cap_w")
     }

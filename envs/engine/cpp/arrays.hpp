@@ -18,7 +18,7 @@ using Knots = std::array<double, kTokenKnots>;
 
 // One pool; watts and joules are per replica, over all its GPUs.
 struct Pool {
-    std::int64_t site, row, replicas, first_replica, max_batch, token_budget, kv_tokens,
+    std::int64_t site, row, whole_site_row, replicas, first_replica, max_batch, token_budget, kv_tokens,
         watermark_tokens, prefix_block_tokens, host_cache_tokens, clock_latency_ticks, hand_off_to, context_limit_tokens;
     double host_load_s, kv_bytes_per_token, prompt_token_s;
     bool kv_grows, takes_over, migrates_prefixes;
@@ -59,7 +59,8 @@ struct NodeLimits {
 // First column of each field in the float32 view row; see envs/fields.py for their meaning.
 struct ViewLayout {
     TOKENFLEET_VIEW_FIELDS(TOKENFLEET_COLUMN)
-    std::int64_t exogenous;  // where the exogenous fields begin
+    std::int64_t exogenous;  // where the exogenous fields begin, the sites' caps being the first
+    std::int64_t row_cap_w;  // the one of them that engines read too
     std::int64_t width;
 };
 
@@ -78,7 +79,6 @@ struct FleetArrays {
     std::vector<RequestClass> classes;
     std::vector<Site> sites;
     std::vector<NodeLimits> nodes;  // grid connections of all sites, then all rows
-    std::vector<double> row_cap_w;
     std::vector<std::uint8_t> route_mask;  // [K, P]
     std::vector<double> network_s;         // [G, S]
     std::vector<double> kv_latency_s, kv_token_s;  // [P, P]

@@ -20,14 +20,14 @@ namespace {
 template <typename T>
 using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
-// Columns of a FleetArrays object, by attribute name.
+// Columns of a Python object, by attribute name.
 class Columns {
 public:
-    explicit Columns(nb::handle arrays) : arrays_(arrays) {}
+    explicit Columns(nb::handle object) : object_(nb::borrow(object)) {}
 
     template <typename T>
     Array<const T> column(const char* name) const {
-        return nb::cast<Array<const T>>(arrays_.attr(name));
+        return nb::cast<Array<const T>>(object_.attr(name));
     }
     std::vector<double> reals(const char* name) const {
         const auto values = column<double>(name);
@@ -40,10 +40,11 @@ public:
         return values;
     }
     std::int64_t integer(const char* name, std::size_t i) const { return column<std::int64_t>(name).data()[i]; }
+    nb::object part(const char* name) const { return object_.attr(name); }
     std::size_t size(const char* name) const { return column<double>(name).size(); }
 
 private:
-    nb::handle arrays_;
+    nb::object object_;
 };
 
 std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
@@ -55,6 +56,7 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
         pools.push_back({
             .site = integer("site"),
             .row = integer("row"),
+            .whole_site_row = integer("whole_site_row"),
             .replicas = integer("replicas"),
             .first_replica = num_replicas,
             .max_batch = integer("max_batch"),
@@ -187,6 +189,7 @@ ViewLayout read_view_layout(nb::handle layout) {
     ViewLayout columns;
     TOKENFLEET_VIEW_FIELDS(TOKENFLEET_READ)
     columns.exogenous = at("cap_w");
+    columns.row_cap_w = at("row_cap_w");
     columns.width = nb::cast<std::int64_t>(layout.attr("width"));
     return columns;
 }
@@ -210,8 +213,6 @@ FleetArrays read_arrays(nb::handle arrays) {
     fleet.classes = read_classes(c);
     fleet.sites = read_sites(c);
     fleet.nodes = read_nodes(c);
-    const auto row_cap_w = c.column<double>("row_cap_w");
-    fleet.row_cap_w.assign(row_cap_w.data(), row_cap_w.data() + row_cap_w.size());
     const auto mask = c.column<bool>("route_mask");
     fleet.route_mask.assign(mask.data(), mask.data() + mask.size());
     fleet.network_s = c.reals("network_s");
@@ -266,21 +267,33 @@ public:
         }
     }
 
-    void reset(std::int64_t index, Array<const double> arrival_s, Array<const std::int32_t> prompt_tokens,
-               Array<const std::int32_t> output_tokens, Array<const std::int32_t> class_id, nb::handle clients,
-               Array<const double> cap_w, Array<const double> rating_w, Array<const double> solar_w,
-               Array<const double> outdoor_c, Array<const double> pue, Array<const double> fixed_w,
-               Array<const double> host_power_factor, Array<const float> exogenous, Array<const double> decode_memory_fraction, nb::handle failures) {
-        const Columns f(failures);
+    // Read an Episode object, whose shapes native.py has checked; `clients` are columns of its request table.
+    void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
+        const Columns e(episode), r(e.part("requests")), f(e.part("failures"));
+        const auto arrival_s = r.column<double>("arrival_s");
+        const auto prompt_tokens = r.column<std::int32_t>("prompt_tokens");
+        const auto output_tokens = r.column<std::int32_t>("output_tokens");
+        const auto class_id = r.column<std::int32_t>("class_id");
+        const auto cap_w = e.column<double>("cap_w"), rating_w = e.column<double>("rating_w");
+        const auto row_cap_w = e.column<double>("row_cap_w"), row_rating_w = e.column<double>("row_rating_w");
+        const auto solar_w = e.column<double>("solar_w"), outdoor_c = e.column<double>("outdoor_c");
+        const auto pue = e.column<double>("pue"), fixed_w = e.column<double>("fixed_w");
+        const auto host_power_factor = e.column<double>("host_power_factor");
+        const auto exogenous = e.column<float>("exogenous");
+        const auto decode_memory_fraction = e.column<double>("decode_memory_fraction");
+        const auto failure_tick = f.column<std::int64_t>("tick"), failed_replica = f.column<std::int64_t>("replica");
+        const auto repaired_s = f.column<double>("repaired_s");
         fleets_[index]->client_columns = read_clients(clients);
         fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
-                               .num_failures = static_cast<std::int64_t>(f.size("repaired_s")),
+                               .num_failures = static_cast<std::int64_t>(repaired_s.size()),
                                .arrival_s = arrival_s.data(),
                                .prompt_tokens = prompt_tokens.data(),
                                .output_tokens = output_tokens.data(),
                                .class_id = class_id.data(),
                                .cap_w = cap_w.data(),
                                .rating_w = rating_w.data(),
+                               .row_cap_w = row_cap_w.data(),
+                               .row_rating_w = row_rating_w.data(),
                                .solar_w = solar_w.data(),
                                .outdoor_c = outdoor_c.data(),
                                .pue = pue.data(),
@@ -288,9 +301,9 @@ public:
                                .host_power_factor = host_power_factor.data(),
                                .exogenous = exogenous.data(),
                                .decode_memory_fraction = decode_memory_fraction.data(),
-                               .failure_tick = f.column<std::int64_t>("tick").data(),
-                               .failed_replica = f.column<std::int64_t>("replica").data(),
-                               .repaired_s = f.column<double>("repaired_s").data()});
+                               .failure_tick = failure_tick.data(),
+                               .failed_replica = failed_replica.data(),
+                               .repaired_s = repaired_s.data()});
     }
 
     void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,

@@ -37,6 +37,8 @@ struct EpisodeColumns {
     const std::int32_t* class_id;
     const double* cap_w;                   // [H, S]
     const double* rating_w;                // [H, S]
+    const double* row_cap_w;               // [H, W]
+    const double* row_rating_w;            // [H, W]
     const double* solar_w;                 // [H, S]
     const double* outdoor_c;               // [H, S]
     const double* pue;                     // [H, S]
@@ -91,6 +93,9 @@ public:
         const std::int64_t site_ticks = arrays_.horizon_ticks * num_sites();
         cap_w_.assign(episode.cap_w, episode.cap_w + site_ticks);
         rating_w_.assign(episode.rating_w, episode.rating_w + site_ticks);
+        const std::int64_t row_ticks = arrays_.horizon_ticks * num_rows();
+        row_cap_w_.assign(episode.row_cap_w, episode.row_cap_w + row_ticks);
+        row_rating_w_.assign(episode.row_rating_w, episode.row_rating_w + row_ticks);
         solar_w_.assign(episode.solar_w, episode.solar_w + site_ticks);
         outdoor_c_.assign(episode.outdoor_c, episode.outdoor_c + site_ticks);
         pue_.assign(episode.pue, episode.pue + site_ticks);
@@ -206,7 +211,8 @@ private:
     float* view_;
     double* outcome_;
     std::vector<double> cap_w_, rating_w_, solar_w_, outdoor_c_, pue_;  // [H, S]
-    std::vector<double> fixed_w_, host_power_factor_;                  // [S]
+    std::vector<double> row_cap_w_, row_rating_w_;                      // [H, W]
+    std::vector<double> fixed_w_, host_power_factor_;                   // [S]
     std::vector<float> exogenous_;
     std::vector<double> decode_memory_fraction_;
     std::int64_t tick_ = 0, next_request_ = 0;
@@ -242,6 +248,7 @@ private:
     std::size_t next_failure_ = 0;
 
     std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }
+    std::int64_t num_rows() const { return static_cast<std::int64_t>(arrays_.nodes.size()) - num_sites(); }
     std::int64_t num_pools() const { return static_cast<std::int64_t>(arrays_.pools.size()); }
     std::int64_t num_classes() const { return static_cast<std::int64_t>(arrays_.classes.size()); }
     std::int64_t exogenous_width() const { return arrays_.view.width - arrays_.view.exogenous; }
@@ -711,9 +718,18 @@ private:
     // 4. Meters, brake, breaker.
 
     void read_meters(double start_s, double end_s, const double* battery_power_w) {
-        const std::int64_t now = tick_ * num_sites();
-        const SiteTick tick{start_s,          end_s,      &cap_w_[now],    &rating_w_[now], &solar_w_[now],
-                            &outdoor_c_[now], &pue_[now], fixed_w_.data(), battery_power_w};
+        const std::int64_t now = tick_ * num_sites(), now_rows = tick_ * num_rows();
+        const SiteTick tick{.start_s = start_s,
+                            .end_s = end_s,
+                            .cap_w = &cap_w_[now],
+                            .rating_w = &rating_w_[now],
+                            .row_cap_w = row_cap_w_.data() + now_rows,
+                            .row_rating_w = row_rating_w_.data() + now_rows,
+                            .solar_w = &solar_w_[now],
+                            .outdoor_c = &outdoor_c_[now],
+                            .pue = &pue_[now],
+                            .fixed_w = fixed_w_.data(),
+                            .battery_power_w = battery_power_w};
         power_.read_meters(tick, outcome_, [&](std::int64_t p) { go_dark(p, end_s); });
     }
 
@@ -758,7 +774,7 @@ private:
         }
         const double now_s = static_cast<double>(tick_) * arrays_.tick_s;
         const float* exogenous = exogenous_.data() + tick_ * exogenous_width();  // begins with the caps
-        power_.write_view(now_s, exogenous, outcome_, view_);
+        power_.write_view(now_s, exogenous, exogenous + (v.row_cap_w - v.exogenous), outcome_, view_);
         std::copy(exogenous, exogenous + exogenous_width(), view_ + v.exogenous);
     }
 

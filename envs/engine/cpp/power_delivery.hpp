@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -12,11 +13,13 @@
 
 namespace tokenfleet {
 
-// What one tick brings to the sites, [S] each.
+// What one tick brings to the sites, [S] where nothing else is said.
 struct SiteTick {
     double start_s, end_s;
     const double* cap_w;
     const double* rating_w;
+    const double* row_cap_w;     // [W]
+    const double* row_rating_w;  // [W]
     const double* solar_w;
     const double* outdoor_c;
     const double* pue;
@@ -45,16 +48,21 @@ public:
 
     // Whether a pool is without power.
     bool is_dark(const Pool& pool, double now_s) const {
-        return site_of(pool).is_dark(now_s) || (pool.row >= 0 && row_of(pool).is_dark(now_s));
+        if (nodes_[pool.site].is_dark(now_s)) return true;
+        for (const std::int64_t w : rows_above(pool)) {
+            if (w >= 0 && nodes_[num_sites() + w].is_dark(now_s)) return true;
+        }
+        return false;
     }
 
     // The clock fraction of pool `p` in this tick; call it once a tick with what is asked for now.
     double clock_in_force(std::int64_t p, double asked) {
         const Pool& pool = arrays_.pools[p];
         double clock = clocks_[p].push(asked);
-        if (site_of(pool).braked) clock = std::min(clock, arrays_.nodes[pool.site].brake_clock_fraction);
-        if (pool.row >= 0 && row_of(pool).braked) {
-            clock = std::min(clock, arrays_.nodes[num_sites() + pool.row].brake_clock_fraction);
+        if (nodes_[pool.site].braked) clock = std::min(clock, arrays_.nodes[pool.site].brake_clock_fraction);
+        for (const std::int64_t w : rows_above(pool)) {
+            const std::int64_t node = num_sites() + w;
+            if (w >= 0 && nodes_[node].braked) clock = std::min(clock, arrays_.nodes[node].brake_clock_fraction);
         }
         if (rooms_[pool.site].derated) clock = std::min(clock, arrays_.sites[pool.site].derate_clock_fraction);
         return clock;
@@ -81,16 +89,16 @@ public:
         const NodeColumns row{o.row_power_w, o.row_above_cap_s, o.row_over_cap_w, o.row_brakes, o.row_trips};
         for (std::int64_t w = 0; w < num_rows(); ++w) {
             const std::int64_t node = num_sites() + w;
-            const double cap_w = arrays_.row_cap_w[w];
-            if (!read(node, node_j_[node], cap_w, cap_w, tick.end_s, outcome, row, w)) continue;
+            if (!read(node, node_j_[node], tick.row_cap_w[w], tick.row_rating_w[w], tick.end_s, outcome, row, w)) continue;
             for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
-                if (arrays_.pools[p].row == w) go_dark(static_cast<std::int64_t>(p));
+                const Pool& pool = arrays_.pools[p];
+                if (pool.row == w || pool.whole_site_row == w) go_dark(static_cast<std::int64_t>(p));
             }
         }
     }
 
-    // What the brain sees of the nodes; `site_cap_w` is the cap of the coming tick at every site.
-    void write_view(double now_s, const float* site_cap_w, const double* outcome, float* view) const {
+    // What the brain sees of the nodes; the caps are those of the coming tick.
+    void write_view(double now_s, const float* site_cap_w, const float* row_cap_w, const double* outcome, float* view) const {
         const ViewLayout& v = arrays_.view;
         const OutcomeLayout& o = arrays_.outcome;
         for (std::int64_t s = 0; s < num_sites(); ++s) {
@@ -105,7 +113,8 @@ public:
         }
         for (std::int64_t w = 0; w < num_rows(); ++w) {
             const PowerNode& node = nodes_[num_sites() + w];
-            view[v.row_power_over_cap + w] = static_cast<float>(outcome[o.row_power_w + w] / arrays_.row_cap_w[w]);
+            const double cap_w = static_cast<double>(row_cap_w[w]);
+            view[v.row_power_over_cap + w] = static_cast<float>(outcome[o.row_power_w + w] / cap_w);
             view[v.row_braked + w] = node.braked ? 1.0F : 0.0F;
             view[v.row_over_cap_s + w] = static_cast<float>(node.over_cap_s);
             view[v.row_dark_remaining_s + w] = static_cast<float>(std::max(node.dark_until_s - now_s, 0.0));
@@ -126,9 +135,10 @@ private:
     std::vector<DelayLine> clocks_;  // [P] on their way to the boards
 
     std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }
-    std::int64_t num_rows() const { return static_cast<std::int64_t>(arrays_.row_cap_w.size()); }
-    const PowerNode& site_of(const Pool& pool) const { return nodes_[pool.site]; }
-    const PowerNode& row_of(const Pool& pool) const { return nodes_[num_sites() + pool.row]; }
+    std::int64_t num_rows() const { return static_cast<std::int64_t>(arrays_.nodes.size()) - num_sites(); }
+
+    // Where a row's place may be -1: there is none.
+    static std::array<std::int64_t, 2> rows_above(const Pool& pool) { return {pool.whole_site_row, pool.row}; }
 
     void add_up_it_energy(const double* outcome) {
         std::fill(node_j_.begin(), node_j_.end(), 0.0);
@@ -136,7 +146,9 @@ private:
             const Pool& pool = arrays_.pools[p];
             const double energy_j = outcome[arrays_.outcome.it_energy_j + static_cast<std::int64_t>(p)];
             node_j_[pool.site] += energy_j;
-            if (pool.row >= 0) node_j_[num_sites() + pool.row] += energy_j;
+            for (const std::int64_t w : rows_above(pool)) {
+                if (w >= 0) node_j_[num_sites() + w] += energy_j;
+            }
         }
     }
 

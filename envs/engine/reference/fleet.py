@@ -304,6 +304,6 @@ class Fleet:
         view["generated_tokens"][:] = self.outcome["generated_tokens"]
         write_classes(view, a, self.outcome, self.clients, self.admission, self.billing)
         exogenous = self.episode.exogenous[self.tick]
-        coming_cap_w = [float(exogenous[s]) for s in range(a.num_sites)]
-        self.power.write_view(self.tick * a.tick_s, coming_cap_w, self.outcome, view)
         view.rows[0, view.layout.width - len(exogenous) :] = exogenous
+        site_cap_w, row_cap_w = view["cap_w"][0].tolist(), view["row_cap_w"][0].tolist()
+        self.power.write_view(self.tick * a.tick_s, site_cap_w, row_cap_w, self.outcome, view)

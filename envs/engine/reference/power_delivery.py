@@ -1,8 +1,9 @@
 """From the grid connection to the pools: every supply, meter, brake and breaker of a fleet.
 
-A pool hangs under its site and, if it stands in one, under its row. It is dark while any node above it is, and no node
-above it that is braked lets its clock rise past the node's brake clock. A brake acts on the boards by itself: it does
-not wait for the latency with which a pool follows the clock that it was asked for. Nor do boards that are too warm.
+A pool hangs under its site's grid connection, under the row that feeds its whole site if there is one, and under the
+row that it stands in, if any. It is dark while any node above it is, and no node above it that is braked lets its clock
+rise past the node's brake clock. A brake acts on the boards by itself: it does not wait for the latency with which a
+pool follows the clock that it was asked for. Nor do boards that are too warm.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ class PowerDelivery:
         self.rooms = [Room(arrays, s) for s in range(sites)]
         self.supplies = [SiteSupply(arrays, episode, s) for s in range(sites)]
         self.nodes = [PowerNode(arrays, index) for index in range(sites + rows)]
-        self.above: list[list[PowerNode]] = [
-            [self.nodes[s]] + ([self.nodes[sites + w]] if w >= 0 else [])
-            for s, w in zip(arrays.site, arrays.row, strict=True)
+        rows_above = [
+            [int(w) for w in (arrays.whole_site_row[p], arrays.row[p]) if w >= 0] for p in range(arrays.num_pools)
+        ]
+        self.above = [
+            [self.nodes[int(arrays.site[p])], *(self.nodes[sites + w] for w in rows_above[p])]
+            for p in range(arrays.num_pools)
         ]
         self.clocks = [DelayLine(int(ticks), 1.0) for ticks in arrays.clock_latency_ticks]
         self.pools_of_site = [[p for p in range(arrays.num_pools) if arrays.site[p] == s] for s in range(sites)]
-        self.pools_of_row = [[p for p in range(arrays.num_pools) if arrays.row[p] == w] for w in range(rows)]
+        self.pools_of_row = [[p for p in range(arrays.num_pools) if w in rows_above[p]] for w in range(rows)]
 
     def is_dark(self, p: int, now_s: float) -> bool:
         """Whether pool `p` is without power."""
@@ -62,9 +66,9 @@ class PowerDelivery:
                 lost += pools
         for w, pools in enumerate(self.pools_of_row):
             energy_j = self._it_energy_j(pools, outcome)
-            cap_w = float(self.arrays.row_cap_w[w])
+            limits_w = float(self.episode.row_cap_w[tick, w]), float(self.episode.row_rating_w[tick, w])
             node = self.nodes[self.arrays.num_sites + w]
-            if self._write(node.read(energy_j, cap_w, cap_w, end_s), outcome, "row_", w):
+            if self._write(node.read(energy_j, *limits_w, end_s), outcome, "row_", w):
                 lost += pools
         return lost
 
@@ -83,16 +87,18 @@ class PowerDelivery:
         outcome[f"{prefix}trips"][0, column] = reading.tripped
         return reading.tripped
 
-    def write_view(self, now_s: float, site_cap_w: list[float], outcome: Record, view: Record) -> None:
-        """What the brain sees of the nodes; `site_cap_w` is the cap of the coming tick at every site."""
+    def write_view(
+        self, now_s: float, site_cap_w: list[float], row_cap_w: list[float], outcome: Record, view: Record
+    ) -> None:
+        """What the brain sees of the nodes; the caps are those of the coming tick."""
         sites = self.arrays.num_sites
         for s, cap_w in enumerate(site_cap_w):
             view["site_power_w"][0, s] = outcome["power_w"][0, s]
             self._write_node(self.nodes[s], cap_w, now_s, outcome, view, "", s)
             self.supplies[s].write_view(outcome, view)
             self.rooms[s].write_view(view)
-        for w, cap_w in enumerate(self.arrays.row_cap_w):
-            self._write_node(self.nodes[sites + w], float(cap_w), now_s, outcome, view, "row_", w)
+        for w, cap_w in enumerate(row_cap_w):
+            self._write_node(self.nodes[sites + w], cap_w, now_s, outcome, view, "row_", w)
 
     def _write_node(
         self, node: PowerNode, cap_w: float, now_s: float, outcome: Record, view: Record, prefix: str, column: int

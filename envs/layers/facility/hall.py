@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from tokenfleet.envs.layers.facility.cooling import CoolingSpec, pue_at
 from tokenfleet.envs.layers.facility.room import RoomSpec
@@ -32,7 +33,8 @@ class FacilitySpec(Spec):
             all of it. The fans of air-cooled servers take `FAN_W_PER_W` (see `servers`).
         host_asleep_w_per_gpu: the same server suspended [W]; assumption.
         outdoor_c: air temperature outside [C]: a number, a recorded series or a generator; 15 is an assumption.
-        rows: rows with limits of their own, by name; a pool without a row is fed from the site directly.
+        rows: rows with limits of their own, by name; a pool without a row is fed from the site directly. One of them
+            may be the whole site's.
     """
 
     pue: float = Field(default=1.2, ge=1.0, le=3.0)
@@ -44,6 +46,25 @@ class FacilitySpec(Spec):
     host_asleep_w_per_gpu: NonNegativeFloat = 20.0
     outdoor_c: TemperatureSignal = 15.0
     rows: dict[Name, RowSpec] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_row_is_the_whole_sites(self) -> Self:
+        if len(whole := self._rows(whole_site=True)) > 1:
+            raise ValueError(f"rows: only one may be whole_site (got {', '.join(whole)}); keep the one that binds")
+        return self
+
+    @property
+    def whole_site_row(self) -> str | None:
+        """The row that every pool of the site is behind, if there is one."""
+        return next(iter(self._rows(whole_site=True)), None)
+
+    @property
+    def rows_of_racks(self) -> list[str]:
+        """The rows that a pool may stand in."""
+        return self._rows(whole_site=False)
+
+    def _rows(self, whole_site: bool) -> list[str]:
+        return [name for name, row in self.rows.items() if row.whole_site == whole_site]
 
 
 def pue(facility: FacilitySpec, outdoor_c: Float64Array) -> Float64Array:

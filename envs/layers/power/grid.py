@@ -23,10 +23,14 @@ class CapSpec(ProtectionSpec):
     Attributes:
         cap_fraction: the limit as a share of the nameplate power behind it.
         cap_w: the limit in watts, instead [W].
+        demand_response: events that lower it and are announced.
+        emergencies: events that lower it and are not.
     """
 
     cap_fraction: PositiveFloat | None = None
     cap_w: PositiveFloat | None = None
+    demand_response: tuple[DemandResponseSpec, ...] = ()
+    emergencies: tuple[EmergencySpec, ...] = ()
 
     @model_validator(mode="after")
     def _one_way_to_state_the_cap(self) -> Self:
@@ -39,6 +43,11 @@ class CapSpec(ProtectionSpec):
         """The cap outside any event [W]."""
         return self.cap_w if self.cap_w is not None else float(self.cap_fraction or 0.0) * nameplate_w
 
+    @property
+    def events(self) -> tuple[DemandResponseSpec | EmergencySpec, ...]:
+        """Everything that can lower the cap."""
+        return (*self.demand_response, *self.emergencies)
+
 
 class GridSpec(CapSpec):
     """A site's grid connection.
@@ -49,25 +58,16 @@ class GridSpec(CapSpec):
         price_usd_per_mwh: day-ahead price [USD/MWh]: a number, a recorded series or a generator.
         carbon_g_per_kwh: average intensity of generation, in the same ways [g/kWh].
         real_time_price: what a real-time market adds; without it the site pays the day-ahead price.
-        demand_response: events that are announced.
-        emergencies: events that are not.
     """
 
     price_usd_per_mwh: PriceSignal = 60.0
     carbon_g_per_kwh: CarbonSignal = 400.0
     real_time_price: RealTimePriceSpec | None = None
-    demand_response: tuple[DemandResponseSpec, ...] = ()
-    emergencies: tuple[EmergencySpec, ...] = ()
-
-    @property
-    def events(self) -> tuple[DemandResponseSpec | EmergencySpec, ...]:
-        """Everything that can lower the cap."""
-        return (*self.demand_response, *self.emergencies)
 
 
-def draw_events(grid: GridSpec, rng: np.random.Generator) -> list[CapEvent]:
+def draw_events(limit: CapSpec, rng: np.random.Generator) -> list[CapEvent]:
     """The events of one episode."""
-    return [event.draw(rng) for event in grid.events]
+    return [event.draw(rng) for event in limit.events]
 
 
 def cap_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
@@ -79,7 +79,7 @@ def cap_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float6
 
 
 def rating_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
-    """What the connection can carry at each `time_s` [W]: the contract less what emergencies take."""
+    """What the breaker can carry at each `time_s` [W]: the contract less what emergencies take."""
     return cap_schedule_w([event for event in events if event.limits_rating], contract_w, time_s)
 
 
