@@ -109,7 +109,7 @@ class UniformClock(Clocking):
         self._power = PowerModel(scenario)
         a = self._power.arrays
         carry_ticks = np.ceil(self._power.longest_iteration_s() / a.tick_s) + a.clock_latency_ticks
-        carry_s: Float64Array = a.tick_s * carry_ticks
+        carry_s = np.asarray(a.tick_s * carry_ticks, dtype=np.float64)
         ahead_s = np.array([carry_s[a.site == s].max() for s in range(a.num_sites)])
         self._forecast = CapForecast.of_sites(scenario, ahead_s)
         self._grid = np.linspace(a.clock_floor_fraction.min(), 1.0, CLOCK_STEPS)
