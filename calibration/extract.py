@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from calibration import extract_runs
+
 DATA = Path(__file__).parent / "data"
 KERNEL_FILES = {
     "h200-sxm": "h200_sxm_vllm0.22.0",
@@ -150,6 +152,9 @@ def main() -> None:
     }
     for name, table in tables.items():
         table.to_csv(DATA / f"{name}.csv", index=False, float_format="%.6g")
+    for name, cut in extract_runs.TABLES.items():
+        packed = {"method": "gzip", "mtime": 1}
+        cut(source).to_csv(DATA / f"{name}.csv.gz", index=False, float_format="%.8g", compression=packed)
 
 
 def _among(rows: pd.DataFrame, first: str, second: str, pairs: set[tuple[int, int]]) -> pd.Series:

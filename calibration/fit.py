@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.clock import CAPPED_GPU, CapFit, ClockFit, fit_capping, fit_clock
+from calibration.layer_kernels import BY_LAYER
 from calibration.power import CHIPS, coefficients, fit_board, power_factor, scaled_coefficients
 from calibration.serving import TimeFit, fit_kernels, fit_measured
 from tokenfleet.envs.catalog import catalog_names, read_yaml
@@ -51,23 +52,26 @@ def time_fits() -> dict[str, TimeFit]:
     """Profile name -> its fit."""
     fits = {profile_name(*pair): fit_measured(*pair) for pair in MEASURED}
     fits.update({profile_name(*pair): fit_kernels(*pair, like=SERVED_LIKE) for pair in FROM_KERNELS})
+    fits.update({profile_name(*pair): fit() for pair, fit in BY_LAYER.items()})
     return fits
 
 
 def profile_numbers() -> dict[str, Values]:
     """Profile name -> coefficient -> value or values at the knots, rounded as the YAML has them."""
-    return {profile_name(*pair): _profile_values(*pair) for pair in (*MEASURED, *FROM_KERNELS)}
+    return {profile_name(*pair): _profile_values(*pair) for pair in (*MEASURED, *FROM_KERNELS, *BY_LAYER)}
 
 
 def _profile_values(model: str, gpu: str, degree: int) -> Values:
     """Rounded, and never below the physical bound."""
     least, fit = bounds_s(load_gpu(gpu), load_model(model), degree), time_fits()[profile_name(model, gpu, degree)]
+    mixed = {"mixed_context_s": _rounded(fit.mixed_context_s)} if fit.mixed_context_s else {}
     return {
         "host_s": _rounded(fit.host_s),
         "token_s": [_rounded(*pair) for pair in zip(fit.token_s, least.token_s.tolist(), strict=True)],
         "token_memory_share": [round(share, 3) for share in fit.token_memory_share],
         "decode_s": _rounded(fit.decode_s),
         "context_s": _rounded(fit.context_s, least.context_s),
+        **mixed,
         "prefill_attention_s": _rounded(fit.prefill_attention_s, least.prefill_attention_s),
     }
 

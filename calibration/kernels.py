@@ -35,7 +35,8 @@ PROMPTS = (512, 1024, 2048, 4096, 8192)
 @cache
 def table(name: str) -> pd.DataFrame:
     """An excerpt of `data/`; treat it as read-only."""
-    return pd.read_csv(DATA / f"{name}.csv")
+    (path,) = DATA.glob(f"{name}.csv*")
+    return pd.read_csv(path)
 
 
 @cache
@@ -96,9 +97,8 @@ class Kernels:
         return np.maximum.accumulate(np.maximum(token_s, least_s))
 
     def token_memory_share(self) -> np.ndarray:
-        """Share of `token_s` that is bound by memory: of the fourth powers of the two bounds, as in a roofline."""
-        memory_s, compute_s = memory_and_compute_s(self.gpu, self.model, self.tp)
-        return np.asarray(memory_s**4 / (memory_s**4 + compute_s**4))
+        """Share of `token_s` that is bound by memory."""
+        return memory_share(self.gpu.name, self.model.name, self.tp)
 
     def decode_attention_s(self) -> tuple[float, float]:
         """Decode attention of all layers: seconds whatever the context, and per token of context."""
@@ -132,6 +132,12 @@ class Kernels:
         heads = self.model.attention_heads // self.tp, self.model.kv_heads // self.tp
         same = (rows.num_heads == heads[0]) & (rows.num_key_value_heads == heads[1])
         return rows[same & (rows.gpu == self.source)]
+
+
+def memory_share(gpu: str, model: str, tensor_parallel: int) -> np.ndarray:
+    """Share of each knot's time that is bound by memory: of the fourth powers of the two bounds, as in a roofline."""
+    memory_s, compute_s = memory_and_compute_s(load_gpu(gpu), load_model(model), tensor_parallel)
+    return np.asarray(memory_s**4 / (memory_s**4 + compute_s**4))
 
 
 def fit_prefill_attention(kernels: Kernels) -> tuple[float, list[float]]:

@@ -43,6 +43,7 @@ class TimeFit:
     context_s: float
     prefill_attention_s: float
     errors: dict[str, list[float]]
+    mixed_context_s: float = 0.0
 
 
 def runs(model: str, gpu: str, tensor_parallel: int) -> pd.DataFrame:

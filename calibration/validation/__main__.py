@@ -36,8 +36,8 @@ Nobody put these in; the engine has to show them (`calibration/validation/emerge
 MISSING = """
 ## Not judged yet
 
-Prefill against Splitwise's Llama-2-70B, whole runs of vLLM 0.19 and of Vidur on the same inputs, decode of mixtures of
-experts, and models left out of the time fits: their measurements are not in `calibration/data` yet.
+Decode of mixtures of experts, and models left out of the time fits: their measurements are not in `calibration/data`
+yet.
 """
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration import demand_claims, power_claims
+from calibration import demand_claims, power_claims, prompts, whole_runs
 from calibration.fit import FROM_KERNELS, MEASURED, SERVED_LIKE, time_fits
 from calibration.serving import fit_measured, runs
 from calibration.validation import emergent
@@ -17,6 +17,7 @@ from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import profile_name
 
 Array = NDArray[np.float64]
+COMPARED = {**whole_runs.CLAIMS, **prompts.CLAIMS, **power_claims.CLAIMS}
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Claim:
         return np.asarray(np.abs(self.predicted / self.measured - 1.0))
 
 
-def _power(name: str) -> Claim:
-    compare, target = power_claims.CLAIMS[name]
+def _compared(name: str) -> Claim:
+    compare, target = COMPARED[name]
     found = compare()
     judged = " ".join(((compare.__doc__ or name).split("\n")[0]).split()).rstrip(".")
     return Claim(name, judged, found.measured, found.predicted, target)
@@ -97,7 +98,7 @@ CLAIMS: tuple[Callable[[], Claim], ...] = (
     decode_steps,
     decode_steps_of_another_gpu,
     prefills,
-    *(partial(_power, name) for name in power_claims.CLAIMS),
+    *(partial(_compared, name) for name in COMPARED),
     *(partial(_demand, name) for name in demand_claims.CLAIMS),
 )
 
