@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
@@ -76,11 +77,43 @@ def routing_of_agents() -> Fact:
     return Fact(name, published, found, aware[0] < blind[0] and aware[1] < blind[1])
 
 
+def routing_of_chat() -> Fact:
+    """Time to first token of recorded chat on 8 replicas, by load alone and always where a conversation's prefix is."""
+    stream = {"kind": "conversations", "trace": "mooncake-chat", "rate_rps": 5.0}
+    scenario = chat_of(stream, {"pool": {**H100_70B, "replicas": 8, "prefix_cache": True, "kv_policy": "grow"}})
+    by_load, weighed, sticky = (served(scenario, prefix_affinity=affinity).ttft_s for affinity in (0.0, 1.0, np.inf))
+    name = "On chat, least-loaded routing wins over always returning to the prefix"
+    published = "prefixes of chat are short against its new tokens; routers score load and prefix (llm-d, Dynamo)"
+    found = f"mean TTFT {by_load.mean():.2f} s by load alone, {sticky.mean():.2f} s always returning, "
+    found += f"{weighed.mean():.2f} s weighing both"
+    return Fact(name, published, found, by_load.mean() < sticky.mean())
+
+
+def decoding_apart() -> Fact:
+    """Time per output token of real chat on four replicas: each does everything, or two prefill and two decode."""
+    stream = {"kind": "trace", "trace": "azure-chat-2023", "rate_rps": 12.0}
+    grows = {**H100_70B, "kv_policy": "grow"}
+    halves = {
+        "prefill": {**grows, "replicas": 2, "token_budget": 8192, "hand_off_to": "decode"},
+        "decode": {**grows, "replicas": 2, "decode_only": True},
+    }
+    runs = {"mixed": {"pool": {**grows, "replicas": 4}}, "apart": halves}
+    spread = {name: _spread(served(chat_of(stream, pools)).tpot_s) for name, pools in runs.items()}
+    name = "Prefill on other replicas keeps the time per output token steady"
+    published = (
+        "prefill interferes with decoding in one batch (DistServe, arXiv:2401.09670; Splitwise, arXiv:2311.18677)"
+    )
+    found = f"p99 of TPOT over its median: {spread['mixed']:.2f} mixed, {spread['apart']:.2f} apart"
+    return Fact(name, published, found, spread["apart"] < 1.0 + 0.5 * (spread["mixed"] - 1.0))
+
+
 FACTS: tuple[Callable[[], Fact], ...] = (
     u_shaped_energy,
     decode_saves_with_slower_clocks,
     oversubscription,
     routing_of_agents,
+    routing_of_chat,
+    decoding_apart,
 )
 
 
@@ -156,6 +189,54 @@ def row_of(replicas: int, cap_w: float) -> Scenario:
 def slo_attainment(scenario: Scenario, policy: str) -> float:
     """Share of requests within their SLO, two validation episodes."""
     return _episodes(scenario, policy)["slo_attainment"]
+
+
+class Served(NamedTuple):
+    """What the requests of some episodes got, of those that were served."""
+
+    ttft_s: NDArray[np.float64]
+    tpot_s: NDArray[np.float64]  # nan for an answer of one token or one that is not complete
+
+
+def chat_of(stream: dict[str, Any], pools: dict[str, dict[str, Any]]) -> Scenario:
+    """A site whose cap never binds, with one class of requests."""
+    model = H100_70B["model"]
+    return load_scenario(
+        {
+            "name": "chat",
+            "horizon_ticks": 400,
+            "sites": {"site": {"grid": {"cap_fraction": 10.0}}},
+            "pools": {name: {"site": "site", **pool} for name, pool in pools.items()},
+            "classes": {"chat": {"model": model, "patience_s": 1e9, **_PRICES}},
+            "workload": {"chat": {**stream, "request_class": "chat"}},
+        }
+    )
+
+
+def served(scenario: Scenario, episodes: int = 2, prefix_affinity: float = 1.0) -> Served:
+    """Validation episodes at full clocks with everything awake."""
+    arrays = FleetArrays.from_scenario(scenario)
+    engine = make_engine("native", arrays, 1)
+    neutral = Controls.neutral(1, arrays.route_mask.astype(float))
+    controls = replace(neutral, prefix_affinity=np.full((1, arrays.num_classes), prefix_affinity))
+    ttft_s, tpot_s = [], []
+    for seed in range(episodes):
+        episode = sample_episode(scenario, seed, "validation")
+        engine.reset(0, episode)
+        for _ in range(scenario.horizon_ticks):
+            engine.step(controls)
+        log, output_tokens = engine.request_log(0), episode.requests.output_tokens
+        answered = np.isfinite(log.first_token_s)
+        gaps = np.where(output_tokens > 1, output_tokens - 1.0, np.nan)
+        ttft_s.append((log.first_token_s - log.asked_s)[answered])
+        tpot_s.append(((log.finished_s - log.first_token_s) / gaps)[answered])
+    return Served(np.concatenate(ttft_s), np.concatenate(tpot_s))
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    """The 99th percentile over the median, without nan."""
+    median, tail = np.nanquantile(values, [0.5, 0.99])
+    return float(tail / median)
 
 
 def swarm(affinity: float) -> tuple[float, float]:
