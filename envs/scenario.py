@@ -26,7 +26,7 @@ from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, RowSpec, it_
 from tokenfleet.envs.layers.failures import FailureSpec
 from tokenfleet.envs.layers.power import BatterySpec, GridSpec
 from tokenfleet.envs.layers.series import CalendarSpec, ForecastSpec, SignalSpec, SolarSpec, is_constant
-from tokenfleet.envs.layers.series.calendar import longest_window_h
+from tokenfleet.envs.layers.series.calendar import SPLITS, longest_window_h, start_intervals_h
 from tokenfleet.envs.pools import PoolSpec, catalog_problem, hand_off_problems
 from tokenfleet.envs.spec import (
     Name,
@@ -334,13 +334,20 @@ class Scenario(Spec):
         return listed if site.egress_usd_per_gb is None else site.egress_usd_per_gb
 
     def _calendar_problems(self) -> list[str]:
-        window_h, longest_h = self.calendar.hours(self.calendar_window_s), longest_window_h()
-        if window_h <= longest_h or not any(site.varies for site in self.sites.values()):
+        if not any(site.varies for site in self.sites.values()):
             return []
+        window_h, longest_h = self.calendar.hours(self.calendar_window_s), longest_window_h()
+        if window_h > longest_h:
+            return [
+                f"calendar.speedup: the episode and its forecasts span {window_h:.0f} h of the year, but a split's "
+                f"weeks hold {longest_h:.0f} h at a stretch; lower speedup, horizon_ticks, tick_s or forecast_lead_s "
+                f"(got {self.calendar.speedup:g})"
+            ]
         return [
-            f"calendar.speedup: the episode and its forecasts span {window_h:.0f} h of the year, but a split's weeks "
-            f"hold {longest_h:.0f} h at a stretch; lower speedup, horizon_ticks, tick_s or forecast_lead_s "
-            f"(got {self.calendar.speedup:g})"
+            f"calendar: no {split} week holds an episode that begins in the days and hours asked for; widen first_day "
+            f"to last_day (got {self.calendar.first_day} to {self.calendar.last_day}) or start_hours_utc"
+            for split in SPLITS
+            if not start_intervals_h(self.calendar, self.calendar_window_s, split).size
         ]
 
 

@@ -78,14 +78,15 @@ def draw_comparison(summary: Summary, path: Path) -> Path:
 
 
 def draw_timeline(timelines: Sequence[Timeline], path: Path) -> Path:
-    """One episode under each policy, side by side: power against the cap, clocks, and who waits.
+    """One episode under each policy, side by side: power against the cap, warmth of rooms, clocks, and who waits.
 
     Args:
         timelines: of the same episode, one per policy.
         path: of the PNG.
     """
     sites = timelines[0].sites
-    rows = len(sites) + 2
+    rooms = len(timelines[0].rooms) > 0
+    rows = len(sites) + rooms + 2
     with style.house_style():
         figure, axes = style.new_figure(
             rows, len(timelines), 1.2 + 5.2 * len(timelines), 1.0 + 1.75 * rows, sharex=True, sharey="row"
@@ -93,12 +94,16 @@ def draw_timeline(timelines: Sequence[Timeline], path: Path) -> Path:
         for column, timeline in enumerate(timelines):
             for site in range(len(sites)):
                 _draw_power(axes[site, column], timeline, site)
+            if rooms:
+                _draw_rooms(axes[len(sites), column], timeline)
             _draw_clocks(axes[-2, column], timeline)
             _draw_queues(axes[-1, column], timeline)
             axes[0, column].set_title(timeline.policy)
             axes[-1, column].set_xlabel("time in the episode [s]")
         for site, name in enumerate(sites):
             axes[site, 0].set_ylabel(f"{name}\npower [kW]")
+        if rooms:
+            axes[len(sites), 0].set_ylabel("rooms\n[C]")
         axes[-2, 0].set_ylabel("clock\n[share of maximum]")
         axes[-1, 0].set_ylabel("waiting\n[requests]")
         figure.suptitle(
@@ -108,7 +113,7 @@ def draw_timeline(timelines: Sequence[Timeline], path: Path) -> Path:
             fontsize=9.5,
             color=style.MUTED,
         )
-        for row in (0, rows - 2, rows - 1):
+        for row in (0, *range(len(sites), rows)):
             axes[row, -1].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
         return style.save(figure, path)
 
@@ -228,6 +233,13 @@ def _draw_power(axes: Axes, timeline: Timeline, site: int) -> None:
     _fill(axes, timeline, zero, one, braked, color=style.ORANGE, alpha=0.25, transform=full_height, label="power brake")
     axes.set_ylim(bottom=0.0)
     axes.set_xlim(0.0, len(power_kw) * timeline.tick_s)
+
+
+def _draw_rooms(axes: Axes, timeline: Timeline) -> None:
+    for limit_c in set(timeline.room_limit_c.tolist()):
+        axes.axhline(limit_c, color=style.INK, linewidth=1.0, linestyle="--")
+    for room, name in enumerate(timeline.rooms):
+        _step(axes, timeline, timeline.room_c[:, room], _pool_colour(room), name, 1.2)
 
 
 def _draw_clocks(axes: Axes, timeline: Timeline) -> None:

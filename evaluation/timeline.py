@@ -20,15 +20,17 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Timeline:
-    """What one policy did in one episode of H ticks, with S sites, P pools and K request classes.
+    """What one policy did in one episode of H ticks, with S sites, R rooms, P pools and K classes.
 
     Attributes:
         policy: label.
         seed: that the environment was reset with.
         tick_s: length of a tick [s].
-        sites, pools, classes: names.
+        sites, rooms, pools, classes: names; a room has its site's.
+        room_limit_c: above which a room derates its boards, `[R]` [C].
         power_w, cap_w: mean metered power of each tick, and the cap in force, `[H, S]`.
         braked: whether the brake held the clocks down, `[H, S]`.
+        room_c: air of each room at the end of the tick, `[H, R]` [C].
         clock_fraction: in force, `[H, P]`.
         queued_requests: in the replicas' queues at the end of the tick, `[H, P]`.
         running_requests: in the replicas' batches at the end of the tick, `[H, P]`.
@@ -40,11 +42,14 @@ class Timeline:
     seed: int
     tick_s: float
     sites: tuple[str, ...]
+    rooms: tuple[str, ...]
     pools: tuple[str, ...]
     classes: tuple[str, ...]
+    room_limit_c: Float64Array
     power_w: Float64Array
     cap_w: Float64Array
     braked: Float64Array
+    room_c: Float64Array
     clock_fraction: Float64Array
     queued_requests: Float64Array
     running_requests: Float64Array
@@ -81,8 +86,10 @@ def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, determin
         seed=seed,
         tick_s=scenario.tick_s,
         sites=tuple(scenario.sites),
+        rooms=tuple(scenario.rooms),
         pools=tuple(scenario.pools),
         classes=tuple(scenario.classes),
+        room_limit_c=np.array([room.limit_c for room in scenario.rooms.values()]),
         **columns,
     )
 
@@ -95,7 +102,12 @@ def write_timelines(path: Path, timelines: Sequence[Timeline]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         first = timelines[0]
-        axes = [(per_site, first.sites), (per_pool, first.pools), (per_class, first.classes)]
+        axes = [
+            (per_site, first.sites),
+            (("room_c",), first.rooms),
+            (per_pool, first.pools),
+            (per_class, first.classes),
+        ]
         columns = [
             (quantity, i, name) for quantities, names in axes for quantity in quantities for i, name in enumerate(names)
         ]
@@ -127,7 +139,7 @@ def _run(
 
 def _measured(fleet: FleetVectorEnv) -> dict[str, Float64Array]:
     view, outcome = fleet.engine.view, fleet.engine.outcome
-    seen = ("clock_fraction", "running_requests", "held_requests")
+    seen = ("room_c", "clock_fraction", "running_requests", "held_requests")
     return {
         **{name: view[name][0].astype(np.float64) for name in seen},
         "queued_requests": view["waiting_requests"][0].astype(np.float64),

@@ -46,6 +46,7 @@ POLICIES: dict[str, Entry] = {
     "max_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "full"}),
     "uniform_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "uniform"}),
     "feedback_capping": Entry(_COMPOSED, {"routing": "least_work", "clocking": "feedback"}),
+    "thermal_capping": Entry(_COMPOSED, {"routing": "least_work", "clocking": "thermal"}),
     "greedy_efficiency": Entry(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
 }
 """The shipped policies; `register_policy` adds to it."""

@@ -198,6 +198,11 @@ def test_a_window_longer_than_a_splits_weeks_is_refused() -> None:
     assert load_scenario("default", {"calendar.speedup": 1440}).calendar.speedup == 1440  # nothing varies
 
 
+def test_a_season_without_a_week_of_every_split_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"no validation week .*widen first_day to last_day \(got 0 to 10\)"):
+        real_world(**{"calendar.first_day": 0, "calendar.last_day": 10})
+
+
 def test_a_scenario_with_signals_survives_its_own_dump() -> None:
     scenario = real_world(**{"sites.west.facility.outdoor_c": {"kind": "diurnal", "mean": 20, "daily_amplitude": 5}})
     assert load_scenario(scenario.model_dump(mode="json")) == scenario

@@ -24,6 +24,7 @@ from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
 POLICIES = ("max_clock", "least_work", "uniform_clock", "feedback_capping", "greedy_efficiency")
+OF_ROOMS = ("thermal_capping",)  # only where there is a room
 EPISODES = 8
 COLOURS = 48  # of a picture, which is then a third of its size
 COLUMNS = {
@@ -55,7 +56,8 @@ def main() -> None:
 def section(name: str, pictures: Path) -> str:
     """One world: words, parts, figures, picture."""
     scenario = load_scenario(name)
-    figures = {policy: measure(scenario, policy) for policy in POLICIES}
+    policies = POLICIES + OF_ROOMS if scenario.rooms else POLICIES
+    figures = {policy: measure(scenario, policy) for policy in policies}
     best = max(figures, key=lambda policy: figures[policy]["net_value_usd"])
     draw(scenario, best, pictures / f"{name}.png")
     header = ["policy", *COLUMNS.values()]
@@ -85,7 +87,7 @@ def parts(scenario: Scenario) -> str:
 
 def measure(scenario: Scenario, name: str) -> dict[str, float]:
     """Means over the validation episodes; an episode that ends in the dark counts until then."""
-    env = make_env(scenario, EPISODES)
+    env = make_env(scenario, EPISODES, AutoresetMode.SAME_STEP)
     policy: Any = make_policy(name, PolicyContext.from_env(env))
     observation, _ = env.reset(seed=0)
     state, starts = None, np.ones(EPISODES, np.bool_)
@@ -102,9 +104,9 @@ def measure(scenario: Scenario, name: str) -> dict[str, float]:
     return {key: float(np.mean(values)) for key, values in ended.items()}
 
 
-def make_env(scenario: Scenario, num_envs: int) -> FleetVectorEnv:
-    """Validation episodes."""
-    return FleetVectorEnv(scenario, num_envs, split="validation", autoreset_mode=AutoresetMode.SAME_STEP)
+def make_env(scenario: Scenario, num_envs: int, mode: AutoresetMode = AutoresetMode.DISABLED) -> FleetVectorEnv:
+    """Validation episodes; by default one each, whose last tick can then still be seen."""
+    return FleetVectorEnv(scenario, num_envs, split="validation", autoreset_mode=mode)
 
 
 def draw(scenario: Scenario, policy: str, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A rule answers with clocks `[N, P]`, and may bound how many replicas are ever awake. All but `FullClock` read the cap;
 what differs is what they know besides it: nothing (`ProportionalClock`), the physics (`UniformClock`), the meter
-(`FeedbackClock`).
+(`FeedbackClock`), the meter and the room (`ThermalClock`).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class FeedbackClock(Clocking):
         ahead_s: how far ahead a falling cap is followed [s].
     """
 
-    fields = ("cap_w", "announced_cap_w", "site_power_w", "row_cap_w", "announced_row_cap_w")
+    fields: ClassVar[tuple[str, ...]] = ("cap_w", "announced_cap_w", "site_power_w", "row_cap_w", "announced_row_cap_w")
 
     def __init__(
         self, scenario: Scenario, gain: PositiveFloat = 0.5, margin: Margin = 0.04, ahead_s: NonNegativeFloat = 2.0
@@ -177,6 +177,46 @@ class FeedbackClock(Clocking):
         free_w = (1.0 - self._margin) * cap_w - view["site_power_w"]
         clock = np.clip(clock + self._clock_per_w * free_w, self._floor, 1.0)
         return self._row_clock.limit(pool_clocks(self._power, clock), view), (clock,)
+
+
+class ThermalClock(FeedbackClock):
+    """`FeedbackClock`, and slower the nearer a room comes to its limit, so that the limit does not slow it down itself.
+
+    From `band_k` below the limit up to the limit the highest clock falls in a straight line to the floor. Where the
+    load lets it, the room then settles inside the band, and what its clocks serve less goes where they are higher: a
+    backlog counts the clock. A site without a room is left to the feedback.
+
+    Args:
+        scenario: the world.
+        gain: see `FeedbackClock`.
+        margin: likewise.
+        ahead_s: likewise.
+        band_k: how far below the limit the clocks begin to fall [K].
+    """
+
+    fields = (*FeedbackClock.fields, "room_c")
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        gain: PositiveFloat = 0.5,
+        margin: Margin = 0.04,
+        ahead_s: NonNegativeFloat = 2.0,
+        band_k: PositiveFloat = 1.0,
+    ) -> None:
+        super().__init__(scenario, gain, margin, ahead_s)
+        self._rooms = np.flatnonzero(self._power.arrays.room >= 0)
+        self._limit_c = self._power.arrays.room_limit_c[self._rooms]
+        self._band_k = band_k
+
+    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """See `Clocking.clocks`."""
+        clock, state = super().clocks(view, state)
+        highest = np.ones((len(view.rows), len(self._floor)))
+        share = np.clip((self._limit_c - view["room_c"]) / self._band_k, 0.0, 1.0)
+        floor = self._floor[self._rooms]
+        highest[:, self._rooms] = floor + (1.0 - floor) * share
+        return np.minimum(clock, pool_clocks(self._power, highest)), state
 
 
 def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:
@@ -255,5 +295,6 @@ CLOCKINGS: dict[str, Entry] = {
     "proportional": Entry(ProportionalClock),
     "uniform": Entry(UniformClock),
     "feedback": Entry(FeedbackClock),
+    "thermal": Entry(ThermalClock),
 }
 """Clock rules by name; a configuration may also name a `module:Class`."""

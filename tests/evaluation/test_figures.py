@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,14 @@ def hand_made(policy: str) -> Timeline:
         seed=1,
         tick_s=5.0,
         sites=("lab",),
+        rooms=(),
         pools=("pool",),
         classes=("chat",),
+        room_limit_c=np.zeros(0),
         power_w=np.array([[3000.0], [1000.0]]),
         cap_w=np.array([[2000.0], [2000.0]]),
         braked=np.array([[0.0], [1.0]]),
+        room_c=np.zeros((2, 0)),
         clock_fraction=np.array([[1.0], [0.2]]),
         queued_requests=np.array([[0.0], [7.0]]),
         running_requests=np.array([[1.0], [1.0]]),
@@ -117,6 +121,16 @@ def test_the_episode_figure_marks_excess_and_brake_in_their_own_ticks(tmp_path: 
     assert above.get_path().get_extents().extents.tolist() == [0.0, 2.0, 5.0, 3.0]
     assert brake.get_path().get_extents().extents.tolist() == [5.0, 0.0, 10.0, 1.0]
     assert [panel.get_title(loc="left") for panel in drawn[0].axes[:2]] == ["a", "b"]
+
+
+def test_the_episode_figure_shows_rooms_where_there_are_any(tmp_path: Path, drawn: list[Any]) -> None:
+    warm = replace(hand_made("a"), rooms=("lab",), room_limit_c=np.array([32.0]), room_c=np.array([[30.0], [33.0]]))
+    figures.draw_timeline([warm], tmp_path / "warm.png")
+    figures.draw_timeline([hand_made("a")], tmp_path / "plain.png")
+    assert [len(figure.axes) for figure in drawn] == [4, 3]
+    limit, air = drawn[0].axes[1].lines
+    assert list(limit.get_ydata()) == [32.0, 32.0]
+    assert list(air.get_ydata()) == [30.0, 33.0, 33.0]
 
 
 def test_a_learning_curve_shows_validation_and_training(tmp_path: Path, drawn: list[Any]) -> None:

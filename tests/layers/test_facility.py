@@ -104,6 +104,15 @@ def test_an_episode_draws_its_factors_within_their_bounds_and_arrays_hold_the_wo
     assert np.all([episode.fixed_w <= arrays.fixed_w for episode in episodes])
 
 
+def test_a_seed_draws_the_same_factors_again():
+    scenario = load_scenario("heatwave")
+    drawn = [[sample_episode(scenario, seed, "test") for seed in (3, 4)] for _ in range(2)]
+    for episode, again in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(episode.pue, again.pue)
+        np.testing.assert_array_equal(episode.host_power_factor, again.host_power_factor)
+    assert drawn[0][0].host_power_factor[0] != drawn[0][1].host_power_factor[0]
+
+
 def test_factors_do_not_move_what_else_a_seed_decides():
     plain = sample_episode(load_scenario("default"), 5)
     drawn = sample_episode(load_scenario("default", {"uncertainty.pue_factor": [0.5, 1.5]}), 5)

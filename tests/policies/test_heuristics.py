@@ -7,7 +7,7 @@ from tests.policies.worlds import context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
 from tokenfleet.envs.layers.iteration import iteration_time_s
 from tokenfleet.policies import PolicyContext, make_policy
-from tokenfleet.policies.heuristics.clocking import FeedbackClock, FullClock, ProportionalClock
+from tokenfleet.policies.heuristics.clocking import FeedbackClock, FullClock, ProportionalClock, ThermalClock
 from tokenfleet.policies.heuristics.composed import awake_fraction
 from tokenfleet.policies.heuristics.routing import CapacityWeighted, LeastWork, RoundRobin, backlog_seconds
 from tokenfleet.policies.heuristics.service_model import ServiceModel
@@ -143,6 +143,22 @@ def test_feedback_converges_under_the_cap():
     assert share[15:].max() <= 1.0
     assert share[15:].min() > 0.9
     assert history["brakes"].sum() == 0
+
+
+def test_a_thermal_clock_falls_to_the_floor_as_its_room_comes_to_the_limit():
+    """Full up to 31 C, half-way to the floor of 0.4 at 31.5 C, the floor from 32 C; the west has no room."""
+    scenario = load_scenario(two_sites(), {"sites.east.facility.room": {"limit_c": 32.0}})
+    view = view_of(scenario, 4, room_c=[[24.0], [31.0], [31.5], [33.0]], site_power_w=0.0)
+    clocks, _ = ThermalClock(scenario, band_k=1.0).clocks(view, (np.ones((4, 2)),))
+    np.testing.assert_allclose(clocks, [[1.0, 1.0], [1.0, 1.0], [0.7, 1.0], [0.4, 1.0]])
+
+
+def test_without_rooms_a_thermal_clock_is_feedback(scenario):
+    view = view_of(scenario, 2, site_power_w=[[1e3, 5e3], [3e3, 9e3]])
+    state = (np.full((2, 2), 0.8),)
+    np.testing.assert_array_equal(
+        ThermalClock(scenario).clocks(view, state)[0], FeedbackClock(scenario).clocks(view, state)[0]
+    )
 
 
 # sleep

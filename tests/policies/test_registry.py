@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.policies.worlds import context_of, episode, two_sites
-from tokenfleet.envs import FleetVectorEnv, SpecError
+from tokenfleet.envs import FleetVectorEnv, SpecError, load_scenario
 from tokenfleet.policies import POLICIES, PolicyContext, make_policy, register_policy
 from tokenfleet.policies.heuristics.uniform_random import RandomPolicy
 
@@ -54,6 +54,7 @@ def test_the_baselines_are_these():
         "max_clock",
         "uniform_clock",
         "feedback_capping",
+        "thermal_capping",
         "greedy_efficiency",
     }
 
@@ -101,8 +102,9 @@ def test_every_control_policy_says_what_it_means(control_name):
 
 
 def test_the_baselines_are_distinct():
-    """On a world with a choice of pools and a cap that binds, no two act alike."""
-    scenario = two_sites(cap_fraction=0.6)
+    """On a world with a choice of pools, a cap that binds and a room that gets warm, no two act alike."""
+    room = {"limit_c": 26.5, "time_constant_s": 10.0}
+    scenario = load_scenario(two_sites(cap_fraction=0.6), {"sites.east.facility.room": room})
     env = FleetVectorEnv(scenario, 1)
     actions = {
         name: episode(env, make_policy(name, PolicyContext.from_env(env)), seed=1)["action"] for name in POLICIES

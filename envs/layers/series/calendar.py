@@ -8,17 +8,23 @@ series was recorded in (days of the week do not: a Monday of 2023 is a Sunday of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from tokenfleet.envs.catalog.hourly import HOURS_PER_YEAR
 from tokenfleet.envs.spec import PositiveFloat, Spec
 
 Float64Array = NDArray[np.float64]
+Day = Annotated[int, Field(ge=0, le=364, strict=True)]
+HourOfDay = Annotated[float, Field(ge=0, le=24)]
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+HOURS_PER_DAY = 24
 HOURS_PER_WEEK = 168
 WEEKS = 52
 SECONDS_PER_HOUR = 3600.0
@@ -34,9 +40,26 @@ class CalendarSpec(Spec):
     Attributes:
         speedup: hours of the calendar that pass in an hour of the episode; 144 lets a whole day pass in ten minutes.
             It speeds up price, carbon, weather and sun, not the fleet: the fleet then meets a day's swing in minutes.
+        first_day: day of the year, counted from 0, from which episodes may begin.
+        last_day: up to which they may.
+        start_hours_utc: earliest and latest hour of the day at which they may begin [h of UTC]; any by default.
     """
 
     speedup: PositiveFloat = 1.0
+    first_day: Day = 0
+    last_day: Day = 364
+    start_hours_utc: tuple[HourOfDay, HourOfDay] = (0.0, 24.0)
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        if self.first_day > self.last_day:
+            raise ValueError(f"first_day ({self.first_day}) must not be after last_day ({self.last_day})")
+        if self.start_hours_utc[0] >= self.start_hours_utc[1]:
+            raise ValueError(
+                f"start_hours_utc: the earliest hour {self.start_hours_utc[0]:g} must be before the latest "
+                f"{self.start_hours_utc[1]:g}"
+            )
+        return self
 
     def hours(self, seconds: float) -> float:
         """Calendar time that passes in `seconds` of an episode [h].
@@ -93,20 +116,39 @@ def longest_window_h() -> float:
     return HOURS_PER_WEEK - 2 * MARGIN_H
 
 
-def draw_calendar(spec: CalendarSpec, window_s: float, split: Split, rng: np.random.Generator) -> Calendar:
-    """A window of `window_s` of the episode, every place in the split's blocks where it fits equally likely.
+def start_intervals_h(spec: CalendarSpec, window_s: float, split: Split) -> Float64Array:
+    """Where a window may begin inside the split's blocks, the days and the hours asked for, `[I, 2]` [h].
+
+    >>> morning = CalendarSpec(first_day=20, last_day=22, start_hours_utc=(6, 9))
+    >>> start_intervals_h(morning, 3600.0, "train").tolist()
+    [[486.0, 489.0]]
 
     Args:
-        spec: how fast the calendar runs.
+        spec: how fast the calendar runs, and which days and hours it allows.
         window_s: the episode, and as far ahead of its end as forecasts look [s].
         split: whose weeks to draw from.
+    """
+    blocks_h = np.array(split_blocks(split), dtype=np.float64)
+    first_h, last_h = blocks_h[:, :1] + MARGIN_H, blocks_h[:, 1:] - MARGIN_H - spec.hours(window_s)
+    midnight_h = HOURS_PER_DAY * np.arange(spec.first_day, spec.last_day + 1)
+    begin_h = np.maximum(first_h, midnight_h + spec.start_hours_utc[0])
+    end_h = np.minimum(last_h, midnight_h + spec.start_hours_utc[1])
+    intervals_h: Float64Array = np.stack([begin_h, end_h], axis=-1)[begin_h <= end_h]
+    return intervals_h
+
+
+def draw_calendar(spec: CalendarSpec, window_s: float, split: Split, rng: np.random.Generator) -> Calendar:
+    """A window of `window_s` of the episode, every place that `start_intervals_h` allows equally likely.
+
+    Args:
+        spec: as for `start_intervals_h`.
+        window_s: likewise.
+        split: likewise.
         rng: all chance comes from it.
     """
-    window_h = spec.hours(window_s)
-    blocks = np.array(split_blocks(split), dtype=np.float64)
-    first_h = blocks[:, 0] + MARGIN_H
-    room_h = np.maximum(blocks[:, 1] - MARGIN_H - window_h - first_h, 0.0)
+    begin_h, end_h = start_intervals_h(spec, window_s, split).T
+    room_h = end_h - begin_h
     place_h = rng.random() * room_h.sum()
-    block = min(int(np.searchsorted(np.cumsum(room_h), place_h, side="right")), len(blocks) - 1)
-    start_h = first_h[block] + place_h - room_h[:block].sum()
+    interval = min(int(np.searchsorted(np.cumsum(room_h), place_h, side="right")), len(room_h) - 1)
+    start_h = begin_h[interval] + place_h - room_h[:interval].sum()
     return Calendar(start_h=float(start_h), hours_per_s=spec.speedup / SECONDS_PER_HOUR)
