@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.worlds import one_pool, plain_episode, random_world, two_pools
+from tests.engine.small_worlds import one_pool, plain_episode, two_pools
+from tests.engine.worlds import random_world
 from tokenfleet.envs.engine import RequestStatus, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.scheduling import Controls

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.runs import ENGINES, Run, neutral, run
-from tests.engine.worlds import one_pool, plain_episode, random_world
+from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.worlds import random_world
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.battery import Battery
 from tokenfleet.envs.traces import RequestTable

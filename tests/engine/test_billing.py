@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, run
-from tests.engine.worlds import one_pool, plain_episode
+from tests.engine.small_worlds import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.scheduling import Controls

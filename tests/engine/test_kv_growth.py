@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.runs import ENGINES, run
-from tests.engine.worlds import one_pool, plain_episode, random_world
+from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.worlds import random_world
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.traces import RequestTable
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.runs import ENGINES, Run, run
-from tests.engine.worlds import layouts, one_pool, plain_episode, random_world, two_pools
+from tests.engine.small_worlds import layouts, one_pool, plain_episode, two_pools
+from tests.engine.worlds import random_world
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import LIMITS

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.worlds import one_pool, plain_episode, random_world
+from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.worlds import random_world
 from tokenfleet.envs.layers.failures import FailureTable
 from tokenfleet.envs.traces import RequestTable
 

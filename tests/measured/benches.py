@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.engine.runs import run as run_engine
-from tests.engine.worlds import one_pool, plain_episode
+from tests.engine.small_worlds import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import ProfileSpec, bounds_s, load_model, roofline_profile

@@ -1,0 +1,184 @@
+"""Random fleets for engine tests: every column of `FleetArrays`, and what may be added to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tests.engine.site_worlds import battery_columns, counts, node_columns, places, room_columns
+from tests.engine.small_worlds import layouts
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS
+
+
+def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> FleetArrays:
+    sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
+    rows = int(rng.integers(0, 3))
+    battery, solar, room = (places(rng.random(sites) < 0.5) for _ in range(3))
+    prices = _price_columns(rng, classes)
+    some = {"B": battery, "V": solar, "R": room, "T": prices["priced"]}
+
+    def between(low: float, high: float, size: int = pools) -> np.ndarray:
+        return rng.uniform(low, high, size)
+
+    def whole(low: int, high: int, size: int = pools) -> np.ndarray:
+        return rng.integers(low, high, size).astype(np.int64)
+
+    def knots(low: float, high: float, slope: float) -> np.ndarray:
+        rises = np.diff(TOKEN_KNOTS) * rng.uniform(0, slope, (pools, len(TOKEN_KNOTS) - 1))
+        return between(low, high)[:, None] + np.pad(np.cumsum(rises, axis=1), ((0, 0), (1, 0)))
+
+    max_batch = whole(1, 40)
+    kv_tokens = whole(300, 3_000) if small_kv else whole(20_000, 200_000)
+    kv_grows = rng.random(pools) < 0.5
+    prefix_block_tokens = rng.choice([0, 1, 16], pools).astype(np.int64)
+    mask = rng.random((classes, pools)) < 0.7
+    mask[np.arange(classes), rng.integers(0, pools, classes)] = True
+    limits = np.where(rng.random((3, classes)) < 0.3, np.inf, rng.uniform(0.02, 5.0, (3, classes)))
+    static_w, floor_w = between(50, 200), between(20, 150)
+    limit_w, host_w, replicas = static_w + floor_w + between(5, 400), between(0, 100), whole(1, 4)
+    site = np.concatenate([np.arange(min(sites, pools)), whole(0, sites, max(pools - sites, 0))]).astype(np.int64)
+    row = np.array([rng.choice([-1, *(w for w in range(rows) if w % sites == s)]) for s in site], dtype=np.int64)
+    # The last row feeds its whole site now and then.
+    whole_site_row = np.full(pools, -1)
+    if rows and rng.random() < 0.5:
+        row, whole_site_row = np.where(row == rows - 1, -1, row), np.where(site == (rows - 1) % sites, rows - 1, -1)
+    return FleetArrays(
+        tick_s=float(rng.choice([0.25, 1.0, 2.0])),
+        horizon_ticks=int(rng.integers(8, 25)),
+        site=site,
+        row=row,
+        whole_site_row=whole_site_row,
+        replicas=replicas,
+        max_batch=max_batch,
+        token_budget=max_batch + whole(0, 600),
+        clock_latency_ticks=rng.choice([0, 0, 1, 3], pools),
+        kv_tokens=kv_tokens,
+        kv_grows=kv_grows,
+        prefix_block_tokens=prefix_block_tokens,
+        **_kv_moves(rng, kv_tokens, prefix_block_tokens > 0),
+        host_cache_tokens=np.where(rng.random(pools) < 0.5, 0, rng.integers(0, 2 * kv_tokens)),
+        host_load_s=between(0, 1e-5),
+        watermark_tokens=(kv_grows * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
+        wake_s=rng.choice([0.0, 0.5, 3.0], pools),
+        host_s=between(0, 0.01),
+        token_s=knots(0.0, 0.03, 2e-4),
+        token_memory_share=rng.random((pools, len(TOKEN_KNOTS))),
+        decode_s=between(0, 3e-4),
+        context_s=between(0, 4e-7),
+        mixed_context_s=rng.choice([0.0, 3e-7], pools),
+        prefill_attention_s=between(0, 1e-8),
+        prefill_memory_fraction=between(0, 0.3),
+        static_w=static_w,
+        floor_w=floor_w,
+        work_j=knots(0.0, 5.0, 1e-2),
+        context_j=between(0, 1e-4),
+        token_j=between(0, 0.05),
+        attention_j=between(0, 1e-6),
+        core_byte_fraction=between(0.0, 1.0),
+        core_context_fraction=between(0.0, 1.0),
+        knee_fraction=between(0.1, 1.0),
+        shoulder_slope=rng.choice([0.0, 0.3, 0.7, 1.0], pools),
+        limit_w=limit_w,
+        idle_w=between(20, 50),
+        asleep_w=between(1, 10),
+        host_w=host_w,
+        host_w_per_board_w=rng.choice([0.0, 0.2], pools),
+        host_asleep_w=between(0, 5),
+        voltage_floor_fraction=between(0.5, 0.9),
+        clock_floor_fraction=between(0.2, 0.6),
+        route_mask=mask,
+        ttft_s=limits[0],
+        tpot_s=limits[1],
+        deadline_s=limits[2] * 3,
+        patience_s=rng.uniform(0.2, 20.0, classes),
+        deferrable=rng.random(classes) < 0.3,
+        output_weight=whole(1, 300, classes),
+        max_attempts=np.ones(classes, np.int64),
+        backoff_s=between(0, 2, classes),
+        backoff_factor=between(1, 3, classes),
+        backoff_jitter=between(0, 1, classes),
+        network_s=np.zeros((1, sites)),
+        **prices,
+        pue=between(1.0, 1.5, sites),
+        fixed_w=rng.choice([0.0, 30.0], sites),
+        solar=solar,
+        **room_columns(rng, room, np.bincount(site, replicas * (limit_w + host_w), sites)),
+        **battery_columns(rng, battery),
+        **node_columns(rng, sites + rows),
+        **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **counts(some)),
+    )
+
+
+def _kv_moves(rng: np.random.Generator, kv_tokens: np.ndarray, caches: np.ndarray) -> dict[str, np.ndarray]:
+    """Distant pools, some of which fetch prefixes; none hands off."""
+    pools = len(kv_tokens)
+    return {
+        "hand_off_to": np.full(pools, -1),
+        "takes_over": np.zeros(pools, dtype=bool),
+        "migrates_prefixes": caches & (rng.random(pools) < 0.7),
+        "context_limit_tokens": kv_tokens,
+        "kv_bytes_per_token": rng.choice([131072.0, 327680.0], pools),
+        "prompt_token_s": rng.uniform(1e-5, 1e-3, pools),
+        "kv_latency_s": rng.choice([0.0, 0.02], (pools, pools)),
+        "kv_token_s": rng.uniform(1e-7, 2e-4, (pools, pools)),
+    }
+
+
+def with_hand_offs(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
+    """About half of the pools hand off to the others, if there are two; some of those take nothing from clients."""
+    sends = rng.permutation(arrays.num_pools) < (arrays.num_pools + 1) // 2
+    if sends.all():
+        return arrays
+    hand_off_to = np.where(sends, rng.choice(np.flatnonzero(~sends), arrays.num_pools), -1)
+    takes_over = np.isin(np.arange(arrays.num_pools), hand_off_to)
+    decodes = np.where(sends, hand_off_to, np.arange(arrays.num_pools))
+    decode_only = takes_over & (rng.random(arrays.num_pools) < 0.5)
+    mask = arrays.route_mask & ~decode_only
+    mask[:, sends] |= ~mask.any(axis=1, keepdims=True)
+    return replace(
+        arrays,
+        kv_grows=arrays.kv_grows | sends,
+        hand_off_to=hand_off_to,
+        takes_over=takes_over,
+        context_limit_tokens=np.minimum(arrays.kv_tokens, arrays.kv_tokens[decodes]),
+        kv_token_s=arrays.kv_token_s * rng.choice([0.1, 1.0, 10.0]),
+        route_mask=mask,
+    )
+
+
+def _price_columns(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
+    """Tokens that cost about a dollar, so that a wrong one is seen; sessions that can afford a few calls."""
+    priced = rng.random(classes) < 0.5
+    lowest = np.where(priced, rng.uniform(0.5, 1.0, classes), 1.0)
+    return {
+        "usd_per_input_token": rng.uniform(0.0, 1.0, classes),
+        "usd_per_output_token": rng.uniform(0.0, 3.0, classes),
+        "cached_input_fraction_of_price": rng.choice([0.1, 1.0], classes),
+        "late_value_fraction": rng.uniform(0.0, 1.0, classes),
+        "session_budget_usd": rng.choice([300.0, np.inf], classes),
+        "lowest_price_factor": lowest,
+        "highest_price_factor": np.where(priced, rng.uniform(1.0, 4.0, classes), lowest),
+        "priced": places(priced),
+    }
+
+
+def with_small_caches(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
+    kv_tokens, kv_grows = rng.integers(800, 3_000, arrays.num_pools), rng.random(arrays.num_pools) < 0.8
+    return replace(
+        arrays,
+        kv_tokens=kv_tokens,
+        context_limit_tokens=kv_tokens,
+        kv_grows=kv_grows,
+        watermark_tokens=np.where(kv_grows, kv_tokens // 50, 0),
+        prefix_block_tokens=rng.choice([1, 16], arrays.num_pools),
+        host_cache_tokens=rng.choice([0, 1_000, 9_000], arrays.num_pools),
+    )
+
+
+def with_clients(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
+    """Three regions, one of them beside the first site, and clients that try up to three times."""
+    network_s = rng.uniform(0.0, 0.3, (3, arrays.num_sites))
+    network_s[0, 0] = 0.0
+    return replace(arrays, network_s=network_s, max_attempts=rng.integers(1, 4, arrays.num_classes))
