@@ -31,6 +31,9 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
 
     Returns:
         Mean net value [USD] of the best policy, or its mean return in an environment that is not a fleet.
+
+    Raises:
+        LedgerError: an episode's ledger does not balance; the results are saved all the same.
     """
     config = settled(config)
     make_env = partial(make_vector_env, config, split=config.split, autoreset_mode=AutoresetMode.NEXT_STEP)
@@ -65,9 +68,9 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
         draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
     )
     print_table(summary)
-    if ledgers:
-        print(ledgers.verdict())
     print(f"Results are in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    if ledgers:
+        print(ledgers.audit())
     return summary.estimates[summary.ranking[0]][summary.headline.name].mean.estimate
 
 

@@ -30,6 +30,7 @@ from tokenfleet.configs.help import keys_help
 from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.layers.ledger import LedgerError
 from tokenfleet.envs.spec import SpecError, suggest
 
 USER_MISTAKE = 2
@@ -55,6 +56,8 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
         composed: what Hydra gives the decorated function.
         work: takes the checked configuration and the folder.
         config_type: `TrainConfig` or `EvaluateConfig`.
+
+    A ledger that does not balance ends the program with its message and exit code 1; what was written stays.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -65,6 +68,8 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
         # Not raised, for Hydra would print a line of its own first.
         _take_back(folder)
         _exit(_messages(error))
+    except LedgerError as error:
+        sys.exit(str(error))
     except BaseException:
         _take_back(folder)
         raise

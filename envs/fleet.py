@@ -63,7 +63,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     ## Infos
     `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites and rows, for constrained learning;
     `route_mask` `[K, P]`, the pools that can take a class's requests now; at the end of an episode `episode_metrics`
-    (see `tokenfleet.envs.metrics`). At any time, `ledger()` says what each layer has cost and added.
+    (see `tokenfleet.envs.metrics`) and, if asked for, `ledger`: what each layer has cost and added (`docs/ledger.md`).
+    `ledger()` says so at any time.
 
     ## Starting State
     Every replica awake and idle, every clock at its highest. Demand, events and uncertain physics are drawn from the
@@ -85,6 +86,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `engine` | `"native"` | `native` or `reference`: the same fleet, fast or readable |
     | `observation`, `action`, `reward` | none | parts of your own: see `docs/environments/fleet.md` |
     | `reward_weights` | all 1 | weight by name of term |
+    | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
     | `render_mode` | none | `ansi` or `rgb_array` |
     | `search_paths` | none | folders searched for scenarios after the shipped ones |
 
@@ -109,6 +111,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         action: Any = None,
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
+        ledgers: bool = False,
         render_mode: str | None = None,
         search_paths: Sequence[str | Path] = (),
     ) -> None:
@@ -123,6 +126,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
             action=action,
             reward=reward,
             reward_weights=reward_weights,
+            ledgers=ledgers,
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,
             search_paths=search_paths,

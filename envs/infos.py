@@ -14,6 +14,8 @@ Info = dict[str, Any]
 def with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_], complete: bool = False) -> Info:
     """`values` (arrays `[N, ...]`, or dicts of them) as infos of the environments in `mask`; the others' are zero.
 
+    Where values are objects, the others' are None.
+
     >>> with_masks({"cost": np.array([1.0, 2.0])}, np.array([True, False]))
     {'cost': array([1., 0.]), '_cost': array([ True, False])}
 
@@ -29,7 +31,8 @@ def with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_], complete: boo
         elif complete:
             info[name] = value
         else:
-            info[name] = np.where(mask.reshape(-1, *(1,) * (value.ndim - 1)), value, np.zeros((), value.dtype))
+            nothing = None if value.dtype.hasobject else np.zeros((), value.dtype)
+            info[name] = np.where(mask.reshape(-1, *(1,) * (value.ndim - 1)), value, nothing)
         info[f"_{name}"] = mask
     return info
 
@@ -47,5 +50,5 @@ def info_of(info: Mapping[str, Any], index: int) -> Info:
         if isinstance(value, Mapping):
             single[name] = info_of(value, index)
         else:
-            single[name] = value[index].copy() if value.ndim > 1 else value[index].item()
+            single[name] = value[index].copy() if value.ndim > 1 else value.item(index)
     return single

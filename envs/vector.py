@@ -63,6 +63,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         action: None for `FleetAction`; else as above.
         reward: None for `NetValue`; a function of outcome and price; else as above.
         reward_weights: weight by name of term, 1 where missing.
+        ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
         search_paths: folders searched for scenarios after the shipped ones.
@@ -92,6 +93,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         action: Any = None,
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
+        ledgers: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
         search_paths: Sequence[str | Path] = (),
@@ -108,12 +110,14 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "action": action,
             "reward": reward,
             "reward_weights": reward_weights,
+            "ledgers": ledgers,
             "autoreset_mode": self.autoreset_mode,
             "render_mode": render_mode,
         }
         self.num_envs = num_envs
         self.split: Split = split
         self.render_mode = render_mode
+        self._brings_ledgers = ledgers
         self.metadata = {
             "render_modes": list(RENDER_MODES),
             "render_fps": RENDER_FPS,
@@ -207,7 +211,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
             `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
-            class's requests now) and, where an episode has just ended, `episode_metrics`.
+            class's requests now) and, where an episode has just ended, `episode_metrics` and, if asked for, `ledger`.
         """
         self._check_begun()
         restarting = self._restart_ended()
@@ -221,6 +225,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         info = with_masks(happened, everyone & ~self._only(restarting) if restarting else everyone, not restarting)
         if self._ended:
             final: Info = {"episode_metrics": self._episode_metrics()}
+            if self._brings_ledgers:
+                final["ledger"] = self._final_ledgers()
             info |= with_masks(final, self._only(self._ended))
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 info |= self._final_info(observations, {**happened, **routes, **final})
@@ -416,6 +422,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             spread[name] = np.zeros(self.num_envs)
             spread[name][ended] = values
         return spread
+
+    def _final_ledgers(self) -> NDArray[Any]:
+        """The `Ledger` of every fleet whose episode has ended, `[N]` of objects, None elsewhere."""
+        ledgers = np.full(self.num_envs, None, dtype=object)
+        for index in self._ended:
+            ledgers[index] = self.ledger(index)
+        return ledgers
 
     def _final_info(self, observations: NDArray[Any], info: Info) -> Info:
         """`final_obs` and `final_info` of the episodes that have just ended, as `SyncVectorEnv` gives them."""

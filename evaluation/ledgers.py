@@ -6,7 +6,7 @@ import csv
 import io
 import math
 
-from tokenfleet.envs.layers.ledger import Entry, Ledger
+from tokenfleet.envs.layers.ledger import Check, Entry, Ledger, LedgerError
 
 COLUMNS = ("usd", "joules", "grams", "tokens")
 
@@ -17,7 +17,7 @@ class LedgerBook:
     def __init__(self) -> None:
         self._entries: dict[str, list[tuple[Entry, ...]]] = {}
         self._checks = 0
-        self._broken: list[str] = []
+        self._broken: dict[tuple[str, str], list[Check]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -26,7 +26,9 @@ class LedgerBook:
         """Count one episode."""
         self._entries.setdefault(policy, []).append(ledger.entries)
         self._checks += len(ledger.checks)
-        self._broken += [f"{policy}: {check}" for check in ledger.checks if not check.holds]
+        for check in ledger.checks:
+            if not check.holds:
+                self._broken.setdefault((policy, check.name), []).append(check)
 
     def csv(self) -> str:
         """One line for each policy and entry: policy, layer, item, account, and the means of its numbers."""
@@ -40,8 +42,13 @@ class LedgerBook:
                 writer.writerow((policy, entries[0].layer, entries[0].item, entries[0].account, *means))
         return text.getvalue()
 
-    def verdict(self) -> str:
-        """Whether every layer of every episode adds up, in a sentence."""
+    def audit(self) -> str:
+        """That every layer of every episode adds up, in a sentence.
+
+        Raises:
+            LedgerError: it does not; one line for each policy and check, with the sums of the first such episode.
+        """
         if self._broken:
-            return "The ledger does not balance: " + "; ".join(self._broken)
+            lines = [f"{policy}: {found[0]} ({len(found)} episodes)" for (policy, _), found in self._broken.items()]
+            raise LedgerError("\n".join(["the ledger does not balance, a fault of the simulator:", *lines]))
         return f"The ledger balances: all {self._checks} checks of what the layers cost and add hold (ledger.csv)."

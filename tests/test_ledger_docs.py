@@ -36,4 +36,5 @@ def test_the_page_names_every_entry_and_every_check() -> None:
         item = entry.item.removeprefix("boards ")
         assert any(f"| {entry.layer} |" in row and item in row for row in rows), entry
     for check in ledger.checks:
-        assert any(row.startswith(f"| {check.name} |") for row in rows), check
+        layer = check.layer.removesuffix(" layers")
+        assert any(row.startswith(f"| {layer} | {check.name} |") for row in rows), check

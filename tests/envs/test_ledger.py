@@ -160,6 +160,41 @@ def test_a_single_environment_has_one_at_any_time(engine: str) -> None:
     assert env.ledger().usd("beyond") < first < 0.0
 
 
+def test_a_single_environment_brings_it_if_asked_when_an_episode_ends_and_not_before() -> None:
+    env = FleetEnv("tiny", overrides={"horizon_ticks": 3}, ledgers=True)
+    _, info = env.reset(seed=0)
+    action = np.zeros(env.action_space.shape, np.float32)
+    for _ in range(3):
+        assert "ledger" not in info
+        *_, info = env.step(action)
+    info["ledger"].audit()
+    assert info["ledger"] == env.ledger()
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+def test_a_batch_brings_them_if_asked(mode: str) -> None:
+    env = FleetVectorEnv("tiny", 2, overrides={"horizon_ticks": 20}, ledgers=True, autoreset_mode=mode)
+    env.reset(seed=0)
+    for _ in range(20):
+        *_, info = env.step(np.zeros(env.action_space.shape, np.float32))
+    final = info.get("final_info", info)
+    assert final["_ledger"].tolist() == [True, True]
+    earned_usd = [ledger.usd() for ledger in final["ledger"]]
+    assert earned_usd == pytest.approx(final["episode_metrics"]["net_value_usd"], rel=1e-12)
+
+
+def test_only_the_fleets_whose_episodes_end_bring_one() -> None:
+    env = FleetVectorEnv("tiny", 2, overrides={"horizon_ticks": 3}, ledgers=True, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    action = np.zeros(env.action_space.shape, np.float32)
+    env.step(action)
+    env.reset(options={"reset_mask": np.array([False, True])})
+    env.step(action)
+    *_, info = env.step(action)
+    assert info["_ledger"].tolist() == [True, False]
+    assert info["ledger"][1] is None
+
+
 def test_an_episode_that_has_just_ended_still_has_its_ledger(engine: str) -> None:
     env = FleetVectorEnv("tiny", engine=engine, overrides={"horizon_ticks": 20})
     env.reset(seed=0)

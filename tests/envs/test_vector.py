@@ -65,8 +65,8 @@ def masked_part(info: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize("overrides", [SHORT, FRAGILE], ids=["episodes end together", "episodes end apart"])
 def test_a_batch_is_gymnasiums_vector_of_single_environments(mode: AutoresetMode, overrides: dict[str, Any]) -> None:
-    ours = batch(4, overrides=overrides, autoreset_mode=mode)
-    single = [lambda: FleetEnv("tiny", overrides=overrides, engine=ENGINE)] * 4
+    ours = batch(4, overrides=overrides, autoreset_mode=mode, ledgers=True)
+    single = [lambda: FleetEnv("tiny", overrides=overrides, engine=ENGINE, ledgers=True)] * 4
     theirs = SyncVectorEnv(single, autoreset_mode=mode)
     assert theirs.single_observation_space == ours.single_observation_space
     assert theirs.action_space == ours.action_space
@@ -79,7 +79,7 @@ def test_a_batch_is_gymnasiums_vector_of_single_environments(mode: AutoresetMode
         info = masked_part(mine[4])
         if mode is AutoresetMode.SAME_STEP:
             # Ours says what the step brought even where the episode has ended; Gymnasium only in `final_info`.
-            for extra in ("reward_terms", "cost", "episode_metrics"):
+            for extra in ("reward_terms", "cost", "episode_metrics", "ledger"):
                 info = {key: value for key, value in info.items() if key not in {extra, f"_{extra}"}}
                 gyms = (*gyms[:4], {key: value for key, value in gyms[4].items() if key not in {extra, f"_{extra}"}})
         assert_same(info, gyms[4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,27 @@ def test_baselines_and_a_checkpoint_on_a_fleet(tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["policies"]["ppo-seed0"]["trained_on"] == "tokenfleet/Fleet-v0 with scenario=tiny"
     assert manifest["seed"] == 3
+
+
+LEAKY = """
+import numpy as np
+from tokenfleet import evaluate
+from tokenfleet.envs import accounts
+accounts.in_flight = lambda log: np.zeros(len(log.status), bool)
+evaluate.main()
+"""
+"""An evaluation whose ledgers lose sight of requests that are in flight."""
+
+
+def test_a_ledger_that_does_not_balance_is_fatal_and_its_results_stay(tmp_path: Path) -> None:
+    arguments = ["scenario=tiny", "scenario.horizon_ticks=20", "policies=[least_work]", "episodes=2", "figures=false"]
+    command = [sys.executable, "-c", LEAKY, f"hydra.run.dir={tmp_path}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(r"least_work: agents: tokens asked for .*: \d+ tokens, must be 0 \(2 episodes\)", done.stderr)
+    assert re.search(r"least_work: scheduling: requests end once .*: \d+ requests, must be \d+", done.stderr)
+    assert (tmp_path / "ledger.csv").exists()
 
 
 def test_a_foreign_environment_has_generic_metrics(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tokenfleet.envs.layers.ledger import Check, Entry, Ledger
+from tokenfleet.envs.layers.ledger import Check, Entry, Ledger, LedgerError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import Candidate
 from tokenfleet.evaluation.ledgers import LedgerBook
@@ -21,7 +21,7 @@ MAKE_ENV = partial(FleetVectorEnv, "tiny", overrides={"horizon_ticks": 20}, spli
 
 def ledger(usd: float, value: float = 1.0) -> Ledger:
     entries = (Entry("power", "grid", usd=usd, joules=2.0), Entry("gpu", "rent of all boards", "beyond", usd=-1.0))
-    return Ledger(entries, (Check("sums", "USD", value, 1.0, 1.0, 1e-9),))
+    return Ledger(entries, (Check("agents", "sums", "USD", value, 1.0, 1.0, 1e-9),))
 
 
 def test_lines_are_means_over_episodes() -> None:
@@ -38,12 +38,15 @@ def test_lines_are_means_over_episodes() -> None:
     ]
 
 
-def test_the_verdict_counts_checks_or_says_which_fails_for_whom() -> None:
+def test_an_audit_counts_checks_or_says_for_whom_which_layer_and_sums_do_not_agree() -> None:
     book = LedgerBook()
     book.add("mine", ledger(1.0))
-    assert book.verdict().startswith("The ledger balances: all 1 checks")
-    book.add("other", ledger(1.0, value=1.5))
-    assert book.verdict() == "The ledger does not balance: other: sums: 1.5 USD, must be 1"
+    assert book.audit().startswith("The ledger balances: all 1 checks")
+    for value in (1.5, 1.0, 1.25):
+        book.add("other", ledger(1.0, value=value))
+    with pytest.raises(LedgerError) as raised:
+        book.audit()
+    assert str(raised.value).splitlines()[1:] == ["other: agents: sums: 1.5 USD, must be 1 (2 episodes)"]
 
 
 def study(batch_size: int) -> tuple[LedgerBook, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.fields import OUTCOMES
-from tokenfleet.envs.layers.ledger import Entry, Ledger, Rates, Sums, make_ledger
+from tokenfleet.envs.layers.ledger import Entry, Ledger, LedgerError, Rates, Sums, make_ledger
 
 RATES = Rates(
     late_value_fraction=np.array([0.25]),
@@ -162,23 +162,23 @@ def test_what_was_not_sold_is_forgone(ledger: Ledger) -> None:
 )
 def test_one_more_of_anything_is_found_out(outcome: str, check: str) -> None:
     more = float({**ENERGY, **TOKENS, **VALUES}.get(outcome, 0)) + 1.0
-    with pytest.raises(ArithmeticError, match=f"the ledger does not balance: .*{check}"):
+    with pytest.raises(LedgerError, match=f"the ledger does not balance: .*{check}"):
         make_ledger(sums(**{outcome: more}), RATES).audit()
 
 
 def test_a_price_beyond_its_factor_is_found_out() -> None:
-    with pytest.raises(ArithmeticError, match="prices are within their factors"):
+    with pytest.raises(LedgerError, match="prices are within their factors"):
         make_ledger(sums(value_declined_usd=2 * 0.2 * 4 + 0.1), RATES).audit()
 
 
 def test_a_battery_that_gave_more_than_it_held_is_found_out() -> None:
     room = replace(RATES, battery_room_j=np.array([[-500.0], [80.0]]))
-    with pytest.raises(ArithmeticError, match="batteries stay within their bounds: 90 J, must be -500 to 80"):
+    with pytest.raises(LedgerError, match="power: batteries stay within their bounds: 90 J, must be -500 to 80"):
         make_ledger(sums(), room).audit()
 
 
 def test_a_millionth_of_a_joule_in_a_thousand_is_found_out() -> None:
-    with pytest.raises(ArithmeticError, match="boards and servers are IT"):
+    with pytest.raises(LedgerError, match="boards and servers are IT"):
         make_ledger(sums(host_energy_j=200 + 1e-5), RATES).audit()
 
 

@@ -15,7 +15,7 @@ Two accounts stand beside net value: `beyond` is money that somebody pays and ne
 
 from __future__ import annotations
 
-from tokenfleet.envs.layers.ledger.book import ACCOUNTS, LAYERS, Account, Check, Entry, Ledger
+from tokenfleet.envs.layers.ledger.book import ACCOUNTS, ALL_LAYERS, LAYERS, Account, Check, Entry, Ledger, LedgerError
 from tokenfleet.envs.layers.ledger.checks import all_checks
 from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH, JOULES_PER_MWH, emissions_g, energy_cost_usd
 from tokenfleet.envs.layers.ledger.entries import all_entries
@@ -26,6 +26,7 @@ SECONDS_PER_HOUR = 3600.0
 
 __all__ = [
     "ACCOUNTS",
+    "ALL_LAYERS",
     "JOULES_PER_KWH",
     "JOULES_PER_MWH",
     "LAYERS",
@@ -36,6 +37,7 @@ __all__ = [
     "Check",
     "Entry",
     "Ledger",
+    "LedgerError",
     "Rates",
     "Sums",
     "emissions_g",

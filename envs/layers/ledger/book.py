@@ -10,7 +10,12 @@ from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH
 
 Account = Literal["net", "beyond", "forgone"]
 ACCOUNTS: tuple[Account, ...] = ("net", "beyond", "forgone")
+ALL_LAYERS = "all layers"
 LAYERS = ("power", "facility", "gpu", "llm", "distribution", "scheduling", "agents")
+
+
+class LedgerError(ArithmeticError):
+    """A ledger does not balance; the message states each check that does not hold."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Check:
-    """One sum that must come out: `value` lies within [`low`, `high`], up to `tolerance`."""
+    """One sum of `layer`, or of `ALL_LAYERS`, that must come out: `value` is in [`low`, `high`], up to `tolerance`."""
 
+    layer: str
     name: str
     unit: str
     value: float
@@ -54,7 +60,7 @@ class Check:
 
     def __str__(self) -> str:
         wanted = f"{self.low:.9g}" if self.low == self.high else f"{self.low:.9g} to {self.high:.9g}"
-        return f"{self.name}: {self.value:.9g} {self.unit}, must be {wanted}"
+        return f"{self.layer}: {self.name}: {self.value:.9g} {self.unit}, must be {wanted}"
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,11 @@ class Ledger:
         """The checks, all of which hold.
 
         Raises:
-            ArithmeticError: one does not; the message states it.
+            LedgerError: one does not; the message states it.
         """
         broken = [str(check) for check in self.checks if not check.holds]
         if broken:
-            raise ArithmeticError(f"the ledger does not balance: {'; '.join(broken)}")
+            raise LedgerError(f"the ledger does not balance: {'; '.join(broken)}")
         return self.checks
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tokenfleet.envs.layers.ledger.book import Check, Entry
+from tokenfleet.envs.layers.ledger.book import ALL_LAYERS, Check, Entry
 from tokenfleet.envs.layers.ledger.entries import stored_j
 from tokenfleet.envs.layers.ledger.sums import Float64Array, Rates, Sums
 
@@ -25,17 +25,27 @@ def all_checks(entries: tuple[Entry, ...], sums: Sums, rates: Rates) -> tuple[Ch
     ended = sums.sum("completed_in_slo", "completed_late", "refused", "expired", "declined")
     output = sums.sum("output_tokens_in_slo", "output_tokens_late")
     return (
-        _equal("supply is consumption and charge", "J", [given], sums.sum("facility_energy_j", "battery_charge_j")),
-        _equal("boards and servers are IT", "J", [boards], sums.sum("it_energy_j")),
-        _equal("energy in is energy out", "J", [e.joules for e in entries], 0.0),
-        _between("batteries stay within their bounds", "J", stored_j(sums, rates), *rates.battery_room_j),
-        _equal("dollars are net value", "USD", net, sums.net_value_usd),
-        _equal("emissions are the grid's", "g", [e.grams for e in entries], sums.grams["energy_j"]),
-        _between("prices are within their factors", "USD", *_price_bounds(sums, rates)),
-        _equal("context made is answered, given up or there", "tokens", llm, 0.0),
-        _equal("tokens asked for are answered, lost or in flight", "tokens", demand, 0.0),
-        _equal("tokens delivered are those of answers", "tokens", [sums.sum("delivered_tokens")], output),
-        _equal("requests end once or are in flight", "requests", [ended, sums.in_flight_requests], sums.sum("arrived")),
+        _equal(
+            "power", "supply is consumption and charge", "J", [given], sums.sum("facility_energy_j", "battery_charge_j")
+        ),
+        _equal("gpu", "boards and servers are IT", "J", [boards], sums.sum("it_energy_j")),
+        _equal(ALL_LAYERS, "energy in is energy out", "J", [e.joules for e in entries], 0.0),
+        _between("power", "batteries stay within their bounds", "J", stored_j(sums, rates), *rates.battery_room_j),
+        _equal(ALL_LAYERS, "dollars are net value", "USD", net, sums.net_value_usd),
+        _equal(ALL_LAYERS, "emissions are the grid's", "g", [e.grams for e in entries], sums.grams["energy_j"]),
+        _between("agents", "prices are within their factors", "USD", *_price_bounds(sums, rates)),
+        _equal("llm", "context made is answered, given up or there", "tokens", llm, 0.0),
+        _equal("agents", "tokens asked for are answered, lost or in flight", "tokens", demand, 0.0),
+        _equal(
+            "distribution", "tokens delivered are those of answers", "tokens", [sums.sum("delivered_tokens")], output
+        ),
+        _equal(
+            "scheduling",
+            "requests end once or are in flight",
+            "requests",
+            [ended, sums.in_flight_requests],
+            sums.sum("arrived"),
+        ),
     )
 
 
@@ -52,13 +62,15 @@ def _price_bounds(sums: Sums, rates: Rates) -> tuple[Float64Array, Float64Array,
     return per_class("value_{}_usd"), low, rates.highest_price_factor * (input_usd + output_usd)
 
 
-def _equal(name: str, unit: str, parts: Sequence[float], wanted: float) -> Check:
+def _equal(layer: str, name: str, unit: str, parts: Sequence[float], wanted: float) -> Check:
     scale = sum(abs(part) for part in parts) + abs(wanted)
-    return Check(name, unit, sum(parts), wanted, wanted, RELATIVE_TOLERANCE * scale)
+    return Check(layer, name, unit, sum(parts), wanted, wanted, RELATIVE_TOLERANCE * scale)
 
 
-def _between(name: str, unit: str, values: Float64Array, low: Float64Array, high: Float64Array) -> Check:
+def _between(layer: str, name: str, unit: str, values: Float64Array, low: Float64Array, high: Float64Array) -> Check:
     """Of several values within bounds of their own, the one that is nearest to leaving them, or furthest outside."""
     worst = int(np.argmin(np.minimum(values - low, high - values)))
     scale = max(abs(float(bound[worst])) for bound in (values, low, high))
-    return Check(name, unit, float(values[worst]), float(low[worst]), float(high[worst]), RELATIVE_TOLERANCE * scale)
+    return Check(
+        layer, name, unit, float(values[worst]), float(low[worst]), float(high[worst]), RELATIVE_TOLERANCE * scale
+    )
