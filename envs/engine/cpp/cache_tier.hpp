@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace tokenfleet {
 
 class CacheTier {
 public:
+    static constexpr std::int64_t kNoKey = std::numeric_limits<std::int64_t>::min();
+
     struct Entry {
-        std::int64_t key;
+        std::int64_t key;     // kNoKey if nobody will look for it
         std::int32_t row;     // the request that computed its tokens
         std::int32_t base;    // tokens of the group's beginning that stand before them
         std::int32_t tokens;  // in whole blocks
@@ -22,7 +25,7 @@ public:
     std::int64_t tokens() const { return tokens_; }
 
     const Entry* find(std::int64_t key) const {
-        if (buckets_.empty()) return nullptr;
+        if (named_ == 0) return nullptr;
         const std::int32_t slot = buckets_[position(key)];
         return slot < 0 ? nullptr : &entries_[slot];
     }
@@ -30,7 +33,6 @@ public:
 
     // A new entry without tokens, used last. Pointers to other entries no longer hold.
     Entry& add(std::int64_t key, std::int32_t row, std::int32_t base) {
-        if (2 * (count_ + 1) > buckets_.size()) grow();
         std::int32_t slot = free_;
         if (slot < 0) {
             slot = static_cast<std::int32_t>(entries_.size());
@@ -39,9 +41,8 @@ public:
             free_ = entries_[slot].newer;
         }
         entries_[slot] = {.key = key, .row = row, .base = base, .tokens = 0, .users = 0, .older = -1, .newer = -1};
-        buckets_[position(key)] = slot;
-        ++count_;
         append(slot);
+        if (key != kNoKey) enlist(slot);
         return entries_[slot];
     }
 
@@ -58,16 +59,8 @@ public:
     }
 
     void forget(std::int64_t key) {
-        if (buckets_.empty()) return;
-        const std::size_t hole = position(key);
-        const std::int32_t slot = buckets_[hole];
-        if (slot < 0) return;
-        tokens_ -= entries_[slot].tokens;
-        unlink(slot);
-        entries_[slot].newer = free_;
-        free_ = slot;
-        --count_;
-        close(hole);
+        Entry* entry = find(key);
+        if (entry != nullptr) remove(*entry);
     }
 
     // Free blocks from the ends of entries, the least recently used first, until all fit; `on_freed` is told of each.
@@ -81,7 +74,7 @@ public:
             Entry freed = entry;
             freed.tokens = static_cast<std::int32_t>(std::min<std::int64_t>(blocks * block, entry.tokens));
             resize(entry, entry.tokens - freed.tokens);
-            if (entry.tokens == 0) forget(entry.key);
+            if (entry.tokens == 0) remove(entry);
             on_freed(freed);
         }
     }
@@ -90,7 +83,7 @@ public:
         entries_.clear();
         std::fill(buckets_.begin(), buckets_.end(), -1);
         oldest_ = newest_ = free_ = -1;
-        count_ = 0;
+        named_ = 0;
         tokens_ = 0;
     }
 
@@ -99,7 +92,7 @@ private:
     std::vector<std::int32_t> buckets_;  // open addressing, a power of two: index into entries_ or -1
     std::int32_t oldest_ = -1, newest_ = -1;
     std::int32_t free_ = -1;  // unused entries, linked through `newer`
-    std::size_t count_ = 0;
+    std::size_t named_ = 0;  // entries that have a key
     std::int64_t tokens_ = 0;
 
     std::size_t home(std::int64_t key) const {
@@ -126,11 +119,32 @@ private:
         buckets_[hole] = -1;
     }
 
+    // Let an entry be found by its key.
+    void enlist(std::int32_t slot) {
+        if (2 * ++named_ > buckets_.size()) {
+            grow();
+        } else {
+            buckets_[position(entries_[slot].key)] = slot;
+        }
+    }
+
     void grow() {
         buckets_.assign(std::max<std::size_t>(16, 2 * buckets_.size()), -1);
         for (std::int32_t slot = oldest_; slot >= 0; slot = entries_[slot].newer) {
-            buckets_[position(entries_[slot].key)] = slot;
+            if (entries_[slot].key != kNoKey) buckets_[position(entries_[slot].key)] = slot;
         }
+    }
+
+    void remove(Entry& entry) {
+        const auto slot = static_cast<std::int32_t>(&entry - entries_.data());
+        if (entry.key != kNoKey) {
+            --named_;
+            close(position(entry.key));
+        }
+        tokens_ -= entry.tokens;
+        unlink(slot);
+        entry.newer = free_;
+        free_ = slot;
     }
 
     void append(std::int32_t slot) {

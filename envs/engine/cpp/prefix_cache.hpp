@@ -72,8 +72,8 @@ public:
     std::int64_t pinned_tokens() const { return pinned_tokens_; }
 
     Found find(const Prompt& prompt, const Calls& calls) const {
-        const std::int32_t near = tokens_of(gpu_.find(prompt.group_key()));
-        const std::int32_t common = near + tokens_of(host_.find(prompt.group_key()));
+        const std::int32_t near = tokens_of(group_of(prompt, gpu_));
+        const std::int32_t common = near + tokens_of(group_of(prompt, host_));
         const CacheTier::Entry *own = gpu_.find(prompt.own_key()), *away = host_.find(prompt.own_key());
         const CacheTier::Entry* entry = own != nullptr ? own : away;
         std::int32_t mine = 0, own_near = common;
@@ -107,12 +107,15 @@ public:
         return found;
     }
 
-    // A request gives up its room; so much of its context has been computed, and stays.
-    void leave(const Prompt& prompt, CacheUse& use, std::int64_t computed_tokens) {
+    // A request gives up its room; so much of its context has been computed, and stays. Nobody looks for what a request
+    // outside of conversations leaves when it has ended: until it is freed, it only takes room.
+    void leave(const Prompt& prompt, CacheUse& use, std::int64_t computed_tokens, bool has_ended) {
         const std::int32_t all = whole(static_cast<std::int32_t>(computed_tokens));
         if (all > use.shared_tokens) {
-            forget(prompt.own_key());
-            gpu_.resize(gpu_.add(prompt.own_key(), prompt.row, use.shared_tokens), all - use.shared_tokens);
+            const bool is_wanted = prompt.conversation_id >= 0 || !has_ended || has_host();
+            if (is_wanted) forget(prompt.own_key());
+            const std::int64_t key = is_wanted ? prompt.own_key() : CacheTier::kNoKey;
+            gpu_.resize(gpu_.add(key, prompt.row, use.shared_tokens), all - use.shared_tokens);
         }
         if (use.shared_tokens > 0) leave_group(prompt.group_key(), all, use.shared_tokens);
         use = {};
@@ -121,7 +124,7 @@ public:
     // Free memory of the GPUs until all entries fit; what is freed goes to the host.
     void shrink(std::int64_t available_tokens) {
         gpu_.shrink(available_tokens, block_, [&](const CacheTier::Entry& freed) {
-            if (host_tokens_ < block_) return;
+            if (!has_host()) return;
             CacheTier::Entry* held = host_.find(freed.key);
             if (held == nullptr) held = &host_.add(freed.key, freed.row, freed.base);
             host_.resize(*held, held->tokens + freed.tokens);
@@ -137,7 +140,7 @@ public:
 
     // Memory of the entries that running requests would refer to if this one ran too.
     std::int64_t pinned_with(const Prompt& prompt) const {
-        const CacheTier::Entry* group = gpu_.find(prompt.group_key());
+        const CacheTier::Entry* group = group_of(prompt, gpu_);
         const std::int32_t pinned = group != nullptr && group->users > 0 ? group->tokens : 0;
         return pinned_tokens_ + std::max(shared_tokens(prompt) - pinned, 0);
     }
@@ -152,6 +155,12 @@ private:
     CacheTier gpu_, host_;
     std::int32_t block_;
     std::int64_t host_tokens_, pinned_tokens_ = 0;
+
+    bool has_host() const { return host_tokens_ >= block_; }
+
+    static const CacheTier::Entry* group_of(const Prompt& prompt, const CacheTier& tier) {
+        return prompt.group_id >= 0 ? tier.find(prompt.group_key()) : nullptr;
+    }
 
     static std::int32_t tokens_of(const CacheTier::Entry* entry) { return entry == nullptr ? 0 : entry->tokens; }
 

@@ -271,9 +271,10 @@ private:
     }
 
     // A request gives up its room; so much of its context has been computed.
-    [[gnu::noinline]] void leave_cache(Owner& owner, std::int32_t index, std::int64_t computed_tokens) {
+    [[gnu::noinline]] void leave_cache(Owner& owner, std::int32_t index, std::int64_t computed_tokens,
+                                       bool has_ended = false) {
         kv_shared_ -= owner.cache_use[index].shared_tokens;
-        cache_->leave(owner.prompt(index), owner.cache_use[index], computed_tokens);
+        cache_->leave(owner.prompt(index), owner.cache_use[index], computed_tokens, has_ended);
     }
 
     std::int64_t hit_tokens(const Owner& owner, std::int32_t index) const {
@@ -307,7 +308,7 @@ private:
 
     void complete(Owner& owner, const Pool& pool, const Request& request, std::int32_t index, double now_s) {
         if (!pool.kv_grows) kv_reserved_ -= request.prompt_tokens + request.output_tokens;
-        if (cache_) leave_cache(owner, index, request.prompt_tokens + request.output_tokens);
+        if (cache_) leave_cache(owner, index, request.prompt_tokens + request.output_tokens, true);
         work_tokens -= owner.output_weight(request.class_id);
         owner.on_complete(index, now_s);
     }
