@@ -122,7 +122,7 @@ public:
     }
 
     // Free memory of the GPUs until all entries fit; what is freed goes to the host.
-    void shrink(std::int64_t available_tokens) {
+    [[gnu::noinline]] void shrink(std::int64_t available_tokens) {
         gpu_.shrink(available_tokens, block_, [&](const CacheTier::Entry& freed) {
             if (!has_host()) return;
             CacheTier::Entry* held = host_.find(freed.key);

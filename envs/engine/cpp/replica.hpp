@@ -251,8 +251,9 @@ private:
     }
 
     // With a cache: let it have what running requests do not need, after so many iterations of the segment.
-    [[gnu::noinline]] void shrink_cache(const Pool& pool, std::int64_t iterations) {
-        cache_->shrink(pool.kv_tokens - kv_used_after(pool, iterations));
+    void shrink_cache(const Pool& pool, std::int64_t iterations) {
+        const std::int64_t available_tokens = pool.kv_tokens - kv_used_after(pool, iterations);
+        if (cache_->tokens() > available_tokens) cache_->shrink(available_tokens);
     }
 
     // A request begins to run: it takes what is cached of its context.
@@ -379,9 +380,11 @@ private:
         if (cache_) shrink_cache(pool, 0);
     }
 
+    bool next_iteration_fits(const Pool& pool) const { return kv_used_after(pool, 0) + pinned_tokens() <= pool.kv_tokens; }
+
     // Preempt the youngest sequences until the next iteration fits.
     [[gnu::noinline]] void make_room(Owner& owner, const Pool& pool) {
-        while (kv_used_after(pool, 0) + pinned_tokens() > pool.kv_tokens) {
+        while (!next_iteration_fits(pool)) {
             const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding(owner) : stop_prefilling(owner, pool);
             waiting_.push_front(owner.requests, index);
             ++preemptions_;
@@ -427,7 +430,7 @@ private:
         chunk_tokens_ = 0;
         prompts_ending_ = 0;
         next_head_done_ = 0;
-        if (pool.kv_grows) make_room(owner, pool);
+        if (pool.kv_grows && !next_iteration_fits(pool)) make_room(owner, pool);
         if (cache_) shrink_cache(pool, 0);
         std::int64_t budget = pool.token_budget - decoding();
         if (!prefilling_.empty()) {

@@ -156,13 +156,17 @@ private:
     }
 
     const Line& lowest(double i) const {
-        return *std::min_element(energies_.begin(), energies_.end(),
-                                 [i](const Line& one, const Line& other) { return one.at(i) < other.at(i); });
+        const double work_j = energies_[0].at(i), shoulder_j = energies_[1].at(i), limit_j = energies_[2].at(i);
+        const double below_limit_j = std::min(work_j, shoulder_j);
+        return energies_[limit_j < below_limit_j ? 2 : shoulder_j < work_j ? 1 : 0];
     }
 
     // Sum over the first n iterations of the lowest line: piece by piece, at most one for each line.
     double energy_of(std::int64_t n) const {
+        if (n == 0) return 0.0;
         const double count = static_cast<double>(n);
+        const Line& first = lowest(0.0);
+        if (&first == &lowest(count - 1.0)) return first.sum(count);
         double total_j = 0.0;
         for (double from = 0.0; from < count;) {
             const Line& line = lowest(from);
