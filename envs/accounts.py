@@ -56,7 +56,7 @@ class Accounts:
     def add(self, outcome: Record, tariff: Float64Array) -> None:
         """Count one tick at a `tariff`: price [USD/MWh] of every site, then carbon intensity [g/kWh], `[N, 2 S]`."""
         self.totals.rows += outcome.rows
-        self._tariffed += outcome.rows[:, self._columns] * tariff[:, self._tariff]
+        self._tariffed += outcome.rows.take(self._columns, axis=1) * tariff.take(self._tariff, axis=1)
 
     def electricity(self, index: NDArray[np.intp]) -> tuple[Float64Array, Float64Array]:
         """The bill [USD] and the emissions [g] of fleets `index`, `[n]` each."""

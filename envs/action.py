@@ -211,7 +211,7 @@ class FleetAction:
                 closed = total[:, self._route_run] == 0.0
                 weight = np.where(closed, self._route_capacity, weight)
                 total = np.add.reduceat(weight, self._class_start, axis=1)
-            share[:, self._route_columns] = weight / total[:, self._route_run]
+            share[:, self._route_columns] = weight / total.take(self._route_run, axis=1)
         return share.reshape(-1, classes, pools)
 
     def _encode_routes(self, route_share: Float64Array) -> Float64Array:

@@ -78,7 +78,7 @@ class EpisodeMetrics:
         """
         self._accounts.add(outcome, tariff)
         self._returns += reward
-        np.maximum(self._peak_over_cap_w, outcome.rows[:, self._over_cap_w], out=self._peak_over_cap_w)
+        np.maximum(self._peak_over_cap_w, outcome.rows.take(self._over_cap_w, axis=1), out=self._peak_over_cap_w)
 
     def ledger(self, index: int, ticks: int, log: RequestLog, requests: RequestTable) -> Ledger:
         """What each layer cost and added in fleet `index`, `ticks` ticks into its episode; see `Accounts.ledger`."""

@@ -68,12 +68,12 @@ class NetValue:
             "token_revenue_usd": in_slo,
             "late_revenue_usd": late,
             "lost_penalty_usd": lost,
-            "energy_usd": -bill.sum(axis=1),
+            "energy_usd": -np.add.reduce(bill, axis=1),
         }
 
     def token_terms_usd(self, outcome: Record) -> Float64Array:
         """`[N, 3]`: earned within the SLO, earned late, and owed (negative) for what was lost [USD]."""
-        value = outcome.rows[:, self._value_usd] * self._paid_share
+        value = outcome.rows.take(self._value_usd, axis=1) * self._paid_share
         paid: Float64Array = np.add.reduce(value.reshape(len(value), len(ENDINGS), -1), axis=2)
         return paid
 

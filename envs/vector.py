@@ -163,8 +163,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._views = EpisodeRows(count) if self.render_mode else None
         self._begun = False
         self._serves = world.route_mask
-        awake = arrays.view.slice("awake_replicas")
-        self._awake = np.tile(np.arange(awake.start, awake.stop), len(world.classes))
+        self._awake = arrays.view.slice("awake_replicas")
         self._dark = arrays.view.slice("dark_remaining_s")
         columns = np.arange(arrays.outcome.width)
         above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
@@ -218,7 +217,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         terms, rewards = self._advance(actions, restarting)
         observations = self._observe()
         terminations, truncations = self._endings()
-        self._ended = np.flatnonzero(terminations | truncations).tolist()
+        self._ended = (terminations | truncations).nonzero()[0].tolist()
         happened: Info = {"reward_terms": terms, "cost": self._cost()}
         routes: Info = {"route_mask": self._route_mask()}
         everyone = np.ones(self.num_envs, np.bool_)
@@ -406,13 +405,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return shortest_dark_s > 0.0, self._tick >= self.scenario.horizon_ticks
 
     def _cost(self) -> Float64Array:
-        cost: Float64Array = np.add.reduce(self.engine.outcome.rows[:, self._above_cap], axis=1)
+        cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)
         return cost
 
     def _route_mask(self) -> BoolArray:
         awake = self.engine.view.rows[:, self._awake] > 0.0
-        awake &= self._serves.ravel()
-        return awake.reshape(-1, *self._serves.shape)
+        mask: BoolArray = awake[:, None] & self._serves
+        return mask
 
     def _episode_metrics(self) -> dict[str, Float64Array]:
         """Metrics of the fleets whose episodes have ended, `[N]` each, zero elsewhere."""
