@@ -100,11 +100,17 @@ def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
     columns = {
         name: np.ascontiguousarray(getattr(requests, name))
         for name in CLIENT_COLUMNS
-        if (getattr(requests, name) != DEFAULTS[name][1]).any()
+        if _differs(getattr(requests, name), DEFAULTS[name][1])
     }
     if requests.is_closed_loop:
         columns |= {"successor_start": requests.successor_start, "successor": requests.successor}
     return columns
+
+
+def _differs(column: NDArray[Any], value: float) -> bool:
+    """Whether any entry is not `value`; a column of equal values may be a single number in memory."""
+    different = column[:1] if column.strides == (0,) else column
+    return bool((different != value).any())
 
 
 def _control(values: Float64Array, shape: tuple[int, ...]) -> Float64Array:

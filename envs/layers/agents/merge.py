@@ -29,12 +29,13 @@ def merge(demands: Sequence[Demand], class_ids: Sequence[int], **columns: NDArra
     merged = {name: _column(demands, name) for name in given} | columns
     merged["class_id"] = np.repeat(np.asarray(class_ids, np.int32), [len(demand) for demand in demands])
     edges = _edges(demands, order)
+    waits = {"predecessors": np.bincount(edges[:, 1], minlength=len(order)).astype(np.int32)} if len(edges) else {}
     return RequestTable.of(
         arrival_s[order],
         np.concatenate([demand.prompt_tokens for demand in demands])[order],
         np.concatenate([demand.output_tokens for demand in demands])[order],
         edges=edges,
-        predecessors=np.bincount(edges[:, 1], minlength=len(order)).astype(np.int32),
+        **waits,
         **{name: column[order] for name, column in merged.items()},
     )
 

@@ -78,7 +78,7 @@ class TraceStream(StreamSpec):
                 first, last = np.searchsorted(trace.arrival_s, [first_s, max(first_s, last_s)])
                 kept = np.arange(first, last)
                 if keep < 1.0:
-                    kept = kept[rng.random(last - first) < keep]
+                    kept = first + np.flatnonzero(rng.random(last - first) < keep)
                 arrivals.append(trace.arrival_s[kept] + shift_s)
                 rows.append(kept)
         row = np.concatenate(rows)
