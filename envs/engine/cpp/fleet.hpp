@@ -576,8 +576,9 @@ private:
         return q;
     }
 
-    // Pass every boundary of a pool up to now.
+    // Pass every boundary of a pool up to now, where that has not been done in order of time.
     void catch_up(std::int64_t p, double now_s) {
+        if (in_order_of_time_) return;
         const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
         for (std::int64_t r = first; r < end; ++r) {
             while (next_event_s_[r] <= now_s) pass_boundary(replicas_[r], p);
