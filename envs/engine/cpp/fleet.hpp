@@ -258,6 +258,10 @@ private:
         return {first, first + pool(p).replicas};
     }
 
+    std::size_t index_of(const FleetReplica& replica) const {
+        return static_cast<std::size_t>(&replica - replicas_.data());
+    }
+
     template <typename Is>
     bool any_pool(Is is) const {
         return std::any_of(arrays_.pools.begin(), arrays_.pools.end(), is);
@@ -313,11 +317,11 @@ private:
 
     // A replica loses its power and with it every request.
     void stop(FleetReplica& replica, double now_s, State state) {
-        const std::int64_t p = pool_of_[static_cast<std::size_t>(&replica - replicas_.data())];
+        const std::int64_t p = pool_of_[index_of(replica)];
         outcome_[arrays_.outcome.dropped_tokens + p] += static_cast<double>(replica.running_tokens(*this));
         replica.drop_everything(*this, now_s);
         replica.state = state;
-        note(replica);
+        note(index_of(replica));
     }
 
     void apply_power_states(double now_s, const double* awake_fraction) {
@@ -337,7 +341,7 @@ private:
                     replica.forget_prefixes();
                 }
                 pool_is_open_[p] |= replica.state == State::kAwake;
-                note(replica);
+                note(index_of(replica));
             }
         }
     }
@@ -381,7 +385,7 @@ private:
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], clock);
             for (auto& replica : replicas_of(p)) {
                 replica.on_new_clock();
-                note(replica);
+                note(index_of(replica));
             }
         }
     }
@@ -413,7 +417,7 @@ private:
             const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
             const double next_s = std::min(release_s, std::min(step_s, arrival_s));
             if (in_order_of_time_ && next_boundary_.time_s() <= next_s && next_boundary_.time_s() < end_s) {
-                pass_boundary(replicas_[next_boundary_.index()], pool_of_[next_boundary_.index()]);
+                pass_boundary(next_boundary_.index(), pool_of_[next_boundary_.index()]);
             } else if (next_s >= end_s) {
                 return;
             } else if (release_s == next_s) {
@@ -431,17 +435,17 @@ private:
         return next < num_roots_ ? requests[next].arrival_s : kNever;
     }
 
-    void pass_boundary(FleetReplica& replica, std::int64_t p) {
-        replica.on_boundary(*this, pool(p), physics_[p]);
-        note(replica);
+    void pass_boundary(std::size_t r, std::int64_t p) {
+        replicas_[r].on_boundary(*this, pool(p), physics_[p]);
+        note(r);
     }
 
     // Keep what is asked of every replica in dense arrays, to be called when it may have changed.
-    void note(const FleetReplica& replica) {
-        const std::size_t i = static_cast<std::size_t>(&replica - replicas_.data());
-        next_event_s_[i] = replica.next_event_s;
-        load_tokens_[i] = replica.state == State::kAwake ? replica.work_tokens : kClosed;
-        if (in_order_of_time_) next_boundary_.set(i, replica.next_event_s);
+    void note(std::size_t r) {
+        const FleetReplica& replica = replicas_[r];
+        next_event_s_[r] = replica.next_event_s;
+        load_tokens_[r] = replica.state == State::kAwake ? replica.work_tokens : kClosed;
+        if (in_order_of_time_) next_boundary_.set(r, replica.next_event_s);
     }
 
     void take_step() {
@@ -581,7 +585,7 @@ private:
         if (in_order_of_time_) return;
         const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
         for (std::int64_t r = first; r < end; ++r) {
-            while (next_event_s_[r] <= now_s) pass_boundary(replicas_[r], p);
+            while (next_event_s_[r] <= now_s) pass_boundary(r, p);
         }
     }
 
@@ -605,7 +609,7 @@ private:
         FleetReplica& chosen = replicas_[r];
         replica_of[index] = static_cast<std::int32_t>(r);
         chosen.take(*this, pool(p), physics_[p], index, now_s);
-        note(chosen);
+        note(r);
     }
 
     // Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool.
@@ -628,40 +632,33 @@ private:
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             BoardEnergy boards;
             double host_j = 0.0;
-            std::int64_t generated = 0, prefilled = 0, hit = 0, host_hit = 0, preemptions = 0, preempted = 0;
-            std::int64_t migrated = 0, handed_off = 0, taken_over = 0;
-            for (auto& replica : replicas_of(p)) {
-                while (replica.next_event_s < end_s) pass_boundary(replica, p);
+            Counts counts;
+            const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
+            for (std::int64_t r = first; r < end; ++r) {
+                FleetReplica& replica = replicas_[r];
+                while (next_event_s_[r] < end_s) pass_boundary(r, p);
                 replica.read_meter(pool(p), end_s);
                 const BoardEnergy energy = replica.take_energy();
                 boards.busy_j += energy.busy_j;
                 boards.idle_j += energy.idle_j;
                 boards.asleep_j += energy.asleep_j;
                 host_j += this->host_j(replica, p, energy.busy_j + energy.idle_j + energy.asleep_j);
-                generated += replica.take_generated_tokens();
-                prefilled += replica.take_prefilled_tokens();
-                hit += replica.take_prefix_hit_tokens();
-                host_hit += replica.take_host_hit_tokens();
-                migrated += replica.take_migrated_tokens();
-                handed_off += replica.take_handed_off_tokens();
-                taken_over += replica.take_taken_over_tokens();
-                preemptions += replica.take_preemptions();
-                preempted += replica.take_preempted_tokens();
+                counts += replica.take_counts();
             }
             outcome_[arrays_.outcome.busy_energy_j + p] = boards.busy_j;
             outcome_[arrays_.outcome.idle_energy_j + p] = boards.idle_j;
             outcome_[arrays_.outcome.asleep_energy_j + p] = boards.asleep_j;
             outcome_[arrays_.outcome.host_energy_j + p] = host_j;
             outcome_[arrays_.outcome.it_energy_j + p] = boards.busy_j + boards.idle_j + boards.asleep_j + host_j;
-            outcome_[arrays_.outcome.generated_tokens + p] = static_cast<double>(generated);
-            outcome_[arrays_.outcome.prefilled_tokens + p] = static_cast<double>(prefilled);
-            outcome_[arrays_.outcome.prefix_hit_tokens + p] = static_cast<double>(hit);
-            outcome_[arrays_.outcome.host_hit_tokens + p] = static_cast<double>(host_hit);
-            outcome_[arrays_.outcome.migrated_tokens + p] = static_cast<double>(migrated);
-            outcome_[arrays_.outcome.handed_off_tokens + p] = static_cast<double>(handed_off);
-            outcome_[arrays_.outcome.taken_over_tokens + p] = static_cast<double>(taken_over);
-            outcome_[arrays_.outcome.preemptions + p] = static_cast<double>(preemptions);
-            outcome_[arrays_.outcome.preempted_tokens + p] = static_cast<double>(preempted);
+            outcome_[arrays_.outcome.generated_tokens + p] = static_cast<double>(counts.generated_tokens);
+            outcome_[arrays_.outcome.prefilled_tokens + p] = static_cast<double>(counts.prefilled_tokens);
+            outcome_[arrays_.outcome.prefix_hit_tokens + p] = static_cast<double>(counts.prefix_hit_tokens);
+            outcome_[arrays_.outcome.host_hit_tokens + p] = static_cast<double>(counts.host_hit_tokens);
+            outcome_[arrays_.outcome.migrated_tokens + p] = static_cast<double>(counts.migrated_tokens);
+            outcome_[arrays_.outcome.handed_off_tokens + p] = static_cast<double>(counts.handed_off_tokens);
+            outcome_[arrays_.outcome.taken_over_tokens + p] = static_cast<double>(counts.taken_over_tokens);
+            outcome_[arrays_.outcome.preemptions + p] = static_cast<double>(counts.preemptions);
+            outcome_[arrays_.outcome.preempted_tokens + p] = static_cast<double>(counts.preempted_tokens);
         }
     }
 

@@ -34,6 +34,24 @@ struct BoardEnergy {
     double busy_j = 0.0, idle_j = 0.0, asleep_j = 0.0;
 };
 
+// What has happened at a replica since it was last asked: an outcome by the same name each.
+struct Counts {
+    std::int64_t generated_tokens = 0, prefilled_tokens = 0, prefix_hit_tokens = 0, host_hit_tokens = 0,
+                 migrated_tokens = 0, handed_off_tokens = 0, taken_over_tokens = 0, preemptions = 0, preempted_tokens = 0;
+
+    void operator+=(const Counts& other) {
+        generated_tokens += other.generated_tokens;
+        prefilled_tokens += other.prefilled_tokens;
+        prefix_hit_tokens += other.prefix_hit_tokens;
+        host_hit_tokens += other.host_hit_tokens;
+        migrated_tokens += other.migrated_tokens;
+        handed_off_tokens += other.handed_off_tokens;
+        taken_over_tokens += other.taken_over_tokens;
+        preemptions += other.preemptions;
+        preempted_tokens += other.preempted_tokens;
+    }
+};
+
 // What a replica remembers of a request where KV grows.
 struct Progress {
     std::int32_t generated_tokens = 0;  // of an answer that was interrupted, or is to go on elsewhere
@@ -136,7 +154,7 @@ public:
         const double now_s = next_event_s;
         energy_.busy_j += segment_.meter_all();
         if (cache_) shrink_cache(pool, segment_.planned - 1);
-        generated_tokens_ += segment_.count(segment_.planned) * decoding();
+        counts_.generated_tokens += segment_.count(segment_.planned) * decoding();
         iteration_ += segment_.planned;
         context_ += segment_.planned * decoding();
         while (!finishing_.empty() && finish_iteration(finishing_.front()) == iteration_) {
@@ -162,7 +180,7 @@ public:
         }
         ended_at_tick_ = decoding_only_ ? segment_.ended_by(now_s) : 0;
         energy_.busy_j += segment_.meter(now_s, ended_at_tick_);
-        generated_tokens_ += segment_.count(ended_at_tick_) * decoding();
+        counts_.generated_tokens += segment_.count(ended_at_tick_) * decoding();
     }
 
     // A new clock holds from the first boundary at or after the tick at which read_meter was last called.
@@ -194,15 +212,7 @@ public:
     }
 
     BoardEnergy take_energy() { return std::exchange(energy_, {}); }
-    std::int64_t take_generated_tokens() { return std::exchange(generated_tokens_, 0); }
-    std::int64_t take_prefilled_tokens() { return std::exchange(prefilled_tokens_, 0); }
-    std::int64_t take_prefix_hit_tokens() { return std::exchange(prefix_hit_tokens_, 0); }
-    std::int64_t take_host_hit_tokens() { return std::exchange(host_hit_tokens_, 0); }
-    std::int64_t take_migrated_tokens() { return std::exchange(migrated_tokens_, 0); }
-    std::int64_t take_handed_off_tokens() { return std::exchange(handed_off_tokens_, 0); }
-    std::int64_t take_taken_over_tokens() { return std::exchange(taken_over_tokens_, 0); }
-    std::int64_t take_preemptions() { return std::exchange(preemptions_, 0); }
-    std::int64_t take_preempted_tokens() { return std::exchange(preempted_tokens_, 0); }
+    Counts take_counts() { return std::exchange(counts_, {}); }
 
 private:
     Segment segment_;
@@ -213,9 +223,7 @@ private:
     std::int64_t kv_shared_ = 0;  // part of what running requests hold that stands in entries of the cache
     std::int64_t iteration_ = 0;  // iterations since the episode began
     std::int64_t ended_at_tick_ = 0;
-    std::int64_t generated_tokens_ = 0, prefilled_tokens_ = 0, prefix_hit_tokens_ = 0, host_hit_tokens_ = 0;
-    std::int64_t migrated_tokens_ = 0, handed_off_tokens_ = 0, taken_over_tokens_ = 0;
-    std::int64_t preemptions_ = 0, preempted_tokens_ = 0;
+    Counts counts_;
     std::unique_ptr<PrefixCache> cache_;
     std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
     RequestQueue waiting_, prefilling_;
@@ -263,9 +271,9 @@ private:
         CacheUse& use = owner.cache_use[index];
         const Found found = cache_->join(prompt, owner.calls, use);
         kv_shared_ += use.shared_tokens;
-        prefix_hit_tokens_ += found.tokens;
-        host_hit_tokens_ += found.host_tokens;
-        migrated_tokens_ += found.migrated_tokens;
+        counts_.prefix_hit_tokens += found.tokens;
+        counts_.host_hit_tokens += found.host_tokens;
+        counts_.migrated_tokens += found.migrated_tokens;
         work_tokens -= found.tokens;
         unprefilled_tokens -= found.tokens;
         return found;
@@ -316,13 +324,13 @@ private:
 
     // Prompts whose last chunk has run get their first token and begin to decode.
     void end_prefill(Owner& owner, const Pool& pool, double now_s) {
-        prefilled_tokens_ += chunk_tokens_;
+        counts_.prefilled_tokens += chunk_tokens_;
         for (; prompts_ending_ > 0; --prompts_ending_) {
             const std::int32_t index = prefilling_.pop(owner.requests);
             Request& request = owner.requests[index];
             const std::int64_t computed = prefill_tokens(owner, pool, index);
             const std::int64_t hit = hit_tokens(owner, index);
-            ++generated_tokens_;
+            ++counts_.generated_tokens;
             work_tokens -= computed - hit;
             unprefilled_tokens -= computed - hit;
             if (pool.kv_grows) {
@@ -353,7 +361,7 @@ private:
     [[gnu::noinline]] void hand_off(Owner& owner, std::int32_t index, double now_s) {
         const Request& request = owner.requests[index];
         if (cache_) leave_cache(owner, index, request.prompt_tokens);
-        handed_off_tokens_ += request.prompt_tokens + 1;
+        counts_.handed_off_tokens += request.prompt_tokens + 1;
         work_tokens -= owner.output_weight(request.class_id);
         owner.progress[index] = {.generated_tokens = 1, .joined = 0, .computed = true};
         owner.on_hand_off(index, now_s);
@@ -374,7 +382,7 @@ private:
         if (!pool.kv_grows) kv_reserved_ += request.prompt_tokens + request.output_tokens;
         const std::int64_t context = request.prompt_tokens + progress.generated_tokens;
         context_ += context;
-        taken_over_tokens_ += context;
+        counts_.taken_over_tokens += context;
         finishing_.push_back(finish_key(iteration_ + request.output_tokens - progress.generated_tokens, index));
         std::push_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
         if (cache_) shrink_cache(pool, 0);
@@ -387,14 +395,14 @@ private:
         while (!next_iteration_fits(pool)) {
             const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding(owner) : stop_prefilling(owner, pool);
             waiting_.push_front(owner.requests, index);
-            ++preemptions_;
+            ++counts_.preemptions;
         }
     }
 
     // At a boundary at most one prompt is in prefill.
     std::int32_t stop_prefilling(Owner& owner, const Pool& pool) {
         const std::int32_t index = prefilling_.pop(owner.requests);
-        preempted_tokens_ += head_done_;
+        counts_.preempted_tokens += head_done_;
         const std::int64_t hit = hit_tokens(owner, index);
         kv_reserved_ -= prefill_tokens(owner, pool, index);
         work_tokens += hit;
@@ -416,7 +424,7 @@ private:
         finishing_.pop_back();
         std::make_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
         const std::int64_t again = request.prompt_tokens + request.output_tokens - left;
-        preempted_tokens_ += again;
+        counts_.preempted_tokens += again;
         context_ -= again;
         work_tokens += again;
         unprefilled_tokens += again;

@@ -155,8 +155,10 @@ private:
         return std::min(planned, static_cast<std::int64_t>(n));
     }
 
-    const Line& lowest(double i) const {
-        const double work_j = energies_[0].at(i), shoulder_j = energies_[1].at(i), limit_j = energies_[2].at(i);
+    const Line& lowest(double i) const { return least(energies_[0].at(i), energies_[1].at(i), energies_[2].at(i)); }
+
+    // The line of the least of three energies, the first of equal ones.
+    const Line& least(double work_j, double shoulder_j, double limit_j) const {
         const double below_limit_j = std::min(work_j, shoulder_j);
         return energies_[limit_j < below_limit_j ? 2 : shoulder_j < work_j ? 1 : 0];
     }
@@ -165,7 +167,8 @@ private:
     double energy_of(std::int64_t n) const {
         if (n == 0) return 0.0;
         const double count = static_cast<double>(n);
-        const Line& first = lowest(0.0);
+        const Line& first = least(energies_[0].first, energies_[1].first, energies_[2].first);
+        if (n == 1) return first.first;
         if (&first == &lowest(count - 1.0)) return first.sum(count);
         double total_j = 0.0;
         for (double from = 0.0; from < count;) {
