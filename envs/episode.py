@@ -17,10 +17,11 @@ from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.signals import sample_signals
 from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.warm_caches import ContextTable, draw_contexts
 
 Float64Array = NDArray[np.float64]
-_CLIENTS = 1
-"""Third number of the seed from which clients are drawn, apart from all else."""
+_CLIENTS, _CONTEXTS = 1, 2
+"""Third number of the seeds from which clients, and contexts in caches, are drawn, apart from all else."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Episode:
         host_power_factor: on what servers draw besides their boards, `[S]`.
         decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
         failures: what breaks.
+        contexts: what prefix caches hold at the start.
     """
 
     requests: RequestTable
@@ -59,6 +61,7 @@ class Episode:
     exogenous: NDArray[np.float32]
     decode_memory_fraction: Float64Array
     failures: FailureTable = field(default_factory=FailureTable.none)
+    contexts: ContextTable = field(default_factory=ContextTable.none)
 
 
 def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Episode:
@@ -70,7 +73,9 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         split: which part of the traces and which family of random streams to draw from.
     """
     rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split)])
-    client_rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split), _CLIENTS])
+    client_rng, context_rng = (
+        np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split), which]) for which in (_CLIENTS, _CONTEXTS)
+    )
     requests = _sample_requests(scenario, rng, client_rng, split)
     course = _sample_course(scenario, rng, split)
     return Episode(
@@ -81,6 +86,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         ),
         decode_memory_fraction=_sample_decode_memory_fraction(scenario, rng),
         failures=_sample_failures(scenario, rng),
+        contexts=draw_contexts(scenario, requests, context_rng),
         **_sample_facilities(scenario, course["outdoor_c"][:-1], rng),
     )
 

@@ -67,8 +67,9 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     `ledger()` says so at any time.
 
     ## Starting State
-    Every replica awake and idle, every clock at its highest. Demand, events and uncertain physics are drawn from the
-    seed, once, before the first tick; `reset(options={"split": "test"})` draws from another split.
+    Every replica awake and idle, every clock at its highest, prefix caches with the contexts of sessions under way.
+    Demand, events and uncertain physics are drawn from the seed, once, before the first tick;
+    `reset(options={"split": "test"})` draws from another split.
 
     ## Episode End
     Truncation after the scenario's `horizon_ticks`. Termination only when every site is dark.

@@ -37,6 +37,8 @@ class PoolSpec(Spec):
             default of vLLM's first engine, its second one has the same knob at 0.
         prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from where the
             conversation's or the group's cached beginning ends (vLLM `enable_prefix_caching`).
+        warm_cache: begin an episode with the contexts in the cache that sessions under way have left there, as many as
+            it has room for; else empty.
         prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
         host_cache_bytes: host memory of a replica for prefixes that its KV cache has no room for [bytes].
         host_bandwidth_bytes_per_s: at which a replica reads them back [bytes/s]; the default is an assumption: four
@@ -65,6 +67,7 @@ class PoolSpec(Spec):
     kv_policy: Literal["reserve", "grow"] = "reserve"
     kv_watermark: float = Field(default=0.01, ge=0, lt=1)
     prefix_cache: bool = False
+    warm_cache: bool = True
     prefix_block_tokens: PositiveInt = 16
     host_cache_bytes: NonNegativeFloat = 0.0
     host_bandwidth_bytes_per_s: PositiveFloat = 50e9

@@ -89,6 +89,8 @@ class NativeEngine:
             "requests.class_id": (episode.requests.class_id, self.arrays.num_classes),
             "requests.region_id": (episode.requests.region_id, len(self.arrays.network_s)),
             "failures.replica": (episode.failures.replica, int(self.arrays.replicas.sum())),
+            "contexts.replica": (episode.contexts.replica, int(self.arrays.replicas.sum())),
+            "contexts.row": (episode.contexts.row, len(episode.requests)),
         }
         for name, (column, count) in limits.items():
             if len(column) and (int(column.min()) < 0 or int(column.max()) >= count):

@@ -74,6 +74,16 @@ class SessionTrace:
         """When each call would be made if every answer came at once, `[R]` [s]."""
         return self._longest_path(np.zeros(len(self.wait_s)))
 
+    @cached_property
+    def previous_call(self) -> NDArray[np.int64]:
+        """Row of the call before each in its conversation, `[R]`; -1 for the first."""
+        talk = self.session * (int(self.conversation.max(initial=0)) + 1) + self.conversation
+        order = np.argsort(talk, kind="stable")
+        follows = np.flatnonzero(np.diff(talk[order]) == 0) + 1
+        previous = np.full(len(talk), -1, np.int64)
+        previous[order[follows]] = order[follows - 1]
+        return previous
+
     def calls_of(self, split: str) -> NDArray[np.int64]:
         """Rows of the calls of a split's sessions."""
         return np.flatnonzero(self.split[self.session] == SPLIT_NAMES.index(split))

@@ -22,6 +22,7 @@ DEFAULTS: dict[str, tuple[type, float]] = {
     "region_id": (np.int32, 0),
     "conversation_id": (np.int32, NONE),
     "reusable_tokens": (np.int32, 0),
+    "context_age_s": (np.float64, np.inf),
     "group_id": (np.int32, NONE),
     "group_tokens": (np.int32, 0),
     "session_id": (np.int32, NONE),
@@ -56,6 +57,7 @@ class RequestTable:
         region_id: int32, index into the scenario's list of regions: where the client is.
         conversation_id: int32, calls that follow each other on one growing context; -1 for none.
         reusable_tokens: int32, leading prompt tokens that equal the conversation's context after its previous call.
+        context_age_s: float64, how long before the episode that context was used last, if it was then [s]; else inf.
         group_id: int32, requests whose prompts begin alike (one agent's system prompt and tools); -1 for none.
         group_tokens: int32, length of that common beginning, part of the prompt.
         session_id: int32, calls of one task of one user, which ends when one of them fails for good; -1 for none.
@@ -83,6 +85,7 @@ class RequestTable:
     region_id: IntColumn  # [R] index
     conversation_id: IntColumn  # [R] index
     reusable_tokens: IntColumn  # [R] tokens
+    context_age_s: FloatColumn  # [R] s
     group_id: IntColumn  # [R] index
     group_tokens: IntColumn  # [R] tokens
     session_id: IntColumn  # [R] index

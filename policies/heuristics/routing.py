@@ -73,6 +73,9 @@ class LeastWork(Routing):
     A pool's weight is its awake capacity times how far its backlog lies below `least + spread_s`; beyond that it gets
     nothing.
 
+    It does not see prefix caches, and calls do not return to a pool without a share: where contexts are long, the
+    spread must be wide enough for those that hold them.
+
     Join the shortest queue, the classic rule (W. Winston, "Optimality of the shortest line discipline", J. Appl. Prob.
     14, 1977, doi:10.1017/s0021900200104772), sends everything to one pool; for a decision that holds for a whole tick
     that would only move the queue, hence the spread.

@@ -9,6 +9,7 @@ import numpy as np
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.failures import FailureTable
 from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.warm_caches import ContextTable
 
 PREFIXES = ("conversation_id", "reusable_tokens", "group_id", "group_tokens")
 
@@ -72,6 +73,14 @@ def linked(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable
         retry_uniform=rng.random(count),
         price_tolerance=requests.price_tolerance,
     )
+
+
+def random_contexts(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable) -> ContextTable:
+    """For about half of the conversations, a replica that may or may not have a cache, or room in it."""
+    conversations, first = np.unique(requests.conversation_id, return_index=True)
+    row = first[(conversations >= 0) & (rng.random(len(first)) < 0.5)]
+    rng.shuffle(row)
+    return ContextTable(row, rng.integers(0, arrays.replicas.sum(), len(row)))
 
 
 def random_failures(rng: np.random.Generator, arrays: FleetArrays) -> FailureTable:

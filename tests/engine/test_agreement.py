@@ -1,5 +1,7 @@
 """The native engine means exactly what the reference says, on hundreds of random worlds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.engine.runs import Run, run
 from tests.engine.worlds import World, random_world
+from tokenfleet.envs.warm_caches import ContextTable
 
 COUNTED = ("requests", "tokens", "events")
 SITUATIONS = {
@@ -15,10 +18,11 @@ SITUATIONS = {
     "tiny KV cache": {"load": 5.0, "small_kv": True},
     "brakes and trips": {"load": 4.0, "cap_share": 0.4},
     "long talks": {"load": 4.0, "long_talks": True, "cap_share": 100.0},
+    "warm caches": {"load": 4.0, "long_talks": True, "warm": True},
     "closed loop": {"load": 3.0, "closed_loop": True},
     "long talks in a closed loop": {"load": 6.0, "long_talks": True, "closed_loop": True},
     "hand-offs": {"load": 3.0, "hand_offs": True},
-    "hand-offs under stress": {"load": 6.0, "hand_offs": True, "long_talks": True, "closed_loop": True},
+    "hand-offs under stress": {"load": 6.0, "hand_offs": True, "long_talks": True, "closed_loop": True, "warm": True},
     "closed loop under stress": {"load": 8.0, "closed_loop": True, "small_kv": True, "cap_share": 0.4},
 }
 
@@ -79,6 +83,15 @@ def test_long_talks_fill_both_memories():
     assert sum(r.total("host_hit_tokens") for r in runs) > 10_000
     assert sum(r.total("preemptions") for r in runs) > 30
     assert sum(r.views["cached_fraction"].mean() > 0.2 for r in runs) > 20
+
+
+def test_contexts_from_before_are_found():
+    worlds = [random_world(seed, **SITUATIONS["warm caches"]) for seed in range(40)]
+    cold = [dataclasses.replace(world.episode, contexts=ContextTable.none()) for world in worlds]
+    runs = [run("native", world.arrays, world.episode, world.controls) for world in worlds]
+    runs_cold = [run("native", w.arrays, episode, w.controls) for w, episode in zip(worlds, cold, strict=True)]
+    found = [r.total("prefix_hit_tokens") - c.total("prefix_hit_tokens") for r, c in zip(runs, runs_cold, strict=True)]
+    assert sum(tokens > 100 for tokens in found) > 15
 
 
 def test_kv_cache_moves_between_pools():

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.runs import ENGINES, neutral, run
+from tests.engine.runs import ENGINES, Run, neutral, run
 from tests.engine.small_worlds import one_pool, plain_episode
 from tests.engine.worlds import random_world
 from tokenfleet.envs.layers.failures import FailureTable
 from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.warm_caches import ContextTable
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
@@ -178,6 +179,49 @@ def test_a_groups_beginning_comes_back_for_whoever_asks_first(engine):
     result = run(engine, arrays, plain_episode(arrays, table))
     assert result.outcomes["prefix_hit_tokens"][2:4, 0].tolist() == [60, 60]
     assert result.outcomes["host_hit_tokens"][2:4, 0].tolist() == [60, 0]
+
+
+def warm(engine: str, table: RequestTable, rows: list[int], **pool: object) -> Run:
+    """The table on one replica that holds what calls before the episode have left to `rows`, in order of use."""
+    arrays = one_pool(**{"prefix_block_tokens": 10, **pool})
+    contexts = ContextTable(np.array(rows), np.zeros(len(rows), np.int64))
+    return run(engine, arrays, dataclasses.replace(plain_episode(arrays, table), contexts=contexts))
+
+
+def test_a_context_from_before_the_episode_is_found(engine):
+    """The call can reuse 127 tokens, of which 12 blocks are held; its group's beginning of 40 is shared."""
+    table = requests(
+        (0.0, 170, 1), (1.0, 60, 1), conversation_id=[0, 1], reusable_tokens=[127, 0], group_id=0, group_tokens=40
+    )
+    result = warm(engine, table, [0])
+    assert result.outcomes["prefix_hit_tokens"][:2, 0].tolist() == [120, 40]
+    np.testing.assert_allclose(result.log.finished_s[0], 0.010 + 0.050)
+
+
+def test_a_call_after_the_first_goes_on_from_what_is_common_to_all(engine):
+    """100 tokens are held; the second call repeats only 30 tokens of the first one's context."""
+    table = requests((0.0, 120, 10), (1.0, 90, 1), conversation_id=0, reusable_tokens=[100, 30])
+    assert warm(engine, table, [0]).outcomes["prefix_hit_tokens"][:2, 0].tolist() == [100, 30]
+
+
+def test_contexts_from_before_give_way_in_the_order_of_their_use(engine):
+    """Contexts of 100 and 60 tokens stand in 200; a request of 100 needs 60 of them, which are the older one's."""
+    rows = ((0.0, 99, 1), (1.0, 120, 1), (2.0, 80, 1))
+    table = requests(*rows, conversation_id=[-1, 0, 1], reusable_tokens=[0, 100, 60])
+    assert warm(engine, table, [1, 2], kv_tokens=200).outcomes["prefix_hit_tokens"][1, 0] == 40
+    assert warm(engine, table, [2, 1], kv_tokens=200).outcomes["prefix_hit_tokens"][1, 0] == 100
+
+
+def test_what_the_gpus_have_no_room_for_from_the_start_is_in_host_memory(engine):
+    table = requests((0.0, 170, 1), (1.0, 170, 1), conversation_id=[0, 1], reusable_tokens=[150, 150])
+    result = warm(engine, table, [0, 1], kv_tokens=200, host_cache_tokens=1000)
+    assert result.outcomes["host_hit_tokens"][0, 0] == 100
+    assert result.total("prefix_hit_tokens") == 300
+
+
+def test_without_a_cache_nothing_is_held(engine):
+    table = requests((0.0, 170, 1), conversation_id=0, reusable_tokens=[127])
+    assert warm(engine, table, [0], prefix_block_tokens=0).total("prefix_hit_tokens") == 0
 
 
 @pytest.mark.parametrize("host_cache_tokens", [0, 1000])

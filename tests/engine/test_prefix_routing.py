@@ -9,6 +9,7 @@ from tests.engine.runs import ENGINES, run
 from tests.engine.small_worlds import one_pool, plain_episode
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.warm_caches import ContextTable
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
@@ -41,6 +42,15 @@ def test_load_alone_sends_it_to_the_shorter_queue(engine):
 def test_a_queue_may_be_longer_by_so_many_tokens_for_each_cached_one(engine, affinity, replica):
     """60 tokens more for 120 cached: an affinity of a half is the border, and without one it is 1."""
     assert last_replica(engine, affinity) == replica
+
+
+@pytest.mark.parametrize("holder", [0, 1])
+def test_a_conversation_from_before_the_episode_returns_to_who_holds_it(engine, holder):
+    table = RequestTable.of([0.0], [170], [1], conversation_id=[0], reusable_tokens=[120])
+    arrays = dataclasses.replace(one_pool(prefix_block_tokens=10), replicas=np.array([2]))
+    contexts = ContextTable(np.array([0]), np.array([holder]))
+    log = run(engine, arrays, dataclasses.replace(plain_episode(arrays, table), contexts=contexts)).log
+    assert log.replica[0] == holder
 
 
 def test_a_call_that_can_reuse_nothing_is_not_drawn_home(engine):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tests.engine.random_fleets import random_fleet, with_clients, with_hand_offs, with_small_caches
-from tests.engine.random_requests import linked, random_failures, random_requests, with_long_talks
+from tests.engine.random_requests import linked, random_contexts, random_failures, random_requests, with_long_talks
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
@@ -32,6 +32,7 @@ def random_world(
     closed_loop: bool = False,
     long_talks: bool = False,
     hand_offs: bool = False,
+    warm: bool = False,
 ) -> World:
     """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes.
 
@@ -43,6 +44,7 @@ def random_world(
         closed_loop: calls wait for others, clients are far away and try again, replicas fail.
         long_talks: prefix caches everywhere, too small for the few conversations, each of many calls, that fill them.
         hand_offs: pools that prefill for others.
+        warm: replicas hold contexts of conversations from before.
     """
     rng = np.random.default_rng(seed)
     arrays = random_fleet(rng, small_kv, cap_share)
@@ -56,6 +58,8 @@ def random_world(
     if closed_loop:
         arrays = with_clients(rng, arrays)
         episode = replace(episode, requests=linked(rng, arrays, requests), failures=random_failures(rng, arrays))
+    if warm:
+        episode = replace(episode, contexts=random_contexts(rng, arrays, episode.requests))
     return World(arrays, episode, _controls(rng, arrays))
 
 

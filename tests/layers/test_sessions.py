@@ -168,6 +168,22 @@ def test_a_session_under_way_begins_with_what_waits_for_nobody_still_to_come(fan
     assert demand.columns["conversation_id"].tolist() == [1, 2, 1, 0, 0]
 
 
+def test_a_context_from_before_has_the_age_of_the_answer_that_left_it(fan_out):
+    """Call 3 arrives at 4 s, 26 s into the record: call 1 was answered at 21 s, call 0 at 10 s; the start is 22 s."""
+    demand = replay(fan_out, 3, 4.0, 1000.0)
+    assert demand.prompt_tokens.tolist() == [70, 200, 300]
+    assert demand.columns["context_age_s"].tolist() == [1.0, 12.0, np.inf]
+
+
+def test_nothing_is_older_than_the_start_of_an_answer_that_was_under_way(fan_out):
+    """Call 3 arrives at 9 s: call 1 was still being answered when the episode began."""
+    assert replay(fan_out, 3, 9.0, 1000.0).columns["context_age_s"][0] == 0.0
+
+
+def test_a_session_from_its_start_has_no_context_from_before(fan_out):
+    assert np.isinf(replay(fan_out, 0, 5.0, 1000.0).columns["context_age_s"]).all()
+
+
 def test_what_cannot_arrive_within_the_episode_is_left_out(fan_out):
     """Even with answers at once, call 5 comes 108 s after the session's start."""
     assert len(replay(fan_out, 0, 5.0, 113.0)) == 5
@@ -232,6 +248,7 @@ def test_a_cold_episode_begins_empty(record):
     demand = stream.sample(np.random.default_rng(0), 600.0, "train")
     roots = np.flatnonzero(np.isfinite(demand.arrival_s))
     assert not demand.columns["reusable_tokens"][roots].any()
+    assert np.isinf(demand.columns["context_age_s"]).all()
     assert len(roots) == len(np.unique(demand.columns["session_id"]))
 
 

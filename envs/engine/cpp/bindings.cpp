@@ -269,7 +269,7 @@ public:
 
     // Read an Episode object, whose shapes native.py has checked; `clients` are columns of its request table.
     void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
-        const Columns e(episode), r(e.part("requests")), f(e.part("failures"));
+        const Columns e(episode), r(e.part("requests")), f(e.part("failures")), x(e.part("contexts"));
         const auto arrival_s = r.column<double>("arrival_s");
         const auto prompt_tokens = r.column<std::int32_t>("prompt_tokens");
         const auto output_tokens = r.column<std::int32_t>("output_tokens");
@@ -283,9 +283,11 @@ public:
         const auto decode_memory_fraction = e.column<double>("decode_memory_fraction");
         const auto failure_tick = f.column<std::int64_t>("tick"), failed_replica = f.column<std::int64_t>("replica");
         const auto repaired_s = f.column<double>("repaired_s");
+        const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
         fleets_[index]->client_columns = read_clients(clients);
         fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
                                .num_failures = static_cast<std::int64_t>(repaired_s.size()),
+                               .num_contexts = static_cast<std::int64_t>(context_row.size()),
                                .arrival_s = arrival_s.data(),
                                .prompt_tokens = prompt_tokens.data(),
                                .output_tokens = output_tokens.data(),
@@ -303,7 +305,9 @@ public:
                                .decode_memory_fraction = decode_memory_fraction.data(),
                                .failure_tick = failure_tick.data(),
                                .failed_replica = failed_replica.data(),
-                               .repaired_s = repaired_s.data()});
+                               .repaired_s = repaired_s.data(),
+                               .context_row = context_row.data(),
+                               .context_holder = holder.data()});
     }
 
     void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,

@@ -30,7 +30,7 @@ struct ControlsRow {
 
 // What chance decided for the episode; sizes are checked by the bindings.
 struct EpisodeColumns {
-    std::int64_t num_requests, num_failures;
+    std::int64_t num_requests, num_failures, num_contexts;
     const double* arrival_s;
     const std::int32_t* prompt_tokens;
     const std::int32_t* output_tokens;
@@ -49,6 +49,8 @@ struct EpisodeColumns {
     const std::int64_t* failure_tick;      // [F]
     const std::int64_t* failed_replica;    // [F]
     const double* repaired_s;              // [F]
+    const std::int64_t* context_row;       // [X]
+    const std::int64_t* context_holder;    // [X]
 };
 
 class Fleet {
@@ -111,6 +113,7 @@ public:
             physics_[p] = physics_at(pool(p), decode_memory_fraction_[p], 1.0);
             for (auto& replica : replicas_of(p)) replica.reset(pool(p));
         }
+        load_contexts(episode);
         for (std::int64_t k = 0; k < num_classes(); ++k) {
             held_[k] = RequestQueue{};
             admission_credit_[k] = 1.0;
@@ -297,6 +300,16 @@ private:
         next_failure_ = 0;
         for (std::int64_t f = 0; f < e.num_failures; ++f) {
             failures_.push_back({e.failure_tick[f], e.failed_replica[f], e.repaired_s[f]});
+        }
+    }
+
+    // What calls before the episode have left in prefix caches.
+    void load_contexts(const EpisodeColumns& e) {
+        for (std::int64_t x = 0; x < e.num_contexts; ++x) {
+            const auto index = static_cast<std::int32_t>(e.context_row[x]);
+            const auto holder = static_cast<std::int32_t>(e.context_holder[x]);
+            replicas_[holder].remember(*this, index, client_columns.reusable_tokens[index]);
+            if (!home_replica_.empty()) home_replica_[client_columns.conversation_id[index]] = holder;
         }
     }
 

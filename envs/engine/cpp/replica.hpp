@@ -127,6 +127,14 @@ public:
         return cache_->find(owner.prompt(index), owner.calls).tokens;
     }
 
+    // Another call has left so much of the request's context here.
+    void remember(const Owner& owner, std::int32_t index, std::int64_t tokens) {
+        if (!cache_) return;
+        CacheUse use;
+        cache_->join(owner.prompt(index), owner.calls, use);
+        cache_->leave(owner.prompt(index), use, tokens, true);
+    }
+
     // The model is unloaded.
     void forget_prefixes() {
         if (cache_) cache_->clear();

@@ -71,8 +71,18 @@ class Fleet:
         self.travelling: dict[int, Request] = {}
         self.boundaries: list[tuple[float, int]] = []
         self.running_tokens = [0] * arrays.num_pools
+        self._load_contexts()
         outcome.rows[:] = 0.0
         self._write_view()
+
+    def _load_contexts(self) -> None:
+        """What calls before the episode have left in prefix caches."""
+        for index, holder in zip(*self.episode.contexts.columns(), strict=True):
+            request = Request.of(self.episode.requests, index, 0.0)
+            self.replicas[holder].cache.remember(request)
+            self.router.home_replica[request.conversation_id] = holder
+        for replica in self.replicas:
+            replica.cache.shrink(replica.limits.kv_tokens)
 
     def step(self, controls: Controls, row: int) -> None:
         """Advance by one tick under row `row` of the controls."""

@@ -193,6 +193,11 @@ class PrefixCache:
             self._leave_group(request, whole)
         request.hit_tokens = request.shared_tokens = 0
 
+    def remember(self, request: Request) -> None:
+        """Another call has left what the request can reuse of its conversation's context."""
+        self.join(request)
+        self.leave(request, request.reusable_tokens)
+
     def shrink(self, available_tokens: int) -> None:
         """Free memory of the GPUs until all entries fit; what is freed goes to the host."""
         for key, freed in self.gpu.shrink(available_tokens):

@@ -33,8 +33,8 @@ class Copies(NamedTuple):
 def replay(trace: SessionTrace, copies: Copies, horizon_s: float, max_context_tokens: int) -> Demand:
     """Demand of the copies: their first calls arrive by themselves, all others when those that they wait for are done.
 
-    A call that was under way at the start of the episode counts as done: its successor arrives when it did in the
-    record. Calls that cannot arrive before `horizon_s`, however fast the answers, are left out.
+    A call that was under way at the start of the episode counts as done: its context is there, its successor arrives
+    when it did in the record. Calls that cannot arrive before `horizon_s`, however fast the answers, are left out.
 
     Args:
         trace: the recorded sessions.
@@ -49,7 +49,9 @@ def replay(trace: SessionTrace, copies: Copies, horizon_s: float, max_context_to
     kept = _reachable(trace, row, copy, arrival_s, shift_s, edges, horizon_s)
     place = np.cumsum(kept) - 1
     edges = place[edges[kept[edges].all(axis=1)]]
-    return _demand(trace, row[kept], copy[kept], arrival_s[kept], edges, max_context_tokens)
+    demand = _demand(trace, row[kept], copy[kept], arrival_s[kept], edges, max_context_tokens)
+    demand.columns["context_age_s"] = _context_age_s(trace, copies, row[kept], copy[kept], shift_s)
+    return demand
 
 
 def _edges_between(trace: SessionTrace, copies: Copies, row: IntArray, copy: IntArray) -> IntArray:
@@ -116,6 +118,16 @@ def _demand(
         },
         edges=edges,
     )
+
+
+def _context_age_s(
+    trace: SessionTrace, copies: Copies, row: IntArray, copy: IntArray, shift_s: FloatArray
+) -> FloatArray:
+    """How long before the episode the call before each in its conversation ended, inf where it is in it, `[L]` [s]."""
+    previous = trace.previous_call[row]
+    ended_s = (trace.recorded_s + trace.service_s)[previous] + shift_s[copy]
+    came_before = (previous >= 0) & (previous < copies.first_row[copy])
+    return np.where(came_before, np.maximum(-ended_s, 0.0), np.inf)
 
 
 def _counted(number: IntArray) -> NDArray[np.int32]:
