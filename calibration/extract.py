@@ -66,12 +66,12 @@ def serving_runs(source: Path) -> pd.DataFrame:
 
 
 def power_runs(source: Path) -> pd.DataFrame:
-    """Serving runs (vLLM) of ML.ENERGY v3 on text: what the boards drew, dense and mixture-of-experts models."""
+    """Serving runs (vLLM) of ML.ENERGY v3 on text: steps and what the boards drew, dense and mixtures of experts."""
     rows = pd.read_csv(source / "gpu_power/mlenergy_v3/llm_mllm_configs.csv")
     text = rows.task.isin(["lm-arena-chat", "gpqa", "sourcegraph-fim"])
     rows = rows[text & ~rows.architecture.str.startswith("Mamba")]
     columns = ["gpu_model", "model_id", "task", "num_gpus", "tensor_parallel", "max_num_seqs", "avg_batch_size"]
-    columns += ["avg_output_len", "output_throughput_tokens_per_sec", "avg_power_watts"]
+    columns += ["avg_output_len", "median_itl_ms", "output_throughput_tokens_per_sec", "avg_power_watts"]
     return rows[columns].sort_values(columns[:6]).round(4)
 
 

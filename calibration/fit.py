@@ -17,11 +17,13 @@ import numpy as np
 
 from calibration.clock import CAPPED_GPU, CapFit, ClockFit, fit_capping, fit_clock
 from calibration.layer_kernels import BY_LAYER
-from calibration.power import CHIPS, coefficients, fit_board, power_factor, scaled_coefficients
+from calibration.power import CHIPS, coefficients, fit_board, scaled_coefficients
+from calibration.profile_power import power_factor
 from calibration.serving import TimeFit, fit_kernels, fit_measured
+from calibration.serving_law import fit_pair
 from tokenfleet.envs.catalog import catalog_names, read_yaml
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.llm import bounds_s, load_model, profile_name
+from tokenfleet.envs.layers.llm import bounds_s, load_model, load_profile, profile_name
 
 CATALOG = Path(__file__).parents[1] / "envs" / "catalog"
 MEASURED = (
@@ -35,6 +37,16 @@ FROM_KERNELS = (
     ("llama-3.1-70b", "a100-sxm-80gb", 4),
     ("llama-3.1-8b", "h200-sxm", 1),
     ("llama-3.1-70b", "h200-sxm", 4),
+)
+FROM_RUNS = (
+    ("qwen3-32b", "h100-sxm", 2),
+    ("qwen3-32b", "b200-sxm", 1),
+    ("qwen3-30b-a3b", "h100-sxm", 1),
+    ("qwen3-30b-a3b", "h100-sxm", 2),
+    ("qwen3-30b-a3b", "b200-sxm", 1),
+    ("gpt-oss-20b", "h100-sxm", 1),
+    ("gpt-oss-120b", "h100-sxm", 2),
+    ("llama-3.1-405b-fp8", "h100-sxm", 8),
 )
 SERVED_LIKE = "h100-sxm"
 SAME_CHIP = {"h200-sxm": "h100-sxm"}  # with other memory: an assumption
@@ -53,12 +65,15 @@ def time_fits() -> dict[str, TimeFit]:
     fits = {profile_name(*pair): fit_measured(*pair) for pair in MEASURED}
     fits.update({profile_name(*pair): fit_kernels(*pair, like=SERVED_LIKE) for pair in FROM_KERNELS})
     fits.update({profile_name(*pair): fit() for pair, fit in BY_LAYER.items()})
+    fits.update({profile_name(*pair): fit_pair(*pair) for pair in FROM_RUNS})
     return fits
 
 
+@cache
 def profile_numbers() -> dict[str, Values]:
     """Profile name -> coefficient -> value or values at the knots, rounded as the YAML has them."""
-    return {profile_name(*pair): _profile_values(*pair) for pair in (*MEASURED, *FROM_KERNELS, *BY_LAYER)}
+    pairs = (*MEASURED, *FROM_KERNELS, *BY_LAYER, *FROM_RUNS)
+    return {profile_name(*pair): _profile_values(*pair) for pair in pairs}
 
 
 def _profile_values(model: str, gpu: str, degree: int) -> Values:
@@ -98,8 +113,19 @@ def gpu_numbers() -> dict[str, Numbers]:
 
 @cache
 def power_factors() -> dict[str, Numbers]:
-    """Profile name -> its power_factor."""
-    return {profile_name(*pair): {"power_factor": round(power_factor(*pair), 3)} for pair in (*MEASURED, *FROM_KERNELS)}
+    """Profile name -> its power_factor, by the times that the fit has now."""
+    factors = {}
+    for pair in (*MEASURED, *FROM_KERNELS, *FROM_RUNS):
+        name = profile_name(*pair)
+        profile = load_profile(*pair).model_copy(
+            update={key: _plain(value) for key, value in profile_numbers()[name].items()}
+        )
+        factors[name] = {"power_factor": round(power_factor(profile), 3)}
+    return factors
+
+
+def _plain(value: float | list[float]) -> float | tuple[float, ...]:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def fit_errors() -> dict[str, Numbers]:

@@ -229,17 +229,6 @@ def chip_of(gpu: str) -> str:
     return next(chip for chip, boards in CHIPS.items() if gpu in boards)
 
 
-def power_factor(model: str, gpu: str, tensor_parallel: int) -> float:
-    """Geometric mean of measured over lawful watts of a pair's runs, chat if any; 1 where nobody measured it."""
-    rows = pd.concat([runs(), runs(dense=False)])
-    rows = rows[rows.busy & (rows.gpu == gpu) & (rows.family == model) & (rows.num_gpus == tensor_parallel)]
-    rows = rows[rows.task == "lm-arena-chat"] if "lm-arena-chat" in set(rows.task) else rows
-    if rows.empty:
-        return 1.0
-    lawful_w = rates_by_gpu(rows)[gpu].lawful_w(fit_board(chip_of(gpu)).gpus[gpu])
-    return float(np.exp(np.log(rows.watts / lawful_w).mean()))
-
-
 def _splitwise() -> pd.DataFrame:
     """Splitwise's A100 80 GB: TP 2 and 4, one to 16 sequences of up to 2048 tokens; TP 8 waits for its host."""
     rows = table("splitwise")

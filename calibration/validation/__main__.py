@@ -36,8 +36,8 @@ Nobody put these in; the engine has to show them (`calibration/validation/emerge
 MISSING = """
 ## Not judged yet
 
-Decode of mixtures of experts, and models left out of the time fits: their measurements are not in `calibration/data`
-yet.
+Prompts of mixtures of experts: the runs of ML.ENERGY say little of them, and the kernels of their products are not in
+`calibration/data`.
 """
 
 

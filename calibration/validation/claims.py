@@ -9,15 +9,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration import demand_claims, power_claims, prompts, whole_runs
-from calibration.fit import FROM_KERNELS, MEASURED, SERVED_LIKE, time_fits
+from calibration import demand_claims, law_claims, power_claims, prompts, whole_runs
+from calibration.fit import FROM_KERNELS, FROM_RUNS, MEASURED, SERVED_LIKE, time_fits
 from calibration.serving import fit_measured, runs
 from calibration.validation import emergent
 from tokenfleet.envs.layers.iteration import at_tokens
-from tokenfleet.envs.layers.llm import profile_name
+from tokenfleet.envs.layers.llm import load_model, profile_name
 
 Array = NDArray[np.float64]
-COMPARED = {**whole_runs.CLAIMS, **prompts.CLAIMS, **power_claims.CLAIMS}
+COMPARED = {**law_claims.CLAIMS, **whole_runs.CLAIMS, **prompts.CLAIMS, **power_claims.CLAIMS}
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ def _from_errors(name: str, judged: str, errors: list[float], target: float) -> 
 
 def decode_steps() -> Claim:
     """Decode steps of dense models: host and per-sequence time fitted on the same runs, all else from kernels."""
-    errors = [error for pair in MEASURED for error in time_fits()[profile_name(*pair)].errors["decode_step"]]
-    judged = "two numbers a profile fitted on these vLLM runs (ML.ENERGY v3), all else from kernels"
+    dense = (*MEASURED, *(pair for pair in FROM_RUNS if load_model(pair[0]).experts == 1))
+    errors = [error for pair in dense for error in time_fits()[profile_name(*pair)].errors["decode_step"]]
+    judged = "two numbers a profile fitted on these vLLM runs (ML.ENERGY v3), all else from kernels or one law"
     return _from_errors("decode step, dense", judged, errors, 0.05)
 
 

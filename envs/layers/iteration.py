@@ -214,7 +214,7 @@ def iteration_energy_j(
     >>> profile = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
     >>> tau_s = iteration_time_s(profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0)
     >>> round(iteration_energy_j(h100, llama, profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0) / tau_s)
-    515
+    564
     """
     tau_s = iteration_time_s(profile, decoding, context_tokens, prefill_tokens, pairs, clock_fraction)
     work, boards = work_energy(gpu, model, profile), profile.tensor_parallel

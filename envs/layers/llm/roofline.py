@@ -1,28 +1,37 @@
 """Layer 4, rooflines: a profile for a pair that nobody measured, from peaks and typical efficiencies.
 
 An iteration's products are bound by memory where they are few and by arithmetic where they are many; in between both
-count, so their times, each over its efficiency, are joined by a fourth-power mean, as measured kernels show.
+count, so their times, each over its efficiency, are joined by a fourth-power mean, as measured kernels show. On top
+comes what an iteration takes whatever it computes: so much a layer (launches, norms, attention's start), more in a
+mixture of experts, more where boards must agree after each layer; and so much for each sequence (sampling, its page
+table). `calibration/serving_law.py` fits those to twelve models on H100 and B200, and predicts each left-out one.
 """
 
 from __future__ import annotations
+
+import math
 
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.profile import ProfileSpec, bounds_s, memory_and_compute_s, profile_name
 from tokenfleet.envs.spec import SpecError
 
-# Typical shares of peak that measured profiles reach, and what serving adds; `python -m calibration.fit` prints them.
-MEMORY_EFFICIENCY = 0.75
+# The law of `calibration/serving_law.py`; a test holds them to it.
+MEMORY_EFFICIENCY = 0.940
+BASE_S = 3.71e-4
+LAYER_S = 6.06e-5
+EXPERT_LAYER_S = 7.79e-6
+COLLECTIVE_LAYER_S = 2.05e-5  # for each doubling of the boards
+SEQUENCE_S = 5.82e-5
+# Typical shares of peak that measured kernels reach (`calibration/kernels.py`), and of attention over its bound.
 COMPUTE_EFFICIENCY = 0.66
 CONTEXT_RATIO = 1.15
 PREFILL_ATTENTION_RATIO = 1.94
-HOST_S = 1.5e-3
-DECODE_S = 5e-5
 JOIN_POWER = 4.0
 
 
 def roofline_profile(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> ProfileSpec:
-    """A profile for a pair that nobody measured: the physical bound over typical efficiencies of measured profiles.
+    """A profile for a pair that nobody measured: the physical bound over typical efficiencies, and what serving adds.
 
     Args:
         gpu: the board.
@@ -48,12 +57,23 @@ def roofline_profile(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> Pr
         model=model.name,
         gpu=gpu.name,
         tensor_parallel=tensor_parallel,
-        host_s=HOST_S,
+        host_s=host_s(model, tensor_parallel),
         token_s=tuple((both ** (1.0 / JOIN_POWER)).tolist()),
         token_memory_share=tuple((memory / both).tolist()),
-        decode_s=DECODE_S,
+        decode_s=SEQUENCE_S,
         context_s=least.context_s * CONTEXT_RATIO,
         prefill_attention_s=least.prefill_attention_s * PREFILL_ATTENTION_RATIO,
         origin="roofline",
-        sources=("assumption: physical bound over typical efficiencies of measured profiles",),
+        sources=("assumption: physical bound over typical efficiencies of kernels, and what serving adds to others",),
     )
+
+
+def host_s(model: ModelSpec, tensor_parallel: int) -> float:
+    """What an iteration takes whatever it computes [s].
+
+    >>> from tokenfleet.envs.layers import llm
+    >>> [round(1e3 * host_s(llm.load_model(name), 8), 2) for name in ("llama-3.1-8b", "gpt-oss-120b")]
+    [4.28, 5.05]
+    """
+    layer_s = LAYER_S + COLLECTIVE_LAYER_S * math.log2(tensor_parallel)
+    return BASE_S + model.layers * (layer_s + (EXPERT_LAYER_S if model.experts > 1 else 0.0))
