@@ -257,8 +257,8 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
         "mixed_context_s": column(lambda pool: pool.profile.mixed_context_s),
         "prefill_attention_s": column(lambda pool: pool.profile.prefill_attention_s),
         "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
-        "static_w": board("static_w") * power_factor,
-        "floor_w": board("floor_w") * power_factor,
+        "static_w": board("static_w"),
+        "floor_w": board("floor_w"),
         "work_j": power_factor[:, None]
         * knots(lambda pool: work_energy(pool.gpu_spec, pool.model_spec, pool.profile).work_j),
         **{name: power_factor * work(name) for name in ("context_j", "token_j", "attention_j")},

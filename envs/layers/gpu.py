@@ -214,20 +214,19 @@ def byte_energy_scale(core_fraction: Number | float, voltage: Number) -> Number:
     return 1.0 - core_fraction * (1.0 - voltage * voltage)
 
 
-def drawn_w(gpu: GpuSpec, work_w: Number, clock_fraction: Number, power_factor: float = 1.0) -> Number:
+def drawn_w(gpu: GpuSpec, work_w: Number, clock_fraction: Number) -> Number:
     """What a board draws while it spends `work_w` joules per second on its work: awake, shoulder and limit [W].
 
     Args:
         gpu: the board.
         work_w: x, energy of the work at the clock's voltage over the time it takes [W].
         clock_fraction: F in (0, 1].
-        power_factor: measured over lawful watts of a profile; scales everything but the limit.
 
     >>> gpu = load_gpu("h100-sxm")
     >>> drawn_w(gpu, 0.0, 1.0) == busy_floor_w(gpu, 1.0), drawn_w(gpu, 1e6, 1.0) == gpu.limit_w
     (True, True)
     """
-    awake_w, work_w = power_factor * busy_floor_w(gpu, clock_fraction), power_factor * work_w
+    awake_w = busy_floor_w(gpu, clock_fraction)
     rise_w = gpu.knee_fraction * (1.0 - gpu.shoulder_slope) * (gpu.limit_w - awake_w)
     shoulder_w = awake_w + rise_w + gpu.shoulder_slope * work_w
     if isinstance(shoulder_w, np.ndarray):

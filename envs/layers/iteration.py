@@ -17,8 +17,8 @@ All boards of the replica together draw, by the law of `layers.gpu` with awake =
     work   = M W(n) + M_context context_j C + V^2 (token_j n + attention_j A)
     energy = min( awake tau + work,  shoulder tau + shoulder_slope work,  tp limit_fraction tdp_w tau ),
 
-with awake and work times the profile's power_factor, where W(n) goes through the knots `work_j`, the energy of reading
-the weights that n tokens need.
+with work times the profile's power_factor, where W(n) goes through the knots `work_j`, the energy of reading the
+weights that n tokens need.
 
 A = sum over prefill chunks of `chunk * prior + chunk (chunk + 1) / 2`, a whole number. The FLOPs of decode attention
 are not counted apart: they go with C as the bytes of the KV cache do, and joule_per_context_byte holds them.
@@ -214,7 +214,7 @@ def iteration_energy_j(
     >>> profile = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
     >>> tau_s = iteration_time_s(profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0)
     >>> round(iteration_energy_j(h100, llama, profile, 32.0, 32 * 590.0, 0.0, 0.0, 1.0) / tau_s)
-    564
+    561
     """
     tau_s = iteration_time_s(profile, decoding, context_tokens, prefill_tokens, pairs, clock_fraction)
     work, boards = work_energy(gpu, model, profile), profile.tensor_parallel
@@ -224,7 +224,7 @@ def iteration_energy_j(
     moved_j = moved_j + byte_energy_scale(gpu.core_context_fraction, voltage) * work.context_j * context_tokens
     arithmetic_j = work.token_j * tokens + work.attention_j * pairs
     work_j = moved_j + voltage * voltage * arithmetic_j
-    board_w = drawn_w(gpu, work_j / (boards * tau_s), clock_fraction, profile.power_factor)
+    board_w = drawn_w(gpu, profile.power_factor * work_j / (boards * tau_s), clock_fraction)
     return boards * board_w * tau_s
 
 

@@ -68,8 +68,8 @@ FLEETS: dict[str, tuple[str, ...]] = {
     "train scenario=tiny scenario.pools.lab-8b.gpu=h100-smx": (
         r"^scenario\.pools\.lab-8b\.gpu: unknown name 'h100-smx'; did you mean 'h100-sxm'\? \(choose from a100",
     ),
-    "train scenario=tiny scenario.pools.lab-70b.model=llama-3.1-405b": (
-        r"^scenario\.pools\.lab-70b\.model: unknown name 'llama-3\.1-405b'; .*llama-3\.1-70b",
+    "train scenario=tiny scenario.pools.lab-70b.model=llama-3.1-700b": (
+        r"^scenario\.pools\.lab-70b\.model: unknown name 'llama-3\.1-700b'; .*llama-3\.1-70b",
         r"^scenario\.classes\.chat-70b\.model: no pool serves 'llama-3\.1-70b'",
     ),
     "train scenario=tiny scenario.pools.lab-8b=null": (

@@ -209,7 +209,7 @@ def test_only_a_dark_fleet_terminates() -> None:
 
 
 def test_metrics_sum_what_the_steps_told() -> None:
-    envs = batch(3, overrides={**TWO_ROUTES, "sites.lab.grid.cap_fraction": 0.45})
+    envs = batch(3, overrides={**TWO_ROUTES, "sites.lab.grid.cap_fraction": 0.55})
     envs.reset(seed=2)
     total: dict[str, np.ndarray] = {}
     for actions in random_actions(envs, 60):

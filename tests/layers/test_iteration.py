@@ -164,7 +164,7 @@ def test_energy_below_the_limit_is_the_sum_of_its_parts():
     moved_j = (1 - gpu.core_byte_fraction * 0.36) * work.work_j[2]
     attended_j = (1 - gpu.core_context_fraction * 0.36) * 4000 * work.context_j
     work_j = moved_j + attended_j + 0.64 * 4 * work.token_j
-    expected_j = profile.power_factor * (4 * busy_floor_w(gpu, 0.8) * tau_s + work_j)
+    expected_j = 4 * busy_floor_w(gpu, 0.8) * tau_s + profile.power_factor * work_j
     assert iteration_energy_j(gpu, model, profile, 4.0, 4000.0, 0.0, 0.0, 0.8) == pytest.approx(expected_j)
 
 
@@ -173,7 +173,7 @@ def test_energy_beyond_the_knee_grows_by_the_shoulder():
     gpu, model = load_gpu("h100-sxm"), load_model("llama-3.1-70b")
     profile = load_profile("llama-3.1-70b", "h100-sxm", 4)
     work = work_energy(gpu, model, profile)
-    awake_w = profile.power_factor * busy_floor_w(gpu, 1.0)
+    awake_w = busy_floor_w(gpu, 1.0)
     shoulder_w = awake_w + gpu.knee_fraction * (1 - gpu.shoulder_slope) * (gpu.limit_w - awake_w)
     batches = [(64.0, 64e3, 0.0, 0.0, 1.0), (65.0, 65e3, 0.0, 0.0, 1.0)]
     joules = [iteration_energy_j(gpu, model, profile, *batch) for batch in batches]

@@ -117,7 +117,7 @@ def test_results_of_vllm_and_a_power_log_are_fitted_together(fit: Fit, tmp_path:
     done = fit(f"results --power-log power.csv {PAIR}")
     assert done.code == 0, done.errors
     assert table(done.out)["decode step"][2] < 2.0
-    assert table(done.out)["board power"][2] < 6.0
+    assert table(done.out)["board power"][2] < 7.0
 
 
 def test_an_entry_is_overwritten_only_by_force(fit: Fit, tmp_path: Path) -> None:

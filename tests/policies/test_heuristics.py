@@ -260,7 +260,9 @@ def test_waiting_requests_count_as_load():
 
 
 def test_the_clock_is_the_efficient_one_at_a_light_load_and_full_at_a_heavy_one():
-    scenario = mixed_gpus(**{"pools.west.gpu": "h100-sxm"})
+    large = {"model": "llama-3.1-70b", "tensor_parallel": 4}  # boards of an 8B stand at their limit from 0.9 on
+    pools = {f"pools.{site}.{key}": value for site in ("east", "west") for key, value in large.items()}
+    scenario = mixed_gpus(**{"pools.west.gpu": "h100-sxm", "classes.chat.model": "llama-3.1-70b", **pools})
     policy = greedy(scenario)
     light, _ = arrivals(scenario, 1.0, 100, policy)
     heavy, _ = arrivals(scenario, 1000.0, 100, policy)

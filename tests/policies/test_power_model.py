@@ -136,12 +136,12 @@ def test_service_slows_with_the_clock(scenario):
 
 
 def test_an_h100_serves_most_per_joule_between_its_slowest_and_its_fastest_clock():
-    """Energy against clock is U-shaped: slow clocks waste awake watts, fast ones voltage."""
+    """Energy against clock is U-shaped: slow clocks waste awake watts, fast ones voltage; a 70B shows it."""
     scenario = load_scenario("tiny")
     clocks = np.linspace(0.4, 1.0, 31)
     at = ServiceModel(scenario).at(clocks[:, None] * np.ones(2))
-    best = clocks[at.requests_per_joule.argmax(axis=0)][scenario.route_mask]
-    assert np.all((best > 0.6) & (best < 1.0))
+    best = clocks[at.requests_per_joule[:, 1, 1].argmax()]
+    assert 0.6 < best < 1.0
 
 
 # caps to come

