@@ -8,7 +8,7 @@
 
 #include "arrays.hpp"
 #include "clients.hpp"
-#include "replica.hpp"
+#include "request.hpp"
 
 namespace tokenfleet {
 

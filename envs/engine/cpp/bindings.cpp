@@ -333,11 +333,11 @@ public:
                      Array<double> first_token_s, Array<double> finished_s) const {
         const Fleet& fleet = *fleets_[index];
         for (std::size_t i = 0; i < fleet.requests.size(); ++i) {
-            status.data()[i] = static_cast<std::int8_t>(fleet.status[i]);
+            status.data()[i] = static_cast<std::int8_t>(fleet.status()[i]);
             replica.data()[i] = fleet.replica_of[i];
             asked_s.data()[i] = fleet.asked_s()[i];
             first_token_s.data()[i] = fleet.requests[i].first_token_s;
-            finished_s.data()[i] = fleet.finished_s[i];
+            finished_s.data()[i] = fleet.finished_s()[i];
         }
     }
 

@@ -14,20 +14,12 @@
 #include <vector>
 
 #include "prefix_cache.hpp"
+#include "request.hpp"
 #include "segment.hpp"
 
 namespace tokenfleet {
 
 enum class State : std::uint8_t { kAwake, kDraining, kAsleep, kWaking, kDark, kFailed };
-
-struct Request {
-    double arrival_s;  // when this attempt was made
-    double first_token_s;
-    std::int32_t prompt_tokens;
-    std::int32_t output_tokens;
-    std::int32_t class_id;
-    std::int32_t next;  // in whichever list it stands; -1 ends it
-};
 
 // What the boards of a replica have drawn, by what they were doing.
 struct BoardEnergy {
@@ -49,38 +41,6 @@ struct Counts {
         taken_over_tokens += other.taken_over_tokens;
         preemptions += other.preemptions;
         preempted_tokens += other.preempted_tokens;
-    }
-};
-
-// What a replica remembers of a request where KV grows.
-struct Progress {
-    std::int32_t generated_tokens = 0;  // of an answer that was interrupted, or is to go on elsewhere
-    std::int32_t joined = 0;            // sequences that had joined before it
-    bool computed = false;              // its context has come from a pool that prefills
-};
-
-// First-come-first-served list of request indices, linked through Request::next.
-struct RequestQueue {
-    std::int32_t head = -1, tail = -1, size = 0;
-
-    bool empty() const { return size == 0; }
-    void push(std::vector<Request>& requests, std::int32_t index) {
-        requests[index].next = -1;
-        (size == 0 ? head : requests[tail].next) = index;
-        tail = index;
-        ++size;
-    }
-    void push_front(std::vector<Request>& requests, std::int32_t index) {
-        requests[index].next = head;
-        if (size == 0) tail = index;
-        head = index;
-        ++size;
-    }
-    std::int32_t pop(const std::vector<Request>& requests) {
-        const std::int32_t index = head;
-        head = requests[index].next;
-        --size;
-        return index;
     }
 };
 

@@ -1,0 +1,123 @@
+// What came of a request: the C++ mirror of envs/engine/reference/endings.py.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "arrays.hpp"
+#include "billing.hpp"
+#include "clients.hpp"
+#include "request.hpp"
+
+namespace tokenfleet {
+
+class Endings {
+public:
+    std::vector<Status> status;      // by request
+    std::vector<double> finished_s;  // by request
+
+    Endings(const FleetArrays& arrays, const ClientColumns& columns, Clients& clients, Billing& billing, double* outcome)
+        : arrays_(arrays), columns_(columns), clients_(clients), billing_(billing), outcome_(outcome) {}
+
+    void reset(std::size_t num_requests, bool caches) {
+        status.assign(num_requests, Status::kPending);
+        finished_s.assign(num_requests, std::numeric_limits<double>::quiet_NaN());
+        billed_hit_tokens_.assign(caches ? num_requests : 0, 0);
+        const bool distances = std::any_of(arrays_.network_s.begin(), arrays_.network_s.end(), [](double s) { return s > 0.0; });
+        network_s_.assign(distances ? num_requests : 0, 0.0);
+    }
+
+    // One way between a request's client and the site that serves it.
+    double network_s(std::int32_t index) const { return network_s_.empty() ? 0.0 : network_s_[index]; }
+
+    void note_site(std::int32_t index, std::int64_t site) {
+        if (network_s_.empty()) return;
+        const auto sites = static_cast<std::int64_t>(arrays_.sites.size());
+        network_s_[index] = arrays_.network_s[columns_.region_id[index] * sites + site];
+    }
+
+    // The first token has left its site.
+    void first_token(Request& request, std::int32_t index, std::int32_t hit_tokens) {
+        if (!billed_hit_tokens_.empty()) billed_hit_tokens_[index] = hit_tokens;
+        request.first_token_s += network_s(index);
+        outcome_[arrays_.outcome.first_tokens + request.class_id] += 1.0;
+        outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += ttft_s(request, index);
+    }
+
+    // The last token of an answer leaves its site.
+    void complete(const Request& request, std::int32_t index, std::int64_t site, double at_site_s) {
+        const OutcomeLayout& o = arrays_.outcome;
+        const double now_s = at_site_s + network_s(index);
+        const bool in_slo = within_slo(request, index, now_s);
+        const Columns columns = in_slo
+            ? Columns{o.completed_in_slo, o.prompt_tokens_in_slo, o.output_tokens_in_slo, o.value_in_slo_usd}
+            : Columns{o.completed_late, o.prompt_tokens_late, o.output_tokens_late, o.value_late_usd};
+        const std::int32_t hit_tokens = billed_hit_tokens_.empty() ? 0 : billed_hit_tokens_[index];
+        const double value_usd = end(request, index, now_s, Status::kCompleted, columns, hit_tokens);
+        outcome_[o.delivered_tokens + site] += request.output_tokens;
+        const double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
+        if (billing_.pay(request, index, paid_usd) && clients_.end_session(index)) {
+            outcome_[o.budget_ended + request.class_id] += 1.0;
+        }
+        clients_.succeed(index, now_s);
+    }
+
+    // An attempt has come to nothing.
+    void fail(const Request& request, std::int32_t index, double now_s, Status how) {
+        if (clients_.fail(index, now_s, how)) {
+            outcome_[arrays_.outcome.retries + request.class_id] += 1.0;
+        } else {
+            lose(request, index, now_s, how);
+        }
+    }
+
+    // Its client does not try again.
+    void lose(const Request& request, std::int32_t index, double now_s, Status how) {
+        const OutcomeLayout& o = arrays_.outcome;
+        const Columns declined{o.declined, o.prompt_tokens_declined, o.output_tokens_declined, o.value_declined_usd};
+        const Columns lost{how == Status::kRefused ? o.refused : o.expired, o.prompt_tokens_lost, o.output_tokens_lost,
+                           o.value_lost_usd};
+        end(request, index, now_s, how, how == Status::kDeclined ? declined : lost, 0);
+    }
+
+private:
+    struct Columns {
+        std::int64_t count, prompt_tokens, output_tokens, value_usd;  // of the outcome, for class 0
+    };
+
+    const FleetArrays& arrays_;
+    const ClientColumns& columns_;
+    Clients& clients_;
+    Billing& billing_;
+    double* outcome_;
+    std::vector<std::int32_t> billed_hit_tokens_;  // by request, when its first token came; empty without prefix caches
+    std::vector<double> network_s_;                // by request; empty without distances
+
+    // A request has come to its end; returns its price.
+    double end(const Request& request, std::int32_t index, double now_s, Status how, const Columns& columns,
+               std::int32_t hit_tokens) {
+        const double value_usd = billing_.value_usd(request, index, hit_tokens);
+        status[index] = how;
+        finished_s[index] = now_s;
+        outcome_[columns.count + request.class_id] += 1.0;
+        outcome_[columns.prompt_tokens + request.class_id] += request.prompt_tokens;
+        outcome_[columns.output_tokens + request.class_id] += request.output_tokens;
+        outcome_[columns.value_usd + request.class_id] += value_usd;
+        return value_usd;
+    }
+
+    double ttft_s(const Request& request, std::int32_t index) const { return request.first_token_s - clients_.asked_s[index]; }
+
+    bool within_slo(const Request& request, std::int32_t index, double now_s) const {
+        const RequestClass& limits = arrays_.classes[request.class_id];
+        const bool in_ttft = ttft_s(request, index) <= limits.ttft_s;
+        // Without a limit inf * 0 would be NaN for a one-token answer.
+        const bool in_tpot = request.output_tokens == 1 ||
+                             now_s - request.first_token_s <= limits.tpot_s * (request.output_tokens - 1);
+        return in_ttft && in_tpot && now_s - clients_.asked_s[index] <= limits.deadline_s;
+    }
+};
+
+}  // namespace tokenfleet
