@@ -72,21 +72,17 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         seed: any non-negative integer.
         split: which part of the traces and which family of random streams to draw from.
     """
-    rng = np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split)])
-    client_rng, context_rng = (
-        np.random.default_rng([seed, list(SPLIT_BOUNDS).index(split), which]) for which in (_CLIENTS, _CONTEXTS)
-    )
-    requests = _sample_requests(scenario, rng, client_rng, split)
+    seeds = [seed, list(SPLIT_BOUNDS).index(split)]
+    rng = np.random.default_rng(seeds)
+    requests = _sample_requests(scenario, rng, [*seeds, _CLIENTS], split)
     course = _sample_course(scenario, rng, split)
     return Episode(
         requests=requests,
         **{name: np.ascontiguousarray(course[name][:-1]) for name in PER_TICK},
-        exogenous=np.concatenate([course[f.name].reshape(len(course[f.name]), -1) for f in EXOGENOUS], axis=1).astype(
-            np.float32
-        ),
+        exogenous=_exogenous(course),
         decode_memory_fraction=_sample_decode_memory_fraction(scenario, rng),
         failures=_sample_failures(scenario, rng),
-        contexts=draw_contexts(scenario, requests, context_rng),
+        contexts=draw_contexts(scenario, requests, [*seeds, _CONTEXTS]),
         **_sample_facilities(scenario, course["outdoor_c"][:-1], rng),
     )
 
@@ -101,12 +97,19 @@ def exogenous_layout(scenario: Scenario) -> Layout:
     return Layout(EXOGENOUS, axis_sizes(scenario))
 
 
+def _exogenous(course: dict[str, Float64Array]) -> NDArray[np.float32]:
+    """The fields of `fields.EXOGENOUS` side by side, `[H + 1, E]`."""
+    values = [course[field.name] for field in EXOGENOUS]
+    columns = [value.reshape(len(value), -1) for value in values if value.size]
+    return np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
+
+
 def _sample_requests(
-    scenario: Scenario, rng: np.random.Generator, client_rng: np.random.Generator, split: Split
+    scenario: Scenario, rng: np.random.Generator, client_seed: Sequence[int], split: Split
 ) -> RequestTable:
     names, streams = list(scenario.classes), list(scenario.workload.values())
     demands = [stream.sample(rng, scenario.horizon_s, split) for stream in streams]
-    clients = client_columns(client_rng, demands, streams, scenario.classes, scenario.region_weights)
+    clients = client_columns(client_seed, demands, streams, scenario.classes, scenario.region_weights)
     return merge(demands, [names.index(stream.request_class) for stream in streams], **clients)
 
 
@@ -135,17 +138,19 @@ def _sample_caps(
 ) -> dict[str, Float64Array]:
     """The caps of D limits through the episode, `[H + 1, D]` each, announced ones `[H + 1, D, L]`."""
     now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
+    contract_w, leads_s = np.array(contracts_w, np.float64), scenario.announced_lead_s
     caps = {
-        "cap_w": np.empty((len(now_s), len(limits))),
-        "rating_w": np.empty((len(now_s), len(limits))),
-        "announced_cap_w": np.empty((len(now_s), len(limits), len(scenario.announced_lead_s))),
+        "cap_w": np.full((len(now_s), len(limits)), contract_w),
+        "rating_w": np.full((len(now_s), len(limits)), contract_w),
+        "announced_cap_w": np.full((len(now_s), len(limits), len(leads_s)), contract_w[:, None]),
     }
-    for d, (limit, contract_w) in enumerate(zip(limits, contracts_w, strict=True)):
-        events = draw_events(limit, rng)
-        caps["cap_w"][:, d] = cap_schedule_w(events, contract_w, now_s)
-        caps["rating_w"][:, d] = rating_schedule_w(events, contract_w, now_s)
-        for lead, lead_s in enumerate(scenario.announced_lead_s):
-            caps["announced_cap_w"][:, d, lead] = announced_cap_w(events, contract_w, now_s, lead_s)
+    for d, limit in enumerate(limits):
+        if not (events := draw_events(limit, rng)):
+            continue
+        caps["cap_w"][:, d] = cap_schedule_w(events, contracts_w[d], now_s)
+        caps["rating_w"][:, d] = rating_schedule_w(events, contracts_w[d], now_s)
+        for lead, lead_s in enumerate(leads_s):
+            caps["announced_cap_w"][:, d, lead] = announced_cap_w(events, contracts_w[d], now_s, lead_s)
     return caps
 
 

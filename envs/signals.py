@@ -13,6 +13,7 @@ from tokenfleet.envs.layers.series.real_time import Residual
 from tokenfleet.envs.scenario import Scenario, SiteSpec
 
 Float64Array = NDArray[np.float64]
+FloatOrArray = float | Float64Array
 
 _CONSTANT = Calendar(start_h=0.0, hours_per_s=0.0)
 
@@ -52,13 +53,15 @@ def sample_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -
     window_s = scenario.calendar_window_s
     calendar = draw_calendar(scenario.calendar, window_s, split, rng) if varies else _CONSTANT
     drawn = [_SiteSignals.draw(scenario, site, calendar, rng) for site in sites]
-    now = [site.at_lead(0.0) for site in drawn]
-    ahead = [[site.at_lead(lead_s) for lead_s in scenario.forecast_lead_s] for site in drawn]
-    count = scenario.horizon_ticks + 1
-    # [4, T, S] and [4, T, S, F]
-    values = np.stack([np.stack(site) for site in now], axis=-1)
-    empty = np.empty((4, count, len(sites), 0))
-    forecasts = np.stack([np.stack(site, axis=-1) for site in ahead], axis=2) if scenario.forecast_lead_s else empty
+    count, leads_s = scenario.horizon_ticks + 1, scenario.forecast_lead_s
+    values = np.empty((4, count, len(sites)))
+    forecasts = np.empty((4, count, len(sites), len(leads_s)))
+    for s, site in enumerate(drawn):
+        for quantity, now in enumerate(site.at_lead(0.0)):
+            values[quantity, :, s] = now
+        for lead, lead_s in enumerate(leads_s):
+            for quantity, ahead in enumerate(site.at_lead(lead_s)):
+                forecasts[quantity, :, s, lead] = ahead
     return Signals(*values, *forecasts)
 
 
@@ -85,8 +88,11 @@ class _SiteSignals:
             errors = (carbon, outdoor, solar)
         return cls(scenario, site, calendar, time_s, residual, errors)
 
-    def at_lead(self, lead_s: float) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
-        """Price, carbon intensity, temperature and solar power expected `lead_s` ahead, `[T]` each; the truth at 0."""
+    def at_lead(self, lead_s: float) -> tuple[FloatOrArray, FloatOrArray, FloatOrArray, FloatOrArray]:
+        """Price, carbon intensity, temperature and solar power expected `lead_s` ahead, the truth at 0.
+
+        `[T]` each, or a number that holds at all times.
+        """
         hour = self.calendar.hour(self.time_s + lead_s)
         lead_h = lead_s * self.calendar.hours_per_s
         carbon, outdoor, solar = self._errors(hour, lead_h)
@@ -100,15 +106,14 @@ class _SiteSignals:
             self._solar_w(hour) * np.maximum(solar_share, 0.0),
         )
 
-    def _errors(self, hour: Float64Array, lead_h: float) -> tuple[Float64Array, Float64Array, Float64Array]:
+    def _errors(self, hour: Float64Array, lead_h: float) -> tuple[FloatOrArray, FloatOrArray, FloatOrArray]:
         """Errors of variance one a day ahead: of carbon intensity, temperature and solar power."""
         if self.errors is None:
-            none = np.zeros_like(hour)
-            return none, none, none
+            return 0.0, 0.0, 0.0
         growth = self.scenario.forecast.growth(lead_h)
         carbon, outdoor, solar = (growth * path.at(hour) for path in self.errors)
         return carbon, outdoor, solar
 
-    def _solar_w(self, hour: Float64Array) -> Float64Array:
+    def _solar_w(self, hour: Float64Array) -> FloatOrArray:
         solar = self.site.solar
-        return solar.power_w(signal_at(solar.irradiance_w_per_m2, hour)) if solar else np.zeros_like(hour)
+        return solar.power_w(signal_at(solar.irradiance_w_per_m2, hour)) if solar else 0.0

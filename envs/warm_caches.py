@@ -10,6 +10,7 @@ Simplified: a context is held whole or not at all, and requests that ran when th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,18 +44,19 @@ class ContextTable:
         return self.row.tolist(), self.replica.tolist()
 
 
-def draw_contexts(scenario: Scenario, requests: RequestTable, rng: np.random.Generator) -> ContextTable:
+def draw_contexts(scenario: Scenario, requests: RequestTable, seed: Sequence[int]) -> ContextTable:
     """Where the contexts of conversations under way are.
 
     Args:
         scenario: the world.
         requests: demand; `context_age_s` says which contexts there are.
-        rng: decides.
+        seed: of what is drawn.
     """
     pools = list(scenario.pools.values())
     is_warm = np.array([pool.prefix_cache and pool.warm_cache for pool in pools])
     if not is_warm.any():
         return ContextTable.none()
+    rng = np.random.default_rng(seed)
     replicas = np.array([pool.replicas for pool in pools])
     holders = [np.flatnonzero(np.repeat(serves & is_warm, replicas)) for serves in scenario.route_mask]
     row = np.flatnonzero(np.isfinite(requests.context_age_s) & (requests.conversation_id >= 0))

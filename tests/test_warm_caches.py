@@ -36,7 +36,7 @@ def talks(age_s: list[float], tokens: list[int], class_id: int = 0) -> RequestTa
 
 
 def held(scenario: Scenario, requests: RequestTable, seed: int = 0) -> list[tuple[int, int]]:
-    return list(zip(*draw_contexts(scenario, requests, np.random.default_rng(seed)).columns(), strict=True))
+    return list(zip(*draw_contexts(scenario, requests, [seed]).columns(), strict=True))
 
 
 def test_the_contexts_used_last_stay_and_the_oldest_comes_first():

@@ -92,7 +92,8 @@ class NativeEngine:
             "contexts.replica": (episode.contexts.replica, int(self.arrays.replicas.sum())),
             "contexts.row": (episode.contexts.row, len(episode.requests)),
         }
-        for name, (column, count) in limits.items():
+        for name, (values, count) in limits.items():
+            column = _distinct(values)
             if len(column) and (int(column.min()) < 0 or int(column.max()) >= count):
                 raise ValueError(f"episode.{name}: {int(column.min())}..{int(column.max())}, need 0..{count - 1}")
 
@@ -110,9 +111,13 @@ def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
 
 
 def _differs(column: NDArray[Any], value: float) -> bool:
-    """Whether any entry is not `value`; a column of equal values may be a single number in memory."""
-    different = column[:1] if column.strides == (0,) else column
-    return bool((different != value).any())
+    """Whether any entry is not `value`."""
+    return bool((_distinct(column) != value).any())
+
+
+def _distinct(column: NDArray[Any]) -> NDArray[Any]:
+    """The column, or its first entry alone where it is a single number in memory."""
+    return column[:1] if column.strides == (0,) else column
 
 
 def _control(values: Float64Array, shape: tuple[int, ...]) -> Float64Array:

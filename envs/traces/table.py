@@ -32,6 +32,8 @@ DEFAULTS: dict[str, tuple[type, float]] = {
     "price_tolerance": (np.float64, np.inf),
 }
 """Column -> its type, and the value that makes a request an independent one of an open loop."""
+_CELLS = {name: np.array(value, dtype).tobytes() for name, (dtype, value) in DEFAULTS.items()}
+"""Column -> that value as it stands in memory."""
 TYPES: dict[str, type] = {
     "arrival_s": np.float64,
     "prompt_tokens": np.int32,
@@ -130,8 +132,10 @@ class RequestTable:
         arrivals = np.ascontiguousarray(arrival_s, dtype=np.float64)
         given = {"class_id": class_id, **columns}
         values: dict[str, Any] = {
-            name: np.broadcast_to(np.asarray(given.pop(name, value), dtype=dtype), arrivals.shape)
-            for name, (dtype, value) in DEFAULTS.items()
+            name: np.broadcast_to(np.asarray(given.pop(name), dtype=dtype), arrivals.shape)
+            if name in given
+            else np.ndarray(arrivals.shape, dtype, _CELLS[name], strides=(0,))
+            for name, (dtype, _) in DEFAULTS.items()
         }
         if given:
             raise TypeError(f"unknown columns {sorted(given)}")
@@ -203,9 +207,10 @@ def arrival_order(arrival_s: FloatColumn) -> NDArray[np.intp]:
     [2, 0, 3, 1]
     """
     last_s = np.maximum.reduce(arrival_s, initial=1.0, where=arrival_s < np.inf)
-    slot = np.fmin(arrival_s / last_s, 1.0) * np.iinfo(np.uint16).max
-    roughly = np.argsort(slot.astype(np.uint16), kind="stable")
-    return roughly[np.argsort(arrival_s[roughly], kind="stable")]
+    slot = np.fmin(arrival_s * (np.iinfo(np.uint16).max / last_s), np.iinfo(np.uint16).max)
+    roughly = slot.astype(np.uint16).argsort(kind="stable")
+    order: NDArray[np.intp] = roughly.take(arrival_s.take(roughly).argsort(kind="stable"))
+    return order
 
 
 def concat_sorted(tables: Sequence[RequestTable]) -> RequestTable:
@@ -259,15 +264,14 @@ def _compressed(edges: LongColumn, rows: int) -> tuple[LongColumn, IntColumn]:
 
 def _check_columns(table: RequestTable | Trace, dtypes: dict[str, type]) -> None:
     """Refuse columns that an engine could misread; one line per mistake."""
-    problems = []
+    problems, wanted = [], np.shape(table.arrival_s)
     for name, dtype in dtypes.items():
         column = getattr(table, name)
         if not isinstance(column, np.ndarray) or column.ndim != 1 or column.dtype != dtype:
             got = f"{getattr(column, 'dtype', type(column).__name__)} of shape {np.shape(column)}"
             problems.append(f"requests.{name}: must be a 1-D {np.dtype(dtype).name} array (got {got})")
-        elif column.shape != np.shape(table.arrival_s):
-            wanted = np.shape(table.arrival_s)[0]
-            problems.append(f"requests.{name}: must be as long as arrival_s, {wanted} (got {column.shape[0]})")
+        elif column.shape != wanted:
+            problems.append(f"requests.{name}: must be as long as arrival_s, {wanted[0]} (got {column.shape[0]})")
     if not problems:
         problems = _check_values(table)
     if problems:
@@ -277,14 +281,16 @@ def _check_columns(table: RequestTable | Trace, dtypes: dict[str, type]) -> None
 def _check_values(table: RequestTable | Trace) -> list[str]:
     problems = []
     waits = table.predecessors > 0 if isinstance(table, RequestTable) else np.zeros(len(table), np.bool_)
-    arrival_s = table.arrival_s[~waits] if waits.any() else table.arrival_s
+    some_wait = waits.any()
+    arrival_s = table.arrival_s[~waits] if some_wait else table.arrival_s
+    falls = arrival_s[1:] < arrival_s[:-1]
     if not np.isfinite(arrival_s).all() or (arrival_s < 0).any():
         bad = float(arrival_s[~(np.isfinite(arrival_s) & (arrival_s >= 0))][0])
         problems.append(f"requests.arrival_s: must be finite and not negative (got {bad!r})")
-    elif (np.diff(arrival_s) < 0).any():
-        row = int(np.flatnonzero(~waits)[int(np.argmax(np.diff(arrival_s) < 0)) + 1])
+    elif falls.any():
+        row = int(np.flatnonzero(~waits)[int(np.argmax(falls)) + 1])
         problems.append(f"requests.arrival_s: must not decrease (row {row} has {float(table.arrival_s[row])!r})")
-    elif waits.any() and not (np.isposinf(table.arrival_s[waits]).all() and waits[int(np.argmax(waits)) :].all()):
+    elif some_wait and not (np.isposinf(table.arrival_s[waits]).all() and waits[int(np.argmax(waits)) :].all()):
         problems.append(
             "requests.arrival_s: a call with predecessors must have inf and stand behind all that have none"
         )

@@ -78,7 +78,7 @@ def stream(request_class: str, **keys: object) -> PoissonStream:
 
 
 def draw(demands, streams, regions=None):
-    return client_columns(np.random.default_rng(0), demands, streams, CLASSES, regions or {})
+    return client_columns([0], demands, streams, CLASSES, regions or {})
 
 
 def test_clients_are_drawn_only_for_classes_that_ask():

@@ -14,7 +14,7 @@ from tokenfleet.envs.spec import suggest
 
 
 def client_columns(
-    rng: np.random.Generator,
+    seed: Sequence[int],
     demands: Sequence[Demand],
     streams: Sequence[StreamSpec],
     classes: Mapping[str, RequestClassSpec],
@@ -25,7 +25,7 @@ def client_columns(
     A session is one client; so is every request outside of one. A column that nobody asks for is left out.
 
     Args:
-        rng: a generator of its own, so that a class that begins to retry changes nothing else of an episode.
+        seed: of a generator of its own, so that a class that begins to retry changes nothing else of an episode.
         demands: of every stream.
         streams: the streams.
         classes: request classes by name.
@@ -33,6 +33,9 @@ def client_columns(
     """
     asked = [classes[stream.request_class] for stream in streams]
     columns: dict[str, NDArray[Any]] = {}
+    if len(region_weights) <= 1 and all(spec.max_attempts == 1 and spec.price_tolerance is None for spec in asked):
+        return columns
+    rng = np.random.default_rng(seed)
     if any(spec.max_attempts > 1 for spec in asked):
         columns["retry_uniform"] = rng.random(sum(len(demand) for demand in demands))
     if any(spec.price_tolerance is not None for spec in asked):

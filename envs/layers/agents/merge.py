@@ -31,12 +31,12 @@ def merge(demands: Sequence[Demand], class_ids: Sequence[int], **columns: NDArra
     edges = _edges(demands, order)
     waits = {"predecessors": np.bincount(edges[:, 1], minlength=len(order)).astype(np.int32)} if len(edges) else {}
     return RequestTable.of(
-        arrival_s[order],
-        np.concatenate([demand.prompt_tokens for demand in demands])[order],
-        np.concatenate([demand.output_tokens for demand in demands])[order],
+        arrival_s.take(order),
+        np.concatenate([demand.prompt_tokens for demand in demands]).take(order),
+        np.concatenate([demand.output_tokens for demand in demands]).take(order),
         edges=edges,
         **waits,
-        **{name: column[order] for name, column in merged.items()},
+        **{name: column.take(order) for name, column in merged.items()},
     )
 
 
@@ -61,12 +61,11 @@ def _renumbered(columns: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
 
 def _edges(demands: Sequence[Demand], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Edges of all demands between rows of the sorted table, `[E, 2]`."""
+    if not any(len(demand.edges) for demand in demands):
+        return np.empty((0, 2), np.int64)
     first = np.cumsum([0, *[len(demand) for demand in demands]])
-    edges: NDArray[np.int64] = np.concatenate(
-        [demand.edges + start for demand, start in zip(demands, first, strict=False)]
-    )
-    if not len(edges):
-        return edges
+    edges = np.concatenate([demand.edges + start for demand, start in zip(demands, first, strict=False)])
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    return place[edges]
+    rows: NDArray[np.int64] = place.take(edges)
+    return rows

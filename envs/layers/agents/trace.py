@@ -69,20 +69,18 @@ class TraceStream(StreamSpec):
         low, high = (bound * self._span_s() for bound in SPLIT_BOUNDS[split])
         windows = max(1, math.ceil(self.mean_rate_rps / self._recorded_rate_rps() - 1e-9))
         keep = min(self.mean_rate_rps / (windows * self._recorded_rate_rps()), 1.0)
-        arrivals, rows = [], []
-        for start_s in rng.uniform(low, high, windows):
-            for first_s, last_s, shift_s in (
-                (start_s, min(start_s + horizon_s, high), -start_s),
-                (low, start_s + horizon_s - (high - low), high - low - start_s),
-            ):
-                first, last = np.searchsorted(trace.arrival_s, [first_s, max(first_s, last_s)])
-                kept = np.arange(first, last)
-                if keep < 1.0:
-                    kept = first + np.flatnonzero(rng.random(last - first) < keep)
-                arrivals.append(trace.arrival_s[kept] + shift_s)
-                rows.append(kept)
-        row = np.concatenate(rows)
-        return Demand(np.concatenate(arrivals), trace.prompt_tokens[row], trace.output_tokens[row])
+        start_s = rng.uniform(low, high, windows)
+        # A window is two runs of rows: up to the block's end, and what wraps to its beginning.
+        begin_s = np.stack([start_s, np.full(windows, low)], axis=1)
+        end_s = np.stack([np.minimum(start_s + horizon_s, high), start_s + horizon_s - (high - low)], axis=1)
+        shift_s = np.stack([-start_s, high - low - start_s], axis=1)
+        first, last = trace.arrival_s.searchsorted([begin_s, np.maximum(begin_s, end_s)])
+        row = np.concatenate([np.arange(*run) for run in zip(first.flat, last.flat, strict=True)])
+        shift_s = np.repeat(shift_s, (last - first).ravel())
+        if keep < 1.0:
+            kept = np.flatnonzero(rng.random(len(row)) < keep)
+            row, shift_s = row.take(kept), shift_s.take(kept)
+        return Demand(trace.arrival_s.take(row) + shift_s, trace.prompt_tokens.take(row), trace.output_tokens.take(row))
 
     @cached_property
     def _record(self) -> Trace:

@@ -175,13 +175,13 @@ def is_constant(signal: float | SignalSpec) -> bool:
     return not isinstance(signal, SignalSpec)
 
 
-def signal_at(signal: float | SignalSpec, hour: Float64Array) -> Float64Array:
-    """The value of a signal at `hour` [h after 1 January 00:00 UTC], of any shape.
+def signal_at(signal: float | SignalSpec, hour: Float64Array) -> float | Float64Array:
+    """The value of a signal at `hour` [h after 1 January 00:00 UTC], of any shape; of a number the number itself.
 
-    >>> signal_at(60.0, np.zeros(2)).tolist()
-    [60.0, 60.0]
+    >>> signal_at(60.0, np.zeros(2))
+    60.0
     """
-    return signal.at(hour) if isinstance(signal, SignalSpec) else np.full(hour.shape, signal)
+    return signal.at(hour) if isinstance(signal, SignalSpec) else signal
 
 
 def _signal_of(quantity: str, minimum: float = -math.inf) -> Callable[[Any], float | SignalSpec]:

@@ -31,7 +31,7 @@ class SolarSpec(Spec):
     performance_ratio: PositiveFraction = 0.8
     irradiance_w_per_m2: IrradianceSignal
 
-    def power_w(self, irradiance_w_per_m2: Float64Array) -> Float64Array:
+    def power_w(self, irradiance_w_per_m2: float | Float64Array) -> float | Float64Array:
         """Power at an irradiance, of any shape [W].
 
         >>> SolarSpec(peak_w=1e6, irradiance_w_per_m2=0.0).power_w(np.array([0.0, 500.0, 2000.0])).tolist()
