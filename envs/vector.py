@@ -401,8 +401,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _endings(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon), `[N]`."""
-        shortest_dark_s = np.minimum.reduce(self.engine.view.rows[:, self._dark], axis=1)
-        return shortest_dark_s > 0.0, self._tick >= self.scenario.horizon_ticks
+        dark = self.engine.view.rows[:, self._dark] > 0.0
+        all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
+        return all_dark, self._tick >= self.scenario.horizon_ticks
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)

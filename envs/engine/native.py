@@ -35,6 +35,7 @@ class NativeEngine:
         self._balanced = np.ones((num_envs, arrays.num_classes))
         self._list_price = np.ones((num_envs, arrays.num_classes))
         self._is_reset = np.zeros(num_envs, dtype=bool)
+        self._all_reset = False
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, threads)
 
     def reset(self, index: int, episode: Episode) -> None:
@@ -42,23 +43,21 @@ class NativeEngine:
         self._check_episode(index, episode)
         self._engine.reset(index, episode, _client_columns(episode.requests))
         self._is_reset[index] = True
+        self._all_reset = bool(self._is_reset.all())
 
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
         num_envs, classes, pools = len(self._is_reset), self.arrays.num_classes, self.arrays.num_pools
-        battery_power_w = self._at_rest if controls.battery_power_w is None else controls.battery_power_w
-        prefix_affinity = self._balanced if controls.prefix_affinity is None else controls.prefix_affinity
-        price_factor = self._list_price if controls.token_price_factor is None else controls.token_price_factor
-        if not self._is_reset.all():
+        if not self._all_reset:
             raise RuntimeError(f"fleet {int(np.argmin(self._is_reset))} was never reset")
         self._engine.step(
             _control(controls.route_share, (num_envs, classes, pools)),
             _control(controls.clock_fraction, (num_envs, pools)),
             _control(controls.awake_fraction, (num_envs, pools)),
             _control(controls.admit_rate_rps, (num_envs, classes)),
-            _control(battery_power_w, self._at_rest.shape),
-            _control(prefix_affinity, (num_envs, classes)),
-            _control(price_factor, self._list_price.shape),
+            _control_or(self._at_rest, controls.battery_power_w),
+            _control_or(self._balanced, controls.prefix_affinity),
+            _control_or(self._list_price, controls.token_price_factor),
         )
 
     def request_log(self, index: int) -> RequestLog:
@@ -124,3 +123,7 @@ def _control(values: Float64Array, shape: tuple[int, ...]) -> Float64Array:
     if values.shape != shape:
         raise ValueError(f"controls: shape {values.shape}, need {shape}")
     return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _control_or(default: Float64Array, values: Float64Array | None) -> Float64Array:
+    return default if values is None else _control(values, default.shape)
