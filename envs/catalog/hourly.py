@@ -80,7 +80,7 @@ class HourlySeries:
         place = (hour - self.spec.columns[column].first_h) % HOURS_PER_YEAR
         before = place.astype(np.int64)
         share = place - before
-        return (1.0 - share) * values[before % HOURS_PER_YEAR] + share * values[(before + 1) % HOURS_PER_YEAR]
+        return (1.0 - share) * values.take(before, mode="wrap") + share * values.take(before + 1, mode="wrap")
 
 
 def read_hourly(path: Path, spec: HourlySpec) -> HourlySeries:
