@@ -21,7 +21,7 @@ from gymnasium.vector import AutoresetMode
 
 from benchmarks.worlds import LAYERS, as_sessions, sixteen_replicas
 from benchmarks.yardstick import best_rate, report, resident_mib
-from tokenfleet.envs.engine import make_engine
+from tokenfleet.envs.engine import RequestStatus, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.scheduling import Controls
@@ -32,7 +32,7 @@ RATE_RPS = 20.0
 
 
 def trace_mode(engine: str, minutes: int, layers: Sequence[str] = ()) -> tuple[float, float]:
-    """Requests per second when a whole trace runs under constant controls; with any layer on, as calls of sessions."""
+    """Requests served per second when a whole trace runs under constant controls; with any layer on, as sessions."""
     horizon_ticks = minutes // 10
     scenario = sixteen_replicas(RATE_RPS, tick_s=600.0, horizon_ticks=horizon_ticks, stream="poisson", layers=layers)
     arrays = FleetArrays.from_scenario(scenario)
@@ -46,7 +46,7 @@ def trace_mode(engine: str, minutes: int, layers: Sequence[str] = ()) -> tuple[f
         fleet.reset(0, episode)
         for _ in range(scenario.horizon_ticks):
             fleet.step(controls)
-        return float(np.isfinite(fleet.request_log(0).asked_s).sum())
+        return float((fleet.request_log(0).status == RequestStatus.COMPLETED).sum())
 
     return best_rate(work, repeats=5 if engine == "native" else 1)
 

@@ -47,7 +47,7 @@ def fleet_of(gpus: int, hours: float, rate_rps: float) -> Scenario:
             "name": "large",
             "tick_s": TICK_S,
             "horizon_ticks": round(hours * 3600 / TICK_S),
-            "sites": {site: {"grid": {"cap_fraction": 0.7}} for site in SITES},
+            "sites": {site: {"grid": {"cap_fraction": 0.9}} for site in SITES},
             "pools": pools,
             "classes": {
                 name: {"model": model, "ttft_s": 2.0, "tpot_s": 0.2, **PRICES} for name, model in models.items()

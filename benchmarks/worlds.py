@@ -75,7 +75,9 @@ def as_sessions(requests: RequestTable, rate_rps: float) -> RequestTable:
 def sixteen_replicas(
     rate_rps: float, tick_s: float, horizon_ticks: int, stream: str = "trace", layers: Sequence[str] = ()
 ) -> Scenario:
-    """Four pools of four replicas at two sites, under caps of 70 %, with the lengths of real chat.
+    """Four pools of four replicas at two sites, under caps of 90 %, with the lengths of real chat.
+
+    The caps are watched and do not bind: a fleet that brakes or goes dark serves less, and so would look faster.
 
     Args:
         rate_rps: arrivals per second.
@@ -96,7 +98,7 @@ def sixteen_replicas(
         "name": "benchmark",
         "tick_s": tick_s,
         "horizon_ticks": horizon_ticks,
-        "sites": {site: {"grid": {"cap_fraction": 0.7}} for site in ("east", "west")},
+        "sites": {site: {"grid": {"cap_fraction": 0.9}} for site in ("east", "west")},
         "pools": {f"{site}-{i}": {"site": site, **pool} for site in ("east", "west") for i in range(2)},
         "classes": {"chat": CLASS},
         "workload": {"chat": {"kind": stream, "request_class": "chat", "rate_rps": rate_rps, **source}},
