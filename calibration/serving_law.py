@@ -7,7 +7,9 @@ A step that decodes B sequences whose contexts total C tokens takes
         + kv_bytes C / (context_efficiency bandwidth)
 
 `mixture` is 1 for a mixture of experts. Boards that share out experts (expert parallelism) wait for the one whose
-experts are touched most, and each reads all of attention; boards that split every matrix share all of it. Six numbers
+experts are touched most, and each reads all of attention; boards that split every matrix share all of it. (That
+attention is not split beside shared-out experts is an assumption: how the runs were launched suggests otherwise, but
+splitting it misses a mixture left out by 15.0 instead of 10.6 %.) Six numbers
 are fitted to all models by least squares of relative error; the efficiencies of arithmetic and of attention come from
 measured kernels (`layers.llm.roofline`). What a run does not say, prompts and the context of a running sequence, is
 assumed as in `calibration.power`.
