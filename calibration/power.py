@@ -224,11 +224,6 @@ def scaled_coefficients(gpu: GpuSpec, chips: tuple[str, ...] = tuple(CHIPS)) -> 
     }
 
 
-def chip_of(gpu: str) -> str:
-    """The chip whose runs a GPU's law comes from."""
-    return next(chip for chip, boards in CHIPS.items() if gpu in boards)
-
-
 def _splitwise() -> pd.DataFrame:
     """Splitwise's A100 80 GB: TP 2 and 4, one to 16 sequences of up to 2048 tokens; TP 8 waits for its host."""
     rows = table("splitwise")

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.axes import axis_sizes
-from tokenfleet.envs.fields import EXOGENOUS, Layout
+from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, merge
 from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.failures import FailureTable, Servers, draw_failures
@@ -90,11 +89,6 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
 LIMITS = ("cap_w", "rating_w", "row_cap_w", "row_rating_w")
 PER_TICK = (*LIMITS, "price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w")
 """What an `Episode` holds of the course of its sites and rows, `[H, S]` or `[H, W]` each."""
-
-
-def exogenous_layout(scenario: Scenario) -> Layout:
-    """Where each exogenous field stands in a row."""
-    return Layout(EXOGENOUS, axis_sizes(scenario))
 
 
 def _exogenous(course: dict[str, Float64Array]) -> NDArray[np.float32]:
