@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Literal
 
@@ -181,22 +181,14 @@ def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
 
 def catalog_problem(pool: PoolSpec) -> str:
     """What is wrong with a pool's GPU, its model, or how they fit together, behind the pool's key; empty if nothing."""
-    return next(filter(None, (check(pool) for check in (_check_gpu, _check_model, _check_memory))), "")
+    return _check_part("gpu", load_gpu, pool.gpu) or _check_part("model", load_model, pool.model) or _check_memory(pool)
 
 
-def _check_gpu(pool: PoolSpec) -> str:
+def _check_part(key: str, load: Callable[[str], object], name: str) -> str:
     try:
-        load_gpu(pool.gpu)
+        load(name)
     except SpecError as error:
-        return _keyed("gpu", error)
-    return ""
-
-
-def _check_model(pool: PoolSpec) -> str:
-    try:
-        load_model(pool.model)
-    except SpecError as error:
-        return _keyed("model", error)
+        return _keyed(key, error)
     return ""
 
 
