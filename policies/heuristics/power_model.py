@@ -113,10 +113,14 @@ class PowerModel:
         return worst_w
 
     def longest_iteration_s(self) -> Float64Array:
-        """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the clock floor."""
-        batch = self._extreme_batches(0)
-        duration_s = self.iteration_s(batch, self.arrays.clock_floor_fraction, self.decode_memory_fraction[0])
-        longest_s: Float64Array = duration_s.max(axis=0)
+        """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the clock floor.
+
+        Before it the pool may take back from host memory all the prefixes there that fit into the memory of its GPUs.
+        """
+        a = self.arrays
+        duration_s = self.iteration_s(self._extreme_batches(0), a.clock_floor_fraction, self.decode_memory_fraction[0])
+        load_s = np.minimum(a.host_cache_tokens, a.kv_tokens) * a.host_load_s
+        longest_s: Float64Array = duration_s.max(axis=0) + load_s
         return longest_s
 
     def worst_site_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:

@@ -112,6 +112,17 @@ def test_the_worst_site_has_its_plant_at_its_design_and_its_factors_at_their_hig
     assert worst_w == pytest.approx((1.0 + 1.5 * (design_pue - 1.0)) * it_w + 1.5 * fixed_w)
 
 
+def test_prefixes_from_host_memory_lengthen_the_longest_iteration():
+    bare = load_scenario("split-serving")
+    host_memory = {"prefix_cache": True, "host_cache_bytes": 5e9}
+    pools = {name: pool.model_copy(update=host_memory) for name, pool in bare.pools.items()}
+    cached = bare.model_copy(update={"pools": pools})
+    longer_s = PowerModel(cached).longest_iteration_s() - PowerModel(bare).longest_iteration_s()
+    loads_s = [min(p.host_cache_tokens, p.kv_capacity_tokens) * p.host_load_s for p in pools.values()]
+    assert min(loads_s) > 0.0
+    np.testing.assert_allclose(longer_s, loads_s, rtol=1e-9)
+
+
 def test_uncertain_physics_widens_the_bound():
     certain = PowerModel(load_scenario("tiny"))
     overrides = {"uncertainty": {"decode_memory_fraction": [0.7, 0.99]}}
