@@ -223,37 +223,34 @@ FleetArrays read_arrays(nb::handle arrays) {
     return fleet;
 }
 
-template <typename T>
-void read_column(nb::dict columns, const char* name, Column<T>& column) {
-    if (!columns.contains(name)) return;  // every request has the default
-    const auto values = nb::cast<Array<const T>>(columns[name]);
-    column.assign(values.data(), values.size());
-}
+// Columns of a request table about clients; the dictionary has those in which some request differs from the default.
+class CallTable {
+public:
+    explicit CallTable(nb::handle table) : table_(nb::cast<nb::dict>(table)) {
+        read("wait_s", columns.wait_s);
+        read("retry_uniform", columns.retry_uniform);
+        read("price_tolerance", columns.price_tolerance);
+        read("region_id", columns.region_id);
+        read("session_id", columns.session_id);
+        read("conversation_id", columns.conversation_id);
+        read("group_id", columns.group_id);
+        read("group_tokens", columns.group_tokens);
+        read("reusable_tokens", columns.reusable_tokens);
+        read("predecessors", columns.predecessors);
+        read("successor_start", columns.successor_start);
+        read("successor", columns.successor);
+    }
 
-template <typename T>
-void read_vector(nb::dict columns, const char* name, std::vector<T>& vector) {
-    if (!columns.contains(name)) return;
-    const auto values = nb::cast<Array<const T>>(columns[name]);
-    vector.assign(values.data(), values.data() + values.size());
-}
+    CallColumns columns;  // as long as the dictionary lives; a column that had to be converted would not, and raises
 
-ClientColumns read_clients(nb::handle table) {
-    const auto columns = nb::cast<nb::dict>(table);
-    ClientColumns clients;
-    read_column(columns, "region_id", clients.region_id);
-    read_column(columns, "session_id", clients.session_id);
-    read_column(columns, "predecessors", clients.predecessors);
-    read_column(columns, "conversation_id", clients.conversation_id);
-    read_column(columns, "reusable_tokens", clients.reusable_tokens);
-    read_column(columns, "group_id", clients.group_id);
-    read_column(columns, "group_tokens", clients.group_tokens);
-    read_column(columns, "wait_s", clients.wait_s);
-    read_column(columns, "retry_uniform", clients.retry_uniform);
-    read_column(columns, "price_tolerance", clients.price_tolerance);
-    read_vector(columns, "successor_start", clients.successor_start);
-    read_vector(columns, "successor", clients.successor);
-    return clients;
-}
+private:
+    nb::dict table_;
+
+    template <typename T>
+    void read(const char* name, const T*& column) {
+        if (table_.contains(name)) column = nb::cast<Array<const T>>(table_[name], false).data();
+    }
+};
 
 class Engine {
 public:
@@ -284,7 +281,7 @@ public:
         const auto failure_tick = f.column<std::int64_t>("tick"), failed_replica = f.column<std::int64_t>("replica");
         const auto repaired_s = f.column<double>("repaired_s");
         const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
-        fleets_[index]->client_columns = read_clients(clients);
+        fleets_[index]->demand.calls.load(CallTable(clients).columns, arrival_s.size());
         fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
                                .num_failures = static_cast<std::int64_t>(repaired_s.size()),
                                .num_contexts = static_cast<std::int64_t>(context_row.size()),
@@ -332,17 +329,18 @@ public:
     void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica, Array<double> asked_s,
                      Array<double> first_token_s, Array<double> finished_s) const {
         const Fleet& fleet = *fleets_[index];
-        for (std::size_t i = 0; i < fleet.requests.size(); ++i) {
-            status.data()[i] = static_cast<std::int8_t>(fleet.status()[i]);
-            replica.data()[i] = fleet.replica_of[i];
-            asked_s.data()[i] = fleet.asked_s()[i];
-            first_token_s.data()[i] = fleet.requests[i].first_token_s;
-            finished_s.data()[i] = fleet.finished_s()[i];
+        for (std::size_t i = 0; i < fleet.demand.requests.size(); ++i) {
+            const Request& request = fleet.demand.requests[i];
+            status.data()[i] = static_cast<std::int8_t>(request.status);
+            replica.data()[i] = request.replica;
+            asked_s.data()[i] = request.asked_s;
+            first_token_s.data()[i] = request.first_token_s;
+            finished_s.data()[i] = request.finished_s;
         }
     }
 
     std::int64_t num_requests(std::int64_t index) const {
-        return static_cast<std::int64_t>(fleets_[index]->requests.size());
+        return static_cast<std::int64_t>(fleets_[index]->demand.requests.size());
     }
 
 private:

@@ -4,45 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "arrays.hpp"
+#include "calls.hpp"
 
 namespace tokenfleet {
 
-// A column of the request table; an empty one stands for a default that every request shares.
-template <typename T>
-class Column {
-public:
-    explicit Column(T common) : common_(common) {}
-    void assign(const T* values, std::size_t count) { values_.assign(values, values + count); }
-    T operator[](std::int32_t row) const { return values_.empty() ? common_ : values_[static_cast<std::size_t>(row)]; }
-    bool empty() const { return values_.empty(); }
-    const std::vector<T>& values() const { return values_; }
-
-private:
-    std::vector<T> values_;
-    T common_;
-};
-
-// What the request table says of clients; see envs/traces/table.py.
-struct ClientColumns {
-    Column<std::int32_t> region_id{0}, session_id{-1}, predecessors{0};
-    Column<std::int32_t> conversation_id{-1}, reusable_tokens{0}, group_id{-1}, group_tokens{0};
-    Column<double> wait_s{0.0}, retry_uniform{0.5}, price_tolerance{std::numeric_limits<double>::infinity()};
-    std::vector<std::int64_t> successor_start;
-    std::vector<std::int32_t> successor;
-
-    std::size_t num_sessions() const {
-        const std::vector<std::int32_t>& sessions = session_id.values();
-        return sessions.empty() ? 0 : static_cast<std::size_t>(*std::max_element(sessions.begin(), sessions.end()) + 1);
-    }
-};
-
 inline constexpr std::int32_t kCalls = -1;
-
-enum class Status : std::int8_t { kPending, kCompleted, kRefused, kExpired, kDeclined };
 
 // At `time_s` request `index` reaches `pool`, or is made by its client (kCalls).
 struct Step {
@@ -52,26 +21,20 @@ struct Step {
 
 class Clients {
 public:
-    std::vector<double> asked_s;
     std::vector<std::int64_t> thinking, away;  // [K]
 
-    void reset(const FleetArrays& arrays, const ClientColumns& columns, const std::int32_t* class_id, std::size_t count) {
-        arrays_ = &arrays;
-        columns_ = &columns;
-        class_id_.assign(class_id, class_id + count);
-        asked_s.assign(count, std::numeric_limits<double>::quiet_NaN());
-        thinking.assign(arrays.classes.size(), 0);
-        away.assign(arrays.classes.size(), 0);
-        last_answer_s_.assign(columns.predecessors.values().size(), 0.0);
-        unfinished_predecessors_ = columns.predecessors.values();
-        const bool retries = std::any_of(arrays.classes.begin(), arrays.classes.end(),
+    Clients(const FleetArrays& arrays, Demand& demand)
+        : thinking(arrays.classes.size()), away(arrays.classes.size()), arrays_(arrays), demand_(demand) {}
+
+    void reset() {
+        std::fill(thinking.begin(), thinking.end(), 0);
+        std::fill(away.begin(), away.end(), 0);
+        const bool retries = std::any_of(arrays_.classes.begin(), arrays_.classes.end(),
                                          [](const RequestClass& k) { return k.max_attempts > 1; });
-        failed_attempts_.assign(retries ? count : 0, 0);
-        last_failure_.assign(retries ? count : 0, Status::kPending);
-        const bool budgets = std::any_of(arrays.classes.begin(), arrays.classes.end(),
+        const bool budgets = std::any_of(arrays_.classes.begin(), arrays_.classes.end(),
                                          [](const RequestClass& k) { return std::isfinite(k.session_budget_usd); });
-        has_feedback = retries || budgets || !columns.successor.empty();
-        ended_session_.assign(columns.num_sessions(), 0);
+        has_feedback = retries || budgets || demand_.calls.has_successors();
+        ended_session_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0);
         steps_.clear();
     }
 
@@ -84,14 +47,15 @@ public:
         std::pop_heap(steps_.begin(), steps_.end(), is_later);
         const Step step = steps_.back();
         steps_.pop_back();
-        --(step.pool != kCalls || failed_attempts(step.index) > 0 ? away : thinking)[class_of(step.index)];
+        --(step.pool != kCalls || demand_.requests[step.index].failed_attempts > 0 ? away : thinking)[class_of(step.index)];
         return step;
     }
 
     // Note that a call is made; true if it is made for the first time.
     bool ask(std::int32_t index, double now_s) {
-        const bool first = std::isnan(asked_s[index]);
-        if (first) asked_s[index] = now_s;
+        Request& request = demand_.requests[index];
+        const bool first = std::isnan(request.asked_s);
+        if (first) request.asked_s = now_s;
         return first;
     }
 
@@ -102,24 +66,23 @@ public:
 
     // A call has been answered: the calls that waited for it alone are made after their wait.
     void succeed(std::int32_t index, double now_s) {
-        if (columns_->successor.empty()) return;
-        for (std::int64_t e = columns_->successor_start[index]; e < columns_->successor_start[index + 1]; ++e) {
-            const std::int32_t row = columns_->successor[e];
+        if (!demand_.calls.has_successors()) return;
+        for (const std::int32_t row : demand_.calls.successors(index)) {
+            Detail& waiting = demand_.details[row];
             // Answers that come from afar are not known in the order in which they arrive.
-            last_answer_s_[row] = std::max(last_answer_s_[row], now_s);
-            if (--unfinished_predecessors_[row] > 0 || has_given_up(row)) continue;
+            waiting.last_answer_s = std::max(waiting.last_answer_s, now_s);
+            if (--waiting.unfinished_predecessors > 0 || has_given_up(row)) continue;
             ++thinking[class_of(row)];
-            push({last_answer_s_[row] + columns_->wait_s[row], row, kCalls});
+            push({waiting.last_answer_s + demand_.calls[row].wait_s, row, kCalls});
         }
     }
 
     // An attempt has failed; true if the client will try again, else its session ends.
     bool fail(std::int32_t index, double now_s, Status how) {
-        const std::int32_t k = class_of(index);
-        if (!last_failure_.empty()) last_failure_[index] = how;
-        if (!failed_attempts_.empty() && ++failed_attempts_[index] < arrays_->classes[k].max_attempts &&
-            !has_given_up(index)) {
-            ++away[k];
+        Request& request = demand_.requests[index];
+        request.last_failure = how;
+        if (++request.failed_attempts < arrays_.classes[request.class_id].max_attempts && !has_given_up(index)) {
+            ++away[request.class_id];
             push({now_s + back_off_s(index), index, kCalls});
             return true;
         }
@@ -129,31 +92,20 @@ public:
 
     // The request's session makes no further call; true if that is new.
     bool end_session(std::int32_t index) {
-        const std::int32_t session = columns_->session_id[index];
+        const std::int32_t session = demand_.calls[index].session_id;
         if (session < 0 || ended_session_[session]) return false;
         ended_session_[session] = 1;
         return true;
     }
 
     bool has_given_up(std::int32_t index) const {
-        const std::int32_t session = columns_->session_id[index];
+        const std::int32_t session = demand_.calls[index].session_id;
         return session >= 0 && ended_session_[session];
     }
 
-    std::int64_t failed_attempts(std::int32_t index) const {
-        return failed_attempts_.empty() ? 0 : failed_attempts_[index];
-    }
-
-    // How the last attempt failed, of a call that has failed and may be tried again.
-    Status last_failure(std::int32_t index) const { return last_failure_[index]; }
-
 private:
-    const FleetArrays* arrays_ = nullptr;
-    const ClientColumns* columns_ = nullptr;
-    std::vector<std::int32_t> class_id_, unfinished_predecessors_;
-    std::vector<double> last_answer_s_;  // of the predecessors that have completed
-    std::vector<std::int64_t> failed_attempts_;
-    std::vector<Status> last_failure_;
+    const FleetArrays& arrays_;
+    Demand& demand_;
     std::vector<std::uint8_t> ended_session_;
     std::vector<Step> steps_;  // heap, the earliest first
 
@@ -167,13 +119,14 @@ private:
         std::push_heap(steps_.begin(), steps_.end(), is_later);
     }
 
-    std::int32_t class_of(std::int32_t index) const { return class_id_[index]; }
+    std::int32_t class_of(std::int32_t index) const { return demand_.requests[index].class_id; }
 
     double back_off_s(std::int32_t index) const {
-        const RequestClass& k = arrays_->classes[class_of(index)];
+        const Request& request = demand_.requests[index];
+        const RequestClass& k = arrays_.classes[request.class_id];
         double wait_s = k.backoff_s;
-        for (std::int64_t n = 1; n < failed_attempts_[index]; ++n) wait_s *= k.backoff_factor;
-        return wait_s * (1.0 + k.backoff_jitter * (2.0 * columns_->retry_uniform[index] - 1.0));
+        for (std::int32_t n = 1; n < request.failed_attempts; ++n) wait_s *= k.backoff_factor;
+        return wait_s * (1.0 + k.backoff_jitter * (2.0 * demand_.calls[index].retry_uniform - 1.0));
     }
 };
 

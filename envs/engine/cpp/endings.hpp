@@ -3,58 +3,53 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
-#include <vector>
 
 #include "arrays.hpp"
 #include "billing.hpp"
+#include "calls.hpp"
 #include "clients.hpp"
-#include "request.hpp"
 
 namespace tokenfleet {
 
 class Endings {
 public:
-    std::vector<Status> status;      // by request
-    std::vector<double> finished_s;  // by request
+    Endings(const FleetArrays& arrays, Demand& demand, Clients& clients, Billing& billing, double* outcome)
+        : arrays_(arrays), demand_(demand), clients_(clients), billing_(billing), outcome_(outcome),
+          has_distances_(has_distances(arrays)) {}
 
-    Endings(const FleetArrays& arrays, const ClientColumns& columns, Clients& clients, Billing& billing, double* outcome)
-        : arrays_(arrays), columns_(columns), clients_(clients), billing_(billing), outcome_(outcome) {}
-
-    void reset(std::size_t num_requests, bool caches) {
-        status.assign(num_requests, Status::kPending);
-        finished_s.assign(num_requests, std::numeric_limits<double>::quiet_NaN());
-        billed_hit_tokens_.assign(caches ? num_requests : 0, 0);
-        const bool distances = std::any_of(arrays_.network_s.begin(), arrays_.network_s.end(), [](double s) { return s > 0.0; });
-        network_s_.assign(distances ? num_requests : 0, 0.0);
+    static bool has_distances(const FleetArrays& arrays) {
+        return std::any_of(arrays.network_s.begin(), arrays.network_s.end(), [](double s) { return s > 0.0; });
     }
 
+    // `caches` says whether any pool has a prefix cache.
+    void reset(bool caches) { has_caches_ = caches; }
+
     // One way between a request's client and the site that serves it.
-    double network_s(std::int32_t index) const { return network_s_.empty() ? 0.0 : network_s_[index]; }
+    double network_s(std::int32_t index) const { return has_distances_ ? demand_.details[index].network_s : 0.0; }
 
     void note_site(std::int32_t index, std::int64_t site) {
-        if (network_s_.empty()) return;
+        if (!has_distances_) return;
         const auto sites = static_cast<std::int64_t>(arrays_.sites.size());
-        network_s_[index] = arrays_.network_s[columns_.region_id[index] * sites + site];
+        demand_.details[index].network_s = arrays_.network_s[demand_.calls[index].region_id * sites + site];
     }
 
     // The first token has left its site.
     void first_token(Request& request, std::int32_t index, std::int32_t hit_tokens) {
-        if (!billed_hit_tokens_.empty()) billed_hit_tokens_[index] = hit_tokens;
+        if (has_caches_) demand_.details[index].billed_hit_tokens = hit_tokens;
         request.first_token_s += network_s(index);
         outcome_[arrays_.outcome.first_tokens + request.class_id] += 1.0;
-        outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += ttft_s(request, index);
+        outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += ttft_s(request);
     }
 
     // The last token of an answer leaves its site.
-    void complete(const Request& request, std::int32_t index, std::int64_t site, double at_site_s) {
+    void complete(Request& request, std::int32_t index, std::int64_t site, double at_site_s) {
         const OutcomeLayout& o = arrays_.outcome;
         const double now_s = at_site_s + network_s(index);
-        const bool in_slo = within_slo(request, index, now_s);
+        const bool in_slo = within_slo(request, now_s);
         const Columns columns = in_slo
             ? Columns{o.completed_in_slo, o.prompt_tokens_in_slo, o.output_tokens_in_slo, o.value_in_slo_usd}
             : Columns{o.completed_late, o.prompt_tokens_late, o.output_tokens_late, o.value_late_usd};
-        const std::int32_t hit_tokens = billed_hit_tokens_.empty() ? 0 : billed_hit_tokens_[index];
+        const std::int32_t hit_tokens = has_caches_ ? demand_.details[index].billed_hit_tokens : 0;
         const double value_usd = end(request, index, now_s, Status::kCompleted, columns, hit_tokens);
         outcome_[o.delivered_tokens + site] += request.output_tokens;
         const double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
@@ -65,7 +60,7 @@ public:
     }
 
     // An attempt has come to nothing.
-    void fail(const Request& request, std::int32_t index, double now_s, Status how) {
+    void fail(Request& request, std::int32_t index, double now_s, Status how) {
         if (clients_.fail(index, now_s, how)) {
             outcome_[arrays_.outcome.retries + request.class_id] += 1.0;
         } else {
@@ -74,7 +69,7 @@ public:
     }
 
     // Its client does not try again.
-    void lose(const Request& request, std::int32_t index, double now_s, Status how) {
+    void lose(Request& request, std::int32_t index, double now_s, Status how) {
         const OutcomeLayout& o = arrays_.outcome;
         const Columns declined{o.declined, o.prompt_tokens_declined, o.output_tokens_declined, o.value_declined_usd};
         const Columns lost{how == Status::kRefused ? o.refused : o.expired, o.prompt_tokens_lost, o.output_tokens_lost,
@@ -88,19 +83,19 @@ private:
     };
 
     const FleetArrays& arrays_;
-    const ClientColumns& columns_;
+    Demand& demand_;
     Clients& clients_;
     Billing& billing_;
     double* outcome_;
-    std::vector<std::int32_t> billed_hit_tokens_;  // by request, when its first token came; empty without prefix caches
-    std::vector<double> network_s_;                // by request; empty without distances
+    bool has_distances_;
+    bool has_caches_ = false;
 
     // A request has come to its end; returns its price.
-    double end(const Request& request, std::int32_t index, double now_s, Status how, const Columns& columns,
+    double end(Request& request, std::int32_t index, double now_s, Status how, const Columns& columns,
                std::int32_t hit_tokens) {
         const double value_usd = billing_.value_usd(request, index, hit_tokens);
-        status[index] = how;
-        finished_s[index] = now_s;
+        request.status = how;
+        request.finished_s = now_s;
         outcome_[columns.count + request.class_id] += 1.0;
         outcome_[columns.prompt_tokens + request.class_id] += request.prompt_tokens;
         outcome_[columns.output_tokens + request.class_id] += request.output_tokens;
@@ -108,15 +103,15 @@ private:
         return value_usd;
     }
 
-    double ttft_s(const Request& request, std::int32_t index) const { return request.first_token_s - clients_.asked_s[index]; }
+    static double ttft_s(const Request& request) { return request.first_token_s - request.asked_s; }
 
-    bool within_slo(const Request& request, std::int32_t index, double now_s) const {
+    bool within_slo(const Request& request, double now_s) const {
         const RequestClass& limits = arrays_.classes[request.class_id];
-        const bool in_ttft = ttft_s(request, index) <= limits.ttft_s;
+        const bool in_ttft = ttft_s(request) <= limits.ttft_s;
         // Without a limit inf * 0 would be NaN for a one-token answer.
         const bool in_tpot = request.output_tokens == 1 ||
                              now_s - request.first_token_s <= limits.tpot_s * (request.output_tokens - 1);
-        return in_ttft && in_tpot && now_s - clients_.asked_s[index] <= limits.deadline_s;
+        return in_ttft && in_tpot && now_s - request.asked_s <= limits.deadline_s;
     }
 };
 

@@ -10,6 +10,7 @@
 #include "admission.hpp"
 #include "arrays.hpp"
 #include "billing.hpp"
+#include "calls.hpp"
 #include "clients.hpp"
 #include "course.hpp"
 #include "earliest.hpp"
@@ -36,16 +37,8 @@ struct ControlsRow {
 
 class Fleet {
 public:
-    ClientColumns client_columns;  // loaded before `reset`
-    std::vector<Request> requests;
-    std::vector<Progress> progress;  // of all requests if KV grows anywhere, else empty
-    std::vector<CacheUse> cache_use;  // of all requests if any pool has a prefix cache, else empty
-    Calls calls;
-    std::vector<std::int32_t> replica_of;  // of all requests, -1 before they reach one
+    Demand demand;  // its calls are loaded before `reset`
 
-    const std::vector<double>& asked_s() const { return clients_.asked_s; }
-    const std::vector<Status>& status() const { return endings_.status; }
-    const std::vector<double>& finished_s() const { return endings_.finished_s; }
     std::int64_t tick() const { return tick_; }
 
     Fleet(const FleetArrays& arrays, float* view, double* outcome)
@@ -55,9 +48,11 @@ public:
           course_(arrays),
           power_(arrays),
           kv_moves_(arrays, outcome),
+          clients_(arrays, demand),
+          billing_(arrays, demand),
           admission_(arrays),
-          router_(arrays, client_columns),
-          endings_(arrays, client_columns, clients_, billing_, outcome),
+          router_(arrays, demand),
+          endings_(arrays, demand, clients_, billing_, outcome),
           replicas_(static_cast<std::size_t>(arrays.num_replicas)),
           physics_(arrays.pools.size()),
           clock_fraction_(arrays.pools.size()),
@@ -67,15 +62,14 @@ public:
     Fleet& operator=(const Fleet&) = delete;
 
     void reset(const EpisodeColumns& episode) {
-        const auto count = static_cast<std::size_t>(episode.num_requests);
         const bool caches = any_pool([](const Pool& p) { return p.prefix_block_tokens > 0; });
-        load_requests(episode, count, caches);
+        load_requests(episode, caches);
         course_.load(episode);
-        clients_.reset(arrays_, client_columns, episode.class_id, count);
-        billing_.reset(arrays_, client_columns, count);
-        endings_.reset(count, caches);
+        clients_.reset();
+        billing_.reset();
+        endings_.reset(caches);
         admission_.reset();
-        router_.reset(count, caches && !client_columns.conversation_id.empty());
+        router_.reset(caches);
         power_.reset();
         in_order_of_time_ = clients_.has_feedback || any_pool([](const Pool& p) { return p.hand_off_to >= 0; });
         next_boundary_.reset(in_order_of_time_ ? replicas_.size() : 1);
@@ -115,29 +109,29 @@ public:
     std::int64_t output_weight(std::int32_t k) const { return arrays_.classes[k].output_weight; }
     double patience_s(std::int32_t k) const { return arrays_.classes[k].patience_s; }
     Prompt prompt(std::int32_t index) const {
-        const ClientColumns& c = client_columns;
+        const Call& call = demand.calls[index];
         return {index,
-                c.conversation_id[index],
-                c.group_id[index],
-                c.group_tokens[index],
-                requests[index].prompt_tokens,
-                cache_use[index].migrated_tokens};
+                call.conversation_id,
+                call.group_id,
+                call.group_tokens,
+                demand.requests[index].prompt_tokens,
+                demand.details[index].cache.migrated_tokens};
     }
     void on_first_token(std::int32_t index, std::int32_t hit_tokens) {
-        endings_.first_token(requests[index], index, hit_tokens);
+        endings_.first_token(demand.requests[index], index, hit_tokens);
     }
     void on_complete(std::int32_t index, double at_site_s) {
-        endings_.complete(requests[index], index, pool(router_.pool_of[replica_of[index]]).site, at_site_s);
+        endings_.complete(demand.requests[index], index, pool(router_.pool_of[demand.requests[index].replica]).site, at_site_s);
     }
     void on_expired(std::int32_t index, double now_s) { fail(index, now_s, Status::kExpired); }
     void on_lost(std::int32_t index, double now_s) { fail(index, now_s, Status::kRefused); }
 
     // A pool has prefilled a request that another pool decodes: its KV cache goes there.
     void on_hand_off(std::int32_t index, double now_s) {
-        const std::int64_t p = router_.pool_of[replica_of[index]], q = pool(p).hand_off_to;
+        const std::int64_t p = router_.pool_of[demand.requests[index].replica], q = pool(p).hand_off_to;
         router_.prefer_nothing(index);
         endings_.note_site(index, pool(q).site);
-        const double way_s = kv_moves_.send(p, q, requests[index].prompt_tokens);
+        const double way_s = kv_moves_.send(p, q, demand.requests[index].prompt_tokens);
         clients_.travel(index, static_cast<std::int32_t>(q), now_s + way_s);
     }
 
@@ -173,6 +167,7 @@ private:
     Admission admission_;
     Router router_;
     Endings endings_;
+    bool has_details_ = false;
     std::int64_t tick_ = 0, next_request_ = 0;
     std::size_t num_roots_ = 0;  // requests that wait for no other; they stand first
     std::vector<FleetReplica> replicas_;
@@ -198,17 +193,23 @@ private:
         return std::any_of(arrays_.pools.begin(), arrays_.pools.end(), is);
     }
 
-    void load_requests(const EpisodeColumns& e, std::size_t count, bool caches) {
-        constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-        requests.resize(count);
+    void load_requests(const EpisodeColumns& e, bool caches) {
+        const auto count = static_cast<std::size_t>(e.num_requests);
         num_roots_ = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
+        demand.requests.resize(count);
         for (std::size_t i = 0; i < count; ++i) {
-            requests[i] = {e.arrival_s[i], nan, e.prompt_tokens[i], e.output_tokens[i], e.class_id[i], -1};
+            demand.requests[i] = {.arrival_s = e.arrival_s[i],
+                                  .prompt_tokens = e.prompt_tokens[i],
+                                  .output_tokens = e.output_tokens[i],
+                                  .class_id = e.class_id[i]};
         }
-        progress.assign(any_pool([](const Pool& p) { return p.kv_grows; }) ? count : 0, Progress{});
-        cache_use.assign(caches ? count : 0, CacheUse{});
-        if (caches) calls.reset(client_columns.conversation_id.values(), client_columns.reusable_tokens.values());
-        replica_of.assign(count, -1);
+        const bool kv_grows = any_pool([](const Pool& p) { return p.kv_grows; });
+        has_details_ = kv_grows || caches || demand.calls.has_successors() || Endings::has_distances(arrays_) ||
+                       Billing::moves_prices(arrays_);
+        demand.details.resize(has_details_ ? count : 0);
+        for (std::size_t i = 0; i < demand.details.size(); ++i) {
+            demand.details[i] = {.unfinished_predecessors = demand.calls[static_cast<std::int32_t>(i)].predecessors};
+        }
     }
 
     // What calls before the episode have left in prefix caches.
@@ -216,7 +217,7 @@ private:
         for (std::int64_t x = 0; x < e.num_contexts; ++x) {
             const auto index = static_cast<std::int32_t>(e.context_row[x]);
             const auto holder = static_cast<std::int32_t>(e.context_holder[x]);
-            replicas_[holder].remember(*this, index, client_columns.reusable_tokens[index]);
+            replicas_[holder].remember(*this, index, demand.calls[index].reusable_tokens);
             router_.move_home(index, holder);
         }
     }
@@ -270,7 +271,7 @@ private:
     // the end of the tick.
     void run(double start_s, double end_s) {
         const auto expire = [&](std::int32_t index) { fail(index, start_s, Status::kExpired); };
-        const std::vector<Release>& released = admission_.release(requests, start_s, expire);
+        const std::vector<Release>& released = admission_.release(demand.requests, start_s, expire);
         std::size_t turn = 0;
         while (true) {
             const double release_s = turn < released.size() ? released[turn].time_s : kNever;
@@ -292,7 +293,7 @@ private:
 
     double next_arrival_s() const {
         const auto next = static_cast<std::size_t>(next_request_);
-        return next < num_roots_ ? requests[next].arrival_s : kNever;
+        return next < num_roots_ ? demand.requests[next].arrival_s : kNever;
     }
 
     void pass_boundary(std::size_t r, std::int64_t p) {
@@ -314,14 +315,14 @@ private:
             enter(step.index, step.pool, step.time_s);
         } else if (!clients_.has_given_up(step.index)) {
             call(step.index, step.time_s);
-        } else if (clients_.failed_attempts(step.index) > 0) {
-            endings_.lose(requests[step.index], step.index, step.time_s, clients_.last_failure(step.index));
+        } else if (demand.requests[step.index].failed_attempts > 0) {
+            endings_.lose(demand.requests[step.index], step.index, step.time_s, demand.requests[step.index].last_failure);
         }
     }
 
     // A client makes a call, or tries it again.
     void call(std::int32_t index, double now_s) {
-        Request& request = requests[index];
+        Request& request = demand.requests[index];
         const std::int32_t k = request.class_id;
         request.arrival_s = now_s;
         if (clients_.ask(index, now_s)) {
@@ -332,7 +333,7 @@ private:
         if (!billing_.quote(index, k)) {
             fail(index, now_s, Status::kDeclined);
         } else if (arrays_.classes[k].deferrable) {
-            admission_.hold(requests, index);
+            admission_.hold(demand.requests, index);
         } else if (admission_.admit(k, now_s)) {
             dispatch(index, now_s);
         } else {
@@ -342,9 +343,11 @@ private:
 
     // Choose a pool and send the request there.
     void dispatch(std::int32_t index, double now_s) {
-        if (!progress.empty()) progress[index] = {};
-        if (!cache_use.empty()) cache_use[index] = {};
-        const std::int64_t p = router_.choose_pool(*this, requests[index], index, now_s);
+        if (has_details_) {
+            demand.details[index].progress = {};
+            demand.details[index].cache = {};
+        }
+        const std::int64_t p = router_.choose_pool(*this, demand.requests[index], index, now_s);
         if (p < 0) return fail(index, now_s, Status::kRefused);
         endings_.note_site(index, pool(p).site);
         double way_s = endings_.network_s(index);
@@ -355,25 +358,25 @@ private:
 
     // Send for what a replica elsewhere holds of the request's conversation, if that pays; how long it takes.
     double fetch_prefix(std::int32_t index, std::int64_t p, double now_s) {
-        const std::int32_t holder = router_.holder(requests[index], index);
+        const std::int32_t holder = router_.holder(demand.requests[index], index);
         if (holder < 0 || router_.preferred(index) >= 0) return 0.0;
         const std::int64_t q = router_.pool_of[holder], tokens = cached_tokens(holder, index, now_s);
         if (!kv_moves_.beats_computing(q, p, tokens)) return 0.0;
-        cache_use[index].migrated_tokens = static_cast<std::int32_t>(tokens);
+        demand.details[index].cache.migrated_tokens = static_cast<std::int32_t>(tokens);
         return kv_moves_.send(q, p, tokens);
     }
 
     // A request reaches its pool; none of whose replicas may be awake any more.
     void enter(std::int32_t index, std::int64_t p, double now_s) {
         catch_up(p, now_s);
-        const std::int64_t r = router_.choose_replica(index, p, pool(p).takes_over && progress[index].computed);
+        const std::int64_t r = router_.choose_replica(index, p, pool(p).takes_over && demand.details[index].progress.computed);
         if (r < 0) return fail(index, now_s, Status::kRefused);
-        replica_of[index] = static_cast<std::int32_t>(r);
+        demand.requests[index].replica = static_cast<std::int32_t>(r);
         replicas_[r].take(*this, pool(p), physics_[p], index, now_s);
         note(r);
     }
 
-    void fail(std::int32_t index, double now_s, Status how) { endings_.fail(requests[index], index, now_s, how); }
+    void fail(std::int32_t index, double now_s, Status how) { endings_.fail(demand.requests[index], index, now_s, how); }
 
     // 3. The rest of the tick.
 

@@ -3,43 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
-#include <vector>
 
 #include "cache_tier.hpp"
+#include "calls.hpp"
 
 namespace tokenfleet {
-
-// Which call of a conversation came before which, and what they have in common.
-class Calls {
-public:
-    // Columns of the request table; one that has nothing to say is empty.
-    void reset(const std::vector<std::int32_t>& conversation_id, const std::vector<std::int32_t>& reusable_tokens) {
-        reusable_tokens_ = reusable_tokens;
-        previous_.assign(conversation_id.size(), kNobody);
-        const auto most = std::max_element(conversation_id.begin(), conversation_id.end());
-        std::vector<std::int32_t> last(conversation_id.empty() ? 0 : static_cast<std::size_t>(*most + 1), kNobody);
-        for (std::size_t row = 0; row < conversation_id.size(); ++row) {
-            if (conversation_id[row] < 0) continue;
-            previous_[row] = last[conversation_id[row]];
-            last[conversation_id[row]] = static_cast<std::int32_t>(row);
-        }
-    }
-
-    // Leading tokens of call `row` that equal the context of call `earlier`, over every call between them.
-    std::int32_t common_tokens(std::int32_t row, std::int32_t earlier) const {
-        std::int32_t common = std::numeric_limits<std::int32_t>::max();
-        for (; row != earlier; row = previous_[row]) {
-            if (row == kNobody) return 0;
-            common = std::min(common, reusable_tokens_.empty() ? 0 : reusable_tokens_[row]);
-        }
-        return common;
-    }
-
-private:
-    static constexpr std::int32_t kNobody = -1;
-    std::vector<std::int32_t> previous_, reusable_tokens_;
-};
 
 // What the cache has to know of a request.
 struct Prompt {
@@ -55,12 +23,6 @@ struct Prompt {
 // all but has been sent along from another replica.
 struct Found {
     std::int32_t tokens, host_tokens, migrated_tokens;
-};
-
-// What a running request has found in the cache, and how much of its context stands in its group's entry; until it runs,
-// what has been sent along.
-struct CacheUse {
-    std::int32_t hit_tokens = 0, shared_tokens = 0, migrated_tokens = 0;
 };
 
 class PrefixCache {

@@ -84,14 +84,14 @@ public:
     std::int64_t cached_tokens(const Owner& owner, const Pool& pool, std::int32_t index, double now_s) {
         if (!cache_) return 0;
         shrink_cache(pool, idle() || !decoding_only_ ? 0 : segment_.ended_by(now_s));
-        return cache_->find(owner.prompt(index), owner.calls).tokens;
+        return cache_->find(owner.prompt(index), owner.demand.calls).tokens;
     }
 
     // Another call has left so much of the request's context here.
     void remember(const Owner& owner, std::int32_t index, std::int64_t tokens) {
         if (!cache_) return;
         CacheUse use;
-        cache_->join(owner.prompt(index), owner.calls, use);
+        cache_->join(owner.prompt(index), owner.demand.calls, use);
         cache_->leave(owner.prompt(index), use, tokens, true);
     }
 
@@ -102,7 +102,7 @@ public:
 
     // Queue a request; an idle replica starts at once, a decoding one makes room at its next boundary if it can.
     void take(Owner& owner, const Pool& pool, const Physics& physics, std::int32_t index, double now_s) {
-        std::vector<Request>& requests = owner.requests;
+        std::vector<Request>& requests = owner.demand.requests;
         const Request& request = requests[index];
         const std::int64_t to_compute = is_computed(owner, pool, index) ? 0 : request.prompt_tokens;
         work_tokens += to_compute + owner.output_weight(request.class_id);
@@ -129,7 +129,7 @@ public:
             const std::int32_t index = finish_request(finishing_.front());
             std::pop_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
             finishing_.pop_back();
-            const Request& request = owner.requests[index];
+            const Request& request = owner.demand.requests[index];
             context_ -= request.prompt_tokens + request.output_tokens;
             complete(owner, pool, request, index, now_s);
         }
@@ -158,8 +158,8 @@ public:
 
     // Lose power: hand every request to the owner and forget it.
     void drop_everything(Owner& owner, double now_s) {
-        while (!waiting_.empty()) owner.on_lost(waiting_.pop(owner.requests), now_s);
-        while (!prefilling_.empty()) owner.on_lost(prefilling_.pop(owner.requests), now_s);
+        while (!waiting_.empty()) owner.on_lost(waiting_.pop(owner.demand.requests), now_s);
+        while (!prefilling_.empty()) owner.on_lost(prefilling_.pop(owner.demand.requests), now_s);
         // The heap's order is nobody's business: the rows' order is that of the reference.
         std::sort(finishing_.begin(), finishing_.end(), [](std::int64_t a, std::int64_t b) { return finish_request(a) < finish_request(b); });
         for (const std::int64_t key : finishing_) owner.on_lost(finish_request(key), now_s);
@@ -173,7 +173,7 @@ public:
     // Tokens of context that running requests have, as of the last read_meter.
     std::int64_t running_tokens(const Owner& owner) const {
         std::int64_t tokens = context_ + (decoding_only_ && !idle() ? ended_at_tick_ * decoding() : 0);
-        for (std::int32_t i = prefilling_.head, n = 0; n < prefilling_.size; i = owner.requests[i].next, ++n) {
+        for (std::int32_t i = prefilling_.head, n = 0; n < prefilling_.size; i = owner.demand.requests[i].next, ++n) {
             tokens += std::max<std::int64_t>(n == 0 ? head_done_ : 0, hit_tokens(owner, i));
         }
         return tokens;
@@ -209,16 +209,16 @@ private:
     std::int64_t decoding() const { return static_cast<std::int64_t>(finishing_.size()); }
 
     static bool is_computed(const Owner& owner, const Pool& pool, std::int32_t index) {
-        return pool.takes_over && owner.progress[index].computed;
+        return pool.takes_over && owner.demand.details[index].progress.computed;
     }
 
     // Tokens that prefill has to compute.
     static std::int64_t prefill_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
-        return owner.requests[index].prompt_tokens + (pool.kv_grows ? owner.progress[index].generated_tokens : 0);
+        return owner.demand.requests[index].prompt_tokens + (pool.kv_grows ? owner.demand.details[index].progress.generated_tokens : 0);
     }
 
     static std::int64_t room_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
-        const Request& request = owner.requests[index];
+        const Request& request = owner.demand.requests[index];
         return pool.kv_grows ? prefill_tokens(owner, pool, index) : request.prompt_tokens + request.output_tokens;
     }
 
@@ -236,8 +236,8 @@ private:
     [[gnu::noinline]] Found join_cache(Owner& owner, const Pool& pool, std::int32_t index) {
         Prompt prompt = owner.prompt(index);
         prompt.context_tokens = static_cast<std::int32_t>(prefill_tokens(owner, pool, index));
-        CacheUse& use = owner.cache_use[index];
-        const Found found = cache_->join(prompt, owner.calls, use);
+        CacheUse& use = owner.demand.details[index].cache;
+        const Found found = cache_->join(prompt, owner.demand.calls, use);
         kv_shared_ += use.shared_tokens;
         counts_.prefix_hit_tokens += found.tokens;
         counts_.host_hit_tokens += found.host_tokens;
@@ -250,12 +250,12 @@ private:
     // A request gives up its room; so much of its context has been computed.
     [[gnu::noinline]] void leave_cache(Owner& owner, std::int32_t index, std::int64_t computed_tokens,
                                        bool has_ended = false) {
-        kv_shared_ -= owner.cache_use[index].shared_tokens;
-        cache_->leave(owner.prompt(index), owner.cache_use[index], computed_tokens, has_ended);
+        kv_shared_ -= owner.demand.details[index].cache.shared_tokens;
+        cache_->leave(owner.prompt(index), owner.demand.details[index].cache, computed_tokens, has_ended);
     }
 
     std::int64_t hit_tokens(const Owner& owner, std::int32_t index) const {
-        return cache_ ? owner.cache_use[index].hit_tokens : 0;
+        return cache_ ? owner.demand.details[index].cache.hit_tokens : 0;
     }
 
     std::int64_t pinned_tokens() const { return cache_ ? cache_->pinned_tokens() : 0; }
@@ -294,8 +294,8 @@ private:
     void end_prefill(Owner& owner, const Pool& pool, double now_s) {
         counts_.prefilled_tokens += chunk_tokens_;
         for (; prompts_ending_ > 0; --prompts_ending_) {
-            const std::int32_t index = prefilling_.pop(owner.requests);
-            Request& request = owner.requests[index];
+            const std::int32_t index = prefilling_.pop(owner.demand.requests);
+            Request& request = owner.demand.requests[index];
             const std::int64_t computed = prefill_tokens(owner, pool, index);
             const std::int64_t hit = hit_tokens(owner, index);
             ++counts_.generated_tokens;
@@ -303,7 +303,7 @@ private:
             unprefilled_tokens -= computed - hit;
             if (pool.kv_grows) {
                 kv_reserved_ -= computed;
-                owner.progress[index].joined = joined_++;
+                owner.demand.details[index].progress.joined = joined_++;
             }
             if (computed == request.prompt_tokens) {
                 request.first_token_s = now_s;
@@ -327,23 +327,23 @@ private:
 
     // A request whose first token is there goes to the pool that decodes it.
     [[gnu::noinline]] void hand_off(Owner& owner, std::int32_t index, double now_s) {
-        const Request& request = owner.requests[index];
+        const Request& request = owner.demand.requests[index];
         if (cache_) leave_cache(owner, index, request.prompt_tokens);
         counts_.handed_off_tokens += request.prompt_tokens + 1;
         work_tokens -= owner.output_weight(request.class_id);
-        owner.progress[index] = {.generated_tokens = 1, .joined = 0, .computed = true};
+        owner.demand.details[index].progress = {.generated_tokens = 1, .joined = 0, .computed = true};
         owner.on_hand_off(index, now_s);
     }
 
     // A request whose context has come along decodes from the next iteration on; its memory is as any other's.
     [[gnu::noinline]] void take_over(Owner& owner, const Pool& pool, std::int32_t index) {
-        const Request& request = owner.requests[index];
-        Progress& progress = owner.progress[index];
+        const Request& request = owner.demand.requests[index];
+        Progress& progress = owner.demand.details[index].progress;
         if (cache_) {
             Prompt prompt = owner.prompt(index);
             prompt.context_tokens += progress.generated_tokens;
-            cache_->join(prompt, owner.calls, owner.cache_use[index]);
-            kv_shared_ += owner.cache_use[index].shared_tokens;
+            cache_->join(prompt, owner.demand.calls, owner.demand.details[index].cache);
+            kv_shared_ += owner.demand.details[index].cache.shared_tokens;
         }
         progress.computed = false;
         progress.joined = joined_++;
@@ -362,14 +362,14 @@ private:
     [[gnu::noinline]] void make_room(Owner& owner, const Pool& pool) {
         while (!next_iteration_fits(pool)) {
             const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding(owner) : stop_prefilling(owner, pool);
-            waiting_.push_front(owner.requests, index);
+            waiting_.push_front(owner.demand.requests, index);
             ++counts_.preemptions;
         }
     }
 
     // At a boundary at most one prompt is in prefill.
     std::int32_t stop_prefilling(Owner& owner, const Pool& pool) {
-        const std::int32_t index = prefilling_.pop(owner.requests);
+        const std::int32_t index = prefilling_.pop(owner.demand.requests);
         counts_.preempted_tokens += head_done_;
         const std::int64_t hit = hit_tokens(owner, index);
         kv_reserved_ -= prefill_tokens(owner, pool, index);
@@ -382,12 +382,12 @@ private:
 
     std::int32_t stop_youngest_decoding(Owner& owner) {
         const auto youngest = std::max_element(finishing_.begin(), finishing_.end(), [&](std::int64_t a, std::int64_t b) {
-            return owner.progress[finish_request(a)].joined < owner.progress[finish_request(b)].joined;
+            return owner.demand.details[finish_request(a)].progress.joined < owner.demand.details[finish_request(b)].progress.joined;
         });
         const std::int32_t index = finish_request(*youngest);
-        const Request& request = owner.requests[index];
+        const Request& request = owner.demand.requests[index];
         const std::int64_t left = finish_iteration(*youngest) - iteration_;
-        owner.progress[index].generated_tokens = request.output_tokens - static_cast<std::int32_t>(left);
+        owner.demand.details[index].progress.generated_tokens = request.output_tokens - static_cast<std::int32_t>(left);
         *youngest = finishing_.back();
         finishing_.pop_back();
         std::make_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
@@ -413,13 +413,13 @@ private:
             budget -= add_chunk(prefill_tokens(owner, pool, prefilling_.head), head_done_, budget, pairs);
         }
         while (budget > 0 && !waiting_.empty() && head_fits(owner, pool)) {
-            const std::int32_t index = waiting_.pop(owner.requests);
+            const std::int32_t index = waiting_.pop(owner.demand.requests);
             if (is_computed(owner, pool, index)) {
                 take_over(owner, pool, index);
                 --budget;
                 continue;
             }
-            const Request& request = owner.requests[index];
+            const Request& request = owner.demand.requests[index];
             const std::int64_t to_compute = prefill_tokens(owner, pool, index);
             const bool answered = to_compute > request.prompt_tokens;
             if (!answered && now_s - request.arrival_s > owner.patience_s(request.class_id)) {
@@ -428,7 +428,7 @@ private:
                 owner.on_expired(index, now_s);
                 continue;
             }
-            prefilling_.push(owner.requests, index);
+            prefilling_.push(owner.demand.requests, index);
             kv_reserved_ += room_tokens(owner, pool, index);
             Found found{0, 0, 0};
             if (cache_) {

@@ -1,18 +1,31 @@
-// Requests in flight, and the lists that they stand in.
+// What becomes of requests, and the lists that they stand in.
+//
+// One request, one line of cache: 64 fleets side by side touch far more memory than the nearest caches hold, so that
+// whatever looks at a request should find all of it in one place.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace tokenfleet {
 
-struct Request {
-    double arrival_s;  // when this attempt was made
-    double first_token_s;
-    std::int32_t prompt_tokens;
-    std::int32_t output_tokens;
-    std::int32_t class_id;
-    std::int32_t next;  // in whichever list it stands; -1 ends it
+inline constexpr std::size_t kCacheLineBytes = 64;
+inline constexpr double kNotYet = std::numeric_limits<double>::quiet_NaN();
+
+enum class Status : std::int8_t { kPending, kCompleted, kRefused, kExpired, kDeclined };
+
+struct alignas(kCacheLineBytes) Request {
+    double arrival_s;             // when this attempt was made
+    double asked_s = kNotYet;     // when its client first made the call
+    double first_token_s = kNotYet;
+    double finished_s = kNotYet;
+    std::int32_t prompt_tokens, output_tokens, class_id;
+    std::int32_t next = -1;       // in whichever list it stands; -1 ends it
+    std::int32_t replica = -1;    // that it was last sent to
+    std::int32_t failed_attempts = 0;
+    Status status = Status::kPending;
+    Status last_failure = Status::kPending;  // how the last attempt failed
 };
 
 // What a replica remembers of a request where KV grows.
@@ -20,6 +33,24 @@ struct Progress {
     std::int32_t generated_tokens = 0;  // of an answer that was interrupted, or is to go on elsewhere
     std::int32_t joined = 0;            // sequences that had joined before it
     bool computed = false;              // its context has come from a pool that prefills
+};
+
+// What a running request has found in the cache, and how much of its context stands in its group's entry; until it runs,
+// what has been sent along.
+struct CacheUse {
+    std::int32_t hit_tokens = 0, shared_tokens = 0, migrated_tokens = 0;
+};
+
+// What is kept of a request besides where some layer needs it: growing KV, prefix caches, distance, prices, sessions.
+struct alignas(kCacheLineBytes) Detail {
+    double network_s = 0.0;      // one way between its client and the site that serves it
+    double last_answer_s = 0.0;  // of the calls that it waits for
+    double price_factor = 1.0;   // on the list price, as it was quoted
+    std::int32_t unfinished_predecessors = 0;
+    std::int32_t preferred_replica = -1;  // to which it returns
+    std::int32_t billed_hit_tokens = 0;   // cached when its first token came
+    CacheUse cache = {};
+    Progress progress = {};
 };
 
 // First-come-first-served list of request indices, linked through Request::next.

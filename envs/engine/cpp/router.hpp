@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "arrays.hpp"
-#include "clients.hpp"
-#include "request.hpp"
+#include "calls.hpp"
 
 namespace tokenfleet {
 
@@ -18,19 +17,16 @@ public:
     std::vector<std::int64_t> load_tokens;  // work of each replica; kClosed if it takes no requests
     std::vector<std::int64_t> pool_of;      // of each replica
 
-    Router(const FleetArrays& arrays, const ClientColumns& columns)
-        : arrays_(arrays), columns_(columns), share_(arrays.route_mask.size()), credit_(arrays.route_mask.size()) {
+    Router(const FleetArrays& arrays, Demand& demand)
+        : arrays_(arrays), demand_(demand), share_(arrays.route_mask.size()), credit_(arrays.route_mask.size()) {
         for (std::size_t p = 0; p < arrays.pools.size(); ++p) {
             pool_of.insert(pool_of.end(), static_cast<std::size_t>(arrays.pools[p].replicas), static_cast<std::int64_t>(p));
         }
     }
 
-    // `returns` says whether any call may find what its conversation has left on a replica.
-    void reset(std::size_t num_requests, bool returns) {
-        const std::vector<std::int32_t>& conversations = columns_.conversation_id.values();
-        const std::int32_t last = returns ? *std::max_element(conversations.begin(), conversations.end()) : -1;
-        home_replica_.assign(static_cast<std::size_t>(last + 1), -1);
-        preferred_replica_.assign(returns ? num_requests : 0, -1);
+    // `caches` says whether any pool has a prefix cache, in which a call may find what its conversation has left.
+    void reset(bool caches) {
+        home_replica_.assign(caches ? static_cast<std::size_t>(demand_.calls.num_conversations()) : 0, -1);
         std::fill(credit_.begin(), credit_.end(), 0.0);
         load_tokens.assign(pool_of.size(), 0);
     }
@@ -54,7 +50,7 @@ public:
     std::int64_t choose_pool(Fleet& fleet, const Request& request, std::int32_t index, double now_s) {
         std::int64_t p = next_pool(request.class_id);
         if (p < 0) return -1;
-        if (!preferred_replica_.empty()) p = return_home(fleet, request, index, p, now_s);
+        if (has_returns()) p = return_home(fleet, request, index, p, now_s);
         return fits(request, p) ? p : -1;
     }
 
@@ -69,29 +65,32 @@ public:
 
     // The replica that last computed a context of the request's conversation for a model of its class, or -1.
     std::int32_t holder(const Request& request, std::int32_t index) const {
-        const std::int32_t conversation = columns_.conversation_id[index];
-        const std::int32_t home = conversation >= 0 && !home_replica_.empty() ? home_replica_[conversation] : -1;
+        const std::int32_t conversation = demand_.calls[index].conversation_id;
+        const std::int32_t home = conversation >= 0 && has_returns() ? home_replica_[conversation] : -1;
         return home >= 0 && arrays_.route_mask[at(request.class_id, pool_of[home])] ? home : -1;
     }
 
-    std::int32_t preferred(std::int32_t index) const { return preferred_replica_.empty() ? -1 : preferred_replica_[index]; }
+    std::int32_t preferred(std::int32_t index) const { return has_returns() ? demand_.details[index].preferred_replica : -1; }
 
     void prefer_nothing(std::int32_t index) {
-        if (!preferred_replica_.empty()) preferred_replica_[index] = -1;
+        if (has_returns()) demand_.details[index].preferred_replica = -1;
     }
 
     void move_home(std::int32_t index, std::int32_t replica) {
-        if (home_replica_.empty() || columns_.conversation_id[index] < 0) return;
-        home_replica_[columns_.conversation_id[index]] = replica;
+        if (!has_returns()) return;
+        const std::int32_t conversation = demand_.calls[index].conversation_id;
+        if (conversation >= 0) home_replica_[conversation] = replica;
     }
 
 private:
     const FleetArrays& arrays_;
-    const ClientColumns& columns_;
+    Demand& demand_;
     std::vector<double> share_, credit_;           // [K, P]
     const double* affinity_ = nullptr;             // [K]
-    std::vector<std::int32_t> home_replica_;       // of each conversation, -1 before its first call; empty without caches
-    std::vector<std::int32_t> preferred_replica_;  // of each request that returns to it, else -1; empty without caches
+    std::vector<std::int32_t> home_replica_;  // of each conversation, -1 before its first call; empty without caches
+
+    // Whether any call may find what its conversation has left on a replica.
+    bool has_returns() const { return !home_replica_.empty(); }
 
     std::size_t at(std::int32_t k, std::int64_t p) const {
         return static_cast<std::size_t>(k) * arrays_.pools.size() + static_cast<std::size_t>(p);
@@ -120,7 +119,7 @@ private:
     template <typename Fleet>
     std::int64_t return_home(Fleet& fleet, const Request& request, std::int32_t index, std::int64_t p, double now_s) {
         const std::int32_t home = holder(request, index), k = request.class_id;
-        preferred_replica_[index] = -1;
+        prefer_nothing(index);
         if (home < 0) return p;
         const std::int64_t q = pool_of[home];
         if (share_[at(k, q)] <= 0.0 || load_tokens[home] == kClosed) return p;
@@ -129,7 +128,7 @@ private:
         if (cached == 0 || !fits(request, q)) return p;
         const double allowed = static_cast<double>(load_tokens[least_loaded(p)]) + affinity_[k] * static_cast<double>(cached);
         if (static_cast<double>(load_tokens[home]) > allowed) return p;
-        preferred_replica_[index] = home;
+        demand_.details[index].preferred_replica = home;
         credit_[at(k, p)] += 1.0;
         credit_[at(k, q)] -= 1.0;
         return q;

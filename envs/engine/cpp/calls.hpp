@@ -1,0 +1,109 @@
+// What the request table says of calls and their clients; see envs/traces/table.py.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "request.hpp"
+
+namespace tokenfleet {
+
+struct alignas(kCacheLineBytes) Call {
+    double wait_s = 0.0, retry_uniform = 0.5, price_tolerance = std::numeric_limits<double>::infinity();
+    std::int32_t region_id = 0, session_id = -1, conversation_id = -1, group_id = -1, group_tokens = 0;
+    std::int32_t reusable_tokens = 0;  // leading tokens that equal the context of the call before it
+    std::int32_t previous = -1;        // the call of its conversation before it
+    std::int32_t predecessors = 0;     // calls that it waits for
+    std::int32_t first_successor = 0, num_successors = 0;  // calls that wait for it
+};
+
+// Columns of the request table; nullptr where every request has the default.
+struct CallColumns {
+    const double *wait_s = nullptr, *retry_uniform = nullptr, *price_tolerance = nullptr;
+    const std::int32_t *region_id = nullptr, *session_id = nullptr, *conversation_id = nullptr, *group_id = nullptr,
+                       *group_tokens = nullptr, *reusable_tokens = nullptr, *predecessors = nullptr;
+    // Row r is followed by `successor[successor_start[r]]` up to, and without, `successor[successor_start[r + 1]]`.
+    const std::int64_t* successor_start = nullptr;
+    const std::int32_t* successor = nullptr;
+
+    bool any() const {
+        return wait_s || retry_uniform || price_tolerance || region_id || session_id || conversation_id || group_id ||
+               group_tokens || reusable_tokens || predecessors || successor_start;
+    }
+};
+
+// The calls of an episode. Where no call differs from the default one, that stands for all of them.
+class Calls {
+public:
+    const Call& operator[](std::int32_t row) const { return rows_.empty() ? common_ : rows_[row]; }
+    bool empty() const { return rows_.empty(); }
+    bool has_successors() const { return !successor_.empty(); }
+    std::int32_t num_sessions() const { return num_sessions_; }
+    std::int32_t num_conversations() const { return num_conversations_; }
+
+    std::span<const std::int32_t> successors(std::int32_t row) const {
+        const Call& call = (*this)[row];
+        return {successor_.data() + call.first_successor, static_cast<std::size_t>(call.num_successors)};
+    }
+
+    // Leading tokens of call `row` that equal the context of call `earlier`, over every call between them.
+    std::int32_t common_tokens(std::int32_t row, std::int32_t earlier) const {
+        std::int32_t common = std::numeric_limits<std::int32_t>::max();
+        for (; row != earlier; row = (*this)[row].previous) {
+            if (row < 0) return 0;
+            common = std::min(common, (*this)[row].reusable_tokens);
+        }
+        return common;
+    }
+
+    void load(const CallColumns& c, std::size_t count) {
+        const auto at = []<typename T>(const T* column, std::size_t row, T common) { return column ? column[row] : common; };
+        rows_.resize(c.any() ? count : 0);
+        num_sessions_ = num_conversations_ = 0;
+        std::vector<std::int32_t> last;  // call of each conversation so far
+        for (std::size_t row = 0; row < rows_.size(); ++row) {
+            Call& call = rows_[row];
+            call = {.wait_s = at(c.wait_s, row, common_.wait_s),
+                    .retry_uniform = at(c.retry_uniform, row, common_.retry_uniform),
+                    .price_tolerance = at(c.price_tolerance, row, common_.price_tolerance),
+                    .region_id = at(c.region_id, row, common_.region_id),
+                    .session_id = at(c.session_id, row, common_.session_id),
+                    .conversation_id = at(c.conversation_id, row, common_.conversation_id),
+                    .group_id = at(c.group_id, row, common_.group_id),
+                    .group_tokens = at(c.group_tokens, row, common_.group_tokens),
+                    .reusable_tokens = at(c.reusable_tokens, row, common_.reusable_tokens),
+                    .predecessors = at(c.predecessors, row, common_.predecessors)};
+            if (c.successor_start) {
+                call.first_successor = static_cast<std::int32_t>(c.successor_start[row]);
+                call.num_successors = static_cast<std::int32_t>(c.successor_start[row + 1] - c.successor_start[row]);
+            }
+            num_sessions_ = std::max(num_sessions_, call.session_id + 1);
+            if (call.conversation_id < 0) continue;
+            if (call.conversation_id >= num_conversations_) {
+                num_conversations_ = call.conversation_id + 1;
+                last.resize(static_cast<std::size_t>(num_conversations_), -1);
+            }
+            call.previous = std::exchange(last[call.conversation_id], static_cast<std::int32_t>(row));
+        }
+        successor_.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
+    }
+
+private:
+    std::vector<Call> rows_;
+    std::vector<std::int32_t> successor_;
+    std::int32_t num_sessions_ = 0, num_conversations_ = 0;
+    Call common_;
+};
+
+// All that an episode asks of a fleet, and what has become of it.
+struct Demand {
+    Calls calls;
+    std::vector<Request> requests;
+    std::vector<Detail> details;  // of all requests if a layer needs them, else empty
+};
+
+}  // namespace tokenfleet
