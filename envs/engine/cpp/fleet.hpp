@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -142,7 +143,7 @@ public:
         if (in_order_of_time_) return;
         const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
         for (std::int64_t r = first; r < end; ++r) {
-            while (next_event_s_[r] <= now_s) pass_boundary(r, p);
+            if (next_event_s_[r] <= now_s) pass_boundaries(r, p, now_s);
         }
     }
 
@@ -278,7 +279,7 @@ private:
             const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
             const double next_s = std::min(release_s, std::min(step_s, arrival_s));
             if (in_order_of_time_ && next_boundary_.time_s() <= next_s && next_boundary_.time_s() < end_s) {
-                pass_boundary(next_boundary_.index(), router_.pool_of[next_boundary_.index()]);
+                pass_boundaries(next_boundary_.index(), router_.pool_of[next_boundary_.index()], next_boundary_.time_s());
             } else if (next_s >= end_s) {
                 return;
             } else if (release_s == next_s) {
@@ -296,8 +297,9 @@ private:
         return next < num_roots_ ? demand.requests[next].arrival_s : kNever;
     }
 
-    void pass_boundary(std::size_t r, std::int64_t p) {
-        replicas_[r].on_boundary(*this, pool(p), physics_[p]);
+    // Pass the next boundary of a replica and every further one up to `until_s`.
+    void pass_boundaries(std::size_t r, std::int64_t p, double until_s) {
+        replicas_[r].pass_boundaries(*this, pool(p), physics_[p], until_s);
         note(r);
     }
 
@@ -381,6 +383,7 @@ private:
     // 3. The rest of the tick.
 
     void finish_tick(double end_s) {
+        const double last_s = std::nextafter(end_s, 0.0);  // a boundary at the end of the tick belongs to the next
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             BoardEnergy boards;
             double host_j = 0.0;
@@ -388,7 +391,7 @@ private:
             const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
             for (std::int64_t r = first; r < end; ++r) {
                 FleetReplica& replica = replicas_[r];
-                while (next_event_s_[r] < end_s) pass_boundary(r, p);
+                if (next_event_s_[r] <= last_s) pass_boundaries(r, p, last_s);
                 replica.read_meter(pool(p), end_s);
                 const BoardEnergy energy = replica.take_energy();
                 boards.busy_j += energy.busy_j;

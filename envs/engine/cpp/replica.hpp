@@ -8,11 +8,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "finish_heap.hpp"
 #include "prefix_cache.hpp"
 #include "request.hpp"
 #include "segment.hpp"
@@ -55,11 +55,10 @@ public:
     std::int64_t unprefilled_tokens = 0;
 
     void reset(const Pool& pool) {
-        std::vector<std::int64_t> memory = std::move(finishing_);
+        FinishHeap memory = std::move(finishing_);
         *this = Replica{};
-        memory.clear();
-        memory.reserve(static_cast<std::size_t>(pool.max_batch));
         finishing_ = std::move(memory);
+        finishing_.reset(pool.max_batch);
         if (pool.prefix_block_tokens > 0) {
             const auto block = static_cast<std::int32_t>(pool.prefix_block_tokens);
             cache_ = std::make_unique<PrefixCache>(block, pool.host_cache_tokens);
@@ -117,24 +116,9 @@ public:
         }
     }
 
-    // The running segment ends: let finished requests go and start the next batch.
-    void on_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
-        const double now_s = next_event_s;
-        energy_.busy_j += segment_.meter_all();
-        if (cache_) shrink_cache(pool, segment_.planned - 1);
-        counts_.generated_tokens += segment_.count(segment_.planned) * decoding();
-        iteration_ += segment_.planned;
-        context_ += segment_.planned * decoding();
-        while (!finishing_.empty() && finish_iteration(finishing_.front()) == iteration_) {
-            const std::int32_t index = finish_request(finishing_.front());
-            std::pop_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
-            finishing_.pop_back();
-            const Request& request = owner.demand.requests[index];
-            context_ -= request.prompt_tokens + request.output_tokens;
-            complete(owner, pool, request, index, now_s);
-        }
-        if (!decoding_only_) end_prefill(owner, pool, now_s);
-        start(owner, pool, physics, now_s);
+    // The running segment ends, and so does every one after it that ends by `until_s`.
+    void pass_boundaries(Owner& owner, const Pool& pool, const Physics& physics, double until_s) {
+        do pass_boundary(owner, pool, physics); while (next_event_s <= until_s);
     }
 
     // Energy of the boards since the last call, and tokens generated since then, up to the end of a tick.
@@ -161,8 +145,10 @@ public:
         while (!waiting_.empty()) owner.on_lost(waiting_.pop(owner.demand.requests), now_s);
         while (!prefilling_.empty()) owner.on_lost(prefilling_.pop(owner.demand.requests), now_s);
         // The heap's order is nobody's business: the rows' order is that of the reference.
-        std::sort(finishing_.begin(), finishing_.end(), [](std::int64_t a, std::int64_t b) { return finish_request(a) < finish_request(b); });
-        for (const std::int64_t key : finishing_) owner.on_lost(finish_request(key), now_s);
+        std::vector<std::int32_t> decoding;
+        finishing_.for_each([&](std::int32_t index, std::int64_t) { decoding.push_back(index); });
+        std::sort(decoding.begin(), decoding.end());
+        for (const std::int32_t index : decoding) owner.on_lost(index, now_s);
         finishing_.clear();
         context_ = kv_reserved_ = kv_shared_ = work_tokens = unprefilled_tokens = 0;
         forget_prefixes();
@@ -200,13 +186,9 @@ private:
     std::int32_t prompts_ending_ = 0;  // prompts whose last chunk is in the running iteration
     std::int32_t chunk_tokens_ = 0;    // prefill tokens of the running iteration
     bool decoding_only_ = true;
-    std::vector<std::int64_t> finishing_;  // heap of (iteration of the last token, request)
+    FinishHeap finishing_;  // the decoding sequences
 
-    static std::int64_t finish_key(std::int64_t iteration, std::int32_t index) { return iteration << 32 | index; }
-    static std::int64_t finish_iteration(std::int64_t key) { return key >> 32; }
-    static std::int32_t finish_request(std::int64_t key) { return static_cast<std::int32_t>(key & 0xffffffff); }
-
-    std::int64_t decoding() const { return static_cast<std::int64_t>(finishing_.size()); }
+    std::int64_t decoding() const { return finishing_.size(); }
 
     static bool is_computed(const Owner& owner, const Pool& pool, std::int32_t index) {
         return pool.takes_over && owner.demand.details[index].progress.computed;
@@ -271,6 +253,25 @@ private:
         return running() < pool.max_batch && kv_used_after(pool, iterations) + needed <= pool.kv_tokens;
     }
 
+    // The running segment ends: let finished requests go and start the next batch.
+    [[gnu::always_inline]] inline void pass_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
+        const double now_s = next_event_s;
+        const std::int64_t iterations = segment_.planned;
+        energy_.busy_j += segment_.meter_all();
+        if (cache_) shrink_cache(pool, iterations - 1);
+        counts_.generated_tokens += segment_.count(iterations) * decoding();
+        iteration_ += iterations;
+        context_ += iterations * decoding();
+        while (!finishing_.empty() && finishing_.first_iteration() == iteration_) {
+            const std::int32_t index = finishing_.pop();
+            const Request& request = owner.demand.requests[index];
+            context_ -= request.prompt_tokens + request.output_tokens;
+            complete(owner, pool, request, index, now_s);
+        }
+        if (!decoding_only_) end_prefill(owner, pool, now_s);
+        start(owner, pool, physics, now_s);
+    }
+
     void cut(std::int64_t iterations) {
         if (iterations < segment_.planned) {
             segment_.planned = iterations;
@@ -319,8 +320,7 @@ private:
                 continue;
             }
             context_ += computed + 1;
-            finishing_.push_back(finish_key(iteration_ + left, index));
-            std::push_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
+            finishing_.push(iteration_ + left, index);
         }
         head_done_ = next_head_done_;
     }
@@ -351,8 +351,7 @@ private:
         const std::int64_t context = request.prompt_tokens + progress.generated_tokens;
         context_ += context;
         counts_.taken_over_tokens += context;
-        finishing_.push_back(finish_key(iteration_ + request.output_tokens - progress.generated_tokens, index));
-        std::push_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
+        finishing_.push(iteration_ + request.output_tokens - progress.generated_tokens, index);
         if (cache_) shrink_cache(pool, 0);
     }
 
@@ -381,16 +380,17 @@ private:
     }
 
     std::int32_t stop_youngest_decoding(Owner& owner) {
-        const auto youngest = std::max_element(finishing_.begin(), finishing_.end(), [&](std::int64_t a, std::int64_t b) {
-            return owner.demand.details[finish_request(a)].progress.joined < owner.demand.details[finish_request(b)].progress.joined;
+        std::int32_t index = -1, joined = -1;
+        std::int64_t left = 0;
+        finishing_.for_each([&](std::int32_t i, std::int64_t iteration) {
+            if (owner.demand.details[i].progress.joined <= joined) return;
+            index = i;
+            joined = owner.demand.details[i].progress.joined;
+            left = iteration - iteration_;
         });
-        const std::int32_t index = finish_request(*youngest);
+        finishing_.remove(index);
         const Request& request = owner.demand.requests[index];
-        const std::int64_t left = finish_iteration(*youngest) - iteration_;
         owner.demand.details[index].progress.generated_tokens = request.output_tokens - static_cast<std::int32_t>(left);
-        *youngest = finishing_.back();
-        finishing_.pop_back();
-        std::make_heap(finishing_.begin(), finishing_.end(), std::greater<>{});
         const std::int64_t again = request.prompt_tokens + request.output_tokens - left;
         counts_.preempted_tokens += again;
         context_ -= again;
@@ -451,7 +451,7 @@ private:
 
     // Iterations until the first sequence ends or the KV cache is full.
     std::int64_t undisturbed_iterations(const Pool& pool) const {
-        const std::int64_t to_finish = finish_iteration(finishing_.front()) - iteration_;
+        const std::int64_t to_finish = finishing_.first_iteration() - iteration_;
         if (!pool.kv_grows) return to_finish;
         const std::int64_t free_tokens = pool.kv_tokens - kv_used_after(pool, 0) - pinned_tokens();
         return std::min(to_finish, free_tokens / decoding() + 1);

@@ -106,10 +106,13 @@ private:
         const double* share = &share_[first];
         double* credit = &credit_[first];
         std::int64_t chosen = -1;
+        double most = -kNever;
         for (std::int64_t p = 0; p < static_cast<std::int64_t>(arrays_.pools.size()); ++p) {
-            if (share[p] <= 0.0) continue;
             credit[p] += share[p];
-            if (chosen < 0 || credit[p] > credit[chosen]) chosen = p;
+            // Chosen without a branch: which pool it is changes from request to request.
+            const bool better = (share[p] > 0.0) & (credit[p] > most);
+            most = better ? credit[p] : most;
+            chosen = better ? p : chosen;
         }
         if (chosen >= 0) credit[chosen] -= 1.0;
         return chosen;
@@ -134,9 +137,16 @@ private:
         return q;
     }
 
+    // The first of the replicas of a pool with the least work.
     std::int64_t least_loaded(std::int64_t p) const {
-        const auto first = load_tokens.begin() + arrays_.pools[p].first_replica;
-        return std::min_element(first, first + arrays_.pools[p].replicas) - load_tokens.begin();
+        const std::int64_t first = arrays_.pools[p].first_replica, end = first + arrays_.pools[p].replicas;
+        std::int64_t chosen = first, least = load_tokens[first];
+        for (std::int64_t r = first + 1; r < end; ++r) {
+            const bool better = load_tokens[r] < least;
+            least = better ? load_tokens[r] : least;
+            chosen = better ? r : chosen;
+        }
+        return chosen;
     }
 };
 

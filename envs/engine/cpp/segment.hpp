@@ -23,12 +23,27 @@ struct Physics {
     Knots token_s, work_j;
 };
 
-// Value at `tokens` >= 1 of the line through the knots 1, 2, 4 ...; the last piece goes on beyond the last knot.
-inline double at_tokens(const Knots& values, std::int64_t tokens) {
-    const int piece = std::min<int>(std::bit_width(static_cast<std::uint64_t>(tokens)) - 1, kTokenKnots - 2);
-    const double low = static_cast<double>(std::int64_t{1} << piece);
-    return values[piece] + (values[piece + 1] - values[piece]) * ((static_cast<double>(tokens) - low) / low);
-}
+// Where `tokens` >= 1 stands among the knots 1, 2, 4 ...: on which piece, and how far along it. The last piece goes on
+// beyond the last knot.
+class AtTokens {
+public:
+    explicit AtTokens(std::int64_t tokens)
+        : piece_(std::min<int>(std::bit_width(static_cast<std::uint64_t>(tokens)) - 1, kTokenKnots - 2)),
+          along_(static_cast<double>(tokens) * kInverse[piece_] - 1.0) {}
+
+    double of(const Knots& values) const { return values[piece_] + (values[piece_ + 1] - values[piece_]) * along_; }
+
+private:
+    int piece_;
+    double along_;
+
+    // 1 over each knot: exact, as are products with it.
+    static constexpr Knots kInverse = [] {
+        Knots inverse{};
+        for (int j = 0; j < kTokenKnots; ++j) inverse[j] = 1.0 / static_cast<double>(std::int64_t{1} << j);
+        return inverse;
+    }();
+};
 
 inline double clock_scaling(double memory_fraction, double clock_fraction) {
     return memory_fraction + (1.0 - memory_fraction) / clock_fraction;
@@ -73,9 +88,10 @@ public:
                std::int64_t pairs, std::int64_t iterations) {
         const double b = static_cast<double>(decoding), c = static_cast<double>(context);
         const double a = static_cast<double>(pairs), tokens = static_cast<double>(decoding + prefill);
-        const double token_s = at_tokens(p.token_s, decoding + prefill);
+        const AtTokens at(decoding + prefill);
+        const double token_s = at.of(p.token_s);
         const double context_s = prefill > 0 ? p.context_s + p.mixed_context_s : p.context_s;
-        const double weights_j = at_tokens(p.work_j, decoding + prefill);
+        const double weights_j = at.of(p.work_j);
         start_s = now_s;
         planned = iterations;
         time0_ = (p.host_s + token_s + p.decode_s * b) + (p.prefill_attention_s * a + context_s * c);
