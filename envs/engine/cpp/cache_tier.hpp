@@ -46,6 +46,13 @@ public:
         return entries_[slot];
     }
 
+    // Tokens that nobody will look for, used last. Whether they stand in one entry or in many, they are freed in order.
+    void add_nameless(std::int32_t tokens) {
+        const bool follows_nameless = newest_ >= 0 && entries_[newest_].key == kNoKey;
+        Entry& entry = follows_nameless ? entries_[newest_] : add(kNoKey, -1, 0);
+        resize(entry, entry.tokens + tokens);
+    }
+
     void resize(Entry& entry, std::int32_t tokens) {
         tokens_ += tokens - entry.tokens;
         entry.tokens = tokens;
@@ -59,8 +66,12 @@ public:
     }
 
     void forget(std::int64_t key) {
-        Entry* entry = find(key);
-        if (entry != nullptr) remove(*entry);
+        if (named_ == 0) return;
+        const std::size_t place = position(key);
+        const std::int32_t slot = buckets_[place];
+        if (slot < 0) return;
+        close(place);
+        drop(slot);
     }
 
     // Free blocks from the ends of entries, the least recently used first, until all fit; `on_freed` is told of each.
@@ -74,7 +85,10 @@ public:
             Entry freed = entry;
             freed.tokens = static_cast<std::int32_t>(std::min<std::int64_t>(blocks * block, entry.tokens));
             resize(entry, entry.tokens - freed.tokens);
-            if (entry.tokens == 0) remove(entry);
+            if (entry.tokens == 0) {
+                if (entry.key != kNoKey) close(position(entry.key));
+                drop(static_cast<std::int32_t>(&entry - entries_.data()));
+            }
             on_freed(freed);
         }
     }
@@ -109,6 +123,7 @@ private:
 
     // Empty a bucket and move up those behind it that would no longer be found.
     void close(std::size_t hole) {
+        --named_;
         const std::size_t mask = buckets_.size() - 1;
         for (std::size_t i = (hole + 1) & mask; buckets_[i] >= 0; i = (i + 1) & mask) {
             const std::size_t wanted = home(entries_[buckets_[i]].key);
@@ -135,12 +150,9 @@ private:
         }
     }
 
-    void remove(Entry& entry) {
-        const auto slot = static_cast<std::int32_t>(&entry - entries_.data());
-        if (entry.key != kNoKey) {
-            --named_;
-            close(position(entry.key));
-        }
+    // Remove an entry that can no longer be found by its key.
+    void drop(std::int32_t slot) {
+        Entry& entry = entries_[slot];
         tokens_ -= entry.tokens;
         unlink(slot);
         entry.newer = free_;

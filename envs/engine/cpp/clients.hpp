@@ -8,16 +8,11 @@
 
 #include "arrays.hpp"
 #include "calls.hpp"
+#include "step_heap.hpp"
 
 namespace tokenfleet {
 
 inline constexpr std::int32_t kCalls = -1;
-
-// At `time_s` request `index` reaches `pool`, or is made by its client (kCalls).
-struct Step {
-    double time_s;
-    std::int32_t index, pool;
-};
 
 class Clients {
 public:
@@ -41,13 +36,12 @@ public:
     // Whether what happens at a site can bring further calls, or end a session.
     bool has_feedback = false;
 
-    double next_s() const { return steps_.empty() ? kNever : steps_.front().time_s; }
+    double next_s() const { return steps_.next_s(); }
 
     Step take_step() {
-        std::pop_heap(steps_.begin(), steps_.end(), is_later);
-        const Step step = steps_.back();
-        steps_.pop_back();
-        --(step.pool != kCalls || demand_.requests[step.index].failed_attempts > 0 ? away : thinking)[class_of(step.index)];
+        const Step step = steps_.pop();
+        const Request& request = demand_.requests[step.index];
+        --(step.pool != kCalls || request.failed_attempts > 0 ? away : thinking)[request.class_id];
         return step;
     }
 
@@ -61,7 +55,7 @@ public:
 
     void travel(std::int32_t index, std::int32_t pool, double arrival_s) {
         ++away[class_of(index)];
-        push({arrival_s, index, pool});
+        steps_.push({arrival_s, index, pool});
     }
 
     // A call has been answered: the calls that waited for it alone are made after their wait.
@@ -73,7 +67,18 @@ public:
             waiting.last_answer_s = std::max(waiting.last_answer_s, now_s);
             if (--waiting.unfinished_predecessors > 0 || has_given_up(row)) continue;
             ++thinking[class_of(row)];
-            push({waiting.last_answer_s + demand_.calls[row].wait_s, row, kCalls});
+            steps_.push({waiting.last_answer_s + demand_.calls[row].wait_s, row, kCalls});
+        }
+    }
+
+    // A call is being answered: bring near what `succeed` will ask of those that wait for it. Nothing has touched them yet,
+    // and memory takes as long as the rest of the answer.
+    void foresee_success(std::int32_t index) const {
+        if (!demand_.calls.has_successors()) return;
+        for (const std::int32_t row : demand_.calls.successors(index)) {
+            __builtin_prefetch(&demand_.details[row]);
+            __builtin_prefetch(&demand_.requests[row]);
+            __builtin_prefetch(&demand_.calls[row]);
         }
     }
 
@@ -83,7 +88,7 @@ public:
         request.last_failure = how;
         if (++request.failed_attempts < arrays_.classes[request.class_id].max_attempts && !has_given_up(index)) {
             ++away[request.class_id];
-            push({now_s + back_off_s(index), index, kCalls});
+            steps_.push({now_s + back_off_s(index), index, kCalls});
             return true;
         }
         end_session(index);
@@ -107,17 +112,7 @@ private:
     const FleetArrays& arrays_;
     Demand& demand_;
     std::vector<std::uint8_t> ended_session_;
-    std::vector<Step> steps_;  // heap, the earliest first
-
-    // An object rather than a function: a call of it is compiled away.
-    static constexpr auto is_later = [](const Step& a, const Step& b) {
-        return a.time_s > b.time_s || (a.time_s == b.time_s && a.index > b.index);
-    };
-
-    void push(const Step& step) {
-        steps_.push_back(step);
-        std::push_heap(steps_.begin(), steps_.end(), is_later);
-    }
+    StepHeap steps_;
 
     std::int32_t class_of(std::int32_t index) const { return demand_.requests[index].class_id; }
 

@@ -1,6 +1,9 @@
-// Which of many next events comes first: a tournament over their times, the lower index winning a tie.
+// Which of many next events comes first: a tree over their times, sixteen children a node; the lower index wins a tie.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -11,33 +14,54 @@ namespace tokenfleet {
 class Earliest {
 public:
     void reset(std::size_t count) {
-        leaves_ = 1;
-        while (leaves_ < count) leaves_ *= 2;
-        time_s_.assign(leaves_, kNever);
-        winner_.resize(2 * leaves_);
-        for (std::size_t i = 0; i < leaves_; ++i) winner_[leaves_ + i] = static_cast<std::int32_t>(i);
-        for (std::size_t node = leaves_; --node > 0;) winner_[node] = winner_[2 * node];
+        leaf_ = 0;
+        for (std::size_t leaves = 1; leaves < count; leaves *= kChildren) leaf_ = kChildren * leaf_ + 1;
+        time_bits_.assign(kChildren * leaf_ + 1, bits(kNever));
     }
 
     void set(std::size_t index, double time_s) {
-        if (time_s_[index] == time_s) return;
-        time_s_[index] = time_s;
-        for (std::size_t node = (leaves_ + index) / 2; node > 0; node /= 2) {
-            const std::int32_t left = winner_[2 * node], right = winner_[2 * node + 1];
-            const std::int32_t winner = time_s_[right] < time_s_[left] ? right : left;
-            // Where another won before and wins again, nothing changes further up.
-            if (winner == winner_[node] && winner != static_cast<std::int32_t>(index)) return;
-            winner_[node] = winner;
+        std::size_t node = leaf_ + index;
+        if (time_bits_[node] == bits(time_s)) return;
+        time_bits_[node] = bits(time_s);
+        while (node > 0) {
+            node = (node - 1) / kChildren;
+            time_bits_[node] = least(&time_bits_[kChildren * node + 1]);
         }
     }
 
-    std::size_t index() const { return static_cast<std::size_t>(winner_[1]); }
-    double time_s() const { return time_s_[index()]; }
+    double time_s() const { return std::bit_cast<double>(time_bits_[0]); }
+
+    std::size_t index() const {
+        std::size_t node = 0;
+        while (node < leaf_) {
+            node = kChildren * node + 1;
+            node += first(&time_bits_[node], time_bits_[0]);
+        }
+        return node - leaf_;
+    }
 
 private:
-    std::size_t leaves_ = 1;
-    std::vector<double> time_s_;
-    std::vector<std::int32_t> winner_;  // of the subtree below each node; leaves last
+    static constexpr std::size_t kChildren = 16;
+    std::size_t leaf_ = 0;                  // the node of event 0: the root is node 0, its children follow it
+    std::vector<std::int64_t> time_bits_;  // of the earliest event below each node
+
+    // No time is negative, and so their bits are in order as they are.
+    static std::int64_t bits(double time_s) { return std::bit_cast<std::int64_t>(time_s); }
+
+    // Both without a branch: nothing could foresee which event comes first.
+    static std::int64_t least(const std::int64_t* times) {
+        std::array<std::int64_t, 4> low{times[0], times[1], times[2], times[3]};
+        #pragma GCC unroll 16
+        for (std::size_t i = low.size(); i < kChildren; ++i) low[i % low.size()] = std::min(low[i % low.size()], times[i]);
+        return std::min(std::min(low[0], low[1]), std::min(low[2], low[3]));
+    }
+
+    static std::size_t first(const std::int64_t* times, std::int64_t time) {
+        std::size_t index = kChildren - 1;
+        #pragma GCC unroll 16
+        for (std::size_t i = kChildren - 1; i-- > 0;) index = times[i] == time ? i : index;
+        return index;
+    }
 };
 
 }  // namespace tokenfleet

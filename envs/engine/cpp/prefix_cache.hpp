@@ -75,9 +75,13 @@ public:
         const std::int32_t all = whole(static_cast<std::int32_t>(computed_tokens));
         if (all > use.shared_tokens) {
             const bool is_wanted = prompt.conversation_id >= 0 || !has_ended || has_host();
-            if (is_wanted) forget(prompt.own_key());
-            const std::int64_t key = is_wanted ? prompt.own_key() : CacheTier::kNoKey;
-            gpu_.resize(gpu_.add(key, prompt.row, use.shared_tokens), all - use.shared_tokens);
+            const std::int32_t own = all - use.shared_tokens;
+            if (is_wanted) {
+                forget(prompt.own_key());
+                gpu_.resize(gpu_.add(prompt.own_key(), prompt.row, use.shared_tokens), own);
+            } else {
+                gpu_.add_nameless(own);
+            }
         }
         if (use.shared_tokens > 0) leave_group(prompt.group_key(), all, use.shared_tokens);
         use = {};
