@@ -318,6 +318,7 @@ public:
         const auto p = static_cast<std::int64_t>(arrays_.pools.size());
         const auto s = static_cast<std::int64_t>(arrays_.sites.size());
         workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t i) {
+            if (i + 1 < static_cast<std::int64_t>(fleets_.size())) fleets_[i + 1]->bring_itself_near();
             fleets_[i]->step({route_share.data() + i * k * p, clock_fraction.data() + i * p,
                               awake_fraction.data() + i * p, admit_rate_rps.data() + i * k,
                               battery_power_w.data() + i * s, prefix_affinity.data() + i * k,

@@ -104,6 +104,12 @@ struct Demand {
     Calls calls;
     std::vector<Request> requests;
     std::vector<Detail> details;  // of all requests if a layer needs them, else empty
+
+    [[gnu::always_inline]] inline void bring_request_near(std::int32_t index) const {
+        bring_near(&requests[index]);
+        if (!details.empty()) bring_near(&details[index]);
+        if (!calls.empty()) bring_near(&calls[index]);
+    }
 };
 
 }  // namespace tokenfleet

@@ -37,7 +37,7 @@ public:
     void first_token(Request& request, std::int32_t index, std::int32_t hit_tokens) {
         if (has_caches_) demand_.details[index].billed_hit_tokens = hit_tokens;
         request.first_token_s += network_s(index);
-        clients_.foresee_success(index);
+        clients_.bring_successors_near(index);
         outcome_[arrays_.outcome.first_tokens + request.class_id] += 1.0;
         outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += ttft_s(request);
     }

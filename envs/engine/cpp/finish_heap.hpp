@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <vector>
+
+#include "memory.hpp"
 
 namespace tokenfleet {
 
@@ -21,12 +22,15 @@ public:
     bool empty() const { return size_ == 0; }
     std::int64_t size() const { return size_; }
 
+    std::int32_t first() const { return request_of(keys_[0]); }
     std::int64_t first_iteration() const { return iteration_of(keys_[0]); }
 
     void push(std::int64_t iteration, std::int32_t index) {
         keys_[size_++] = iteration << 32 | index;
         std::push_heap(keys_.begin(), end(), std::greater<>{});
     }
+
+    [[gnu::always_inline]] inline void bring_first_near() const { bring_near(keys_.data()); }
 
     // Remove the first and return its request.
     std::int32_t pop() {

@@ -88,7 +88,13 @@ public:
         write_view();
     }
 
+    // To be called some time before `step`.
+    [[gnu::always_inline]] inline void bring_itself_near() const {
+        for (const auto& replica : replicas_) replica.bring_itself_near();
+    }
+
     void step(const ControlsRow& controls) {
+        for (const auto& replica : replicas_) replica.bring_next_completion_near(*this);
         const SiteTick tick = course_.at(tick_, controls.battery_power_w);
         std::fill(outcome_, outcome_ + arrays_.outcome.width, 0.0);
         break_and_repair(tick.start_s);

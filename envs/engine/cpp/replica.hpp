@@ -65,6 +65,15 @@ public:
         }
     }
 
+    // Before anything is asked of it, and then again when what that began to load is there.
+    [[gnu::always_inline]] inline void bring_itself_near() const {
+        bring_all_near(*this);
+        finishing_.bring_first_near();
+    }
+    [[gnu::always_inline]] inline void bring_next_completion_near(const Owner& owner) const {
+        if (!finishing_.empty()) owner.demand.bring_request_near(finishing_.first());
+    }
+
     bool idle() const { return next_event_s == kNever; }
     std::int64_t waiting() const { return waiting_.size; }
     std::int64_t running() const { return decoding() + prefilling_.size; }

@@ -1,16 +1,16 @@
 // What becomes of requests, and the lists that they stand in.
 //
-// One request, one line of cache: 64 fleets side by side touch far more memory than the nearest caches hold, so that
-// whatever looks at a request should find all of it in one place.
+// One request, one line of cache: whatever looks at it finds all of it in one place.
 #pragma once
 
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "memory.hpp"
+
 namespace tokenfleet {
 
-inline constexpr std::size_t kCacheLineBytes = 64;
 inline constexpr double kNotYet = std::numeric_limits<double>::quiet_NaN();
 
 enum class Status : std::int8_t { kPending, kCompleted, kRefused, kExpired, kDeclined };

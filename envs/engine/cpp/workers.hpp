@@ -26,7 +26,7 @@ public:
     Workers(const Workers&) = delete;
     Workers& operator=(const Workers&) = delete;
 
-    // Call job(i) for every i in [0, count): thread t takes i = t, t + T, t + 2T, ...
+    // Call job(i) for every i in [0, count): each of T threads takes a run of them, in order.
     void run(std::int64_t count, const std::function<void(std::int64_t)>& job) {
         if (helpers_.empty()) {
             for (std::int64_t i = 0; i < count; ++i) job(i);
@@ -56,8 +56,8 @@ private:
     bool stopping_ = false;
 
     void work(std::int64_t thread, const std::function<void(std::int64_t)>& job, std::int64_t count) const {
-        const auto step = static_cast<std::int64_t>(helpers_.size()) + 1;
-        for (std::int64_t i = thread; i < count; i += step) job(i);
+        const auto threads = static_cast<std::int64_t>(helpers_.size()) + 1;
+        for (std::int64_t i = thread * count / threads; i < (thread + 1) * count / threads; ++i) job(i);
     }
 
     void help(std::int64_t thread) {
