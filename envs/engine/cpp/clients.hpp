@@ -2,17 +2,37 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
 #include "arrays.hpp"
 #include "calls.hpp"
-#include "step_heap.hpp"
+#include "quad_heap.hpp"
 
 namespace tokenfleet {
 
 inline constexpr std::int32_t kCalls = -1;
+
+// At `time_s` request `index` reaches `pool`, or is made by its client (kCalls).
+struct Step {
+    double time_s;
+    std::int32_t index, pool;
+};
+
+// The earliest first, the lower request at a tie.
+struct StepOrder {
+    using Item = Step;
+    static constexpr Step kLast{kNever, 0, 0};
+
+    static bool before(const Step& a, const Step& b) {
+        // No time is negative, and so their bits are in order as they are.
+        const auto a_bits = std::bit_cast<std::int64_t>(a.time_s), b_bits = std::bit_cast<std::int64_t>(b.time_s);
+        if (a_bits == b_bits) [[unlikely]] return a.index < b.index;
+        return a_bits < b_bits;
+    }
+};
 
 class Clients {
 public:
@@ -36,7 +56,7 @@ public:
     // Whether what happens at a site can bring further calls, or end a session.
     bool has_feedback = false;
 
-    double next_s() const { return steps_.next_s(); }
+    double next_s() const { return steps_.first().time_s; }
 
     Step take_step() {
         const Step step = steps_.pop();
@@ -107,7 +127,7 @@ private:
     const FleetArrays& arrays_;
     Demand& demand_;
     std::vector<std::uint8_t> ended_session_;
-    StepHeap steps_;
+    QuadHeap<StepOrder> steps_;  // what clients will do next
 
     std::int32_t class_of(std::int32_t index) const { return demand_.requests[index].class_id; }
 

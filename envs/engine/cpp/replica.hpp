@@ -58,7 +58,7 @@ public:
         FinishHeap memory = std::move(finishing_);
         *this = Replica{};
         finishing_ = std::move(memory);
-        finishing_.reset(pool.max_batch);
+        finishing_.clear();
         if (pool.prefix_block_tokens > 0) {
             const auto block = static_cast<std::int32_t>(pool.prefix_block_tokens);
             cache_ = std::make_unique<PrefixCache>(block, pool.host_cache_tokens);

@@ -184,7 +184,6 @@ private:
         if (n == 0) return 0.0;
         const double count = static_cast<double>(n);
         const Line& first = least(energies_[0].first, energies_[1].first, energies_[2].first);
-        if (n == 1) return first.first;
         if (&first == &lowest(count - 1.0)) return first.sum(count);
         double total_j = 0.0;
         for (double from = 0.0; from < count;) {
