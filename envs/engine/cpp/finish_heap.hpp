@@ -16,7 +16,8 @@ public:
     [[gnu::always_inline]] inline void bring_first_near() const { keys_.bring_first_near(); }
 
     std::int64_t first_iteration() const { return iteration_of(keys_.first()); }
-    std::int32_t first() const { return request_of(keys_.first()); }
+    // Request i; 0 is the first, and those that follow it are the likelier the lower i is.
+    std::int32_t operator[](std::int64_t i) const { return request_of(keys_[static_cast<std::size_t>(i)]); }
 
     void push(std::int64_t iteration, std::int32_t index) { keys_.push(iteration << 32 | index); }
 

@@ -94,7 +94,7 @@ public:
     }
 
     void step(const ControlsRow& controls) {
-        for (const auto& replica : replicas_) replica.bring_next_completion_near(*this);
+        for (const auto& replica : replicas_) replica.bring_completions_near(*this, 5);
         const SiteTick tick = course_.at(tick_, controls.battery_power_w);
         std::fill(outcome_, outcome_ + arrays_.outcome.width, 0.0);
         break_and_repair(tick.start_s);

@@ -70,8 +70,8 @@ public:
         bring_all_near(*this);
         finishing_.bring_first_near();
     }
-    [[gnu::always_inline]] inline void bring_next_completion_near(const Owner& owner) const {
-        if (!finishing_.empty()) owner.demand.bring_request_near(finishing_.first());
+    [[gnu::always_inline]] inline void bring_completions_near(const Owner& owner, std::int64_t count) const {
+        for (std::int64_t i = 0; i < std::min(count, decoding()); ++i) owner.demand.bring_request_near(finishing_[i]);
     }
 
     bool idle() const { return next_event_s == kNever; }
@@ -273,6 +273,7 @@ private:
         context_ += iterations * decoding();
         while (!finishing_.empty() && finishing_.first_iteration() == iteration_) {
             const std::int32_t index = finishing_.pop();
+            bring_completions_near(owner, 1);
             const Request& request = owner.demand.requests[index];
             context_ -= request.prompt_tokens + request.output_tokens;
             complete(owner, pool, request, index, now_s);
