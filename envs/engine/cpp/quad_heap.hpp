@@ -75,7 +75,7 @@ private:
         const std::size_t child = kChildren * node + 1;
         const std::size_t left = child + Order::before(items_[child + 1], items_[child]);
         const std::size_t right = child + 2 + Order::before(items_[child + 3], items_[child + 2]);
-        return Order::before(items_[right], items_[left]) ? right : left;
+        return left + Order::before(items_[right], items_[left]) * (right - left);  // `?:` would become a branch
     }
 };
 
