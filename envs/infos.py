@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,12 +43,26 @@ def info_of(info: Mapping[str, Any], index: int) -> Info:
     >>> info_of({"cost": np.array([1.0, 2.0]), "_cost": np.array([True, False])}, 0)
     {'cost': 1.0}
     """
-    single: Info = {}
+    return infos_of(info, [index])[0]
+
+
+def infos_of(info: Mapping[str, Any], indices: Sequence[int]) -> list[Info]:
+    """What each of some environments would have said; see `info_of`.
+
+    >>> infos_of({"cost": np.array([1.0, 2.0]), "_cost": np.array([True, False])}, [0, 1])
+    [{'cost': 1.0}, {}]
+    """
+    singles: list[Info] = [{} for _ in indices]
     for name, value in info.items():
-        if name.startswith("_") or not info[f"_{name}"][index]:
+        if name.startswith("_"):
             continue
+        entries: Iterable[Any]
         if isinstance(value, Mapping):
-            single[name] = info_of(value, index)
+            entries = infos_of(value, indices)
         else:
-            single[name] = value[index].copy() if value.ndim > 1 else value.item(index)
-    return single
+            chosen = value[indices]
+            entries = chosen if value.ndim > 1 else chosen.tolist()
+        for single, entry, is_there in zip(singles, entries, info[f"_{name}"][indices].tolist(), strict=True):
+            if is_there:
+                single[name] = entry
+    return singles

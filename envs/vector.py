@@ -154,6 +154,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._seeds = [-1] * count
         self._splits: list[Split] = [self.split] * count
         self._every = np.arange(count)
+        self._everyone = np.ones(count, np.bool_)
+        self._everyone.flags.writeable = False  # the infos of all steps share it
         self._tick = np.zeros(count, np.int64)
         self._ended: list[int] = []
         # Price [USD/MWh] at every site, then carbon intensity [g/kWh], for every tick of every fleet's episode.
@@ -220,8 +222,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._ended = (terminations | truncations).nonzero()[0].tolist()
         happened: Info = {"reward_terms": terms, "cost": self._cost()}
         routes: Info = {"route_mask": self._route_mask()}
-        everyone = np.ones(self.num_envs, np.bool_)
-        info = with_masks(happened, everyone & ~self._only(restarting) if restarting else everyone, not restarting)
+        everyone = self._everyone
+        info = with_masks(happened, ~self._only(restarting) if restarting else everyone, not restarting)
         if self._ended:
             final: Info = {"episode_metrics": self._episode_metrics()}
             if self._brings_ledgers:

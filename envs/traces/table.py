@@ -206,7 +206,9 @@ def arrival_order(arrival_s: FloatColumn) -> NDArray[np.intp]:
     >>> arrival_order(np.array([3.0, np.inf, 1.0, 3.0])).tolist()
     [2, 0, 3, 1]
     """
-    last_s = np.maximum.reduce(arrival_s, initial=1.0, where=arrival_s < np.inf)
+    last_s = np.maximum.reduce(arrival_s, initial=1.0)
+    if last_s == np.inf:
+        last_s = np.maximum.reduce(arrival_s, initial=1.0, where=arrival_s < np.inf)
     slot = np.fmin(arrival_s * (np.iinfo(np.uint16).max / last_s), np.iinfo(np.uint16).max)
     roughly = slot.astype(np.uint16).argsort(kind="stable")
     order: NDArray[np.intp] = roughly.take(arrival_s.take(roughly).argsort(kind="stable"))
@@ -256,7 +258,7 @@ def _edges(table: RequestTable) -> LongColumn:
 def _compressed(edges: LongColumn, rows: int) -> tuple[LongColumn, IntColumn]:
     """Edges as `successor_start` and `successor`, each request's successors in order of their rows."""
     if not len(edges):
-        return np.zeros(rows + 1, np.int64), np.empty(0, np.int32)
+        return np.ndarray((rows + 1,), np.int64, np.int64(0).tobytes(), strides=(0,)), np.empty(0, np.int32)
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     count = np.bincount(edges[:, 0], minlength=rows)
     return np.concatenate([[0], np.cumsum(count)]).astype(np.int64), edges[order, 1].astype(np.int32)
@@ -305,6 +307,9 @@ def _check_graph(table: RequestTable) -> list[str]:
     start, successor, rows = table.successor_start, table.successor, len(table)
     if start.dtype != np.int64 or successor.dtype != np.int32 or start.shape != (rows + 1,):
         return [f"requests.successor_start: must be int64 [R + 1], successor int32 (got {start.dtype} {start.shape})"]
+    single_numbers = start.strides == table.predecessors.strides == (0,)
+    if single_numbers and not (len(successor) or start[0] or table.predecessors[:1].any()):
+        return []  # nobody waits for anybody
     if start[0] != 0 or start[-1] != len(successor) or (start[1:] < start[:-1]).any():
         return ["requests.successor_start: must rise from 0 to the length of successor"]
     if len(successor) and (int(successor.min()) < 0 or int(successor.max()) >= rows):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from tokenfleet.envs.infos import info_of
+from tokenfleet.envs.infos import infos_of
 from tokenfleet.envs.spec import SpecError
 
 Info = dict[str, Any]
@@ -64,7 +64,7 @@ class Sb3VecEnv(VecEnv):
         # Every vector environment takes a list of seeds; Gymnasium's base class does not say so.
         seeds: Any = None if self._seeds[0] is None else self._seeds
         observations, infos = self.env.reset(seed=seeds, options=self._common_options())
-        self.reset_infos = [info_of(_masked(infos), index) for index in range(self.num_envs)]
+        self.reset_infos = infos_of(_masked(infos), range(self.num_envs))
         self._reset_seeds()
         self._reset_options()
         self._begin()
@@ -154,9 +154,10 @@ class Sb3VecEnv(VecEnv):
         rows = list(self._quiet)
         final_info = infos.get("final_info", {})
         elapsed_s = round(time.monotonic() - self._started_s, 6)
-        for index in np.flatnonzero(dones).tolist():
+        ended = np.flatnonzero(dones).tolist()
+        for index, final in zip(ended, infos_of(_masked(final_info), ended), strict=True):
             rows[index] = {
-                **info_of(_masked(final_info), index),
+                **final,
                 "terminal_observation": _row(infos["final_obs"], index),
                 "TimeLimit.truncated": bool(cut_short[index]),
                 "episode": {"r": float(self._returns[index]), "l": int(self._lengths[index]), "t": elapsed_s},
