@@ -62,7 +62,7 @@ public:
 
     void load(const CallColumns& c, std::size_t count) {
         const auto at = []<typename T>(const T* column, std::size_t row, T common) { return column ? column[row] : common; };
-        rows_.resize(c.any() ? count : 0);
+        remake(rows_, c.any() ? count : 0);
         num_sessions_ = num_conversations_ = 0;
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < rows_.size(); ++row) {

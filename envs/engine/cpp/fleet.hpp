@@ -203,7 +203,7 @@ private:
     void load_requests(const EpisodeColumns& e, bool caches) {
         const auto count = static_cast<std::size_t>(e.num_requests);
         num_roots_ = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
-        demand.requests.resize(count);
+        remake(demand.requests, count);
         for (std::size_t i = 0; i < count; ++i) {
             demand.requests[i] = {.arrival_s = e.arrival_s[i],
                                   .prompt_tokens = e.prompt_tokens[i],
@@ -213,7 +213,7 @@ private:
         const bool kv_grows = any_pool([](const Pool& p) { return p.kv_grows; });
         has_details_ = kv_grows || caches || demand.calls.has_successors() || Endings::has_distances(arrays_) ||
                        Billing::moves_prices(arrays_);
-        demand.details.resize(has_details_ ? count : 0);
+        remake(demand.details, has_details_ ? count : 0);
         for (std::size_t i = 0; i < demand.details.size(); ++i) {
             demand.details[i] = {.unfinished_predecessors = demand.calls[static_cast<std::int32_t>(i)].predecessors};
         }

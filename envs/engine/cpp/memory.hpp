@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 namespace tokenfleet {
 
@@ -19,6 +20,17 @@ template <typename T>
 [[gnu::always_inline]] inline void bring_all_near(const T& object) {
     const char* address = reinterpret_cast<const char*>(&object);
     for (std::size_t offset = 0; offset < sizeof(T); offset += kCacheLineBytes) bring_near(address + offset);
+}
+
+// Give a vector `count` elements, whatever they are: room for a few more, but not for twice as many, as resizing alone
+// would when the next episode is a little longer than the last.
+template <typename T>
+void remake(std::vector<T>& vector, std::size_t count) {
+    if (count > vector.capacity()) {
+        vector = {};
+        vector.reserve(count + count / 16);
+    }
+    vector.resize(count);
 }
 
 }  // namespace tokenfleet
