@@ -56,7 +56,8 @@ test: $(STAMP)  ## run the tests
 
 check: $(STAMP)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs
+	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs \
+	  -p calibration -p benchmarks -p tools
 
 format:  ## apply ruff's fixes and format
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

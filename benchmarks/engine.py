@@ -75,7 +75,7 @@ def environment_steps(ticks: int, layers: Sequence[str] = ()) -> tuple[tuple[flo
     before_mib = resident_mib()
     scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks, layers=layers)
     env = FleetVectorEnv(scenario, NUM_ENVS, autoreset_mode=AutoresetMode.SAME_STEP)
-    action = np.zeros(env.action_space.shape, np.float32)
+    action = np.zeros((NUM_ENVS, *env.action_model.space.shape), np.float32)
 
     def steps(count: int) -> float:
         for _ in range(count):

@@ -68,18 +68,13 @@ def convert(records: list[Record], published: dict[str, list[str]]) -> SessionTr
         group_tokens=np.array(groups, np.int32),
         caller=np.array([edge[0] for edge in edges], np.int64),
         waiter=np.array([edge[1] for edge in edges], np.int64),
-        **{
-            name: np.array([call[name] for call in calls], dtype)
-            for name, dtype in (
-                ("prompt_tokens", np.int32),
-                ("output_tokens", np.int32),
-                ("reusable_tokens", np.int32),
-                ("conversation", np.int32),
-                ("begins_turn", np.int8),
-                ("wait_s", np.float64),
-                ("service_s", np.float64),
-            )
-        },
+        prompt_tokens=np.array([call["prompt_tokens"] for call in calls], np.int32),
+        output_tokens=np.array([call["output_tokens"] for call in calls], np.int32),
+        reusable_tokens=np.array([call["reusable_tokens"] for call in calls], np.int32),
+        conversation=np.array([call["conversation"] for call in calls], np.int32),
+        begins_turn=np.array([call["begins_turn"] for call in calls], np.int8),
+        wait_s=np.array([call["wait_s"] for call in calls], np.float64),
+        service_s=np.array([call["service_s"] for call in calls], np.float64),
     )
 
 

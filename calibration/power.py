@@ -127,7 +127,8 @@ class Rates:
 
     def lawful_w(self, gpu: GpuSpec) -> Array:
         """Watts by the law of a GPU at full clock."""
-        return np.asarray(board_power_w(gpu, self.bytes_per_s, self.flops, 1.0, self.context_bytes_per_s))
+        full_clock = np.ones_like(self.flops)
+        return board_power_w(gpu, self.bytes_per_s, self.flops, full_clock, self.context_bytes_per_s)
 
 
 def rates_by_gpu(rows: pd.DataFrame) -> dict[str, Rates]:

@@ -179,7 +179,8 @@ def _with_factor(rows: pd.DataFrame) -> Array:
     """Predicted watts times the geometric mean ratio of each series: GPU, model, boards and task."""
     ratio = np.log(rows.watts / rows.predicted)
     factor = np.exp(ratio.groupby([rows.gpu, rows.family, rows.num_gpus, rows.task]).transform("mean"))
-    return np.minimum(factor * rows.predicted, rows.gpu.map(lambda name: load_gpu(name).limit_w)).to_numpy()
+    limit_w = rows.gpu.map(lambda name: load_gpu(name).limit_w)
+    return np.asarray(np.minimum(factor * rows.predicted, limit_w), np.float64)
 
 
 def _left_out_models(chips: tuple[str, ...] = BUSY_CHIPS) -> pd.DataFrame:

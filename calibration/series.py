@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,11 +98,12 @@ def _ring(values: pd.Series) -> np.ndarray:
     hour = ((values.index - begin) // pd.Timedelta("1h")).to_numpy() % HOURS
     known = values.groupby(hour).mean().dropna()
     print(f"{values.name}: {HOURS - len(known)} of {HOURS} hours interpolated")
-    return np.interp(np.arange(HOURS), known.index, known, period=HOURS)
+    return np.asarray(np.interp(np.arange(HOURS), known.index, known, period=HOURS))
 
 
 def _write(name: str, columns: dict[str, np.ndarray]) -> None:
-    np.savez_compressed(CATALOG / f"{name}.npz", **{key: column.astype(np.float32) for key, column in columns.items()})
+    stored: dict[str, Any] = {key: column.astype(np.float32) for key, column in columns.items()}
+    np.savez_compressed(CATALOG / f"{name}.npz", **stored)
 
 
 if __name__ == "__main__":

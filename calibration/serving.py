@@ -111,7 +111,8 @@ def _fit_decode(
     host_s, decode_s = (solved.x * scale).tolist()
 
     def error(step_s: np.ndarray, batch: np.ndarray, measured_s: np.ndarray) -> list[float]:
-        return ((host_s + decode_s * batch + step_s) / measured_s - 1.0).tolist()
+        errors: list[float] = ((host_s + decode_s * batch + step_s) / measured_s - 1.0).tolist()
+        return errors
 
     every, prefills = rows.avg_batch_size.to_numpy(), rows.prefills.to_numpy()
     mean_s = context_s * rows.context.to_numpy() + prefills * pair_s * pairs(PROMPT_TOKENS)
@@ -125,6 +126,6 @@ def _fit_decode(
 
 def _mean_token_s(token_s: np.ndarray, batch: np.ndarray, prefills: np.ndarray) -> np.ndarray:
     """Mean of T over iterations, a Poisson number of which start a prompt [s]."""
-    counts = np.arange(12)
+    counts = np.arange(12.0)
     chance = poisson.pmf(counts, prefills[:, None])
-    return np.asarray((chance * at_tokens(token_s, batch[:, None] + counts * PROMPT_TOKENS)).sum(axis=1))
+    return np.asarray((chance * at_tokens(token_s, batch[:, None] + PROMPT_TOKENS * counts)).sum(axis=1))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tokenfleet.envs.axes import axis_sizes
@@ -45,11 +46,11 @@ def main() -> None:
 
 def _local_days(place: str, suffix: str, column: str) -> NDArray[np.float64]:
     """Hours of local standard time, `[365, 24]`."""
-    hour = np.arange(8760) + 0.5 - UTC_OFFSET_H[place]
+    hour = np.arange(8760, dtype=np.float64) + 0.5 - UTC_OFFSET_H[place]
     return load_series(f"{place}-{suffix}").at(column, hour).reshape(365, 24)
 
 
-def _days():
+def _days() -> Figure:
     places = {
         "2023-price": ("caiso", "pjm", "nyiso", "ercot", "de-lu"),
         "2022-carbon": ("caiso", "pjm", "ercot", "miso"),
@@ -70,7 +71,7 @@ def _days():
     return figure
 
 
-def _splits():
+def _splits() -> Figure:
     figure, axes = new_figure(1, 1, 9.0, 2.4)
     ax = axes[0, 0]
     price = load_series("ercot-2023-price").columns["price_usd_per_mwh"].reshape(365, 24).mean(axis=1)
@@ -98,7 +99,7 @@ def _world() -> Scenario:
     return load_scenario("default", {**changes, "calendar.speedup": SPEEDUP, "forecast_lead_s": list(LEADS_S)})
 
 
-def _episode():
+def _episode() -> Figure:
     scenario = _world()
     episode = sample_episode(scenario, 7)
     seen = Record(Layout(EXOGENOUS, axis_sizes(scenario)), episode.exogenous)
@@ -122,7 +123,7 @@ def _episode():
     return figure
 
 
-def _rtt():
+def _rtt() -> Figure:
     matrix = load_rtt("skyplane-2022")
     rtt_ms = 1e3 * np.fmin(matrix.rtt_s, matrix.rtt_s.T)
     figure, axes = new_figure(1, 2, 9.0, 4.0, width_ratios=(1.1, 1.0))

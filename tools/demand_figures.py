@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 ROOT = Path(__file__).parents[1]
@@ -28,10 +29,10 @@ from tokenfleet.evaluation.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE,
 
 DPI = 100
 SESSION_LEGEND = (
-    {"color": BLUE, "label": "the session's context"},
-    {"color": ORANGE, "label": "a sub-agent's"},
-    {"color": INK, "label": "new in a prompt"},
-    {"color": GREEN, "marker": "^", "linestyle": "", "label": "a person speaks"},
+    Line2D([], [], color=BLUE, label="the session's context"),
+    Line2D([], [], color=ORANGE, label="a sub-agent's"),
+    Line2D([], [], color=INK, label="new in a prompt"),
+    Line2D([], [], color=GREEN, marker="^", linestyle="", label="a person speaks"),
 )
 LENGTH = TokenLengthSpec(median_tokens=1, sigma=0)
 SHOWN = 28  # a session of the record with two rounds of sub-agents
@@ -46,7 +47,7 @@ def main() -> None:
             draw().savefig(folder / f"workloads-{name}.png", dpi=DPI)
 
 
-def _burstiness():
+def _burstiness() -> Figure:
     """Fano factor by window: recorded chat, and the shipped processes at its rate."""
     rate_rps = load_trace("azure-chat-2023").mean_rate_rps
     lengths = {"prompt": LENGTH, "output": LENGTH}
@@ -85,7 +86,7 @@ def _burstiness():
     return figure
 
 
-def _agents():
+def _agents() -> Figure:
     """Distributions of recorded and invented sessions."""
     record = load_sessions("coding-agents")
     columns = {
@@ -113,7 +114,7 @@ def _agents():
     return figure
 
 
-def _session():
+def _session() -> Figure:
     """One session: its context over time, sub-agents beside it, and what of each prompt is new."""
     record = load_sessions("coding-agents")
     number = int(np.unique(record.session[record.conversation >= 2])[SHOWN % 7])
@@ -143,11 +144,11 @@ def _session():
     )
     ax.set(xlabel="minutes since the session's start", ylabel="prompt [thousand tokens]", ylim=(0, None))
     ax.set_title("A recorded session")
-    ax.legend(handles=[Line2D([], [], **style) for style in SESSION_LEGEND], loc="lower right")
+    ax.legend(handles=list(SESSION_LEGEND), loc="lower right")
     return figure
 
 
-def _reuse():
+def _reuse() -> Figure:
     """Tokens to prefill: whole prompts over what is left when a conversation's cache is kept."""
     record = load_sessions("coding-agents")
     figure, axes = new_figure(1, 1, 6.4, 3.6)
