@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -23,7 +22,8 @@ from tokenfleet.envs.arguments import (
 )
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.episode import Episode, sample_episode
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episodes import Episodes
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.history import EpisodeRows
 from tokenfleet.envs.infos import with_masks
@@ -42,7 +42,6 @@ Float64Array = NDArray[np.float64]
 StepResult = tuple[NDArray[Any], Float64Array, BoolArray, BoolArray, Info]
 
 RENDER_FPS = 10
-EPISODE_SEEDS = 2**63
 
 
 class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
@@ -73,8 +72,6 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         observation_model, action_model, reward_model: the parts in use.
         engine: the engine in use.
         split: where the next episodes are drawn from; `reset(options={"split": ...})` changes it.
-        episodes: the current episode of each fleet.
-        episode_seeds: the seeds that they were drawn from.
 
     Raises:
         SpecError: one line per mistake.
@@ -148,20 +145,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         count, world = self.num_envs, self.scenario
         arrays = FleetArrays.from_scenario(world)
         self.engine = make_engine(engine, arrays, count, threads)
-        self.episodes: list[Episode | None] = [None] * count
-        self.episode_seeds = [0] * count
-        self.generators: list[np.random.Generator | None] = [None] * count
-        self._seeds = [-1] * count
-        self._splits: list[Split] = [self.split] * count
-        self._every = np.arange(count)
+        self._episodes = Episodes(world, count)
         self._everyone = np.ones(count, np.bool_)
         self._everyone.flags.writeable = False  # the infos of all steps share it
-        self._tick = np.zeros(count, np.int64)
         self._ended: list[int] = []
-        # Price [USD/MWh] at every site, then carbon intensity [g/kWh], for every tick of every fleet's episode.
-        self._tariff = np.zeros((count, world.horizon_ticks, 2 * len(world.sites)))
         self._metrics = EpisodeMetrics(world, count)
-        self._actions = EpisodeRows(count)
         self._views = EpisodeRows(count) if self.render_mode else None
         self._begun = False
         self._serves = world.route_mask
@@ -174,12 +162,27 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generator of every fleet, as in `SyncVectorEnv`."""
-        return tuple(self._generator(index) for index in range(self.num_envs))
+        return tuple(self._episodes.generator(index) for index in range(self.num_envs))
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """What each generator was seeded with; -1 if unknown."""
-        return tuple(self._seeds)
+        return tuple(self._episodes.generator_seeds)
+
+    @property
+    def episodes(self) -> list[Episode | None]:
+        """The current episode of each fleet, None before its first reset."""
+        return self._episodes.current
+
+    @property
+    def episode_seeds(self) -> list[int]:
+        """The seeds that they were drawn from."""
+        return self._episodes.seeds
+
+    @property
+    def generators(self) -> list[np.random.Generator | None]:
+        """What each fleet's next episode seed is drawn from; one that is not needed yet is None."""
+        return self._episodes.generators
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
@@ -198,7 +201,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         seeds = parse_seeds(seed, self.num_envs)
         for index in np.flatnonzero(mask).tolist():
             if seeds[index] is not None:
-                self.generators[index], self._seeds[index] = seeding.np_random(seeds[index])
+                self._episodes.seed(index, seeds[index])
             self._draw_episode(index)
         self._check_begun()
         return self._observe(), with_masks({"route_mask": self._route_mask()}, mask)
@@ -260,10 +263,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
         Of an episode that has just ended too, until the next step draws a new one (autoreset mode `NEXT_STEP`).
         """
-        episode = self.episodes[index]
-        if episode is None:
-            raise RuntimeError(f"fleet {index} was never reset")
-        return self._metrics.ledger(index, int(self._tick[index]), self.request_log(index), episode.requests)
+        requests = self._episodes.of(index).requests
+        return self._metrics.ledger(index, int(self._episodes.tick[index]), self.request_log(index), requests)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that `set_state` needs to bring these fleets back exactly: seeds and the actions since.
@@ -271,17 +272,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Plain data and NumPy arrays. Observation, action and reward parts are taken to be stateless.
         """
         self._check_begun()
-        fleets = [
-            {
-                "episode_seed": self.episode_seeds[index],
-                "split": self._splits[index],
-                "seed": self._seeds[index],
-                "generator": self._generator(index).bit_generator.state,
-                "actions": self._actions.of(index),
-                "ended": index in self._ended,
-            }
-            for index in range(self.num_envs)
-        ]
+        fleets = [{**self._episodes.get_state(index), "ended": index in self._ended} for index in range(self.num_envs)]
         return {"split": self.split, "fleets": fleets}
 
     def set_state(self, state: Mapping[str, Any]) -> NDArray[Any]:
@@ -294,9 +285,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if len(fleets) != self.num_envs:
             raise ValueError(f"the state holds {len(fleets)} fleets, the environment {self.num_envs}")
         for index, fleet in enumerate(fleets):
-            self.generators[index], self._seeds[index] = seeding.np_random(0)[0], fleet["seed"]
-            self._generator(index).bit_generator.state = fleet["generator"]
-            self._start_episode(index, fleet["episode_seed"], fleet["split"])
+            self._begin(index, self._episodes.set_state(index, fleet))
         self._replay([np.asarray(fleet["actions"]) for fleet in fleets])
         self._ended = [index for index, fleet in enumerate(fleets) if fleet["ended"]]
         self.split = state["split"]
@@ -309,13 +298,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "arguments": {**self._arguments, "split": self.split},
             "spec": self.spec,
             "fleets": self.get_state() if begun else None,
-            "generators": (self.generators, self._seeds),
+            "generators": (self._episodes.generators, self._episodes.generator_seeds),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["arguments"])  # type: ignore[misc]
         self.spec = state["spec"]
-        self.generators, self._seeds = state["generators"]
+        self._episodes.generators, self._episodes.generator_seeds = state["generators"]
         if state["fleets"] is not None:
             self.set_state(state["fleets"])
 
@@ -324,16 +313,16 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if len(actions) != self.num_envs:
             raise ValueError(f"{self.num_envs} fleets need as many actions (got {len(actions)})")
         controls = self.action_model.decode(actions)
-        tariff = self._tariff[self._every, self._tick]
+        tariff = self._episodes.tariff()
         if len(idle) < self.num_envs:
-            self._actions.append(actions)
+            self._episodes.actions.append(actions)
             if self._views is not None:
                 self._views.append(self.engine.view.rows)
             self.engine.step(controls)
-            self._tick += 1
+            self._episodes.tick += 1
             for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
-                self._rewind(index)
+                self._begin(index, self._episodes.rewind(index))
         terms = self.reward_model(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
         rewards = weighted_reward(terms, self.reward_weights, self._reference_usd)
         if idle:
@@ -351,26 +340,14 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return restarting
 
     def _draw_episode(self, index: int) -> None:
-        self._start_episode(index, int(self._generator(index).integers(EPISODE_SEEDS)), self.split)
+        self._begin(index, self._episodes.draw(index, self.split))
 
-    def _start_episode(self, index: int, episode_seed: int, split: Split) -> None:
-        episode = sample_episode(self.scenario, episode_seed, split)
-        self.episodes[index] = episode
-        self.episode_seeds[index] = episode_seed
-        self._splits[index] = split
-        self._tariff[index] = np.concatenate([episode.price_usd_per_mwh, episode.carbon_g_per_kwh], axis=1)
-        self._rewind(index)
-
-    def _rewind(self, index: int) -> None:
-        """Put fleet `index` at the start of its episode."""
-        episode = self.episodes[index]
-        assert episode is not None
+    def _begin(self, index: int, episode: Episode) -> None:
+        """Let fleet `index` begin its episode."""
         self.engine.reset(index, episode)
-        self._tick[index] = 0
         if index in self._ended:
             self._ended.remove(index)
         self._metrics.begin(index)
-        self._actions.begin(index)
         if self._views is not None:
             self._views.begin(index)
 
@@ -385,13 +362,6 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             ]
             self._advance(np.stack(rows), idle)
 
-    def _generator(self, index: int) -> np.random.Generator:
-        generator = self.generators[index]
-        if generator is None:
-            generator, self._seeds[index] = seeding.np_random()
-            self.generators[index] = generator
-        return generator
-
     def _check_begun(self) -> None:
         if not self._begun:
             self._begun = all(episode is not None for episode in self.episodes)
@@ -405,7 +375,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """Terminations (every site is dark) and truncations (the horizon), `[N]`."""
         dark = self.engine.view.rows[:, self._dark] > 0.0
         all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
-        return all_dark, self._tick >= self.scenario.horizon_ticks
+        return all_dark, self._episodes.tick >= self.scenario.horizon_ticks
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)
@@ -420,7 +390,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """Metrics of the fleets whose episodes have ended, `[N]` each, zero elsewhere."""
         ended = np.array(self._ended)
         spread = {}
-        for name, values in self._metrics.summary(ended, self._tick[ended]).items():
+        for name, values in self._metrics.summary(ended, self._episodes.tick[ended]).items():
             spread[name] = np.zeros(self.num_envs)
             spread[name][ended] = values
         return spread

@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"{ENVS}.parts",
         f"{ENVS}.accounts",
     ),
-    (f"{ENVS}.metrics", f"{ENVS}.arguments"),
+    (f"{ENVS}.metrics", f"{ENVS}.arguments", f"{ENVS}.episodes"),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),
