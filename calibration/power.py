@@ -29,7 +29,6 @@ from calibration.clock import fit_clock
 from calibration.kernels import table
 from calibration.shapes import DENSE, SHAPES, Shape
 from tokenfleet.envs.layers.gpu import GpuSpec, board_power_w, load_gpu
-from tokenfleet.envs.layers.llm.model import expert_rows
 
 Array = NDArray[np.float64]
 GPU_NAMES = {
@@ -102,8 +101,7 @@ def work(rows: pd.DataFrame) -> pd.DataFrame:
         shape = SHAPES[model_id]
         boards, tp = group.num_gpus.to_numpy(float), group.tensor_parallel.to_numpy(float)
         tokens = (group.avg_batch_size + group.prefill).to_numpy()
-        touched, rows_computed = _of_experts(shape, group)
-        experts = shape.expert_weights * touched
+        experts = shape.expert_weights * _touched_experts(shape, group)
         weights = shape.common_weights * shape.bytes_per_weight / tp
         attended = group.avg_batch_size * shape.attended(group.context.to_numpy())
         held_bytes = shape.kv_bytes_per_token * attended / boards + weights
@@ -114,29 +112,25 @@ def work(rows: pd.DataFrame) -> pd.DataFrame:
                 family=shape.family,
                 weight_bytes=weights + experts * shape.bytes_per_expert_weight / boards,
                 context_bytes=shape.kv_bytes_per_token * attended / boards,
-                flops=2.0 * (shape.common_weights * tokens + shape.expert_weights * rows_computed) / boards,
+                flops=2.0 * (shape.common_weights + shape.expert_weights * shape.routed) * tokens / boards,
             )[held_bytes < USABLE_MEMORY * memory_bytes]
         )
     return pd.concat(frames, ignore_index=True)
 
 
-def _of_experts(shape: Shape, rows: pd.DataFrame) -> tuple[Array | float, Array | float]:
-    """Experts of a layer that an iteration reads and rows that they compute, on average over what starts in it.
+def _touched_experts(shape: Shape, rows: pd.DataFrame) -> float | Array:
+    """Experts of a layer that an iteration reads, on average over those that start no, one, two ... prompts.
 
-    Neither is linear in tokens: most iterations of a small batch only decode and read few experts, and those that
+    Experts are not linear in tokens: most iterations of a small batch only decode and read few of them, and those that
     prefill read all; an iteration of the mean number of tokens would read far more than the mean.
     """
     if not shape.experts:
-        return 0.0, 0.0
+        return 0.0
     batch, prompt = (rows[name].to_numpy(float)[:, None] for name in ("avg_batch_size", "prompt"))
-    tokens = batch + PROMPTS_AT_ONCE * prompt
-    chance = poisson.pmf(PROMPTS_AT_ONCE, rows.prefill.to_numpy(float)[:, None] / prompt)
-    computed = np.vectorize(lambda count: expert_rows(round(count), shape.experts, shape.routed))(tokens)
-
-    def mean(values: Array) -> Array:
-        return np.asarray((chance * values).sum(axis=1) / chance.sum(axis=1))
-
-    return mean(shape.touched_experts(tokens)), mean(computed)
+    starting = rows.prefill.to_numpy(float)[:, None] / prompt
+    chance = poisson.pmf(PROMPTS_AT_ONCE, starting)
+    touched = chance * shape.touched_experts(batch + PROMPTS_AT_ONCE * prompt)
+    return np.asarray(touched.sum(axis=1) / chance.sum(axis=1))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,6 @@ class FleetArrays:
     static_w: Float64Array  # busy, whatever the clock
     floor_w: Float64Array  # busy, times F * V(F)^2
     work_j: Float64Array  # [P, J] reading the weights that TOKEN_KNOTS[j] tokens need, times M(F)
-    padding_j: Float64Array  # [P, J] arithmetic on empty rows with TOKEN_KNOTS[j] tokens, times V(F)^2
     context_j: Float64Array  # per token of context read, times its M(F)
     token_j: Float64Array  # per token computed, times V(F)^2
     attention_j: Float64Array  # per prefill (query, key) pair, times V(F)^2
@@ -240,10 +239,8 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
     def board(name: str) -> Float64Array:
         return column(lambda pool: pool.tensor_parallel * getattr(pool.gpu_spec, name))
 
-    energies = [work_energy(pool.gpu_spec, pool.model_spec, pool.profile) for pool in scenario.pools.values()]
-
     def work(name: str) -> Float64Array:
-        return np.array([getattr(energy, name) for energy in energies], dtype=np.float64)
+        return column(lambda pool: getattr(work_energy(pool.gpu_spec, pool.model_spec, pool.profile), name))
 
     power_factor = column(lambda pool: pool.profile.power_factor)
 
@@ -262,7 +259,8 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
         "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
         "static_w": board("static_w"),
         "floor_w": board("floor_w"),
-        **{name: power_factor[:, None] * work(name) for name in ("work_j", "padding_j")},
+        "work_j": power_factor[:, None]
+        * knots(lambda pool: work_energy(pool.gpu_spec, pool.model_spec, pool.profile).work_j),
         **{name: power_factor * work(name) for name in ("context_j", "token_j", "attention_j")},
         "core_byte_fraction": column(lambda pool: pool.gpu_spec.core_byte_fraction),
         "core_context_fraction": column(lambda pool: pool.gpu_spec.core_context_fraction),

@@ -14,11 +14,11 @@ together.
 
 All boards of the replica together draw, by the law of `layers.gpu` with awake = tp (static_w + floor_w F V^2),
 
-    work   = M W(n) + M_context context_j C + V^2 (D(n) + token_j n + attention_j A)
+    work   = M W(n) + M_context context_j C + V^2 (token_j n + attention_j A)
     energy = min( awake tau + work,  shoulder tau + shoulder_slope work,  tp limit_fraction tdp_w tau ),
 
 with work times the profile's power_factor, where W(n) goes through the knots `work_j`, the energy of reading the
-weights that n tokens need, and D(n) through `padding_j`, that of computing rows that only fill up the tiles of experts.
+weights that n tokens need.
 
 A = sum over prefill chunks of `chunk * prior + chunk (chunk + 1) / 2`, a whole number. The FLOPs of decode attention
 are not counted apart: they go with C as the bytes of the KV cache do, and joule_per_context_byte holds them.
@@ -49,14 +49,12 @@ class WorkEnergy:
 
     Attributes:
         work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs [J]; times M.
-        padding_j: the arithmetic on empty rows of experts' tiles with each of `TOKEN_KNOTS` tokens [J]; times V^2.
         context_j: reading one token of KV cache [J]; times M_context.
         token_j: the arithmetic of one token, decoded or prefilled [J]; times V^2.
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
     """
 
     work_j: tuple[float, ...]
-    padding_j: tuple[float, ...]
     context_j: float
     token_j: float
     attention_j: float
@@ -76,7 +74,6 @@ def work_energy(gpu: GpuSpec, model: ModelSpec, profile: ProfileSpec) -> WorkEne
     read_bytes = model.weight_bytes_read(KNOTS)
     return WorkEnergy(
         work_j=profile.work_j or tuple((gpu.joule_per_byte * read_bytes).tolist()),
-        padding_j=tuple(gpu.joule_per_flop * model.padding_flops(tokens) for tokens in TOKEN_KNOTS),
         context_j=gpu.joule_per_context_byte * model.kv_bytes_per_token * model.kv_copies(profile.tensor_parallel),
         token_j=gpu.joule_per_flop * model.flops_per_token,
         attention_j=gpu.joule_per_flop * model.attention_flops_per_pair,
@@ -225,7 +222,7 @@ def iteration_energy_j(
     tokens = decoding + prefill_tokens
     moved_j = byte_energy_scale(gpu.core_byte_fraction, voltage) * at_tokens(np.array(work.work_j), tokens)
     moved_j = moved_j + byte_energy_scale(gpu.core_context_fraction, voltage) * work.context_j * context_tokens
-    arithmetic_j = at_tokens(np.array(work.padding_j), tokens) + work.token_j * tokens + work.attention_j * pairs
+    arithmetic_j = work.token_j * tokens + work.attention_j * pairs
     work_j = moved_j + voltage * voltage * arithmetic_j
     board_w = drawn_w(gpu, profile.power_factor * work_j / (boards * tau_s), clock_fraction)
     return boards * board_w * tau_s

@@ -95,7 +95,7 @@ class PowerModel:
         a = self.arrays
         voltage = np.maximum(clock_fraction, a.voltage_floor_fraction)
         tokens = batch.decoding + batch.prefill
-        arithmetic_j = at_tokens(a.padding_j, tokens) + a.token_j * tokens + a.attention_j * batch.pairs
+        arithmetic_j = a.token_j * tokens + a.attention_j * batch.pairs
         moved_j = byte_energy_scale(a.core_byte_fraction, voltage) * at_tokens(a.work_j, tokens)
         moved_j = moved_j + byte_energy_scale(a.core_context_fraction, voltage) * a.context_j * batch.context
         work_w = (moved_j + voltage**2 * arithmetic_j) / self.iteration_s(batch, clock_fraction, decode_memory_fraction)

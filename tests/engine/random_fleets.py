@@ -73,7 +73,6 @@ def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> 
         static_w=static_w,
         floor_w=floor_w,
         work_j=knots(0.0, 5.0, 1e-2),
-        padding_j=knots(0.0, 2.0, 1e-3) * rng.integers(0, 2, (pools, 1)),
         context_j=between(0, 1e-4),
         token_j=between(0, 0.05),
         attention_j=between(0, 1e-6),

@@ -56,7 +56,6 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "static_w": 100.0,
         "floor_w": 0.0,
         "work_j": np.zeros((1, len(TOKEN_KNOTS))),
-        "padding_j": np.zeros((1, len(TOKEN_KNOTS))),
         "context_j": 0.0,
         "token_j": 0.0,
         "attention_j": 0.0,

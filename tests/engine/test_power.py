@@ -107,19 +107,6 @@ def test_a_byte_keeps_its_share_inside_the_memory_at_any_clock(engine, bytes_j, 
     assert half / full == pytest.approx(1 - 0.6 * (1 - 0.76**2))
 
 
-def test_arithmetic_costs_the_square_of_the_voltage(engine):
-    """The same 400 tokens, each with a joule of products and one of empty rows, at full and half clock."""
-    rows_j = np.ones((1, len(TOKEN_KNOTS)))
-    arrays = one_pool(static_w=0.0, idle_w=0.0, token_j=1.0, padding_j=rows_j)
-    episode = plain_episode(arrays, RequestTable.of([0.0], [10], [400]))
-    full, half = (
-        run(engine, arrays, episode, [controls(arrays, clock_fraction=clock)] * 20).outcomes["power_w"].sum()
-        for clock in (1.0, 0.5)
-    )
-    assert full == pytest.approx(10 + 1 + 399 * 2)
-    assert half / full == pytest.approx(0.76**2)
-
-
 def test_a_clock_below_the_floor_is_raised_to_it(engine):
     arrays = one_pool(clock_floor_fraction=0.4)
     result = run(engine, arrays, plain_episode(arrays, NOTHING), [controls(arrays, clock_fraction=0.01)] * 20)

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import load_gpu
@@ -25,7 +23,6 @@ from tokenfleet.envs.layers.llm import (
     profile_name,
     roofline_profile,
 )
-from tokenfleet.envs.layers.llm.model import SMALL_TILE_ROWS, TILE_ROWS, expert_rows
 from tokenfleet.envs.spec import SpecError
 
 PROFILES = catalog_names("profile")
@@ -173,27 +170,6 @@ def mixture() -> ModelSpec:
         bytes_per_expert_parameter=0.5, layers=1, attention_heads=8, kv_heads=2, head_dim=4, wake_s=1.0,
         max_context_tokens=100,
     )  # fmt: skip
-
-
-@given(tokens=st.integers(1, 2000), experts=st.integers(2, 128), taken=st.integers(1, 8))
-def test_experts_compute_their_tokens_and_less_than_a_tile_more_each(tokens, experts, taken):
-    taken = min(taken, experts)
-    tile_rows = SMALL_TILE_ROWS if tokens <= experts else TILE_ROWS
-    rows, needed = expert_rows(tokens, experts, taken), tokens * taken
-    assert needed * (1 - 1e-9) <= rows < needed + experts * tile_rows
-
-
-def test_expert_rows_are_the_mean_over_random_routings():
-    """40 tokens that each take 4 of 32 experts, whose tiles have 64 rows: 100,000 experts drawn."""
-    tokens = np.random.default_rng(0).binomial(40, 4 / 32, 100_000)
-    rows = 32 * TILE_ROWS * np.ceil(tokens / TILE_ROWS)
-    assert expert_rows(40, 32, 4) == pytest.approx(rows.mean(), abs=4 * rows.std() / np.sqrt(len(rows)))
-
-
-def test_only_mixtures_of_experts_compute_empty_rows():
-    assert load_model("llama-3.1-70b").padding_flops(1) == 0.0
-    lone = load_model("qwen3-30b-a3b")
-    assert lone.padding_flops(1) == pytest.approx(2 * lone.expert_parameters / 128 * (128 - 8))
 
 
 def test_a_mixture_of_experts_reads_the_experts_that_its_tokens_touch():

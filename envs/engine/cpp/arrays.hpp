@@ -25,7 +25,7 @@ struct Pool {
     double wake_s;
     double host_s, decode_s, context_s, mixed_context_s, prefill_attention_s, prefill_memory_fraction;
     double static_w, floor_w, context_j, token_j, attention_j, limit_w;
-    Knots token_s, token_memory_share, work_j, padding_j;
+    Knots token_s, token_memory_share, work_j;
     double idle_w, asleep_w, host_w, host_w_per_board_w, host_asleep_w;
     double voltage_floor_fraction, clock_floor_fraction, core_byte_fraction, core_context_fraction, knee_fraction, shoulder_slope;
 };

@@ -90,7 +90,6 @@ std::vector<Pool> read_pools(const Columns& c, std::int64_t& num_replicas) {
             .token_s = c.knots("token_s", p),
             .token_memory_share = c.knots("token_memory_share", p),
             .work_j = c.knots("work_j", p),
-            .padding_j = c.knots("padding_j", p),
             .idle_w = real("idle_w"),
             .asleep_w = real("asleep_w"),
             .host_w = real("host_w"),

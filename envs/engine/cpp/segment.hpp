@@ -74,7 +74,7 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
     };
     for (int j = 0; j < kTokenKnots; ++j) {
         physics.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
-        physics.work_j[j] = pool.work_j[j] * byte_scale + pool.padding_j[j] * (voltage * voltage);
+        physics.work_j[j] = pool.work_j[j] * byte_scale;
     }
     return physics;
 }

@@ -44,7 +44,7 @@ class Physics:
             mixed_context_s=float(a.mixed_context_s[p]) * decode,
             prefill_attention_s=float(a.prefill_attention_s[p]) * prefill,
             busy_w=busy_w,
-            work_j=tuple((a.work_j[p] * byte_scale + a.padding_j[p] * (voltage * voltage)).tolist()),
+            work_j=tuple((a.work_j[p] * byte_scale).tolist()),
             context_j=float(a.context_j[p]) * context_scale,
             token_j=float(a.token_j[p]) * (voltage * voltage),
             attention_j=float(a.attention_j[p]) * (voltage * voltage),

@@ -2,8 +2,7 @@
 
 A dense model reads all its weights in every iteration. A mixture of experts reads those that its tokens are routed to:
 with E experts a layer of which a token takes k, n tokens touch E (1 - (1 - k/E)^n) of them if routing is even and
-independent, an expectation; real routing is a little more concentrated. Its kernels compute whole tiles of rows for
-each expert (`expert_rows`), most of them empty where an expert has few tokens.
+independent, an expectation; real routing is a little more concentrated.
 
 References:
     A. Grattafiori et al., "The Llama 3 Herd of Models", 2024, arXiv:2407.21783.
@@ -15,38 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from pydantic import model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
 from tokenfleet.envs.layers.gpu import GpuSpec, Number, Precision
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
-
-SMALL_TILE_ROWS, TILE_ROWS = 16, 64
-"""Rows of a tile of vLLM's and SGLang's fused experts where no tuned choice is at hand (`get_default_config`): the
-small one for no more tokens than experts. That tuned kernels pad alike is an assumption."""
-
-
-def expert_rows(tokens: int, experts: int, experts_per_token: int) -> float:
-    """Rows that the kernels of a layer's routed experts compute for a batch, in expectation, if routing is even.
-
-    Every expert computes whole tiles, so a batch has no fewer rows than tokens times experts that a token takes.
-
-    >>> expert_rows(1, 128, 8), round(expert_rows(4096, 128, 8) / (4096 * 8), 2)
-    (128.0, 1.12)
-
-    Args:
-        tokens: at least 1.
-        experts: routed experts of the layer, more than 1.
-        experts_per_token: of them, what a token takes.
-    """
-    from scipy.special import bdtrc  # costs 0.1 s to import; only mixtures of experts pay it
-
-    tile_rows = SMALL_TILE_ROWS if tokens <= experts else TILE_ROWS
-    begun = np.arange(0.0, tokens, tile_rows)  # an expert with more tokens than these has begun another tile
-    chance = bdtrc(begun, tokens, experts_per_token / experts)
-    return float(experts * tile_rows * chance.sum())
 
 
 class ModelSpec(Spec):
@@ -150,13 +123,6 @@ class ModelSpec(Spec):
         """
         skipped: Number = (1.0 - self.experts_per_token / self.experts) ** tokens
         return 1.0 - skipped
-
-    def padding_flops(self, tokens: int) -> float:
-        """Arithmetic on rows that only fill up the tiles of the experts' kernels [FLOP]; none in a dense model."""
-        if self.experts == 1:
-            return 0.0
-        empty_rows = expert_rows(tokens, self.experts, self.experts_per_token) - tokens * self.experts_per_token
-        return 2.0 * self.expert_parameters / self.experts * empty_rows
 
     def weight_bytes_read(self, tokens: Number) -> Number:
         """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model."""
