@@ -95,7 +95,10 @@ def runs(dense: bool = True) -> pd.DataFrame:
 
 
 def work(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add family, weight_bytes, context_bytes and flops of a board in an iteration, and drop runs that do not fit."""
+    """Add family and weight_bytes, context_bytes and flops of a board in an iteration, and drop runs that do not fit.
+
+    Of them, expert_flops are of routed experts and packed_bytes of experts in less than 8 bits a weight.
+    """
     frames = []
     for model_id, group in rows.groupby("model_id"):
         shape = SHAPES[model_id]
@@ -107,12 +110,15 @@ def work(rows: pd.DataFrame) -> pd.DataFrame:
         held_bytes = shape.kv_bytes_per_token * attended / boards + weights
         held_bytes += shape.expert_weights * shape.experts * shape.bytes_per_expert_weight / boards
         memory_bytes = group.gpu.map(lambda name: load_gpu(name).memory_bytes)
+        expert_bytes = experts * shape.bytes_per_expert_weight / boards
         frames.append(
             group.assign(
                 family=shape.family,
-                weight_bytes=weights + experts * shape.bytes_per_expert_weight / boards,
+                weight_bytes=weights + expert_bytes,
+                packed_bytes=expert_bytes * (shape.bytes_per_expert_weight < 1.0),
                 context_bytes=shape.kv_bytes_per_token * attended / boards,
                 flops=2.0 * (shape.common_weights + shape.expert_weights * shape.routed) * tokens / boards,
+                expert_flops=2.0 * shape.expert_weights * shape.routed * tokens / boards,
             )[held_bytes < USABLE_MEMORY * memory_bytes]
         )
     return pd.concat(frames, ignore_index=True)
@@ -192,6 +198,33 @@ def fit_board(chip: str, without: str = "") -> BoardFit:
     gpus = _with_coefficients(spec, min(found, key=lambda solved: float(solved.cost)).x)
     watts_by_law = predicted_w(gpus, rates_by_gpu(rows))
     return BoardFit(gpus, rows.assign(predicted=watts_by_law, error=watts_by_law / rows.watts - 1.0))
+
+
+def mixture_w(rows: pd.DataFrame, expert_flop_cost: float, packed_byte_cost: float) -> Array:
+    """Watts of runs of mixtures of experts by the laws of dense models, experts at costs of their own."""
+    gpus = {chip: fit_board(chip).gpus[chip] for chip in rows.gpu.unique()}
+    priced = rows.assign(
+        flops=rows.flops + (expert_flop_cost - 1.0) * rows.expert_flops,
+        weight_bytes=rows.weight_bytes + (packed_byte_cost - 1.0) * rows.packed_bytes,
+    )
+    return predicted_w(gpus, rates_by_gpu(priced))
+
+
+@cache
+def fit_expert_costs(without: str = "") -> tuple[float, float]:
+    """EXPERT_FLOP_COST and PACKED_BYTE_COST by least squares of relative error.
+
+    Every family but `without` counts the same.
+    """
+    rows = runs(dense=False)
+    rows = rows[rows.family != without].reset_index(drop=True)
+    weight = np.sqrt(1.0 / rows.groupby("family").watts.transform("size"))
+
+    def error(costs: Array) -> Array:
+        return np.asarray(weight * (mixture_w(rows, *costs.tolist()) / rows.watts - 1.0))
+
+    flop_cost, packed_byte_cost = least_squares(error, [3.0, 2.0], bounds=([1.0, 1.0], [10.0, 10.0]), diff_step=1e-4).x
+    return float(flop_cost), float(packed_byte_cost)
 
 
 def _with_coefficients(spec: Mapping[str, GpuSpec], x: Array) -> dict[str, GpuSpec]:

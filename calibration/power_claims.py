@@ -25,8 +25,17 @@ from calibration.clock import (
     fit_clock,
     scaled_error,
 )
-from calibration.power import CHIPS, fit_board, predicted_w, rates_by_gpu, runs, scaled_coefficients
+from calibration.power import (
+    CHIPS,
+    fit_board,
+    fit_expert_costs,
+    mixture_w,
+    rates_by_gpu,
+    runs,
+    scaled_coefficients,
+)
 from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
+from tokenfleet.envs.layers.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 
 Array = NDArray[np.float64]
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
@@ -88,8 +97,18 @@ def earlier_request_energy() -> Comparison:
 
 
 def mixture_power() -> Comparison:
-    """Board power of mixtures of experts on H100 and B200 [W] by the law of the dense models."""
+    """Board power of mixtures of experts on H100 and B200 [W]: the law of dense models, two costs of experts."""
     rows = _mixtures()
+    return _compare(rows, rows.watts, rows.predicted)
+
+
+def left_out_mixture_power() -> Comparison:
+    """Board power of a mixture of experts [W], the two costs of experts from all the others."""
+    groups = [group.reset_index(drop=True) for _, group in runs(dense=False).groupby("family")]
+    rows = pd.concat(
+        [group.assign(predicted=mixture_w(group, *fit_expert_costs(group.family[0]))) for group in groups],
+        ignore_index=True,
+    )
     return _compare(rows, rows.watts, rows.predicted)
 
 
@@ -150,6 +169,7 @@ CLAIMS: dict[str, tuple[Callable[[], Comparison], float | None]] = {
     "energy per token, model left out": (left_out_model_energy, 0.15),
     "energy per request, earlier vLLM, model left out": (earlier_request_energy, 0.15),
     "board power, mixtures of experts": (mixture_power, None),
+    "board power, mixture left out": (left_out_mixture_power, 0.10),
     "board power, mixtures of experts, with a profile's factor": (mixture_power_with_factor, None),
     "board power, chip left out": (left_out_board_power, None),
     "Perseus, time by clock": (clock_time, 0.01),
@@ -170,9 +190,7 @@ def main() -> None:
 
 def _mixtures() -> pd.DataFrame:
     rows = runs(dense=False)
-    return rows.assign(
-        predicted=predicted_w({chip: fit_board(chip).gpus[chip] for chip in BUSY_CHIPS}, rates_by_gpu(rows))
-    )
+    return rows.assign(predicted=mixture_w(rows, EXPERT_FLOP_COST, PACKED_BYTE_COST))
 
 
 def _with_factor(rows: pd.DataFrame) -> Array:

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tokenfleet.envs.layers.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 from tokenfleet.envs.layers.llm import load_model, load_profile, roofline
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,13 @@ def test_one_law_gives_the_watts_of_every_dense_model(fit, chip, mean, worst):
     errors = np.abs(fit.fit_board(chip).errors)
     assert errors.mean() < mean
     assert errors.max() < worst
+
+
+def test_the_shipped_costs_of_experts_are_the_fit():
+    power = importlib.import_module("calibration.power")
+    assert power.fit_expert_costs() == pytest.approx((EXPERT_FLOP_COST, PACKED_BYTE_COST), abs=0.05)
+    left_out = [power.fit_expert_costs(family)[0] for family in power.runs(dense=False).family.unique()]
+    assert 3.6 < min(left_out) < max(left_out) < 4.2
 
 
 def test_a_flop_in_fp8_costs_what_one_in_bf16_costs(fit):

@@ -41,6 +41,14 @@ from tokenfleet.envs.layers.llm import TOKEN_KNOTS, ModelSpec, ProfileSpec
 
 Float64Array = NDArray[np.float64]
 KNOTS = np.array(TOKEN_KNOTS, dtype=np.float64)
+EXPERT_FLOP_COST = 3.7
+"""What a FLOP of a routed expert costs over one of a layer that every token passes: an expert has few rows at a time.
+
+This and the next are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by the laws of dense models
+for all else (`calibration.power.fit_expert_costs`); without any one of the five they are 3.6 to 3.9 and 2.0 to 2.3.
+"""
+PACKED_BYTE_COST = 2.2
+"""What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,9 @@ class WorkEnergy:
     """Energy of work at full voltage, all boards of a replica together; what an engine precomputes.
 
     Attributes:
-        work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs [J]; times M.
+        work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs, packed ones at their own cost [J]; times M.
         context_j: reading one token of KV cache [J]; times M_context.
-        token_j: the arithmetic of one token, decoded or prefilled [J]; times V^2.
+        token_j: the arithmetic of one token, decoded or prefilled, experts at their own cost [J]; times V^2.
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
     """
 
@@ -71,11 +79,13 @@ def work_energy(gpu: GpuSpec, model: ModelSpec, profile: ProfileSpec) -> WorkEne
     >>> round(work_energy(gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b"), profile).work_j[0], 2)
     1.91
     """
-    read_bytes = model.weight_bytes_read(KNOTS)
+    priced_bytes = model.weight_bytes_read(KNOTS)
+    if model.has_packed_experts:
+        priced_bytes = priced_bytes + (PACKED_BYTE_COST - 1.0) * model.expert_bytes_read(KNOTS)
     return WorkEnergy(
-        work_j=profile.work_j or tuple((gpu.joule_per_byte * read_bytes).tolist()),
+        work_j=profile.work_j or tuple((gpu.joule_per_byte * priced_bytes).tolist()),
         context_j=gpu.joule_per_context_byte * model.kv_bytes_per_token * model.kv_copies(profile.tensor_parallel),
-        token_j=gpu.joule_per_flop * model.flops_per_token,
+        token_j=gpu.joule_per_flop * (model.flops_per_token + (EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token),
         attention_j=gpu.joule_per_flop * model.attention_flops_per_pair,
     )
 

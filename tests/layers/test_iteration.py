@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import busy_floor_w, load_gpu
 from tokenfleet.envs.layers.iteration import (
+    EXPERT_FLOP_COST,
+    PACKED_BYTE_COST,
     at_tokens,
     iteration_energy_j,
     iteration_time_s,
@@ -166,6 +168,25 @@ def test_energy_below_the_limit_is_the_sum_of_its_parts():
     work_j = moved_j + attended_j + 0.64 * 4 * work.token_j
     expected_j = 4 * busy_floor_w(gpu, 0.8) * tau_s + profile.power_factor * work_j
     assert iteration_energy_j(gpu, model, profile, 4.0, 4000.0, 0.0, 0.0, 0.8) == pytest.approx(expected_j)
+
+
+def test_a_flop_of_an_expert_costs_more_than_one_of_a_layer_that_all_pass():
+    gpu, model = load_gpu("h100-sxm"), load_model("qwen3-30b-a3b")
+    common = model.flops_per_token - model.expert_flops_per_token
+    token_j = work_energy(gpu, model, load_profile("qwen3-30b-a3b", "h100-sxm", 2)).token_j
+    assert token_j == pytest.approx(gpu.joule_per_flop * (common + EXPERT_FLOP_COST * model.expert_flops_per_token))
+
+
+def test_a_byte_of_packed_experts_costs_more_than_one_that_needs_no_unpacking():
+    gpu = load_gpu("h100-sxm")
+    packed, plain = (
+        (model, work_energy(gpu, model, load_profile(name, "h100-sxm", 2)).work_j[3])
+        for name in ("gpt-oss-120b", "qwen3-30b-a3b")
+        for model in (load_model(name),)
+    )
+    extra_bytes = (PACKED_BYTE_COST - 1) * packed[0].expert_bytes_read(8.0)
+    assert packed[1] == pytest.approx(gpu.joule_per_byte * (packed[0].weight_bytes_read(8.0) + extra_bytes))
+    assert plain[1] == pytest.approx(gpu.joule_per_byte * plain[0].weight_bytes_read(8.0))
 
 
 def test_energy_beyond_the_knee_grows_by_the_shoulder():

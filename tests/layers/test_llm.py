@@ -180,6 +180,13 @@ def test_a_mixture_of_experts_reads_the_experts_that_its_tokens_touch():
     assert mixture().weight_bytes_read(1000.0) == pytest.approx(mixture().weight_bytes)
 
 
+def test_a_token_passes_two_of_eight_experts():
+    """85 weights a token is multiplied with, of them a quarter of the experts' 100."""
+    assert mixture().flops_per_token == pytest.approx(2 * 85)
+    assert mixture().expert_flops_per_token == pytest.approx(2 * 25)
+    assert load_model("llama-3.1-8b").expert_flops_per_token == 0.0
+
+
 def test_a_dense_model_reads_the_same_weights_for_any_batch():
     llama = load_model("llama-3.1-8b")
     assert llama.weight_bytes_read(1.0) == llama.weight_bytes_read(4096.0) == 2 * llama.active_parameters

@@ -110,6 +110,11 @@ class ModelSpec(Spec):
         return 2.0 * self.active_parameters
 
     @property
+    def expert_flops_per_token(self) -> float:
+        """Of `flops_per_token`, what the routed experts do [FLOP]."""
+        return 2.0 * self.expert_parameters * self.experts_per_token / self.experts
+
+    @property
     def attention_flops_per_pair(self) -> float:
         """Arithmetic of one (query, key) pair, all layers and heads: QK^T and PV [FLOP]."""
         dims = self.head_dim + (self.value_head_dim or self.head_dim)
@@ -127,8 +132,16 @@ class ModelSpec(Spec):
     def weight_bytes_read(self, tokens: Number) -> Number:
         """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model."""
         always = self.active_parameters - self.expert_parameters * self.experts_per_token / self.experts
-        touched = self.expert_parameters * self.experts_touched(tokens)
-        return always * self.bytes_per_parameter + touched * self._bytes_per_expert_parameter
+        return always * self.bytes_per_parameter + self.expert_bytes_read(tokens)
+
+    def expert_bytes_read(self, tokens: Number) -> Number:
+        """Of `weight_bytes_read`, those of routed experts [bytes]."""
+        return self.expert_parameters * self._bytes_per_expert_parameter * self.experts_touched(tokens)
+
+    @property
+    def has_packed_experts(self) -> bool:
+        """Whether several weights of routed experts share a byte, so that kernels have to unpack them."""
+        return self._bytes_per_expert_parameter < 1.0
 
     def kv_copies(self, tensor_parallel: int) -> float:
         """How many times a replica holds a token's cache: more than once where GPUs outnumber KV heads."""
