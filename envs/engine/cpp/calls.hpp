@@ -60,6 +60,7 @@ public:
         return common;
     }
 
+    // Read a table of `count` rows, and find out which call of a conversation came before which.
     void load(const CallColumns& c, std::size_t count) {
         const auto at = []<typename T>(const T* column, std::size_t row, T common) { return column ? column[row] : common; };
         remake(rows_, c.any() ? count : 0);
