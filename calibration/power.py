@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from scipy.stats import poisson
 
 from calibration.clock import fit_clock
+from calibration.iterations import mean_over_prompts
 from calibration.kernels import table
 from calibration.shapes import DENSE, SHAPES, Shape
 from tokenfleet.envs.layers.gpu import GpuSpec, board_power_w, load_gpu
@@ -43,7 +43,6 @@ PROMPT_TOKENS = {"lm-arena-chat": 250, "gpqa": 250, "sourcegraph-fim": 1200, "ch
 # E[L^2] / (2 E[L]^2) of the outputs: 0.87 for chat (`calibration.serving`), nearer 1/2 where all answers are long.
 CONTEXT_SHARE = {"lm-arena-chat": 0.87, "gpqa": 0.62, "sourcegraph-fim": 0.87, "chat": 0.7, "code": 0.7}
 USABLE_MEMORY = 0.92
-PROMPTS_AT_ONCE = np.arange(12.0)  # that start in one iteration; a Poisson number, of a mean below four
 SPLITWISE_ANSWER = 128  # tokens generated in each of its runs
 BUSY_WEIGHT = 2.0  # runs with a busy GPU count twice: they are what the product simulates
 COEFFICIENTS = {
@@ -125,18 +124,11 @@ def work(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _touched_experts(shape: Shape, rows: pd.DataFrame) -> float | Array:
-    """Experts of a layer that an iteration reads, on average over those that start no, one, two ... prompts.
-
-    Experts are not linear in tokens: most iterations of a small batch only decode and read few of them, and those that
-    prefill read all; an iteration of the mean number of tokens would read far more than the mean.
-    """
+    """Experts of a layer that an iteration reads on average; one of the mean number of tokens would read far more."""
     if not shape.experts:
         return 0.0
-    batch, prompt = (rows[name].to_numpy(float)[:, None] for name in ("avg_batch_size", "prompt"))
-    starting = rows.prefill.to_numpy(float)[:, None] / prompt
-    chance = poisson.pmf(PROMPTS_AT_ONCE, starting)
-    touched = chance * shape.touched_experts(batch + PROMPTS_AT_ONCE * prompt)
-    return np.asarray(touched.sum(axis=1) / chance.sum(axis=1))
+    batch, prompt, prefill = (rows[name].to_numpy(float) for name in ("avg_batch_size", "prompt", "prefill"))
+    return mean_over_prompts(shape.touched_experts, batch, prompt, prefill / prompt)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.optimize import lsq_linear
-from scipy.stats import poisson
 
+from calibration.iterations import mean_over_prompts
 from calibration.kernels import Kernels, fit_prefill_attention, pairs, table
 from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import bounds_s
@@ -116,16 +116,9 @@ def _fit_decode(
 
     every, prefills = rows.avg_batch_size.to_numpy(), rows.prefills.to_numpy()
     mean_s = context_s * rows.context.to_numpy() + prefills * pair_s * pairs(PROMPT_TOKENS)
-    mean_s = mean_s + _mean_token_s(token_s, every, prefills)
+    mean_s = mean_s + mean_over_prompts(lambda tokens: at_tokens(token_s, tokens), every, PROMPT_TOKENS, prefills)
     errors = {
         "decode_step": error(known_s, batch, median_s),
         "mean_iteration": error(mean_s, every, rows.mean_s.to_numpy()),
     }
     return (host_s, decode_s), errors
-
-
-def _mean_token_s(token_s: np.ndarray, batch: np.ndarray, prefills: np.ndarray) -> np.ndarray:
-    """Mean of T over iterations, a Poisson number of which start a prompt [s]."""
-    counts = np.arange(12.0)
-    chance = poisson.pmf(counts, prefills[:, None])
-    return np.asarray((chance * at_tokens(token_s, batch[:, None] + PROMPT_TOKENS * counts)).sum(axis=1))

@@ -258,7 +258,7 @@ def _edges(table: RequestTable) -> LongColumn:
 def _compressed(edges: LongColumn, rows: int) -> tuple[LongColumn, IntColumn]:
     """Edges as `successor_start` and `successor`, each request's successors in order of their rows."""
     if not len(edges):
-        return np.ndarray((rows + 1,), np.int64, np.int64(0).tobytes(), strides=(0,)), np.empty(0, np.int32)
+        return np.broadcast_to(np.int64(0), (rows + 1,)), np.empty(0, np.int32)
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     count = np.bincount(edges[:, 0], minlength=rows)
     return np.concatenate([[0], np.cumsum(count)]).astype(np.int64), edges[order, 1].astype(np.int32)

@@ -1,6 +1,7 @@
 // The scenario as flat arrays: the C++ mirror of envs/engine/arrays.py (same names, same units).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
@@ -85,6 +86,13 @@ struct FleetArrays {
     ViewLayout view;
     OutcomeLayout outcome;
     std::int64_t num_replicas = 0;
+
+    template <typename Is>
+    bool any_pool(Is is) const {
+        return std::any_of(pools.begin(), pools.end(), is);
+    }
+    bool has_caches() const { return any_pool([](const Pool& p) { return p.prefix_block_tokens > 0; }); }
+    bool has_distances() const { return std::any_of(network_s.begin(), network_s.end(), [](double s) { return s > 0.0; }); }
 };
 
 }  // namespace tokenfleet

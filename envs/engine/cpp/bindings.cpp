@@ -243,6 +243,8 @@ public:
 
     CallColumns columns;  // as long as the dictionary lives; a column that had to be converted would not, and raises
 
+    bool empty() const { return table_.size() == 0; }
+
 private:
     nb::dict table_;
 
@@ -281,7 +283,8 @@ public:
         const auto failure_tick = f.column<std::int64_t>("tick"), failed_replica = f.column<std::int64_t>("replica");
         const auto repaired_s = f.column<double>("repaired_s");
         const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
-        fleets_[index]->demand.calls.load(CallTable(clients).columns, arrival_s.size());
+        const CallTable calls(clients);
+        fleets_[index]->demand.calls.load(calls.columns, calls.empty() ? 0 : arrival_s.size());
         fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
                                .num_failures = static_cast<std::int64_t>(repaired_s.size()),
                                .num_contexts = static_cast<std::int64_t>(context_row.size()),

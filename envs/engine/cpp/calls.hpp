@@ -29,11 +29,6 @@ struct CallColumns {
     // Row r is followed by `successor[successor_start[r]]` up to, and without, `successor[successor_start[r + 1]]`.
     const std::int64_t* successor_start = nullptr;
     const std::int32_t* successor = nullptr;
-
-    bool any() const {
-        return wait_s || retry_uniform || price_tolerance || region_id || session_id || conversation_id || group_id ||
-               group_tokens || reusable_tokens || predecessors || successor_start;
-    }
 };
 
 // The calls of an episode. Where no call differs from the default one, that stands for all of them.
@@ -60,10 +55,10 @@ public:
         return common;
     }
 
-    // Read a table of `count` rows, and find out which call of a conversation came before which.
+    // Read `count` rows, none if all have the defaults, and find out which call of a conversation came before which.
     void load(const CallColumns& c, std::size_t count) {
         const auto at = []<typename T>(const T* column, std::size_t row, T common) { return column ? column[row] : common; };
-        remake(rows_, c.any() ? count : 0);
+        remake(rows_, count);
         num_sessions_ = num_conversations_ = 0;
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < rows_.size(); ++row) {

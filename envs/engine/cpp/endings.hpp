@@ -15,14 +15,7 @@ class Endings {
 public:
     Endings(const FleetArrays& arrays, Demand& demand, Clients& clients, Billing& billing, double* outcome)
         : arrays_(arrays), demand_(demand), clients_(clients), billing_(billing), outcome_(outcome),
-          has_distances_(has_distances(arrays)) {}
-
-    static bool has_distances(const FleetArrays& arrays) {
-        return std::any_of(arrays.network_s.begin(), arrays.network_s.end(), [](double s) { return s > 0.0; });
-    }
-
-    // `caches` says whether any pool has a prefix cache.
-    void reset(bool caches) { has_caches_ = caches; }
+          has_distances_(arrays.has_distances()), has_caches_(arrays.has_caches()) {}
 
     // One way between a request's client and the site that serves it.
     double network_s(std::int32_t index) const { return has_distances_ ? demand_.details[index].network_s : 0.0; }
@@ -88,8 +81,7 @@ private:
     Clients& clients_;
     Billing& billing_;
     double* outcome_;
-    bool has_distances_;
-    bool has_caches_ = false;
+    bool has_distances_, has_caches_;
 
     // A request has come to its end; returns its price.
     double end(Request& request, std::int32_t index, double now_s, Status how, const Columns& columns,

@@ -63,16 +63,14 @@ public:
     Fleet& operator=(const Fleet&) = delete;
 
     void reset(const EpisodeColumns& episode) {
-        const bool caches = any_pool([](const Pool& p) { return p.prefix_block_tokens > 0; });
-        load_requests(episode, caches);
+        load_requests(episode);
         course_.load(episode);
         clients_.reset();
         billing_.reset();
-        endings_.reset(caches);
         admission_.reset();
-        router_.reset(caches);
+        router_.reset();
         power_.reset();
-        in_order_of_time_ = clients_.has_feedback || any_pool([](const Pool& p) { return p.hand_off_to >= 0; });
+        in_order_of_time_ = clients_.has_feedback || arrays_.any_pool([](const Pool& p) { return p.hand_off_to >= 0; });
         next_boundary_.reset(in_order_of_time_ ? replicas_.size() : 1);
         next_event_s_.assign(replicas_.size(), kNever);
         running_tokens_.assign(arrays_.pools.size(), 0);
@@ -94,6 +92,7 @@ public:
     }
 
     void step(const ControlsRow& controls) {
+        // A heap's first and its four children: the next two for certain.
         for (const auto& replica : replicas_) replica.bring_completions_near(*this, 5);
         const SiteTick tick = course_.at(tick_, controls.battery_power_w);
         std::fill(outcome_, outcome_ + arrays_.outcome.width, 0.0);
@@ -174,7 +173,6 @@ private:
     Admission admission_;
     Router router_;
     Endings endings_;
-    bool has_details_ = false;
     std::int64_t tick_ = 0, next_request_ = 0;
     std::size_t num_roots_ = 0;  // requests that wait for no other; they stand first
     std::vector<FleetReplica> replicas_;
@@ -195,12 +193,7 @@ private:
         return static_cast<std::size_t>(&replica - replicas_.data());
     }
 
-    template <typename Is>
-    bool any_pool(Is is) const {
-        return std::any_of(arrays_.pools.begin(), arrays_.pools.end(), is);
-    }
-
-    void load_requests(const EpisodeColumns& e, bool caches) {
+    void load_requests(const EpisodeColumns& e) {
         const auto count = static_cast<std::size_t>(e.num_requests);
         num_roots_ = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
         remake(demand.requests, count);
@@ -210,10 +203,10 @@ private:
                                   .output_tokens = e.output_tokens[i],
                                   .class_id = e.class_id[i]};
         }
-        const bool kv_grows = any_pool([](const Pool& p) { return p.kv_grows; });
-        has_details_ = kv_grows || caches || demand.calls.has_successors() || Endings::has_distances(arrays_) ||
-                       Billing::moves_prices(arrays_);
-        remake(demand.details, has_details_ ? count : 0);
+        const bool kv_grows = arrays_.any_pool([](const Pool& p) { return p.kv_grows; });
+        const bool detailed = kv_grows || arrays_.has_caches() || arrays_.has_distances() ||
+                              demand.calls.has_successors() || Billing::moves_prices(arrays_);
+        remake(demand.details, detailed ? count : 0);
         for (std::size_t i = 0; i < demand.details.size(); ++i) {
             demand.details[i] = {.unfinished_predecessors = demand.calls[static_cast<std::int32_t>(i)].predecessors};
         }
@@ -351,7 +344,7 @@ private:
 
     // Choose a pool and send the request there.
     void dispatch(std::int32_t index, double now_s) {
-        if (has_details_) {
+        if (!demand.details.empty()) {
             demand.details[index].progress = {};
             demand.details[index].cache = {};
         }

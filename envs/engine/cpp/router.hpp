@@ -24,9 +24,8 @@ public:
         }
     }
 
-    // `caches` says whether any pool has a prefix cache, in which a call may find what its conversation has left.
-    void reset(bool caches) {
-        home_replica_.assign(caches ? static_cast<std::size_t>(demand_.calls.num_conversations()) : 0, -1);
+    void reset() {
+        home_replica_.assign(arrays_.has_caches() ? static_cast<std::size_t>(demand_.calls.num_conversations()) : 0, -1);
         std::fill(credit_.begin(), credit_.end(), 0.0);
         load_tokens.assign(pool_of.size(), 0);
     }
