@@ -6,6 +6,7 @@ Writes docs/validation.md, a table of every claim and fact, and one scatter figu
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tokenfleet.evaluation.style import BLUE, MUTED, house_style, new_figure
 
 COLUMNS = 3
 COLOURS = 32
+TITLE_WIDTH = 40  # characters
 HEAD = """# Validation
 
 What the model predicts against what others measured. `make validate` recomputes all of it and writes this page; every
@@ -87,7 +89,11 @@ def draw(claims: list[Claim], path: Path) -> None:
             scale = float(np.abs(claim.measured).max())
             axes.plot([0.0, 1.1], [0.0, 1.1], color=MUTED, linewidth=1.0)
             axes.scatter(claim.measured / scale, claim.predicted / scale, s=9, color=BLUE)
-            axes.set_title(claim.name, fontsize=8)
+            axes.set_title(textwrap.fill(claim.name, TITLE_WIDTH), fontsize=8)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("predicted", fontsize=8)
+        for axes in grid[-1]:
+            axes.set_xlabel("measured, over the largest", fontsize=8)
         figure.savefig(path, dpi=100)
     Image.open(path).convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
