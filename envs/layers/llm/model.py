@@ -82,7 +82,7 @@ class ModelSpec(Spec):
             problems.append(f"active_parameters must not exceed parameters (got {self.active_parameters:g})")
         if self.experts_per_token > self.experts:
             problems.append(f"experts_per_token must not exceed experts, {self.experts} (got {self.experts_per_token})")
-        if self.expert_parameters * self.experts_per_token / self.experts > self.active_parameters:
+        if self._active_expert_parameters > self.active_parameters:
             problems.append(f"expert_parameters: a token's share exceeds active_parameters, {self.active_parameters:g}")
         if self.attention_heads % self.kv_heads:
             problems.append(f"kv_heads must divide attention_heads, {self.attention_heads} (got {self.kv_heads})")
@@ -112,7 +112,7 @@ class ModelSpec(Spec):
     @property
     def expert_flops_per_token(self) -> float:
         """Of `flops_per_token`, what the routed experts do [FLOP]."""
-        return 2.0 * self.expert_parameters * self.experts_per_token / self.experts
+        return 2.0 * self._active_expert_parameters
 
     @property
     def attention_flops_per_pair(self) -> float:
@@ -131,7 +131,7 @@ class ModelSpec(Spec):
 
     def weight_bytes_read(self, tokens: Number) -> Number:
         """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model."""
-        always = self.active_parameters - self.expert_parameters * self.experts_per_token / self.experts
+        always = self.active_parameters - self._active_expert_parameters
         return always * self.bytes_per_parameter + self.expert_bytes_read(tokens)
 
     def expert_bytes_read(self, tokens: Number) -> Number:
@@ -146,6 +146,11 @@ class ModelSpec(Spec):
     def kv_copies(self, tensor_parallel: int) -> float:
         """How many times a replica holds a token's cache: more than once where GPUs outnumber KV heads."""
         return max(1.0, tensor_parallel / self.kv_heads)
+
+    @property
+    def _active_expert_parameters(self) -> float:
+        """Weights of the routed experts that one token takes."""
+        return self.expert_parameters * self.experts_per_token / self.experts
 
     @property
     def _growing_layers(self) -> int:
