@@ -9,7 +9,7 @@ import pkgutil
 import numpy as np
 import pytest
 
-ROOMS = ("tokenfleet.envs", "tokenfleet.policies", "tokenfleet.evaluation")
+ROOMS = ("tokenfleet.envs", "tokenfleet.policies", "tokenfleet.evaluation", "calibration")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
