@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),
     (
         f"{ENVS}.observation",
-        f"{ENVS}.action",
+        f"{ENVS}.segments",
         f"{ENVS}.reward",
         f"{ENVS}.render",
         f"{ENVS}.history",
@@ -32,6 +32,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"{ENVS}.parts",
         f"{ENVS}.accounts",
     ),
+    (f"{ENVS}.knobs",),
+    (f"{ENVS}.action",),
     (f"{ENVS}.metrics", f"{ENVS}.arguments", f"{ENVS}.episodes"),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
