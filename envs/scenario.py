@@ -39,7 +39,6 @@ from tokenfleet.envs.spec import (
     suggest,
 )
 
-
 MAX_HORIZON_S = 1e7
 """Longest episode [s], 116 days: up to there the two engines agree on every time within 1e-8 s. A double of 1e8 s holds
 no more than that itself."""

@@ -51,11 +51,8 @@ def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
     Raises:
         SpecError: one line per mistake.
     """
-    problems = [
-        f"{name}: must be at least 1 (got {value})"
-        for name, value in (("num_envs", num_envs), ("threads", threads))
-        if value < 1
-    ]
+    counts = {"num_envs": num_envs, "threads": threads}
+    problems = [f"{name}: must be at least 1 (got {count})" for name, count in counts.items() if count < 1]
     horizon_s = arrays.tick_s * arrays.horizon_ticks
     if not (arrays.tick_s > 0.0 and arrays.horizon_ticks >= 1 and horizon_s <= MAX_HORIZON_S):
         problems.append(

@@ -9,8 +9,8 @@
 
 The text formats may be gzipped (`.csv.gz`, `.jsonl.gz`). Every request must have at least one prompt token and one
 output token, and at most `MAX_TOKENS` of each: a request that generates nothing cannot be scheduled, so such a row is
-an error, not silently dropped. The public Azure 2023 and Mooncake conversation traces have none. Times are shifted so that the first request arrives at 0
-s.
+an error, not silently dropped. The public Azure 2023 and Mooncake conversation traces have none. Times are shifted so
+that the first request arrives at 0 s.
 """
 
 from __future__ import annotations

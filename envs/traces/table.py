@@ -316,9 +316,9 @@ def _check_values(table: RequestTable | Trace) -> list[str]:
         )
     for name in ("prompt_tokens", "output_tokens"):
         column = getattr(table, name)
-        if len(column) and not 1 <= (lowest := int(column.min())):
+        if len(column) and (lowest := int(column.min())) < 1:
             problems.append(_token_problem(name, lowest))
-        if len(column) and not (highest := int(column.max())) <= MAX_TOKENS:
+        if len(column) and (highest := int(column.max())) > MAX_TOKENS:
             problems.append(_token_problem(name, highest))
     return problems
 
@@ -337,9 +337,8 @@ def _check_clients(table: RequestTable) -> list[str]:
         column = getattr(table, name)
         if column.strides != (0,) and (beyond := column > table.prompt_tokens).any():
             row = int(np.argmax(beyond))
-            problems.append(
-                f"requests.{name}: must be part of the prompt (row {row} has {column[row]} of {table.prompt_tokens[row]})"
-            )
+            got = f"row {row} has {column[row]} of {table.prompt_tokens[row]}"
+            problems.append(f"requests.{name}: must be part of the prompt ({got})")
     return problems
 
 
