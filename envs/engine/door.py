@@ -177,7 +177,9 @@ def _check_references(arrays: FleetArrays, episode: Episode) -> list[str]:
 def _outside(name: str, values: NDArray[Any], low: float, high: float) -> list[str]:
     """One line if any value is not within [low, high]; a column of equal values may be a single number in memory."""
     values = values[:1] if values.strides == (0,) else values
-    if not values.size or (low <= values.min() and values.max() <= high):
+    if not values.size or (
+        low <= np.minimum.reduce(values, axis=None) and np.maximum.reduce(values, axis=None) <= high
+    ):
         return []
     bad = values[~((values >= low) & (values <= high))].flat[0]
     allowed = (

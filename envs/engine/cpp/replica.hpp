@@ -140,7 +140,7 @@ public:
             metered_s_ = now_s;
             return;
         }
-        ended_at_tick_ = decoding_only_ ? segment_.ended_by(now_s) : 0;
+        ended_at_tick_ = decoding_only_ ? segment_.ended_before(now_s) : 0;
         energy_.busy_j += segment_.meter(now_s, ended_at_tick_);
         counts_.generated_tokens += segment_.count(ended_at_tick_) * decoding();
     }
