@@ -10,7 +10,12 @@ from tokenfleet.envs.episode import Episode
 
 class Engine:
     def __init__(
-        self, arrays: FleetArrays, view: NDArray[np.float32], outcome: NDArray[np.float64], threads: int
+        self,
+        arrays: FleetArrays,
+        view: NDArray[np.float32],
+        outcome: NDArray[np.float64],
+        threads: int,
+        control_bounds: NDArray[np.float64],
     ) -> None: ...
     def reset(self, index: int, episode: Episode, clients: dict[str, NDArray[Any]], /) -> None: ...
     def step(
@@ -23,7 +28,7 @@ class Engine:
         prefix_affinity: NDArray[np.float64],
         token_price_factor: NDArray[np.float64],
         /,
-    ) -> None: ...
+    ) -> bool: ...
     def request_log(
         self,
         index: int,

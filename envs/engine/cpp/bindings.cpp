@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -254,13 +255,47 @@ private:
     }
 };
 
+// What a control may be, both ends included.
+struct Bounds {
+    double low, high;
+
+    // NaN lies outside of all bounds. Without a branch, so that the compiler takes many values at once.
+    bool hold(const Array<const double>& values) const {
+        bool inside = true;
+        for (std::size_t i = 0; i < values.size(); ++i) inside &= (values.data()[i] >= low) & (values.data()[i] <= high);
+        return inside;
+    }
+};
+
+// Whether a batch is between two ticks; only ever asked by who holds the GIL.
+class Turn {
+public:
+    explicit Turn(bool& taken) : taken_(taken) {
+        if (taken_) {
+            throw std::runtime_error("the engine is in use by another thread, or was when this process was forked off it");
+        }
+        taken_ = true;
+    }
+    ~Turn() { taken_ = false; }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+private:
+    bool& taken_;
+};
+
 class Engine {
 public:
-    // The engine writes into `view` [N, V] and `outcome` [N, O], which the caller keeps alive.
-    Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads)
+    // The engine writes into `view` [N, V] and `outcome` [N, O], which the caller keeps alive. `control_bounds` are low
+    // and high of each argument of `step`, in their order.
+    Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads,
+           Array<const double> control_bounds)
         : arrays_(read_arrays(arrays)), workers_(threads) {
+        const double* bounds = control_bounds.data();
+        for (std::size_t c = 0; c < bounds_.size(); ++c) bounds_[c] = {bounds[2 * c], bounds[2 * c + 1]};
         const auto n = static_cast<std::int64_t>(view.shape(0));
         for (std::int64_t i = 0; i < n; ++i) {
+            is_ready_.push_back(0);
             fleets_.push_back(std::make_unique<Fleet>(arrays_, view.data() + i * arrays_.view.width,
                                                       outcome.data() + i * arrays_.outcome.width));
         }
@@ -268,6 +303,7 @@ public:
 
     // Read an Episode object, whose shapes native.py has checked; `clients` are columns of its request table.
     void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
+        const Turn turn(in_use_);
         const Columns e(episode), r(e.part("requests")), f(e.part("failures")), x(e.part("contexts"));
         const auto arrival_s = r.column<double>("arrival_s");
         const auto prompt_tokens = r.column<std::int32_t>("prompt_tokens");
@@ -284,6 +320,7 @@ public:
         const auto repaired_s = f.column<double>("repaired_s");
         const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
         const CallTable calls(clients);
+        is_ready_[index] = 0;
         fleets_[index]->demand.calls.load(calls.columns, calls.empty() ? 0 : arrival_s.size());
         fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
                                .num_failures = static_cast<std::int64_t>(repaired_s.size()),
@@ -308,31 +345,46 @@ public:
                                .repaired_s = repaired_s.data(),
                                .context_row = context_row.data(),
                                .context_holder = holder.data()});
+        is_ready_[index] = 1;
     }
 
-    void step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,
+    // Advance every fleet by a tick; false, and nothing has happened, if a control lies outside of its bounds.
+    bool step(Array<const double> route_share, Array<const double> clock_fraction, Array<const double> awake_fraction,
               Array<const double> admit_rate_rps, Array<const double> battery_power_w,
               Array<const double> prefix_affinity, Array<const double> token_price_factor) {
-        for (const auto& fleet : fleets_) {
-            if (fleet->tick() >= arrays_.horizon_ticks) throw std::out_of_range("the episode is over: reset first");
+        const Turn turn(in_use_);
+        const std::array controls{&route_share,     &clock_fraction,  &awake_fraction,    &admit_rate_rps,
+                                  &battery_power_w, &prefix_affinity, &token_price_factor};
+        for (std::size_t c = 0; c < bounds_.size(); ++c) {
+            if (!bounds_[c].hold(*controls[c])) return false;
         }
+        for (std::size_t i = 0; i < fleets_.size(); ++i) {
+            if (ready_fleet(static_cast<std::int64_t>(i)).tick() >= arrays_.horizon_ticks) {
+                throw std::out_of_range("the episode is over: reset first");
+            }
+        }
+        std::fill(is_ready_.begin(), is_ready_.end(), 0);  // until all have come through
         const nb::gil_scoped_release unlocked;
         const auto k = static_cast<std::int64_t>(arrays_.classes.size());
         const auto p = static_cast<std::int64_t>(arrays_.pools.size());
         const auto s = static_cast<std::int64_t>(arrays_.sites.size());
-        workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t i) {
-            if (i + 1 < static_cast<std::int64_t>(fleets_.size())) fleets_[i + 1]->bring_itself_near();
-            fleets_[i]->step({route_share.data() + i * k * p, clock_fraction.data() + i * p,
-                              awake_fraction.data() + i * p, admit_rate_rps.data() + i * k,
-                              battery_power_w.data() + i * s, prefix_affinity.data() + i * k,
-                              token_price_factor.data() + i * k});
+        workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t first, std::int64_t end) {
+            for (std::int64_t i = first; i < end; ++i) {
+                if (i + 1 < end) fleets_[i + 1]->bring_itself_near();
+                fleets_[i]->step({route_share.data() + i * k * p, clock_fraction.data() + i * p,
+                                  awake_fraction.data() + i * p, admit_rate_rps.data() + i * k,
+                                  battery_power_w.data() + i * s, prefix_affinity.data() + i * k,
+                                  token_price_factor.data() + i * k});
+            }
         });
+        std::fill(is_ready_.begin(), is_ready_.end(), 1);
+        return true;
     }
 
     // Copy a fleet's log into five arrays of its number of requests.
     void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica, Array<double> asked_s,
                      Array<double> first_token_s, Array<double> finished_s) const {
-        const Fleet& fleet = *fleets_[index];
+        const Fleet& fleet = ready_fleet(index);
         for (std::size_t i = 0; i < fleet.demand.requests.size(); ++i) {
             const Request& request = fleet.demand.requests[i];
             status.data()[i] = static_cast<std::int8_t>(request.status);
@@ -344,13 +396,23 @@ public:
     }
 
     std::int64_t num_requests(std::int64_t index) const {
-        return static_cast<std::int64_t>(fleets_[index]->demand.requests.size());
+        return static_cast<std::int64_t>(ready_fleet(index).demand.requests.size());
     }
 
 private:
     FleetArrays arrays_;
     std::vector<std::unique_ptr<Fleet>> fleets_;
+    std::array<Bounds, 7> bounds_;
+    std::vector<std::uint8_t> is_ready_;  // [N] at the start of a tick
     Workers workers_;
+    bool in_use_ = false;
+
+    const Fleet& ready_fleet(std::int64_t index) const {
+        if (!is_ready_[index]) {
+            throw std::runtime_error("fleet " + std::to_string(index) + " was never reset, or not since a step failed");
+        }
+        return *fleets_[index];
+    }
 };
 
 }  // namespace
@@ -358,8 +420,8 @@ private:
 NB_MODULE(_native, m) {
     m.doc() = "The native engine; use tokenfleet.envs.engine.make_engine.";
     nb::class_<Engine>(m, "Engine")
-        .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t>(), nb::arg("arrays"), nb::arg("view"),
-             nb::arg("outcome"), nb::arg("threads"))
+        .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t, Array<const double>>(), nb::arg("arrays"),
+             nb::arg("view"), nb::arg("outcome"), nb::arg("threads"), nb::arg("control_bounds"))
         .def("reset", &Engine::reset)
         .def("step", &Engine::step)
         .def("request_log", &Engine::request_log)

@@ -16,6 +16,7 @@
 #include "prefix_cache.hpp"
 #include "request.hpp"
 #include "segment.hpp"
+#include "ties.hpp"
 
 namespace tokenfleet {
 
@@ -139,7 +140,7 @@ public:
             metered_s_ = now_s;
             return;
         }
-        ended_at_tick_ = decoding_only_ ? segment_.ended_by(now_s) : 0;
+        ended_at_tick_ = decoding_only_ ? segment_.ended_before(now_s) : 0;
         energy_.busy_j += segment_.meter(now_s, ended_at_tick_);
         counts_.generated_tokens += segment_.count(ended_at_tick_) * decoding();
     }
@@ -184,7 +185,7 @@ private:
     std::int64_t context_ = 0;    // tokens of context of the decoding sequences
     std::int64_t kv_reserved_ = 0;  // for all running requests; where KV grows, only for those in prefill
     std::int64_t kv_shared_ = 0;  // part of what running requests hold that stands in entries of the cache
-    std::int64_t iteration_ = 0;  // iterations since the episode began
+    std::int64_t iteration_ = 0;  // by which iterations are numbered; see renumber_iterations
     std::int64_t ended_at_tick_ = 0;
     Counts counts_;
     std::unique_ptr<PrefixCache> cache_;
@@ -193,7 +194,7 @@ private:
     std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done
     std::int32_t next_head_done_ = 0;  // the same after the running iteration
     std::int32_t prompts_ending_ = 0;  // prompts whose last chunk is in the running iteration
-    std::int32_t chunk_tokens_ = 0;    // prefill tokens of the running iteration
+    std::int64_t chunk_tokens_ = 0;    // prefill tokens of the running iteration
     bool decoding_only_ = true;
     FinishHeap finishing_;  // the decoding sequences
 
@@ -205,12 +206,13 @@ private:
 
     // Tokens that prefill has to compute.
     static std::int64_t prefill_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
-        return owner.demand.requests[index].prompt_tokens + (pool.kv_grows ? owner.demand.details[index].progress.generated_tokens : 0);
+        const std::int64_t generated = pool.kv_grows ? owner.demand.details[index].progress.generated_tokens : 0;
+        return owner.demand.requests[index].prompt_tokens + generated;
     }
 
     static std::int64_t room_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
         const Request& request = owner.demand.requests[index];
-        return pool.kv_grows ? prefill_tokens(owner, pool, index) : request.prompt_tokens + request.output_tokens;
+        return pool.kv_grows ? prefill_tokens(owner, pool, index) : request.kv_tokens();
     }
 
     std::int64_t kv_used_after(const Pool& pool, std::int64_t iterations) const {
@@ -269,17 +271,24 @@ private:
         energy_.busy_j += segment_.meter_all();
         if (cache_) shrink_cache(pool, iterations - 1);
         counts_.generated_tokens += segment_.count(iterations) * decoding();
+        if (iteration_ >= FinishHeap::kHighestStart) [[unlikely]] renumber_iterations();
         iteration_ += iterations;
         context_ += iterations * decoding();
         while (!finishing_.empty() && finishing_.first_iteration() == iteration_) {
             const std::int32_t index = finishing_.pop();
             bring_completions_near(owner, 1);
             const Request& request = owner.demand.requests[index];
-            context_ -= request.prompt_tokens + request.output_tokens;
+            context_ -= request.kv_tokens();
             complete(owner, pool, request, index, now_s);
         }
         if (!decoding_only_) end_prefill(owner, pool, now_s);
         start(owner, pool, physics, now_s);
+    }
+
+    // A heap's keys hold so many iterations and no more: count again from 0.
+    [[gnu::noinline]] void renumber_iterations() {
+        finishing_.renumber(iteration_);
+        iteration_ = 0;
     }
 
     void cut(std::int64_t iterations) {
@@ -295,8 +304,8 @@ private:
     }
 
     void complete(Owner& owner, const Pool& pool, const Request& request, std::int32_t index, double now_s) {
-        if (!pool.kv_grows) kv_reserved_ -= request.prompt_tokens + request.output_tokens;
-        if (cache_) leave_cache(owner, index, request.prompt_tokens + request.output_tokens, true);
+        if (!pool.kv_grows) kv_reserved_ -= request.kv_tokens();
+        if (cache_) leave_cache(owner, index, request.kv_tokens(), true);
         work_tokens -= owner.output_weight(request.class_id);
         owner.on_complete(index, now_s);
     }
@@ -320,7 +329,7 @@ private:
                 request.first_token_s = now_s;
                 owner.on_first_token(index, static_cast<std::int32_t>(hit));
             }
-            const std::int64_t left = request.prompt_tokens + request.output_tokens - computed - 1;
+            const std::int64_t left = request.kv_tokens() - computed - 1;
             if (left == 0) {
                 complete(owner, pool, request, index, now_s);
                 continue;
@@ -339,7 +348,7 @@ private:
     [[gnu::noinline]] void hand_off(Owner& owner, std::int32_t index, double now_s) {
         const Request& request = owner.demand.requests[index];
         if (cache_) leave_cache(owner, index, request.prompt_tokens);
-        counts_.handed_off_tokens += request.prompt_tokens + 1;
+        counts_.handed_off_tokens += std::int64_t{request.prompt_tokens} + 1;
         work_tokens -= owner.output_weight(request.class_id);
         owner.demand.details[index].progress = {.generated_tokens = 1, .joined = 0, .computed = true};
         owner.on_hand_off(index, now_s);
@@ -357,8 +366,8 @@ private:
         }
         progress.computed = false;
         progress.joined = joined_++;
-        if (!pool.kv_grows) kv_reserved_ += request.prompt_tokens + request.output_tokens;
-        const std::int64_t context = request.prompt_tokens + progress.generated_tokens;
+        if (!pool.kv_grows) kv_reserved_ += request.kv_tokens();
+        const std::int64_t context = std::int64_t{request.prompt_tokens} + progress.generated_tokens;
         context_ += context;
         counts_.taken_over_tokens += context;
         finishing_.push(iteration_ + request.output_tokens - progress.generated_tokens, index);
@@ -401,7 +410,7 @@ private:
         finishing_.remove(index);
         const Request& request = owner.demand.requests[index];
         owner.demand.details[index].progress.generated_tokens = request.output_tokens - static_cast<std::int32_t>(left);
-        const std::int64_t again = request.prompt_tokens + request.output_tokens - left;
+        const std::int64_t again = request.kv_tokens() - left;
         counts_.preempted_tokens += again;
         context_ -= again;
         work_tokens += again;
@@ -432,7 +441,7 @@ private:
             const Request& request = owner.demand.requests[index];
             const std::int64_t to_compute = prefill_tokens(owner, pool, index);
             const bool answered = to_compute > request.prompt_tokens;
-            if (!answered && now_s - request.arrival_s > owner.patience_s(request.class_id)) {
+            if (!answered && exceeds(now_s - request.arrival_s, owner.patience_s(request.class_id))) {
                 work_tokens -= request.prompt_tokens + owner.output_weight(request.class_id);
                 unprefilled_tokens -= request.prompt_tokens;
                 owner.on_expired(index, now_s);
@@ -472,7 +481,7 @@ private:
         const std::int64_t left = tokens - done;
         const std::int64_t chunk = std::min(budget, left);
         pairs += chunk * done + chunk * (chunk + 1) / 2;
-        chunk_tokens_ += static_cast<std::int32_t>(chunk);
+        chunk_tokens_ += chunk;
         if (chunk == left) {
             ++prompts_ending_;
         } else {

@@ -125,6 +125,15 @@ public:
         return n;
     }
 
+    // Iterations that have ended before now_s: one that ends with a tick belongs to the next.
+    std::int64_t ended_before(double now_s) const {
+        const double elapsed_s = now_s - start_s;
+        std::int64_t n = guess(elapsed_s);
+        while (n < planned && time_of(n + 1) < elapsed_s) ++n;
+        while (n > 0 && time_of(n) >= elapsed_s) --n;
+        return n;
+    }
+
     // Energy since the last call up to now_s, given that `ended` iterations have ended by then.
     double meter(double now_s, std::int64_t ended) {
         double total_j = energy_of(ended);

@@ -28,6 +28,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.physics import Physics
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
+from tokenfleet.envs.engine.reference.ties import exceeds
 
 
 class State(Enum):
@@ -286,8 +287,8 @@ class Replica:
                 self._take_over(request)
                 budget -= 1
                 continue
-            patience_s = self.limits.patience_s[request.class_id]
-            if request.generated_tokens == 0 and now_s - request.arrival_s > patience_s:
+            patience_s = float(self.limits.patience_s[request.class_id])
+            if request.generated_tokens == 0 and exceeds(now_s - request.arrival_s, patience_s):
                 self.events.expired.append((request, now_s))
                 continue
             found = self.cache.join(request)
