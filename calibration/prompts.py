@@ -57,9 +57,7 @@ def main() -> None:
         print("    " + ", ".join(f"{group} {error:.1%}" for group, error in by_group.items()))
 
 
-def _left_out(
-    hardware: str, degrees: tuple[int, ...], kernels: Callable[[int], TimeFit], factors: Array
-) -> Comparison:
+def _left_out(hardware: str, degrees: tuple[int, ...], kernels: Callable[[int], TimeFit], factors: Array) -> Comparison:
     rows = table("splitwise").query("hardware == @hardware and tensor_parallel in @degrees")
     rows = rows[rows.batch_size * rows.prompt_size <= LARGEST]
     rows = rows.assign(measured=rows.prompt_time / 1e3, kernels_s=_kernels_s(rows, kernels))

@@ -1,8 +1,8 @@
 """Layer 4, the model on its GPUs: what a model needs of a GPU, and how fast a replica of it runs.
 
 A replica is one model on `tp` GPUs under continuous batching. The coefficients of an iteration's time and energy are
-data (`catalog/profile/<model>_<gpu>_tp<n>.yaml`), fitted to measurements by `python -m calibration.fit`; for a pair that
-nobody measured, a roofline takes their place. No profile may beat physics.
+data (`catalog/profile/<model>_<gpu>_tp<n>.yaml`), fitted to measurements by `python -m calibration.fit`; for a pair
+that nobody measured, a roofline takes their place. No profile may beat physics.
 
 | module | subject |
 |---|---|

@@ -129,7 +129,7 @@ class Physics(TimeCoefficients, WorkCoefficients):
 
 @dataclass(frozen=True)
 class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
-    """What an iteration of a replica takes, all its boards together, at full clock, and how each part follows the clock.
+    """What an iteration of a replica takes at full clock, all its boards together, and how each part follows the clock.
 
     Attributes:
         token_memory_share: at the knots, `[..., J]`; see `ProfileSpec`.
@@ -253,6 +253,11 @@ def prefill_pairs(chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> N
     return chunk_tokens * prior_tokens + chunk_tokens * (chunk_tokens + 1.0) / 2.0
 
 
+def context_token_s(physics: TimeCoefficients | ProfileSpec, prefill: Number) -> Coefficient:
+    """What each token of the decoding sequences' context takes, beside so many tokens of prompts [s]."""
+    return physics.context_s + physics.mixed_context_s * (prefill > 0)
+
+
 def iteration_time_s(physics: TimeCoefficients | ProfileSpec, batch: Batch[Number]) -> Number:
     """How long an iteration takes [s]: at the clock of the `Physics`, at full clock by any other coefficients.
 
@@ -261,7 +266,7 @@ def iteration_time_s(physics: TimeCoefficients | ProfileSpec, batch: Batch[Numbe
     >>> round(1e3 * iteration_time_s(profile, Batch(64.0, 64 * 590.0, 0.0, 0.0)), 1)
     11.5
     """
-    context_s = physics.context_s + physics.mixed_context_s * (batch.prefill > 0)
+    context_s = context_token_s(physics, batch.prefill)
     time_s: Number = (physics.host_s + at_tokens(physics.token_s, batch.tokens) + physics.decode_s * batch.decoding) + (
         physics.prefill_attention_s * batch.pairs + context_s * batch.context
     )
