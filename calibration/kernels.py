@@ -16,8 +16,8 @@ import pandas as pd
 from scipy.optimize import lsq_linear
 
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
-from tokenfleet.envs.layers.iteration import prefill_pairs
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS, ModelSpec, bounds_s, load_model
+from tokenfleet.envs.layers.llm.iteration import prefill_pairs
 from tokenfleet.envs.layers.llm.profile import memory_and_compute_s
 
 DATA = Path(__file__).parent / "data"
@@ -146,17 +146,12 @@ def fit_prefill_attention(kernels: Kernels) -> tuple[float, list[float]]:
     Attention is that of 4096 tokens and more, because agents' prompts are long and its share grows with length.
     """
     least_s = bounds_s(kernels.gpu, kernels.model, kernels.tp).prefill_attention_s
-    long_s = [kernels.prefill_attention_s(tokens) / pairs(tokens) for tokens in (4096, 8192, 16384)]
+    long_s = [kernels.prefill_attention_s(tokens) / prefill_pairs(tokens) for tokens in (4096, 8192, 16384)]
     pair_s = max(float(np.mean(long_s)), least_s)
     token_s = dict(zip(TOKEN_KNOTS, kernels.token_s(), strict=True))
     wanted_s = [kernels.tokens_s(tokens) + kernels.prefill_attention_s(tokens) for tokens in PROMPTS]
-    found_s = [token_s[tokens] + pair_s * pairs(tokens) for tokens in PROMPTS]
+    found_s = [token_s[tokens] + pair_s * prefill_pairs(tokens) for tokens in PROMPTS]
     return pair_s, (np.array(found_s) / np.array(wanted_s) - 1.0).tolist()
-
-
-def pairs(tokens: int) -> int:
-    """(query, key) pairs of a whole prompt."""
-    return prefill_pairs(0, tokens)
 
 
 @cache

@@ -15,8 +15,8 @@ from calibration.power_claims import Comparison
 from calibration.profile_power import power_errors
 from calibration.serving_law import left_out_s, pair_steps
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import ProfileSpec, load_model, load_profile, profile_name, roofline_profile
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 
 Array = NDArray[np.float64]
 SEQUENCES = np.array([1.0, 8.0, 32.0, 128.0])
@@ -78,5 +78,5 @@ def _left_out(dense: bool) -> Comparison:
 
 def _step_s(profile: ProfileSpec) -> Array:
     """Decode steps of SEQUENCES with CONTEXT_TOKENS each [s]."""
-    token_s = at_tokens(np.array(profile.token_s), SEQUENCES)
-    return profile.host_s + token_s + (profile.decode_s + profile.context_s * CONTEXT_TOKENS) * SEQUENCES
+    nothing = np.zeros_like(SEQUENCES)
+    return iteration_time_s(profile, Batch(SEQUENCES, CONTEXT_TOKENS * SEQUENCES, nothing, nothing))

@@ -22,11 +22,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
-from calibration.kernels import memory_share, pairs, table
+from calibration.kernels import memory_share, table
 from calibration.serving import TimeFit
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.iteration import at_tokens, prefill_pairs
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS, bounds_s, load_model
+from tokenfleet.envs.layers.llm.iteration import at_tokens, prefill_pairs
 
 Array = NDArray[np.float64]
 BUNDLE_MODEL = "llama-3.1-8b"
@@ -162,9 +162,8 @@ def _vidur_layers_s(tensor_parallel: int, layers: int) -> dict[int, float]:
 
 def _with_work(rows: pd.DataFrame, time_s: pd.Series) -> pd.DataFrame:
     """Context of the decoding sequences and (query, key) pairs of the chunk."""
-    chunk, prior = rows.prefill_chunk.to_numpy(), rows.kv_prefill.to_numpy()
-    pair_count = [prefill_pairs(*sizes) for sizes in zip(prior.tolist(), chunk.tolist(), strict=True)]
-    return rows.assign(time_s=time_s, context=rows.n_decode * rows.kv_decode, pairs=np.array(pair_count, float))
+    pairs = prefill_pairs(rows.prefill_chunk.to_numpy(float), rows.kv_prefill.to_numpy(float))
+    return rows.assign(time_s=time_s, context=rows.n_decode * rows.kv_decode, pairs=pairs)
 
 
 def _least_squares(*columns: pd.Series | Array, of: pd.Series | Array) -> list[float]:
@@ -186,5 +185,5 @@ def _ones(rows: pd.DataFrame) -> Array:
 
 def _prompt_errors(token_s: Array, pair_s: float, wanted_s: list[float]) -> list[float]:
     at_knot = dict(zip(TOKEN_KNOTS, token_s.tolist(), strict=True))
-    found_s = [at_knot[tokens] + pair_s * pairs(tokens) for tokens in PROMPTS]
+    found_s = [at_knot[tokens] + pair_s * prefill_pairs(tokens) for tokens in PROMPTS]
     return [found / wanted - 1.0 for found, wanted in zip(found_s, wanted_s, strict=True)]

@@ -35,7 +35,7 @@ from calibration.power import (
     scaled_coefficients,
 )
 from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
-from tokenfleet.envs.layers.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
+from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 
 Array = NDArray[np.float64]
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")

@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from calibration.kernels import Kernels, fit_prefill_attention, pairs, table
+from calibration.kernels import Kernels, table
 from calibration.layer_kernels import fit_vidur
 from calibration.power_claims import Comparison
-from tokenfleet.envs.layers.iteration import at_tokens
+from calibration.serving import TimeFit, from_kernels
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 
 Array = NDArray[np.float64]
 LARGEST = 2048
@@ -29,12 +30,11 @@ LAUNCH_S = np.arange(0.030, 0.091, 0.001)
 STEP_S = np.arange(0.0, 0.031, 0.001)
 FACTORS = np.arange(0.80, 1.51, 0.02)
 Numbers = tuple[Array, Array, Array]  # launch_s, step_s, factor on the kernels; broadcast against the rows
-Coefficients = tuple[Array, float]  # token_s at the knots, prefill_attention_s
 
 
 def a100_prompts() -> Comparison:
     """Prompts on A100 from Vidur's kernels; launch and step time fitted, degree of tensor parallelism left out."""
-    return _left_out("a100-80gb", (2, 4, 8), _vidur, np.ones(1))
+    return _left_out("a100-80gb", (2, 4, 8), fit_vidur, np.ones(1))
 
 
 def h100_prompts() -> Comparison:
@@ -57,9 +57,7 @@ def main() -> None:
         print("    " + ", ".join(f"{group} {error:.1%}" for group, error in by_group.items()))
 
 
-def _left_out(
-    hardware: str, degrees: tuple[int, ...], kernels: Callable[[int], Coefficients], factors: Array
-) -> Comparison:
+def _left_out(hardware: str, degrees: tuple[int, ...], kernels: Callable[[int], TimeFit], factors: Array) -> Comparison:
     rows = table("splitwise").query("hardware == @hardware and tensor_parallel in @degrees")
     rows = rows[rows.batch_size * rows.prompt_size <= LARGEST]
     rows = rows.assign(measured=rows.prompt_time / 1e3, kernels_s=_kernels_s(rows, kernels))
@@ -86,23 +84,17 @@ def _prompt_s(numbers: Numbers, rows: pd.DataFrame) -> Array:
     return np.asarray(np.maximum(launch_s, factor * rows.kernels_s.to_numpy() + step_s))
 
 
-def _kernels_s(rows: pd.DataFrame, kernels: Callable[[int], Coefficients]) -> Array:
+def _kernels_s(rows: pd.DataFrame, kernels: Callable[[int], TimeFit]) -> Array:
     """All kernels of an iteration that prefills a batch of whole prompts [s]."""
     times_s = []
     for degree, batch, prompt in zip(rows.tensor_parallel, rows.batch_size, rows.prompt_size, strict=True):
-        token_s, pair_s = kernels(degree)
-        times_s.append(at_tokens(token_s, float(batch * prompt)) + batch * pair_s * pairs(prompt))
+        work = Batch(0.0, 0.0, float(batch * prompt), batch * prefill_pairs(prompt))
+        times_s.append(iteration_time_s(kernels(degree), work))
     return np.array(times_s)
 
 
-def _vidur(tensor_parallel: int) -> Coefficients:
-    fit = fit_vidur(tensor_parallel)
-    return np.array(fit.token_s), fit.prefill_attention_s
-
-
-def _aiconfigurator(tensor_parallel: int) -> Coefficients:
-    kernels = Kernels("llama-3.1-70b", "h100-sxm", tensor_parallel)
-    return kernels.token_s(), fit_prefill_attention(kernels)[0]
+def _aiconfigurator(tensor_parallel: int) -> TimeFit:
+    return from_kernels(Kernels("llama-3.1-70b", "h100-sxm", tensor_parallel))
 
 
 if __name__ == "__main__":

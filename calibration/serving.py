@@ -13,16 +13,16 @@ estimated, once for all of them:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import lsq_linear
 
 from calibration.iterations import mean_over_prompts
-from calibration.kernels import Kernels, fit_prefill_attention, pairs, table
-from tokenfleet.envs.layers.iteration import at_tokens
+from calibration.kernels import Kernels, fit_prefill_attention, table
 from tokenfleet.envs.layers.llm import bounds_s
+from tokenfleet.envs.layers.llm.iteration import Batch, TimeCoefficients, iteration_time_s, prefill_pairs
 
 PROMPT_TOKENS = 250
 GENERATED_SHARE = 0.87
@@ -32,18 +32,13 @@ FULL_SHARE = 0.95  # a run below this share of its batch limit is short of KV me
 RARE_PREFILLS = 0.4  # prefills started per iteration
 
 
-@dataclass(frozen=True)
-class TimeFit:
+@dataclass(frozen=True, kw_only=True)
+class TimeFit(TimeCoefficients):
     """The coefficients of a profile [s], and signed relative errors by name of the comparison."""
 
-    host_s: float
-    token_s: list[float]
-    token_memory_share: list[float]
-    decode_s: float
-    context_s: float
-    prefill_attention_s: float
-    errors: dict[str, list[float]]
     mixed_context_s: float = 0.0
+    token_memory_share: list[float]
+    errors: dict[str, list[float]]
 
 
 def runs(model: str, gpu: str, tensor_parallel: int) -> pd.DataFrame:
@@ -67,11 +62,7 @@ def with_rates(rows: pd.DataFrame) -> pd.DataFrame:
 
 def fit_measured(model: str, gpu: str, tensor_parallel: int) -> TimeFit:
     """Host and decode from the runs; the rest from kernels."""
-    kernels = Kernels(model, gpu, tensor_parallel)
-    context_s = _context_s(kernels)
-    pair_s, prompt_errors = fit_prefill_attention(kernels)
-    (host_s, decode_s), errors = _fit_decode(runs(model, gpu, tensor_parallel), kernels.token_s(), context_s, pair_s)
-    return _time_fit(kernels, host_s, decode_s, pair_s, {**errors, "prefill": prompt_errors})
+    return _fit_decode(runs(model, gpu, tensor_parallel), from_kernels(Kernels(model, gpu, tensor_parallel)))
 
 
 def fit_kernels(model: str, gpu: str, tensor_parallel: int, like: str) -> TimeFit:
@@ -80,45 +71,51 @@ def fit_kernels(model: str, gpu: str, tensor_parallel: int, like: str) -> TimeFi
     What serving adds (host, scheduling, sampling, launches) is taken to be the same seconds on both GPUs: an
     assumption.
     """
-    kernels = Kernels(model, gpu, tensor_parallel)
     served = fit_measured(model, like, tensor_parallel)
+    return replace(from_kernels(Kernels(model, gpu, tensor_parallel)), host_s=served.host_s, decode_s=served.decode_s)
+
+
+def from_kernels(kernels: Kernels) -> TimeFit:
+    """What kernels alone take: nothing on the host, nothing for a sequence beyond its token."""
     pair_s, prompt_errors = fit_prefill_attention(kernels)
-    return _time_fit(kernels, served.host_s, served.decode_s, pair_s, {"prefill": prompt_errors})
+    return TimeFit(
+        host_s=0.0,
+        token_s=kernels.token_s().tolist(),
+        token_memory_share=kernels.token_memory_share().tolist(),
+        decode_s=0.0,
+        context_s=max(kernels.decode_attention_s()[1], bounds_s(kernels.gpu, kernels.model, kernels.tp).context_s),
+        prefill_attention_s=pair_s,
+        errors={"prefill": prompt_errors},
+    )
 
 
-def _time_fit(
-    kernels: Kernels, host_s: float, decode_s: float, pair_s: float, errors: dict[str, list[float]]
-) -> TimeFit:
-    token_s, share = kernels.token_s().tolist(), kernels.token_memory_share().tolist()
-    return TimeFit(host_s, token_s, share, decode_s, _context_s(kernels), pair_s, errors)
-
-
-def _context_s(kernels: Kernels) -> float:
-    least_s = bounds_s(kernels.gpu, kernels.model, kernels.tp).context_s
-    return max(kernels.decode_attention_s()[1], least_s)
-
-
-def _fit_decode(
-    rows: pd.DataFrame, token_s: np.ndarray, context_s: float, pair_s: float
-) -> tuple[tuple[float, float], dict[str, list[float]]]:
+def _fit_decode(rows: pd.DataFrame, kernels: TimeFit) -> TimeFit:
     """Host and decode by least squares of relative error over medians; the means, with their prefills, are a check."""
     rare = rows[rows.prefills < RARE_PREFILLS]
     batch, median_s = rare.avg_batch_size.to_numpy(), rare.median_itl_ms.to_numpy() / 1e3
-    known_s = context_s * rare.context.to_numpy() + at_tokens(token_s, batch)
+    nothing = np.zeros_like(batch)
+    steps = Batch(batch, rare.context.to_numpy(), nothing, nothing)
+    known_s = iteration_time_s(kernels, steps)
     columns = np.column_stack([np.ones_like(batch), batch]) / median_s[:, None]
     scale = np.array([1e-3, 1e-5])
     solved = lsq_linear(columns * scale, (median_s - known_s) / median_s, bounds=(0.0, np.inf))
     host_s, decode_s = (solved.x * scale).tolist()
-
-    def error(step_s: np.ndarray, batch: np.ndarray, measured_s: np.ndarray) -> list[float]:
-        errors: list[float] = ((host_s + decode_s * batch + step_s) / measured_s - 1.0).tolist()
-        return errors
-
-    every, prefills = rows.avg_batch_size.to_numpy(), rows.prefills.to_numpy()
-    mean_s = context_s * rows.context.to_numpy() + prefills * pair_s * pairs(PROMPT_TOKENS)
-    mean_s = mean_s + mean_over_prompts(lambda tokens: at_tokens(token_s, tokens), every, PROMPT_TOKENS, prefills)
+    fit = replace(kernels, host_s=host_s, decode_s=decode_s)
     errors = {
-        "decode_step": error(known_s, batch, median_s),
-        "mean_iteration": error(mean_s, every, rows.mean_s.to_numpy()),
+        **fit.errors,
+        "decode_step": (iteration_time_s(fit, steps) / median_s - 1.0).tolist(),
+        "mean_iteration": (_mean_iteration_s(fit, rows) / rows.mean_s.to_numpy() - 1.0).tolist(),
     }
-    return (host_s, decode_s), errors
+    return replace(fit, errors=errors)
+
+
+def _mean_iteration_s(fit: TimeFit, rows: pd.DataFrame) -> np.ndarray:
+    """The mean iteration of each run, prompts included [s]."""
+    decoding, prefills = rows.avg_batch_size.to_numpy()[:, None], rows.prefills.to_numpy()
+    pairs = prefills[:, None] * prefill_pairs(PROMPT_TOKENS)
+    context = rows.context.to_numpy()[:, None]
+
+    def time_s(tokens: np.ndarray) -> np.ndarray:
+        return iteration_time_s(fit, Batch(decoding, context, tokens - decoding, pairs))
+
+    return mean_over_prompts(time_s, decoding[:, 0], PROMPT_TOKENS, prefills)

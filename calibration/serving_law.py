@@ -35,8 +35,8 @@ from calibration.profile_power import family
 from calibration.serving import FULL_SHARE, LARGEST_BATCH, RARE_PREFILLS, TimeFit
 from calibration.shapes import DENSE, SHAPES, Shape
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS, bounds_s, load_model
+from tokenfleet.envs.layers.llm.iteration import at_tokens
 from tokenfleet.envs.layers.llm.roofline import (
     COMPUTE_EFFICIENCY,
     CONTEXT_RATIO,

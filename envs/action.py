@@ -16,10 +16,9 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from tokenfleet.envs.capacity import capacity_rps
 from tokenfleet.envs.knobs import SEGMENTS
-from tokenfleet.envs.layers.iteration import at_tokens, largest_batch
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.pools import PoolSpec
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.segments import LEAST_GAIN, Segment
 
@@ -96,47 +95,3 @@ class FleetAction:
     def _lay_out(segments: list[Segment]) -> tuple[Segment, ...]:
         first = np.cumsum([0, *(len(segment.labels) for segment in segments)]).tolist()
         return tuple(replace(segment, first=column) for segment, column in zip(segments, first, strict=False))
-
-
-def capacity_rps(scenario: Scenario) -> Float64Array:
-    """What each pool could serve of each class if it served nothing else, at full clock, `[K, P]` [requests/s].
-
-    A replica that runs B sequences of P prompt and O output tokens in a steady state prefills B / O requests for every
-    token that each sequence gains, so a token takes
-
-        tpot(B) = host + T(B (1 + P / O)) + B * (decode + context (P + O / 2) + prefill_attention P (P + 1) / (2 O)).
-
-    B is the largest batch that `max_batch` and the KV cache hold and whose tpot keeps the class's limit (for a class
-    with a deadline, the deadline over O), and the replica serves `B / (O * tpot(B))` requests/s. Queueing and bursts
-    are not in it: use it to weigh pools, not to promise a rate.
-    """
-    capacity = np.zeros(scenario.route_mask.shape)
-    for k, name in enumerate(scenario.classes):
-        for p, pool in enumerate(scenario.pools.values()):
-            if scenario.route_mask[k, p]:
-                capacity[k, p] = pool.replicas * _replica_rps(scenario, name, pool)
-    return capacity
-
-
-def _replica_rps(scenario: Scenario, request_class: str, pool: PoolSpec) -> float:
-    prompt, output = _mean_lengths(scenario, request_class)
-    profile, cls = pool.profile, scenario.classes[request_class]
-    attention_s = profile.prefill_attention_s * prompt * (prompt + 1.0) / 2.0
-    sequence_s = profile.decode_s + profile.context_s * (prompt + output / 2.0) + attention_s / output
-    token_s, tokens = np.array(profile.token_s), 1.0 + prompt / output
-    limit_s = cls.tpot_s or (cls.deadline_s / output if cls.deadline_s else np.inf)
-    held = min(float(pool.max_batch), pool.kv_capacity_tokens / (prompt + output))
-    batch = max(1.0, min(held, float(largest_batch(token_s, tokens, sequence_s, profile.host_s, limit_s))))
-    return batch / (output * (profile.host_s + at_tokens(token_s, batch * tokens) + batch * sequence_s))
-
-
-def _mean_lengths(scenario: Scenario, request_class: str) -> tuple[float, float]:
-    """Mean prompt and output length of a class [tokens]; of a class that no stream asks for, the operator's guess."""
-    streams = [stream for stream in scenario.workload.values() if stream.request_class == request_class]
-    if not streams:
-        expected = float(scenario.classes[request_class].expected_output_tokens)
-        return expected, expected
-    rate_rps = sum(stream.mean_rate_rps for stream in streams)
-    prompt = sum(stream.mean_rate_rps * stream.mean_prompt_tokens for stream in streams) / rate_rps
-    output = sum(stream.mean_rate_rps * stream.mean_output_tokens for stream in streams) / rate_rps
-    return prompt, output

@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
+from tokenfleet.envs.layers.llm.iteration import Coefficients
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
@@ -136,6 +137,11 @@ class PoolSpec(Spec):
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
         return load_profile(self.model, self.gpu, self.tensor_parallel)
+
+    @cached_property
+    def coefficients(self) -> Coefficients:
+        """What an iteration of one replica takes."""
+        return Coefficients.of(self.gpu_spec, self.model_spec, self.profile)
 
     @cached_property
     def kv_capacity_tokens(self) -> int:

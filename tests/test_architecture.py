@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.layers",),
     (f"{ENVS}.pools",),
     (f"{ENVS}.scenario",),
-    (f"{ENVS}.signals", f"{ENVS}.axes", f"{ENVS}.warm_caches"),
+    (f"{ENVS}.signals", f"{ENVS}.axes", f"{ENVS}.warm_caches", f"{ENVS}.capacity"),
     (f"{ENVS}.episode",),
     (f"{ENVS}.engine",),
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),

@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tokenfleet.envs.layers.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 from tokenfleet.envs.layers.llm import load_model, load_profile, roofline
+from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST, prefill_pairs
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,8 +65,8 @@ def test_attention_that_serves_both_reads_contexts_more_slowly(fit, gpu):
     rows = rows[(rows.gpu == gpu) & (rows.prefill_chunk > 0) & (rows.n_decode * rows.kv_decode >= 65_536)]
     layers_s = 32 * 1e-6 * rows.time_us
     found = fit.BY_LAYER["llama-3.1-8b", gpu, 1]()
-    chunk, context = rows.prefill_chunk, rows.n_decode * rows.kv_decode
-    prompt_s = found.prefill_attention_s * (chunk * rows.kv_prefill + chunk * (chunk + 1) / 2)
+    context = rows.n_decode * rows.kv_decode
+    prompt_s = found.prefill_attention_s * prefill_pairs(rows.prefill_chunk, rows.kv_prefill)
     alone_s = prompt_s + found.context_s * context
     both_s = alone_s + found.mixed_context_s * context
     assert np.abs(both_s / layers_s - 1).mean() < 0.25

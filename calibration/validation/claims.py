@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from calibration import demand_claims, law_claims, power_claims, prompts, whole_runs
 from calibration.fit import FROM_KERNELS, FROM_RUNS, MEASURED, SERVED_LIKE, time_fits
-from calibration.serving import fit_measured, runs
+from calibration.kernels import Kernels
+from calibration.serving import fit_measured, from_kernels, runs
 from calibration.validation import emergent
-from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import load_model, profile_name
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 
 Array = NDArray[np.float64]
 COMPARED = {**law_claims.CLAIMS, **whole_runs.CLAIMS, **prompts.CLAIMS, **power_claims.CLAIMS}
@@ -75,14 +76,13 @@ def decode_steps_of_another_gpu() -> Claim:
         if gpu == SERVED_LIKE:
             continue
         donor = next(tp for name, board, tp in MEASURED if name == model and board == SERVED_LIKE)
-        served, kernels = fit_measured(model, SERVED_LIKE, donor), fit_measured(model, gpu, degree)
+        served, kernels = fit_measured(model, SERVED_LIKE, donor), from_kernels(Kernels(model, gpu, degree))
+        fit = replace(kernels, host_s=served.host_s, decode_s=served.decode_s)
         rows = runs(model, gpu, degree)
         batch = rows.avg_batch_size.to_numpy()
-        overhead_s = served.host_s + served.decode_s * batch
-        # Of the B200's own fit only what comes from its kernels is used.
-        step_s = overhead_s + at_tokens(np.array(kernels.token_s), batch) + kernels.context_s * rows.context.to_numpy()
+        nothing = np.zeros_like(batch)
         measured.append(rows.median_itl_ms.to_numpy() / 1e3)
-        predicted.append(step_s)
+        predicted.append(iteration_time_s(fit, Batch(batch, rows.context.to_numpy(), nothing, nothing)))
     judged = "kernels of the B200, host and per-sequence time of the H100's runs; judged on the B200's runs"
     return Claim("decode step, GPU left out", judged, np.concatenate(measured), np.concatenate(predicted), 0.12)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.engine.site_arrays import places, site_arrays, whole_ticks
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
-from tokenfleet.envs.layers.iteration import at_tokens, work_energy
 from tokenfleet.envs.layers.ledger import TOKENS_PER_MILLION
+from tokenfleet.envs.layers.llm.iteration import Coefficients, at_tokens
 from tokenfleet.envs.pools import PoolSpec
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
+
+ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
+"""The coefficients of an iteration that every episode of a fleet shares."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,11 @@ class FleetArrays:
             outcome=Layout(OUTCOMES, sizes),
         )
 
+    def coefficients(self, decode_memory_fraction: Float64Array) -> Coefficients:
+        """What an iteration of each pool takes, `[P]`, by the share of decode time that an episode has drawn, `[P]`."""
+        shared = {name: getattr(self, name) for name in ITERATION}
+        return Coefficients(**shared, decode_memory_fraction=decode_memory_fraction)
+
     @property
     def num_sites(self) -> int:
         """S."""
@@ -216,7 +224,7 @@ def _kv_moves(scenario: Scenario) -> dict[str, NDArray[np.generic]]:
     hand_off_to = np.array([-1 if p.hand_off_to is None else names.index(p.hand_off_to) for p in pools], dtype=np.int64)
     kv_tokens = np.array([pool.kv_capacity_tokens for pool in pools], dtype=np.int64)
     decodes = np.where(hand_off_to < 0, np.arange(len(pools)), hand_off_to)
-    largest = [at_tokens(np.array(pool.profile.token_s), pool.token_budget) / pool.token_budget for pool in pools]
+    largest = [at_tokens(pool.profile.token_s, pool.token_budget) / pool.token_budget for pool in pools]
     return {
         "hand_off_to": hand_off_to,
         "takes_over": np.isin(np.arange(len(pools)), hand_off_to),
@@ -233,46 +241,21 @@ def _pool_physics(scenario: Scenario) -> dict[str, Float64Array]:
     def column(value: Callable[[PoolSpec], float]) -> Float64Array:
         return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.float64)
 
-    def knots(value: Callable[[PoolSpec], tuple[float, ...]]) -> Float64Array:
-        return np.array([value(pool) for pool in scenario.pools.values()], dtype=np.float64)
-
     def board(name: str) -> Float64Array:
         return column(lambda pool: pool.tensor_parallel * getattr(pool.gpu_spec, name))
-
-    def work(name: str) -> Float64Array:
-        return column(lambda pool: getattr(work_energy(pool.gpu_spec, pool.model_spec, pool.profile), name))
-
-    power_factor = column(lambda pool: pool.profile.power_factor)
 
     def facility(name: str) -> Float64Array:
         return column(lambda pool: pool.tensor_parallel * getattr(scenario.sites[pool.site].facility, name))
 
+    coefficients = Coefficients.stack([pool.coefficients for pool in scenario.pools.values()])
     return {
+        **{name: getattr(coefficients, name) for name in ITERATION},
         "wake_s": column(lambda pool: pool.model_spec.wake_s),
-        "host_s": column(lambda pool: pool.profile.host_s),
-        "token_s": knots(lambda pool: pool.profile.token_s),
-        "token_memory_share": knots(lambda pool: pool.profile.token_memory_share),
-        "decode_s": column(lambda pool: pool.profile.decode_s),
-        "context_s": column(lambda pool: pool.profile.context_s),
-        "mixed_context_s": column(lambda pool: pool.profile.mixed_context_s),
-        "prefill_attention_s": column(lambda pool: pool.profile.prefill_attention_s),
-        "prefill_memory_fraction": column(lambda pool: pool.profile.prefill_memory_fraction),
-        "static_w": board("static_w"),
-        "floor_w": board("floor_w"),
-        "work_j": power_factor[:, None]
-        * knots(lambda pool: work_energy(pool.gpu_spec, pool.model_spec, pool.profile).work_j),
-        **{name: power_factor * work(name) for name in ("context_j", "token_j", "attention_j")},
-        "core_byte_fraction": column(lambda pool: pool.gpu_spec.core_byte_fraction),
-        "core_context_fraction": column(lambda pool: pool.gpu_spec.core_context_fraction),
-        "knee_fraction": column(lambda pool: pool.gpu_spec.knee_fraction),
-        "shoulder_slope": column(lambda pool: pool.gpu_spec.shoulder_slope),
-        "limit_w": column(lambda pool: pool.tensor_parallel * pool.gpu_spec.limit_fraction * pool.gpu_spec.tdp_w),
         "idle_w": board("idle_w"),
         "asleep_w": board("asleep_w"),
         "host_w": facility("host_w_per_gpu"),
         "host_w_per_board_w": column(lambda pool: scenario.sites[pool.site].facility.host_w_per_board_w),
         "host_asleep_w": facility("host_asleep_w_per_gpu"),
-        "voltage_floor_fraction": column(lambda pool: pool.gpu_spec.voltage_floor_fraction),
         "clock_floor_fraction": column(lambda pool: pool.gpu_spec.clock_floor_fraction),
     }
 

@@ -1,6 +1,6 @@
 """What a profile predicts of a run, beside what was measured; and the least that physics allows.
 
-Every prediction goes through `layers.iteration`, so that the numbers are fitted to the very law that the engines run:
+Every prediction goes through `layers.llm.iteration`, so that the numbers are fitted to the law that the engines run:
 
 - *decode step*: an iteration that only decodes. The median inter-token latency is one as long as prompts are rare.
 - *mean iteration*, as a sequence sees it that decodes beside B - 1 others: of N answer tokens each, these start
@@ -22,8 +22,15 @@ from numpy.typing import NDArray
 from scipy.stats import poisson
 
 from tokenfleet.envs.layers.gpu import GpuSpec
-from tokenfleet.envs.layers.iteration import iteration_energy_j, iteration_time_s, physical_bound_s, prefill_pairs
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens
+from tokenfleet.envs.layers.llm.bound import physical_bound_s
+from tokenfleet.envs.layers.llm.iteration import (
+    Batch,
+    Coefficients,
+    iteration_energy_j,
+    iteration_time_s,
+    prefill_pairs,
+)
 from tokenfleet.envs.measured.runs import Run
 from tokenfleet.envs.spec import SpecError
 
@@ -85,9 +92,8 @@ def prompt_time_s(profile: ProfileSpec, bench: Bench, prompt_tokens: float) -> f
     whole = round(prompt_tokens)
     prior = np.arange(0, whole, bench.token_budget, dtype=np.float64)
     chunk = np.minimum(bench.token_budget, whole - prior)
-    pairs = chunk * prior + chunk * (chunk + 1.0) / 2.0
     nobody = np.zeros_like(chunk)
-    return float(iteration_time_s(profile, nobody, nobody, chunk, pairs, np.ones_like(chunk)).sum())
+    return float(iteration_time_s(profile, Batch(nobody, nobody, chunk, prefill_pairs(chunk, prior))).sum())
 
 
 def check_runs(runs: Sequence[Run], bench: Bench) -> None:
@@ -105,9 +111,11 @@ def check_runs(runs: Sequence[Run], bench: Bench) -> None:
 def _too_fast(run: Run, bench: Bench) -> list[str]:
     batch, boards = max(run.batch, 1.0), f"{bench.tensor_parallel} x {bench.gpu.name}"
     whose = f"{bench.model.name} on {boards} in {bench.model.arithmetic}"
-    step_s = physical_bound_s(bench.gpu, bench.model, bench.tensor_parallel, batch, batch * run.prompt_tokens, 0.0, 0.0)
-    pairs = float(prefill_pairs(0, round(run.prompt_tokens)))
-    prompt_s = physical_bound_s(bench.gpu, bench.model, bench.tensor_parallel, 0.0, 0.0, run.prompt_tokens, pairs)
+    step, prompt = Batch(batch, batch * run.prompt_tokens, 0.0, 0.0), round(run.prompt_tokens)
+    prompts = Batch(0.0, 0.0, run.prompt_tokens, prefill_pairs(prompt))
+    step_s, prompt_s = (
+        physical_bound_s(bench.gpu, bench.model, bench.tensor_parallel, work) for work in (step, prompts)
+    )
     cases = (
         ("the median time between tokens", run.median_step_s, step_s, "speculative decoding"),
         ("the mean time between tokens", run.mean_step_s, step_s, "speculative decoding"),
@@ -164,12 +172,12 @@ def _power_w(run: Run, bench: Bench) -> float | None:
 def _predicted_decode_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     batch, context = _batches(runs)
     nothing = np.zeros_like(batch)
-    return iteration_time_s(profile, batch, batch * context, nothing, nothing, np.ones_like(batch))
+    return iteration_time_s(profile, Batch(batch, batch * context, nothing, nothing))
 
 
 def _predicted_mean_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     mix = _Mix.of(runs, bench)
-    return mix.mean(iteration_time_s(profile, *mix.batch()))
+    return mix.mean(iteration_time_s(profile, mix.batch))
 
 
 def _predicted_ttft_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
@@ -178,8 +186,8 @@ def _predicted_ttft_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -
 
 def _predicted_w(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     mix = _Mix.of(runs, bench)
-    joules = iteration_energy_j(bench.gpu, bench.model, profile, *mix.batch())
-    return mix.mean(joules) / mix.mean(iteration_time_s(profile, *mix.batch()))
+    physics = Coefficients.of(bench.gpu, bench.model, profile).at_clock(1.0)
+    return mix.mean(iteration_energy_j(physics, mix.batch)) / mix.mean(iteration_time_s(physics, mix.batch))
 
 
 def _batches(runs: Sequence[Run]) -> tuple[Array, Array]:
@@ -191,10 +199,7 @@ def _batches(runs: Sequence[Run]) -> tuple[Array, Array]:
 class _Mix:
     """The iterations of R runs at full clock: with no, one, two ... prompt chunks, `[R, K]`, and the chance of each."""
 
-    decoding: Array
-    context: Array
-    prefill: Array
-    pairs: Array
+    batch: Batch[Array]
     chance: Array
 
     @classmethod
@@ -205,17 +210,13 @@ class _Mix:
         chunks = np.maximum(1.0, prompt / bench.token_budget)
         count = np.arange(math.ceil(rate.max() + 6.0 * math.sqrt(rate.max()) + 6.0), dtype=np.float64)
         shape = np.broadcast_to(np.ones(len(count)), (len(runs), len(count)))
-        return cls(
+        mixed = Batch(
             decoding=batch[:, None] * shape,
             context=(batch * context)[:, None] * shape,
             prefill=count * (prompt / chunks)[:, None],
-            pairs=count * (prompt * (prompt + 1.0) / 2.0 / chunks)[:, None],
-            chance=np.asarray(poisson.pmf(count, rate[:, None])),
+            pairs=count * (prefill_pairs(prompt) / chunks)[:, None],
         )
-
-    def batch(self) -> tuple[Array, Array, Array, Array, Array]:
-        """B, C, P, A and F, as `iteration_time_s` takes them."""
-        return self.decoding, self.context, self.prefill, self.pairs, np.ones_like(self.chance)
+        return cls(mixed, np.asarray(poisson.pmf(count, rate[:, None])))
 
     def mean(self, values: Array) -> Array:
         """Over the iterations of each run, `[R]`."""

@@ -78,7 +78,7 @@ public:
         next_request_ = 0;
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             clock_fraction_[p] = 1.0;
-            physics_[p] = physics_at(pool(p), course_.decode_memory_fraction[p], 1.0);
+            physics_[p] = at_clock(pool(p), course_.decode_memory_fraction[p], 1.0);
             for (auto& replica : replicas_of(p)) replica.reset(pool(p));
         }
         load_contexts(episode);
@@ -256,7 +256,7 @@ private:
             const double clock = power_.clock_in_force(p, asked);
             if (clock == clock_fraction_[p]) continue;
             clock_fraction_[p] = clock;
-            physics_[p] = physics_at(pool(p), course_.decode_memory_fraction[p], clock);
+            physics_[p] = at_clock(pool(p), course_.decode_memory_fraction[p], clock);
             for (auto& replica : replicas_of(p)) {
                 replica.on_new_clock();
                 note(index_of(replica));

@@ -480,7 +480,7 @@ private:
     std::int64_t add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget, std::int64_t& pairs) {
         const std::int64_t left = tokens - done;
         const std::int64_t chunk = std::min(budget, left);
-        pairs += chunk * done + chunk * (chunk + 1) / 2;
+        pairs += prefill_pairs(chunk, done);
         chunk_tokens_ += chunk;
         if (chunk == left) {
             ++prompts_ending_;

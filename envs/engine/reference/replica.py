@@ -25,10 +25,10 @@ from enum import Enum
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.physics import Physics
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.ties import exceeds
+from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_time_s, iteration_work_j, prefill_pairs
 
 
 class State(Enum):
@@ -245,10 +245,14 @@ class Replica:
         if not self.decoding and not chunks:
             self.iteration = None
             return
-        prefill = sum(chunk for _, chunk in chunks)
-        pairs = sum(chunk * r.prefilled_tokens + chunk * (chunk + 1) // 2 for r, chunk in chunks)
-        context = sum(request.context_tokens for request in self.decoding)
-        time_s, energy_j = physics.iteration(len(self.decoding), context, prefill, pairs)
+        batch: Batch[float] = Batch(
+            decoding=len(self.decoding),
+            context=sum(request.context_tokens for request in self.decoding),
+            prefill=sum(chunk for _, chunk in chunks),
+            pairs=sum(prefill_pairs(chunk, request.prefilled_tokens) for request, chunk in chunks),
+        )
+        time_s = iteration_time_s(physics, batch)
+        energy_j = physics.draw.energy_j(time_s, iteration_work_j(physics, batch))
         load_s = host_tokens * self.limits.host_load_s
         power_w = (energy_j + self.idle_w * load_s) / (time_s + load_s)
         self.iteration = Iteration(now_s, now_s + time_s + load_s, power_w, list(self.decoding), chunks)
