@@ -12,7 +12,7 @@ ENVS = "tokenfleet.envs"
 LAYERS = ("series", "power", "facility", "gpu", "failures", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec",),
-    (f"{ENVS}.fields", f"{ENVS}.traces"),
+    (f"{ENVS}.fields", f"{ENVS}.traces", f"{ENVS}.quantities"),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),

@@ -74,7 +74,7 @@ class Engine(Protocol):
         """Advance every fleet by one tick, and overwrite `view` and `outcome`.
 
         Raises:
-            SpecError: a control is of the wrong shape or outside `door.CONTROL_BOUNDS`; nothing has happened.
+            SpecError: a control is of the wrong shape or outside of its bounds; nothing has happened.
         """
 
     def request_log(self, index: int) -> RequestLog:

@@ -9,18 +9,11 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import (
-    CONTROL_BOUNDS,
-    CONTROL_DEFAULTS,
-    check_controls,
-    check_episode,
-    check_fleet,
-    check_index,
-    control_shapes,
-)
+from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls, Float64Array
+from tokenfleet.envs.quantities import neutral_arrays, quantities_of
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
 CLIENT_COLUMNS = (
@@ -29,6 +22,9 @@ CLIENT_COLUMNS = (
 )
 
 
+CONTROLS = {control.name: control for control in quantities_of(Controls)}
+READ_ELSEWHERE = {"price_usd_per_mwh", "carbon_g_per_kwh", "exogenous"}
+"""Series of an episode that C++ does without, and one that C++ reads apart because it is float32."""
 COUNTED_COLUMNS = ("session_id", "conversation_id")
 """Those whose numbers C++ takes as places in a list."""
 
@@ -46,11 +42,9 @@ class NativeEngine:
         self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._num_envs = num_envs
-        self._control_shapes = control_shapes(arrays, num_envs)
-        self._control_defaults = {
-            name: np.full(self._control_shapes[name], value) for name, value in CONTROL_DEFAULTS.items()
-        }
-        bounds = np.array([CONTROL_BOUNDS[name] for name in self._control_shapes])
+        sizes = {"N": num_envs, **arrays.sizes}
+        self._neutral = neutral_arrays(Controls, sizes)
+        bounds = np.array([(CONTROLS[name].low, CONTROLS[name].high) for name in _native.CONTROLS])
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, min(threads, num_envs), bounds)
 
     def reset(self, index: int, episode: Episode) -> None:
@@ -61,8 +55,8 @@ class NativeEngine:
 
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
-        if not self._engine.step(*[self._control(controls, name) for name in self._control_shapes]):
-            check_controls(controls, self._control_shapes)
+        if not self._engine.step([self._control(controls, name) for name in _native.CONTROLS]):
+            check_controls(controls, self.arrays, self._num_envs)
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
@@ -76,11 +70,30 @@ class NativeEngine:
     def _control(self, controls: Controls, name: str) -> Float64Array:
         """A control as C++ reads it; its values are checked there, which is cheaper, and refused here."""
         values = getattr(controls, name)
-        if values is None and name in self._control_defaults:
-            return self._control_defaults[name]
-        if np.shape(values) != self._control_shapes[name]:
-            check_controls(controls, self._control_shapes)
+        if values is None and CONTROLS[name].optional:
+            return self._neutral[name]
+        if np.shape(values) != self._neutral[name].shape:
+            check_controls(controls, self.arrays, self._num_envs)
         return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _check_tables() -> None:
+    """The names that C++ was built with are those that are declared; a difference means an old build."""
+    declared = {
+        "COLUMNS": [column.name for column in quantities_of(FleetArrays)],
+        "EPISODE_SERIES": [series.name for series in quantities_of(Episode) if series.name not in READ_ELSEWHERE],
+        "CONTROLS": list(CONTROLS),
+    }
+    for table, names in declared.items():
+        differences = set(names) ^ set(getattr(_native, table))
+        if differences:
+            raise ImportError(
+                f"the native engine and the Python tables differ in {table}: {', '.join(sorted(differences))}; "
+                "`make install` builds the engine anew, `envs/engine/cpp/columns.hpp` lists what C++ reads"
+            )
+
+
+_check_tables()
 
 
 def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:

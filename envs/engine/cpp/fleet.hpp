@@ -27,13 +27,9 @@ namespace tokenfleet {
 
 // One environment's row of each control array.
 struct ControlsRow {
-    const double* route_share;     // [K, P]
-    const double* clock_fraction;  // [P]
-    const double* awake_fraction;  // [P]
-    const double* admit_rate_rps;  // [K]
-    const double* battery_power_w;  // [S]
-    const double* prefix_affinity;  // [K]
-    const double* token_price_factor;  // [K]
+#define TOKENFLEET_POINTER(name, length) const double* name;
+    TOKENFLEET_CONTROLS(TOKENFLEET_POINTER)
+#undef TOKENFLEET_POINTER
 };
 
 class Fleet {

@@ -16,7 +16,7 @@ import numpy as np
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index, control_shapes
+from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
 from tokenfleet.envs.engine.reference.fleet import Fleet
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
@@ -30,7 +30,7 @@ class ReferenceEngine:
         """Allocate the buffers; `threads` is accepted for symmetry and not used."""
         check_fleet(arrays, num_envs, threads)
         self.arrays = arrays
-        self._control_shapes = control_shapes(arrays, num_envs)
+        self._num_envs = num_envs
         self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._fleets: list[Fleet | None] = [None] * num_envs
@@ -49,7 +49,7 @@ class ReferenceEngine:
 
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
-        check_controls(controls, self._control_shapes)
+        check_controls(controls, self.arrays, self._num_envs)
         for index in range(len(self._fleets)):
             if self._fleet(index).tick >= self.arrays.horizon_ticks:
                 raise IndexError("the episode is over: reset first")
