@@ -11,16 +11,19 @@ from tokenfleet.envs.scenario import MAX_HORIZON_S
 from tokenfleet.envs.spec import MAX_TOKENS
 from tokenfleet.envs.traces import RequestTable
 
-HUGE_TICKS = (0.25,)
-"""What the demand of a long clock is drawn for [s], else there would be too much of it for the reference."""
+SHORT_TICK_S = 0.25
+"""For which the demand of a long clock is drawn, and what a tick of huge requests lasts [s]: the reference runs every
+iteration."""
 
 
 def with_room_for_all(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
-    """Pools that hold any request, and prefill most of it at once."""
+    """Pools that hold any request, and prefill most of it at once; few iterations, of which the reference runs all."""
     pools = arrays.num_pools
     kv_tokens = rng.choice([3 * MAX_TOKENS, 2**31, 2**40], pools)
     return replace(
         arrays,
+        tick_s=SHORT_TICK_S,
+        host_s=np.maximum(arrays.host_s, 0.01),
         kv_tokens=kv_tokens,
         context_limit_tokens=kv_tokens,
         host_cache_tokens=rng.choice([0, 2**40], pools),

@@ -1,4 +1,4 @@
-"""Random small worlds for engine tests and for the fuzz: arrays, an episode and a tape of controls, from one integer."""
+"""Random small worlds for engine tests and the fuzz: arrays, an episode and a tape of controls, from one integer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from tests.engine.random_fleets import random_fleet, with_clients, with_hand_offs, with_small_caches
 from tests.engine.random_requests import linked, random_contexts, random_failures, random_requests, with_long_talks
 from tests.engine.ties import on_ticks, with_tied_controls, with_tied_limits
-from tests.engine.widest import HUGE_TICKS, with_huge_requests, with_late_requests, with_long_clock, with_room_for_all
+from tests.engine.widest import SHORT_TICK_S, with_huge_requests, with_late_requests, with_long_clock, with_room_for_all
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
@@ -40,7 +40,7 @@ class Situation:
         warm: replicas hold contexts of conversations from before.
         ties: arrivals, limits and rates in whole seconds and whole numbers, so that much happens at the same time.
         huge: a few requests of as many tokens as a request may have, and room for them.
-        long_clock: ticks so long that the episode lasts as long as an episode may.
+        long_clock: ticks so long that the episode lasts as long as an episode may; not together with `huge`.
     """
 
     load: float = 1.0
@@ -97,7 +97,7 @@ def _episode(rng: np.random.Generator, arrays: FleetArrays, situation: Situation
 
 
 def _requests(rng: np.random.Generator, arrays: FleetArrays, situation: Situation) -> RequestTable:
-    tick_s = HUGE_TICKS[0] if situation.long_clock else arrays.tick_s
+    tick_s = SHORT_TICK_S if situation.long_clock else arrays.tick_s
     requests = random_requests(rng, arrays, arrays.horizon_ticks * tick_s, situation.load)
     if situation.long_clock:
         requests = with_late_requests(rng, arrays, requests)

@@ -279,7 +279,8 @@ public:
 
     // Copy a fleet's log into five arrays of its number of requests.
     void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica, Array<double> asked_s,
-                     Array<double> first_token_s, Array<double> finished_s) const {
+                     Array<double> first_token_s, Array<double> finished_s) {
+        const Turn turn(in_use_);
         const Fleet& fleet = ready_fleet(index);
         for (std::size_t i = 0; i < fleet.demand.requests.size(); ++i) {
             const Request& request = fleet.demand.requests[i];
@@ -291,7 +292,8 @@ public:
         }
     }
 
-    std::int64_t num_requests(std::int64_t index) const {
+    std::int64_t num_requests(std::int64_t index) {
+        const Turn turn(in_use_);
         return static_cast<std::int64_t>(ready_fleet(index).demand.requests.size());
     }
 

@@ -119,7 +119,7 @@ public:
         waiting_.push(requests, index);
         if (idle()) {
             energy_.idle_j += pool.idle_w * (now_s - metered_s_);
-            start(owner, pool, physics, now_s);
+            start(owner, pool, physics, now_s, 0.0);
         } else if (waiting_.size == 1 && decoding_only_ && running() < pool.max_batch) {
             const std::int64_t next = segment_.ended_by(now_s) + 1;
             if (head_fits(owner, pool, next)) cut(next);
@@ -266,7 +266,7 @@ private:
 
     // The running segment ends: let finished requests go and start the next batch.
     [[gnu::always_inline]] inline void pass_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
-        const double now_s = next_event_s;
+        const double now_s = next_event_s, rest_s = segment_.end_rest_s();
         const std::int64_t iterations = segment_.planned;
         energy_.busy_j += segment_.meter_all();
         if (cache_) shrink_cache(pool, iterations - 1);
@@ -282,7 +282,7 @@ private:
             complete(owner, pool, request, index, now_s);
         }
         if (!decoding_only_) end_prefill(owner, pool, now_s);
-        start(owner, pool, physics, now_s);
+        start(owner, pool, physics, now_s, rest_s);
     }
 
     // A heap's keys hold so many iterations and no more: count again from 0.
@@ -420,7 +420,8 @@ private:
     }
 
     // Form the next batch and plan it to the next change of composition. Inlined: a call would cost 4 % of everything.
-    [[gnu::always_inline]] inline void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s) {
+    [[gnu::always_inline]] inline void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s,
+                                             double rest_s) {
         std::int64_t pairs = 0, host_tokens = 0;
         chunk_tokens_ = 0;
         prompts_ending_ = 0;
@@ -463,7 +464,7 @@ private:
             return;
         }
         const std::int64_t iterations = decoding_only_ ? undisturbed_iterations(pool) : 1;
-        segment_.begin(now_s, physics, decoding(), context_, chunk_tokens_, pairs, iterations);
+        segment_.begin(now_s, rest_s, physics, decoding(), context_, chunk_tokens_, pairs, iterations);
         if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * pool.host_load_s, pool.idle_w);
         next_event_s = segment_.end_s();
     }

@@ -20,11 +20,13 @@ public:
     double start_s = 0.0;
     std::int64_t planned = 0;  // iterations until the batch changes
 
-    void begin(double now_s, const Physics& p, std::int64_t decoding, std::int64_t context, std::int64_t prefill,
+    // `rest_s` is what `now_s`, a rounded sum, lacks of the time that it stands for.
+    void begin(double now_s, double rest_s, const Physics& p, std::int64_t decoding, std::int64_t context, std::int64_t prefill,
                std::int64_t pairs, std::int64_t iterations) {
         const Batch batch{decoding, context, prefill, pairs};
         const double b = static_cast<double>(decoding);
         start_s = now_s;
+        rest_s_ = rest_s;
         planned = iterations;
         time0_ = iteration_time_s(p, batch);
         time_step_ = context_token_s(p, prefill) * b;
@@ -41,11 +43,14 @@ public:
         for (Line& energy : energies_) energy.first += wait_w * wait_s;
     }
 
-    double end_s() const { return start_s + time_of(planned); }
+    double end_s() const { return start_s + length_s(); }
+
+    // What `end_s` lacks of the end. Without it the roundings of a long day would add up, in each engine to another sum.
+    double end_rest_s() const { return length_s() - (end_s() - start_s); }
 
     // Iterations that have ended at or before now_s, at most `planned`.
     std::int64_t ended_by(double now_s) const {
-        const double elapsed_s = now_s - start_s;
+        const double elapsed_s = this->elapsed_s(now_s);
         std::int64_t n = guess(elapsed_s);
         while (n < planned && time_of(n + 1) <= elapsed_s) ++n;
         while (n > 0 && time_of(n) > elapsed_s) --n;
@@ -54,7 +59,7 @@ public:
 
     // Iterations that have ended before now_s: one that ends with a tick belongs to the next.
     std::int64_t ended_before(double now_s) const {
-        const double elapsed_s = now_s - start_s;
+        const double elapsed_s = this->elapsed_s(now_s);
         std::int64_t n = guess(elapsed_s);
         while (n < planned && time_of(n + 1) < elapsed_s) ++n;
         while (n > 0 && time_of(n) >= elapsed_s) --n;
@@ -67,7 +72,7 @@ public:
         if (ended < planned) {
             const double i = static_cast<double>(ended);
             const double time_s = time0_ + i * time_step_;
-            total_j += lowest(i).at(i) / time_s * ((now_s - start_s) - time_of(ended));
+            total_j += lowest(i).at(i) / time_s * (elapsed_s(now_s) - time_of(ended));
         }
         return take(total_j);
     }
@@ -90,6 +95,7 @@ private:
         double sum(double n) const { return affine_sum(first, step, n); }
     };
 
+    double rest_s_ = 0.0;  // what start_s lacks of the start
     double time0_ = 0.0, time_step_ = 0.0;
     std::array<Line, 3> energies_{};
     double metered_j_ = 0.0;
@@ -97,6 +103,8 @@ private:
 
     static double affine_sum(double first, double step, double n) { return n * first + step * (0.5 * n * (n - 1.0)); }
 
+    double elapsed_s(double now_s) const { return (now_s - start_s) - rest_s_; }
+    double length_s() const { return rest_s_ + time_of(planned); }
     double time_of(std::int64_t n) const { return affine_sum(time0_, time_step_, static_cast<double>(n)); }
 
     // Root of n*time0 + time_step*n*(n-1)/2 = elapsed, off by at most one through rounding.
