@@ -1,22 +1,23 @@
 """Layer 4, one iteration of a serving replica: the one law of its time and its energy.
 
 An iteration decodes B sequences whose context (prompt and tokens generated so far) totals C tokens, and prefills P
-prompt tokens with A (query, key) pairs of attention. At clock fraction F it takes, by `Coefficients` of those names,
+prompt tokens with A (query, key) pairs of attention, the sum of `pairs` over its chunks. At clock fraction F it takes,
+by the fields of `Coefficients`,
 
-    phi(m)            = m + (1 - m) / F
-    T_j               = token_s * phi(prefill_memory_fraction
-                        + (decode_memory_fraction - prefill_memory_fraction) * token_memory_share)
-    c                 = context_s + (mixed_context_s if P > 0 else 0)
-    time              = host_s + line(T_j, B + P) + (decode_s * B + c * C) * phi(decode_memory_fraction)
-                        + prefill_attention_s * A * phi(prefill_memory_fraction)
-    V                 = max(F, voltage_floor_fraction)
-    M(core)           = 1 - core * (1 - V^2)
-    work              = M(core_byte_fraction) * line(work_j, B + P) + M(core_context_fraction) * context_j * C
-                        + V^2 * (token_j * (B + P) + attention_j * A)
-    awake             = static_w + floor_w * F * V^2
-    shoulder          = awake + knee_fraction * (1 - shoulder_slope) * (limit_w - awake)
-    energy            = min(awake * time + work, shoulder * time + shoulder_slope * work, limit_w * time)
-    A(chunk, prior)   = chunk * prior + chunk * (chunk + 1) / 2
+    phi(m)     = m + (1 - m) / F
+    T          = token_s * phi(prefill_memory_fraction
+                 + (decode_memory_fraction - prefill_memory_fraction) * token_memory_share)
+    context    = context_s + (mixed_context_s if P > 0 else 0)
+    time       = host_s + line(T, B + P) + (decode_s * B + context * C) * phi(decode_memory_fraction)
+                 + prefill_attention_s * A * phi(prefill_memory_fraction)
+    V          = max(F, voltage_floor_fraction)
+    M(core)    = 1 - core * (1 - V^2)
+    work       = M(core_byte_fraction) * line(work_j, B + P) + M(core_context_fraction) * context_j * C
+                 + V^2 * (token_j * (B + P) + attention_j * A)
+    awake      = static_w + floor_w * F * V^2
+    shoulder   = awake + knee_fraction * (1 - shoulder_slope) * (limit_w - awake)
+    energy     = min(awake * time + work, shoulder * time + shoulder_slope * work, limit_w * time)
+    pairs(chunk, prior) = chunk * prior + chunk * (chunk + 1) / 2
 
 `line` goes straight from knot to knot: `token_s`, `token_memory_share` and `work_j` are given at `TOKEN_KNOTS` = 1, 2,
 4 ... 16384 tokens, and beyond the last knot the last piece goes on. Weights, matrix products, element-wise layers,
@@ -25,8 +26,9 @@ and decoding sequences in one call reads the contexts more slowly than one that 
 FLOPs of decode attention are not counted apart: they go with C as the bytes of the KV cache do, and
 `joule_per_context_byte` holds them.
 
-Both engines, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.measured` call the
-functions below; `envs/engine/cpp/physics.hpp` mirrors them under the same names.
+The reference engine, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.measured` call the
+functions below; `envs/engine/cpp/physics.hpp` mirrors them by name. docs/layers.md repeats the block, and a test
+evaluates it.
 
 References:
     A. Agrawal et al., "Vidur: A Large-Scale Simulation Framework for LLM Inference", MLSys 2024, arXiv:2405.05465.
