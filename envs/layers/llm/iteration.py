@@ -70,7 +70,7 @@ PACKED_BYTE_COST = 2.2
 """What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Batch(Generic[Number]):
     """What an iteration works on.
 
@@ -116,7 +116,7 @@ class WorkCoefficients:
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
     """
 
-    work_j: Float64Array
+    work_j: Sequence[float] | Float64Array
     context_j: Coefficient
     token_j: Coefficient
     attention_j: Coefficient
@@ -207,12 +207,12 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         stretch = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
         return Physics(
             host_s=self.host_s,
-            token_s=self.token_s * stretch,
+            token_s=_plain(self.token_s * stretch),
             decode_s=self.decode_s * decode,
             context_s=self.context_s * decode,
             mixed_context_s=self.mixed_context_s * decode,
             prefill_attention_s=self.prefill_attention_s * prefill,
-            work_j=self.work_j * _beside_knots(byte_energy_scale(self.core_byte_fraction, voltage)),
+            work_j=_plain(self.work_j * _beside_knots(byte_energy_scale(self.core_byte_fraction, voltage))),
             context_j=self.context_j * byte_energy_scale(self.core_context_fraction, voltage),
             token_j=self.token_j * (voltage * voltage),
             attention_j=self.attention_j * (voltage * voltage),
@@ -234,8 +234,9 @@ def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
     if isinstance(tokens, int):
         count = max(tokens, 1)
         piece = min(count.bit_length() - 1, LAST_PIECE)
-        low, high, knot = float(values[piece]), float(values[piece + 1]), TOKEN_KNOTS[piece]
-        return cast(Number, low + (high - low) * ((count - knot) / knot))
+        low, knot = values[piece], TOKEN_KNOTS[piece]
+        value: Number = low + (values[piece + 1] - low) * ((count - knot) / knot)
+        return value
     counts = np.asarray(np.maximum(tokens, 1.0))
     pieces = np.clip(np.searchsorted(KNOTS, counts, side="right") - 1, 0, LAST_PIECE)
     table = np.asarray(values)
@@ -296,3 +297,9 @@ def iteration_power_w(physics: Physics, batch: Batch[Number]) -> Number:
 def _beside_knots(coefficient: Coefficient) -> Float64Array:
     """With a last axis to broadcast against the knots."""
     return np.asarray(coefficient, np.float64)[..., None]
+
+
+def _plain(values: Float64Array) -> Sequence[float] | Float64Array:
+    """Of one replica at one clock a list, in which an engine looks up single knots several times as fast."""
+    listed: list[float] = values.tolist() if values.ndim == 1 else []
+    return listed or values
