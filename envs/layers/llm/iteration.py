@@ -232,8 +232,8 @@ def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
     120000.0
     """
     if isinstance(tokens, int):
-        count = max(tokens, 1)
-        piece = min(count.bit_length() - 1, LAST_PIECE)
+        count = tokens if tokens > 1 else 1
+        piece = count.bit_length() - 1 if count < TOKEN_KNOTS[-1] else LAST_PIECE
         low, knot = values[piece], TOKEN_KNOTS[piece]
         value: Number = low + (values[piece + 1] - low) * ((count - knot) / knot)
         return value
@@ -278,7 +278,8 @@ def iteration_time_s(physics: TimeCoefficients | ProfileSpec, batch: Batch[Numbe
 
 def iteration_work_j(physics: Physics, batch: Batch[Number]) -> Number:
     """Energy of what an iteration moves and computes, without what boards draw awake [J]."""
-    work_j: Number = (at_tokens(physics.work_j, batch.tokens) + physics.token_j * batch.tokens) + (
+    tokens = batch.tokens
+    work_j: Number = (at_tokens(physics.work_j, tokens) + physics.token_j * tokens) + (
         physics.attention_j * batch.pairs + physics.context_j * batch.context
     )
     return work_j
