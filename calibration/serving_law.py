@@ -62,11 +62,6 @@ class Law:
     sequence_s: float
     memory_efficiency: float
 
-    def host_s(self, shape: Shape, boards: int) -> float:
-        """What a step takes whatever it computes [s]."""
-        layer_s = self.layer_s + (self.expert_layer_s if shape.experts else 0.0)
-        return self.base_s + shape.layers * (layer_s + self.collective_layer_s * float(np.log2(boards)))
-
     def token_s(self, work: Work) -> Array:
         """All but attention of steps that compute so many tokens [s]."""
         memory_s = work.memory_s / self.memory_efficiency

@@ -255,11 +255,6 @@ class Draw:
         shoulder_w = busy_w + gpu.knee_fraction * (1.0 - slope) * (limit_w - busy_w)
         return cls(busy_w, shoulder_w, slope, limit_w)
 
-    def pieces_j(self, time_s: Number | float, work_j: Number) -> tuple[Number, Number, Number]:
-        """Awake with all of the work, along the shoulder, at the limit [J]; arguments as for `energy_j`."""
-        shoulder_j = self.shoulder_w * time_s + self.shoulder_slope * work_j
-        return self.busy_w * time_s + work_j, shoulder_j, self.limit_w * time_s
-
     def energy_j(self, time_s: Number | float, work_j: Number) -> Number:
         """What they take in a time for the work they do in it [J]; in one second, watts for watts.
 
@@ -272,7 +267,9 @@ class Draw:
         >>> draw.energy_j(1.0, 0.0) == busy_floor_w(gpu, 1.0), draw.energy_j(2.0, 1e6) == 2.0 * gpu.limit_w
         (True, True)
         """
-        follows_j, shoulder_j, limit_j = self.pieces_j(time_s, work_j)
+        follows_j: Number = self.busy_w * time_s + work_j
+        shoulder_j: Number = self.shoulder_w * time_s + self.shoulder_slope * work_j
+        limit_j: Number = self.limit_w * time_s
         if isinstance(follows_j, np.ndarray):
             return np.minimum(np.minimum(follows_j, shoulder_j), limit_j)
         return min(follows_j, shoulder_j, limit_j)

@@ -36,7 +36,8 @@ inline double byte_energy_scale(double core_fraction, double voltage) {
     return 1.0 - core_fraction * (1.0 - voltage * voltage);
 }
 
-// What boards draw at one clock: the least of three pieces, each affine in time and work.
+// What boards draw at one clock: the least of three pieces, each affine in time and work; a segment sums the pieces, so
+// they stand here one by one: work that shows, along the shoulder, at the limit.
 struct Draw {
     double busy_w, shoulder_w, shoulder_slope, limit_w;
 

@@ -1,22 +1,23 @@
 """Layer 4, one iteration of a serving replica: the one law of its time and its energy.
 
 An iteration decodes B sequences whose context (prompt and tokens generated so far) totals C tokens, and prefills P
-prompt tokens with A (query, key) pairs of attention. At clock fraction F it takes, by `Coefficients` of those names,
+prompt tokens with A (query, key) pairs of attention, the sum of `pairs` over its chunks. At clock fraction F it takes,
+by the fields of `Coefficients`,
 
-    phi(m)            = m + (1 - m) / F
-    T_j               = token_s * phi(prefill_memory_fraction
-                        + (decode_memory_fraction - prefill_memory_fraction) * token_memory_share)
-    c                 = context_s + (mixed_context_s if P > 0 else 0)
-    time              = host_s + line(T_j, B + P) + (decode_s * B + c * C) * phi(decode_memory_fraction)
-                        + prefill_attention_s * A * phi(prefill_memory_fraction)
-    V                 = max(F, voltage_floor_fraction)
-    M(core)           = 1 - core * (1 - V^2)
-    work              = M(core_byte_fraction) * line(work_j, B + P) + M(core_context_fraction) * context_j * C
-                        + V^2 * (token_j * (B + P) + attention_j * A)
-    awake             = static_w + floor_w * F * V^2
-    shoulder          = awake + knee_fraction * (1 - shoulder_slope) * (limit_w - awake)
-    energy            = min(awake * time + work, shoulder * time + shoulder_slope * work, limit_w * time)
-    A(chunk, prior)   = chunk * prior + chunk * (chunk + 1) / 2
+    phi(m)     = m + (1 - m) / F
+    T          = token_s * phi(prefill_memory_fraction
+                 + (decode_memory_fraction - prefill_memory_fraction) * token_memory_share)
+    context    = context_s + (mixed_context_s if P > 0 else 0)
+    time       = host_s + line(T, B + P) + (decode_s * B + context * C) * phi(decode_memory_fraction)
+                 + prefill_attention_s * A * phi(prefill_memory_fraction)
+    V          = max(F, voltage_floor_fraction)
+    M(core)    = 1 - core * (1 - V^2)
+    work       = M(core_byte_fraction) * line(work_j, B + P) + M(core_context_fraction) * context_j * C
+                 + V^2 * (token_j * (B + P) + attention_j * A)
+    awake      = static_w + floor_w * F * V^2
+    shoulder   = awake + knee_fraction * (1 - shoulder_slope) * (limit_w - awake)
+    energy     = min(awake * time + work, shoulder * time + shoulder_slope * work, limit_w * time)
+    pairs(chunk, prior) = chunk * prior + chunk * (chunk + 1) / 2
 
 `line` goes straight from knot to knot: `token_s`, `token_memory_share` and `work_j` are given at `TOKEN_KNOTS` = 1, 2,
 4 ... 16384 tokens, and beyond the last knot the last piece goes on. Weights, matrix products, element-wise layers,
@@ -25,8 +26,9 @@ and decoding sequences in one call reads the contexts more slowly than one that 
 FLOPs of decode attention are not counted apart: they go with C as the bytes of the KV cache do, and
 `joule_per_context_byte` holds them.
 
-Both engines, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.measured` call the
-functions below; `envs/engine/cpp/physics.hpp` mirrors them under the same names.
+The reference engine, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.measured` call the
+functions below; `envs/engine/cpp/physics.hpp` mirrors them by name. docs/layers.md repeats the block, and a test
+evaluates it.
 
 References:
     A. Agrawal et al., "Vidur: A Large-Scale Simulation Framework for LLM Inference", MLSys 2024, arXiv:2405.05465.
@@ -68,7 +70,7 @@ PACKED_BYTE_COST = 2.2
 """What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Batch(Generic[Number]):
     """What an iteration works on.
 
@@ -114,7 +116,7 @@ class WorkCoefficients:
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
     """
 
-    work_j: Float64Array
+    work_j: Sequence[float] | Float64Array
     context_j: Coefficient
     token_j: Coefficient
     attention_j: Coefficient
@@ -205,12 +207,12 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         stretch = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
         return Physics(
             host_s=self.host_s,
-            token_s=self.token_s * stretch,
+            token_s=_plain(self.token_s * stretch),
             decode_s=self.decode_s * decode,
             context_s=self.context_s * decode,
             mixed_context_s=self.mixed_context_s * decode,
             prefill_attention_s=self.prefill_attention_s * prefill,
-            work_j=self.work_j * _beside_knots(byte_energy_scale(self.core_byte_fraction, voltage)),
+            work_j=_plain(self.work_j * _beside_knots(byte_energy_scale(self.core_byte_fraction, voltage))),
             context_j=self.context_j * byte_energy_scale(self.core_context_fraction, voltage),
             token_j=self.token_j * (voltage * voltage),
             attention_j=self.attention_j * (voltage * voltage),
@@ -230,10 +232,11 @@ def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
     120000.0
     """
     if isinstance(tokens, int):
-        count = max(tokens, 1)
-        piece = min(count.bit_length() - 1, LAST_PIECE)
-        low, high, knot = float(values[piece]), float(values[piece + 1]), TOKEN_KNOTS[piece]
-        return cast(Number, low + (high - low) * ((count - knot) / knot))
+        count = tokens if tokens > 1 else 1
+        piece = count.bit_length() - 1 if count < TOKEN_KNOTS[-1] else LAST_PIECE
+        low, knot = values[piece], TOKEN_KNOTS[piece]
+        value: Number = low + (values[piece + 1] - low) * ((count - knot) / knot)
+        return value
     counts = np.asarray(np.maximum(tokens, 1.0))
     pieces = np.clip(np.searchsorted(KNOTS, counts, side="right") - 1, 0, LAST_PIECE)
     table = np.asarray(values)
@@ -275,7 +278,8 @@ def iteration_time_s(physics: TimeCoefficients | ProfileSpec, batch: Batch[Numbe
 
 def iteration_work_j(physics: Physics, batch: Batch[Number]) -> Number:
     """Energy of what an iteration moves and computes, without what boards draw awake [J]."""
-    work_j: Number = (at_tokens(physics.work_j, batch.tokens) + physics.token_j * batch.tokens) + (
+    tokens = batch.tokens
+    work_j: Number = (at_tokens(physics.work_j, tokens) + physics.token_j * tokens) + (
         physics.attention_j * batch.pairs + physics.context_j * batch.context
     )
     return work_j
@@ -294,3 +298,9 @@ def iteration_power_w(physics: Physics, batch: Batch[Number]) -> Number:
 def _beside_knots(coefficient: Coefficient) -> Float64Array:
     """With a last axis to broadcast against the knots."""
     return np.asarray(coefficient, np.float64)[..., None]
+
+
+def _plain(values: Float64Array) -> Sequence[float] | Float64Array:
+    """Of one replica at one clock a list, in which an engine looks up single knots several times as fast."""
+    listed: list[float] = values.tolist() if values.ndim == 1 else []
+    return listed or values

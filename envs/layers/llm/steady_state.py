@@ -3,7 +3,7 @@
 A replica that runs B sequences of P prompt and O output tokens prefills B / O requests for every token that each
 sequence gains, so a token takes
 
-    tpot(B) = host + T(B (1 + P / O)) + B (decode + context (P + O / 2) + prefill_attention P (P + 1) / (2 O))
+    tpot(B) = host_s + T(B (1 + P / O)) + B (decode_s + context_s (P + O / 2) + prefill_attention_s pairs(P) / O)
 
 and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration that only decodes, which is what
 most are.
