@@ -38,7 +38,7 @@ class Links:
     kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", lambda s: s.kv_token_s)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns, Links):
     """A fleet of S sites, W rows, P pools and K request classes.
 
