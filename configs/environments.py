@@ -86,10 +86,14 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
         if isinstance(found, type):
             return found
     try:
-        return gymnasium.spec(name)
+        spec = gymnasium.spec(name)
     except gymnasium.error.Error as error:
         hint = "; write a Gymnasium id, 'module:namespace/Name-v0' or 'module:Class'"
         raise SpecError([f"env.id: {str(error).rstrip('.')}{hint}"]) from None
+    scenario = spec.kwargs.get("scenario")
+    if scenario is not None and is_fleet(spec):
+        raise SpecError([f"env.id: {spec.id} brings a scenario, which has a key of its own; write scenario={scenario}"])
+    return spec
 
 
 def is_fleet(target: EnvSpec | type[Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -21,11 +21,18 @@ RESET_OPTIONS = ("reset_mask", "split")
 REFERENCE_REVENUE = "reference_revenue"
 
 
-def check_choices(num_envs: int, threads: int, split: str, render_mode: str | None) -> None:
+def check_choices(
+    num_envs: int, threads: int, split: str, render_mode: str | None, max_episode_steps: int | None
+) -> None:
     """Refuse counts that are not positive integers, and unknown names."""
+    counts = {
+        "num_envs": num_envs,
+        "threads": threads,
+        "max_episode_steps": 1 if max_episode_steps is None else max_episode_steps,
+    }
     problems = [
         f"{name}: must be a positive integer (got {value!r})"
-        for name, value in {"num_envs": num_envs, "threads": threads}.items()
+        for name, value in counts.items()
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
     ]
     if split not in SPLIT_BOUNDS:
@@ -100,7 +107,7 @@ def checked_scale(scale: Any, reward: Reward, scenario: Scenario) -> float:
     return float(chosen)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     return number and bool(np.isfinite(value))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
 
@@ -43,9 +45,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `admit_rate_rps` | K | nothing admitted or released | no limit | no limit |
 
     ## Observation Space
-    `Box(low, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `low` and `high`. `low`
-    is 0 but for what can be negative, such as the electricity price.
-    `FleetObservation.decode` gives the values back by name, in their units.
+    `Box(low, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `low` and `high`.
+    `low` is 0 but for what can be negative, such as the electricity price. `FleetObservation.decode` gives the values back by name, in their units.
 
     | for each | values | of |
     |---|---|---|
@@ -75,6 +76,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
 
     ## Episode End
     Truncation after the scenario's `horizon_ticks`. Termination only when every site is dark.
+    `tokenfleet/AgentSwarm-v0` and the other ids of shipped scenarios say so in `spec.max_episode_steps`.
 
     ## Arguments
     ```python
@@ -89,7 +91,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `engine` | `"native"` | `native` or `reference`: the same fleet, fast or readable |
     | `observation`, `action`, `reward` | none | parts of your own: see `docs/environments/fleet.md` |
     | `reward_weights` | all 1 | weight by name of term |
-    | `reward_scale` | the reward's, else `"reference_revenue"` | what the weighted sum is divided by; 1 for not at all |
+    | `reward_scale` | the reward's, else `"reference_revenue"` | divides the weighted sum; 1 for not at all |
     | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
     | `render_mode` | none | `ansi` or `rgb_array` |
     | `search_paths` | none | folders searched for scenarios after the shipped ones |
@@ -137,10 +139,21 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
             render_mode=render_mode,
             search_paths=search_paths,
         )
+        self._spec: EnvSpec | None = None
         self.render_mode = render_mode
         self.observation_space = self.batch.single_observation_space
         self.action_space = self.batch.single_action_space
         self._blank = info_of(with_masks(self.batch.blank, np.ones(1, np.bool_), complete=True), 0)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium made this environment; None for one that was made without it."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        check_time_limit(spec, self.scenario)
+        self._spec = spec
 
     @property
     def scenario(self) -> Scenario:

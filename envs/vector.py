@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.observation import FleetObservation, Observation
 from tokenfleet.envs.parts import build_part, has_methods, is_reward
+from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.reward import NetValue, Reward, weighted_reward
 from tokenfleet.envs.scenario import Scenario, load_scenario
 
@@ -69,6 +71,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
+        max_episode_steps: a time limit below the scenario's horizon; Gymnasium hands over the one of an id.
         search_paths: folders searched for scenarios after the shipped ones.
 
     Attributes:
@@ -99,9 +102,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ledgers: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         search_paths: Sequence[str | Path] = (),
     ) -> None:
-        check_choices(num_envs, threads, split, render_mode)
+        check_choices(num_envs, threads, split, render_mode, max_episode_steps)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.scenario = load_scenario(scenario, overrides, tuple(Path(path) for path in search_paths))
         self._arguments = {
@@ -117,7 +121,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "ledgers": ledgers,
             "autoreset_mode": self.autoreset_mode,
             "render_mode": render_mode,
+            "max_episode_steps": max_episode_steps,
         }
+        self._spec: EnvSpec | None = None
+        self._last_tick = min(self.scenario.horizon_ticks, max_episode_steps or self.scenario.horizon_ticks)
         self.num_envs = num_envs
         self.split: Split = split
         self.render_mode = render_mode
@@ -176,6 +183,16 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
         self._above_cap = np.concatenate(above_cap)
 
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium made this environment; None for one that was made without it."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        check_time_limit(spec, self.scenario)
+        self._spec = spec
+
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generator of every fleet, as in `SyncVectorEnv`."""
@@ -232,8 +249,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
             `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
-            class's requests now), `episode_metrics`, which the mask `_episode_metrics` tells of the fleets whose episode
-            has just ended, and, if asked for, their `ledger`.
+            class's requests now), `episode_metrics`, under a mask `_episode_metrics` of the fleets whose episode has
+            just ended, and, if asked for, their `ledger`.
         """
         self._check_begun()
         restarting = self._restart_ended()
@@ -392,10 +409,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self.observation_model.observe(self.engine.view)
 
     def _endings(self) -> tuple[BoolArray, BoolArray]:
-        """Terminations (every site is dark) and truncations (the horizon), `[N]`."""
+        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
         dark = self.engine.view.rows[:, self._dark] > 0.0
         all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
-        return all_dark, self._episodes.tick >= self.scenario.horizon_ticks
+        return all_dark, self._episodes.tick >= self._last_tick
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)

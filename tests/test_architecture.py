@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"{ENVS}.action",
         f"{ENVS}.reward",
         f"{ENVS}.render",
+        f"{ENVS}.registration",
         f"{ENVS}.history",
         f"{ENVS}.infos",
         f"{ENVS}.parts",
