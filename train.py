@@ -15,6 +15,7 @@ from tokenfleet.configs.environments import make_vector_env, settled
 from tokenfleet.configs.runs import finish_run, start_run
 from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.configs.validation import validation_metrics
+from tokenfleet.configs.wrappers import not_resumable
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         origin=Origin(
             environment=config.env.id,
             environment_kwargs=config.env.kwargs,
+            environment_wrappers=config.env.wrappers,
             scenario=config.scenario.model_dump(mode="json") if config.scenario else None,
             training_seed=config.seed,
             timesteps=0,
@@ -56,6 +58,8 @@ def train(config: TrainConfig, folder: Path) -> float:
         progress_bar=config.progress_bar,
     )
     model = make_model(job)
+    for wrapper in not_resumable(config.env.wrappers):
+        log.warning("%s does not tell its state, so this run cannot be resumed; see docs/training.md", wrapper)
     with only_writer(folder):
         start_run(config, folder)
         log.info("training in %s; if it is interrupted, go on with resume=%s", folder, folder)

@@ -59,10 +59,12 @@ class EnvConfig(Spec):
     Attributes:
         id: a Gymnasium id, `module:namespace/Name-v0`, or `module:Class`.
         kwargs: its constructor's keyword arguments.
+        wrappers: Gymnasium wrappers around it, the innermost first; `tokenfleet.configs.wrappers` checks them.
     """
 
     id: str = Field(default="tokenfleet/Fleet-v0", min_length=1)
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    wrappers: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = ()
 
 
 class CatalogConfig(Spec):

@@ -46,7 +46,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
 
     ## Observation Space
     `Box(low, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `low` and `high`.
-    `low` is 0 but for what can be negative, such as the electricity price. `FleetObservation.decode` gives the values back by name, in their units.
+    `low` is 0 but for what can be negative, such as the electricity price. `FleetObservation.decode` gives the values
+    back by name, in their units.
 
     | for each | values | of |
     |---|---|---|
