@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.observation import FleetObservation, Observation
 from tokenfleet.envs.parts import build_part, has_methods, is_reward
 from tokenfleet.envs.registration import check_time_limit
+from tokenfleet.envs.render import make_renderer
 from tokenfleet.envs.reward import NetValue, Reward, weighted_reward
 from tokenfleet.envs.scenario import Scenario, load_scenario
 
@@ -175,6 +176,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         }
         self._untold = with_masks(self.blank, np.zeros(count, np.bool_), complete=True)
         self._views = EpisodeRows(count) if self.render_mode else None
+        self._draw_frame: Callable[[Record], Any] | None = None
         self._begun = False
         self._serves = world.route_mask
         self._awake = arrays.view.slice("awake_replicas")
@@ -282,13 +284,12 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if self._views is None:
             return None
         self._check_begun()
-        from tokenfleet.envs.render import render_frame  # matplotlib takes 0.3 s to import; only pictures pay it
-
+        if self._draw_frame is None:
+            self._draw_frame = make_renderer(self.scenario, str(self.render_mode))
         frames = []
         for index in range(self.num_envs):
-            seen = [row[None] for row in self._views.of(index)] + [self.engine.view.rows[index : index + 1]]
-            views = Record(self.engine.view.layout, np.concatenate(seen))
-            frames.append(render_frame(self.scenario, views, str(self.render_mode)))
+            seen = [*self._views.of(index), self.engine.view.rows[index]]
+            frames.append(self._draw_frame(Record(self.engine.view.layout, np.stack(seen))))
         return tuple(frames)
 
     def request_log(self, index: int) -> RequestLog:

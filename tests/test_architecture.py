@@ -22,6 +22,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.episode",),
     (f"{ENVS}.engine",),
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),
+    (f"{ENVS}.frame_state",),
+    (f"{ENVS}.picture",),
     (
         f"{ENVS}.observation",
         f"{ENVS}.action",
