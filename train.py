@@ -34,9 +34,11 @@ def train(config: TrainConfig, folder: Path) -> float:
     from tokenfleet.policies.learned.callbacks import Cadence
     from tokenfleet.policies.learned.checkpoint import Origin
     from tokenfleet.policies.learned.resume import only_writer
+    from tokenfleet.policies.learned.trackers import check_installed
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
     config = settled(config)
+    check_installed(config.tracking)
     env = make_vector_env(config, config.n_envs, "train", AutoresetMode.SAME_STEP)
     job = TrainingJob(
         algorithm=config.algo,
@@ -54,7 +56,8 @@ def train(config: TrainConfig, folder: Path) -> float:
         validate=partial(validation_metrics, config),
         threads=config.threads,
         device=config.device,
-        tensorboard=config.tensorboard,
+        tracking=config.tracking,
+        config=config.model_dump(mode="json"),
         progress_bar=config.progress_bar,
     )
     model = make_model(job)

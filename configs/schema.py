@@ -17,6 +17,7 @@ from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
+from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -124,7 +125,7 @@ class TrainConfig(EntryConfig):
         validation: see `EvaluationDuringTraining`.
         log_every: environment steps between two rows of progress.csv.
         snapshot_every: environment steps between two snapshots of the whole training state.
-        tensorboard: also write TensorBoard files.
+        tracking: where the numbers go beside progress.csv.
         progress_bar: show a bar where the output is a terminal.
         device: of torch.
         resume: folder of an interrupted run to go on with.
@@ -135,7 +136,7 @@ class TrainConfig(EntryConfig):
     validation: EvaluationDuringTraining = EvaluationDuringTraining()
     log_every: Count = 8192
     snapshot_every: Count = 50_000
-    tensorboard: bool = True
+    tracking: AnyTracking = TensorBoardTracking()
     progress_bar: bool = True
     device: Device = "cpu"
     resume: Folder | None = None
@@ -169,6 +170,7 @@ class EvaluateConfig(EntryConfig):
 _SECTIONS: dict[str, Callable[[Any], Any]] = {
     "scenario": lambda data: None if data is None else load_scenario(data),
     "algo": parse_algorithm,
+    "tracking": parse_tracking,
 }
 """Sections with a parser of their own, whose messages begin with the section's name."""
 

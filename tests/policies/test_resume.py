@@ -197,7 +197,7 @@ SHORT_RUN = (
     "validation.episodes=2",
     "log_every=512",
     "snapshot_every=700",
-    "tensorboard=false",
+    "tracking=none",
 )
 
 
