@@ -15,6 +15,7 @@ from tokenfleet.configs.environments import make_vector_env, settled
 from tokenfleet.configs.runs import finish_run, start_run
 from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.configs.validation import validation_metrics
+from tokenfleet.configs.wrappers import not_resumable
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,11 @@ def train(config: TrainConfig, folder: Path) -> float:
     from tokenfleet.policies.learned.callbacks import Cadence
     from tokenfleet.policies.learned.checkpoint import Origin
     from tokenfleet.policies.learned.resume import only_writer
+    from tokenfleet.policies.learned.trackers import check_installed
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
     config = settled(config)
+    check_installed(config.tracking)
     env = make_vector_env(config, config.n_envs, "train", AutoresetMode.SAME_STEP)
     job = TrainingJob(
         algorithm=config.algo,
@@ -43,6 +46,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         origin=Origin(
             environment=config.env.id,
             environment_kwargs=config.env.kwargs,
+            environment_wrappers=config.env.wrappers,
             scenario=config.scenario.model_dump(mode="json") if config.scenario else None,
             training_seed=config.seed,
             timesteps=0,
@@ -52,10 +56,13 @@ def train(config: TrainConfig, folder: Path) -> float:
         validate=partial(validation_metrics, config),
         threads=config.threads,
         device=config.device,
-        tensorboard=config.tensorboard,
+        tracking=config.tracking,
+        config=config.model_dump(mode="json"),
         progress_bar=config.progress_bar,
     )
     model = make_model(job)
+    for wrapper in not_resumable(config.env.wrappers):
+        log.warning("%s does not tell its state, so this run cannot be resumed; see docs/training.md", wrapper)
     with only_writer(folder):
         start_run(config, folder)
         log.info("training in %s; if it is interrupted, go on with resume=%s", folder, folder)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate, Predictor
+from tokenfleet.evaluation.episodes import Candidate
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
 if TYPE_CHECKING:
-    from tokenfleet.policies.learned.checkpoint import CheckpointMeta
+    from tokenfleet.policies.learned.checkpoint import CheckpointMeta, NetworkPolicy
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,10 @@ def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[
     from tokenfleet.policies.learned.sb3 import use_threads
 
     use_threads(config.threads)
-    return _built(folders, lambda folder: _checkpoint(folder, env, config.deterministic))
+    return _built(folders, lambda folder: _checkpoint(folder, env, config.deterministic, config.env.wrappers))
 
 
-def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
+def _checkpoint(folder: Path, env: Any, deterministic: bool, wrappers: Sequence[Any]) -> Candidate:
     from tokenfleet.policies.learned.checkpoint import load_policy
 
     policy = load_policy(folder)
@@ -76,10 +76,12 @@ def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
     except SpecError as error:
         here = _world_name(env)
         raise SpecError([f"{line} (here: {here}; checkpoint {folder})" for line in error.problems]) from None
+    policy.prepare(env)
     origin = policy.meta.origin
     algorithm = policy.meta.algorithm.name
     label = f"{algorithm}-seed{origin.training_seed}"
     _warn_of_transfer(label, origin.scenario, env)
+    _warn_of_wrappers(label, origin.environment_wrappers, wrappers)
     return Candidate(
         policy=policy if deterministic else _Sampling(policy),
         label=label,
@@ -98,8 +100,8 @@ def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
 class _Sampling:
     """A network that draws its actions; its draws follow the seeds of the episodes and not what ran before."""
 
-    def __init__(self, policy: Predictor) -> None:
-        self.predict = policy.predict
+    def __init__(self, policy: NetworkPolicy) -> None:
+        self.predict, self.prepare = policy.predict, policy.prepare
 
     def begin_episodes(self, seeds: Iterable[int]) -> None:
         """See `tokenfleet.evaluation.episodes.DrawsPerEpisode`."""
@@ -156,7 +158,7 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 
 def _recipe_hash(meta: CheckpointMeta) -> str:
     """Of all that two runs share which differ only in their training seed; the best checkpoint's age is chance."""
-    origin = {"environment", "environment_kwargs", "scenario"}
+    origin = {"environment", "environment_kwargs", "environment_wrappers", "scenario"}
     shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin})
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -170,6 +172,13 @@ def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -
     changed = sorted(_differences(trained or {}, here or {}))
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     log.warning("%s was trained on another world than this one (%s%s)", label, ", ".join(changed[:3]), more)
+
+
+def _warn_of_wrappers(label: str, trained: Sequence[Any], here: Sequence[Any]) -> None:
+    """Say so where a policy meets other wrappers than in training."""
+    if list(trained) != list(here):
+        shown = (json.dumps(list(wrappers)) for wrappers in (trained, here))
+        log.warning("%s was trained under env.wrappers=%s, and is evaluated under %s", label, *shown)
 
 
 def _differences(first: Any, second: Any, key: str = "scenario") -> set[str]:

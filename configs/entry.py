@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -46,7 +47,7 @@ _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTD
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
 _NOISE = ("See https", "object_type", "full_key", "To append to your config")
 _UNKNOWN = re.compile(r"Could not override '(?!hydra\.)([\w.-]+)'")
-_NO_NAME = re.compile(r"(scenario|algo|env)=(|null|true|false|[-+.\d]+|[^{,]*/.*)", re.IGNORECASE)
+_NO_NAME = re.compile(r"(scenario|algo|env|tracking)=(|null|true|false|[-+.\d]+|[^{,]*/.*)", re.IGNORECASE)
 
 
 def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config_type: type[ConfigType]) -> Result:
@@ -80,6 +81,9 @@ def run(main: Callable[[], Any]) -> None:
 
     A dotted key needs no `+` where the YAML does not hold it, as in `env.kwargs.x=1`: the schema decides what exists.
     """
+    if "--version" in sys.argv[1:]:  # Hydra would print its own
+        print(f"tokenfleet {version('tokenfleet')}")
+        return
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra itself would print a traceback and exit with 1
     _register_resolvers()
@@ -256,7 +260,23 @@ def _register_resolvers() -> None:
     # The time is that of the start: asked for later, CheckFirst and Hydra could make folders of different seconds.
     OmegaConf.register_new_resolver("run_folder", partial(_run_folder, f"{datetime.now():{TIME}}"), replace=True)
     OmegaConf.register_new_resolver("options", _wrapped_options, replace=True)
-    OmegaConf.register_new_resolver("keys_of", lambda name: keys_help(CONFIGS / f"{name}.yaml"), replace=True)
+    OmegaConf.register_new_resolver("keys_of", _keys_of, replace=True)
+
+
+def _keys_of(name: str, *, _root_: DictConfig) -> str:
+    """Help on the keys of an entry script, or of the file that was chosen of a group.
+
+    A recipe of the user's own has the keys of the algorithm that it names.
+    """
+    if name in CONFIG_TYPES:
+        return keys_help(CONFIGS / f"{name}.yaml")
+    files = (CONFIGS / name / f"{choice}.yaml" for choice in (_chosen(_root_, name), _selected(_root_, f"{name}.name")))
+    return next((keys_help(file, name) for file in files if file.is_file()), "")
+
+
+def _chosen(composed: DictConfig, group: str) -> Any:
+    """The file of a group that was chosen."""
+    return _selected(composed, f"hydra.runtime.choices.{group}")
 
 
 def _options(group: str) -> str:

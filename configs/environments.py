@@ -1,11 +1,11 @@
-"""From a configuration's `env.id` to a batched environment: fleets as they are, anything else by Gymnasium."""
+"""From a configuration's `env` to a batched environment: fleets as they are, anything else by Gymnasium."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from typing import Any, cast
 
 import gymnasium
@@ -13,6 +13,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
+from tokenfleet.configs.wrappers import Wrapping, around_batch, around_single, check_batch_only, find_wrappers
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.spec import SpecError, suggest
@@ -35,9 +36,21 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
     Raises:
         SpecError: no such environment, or arguments that it does not take.
     """
+    wrappings = find_wrappers(config.env.wrappers)
+    bare = _bare_vector_env(config, num_envs, split, autoreset_mode, wrappings)
+    return around_batch(bare, wrappings)
+
+
+def _bare_vector_env(
+    config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode, wrappings: Sequence[Wrapping]
+) -> AnyVectorEnv:
+    """The batched environment with the wrappers of its single environments only."""
     target = find_environment(config.env)
     kwargs = dict(config.env.kwargs)
     vector_class, single_class = _classes(target)
+    if vector_class is not None and (is_fleet(target) or not isinstance(target, EnvSpec)):
+        check_batch_only(wrappings, config.env.id)
+    wraps = around_single(wrappings)
     if is_fleet(target):
         kwargs |= _fleet_arguments(config, split)
         if vector_class is not None:
@@ -48,7 +61,9 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
             return _vectorised(vector_class, vector_class, kwargs)
     if isinstance(target, EnvSpec):
         mode = {"autoreset_mode": autoreset_mode}
-        lined_up = partial(gymnasium.make_vec, target, num_envs, vectorization_mode="sync", vector_kwargs=mode)
+        lined_up = partial(
+            gymnasium.make_vec, target, num_envs, vectorization_mode="sync", vector_kwargs=mode, wrappers=wraps
+        )
         return _vectorised(lined_up, None, kwargs)
     if vector_class is not None:
         takes_mode = "autoreset_mode" in inspect.signature(vector_class).parameters
@@ -56,7 +71,11 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
         return _vectorised(vector_class, vector_class, {"num_envs": num_envs, **accepted, **kwargs})
     if single_class is None:
         raise SpecError([f"env.id: {config.env.id!r} is neither a gymnasium.Env nor a gymnasium.vector.VectorEnv"])
-    single = partial(_create, single_class, single_class, kwargs)
+    create = partial(_create, single_class, single_class, kwargs)
+
+    def single() -> Any:
+        return reduce(lambda env, wrap: wrap(env), wraps, create())
+
     return SyncVectorEnv([single] * num_envs, autoreset_mode=autoreset_mode)
 
 
@@ -86,10 +105,14 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
         if isinstance(found, type):
             return found
     try:
-        return gymnasium.spec(name)
+        spec = gymnasium.spec(name)
     except gymnasium.error.Error as error:
         hint = "; write a Gymnasium id, 'module:namespace/Name-v0' or 'module:Class'"
         raise SpecError([f"env.id: {str(error).rstrip('.')}{hint}"]) from None
+    scenario = spec.kwargs.get("scenario")
+    if scenario is not None and is_fleet(spec):
+        raise SpecError([f"env.id: {spec.id} brings a scenario, which has a key of its own; write scenario={scenario}"])
+    return spec
 
 
 def is_fleet(target: EnvSpec | type[Any]) -> bool:
@@ -129,7 +152,8 @@ def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any])
     try:
         return create(**kwargs)
     except SpecError as error:
-        raise SpecError([f"env.kwargs: {line}" for line in error.problems]) from None
+        named = [line if line.startswith("env.") else f"env.kwargs: {line}" for line in error.problems]
+        raise SpecError(named) from None
     except gymnasium.error.Error as error:
         raise SpecError([f"env.id: {error}"]) from None
     except TypeError as error:

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tokenfleet.configs.manifest import COMPLETE, RUNNING, describe, read_manifest, write_manifest
 from tokenfleet.configs.schema import TrainConfig, parse_config
+from tokenfleet.configs.wrappers import not_resumable
 from tokenfleet.envs.catalog import read_yaml
 from tokenfleet.envs.spec import SpecError
 
@@ -68,6 +69,10 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
     config = _kept_config(folder)
     if read_manifest(folder).get("status") == COMPLETE:
         raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
+    forgetful = not_resumable(config.env.wrappers)
+    if forgetful:
+        hint = "write its get_state and set_state, or start a new run"
+        raise SpecError([f"resume: {wrapper} does not tell its state; {hint}" for wrapper in forgetful])
     wanted = parse_config(TrainConfig, composed).model_dump(mode="json")
     problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
     if problems:

@@ -17,6 +17,7 @@ from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
+from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -59,10 +60,12 @@ class EnvConfig(Spec):
     Attributes:
         id: a Gymnasium id, `module:namespace/Name-v0`, or `module:Class`.
         kwargs: its constructor's keyword arguments.
+        wrappers: Gymnasium wrappers around it, the innermost first; `tokenfleet.configs.wrappers` checks them.
     """
 
     id: str = Field(default="tokenfleet/Fleet-v0", min_length=1)
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    wrappers: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = ()
 
 
 class CatalogConfig(Spec):
@@ -122,7 +125,7 @@ class TrainConfig(EntryConfig):
         validation: see `EvaluationDuringTraining`.
         log_every: environment steps between two rows of progress.csv.
         snapshot_every: environment steps between two snapshots of the whole training state.
-        tensorboard: also write TensorBoard files.
+        tracking: where the numbers go beside progress.csv.
         progress_bar: show a bar where the output is a terminal.
         device: of torch.
         resume: folder of an interrupted run to go on with.
@@ -133,7 +136,7 @@ class TrainConfig(EntryConfig):
     validation: EvaluationDuringTraining = EvaluationDuringTraining()
     log_every: Count = 8192
     snapshot_every: Count = 50_000
-    tensorboard: bool = True
+    tracking: AnyTracking = TensorBoardTracking()
     progress_bar: bool = True
     device: Device = "cpu"
     resume: Folder | None = None
@@ -167,6 +170,7 @@ class EvaluateConfig(EntryConfig):
 _SECTIONS: dict[str, Callable[[Any], Any]] = {
     "scenario": lambda data: None if data is None else load_scenario(data),
     "algo": parse_algorithm,
+    "tracking": parse_tracking,
 }
 """Sections with a parser of their own, whose messages begin with the section's name."""
 

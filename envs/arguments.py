@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -18,13 +18,21 @@ from tokenfleet.envs.spec import SpecError, suggest
 
 RENDER_MODES = ("ansi", "rgb_array")
 RESET_OPTIONS = ("reset_mask", "split")
+REFERENCE_REVENUE = "reference_revenue"
 
 
-def check_choices(num_envs: int, threads: int, split: str, render_mode: str | None) -> None:
+def check_choices(
+    num_envs: int, threads: int, split: str, render_mode: str | None, max_episode_steps: int | None
+) -> None:
     """Refuse counts that are not positive integers, and unknown names."""
+    counts = {
+        "num_envs": num_envs,
+        "threads": threads,
+        "max_episode_steps": 1 if max_episode_steps is None else max_episode_steps,
+    }
     problems = [
         f"{name}: must be a positive integer (got {value!r})"
-        for name, value in {"num_envs": num_envs, "threads": threads}.items()
+        for name, value in counts.items()
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
     ]
     if split not in SPLIT_BOUNDS:
@@ -50,8 +58,8 @@ def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     return names[mode]
 
 
-def checked_weights(reward: Reward, weights: Mapping[str, float], scenario: Scenario) -> dict[str, float]:
-    """`weights`, once an empty tick has shown that the reward works and has these terms."""
+def first_terms(reward: Reward, scenario: Scenario) -> dict[str, NDArray[Any]]:
+    """The terms of an empty tick, `[1]` each, which show that the reward works."""
     layout = Layout(OUTCOMES, axis_sizes(scenario))
     nothing = Record(layout, np.zeros((1, layout.width)))
     terms = reward(nothing, np.zeros((1, len(scenario.sites))))
@@ -62,14 +70,46 @@ def checked_weights(reward: Reward, weights: Mapping[str, float], scenario: Scen
         for name, value in terms.items()
         if np.shape(value) != (1,)
     ]
+    if problems:
+        raise SpecError(problems)
+    return {name: np.asarray(value) for name, value in terms.items()}
+
+
+def check_weights(weights: Mapping[str, float], terms: Mapping[str, Any]) -> None:
+    """Refuse weights that are no finite numbers, or of no term."""
+    problems = []
     for name, weight in weights.items():
         if name not in terms:
             problems.append(f"reward_weights.{name}: unknown term{suggest(name, terms)}")
-        elif isinstance(weight, bool) or not isinstance(weight, (int, float)) or not np.isfinite(weight):
+        elif not _is_finite(weight):
             problems.append(f"reward_weights.{name}: must be a finite number (got {weight!r})")
     if problems:
         raise SpecError(problems)
-    return dict(weights)
+
+
+def checked_scale(scale: Any, reward: Reward, scenario: Scenario) -> float:
+    """The number that the weighted terms of a tick are divided by.
+
+    Args:
+        scale: a positive number, `"reference_revenue"`, or None for what `reward` says, else `"reference_revenue"`.
+        reward: may have an attribute `reward_scale`; 1 says that its terms are already scaled.
+        scenario: says what a tick earns if every request is served within its SLO.
+    """
+    chosen = getattr(reward, "reward_scale", REFERENCE_REVENUE) if scale is None else scale
+    if isinstance(chosen, str) and chosen == REFERENCE_REVENUE:
+        reference_usd = scenario.reference_revenue_usd_per_s * scenario.tick_s
+        if reference_usd <= 0.0:
+            hint = "give reward_scale=1, or some class a price"
+            raise SpecError([f"scenario.classes: every token is free, and rewards are a share of revenue; {hint}"])
+        return reference_usd
+    if not _is_finite(chosen) or chosen <= 0.0:
+        raise SpecError([f"reward_scale: must be a positive number or {REFERENCE_REVENUE!r} (got {chosen!r})"])
+    return float(chosen)
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return number and bool(np.isfinite(value))
 
 
 def parse_reset_options(options: Mapping[str, Any], num_envs: int, split: Split) -> tuple[NDArray[np.bool_], Split]:

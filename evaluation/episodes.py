@@ -51,6 +51,14 @@ class DrawsPerEpisode(Protocol):
         """Draw for row i from `seeds[i]` until the next call."""
 
 
+@runtime_checkable
+class PreparesEnvironment(Protocol):
+    """A policy that needs something of the environments that it acts in, such as what wrappers have learnt."""
+
+    def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
+        """Called once for every vector environment, before its first reset."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A policy and what to call it; see `EpisodeRow` for the names.
@@ -134,7 +142,7 @@ def evaluate_policy(
     seeds = episode_seeds(seed, episodes)
     rows: list[EpisodeRow] = []
     for batch in _batches(seeds, batch_size):
-        env = make_env(len(batch))
+        env = make_env_for(candidate, make_env, len(batch))
         try:
             world = World.of(env)
             lanes = _run_batch(env, candidate, batch, deterministic, _from(on_progress, len(rows)), on_ledger)
@@ -142,6 +150,14 @@ def evaluate_policy(
             env.close()
         rows += [_row(candidate, world, len(rows) + i, batch[i], metrics) for i, metrics in enumerate(lanes)]
     return rows
+
+
+def make_env_for(candidate: Candidate, make_env: MakeEnv, num_envs: int) -> VectorEnv[Any, Any, Any]:
+    """An environment in which the candidate can act."""
+    env = make_env(num_envs)
+    if isinstance(candidate.policy, PreparesEnvironment):
+        candidate.policy.prepare(env)
+    return env
 
 
 def _batches(seeds: Sequence[int], size: int) -> Iterator[list[int]]:

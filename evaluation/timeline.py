@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Actor, Candidate, MakeEnv, seeded_reset
+from tokenfleet.evaluation.episodes import Actor, Candidate, MakeEnv, make_env_for, seeded_reset
 
 Float64Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, determin
     Raises:
         SpecError: the environment is not a fleet.
     """
-    env = make_env(1)
+    env = make_env_for(candidate, make_env, 1)
     fleet = env.unwrapped
     if not isinstance(fleet, FleetVectorEnv):
         env.close()

@@ -72,7 +72,7 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
     """Build a policy.
 
     Args:
-        choice: `"least_work"`, `{"name": "least_work", "spread_s": 1.0}`, or either with `"module:Class"` as the name.
+        choice: `"least_work"`, `{"name": "least_work", "clocking": "full"}`, or either with `"module:Class"` as name.
         context: the environment that it will act in.
 
     Raises:

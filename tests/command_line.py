@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-QUICK = "total_timesteps=64 n_envs=2 algo.rollout_steps=64 algo.batch_size=64 validation.every=null tensorboard=false"
+QUICK = "total_timesteps=64 n_envs=2 algo.rollout_steps=64 algo.batch_size=64 validation.every=null tracking=none"
 """A training run that takes a moment."""
 
 

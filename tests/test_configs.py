@@ -24,6 +24,7 @@ from tokenfleet.configs.manifest import config_hash
 from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.spec import Spec, SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
+from tokenfleet.policies.learned.tracking import TRACKERS
 
 ALGORITHM_FILES = sorted((CONFIGS / "algo").glob("*.yaml"))
 QUICK = (
@@ -33,7 +34,7 @@ QUICK = (
     "algo.rollout_steps=256",
     "algo.batch_size=64",
     "validation.episodes=2",
-    "tensorboard=false",
+    "tracking=none",
 )
 
 
@@ -58,6 +59,13 @@ def fields_of(spec: type[Spec], prefix: str = "") -> set[str]:
     return names
 
 
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracking_file_gives_every_key_its_default_and_a_sentence(name: str) -> None:
+    path = CONFIGS / "tracking" / f"{name}.yaml"
+    assert yaml.safe_load(path.read_text()) == TRACKERS[name]().model_dump()
+    assert all(sentence.endswith(".") for _, _, sentence in described_keys(path))
+
+
 def test_there_is_a_file_for_every_algorithm() -> None:
     assert {path.stem for path in ALGORITHM_FILES} == set(ALGORITHMS)
 
@@ -75,7 +83,7 @@ def test_an_algorithm_file_gives_every_hyper_parameter_a_value_and_a_sentence(pa
 def test_an_entry_file_explains_every_key_that_its_schema_knows(name: str, config_type: type[Spec]) -> None:
     described = {key: sentence for key, value, sentence in described_keys(CONFIGS / f"{name}.yaml") if value}
     assert set(described) == {
-        key for key in fields_of(config_type) if key.split(".")[0] not in {"scenario", "algo", "env"}
+        key for key in fields_of(config_type) if key.split(".")[0] not in {"scenario", "algo", "env", "tracking"}
     }
     assert all(sentence.endswith(".") for sentence in described.values())
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 from gymnasium import Space, spaces
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -32,15 +33,19 @@ from tokenfleet.policies.learned.plain_data import (
     write_folder,
 )
 from tokenfleet.policies.learned.spaces import space_difference, space_from_plain, space_to_plain
+from tokenfleet.policies.learned.wrapper_state import statistics_of, use_statistics
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
+    from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
+
 META_FILE, WEIGHTS_FILE = "meta.json", "policy.safetensors"
 BEST, LAST = "best", "last"
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
+_WRAPPER = "wrapper."
 
 
 class ObservationNormalisation(Spec):
@@ -56,6 +61,7 @@ class Origin(Spec):
     Attributes:
         environment: its id.
         environment_kwargs: arguments of its constructor.
+        environment_wrappers: names, or mappings with `name` and arguments, the innermost first.
         scenario: the world as plain data; None for an environment that is not a fleet.
         training_seed: of the run.
         timesteps: environment steps that it has been trained for.
@@ -64,6 +70,7 @@ class Origin(Spec):
 
     environment: str
     environment_kwargs: dict[str, Any] = Field(default_factory=dict)
+    environment_wrappers: tuple[str | dict[str, Any], ...] = ()
     scenario: dict[str, Any] | None = None
     training_seed: NonNegativeInt
     timesteps: NonNegativeInt
@@ -97,20 +104,40 @@ class CheckpointMeta(Spec):
 
 
 class NetworkPolicy:
-    """A network of stable-baselines3 with the normalisation that it was trained with."""
+    """A network of stable-baselines3 with the normalisation that it was trained with.
+
+    Args:
+        network: chooses actions from normalised observations.
+        normalisation: of observations; None for none.
+        moments: their means and variances.
+        wrapper_statistics: what the wrappers of its environment have learnt (see `wrapper_state.statistics_of`).
+    """
 
     def __init__(
-        self, network: BasePolicy, normalisation: ObservationNormalisation | None, moments: Mapping[str, NDArray[Any]]
+        self,
+        network: BasePolicy,
+        normalisation: ObservationNormalisation | None,
+        moments: Mapping[str, NDArray[Any]],
+        wrapper_statistics: Mapping[str, NDArray[Any]],
     ) -> None:
         self._network = network
         self._normalisation = normalisation
         self._moments = moments
+        self._wrapper_statistics = wrapper_statistics
 
     @classmethod
     def of_model(cls, model: BaseAlgorithm) -> NetworkPolicy:
         """The policy of a model in training; its weights stay the model's."""
         normalisation, moments = _normalisation_of(model)
-        return cls(model.policy, normalisation, moments)
+        return cls(model.policy, normalisation, moments, _wrapper_statistics_of(model))
+
+    def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
+        """Give the wrappers of an environment what those around the policy's own have learnt.
+
+        Raises:
+            SpecError: it has a wrapper with running statistics that the policy was not trained with.
+        """
+        use_statistics(env, self._wrapper_statistics)
 
     def predict(
         self,
@@ -151,8 +178,14 @@ class LearnedPolicy(NetworkPolicy):
         observation_space, action_space: of a single environment.
     """
 
-    def __init__(self, meta: CheckpointMeta, network: BasePolicy, moments: Mapping[str, NDArray[Any]]) -> None:
-        super().__init__(network, meta.normalisation, moments)
+    def __init__(
+        self,
+        meta: CheckpointMeta,
+        network: BasePolicy,
+        moments: Mapping[str, NDArray[Any]],
+        wrapper_statistics: Mapping[str, NDArray[Any]],
+    ) -> None:
+        super().__init__(network, meta.normalisation, moments, wrapper_statistics)
         self.meta = meta
         self.observation_space = space_from_plain(meta.observation_space, "observation_space")
         self.action_space = space_from_plain(meta.action_space, "action_space")
@@ -195,6 +228,7 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
     """
     normalisation, moments = _normalisation_of(model)
     arrays = {_NORMALISATION + name: value for name, value in moments.items()}
+    arrays |= {_WRAPPER + name: value for name, value in _wrapper_statistics_of(model).items()}
     for name, tensor in model.policy.state_dict().items():
         arrays[_POLICY + name] = tensor.detach().cpu().numpy()
     content = encode_arrays(arrays)
@@ -228,11 +262,10 @@ def load_policy(folder: Path | str) -> LearnedPolicy:
     if sha256(content) != meta.weights_sha256:
         raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
     arrays = decode_arrays(content, found / WEIGHTS_FILE)
-    moments = {name.removeprefix(_NORMALISATION): a for name, a in arrays.items() if name.startswith(_NORMALISATION)}
-    weights = {name.removeprefix(_POLICY): a for name, a in arrays.items() if name.startswith(_POLICY)}
+    moments, weights, statistics = (_below(prefix, arrays) for prefix in (_NORMALISATION, _POLICY, _WRAPPER))
     _check_size(meta, len(content), found)
     network = _rebuild(meta, weights, found)
-    policy = LearnedPolicy(meta, network, moments)
+    policy = LearnedPolicy(meta, network, moments, statistics)
     _check_moments(policy, moments, found)
     return policy
 
@@ -268,6 +301,16 @@ def _normalisation_of(model: BaseAlgorithm) -> tuple[ObservationNormalisation | 
     arrays = {f"mean{name}": np.array(value.mean) for name, value in named.items()}
     arrays |= {f"variance{name}": np.array(value.var) for name, value in named.items()}
     return ObservationNormalisation(epsilon=normaliser.epsilon, clip=normaliser.clip_obs), arrays
+
+
+def _wrapper_statistics_of(model: BaseAlgorithm) -> Arrays:
+    env = model.get_env()
+    assert env is not None
+    return statistics_of(cast("Sb3VecEnv", env.unwrapped).env)
+
+
+def _below(prefix: str, arrays: Arrays) -> Arrays:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _rebuild(meta: CheckpointMeta, weights: Arrays, folder: Path) -> BasePolicy:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import KVWriter, Logger
 
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
@@ -20,6 +21,8 @@ from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.resume import Snapshots
 from tokenfleet.policies.learned.sb3 import build_model, make_vec_env, use_threads
+from tokenfleet.policies.learned.trackers import make_writers
+from tokenfleet.policies.learned.tracking import NoTracking, TrackingSpec
 from tokenfleet.policies.learned.training_state import restore
 
 PROGRESS_FILE = "progress.csv"
@@ -39,7 +42,8 @@ class TrainingJob:
         validate: mean metrics of a policy on the validation episodes; None for no validation.
         threads: of torch.
         device: of torch.
-        tensorboard: also write TensorBoard files.
+        tracking: where the numbers go beside `progress.csv`.
+        config: of the run, as plain data, for trackers that keep it.
         progress_bar: show a bar if the output is a terminal.
     """
 
@@ -51,7 +55,8 @@ class TrainingJob:
     validate: Validate | None = None
     threads: int = 1
     device: str = "cpu"
-    tensorboard: bool = False
+    tracking: TrackingSpec = field(default_factory=NoTracking)
+    config: Mapping[str, Any] = field(default_factory=dict)
     progress_bar: bool = False
 
 
@@ -84,7 +89,7 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
 def train_policy(job: TrainingJob, model: BaseAlgorithm, folder: Path) -> TrainingResult:
     """Train, going on from the folder's newest snapshot where there is one.
 
-    Leaves `progress.csv`, `checkpoints/best`, `checkpoints/last`, `snapshots/` and TensorBoard files in the folder.
+    Leaves `progress.csv`, `checkpoints/best`, `checkpoints/last`, `snapshots/` and what a tracker keeps in the folder.
 
     Args:
         job: what to train.
@@ -129,9 +134,7 @@ def _keeper(job: TrainingJob, folder: Path) -> RunKeeper:
 
 
 def _logger(job: TrainingJob, folder: Path, progress_log: ProgressLog) -> Logger:
-    writers: list[KVWriter] = [progress_log]
-    if job.tensorboard:
-        writers.append(TensorBoardOutputFormat(str(folder / "tensorboard")))
+    writers: list[KVWriter] = [progress_log, *make_writers(job.tracking, folder, job.config)]
     return Logger(folder=str(folder), output_formats=writers)
 
 

@@ -24,6 +24,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
+from tokenfleet.policies.learned.wrapper_state import can_tell, restore_wrapper_states, wrapper_states
 
 Tree = dict[str, Any]
 COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining")
@@ -31,13 +32,11 @@ _BUFFER_PARTS = ("observations", "next_observations", "actions", "rewards", "don
 
 
 def can_restore(env: VecEnv) -> bool:
-    """Whether the environment can go on in the middle of its episodes.
-
-    A wrapper may remember things of its own, so only an environment without wrappers can.
-    """
-    world = _adapter(env).env
-    bare = world is world.unwrapped
-    return bare and callable(getattr(world, "get_state", None)) and callable(getattr(world, "set_state", None))
+    """Whether the environment can go on in the middle of its episodes: it and all of its wrappers tell their state."""
+    wrapped = _adapter(env).env
+    world = wrapped.unwrapped
+    tells = callable(getattr(world, "get_state", None)) and callable(getattr(world, "set_state", None))
+    return tells and can_tell(wrapped)
 
 
 def _restart(model: BaseAlgorithm, seed: int, snapshot: int) -> None:
@@ -72,7 +71,8 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
         "normalisation": _normalisation(model.get_vec_normalize_env()),
         "buffer": _buffer(model.replay_buffer) if isinstance(model, OffPolicyAlgorithm) else None,
         "progress": _adapter(env).get_progress(),
-        "world": cast(Any, _adapter(env).env).get_state() if restorable else None,
+        "world": cast(Any, _adapter(env).env.unwrapped).get_state() if restorable else None,
+        "wrappers": wrapper_states(_adapter(env).env),
         "restarted": [seed, snapshot],
     }
 
@@ -82,9 +82,10 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     env = _env(model)
     # First, for starting an environment anew draws numbers and updates running statistics.
     if state["world"] is not None:
-        cast(Any, _adapter(env).env).set_state(state["world"])
+        cast(Any, _adapter(env).env.unwrapped).set_state(state["world"])
     else:
         _restart(model, *state["restarted"])
+    restore_wrapper_states(_adapter(env).env, state["wrappers"])
     for name, value in state["counters"].items():
         setattr(model, name, value)
     model.set_parameters({name: _to_tensors(tree) for name, tree in state["parameters"].items()}, exact_match=True)

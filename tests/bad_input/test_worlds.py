@@ -164,6 +164,9 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         r"^algo\.name: sac cannot choose actions from Discrete\(2\); choose ppo, a2c, recurrent_ppo$",
     ),
     "train env.id=CartPol-v1": (r"^env\.id: .*`CartPol` doesn't exist.* Did you mean: `CartPole`",),
+    "train env.id=tokenfleet/AgentSwarm-v0": (
+        r"^env\.id: tokenfleet/AgentSwarm-v0 brings a scenario, .*; write scenario=agent-swarm$",
+    ),
     "train env.id=CartPole-v7": (r"^env\.id: .*`v7` .* doesn't exist.*`v1`",),
     "train env.id=no_module:World-v0": (
         r"^env\.id: cannot import 'no_module' of 'no_module:World-v0' .*; start in the folder that holds it, or .*$",

@@ -117,12 +117,13 @@ def test_a_snapshot_that_restarts_environments_waits_until_every_one_has_ended_a
     assert snapshots(length=150) == [320, 640]
 
 
-def test_a_wrapper_may_hide_state_so_a_wrapped_fleet_is_not_restored(engine: str) -> None:
+def test_a_fleet_is_restored_inside_wrappers_that_tell_their_state_and_no_others(engine: str) -> None:
     from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
     from tokenfleet.policies.learned.training_state import can_restore
 
     assert can_restore(Sb3VecEnv(fleet(engine)))
-    assert not can_restore(Sb3VecEnv(gymnasium.wrappers.vector.RecordEpisodeStatistics(fleet(engine))))
+    assert can_restore(Sb3VecEnv(gymnasium.wrappers.vector.RecordEpisodeStatistics(fleet(engine))))
+    assert not can_restore(Sb3VecEnv(gymnasium.vector.VectorWrapper(fleet(engine))))
 
 
 def test_there_is_a_whole_snapshot_whatever_the_moment_of_death(
@@ -197,7 +198,7 @@ SHORT_RUN = (
     "validation.episodes=2",
     "log_every=512",
     "snapshot_every=700",
-    "tensorboard=false",
+    "tracking=none",
 )
 
 

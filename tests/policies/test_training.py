@@ -18,6 +18,7 @@ from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
 from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.sb3 import RECIPES, build_model, check_spaces, make_vec_env, model_class, schedule
+from tokenfleet.policies.learned.tracking import TensorBoardTracking
 from tokenfleet.policies.learned.training import TrainingJob, TrainingResult, make_model, train_policy
 
 
@@ -78,7 +79,7 @@ def test_tensorboard_files_are_written_on_demand(tmp_path: Path) -> None:
     job = job_on(same_step(Target, 2), small_algorithm("a2c"), total=128)
     run(job, tmp_path / "without")
     assert not (tmp_path / "without" / "tensorboard").exists()
-    run(TrainingJob(**{**vars(job), "env": same_step(Target, 2), "tensorboard": True}), tmp_path / "with")
+    run(TrainingJob(**{**vars(job), "env": same_step(Target, 2), "tracking": TensorBoardTracking()}), tmp_path / "with")
     assert list((tmp_path / "with" / "tensorboard").glob("events*"))
 
 
