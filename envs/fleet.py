@@ -18,6 +18,7 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
@@ -181,14 +182,18 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         observations, infos = self.batch.reset(options=options)
         return observations[0], self._info(infos)
 
-    def step(self, action: NDArray[Any]) -> tuple[NDArray[Any], float, bool, bool, Info]:
+    def step(self, action: NDArray[Any] | Controls) -> tuple[NDArray[Any], float, bool, bool, Info]:
         """Advance by one tick.
+
+        Args:
+            action: `[A]`, or the `Controls` of one fleet, `[1, ...]` each.
 
         Raises:
             ValueError: an action of the wrong shape, or with NaN.
             RuntimeError: the episode has ended, or none was started.
         """
-        observations, rewards, terminations, truncations, infos = self.batch.step(np.asarray(action)[None])
+        batch = action if isinstance(action, Controls) else np.asarray(action)[None]
+        observations, rewards, terminations, truncations, infos = self.batch.step(batch)
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), self._info(infos)
 
     def render(self) -> Any:

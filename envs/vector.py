@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.episodes import Episodes
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.history import EpisodeRows
+from tokenfleet.envs.history import History
 from tokenfleet.envs.infos import with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.observation import FleetObservation, Observation
 from tokenfleet.envs.parts import build_part, has_methods, is_reward
 from tokenfleet.envs.registration import check_time_limit
@@ -175,7 +177,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "episode_metrics": {name: np.zeros(count) for name in names},
         }
         self._untold = with_masks(self.blank, np.zeros(count, np.bool_), complete=True)
-        self._views = EpisodeRows(count) if self.render_mode else None
+        self._views = History[NDArray[np.float32]](count) if self.render_mode else None
         self._draw_frame: Callable[[Record], Any] | None = None
         self._begun = False
         self._serves = world.route_mask
@@ -242,11 +244,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._check_begun()
         return self._observe(), self._untold_info(*self.blank) | with_masks({"route_mask": self._route_mask()}, mask)
 
-    def step(self, actions: NDArray[Any]) -> StepResult:
+    def step(self, actions: NDArray[Any] | Controls) -> StepResult:
         """Advance every fleet by one tick.
 
         Args:
-            actions: `[N, A]`.
+            actions: `[N, A]`, or the `Controls` of N fleets in physical units.
 
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
@@ -256,7 +258,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """
         self._check_begun()
         restarting = self._restart_ended()
-        terms, rewards = self._advance(actions, restarting)
+        terms, rewards = self._advance(self._decode(actions), restarting)
         observations = self._observe()
         terminations, truncations = self._endings()
         self._ended = (terminations | truncations).nonzero()[0].tolist()
@@ -305,7 +307,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._metrics.ledger(index, int(self._episodes.tick[index]), self.request_log(index), requests)
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that `set_state` needs to bring these fleets back exactly: seeds and the actions since.
+        """Everything that `set_state` needs to bring these fleets back exactly: seeds and the controls since.
 
         Plain data and NumPy arrays. Observation, action and reward parts are taken to be stateless.
         """
@@ -324,7 +326,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise ValueError(f"the state holds {len(fleets)} fleets, the environment {self.num_envs}")
         for index, fleet in enumerate(fleets):
             self._begin(index, self._episodes.set_state(index, fleet))
-        self._replay([np.asarray(fleet["actions"]) for fleet in fleets])
+        self._replay([_controls(fleet["controls"]) for fleet in fleets])
         self._ended = [index for index, fleet in enumerate(fleets) if fleet["ended"]]
         self.split = state["split"]
         return self._observe()
@@ -346,17 +348,22 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if state["fleets"] is not None:
             self.set_state(state["fleets"])
 
-    def _advance(self, actions: NDArray[Any], idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
+    def _decode(self, actions: NDArray[Any] | Controls) -> Controls:
+        """Controls of all fleets that nobody else will change."""
+        given = isinstance(actions, Controls)
+        count = actions.num_envs if isinstance(actions, Controls) else len(actions)
+        if count != self.num_envs:
+            raise ValueError(f"{self.num_envs} fleets need as many {'controls' if given else 'actions'} (got {count})")
+        return deepcopy(actions) if isinstance(actions, Controls) else self.action_model.decode(actions)
+
+    def _advance(self, controls: Controls, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
         """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
-        if len(actions) != self.num_envs:
-            raise ValueError(f"{self.num_envs} fleets need as many actions (got {len(actions)})")
-        controls = self.action_model.decode(actions)
         tariff = self._episodes.tariff()
         if len(idle) < self.num_envs:
-            self._episodes.actions.append(actions)
             if self._views is not None:
-                self._views.append(self.engine.view.rows)
+                self._views.append(self.engine.view.rows.copy())
             self.engine.step(controls)
+            self._episodes.controls.append(controls)
             self._episodes.tick += 1
             for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
@@ -389,16 +396,19 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if self._views is not None:
             self._views.begin(index)
 
-    def _replay(self, actions: list[NDArray[Any]]) -> None:
-        """Take every fleet through its actions `[T, A]`; fleets with fewer wait at their start and finish together."""
-        longest = max(actions, key=len)
-        waits = [len(longest) - len(rows) for rows in actions]
-        for tick in range(len(longest)):
+    def _replay(self, tapes: list[Controls | None]) -> None:
+        """Apply the controls `[T, ...]` of every fleet; fleets with fewer wait at their start and finish together."""
+        longest = max((tape for tape in tapes if tape is not None), key=lambda tape: tape.num_envs, default=None)
+        if longest is None:
+            return
+        waits = [longest.num_envs - (0 if tape is None else tape.num_envs) for tape in tapes]
+        for tick in range(longest.num_envs):
             idle = [index for index, wait in enumerate(waits) if tick < wait]
             rows = [
-                longest[tick] if tick < wait else mine[tick - wait] for mine, wait in zip(actions, waits, strict=True)
+                longest[tick] if tape is None or tick < wait else tape[tick - wait]
+                for tape, wait in zip(tapes, waits, strict=True)
             ]
-            self._advance(np.stack(rows), idle)
+            self._advance(Controls.stack(rows), idle)
 
     def _check_begun(self) -> None:
         if not self._begun:
@@ -466,3 +476,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         mask = np.zeros(self.num_envs, np.bool_)
         mask[fleets] = True
         return mask
+
+
+def _controls(arrays: Mapping[str, Any]) -> Controls | None:
+    """The controls `[T, ...]` of a fleet from plain data; None where it has had none yet."""
+    return Controls(**{name: np.asarray(values, np.float64) for name, values in arrays.items()}) if arrays else None

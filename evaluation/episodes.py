@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.latency import latency_metrics
@@ -57,6 +58,14 @@ class PreparesEnvironment(Protocol):
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
         """Called once for every vector environment, before its first reset."""
+
+
+@runtime_checkable
+class DecidesControls(Protocol):
+    """A policy of a fleet that answers in physical units."""
+
+    def decide(self, observation: Any, state: Any = None, episode_start: Any = None) -> tuple[Controls, Any]:
+        """Controls for a batch of observations, and the state for the next call."""
 
 
 @dataclass(frozen=True)
@@ -182,14 +191,21 @@ def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
 class Actor:
     """A candidate at work on one batch: its memory, its draws, and the number of rows its network sees.
 
+    A policy that can say what it wants in physical units does so where the fleet itself listens: an action rounds to
+    float32, and the box of actions holds less than `Controls`.
+
     Args:
         candidate: the policy.
+        env: that it acts in.
         seeds: of the episodes, one per row.
         deterministic: handed to `predict`.
     """
 
-    def __init__(self, candidate: Candidate, seeds: Sequence[int], deterministic: bool) -> None:
+    def __init__(
+        self, candidate: Candidate, env: VectorEnv[Any, Any, Any], seeds: Sequence[int], deterministic: bool
+    ) -> None:
         self._policy = candidate.policy
+        self._decides = isinstance(env, FleetVectorEnv) and isinstance(candidate.policy, DecidesControls)
         self._count = len(seeds)
         self._rows = max(self._count, NETWORK_ROWS) if candidate.learned else self._count
         self._deterministic = deterministic
@@ -198,7 +214,10 @@ class Actor:
             candidate.policy.begin_episodes(seeds)
 
     def act(self, observation: Any, starts: NDArray[np.bool_]) -> Any:
-        """Actions `[N, ...]` for observations `[N, ...]`; `starts` says where an episode begins."""
+        """Actions `[N, ...]`, or controls, for observations `[N, ...]`; `starts` says where an episode begins."""
+        if self._decides:
+            controls, self._state = self._policy.decide(observation, self._state, starts)  # type: ignore[attr-defined]
+            return controls
         action, self._state = self._policy.predict(
             _padded(observation, self._rows),
             state=self._state,
@@ -233,7 +252,7 @@ def _run_batch(
 ) -> list[dict[str, float]]:
     """The metrics of one episode per row; rows that are through go on unread until the last one is."""
     count, mode = len(seeds), _autoreset_mode(env)
-    actor = Actor(candidate, seeds, deterministic)
+    actor = Actor(candidate, env, seeds, deterministic)
     observation = seeded_reset(env, seeds)
     metrics: list[dict[str, float]] = [{} for _ in seeds]
     total, length = np.zeros(count), np.zeros(count)
