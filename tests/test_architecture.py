@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),
-    (f"{ENVS}.document", f"{ENVS}.measured"),
+    (f"{ENVS}.document", f"{ENVS}.fitting"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.configs",),
     ("tokenfleet.train", "tokenfleet.evaluate"),
