@@ -49,7 +49,7 @@ def read_records(folder: Path) -> list[Record]:
 def convert(records: list[Record], published: dict[str, list[str]]) -> SessionTrace:
     """Sessions of the record as columns."""
     line = _service_line(records)
-    sessions = [_calls(record, line) for record in records]
+    sessions = [session_calls(record, line) for record in records]
     groups = sorted({call["tool_tokens"] for calls in sessions for call in calls if call["tool_tokens"]})
     first = np.cumsum([0, *[len(calls) for calls in sessions]])
     calls = [call for session in sessions for call in session]
@@ -96,7 +96,7 @@ def _service_line(records: list[Record]) -> tuple[float, float]:
     return float(fixed_s), float(per_token_s)
 
 
-def _calls(record: Record, line: tuple[float, float]) -> list[Call]:
+def session_calls(record: Record, line: tuple[float, float]) -> list[Call]:
     """A session's calls in the order in which they were made, each with the rows that it waits for."""
     calls: list[Call] = []
     joined: list[int] = []  # rows that the next main call waits for besides its predecessor

@@ -34,7 +34,7 @@ def chances(counts: Array, mean: Array) -> Array:
         mean: prompts that start in an iteration on average, `[R]`.
     """
     chance = np.asarray(poisson.pmf(counts, mean[:, None]))
-    return chance / chance.sum(axis=1, keepdims=True)
+    return np.asarray(chance / chance.sum(axis=1, keepdims=True))
 
 
 def batches(runs: Sequence[Run]) -> tuple[Array, Array]:

@@ -61,8 +61,8 @@ class Kernels:
         tp, width = self.tp, self.width
         shapes = [(self.qkv // tp, width), (width, width // tp)]
         shapes += [(2 * self.feed_forward // tp, width), (width, self.feed_forward // tp)]
-        layer_s = sum(self._product_s(tokens, n, k) for n, k in shapes)
-        return self.model.layers * layer_s + self._product_s(min(tokens, 256), VOCABULARY // tp, width)
+        layer_s = sum(self.product_s(tokens, n, k) for n, k in shapes)
+        return self.model.layers * layer_s + self.product_s(min(tokens, 256), VOCABULARY // tp, width)
 
     def elementwise_s(self, tokens: int) -> float:
         """Norms, residuals, activation, rotary embedding [s]."""
@@ -110,7 +110,7 @@ class Kernels:
         rows = self._attention("context_attention").set_index("isl").latency_ms
         return float(rows[tokens]) * self.model.layers * 1e-3
 
-    def _product_s(self, m: int, n: int, k: int) -> float:
+    def product_s(self, m: int, n: int, k: int) -> float:
         """Between measured shapes, log-linear in time per multiply-add; memory-bound ones stretched [s]."""
         measured = _products(self.source)
         log_unit = 0.0

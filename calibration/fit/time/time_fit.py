@@ -52,4 +52,5 @@ def prompt_errors(token_s: Array, pair_s: float, wanted_s: Mapping[int, float]) 
     """
     at_knot = dict(zip(TOKEN_KNOTS, token_s.tolist(), strict=True))
     found_s = [at_knot[tokens] + pair_s * prefill_pairs(0, tokens) for tokens in wanted_s]
-    return relative_errors(found_s, list(wanted_s.values())).tolist()
+    errors: list[float] = relative_errors(found_s, list(wanted_s.values())).tolist()
+    return errors

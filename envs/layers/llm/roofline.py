@@ -4,7 +4,8 @@ An iteration's products are bound by memory where they are few and by arithmetic
 count, so their times, each over its efficiency, are joined by a fourth-power mean, as measured kernels show. On top
 comes what an iteration takes whatever it computes: so much a layer (launches, norms, attention's start), more in a
 mixture of experts, more where boards must agree after each layer; and so much for each sequence (sampling, its page
-table). `calibration/fit/time/serving_law.py` fits those to twelve models on H100 and B200, and predicts each left-out one.
+table). `calibration/fit/time/serving_law.py` fits those to twelve models on H100 and B200, and predicts each model that
+is left out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LAYER_S = 6.06e-5
 EXPERT_LAYER_S = 7.79e-6
 COLLECTIVE_LAYER_S = 2.05e-5  # for each doubling of the boards
 SEQUENCE_S = 5.82e-5
-# Typical shares of peak that measured kernels reach (`calibration/fit/time/kernels.py`), and of attention over its bound.
+# Typical shares of peak that measured kernels reach (`calibration/fit/time`), and of attention over its bound.
 COMPUTE_EFFICIENCY = 0.66
 CONTEXT_RATIO = 1.15
 PREFILL_ATTENTION_RATIO = 1.94

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 
+from calibration.excerpts import DATA, table
+from calibration.fit.__main__ import report
+from calibration.fit.power.board import fit_board, rates_by_gpu
+from calibration.fit.power.clock import fit_clock
+from calibration.fit.power.experts import fit_expert_costs
+from calibration.fit.power.profile import power_errors
+from calibration.fit.power.runs import runs
+from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, power_factors, time_fits
+from calibration.fit.shapes import SHAPES
+from calibration.fit.shipped import shipped_differences
+from calibration.fit.time.attention import with_work
+from calibration.fit.time.kernels import VOCABULARY, Kernels
+from calibration.fit.time.serving_law import fit_law, most_touched
 from tokenfleet.envs.layers.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
-from tokenfleet.envs.layers.llm import load_model, load_profile, roofline
-
-ROOT = Path(__file__).parents[1]
+from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
 
 
-@pytest.fixture(scope="module")
-def fit() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        return importlib.import_module("calibration.fit")
-
-
-def test_the_shipped_numbers_are_the_fit(fit):
-    assert fit.shipped_differences() == []
+def test_the_shipped_numbers_are_the_fit():
+    assert shipped_differences() == []
 
 
 @pytest.mark.parametrize(("profile", "comparison", "mean", "worst"), [
@@ -36,124 +36,100 @@ def test_the_shipped_numbers_are_the_fit(fit):
     ("llama-3.1-8b_b200-sxm_tp1", "decode_step", 0.02, 0.03),
     ("llama-3.1-8b_b200-sxm_tp1", "mean_iteration", 0.16, 0.23),
 ])  # fmt: skip
-def test_decode_follows_the_serving_runs(fit, profile, comparison, mean, worst):
-    errors = np.abs(fit.time_fits()[profile].errors[comparison])
+def test_decode_follows_the_serving_runs(profile, comparison, mean, worst):
+    errors = np.abs(time_fits()[profile].errors[comparison])
     assert errors.mean() < mean
     assert errors.max() < worst
 
 
-def test_whole_prefills_follow_the_kernels(fit):
-    for pair in (*fit.MEASURED, *fit.FROM_KERNELS):
-        time_fit = fit.time_fits()[fit.profile_name(*pair)]
+def test_whole_prefills_follow_the_kernels():
+    for pair in (*MEASURED, *FROM_KERNELS):
+        time_fit = time_fits()[profile_name(*pair)]
         errors = np.abs(time_fit.errors["prefill"])
         assert errors.mean() < 0.04
         assert errors.max() < 0.07
 
 
-def test_whole_prefills_follow_kernels_timed_layer_by_layer(fit):
+def test_whole_prefills_follow_kernels_timed_layer_by_layer():
     """On the RTX 4090 matrix products step just above 512 tokens, by a tenth of the time."""
-    for pair in fit.BY_LAYER:
-        errors = np.abs(fit.time_fits()[fit.profile_name(*pair)].errors["prefill"])
+    for pair in BY_LAYER:
+        errors = np.abs(time_fits()[profile_name(*pair)].errors["prefill"])
         assert errors.mean() < 0.05
         assert errors.max() < 0.09
 
 
 @pytest.mark.parametrize("gpu", ["rtx-4090", "rtx-pro-6000-blackwell-server"])
-def test_attention_that_serves_both_reads_contexts_more_slowly(fit, gpu):
+def test_attention_that_serves_both_reads_contexts_more_slowly(gpu):
     """LLMServingSim: one call for a prompt's chunk and 64 K tokens of context and more."""
-    rows = importlib.import_module("calibration.kernels").table("mixed_attention")
+    rows = table("mixed_attention")
     rows = rows[(rows.gpu == gpu) & (rows.prefill_chunk > 0) & (rows.n_decode * rows.kv_decode >= 65_536)]
-    layers_s = 32 * 1e-6 * rows.time_us
-    found = fit.BY_LAYER["llama-3.1-8b", gpu, 1]()
-    chunk, context = rows.prefill_chunk, rows.n_decode * rows.kv_decode
-    prompt_s = found.prefill_attention_s * (chunk * rows.kv_prefill + chunk * (chunk + 1) / 2)
-    alone_s = prompt_s + found.context_s * context
-    both_s = alone_s + found.mixed_context_s * context
-    assert np.abs(both_s / layers_s - 1).mean() < 0.25
-    assert (alone_s / layers_s).mean() < 0.75
-
-
-def test_knots_are_fitted_to_every_measured_size():
-    """A line through the knots is found again from sizes between them; beyond the last, time grows with the tokens."""
-    layer_kernels = importlib.import_module("calibration.layer_kernels")
-    tokens = np.arange(1.0, 1025.0)
-    knots_s = layer_kernels.fit_knots(tokens, 1e-3 * np.sqrt(np.maximum(tokens, 64.0)))
-    np.testing.assert_allclose(knots_s[:7], 8e-3, rtol=1e-2)
-    assert knots_s[14] == pytest.approx(16 * knots_s[10])
-    assert (np.diff(knots_s) >= 0).all()
+    rows = with_work(rows, 32 * 1e-6 * rows.time_us)
+    found = BY_LAYER["llama-3.1-8b", gpu, 1]()
+    alone_s = found.prefill_attention_s * rows.pairs + found.context_s * rows.context
+    both_s = alone_s + found.mixed_context_s * rows.context
+    assert np.abs(both_s / rows.time_s - 1).mean() < 0.25
+    assert (alone_s / rows.time_s).mean() < 0.75
 
 
 @pytest.mark.parametrize(("chip", "mean", "worst"), [
     ("h100-sxm", 0.05, 0.18), ("b200-sxm", 0.035, 0.18), ("a100-sxm", 0.03, 0.08),
 ])  # fmt: skip
-def test_one_law_gives_the_watts_of_every_dense_model(fit, chip, mean, worst):
-    errors = np.abs(fit.fit_board(chip).errors)
+def test_one_law_gives_the_watts_of_every_dense_model(chip, mean, worst):
+    errors = np.abs(fit_board(chip).errors)
     assert errors.mean() < mean
     assert errors.max() < worst
 
 
 def test_the_shipped_costs_of_experts_are_the_fit():
-    power = importlib.import_module("calibration.power")
-    assert power.fit_expert_costs() == pytest.approx((EXPERT_FLOP_COST, PACKED_BYTE_COST), abs=0.05)
-    left_out = [power.fit_expert_costs(family)[0] for family in power.runs(dense=False).family.unique()]
+    assert fit_expert_costs() == pytest.approx((EXPERT_FLOP_COST, PACKED_BYTE_COST), abs=0.05)
+    left_out = [fit_expert_costs(family)[0] for family in runs(dense=False).family.unique()]
     assert 3.6 < min(left_out) < max(left_out) < 4.2
 
 
-def test_a_flop_in_fp8_costs_what_one_in_bf16_costs(fit):
+def test_a_flop_in_fp8_costs_what_one_in_bf16_costs():
     """By the law of the bf16 models, Llama 3.1 405B in fp8 on 8 H100 is within 7 %; at half the price it is not."""
-    power = importlib.import_module("calibration.power")
-    board = power.fit_board("h100-sxm", "llama-3.1-405b")
+    board = fit_board("h100-sxm", "llama-3.1-405b")
     rows = board.runs[board.runs.family == "llama-3.1-405b"]
-    cheap = power.rates_by_gpu(rows.assign(flops=rows.flops / 2))["h100-sxm"].lawful_w(board.gpus["h100-sxm"])
+    cheap = rates_by_gpu(rows.assign(flops=rows.flops / 2))["h100-sxm"].lawful_w(board.gpus["h100-sxm"])
     assert rows.error.abs().mean() < 0.07
     assert (cheap / rows.watts - 1).mean() < -0.12
 
 
-def test_perseus_clocks_are_fitted(fit):
-    clock = fit.fit_clock()
+def test_perseus_clocks_are_fitted():
+    clock = fit_clock()
     assert 0.09 <= clock.memory_fraction <= 0.12
     assert clock.voltage_floor_fraction == pytest.approx(0.76, abs=0.01)
     assert clock.power_error < 0.015
     assert clock.time_error < 0.01
 
 
-def test_the_power_claims_hold():
-    claims = importlib.import_module("calibration.power_claims")
-    found = {name: (claim(), target) for name, (claim, target) in claims.CLAIMS.items()}
-    assert {
-        name: pair.mean_error for name, (pair, target) in found.items() if target and pair.mean_error > target
-    } == {}
-    assert all(len(pair.group) == len(pair.measured) == len(pair.predicted) > 100 for pair, _ in found.values())
-
-
-def test_a_profile_carries_what_its_boards_drew_beyond_the_law(fit):
+def test_a_profile_carries_what_its_boards_drew_beyond_the_law():
     """Work of Llama 3.1 8B on one H100 takes half as much again as the law of all dense models says."""
-    factors = {name: numbers["power_factor"] for name, numbers in fit.power_factors().items()}
+    factors = {name: numbers["power_factor"] for name, numbers in power_factors().items()}
     assert factors["llama-3.1-8b_h100-sxm_tp1"] == pytest.approx(1.47, abs=0.02)
     assert factors["llama-3.1-70b_b200-sxm_tp2"] == pytest.approx(1.02, abs=0.02)
     assert factors["llama-3.1-8b_h200-sxm_tp1"] == 1.0
 
 
-def test_the_h200s_matrix_products_stand_for_the_h100s(fit):
+def test_the_h200s_matrix_products_stand_for_the_h100s():
     """LLMServingSim timed the same products on an H100, alone and without sustained load: at most 17 % faster."""
-    kernels = importlib.import_module("calibration.kernels")
-    rows = kernels.table("h100_layers")
+    rows = table("h100_layers")
     rows = rows[rows.layer_name.str.contains("_proj")]
     for (model, degree, tokens), layers in rows.groupby(["model", "tp_size", "input"]):
-        ours = kernels.Kernels(model, "h100-sxm", int(degree))
-        head_s = ours._product_s(256, kernels.VOCABULARY // int(degree), ours.width)
+        ours = Kernels(model, "h100-sxm", int(degree))
+        head_s = ours.product_s(256, VOCABULARY // int(degree), ours.width)
         h100_s = layers.time_us.sum() * 1e-6 * ours.model.layers
         assert 1.0 < (ours.products_s(int(tokens)) - head_s) / h100_s < 1.17
 
 
-def test_the_report_reads(fit):
-    assert "llama-3.1-8b_h100-sxm_tp1" in fit.report()
+def test_the_report_reads():
+    assert "llama-3.1-8b_h100-sxm_tp1" in report()
 
 
 def test_the_excerpts_stay_small_and_name_their_sources():
-    files = sorted((ROOT / "calibration" / "data").glob("*.csv*"))
+    files = sorted(DATA.glob("*.csv*"))
     assert sum(file.stat().st_size for file in files) < 1_000_000
-    readme = (ROOT / "calibration" / "data" / "README.md").read_text()
+    readme = (DATA / "README.md").read_text()
     assert all(file.name in readme for file in files)
 
 
@@ -170,7 +146,7 @@ CATALOGUED = {
 
 @pytest.mark.parametrize(("name", "measured"), CATALOGUED.items())
 def test_a_model_of_the_catalogue_has_the_shape_that_was_measured(name, measured):
-    model, shape = load_model(name), importlib.import_module("calibration.shapes").SHAPES[measured]
+    model, shape = load_model(name), SHAPES[measured]
     assert model.active_parameters == pytest.approx(
         shape.common_weights + shape.routed * shape.expert_weights, rel=1e-3
     )
@@ -182,7 +158,7 @@ def test_a_model_of_the_catalogue_has_the_shape_that_was_measured(name, measured
 
 
 def test_the_roofline_holds_the_law():
-    law = importlib.import_module("calibration.serving_law").fit_law()
+    law = fit_law()
     found = (law.base_s, law.layer_s, law.expert_layer_s, law.collective_layer_s, law.sequence_s, law.memory_efficiency)
     shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.EXPERT_LAYER_S, roofline.COLLECTIVE_LAYER_S)
     np.testing.assert_allclose(found, (*shipped, roofline.SEQUENCE_S, roofline.MEMORY_EFFICIENCY), rtol=5e-3)
@@ -195,18 +171,17 @@ def test_the_roofline_holds_the_law():
     (4, 2, 1000, 2.0),  # many tokens touch them all
 ])  # fmt: skip
 def test_boards_that_share_out_experts_wait_for_the_busiest(experts, boards, tokens, expected):
-    assert importlib.import_module("calibration.serving_law").most_touched(experts, 1, boards, tokens) == expected
+    assert most_touched(experts, 1, boards, tokens) == expected
 
 
 def test_the_busiest_board_has_more_experts_to_read_than_the_mean():
     """16 experts on 4 boards, 8 tokens of one expert each: 6.5 experts are touched, 1.6 a board."""
-    busiest = importlib.import_module("calibration.serving_law").most_touched(16, 1, 4, 8)
+    busiest = most_touched(16, 1, 4, 8)
     assert 1.62 * 1.3 < busiest < 1.62 * 2.0
 
 
-def test_the_factor_of_a_profile_meets_its_runs(fit):
-    power = importlib.import_module("calibration.profile_power")
-    for pair in (*fit.MEASURED, *fit.FROM_RUNS):
-        errors = np.array(power.power_errors(load_profile(*pair)))
+def test_the_factor_of_a_profile_meets_its_runs():
+    for pair in (*MEASURED, *FROM_RUNS):
+        errors = np.array(power_errors(load_profile(*pair)))
         assert len(errors) >= 5
         assert abs(np.log1p(errors).mean()) < 1e-3
