@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tokenfleet.envs import metrics
 from tokenfleet.envs.action import FleetAction
 from tokenfleet.envs.axes import axis_names
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Field
+from tokenfleet.envs.metrics import FLEET, RETURN
 from tokenfleet.envs.observation import SCALES, FleetObservation
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
@@ -60,8 +60,17 @@ def outcome_fields() -> str:
 
 
 def episode_metrics() -> str:
-    """The table that `tokenfleet.envs.metrics` opens with."""
-    return "\n".join(line for line in (metrics.__doc__ or "").splitlines() if line.startswith("|"))
+    """What `episode_metrics` holds when an episode ends."""
+    rows = [
+        (
+            f"`{metric.name}`" + (", `/<class>`" if metric.by_class else ""),
+            metric.unit or "-",
+            metric.better or "-",
+            metric.doc,
+        )
+        for metric in (RETURN, *FLEET)
+    ]
+    return _table(("metric", "unit", "better", "meaning"), rows)
 
 
 def scenario_tables(name: str) -> str:

@@ -13,52 +13,55 @@ from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, m
 from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
+from tokenfleet.envs.quantities import quantity
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.signals import sample_signals
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.envs.warm_caches import ContextTable, draw_contexts
 
 Float64Array = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
 _CLIENTS, _CONTEXTS = 1, 2
 """Third number of the seeds from which clients, and contexts in caches, are drawn, apart from all else."""
 
 
+LARGEST = float(np.finfo(np.float64).max)
+
+
 @dataclass(frozen=True)
 class Episode:
-    """One draw of a scenario. H is the horizon in ticks, S sites, W rows, P pools.
+    """One draw of a scenario: demand, what breaks, and the course of sites, rows and pools from tick to tick.
 
     Attributes:
         requests: demand, sorted by arrival.
-        cap_w: cap of every tick, `[H, S]` [W].
-        rating_w: what the grid connection can carry, which its breaker minds, `[H, S]` [W].
-        row_cap_w, row_rating_w: the same of rows, IT power, `[H, W]` [W].
-        price_usd_per_mwh, carbon_g_per_kwh: `[H, S]`.
-        outdoor_c: air temperature outside, `[H, S]` [C].
-        solar_w: what the site's own panels give, `[H, S]` [W].
-        exogenous: what the brain sees of the world before each tick and after the last, `[H + 1, E]`, float32, in the
-            order of `fields.EXOGENOUS`.
-        pue: facility power for each watt of IT power in every tick, without the fixed part, `[H, S]`.
-        fixed_w: what each facility draws whatever its load, `[S]` [W].
-        host_power_factor: on what servers draw besides their boards, `[S]`.
-        decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
         failures: what breaks.
         contexts: what prefix caches hold at the start.
     """
 
     requests: RequestTable
-    cap_w: Float64Array
-    rating_w: Float64Array
-    row_cap_w: Float64Array
-    row_rating_w: Float64Array
-    price_usd_per_mwh: Float64Array
-    carbon_g_per_kwh: Float64Array
-    outdoor_c: Float64Array
-    solar_w: Float64Array
-    pue: Float64Array
-    fixed_w: Float64Array
-    host_power_factor: Float64Array
-    exogenous: NDArray[np.float32]
-    decode_memory_fraction: Float64Array
+    cap_w: Float64Array = quantity("HS", "W", "Cap of the site in every tick.", low=0.0, high=LARGEST)
+    rating_w: Float64Array = quantity(
+        "HS", "W", "What the grid connection can carry, which its breaker minds.", low=0.0, high=LARGEST
+    )
+    row_cap_w: Float64Array = quantity("HW", "W", "Cap of the row's IT power.", low=0.0, high=LARGEST)
+    row_rating_w: Float64Array = quantity("HW", "W", "What the row can carry.", low=0.0, high=LARGEST)
+    price_usd_per_mwh: Float64Array = quantity("HS", "USD/MWh", "Electricity price.", low=-LARGEST, high=LARGEST)
+    carbon_g_per_kwh: Float64Array = quantity("HS", "g/kWh", "Carbon intensity.", low=-LARGEST, high=LARGEST)
+    outdoor_c: Float64Array = quantity("HS", "C", "Air temperature outside.", low=-LARGEST, high=LARGEST)
+    solar_w: Float64Array = quantity("HS", "W", "What the site's own panels give.", low=0.0, high=LARGEST)
+    pue: Float64Array = quantity(
+        "HS", "W/W", "Facility power for each watt of IT power, without the fixed part.", low=0.0, high=LARGEST
+    )
+    fixed_w: Float64Array = quantity("S", "W", "What the facility draws whatever its load.", low=0.0, high=LARGEST)
+    host_power_factor: Float64Array = quantity(
+        "S", "W/W", "On what servers draw besides their boards.", low=0.0, high=LARGEST
+    )
+    exogenous: Float32Array = quantity(
+        "IE", "", "What a policy sees from outside before each tick and after the last, in the order of `EXOGENOUS`."
+    )
+    decode_memory_fraction: Float64Array = quantity(
+        "P", "", "Share of decode time that the clock does not scale.", low=0.0, high=1.0
+    )
     failures: FailureTable = field(default_factory=FailureTable.none)
     contexts: ContextTable = field(default_factory=ContextTable.none)
 

@@ -1,140 +1,253 @@
-"""What an episode came to: sums over its ticks, and the figures that papers and operators quote.
+"""The one table of what an episode of a fleet comes to: name, unit, meaning, which direction is better, and formula.
 
-| metric | unit | meaning |
-|---|---|---|
-| `return` | - | sum of rewards |
-| `net_value_usd` | USD | revenue, less penalties, less electricity |
-| `revenue_usd` | USD | price of requests within their SLO, and the reduced price of late ones |
-| `penalty_usd` | USD | credit owed for refused and expired requests |
-| `energy_usd` | USD | electricity bill |
-| `energy_kwh`, `carbon_kg` | kWh, kg CO2e | energy from the grid and its emissions |
-| `goodput_tokens_per_s` | tokens/s | output tokens of requests within their SLO |
-| `slo_attainment` | share | requests within their SLO, of those completed, refused or expired |
-| `slo_attainment/<class>` | share | the same for one class |
-| `tokens_per_joule` | tokens/J | output tokens generated, over facility energy |
-| `usd_per_million_tokens` | USD | electricity for a million output tokens generated |
-| `g_per_million_tokens` | g CO2e | emissions for a million output tokens generated |
-| `ttft_mean_s` | s | mean time to first token |
-| `above_cap_s` | s | time above a cap, summed over sites and rows |
-| `peak_over_cap_w` | W | furthest that a site or row stood above its cap |
-| `brakes`, `trips` | events | power brakes and breaker trips |
-| `completed`, `refused`, `expired`, `declined` | requests | how requests ended |
-| `budget_ended` | sessions | sessions that had spent their budget |
-
-A ratio whose denominator is zero is NaN: nothing ended, nothing generated.
+Environments report these numbers when an episode ends, evaluations tabulate, rank and draw them, and the documentation
+lists them. A ratio whose denominator is zero is NaN: nothing ended, nothing was generated.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.accounts import Accounts
-from tokenfleet.envs.axes import axis_sizes
-from tokenfleet.envs.engine import RequestLog
-from tokenfleet.envs.fields import OUTCOMES, Layout, Record
-from tokenfleet.envs.layers.ledger import JOULES_PER_KWH, TOKENS_PER_MILLION, Ledger
-from tokenfleet.envs.reward import NetValue
-from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.ledger import JOULES_PER_KWH, TOKENS_PER_MILLION
 
 Float64Array = NDArray[np.float64]
+Better = Literal["higher", "lower", ""]
 
 GRAMS_PER_KG = 1e3
 
 
-class EpisodeMetrics:
-    """Sums over the episodes of N fleets.
+@dataclass(frozen=True)
+class EpisodeSums:
+    """What n episodes add up to, `[n]` or `[n, ...]` each.
 
-    Args:
-        scenario: the world.
-        num_envs: N.
+    Attributes:
+        outcome: sums of the engine's outcomes over the episode, `outcome["arrived"]` is `[n, K]`.
+        duration_s: since each episode began [s].
+        reward: sum of the rewards.
+        in_slo_usd, late_usd: earned within the SLO, and late [USD].
+        lost_usd: owed for what was lost, negative [USD].
+        electricity_usd: the bill [USD].
+        carbon_g: emissions of the electricity [g].
+        peak_over_cap_w: furthest that any meter stood above its cap [W].
     """
 
-    def __init__(self, scenario: Scenario, num_envs: int) -> None:
-        self._classes = tuple(scenario.classes)
-        self._tick_s = scenario.tick_s
-        self._net_value = NetValue(scenario)
-        layout = Layout(OUTCOMES, axis_sizes(scenario))
-        columns = np.arange(layout.width)
-        self._over_cap_w = np.concatenate([columns[layout.slice(name)] for name in ("over_cap_w", "row_over_cap_w")])
-        self._accounts = Accounts(scenario, num_envs)
-        self._returns = np.zeros(num_envs)
-        self._peak_over_cap_w = np.zeros((num_envs, len(self._over_cap_w)))
+    outcome: Record
+    duration_s: Float64Array
+    reward: Float64Array
+    in_slo_usd: Float64Array
+    late_usd: Float64Array
+    lost_usd: Float64Array
+    electricity_usd: Float64Array
+    carbon_g: Float64Array
+    peak_over_cap_w: Float64Array
 
-    def begin(self, index: int) -> None:
-        """Forget what fleet `index` did: its next episode starts."""
-        self._accounts.begin(index)
-        self._returns[index] = 0.0
-        self._peak_over_cap_w[index] = 0.0
+    def total(self, *names: str) -> Float64Array:
+        """Sum of outcomes over sites, rows, pools or classes, `[n]`."""
+        sums = [self.outcome[name].sum(axis=1) for name in names]
+        total: Float64Array = sum(sums[1:], start=sums[0])
+        return total
 
-    def add(self, outcome: Record, tariff: Float64Array, reward: Float64Array) -> None:
-        """Count one tick.
-
-        Args:
-            outcome: what happened.
-            tariff: price [USD/MWh], then carbon intensity [g/kWh], of the tick, `[N, 2 S]`.
-            reward: `[N]`.
-        """
-        self._accounts.add(outcome, tariff)
-        self._returns += reward
-        np.maximum(self._peak_over_cap_w, outcome.rows.take(self._over_cap_w, axis=1), out=self._peak_over_cap_w)
-
-    def ledger(self, index: int, ticks: int, log: RequestLog, requests: RequestTable) -> Ledger:
-        """What each layer cost and added in fleet `index`, `ticks` ticks into its episode; see `Accounts.ledger`."""
-        net_value_usd = float(self._net_value_usd(np.array([index]))[0])
-        return self._accounts.ledger(index, ticks, net_value_usd, log, requests)
-
-    def summary(self, index: NDArray[np.intp], ticks: NDArray[np.int64]) -> dict[str, Float64Array]:
-        """The metrics of fleets `index`, `[n]` each, after `ticks` ticks, `[n]`."""
-        totals = self._totals(index)
-        in_slo_usd, late_usd, lost_usd = self._net_value.token_terms_usd(totals).T
-        energy_usd, carbon_g = self._accounts.electricity(index)
-        energy_j, facility_j = totals["energy_j"].sum(axis=1), totals["facility_energy_j"].sum(axis=1)
-        generated = totals["generated_tokens"].sum(axis=1)
-        served = totals["completed_in_slo"]
-        ended = served + totals["completed_late"] + totals["refused"] + totals["expired"]
-        by_class = {f"slo_attainment/{name}": _ratio(served[:, k], ended[:, k]) for k, name in enumerate(self._classes)}
-        return {
-            "return": self._returns[index],
-            "net_value_usd": self._net_value_usd(index),
-            "revenue_usd": in_slo_usd + late_usd,
-            "penalty_usd": 0.0 - lost_usd,
-            "energy_usd": energy_usd,
-            "energy_kwh": energy_j / JOULES_PER_KWH,
-            "carbon_kg": carbon_g / GRAMS_PER_KG,
-            "goodput_tokens_per_s": totals["output_tokens_in_slo"].sum(axis=1) / (ticks * self._tick_s),
-            "slo_attainment": _ratio(served.sum(axis=1), ended.sum(axis=1)),
-            **by_class,
-            "tokens_per_joule": _ratio(generated, facility_j),
-            "usd_per_million_tokens": _ratio(energy_usd * TOKENS_PER_MILLION, generated),
-            "g_per_million_tokens": _ratio(carbon_g * TOKENS_PER_MILLION, generated),
-            "ttft_mean_s": _ratio(totals["ttft_sum_s"].sum(axis=1), totals["first_tokens"].sum(axis=1)),
-            "above_cap_s": _sites_and_rows(totals, "above_cap_s"),
-            "peak_over_cap_w": self._peak_over_cap_w[index].max(axis=1),
-            "brakes": _sites_and_rows(totals, "brakes"),
-            "trips": _sites_and_rows(totals, "trips"),
-            "completed": (served + totals["completed_late"]).sum(axis=1),
-            "refused": totals["refused"].sum(axis=1),
-            "expired": totals["expired"].sum(axis=1),
-            "declined": totals["declined"].sum(axis=1),
-            "budget_ended": totals["budget_ended"].sum(axis=1),
-        }
-
-    def _totals(self, index: NDArray[np.intp]) -> Record:
-        return Record(self._accounts.totals.layout, self._accounts.totals.rows[index])
-
-    def _net_value_usd(self, index: NDArray[np.intp]) -> Float64Array:
-        in_slo_usd, late_usd, lost_usd = self._net_value.token_terms_usd(self._totals(index)).T
-        net_value_usd: Float64Array = in_slo_usd + late_usd + lost_usd - self._accounts.electricity(index)[0]
-        return net_value_usd
+    def ended_requests(self) -> Float64Array:
+        """Requests that were completed, refused or expired, `[n, K]`."""
+        names = ("completed_in_slo", "completed_late", "refused", "expired")
+        ended: Float64Array = sum((self.outcome[name] for name in names[1:]), start=self.outcome[names[0]])
+        return ended
 
 
-def _sites_and_rows(totals: Record, name: str) -> Float64Array:
-    total: Float64Array = totals[name].sum(axis=1) + totals[f"row_{name}"].sum(axis=1)
-    return total
+@dataclass(frozen=True)
+class Metric:
+    """One number per episode.
+
+    Attributes:
+        name: column name, with its unit as a suffix where it has one.
+        label: as a person reads it, without the unit.
+        unit: as a person reads it; empty for counts and shares.
+        better: `"higher"`, `"lower"`, or empty where neither is better by itself.
+        doc: what it means, one sentence.
+        formula: from the sums of n episodes to `[n]`; None where something other than a fleet reports the number.
+        by_class: the same for every request class, to `[n, K]`; None where the metric has no such columns.
+        percent: shown as a percentage.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: Better
+    doc: str
+    formula: Callable[[EpisodeSums], Float64Array] | None = None
+    by_class: Callable[[EpisodeSums], Float64Array] | None = None
+    percent: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Label and unit, for example `energy [kWh]`."""
+        unit = "%" if self.percent else self.unit
+        return f"{self.label} [{unit}]" if unit else self.label
 
 
-def _ratio(over: Float64Array, under: Float64Array) -> Float64Array:
+def ratio(over: Float64Array, under: Float64Array) -> Float64Array:
     """`over / under`, NaN where `under` is zero."""
     return np.divide(over, under, out=np.full_like(over, np.nan), where=under > 0.0)
+
+
+def net_value_usd(sums: EpisodeSums) -> Float64Array:
+    """What n episodes earned less what they owed and paid, `[n]` [USD]."""
+    return sums.in_slo_usd + sums.late_usd + sums.lost_usd - sums.electricity_usd
+
+
+def _per_million_tokens(amount: Float64Array, sums: EpisodeSums) -> Float64Array:
+    return ratio(amount * TOKENS_PER_MILLION, sums.total("generated_tokens"))
+
+
+def _total(*names: str) -> Callable[[EpisodeSums], Float64Array]:
+    return lambda sums: sums.total(*names)
+
+
+RETURN = Metric("return", "return", "", "higher", "Sum of the rewards of the episode.", lambda sums: sums.reward)
+
+FLEET: tuple[Metric, ...] = (
+    Metric("net_value_usd", "net value", "USD", "higher", "Revenue less penalties and electricity.", net_value_usd),
+    Metric(
+        "revenue_usd",
+        "revenue",
+        "USD",
+        "higher",
+        "Paid for tokens, late ones at their lower price.",
+        lambda sums: sums.in_slo_usd + sums.late_usd,
+    ),
+    Metric(
+        "penalty_usd",
+        "penalties",
+        "USD",
+        "lower",
+        "Credit owed for refused and expired requests.",
+        lambda sums: 0.0 - sums.lost_usd,
+    ),
+    Metric(
+        "energy_usd", "electricity", "USD", "lower", "Electricity bill of all sites.", lambda sums: sums.electricity_usd
+    ),
+    Metric(
+        "goodput_tokens_per_s",
+        "goodput",
+        "tokens/s",
+        "higher",
+        "Output tokens within SLO, per second.",
+        lambda sums: sums.total("output_tokens_in_slo") / sums.duration_s,
+    ),
+    Metric(
+        "slo_attainment",
+        "SLO attainment",
+        "",
+        "higher",
+        "Share of ended requests that met their SLO; refused and expired ones did not.",
+        lambda sums: ratio(sums.total("completed_in_slo"), sums.ended_requests().sum(axis=1)),
+        by_class=lambda sums: ratio(sums.outcome["completed_in_slo"], sums.ended_requests()),
+        percent=True,
+    ),
+    Metric(
+        "tokens_per_joule",
+        "efficiency",
+        "tokens/J",
+        "higher",
+        "Output tokens generated, over facility energy.",
+        lambda sums: ratio(sums.total("generated_tokens"), sums.total("facility_energy_j")),
+    ),
+    Metric(
+        "usd_per_million_tokens",
+        "electricity cost",
+        "USD/Mtoken",
+        "lower",
+        "Electricity per million generated tokens.",
+        lambda sums: _per_million_tokens(sums.electricity_usd, sums),
+    ),
+    Metric(
+        "g_per_million_tokens",
+        "emissions",
+        "gCO2e/Mtoken",
+        "lower",
+        "Emissions per million generated tokens.",
+        lambda sums: _per_million_tokens(sums.carbon_g, sums),
+    ),
+    Metric(
+        "energy_kwh",
+        "energy",
+        "kWh",
+        "",
+        "Energy that all sites drew from the grid.",
+        lambda sums: sums.total("energy_j") / JOULES_PER_KWH,
+    ),
+    Metric(
+        "carbon_kg",
+        "carbon",
+        "kg",
+        "lower",
+        "CO2e emissions of the electricity.",
+        lambda sums: sums.carbon_g / GRAMS_PER_KG,
+    ),
+    Metric(
+        "above_cap_s",
+        "above cap",
+        "s",
+        "lower",
+        "Time with the meter above the cap, summed over sites and rows.",
+        _total("above_cap_s", "row_above_cap_s"),
+    ),
+    Metric(
+        "peak_over_cap_w",
+        "peak over cap",
+        "W",
+        "lower",
+        "Furthest that a meter stood above its cap.",
+        lambda sums: sums.peak_over_cap_w,
+    ),
+    Metric("brakes", "brakes", "", "lower", "Power brakes that began.", _total("brakes", "row_brakes")),
+    Metric("trips", "trips", "", "lower", "Breaker trips.", _total("trips", "row_trips")),
+    Metric(
+        "completed",
+        "completed",
+        "requests",
+        "higher",
+        "Requests answered in full, in time or late.",
+        lambda sums: (sums.outcome["completed_in_slo"] + sums.outcome["completed_late"]).sum(axis=1),
+    ),
+    Metric("refused", "refused", "requests", "lower", "Requests turned away, or lost to a trip.", _total("refused")),
+    Metric("expired", "expired", "requests", "lower", "Requests that ran out of patience or time.", _total("expired")),
+    Metric(
+        "declined",
+        "declined",
+        "requests",
+        "",
+        "Requests whose clients found the token price too high.",
+        _total("declined"),
+    ),
+    Metric(
+        "budget_ended", "budgets spent", "sessions", "", "Sessions that had spent their budget.", _total("budget_ended")
+    ),
+    Metric(
+        "ttft_mean_s",
+        "mean TTFT",
+        "s",
+        "lower",
+        "Mean time to first token of every request that got one.",
+        lambda sums: ratio(sums.total("ttft_sum_s"), sums.total("first_tokens")),
+    ),
+)
+"""What a fleet reports of an episode, beside `RETURN`."""
+
+
+def episode_metrics(sums: EpisodeSums, classes: tuple[str, ...]) -> Mapping[str, Float64Array]:
+    """Every metric of n episodes, `[n]` each; those by request class as `<metric>/<class>`."""
+    values: dict[str, Float64Array] = {}
+    for metric in (RETURN, *FLEET):
+        if metric.formula is not None:
+            values[metric.name] = metric.formula(sums)
+        if metric.by_class is not None:
+            columns = metric.by_class(sums).T
+            values |= {f"{metric.name}/{name}": column for name, column in zip(classes, columns, strict=True)}
+    return values

@@ -11,7 +11,17 @@ from typing_extensions import Self
 
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, suggest
+from tokenfleet.envs.layers.llm.iteration import Coefficients
+from tokenfleet.envs.spec import (
+    Name,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+    SpecError,
+    TokenCount,
+    suggest,
+)
 
 
 class PoolSpec(Spec):
@@ -60,7 +70,7 @@ class PoolSpec(Spec):
     tensor_parallel: PositiveInt = 1
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
-    token_budget: PositiveInt = 2048
+    token_budget: TokenCount = 2048
     memory_utilisation: float = Field(default=0.9, gt=0, le=1)
     clock_latency_s: NonNegativeFloat = 0.0
     kv_tokens: PositiveInt | None = None
@@ -68,7 +78,7 @@ class PoolSpec(Spec):
     kv_watermark: float = Field(default=0.01, ge=0, lt=1)
     prefix_cache: bool = False
     warm_cache: bool = True
-    prefix_block_tokens: PositiveInt = 16
+    prefix_block_tokens: TokenCount = 16
     host_cache_bytes: NonNegativeFloat = 0.0
     host_bandwidth_bytes_per_s: PositiveFloat = 50e9
     hand_off_to: Name | None = None
@@ -127,6 +137,11 @@ class PoolSpec(Spec):
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
         return load_profile(self.model, self.gpu, self.tensor_parallel)
+
+    @cached_property
+    def coefficients(self) -> Coefficients:
+        """What an iteration of one replica takes."""
+        return Coefficients.of(self.gpu_spec, self.model_spec, self.profile)
 
     @cached_property
     def kv_capacity_tokens(self) -> int:

@@ -39,6 +39,10 @@ from tokenfleet.envs.spec import (
     suggest,
 )
 
+MAX_HORIZON_S = 1e7
+"""Longest episode [s], 116 days: up to there the two engines agree on every time within 1e-8 s. A double of 1e8 s holds
+no more than that itself."""
+
 
 class SiteSpec(Spec):
     """One data centre behind one grid connection.
@@ -101,7 +105,7 @@ class Scenario(Spec):
         name: by which it is found.
         description: one sentence for people.
         tick_s: time between two decisions [s]; also the shortest averaging time of a meter.
-        horizon_ticks: length of an episode.
+        horizon_ticks: length of an episode; with `tick_s`, at most `MAX_HORIZON_S`.
         announced_lead_s: how far ahead an announced cap is shown to the brain [s].
         sites, pools, classes, workload: the parts, by names of their own; a part of one names those of others.
         uncertainty: what is drawn anew for every episode.
@@ -134,6 +138,7 @@ class Scenario(Spec):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         problems = [
+            *self._horizon_problems(),
             *self._pool_problems(),
             *hand_off_problems(self.pools),
             *self._class_problems(),
@@ -303,6 +308,14 @@ class Scenario(Spec):
             if not self._pools_behind(site, row)
         ]
         return problems
+
+    def _horizon_problems(self) -> list[str]:
+        if self.horizon_s <= MAX_HORIZON_S:
+            return []
+        return [
+            f"horizon_ticks: an episode may last {MAX_HORIZON_S:g} s, {self.horizon_ticks} ticks of {self.tick_s:g} s "
+            f"are {self.horizon_s:g} s; lower horizon_ticks or tick_s"
+        ]
 
     def _class_problems(self) -> list[str]:
         served = {pool.model for pool in self.pools.values() if not pool.decode_only}

@@ -23,13 +23,13 @@ from tokenfleet.envs.arguments import (
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.episodes import Episodes
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.history import EpisodeRows
 from tokenfleet.envs.infos import with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
-from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.observation import FleetObservation, Observation
 from tokenfleet.envs.parts import build_part, has_methods, is_reward
 from tokenfleet.envs.reward import NetValue, Reward, weighted_reward

@@ -1,4 +1,4 @@
-"""The one table of what an evaluation reports: name, unit, meaning, and which direction is better.
+"""What an evaluation reports: the metrics of `tokenfleet.envs.metrics`, and latencies, which need every request.
 
 Columns of the result file, headings of the table, axes of the figures and the documentation are all read from it. A
 metric per request class stands in a column `<metric>/<class>`. A foreign environment has only the generic metrics, and
@@ -8,76 +8,16 @@ whatever numbers it puts under `info["episode_metrics"]`, which keep their own n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-Better = Literal["higher", "lower", ""]
+from tokenfleet.envs.metrics import FLEET, RETURN, Metric
+
 PERCENTILES = (50, 95, 99)
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One number per episode.
-
-    Attributes:
-        name: column name, with its unit as a suffix where it has one.
-        label: as a person reads it, without the unit.
-        unit: as a person reads it; empty for counts and shares.
-        better: `"higher"`, `"lower"`, or empty where neither is better by itself.
-        doc: what it means, one sentence.
-        percent: shown as a percentage.
-    """
-
-    name: str
-    label: str
-    unit: str
-    better: Better
-    doc: str
-    percent: bool = False
-
-    @property
-    def heading(self) -> str:
-        """Label and unit, for example `energy [kWh]`."""
-        unit = "%" if self.percent else self.unit
-        return f"{self.label} [{unit}]" if unit else self.label
-
-
 GENERIC: tuple[Metric, ...] = (
-    Metric("return", "return", "", "higher", "Sum of the rewards of the episode."),
+    RETURN,
     Metric("length_steps", "length", "steps", "", "Steps until the episode was truncated or terminated."),
-)
-
-FLEET: tuple[Metric, ...] = (
-    Metric("net_value_usd", "net value", "USD", "higher", "Revenue less penalties and electricity."),
-    Metric("revenue_usd", "revenue", "USD", "higher", "Paid for tokens, late ones at their lower price."),
-    Metric("penalty_usd", "penalties", "USD", "lower", "Credit owed for refused and expired requests."),
-    Metric("energy_usd", "electricity", "USD", "lower", "Electricity bill of all sites."),
-    Metric("goodput_tokens_per_s", "goodput", "tokens/s", "higher", "Output tokens within SLO, per second."),
-    Metric(
-        "slo_attainment",
-        "SLO attainment",
-        "",
-        "higher",
-        "Share of ended requests that met their SLO; refused and expired ones did not.",
-        percent=True,
-    ),
-    Metric("tokens_per_joule", "efficiency", "tokens/J", "higher", "Output tokens generated, over facility energy."),
-    Metric(
-        "usd_per_million_tokens", "electricity cost", "USD/Mtoken", "lower", "Electricity per million generated tokens."
-    ),
-    Metric("g_per_million_tokens", "emissions", "gCO2e/Mtoken", "lower", "Emissions per million generated tokens."),
-    Metric("energy_kwh", "energy", "kWh", "", "Energy that all sites drew from the grid."),
-    Metric("carbon_kg", "carbon", "kg", "lower", "CO2e emissions of the electricity."),
-    Metric("above_cap_s", "above cap", "s", "lower", "Time with the meter above the cap, summed over sites and rows."),
-    Metric("peak_over_cap_w", "peak over cap", "W", "lower", "Furthest that a meter stood above its cap."),
-    Metric("brakes", "brakes", "", "lower", "Power brakes that began."),
-    Metric("trips", "trips", "", "lower", "Breaker trips."),
-    Metric("completed", "completed", "requests", "higher", "Requests answered in full, in time or late."),
-    Metric("refused", "refused", "requests", "lower", "Requests turned away, or lost to a trip."),
-    Metric("expired", "expired", "requests", "lower", "Requests whose patience or deadline ran out."),
-    Metric("declined", "declined", "requests", "", "Requests whose clients found the token price too high."),
-    Metric("budget_ended", "budgets spent", "sessions", "", "Sessions that had spent their budget."),
-    Metric("ttft_mean_s", "mean TTFT", "s", "lower", "Mean time to first token of every request that got one."),
 )
 
 _LATENCIES = {
@@ -92,7 +32,7 @@ LATENCY: tuple[Metric, ...] = tuple(
     for percentile in PERCENTILES
 )
 
-PER_CLASS: tuple[Metric, ...] = (*(metric for metric in FLEET if metric.name == "slo_attainment"), *LATENCY)
+PER_CLASS: tuple[Metric, ...] = (*(metric for metric in FLEET if metric.by_class is not None), *LATENCY)
 """Metrics that also exist once per request class, as `<metric>/<class>`."""
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (*GENERIC, *FLEET, *LATENCY)}
@@ -112,7 +52,7 @@ def describe(column: str) -> Metric:
         return Metric(column, column, "", "", "Reported by the environment.")
     if not request_class:
         return known
-    return Metric(column, f"{known.label} {request_class}", known.unit, known.better, known.doc, known.percent)
+    return replace(known, name=column, label=f"{known.label} {request_class}")
 
 
 def in_order(columns: Iterable[str]) -> list[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokenfleet.evaluation.metrics import Metric, describe
+from tokenfleet.envs.metrics import Metric
+from tokenfleet.evaluation.metrics import describe
 from tokenfleet.evaluation.summary import Summary, decimals, number, scaled, verdict
 
 if TYPE_CHECKING:

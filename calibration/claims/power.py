@@ -27,8 +27,8 @@ from calibration.fit.power.runs import runs
 from calibration.fit.profiles import FROM_RUNS, MEASURED
 from tokenfleet.envs.fitting.errors import Array, scaled_errors
 from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
-from tokenfleet.envs.layers.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 from tokenfleet.envs.layers.llm import load_profile, profile_name
+from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
 

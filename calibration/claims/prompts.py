@@ -19,22 +19,23 @@ import pandas as pd
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.excerpts import table
-from calibration.fit.time.kernels import Kernels, fit_prefill_attention
+from calibration.fit.time.kernels import Kernels
+from calibration.fit.time.serving import from_kernels
+from calibration.fit.time.time_fit import TimeFit
 from calibration.fit.time.vidur import fit_vidur
 from tokenfleet.envs.fitting.errors import Array, relative_errors
-from tokenfleet.envs.layers.iteration import at_tokens, prefill_pairs
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 
 LARGEST = 2048
 LAUNCH_S = np.arange(0.030, 0.091, 0.001)
 STEP_S = np.arange(0.0, 0.031, 0.001)
 FACTORS = np.arange(0.80, 1.51, 0.02)
 Numbers = tuple[Array, Array, Array]  # launch_s, step_s, factor on the kernels; broadcast against the rows
-Coefficients = tuple[Array, float]  # token_s at the knots, prefill_attention_s
 
 
 def a100_prompts() -> Comparison:
     """Prompts on A100 from Vidur's kernels; launch and step time fitted, degree of tensor parallelism left out."""
-    return _left_out("a100-80gb", (2, 4, 8), _vidur, np.ones(1))
+    return _left_out("a100-80gb", (2, 4, 8), fit_vidur, np.ones(1))
 
 
 def h100_prompts() -> Comparison:
@@ -48,9 +49,7 @@ CLAIMS = (
 )
 
 
-def _left_out(
-    hardware: str, degrees: tuple[int, ...], kernels: Callable[[int], Coefficients], factors: Array
-) -> Comparison:
+def _left_out(hardware: str, degrees: tuple[int, ...], kernels: Callable[[int], TimeFit], factors: Array) -> Comparison:
     rows = table("splitwise").query("hardware == @hardware and tensor_parallel in @degrees")
     rows = rows[rows.batch_size * rows.prompt_size <= LARGEST]
     rows = rows.assign(measured=rows.prompt_time / 1e3, kernels_s=_kernels_s(rows, kernels))
@@ -77,20 +76,14 @@ def _prompt_s(numbers: Numbers, rows: pd.DataFrame) -> Array:
     return np.asarray(np.maximum(launch_s, factor * rows.kernels_s.to_numpy() + step_s))
 
 
-def _kernels_s(rows: pd.DataFrame, kernels: Callable[[int], Coefficients]) -> Array:
+def _kernels_s(rows: pd.DataFrame, kernels: Callable[[int], TimeFit]) -> Array:
     """All kernels of an iteration that prefills a batch of whole prompts [s]."""
     times_s = []
     for degree, batch, prompt in zip(rows.tensor_parallel, rows.batch_size, rows.prompt_size, strict=True):
-        token_s, pair_s = kernels(degree)
-        times_s.append(at_tokens(token_s, float(batch * prompt)) + batch * pair_s * prefill_pairs(0, prompt))
+        work = Batch(0.0, 0.0, float(batch * prompt), batch * prefill_pairs(prompt))
+        times_s.append(iteration_time_s(kernels(degree), work))
     return np.array(times_s)
 
 
-def _vidur(tensor_parallel: int) -> Coefficients:
-    fit = fit_vidur(tensor_parallel)
-    return np.array(fit.token_s), fit.prefill_attention_s
-
-
-def _aiconfigurator(tensor_parallel: int) -> Coefficients:
-    kernels = Kernels("llama-3.1-70b", "h100-sxm", tensor_parallel)
-    return kernels.token_s(), fit_prefill_attention(kernels)[0]
+def _aiconfigurator(tensor_parallel: int) -> TimeFit:
+    return from_kernels(Kernels("llama-3.1-70b", "h100-sxm", tensor_parallel))

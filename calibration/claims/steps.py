@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, SERVED_LIKE, Pair, time_fits
-from calibration.fit.time.serving import fit_measured, runs
+from calibration.fit.time.kernels import Kernels
+from calibration.fit.time.serving import decode_batches, fit_measured, from_kernels, runs
 from calibration.fit.time.serving_law import left_out_s, pair_steps
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import ProfileSpec, load_model, load_profile, profile_name, roofline_profile
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 
 SEQUENCES = np.array([1.0, 8.0, 32.0, 128.0])
 CONTEXT_TOKENS = 1000.0
@@ -30,14 +33,11 @@ def decode_steps_of_another_gpu() -> Comparison:
         if gpu == SERVED_LIKE:
             continue
         donor = next(tp for name, board, tp in MEASURED if name == model and board == SERVED_LIKE)
-        served, kernels = fit_measured(model, SERVED_LIKE, donor), fit_measured(model, gpu, degree)
+        served, kernels = fit_measured(model, SERVED_LIKE, donor), from_kernels(Kernels(model, gpu, degree))
+        fit = replace(kernels, host_s=served.host_s, decode_s=served.decode_s)
         rows = runs(model, gpu, degree)
-        batch = rows.avg_batch_size.to_numpy()
-        # Of the B200's own fit only what comes from its kernels is used.
-        context_s = kernels.context_s * batch * rows.context.to_numpy()
-        step_s = served.host_s + served.decode_s * batch + at_tokens(np.array(kernels.token_s), batch) + context_s
         measured.append(rows.median_itl_ms.to_numpy() / 1e3)
-        predicted.append(step_s)
+        predicted.append(iteration_time_s(fit, decode_batches(rows)))
         group += [profile_name(model, gpu, degree)] * len(rows)
     return Comparison(np.concatenate(measured), np.concatenate(predicted), tuple(group))
 
@@ -111,5 +111,5 @@ def _left_out(dense: bool) -> Comparison:
 
 def _step_s(profile: ProfileSpec) -> Array:
     """Decode steps of SEQUENCES with CONTEXT_TOKENS each [s]."""
-    token_s = at_tokens(np.array(profile.token_s), SEQUENCES)
-    return profile.host_s + token_s + (profile.decode_s + profile.context_s * CONTEXT_TOKENS) * SEQUENCES
+    nothing = np.zeros_like(SEQUENCES)
+    return iteration_time_s(profile, Batch(SEQUENCES, CONTEXT_TOKENS * SEQUENCES, nothing, nothing))

@@ -64,10 +64,18 @@ class Engine(Protocol):
     outcome: Record  # [N, O] float64: what happened in the tick
 
     def reset(self, index: int, episode: Episode) -> None:
-        """Start `episode` in fleet `index` and write its first view; its outcome row becomes zero."""
+        """Start `episode` in fleet `index` and write its first view; its outcome row becomes zero.
+
+        Raises:
+            SpecError: the episode is of another fleet, or holds what is no number (`door.check_episode`).
+        """
 
     def step(self, controls: Controls) -> None:
-        """Advance every fleet by one tick, and overwrite `view` and `outcome`."""
+        """Advance every fleet by one tick, and overwrite `view` and `outcome`.
+
+        Raises:
+            SpecError: a control is of the wrong shape or outside of its bounds; nothing has happened.
+        """
 
     def request_log(self, index: int) -> RequestLog:
         """What has become of the requests of fleet `index` so far."""

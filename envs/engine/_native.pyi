@@ -8,22 +8,21 @@ from numpy.typing import NDArray
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 
+COLUMNS: tuple[str, ...]
+EPISODE_SERIES: tuple[str, ...]
+CONTROLS: tuple[str, ...]
+
 class Engine:
     def __init__(
-        self, arrays: FleetArrays, view: NDArray[np.float32], outcome: NDArray[np.float64], threads: int
+        self,
+        arrays: FleetArrays,
+        view: NDArray[np.float32],
+        outcome: NDArray[np.float64],
+        threads: int,
+        control_bounds: NDArray[np.float64],
     ) -> None: ...
     def reset(self, index: int, episode: Episode, clients: dict[str, NDArray[Any]], /) -> None: ...
-    def step(
-        self,
-        route_share: NDArray[np.float64],
-        clock_fraction: NDArray[np.float64],
-        awake_fraction: NDArray[np.float64],
-        admit_rate_rps: NDArray[np.float64],
-        battery_power_w: NDArray[np.float64],
-        prefix_affinity: NDArray[np.float64],
-        token_price_factor: NDArray[np.float64],
-        /,
-    ) -> None: ...
+    def step(self, controls: list[NDArray[np.float64]], /) -> bool: ...
     def request_log(
         self,
         index: int,

@@ -9,15 +9,24 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls, Float64Array
-from tokenfleet.envs.traces import DEFAULTS, RequestTable
+from tokenfleet.envs.quantities import neutral_arrays, quantities_of
+from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
 CLIENT_COLUMNS = (
     *("region_id", "session_id", "predecessors", "wait_s", "retry_uniform", "price_tolerance"),
     *("conversation_id", "reusable_tokens", "group_id", "group_tokens"),
 )
+
+
+CONTROLS = {control.name: control for control in quantities_of(Controls)}
+READ_ELSEWHERE = {"price_usd_per_mwh", "carbon_g_per_kwh", "exogenous"}
+"""Series of an episode that C++ does without, and one that C++ reads apart because it is float32."""
+COUNTED_COLUMNS = ("session_id", "conversation_id")
+"""Those whose numbers C++ takes as places in a list."""
 
 
 class NativeEngine:
@@ -28,73 +37,63 @@ class NativeEngine:
 
     def __init__(self, arrays: FleetArrays, num_envs: int, threads: int = 1) -> None:
         """Allocate the buffers and the fleets."""
+        check_fleet(arrays, num_envs, threads)
         self.arrays = arrays
         self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
-        self._at_rest = np.zeros((num_envs, arrays.num_sites))
-        self._balanced = np.ones((num_envs, arrays.num_classes))
-        self._list_price = np.ones((num_envs, arrays.num_classes))
-        self._is_reset = np.zeros(num_envs, dtype=bool)
-        self._all_reset = False
-        self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, threads)
+        self._num_envs = num_envs
+        sizes = {"N": num_envs, **arrays.sizes}
+        self._neutral = neutral_arrays(Controls, sizes)
+        bounds = np.array([(CONTROLS[name].low, CONTROLS[name].high) for name in _native.CONTROLS])
+        self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, min(threads, num_envs), bounds)
 
     def reset(self, index: int, episode: Episode) -> None:
         """See `Engine.reset`."""
-        self._check_episode(index, episode)
+        check_index(index, self._num_envs)
+        check_episode(self.arrays, episode)
         self._engine.reset(index, episode, _client_columns(episode.requests))
-        self._is_reset[index] = True
-        self._all_reset = bool(self._is_reset.all())
 
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
-        num_envs, classes, pools = len(self._is_reset), self.arrays.num_classes, self.arrays.num_pools
-        if not self._all_reset:
-            raise RuntimeError(f"fleet {int(np.argmin(self._is_reset))} was never reset")
-        self._engine.step(
-            _control(controls.route_share, (num_envs, classes, pools)),
-            _control(controls.clock_fraction, (num_envs, pools)),
-            _control(controls.awake_fraction, (num_envs, pools)),
-            _control(controls.admit_rate_rps, (num_envs, classes)),
-            _control_or(self._at_rest, controls.battery_power_w),
-            _control_or(self._balanced, controls.prefix_affinity),
-            _control_or(self._list_price, controls.token_price_factor),
-        )
+        if not self._engine.step([self._control(controls, name) for name in _native.CONTROLS]):
+            check_controls(controls, self.arrays, self._num_envs)
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
+        check_index(index, self._num_envs)
         count = self._engine.num_requests(index)
         times_s = (np.empty(count) for _ in range(3))
         log = RequestLog(np.empty(count, np.int8), np.empty(count, np.int32), *times_s)
         self._engine.request_log(index, log.status, log.replica, log.asked_s, log.first_token_s, log.finished_s)
         return log
 
-    def _check_episode(self, index: int, episode: Episode) -> None:
-        """C++ reads these by shape alone: a wrong one must stop here."""
-        horizon, sites = self.arrays.horizon_ticks, self.arrays.num_sites
-        exogenous = self.arrays.view.width - self.arrays.view.offsets["cap_w"]
-        wanted = {
-            **dict.fromkeys(("cap_w", "rating_w", "solar_w", "outdoor_c", "pue"), (horizon, sites)),
-            **dict.fromkeys(("row_cap_w", "row_rating_w"), (horizon, self.arrays.num_rows)),
-            **dict.fromkeys(("fixed_w", "host_power_factor"), (sites,)),
-            "exogenous": (horizon + 1, exogenous),
-            "decode_memory_fraction": (self.arrays.num_pools,),
-        }
-        if not 0 <= index < len(self._is_reset):
-            raise IndexError(f"fleet {index} of {len(self._is_reset)}")
-        for name, shape in wanted.items():
-            if getattr(episode, name).shape != shape:
-                raise ValueError(f"episode.{name}: shape {getattr(episode, name).shape}, need {shape}")
-        limits: dict[str, tuple[NDArray[Any], int]] = {
-            "requests.class_id": (episode.requests.class_id, self.arrays.num_classes),
-            "requests.region_id": (episode.requests.region_id, len(self.arrays.network_s)),
-            "failures.replica": (episode.failures.replica, int(self.arrays.replicas.sum())),
-            "contexts.replica": (episode.contexts.replica, int(self.arrays.replicas.sum())),
-            "contexts.row": (episode.contexts.row, len(episode.requests)),
-        }
-        for name, (values, count) in limits.items():
-            column = _distinct(values)
-            if len(column) and (int(column.min()) < 0 or int(column.max()) >= count):
-                raise ValueError(f"episode.{name}: {int(column.min())}..{int(column.max())}, need 0..{count - 1}")
+    def _control(self, controls: Controls, name: str) -> Float64Array:
+        """A control as C++ reads it; its values are checked there, which is cheaper, and refused here."""
+        values = getattr(controls, name)
+        if values is None and CONTROLS[name].optional:
+            return self._neutral[name]
+        if np.shape(values) != self._neutral[name].shape:
+            check_controls(controls, self.arrays, self._num_envs)
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _check_tables() -> None:
+    """The names that C++ was built with are those that are declared; a difference means an old build."""
+    declared = {
+        "COLUMNS": [column.name for column in quantities_of(FleetArrays)],
+        "EPISODE_SERIES": [series.name for series in quantities_of(Episode) if series.name not in READ_ELSEWHERE],
+        "CONTROLS": list(CONTROLS),
+    }
+    for table, names in declared.items():
+        differences = set(names) ^ set(getattr(_native, table))
+        if differences:
+            raise ImportError(
+                f"the native engine and the Python tables differ in {table}: {', '.join(sorted(differences))}; "
+                "`make install` builds the engine anew, `envs/engine/cpp/columns.hpp` lists what C++ reads"
+            )
+
+
+_check_tables()
 
 
 def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
@@ -104,9 +103,20 @@ def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
         for name in CLIENT_COLUMNS
         if _differs(getattr(requests, name), DEFAULTS[name][1])
     }
+    columns |= {name: _dense(columns[name]) for name in COUNTED_COLUMNS if name in columns}
     if requests.is_closed_loop:
         columns |= {"successor_start": requests.successor_start, "successor": requests.successor}
     return columns
+
+
+def _dense(number: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The same grouping with numbers that are not much higher than there are rows: C++ keeps an entry for each."""
+    if int(number.max()) <= 4 * len(number):
+        return number
+    has_one = number != NONE
+    dense = np.full_like(number, NONE)
+    dense[has_one] = np.unique(number[has_one], return_inverse=True)[1]
+    return dense
 
 
 def _differs(column: NDArray[Any], value: float) -> bool:
@@ -117,13 +127,3 @@ def _differs(column: NDArray[Any], value: float) -> bool:
 def _distinct(column: NDArray[Any]) -> NDArray[Any]:
     """The column, or its first entry alone where it is a single number in memory."""
     return column[:1] if column.strides == (0,) else column
-
-
-def _control(values: Float64Array, shape: tuple[int, ...]) -> Float64Array:
-    if values.shape != shape:
-        raise ValueError(f"controls: shape {values.shape}, need {shape}")
-    return np.ascontiguousarray(values, dtype=np.float64)
-
-
-def _control_or(default: Float64Array, values: Float64Array | None) -> Float64Array:
-    return default if values is None else _control(values, default.shape)

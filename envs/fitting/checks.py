@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.runs import Run
-from tokenfleet.envs.layers.iteration import physical_bound_s, prefill_pairs
 from tokenfleet.envs.layers.llm import kv_capacity_tokens
+from tokenfleet.envs.layers.llm.bound import physical_bound_s
+from tokenfleet.envs.layers.llm.iteration import Batch, prefill_pairs
 from tokenfleet.envs.spec import SpecError
 
 OVER_TDP = 1.05  # a mean above it is of more boards, or of the whole server
@@ -26,11 +27,11 @@ def check_runs(runs: Sequence[Run], bench: Bench) -> None:
 
 
 def _too_fast(run: Run, bench: Bench) -> list[str]:
-    batch, boards = max(run.batch, 1.0), f"{bench.tensor_parallel} x {bench.gpu.name}"
-    whose = f"{bench.model.name} on {boards} in {bench.model.arithmetic}"
-    step_s = physical_bound_s(bench.gpu, bench.model, bench.tensor_parallel, batch, batch * run.prompt_tokens, 0.0, 0.0)
-    pairs = float(prefill_pairs(0, round(run.prompt_tokens)))
-    prompt_s = physical_bound_s(bench.gpu, bench.model, bench.tensor_parallel, 0.0, 0.0, run.prompt_tokens, pairs)
+    batch, bound_by = max(run.batch, 1.0), (bench.gpu, bench.model, bench.tensor_parallel)
+    whose = f"{bench.model.name} on {bench.tensor_parallel} x {bench.gpu.name} in {bench.model.arithmetic}"
+    step = Batch(batch, batch * run.prompt_tokens, 0.0, 0.0)
+    prompt = Batch(0.0, 0.0, run.prompt_tokens, prefill_pairs(round(run.prompt_tokens)))
+    step_s, prompt_s = physical_bound_s(*bound_by, step), physical_bound_s(*bound_by, prompt)
     cases = (
         ("the median time between tokens", run.median_step_s, step_s, "speculative decoding"),
         ("the mean time between tokens", run.mean_step_s, step_s, "speculative decoding"),

@@ -1,6 +1,6 @@
 """What a profile predicts of a run, beside what was measured.
 
-Every prediction goes through `layers.iteration`, so that the numbers are fitted to the very law that the engines run:
+Every prediction goes through `layers.llm.iteration`, so that the numbers are fitted to the law that the engines run:
 
 - *decode step*: an iteration that only decodes. The median inter-token latency is one as long as prompts are rare.
 - *mean iteration*, as a sequence sees it that decodes beside B - 1 others: of N answer tokens each, these start
@@ -21,8 +21,14 @@ from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.iterations import Iterations, batches, prefills_per_iteration
 from tokenfleet.envs.fitting.runs import Run
-from tokenfleet.envs.layers.iteration import iteration_energy_j, iteration_time_s
 from tokenfleet.envs.layers.llm import ProfileSpec
+from tokenfleet.envs.layers.llm.iteration import (
+    Batch,
+    Coefficients,
+    iteration_energy_j,
+    iteration_time_s,
+    prefill_pairs,
+)
 
 RARE_PREFILLS = 0.4  # share of iterations with a prompt up to which the median is an iteration without one
 ONE_AT_A_TIME = 1.5  # batch up to which a prompt mostly meets an idle server
@@ -64,9 +70,8 @@ def prompt_time_s(profile: ProfileSpec, bench: Bench, prompt_tokens: float) -> f
     whole = round(prompt_tokens)
     prior = np.arange(0, whole, bench.token_budget, dtype=np.float64)
     chunk = np.minimum(bench.token_budget, whole - prior)
-    pairs = chunk * prior + chunk * (chunk + 1.0) / 2.0
     nobody = np.zeros_like(chunk)
-    return float(iteration_time_s(profile, nobody, nobody, chunk, pairs, np.ones_like(chunk)).sum())
+    return float(iteration_time_s(profile, Batch(nobody, nobody, chunk, prefill_pairs(chunk, prior))).sum())
 
 
 def _decode_step_s(run: Run, bench: Bench) -> float | None:
@@ -88,12 +93,12 @@ def _power_w(run: Run, bench: Bench) -> float | None:
 def _predicted_decode_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     batch, context = batches(runs)
     nothing = np.zeros_like(batch)
-    return iteration_time_s(profile, batch, batch * context, nothing, nothing, np.ones_like(batch))
+    return iteration_time_s(profile, Batch(batch, batch * context, nothing, nothing))
 
 
 def _predicted_mean_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     mix = Iterations.of(runs, bench)
-    return mix.mean(iteration_time_s(profile, *mix.batch()))
+    return mix.mean(iteration_time_s(profile, mix.batch))
 
 
 def _predicted_ttft_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
@@ -102,8 +107,8 @@ def _predicted_ttft_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -
 
 def _predicted_w(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     mix = Iterations.of(runs, bench)
-    joules = iteration_energy_j(bench.gpu, bench.model, profile, *mix.batch())
-    return mix.mean(joules) / mix.mean(iteration_time_s(profile, *mix.batch()))
+    physics = Coefficients.of(bench.gpu, bench.model, profile).at_clock(1.0)
+    return mix.mean(iteration_energy_j(physics, mix.batch)) / mix.mean(iteration_time_s(physics, mix.batch))
 
 
 DECODE_STEP = Comparison("decode_step", "decode step", 0.02, _decode_step_s, _predicted_decode_s)

@@ -15,6 +15,7 @@ from scipy.stats import poisson
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.runs import Run
+from tokenfleet.envs.layers.llm.iteration import Batch, prefill_pairs
 
 
 def prefills_per_iteration(run: Run, bench: Bench) -> float:
@@ -46,10 +47,7 @@ def batches(runs: Sequence[Run]) -> tuple[Array, Array]:
 class Iterations:
     """The iterations of R runs at full clock: with no, one, two ... prompt chunks, `[R, K]`, and the chance of each."""
 
-    decoding: Array
-    context: Array
-    prefill: Array
-    pairs: Array
+    batch: Batch[Array]
     chance: Array
 
     @classmethod
@@ -61,17 +59,13 @@ class Iterations:
         chunks = np.maximum(1.0, prompt / bench.token_budget)
         count = np.arange(math.ceil(rate.max() + 6.0 * math.sqrt(rate.max()) + 6.0), dtype=np.float64)
         shape = np.broadcast_to(np.ones(len(count)), (len(runs), len(count)))
-        return cls(
+        mixed = Batch(
             decoding=batch[:, None] * shape,
             context=(batch * context)[:, None] * shape,
             prefill=count * (prompt / chunks)[:, None],
-            pairs=count * (prompt * (prompt + 1.0) / 2.0 / chunks)[:, None],
-            chance=chances(count, rate),
+            pairs=count * (prefill_pairs(prompt) / chunks)[:, None],
         )
-
-    def batch(self) -> tuple[Array, Array, Array, Array, Array]:
-        """B, C, P, A and F, as `iteration_time_s` takes them."""
-        return self.decoding, self.context, self.prefill, self.pairs, np.ones_like(self.chance)
+        return cls(mixed, chances(count, rate))
 
     def mean(self, values: Array) -> Array:
         """Over the iterations of each run, `[R]`."""

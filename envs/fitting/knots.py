@@ -8,8 +8,8 @@ import numpy as np
 
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.least_squares import factors
-from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
+from tokenfleet.envs.layers.llm.iteration import at_tokens
 
 
 def fit_knots(tokens: Array, time_s: Array) -> Array:

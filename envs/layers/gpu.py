@@ -30,6 +30,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -41,8 +42,23 @@ from tokenfleet.envs.catalog import PathLike, load_entry
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveFraction, Spec, SpecError, UnitFraction
 
 Number = TypeVar("Number", float, NDArray[np.float64])
-CLOCK_BISECTIONS = 40  # halves the range of clocks to 1e-12 of it
+Coefficient = Any
+"""A float, or an array that broadcasts against clocks and work; results are of the caller's kind."""
 Precision = Literal["bf16", "fp8"]
+
+
+@dataclass(frozen=True)
+class PowerCoefficients:
+    """What the law reads of several boards together: names of `GpuSpec`, every power their sum, fields broadcast."""
+
+    static_w: Coefficient
+    floor_w: Coefficient
+    core_byte_fraction: Coefficient
+    core_context_fraction: Coefficient
+    knee_fraction: Coefficient
+    shoulder_slope: Coefficient
+    limit_w: Coefficient
+    voltage_floor_fraction: Coefficient
 
 
 class GpuSpec(Spec):
@@ -154,7 +170,7 @@ def load_gpu(name: str, search_paths: Sequence[PathLike] = ()) -> GpuSpec:
     return GpuSpec.parse(load_entry("gpu", name, search_paths), f"gpu.{name}")
 
 
-def clock_stretch(clock_fraction: Number, memory_fraction: float) -> Number:
+def clock_stretch(clock_fraction: Number, memory_fraction: Number | float) -> Number:
     """How much longer work takes at a lower clock: phi(F, m) = m + (1 - m) / F.
 
     Args:
@@ -171,7 +187,7 @@ def clock_stretch(clock_fraction: Number, memory_fraction: float) -> Number:
     return memory_fraction + (1.0 - memory_fraction) / clock_fraction
 
 
-def voltage_fraction(clock_fraction: Number, voltage_floor_fraction: float) -> Number:
+def voltage_fraction(clock_fraction: Number, voltage_floor_fraction: Number | float) -> Number:
     """Core voltage over its value at full clock: V(F) = max(F, floor).
 
     Args:
@@ -186,11 +202,11 @@ def voltage_fraction(clock_fraction: Number, voltage_floor_fraction: float) -> N
     return max(clock_fraction, voltage_floor_fraction)
 
 
-def busy_floor_w(gpu: GpuSpec, clock_fraction: Number) -> Number:
-    """Board power of an awake GPU before any work is counted: static_w + floor_w F V^2 [W].
+def busy_floor_w(gpu: GpuSpec | PowerCoefficients, clock_fraction: Number) -> Number:
+    """Power of awake boards before any work is counted: static_w + floor_w F V^2 [W].
 
     Args:
-        gpu: the board.
+        gpu: the board, or several together.
         clock_fraction: F in (0, 1].
 
     >>> gpu = load_gpu("h100-sxm")
@@ -198,7 +214,8 @@ def busy_floor_w(gpu: GpuSpec, clock_fraction: Number) -> Number:
     True
     """
     voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
-    return gpu.static_w + gpu.floor_w * clock_fraction * voltage * voltage
+    busy_w: Number = gpu.static_w + gpu.floor_w * clock_fraction * (voltage * voltage)
+    return busy_w
 
 
 def byte_energy_scale(core_fraction: Number | float, voltage: Number) -> Number:
@@ -214,24 +231,48 @@ def byte_energy_scale(core_fraction: Number | float, voltage: Number) -> Number:
     return 1.0 - core_fraction * (1.0 - voltage * voltage)
 
 
-def drawn_w(gpu: GpuSpec, work_w: Number, clock_fraction: Number) -> Number:
-    """What a board draws while it spends `work_w` joules per second on its work: awake, shoulder and limit [W].
+@dataclass(frozen=True)
+class Draw:
+    """What boards draw at one clock: the least of three pieces, each affine in time and work.
 
-    Args:
-        gpu: the board.
-        work_w: x, energy of the work at the clock's voltage over the time it takes [W].
-        clock_fraction: F in (0, 1].
-
-    >>> gpu = load_gpu("h100-sxm")
-    >>> drawn_w(gpu, 0.0, 1.0) == busy_floor_w(gpu, 1.0), drawn_w(gpu, 1e6, 1.0) == gpu.limit_w
-    (True, True)
+    Attributes:
+        busy_w: awake, without work [W].
+        shoulder_w: where the line of the shoulder begins, without work [W].
+        shoulder_slope: watts along the shoulder for each watt of work.
+        limit_w: the most that is sustained [W].
     """
-    awake_w = busy_floor_w(gpu, clock_fraction)
-    rise_w = gpu.knee_fraction * (1.0 - gpu.shoulder_slope) * (gpu.limit_w - awake_w)
-    shoulder_w = awake_w + rise_w + gpu.shoulder_slope * work_w
-    if isinstance(shoulder_w, np.ndarray):
-        return np.minimum(np.minimum(awake_w + work_w, shoulder_w), gpu.limit_w)
-    return min(awake_w + work_w, shoulder_w, gpu.limit_w)
+
+    busy_w: Coefficient
+    shoulder_w: Coefficient
+    shoulder_slope: Coefficient
+    limit_w: Coefficient
+
+    @classmethod
+    def at_clock(cls, gpu: GpuSpec | PowerCoefficients, clock_fraction: Coefficient) -> Draw:
+        """Of a board, or several together, at F in (0, 1]."""
+        busy_w: Coefficient = busy_floor_w(gpu, clock_fraction)
+        slope, limit_w = gpu.shoulder_slope, gpu.limit_w
+        shoulder_w = busy_w + gpu.knee_fraction * (1.0 - slope) * (limit_w - busy_w)
+        return cls(busy_w, shoulder_w, slope, limit_w)
+
+    def energy_j(self, time_s: Number | float, work_j: Number) -> Number:
+        """What they take in a time for the work they do in it [J]; in one second, watts for watts.
+
+        Args:
+            time_s: how long they are awake [s].
+            work_j: energy of the work at the clock's voltage [J].
+
+        >>> gpu = load_gpu("h100-sxm")
+        >>> draw = Draw.at_clock(gpu, 1.0)
+        >>> draw.energy_j(1.0, 0.0) == busy_floor_w(gpu, 1.0), draw.energy_j(2.0, 1e6) == 2.0 * gpu.limit_w
+        (True, True)
+        """
+        follows_j: Number = self.busy_w * time_s + work_j
+        shoulder_j: Number = self.shoulder_w * time_s + self.shoulder_slope * work_j
+        limit_j: Number = self.limit_w * time_s
+        if isinstance(follows_j, np.ndarray):
+            return np.minimum(np.minimum(follows_j, shoulder_j), limit_j)
+        return min(follows_j, shoulder_j, limit_j)
 
 
 def board_power_w(
@@ -259,42 +300,4 @@ def board_power_w(
         byte_energy_scale(gpu.core_context_fraction, voltage) * gpu.joule_per_context_byte * context_bytes_per_s
     )
     work_w = moved_w + attended_w + voltage * voltage * gpu.joule_per_flop * flops
-    return drawn_w(gpu, work_w, clock_fraction)
-
-
-def clock_under_power_limit(
-    gpu: GpuSpec, limit_w: Number, bytes_per_s: Number, flops: Number, memory_fraction: float
-) -> NDArray[np.float64]:
-    """Highest clock at which a job stays under a power limit, as a board's own power capping finds it.
-
-    The job's time stretches by `clock_stretch` as the clock falls, and its rates fall with it; by the law, power then
-    never rises, so the clock is found by bisection.
-
-    Args:
-        gpu: the board.
-        limit_w: power limit, broadcast against the rates [W].
-        bytes_per_s: memory traffic of the job at full clock [bytes/s].
-        flops: arithmetic rate of the job at full clock [FLOP/s].
-        memory_fraction: m, share of its time that does not depend on the clock.
-
-    Returns:
-        F from `gpu.clock_floor_fraction`, which it keeps where even that draws too much, to 1.
-
-    >>> gpu = load_gpu("v100-pcie-32gb")
-    >>> clock = clock_under_power_limit(gpu, 150.0, 0.0, 230.0 / gpu.joule_per_flop, 0.1)
-    >>> round(float(clock_stretch(clock, 0.1)), 1)
-    1.3
-    """
-    low = np.full(np.broadcast(limit_w, bytes_per_s, flops).shape, gpu.clock_floor_fraction)
-    high = np.ones_like(low)
-
-    def fits(clock: NDArray[np.float64]) -> NDArray[np.bool_]:
-        stretch = clock_stretch(clock, memory_fraction)
-        return np.asarray(board_power_w(gpu, bytes_per_s / stretch, flops / stretch, clock) <= limit_w)
-
-    at_once = fits(high)
-    for _ in range(CLOCK_BISECTIONS):
-        middle = 0.5 * (low + high)
-        fit = fits(middle)
-        low, high = np.where(fit, middle, low), np.where(fit, high, middle)
-    return np.where(at_once, 1.0, low)
+    return Draw.at_clock(gpu, clock_fraction).energy_j(1.0, work_w)

@@ -1,4 +1,4 @@
-"""Layer 6, scheduling: what a brain may set at every tick, in physical units."""
+"""Layer 6, scheduling: what a policy may set at every tick, in physical units."""
 
 from __future__ import annotations
 
@@ -7,39 +7,79 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.quantities import quantity
+
 Float64Array = NDArray[np.float64]
+
+
+HIGHEST_SHARE = 1e100
+"""Sums of shares up to this stay finite."""
 
 
 @dataclass(frozen=True)
 class Controls:
-    """One tick's decisions for N fleets of K request classes, P pools and S sites.
+    """One tick's decisions for N fleets of K request classes, P pools and S sites, in physical units.
 
-    Heuristics write these directly; `tokenfleet.envs.action` maps them to and from the Box that RL sees.
-
-    Attributes:
-        route_share: how each class's requests are split over pools, `[N, K, P]`; non-negative. The engine counts only
-            pools that serve the class's model and have an awake replica, and normalises; with nothing left to choose,
-            the request is refused.
-        clock_fraction: GPU clock over the highest clock, `[N, P]`, within [clock floor, 1].
-        awake_fraction: share of a pool's replicas that should be awake, `[N, P]`, in [0, 1]; rounded up to replicas.
-        admit_rate_rps: admission limit of an interactive class, or release rate of a deferrable one, `[N, K]`, in
-            [0, inf]; infinity means no limit.
-        battery_power_w: what each site's battery is asked for, `[N, S]` [W]: positive to discharge, negative to charge;
-            the engine keeps it within what the battery and the site can do. None lets every battery rest.
-        prefix_affinity: `[N, K]`, non-negative: a call goes to the replica that holds its conversation, instead of the
-            least loaded one of the pool that the shares give, if its queue is longer by at most so many tokens for each
-            cached one. 0 looks at load alone, 1 weighs waiting and computing alike, infinity always returns. None is 1.
-        token_price_factor: token price over the list price for calls of this tick, `[N, K]`; the engine keeps it within
-            what the class allows. None asks the list price.
+    Heuristics write controls directly; `tokenfleet.envs.action` maps controls to and from the Box that RL sees. Where a
+    control may be left out, None stands for its neutral value.
     """
 
-    route_share: Float64Array
-    clock_fraction: Float64Array
-    awake_fraction: Float64Array
-    admit_rate_rps: Float64Array
-    battery_power_w: Float64Array | None = None
-    prefix_affinity: Float64Array | None = None
-    token_price_factor: Float64Array | None = None
+    route_share: Float64Array = quantity(
+        "NKP",
+        "",
+        "How each class's requests are split over pools. The engine counts only pools that serve the class's model and "
+        "have an awake replica, and normalises; with nothing left to choose, the request is refused.",
+        low=0.0,
+        high=HIGHEST_SHARE,
+    )
+    clock_fraction: Float64Array = quantity(
+        "NP",
+        "",
+        "GPU clock over the highest clock; the engine keeps it at or above the clock floor.",
+        low=0.0,
+        high=1.0,
+        neutral=1.0,
+    )
+    awake_fraction: Float64Array = quantity(
+        "NP",
+        "",
+        "Share of a pool's replicas that should be awake, rounded up to replicas.",
+        low=0.0,
+        high=1.0,
+        neutral=1.0,
+    )
+    admit_rate_rps: Float64Array = quantity(
+        "NK",
+        "requests/s",
+        "Admission limit of an interactive class, or release rate of a deferrable one; infinity means no limit.",
+        low=0.0,
+        neutral=np.inf,
+    )
+    battery_power_w: Float64Array | None = quantity(
+        "NS",
+        "W",
+        "What each site's battery is asked for: positive to discharge, negative to charge; the engine keeps it within "
+        "what the battery and the site can do.",
+        optional=True,
+    )
+    prefix_affinity: Float64Array | None = quantity(
+        "NK",
+        "tokens/token",
+        "A call goes to the replica that holds its conversation, instead of the least loaded one of the pool that the "
+        "shares give, if its queue is longer by at most so many tokens for each cached one. 0 looks at load alone, 1 "
+        "weighs waiting and computing alike, infinity always returns.",
+        low=0.0,
+        neutral=1.0,
+        optional=True,
+    )
+    token_price_factor: Float64Array | None = quantity(
+        "NK",
+        "",
+        "Token price over the list price for calls of this tick; the engine keeps it within what the class allows.",
+        low=0.0,
+        neutral=1.0,
+        optional=True,
+    )
 
     @property
     def num_envs(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clients
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
-from tokenfleet.envs.traces.table import DEFAULTS, RequestTable, Trace, arrival_order, concat_sorted
+from tokenfleet.envs.traces.table import DEFAULTS, NONE, RequestTable, Trace, arrival_order, concat_sorted
 
 __all__ = [
     "DEFAULTS",
+    "NONE",
     "TRACE_SUFFIXES",
     "ClientTable",
     "RequestTable",

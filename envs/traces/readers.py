@@ -8,9 +8,9 @@
 | compact | `.npz` | arrival_s, prompt_tokens, output_tokens (what `write_trace` writes) |
 
 The text formats may be gzipped (`.csv.gz`, `.jsonl.gz`). Every request must have at least one prompt token and one
-output token: a request that generates nothing cannot be scheduled, so such a row is an error, not silently dropped. The
-public Azure 2023 and Mooncake conversation traces have none. Times are shifted so that the first request arrives at 0
-s.
+output token, and at most `MAX_TOKENS` of each: a request that generates nothing cannot be scheduled, so such a row is
+an error, not silently dropped. The public Azure 2023 and Mooncake conversation traces have none. Times are shifted so
+that the first request arrives at 0 s.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.spec import MAX_TOKENS, SpecError, suggest
 from tokenfleet.envs.traces.table import Trace
 
 TRACE_SUFFIXES = (".npz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 _NPZ_KEYS = ("arrival_s", "prompt_tokens", "output_tokens")
-_MAX_TOKENS = 2**31 - 1
 Row = tuple[int, float, int, int]  # line, time in ticks of the file's own clock, prompt tokens, output tokens
 Rows = tuple[float, Iterator[Row]]  # ticks per second, rows
 
@@ -191,8 +190,8 @@ def _tokens(line: int, name: str, value: Any) -> int:
         number = float(value)
     except (TypeError, ValueError):
         raise _LineError(line, f"{name}: not a number (got {value!r})") from None
-    if isinstance(value, bool) or not (number.is_integer() and 1 <= number <= _MAX_TOKENS):
-        raise _LineError(line, f"{name}: must be a whole number of tokens, at least 1 (got {value!r})")
+    if isinstance(value, bool) or not (number.is_integer() and 1 <= number <= MAX_TOKENS):
+        raise _LineError(line, f"{name}: must be a whole number of tokens, 1 to {MAX_TOKENS:,} (got {value!r})")
     return int(number)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.spec import MAX_TOKENS, SpecError, suggest
 from tokenfleet.envs.traces.table import FloatColumn, IntColumn
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -133,6 +133,8 @@ def write_sessions(trace: SessionTrace, path: Path | str) -> None:
 
 _AS_STEPS = ("first_call", "caller", "waiter", "prompt_tokens", "reusable_tokens")
 """Columns that are stored as differences, which compress to a third."""
+_LOWEST_TOKENS = {"prompt_tokens": 1, "output_tokens": 1, "reusable_tokens": 0, "group_tokens": 0}
+"""Columns that count tokens, and the fewest of each."""
 
 
 def read_sessions(path: Path | str) -> SessionTrace:
@@ -163,10 +165,19 @@ def _read_version(path: Path, modified_ns: int, size_bytes: int) -> SessionTrace
     columns: dict[str, Any] = {}
     for column in fields(SessionTrace):
         values = stored[column.name]
-        values = np.cumsum(values) if column.name in _AS_STEPS else values
+        values = np.cumsum(values, dtype=np.int64) if column.name in _AS_STEPS else values
+        if column.name in _LOWEST_TOKENS:
+            _check_tokens(f"{path}: {column.name}", values, _LOWEST_TOKENS[column.name])
         columns[column.name] = np.ascontiguousarray(values, dtype=_LOADED.get(column.name, np.int32))
         columns[column.name].flags.writeable = False
     return SessionTrace(**columns)
+
+
+def _check_tokens(name: str, tokens: NDArray[Any], lowest: int) -> None:
+    wrong = np.flatnonzero((tokens < lowest) | (tokens > MAX_TOKENS))
+    if len(wrong):
+        row, got = int(wrong[0]), tokens[wrong[0]]
+        raise SpecError([f"{name}: must be {lowest} to {MAX_TOKENS:,} tokens (row {row} has {got})"])
 
 
 def count_reusable(previous: NDArray[np.int64], blocks: NDArray[np.int64]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import MAX_TOKENS, SpecError
 
 FloatColumn = NDArray[np.float64]
 IntColumn = NDArray[np.int32]
@@ -40,6 +40,15 @@ TYPES: dict[str, type] = {
     "output_tokens": np.int32,
     **{name: dtype for name, (dtype, _) in DEFAULTS.items()},
 }
+_HIGHEST_INDEX = np.iinfo(np.int32).max - 1
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("class_id", "region_id", "predecessors"), (0, _HIGHEST_INDEX)),
+    **dict.fromkeys(("conversation_id", "group_id", "session_id"), (NONE, _HIGHEST_INDEX)),
+    **dict.fromkeys(("reusable_tokens", "group_tokens"), (0, MAX_TOKENS)),
+    **dict.fromkeys(("wait_s", "context_age_s", "price_tolerance"), (0.0, np.inf)),
+    "retry_uniform": (0.0, 1.0),
+}
+"""Column -> its lowest and highest value; NaN is outside of all of them."""
 NUMBERED = ("conversation_id", "group_id", "session_id")
 
 
@@ -53,8 +62,8 @@ class RequestTable:
 
     Attributes:
         arrival_s: float64, seconds from the start of the episode, not decreasing; inf for a call that waits.
-        prompt_tokens: int32, tokens of the whole prompt, at least 1.
-        output_tokens: int32, tokens to generate, at least 1.
+        prompt_tokens: int32, tokens of the whole prompt, 1 to `MAX_TOKENS`.
+        output_tokens: int32, tokens to generate, 1 to `MAX_TOKENS`.
         class_id: int32, index into the scenario's list of classes.
         region_id: int32, index into the scenario's list of regions: where the client is.
         conversation_id: int32, calls that follow each other on one growing context; -1 for none.
@@ -100,10 +109,7 @@ class RequestTable:
 
     def __post_init__(self) -> None:
         _check_columns(self, TYPES)
-        problems = _check_graph(self)
-        if len(self) and int(self.class_id.min()) < 0:
-            problems.append(f"requests.class_id: must not be negative (got {int(self.class_id.min())})")
-        if problems:
+        if problems := [*_check_graph(self), *_check_clients(self)]:
             raise SpecError(problems)
 
     def __len__(self) -> int:
@@ -142,8 +148,8 @@ class RequestTable:
         start, successor = _compressed(np.asarray(edges, dtype=np.int64).reshape(-1, 2), len(arrivals))
         return cls(
             arrival_s=arrivals,
-            prompt_tokens=np.ascontiguousarray(prompt_tokens, dtype=np.int32),
-            output_tokens=np.ascontiguousarray(output_tokens, dtype=np.int32),
+            prompt_tokens=_token_column("prompt_tokens", prompt_tokens),
+            output_tokens=_token_column("output_tokens", output_tokens),
             successor_start=start,
             successor=successor,
             **values,
@@ -264,6 +270,18 @@ def _compressed(edges: LongColumn, rows: int) -> tuple[LongColumn, IntColumn]:
     return np.concatenate([[0], np.cumsum(count)]).astype(np.int64), edges[order, 1].astype(np.int32)
 
 
+def _token_column(name: str, tokens: Sequence[int] | IntColumn) -> IntColumn:
+    """As int32, in which a number that is too high must not become a low one."""
+    column = np.asarray(tokens)
+    if column.dtype != np.int32 and column.size and not column.max() <= MAX_TOKENS:
+        raise SpecError([_token_problem(name, column.max())])
+    return np.ascontiguousarray(column, dtype=np.int32)
+
+
+def _token_problem(name: str, got: Any) -> str:
+    return f"requests.{name}: must be 1 to {MAX_TOKENS:,} (got {got})"
+
+
 def _check_columns(table: RequestTable | Trace, dtypes: dict[str, type]) -> None:
     """Refuse columns that an engine could misread; one line per mistake."""
     problems, wanted = [], np.shape(table.arrival_s)
@@ -298,8 +316,29 @@ def _check_values(table: RequestTable | Trace) -> list[str]:
         )
     for name in ("prompt_tokens", "output_tokens"):
         column = getattr(table, name)
-        if len(column) and int(column.min()) < 1:
-            problems.append(f"requests.{name}: must be at least 1 (got {int(column.min())})")
+        if len(column) and (lowest := int(column.min())) < 1:
+            problems.append(_token_problem(name, lowest))
+        if len(column) and (highest := int(column.max())) > MAX_TOKENS:
+            problems.append(_token_problem(name, highest))
+    return problems
+
+
+def _check_clients(table: RequestTable) -> list[str]:
+    """What is wrong with the columns that have defaults; those that are a single number in memory are read as one."""
+    problems = []
+    for name, (low, high) in _BOUNDS.items():
+        column = getattr(table, name)
+        column = column[:1] if column.strides == (0,) else column
+        if len(column) and not (low <= column.min() and column.max() <= high):
+            bad = column[~((column >= low) & (column <= high))][0]
+            allowed = f"{low:g} or more" if high >= _HIGHEST_INDEX else f"{low:g} to {high:g}"
+            problems.append(f"requests.{name}: must be {allowed} (got {bad})")
+    for name in ("reusable_tokens", "group_tokens"):
+        column = getattr(table, name)
+        if column.strides != (0,) and (beyond := column > table.prompt_tokens).any():
+            row = int(np.argmax(beyond))
+            got = f"row {row} has {column[row]} of {table.prompt_tokens[row]}"
+            problems.append(f"requests.{name}: must be part of the prompt ({got})")
     return problems
 
 

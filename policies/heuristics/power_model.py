@@ -1,6 +1,6 @@
 """The most that a site can draw at a clock, from the public physics: what a provable cap needs.
 
-An iteration of a replica at clock F draws, over all its boards (see `tokenfleet.envs.layers.iteration`),
+An iteration of a replica at clock F draws, over all its boards (see `tokenfleet.envs.layers.llm.iteration`),
 
     power = min( awake_w(F) + x,  shoulder_w(F) + shoulder_slope x,  limit_w ),     x = work_j / tau_s,
 
@@ -18,28 +18,16 @@ the bound is exact up to batches that the polytopes allow and the engine does no
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.layers.gpu import byte_energy_scale, clock_stretch
-from tokenfleet.envs.layers.iteration import at_tokens, token_stretch
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
+from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_power_w, iteration_time_s
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
-
-
-class Batch(NamedTuple):
-    """What an iteration works on, arrays that broadcast against pools `[P]`."""
-
-    decoding: Float64Array  # B, sequences
-    context: Float64Array  # C, tokens
-    prefill: Float64Array  # P, tokens
-    pairs: Float64Array  # A, (query, key) pairs
 
 
 class PowerModel:
@@ -63,53 +51,21 @@ class PowerModel:
         rows_above = np.stack([self.arrays.whole_site_row, self.arrays.row])[:, :, None]
         self.is_behind_row = (rows_above == np.arange(self.arrays.num_rows)).any(axis=0)
 
-    def iteration_s(
-        self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array
-    ) -> Float64Array:
-        """How long an iteration takes [s], broadcast over leading axes and pools.
+    def physics(self, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Physics:
+        """The coefficients of every pool's iterations.
 
         Args:
-            batch: what it works on.
             clock_fraction: F, `[..., P]`.
             decode_memory_fraction: share of decode time that the clock does not scale, `[P]`.
         """
-        a = self.arrays
-        decode = stretch(clock_fraction, decode_memory_fraction)
-        prefill = stretch(clock_fraction, a.prefill_memory_fraction)
-        token_s = at_tokens(self.token_s(clock_fraction, decode_memory_fraction), batch.decoding + batch.prefill)
-        context_s = a.context_s + a.mixed_context_s * np.sign(batch.prefill)
-        decode_s = a.decode_s * batch.decoding + context_s * batch.context
-        iteration_s: Float64Array = (
-            a.host_s + token_s + decode_s * decode + a.prefill_attention_s * batch.pairs * prefill
-        )
-        return iteration_s
-
-    def token_s(self, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Float64Array:
-        """T_F at the knots, `[..., P, J]` [s]; arguments as for `iteration_s`."""
-        a = self.arrays
-        decode, prefill = decode_memory_fraction[..., None], a.prefill_memory_fraction[:, None]
-        return a.token_s * token_stretch(a.token_memory_share, clock_fraction[..., None], decode, prefill)
-
-    def busy_w(self, batch: Batch, clock_fraction: Float64Array, decode_memory_fraction: Float64Array) -> Float64Array:
-        """Boards' power of a replica while it runs such iterations [W]; arguments as for `iteration_s`."""
-        a = self.arrays
-        voltage = np.maximum(clock_fraction, a.voltage_floor_fraction)
-        tokens = batch.decoding + batch.prefill
-        arithmetic_j = a.token_j * tokens + a.attention_j * batch.pairs
-        moved_j = byte_energy_scale(a.core_byte_fraction, voltage) * at_tokens(a.work_j, tokens)
-        moved_j = moved_j + byte_energy_scale(a.core_context_fraction, voltage) * a.context_j * batch.context
-        work_w = (moved_j + voltage**2 * arithmetic_j) / self.iteration_s(batch, clock_fraction, decode_memory_fraction)
-        awake_w = a.static_w + a.floor_w * clock_fraction * voltage**2
-        rise_w = a.knee_fraction * (1.0 - a.shoulder_slope) * (a.limit_w - awake_w)
-        shoulder_w = awake_w + rise_w + a.shoulder_slope * work_w
-        limited_w: Float64Array = np.minimum(np.minimum(awake_w + work_w, shoulder_w), a.limit_w)
-        return limited_w
+        return self.arrays.coefficients(decode_memory_fraction).at_clock(clock_fraction)
 
     def worst_busy_w(self, clock_fraction: Float64Array) -> Float64Array:
         """The most that the boards of one replica can draw at a clock, `[..., P]` [W]; never falls with the clock."""
         most_memory_bound = self.decode_memory_fraction[1]  # less stretch, so the same work in less time
         batch = self._extreme_batches(np.ndim(clock_fraction) - 1)
-        worst_w: Float64Array = self.busy_w(batch, clock_fraction, most_memory_bound).max(axis=0)
+        physics = self.physics(clock_fraction, most_memory_bound)
+        worst_w: Float64Array = iteration_power_w(physics, batch).max(axis=0)
         return worst_w
 
     def longest_iteration_s(self) -> Float64Array:
@@ -118,7 +74,8 @@ class PowerModel:
         Before it the pool may take back from host memory all the prefixes there that fit into the memory of its GPUs.
         """
         a = self.arrays
-        duration_s = self.iteration_s(self._extreme_batches(0), a.clock_floor_fraction, self.decode_memory_fraction[0])
+        physics = self.physics(a.clock_floor_fraction, self.decode_memory_fraction[0])
+        duration_s = iteration_time_s(physics, self._extreme_batches(0))
         load_s = np.minimum(a.host_cache_tokens, a.kv_tokens) * a.host_load_s
         longest_s: Float64Array = duration_s.max(axis=0) + load_s
         return longest_s
@@ -151,7 +108,7 @@ class PowerModel:
         pool_w: Float64Array = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
         return pool_w
 
-    def _extreme_batches(self, leading_axes: int) -> Batch:
+    def _extreme_batches(self, leading_axes: int) -> Batch[Float64Array]:
         """The vertices of the polytopes of batches, `[V, 1, ..., 1, P]`."""
         a = self.arrays
         zero, most = np.zeros(a.num_pools), a.max_batch.astype(float)
@@ -167,8 +124,3 @@ class PowerModel:
         ]
         columns = np.array(vertices).transpose(1, 0, 2)  # [4, V, P]
         return Batch(*columns.reshape(4, -1, *[1] * leading_axes, a.num_pools))
-
-
-def stretch(clock_fraction: Float64Array, memory_fraction: Float64Array) -> Float64Array:
-    """`clock_stretch` for memory fractions that differ from pool to pool; it is affine in them."""
-    return memory_fraction + (1.0 - memory_fraction) * clock_stretch(clock_fraction, 0.0)

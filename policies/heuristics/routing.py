@@ -12,10 +12,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.capacity import capacity_rps
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.gpu import clock_stretch
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat
-from tokenfleet.policies.heuristics.power_model import stretch
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 from tokenfleet.policies.registry import Entry
 
@@ -53,11 +54,11 @@ class RoundRobin(Routing):
 class CapacityWeighted(Routing):
     """Shares in proportion to what each pool could serve of the class alone at full clock [requests/s].
 
-    It is what the action 0 means; the rate is that of `tokenfleet.envs.action.capacity_rps`.
+    It is what the action 0 means; the rate is that of `tokenfleet.envs.capacity.capacity_rps`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        self._share = _capacity_rps(ServiceModel(scenario))
+        self._share = capacity_rps(scenario)
 
     def shares(self, view: Record) -> Float64Array:
         """See `Routing.shares`."""
@@ -91,7 +92,7 @@ class LeastWork(Routing):
     def __init__(self, scenario: Scenario, spread_s: PositiveFloat = 1.0) -> None:
         self._service = ServiceModel(scenario)
         self._spread_s = spread_s
-        self._capacity_rps = _capacity_rps(self._service)
+        self._capacity_rps = capacity_rps(scenario)
         self._mask = scenario.route_mask
 
     def shares(self, view: Record) -> Float64Array:
@@ -107,19 +108,13 @@ class LeastWork(Routing):
 def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
     """How long each pool's awake replicas would take for what they have, `[N, P]` [s]; inf where none is awake."""
     clock = view["clock_fraction"]
-    prefill = stretch(clock, service.power.arrays.prefill_memory_fraction)
-    decode = stretch(clock, service.decode_memory_fraction)
+    prefill = clock_stretch(clock, service.power.arrays.prefill_memory_fraction)
+    decode = clock_stretch(clock, service.decode_memory_fraction)
     answers = view["waiting_requests"] + 0.5 * view["running_requests"]
     work_s = view["unprefilled_tokens"] * service.prompt_token_s * prefill
     work_s += answers * service.pool_output_tokens * service.output_token_s * decode
     awake = np.rint(view["awake_replicas"])
     return np.where(awake > 0.0, work_s / np.maximum(awake, 1.0), np.inf)
-
-
-def _capacity_rps(service: ServiceModel) -> Float64Array:
-    """What each pool could serve of each class alone at full clock, `[K, P]` [requests/s]."""
-    arrays = service.power.arrays
-    return service.at(np.ones(arrays.num_pools)).requests_per_s * arrays.replicas
 
 
 def _repeat(share: Float64Array, view: Record) -> Float64Array:

@@ -129,7 +129,7 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
         r"^scenario\.workload\.chat-8b\.trace: junk\.npz: not a trace archive: it must be an \.npz file of plain numb",
     ),
     f"train scenario=tiny {added('no_answer.csv')}": (
-        r"^scenario\.workload\.mine\.trace: no_answer\.csv:3: output_tokens: .*at least 1 \(got '0'\)$",
+        r"^scenario\.workload\.mine\.trace: no_answer\.csv:3: output_tokens: .*1 to 100,000,000 \(got '0'\)$",
     ),
     "evaluate --config-dir mine scenario=recorded": (
         r"^scenario\.workload\.recorded\.trace: \S*mine/trace/my-trace\.csv:3: prompt_tokens: .*\(got 'ten'\)$",

@@ -18,8 +18,8 @@ from calibration.fit.shipped import shipped_differences
 from calibration.fit.time.attention import with_work
 from calibration.fit.time.kernels import VOCABULARY, Kernels
 from calibration.fit.time.serving_law import fit_law, most_touched
-from tokenfleet.envs.layers.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
+from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 
 
 def test_the_shipped_numbers_are_the_fit():

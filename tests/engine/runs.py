@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tests.engine.worlds import World
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.door import CONTROL_DEFAULTS, control_shapes
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
@@ -44,3 +47,34 @@ def run(engine: str, arrays: FleetArrays, episode: Episode, controls: list[Contr
 def neutral(arrays: FleetArrays) -> Controls:
     """Full clocks, everything awake and admitted, equal shares."""
     return Controls.neutral(1, arrays.route_mask.astype(float))
+
+
+def run_batch(engine: str, worlds: Sequence[World], threads: int = 1) -> list[Run]:
+    """Worlds of the same arrays side by side, one fleet each."""
+    arrays = worlds[0].arrays
+    fleets = make_engine(engine, arrays, len(worlds), threads)
+    for index, world in enumerate(worlds):
+        fleets.reset(index, world.episode)
+    outcomes, views = [], [fleets.view.rows.copy()]
+    for tick in zip(*(world.controls for world in worlds), strict=True):
+        fleets.step(stacked(arrays, tick))
+        outcomes.append(fleets.outcome.rows.copy())
+        views.append(fleets.view.rows.copy())
+    return [
+        Run(
+            Record(arrays.outcome, np.array([rows[index] for rows in outcomes])),
+            Record(arrays.view, np.array([rows[index] for rows in views])),
+            fleets.request_log(index),
+        )
+        for index in range(len(worlds))
+    ]
+
+
+def stacked(arrays: FleetArrays, rows: Sequence[Controls]) -> Controls:
+    """Controls of one fleet each as those of a batch."""
+    columns = {}
+    for name, shape in control_shapes(arrays, 1).items():
+        values = [getattr(row, name) for row in rows]
+        filled = [np.full(shape, CONTROL_DEFAULTS[name]) if value is None else value for value in values]
+        columns[name] = None if all(value is None for value in values) else np.concatenate(filled)
+    return Controls(**columns)

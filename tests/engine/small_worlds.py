@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from tests.engine.site_worlds import counts
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.columns.nodes import NodeColumns
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
+from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.traces import RequestTable
 
 
@@ -22,141 +22,41 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     knots count for them.
     Its breaker carries r times the cap for `trip_heat_s / (r - 1)`.
     """
-    values: dict[str, object] = {
-        "site": 0,
-        "row": -1,
-        "whole_site_row": -1,
-        "replicas": 1,
-        "max_batch": 64,
-        "token_budget": 1_000_000,
-        "kv_tokens": 10_000_000,
-        "clock_latency_ticks": 0,
-        "kv_grows": False,
-        "watermark_tokens": 0,
-        "prefix_block_tokens": 0,
-        "host_cache_tokens": 0,
-        "host_load_s": 0.0,
-        "hand_off_to": -1,
-        "takes_over": False,
-        "migrates_prefixes": False,
-        "context_limit_tokens": changes.get("kv_tokens", 10_000_000),
-        "kv_bytes_per_token": 1.0,
-        "prompt_token_s": token_s,
-        "kv_latency_s": [[0.0]],
-        "kv_token_s": [[1e-3]],
+    given: dict[str, object] = {
+        "kv_token_s": 1e-3,
         "wake_s": 5.0,
-        "host_s": 0.0,
-        "token_s": [fixed_s + token_s * np.array(TOKEN_KNOTS)],
-        "token_memory_share": np.zeros((1, len(TOKEN_KNOTS))),
+        "token_s": fixed_s + token_s * np.array(TOKEN_KNOTS),
+        "prompt_token_s": token_s,
         "decode_s": -token_s,
-        "context_s": 0.0,
-        "mixed_context_s": 0.0,
-        "prefill_attention_s": 0.0,
-        "prefill_memory_fraction": 0.0,
         "static_w": 100.0,
-        "floor_w": 0.0,
-        "work_j": np.zeros((1, len(TOKEN_KNOTS))),
-        "context_j": 0.0,
-        "token_j": 0.0,
-        "attention_j": 0.0,
-        "core_byte_fraction": 0.0,
-        "core_context_fraction": 0.0,
-        "knee_fraction": 1.0,
-        "shoulder_slope": 1.0,
-        "limit_w": 1e9,
         "idle_w": 40.0,
         "asleep_w": 5.0,
-        "host_w": 0.0,
-        "host_w_per_board_w": 0.0,
-        "host_asleep_w": 0.0,
-        "voltage_floor_fraction": 0.76,
-        "clock_floor_fraction": 0.1,
-        "ttft_s": np.inf,
-        "tpot_s": np.inf,
-        "deadline_s": np.inf,
-        "patience_s": np.inf,
-        "output_weight": 1,
-        "max_attempts": 1,
-        "backoff_s": 1.0,
-        "backoff_factor": 2.0,
-        "backoff_jitter": 0.0,
-        "usd_per_input_token": 0.0,
-        "usd_per_output_token": 0.0,
-        "cached_input_fraction_of_price": 1.0,
         "late_value_fraction": 0.25,
-        "session_budget_usd": np.inf,
-        "lowest_price_factor": 1.0,
-        "highest_price_factor": 1.0,
-        "priced": -1,
-        "pue": 1.0,
-        "fixed_w": 0.0,
-        "design_outdoor_c": 35.0,
-        "room": -1,
-        "room_supply_c": 20.0,
-        "room_k_per_w": 0.0,
-        "room_response": 1.0,
-        "room_limit_c": 30.0,
-        "room_release_c": 28.0,
-        "derate_clock_fraction": 0.5,
-        "solar": -1,
-        "battery": -1,
-        "battery_limit_w": 0.0,
-        "battery_charge_efficiency": 1.0,
-        "battery_discharge_efficiency": 1.0,
-        "battery_capacity_j": 0.0,
-        "battery_lowest_j": 0.0,
-        "battery_highest_j": 0.0,
-        "battery_initial_j": 0.0,
-        "meter_window_ticks": 1,
         "brake_delay_s": 3.0,
         "brake_clock_fraction": 0.25,
         "recovery_ratio": 0.5,
-        "release_fraction": 0.9,
         "release_delay_s": 2.0,
-        "control_lag_ticks": 0,
-        "pickup_ratio": 1.0,
-        "trip_exponent": 1.0,
-        "trip_heat_s": 1e9,
-        "cooling_s": 1e9,
         "restart_s": 4.0,
+        "context_limit_tokens": changes.get("kv_tokens", 10_000_000),
         **changes,
     }
-    integers = {"site", "row", "whole_site_row", "replicas", "max_batch", "token_budget", "kv_tokens", "output_weight"}
-    integers |= {"solar", "battery", "room", "meter_window_ticks", "control_lag_ticks", "clock_latency_ticks"}
-    integers |= {"max_attempts", "priced", "watermark_tokens", "prefix_block_tokens", "host_cache_tokens"}
-    integers |= {"hand_off_to", "context_limit_tokens"}
-    flags = dict.fromkeys(("kv_grows", "takes_over", "migrates_prefixes"), np.bool_)
-    kinds = {**dict.fromkeys(integers, np.int64), **flags}
-    tick_s, horizon_ticks = float(values.pop("tick_s", 1.0)), int(values.pop("horizon_ticks", 20))  # type: ignore[arg-type]
-    deferrable = np.array([bool(values.pop("deferrable", False))])
-    network_s = np.array([[float(values.pop("network_s", 0.0))]])  # type: ignore[arg-type]
-    columns = {name: np.atleast_1d(np.asarray(v, kinds.get(name, np.float64))) for name, v in values.items()}
-    some = {axis: columns[name] for axis, name in {"B": "battery", "V": "solar", "R": "room", "T": "priced"}.items()}
-    return FleetArrays(
-        tick_s=tick_s,
-        horizon_ticks=horizon_ticks,
-        route_mask=np.ones((1, 1), dtype=bool),
-        deferrable=deferrable,
-        network_s=network_s,
-        **layouts(S=1, P=1, K=1, **counts(some)),
-        **columns,  # type: ignore[arg-type]
-    )
+    tick_s, horizon_ticks = float(given.pop("tick_s", 1.0)), int(given.pop("horizon_ticks", 20))  # type: ignore[arg-type]
+    nodes = {quantity.name: given[quantity.name] for quantity in quantities_of(NodeColumns) if quantity.name in given}
+    rows = max((np.size(values) for values in nodes.values()), default=1) - 1
+    some = {"B": "battery", "V": "solar", "R": "room", "T": "priced"}
+    counted = counts({axis: np.atleast_1d(np.asarray(given.get(name, -1))) for axis, name in some.items()})
+    sizes = {**dict.fromkeys("LF", 0), "S": 1, "W": rows, "P": 1, "K": 1, **counted}
+    return FleetArrays.neutral(tick_s, horizon_ticks, sizes, **given)
 
 
 def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
     """Two pools like that of `one_pool`, at one site or each at its own; `changes` are arrays `[2]` or `[2, 2]`."""
     single = one_pool()
-    names = list(FleetArrays.__dataclass_fields__)
-    of_pools = names[names.index("site") : names.index("route_mask")]
-    of_sites = names[names.index("pue") : names.index("view")]
-    doubled = {name: np.repeat(getattr(single, name), 2, axis=0) for name in of_pools}
-    doubled |= {name: np.repeat(doubled[name], 2, axis=1) for name in ("kv_latency_s", "kv_token_s")}
-    doubled |= {name: np.repeat(getattr(single, name), sites, axis=0) for name in of_sites}
-    doubled["network_s"] = np.repeat(single.network_s, sites, axis=1)
-    doubled["site"] = np.arange(2) % sites
-    doubled["route_mask"] = np.ones((1, 2), dtype=bool)
-    doubled |= {name: np.asarray(value, doubled[name].dtype) for name, value in changes.items()}
-    return replace(single, **doubled, **layouts(S=sites, P=2, K=1))
+    sizes = {**dict.fromkeys("WRBVTLF", 0), "S": sites, "P": 2, "K": 1}
+    doubled: dict[str, object] = {
+        quantity.name: getattr(single, quantity.name) for quantity in quantities_of(FleetArrays)
+    }
+    return FleetArrays.neutral(1.0, 20, sizes, **{**doubled, "site": np.arange(2) % sites, **changes})
 
 
 def layouts(**sizes: int) -> dict[str, Layout]:

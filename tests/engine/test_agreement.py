@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.runs import Run, run
-from tests.engine.worlds import World, random_world
+from tests.engine.agreement import assert_same, both
+from tests.engine.runs import run
+from tests.engine.worlds import random_world
 from tokenfleet.envs.warm_caches import ContextTable
 
-COUNTED = ("requests", "tokens", "events")
 SITUATIONS = {
     "light load": {"load": 0.5},
     "overload": {"load": 12.0},
@@ -23,30 +23,13 @@ SITUATIONS = {
     "long talks in a closed loop": {"load": 6.0, "long_talks": True, "closed_loop": True},
     "hand-offs": {"load": 3.0, "hand_offs": True},
     "hand-offs under stress": {"load": 6.0, "hand_offs": True, "long_talks": True, "closed_loop": True, "warm": True},
+    "ties": {"load": 4.0, "ties": True},
+    "ties in a closed loop": {"load": 4.0, "ties": True, "closed_loop": True, "long_talks": True},
+    "ties of hand-offs": {"load": 4.0, "ties": True, "hand_offs": True, "warm": True, "cap_share": 0.4},
+    "the longest requests": {"load": 1.0, "huge": True, "long_talks": True},
+    "the longest clock": {"load": 2.0, "long_clock": True},
     "closed loop under stress": {"load": 8.0, "closed_loop": True, "small_kv": True, "cap_share": 0.4},
 }
-
-
-def assert_same(reference: Run, native: Run) -> None:
-    for name in ("asked_s", "first_token_s", "finished_s"):
-        np.testing.assert_allclose(getattr(native.log, name), getattr(reference.log, name), rtol=0, atol=1e-8)
-    np.testing.assert_array_equal(native.log.status, reference.log.status)
-    np.testing.assert_array_equal(native.log.replica, reference.log.replica)
-    for field in reference.outcomes.layout:
-        wanted, got = reference.outcomes[field.name], native.outcomes[field.name]
-        if field.unit in COUNTED:
-            np.testing.assert_array_equal(got, wanted, err_msg=field.name)
-        elif field.unit == "J":
-            # What a battery or panels give is a difference of what the facility consumes.
-            off_j = 1e-12 * reference.outcomes["facility_energy_j"].sum()
-            np.testing.assert_allclose(got.sum(axis=0), wanted.sum(axis=0), rtol=1e-12, atol=off_j, err_msg=field.name)
-        else:
-            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-7, err_msg=field.name)
-    np.testing.assert_allclose(native.views.rows, reference.views.rows, rtol=1e-5, atol=1e-6)
-
-
-def both(world: World) -> tuple[Run, Run]:
-    return tuple(run(engine, world.arrays, world.episode, world.controls) for engine in ("reference", "native"))
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

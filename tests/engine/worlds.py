@@ -1,13 +1,16 @@
-"""Random small worlds for engine tests: arrays, an episode and a tape of controls, all from one integer."""
+"""Random small worlds for engine tests and the fuzz: arrays, an episode and a tape of controls, from one integer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from tests.engine.random_fleets import random_fleet, with_clients, with_hand_offs, with_small_caches
 from tests.engine.random_requests import linked, random_contexts, random_failures, random_requests, with_long_talks
+from tests.engine.ties import on_ticks, with_tied_controls, with_tied_limits
+from tests.engine.widest import SHORT_TICK_S, with_huge_requests, with_late_requests, with_long_clock, with_room_for_all
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
@@ -23,21 +26,11 @@ class World:
     controls: list[Controls]  # one a tick, for one fleet
 
 
-def random_world(
-    seed: int,
-    *,
-    load: float = 1.0,
-    small_kv: bool = False,
-    cap_share: float = 0.7,
-    closed_loop: bool = False,
-    long_talks: bool = False,
-    hand_offs: bool = False,
-    warm: bool = False,
-) -> World:
-    """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes.
+@dataclass(frozen=True)
+class Situation:
+    """What a random world is like; the seed decides everything else.
 
-    Args:
-        seed: decides everything else.
+    Attributes:
         load: arrivals per second and replica.
         small_kv: KV caches that hold only a few requests.
         cap_share: caps as a share of what the boards may draw at most.
@@ -45,25 +38,75 @@ def random_world(
         long_talks: prefix caches everywhere, too small for the few conversations, each of many calls, that fill them.
         hand_offs: pools that prefill for others.
         warm: replicas hold contexts of conversations from before.
+        ties: arrivals, limits and rates in whole seconds and whole numbers, so that much happens at the same time.
+        huge: a few requests of as many tokens as a request may have, and room for them.
+        long_clock: ticks so long that the episode lasts as long as an episode may; not together with `huge`.
     """
+
+    load: float = 1.0
+    small_kv: bool = False
+    cap_share: float = 0.7
+    closed_loop: bool = False
+    long_talks: bool = False
+    hand_offs: bool = False
+    warm: bool = False
+    ties: bool = False
+    huge: bool = False
+    long_clock: bool = False
+
+
+def random_world(seed: int, **situation: Any) -> World:
+    """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes, as a `Situation` asks."""
+    return random_worlds(seed, 1, Situation(**situation))[0]
+
+
+def random_worlds(seed: int, fleets: int, situation: Situation) -> list[World]:
+    """Worlds of the same arrays, for one batch; the first of them does not depend on how many there are."""
     rng = np.random.default_rng(seed)
-    arrays = random_fleet(rng, small_kv, cap_share)
-    horizon_s = arrays.horizon_ticks * arrays.tick_s
-    requests = random_requests(rng, arrays, horizon_s, load)
-    if long_talks:
-        arrays, requests = with_small_caches(rng, arrays), with_long_talks(rng, requests)
-    if hand_offs:
+    arrays = _arrays(rng, situation)
+    children = [rng, *(np.random.default_rng([seed, fleet]) for fleet in range(1, fleets))]
+    return [World(arrays, _episode(child, arrays, situation), _tape(child, arrays, situation)) for child in children]
+
+
+def _arrays(rng: np.random.Generator, situation: Situation) -> FleetArrays:
+    arrays = random_fleet(rng, situation.small_kv, situation.cap_share)
+    if situation.long_talks:
+        arrays = with_small_caches(rng, arrays)
+    if situation.hand_offs:
         arrays = with_hand_offs(rng, arrays)
-    episode = _episode(rng, arrays, requests, cap_share)
-    if closed_loop:
+    if situation.closed_loop:
         arrays = with_clients(rng, arrays)
-        episode = replace(episode, requests=linked(rng, arrays, requests), failures=random_failures(rng, arrays))
-    if warm:
+    if situation.huge:
+        arrays = with_room_for_all(rng, arrays)
+    if situation.ties:
+        arrays = with_tied_limits(rng, arrays)
+    return with_long_clock(arrays) if situation.long_clock else arrays
+
+
+def _episode(rng: np.random.Generator, arrays: FleetArrays, situation: Situation) -> Episode:
+    requests = _requests(rng, arrays, situation)
+    episode = _course(rng, arrays, requests, situation.cap_share)
+    if situation.closed_loop:
+        requests = linked(rng, arrays, requests)
+        episode = replace(episode, requests=requests, failures=random_failures(rng, arrays))
+    if situation.ties:
+        episode = replace(episode, requests=on_ticks(rng, arrays, requests))
+    if situation.warm:
         episode = replace(episode, contexts=random_contexts(rng, arrays, episode.requests))
-    return World(arrays, episode, _controls(rng, arrays))
+    return episode
 
 
-def _episode(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable, cap_share: float) -> Episode:
+def _requests(rng: np.random.Generator, arrays: FleetArrays, situation: Situation) -> RequestTable:
+    tick_s = SHORT_TICK_S if situation.long_clock else arrays.tick_s
+    requests = random_requests(rng, arrays, arrays.horizon_ticks * tick_s, situation.load)
+    if situation.long_clock:
+        requests = with_late_requests(rng, arrays, requests)
+    if situation.long_talks:
+        requests = with_long_talks(rng, requests)
+    return with_huge_requests(rng, requests) if situation.huge else requests
+
+
+def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable, cap_share: float) -> Episode:
     horizon, sites = arrays.horizon_ticks, arrays.num_sites
     most_w = np.zeros(sites)
     np.add.at(most_w, arrays.site, arrays.replicas * (arrays.limit_w + arrays.host_w))
@@ -104,3 +147,8 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
         price_factor = rng.uniform(0.4, 4.5, (1, classes)) if prices else None
         tape.append(Controls(share, clock, awake, rate, battery_power_w, affinity, price_factor))
     return tape
+
+
+def _tape(rng: np.random.Generator, arrays: FleetArrays, situation: Situation) -> list[Controls]:
+    controls = _controls(rng, arrays)
+    return [with_tied_controls(rng, arrays, tick) for tick in controls] if situation.ties else controls

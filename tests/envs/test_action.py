@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.envs.worlds import TWO_ROUTES, two_routes
-from tokenfleet.envs.action import FleetAction, capacity_rps
+from tokenfleet.envs.action import FleetAction
+from tokenfleet.envs.capacity import capacity_rps
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.vector import FleetVectorEnv

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.axes import axis_sizes
+from tokenfleet.envs.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
-from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.reward import NetValue, weighted_reward
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.vector import FleetVectorEnv

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.iteration import iteration_time_s
 from tokenfleet.envs.layers.llm import (
     TOKEN_KNOTS,
     ModelSpec,
@@ -23,6 +21,7 @@ from tokenfleet.envs.layers.llm import (
     profile_name,
     roofline_profile,
 )
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 from tokenfleet.envs.spec import SpecError
 
 PROFILES = catalog_names("profile")
@@ -77,8 +76,8 @@ def test_a_roofline_comes_near_each_fit(name):
     spec = ProfileSpec.parse(load_entry("profile", name))
     guess = roofline_profile(load_gpu(spec.gpu), load_model(spec.model), spec.tensor_parallel)
     for tokens, context, prompt in ((8, 8_000, 0), (64, 64_000, 0), (128, 128_000, 0), (0, 0, 2048)):
-        pairs = prompt * (prompt + 1) // 2
-        ratio = [float(iteration_time_s(p, tokens, context, prompt, pairs, np.ones(()))) for p in (guess, spec)]
+        batch = Batch(tokens, context, prompt, prefill_pairs(prompt))
+        ratio = [iteration_time_s(profile, batch) for profile in (guess, spec)]
         assert 1 / 1.4 < ratio[0] / ratio[1] < 1.6
     for key in ATTENTION:
         assert 1 / 2.2 < getattr(guess, key) / getattr(spec, key) < 2

@@ -5,7 +5,7 @@ import pytest
 
 from tests.policies.worlds import context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
-from tokenfleet.envs.layers.iteration import iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.heuristics.clocking import FeedbackClock, FullClock, ProportionalClock, ThermalClock
 from tokenfleet.policies.heuristics.composed import awake_fraction
@@ -86,8 +86,8 @@ def test_a_backlog_is_the_time_it_takes(scenario):
     )
     mean_prompt = service.prompt_tokens[0]
     budget = scenario.pools["east"].token_budget
-    full_chunk_s = iteration_time_s(profile, 0.0, 0.0, float(budget), 0.0, 1.0)
-    expected_s = full_chunk_s / budget + profile.prefill_attention_s * (mean_prompt + 1) / 2
+    full_chunk_s = iteration_time_s(profile, Batch(0.0, 0.0, float(budget), 0.0))
+    expected_s = full_chunk_s / budget + profile.prefill_attention_s * prefill_pairs(mean_prompt) / mean_prompt
     np.testing.assert_allclose(service.prompt_token_s, expected_s)
 
 

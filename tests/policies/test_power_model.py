@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from tests.policies.worlds import two_sites
 from tokenfleet.envs import load_scenario
-from tokenfleet.envs.action import capacity_rps
+from tokenfleet.envs.capacity import capacity_rps
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.facility import CoolingSpec, pue_at
-from tokenfleet.envs.layers.iteration import iteration_energy_j, iteration_time_s
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_power_w, iteration_time_s
 from tokenfleet.policies.heuristics.cap_forecast import CapForecast
-from tokenfleet.policies.heuristics.power_model import Batch, PowerModel
+from tokenfleet.policies.heuristics.power_model import PowerModel
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 
 SCENARIOS = ("tiny", "default")
@@ -37,31 +37,15 @@ def random_batches(model: PowerModel, rng: np.random.Generator, count: int) -> B
     return Batch(decoding, context, prefill, np.floor(share() * prefill * a.kv_tokens))
 
 
-def test_time_and_power_are_those_of_the_physics(scenario):
-    model, rng = PowerModel(scenario), np.random.default_rng(0)
-    batch = random_batches(model, rng, 50)
-    clock = rng.uniform(0.4, 1.0, (50, model.arrays.num_pools))
-    memory = model.decode_memory_fraction[0]
-    tau_s, busy_w = model.iteration_s(batch, clock, memory), model.busy_w(batch, clock, memory)
-    for p, pool in enumerate(scenario.pools.values()):
-        profile = pool.profile.model_copy(update={"decode_memory_fraction": memory[p]})
-        work = (*(quantity[:, p] for quantity in batch), clock[:, p])
-        expected_s = iteration_time_s(profile, *work)
-        expected_j = iteration_energy_j(pool.gpu_spec, pool.model_spec, profile, *work)
-        np.testing.assert_allclose(tau_s[:, p], expected_s, rtol=1e-12)
-        np.testing.assert_allclose(busy_w[:, p], expected_j / expected_s, rtol=1e-12)
-
-
 @given(seed=st.integers(0, 2**32), name=st.sampled_from(SCENARIOS))
 @settings(max_examples=30, deadline=None)
 def test_no_batch_draws_more_than_the_worst(seed, name):
     model, rng = PowerModel(load_scenario(name)), np.random.default_rng(seed)
     batch = random_batches(model, rng, 200)
     clock = rng.uniform(0.4, 1.0, (200, model.arrays.num_pools))
-    low, high = model.decode_memory_fraction
-    memory = rng.uniform(low, high)
-    assert np.all(model.busy_w(batch, clock, memory) <= model.worst_busy_w(clock) * (1 + 1e-12))
-    assert np.all(model.iteration_s(batch, clock, memory) <= model.longest_iteration_s() * (1 + 1e-12))
+    physics = model.physics(clock, rng.uniform(*model.decode_memory_fraction))
+    assert np.all(iteration_power_w(physics, batch) <= model.worst_busy_w(clock) * (1 + 1e-12))
+    assert np.all(iteration_time_s(physics, batch) <= model.longest_iteration_s() * (1 + 1e-12))
 
 
 def test_the_worst_is_a_batch_that_can_happen(scenario):
@@ -76,7 +60,8 @@ def test_the_worst_is_a_batch_that_can_happen(scenario):
     decodes = [Batch(one, kv - tokens, tokens - 1.0, tokens - 1.0) for tokens in sizes]
     for fraction in (0.4, 0.6, 0.8, 1.0):
         clock = np.full(a.num_pools, fraction)
-        drawn_w = [model.busy_w(batch, clock, model.decode_memory_fraction[1]) for batch in floods + tails + decodes]
+        physics = model.physics(clock, model.decode_memory_fraction[1])
+        drawn_w = [iteration_power_w(physics, batch) for batch in floods + tails + decodes]
         assert np.all(np.max(drawn_w, axis=0) >= 0.93 * model.worst_busy_w(clock))
 
 
@@ -134,10 +119,9 @@ def test_uncertain_physics_widens_the_bound():
 
 
 def test_service_at_full_clock_is_the_capacity_that_actions_weigh_by(scenario):
-    service = ServiceModel(scenario)
-    replicas = service.power.arrays.replicas
-    at_full = service.at(np.ones(len(replicas)))
-    np.testing.assert_allclose(at_full.requests_per_s * replicas, capacity_rps(scenario), rtol=1e-12)
+    model = ServiceModel(scenario)
+    replicas = model.power.arrays.replicas
+    np.testing.assert_array_equal(model.at(np.ones(len(replicas))).requests_per_s * replicas, capacity_rps(scenario))
 
 
 def test_service_slows_with_the_clock(scenario):

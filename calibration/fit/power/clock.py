@@ -11,11 +11,12 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from calibration.excerpts import table
 from tokenfleet.envs.fitting.errors import Array, mean_error, relative_errors, scaled_errors
 from tokenfleet.envs.fitting.least_squares import minimise
-from tokenfleet.envs.layers.gpu import GpuSpec, clock_stretch, clock_under_power_limit, load_gpu, voltage_fraction
+from tokenfleet.envs.layers.gpu import GpuSpec, Number, board_power_w, clock_stretch, load_gpu, voltage_fraction
 
 PERSEUS_TOP_MHZ = 1410
 FITTED_STAGE = 0  # stages 1 to 6 of the file repeat it; stage 7 is another one
@@ -23,6 +24,7 @@ OTHER_STAGE = 7
 COMPUTE_BOUND = 0.1  # Perseus: m of compute-bound work, 0.09 to 0.12; Zeus trains, so its jobs are too
 CAPPED_GPU = "v100-pcie-32gb"
 UNCAPPED_W = 250
+CLOCK_BISECTIONS = 40  # halves the range of clocks to 1e-12 of it
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,44 @@ def capped_speed(gpu: GpuSpec, demand_ratio: float, rows: pd.DataFrame) -> Array
         return clock_stretch(clock_under_power_limit(gpu, limit_w, 0.0, flops, COMPUTE_BOUND), COMPUTE_BOUND)
 
     return time(np.full(len(rows), float(UNCAPPED_W))) / time(rows.power_limit.to_numpy(float))
+
+
+def clock_under_power_limit(
+    gpu: GpuSpec, limit_w: Number, bytes_per_s: Number, flops: Number, memory_fraction: float
+) -> Array:
+    """Highest clock at which a job stays under a power limit, as a board's own power capping finds it.
+
+    The job's time stretches by `clock_stretch` as the clock falls, and its rates fall with it; by the law, power then
+    never rises, so the clock is found by bisection.
+
+    Args:
+        gpu: the board.
+        limit_w: power limit, broadcast against the rates [W].
+        bytes_per_s: memory traffic of the job at full clock [bytes/s].
+        flops: arithmetic rate of the job at full clock [FLOP/s].
+        memory_fraction: m, share of its time that does not depend on the clock.
+
+    Returns:
+        F from `gpu.clock_floor_fraction`, which it keeps where even that draws too much, to 1.
+
+    >>> gpu = load_gpu("v100-pcie-32gb")
+    >>> clock = clock_under_power_limit(gpu, 150.0, 0.0, 230.0 / gpu.joule_per_flop, 0.1)
+    >>> round(float(clock_stretch(clock, 0.1)), 1)
+    1.3
+    """
+    low = np.full(np.broadcast(limit_w, bytes_per_s, flops).shape, gpu.clock_floor_fraction)
+    high = np.ones_like(low)
+
+    def fits(clock: Array) -> NDArray[np.bool_]:
+        stretch = clock_stretch(clock, memory_fraction)
+        return np.asarray(board_power_w(gpu, bytes_per_s / stretch, flops / stretch, clock) <= limit_w)
+
+    at_once = fits(high)
+    for _ in range(CLOCK_BISECTIONS):
+        middle = 0.5 * (low + high)
+        fit = fits(middle)
+        low, high = np.where(fit, middle, low), np.where(fit, high, middle)
+    return np.where(at_once, 1.0, low)
 
 
 @cache

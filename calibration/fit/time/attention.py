@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 
 from tokenfleet.envs.fitting.least_squares import factors, slope
-from tokenfleet.envs.layers.iteration import prefill_pairs
+from tokenfleet.envs.layers.llm.iteration import prefill_pairs
 
 
 def with_work(rows: pd.DataFrame, time_s: pd.Series) -> pd.DataFrame:
     """Add the time of all layers, the context of the decoding sequences, and the (query, key) pairs of the chunk."""
-    chunk, prior = rows.prefill_chunk.to_numpy(), rows.kv_prefill.to_numpy()
-    pairs = [prefill_pairs(*sizes) for sizes in zip(prior.tolist(), chunk.tolist(), strict=True)]
-    return rows.assign(time_s=time_s, context=rows.n_decode * rows.kv_decode, pairs=np.array(pairs, float))
+    pairs = prefill_pairs(rows.prefill_chunk.to_numpy(float), rows.kv_prefill.to_numpy(float))
+    return rows.assign(time_s=time_s, context=rows.n_decode * rows.kv_decode, pairs=pairs)
 
 
 def fit_decode(rows: pd.DataFrame) -> tuple[float, float, float]:

@@ -19,8 +19,8 @@ from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.knots import never_falling
 from tokenfleet.envs.fitting.least_squares import factors
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
-from tokenfleet.envs.layers.iteration import prefill_pairs
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS, ModelSpec, bounds_s, load_model
+from tokenfleet.envs.layers.llm.iteration import prefill_pairs
 from tokenfleet.envs.layers.llm.profile import memory_and_compute_s
 from tokenfleet.envs.layers.llm.roofline import memory_share
 
@@ -140,7 +140,7 @@ def fit_prefill_attention(kernels: Kernels) -> tuple[float, list[float]]:
     Attention is that of 4096 tokens and more, because agents' prompts are long and its share grows with length.
     """
     least_s = bounds_s(kernels.gpu, kernels.model, kernels.tp).prefill_attention_s
-    long_s = [kernels.prefill_attention_s(tokens) / prefill_pairs(0, tokens) for tokens in (4096, 8192, 16384)]
+    long_s = [kernels.prefill_attention_s(tokens) / prefill_pairs(tokens) for tokens in (4096, 8192, 16384)]
     pair_s = max(float(np.mean(long_s)), least_s)
     wanted_s = {tokens: kernels.tokens_s(tokens) + kernels.prefill_attention_s(tokens) for tokens in PROMPTS}
     return pair_s, prompt_errors(kernels.token_s(), pair_s, wanted_s)

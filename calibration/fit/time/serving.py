@@ -7,6 +7,9 @@ over throughput, holds the prefills too and is a check. What a run does not say 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 
 from calibration.excerpts import table
@@ -15,8 +18,8 @@ from calibration.fit.serving_runs import CHAT, PROMPT_TOKENS, decodes, described
 from calibration.fit.time.kernels import Kernels, fit_prefill_attention
 from calibration.fit.time.time_fit import TimeFit, fit_host_and_sequence
 from tokenfleet.envs.fitting.errors import Array, relative_errors
-from tokenfleet.envs.layers.iteration import at_tokens, prefill_pairs
 from tokenfleet.envs.layers.llm import bounds_s
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 
 
 def runs(model: str, gpu: str, tensor_parallel: int) -> pd.DataFrame:
@@ -31,11 +34,7 @@ def runs(model: str, gpu: str, tensor_parallel: int) -> pd.DataFrame:
 
 def fit_measured(model: str, gpu: str, tensor_parallel: int) -> TimeFit:
     """Host and decode from the runs; the rest from kernels."""
-    kernels = Kernels(model, gpu, tensor_parallel)
-    context_s = _context_s(kernels)
-    pair_s, prompt_errors = fit_prefill_attention(kernels)
-    (host_s, decode_s), errors = _fit_decode(runs(model, gpu, tensor_parallel), kernels.token_s(), context_s, pair_s)
-    return _time_fit(kernels, host_s, decode_s, pair_s, {**errors, "prefill": prompt_errors})
+    return _fit_decode(runs(model, gpu, tensor_parallel), from_kernels(Kernels(model, gpu, tensor_parallel)))
 
 
 def fit_kernels(model: str, gpu: str, tensor_parallel: int, like: str) -> TimeFit:
@@ -44,38 +43,52 @@ def fit_kernels(model: str, gpu: str, tensor_parallel: int, like: str) -> TimeFi
     What serving adds (host, scheduling, sampling, launches) is taken to be the same seconds on both GPUs: an
     assumption.
     """
-    kernels = Kernels(model, gpu, tensor_parallel)
     served = fit_measured(model, like, tensor_parallel)
+    return replace(from_kernels(Kernels(model, gpu, tensor_parallel)), host_s=served.host_s, decode_s=served.decode_s)
+
+
+def from_kernels(kernels: Kernels) -> TimeFit:
+    """What kernels alone take: nothing on the host, nothing for a sequence beyond its token."""
     pair_s, prompt_errors = fit_prefill_attention(kernels)
-    return _time_fit(kernels, served.host_s, served.decode_s, pair_s, {"prefill": prompt_errors})
+    return TimeFit(
+        host_s=0.0,
+        token_s=kernels.token_s().tolist(),
+        token_memory_share=kernels.token_memory_share().tolist(),
+        decode_s=0.0,
+        context_s=max(kernels.decode_attention_s()[1], bounds_s(kernels.gpu, kernels.model, kernels.tp).context_s),
+        prefill_attention_s=pair_s,
+        errors={"prefill": prompt_errors},
+    )
 
 
-def _time_fit(
-    kernels: Kernels, host_s: float, decode_s: float, pair_s: float, errors: dict[str, list[float]]
-) -> TimeFit:
-    token_s, share = kernels.token_s().tolist(), kernels.token_memory_share().tolist()
-    return TimeFit(host_s, token_s, share, decode_s, _context_s(kernels), pair_s, errors)
+def decode_batches(rows: pd.DataFrame) -> Batch[Array]:
+    """What the decode step of each run works on."""
+    batch = rows.avg_batch_size.to_numpy()
+    nothing = np.zeros_like(batch)
+    return Batch(batch, batch * rows.context.to_numpy(), nothing, nothing)
 
 
-def _context_s(kernels: Kernels) -> float:
-    least_s = bounds_s(kernels.gpu, kernels.model, kernels.tp).context_s
-    return max(kernels.decode_attention_s()[1], least_s)
-
-
-def _fit_decode(
-    rows: pd.DataFrame, token_s: Array, context_s: float, pair_s: float
-) -> tuple[tuple[float, float], dict[str, list[float]]]:
+def _fit_decode(rows: pd.DataFrame, kernels: TimeFit) -> TimeFit:
     """Host and decode fitted to the medians; the means, with their prefills, are a check."""
-    read_s = context_s * (rows.avg_batch_size * rows.context).to_numpy()
-    batch, prompts = rows.avg_batch_size.to_numpy(), rows.prompts.to_numpy()
-    steps, median_s = decodes(rows).to_numpy(), rows.median_itl_ms.to_numpy() / 1e3
-    known_s = read_s + at_tokens(token_s, batch)
-    host_s, decode_s = fit_host_and_sequence(batch[steps], known_s[steps], median_s[steps])
-    served_s = host_s + decode_s * batch
-    tokens_s = mean_over_prompts(lambda tokens: at_tokens(token_s, tokens), batch, PROMPT_TOKENS[CHAT], prompts)
-    mean_s = served_s + read_s + tokens_s + prompts * pair_s * prefill_pairs(0, PROMPT_TOKENS[CHAT])
+    rare = rows[decodes(rows)]
+    steps, median_s = decode_batches(rare), rare.median_itl_ms.to_numpy() / 1e3
+    host_s, decode_s = fit_host_and_sequence(steps.decoding, iteration_time_s(kernels, steps), median_s)
+    fit = replace(kernels, host_s=host_s, decode_s=decode_s)
     errors = {
-        "decode_step": relative_errors(served_s + known_s, median_s)[steps].tolist(),
-        "mean_iteration": relative_errors(mean_s, rows.mean_s).tolist(),
+        "decode_step": relative_errors(iteration_time_s(fit, steps), median_s).tolist(),
+        "mean_iteration": relative_errors(_mean_iteration_s(fit, rows), rows.mean_s).tolist(),
+        **kernels.errors,
     }
-    return (host_s, decode_s), errors
+    return replace(fit, errors=errors)
+
+
+def _mean_iteration_s(fit: TimeFit, rows: pd.DataFrame) -> Array:
+    """The mean iteration of each run, prompts included [s]."""
+    steps, prompts = decode_batches(rows), rows.prompts.to_numpy()
+    decoding, context = steps.decoding[:, None], steps.context[:, None]
+    pairs = prompts[:, None] * prefill_pairs(PROMPT_TOKENS[CHAT])
+
+    def time_s(tokens: Array) -> Array:
+        return iteration_time_s(fit, Batch(decoding, context, tokens - decoding, pairs))
+
+    return mean_over_prompts(time_s, steps.decoding, PROMPT_TOKENS[CHAT], prompts)

@@ -34,8 +34,8 @@ from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.knots import never_falling
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.iteration import at_tokens
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS, bounds_s, load_model
+from tokenfleet.envs.layers.llm.iteration import at_tokens
 from tokenfleet.envs.layers.llm.roofline import (
     COMPUTE_EFFICIENCY,
     CONTEXT_RATIO,
@@ -60,11 +60,6 @@ class Law:
     collective_layer_s: float
     sequence_s: float
     memory_efficiency: float
-
-    def host_s(self, shape: Shape, boards: int) -> float:
-        """What a step takes whatever it computes [s]."""
-        layer_s = self.layer_s + (self.expert_layer_s if shape.experts else 0.0)
-        return self.base_s + shape.layers * (layer_s + self.collective_layer_s * float(np.log2(boards)))
 
     def bounds_s(self, work: Work) -> tuple[Array, Array]:
         """Steps bound by memory alone, and by arithmetic alone [s]."""

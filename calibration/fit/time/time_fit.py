@@ -10,22 +10,17 @@ import numpy as np
 
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import factors
-from tokenfleet.envs.layers.iteration import prefill_pairs
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
+from tokenfleet.envs.layers.llm.iteration import TimeCoefficients, prefill_pairs
 
 
-@dataclass(frozen=True)
-class TimeFit:
+@dataclass(frozen=True, kw_only=True)
+class TimeFit(TimeCoefficients):
     """The coefficients of a profile [s], and signed relative errors by name of the comparison."""
 
-    host_s: float
-    token_s: list[float]
-    token_memory_share: list[float]
-    decode_s: float
-    context_s: float
-    prefill_attention_s: float
-    errors: dict[str, list[float]]
     mixed_context_s: float = 0.0
+    token_memory_share: list[float]
+    errors: dict[str, list[float]]
 
     def coefficients(self) -> dict[str, Any]:
         """By their names in a profile."""
@@ -51,6 +46,6 @@ def prompt_errors(token_s: Array, pair_s: float, wanted_s: Mapping[int, float]) 
         wanted_s: tokens of a prompt, a knot -> what its kernels take together [s].
     """
     at_knot = dict(zip(TOKEN_KNOTS, token_s.tolist(), strict=True))
-    found_s = [at_knot[tokens] + pair_s * prefill_pairs(0, tokens) for tokens in wanted_s]
+    found_s = [at_knot[tokens] + pair_s * prefill_pairs(tokens) for tokens in wanted_s]
     errors: list[float] = relative_errors(found_s, list(wanted_s.values())).tolist()
     return errors

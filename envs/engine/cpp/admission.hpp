@@ -8,6 +8,7 @@
 
 #include "arrays.hpp"
 #include "request.hpp"
+#include "ties.hpp"
 
 namespace tokenfleet {
 
@@ -42,7 +43,7 @@ public:
         const double depth = std::max(1.0, rate_rps);
         const double credit = std::min(depth, credit_[k] + rate_rps * (now_s - credited_s_[k]));
         credited_s_[k] = now_s;
-        const bool admitted = credit >= 1.0;
+        const bool admitted = credit >= 1.0 - credit_tie(rate_rps);
         credit_[k] = admitted ? credit - 1.0 : credit;
         return admitted;
     }
@@ -54,7 +55,7 @@ public:
         released_.clear();
         for (std::int32_t k = 0; k < static_cast<std::int32_t>(held_.size()); ++k) {
             RequestQueue& held = held_[k];
-            while (!held.empty() && start_s - requests[held.head].arrival_s > arrays_.classes[k].patience_s) {
+            while (!held.empty() && exceeds(start_s - requests[held.head].arrival_s, arrays_.classes[k].patience_s)) {
                 expire(held.pop(requests));
             }
             const std::int64_t count = release_count(k);
@@ -81,7 +82,8 @@ private:
         const std::int64_t waiting = held_[k].size;
         if (rate_rps_[k] == kNever) return waiting;
         const double credit = credit_[k] + rate_rps_[k] * arrays_.tick_s;
-        const double allowed = std::min(static_cast<double>(waiting), std::floor(credit));
+        const double whole = std::max(std::floor(credit + credit_tie(rate_rps_[k])), 0.0);
+        const double allowed = std::min(static_cast<double>(waiting), whole);
         credit_[k] = std::min(credit - allowed, 1.0);
         return static_cast<std::int64_t>(allowed);
     }

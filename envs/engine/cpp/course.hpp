@@ -16,17 +16,10 @@ struct EpisodeColumns {
     const std::int32_t* prompt_tokens;
     const std::int32_t* output_tokens;
     const std::int32_t* class_id;
-    const double* cap_w;                   // [H, S]
-    const double* rating_w;                // [H, S]
-    const double* row_cap_w;               // [H, W]
-    const double* row_rating_w;            // [H, W]
-    const double* solar_w;                 // [H, S]
-    const double* outdoor_c;               // [H, S]
-    const double* pue;                     // [H, S]
-    const double* fixed_w;                 // [S]
-    const double* host_power_factor;       // [S]
+#define TOKENFLEET_POINTER(name, length) const double* name;
+    TOKENFLEET_EPISODE_SERIES(TOKENFLEET_POINTER)
+#undef TOKENFLEET_POINTER
     const float* exogenous;                // [H + 1, E]
-    const double* decode_memory_fraction;  // [P]
     const std::int64_t* failure_tick;      // [F]
     const std::int64_t* failed_replica;    // [F]
     const double* repaired_s;              // [F]
@@ -42,8 +35,9 @@ struct Failure {
 
 class Course {
 public:
-    std::vector<double> host_power_factor;       // [S]
-    std::vector<double> decode_memory_fraction;  // [P]
+#define TOKENFLEET_SERIES(name, length) std::vector<double> name;
+    TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
+#undef TOKENFLEET_SERIES
 
     explicit Course(const FleetArrays& arrays)
         : arrays_(arrays),
@@ -51,18 +45,12 @@ public:
           rows_(static_cast<std::int64_t>(arrays.nodes.size()) - sites_) {}
 
     void load(const EpisodeColumns& e) {
-        const std::int64_t site_ticks = arrays_.horizon_ticks * sites_, row_ticks = arrays_.horizon_ticks * rows_;
-        cap_w_.assign(e.cap_w, e.cap_w + site_ticks);
-        rating_w_.assign(e.rating_w, e.rating_w + site_ticks);
-        row_cap_w_.assign(e.row_cap_w, e.row_cap_w + row_ticks);
-        row_rating_w_.assign(e.row_rating_w, e.row_rating_w + row_ticks);
-        solar_w_.assign(e.solar_w, e.solar_w + site_ticks);
-        outdoor_c_.assign(e.outdoor_c, e.outdoor_c + site_ticks);
-        pue_.assign(e.pue, e.pue + site_ticks);
-        fixed_w_.assign(e.fixed_w, e.fixed_w + sites_);
-        host_power_factor.assign(e.host_power_factor, e.host_power_factor + sites_);
+        const auto pools = static_cast<std::int64_t>(arrays_.pools.size());
+        const std::int64_t ticks = arrays_.horizon_ticks, sites = sites_, rows = rows_;
+#define TOKENFLEET_LOAD(name, length) name.assign(e.name, e.name + (length));
+        TOKENFLEET_EPISODE_SERIES(TOKENFLEET_LOAD)
+#undef TOKENFLEET_LOAD
         exogenous_.assign(e.exogenous, e.exogenous + (arrays_.horizon_ticks + 1) * exogenous_width());
-        decode_memory_fraction.assign(e.decode_memory_fraction, e.decode_memory_fraction + arrays_.pools.size());
         failures_.clear();
         next_failure_ = 0;
         for (std::int64_t f = 0; f < e.num_failures; ++f) {
@@ -82,28 +70,25 @@ public:
         const std::int64_t now = tick * sites_, now_rows = tick * rows_;
         return {.start_s = static_cast<double>(tick) * arrays_.tick_s,
                 .end_s = static_cast<double>(tick + 1) * arrays_.tick_s,
-                .cap_w = &cap_w_[now],
-                .rating_w = &rating_w_[now],
-                .row_cap_w = row_cap_w_.data() + now_rows,
-                .row_rating_w = row_rating_w_.data() + now_rows,
-                .solar_w = &solar_w_[now],
-                .outdoor_c = &outdoor_c_[now],
-                .pue = &pue_[now],
-                .fixed_w = fixed_w_.data(),
+                .cap_w = &cap_w[now],
+                .rating_w = &rating_w[now],
+                .row_cap_w = row_cap_w.data() + now_rows,
+                .row_rating_w = row_rating_w.data() + now_rows,
+                .solar_w = &solar_w[now],
+                .outdoor_c = &outdoor_c[now],
+                .pue = &pue[now],
+                .fixed_w = fixed_w.data(),
                 .battery_power_w = battery_power_w};
     }
 
-    // What the brain sees of the world before a tick; begins with the caps.
+    // What a policy sees from outside before a tick; begins with the caps.
     const float* exogenous(std::int64_t tick) const { return exogenous_.data() + tick * exogenous_width(); }
     std::int64_t exogenous_width() const { return arrays_.view.width - arrays_.view.exogenous; }
 
 private:
     const FleetArrays& arrays_;
     std::int64_t sites_, rows_;
-    std::vector<double> cap_w_, rating_w_, solar_w_, outdoor_c_, pue_;  // [H, S]
-    std::vector<double> row_cap_w_, row_rating_w_;                      // [H, W]
-    std::vector<double> fixed_w_;                                       // [S]
-    std::vector<float> exogenous_;                                      // [H + 1, E]
+    std::vector<float> exogenous_;  // [H + 1, E]
     std::vector<Failure> failures_;
     std::size_t next_failure_ = 0;
 };

@@ -8,6 +8,7 @@
 #include "billing.hpp"
 #include "calls.hpp"
 #include "clients.hpp"
+#include "ties.hpp"
 
 namespace tokenfleet {
 
@@ -100,11 +101,11 @@ private:
 
     bool within_slo(const Request& request, double now_s) const {
         const RequestClass& limits = arrays_.classes[request.class_id];
-        const bool in_ttft = ttft_s(request) <= limits.ttft_s;
+        const bool in_ttft = !exceeds(ttft_s(request), limits.ttft_s);
         // Without a limit inf * 0 would be NaN for a one-token answer.
         const bool in_tpot = request.output_tokens == 1 ||
-                             now_s - request.first_token_s <= limits.tpot_s * (request.output_tokens - 1);
-        return in_ttft && in_tpot && now_s - request.asked_s <= limits.deadline_s;
+                             !exceeds(now_s - request.first_token_s, limits.tpot_s * (request.output_tokens - 1));
+        return in_ttft && in_tpot && !exceeds(now_s - request.asked_s, limits.deadline_s);
     }
 };
 

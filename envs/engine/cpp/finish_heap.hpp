@@ -10,6 +10,9 @@ namespace tokenfleet {
 
 class FinishHeap {
 public:
+    // A key has room for 2^31 iterations: the highest number of the running one at which any request still fits.
+    static constexpr std::int64_t kHighestStart = std::int64_t{1} << 30;
+
     void clear() { keys_.clear(); }
     bool empty() const { return keys_.empty(); }
     std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
@@ -28,6 +31,11 @@ public:
     template <typename Visit>
     void for_each(Visit visit) const {
         for (std::size_t i = 0; i < keys_.size(); ++i) visit(request_of(keys_[i]), iteration_of(keys_[i]));
+    }
+
+    // Count iterations from `first` on.
+    void renumber(std::int64_t first) {
+        keys_.replace_all([first](std::int64_t key) { return key - (first << 32); });
     }
 
     void remove(std::int32_t index) {

@@ -27,13 +27,9 @@ namespace tokenfleet {
 
 // One environment's row of each control array.
 struct ControlsRow {
-    const double* route_share;     // [K, P]
-    const double* clock_fraction;  // [P]
-    const double* awake_fraction;  // [P]
-    const double* admit_rate_rps;  // [K]
-    const double* battery_power_w;  // [S]
-    const double* prefix_affinity;  // [K]
-    const double* token_price_factor;  // [K]
+#define TOKENFLEET_POINTER(name, length) const double* name;
+    TOKENFLEET_CONTROLS(TOKENFLEET_POINTER)
+#undef TOKENFLEET_POINTER
 };
 
 class Fleet {
@@ -78,7 +74,7 @@ public:
         next_request_ = 0;
         for (std::int64_t p = 0; p < num_pools(); ++p) {
             clock_fraction_[p] = 1.0;
-            physics_[p] = physics_at(pool(p), course_.decode_memory_fraction[p], 1.0);
+            physics_[p] = at_clock(pool(p), course_.decode_memory_fraction[p], 1.0);
             for (auto& replica : replicas_of(p)) replica.reset(pool(p));
         }
         load_contexts(episode);
@@ -256,7 +252,7 @@ private:
             const double clock = power_.clock_in_force(p, asked);
             if (clock == clock_fraction_[p]) continue;
             clock_fraction_[p] = clock;
-            physics_[p] = physics_at(pool(p), course_.decode_memory_fraction[p], clock);
+            physics_[p] = at_clock(pool(p), course_.decode_memory_fraction[p], clock);
             for (auto& replica : replicas_of(p)) {
                 replica.on_new_clock();
                 note(index_of(replica));

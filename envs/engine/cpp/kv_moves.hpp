@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "arrays.hpp"
+#include "physics.hpp"
 
 namespace tokenfleet {
 
@@ -20,7 +20,7 @@ public:
     // Whether the receiver, at full clock and with nothing else to do, would take longer to compute them.
     bool beats_computing(std::int64_t sender, std::int64_t receiver, std::int64_t tokens) const {
         const Pool& pool = arrays_.pools[receiver];
-        const auto pairs = static_cast<double>(tokens * (tokens + 1) / 2);
+        const auto pairs = static_cast<double>(prefill_pairs(tokens));
         const double compute_s = static_cast<double>(tokens) * pool.prompt_token_s + pairs * pool.prefill_attention_s;
         return time_s(sender, receiver, tokens) < compute_s;
     }

@@ -46,6 +46,12 @@ public:
         if (i < size_) rise(sink(i, last), last);
     }
 
+    // Put `change(item)` in the place of every item; it must keep their order.
+    template <typename Change>
+    void replace_all(Change change) {
+        for (std::size_t i = 0; i < size_; ++i) items_[i] = change(items_[i]);
+    }
+
 private:
     static constexpr std::size_t kChildren = 4;
     std::vector<Item> items_;  // the heap, then kLast: every node has all its children

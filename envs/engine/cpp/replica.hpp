@@ -16,6 +16,7 @@
 #include "prefix_cache.hpp"
 #include "request.hpp"
 #include "segment.hpp"
+#include "ties.hpp"
 
 namespace tokenfleet {
 
@@ -118,7 +119,7 @@ public:
         waiting_.push(requests, index);
         if (idle()) {
             energy_.idle_j += pool.idle_w * (now_s - metered_s_);
-            start(owner, pool, physics, now_s);
+            start(owner, pool, physics, now_s, 0.0);
         } else if (waiting_.size == 1 && decoding_only_ && running() < pool.max_batch) {
             const std::int64_t next = segment_.ended_by(now_s) + 1;
             if (head_fits(owner, pool, next)) cut(next);
@@ -139,7 +140,7 @@ public:
             metered_s_ = now_s;
             return;
         }
-        ended_at_tick_ = decoding_only_ ? segment_.ended_by(now_s) : 0;
+        ended_at_tick_ = decoding_only_ ? segment_.ended_before(now_s) : 0;
         energy_.busy_j += segment_.meter(now_s, ended_at_tick_);
         counts_.generated_tokens += segment_.count(ended_at_tick_) * decoding();
     }
@@ -184,7 +185,7 @@ private:
     std::int64_t context_ = 0;    // tokens of context of the decoding sequences
     std::int64_t kv_reserved_ = 0;  // for all running requests; where KV grows, only for those in prefill
     std::int64_t kv_shared_ = 0;  // part of what running requests hold that stands in entries of the cache
-    std::int64_t iteration_ = 0;  // iterations since the episode began
+    std::int64_t iteration_ = 0;  // by which iterations are numbered; see renumber_iterations
     std::int64_t ended_at_tick_ = 0;
     Counts counts_;
     std::unique_ptr<PrefixCache> cache_;
@@ -193,7 +194,7 @@ private:
     std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done
     std::int32_t next_head_done_ = 0;  // the same after the running iteration
     std::int32_t prompts_ending_ = 0;  // prompts whose last chunk is in the running iteration
-    std::int32_t chunk_tokens_ = 0;    // prefill tokens of the running iteration
+    std::int64_t chunk_tokens_ = 0;    // prefill tokens of the running iteration
     bool decoding_only_ = true;
     FinishHeap finishing_;  // the decoding sequences
 
@@ -205,12 +206,13 @@ private:
 
     // Tokens that prefill has to compute.
     static std::int64_t prefill_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
-        return owner.demand.requests[index].prompt_tokens + (pool.kv_grows ? owner.demand.details[index].progress.generated_tokens : 0);
+        const std::int64_t generated = pool.kv_grows ? owner.demand.details[index].progress.generated_tokens : 0;
+        return owner.demand.requests[index].prompt_tokens + generated;
     }
 
     static std::int64_t room_tokens(const Owner& owner, const Pool& pool, std::int32_t index) {
         const Request& request = owner.demand.requests[index];
-        return pool.kv_grows ? prefill_tokens(owner, pool, index) : request.prompt_tokens + request.output_tokens;
+        return pool.kv_grows ? prefill_tokens(owner, pool, index) : request.kv_tokens();
     }
 
     std::int64_t kv_used_after(const Pool& pool, std::int64_t iterations) const {
@@ -264,22 +266,29 @@ private:
 
     // The running segment ends: let finished requests go and start the next batch.
     [[gnu::always_inline]] inline void pass_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
-        const double now_s = next_event_s;
+        const double now_s = next_event_s, rest_s = segment_.end_rest_s();
         const std::int64_t iterations = segment_.planned;
         energy_.busy_j += segment_.meter_all();
         if (cache_) shrink_cache(pool, iterations - 1);
         counts_.generated_tokens += segment_.count(iterations) * decoding();
+        if (iteration_ >= FinishHeap::kHighestStart) [[unlikely]] renumber_iterations();
         iteration_ += iterations;
         context_ += iterations * decoding();
         while (!finishing_.empty() && finishing_.first_iteration() == iteration_) {
             const std::int32_t index = finishing_.pop();
             bring_completions_near(owner, 1);
             const Request& request = owner.demand.requests[index];
-            context_ -= request.prompt_tokens + request.output_tokens;
+            context_ -= request.kv_tokens();
             complete(owner, pool, request, index, now_s);
         }
         if (!decoding_only_) end_prefill(owner, pool, now_s);
-        start(owner, pool, physics, now_s);
+        start(owner, pool, physics, now_s, rest_s);
+    }
+
+    // A heap's keys hold so many iterations and no more: count again from 0.
+    [[gnu::noinline]] void renumber_iterations() {
+        finishing_.renumber(iteration_);
+        iteration_ = 0;
     }
 
     void cut(std::int64_t iterations) {
@@ -295,8 +304,8 @@ private:
     }
 
     void complete(Owner& owner, const Pool& pool, const Request& request, std::int32_t index, double now_s) {
-        if (!pool.kv_grows) kv_reserved_ -= request.prompt_tokens + request.output_tokens;
-        if (cache_) leave_cache(owner, index, request.prompt_tokens + request.output_tokens, true);
+        if (!pool.kv_grows) kv_reserved_ -= request.kv_tokens();
+        if (cache_) leave_cache(owner, index, request.kv_tokens(), true);
         work_tokens -= owner.output_weight(request.class_id);
         owner.on_complete(index, now_s);
     }
@@ -320,7 +329,7 @@ private:
                 request.first_token_s = now_s;
                 owner.on_first_token(index, static_cast<std::int32_t>(hit));
             }
-            const std::int64_t left = request.prompt_tokens + request.output_tokens - computed - 1;
+            const std::int64_t left = request.kv_tokens() - computed - 1;
             if (left == 0) {
                 complete(owner, pool, request, index, now_s);
                 continue;
@@ -339,7 +348,7 @@ private:
     [[gnu::noinline]] void hand_off(Owner& owner, std::int32_t index, double now_s) {
         const Request& request = owner.demand.requests[index];
         if (cache_) leave_cache(owner, index, request.prompt_tokens);
-        counts_.handed_off_tokens += request.prompt_tokens + 1;
+        counts_.handed_off_tokens += std::int64_t{request.prompt_tokens} + 1;
         work_tokens -= owner.output_weight(request.class_id);
         owner.demand.details[index].progress = {.generated_tokens = 1, .joined = 0, .computed = true};
         owner.on_hand_off(index, now_s);
@@ -357,8 +366,8 @@ private:
         }
         progress.computed = false;
         progress.joined = joined_++;
-        if (!pool.kv_grows) kv_reserved_ += request.prompt_tokens + request.output_tokens;
-        const std::int64_t context = request.prompt_tokens + progress.generated_tokens;
+        if (!pool.kv_grows) kv_reserved_ += request.kv_tokens();
+        const std::int64_t context = std::int64_t{request.prompt_tokens} + progress.generated_tokens;
         context_ += context;
         counts_.taken_over_tokens += context;
         finishing_.push(iteration_ + request.output_tokens - progress.generated_tokens, index);
@@ -401,7 +410,7 @@ private:
         finishing_.remove(index);
         const Request& request = owner.demand.requests[index];
         owner.demand.details[index].progress.generated_tokens = request.output_tokens - static_cast<std::int32_t>(left);
-        const std::int64_t again = request.prompt_tokens + request.output_tokens - left;
+        const std::int64_t again = request.kv_tokens() - left;
         counts_.preempted_tokens += again;
         context_ -= again;
         work_tokens += again;
@@ -411,7 +420,8 @@ private:
     }
 
     // Form the next batch and plan it to the next change of composition. Inlined: a call would cost 4 % of everything.
-    [[gnu::always_inline]] inline void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s) {
+    [[gnu::always_inline]] inline void start(Owner& owner, const Pool& pool, const Physics& physics, double now_s,
+                                             double rest_s) {
         std::int64_t pairs = 0, host_tokens = 0;
         chunk_tokens_ = 0;
         prompts_ending_ = 0;
@@ -432,7 +442,7 @@ private:
             const Request& request = owner.demand.requests[index];
             const std::int64_t to_compute = prefill_tokens(owner, pool, index);
             const bool answered = to_compute > request.prompt_tokens;
-            if (!answered && now_s - request.arrival_s > owner.patience_s(request.class_id)) {
+            if (!answered && exceeds(now_s - request.arrival_s, owner.patience_s(request.class_id))) {
                 work_tokens -= request.prompt_tokens + owner.output_weight(request.class_id);
                 unprefilled_tokens -= request.prompt_tokens;
                 owner.on_expired(index, now_s);
@@ -454,7 +464,7 @@ private:
             return;
         }
         const std::int64_t iterations = decoding_only_ ? undisturbed_iterations(pool) : 1;
-        segment_.begin(now_s, physics, decoding(), context_, chunk_tokens_, pairs, iterations);
+        segment_.begin(now_s, rest_s, physics, decoding(), context_, chunk_tokens_, pairs, iterations);
         if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * pool.host_load_s, pool.idle_w);
         next_event_s = segment_.end_s();
     }
@@ -471,8 +481,8 @@ private:
     std::int64_t add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget, std::int64_t& pairs) {
         const std::int64_t left = tokens - done;
         const std::int64_t chunk = std::min(budget, left);
-        pairs += chunk * done + chunk * (chunk + 1) / 2;
-        chunk_tokens_ += static_cast<std::int32_t>(chunk);
+        pairs += prefill_pairs(chunk, done);
+        chunk_tokens_ += chunk;
         if (chunk == left) {
             ++prompts_ending_;
         } else {

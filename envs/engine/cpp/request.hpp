@@ -26,6 +26,9 @@ struct alignas(kCacheLineBytes) Request {
     std::int32_t failed_attempts = 0;
     Status status = Status::kPending;
     Status last_failure = Status::kPending;  // how the last attempt failed
+
+    // Its whole prompt and answer.
+    std::int64_t kv_tokens() const { return std::int64_t{prompt_tokens} + output_tokens; }
 };
 
 // What a replica remembers of a request where KV grows.

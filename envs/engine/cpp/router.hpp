@@ -96,7 +96,7 @@ private:
     }
 
     bool fits(const Request& request, std::int64_t p) const {
-        return request.prompt_tokens + request.output_tokens <= arrays_.pools[p].context_limit_tokens;
+        return request.kv_tokens() <= arrays_.pools[p].context_limit_tokens;
     }
 
     // Smooth weighted round robin: exact shares in the long run, no two bursts to the same pool.

@@ -8,102 +8,31 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 
-#include "arrays.hpp"
+#include "physics.hpp"
 
 namespace tokenfleet {
-
-// A pool's coefficients at one clock.
-struct Physics {
-    double host_s, decode_s, context_s, mixed_context_s, prefill_attention_s;
-    double busy_w, context_j, token_j, attention_j, shoulder_w, shoulder_slope, limit_w;
-    Knots token_s, work_j;
-};
-
-// Where `tokens` >= 1 stands among the knots 1, 2, 4 ...: on which piece, and how far along it. The last piece goes on
-// beyond the last knot.
-class AtTokens {
-public:
-    explicit AtTokens(std::int64_t tokens)
-        : piece_(std::min<int>(std::bit_width(static_cast<std::uint64_t>(tokens)) - 1, kTokenKnots - 2)),
-          along_(static_cast<double>(tokens) * kInverse[piece_] - 1.0) {}
-
-    double of(const Knots& values) const { return values[piece_] + (values[piece_ + 1] - values[piece_]) * along_; }
-
-private:
-    int piece_;
-    double along_;
-
-    // 1 over each knot: exact, as are products with it.
-    static constexpr Knots kInverse = [] {
-        Knots inverse{};
-        for (int j = 0; j < kTokenKnots; ++j) inverse[j] = 1.0 / static_cast<double>(std::int64_t{1} << j);
-        return inverse;
-    }();
-};
-
-inline double clock_scaling(double memory_fraction, double clock_fraction) {
-    return memory_fraction + (1.0 - memory_fraction) / clock_fraction;
-}
-
-inline Physics physics_at(const Pool& pool, double decode_memory_fraction, double clock) {
-    const double decode = clock_scaling(decode_memory_fraction, clock);
-    const double prefill = clock_scaling(pool.prefill_memory_fraction, clock);
-    const double voltage = std::max(clock, pool.voltage_floor_fraction);
-    const double byte_scale = 1.0 - pool.core_byte_fraction * (1.0 - voltage * voltage);
-    const double context_scale = 1.0 - pool.core_context_fraction * (1.0 - voltage * voltage);
-    const double busy_w = pool.static_w + pool.floor_w * clock * (voltage * voltage);
-    Physics physics{
-        .host_s = pool.host_s,
-        .decode_s = pool.decode_s * decode,
-        .context_s = pool.context_s * decode,
-        .mixed_context_s = pool.mixed_context_s * decode,
-        .prefill_attention_s = pool.prefill_attention_s * prefill,
-        .busy_w = busy_w,
-        .context_j = pool.context_j * context_scale,
-        .token_j = pool.token_j * (voltage * voltage),
-        .attention_j = pool.attention_j * (voltage * voltage),
-        .shoulder_w = busy_w + pool.knee_fraction * (1.0 - pool.shoulder_slope) * (pool.limit_w - busy_w),
-        .shoulder_slope = pool.shoulder_slope,
-        .limit_w = pool.limit_w,
-        .token_s = {},
-        .work_j = {},
-    };
-    for (int j = 0; j < kTokenKnots; ++j) {
-        physics.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
-        physics.work_j[j] = pool.work_j[j] * byte_scale;
-    }
-    return physics;
-}
 
 class Segment {
 public:
     double start_s = 0.0;
     std::int64_t planned = 0;  // iterations until the batch changes
 
-    void begin(double now_s, const Physics& p, std::int64_t decoding, std::int64_t context, std::int64_t prefill,
+    // `rest_s` is what `now_s`, a rounded sum, lacks of the time that it stands for.
+    void begin(double now_s, double rest_s, const Physics& p, std::int64_t decoding, std::int64_t context, std::int64_t prefill,
                std::int64_t pairs, std::int64_t iterations) {
-        const double b = static_cast<double>(decoding), c = static_cast<double>(context);
-        const double a = static_cast<double>(pairs), tokens = static_cast<double>(decoding + prefill);
-        const AtTokens at(decoding + prefill);
-        const double token_s = at.of(p.token_s);
-        const double context_s = prefill > 0 ? p.context_s + p.mixed_context_s : p.context_s;
-        const double weights_j = at.of(p.work_j);
+        const Batch batch{decoding, context, prefill, pairs};
+        const double b = static_cast<double>(decoding);
         start_s = now_s;
+        rest_s_ = rest_s;
         planned = iterations;
-        time0_ = (p.host_s + token_s + p.decode_s * b) + (p.prefill_attention_s * a + context_s * c);
-        time_step_ = context_s * b;
-        const double work_j = (weights_j + p.token_j * tokens) + (p.attention_j * a + p.context_j * c);
-        const double work_step_j = p.context_j * b;
-        energies_ = {{
-            {p.busy_w * time0_ + work_j, p.busy_w * time_step_ + work_step_j},
-            {p.shoulder_w * time0_ + p.shoulder_slope * work_j,
-             p.shoulder_w * time_step_ + p.shoulder_slope * work_step_j},
-            {p.limit_w * time0_, p.limit_w * time_step_},
-        }};
+        time0_ = iteration_time_s(p, batch);
+        time_step_ = context_token_s(p, prefill) * b;
+        const auto first_j = p.draw.pieces_j(time0_, iteration_work_j(p, batch));
+        const auto step_j = p.draw.pieces_j(time_step_, p.context_j * b);
+        for (std::size_t k = 0; k < energies_.size(); ++k) energies_[k] = {first_j[k], step_j[k]};
         metered_j_ = 0.0;
         counted_ = 0;
     }
@@ -114,14 +43,26 @@ public:
         for (Line& energy : energies_) energy.first += wait_w * wait_s;
     }
 
-    double end_s() const { return start_s + time_of(planned); }
+    double end_s() const { return start_s + length_s(); }
+
+    // What `end_s` lacks of the end. Without it the roundings of a long day would add up, in each engine to another sum.
+    double end_rest_s() const { return length_s() - (end_s() - start_s); }
 
     // Iterations that have ended at or before now_s, at most `planned`.
     std::int64_t ended_by(double now_s) const {
-        const double elapsed_s = now_s - start_s;
+        const double elapsed_s = this->elapsed_s(now_s);
         std::int64_t n = guess(elapsed_s);
         while (n < planned && time_of(n + 1) <= elapsed_s) ++n;
         while (n > 0 && time_of(n) > elapsed_s) --n;
+        return n;
+    }
+
+    // Iterations that have ended before now_s: one that ends with a tick belongs to the next.
+    std::int64_t ended_before(double now_s) const {
+        const double elapsed_s = this->elapsed_s(now_s);
+        std::int64_t n = guess(elapsed_s);
+        while (n < planned && time_of(n + 1) < elapsed_s) ++n;
+        while (n > 0 && time_of(n) >= elapsed_s) --n;
         return n;
     }
 
@@ -131,7 +72,7 @@ public:
         if (ended < planned) {
             const double i = static_cast<double>(ended);
             const double time_s = time0_ + i * time_step_;
-            total_j += lowest(i).at(i) / time_s * ((now_s - start_s) - time_of(ended));
+            total_j += lowest(i).at(i) / time_s * (elapsed_s(now_s) - time_of(ended));
         }
         return take(total_j);
     }
@@ -154,6 +95,7 @@ private:
         double sum(double n) const { return affine_sum(first, step, n); }
     };
 
+    double rest_s_ = 0.0;  // what start_s lacks of the start
     double time0_ = 0.0, time_step_ = 0.0;
     std::array<Line, 3> energies_{};
     double metered_j_ = 0.0;
@@ -161,6 +103,8 @@ private:
 
     static double affine_sum(double first, double step, double n) { return n * first + step * (0.5 * n * (n - 1.0)); }
 
+    double elapsed_s(double now_s) const { return (now_s - start_s) - rest_s_; }
+    double length_s() const { return rest_s_ + time_of(planned); }
     double time_of(std::int64_t n) const { return affine_sum(time0_, time_step_, static_cast<double>(n)); }
 
     // Root of n*time0 + time_step*n*(n-1)/2 = elapsed, off by at most one through rounding.

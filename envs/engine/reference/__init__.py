@@ -16,6 +16,7 @@ import numpy as np
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
 from tokenfleet.envs.engine.reference.fleet import Fleet
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
@@ -27,13 +28,17 @@ class ReferenceEngine:
 
     def __init__(self, arrays: FleetArrays, num_envs: int, threads: int = 1) -> None:
         """Allocate the buffers; `threads` is accepted for symmetry and not used."""
+        check_fleet(arrays, num_envs, threads)
         self.arrays = arrays
+        self._num_envs = num_envs
         self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._fleets: list[Fleet | None] = [None] * num_envs
 
     def reset(self, index: int, episode: Episode) -> None:
         """See `Engine.reset`."""
+        check_index(index, len(self._fleets))
+        check_episode(self.arrays, episode)
         row = slice(index, index + 1)
         self._fleets[index] = Fleet(
             self.arrays,
@@ -44,13 +49,16 @@ class ReferenceEngine:
 
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
+        check_controls(controls, self.arrays, self._num_envs)
         for index in range(len(self._fleets)):
             if self._fleet(index).tick >= self.arrays.horizon_ticks:
                 raise IndexError("the episode is over: reset first")
+        for index in range(len(self._fleets)):
             self._fleet(index).step(controls, index)
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
+        check_index(index, len(self._fleets))
         return self._fleet(index).log
 
     def _fleet(self, index: int) -> Fleet:

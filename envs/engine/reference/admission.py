@@ -10,6 +10,7 @@ import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.request import Request
+from tokenfleet.envs.engine.reference.ties import credit_tie, exceeds
 
 
 class Release(NamedTuple):
@@ -41,7 +42,7 @@ class Admission:
         depth = max(1.0, rate_rps)
         credit = min(depth, self._credit[k] + rate_rps * (now_s - self._credited_s[k]))
         self._credited_s[k] = now_s
-        admitted = credit >= 1.0
+        admitted = credit >= 1.0 - credit_tie(rate_rps)
         self._credit[k] = credit - 1.0 if admitted else credit
         return admitted
 
@@ -49,7 +50,7 @@ class Admission:
         """Held requests whose patience has run out."""
         expired = []
         for k, held in enumerate(self.held):
-            while held and now_s - held[0].arrival_s > self.arrays.patience_s[k]:
+            while held and exceeds(now_s - held[0].arrival_s, float(self.arrays.patience_s[k])):
                 expired.append(held.popleft())
         return expired
 
@@ -66,10 +67,10 @@ class Admission:
         """How many held requests the rate lets go; the unused part of a request carries over."""
         if not self.arrays.deferrable[k]:
             return 0
-        waiting = len(self.held[k])
-        if self._rate_rps[k] == math.inf:
+        waiting, rate_rps = len(self.held[k]), self._rate_rps[k]
+        if rate_rps == math.inf:
             return waiting
-        credit = self._credit[k] + self._rate_rps[k] * self.arrays.tick_s
-        count = min(waiting, math.floor(credit))
+        credit = self._credit[k] + rate_rps * self.arrays.tick_s
+        count = max(math.floor(min(waiting, credit + credit_tie(rate_rps))), 0)
         self._credit[k] = min(credit - count, 1.0)
         return count

@@ -9,6 +9,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
 from tokenfleet.envs.engine.reference.request import Request
+from tokenfleet.envs.engine.reference.ties import exceeds
 from tokenfleet.envs.fields import Record
 
 LOST_AS = {RequestStatus.DECLINED: "declined"}
@@ -79,10 +80,10 @@ class Endings:
 
     def _within_slo(self, request: Request, now_s: float) -> bool:
         a, k = self.arrays, request.class_id
-        in_ttft = self._ttft_s(request) <= a.ttft_s[k]
+        in_ttft = not exceeds(self._ttft_s(request), float(a.ttft_s[k]))
         # Without a limit inf * 0 would be NaN for a one-token answer.
-        in_tpot = request.output_tokens == 1 or (
-            now_s - request.first_token_s <= a.tpot_s[k] * (request.output_tokens - 1)
+        in_tpot = request.output_tokens == 1 or not exceeds(
+            now_s - request.first_token_s, float(a.tpot_s[k]) * (request.output_tokens - 1)
         )
         e2e_s = now_s - float(self.clients.asked_s[request.index])
-        return bool(in_ttft and in_tpot and e2e_s <= a.deadline_s[k])
+        return in_ttft and in_tpot and not exceeds(e2e_s, float(a.deadline_s[k]))

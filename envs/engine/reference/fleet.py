@@ -29,7 +29,6 @@ from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.endings import Endings
 from tokenfleet.envs.engine.reference.kv_moves import KvMoves
-from tokenfleet.envs.engine.reference.physics import Physics
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.power_states import PowerStates
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
@@ -66,7 +65,8 @@ class Fleet:
         self.router = Router(arrays, self.pools)
         self.replicas, self.pool_of = self.router.replicas, self.router.pool_of
         self.clock_fraction = [1.0] * arrays.num_pools
-        self.physics = [self._physics_at(p, 1.0) for p in range(arrays.num_pools)]
+        self.coefficients = arrays.coefficients(episode.decode_memory_fraction)
+        self.physics = [self.coefficients.replica(p).at_clock(1.0) for p in range(arrays.num_pools)]
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
         self.travelling: dict[int, Request] = {}
         self.boundaries: list[tuple[float, int]] = []
@@ -124,10 +124,7 @@ class Fleet:
             clock = self.power.clock_in_force(p, asked)
             if clock != self.clock_fraction[p]:
                 self.clock_fraction[p] = clock
-                self.physics[p] = self._physics_at(p, clock)
-
-    def _physics_at(self, p: int, clock: float) -> Physics:
-        return Physics.at_clock(self.arrays, p, float(self.episode.decode_memory_fraction[p]), clock)
+                self.physics[p] = self.coefficients.replica(p).at_clock(clock)
 
     # 2. demand
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.llm.iteration import prefill_pairs
 
 
 class KvMoves:
@@ -25,7 +26,7 @@ class KvMoves:
 
     def beats_computing(self, sender: int, receiver: int, tokens: int) -> bool:
         """Whether the receiver, at full clock and with nothing else to do, would take longer to compute them."""
-        a, pairs = self.arrays, tokens * (tokens + 1) // 2
+        a, pairs = self.arrays, prefill_pairs(tokens)
         compute_s = tokens * float(a.prompt_token_s[receiver]) + pairs * float(a.prefill_attention_s[receiver])
         return self.time_s(sender, receiver, tokens) < compute_s
 

@@ -25,9 +25,10 @@ from enum import Enum
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.physics import Physics
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
+from tokenfleet.envs.engine.reference.ties import exceeds
+from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_time_s, iteration_work_j, prefill_pairs
 
 
 class State(Enum):
@@ -63,6 +64,7 @@ class Iteration:
 
     start_s: float
     end_s: float
+    rest_s: float  # what `end_s`, a rounded sum, lacks of the end
     power_w: float
     decoding: list[Request]
     chunks: list[tuple[Request, int]]
@@ -157,7 +159,7 @@ class Replica:
         end_s = self.iteration.end_s
         self.meter(end_s)
         self._finish_iteration(self.iteration)
-        self._start_iteration(end_s, physics)
+        self._start_iteration(end_s, physics, self.iteration.rest_s)
 
     def meter(self, until_s: float) -> None:
         """Add the energy of the boards up to `until_s`."""
@@ -236,7 +238,8 @@ class Replica:
         self.events.counts["handed_off_tokens"] += request.context_tokens
         self.events.handed_off.append((request, now_s))
 
-    def _start_iteration(self, now_s: float, physics: Physics) -> None:
+    def _start_iteration(self, now_s: float, physics: Physics, rest_s: float = 0.0) -> None:
+        """Form the next batch; it begins at `now_s` and a rest, which would be lost to rounding on a late clock."""
         while self.kv_used + self.cache.pinned_tokens > self.limits.kv_tokens:
             self._preempt_youngest()
         self.cache.shrink(self.limits.kv_tokens - self.kv_used)
@@ -244,13 +247,19 @@ class Replica:
         if not self.decoding and not chunks:
             self.iteration = None
             return
-        prefill = sum(chunk for _, chunk in chunks)
-        pairs = sum(chunk * r.prefilled_tokens + chunk * (chunk + 1) // 2 for r, chunk in chunks)
-        context = sum(request.context_tokens for request in self.decoding)
-        time_s, energy_j = physics.iteration(len(self.decoding), context, prefill, pairs)
+        batch: Batch[float] = Batch(
+            decoding=len(self.decoding),
+            context=sum(request.context_tokens for request in self.decoding),
+            prefill=sum(chunk for _, chunk in chunks),
+            pairs=sum(prefill_pairs(chunk, request.prefilled_tokens) for request, chunk in chunks),
+        )
+        time_s = iteration_time_s(physics, batch)
+        energy_j = physics.draw.energy_j(time_s, iteration_work_j(physics, batch))
         load_s = host_tokens * self.limits.host_load_s
         power_w = (energy_j + self.idle_w * load_s) / (time_s + load_s)
-        self.iteration = Iteration(now_s, now_s + time_s + load_s, power_w, list(self.decoding), chunks)
+        length_s = rest_s + (time_s + load_s)
+        end_s = now_s + length_s
+        self.iteration = Iteration(now_s, end_s, length_s - (end_s - now_s), power_w, list(self.decoding), chunks)
 
     def _preempt_youngest(self) -> None:
         """A prompt in prefill is younger than all that decode."""
@@ -286,8 +295,8 @@ class Replica:
                 self._take_over(request)
                 budget -= 1
                 continue
-            patience_s = self.limits.patience_s[request.class_id]
-            if request.generated_tokens == 0 and now_s - request.arrival_s > patience_s:
+            patience_s = float(self.limits.patience_s[request.class_id])
+            if request.generated_tokens == 0 and exceeds(now_s - request.arrival_s, patience_s):
                 self.events.expired.append((request, now_s))
                 continue
             found = self.cache.join(request)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import load_entry
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, UnitFraction
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, TokenCount, UnitFraction
 
 
 class SloSpec(Spec):
@@ -112,7 +112,7 @@ class RequestClassSpec(Spec):
     cached_input_fraction_of_price: UnitFraction = 1.0
     late_value_fraction: UnitFraction = 0.25
     lost_penalty_fraction: NonNegativeFloat = 0.5
-    expected_output_tokens: PositiveInt = 200
+    expected_output_tokens: TokenCount = 200
     max_attempts: PositiveInt = 1
     backoff_s: NonNegativeFloat = 1.0
     backoff_factor: float = Field(default=2.0, ge=1, allow_inf_nan=False)

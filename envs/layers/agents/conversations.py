@@ -14,7 +14,7 @@ from typing_extensions import Self, override
 from tokenfleet.envs.catalog import load_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
 from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
-from tokenfleet.envs.spec import PositiveFloat, PositiveInt, SpecError
+from tokenfleet.envs.spec import PositiveFloat, SpecError, TokenCount
 from tokenfleet.envs.traces import SessionTrace
 
 
@@ -34,7 +34,7 @@ class ConversationStream(StreamSpec):
     kind: Literal["conversations"] = "conversations"
     trace: str = "mooncake-chat"
     rate_rps: PositiveFloat | None = None
-    max_context_tokens: PositiveInt = Field(default=131_072, ge=2)
+    max_context_tokens: TokenCount = Field(default=131_072, ge=2)
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:

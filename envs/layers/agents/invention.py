@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.agents.behaviour import AgentSpec, SubAgentSpec
 from tokenfleet.envs.layers.agents.quantiles import correlated
+from tokenfleet.envs.spec import MAX_TOKENS
 from tokenfleet.envs.traces import SessionTrace
 from tokenfleet.envs.traces.sessions import SPLIT_NAMES
 
@@ -200,9 +201,9 @@ def _arranged(
         split=split,
         start_s=np.zeros(len(split)),
         first_call=np.searchsorted(calls.session[order], np.arange(len(split) + 1)),
-        prompt_tokens=calls.prompt_tokens[order].astype(np.int32),
-        output_tokens=calls.output_tokens[order].astype(np.int32),
-        reusable_tokens=calls.reusable_tokens[order].astype(np.int32),
+        prompt_tokens=_counted(calls.prompt_tokens[order]),
+        output_tokens=_counted(calls.output_tokens[order]),
+        reusable_tokens=_counted(calls.reusable_tokens[order]),
         conversation=calls.conversation[order].astype(np.int32),
         begins_turn=calls.begins_turn[order].astype(np.int8),
         group=calls.group[order].astype(np.int32),
@@ -214,9 +215,14 @@ def _arranged(
     )
 
 
+def _counted(tokens: IntArray) -> NDArray[np.int32]:
+    """At most `MAX_TOKENS`, where a context that nothing compacts has grown beyond."""
+    return np.minimum(tokens, MAX_TOKENS).astype(np.int32)
+
+
 def _whole(values: FloatArray) -> IntArray:
-    """Rounded, at least 1."""
-    return np.maximum(np.rint(values), 1).astype(np.int64)
+    """Rounded, 1 to `MAX_TOKENS`."""
+    return np.clip(np.rint(values), 1, MAX_TOKENS).astype(np.int64)
 
 
 def _shares(groups: dict[int, float]) -> FloatArray:

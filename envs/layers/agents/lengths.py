@@ -12,13 +12,13 @@ from typing_extensions import override
 
 from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
 from tokenfleet.envs.layers.agents.streams import Demand, StreamSpec
-from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, Spec, SpecError, TokenCount
 
 
 class LengthSpec(Spec):
     """Token counts, rounded up and cut at `max_tokens`."""
 
-    max_tokens: PositiveInt = 32_768
+    max_tokens: TokenCount = 32_768
 
     @abstractmethod
     def value(self, normal: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from typing_extensions import Self, override
 from tokenfleet.envs.catalog import load_clients
 from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
 from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
-from tokenfleet.envs.spec import PositiveFloat, PositiveInt
+from tokenfleet.envs.spec import PositiveFloat, TokenCount
 from tokenfleet.envs.traces import ClientTable
 
 FloatArray = NDArray[np.float64]
@@ -44,7 +44,7 @@ class ServeGenStream(StreamSpec):
     clients: str = "servegen-m-large"
     rate_rps: PositiveFloat | None = None
     time_compression: PositiveFloat = 1.0
-    max_tokens: PositiveInt = 32_768
+    max_tokens: TokenCount = 32_768
 
     @model_validator(mode="after")
     def _clients_can_be_read(self) -> Self:

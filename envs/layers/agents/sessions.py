@@ -16,7 +16,7 @@ from tokenfleet.envs.layers.agents.behaviour import AgentSpec, load_agent
 from tokenfleet.envs.layers.agents.invention import invent_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
 from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
-from tokenfleet.envs.spec import Name, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from tokenfleet.envs.spec import Name, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, TokenCount
 from tokenfleet.envs.traces import SessionTrace
 
 
@@ -46,7 +46,7 @@ class SessionStream(StreamSpec):
     mean_burst_sessions: float = Field(default=1.0, ge=1, allow_inf_nan=False)
     burst_spread_s: NonNegativeFloat = 10.0
     warm: bool = True
-    max_context_tokens: PositiveInt = Field(default=131_072, ge=2)
+    max_context_tokens: TokenCount = Field(default=131_072, ge=2)
 
     @abstractmethod
     def sessions(self) -> SessionTrace:

@@ -1,15 +1,17 @@
 """Layer 4, the model on its GPUs: what a model needs of a GPU, and how fast a replica of it runs.
 
-A replica is one model on `tp` GPUs under continuous batching; `tokenfleet.envs.layers.iteration` has the equations of
-an iteration's time and energy, this room their coefficients. They are data
-(`catalog/profile/<model>_<gpu>_tp<n>.yaml`), fitted to measurements by `python -m calibration.fit`; for a pair that
-nobody measured, a roofline takes their place. No profile may beat physics.
+A replica is one model on `tp` GPUs under continuous batching. The coefficients of an iteration's time and energy are
+data (`catalog/profile/<model>_<gpu>_tp<n>.yaml`), fitted to measurements by `python -m calibration.fit`; for a pair
+that nobody measured, a roofline takes their place. No profile may beat physics.
 
 | module | subject |
 |---|---|
 | `model` | models: their weights, experts, KV cache and arithmetic |
 | `profile` | the coefficients of a model on a GPU, and the least that physics allows |
 | `roofline` | coefficients for a pair that nobody measured |
+| `iteration` | the law of an iteration: its time and its energy at any clock |
+| `steady_state` | what follows for a replica that serves one kind of request |
+| `bound` | the least time that physics allows an iteration |
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ TokenJoules = Annotated[tuple[NonNegativeFloat, ...], _KNOTS]
 
 
 class ProfileSpec(Spec):
-    """How fast one model runs on one kind of GPU, at full clock; see `tokenfleet.envs.layers.iteration`.
+    """How fast one model runs on one kind of GPU, at full clock; see `tokenfleet.envs.layers.llm.iteration`.
 
     Attributes:
         name: `<model>_<gpu>_tp<tensor_parallel>`, the name of the catalogue's file.

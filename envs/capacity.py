@@ -1,0 +1,71 @@
+"""What the pools of a scenario can serve in a steady state, from its public means."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.layers.llm.iteration import Coefficients, TimeCoefficients
+from tokenfleet.envs.layers.llm.steady_state import MeanRequest, largest_batch, service_rate_rps
+from tokenfleet.envs.scenario import Scenario
+
+Float64Array = NDArray[np.float64]
+
+
+def mean_request(scenario: Scenario, request_class: str) -> MeanRequest:
+    """Mean prompt and output of a class; of a class that no stream asks for, the operator's guess."""
+    streams = [stream for stream in scenario.workload.values() if stream.request_class == request_class]
+    if not streams:
+        expected = float(scenario.classes[request_class].expected_output_tokens)
+        return MeanRequest(expected, expected)
+    rate_rps = scenario.mean_rate_rps(request_class)
+    prompt = sum(stream.mean_rate_rps * stream.mean_prompt_tokens for stream in streams) / rate_rps
+    output = sum(stream.mean_rate_rps * stream.mean_output_tokens for stream in streams) / rate_rps
+    return MeanRequest(prompt, output)
+
+
+class SteadyState:
+    """Replicas that each serve one class and nothing else, `[K, P]`, by `layers.llm.steady_state`.
+
+    A replica runs the largest batch that `max_batch` and the KV cache hold and whose time per token keeps the limits of
+    the class, a deadline being one over its output tokens. Queueing and bursts are not in it: use it to weigh pools,
+    not to promise a rate.
+
+    Attributes:
+        request: the mean of each class, `[K, 1]`.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._mask = scenario.route_mask
+        means = [mean_request(scenario, name) for name in scenario.classes]
+        prompt = np.array([[mean.prompt_tokens] for mean in means])
+        output = np.array([[mean.output_tokens] for mean in means])
+        self.request = MeanRequest(prompt, output)
+        pools, classes = scenario.pools.values(), scenario.classes.values()
+        deadline_s = np.array([[cls.deadline_s or np.inf] for cls in classes])
+        self._limit_s = np.minimum(np.array([[cls.tpot_s or np.inf] for cls in classes]), deadline_s / output)
+        kv_tokens = np.array([pool.kv_capacity_tokens for pool in pools])
+        self._held = np.minimum(np.array([pool.max_batch for pool in pools]), kv_tokens / (prompt + output))
+
+    def batch(self, physics: TimeCoefficients) -> Float64Array:
+        """Sequences that a replica runs, `[..., K, P]`.
+
+        Args:
+            physics: of the pools, `[..., 1, P]`; or at full clock, `[P]`.
+        """
+        within = largest_batch(physics, self.request, self._limit_s)
+        batch: Float64Array = np.clip(within, 1.0, np.maximum(self._held, 1.0))
+        return batch
+
+    def rate_rps(self, physics: TimeCoefficients, batch: Float64Array) -> Float64Array:
+        """What a replica that runs `batch` serves, `[..., K, P]` [requests/s]; 0 where it does not serve the class."""
+        rate_rps: Float64Array = np.where(self._mask, service_rate_rps(physics, self.request, batch), 0.0)
+        return rate_rps
+
+
+def capacity_rps(scenario: Scenario) -> Float64Array:
+    """What each pool could serve of each class if it served nothing else, at full clock, `[K, P]` [requests/s]."""
+    steady, pools = SteadyState(scenario), scenario.pools.values()
+    full_clock = Coefficients.stack([pool.coefficients for pool in pools])
+    replicas = np.array([pool.replicas for pool in pools])
+    return replicas * steady.rate_rps(full_clock, steady.batch(full_clock))

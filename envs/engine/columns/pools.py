@@ -1,0 +1,242 @@
+"""Columns of pools, `[P]` or `[P, J]`; watts and joules are per replica, over all its GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.engine.columns.ticks import whole_ticks
+from tokenfleet.envs.layers.facility import FacilitySpec
+from tokenfleet.envs.layers.llm.iteration import Coefficients, at_tokens
+from tokenfleet.envs.pools import PoolSpec
+from tokenfleet.envs.quantities import quantity
+from tokenfleet.envs.scenario import Scenario
+
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+MANY_TOKENS = 2**40
+MANY = 2**31
+"""Sums of such counts, and products with a request's tokens, fit 64 bits."""
+
+
+@dataclass(frozen=True)
+class PoolSource:
+    """What the columns of one pool are read from."""
+
+    spec: PoolSpec
+    scenario: Scenario
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """What an iteration of a replica takes."""
+        return self.spec.coefficients
+
+    @property
+    def facility(self) -> FacilitySpec:
+        """Of the pool's site."""
+        return self.scenario.sites[self.spec.site].facility
+
+    @property
+    def decodes(self) -> PoolSpec:
+        """The pool that decodes what this one has prefilled."""
+        return self.spec if self.spec.hand_off_to is None else self.scenario.pools[self.spec.hand_off_to]
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether some pool hands off to this one."""
+        return any(pool.hand_off_to == self.name for pool in self.scenario.pools.values())
+
+    @cached_property
+    def name(self) -> str:
+        """Of the pool."""
+        return next(name for name, pool in self.scenario.pools.items() if pool is self.spec)
+
+    def pool_index(self, name: str | None) -> int:
+        """Place of a pool, -1 for none."""
+        return -1 if name is None else list(self.scenario.pools).index(name)
+
+    def row_index(self, name: str | None) -> int:
+        """Place of a row of the pool's site, -1 for none."""
+        rows = list(self.scenario.rows)
+        return -1 if name is None else rows.index((self.spec.site, name))
+
+    def boards(self, value: float) -> float:
+        """A quantity of one board, for all boards of a replica."""
+        return self.spec.tensor_parallel * value
+
+
+def _iteration(name: str) -> Callable[[PoolSource], Any]:
+    return lambda pool: getattr(pool.coefficients, name)
+
+
+@dataclass(frozen=True)
+class PoolShape:
+    """Where pools stand, and what they hold."""
+
+    site: Int64Array = quantity("P", "", "Index of the site.", lambda p: list(p.scenario.sites).index(p.spec.site))
+    row: Int64Array = quantity(
+        "P", "", "Index of the row, -1 without one.", lambda p: p.row_index(p.spec.row), neutral=-1
+    )
+    whole_site_row: Int64Array = quantity(
+        "P",
+        "",
+        "Index of the row that all pools of the site are behind, -1 without one.",
+        lambda p: p.row_index(p.facility.whole_site_row),
+        neutral=-1,
+    )
+    replicas: Int64Array = quantity("P", "", "Replicas.", lambda p: p.spec.replicas, neutral=1, low=1, high=2**20)
+    max_batch: Int64Array = quantity(
+        "P", "sequences", "Most in a batch.", lambda p: p.spec.max_batch, neutral=64, low=1, high=MANY
+    )
+    token_budget: Int64Array = quantity(
+        "P", "tokens", "Most in an iteration.", lambda p: p.spec.token_budget, neutral=1_000_000, low=1, high=MANY
+    )
+    kv_tokens: Int64Array = quantity(
+        "P",
+        "tokens",
+        "KV cache of a replica.",
+        lambda p: p.spec.kv_capacity_tokens,
+        neutral=10_000_000,
+        low=1,
+        high=MANY_TOKENS,
+    )
+    context_limit_tokens: Int64Array = quantity(
+        "P",
+        "tokens",
+        "Longest context that fits, here and where it is decoded.",
+        lambda p: min(p.spec.kv_capacity_tokens, p.decodes.kv_capacity_tokens),
+        neutral=10_000_000,
+    )
+    kv_grows: BoolArray = quantity(
+        "P",
+        "",
+        "Room for a sequence is taken token by token, not for its whole answer at once.",
+        lambda p: p.spec.kv_grows,
+    )
+    watermark_tokens: Int64Array = quantity(
+        "P",
+        "tokens",
+        "Left free by an admission while others run.",
+        lambda p: p.spec.watermark_tokens,
+        low=0,
+        high=MANY_TOKENS,
+    )
+    prefix_block_tokens: Int64Array = quantity(
+        "P",
+        "tokens",
+        "Block of the prefix cache; 0 without one.",
+        lambda p: p.spec.prefix_block_tokens if p.spec.prefix_cache else 0,
+        low=0,
+        high=MANY,
+    )
+    host_cache_tokens: Int64Array = quantity(
+        "P",
+        "tokens",
+        "What a replica's host memory holds of prefixes.",
+        lambda p: p.spec.host_cache_tokens,
+        low=0,
+        high=MANY_TOKENS,
+    )
+    host_load_s: Float64Array = quantity(
+        "P", "s/token", "To take a token back from there.", lambda p: p.spec.host_load_s
+    )
+    hand_off_to: Int64Array = quantity(
+        "P",
+        "",
+        "Index of the pool that decodes what this one has prefilled, -1 for itself.",
+        lambda p: p.pool_index(p.spec.hand_off_to),
+        neutral=-1,
+    )
+    takes_over: BoolArray = quantity("P", "", "Some pool hands off to this one.", lambda p: p.takes_over)
+    migrates_prefixes: BoolArray = quantity(
+        "P", "", "Cached beginnings are fetched from where they are.", lambda p: p.spec.migrate_prefixes
+    )
+    kv_bytes_per_token: Float64Array = quantity(
+        "P", "bytes/token", "Size of the KV cache.", lambda p: p.spec.model_spec.kv_bytes_per_token, neutral=1.0
+    )
+    prompt_token_s: Float64Array = quantity(
+        "P",
+        "s/token",
+        "Of prefill at full clock without attention: what a prefix saves.",
+        lambda p: at_tokens(p.spec.profile.token_s, p.spec.token_budget) / p.spec.token_budget,
+    )
+    clock_latency_ticks: Int64Array = quantity(
+        "P",
+        "ticks",
+        "Until a clock that was asked for is in force.",
+        lambda p: whole_ticks(p.spec.clock_latency_s, p.scenario.tick_s),
+    )
+    wake_s: Float64Array = quantity("P", "s", "From asleep to awake.", lambda p: p.spec.model_spec.wake_s)
+
+
+@dataclass(frozen=True)
+class PoolPhysics:
+    """What an iteration of a replica takes, and what its boards and servers draw; see `layers.llm.iteration`."""
+
+    host_s: Float64Array = quantity("P", "s", "Per iteration, whatever the clock.", _iteration("host_s"))
+    token_s: Float64Array = quantity("PJ", "s", "Of an iteration that computes so many tokens.", _iteration("token_s"))
+    token_memory_share: Float64Array = quantity(
+        "PJ", "", "Share of `token_s` that is memory-bound.", _iteration("token_memory_share")
+    )
+    decode_s: Float64Array = quantity("P", "s", "Per decoding sequence.", _iteration("decode_s"))
+    context_s: Float64Array = quantity(
+        "P", "s", "Per token of context of the decoding sequences.", _iteration("context_s")
+    )
+    mixed_context_s: Float64Array = quantity(
+        "P", "s", "The same, more where prompts are prefilled beside them.", _iteration("mixed_context_s")
+    )
+    prefill_attention_s: Float64Array = quantity(
+        "P", "s", "Per (query, key) pair of prefill.", _iteration("prefill_attention_s")
+    )
+    prefill_memory_fraction: Float64Array = quantity(
+        "P", "", "Share of prefill time that the clock does not scale.", _iteration("prefill_memory_fraction")
+    )
+    static_w: Float64Array = quantity("P", "W", "Busy, whatever the clock.", _iteration("static_w"))
+    floor_w: Float64Array = quantity("P", "W", "Busy, times F V(F)^2.", _iteration("floor_w"))
+    work_j: Float64Array = quantity(
+        "PJ", "J", "Reading the weights that so many tokens need, times M(F).", _iteration("work_j")
+    )
+    context_j: Float64Array = quantity("P", "J", "Per token of context read, times its M(F).", _iteration("context_j"))
+    token_j: Float64Array = quantity("P", "J", "Per token computed, times V(F)^2.", _iteration("token_j"))
+    attention_j: Float64Array = quantity(
+        "P", "J", "Per (query, key) pair of prefill, times V(F)^2.", _iteration("attention_j")
+    )
+    core_byte_fraction: Float64Array = quantity(
+        "P", "", "Share of `work_j` that costs V(F)^2.", _iteration("core_byte_fraction")
+    )
+    core_context_fraction: Float64Array = quantity(
+        "P", "", "Share of `context_j` that costs V(F)^2.", _iteration("core_context_fraction")
+    )
+    knee_fraction: Float64Array = quantity(
+        "P", "", "Where the shoulder begins, from busy without work to limit.", _iteration("knee_fraction"), neutral=1.0
+    )
+    shoulder_slope: Float64Array = quantity(
+        "P", "W/W", "For each further watt of work beyond the knee.", _iteration("shoulder_slope"), neutral=1.0
+    )
+    limit_w: Float64Array = quantity("P", "W", "Boards never draw more.", _iteration("limit_w"), neutral=1e9)
+    idle_w: Float64Array = quantity(
+        "P", "W", "Boards, model loaded, nothing running.", lambda p: p.boards(p.spec.gpu_spec.idle_w)
+    )
+    asleep_w: Float64Array = quantity("P", "W", "Boards, asleep.", lambda p: p.boards(p.spec.gpu_spec.asleep_w))
+    host_w: Float64Array = quantity(
+        "P", "W", "Servers, on, boards apart.", lambda p: p.boards(p.facility.host_w_per_gpu)
+    )
+    host_w_per_board_w: Float64Array = quantity(
+        "P", "W/W", "Servers, for each watt of their boards.", lambda p: p.facility.host_w_per_board_w
+    )
+    host_asleep_w: Float64Array = quantity(
+        "P", "W", "Servers, asleep.", lambda p: p.boards(p.facility.host_asleep_w_per_gpu)
+    )
+    voltage_floor_fraction: Float64Array = quantity(
+        "P", "", "Clock below which voltage no longer falls.", _iteration("voltage_floor_fraction"), neutral=0.76
+    )
+    clock_floor_fraction: Float64Array = quantity(
+        "P", "", "Lowest clock that may be set.", lambda p: p.spec.gpu_spec.clock_floor_fraction, neutral=0.1
+    )

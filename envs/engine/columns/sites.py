@@ -1,0 +1,170 @@
+"""Columns of sites, `[S]`: facility, room, solar panels and battery."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.engine.columns.classes import place
+from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, fixed_w, pue
+from tokenfleet.envs.layers.power import BatterySpec
+from tokenfleet.envs.quantities import quantity
+from tokenfleet.envs.scenario import Scenario
+
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SiteSource:
+    """What the columns of one site are read from."""
+
+    name: str
+    scenario: Scenario
+
+    @property
+    def facility(self) -> FacilitySpec:
+        """Of the site."""
+        return self.scenario.sites[self.name].facility
+
+    @property
+    def it_nameplate_w(self) -> float:
+        """IT power with every board at its rated power [W]."""
+        return self.scenario.it_nameplate_w(self.name)
+
+    @property
+    def highest_pue_factor(self) -> float:
+        """Highest factor that an episode can have on the facility's overhead."""
+        return (self.scenario.uncertainty.pue_factor or (1.0, 1.0))[1]
+
+    def room(self, value: Callable[[RoomSpec], float]) -> float:
+        """A quantity of the site's room, 0 where none is modelled."""
+        return 0.0 if self.facility.room is None else value(self.facility.room)
+
+    def battery(self, value: Callable[[BatterySpec], float], without: float = 0.0) -> float:
+        """A quantity of the site's battery."""
+        battery = self.scenario.sites[self.name].battery
+        return without if battery is None else value(battery)
+
+
+def _highest_pue(site: SiteSource) -> float:
+    design = pue(site.facility, np.array(site.facility.design_outdoor_c))
+    return float(1.0 + (design - 1.0) * site.highest_pue_factor)
+
+
+@dataclass(frozen=True)
+class SiteColumns:
+    """What stands between the grid and the servers."""
+
+    pue: Float64Array = quantity(
+        "S", "W/W", "Highest that an episode can have, without the fixed part.", _highest_pue, neutral=1.0
+    )
+    fixed_w: Float64Array = quantity(
+        "S",
+        "W",
+        "Highest fixed part of the facility's power.",
+        lambda s: s.highest_pue_factor * fixed_w(s.facility, s.it_nameplate_w),
+    )
+    solar: Int64Array = quantity(
+        "S",
+        "",
+        "Place among the sites with solar panels, -1 without.",
+        lambda s: place(s.name, list(s.scenario.solar_sites)),
+        neutral=-1,
+    )
+    battery: Int64Array = quantity(
+        "S",
+        "",
+        "Place among the sites with a battery, -1 without.",
+        lambda s: place(s.name, list(s.scenario.batteries)),
+        neutral=-1,
+    )
+    room: Int64Array = quantity(
+        "S",
+        "",
+        "Place among the sites whose room is modelled, -1 without.",
+        lambda s: place(s.name, list(s.scenario.rooms)),
+        neutral=-1,
+    )
+    design_outdoor_c: Float64Array = quantity(
+        "S",
+        "C",
+        "Outdoor temperature beyond which the room gets warmer.",
+        lambda s: s.facility.design_outdoor_c,
+        neutral=35.0,
+    )
+    room_supply_c: Float64Array = quantity(
+        "S", "C", "Air that cooling supplies.", lambda s: s.room(lambda room: room.supply_c), neutral=20.0
+    )
+    room_k_per_w: Float64Array = quantity(
+        "S",
+        "K/W",
+        "Rise for each watt of IT power.",
+        lambda s: s.room(lambda room: room.rise_k) / s.it_nameplate_w,
+    )
+    room_response: Float64Array = quantity(
+        "S",
+        "",
+        "Share of the way to its target that the air goes in a tick.",
+        lambda s: s.room(lambda room: -math.expm1(-s.scenario.tick_s / room.time_constant_s)),
+        neutral=1.0,
+    )
+    room_limit_c: Float64Array = quantity(
+        "S", "C", "Above which clocks are derated.", lambda s: s.room(lambda room: room.limit_c), neutral=30.0
+    )
+    room_release_c: Float64Array = quantity(
+        "S",
+        "C",
+        "Down to which clocks stay derated.",
+        lambda s: s.room(lambda room: room.limit_c - room.hysteresis_k),
+        neutral=28.0,
+    )
+    derate_clock_fraction: Float64Array = quantity(
+        "S",
+        "",
+        "Highest clock meanwhile.",
+        lambda s: s.room(lambda room: room.derate_clock_fraction),
+        neutral=0.5,
+    )
+    battery_limit_w: Float64Array = quantity(
+        "S", "W", "Most that the battery gives or takes.", lambda s: s.battery(lambda battery: battery.power_w)
+    )
+    battery_charge_efficiency: Float64Array = quantity(
+        "S",
+        "J/J",
+        "Into the battery.",
+        lambda s: s.battery(lambda battery: battery.charge_efficiency, 1.0),
+        neutral=1.0,
+    )
+    battery_discharge_efficiency: Float64Array = quantity(
+        "S",
+        "J/J",
+        "Out of the battery.",
+        lambda s: s.battery(lambda battery: battery.discharge_efficiency, 1.0),
+        neutral=1.0,
+    )
+    battery_capacity_j: Float64Array = quantity(
+        "S", "J", "Size of the battery.", lambda s: s.battery(lambda battery: battery.energy_j)
+    )
+    battery_lowest_j: Float64Array = quantity(
+        "S",
+        "J",
+        "Charge that the battery is kept above.",
+        lambda s: s.battery(lambda battery: battery.min_charge_fraction * battery.energy_j),
+    )
+    battery_highest_j: Float64Array = quantity(
+        "S",
+        "J",
+        "Charge that the battery is kept below.",
+        lambda s: s.battery(lambda battery: battery.max_charge_fraction * battery.energy_j),
+    )
+    battery_initial_j: Float64Array = quantity(
+        "S",
+        "J",
+        "Charge at the start of an episode.",
+        lambda s: s.battery(lambda battery: battery.initial_charge_fraction * battery.energy_j),
+    )

@@ -1,0 +1,135 @@
+// The columns of a fleet, by the names of envs/engine/columns/: one line a column, in the order of the structs.
+// X(type, name) declares a field of a struct and reads it; importing the engine compares the names with Python's table.
+#pragma once
+
+#define TOKENFLEET_POOL_COLUMNS(X) \
+    X(std::int64_t, site) \
+    X(std::int64_t, row) \
+    X(std::int64_t, whole_site_row) \
+    X(std::int64_t, replicas) \
+    X(std::int64_t, max_batch) \
+    X(std::int64_t, token_budget) \
+    X(std::int64_t, kv_tokens) \
+    X(std::int64_t, watermark_tokens) \
+    X(std::int64_t, prefix_block_tokens) \
+    X(std::int64_t, host_cache_tokens) \
+    X(std::int64_t, clock_latency_ticks) \
+    X(std::int64_t, hand_off_to) \
+    X(std::int64_t, context_limit_tokens) \
+    X(double, host_load_s) \
+    X(double, kv_bytes_per_token) \
+    X(double, prompt_token_s) \
+    X(bool, kv_grows) \
+    X(bool, takes_over) \
+    X(bool, migrates_prefixes) \
+    X(double, wake_s) \
+    X(double, host_s) \
+    X(double, decode_s) \
+    X(double, context_s) \
+    X(double, mixed_context_s) \
+    X(double, prefill_attention_s) \
+    X(double, prefill_memory_fraction) \
+    X(double, static_w) \
+    X(double, floor_w) \
+    X(double, context_j) \
+    X(double, token_j) \
+    X(double, attention_j) \
+    X(double, limit_w) \
+    X(Knots, token_s) \
+    X(Knots, token_memory_share) \
+    X(Knots, work_j) \
+    X(double, idle_w) \
+    X(double, asleep_w) \
+    X(double, host_w) \
+    X(double, host_w_per_board_w) \
+    X(double, host_asleep_w) \
+    X(double, voltage_floor_fraction) \
+    X(double, clock_floor_fraction) \
+    X(double, core_byte_fraction) \
+    X(double, core_context_fraction) \
+    X(double, knee_fraction) \
+    X(double, shoulder_slope)
+
+#define TOKENFLEET_CLASS_COLUMNS(X) \
+    X(double, ttft_s) \
+    X(double, tpot_s) \
+    X(double, deadline_s) \
+    X(double, patience_s) \
+    X(double, backoff_s) \
+    X(double, backoff_factor) \
+    X(double, backoff_jitter) \
+    X(double, usd_per_input_token) \
+    X(double, usd_per_output_token) \
+    X(double, cached_input_fraction_of_price) \
+    X(double, late_value_fraction) \
+    X(double, session_budget_usd) \
+    X(double, lowest_price_factor) \
+    X(double, highest_price_factor) \
+    X(std::int64_t, output_weight) \
+    X(std::int64_t, max_attempts) \
+    X(std::int64_t, priced) \
+    X(bool, deferrable)
+
+#define TOKENFLEET_SITE_COLUMNS(X) \
+    X(double, pue) \
+    X(double, fixed_w) \
+    X(std::int64_t, solar) \
+    X(std::int64_t, battery) \
+    X(std::int64_t, room) \
+    X(double, design_outdoor_c) \
+    X(double, room_supply_c) \
+    X(double, room_k_per_w) \
+    X(double, room_response) \
+    X(double, room_limit_c) \
+    X(double, room_release_c) \
+    X(double, derate_clock_fraction) \
+    X(double, battery_limit_w) \
+    X(double, battery_charge_efficiency) \
+    X(double, battery_discharge_efficiency) \
+    X(double, battery_capacity_j) \
+    X(double, battery_lowest_j) \
+    X(double, battery_highest_j) \
+    X(double, battery_initial_j)
+
+#define TOKENFLEET_NODE_COLUMNS(X) \
+    X(std::int64_t, meter_window_ticks) \
+    X(std::int64_t, control_lag_ticks) \
+    X(double, brake_delay_s) \
+    X(double, brake_clock_fraction) \
+    X(double, recovery_ratio) \
+    X(double, release_fraction) \
+    X(double, release_delay_s) \
+    X(double, pickup_ratio) \
+    X(double, trip_exponent) \
+    X(double, trip_heat_s) \
+    X(double, cooling_s) \
+    X(double, restart_s)
+
+#define TOKENFLEET_LINK_COLUMNS(X) \
+    X(std::vector<std::uint8_t>, route_mask) /* [K, P] */ \
+    X(std::vector<double>, network_s)        /* [G, S] */ \
+    X(std::vector<double>, kv_latency_s)     /* [P, P] */ \
+    X(std::vector<double>, kv_token_s)       /* [P, P] */
+
+// What an episode holds of the course of sites, rows and pools, all of doubles; X(name, length) of a vector.
+#define TOKENFLEET_EPISODE_SERIES(X) \
+    X(cap_w, ticks * sites) \
+    X(rating_w, ticks * sites) \
+    X(row_cap_w, ticks * rows) \
+    X(row_rating_w, ticks * rows) \
+    X(solar_w, ticks * sites) \
+    X(outdoor_c, ticks * sites) \
+    X(pue, ticks * sites) \
+    X(fixed_w, sites) \
+    X(host_power_factor, sites) \
+    X(decode_memory_fraction, pools)
+
+// What is set every tick, all of doubles; X(name, length) of a fleet's row.
+#define TOKENFLEET_CONTROLS(X) \
+    X(route_share, classes * pools) \
+    X(clock_fraction, pools) \
+    X(awake_fraction, pools) \
+    X(admit_rate_rps, classes) \
+    X(battery_power_w, sites) \
+    X(prefix_affinity, classes) \
+    X(token_price_factor, classes)

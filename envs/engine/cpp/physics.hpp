@@ -1,0 +1,126 @@
+// The law of an iteration: the C++ mirror of envs/layers/llm/iteration.py, and of what that takes of envs/layers/gpu.py.
+//
+// Same names and same order of operations, so that both engines agree to the last bit.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+
+#include "arrays.hpp"
+
+namespace tokenfleet {
+
+// What an iteration works on.
+struct Batch {
+    std::int64_t decoding, context, prefill, pairs;
+
+    std::int64_t tokens() const { return decoding + prefill; }
+};
+
+inline double clock_stretch(double clock_fraction, double memory_fraction) {
+    return memory_fraction + (1.0 - memory_fraction) / clock_fraction;
+}
+
+inline double voltage_fraction(double clock_fraction, double voltage_floor_fraction) {
+    return std::max(clock_fraction, voltage_floor_fraction);
+}
+
+inline double busy_floor_w(const Pool& pool, double clock_fraction) {
+    const double voltage = voltage_fraction(clock_fraction, pool.voltage_floor_fraction);
+    return pool.static_w + pool.floor_w * clock_fraction * (voltage * voltage);
+}
+
+inline double byte_energy_scale(double core_fraction, double voltage) {
+    return 1.0 - core_fraction * (1.0 - voltage * voltage);
+}
+
+// What boards draw at one clock: the least of three pieces, each affine in time and work; a segment sums the pieces, so
+// they stand here one by one: work that shows, along the shoulder, at the limit.
+struct Draw {
+    double busy_w, shoulder_w, shoulder_slope, limit_w;
+
+    static Draw at_clock(const Pool& pool, double clock_fraction) {
+        const double busy_w = busy_floor_w(pool, clock_fraction);
+        return {
+            .busy_w = busy_w,
+            .shoulder_w = busy_w + pool.knee_fraction * (1.0 - pool.shoulder_slope) * (pool.limit_w - busy_w),
+            .shoulder_slope = pool.shoulder_slope,
+            .limit_w = pool.limit_w,
+        };
+    }
+
+    std::array<double, 3> pieces_j(double time_s, double work_j) const {
+        return {busy_w * time_s + work_j, shoulder_w * time_s + shoulder_slope * work_j, limit_w * time_s};
+    }
+};
+
+// A pool's coefficients at one clock.
+struct Physics {
+    double host_s, decode_s, context_s, mixed_context_s, prefill_attention_s;
+    double context_j, token_j, attention_j;
+    Knots token_s, work_j;
+    Draw draw;
+};
+
+inline Physics at_clock(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
+    const double decode = clock_stretch(clock_fraction, decode_memory_fraction);
+    const double prefill = clock_stretch(clock_fraction, pool.prefill_memory_fraction);
+    const double voltage = voltage_fraction(clock_fraction, pool.voltage_floor_fraction);
+    Physics physics{
+        .host_s = pool.host_s,
+        .decode_s = pool.decode_s * decode,
+        .context_s = pool.context_s * decode,
+        .mixed_context_s = pool.mixed_context_s * decode,
+        .prefill_attention_s = pool.prefill_attention_s * prefill,
+        .context_j = pool.context_j * byte_energy_scale(pool.core_context_fraction, voltage),
+        .token_j = pool.token_j * (voltage * voltage),
+        .attention_j = pool.attention_j * (voltage * voltage),
+        .token_s = {},
+        .work_j = {},
+        .draw = Draw::at_clock(pool, clock_fraction),
+    };
+    for (int j = 0; j < kTokenKnots; ++j) {
+        physics.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
+        physics.work_j[j] = pool.work_j[j] * byte_energy_scale(pool.core_byte_fraction, voltage);
+    }
+    return physics;
+}
+
+// A quantity that is given at the knots 1, 2, 4 ..., at `tokens` >= 1; the last piece goes on beyond the last knot.
+inline double at_tokens(const Knots& values, std::int64_t tokens) {
+    // 1 over each knot: exact, as are products with it.
+    static constexpr Knots kInverse = [] {
+        Knots inverse{};
+        for (int j = 0; j < kTokenKnots; ++j) inverse[j] = 1.0 / static_cast<double>(std::int64_t{1} << j);
+        return inverse;
+    }();
+    const int piece = std::min<int>(std::bit_width(static_cast<std::uint64_t>(tokens)) - 1, kTokenKnots - 2);
+    const double along = static_cast<double>(tokens) * kInverse[piece] - 1.0;
+    return values[piece] + (values[piece + 1] - values[piece]) * along;
+}
+
+inline std::int64_t prefill_pairs(std::int64_t chunk_tokens, std::int64_t prior_tokens = 0) {
+    return chunk_tokens * prior_tokens + chunk_tokens * (chunk_tokens + 1) / 2;
+}
+
+inline double context_token_s(const Physics& physics, std::int64_t prefill) {
+    return prefill > 0 ? physics.context_s + physics.mixed_context_s : physics.context_s;
+}
+
+inline double iteration_time_s(const Physics& physics, const Batch& batch) {
+    const double decode_s = physics.decode_s * static_cast<double>(batch.decoding);
+    const double context_s = context_token_s(physics, batch.prefill) * static_cast<double>(batch.context);
+    const double attention_s = physics.prefill_attention_s * static_cast<double>(batch.pairs);
+    return (physics.host_s + at_tokens(physics.token_s, batch.tokens()) + decode_s) + (attention_s + context_s);
+}
+
+inline double iteration_work_j(const Physics& physics, const Batch& batch) {
+    const double arithmetic_j = physics.token_j * static_cast<double>(batch.tokens());
+    const double context_j = physics.context_j * static_cast<double>(batch.context);
+    const double attention_j = physics.attention_j * static_cast<double>(batch.pairs);
+    return (at_tokens(physics.work_j, batch.tokens()) + arithmetic_j) + (attention_j + context_j);
+}
+
+}  // namespace tokenfleet

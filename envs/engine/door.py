@@ -1,0 +1,98 @@
+"""The door of both engines: what they are given is checked here, and trusted from then on.
+
+Whoever builds a fleet, an episode or controls from a scenario cannot make the mistakes that are refused here; whoever
+writes them by hand can, and C++ reads them by shape alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import outside, record_problems
+from tokenfleet.envs.scenario import MAX_HORIZON_S
+from tokenfleet.envs.spec import SpecError
+
+
+def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
+    """Refuse a fleet that the engines cannot count.
+
+    Raises:
+        SpecError: one line per mistake.
+    """
+    counts = {"num_envs": num_envs, "threads": threads}
+    problems = [f"{name}: must be at least 1 (got {count})" for name, count in counts.items() if count < 1]
+    horizon_s = arrays.tick_s * arrays.horizon_ticks
+    if not (arrays.tick_s > 0.0 and arrays.horizon_ticks >= 1 and horizon_s <= MAX_HORIZON_S):
+        problems.append(
+            f"fleet.tick_s, fleet.horizon_ticks: must be positive and make at most {MAX_HORIZON_S:g} s together "
+            f"(got {arrays.tick_s!r} and {arrays.horizon_ticks})"
+        )
+    problems += record_problems(arrays, arrays.sizes, "fleet")
+    if problems:
+        raise SpecError(problems)
+
+
+def check_index(index: int, num_envs: int) -> None:
+    """Refuse a fleet that there is not; raises `IndexError`."""
+    if not 0 <= index < num_envs:
+        raise IndexError(f"fleet {index} of {num_envs}")
+
+
+def check_episode(arrays: FleetArrays, episode: Episode) -> None:
+    """Refuse an episode of another fleet, or one that holds what is no number.
+
+    Its `RequestTable` has checked itself, but for what refers to the fleet.
+
+    Raises:
+        SpecError: one line per mistake.
+    """
+    problems = record_problems(episode, arrays.sizes, "episode") + _check_failures(arrays, episode)
+    problems = problems or _check_references(arrays, episode)
+    if problems:
+        raise SpecError(problems)
+
+
+def check_controls(controls: Controls, arrays: FleetArrays, num_envs: int) -> None:
+    """Refuse controls of another shape than the fleets', or outside of their bounds.
+
+    Raises:
+        SpecError: one line per mistake.
+    """
+    problems = record_problems(controls, {"N": num_envs, **arrays.sizes}, "controls")
+    if problems:
+        raise SpecError(problems)
+
+
+def _check_failures(arrays: FleetArrays, episode: Episode) -> list[str]:
+    failures, contexts = episode.failures, episode.contexts
+    problems = []
+    if not len(failures.tick) == len(failures.replica) == len(failures.repaired_s):
+        problems.append("episode.failures: the columns must be of equal length")
+    if len(contexts.row) != len(contexts.replica):
+        problems.append("episode.contexts: the columns must be of equal length")
+    problems += outside("episode.failures.tick", failures.tick, 0, max(arrays.horizon_ticks - 1, 0))
+    problems += outside("episode.failures.repaired_s", failures.repaired_s, 0.0, np.inf)
+    if (failures.tick[1:] < failures.tick[:-1]).any():
+        problems.append("episode.failures.tick: must not decrease")
+    return problems
+
+
+def _check_references(arrays: FleetArrays, episode: Episode) -> list[str]:
+    requests, replicas = episode.requests, int(arrays.replicas.sum())
+    counts: dict[str, tuple[NDArray[Any], int]] = {
+        "requests.class_id": (requests.class_id, arrays.num_classes),
+        "requests.region_id": (requests.region_id, len(arrays.network_s)),
+        "failures.replica": (episode.failures.replica, replicas),
+        "contexts.replica": (episode.contexts.replica, replicas),
+        "contexts.row": (episode.contexts.row, len(requests)),
+    }
+    problems = []
+    for name, (values, count) in counts.items():
+        problems += outside(f"episode.{name}", values, 0, count - 1)
+    return problems

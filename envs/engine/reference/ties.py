@@ -1,0 +1,25 @@
+"""When two times, or two amounts of credit, count as equal.
+
+The two engines add up the same iterations in another order. Their times therefore agree within 1e-8 s, but not to the
+bit, and whole numbers (arrivals on seconds, whole rates, limits in whole seconds) make ties of them. What a comparison
+of such times decides must not hang on the last bit: each gives way by more than the engines differ.
+"""
+
+from __future__ import annotations
+
+TIE_S = 1e-7
+"""Times that lie no further apart are equal [s]."""
+
+
+def exceeds(elapsed_s: float, limit_s: float) -> bool:
+    """Whether a limit in time is exceeded.
+
+    >>> exceeds(0.1 + 0.2, 0.3), exceeds(0.301, 0.3)
+    (False, True)
+    """
+    return elapsed_s > limit_s + TIE_S
+
+
+def credit_tie(rate_rps: float) -> float:
+    """What may lack of a request's credit where `rate_rps` flow into a bucket one second (or one request) deep."""
+    return TIE_S * max(1.0, rate_rps)

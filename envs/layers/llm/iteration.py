@@ -1,0 +1,306 @@
+"""Layer 4, one iteration of a serving replica: the one law of its time and its energy.
+
+An iteration decodes B sequences whose context (prompt and tokens generated so far) totals C tokens, and prefills P
+prompt tokens with A (query, key) pairs of attention, the sum of `pairs` over its chunks. At clock fraction F it takes,
+by the fields of `Coefficients`,
+
+    phi(m)     = m + (1 - m) / F
+    T          = token_s * phi(prefill_memory_fraction
+                 + (decode_memory_fraction - prefill_memory_fraction) * token_memory_share)
+    context    = context_s + (mixed_context_s if P > 0 else 0)
+    time       = host_s + line(T, B + P) + (decode_s * B + context * C) * phi(decode_memory_fraction)
+                 + prefill_attention_s * A * phi(prefill_memory_fraction)
+    V          = max(F, voltage_floor_fraction)
+    M(core)    = 1 - core * (1 - V^2)
+    work       = M(core_byte_fraction) * line(work_j, B + P) + M(core_context_fraction) * context_j * C
+                 + V^2 * (token_j * (B + P) + attention_j * A)
+    awake      = static_w + floor_w * F * V^2
+    shoulder   = awake + knee_fraction * (1 - shoulder_slope) * (limit_w - awake)
+    energy     = min(awake * time + work, shoulder * time + shoulder_slope * work, limit_w * time)
+    pairs(chunk, prior) = chunk * prior + chunk * (chunk + 1) / 2
+
+`line` goes straight from knot to knot: `token_s`, `token_memory_share` and `work_j` are given at `TOKEN_KNOTS` = 1, 2,
+4 ... 16384 tokens, and beyond the last knot the last piece goes on. Weights, matrix products, element-wise layers,
+collectives and experts are in it, read once for decoding and prefilled tokens together. A kernel that serves prompts
+and decoding sequences in one call reads the contexts more slowly than one that only decodes (`mixed_context_s`). The
+FLOPs of decode attention are not counted apart: they go with C as the bytes of the KV cache do, and
+`joule_per_context_byte` holds them.
+
+The reference engine, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.fitting` call the
+functions below; `envs/engine/cpp/physics.hpp` mirrors them by name. docs/layers.md repeats the block, and a test
+evaluates it.
+
+References:
+    A. Agrawal et al., "Vidur: A Large-Scale Simulation Framework for LLM Inference", MLSys 2024, arXiv:2405.05465.
+    P. Patel et al., "Splitwise: Efficient generative LLM inference using phase splitting", ISCA 2024, arXiv:2311.18677.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Generic, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.layers.gpu import (
+    Coefficient,
+    Draw,
+    GpuSpec,
+    Number,
+    PowerCoefficients,
+    byte_energy_scale,
+    clock_stretch,
+    voltage_fraction,
+)
+from tokenfleet.envs.layers.llm.model import ModelSpec
+from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
+
+Float64Array = NDArray[np.float64]
+KNOTS = np.array(TOKEN_KNOTS, dtype=np.float64)
+LAST_PIECE = len(TOKEN_KNOTS) - 2
+EXPERT_FLOP_COST = 3.7
+"""What a FLOP of a routed expert costs over one of a layer that every token passes: an expert has few rows at a time.
+
+This and the next are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by the laws of dense models
+for all else (`calibration.fit.power.experts`); without any one of the five they are 3.6 to 3.9 and 2.0 to 2.3.
+"""
+PACKED_BYTE_COST = 2.2
+"""What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
+
+
+@dataclass(slots=True)
+class Batch(Generic[Number]):
+    """What an iteration works on.
+
+    Attributes:
+        decoding: B, sequences that decode.
+        context: C, their context [tokens].
+        prefill: P [tokens].
+        pairs: A, (query, key) pairs of prefill attention.
+    """
+
+    decoding: Number
+    context: Number
+    prefill: Number
+    pairs: Number
+
+    @property
+    def tokens(self) -> Number:
+        """Tokens that the iteration computes, B + P."""
+        return self.decoding + self.prefill
+
+
+@dataclass(frozen=True)
+class TimeCoefficients:
+    """What the law of time reads: fields of `ProfileSpec`, floats or arrays that broadcast against batches [s]."""
+
+    host_s: Coefficient
+    token_s: Sequence[float] | Float64Array  # at the knots, `[..., J]`
+    decode_s: Coefficient
+    context_s: Coefficient
+    mixed_context_s: Coefficient
+    prefill_attention_s: Coefficient
+
+
+@dataclass(frozen=True)
+class WorkCoefficients:
+    """What the work of an iteration takes, all boards of a replica together; broadcast as times do.
+
+    Attributes:
+        work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs, packed ones at their own cost, `[..., J]`
+            [J]; times M(core_byte_fraction).
+        context_j: reading one token of KV cache [J]; times M(core_context_fraction).
+        token_j: the arithmetic of one token, decoded or prefilled, experts at their own cost [J]; times V^2.
+        attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
+    """
+
+    work_j: Sequence[float] | Float64Array
+    context_j: Coefficient
+    token_j: Coefficient
+    attention_j: Coefficient
+
+
+@dataclass(frozen=True)
+class Physics(TimeCoefficients, WorkCoefficients):
+    """The coefficients at one clock, or at many, and what the boards draw there."""
+
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
+    """What an iteration of a replica takes at full clock, all its boards together, and how each part follows the clock.
+
+    Attributes:
+        token_memory_share: at the knots, `[..., J]`; see `ProfileSpec`.
+        decode_memory_fraction, prefill_memory_fraction: m of memory-bound and of compute-bound time.
+    """
+
+    token_memory_share: Float64Array
+    decode_memory_fraction: Coefficient
+    prefill_memory_fraction: Coefficient
+
+    @classmethod
+    def of(cls, gpu: GpuSpec, model: ModelSpec, profile: ProfileSpec) -> Coefficients:
+        """Of a model on its boards.
+
+        A FLOP in fp8 costs what one in bf16 costs: so priced, the law of the H100's bf16 models is within 6 % of the
+        watts of Llama 3.1 405B in fp8 (ML.ENERGY v3); at half the price it is 15 % too low.
+
+        >>> from tokenfleet.envs.layers import gpu, llm
+        >>> parts = gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b")
+        >>> coefficients = Coefficients.of(*parts, llm.load_profile("llama-3.1-8b", "h100-sxm", 1))
+        >>> physics, batch = coefficients.at_clock(1.0), Batch(32.0, 32 * 590.0, 0.0, 0.0)
+        >>> round(iteration_energy_j(physics, batch) / iteration_time_s(physics, batch))
+        561
+        """
+        boards, factor = profile.tensor_parallel, profile.power_factor
+        priced_bytes = model.weight_bytes_read(KNOTS)
+        if model.has_packed_experts:
+            priced_bytes = priced_bytes + (PACKED_BYTE_COST - 1.0) * model.expert_bytes_read(KNOTS)
+        work_j = gpu.joule_per_byte * priced_bytes if profile.work_j is None else np.array(profile.work_j)
+        token_flops = model.flops_per_token + (EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token
+        context_bytes = model.kv_bytes_per_token * model.kv_copies(boards)
+        return cls(
+            host_s=profile.host_s,
+            token_s=np.array(profile.token_s),
+            token_memory_share=np.array(profile.token_memory_share),
+            decode_s=profile.decode_s,
+            context_s=profile.context_s,
+            mixed_context_s=profile.mixed_context_s,
+            prefill_attention_s=profile.prefill_attention_s,
+            decode_memory_fraction=profile.decode_memory_fraction,
+            prefill_memory_fraction=profile.prefill_memory_fraction,
+            work_j=factor * work_j,
+            context_j=factor * (gpu.joule_per_context_byte * context_bytes),
+            token_j=factor * (gpu.joule_per_flop * token_flops),
+            attention_j=factor * (gpu.joule_per_flop * model.attention_flops_per_pair),
+            static_w=boards * gpu.static_w,
+            floor_w=boards * gpu.floor_w,
+            core_byte_fraction=gpu.core_byte_fraction,
+            core_context_fraction=gpu.core_context_fraction,
+            knee_fraction=gpu.knee_fraction,
+            shoulder_slope=gpu.shoulder_slope,
+            limit_w=boards * gpu.limit_w,
+            voltage_floor_fraction=gpu.voltage_floor_fraction,
+        )
+
+    @classmethod
+    def stack(cls, replicas: Sequence[Coefficients]) -> Coefficients:
+        """Of several replicas side by side, `[P]`, and `[P, J]` at the knots."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.array([getattr(one, name) for one in replicas], np.float64) for name in names})
+
+    def replica(self, index: int) -> Coefficients:
+        """One of those side by side."""
+        own: dict[str, Coefficient] = {field.name: getattr(self, field.name)[index] for field in fields(self)}
+        plain: dict[str, Coefficient] = {name: part if part.ndim else float(part) for name, part in own.items()}
+        return Coefficients(**plain)
+
+    def at_clock(self, clock_fraction: Coefficient) -> Physics:
+        """The coefficients at F in (0, 1]; those at full clock are themselves."""
+        decode: Coefficient = clock_stretch(clock_fraction, self.decode_memory_fraction)
+        prefill: Coefficient = clock_stretch(clock_fraction, self.prefill_memory_fraction)
+        voltage: Coefficient = voltage_fraction(clock_fraction, self.voltage_floor_fraction)
+        stretch = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
+        return Physics(
+            host_s=self.host_s,
+            token_s=_plain(self.token_s * stretch),
+            decode_s=self.decode_s * decode,
+            context_s=self.context_s * decode,
+            mixed_context_s=self.mixed_context_s * decode,
+            prefill_attention_s=self.prefill_attention_s * prefill,
+            work_j=_plain(self.work_j * _beside_knots(byte_energy_scale(self.core_byte_fraction, voltage))),
+            context_j=self.context_j * byte_energy_scale(self.core_context_fraction, voltage),
+            token_j=self.token_j * (voltage * voltage),
+            attention_j=self.attention_j * (voltage * voltage),
+            draw=Draw.at_clock(self, clock_fraction),
+        )
+
+
+def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
+    """A quantity that is given at `TOKEN_KNOTS`, at any number of tokens.
+
+    Args:
+        values: at the knots, the last axis `[..., J]`; the other axes broadcast against `tokens`.
+        tokens: n; below one it counts as one, beyond the last knot the last piece goes on. For an `int`, which is what
+            an engine asks, plain floats answer, thirty times as fast.
+
+    >>> at_tokens(np.array(TOKEN_KNOTS) * 3.0, 40_000.0)
+    120000.0
+    """
+    if isinstance(tokens, int):
+        count = tokens if tokens > 1 else 1
+        piece = count.bit_length() - 1 if count < TOKEN_KNOTS[-1] else LAST_PIECE
+        low, knot = values[piece], TOKEN_KNOTS[piece]
+        value: Number = low + (values[piece + 1] - low) * ((count - knot) / knot)
+        return value
+    counts = np.asarray(np.maximum(tokens, 1.0))
+    pieces = np.clip(np.searchsorted(KNOTS, counts, side="right") - 1, 0, LAST_PIECE)
+    table = np.asarray(values)
+    shape: tuple[int, ...] = np.broadcast_shapes(table.shape[:-1], pieces.shape)
+    index, table = np.broadcast_to(pieces, shape)[..., None], np.broadcast_to(table, (*shape, len(KNOTS)))
+    lows, highs = (np.take_along_axis(table, index + step, axis=-1)[..., 0] for step in (0, 1))
+    found = lows + (highs - lows) * ((counts - KNOTS[pieces]) / KNOTS[pieces])
+    return cast(Number, found if found.ndim else float(found))
+
+
+def prefill_pairs(chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> Number:
+    """(query, key) pairs of a prefill chunk: each of its tokens sees the prior ones, those before it, and itself.
+
+    >>> prefill_pairs(4), prefill_pairs(2, prior_tokens=4)
+    (10.0, 11.0)
+    """
+    return chunk_tokens * prior_tokens + chunk_tokens * (chunk_tokens + 1.0) / 2.0
+
+
+def context_token_s(physics: TimeCoefficients | ProfileSpec, prefill: Number) -> Coefficient:
+    """What each token of the decoding sequences' context takes, beside so many tokens of prompts [s]."""
+    return physics.context_s + physics.mixed_context_s * (prefill > 0)
+
+
+def iteration_time_s(physics: TimeCoefficients | ProfileSpec, batch: Batch[Number]) -> Number:
+    """How long an iteration takes [s]: at the clock of the `Physics`, at full clock by any other coefficients.
+
+    >>> from tokenfleet.envs.layers import llm
+    >>> profile = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
+    >>> round(1e3 * iteration_time_s(profile, Batch(64.0, 64 * 590.0, 0.0, 0.0)), 1)
+    11.5
+    """
+    context_s = context_token_s(physics, batch.prefill)
+    time_s: Number = (physics.host_s + at_tokens(physics.token_s, batch.tokens) + physics.decode_s * batch.decoding) + (
+        physics.prefill_attention_s * batch.pairs + context_s * batch.context
+    )
+    return time_s
+
+
+def iteration_work_j(physics: Physics, batch: Batch[Number]) -> Number:
+    """Energy of what an iteration moves and computes, without what boards draw awake [J]."""
+    tokens = batch.tokens
+    work_j: Number = (at_tokens(physics.work_j, tokens) + physics.token_j * tokens) + (
+        physics.attention_j * batch.pairs + physics.context_j * batch.context
+    )
+    return work_j
+
+
+def iteration_energy_j(physics: Physics, batch: Batch[Number]) -> Number:
+    """What all boards of a replica draw in an iteration [J]."""
+    return physics.draw.energy_j(iteration_time_s(physics, batch), iteration_work_j(physics, batch))
+
+
+def iteration_power_w(physics: Physics, batch: Batch[Number]) -> Number:
+    """What they draw on average while it runs [W]; never above the limit, to the last bit."""
+    return physics.draw.energy_j(1.0, iteration_work_j(physics, batch) / iteration_time_s(physics, batch))
+
+
+def _beside_knots(coefficient: Coefficient) -> Float64Array:
+    """With a last axis to broadcast against the knots."""
+    return np.asarray(coefficient, np.float64)[..., None]
+
+
+def _plain(values: Float64Array) -> Sequence[float] | Float64Array:
+    """Of one replica at one clock a list, in which an engine looks up single knots several times as fast."""
+    listed: list[float] = values.tolist() if values.ndim == 1 else []
+    return listed or values

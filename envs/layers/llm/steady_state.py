@@ -1,0 +1,114 @@
+"""Layer 4, the steady state of a replica that serves one kind of request and nothing else, by the law of an iteration.
+
+A replica that runs B sequences of P prompt and O output tokens prefills B / O requests for every token that each
+sequence gains, so a token takes
+
+    tpot(B) = host_s + T(B (1 + P / O)) + B (decode_s + context_s (P + O / 2) + prefill_attention_s pairs(P) / O)
+
+and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration that only decodes, which is what
+most are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenfleet.envs.layers.gpu import Coefficient
+from tokenfleet.envs.layers.llm.iteration import (
+    KNOTS,
+    LAST_PIECE,
+    Batch,
+    Float64Array,
+    TimeCoefficients,
+    at_tokens,
+    prefill_pairs,
+)
+from tokenfleet.envs.layers.llm.profile import ProfileSpec
+
+
+@dataclass(frozen=True)
+class MeanRequest:
+    """What is asked of a replica in the long run; floats or arrays that broadcast against its coefficients.
+
+    Attributes:
+        prompt_tokens: P.
+        output_tokens: O.
+    """
+
+    prompt_tokens: Coefficient
+    output_tokens: Coefficient
+
+    @property
+    def tokens_per_output(self) -> Coefficient:
+        """Tokens that are computed for each that is generated, prefill included."""
+        return 1.0 + self.prompt_tokens / self.output_tokens
+
+    @property
+    def context_tokens(self) -> Coefficient:
+        """Context of a sequence, in the middle of its answer."""
+        return self.prompt_tokens + self.output_tokens / 2.0
+
+    @property
+    def pairs(self) -> Coefficient:
+        """(Query, key) pairs of its prompt."""
+        return prefill_pairs(self.prompt_tokens)
+
+
+def steady_batch(request: MeanRequest, sequences: Float64Array) -> Batch[Float64Array]:
+    """What the mean iteration works on while so many sequences run."""
+    return Batch(
+        decoding=sequences,
+        context=sequences * request.context_tokens,
+        prefill=sequences * request.prompt_tokens / request.output_tokens,
+        pairs=sequences * request.pairs / request.output_tokens,
+    )
+
+
+def sequence_s(physics: TimeCoefficients | ProfileSpec, request: MeanRequest) -> Coefficient:
+    """What each sequence adds to an iteration beyond its tokens [s]."""
+    attention_s = physics.prefill_attention_s * request.pairs
+    return physics.decode_s + physics.context_s * request.context_tokens + attention_s / request.output_tokens
+
+
+def tpot_s(physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequences: Float64Array) -> Float64Array:
+    """Time per output token while so many sequences run, by the module's equation [s]."""
+    token_s = at_tokens(physics.token_s, sequences * request.tokens_per_output)
+    time_s: Float64Array = physics.host_s + token_s + sequences * sequence_s(physics, request)
+    return time_s
+
+
+def largest_batch(
+    physics: TimeCoefficients | ProfileSpec, request: MeanRequest, limit_s: Float64Array | float
+) -> Float64Array:
+    """The number of sequences at which `tpot_s` reaches a limit.
+
+    Args:
+        physics: the coefficients.
+        request: what each sequence is.
+        limit_s: may be infinite [s].
+
+    Returns:
+        B, broadcast; not above 0 where the limit leaves no room.
+
+    >>> from tokenfleet.envs.layers import llm
+    >>> profile, request = llm.load_profile("llama-3.1-8b", "h100-sxm", 1), MeanRequest(250.0, 370.0)
+    >>> float(tpot_s(profile, request, largest_batch(profile, request, 0.02)).round(6))
+    0.02
+    """
+    tokens_per_output = request.tokens_per_output
+    per_token_s = np.asarray(sequence_s(physics, request) / tokens_per_output)[..., None]
+    reached_s = np.asarray(physics.host_s)[..., None] + physics.token_s + per_token_s * KNOTS
+    piece = np.clip((reached_s <= np.asarray(limit_s)[..., None]).sum(axis=-1) - 1, 0, LAST_PIECE)
+    low_s, high_s = (np.take_along_axis(reached_s, piece[..., None] + step, axis=-1)[..., 0] for step in (0, 1))
+    tokens = KNOTS[piece] * (1.0 + (limit_s - low_s) / (high_s - low_s))
+    return np.asarray(tokens / tokens_per_output)
+
+
+def service_rate_rps(
+    physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequences: Float64Array
+) -> Float64Array:
+    """Requests that are served in a second while so many sequences run [requests/s]."""
+    rate_rps: Float64Array = sequences / (request.output_tokens * tpot_s(physics, request, sequences))
+    return rate_rps

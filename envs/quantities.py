@@ -1,0 +1,135 @@
+"""How arrays that cross the engines' door are declared: once, as a field of a record, with all that is known of them.
+
+Such records are the columns of a fleet (`engine.columns`), the series of an episode (`episode`) and the controls
+(`layers.scheduling`). Their declarations are checked at the door, compared with the native engine's own lists when that
+engine is imported, and filled in for fleets that are built by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+AXES = {
+    "N": "fleets",
+    "H": "ticks of an episode",
+    "I": "ticks of an episode, and its end",
+    "E": "exogenous numbers of a view",
+    "S": "sites",
+    "W": "rows of racks",
+    "D": "power nodes: the grid connections of all sites, then all rows",
+    "P": "pools",
+    "J": "knots of tokens in an iteration",
+    "K": "request classes",
+    "G": "regions of clients",
+}
+"""What the letters of an axis stand for."""
+
+_DTYPES: dict[str, type[np.generic]] = {
+    "Float64Array": np.float64,
+    "Float32Array": np.float32,
+    "Int64Array": np.int64,
+    "BoolArray": np.bool_,
+}
+_METADATA = "quantity"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A named array.
+
+    Attributes:
+        name: the field's.
+        dtype: of the array, from the field's annotation.
+        axis: letters of `AXES`, one a dimension.
+        unit: as a reader says it; empty for indices, counts, shares and flags.
+        doc: what it means.
+        low, high: bounds of the values, both included; NaN lies outside of all bounds.
+        neutral: what does nothing, or does it plainly: the value where none is given.
+        optional: whether None stands for `neutral`.
+        of: the value of one pool, class, site or node, from the source that the record names; for an array between two
+            of them, the whole array from the scenario.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    axis: str
+    unit: str
+    doc: str
+    low: float
+    high: float
+    neutral: Any
+    optional: bool
+    of: Callable[[Any], Any]
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """From the length of each axis letter."""
+        return tuple(sizes[letter] for letter in self.axis)
+
+    def problems(self, values: Any, sizes: Mapping[str, int], where: str) -> list[str]:
+        """One line if `values` have another shape, or any of them lies outside of the bounds."""
+        if values is None and self.optional:
+            return []
+        if np.shape(values) != self.shape(sizes):
+            return [f"{where}.{self.name}: shape {np.shape(values)}, need {self.shape(sizes)}"]
+        return outside(f"{where}.{self.name}", np.asarray(values), self.low, self.high)
+
+
+def quantity(
+    axis: str,
+    unit: str,
+    doc: str,
+    of: Callable[[Any], Any] = NotImplemented,
+    *,
+    low: float = -np.inf,
+    high: float = np.inf,
+    neutral: Any = 0,
+    optional: bool = False,
+) -> Any:
+    """A dataclass field that is a quantity; see `Quantity`. An optional one may be left out of the constructor."""
+    given = {"axis": axis, "unit": unit, "doc": doc, "of": of, "low": low, "high": high, "neutral": neutral}
+    metadata = {_METADATA: {**given, "optional": optional}}
+    return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
+
+
+def quantities_of(record: type[Any]) -> Iterator[Quantity]:
+    """The quantities that a record declares itself or inherits, in order."""
+    for declared in dataclasses.fields(record):
+        if _METADATA in declared.metadata:
+            kind = str(declared.type).removesuffix(" | None")
+            yield Quantity(name=declared.name, dtype=_DTYPES[kind], **declared.metadata[_METADATA])
+
+
+def read_quantities(record: type[Any], sources: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    """Every array of a record, from one source for each pool, class, site or node."""
+    return {q.name: np.array([q.of(source) for source in sources], dtype=q.dtype) for q in quantities_of(record)}
+
+
+def neutral_arrays(record: type[Any], sizes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Every array of a record at its neutral value; `sizes` gives the length of each axis letter."""
+    return {q.name: np.full(q.shape(sizes), q.neutral, q.dtype) for q in quantities_of(record)}
+
+
+def record_problems(record: Any, sizes: Mapping[str, int], where: str) -> list[str]:
+    """One line for each quantity of a record that is not as declared."""
+    lines = (q.problems(getattr(record, q.name), sizes, where) for q in quantities_of(type(record)))
+    return [line for found in lines for line in found]
+
+
+def outside(name: str, values: NDArray[Any], low: float, high: float) -> list[str]:
+    """One line if any value is not within [low, high]; a column of equal values may be a single number in memory."""
+    values = values[:1] if values.strides == (0,) else values
+    if not values.size or (
+        low <= np.minimum.reduce(values, axis=None) and np.maximum.reduce(values, axis=None) <= high
+    ):
+        return []
+    bad = values[~((values >= low) & (values <= high))].flat[0]
+    allowed = (
+        f"{low:g} to {high:g}" if np.isfinite([low, high]).all() else "a number" if low < 0 else f"{low:g} or more"
+    )
+    return [f"{name}: must be {allowed} (got {bad!s})"]

@@ -1,0 +1,37 @@
+"""What it means that two engines agree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.engine.runs import Run, run
+from tests.engine.worlds import World
+
+COUNTED = ("requests", "tokens", "events")
+
+
+def assert_same(reference: Run, native: Run) -> None:
+    """Request by request and tick by tick; raises AssertionError with the first difference."""
+    for name in ("asked_s", "first_token_s", "finished_s"):
+        np.testing.assert_allclose(
+            getattr(native.log, name), getattr(reference.log, name), rtol=0, atol=1e-8, err_msg=name
+        )
+    for name in ("status", "replica"):
+        np.testing.assert_array_equal(getattr(native.log, name), getattr(reference.log, name), err_msg=name)
+    for field in reference.outcomes.layout:
+        wanted, got = reference.outcomes[field.name], native.outcomes[field.name]
+        if field.unit in COUNTED:
+            np.testing.assert_array_equal(got, wanted, err_msg=field.name)
+        elif field.unit == "J":
+            # What a battery or panels give is a difference of what the facility consumes.
+            off_j = 1e-12 * reference.outcomes["facility_energy_j"].sum()
+            np.testing.assert_allclose(got.sum(axis=0), wanted.sum(axis=0), rtol=1e-12, atol=off_j, err_msg=field.name)
+        else:
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-7, err_msg=field.name)
+    np.testing.assert_allclose(native.views.rows, reference.views.rows, rtol=1e-5, atol=1e-6)
+
+
+def both(world: World) -> tuple[Run, Run]:
+    """The world in the reference and in the native engine."""
+    reference, native = (run(engine, world.arrays, world.episode, world.controls) for engine in ("reference", "native"))
+    return reference, native

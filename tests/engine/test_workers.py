@@ -1,0 +1,83 @@
+"""Threads of the native engine: exceptions, forks, and who may use an engine when."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.engine.runs import neutral, stacked
+from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.worlds import Situation, random_worlds
+from tokenfleet.envs.engine import Engine, make_engine
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.traces import RequestTable
+
+ROOT = Path(__file__).parents[2]
+IN_A_CHILD = """
+import os, zlib
+from tests.engine.test_workers import batch
+fleets, controls = batch(threads=2)
+fleets.step(controls)  # the threads are there
+child = os.fork()
+fleets.step(controls)
+digest = zlib.crc32(fleets.outcome.rows.tobytes()) % 97
+if child == 0:
+    os._exit(digest)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == digest)
+"""
+
+
+def batch(threads: int) -> tuple[Engine, Controls]:
+    """Four fleets at the start of their episodes, and controls for them."""
+    worlds = random_worlds(0, 4, Situation(load=4.0))
+    fleets = make_engine("native", worlds[0].arrays, len(worlds), threads)
+    for index, world in enumerate(worlds):
+        fleets.reset(index, world.episode)
+    return fleets, stacked(worlds[0].arrays, [world.controls[0] for world in worlds])
+
+
+def test_the_workers_keep_their_promises(tmp_path: Path):
+    program = tmp_path / "workers_test"
+    source, headers = ROOT / "tests/engine/cpp/workers_test.cpp", ROOT / "envs/engine/cpp"
+    command = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-pthread", f"-I{headers}", str(source)]
+    subprocess.run([*command, "-o", str(program)], check=True, timeout=120)
+    result = subprocess.run([str(program)], capture_output=True, text=True, timeout=60)
+    assert (result.stdout, result.returncode) == ("", 0)
+
+
+def test_an_engine_with_threads_steps_in_a_forked_process_as_in_its_parent():
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IN_A_CHILD], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert result.stdout == "True\n", result.stderr
+
+
+def test_an_engine_serves_one_caller_at_a_time():
+    """A tick of a million requests runs without the GIL; whoever comes meanwhile is sent away, and harms nothing."""
+    count = 1_000_000
+    arrays = one_pool(tick_s=1e6, horizon_ticks=2)
+    fleet = make_engine("native", arrays, 1)
+    ones = np.ones(count, np.int32)
+    fleet.reset(0, plain_episode(arrays, RequestTable.of(np.arange(count) * 0.5, ones, ones)))
+    stepping = threading.Thread(target=fleet.step, args=(neutral(arrays),))
+    stepping.start()
+
+    def look_in_meanwhile() -> None:
+        while stepping.is_alive():
+            fleet.request_log(0)
+
+    with pytest.raises(RuntimeError, match="in use by another thread"):
+        look_in_meanwhile()
+    stepping.join()
+    assert fleet.outcome["arrived"].tolist() == [[count]]
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_an_engine_needs_a_thread(threads):
+    with pytest.raises(SpecError, match="threads: must be at least 1"):
+        make_engine("native", one_pool(), 1, threads)

@@ -1,0 +1,90 @@
+"""Run random worlds in both engines until they part or the time is over.
+
+    python -m tools.fuzz --minutes 10 --first-seed 5000
+    python -m tools.fuzz --replay 4711:fleets=1:ticks=3:rows=0+7:without=warm
+
+Where the engines part, or one of them crashes, hangs or takes what it should refuse, the smallest counter-example is
+printed with the command that replays it; the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+
+from tokenfleet.envs.spec import SpecError
+from tools.fuzz.case import Case
+from tools.fuzz.isolation import problem_of, verdicts
+from tools.fuzz.shrink import Shrinker
+
+REPORT_EVERY_S = 30.0
+
+
+def main() -> int:
+    """See the module; returns the exit status."""
+    options = _options()
+    if options.replay:
+        problem = problem_of(options.replay)
+        print(problem or f"{options.replay}: both engines agree")
+        return 1 if problem else 0
+    return _fuzz(options.first_seed, options.minutes, options.cases)
+
+
+def _fuzz(first_seed: int, minutes: float, most_cases: int | None) -> int:
+    begun_s = told_s = time.monotonic()
+    seeds = itertools.count(first_seed) if most_cases is None else range(first_seed, first_seed + most_cases)
+    cases = worlds = 0
+    for verdict in verdicts(_until(seeds, begun_s + 60.0 * minutes)):
+        if verdict.problem:
+            print(_progress(first_seed, cases, worlds, begun_s), flush=True)
+            _explain(verdict.case, verdict.problem)
+            return 1
+        cases, worlds = cases + 1, worlds + verdict.worlds
+        if time.monotonic() - told_s > REPORT_EVERY_S:
+            told_s = time.monotonic()
+            print(_progress(first_seed, cases, worlds, begun_s), flush=True)
+    print(f"{_progress(first_seed, cases, worlds, begun_s)}; go on with --first-seed {first_seed + cases}")
+    return 0
+
+
+def _until(seeds: Iterator[int] | range, end_s: float) -> Iterator[Case]:
+    for seed in seeds:
+        if time.monotonic() > end_s:
+            return
+        yield Case(seed)
+
+
+def _progress(first_seed: int, cases: int, worlds: int, begun_s: float) -> str:
+    rate = worlds / max(time.monotonic() - begun_s, 1e-9)
+    return f"seeds {first_seed} to {first_seed + cases - 1}: {worlds} worlds agree, {rate:.1f} a second"
+
+
+def _explain(case: Case, problem: str) -> None:
+    print(f"\nseed {case.seed}: {problem}\n\nlooking for a smaller counter-example ...", flush=True)
+    smallest = Shrinker(lambda candidate: bool(problem_of(candidate))).shrink(case)
+    print(f"\n{problem_of(smallest)}\n\nreplay it: python -m tools.fuzz --replay {smallest}")
+
+
+def _case(text: str) -> Case:
+    try:
+        return Case.parse(text)
+    except SpecError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long to go on (default: 1)")
+    parser.add_argument(
+        "--cases", type=int, help="how many seeds to try at most (default: as many as there is time for)"
+    )
+    parser.add_argument("--first-seed", type=int, default=0, help="where to begin; a run prints where the next goes on")
+    parser.add_argument("--replay", type=_case, metavar="CASE", help="run one case, as a counter-example names it")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

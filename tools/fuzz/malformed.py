@@ -1,0 +1,105 @@
+"""Tables, episodes and controls that are wrong somewhere: both engines must refuse them, and go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.engine.worlds import World
+from tokenfleet.envs.engine import Engine, make_engine
+from tokenfleet.envs.engine.door import CONTROL_BOUNDS
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.spec import MAX_TOKENS, SpecError
+
+TOO_FAR = 10**6
+"""A replica, region or class that no random fleet has."""
+BAD_REQUESTS: dict[str, tuple[float, ...]] = {
+    "arrival_s": (np.nan, -1.0),
+    "prompt_tokens": (0, -5, MAX_TOKENS + 1, 2**31 - 1),
+    "output_tokens": (0, -5, MAX_TOKENS + 1, 2**31 - 1),
+    "class_id": (-1, TOO_FAR),
+    "region_id": (-1, TOO_FAR),
+    "conversation_id": (-2, 2**31 - 1),
+    "reusable_tokens": (-1, MAX_TOKENS + 1),
+    "group_tokens": (-1, MAX_TOKENS + 1),
+    "session_id": (-2, 2**31 - 1),
+    "predecessors": (-1, 3),
+    "wait_s": (np.nan, -1.0),
+    "retry_uniform": (np.nan, -0.1, 1.1),
+    "price_tolerance": (np.nan, -1.0),
+}
+"""Column -> what may not stand in it."""
+BAD_EPISODES: dict[str, tuple[float, ...]] = {
+    **dict.fromkeys(("cap_w", "rating_w", "solar_w", "fixed_w", "pue", "host_power_factor"), (np.nan, np.inf, -1.0)),
+    "outdoor_c": (np.nan, np.inf),
+    "decode_memory_fraction": (np.nan, -0.1, 1.1),
+}
+
+
+def assert_all_refused(world: World, rng: np.random.Generator) -> None:
+    """Offer both engines something malformed of each kind; raises AssertionError where one of them takes it."""
+    for name in ("reference", "native"):
+        engine = make_engine(name, world.arrays, 1)
+        _offer(f"{name}: an episode", lambda: engine.reset(0, _bad_episode(world.episode, rng)))  # noqa: B023
+        if len(world.episode.requests):
+            _offer(f"{name}: requests", lambda: engine.reset(0, _bad_requests(world.episode, rng)))  # noqa: B023
+        engine.reset(0, world.episode)
+        _offer(f"{name}: controls", lambda: engine.step(_bad_controls(world.controls[0], rng)))  # noqa: B023
+        _still_runs(name, engine, world)
+
+
+def _offer(what: str, give: Callable[[], None]) -> None:
+    try:
+        give()
+    except SpecError:
+        return
+    raise AssertionError(f"malformed: {what} was taken")
+
+
+def _still_runs(name: str, engine: Engine, world: World) -> None:
+    """A refused step has changed nothing."""
+    other = make_engine(name, world.arrays, 1)
+    other.reset(0, world.episode)
+    for fleet in (engine, other):
+        fleet.step(world.controls[0])
+    np.testing.assert_array_equal(engine.view.rows, other.view.rows, err_msg=f"{name}: after a refusal")
+
+
+def _bad_episode(episode: Episode, rng: np.random.Generator) -> Episode:
+    name, value = _pick(BAD_EPISODES, rng)
+    changes: dict[str, Any] = {name: _with(getattr(episode, name), value, rng)}
+    return replace(episode, **changes)
+
+
+def _bad_requests(episode: Episode, rng: np.random.Generator) -> Episode:
+    name, value = _pick(BAD_REQUESTS, rng)
+    column = getattr(episode.requests, name)
+    return replace(episode, requests=replace(episode.requests, **{name: _with(column, value, rng)}))
+
+
+def _bad_controls(controls: Controls, rng: np.random.Generator) -> Controls:
+    name = str(rng.choice([name for name in CONTROL_BOUNDS if getattr(controls, name) is not None]))
+    low, high = CONTROL_BOUNDS[name]
+    value = float(
+        rng.choice([np.nan, *([low - 0.5] if low > -np.inf else []), *([1.01 * high] if high < np.inf else [])])
+    )
+    values = getattr(controls, name)
+    changed = values[:, :0] if rng.random() < 0.1 else _with(values, value, rng)
+    return replace(controls, **{name: changed})
+
+
+def _pick(choices: dict[str, tuple[float, ...]], rng: np.random.Generator) -> tuple[str, float]:
+    name = str(rng.choice(list(choices)))
+    return name, choices[name][int(rng.integers(len(choices[name])))]
+
+
+def _with(values: NDArray[Any], value: float, rng: np.random.Generator) -> NDArray[Any]:
+    """The same array with one entry changed."""
+    changed = np.array(values)
+    changed.flat[int(rng.integers(changed.size))] = value
+    return changed

@@ -1,0 +1,115 @@
+"""Worlds with less in them, so that a counter-example is small enough to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tests.engine.worlds import World
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.layers.failures import FailureTable
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.traces import DEFAULTS, RequestTable
+from tokenfleet.envs.warm_caches import ContextTable
+
+NO_CAP_W = 1e12
+PER_TICK = ("cap_w", "rating_w", "row_cap_w", "row_rating_w", "price_usd_per_mwh", "carbon_g_per_kwh")
+
+
+def first_ticks(world: World, ticks: int) -> World:
+    """The first ticks of the episode."""
+    ticks = min(ticks, world.arrays.horizon_ticks)
+    names = (*PER_TICK, "outdoor_c", "pue", "solar_w")
+    course: dict[str, Any] = {name: getattr(world.episode, name)[:ticks] for name in names}
+    failures = world.episode.failures
+    kept = failures.tick < ticks
+    episode = replace(
+        world.episode,
+        **course,
+        exogenous=world.episode.exogenous[: ticks + 1],
+        failures=FailureTable(failures.tick[kept], failures.replica[kept], failures.repaired_s[kept]),
+    )
+    return World(replace(world.arrays, horizon_ticks=ticks), episode, world.controls[:ticks])
+
+
+def only_rows(world: World, rows: Sequence[int]) -> World:
+    """Some requests; a call that waits for one that is left out is left out too."""
+    requests = world.episode.requests
+    kept = np.zeros(len(requests), np.bool_)
+    kept[[row for row in rows if row < len(requests)]] = True
+    caller = np.repeat(np.arange(len(requests)), np.diff(requests.successor_start))
+    edges = np.stack([caller, requests.successor], axis=1)
+    while (orphan := kept[edges[:, 1]] & ~kept[edges[:, 0]]).any():
+        kept[edges[orphan, 1]] = False
+    place = np.cumsum(kept) - 1
+    columns = ("arrival_s", "prompt_tokens", "output_tokens", *DEFAULTS)
+    table = RequestTable.of(
+        edges=place[edges[kept[edges].all(axis=1)]],
+        **{name: np.ascontiguousarray(getattr(requests, name)[kept]) for name in columns},
+    )
+    contexts = world.episode.contexts
+    known = kept[contexts.row] if len(contexts.row) else np.empty(0, np.bool_)
+    held = ContextTable(place[contexts.row[known]], contexts.replica[known])
+    return replace(world, episode=replace(world.episode, requests=table, contexts=held))
+
+
+def _episode(**changes: Any) -> Callable[[World], World]:
+    return lambda world: replace(world, episode=replace(world.episode, **changes))
+
+
+def _course(change: Callable[[Episode], dict[str, Any]]) -> Callable[[World], World]:
+    return lambda world: replace(world, episode=replace(world.episode, **change(world.episode)))
+
+
+def _requests(*names: str) -> Callable[[World], World]:
+    """Requests with the default in these columns."""
+
+    def plain(world: World) -> World:
+        table = world.episode.requests
+        columns: dict[str, Any] = {name: np.full(len(table), DEFAULTS[name][1], DEFAULTS[name][0]) for name in names}
+        return replace(world, episode=replace(world.episode, requests=replace(table, **columns)))
+
+    return plain
+
+
+def _controls(change: Callable[[Controls], dict[str, Any]]) -> Callable[[World], World]:
+    return lambda world: replace(world, controls=[replace(tick, **change(tick)) for tick in world.controls])
+
+
+def _arrays(**values: float) -> Callable[[World], World]:
+    """Fleets with one value in a whole column."""
+    return lambda world: replace(
+        world,
+        arrays=replace(
+            world.arrays, **{name: np.full_like(getattr(world.arrays, name), value) for name, value in values.items()}
+        ),
+    )
+
+
+OMISSIONS: dict[str, Callable[[World], World]] = {
+    "malformed": lambda world: world,
+    "caps": _course(lambda e: {name: np.full_like(getattr(e, name), NO_CAP_W) for name in PER_TICK[:4]}),
+    "failures": _episode(failures=FailureTable.none()),
+    "contexts": _episode(contexts=ContextTable.none()),
+    "solar": _course(lambda e: {"solar_w": np.zeros_like(e.solar_w)}),
+    "sleep": _controls(lambda c: {"awake_fraction": np.ones_like(c.awake_fraction)}),
+    "clocks": _controls(lambda c: {"clock_fraction": np.ones_like(c.clock_fraction)}),
+    "rates": _controls(lambda c: {"admit_rate_rps": np.full_like(c.admit_rate_rps, np.inf)}),
+    "shares": _controls(lambda c: {"route_share": np.ones_like(c.route_share)}),
+    "battery_power": _controls(lambda c: {"battery_power_w": None}),
+    "affinity": _controls(lambda c: {"prefix_affinity": None}),
+    "prices": _controls(lambda c: {"token_price_factor": None}),
+    "conversations": _requests("conversation_id", "reusable_tokens"),
+    "groups": _requests("group_id", "group_tokens"),
+    "sessions": _requests("session_id"),
+    "tolerances": _requests("price_tolerance"),
+    "retries": _arrays(max_attempts=1),
+    "distances": _arrays(network_s=0.0),
+    "deferral": _arrays(deferrable=False),
+    "caches": _arrays(prefix_block_tokens=0, host_cache_tokens=0, migrates_prefixes=False),
+    "latencies": _arrays(clock_latency_ticks=0, control_lag_ticks=0, wake_s=0.0),
+}
+"""Part of a world -> the same world without it; unlike a `Situation`'s features, nothing else changes."""
