@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tests.engine.worlds import World
 from tokenfleet.envs.engine import Engine, make_engine
-from tokenfleet.envs.engine.door import CONTROL_BOUNDS
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError
 
 TOO_FAR = 10**6
@@ -83,14 +83,13 @@ def _bad_requests(episode: Episode, rng: np.random.Generator) -> Episode:
 
 
 def _bad_controls(controls: Controls, rng: np.random.Generator) -> Controls:
-    name = str(rng.choice([name for name in CONTROL_BOUNDS if getattr(controls, name) is not None]))
-    low, high = CONTROL_BOUNDS[name]
-    value = float(
-        rng.choice([np.nan, *([low - 0.5] if low > -np.inf else []), *([1.01 * high] if high < np.inf else [])])
-    )
-    values = getattr(controls, name)
+    given = [control for control in quantities_of(Controls) if getattr(controls, control.name) is not None]
+    control = given[int(rng.integers(len(given)))]
+    beyond = (np.nan, control.low - 0.5, 1.01 * control.high)
+    value = float(rng.choice([value for value in beyond if not np.isinf(value)]))
+    values = getattr(controls, control.name)
     changed = values[:, :0] if rng.random() < 0.1 else _with(values, value, rng)
-    return replace(controls, **{name: changed})
+    return replace(controls, **{control.name: changed})
 
 
 def _pick(choices: dict[str, tuple[float, ...]], rng: np.random.Generator) -> tuple[str, float]:
