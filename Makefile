@@ -70,7 +70,7 @@ calibration: $(STAMP)  ## recompute every measured coefficient and print its err
 	@$(BIN)/python -m calibration.fit
 
 validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/validation.md
-	@$(BIN)/python -m calibration.validation
+	@$(BIN)/python -m calibration.claims
 
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build
