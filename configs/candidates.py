@@ -29,6 +29,8 @@ def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
         config: of evaluate.py.
         env: a vector environment like those that they will act in.
 
+    A policy that is named twice, by its parameters or by its weights, is one candidate.
+
     Raises:
         SpecError: one line per policy that is unknown, unreadable or made for another environment.
     """
@@ -40,6 +42,8 @@ def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
         *_built(config.policies, lambda choice: _baseline(choice, context)),
         *_checkpoints(folders, config, env),
     ]
+    candidates = _once(candidates)
+    _warn_of_shared_seeds(candidates)
     return _distinct(candidates)
 
 
@@ -132,6 +136,42 @@ def _built(choices: Iterable[Any], build: Callable[[Any], Candidate]) -> list[Ca
     if problems:
         raise SpecError(problems)
     return built
+
+
+def _once(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates without repetitions: weights are told apart by their hash, baselines by name and parameters."""
+    known: dict[str, Candidate] = {}
+    for candidate in candidates:
+        identity = candidate.source["weights_sha256"] if candidate.learned else _parameters(candidate.source)
+        first = known.setdefault(identity, candidate)
+        if first is candidate:
+            continue
+        if candidate.learned:
+            here, there = candidate.source["checkpoint"], first.source["checkpoint"]
+            log.warning("checkpoint: %s holds the weights of %s, and is evaluated once", here, there)
+        else:
+            log.warning("policies: %s is named twice, and is evaluated once", candidate.label)
+    return list(known.values())
+
+
+def _parameters(choice: str | Mapping[str, Any]) -> str:
+    """Name and parameters of a baseline in one spelling."""
+    return json.dumps({"name": choice} if isinstance(choice, str) else choice, sort_keys=True)
+
+
+def _warn_of_shared_seeds(candidates: Iterable[Candidate]) -> None:
+    """Say so where checkpoints come from one training seed, for `make_study` does not count them as several."""
+    trained: dict[tuple[str, int | None], list[str]] = {}
+    for candidate in candidates:
+        if candidate.learned:
+            same = trained.setdefault((candidate.algorithm, candidate.training_seed), [])
+            same.append(str(candidate.source["checkpoint"]))
+    for (_, seed), paths in trained.items():
+        if len(paths) > 1:
+            message = (
+                "checkpoint: %s were trained with one seed, %s; they are compared one by one, not as training seeds"
+            )
+            log.warning(message, " and ".join(paths), seed)
 
 
 def _distinct(candidates: list[Candidate]) -> list[Candidate]:

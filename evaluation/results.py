@@ -121,7 +121,8 @@ def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
 
     Args:
         rows: of one world and split.
-        by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry.
+        by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry. A
+            training seed counts once there: a second checkpoint of it is an entry by itself.
 
     Raises:
         SpecError: no rows, rows of several worlds, or policies without a common episode.
@@ -137,10 +138,9 @@ def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
             [f"results: no episode was met by all of {', '.join(by_label)}; evaluate them with the same seed"]
         )
     columns = in_order(name for row in rows for name in row.metrics)
-    groups: dict[str, list[str]] = {}
-    for label, met in by_label.items():
-        groups.setdefault(label if by_policy else met[seeds[0]].algorithm, []).append(label)
-    entries = tuple(_entry(labels, [by_label[label] for label in labels], seeds, columns) for labels in groups.values())
+    of_each = [met[seeds[0]] for met in by_label.values()]
+    groups = [[row.policy] for row in of_each] if by_policy else _training_seeds(of_each)
+    entries = tuple(_entry(labels, [by_label[label] for label in labels], seeds, columns) for labels in groups)
     every = {seed for met in by_label.values() for seed in met}
     return Study(entries, tuple(columns), tuple(seeds), len(every) - len(seeds))
 
@@ -200,6 +200,22 @@ def _check_one_world(rows: Sequence[EpisodeRow]) -> None:
         raise SpecError(["results: there are no rows"])
     if len(worlds) > 1:
         raise SpecError([f"results: rows of several worlds cannot be compared: {', '.join(worlds.values())}"])
+
+
+def _training_seeds(policies: Iterable[EpisodeRow]) -> list[list[str]]:
+    """Labels of policies, given by a row of each: different training seeds of one algorithm together, others alone."""
+    groups: list[list[str]] = []
+    pooled: dict[str, list[str]] = {}
+    trained: set[tuple[str, int | None]] = set()
+    for row in policies:
+        training = (row.algorithm, row.training_seed)
+        if training in trained or row.algorithm not in pooled:
+            groups.append([row.policy])
+            pooled.setdefault(row.algorithm, groups[-1])
+        else:
+            pooled[row.algorithm].append(row.policy)
+        trained.add(training)
+    return groups
 
 
 def _entry(labels: list[str], met: list[dict[int, EpisodeRow]], seeds: list[int], columns: list[str]) -> Entry:

@@ -148,6 +148,20 @@ def test_training_seeds_of_one_algorithm_form_one_entry() -> None:
     ]
 
 
+def test_a_second_checkpoint_of_a_training_seed_is_an_entry_by_itself() -> None:
+    trained = {"algorithm": "ppo", "learned": True}
+    rows = [
+        *rows_of("ppo-seed0", [1.0], training_seed=0, **trained),
+        *rows_of("ppo-seed0-2", [2.0], training_seed=0, **trained),
+        *rows_of("ppo-seed1", [3.0], training_seed=1, **trained),
+    ]
+    study = make_study(rows)
+    assert {entry.name: entry.policies for entry in study.entries} == {
+        "ppo": ("ppo-seed0", "ppo-seed1"),
+        "ppo-seed0-2": ("ppo-seed0-2",),
+    }
+
+
 def test_only_episodes_that_everyone_met_are_compared() -> None:
     rows = [*rows_of("a", [1.0, 2.0, 3.0]), *reversed(rows_of("b", [4.0, 5.0]))]
     study = make_study(rows)
