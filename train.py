@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from tokenfleet.configs import entry
 from tokenfleet.configs.environments import make_vector_env, settled
+from tokenfleet.configs.lock import only_writer
 from tokenfleet.configs.runs import finish_run, start_run
 from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.configs.validation import validation_metrics
@@ -32,7 +33,6 @@ def train(config: TrainConfig, folder: Path) -> float:
     # Imported here, for torch takes a second that --help and a mistyped key should not cost.
     from tokenfleet.policies.learned.callbacks import Cadence
     from tokenfleet.policies.learned.checkpoint import Origin
-    from tokenfleet.policies.learned.resume import only_writer
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
     config = settled(config)

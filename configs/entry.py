@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tokenfleet.configs.help import keys_help
+from tokenfleet.configs.lock import check_no_writer
 from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names
@@ -134,15 +135,14 @@ def _check_choices(words: Sequence[str]) -> None:
 
 
 def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:
-    """Make sure that a training run overwrites no other one and goes on where it began."""
-    if not isinstance(config, TrainConfig):
-        return
+    """Make sure that a run overwrites no other one, goes on where it began, and has its folder for itself."""
     resumed = composed.get("resume")
     if resumed is None:
-        check_new_folder(folder)
+        check_new_folder(type(config), folder)
     elif folder.absolute() != Path(str(resumed)).absolute():
         hint = "leave out hydra.run.dir and -m"
         raise SpecError([f"resume: {resumed} goes on in its own folder, not in {folder}; {hint}"])
+    check_no_writer(folder)
 
 
 def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
@@ -150,9 +150,8 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     assert isinstance(data, dict)
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     _add_config_dir(plain)
-    if config_type is TrainConfig and plain.get("resume"):
-        overrides = list(HydraConfig.get().overrides.task)
-        return cast(ConfigType, resumed_config(Path(str(plain["resume"])), plain, overrides))
+    if plain.get("resume"):
+        return resumed_config(config_type, Path(str(plain["resume"])), plain, list(HydraConfig.get().overrides.task))
     return parse_config(config_type, plain)
 
 

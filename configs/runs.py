@@ -1,4 +1,4 @@
-"""The folder of a training run: which configuration it holds, and whether it may be started or resumed."""
+"""The folder of a run of either script: which configuration it holds, and whether it may be started or resumed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tokenfleet.configs.manifest import COMPLETE, RUNNING, describe, read_manifest, write_manifest
-from tokenfleet.configs.schema import TrainConfig, parse_config
+from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import read_yaml
 from tokenfleet.envs.spec import SpecError
 
 CONFIG_FILE = "config.yaml"
 
 
-def start_run(config: TrainConfig, folder: Path) -> None:
-    """Write down what the run is, or note that it goes on: `config.yaml` and `manifest.json`."""
+def start_run(config: EntryConfig, folder: Path, **known: Any) -> None:
+    """Write down what the run is, or note that it goes on: `config.yaml` and `manifest.json`.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        known: more for the manifest, as plain data.
+    """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     earlier = read_manifest(folder) if (folder / CONFIG_FILE).exists() else {}
     started = [*earlier.get("started", []), now]
-    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config)})
+    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config), **known})
     # Last, for a folder with a configuration is a run.
     temporary = folder / f".{CONFIG_FILE}"
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -39,21 +45,30 @@ def finish_run(folder: Path, **outcome: float) -> None:
     write_manifest(folder, {**read_manifest(folder), "status": COMPLETE, "finished": now, **numbers})
 
 
-def check_new_folder(folder: Path) -> None:
+def check_new_folder(config_type: type[EntryConfig], folder: Path) -> None:
     """Make sure that a new run may be written to `folder`.
 
+    Args:
+        config_type: of the new run.
+        folder: where it would go.
+
     Raises:
-        SpecError: another run is there.
+        SpecError: another run is there, of the same script or of the other.
     """
-    if (folder / CONFIG_FILE).exists():
-        hint = f"choose another folder, or go on with resume={folder}"
-        raise SpecError([f"hydra.run.dir: {folder} already holds a run; {hint}"])
+    if not (folder / CONFIG_FILE).exists():
+        return
+    script = _script(read_yaml(folder / CONFIG_FILE))
+    hint = f", or go on with resume={folder}" if script == config_type.script else ""
+    raise SpecError([f"hydra.run.dir: {folder} already holds a run of {script}; choose another folder{hint}"])
 
 
-def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequence[str]) -> TrainConfig:
+def resumed_config(
+    config_type: type[ConfigType], folder: Path, composed: Mapping[str, Any], overrides: Sequence[str]
+) -> ConfigType:
     """The configuration of an interrupted run.
 
     Args:
+        config_type: `TrainConfig` or `EvaluateConfig`.
         folder: of the run.
         composed: what the command line composed to.
         overrides: what the command line said; each must agree with the run.
@@ -64,26 +79,36 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
     if not folder.is_dir():
         raise SpecError([f"resume: no such folder {str(folder)!r}"])
     if not (folder / CONFIG_FILE).is_file():
-        raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} is missing); start a new run"])
-    config = _kept_config(folder)
+        raise SpecError(
+            [f"resume: {folder} holds no run of {config_type.script} ({CONFIG_FILE} is missing); start a new run"]
+        )
+    config = _kept_config(config_type, folder)
     if read_manifest(folder).get("status") == COMPLETE:
-        raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
-    wanted = parse_config(TrainConfig, composed).model_dump(mode="json")
+        raise SpecError([f"resume: {folder} is complete ({config.extent}); start a new run"])
+    wanted = parse_config(config_type, composed).model_dump(mode="json")
     problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
     if problems:
         raise SpecError(problems)
-    return _kept_config(folder)
+    return _kept_config(config_type, folder)
 
 
-def _kept_config(folder: Path) -> TrainConfig:
+def _kept_config(config_type: type[ConfigType], folder: Path) -> ConfigType:
     """The configuration that a run was started with; reading it opens its catalogue folders."""
     data = read_yaml(folder / CONFIG_FILE)
-    if "algo" not in data:
-        raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} has no algo); start a new run"])
+    if _script(data) != config_type.script:
+        raise SpecError(
+            [f"resume: {folder} holds a run of {_script(data)}, not of {config_type.script}; start a new run"]
+        )
     try:
-        return parse_config(TrainConfig, data)
+        return parse_config(config_type, data)
     except SpecError as error:
         raise SpecError([f"{folder / CONFIG_FILE}: {line}" for line in error.problems]) from None
+
+
+def _script(kept: Mapping[str, Any]) -> str:
+    """Which script wrote a configuration."""
+    told_by = {"algo": TrainConfig.script, "episodes": EvaluateConfig.script}
+    return next((script for key, script in told_by.items() if key in kept), "another program")
 
 
 def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:

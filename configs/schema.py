@@ -7,8 +7,9 @@ each key stands in the YAML, where a person reads it.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -79,6 +80,7 @@ class EntryConfig(Spec):
     """What both entry points take.
 
     Attributes:
+        script: whose configuration it is.
         scenario: the world; None for an environment that is not a fleet.
         env: the environment.
         catalog: the user's own descriptions.
@@ -86,7 +88,10 @@ class EntryConfig(Spec):
         n_envs: environments side by side.
         threads: of torch and of the engine.
         engine: which of the two simulators.
+        resume: folder of an interrupted run to go on with.
     """
+
+    script: ClassVar[str]
 
     scenario: Scenario | None = None
     env: EnvConfig = EnvConfig()
@@ -95,6 +100,12 @@ class EntryConfig(Spec):
     n_envs: Count = 64
     threads: PositiveInt = 1
     engine: Engine = "native"
+    resume: Folder | None = None
+
+    @property
+    @abstractmethod
+    def extent(self) -> str:
+        """How long the whole run is, in words."""
 
 
 class EvaluationDuringTraining(Spec):
@@ -125,8 +136,9 @@ class TrainConfig(EntryConfig):
         tensorboard: also write TensorBoard files.
         progress_bar: show a bar where the output is a terminal.
         device: of torch.
-        resume: folder of an interrupted run to go on with.
     """
+
+    script = "train.py"
 
     algo: AnyAlgorithm
     total_timesteps: Count
@@ -136,7 +148,11 @@ class TrainConfig(EntryConfig):
     tensorboard: bool = True
     progress_bar: bool = True
     device: Device = "cpu"
-    resume: Folder | None = None
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.total_timesteps} steps"
 
 
 class EvaluateConfig(EntryConfig):
@@ -152,6 +168,8 @@ class EvaluateConfig(EntryConfig):
         figures: also draw figures.
     """
 
+    script = "evaluate.py"
+
     policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
     checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
     episodes: Count = 100
@@ -162,6 +180,11 @@ class EvaluateConfig(EntryConfig):
         "csv",
     )
     figures: bool = True
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.episodes} episodes"
 
 
 _SECTIONS: dict[str, Callable[[Any], Any]] = {

@@ -6,9 +6,8 @@ another name, flushed to disk and renamed; only then is the one before it remove
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from tokenfleet.policies.learned.plain_data import (
 SNAPSHOTS = "snapshots"
 STATE_FILE, ARRAYS_FILE = "state.json", "state.safetensors"
 FORMAT_VERSION = 1
-_LOCK = ".lock"
 
 
 class Snapshots:
@@ -80,26 +78,6 @@ class Snapshots:
         if not self.folder.is_dir():
             return []
         return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
-
-
-@contextlib.contextmanager
-def only_writer(run: Path) -> Iterator[None]:
-    """Make sure that no other process writes to this run; the lock vanishes with the process, however it ends.
-
-    Raises:
-        SpecError: another process does.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this operating system
-        yield
-        return
-    with (run / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SpecError([f"resume: {run} is being written by another process; wait for it or stop it"]) from None
-        yield
 
 
 def _read(folder: Path) -> dict[str, Any]:

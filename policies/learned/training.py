@@ -89,7 +89,7 @@ def train_policy(job: TrainingJob, model: BaseAlgorithm, folder: Path) -> Traini
     Args:
         job: what to train.
         model: fresh from `make_model`.
-        folder: of the run; one process at a time (see `only_writer`).
+        folder: of the run; one process at a time.
 
     Raises:
         SpecError: the folder's snapshots are damaged.

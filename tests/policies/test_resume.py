@@ -21,7 +21,7 @@ from tests.policies.toys import SMALL, Target, job_on, same_step, small_algorith
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies.learned import resume
-from tokenfleet.policies.learned.resume import Snapshots, only_writer
+from tokenfleet.policies.learned.resume import Snapshots
 from tokenfleet.policies.learned.training import make_model, train_policy
 
 KEPT = ("checkpoints/best/policy.safetensors", "checkpoints/last/policy.safetensors", "checkpoints/best/meta.json")
@@ -165,17 +165,6 @@ def test_a_damaged_snapshot_is_reported_not_trained_from(tmp_path: Path) -> None
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(SpecError, match="damaged"):
         snapshots.newest()
-
-
-def test_a_run_has_one_writer(tmp_path: Path) -> None:
-    with (
-        only_writer(tmp_path),
-        pytest.raises(SpecError, match="being written by another process"),
-        only_writer(tmp_path),
-    ):
-        pass
-    with only_writer(tmp_path):
-        pass
 
 
 def test_a_state_that_is_no_plain_data_is_named(tmp_path: Path) -> None:
