@@ -15,7 +15,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import Candidate
 from tokenfleet.evaluation.journal import Journal
 
-JOURNAL_FILE = "unfinished.jsonl"
+JOURNAL_FILE = ".journal.jsonl"
 log = logging.getLogger(__name__)
 
 

@@ -118,9 +118,10 @@ def evaluate_policy(
             progress = _from(on_progress, len(rows))
             done = _evaluate(make_env, candidate, len(rows), batch, deterministic, progress, on_ledger is not None)
             done = done if journal is None else journal.add(done)
-        for ledger in done.ledgers if on_ledger is not None else ():
-            on_ledger(candidate.label, ledger)
         rows += done.rows
+        if on_ledger is not None:
+            for ledger in done.ledgers:
+                on_ledger(candidate.label, ledger)
     return rows
 
 

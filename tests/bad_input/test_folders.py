@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import QUICK, Run, check_refusal, tree
+from tokenfleet.configs.lock import only_writer
 
 NO_RUN = r"holds no run of train\.py \(config\.yaml"
 CASES: dict[str, tuple[str, ...]] = {
@@ -22,12 +23,36 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^catalog\.search_paths: no such folder '.*nowhere'$",
     ),
     "train scenario=tiny hydra.run.dir=run": (
-        r"^hydra\.run\.dir: run already holds a run; choose another folder, or go on with resume=run$",
+        r"^hydra\.run\.dir: run already holds a run of train\.py; choose another folder, or go on with resume=run$",
+    ),
+    "evaluate scenario=tiny hydra.run.dir=run": (
+        r"^hydra\.run\.dir: run already holds a run of train\.py; choose another folder$",
+    ),
+    "train scenario=tiny hydra.run.dir=results": (
+        r"^hydra\.run\.dir: results already holds a run of evaluate\.py; choose another folder$",
+    ),
+    "evaluate scenario=tiny seed=9 hydra.run.dir=results": (
+        r"^hydra\.run\.dir: results already holds a run of evaluate\.py; choose another .* go on with resume=results$",
+    ),
+    "evaluate scenario=tiny hydra.run.dir=holiday/mine": (
+        r"^hydra\.run\.dir: holiday/mine already holds a run of another program; choose another folder$",
+    ),
+    "train scenario=tiny hydra.run.dir=locked": (
+        r"^locked: is being written by another process; wait for it, stop it",
+    ),
+    "evaluate scenario=tiny hydra.run.dir=locked": (r"^locked: is being written by another process; wait for it",),
+    "evaluate resume=run": (r"^resume: run holds a run of train\.py, not of evaluate\.py; start a new run$",),
+    "evaluate resume=holiday": (
+        r"^resume: holiday holds no run of evaluate\.py \(config\.yaml is missing\); start a new",
+    ),
+    "evaluate resume=results policies=random n_envs=3": (
+        r"^n_envs: the resumed run has 16 and cannot be changed \(got 3\); leave it out$",
+        r"^policies: the resumed run cannot be changed \(got \['random'\]\); leave it out$",
     ),
     "train resume=nowhere": (r"^resume: no such folder 'nowhere'$",),
     "train resume=": (r"^resume: .*at least 1 character \(got ''\)$",),
     "train resume=holiday": (rf"^resume: holiday {NO_RUN} is missing\); start a new run$",),
-    "train resume=results": (rf"^resume: results {NO_RUN} has no algo\); start a new run$",),
+    "train resume=results": (r"^resume: results holds a run of evaluate\.py, not of train\.py; start a new run$",),
     "train resume=run": (r"^resume: run is complete \(64 steps\); start a new run$",),
     "train resume=cut": (r"^cut/config\.yaml:3: not valid YAML: ",),
     "train resume=edited": (r"^edited/config\.yaml: n_envs: .*greater than 0 \(got -2\)$",),
@@ -61,18 +86,22 @@ def folder(tmp_path: Path, finished: Path) -> Path:
     rewrite(tmp_path / "edited" / "config.yaml", "\nn_envs: 2", "\nn_envs: -2")
     (tmp_path / "scrawled" / "manifest.json").write_text("{")
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "config.yaml").write_text("episodes: 5\n")  # as evaluate.py leaves it
+    (tmp_path / "results" / "config.yaml").write_text("episodes: 5\nn_envs: 16\npolicies: [max_clock]\n")
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "photo.jpg").write_bytes(b"\xff\xd8")
+    (tmp_path / "holiday" / "mine").mkdir()
+    (tmp_path / "holiday" / "mine" / "config.yaml").write_text("colour: red\n")
+    (tmp_path / "locked").mkdir()
     (tmp_path / "file").write_text("in the way")
     return tmp_path
 
 
 @pytest.mark.parametrize("typed", CASES)
 def test_it_is_answered_in_words_and_leaves_everything_as_it_was(typed: str, run: Run, folder: Path) -> None:
-    before = tree(folder)
-    check_refusal(run(typed), CASES[typed])
-    assert tree(folder) == before
+    with only_writer(folder / "locked"):
+        before = tree(folder)
+        check_refusal(run(typed), CASES[typed])
+        assert tree(folder) == before
 
 
 def test_a_sweep_keeps_what_was_trained_before_the_mistake(run: Run, tmp_path: Path) -> None:
@@ -81,4 +110,4 @@ def test_a_sweep_keeps_what_was_trained_before_the_mistake(run: Run, tmp_path: P
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0-ppo-seed0", "multirun.yaml"}
     assert json.loads((tmp_path / "sweep/0-ppo-seed0/manifest.json").read_text())["status"] == "complete"
     again = run(f"{tiny} seed=0,1")
-    check_refusal(again, (r"^hydra\.run\.dir: \S*0-ppo-seed0 already holds a run; choose another folder",))
+    check_refusal(again, (r"^hydra\.run\.dir: \S*0-ppo-seed0 already holds a run of train\.py; choose another folder",))
