@@ -34,10 +34,10 @@ def recorded_run(config: TrainConfig, folder: Path) -> Iterator[None]:
     """
     is_new = not is_run(folder)
     found = {path for path in folder.iterdir() if path.name != LOCK_FILE}
-    _start_run(config, folder)
     try:
+        _start_run(config, folder)
         yield
-    except (SpecError, MemoryError) as error:
+    except (SpecError, MemoryError, OSError) as error:
         if is_new and not _has_kept_anything(folder):
             _remove(path for path in folder.iterdir() if path not in found)
         else:
@@ -53,7 +53,8 @@ def recorded_run(config: TrainConfig, folder: Path) -> Iterator[None]:
 
 def finish_run(folder: Path, **outcome: float) -> None:
     """Note in `manifest.json` that the run is complete, and what it came to."""
-    _end_run(folder, COMPLETE, **{name: value if math.isfinite(value) else None for name, value in outcome.items()})
+    facts = {name: value if math.isfinite(value) else None for name, value in outcome.items()}
+    _note_end(folder, COMPLETE, facts)
 
 
 def is_run(folder: Path) -> bool:
@@ -146,6 +147,12 @@ def _start_run(config: TrainConfig, folder: Path) -> None:
 
 
 def _end_run(folder: Path, status: str, **facts: Any) -> None:
+    """Note how a run ended that is not complete, where the disk can still be written to."""
+    with contextlib.suppress(OSError):
+        _note_end(folder, status, facts)
+
+
+def _note_end(folder: Path, status: str, facts: Mapping[str, Any]) -> None:
     write_manifest(folder, {**read_manifest(folder), "status": status, "finished": _now(), **facts})
 
 

@@ -32,12 +32,12 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^resume: changed/config\.yaml does not match its hash in manifest\.json; config\.yaml was changed or damaged",
     ),
     "train resume=unhashed": (
-        r"^resume: unhashed/snapshots/\d+: has no SHA256SUMS; it is incomplete, or of an earlier tokenfleet",
-        r"^resume: no snapshot is whole; delete unhashed/snapshots to train again from the first step",
+        r"^resume: \S*unhashed/snapshots/\d+: has no SHA256SUMS; it is incomplete, or of an earlier tokenfleet",
+        r"^resume: no snapshot is whole; delete \S*unhashed/snapshots to train again from the first step",
     ),
     "train resume=rotten": (
-        r"^resume: rotten/checkpoints/best/meta\.json: does not match its hash .* "
-        r"\(delete rotten/checkpoints/best to go on",
+        r"^resume: \S*rotten/checkpoints/best/meta\.json: does not match its hash .* "
+        r"\(delete \S*rotten/checkpoints/best to go on",
     ),
     "train scenario=tiny total_timesteps=3000": (
         r"^total_timesteps: 3000 steps would change no weight of the policy: ppo updates it first after 8192 steps, "
