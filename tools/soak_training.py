@@ -29,9 +29,9 @@ from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.resume import Snapshots
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "ppo": ("total_timesteps=12000", "algo.rollout_steps=512", "algo.batch_size=128"),
+    "ppo": ("total_timesteps=6000", "algo.rollout_steps=512", "algo.batch_size=128"),
     "sac": (
-        "total_timesteps=3000",
+        "total_timesteps=2000",
         "algo.learning_starts=200",
         "algo.batch_size=64",
         "algo.gradient_steps=1",
@@ -44,7 +44,7 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
 EVERY_RUN = (
     "scenario=tiny",
     "n_envs=8",
-    "validation.every=900",
+    "validation.every=700",
     "validation.episodes=2",
     "log_every=512",
     "snapshot_every=300",
@@ -55,6 +55,8 @@ COMPARED = tuple(
     f"checkpoints/{name}/{file}" for name in ("best", "last") for file in ("policy.safetensors", "meta.json")
 )
 DAMAGE_SHARE = 0.2
+PRELOADED = ["tokenfleet.train", "tokenfleet.policies.learned.training", "sb3_contrib", "torch._dynamo"]
+"""What every run would spend its first seconds on."""
 _PROCESSES = multiprocessing.get_context("forkserver")
 
 
@@ -93,7 +95,7 @@ def main() -> None:
     unknown = sorted(set(names) - set(ALGORITHMS))
     if unknown:
         parser.error(f"--algo: unknown {', '.join(unknown)} (choose from {', '.join(ALGORITHMS)})")
-    _PROCESSES.set_forkserver_preload(["tokenfleet.train", "tokenfleet.policies.learned.training"])
+    _PROCESSES.set_forkserver_preload(PRELOADED)
     rng, tally = random.Random(arguments.seed), Tally()
     for index, name in enumerate(names):
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
@@ -101,8 +103,9 @@ def main() -> None:
             soak(name, kills, damages, Path(folder), rng, tally)
     failures = len(tally.failures or [])
     print(
-        f"soak_training: {tally.kills} kills in {tally.runs} runs of {', '.join(names)}, {tally.damaged_snapshots} with "
-        f"a damaged newest snapshot; {tally.damages} bytes changed; {failures} lost or missed"
+        f"soak_training: {tally.kills} kills in {tally.runs} runs of {', '.join(names)}, "
+        f"{tally.damaged_snapshots} with a damaged newest snapshot; {tally.damages} bytes changed; "
+        f"{failures} lost or missed"
     )
     sys.exit(1 if failures else 0)
 
