@@ -12,9 +12,7 @@ from omegaconf import DictConfig
 from tokenfleet.configs import entry
 from tokenfleet.configs.candidates import make_candidates, run_folders
 from tokenfleet.configs.environments import make_vector_env, settled
-from tokenfleet.configs.evaluations import open_journal
-from tokenfleet.configs.lock import only_writer
-from tokenfleet.configs.runs import finish_run
+from tokenfleet.configs.evaluations import recorded_evaluation
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.evaluation.figures import draw_figures
 from tokenfleet.evaluation.ledgers import LedgerBook
@@ -43,8 +41,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     candidates = make_candidates(config, probe)
     probe.close()
     ledgers = LedgerBook()
-    with only_writer(folder):
-        journal = open_journal(config, folder, candidates)
+    with recorded_evaluation(config, folder, candidates) as journal:
         rows = run_study(
             make_env,
             candidates,
@@ -67,8 +64,6 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
             texts={"ledger.csv": ledgers.csv()} if ledgers else {},
             draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
         )
-        finish_run(folder)
-        journal.remove()
     print_table(summary)
     print(f"Results are in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if ledgers:

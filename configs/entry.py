@@ -27,7 +27,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tokenfleet.configs.help import keys_help
-from tokenfleet.configs.lock import check_no_writer
 from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names
@@ -135,14 +134,13 @@ def _check_choices(words: Sequence[str]) -> None:
 
 
 def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:
-    """Make sure that a run overwrites no other one, goes on where it began, and has its folder for itself."""
+    """Make sure that a run overwrites no other one and goes on where it began."""
     resumed = composed.get("resume")
     if resumed is None:
         check_new_folder(type(config), folder)
     elif folder.absolute() != Path(str(resumed)).absolute():
         hint = "leave out hydra.run.dir and -m"
         raise SpecError([f"resume: {resumed} goes on in its own folder, not in {folder}; {hint}"])
-    check_no_writer(folder)
 
 
 def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:

@@ -30,17 +30,21 @@ def only_writer(folder: Path) -> Iterator[None]:
             file.close()
 
 
-def check_no_writer(folder: Path) -> None:
-    """Make sure that no other process writes to this folder at the moment; leaves no trace.
-
-    Raises:
-        SpecError: another process does.
-    """
+def has_writer(folder: Path) -> bool:
+    """Whether a process writes to this folder at this moment; leaves the folder as it is."""
     path = folder / LOCK_FILE
-    if path.exists():
-        file = _locked(path)
-        if file is not None:
-            file.close()
+    if not path.is_file():
+        return False
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _locked(path: Path) -> IO[str] | None:

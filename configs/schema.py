@@ -11,13 +11,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from tokenfleet.envs.catalog import use_folders
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
+from tokenfleet.policies.learned.updates import learning_problem
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -153,6 +155,13 @@ class TrainConfig(EntryConfig):
     def extent(self) -> str:
         """See `EntryConfig`."""
         return f"{self.total_timesteps} steps"
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        problem = learning_problem(self.algo, self.n_envs, self.total_timesteps)
+        if problem:
+            raise SpecError([problem])
+        return self
 
 
 class EvaluateConfig(EntryConfig):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,13 @@ class Journal:
 
     Args:
         path: of the file; it need not exist yet.
-        before_first: called before the file is made.
 
     Raises:
         SpecError: the file cannot be read.
     """
 
-    def __init__(self, path: Path, before_first: Callable[[], None] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._before_first = before_first
         whole, self._batches = _read(path)
         if path.exists() and path.stat().st_size > len(whole):
             _replace(path, whole)
@@ -63,8 +61,6 @@ class Journal:
 
     def add(self, batch: Batch) -> Batch:
         """Keep a batch, and give it back as a later reader will find it."""
-        if self._before_first is not None and not self._path.exists():
-            self._before_first()
         line = _encoded(batch)
         try:
             with self._path.open("ab") as file:

@@ -1,29 +1,27 @@
-"""Kill evaluations at random moments, go on with them, and hold what comes out to an evaluation that nobody killed.
+"""Kill evaluations at random moments, resume them, and compare what they leave with an evaluation that nobody killed.
 
-    python -m tools.soak_evaluation --kills 100 --seed 0
-
-Nothing may be lost: an episode that is done stays done, and the results are equal to the bit. One line says how it
-went; the exit status is 1 on any loss.
+`python -m tools.soak_evaluation --kills 100 --seed 0`. Every kill is a SIGKILL at a moment that is drawn evenly over
+the length of an evaluation. Something is lost if an evaluation does not go on, if an episode that was done is not done
+any more, or if a file of the results differs in a bit. The exit status is 1 if anything was lost.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import multiprocessing
+import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokenfleet.configs.evaluations import JOURNAL_FILE
-from tokenfleet.configs.lock import LOCK_FILE
-from tokenfleet.configs.manifest import COMPLETE, MANIFEST_FILE, read_manifest
-from tokenfleet.configs.runs import CONFIG_FILE
+from tokenfleet.configs.manifest import MANIFEST_FILE
+from tokenfleet.configs.runs import COMPLETE, JOURNAL_FILE, is_run, run_status
 from tokenfleet.evaluation.journal import Journal
 
 EVALUATION = (
@@ -36,59 +34,71 @@ EVALUATION = (
 """Many small batches, of planners and of a policy that draws."""
 
 LOG_FILE = "evaluate.log"
-_STARTING_SHARE = 0.2
-"""How many of the kills come while the process is still starting."""
+PRELOADED = ["tokenfleet.evaluate", "pyarrow.parquet", "matplotlib.pyplot", "rich.progress"]
+"""What every evaluation would spend its first seconds on."""
+
+_PROCESSES = multiprocessing.get_context("forkserver")
 
 
 @dataclass
-class Soak:
-    """What the kills came to.
+class Tally:
+    """What was done and what went wrong.
 
     Attributes:
         kills: processes that were killed.
-        at_work: those of them that had begun to work.
-        finished: evaluations that came to their end.
-        losses: what was lost, in words.
+        kept: those of them that left episodes to go on from.
+        evaluations: how many came to their end.
+        losses: a line for everything that was lost.
     """
 
     kills: int = 0
-    at_work: int = 0
-    finished: int = 0
+    kept: int = 0
+    evaluations: int = 0
     losses: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How long an evaluation that nobody kills starts and works [s]."""
+def main() -> None:
+    """Soak."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=10, help="how many processes to kill")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
+        tally = soak(arguments.kills, arguments.seed, Path(scratch))
+    for line in tally.losses:
+        print(line)
+    print(
+        f"soak_evaluation: {tally.kills} kills, {tally.kept} of them with episodes to go on from, in "
+        f"{tally.evaluations} evaluations; {len(tally.losses)} lost"
+    )
+    sys.exit(1 if tally.losses else 0)
 
-    starting_s: float
-    working_s: float
 
-
-def soak(kills: int, seed: int, scratch: Path) -> Soak:
+def soak(kills: int, seed: int, scratch: Path, evaluation: Sequence[str] = EVALUATION) -> Tally:
     """Kill so many evaluations.
 
     Args:
-        kills: how many, with SIGKILL.
+        kills: how many.
         seed: of the moments.
         scratch: an empty folder.
+        evaluation: what `evaluate.py` is told.
+
+    Raises:
+        RuntimeError: an evaluation that nobody kills does not come to its end.
     """
-    draw = random.Random(seed)
+    rng, tally = random.Random(seed), Tally()
     whole = scratch / "whole"
-    pace = _run(whole)
-    found = Soak()
-    while found.kills < kills:
-        folder = scratch / f"cut{found.finished}"
-        _finish_with_kills(folder, kills, pace, draw, found)
-        found.finished += 1
-        found.losses += [f"{folder.name}: {name} differs" for name in differences(results(whole), results(folder))]
+    _load_libraries()
+    began_s = time.monotonic()
+    _finish(evaluation, whole)
+    length_s = time.monotonic() - began_s
+    while tally.kills < kills:
+        folder = scratch / f"cut{tally.evaluations}"
+        _finish_with_kills(evaluation, folder, kills, length_s, rng, tally)
+        tally.evaluations += 1
+        tally.losses += [f"{folder.name}: {name} differs" for name in differences(results(whole), results(folder))]
         shutil.rmtree(folder)
-    return found
-
-
-def differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> list[str]:
-    """Names of files that only one of two folders has, or that differ in a bit."""
-    return sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
+    return tally
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -97,83 +107,78 @@ def results(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if not path.name.startswith(".")}
 
 
-def _finish_with_kills(folder: Path, most: int, pace: Pace, draw: random.Random, found: Soak) -> None:
-    """Start an evaluation and kill it until it is through, or enough are killed."""
+def differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> list[str]:
+    """Names of files that only one of two folders has, or that differ in a bit."""
+    return sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
+
+
+def _finish_with_kills(
+    evaluation: Sequence[str], folder: Path, most: int, length_s: float, rng: random.Random, tally: Tally
+) -> None:
+    """Evaluate, killed again and again until it is through or enough processes are killed."""
     done = 0
-    while not _is_complete(folder):
-        if found.kills >= most:
-            _run(folder)
+    while tally.kills < most and not _is_complete(folder):
+        process = _start(evaluation, folder)
+        process.join(rng.uniform(0, length_s))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            tally.kills += 1
+        elif process.exitcode != 0:
+            tally.losses.append(f"{folder.name}: exit status {process.exitcode}: {_last_line(folder)}")
             return
-        at_work = draw.random() > _STARTING_SHARE
-        delay_s = draw.uniform(0.0, pace.working_s if at_work else pace.starting_s)
-        if _run_and_kill(folder, at_work, delay_s):
-            found.kills += 1
-            found.at_work += at_work
         if not _is_complete(folder):
             before, done = done, Journal(folder / JOURNAL_FILE).episodes
+            tally.kept += done > 0
             if done < before:
-                found.losses.append(f"{folder.name}: {before - done} episodes that were done are lost")
+                tally.losses.append(f"{folder.name}: {before - done} episodes that were done are lost")
+    if not _is_complete(folder):
+        _finish(evaluation, folder)
 
 
-def _run(folder: Path) -> Pace:
-    """Evaluate to the end."""
-    start_s = time.monotonic()
-    process = _start(folder)
-    _wait_for_work(folder, process)
-    working_s = time.monotonic()
-    if process.wait() != 0:
-        raise RuntimeError(f"the evaluation in {folder} ended with status {process.returncode}")
-    return Pace(working_s - start_s, time.monotonic() - working_s)
+def _load_libraries() -> None:
+    """Start the server of processes and wait until it has imported what every evaluation needs."""
+    _PROCESSES.set_forkserver_preload(PRELOADED)
+    process = _PROCESSES.Process(target=time.sleep, args=(0,))
+    process.start()
+    process.join()
 
 
-def _run_and_kill(folder: Path, at_work: bool, delay_s: float) -> bool:
-    """Evaluate, and kill the process so long after it has begun to work, or after its start; False if it was faster."""
-    process = _start(folder)
-    if at_work:
-        _wait_for_work(folder, process)
-    try:
-        status = process.wait(timeout=delay_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        status = process.wait()
-    if status not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"the evaluation in {folder} ended with status {status}")
-    return status != 0
+def _start(evaluation: Sequence[str], folder: Path) -> multiprocessing.process.BaseProcess:
+    words = (f"resume={folder}",) if is_run(folder) else (*evaluation, f"hydra.run.dir={folder}")
+    process = _PROCESSES.Process(target=_evaluate, args=(words, _output(folder)))
+    process.start()
+    return process
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
-    """Begin an evaluation, or go on with it, as a person would."""
-    (folder / LOCK_FILE).unlink(missing_ok=True)  # of a process that is dead, so that the next one's shows its work
-    begun = (folder / CONFIG_FILE).exists()
-    arguments = (f"resume={folder}",) if begun else (*EVALUATION, f"hydra.run.dir={folder}")
-    return subprocess.Popen([sys.executable, "-m", "tokenfleet.evaluate", *arguments], stdout=subprocess.DEVNULL)
+def _finish(evaluation: Sequence[str], folder: Path) -> None:
+    process = _start(evaluation, folder)
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"{folder.name}: exit status {process.exitcode}: {_last_line(folder)}")
 
 
-def _wait_for_work(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    """Wait until an evaluation has locked its folder; episodes follow at once."""
-    while not (folder / LOCK_FILE).exists() and process.poll() is None:
-        time.sleep(0.002)
+def _evaluate(words: tuple[str, ...], output: Path) -> None:
+    """`evaluate.py`, in a process whose libraries are loaded already."""
+    with output.open("ab") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = ["evaluate.py", *words]
+    importlib.import_module("tokenfleet.evaluate").main()
 
 
 def _is_complete(folder: Path) -> bool:
-    return read_manifest(folder).get("status") == COMPLETE
+    return is_run(folder) and run_status(folder) == COMPLETE
 
 
-def main() -> int:
-    """Entry point; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="how many processes to kill")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="soak-evaluation-") as scratch:
-        found = soak(arguments.kills, arguments.seed, Path(scratch))
-    print("\n".join(found.losses), file=sys.stderr, end="\n" if found.losses else "")
-    print(
-        f"evaluation: {found.kills} kills, {found.at_work} of them at work, {found.finished} evaluations finished, "
-        f"{len(found.losses)} losses"
-    )
-    return 1 if found.losses else 0
+def _output(folder: Path) -> Path:
+    return folder.with_suffix(".txt")
+
+
+def _last_line(folder: Path) -> str:
+    lines = _output(folder).read_text(errors="replace").splitlines()
+    return lines[-1] if lines else "no output"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

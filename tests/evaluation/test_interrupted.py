@@ -11,7 +11,7 @@ import pytest
 from tests.command_line import Run, check_refusal, tree
 from tests.evaluation.test_candidates import write_checkpoint
 from tokenfleet import evaluate
-from tokenfleet.configs.evaluations import JOURNAL_FILE
+from tokenfleet.configs.runs import JOURNAL_FILE
 from tools.soak_evaluation import differences, results, soak
 
 TYPED = "evaluate scenario=tiny scenario.horizon_ticks=20 policies=[least_work,random] episodes=4 n_envs=2"
@@ -52,7 +52,7 @@ def test_an_evaluation_that_ends_before_its_first_batch_leaves_nothing(
 def test_an_evaluation_that_ends_later_goes_on_to_the_same_results(run: Run, mishap: Mishap, tmp_path: Path) -> None:
     mishap.error, mishap.batches_left = KeyboardInterrupt, 3
     assert run(f"{TYPED} hydra.run.dir=cut").code == 130
-    patterns = (r"^hydra\.run\.dir: cut already holds a run of evaluate\.py; .* go on with resume=cut$",)
+    patterns = (r"^hydra\.run\.dir: cut already holds a run \(interrupted\); .* go on with resume=cut$",)
     check_refusal(run(f"{TYPED} hydra.run.dir=cut"), patterns)
     mishap.batches_left = 1
     assert run("evaluate resume=cut").code == 0
@@ -84,5 +84,6 @@ def test_an_evaluation_goes_on_with_the_policies_that_it_began_with(run: Run, mi
 
 
 def test_killed_processes_lose_nothing(tmp_path: Path) -> None:
-    found = soak(kills=2, seed=0, scratch=tmp_path)
+    short = ("scenario=tiny", "scenario.horizon_ticks=20", "policies=random", "episodes=8", "n_envs=1", "figures=false")
+    found = soak(kills=2, seed=0, scratch=tmp_path, evaluation=short)
     assert (found.kills, found.losses) == (2, [])

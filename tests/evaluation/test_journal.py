@@ -142,16 +142,6 @@ def test_a_line_of_another_version_does_not_count(tmp_path: Path, monkeypatch: p
     assert Journal(tmp_path / "study.jsonl").episodes == 0
 
 
-def test_a_study_is_announced_before_its_first_batch_and_once(tmp_path: Path) -> None:
-    told: list[bool] = []
-    path = tmp_path / "study.jsonl"
-    journal = Journal(path, lambda: told.append(path.exists()))
-    assert told == []
-    for batch in batches():
-        journal.add(batch)
-    assert told == [False]
-
-
 def test_a_journal_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SpecError, match="cannot write"):
