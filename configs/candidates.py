@@ -19,6 +19,7 @@ from tokenfleet.policies.registry import make_policy
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.checkpoint import CheckpointMeta
 
+HASH_DIGITS = 12
 log = logging.getLogger(__name__)
 
 
@@ -59,7 +60,9 @@ def run_folders(candidates: Iterable[Candidate]) -> dict[str, Path]:
 
 def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candidate:
     name = choice if isinstance(choice, str) else str(choice.get("name", ""))
-    return Candidate(make_policy(choice, context), name.rpartition(":")[2], source=choice)
+    spelled_out = {"name": name} if isinstance(choice, str) else dict(choice)
+    policy = make_policy(choice, context)
+    return Candidate(policy, name.rpartition(":")[2], policy_hash=_hash(spelled_out), source=choice)
 
 
 def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[Candidate]:
@@ -90,6 +93,7 @@ def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
         algorithm=f"{algorithm}/{_recipe_hash(policy.meta)}",
         training_seed=origin.training_seed,
         learned=True,
+        policy_hash=policy.meta.weights_sha256[:HASH_DIGITS],
         source={
             "checkpoint": str(folder),
             "weights_sha256": policy.meta.weights_sha256,
@@ -139,11 +143,10 @@ def _built(choices: Iterable[Any], build: Callable[[Any], Candidate]) -> list[Ca
 
 
 def _once(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates without repetitions: weights are told apart by their hash, baselines by name and parameters."""
+    """The candidates without repetitions."""
     known: dict[str, Candidate] = {}
     for candidate in candidates:
-        identity = candidate.source["weights_sha256"] if candidate.learned else _parameters(candidate.source)
-        first = known.setdefault(identity, candidate)
+        first = known.setdefault(candidate.policy_hash, candidate)
         if first is candidate:
             continue
         if candidate.learned:
@@ -152,11 +155,6 @@ def _once(candidates: Iterable[Candidate]) -> list[Candidate]:
         else:
             log.warning("policies: %s is named twice, and is evaluated once", candidate.label)
     return list(known.values())
-
-
-def _parameters(choice: str | Mapping[str, Any]) -> str:
-    """Name and parameters of a baseline in one spelling."""
-    return json.dumps({"name": choice} if isinstance(choice, str) else choice, sort_keys=True)
 
 
 def _warn_of_shared_seeds(candidates: Iterable[Candidate]) -> None:
@@ -198,7 +196,11 @@ def _recipe_hash(meta: CheckpointMeta) -> str:
     """Of all that two runs share which differ only in their training seed; the best checkpoint's age is chance."""
     origin = {"environment", "environment_kwargs", "scenario"}
     shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin})
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+    return _hash(shared)
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
 
 
 def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:

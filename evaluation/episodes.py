@@ -63,6 +63,7 @@ class Candidate:
     algorithm: str = ""
     training_seed: int | None = None
     learned: bool = False
+    policy_hash: str = ""
     source: Any = None
 
 
@@ -283,6 +284,7 @@ def _padded(values: Any, rows: int) -> Any:
 def _row(candidate: Candidate, world: World, episode: int, seed: int, metrics: Mapping[str, float]) -> EpisodeRow:
     return EpisodeRow(
         policy=candidate.label,
+        policy_hash=candidate.policy_hash,
         algorithm=candidate.algorithm or candidate.label,
         training_seed=candidate.training_seed,
         learned=candidate.learned,
