@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -138,12 +138,10 @@ def _check_choices(words: Sequence[str]) -> None:
 
 
 def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:
-    """Make sure that a training run overwrites no other one and goes on where it began."""
-    if not isinstance(config, TrainConfig):
-        return
+    """Make sure that a run overwrites no other one and goes on where it began."""
     resumed = composed.get("resume")
     if resumed is None:
-        check_new_folder(folder)
+        check_new_folder(type(config), folder)
     elif folder.absolute() != Path(str(resumed)).absolute():
         hint = "leave out hydra.run.dir and -m"
         raise SpecError([f"resume: {resumed} goes on in its own folder, not in {folder}; {hint}"])
@@ -154,9 +152,8 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     assert isinstance(data, dict)
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     _add_config_dir(plain)
-    if config_type is TrainConfig and plain.get("resume"):
-        overrides = list(HydraConfig.get().overrides.task)
-        return cast(ConfigType, resumed_config(Path(str(plain["resume"])), plain, overrides))
+    if plain.get("resume"):
+        return resumed_config(config_type, Path(str(plain["resume"])), plain, list(HydraConfig.get().overrides.task))
     return parse_config(config_type, plain)
 
 

@@ -7,17 +7,21 @@ each key stands in the YAML, where a person reads it.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
+from tokenfleet.configs.wrappers import not_resumable
 from tokenfleet.envs.catalog import use_folders
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
+from tokenfleet.policies.learned.updates import learning_problem
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -82,6 +86,7 @@ class EntryConfig(Spec):
     """What both entry points take.
 
     Attributes:
+        script: whose configuration it is.
         scenario: the world; None for an environment that is not a fleet.
         env: the environment.
         catalog: the user's own descriptions.
@@ -89,7 +94,10 @@ class EntryConfig(Spec):
         n_envs: environments side by side.
         threads: of torch and of the engine.
         engine: which of the two simulators.
+        resume: folder of an interrupted run to go on with.
     """
+
+    script: ClassVar[str]
 
     scenario: Scenario | None = None
     env: EnvConfig = EnvConfig()
@@ -98,6 +106,17 @@ class EntryConfig(Spec):
     n_envs: Count = 64
     threads: PositiveInt = 1
     engine: Engine = "native"
+    resume: Folder | None = None
+
+    @property
+    @abstractmethod
+    def extent(self) -> str:
+        """How long the whole run is, in words."""
+
+    @property
+    def not_restorable(self) -> list[str]:
+        """What the run could not bring back after an interruption, in words; whatever it is, the run cannot go on."""
+        return []
 
 
 class EvaluationDuringTraining(Spec):
@@ -128,8 +147,9 @@ class TrainConfig(EntryConfig):
         tracking: where the numbers go beside progress.csv.
         progress_bar: show a bar where the output is a terminal.
         device: of torch.
-        resume: folder of an interrupted run to go on with.
     """
+
+    script = "train.py"
 
     algo: AnyAlgorithm
     total_timesteps: Count
@@ -139,7 +159,23 @@ class TrainConfig(EntryConfig):
     tracking: AnyTracking = TensorBoardTracking()
     progress_bar: bool = True
     device: Device = "cpu"
-    resume: Folder | None = None
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.total_timesteps} steps"
+
+    @property
+    def not_restorable(self) -> list[str]:
+        """See `EntryConfig`."""
+        return not_resumable(self.env.wrappers)
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        problem = learning_problem(self.algo, self.n_envs, self.total_timesteps)
+        if problem:
+            raise SpecError([problem])
+        return self
 
 
 class EvaluateConfig(EntryConfig):
@@ -155,6 +191,8 @@ class EvaluateConfig(EntryConfig):
         figures: also draw figures.
     """
 
+    script = "evaluate.py"
+
     policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
     checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
     episodes: Count = 100
@@ -165,6 +203,11 @@ class EvaluateConfig(EntryConfig):
         "csv",
     )
     figures: bool = True
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.episodes} episodes"
 
 
 _SECTIONS: dict[str, Callable[[Any], Any]] = {

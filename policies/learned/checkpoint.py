@@ -1,8 +1,7 @@
-"""Checkpoints that are safe to share: a folder with `policy.safetensors` and `meta.json`, and no pickle anywhere.
+"""Checkpoints that are safe to share: `policy.safetensors`, `meta.json` and their hashes, and no pickle anywhere.
 
 A checkpoint names an algorithm of our own table, plain hyper-parameters and numbers; the network is rebuilt from them
-and then filled. Nothing in it is ever imported, evaluated or used as a path: a crafted one is refused at worst. The
-hash in `meta.json` finds damage, not forgery.
+and then filled. Nothing in it is ever imported, evaluated or used as a path: a crafted one is refused at worst.
 """
 
 from __future__ import annotations
@@ -22,15 +21,14 @@ from pydantic import Field
 from tokenfleet.envs.spec import NonNegativeInt, PositiveFloat, Spec, SpecError
 from tokenfleet.policies.base import State
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, RecurrentNetwork
+from tokenfleet.policies.learned.hashed_folder import read_hashed_folder, write_hashed_folder
 from tokenfleet.policies.learned.plain_data import (
     Arrays,
     decode_arrays,
     encode_arrays,
     json_bytes,
-    read_bytes,
-    read_json,
+    parse_json,
     sha256,
-    write_folder,
 )
 from tokenfleet.policies.learned.spaces import space_difference, space_from_plain, space_to_plain
 from tokenfleet.policies.learned.wrapper_state import statistics_of, use_statistics
@@ -88,7 +86,7 @@ class CheckpointMeta(Spec):
         normalisation: of observations; None for none.
         origin: where the policy comes from.
         versions: of the packages that wrote it.
-        weights_sha256: of `policy.safetensors`.
+        weights_sha256: of `policy.safetensors`; results name the policy by it.
     """
 
     format: Literal["tokenfleet-checkpoint"] = "tokenfleet-checkpoint"
@@ -244,7 +242,7 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
         versions={name: _version(name) for name in ("tokenfleet", "stable-baselines3", "torch")},
         weights_sha256=sha256(content),
     )
-    write_folder(folder, {WEIGHTS_FILE: content, META_FILE: json_bytes(meta.model_dump(mode="json"))})
+    write_hashed_folder(folder, {WEIGHTS_FILE: content, META_FILE: json_bytes(meta.model_dump(mode="json"))})
 
 
 def load_policy(folder: Path | str) -> LearnedPolicy:
@@ -257,8 +255,9 @@ def load_policy(folder: Path | str) -> LearnedPolicy:
         SpecError: anything but a sound checkpoint.
     """
     found = find_checkpoint(Path(folder))
-    meta = CheckpointMeta.parse(read_json(found / META_FILE), str(found / META_FILE))
-    content = read_bytes(found / WEIGHTS_FILE)
+    files = read_hashed_folder(found, (META_FILE, WEIGHTS_FILE))
+    meta = CheckpointMeta.parse(parse_json(files[META_FILE], found / META_FILE), str(found / META_FILE))
+    content = files[WEIGHTS_FILE]
     if sha256(content) != meta.weights_sha256:
         raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
     arrays = decode_arrays(content, found / WEIGHTS_FILE)

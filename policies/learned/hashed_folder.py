@@ -1,0 +1,56 @@
+"""Folders of files whose every byte is hashed: damage is noticed and named before anything is used.
+
+`SHA256SUMS` lists the other files as `sha256sum` writes and checks them; its last line, a comment to that program, is
+the hash of the lines above. A hash finds damage, not forgery: who changes a file can write the list anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.policies.learned.plain_data import read_bytes, sha256, write_folder
+
+HASHES_FILE = "SHA256SUMS"
+
+
+def write_hashed_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder of files and their hashes, whole or not at all; an older one of this name is replaced."""
+    write_folder(folder, {**files, HASHES_FILE: _hash_list(files)})
+
+
+def read_hashed_folder(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """The content of the named files, which must be all that the folder's list of hashes names.
+
+    Raises:
+        SpecError: a file is missing or damaged, or the folder has no list of hashes.
+    """
+    files = {name: read_bytes(folder / name) for name in names}
+    if not (folder / HASHES_FILE).exists():
+        cause = "it is incomplete, or of an earlier tokenfleet that kept no hashes"
+        raise SpecError([f"{folder}: has no {HASHES_FILE}; {cause}; bring the whole folder, or train again"])
+    listed = read_bytes(folder / HASHES_FILE)
+    if listed != _hash_list(files):
+        raise SpecError([_damage(folder, files, listed)])
+    return files
+
+
+def _hash_list(files: Mapping[str, bytes]) -> bytes:
+    return _closed("".join(f"{sha256(files[name])}  {name}\n" for name in sorted(files)).encode())
+
+
+def _closed(lines: bytes) -> bytes:
+    return lines + f"# {sha256(lines)}\n".encode()
+
+
+def _damage(folder: Path, files: Mapping[str, bytes], listed: bytes) -> str:
+    """Which file is damaged: the list itself if it is not closed by its own hash."""
+    lines = b"".join(listed.splitlines(keepends=True)[:-1])
+    if listed != _closed(lines):
+        return f"{folder / HASHES_FILE}: does not match its own hash; the file is damaged"
+    known = set(lines.splitlines())
+    for name, content in files.items():
+        if f"{sha256(content)}  {name}".encode() not in known:
+            return f"{folder / name}: does not match its hash in {HASHES_FILE}; the file is damaged"
+    return f"{folder / HASHES_FILE}: lists other files than {', '.join(sorted(files))}"
