@@ -12,9 +12,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tokenfleet.configs.manifest import COMPLETE, RUNNING, describe, read_manifest, write_manifest
-from tokenfleet.configs.schema import TrainConfig, parse_config
+from tokenfleet.configs.schema import EntryConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import read_yaml
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.policies.learned.trust import refuse_untrusted
 
 CONFIG_FILE = "config.yaml"
 
@@ -59,12 +60,15 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
         overrides: what the command line said; each must agree with the run.
 
     Raises:
-        SpecError: there is no run to go on with, it is complete, or the command line says something else.
+        SpecError: there is no run to go on with, it is complete, it names code that is not trusted, or the command line says
+            something else.
     """
     if not folder.is_dir():
         raise SpecError([f"resume: no such folder {str(folder)!r}"])
     if not (folder / CONFIG_FILE).is_file():
         raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} is missing); start a new run"])
+    trust = EntryConfig.parse({"trust": composed.get("trust")}).trust
+    refuse_untrusted(_code_in(read_yaml(folder / CONFIG_FILE)), trust, f"resume: {folder / CONFIG_FILE}")
     config = _kept_config(folder)
     if read_manifest(folder).get("status") == COMPLETE:
         raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
@@ -73,6 +77,15 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
     if problems:
         raise SpecError(problems)
     return _kept_config(folder)
+
+
+def _code_in(config: Mapping[str, Any]) -> list[Any]:
+    """The parts of a configuration that may name code."""
+    scenario = config.get("scenario")
+    workload = scenario.get("workload") if isinstance(scenario, Mapping) else None
+    streams = workload.values() if isinstance(workload, Mapping) else ()
+    kinds = [stream.get("kind") for stream in streams if isinstance(stream, Mapping)]
+    return [config.get("env"), config.get("algo"), kinds]
 
 
 def _kept_config(folder: Path) -> TrainConfig:
@@ -89,7 +102,7 @@ def _kept_config(folder: Path) -> TrainConfig:
 def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:
     keys = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
     problems = []
-    for key in sorted(keys - {"resume"}):
+    for key in sorted(keys - {"resume", "trust"}):
         here, there = _at(running, key), _at(wanted, key)
         if here != there:
             shown = "" if isinstance(here, (dict, list)) else f" has {here!r} and"

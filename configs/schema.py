@@ -48,6 +48,7 @@ def _device(name: str) -> str:
 
 Count = Annotated[PositiveInt, BeforeValidator(_whole)]
 Folder = Annotated[str, Field(min_length=1)]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Device = Annotated[str, AfterValidator(_device)]
 PolicyChoice = Annotated[str | dict[str, Any], BeforeValidator(_policy)]
 """A name, `module:Class`, or a mapping with `name` and parameters."""
@@ -86,6 +87,7 @@ class EntryConfig(Spec):
         n_envs: environments side by side.
         threads: of torch and of the engine.
         engine: which of the two simulators.
+        trust: modules whose code a checkpoint or a resumed run may name; what the command line names runs anyway.
     """
 
     scenario: Scenario | None = None
@@ -95,6 +97,7 @@ class EntryConfig(Spec):
     n_envs: Count = 64
     threads: PositiveInt = 1
     engine: Engine = "native"
+    trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
 
 
 class EvaluationDuringTraining(Spec):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, create_model
@@ -15,7 +17,9 @@ class _Parameters(Spec):
     model_config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
 
 
-def check_parameters(target: Any, leading: int, data: Mapping[str, Any], where: str) -> dict[str, Any]:
+def check_parameters(
+    target: Any, leading: int, data: Mapping[str, Any], where: str, withheld: Collection[str] = ()
+) -> dict[str, Any]:
     """Values for the keyword parameters of `target`, checked by name, and by type where the signature says one.
 
     Args:
@@ -23,6 +27,7 @@ def check_parameters(target: Any, leading: int, data: Mapping[str, Any], where: 
         leading: how many arguments are handed in by position, which no configuration sets.
         data: values by name.
         where: dotted prefix of every message.
+        withheld: parameters that the caller sets by itself.
 
     Raises:
         SpecError: one line per parameter that is unknown, missing or of the wrong type.
@@ -32,7 +37,7 @@ def check_parameters(target: Any, leading: int, data: Mapping[str, Any], where: 
     fields: dict[str, Any] = {
         name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
         for name, parameter in parameters.items()
-        if not name.startswith("_")
+        if not name.startswith("_") and name not in withheld
     }
     known = {name: value for name, value in data.items() if name not in unchecked}
     try:
@@ -81,11 +86,13 @@ def _constructors(target: Any, leading: int) -> Iterator[tuple[Any, int]]:
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(function, include_extras=True)
-    except NameError:
-        # Types that are imported for type checkers only: the names of the parameters are still checked.
-        return {}
+    """Types of parameters; one that only a type checker could import is left out."""
+    hints: dict[str, Any] = {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        alone = SimpleNamespace(__annotations__={name: annotation})
+        with contextlib.suppress(NameError):
+            hints |= get_type_hints(alone, getattr(function, "__globals__", {}), include_extras=True)
+    return hints
 
 
 def _one_line_each(

@@ -283,7 +283,7 @@ class CustomSpec(AlgorithmSpec):
     @model_validator(mode="after")
     def _says_only_what_has_no_key_of_its_own(self) -> Self:
         problems = [f"kwargs.{key}: say {SET_ELSEWHERE[key]}= instead" for key in self.kwargs if key in SET_ELSEWHERE]
-        if self.kwargs.get("use_sde"):
+        if "use_sde" in self.kwargs:
             hint = "its noise is drawn where a run cannot go on to the bit"
             problems.append(f"kwargs.use_sde: state-dependent exploration is not offered, for {hint}; leave it out")
         if problems:

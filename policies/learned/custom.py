@@ -9,13 +9,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.policies.learned.algorithms import CustomSpec
+from tokenfleet.policies.learned.algorithms import SET_ELSEWHERE, CustomSpec
 from tokenfleet.policies.learned.named_values import import_class, realise
 from tokenfleet.policies.learned.trust import is_class_path
 from tokenfleet.policies.parameters import check_parameters, keyword_parameters
 
 _MODEL_LEADING, _POLICY_LEADING, _EXTRACTOR_LEADING = 2, 3, 1
 """Arguments by position: policy and environment; two spaces and a schedule; the observation space."""
+WITHHELD = (*SET_ELSEWHERE, "use_sde", "sde_sample_freq", "use_sde_at_warmup")
 _USUAL_GAMMA = 0.99
 
 
@@ -38,7 +39,7 @@ def arguments(spec: CustomSpec, num_envs: int, action: gymnasium.Space[Any]) -> 
         SpecError: one line per argument that the class does not take.
     """
     where = "algo.kwargs"
-    return check_parameters(model_class(spec), _MODEL_LEADING, realise(spec.kwargs, where), where)
+    return check_parameters(model_class(spec), _MODEL_LEADING, realise(spec.kwargs, where), where, WITHHELD)
 
 
 def gamma(spec: CustomSpec) -> float:

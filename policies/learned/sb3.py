@@ -166,7 +166,8 @@ def _check_can_be_kept(spec: AlgorithmSpec, model: BaseAlgorithm) -> None:
         raise SpecError(
             [
                 f"algo.policy_kwargs: {spec.label} builds another policy than its policy class does from policy_kwargs "
-                f"({difference}), so no checkpoint could be opened; set there what the constructor sets itself"
+                f"({difference}), so no checkpoint could be opened; set there what the constructor sets by itself"
+                f" (policy_kwargs became {model.policy_kwargs})"
             ]
         )
 
