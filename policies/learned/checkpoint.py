@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 META_FILE, WEIGHTS_FILE = "meta.json", "policy.safetensors"
 BEST, LAST = "best", "last"
-MOST_META_BYTES = 8 * 2**20
+MOST_META_BYTES = 4 * 2**20
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
 

@@ -27,7 +27,7 @@ from tokenfleet.policies.learned.plain_data import (
 
 SNAPSHOTS = "snapshots"
 STATE_FILE, ARRAYS_FILE = "state.json", "state.safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _LOCK = ".lock"
 
 

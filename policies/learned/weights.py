@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.plain_data import open_regular
 
-MOST_WEIGHT_BYTES = 256 * 2**20
+MOST_WEIGHT_BYTES = 192 * 2**20
 _MOST_HEADER_BYTES = 2 * 2**20
 _LENGTH_BYTES = 8
 _CHUNK_BYTES = 2**20
+_PIECE = 2**20
 _TYPES = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -91,9 +92,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     with safe_open(path, "pt") as tensors:
         for name in tensors.keys():  # noqa: SIM118
             weights[name] = tensors.get_tensor(name).clone()
-            if not torch.isfinite(weights[name]).all():
+            if not _is_finite(weights[name]):
                 raise SpecError([f"{path}: {name} is not finite; its training has diverged"])
     return weights
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Looked at in pieces, for the test takes several times the memory of what it looks at."""
+    return all(bool(torch.isfinite(piece).all()) for piece in tensor.flatten().split(_PIECE))
 
 
 def _words(dtype: torch.dtype, shape: tuple[int, ...]) -> str:
