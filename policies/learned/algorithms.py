@@ -28,7 +28,6 @@ from tokenfleet.policies.learned.networks import ActorCriticNetwork, OffPolicyNe
 from tokenfleet.policies.learned.trust import is_class_path
 
 
-
 class Schedule(Spec):
     """A rate over the run.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import resource
 import shutil
 import sys
@@ -139,8 +138,14 @@ def largest_sound(folder: Path) -> None:
     width = 7_050
     change_meta(folder, algorithm__network__actor_layers=[width, width])
     weights = load_file(folder / _WEIGHTS)
-    shapes = {name: (list(value.shape), "F64" if value.dtype == np.float64 else "F32") for name, value in weights.items()}
-    first, second, last = ("policy.mlp_extractor.policy_net.0", "policy.mlp_extractor.policy_net.2", "policy.action_net")
+    shapes = {
+        name: (list(value.shape), "F64" if value.dtype == np.float64 else "F32") for name, value in weights.items()
+    }
+    first, second, last = (
+        "policy.mlp_extractor.policy_net.0",
+        "policy.mlp_extractor.policy_net.2",
+        "policy.action_net",
+    )
     for name, rows, columns in ((first, width, 2), (second, width, width), (last, 2, width)):
         shapes |= {f"{name}.weight": ([rows, columns], "F32"), f"{name}.bias": ([rows], "F32")}
     header, at = {}, 0

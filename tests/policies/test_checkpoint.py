@@ -219,7 +219,10 @@ CRAFTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a target": (lambda f: tamper(f, _target_="os.system"), "_target_: unknown key"),
     "a path": (lambda f: tamper(f, weights_file="../../etc/passwd"), "weights_file: unknown key"),
     "no hash": (lambda f: tamper(f, weights_sha256="../../x"), "weights_sha256"),
-    "a huge layer": (lambda f: tamper(f, algorithm__network__actor_layers=[60_000, 60_000]), r"is float32 \[8, 2\] and should be float32 \[60000, 2\]"),
+    "a huge layer": (
+        lambda f: tamper(f, algorithm__network__actor_layers=[60_000, 60_000]),
+        r"is float32 \[8, 2\] and should be float32 \[60000, 2\]",
+    ),
     "an endless network": (lambda f: tamper(f, algorithm__network__actor_layers=[8] * 10_000), "actor_layers"),
     "a huge space": (lambda f: tamper(f, observation_space__shape=[2**40]), "no valid space"),
     "a negative space": (lambda f: tamper(f, action_space={"kind": "discrete", "n": -3}), "no valid space"),

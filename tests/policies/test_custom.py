@@ -74,7 +74,11 @@ def test_counters_that_only_one_algorithm_has_are_resumed(tmp_path: Path) -> Non
     spec = custom(**DQN)
 
     def validate(policy: Any) -> dict[str, float]:
-        return {"return": float(policy.predict(np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), deterministic=True)[0].sum())}
+        return {
+            "return": float(
+                policy.predict(np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), deterministic=True)[0].sum()
+            )
+        }
 
     def make() -> Any:
         return same_step(lambda: gymnasium.make("CartPole-v1"), 2)
@@ -109,7 +113,9 @@ def test_what_a_checkpoint_names_is_not_imported_before_it_is_trusted(
     (tmp_path / "canary").unlink()
     sys.modules.pop("strange_code")
     for trust in ((), "strange", ["sb3_contrib"]):
-        with pytest.raises(SpecError, match=r"names code that would run \(strange_code:Mine\).* say trust=\[.*strange_code\]"):
+        with pytest.raises(
+            SpecError, match=r"names code that would run \(strange_code:Mine\).* say trust=\[.*strange_code\]"
+        ):
             load_policy(tmp_path / "run", trust=trust)
         assert not (tmp_path / "canary").exists()
     load_policy(tmp_path / "run", trust="strange_code")
@@ -160,7 +166,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"model": "stable_baselines3:PPO", "policy": "MplPolicy"},
         r"^algo\.policy: .*'MplPolicy'; did you mean 'MlpPolicy'",
     ),
-    "a policy that is none": ({"model": "stable_baselines3:PPO", "policy": f"{HERE}:Unfit"}, r"^algo\.policy: .*BasePolicy"),
+    "a policy that is none": (
+        {"model": "stable_baselines3:PPO", "policy": f"{HERE}:Unfit"},
+        r"^algo\.policy: .*BasePolicy",
+    ),
     "a misspelt argument of the policy": (
         {"model": "stable_baselines3:PPO", "policy_kwargs": {"net_arc": [8]}},
         r"^algo\.policy_kwargs\.net_arc: unknown key; did you mean 'net_arch'",

@@ -16,8 +16,8 @@ from tests.policies.toys import SMALL, Scripted, Target, job_on, same_step, smal
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
 from tokenfleet.policies.learned.checkpoint import load_policy
-from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.named_values import schedule
+from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.recipes import RECIPES
 from tokenfleet.policies.learned.sb3 import build_model, check_spaces, make_vec_env
 from tokenfleet.policies.learned.training import TrainingJob, TrainingResult, make_model, train_policy
