@@ -60,8 +60,8 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
         overrides: what the command line said; each must agree with the run.
 
     Raises:
-        SpecError: there is no run to go on with, it is complete, it names code that is not trusted, or the command line says
-            something else.
+        SpecError: there is no run to go on with, it is complete, it names code that is not trusted, or the command
+            line says something else.
     """
     if not folder.is_dir():
         raise SpecError([f"resume: no such folder {str(folder)!r}"])

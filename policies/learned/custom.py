@@ -1,4 +1,4 @@
-"""Any algorithm, policy or features extractor of stable-baselines3's making, checked by signature before it is built."""
+"""Algorithms, policies and features extractors that a user names, checked by their signatures before they are built."""
 
 from __future__ import annotations
 

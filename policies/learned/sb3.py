@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import torch
@@ -88,8 +88,8 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
     arguments = recipe.arguments(spec, env.num_envs, env.action_space)
     policy, network = _policy(spec, env.observation_space)
     fixed = {"policy_kwargs": network, "seed": seed, "device": device, "verbose": 0}
-    make = recipe.model(spec)
-    model = _made(spec, lambda: make(policy, env, **fixed, **arguments))
+    make: Any = recipe.model(spec)
+    model: BaseAlgorithm = _made(spec, lambda: make(policy, env, **fixed, **arguments))
     _check_can_be_kept(spec, model)
     return model
 
@@ -111,7 +111,7 @@ def build_policy(
         return policy(observation_space, action_space, lambda _: 0.0, **network)
 
     if RECIPES[spec.name].foreign:
-        return _made(spec, make)
+        return cast(BasePolicy, _made(spec, make))
     with _without_weights():
         return make()
 

@@ -99,7 +99,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def _is_finite(tensor: torch.Tensor) -> bool:
     """Looked at in pieces, for the test takes several times the memory of what it looks at."""
-    return all(bool(torch.isfinite(piece).all()) for piece in tensor.flatten().split(_PIECE))
+    return all(bool(torch.isfinite(piece).all()) for piece in torch.split(tensor.flatten(), _PIECE))
 
 
 def _words(dtype: torch.dtype, shape: tuple[int, ...]) -> str:

@@ -100,7 +100,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     # The sound one is of a shorter episode, and a warning says so in the log before the other is looked at.
     "evaluate scenario=tiny checkpoint=[run,truncated]": (
-        r"^truncated/policy\.safetensors: does not match its hash in meta\.json; the file is damaged$",
+        r"^truncated/policy\.safetensors: does not match its hash; the file is damaged$",
     ),
     "evaluate scenario=default checkpoint=run": (
         r"^checkpoint: trained on \S+ with scenario=tiny, whose observations differ .*; evaluate it there "
