@@ -1,9 +1,11 @@
-"""The folder of a training run: which configuration it holds, and whether it may be started or resumed."""
+"""The folder of a training run: its configuration, how it stands, and whether it may be started or resumed."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,33 +13,66 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from tokenfleet.configs.manifest import COMPLETE, RUNNING, describe, read_manifest, write_manifest
+from tokenfleet.configs.manifest import MANIFEST_FILE, config_hash, describe, read_manifest, write_manifest
 from tokenfleet.configs.schema import EntryConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import read_yaml
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.policies.learned.plain_data import replace_file, sync_folder
+from tokenfleet.policies.learned.resume import LOCK_FILE, SNAPSHOTS, has_writer
 from tokenfleet.policies.learned.trust import refuse_untrusted
 
 CONFIG_FILE = "config.yaml"
+CHECKPOINTS = "checkpoints"
+RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "failed"
 
 
-def start_run(config: TrainConfig, folder: Path) -> None:
-    """Write down what the run is, or note that it goes on: `config.yaml` and `manifest.json`."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    earlier = read_manifest(folder) if (folder / CONFIG_FILE).exists() else {}
-    started = [*earlier.get("started", []), now]
-    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config)})
-    # Last, for a folder with a configuration is a run.
-    temporary = folder / f".{CONFIG_FILE}"
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / CONFIG_FILE)
+@contextlib.contextmanager
+def recorded_run(config: TrainConfig, folder: Path) -> Iterator[None]:
+    """Write down what the run is, or note that it goes on, and note how it ended unless it is complete.
+
+    `config.yaml` and `manifest.json` are on disk before the first step. A new run that is refused, or that finds no
+    memory, before it has kept anything leaves the folder as it was.
+    """
+    is_new = not is_run(folder)
+    found = {path for path in folder.iterdir() if path.name != LOCK_FILE}
+    try:
+        _start_run(config, folder)
+        yield
+    except (SpecError, MemoryError, OSError) as error:
+        if is_new and not _has_kept_anything(folder):
+            _remove(path for path in folder.iterdir() if path not in found)
+        else:
+            _end_run(folder, FAILED, reason=_reason(error))
+        raise
+    except KeyboardInterrupt:
+        _end_run(folder, INTERRUPTED)
+        raise
+    except BaseException as error:
+        _end_run(folder, FAILED, reason=_reason(error))
+        raise
 
 
 def finish_run(folder: Path, **outcome: float) -> None:
     """Note in `manifest.json` that the run is complete, and what it came to."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    numbers = {name: value if math.isfinite(value) else None for name, value in outcome.items()}
-    write_manifest(folder, {**read_manifest(folder), "status": COMPLETE, "finished": now, **numbers})
+    facts = {name: value if math.isfinite(value) else None for name, value in outcome.items()}
+    _note_end(folder, COMPLETE, facts)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run, however it stands."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def run_status(folder: Path) -> str:
+    """How a run stands: what its manifest says, unless that is `running` and no process writes to the folder any more.
+
+    Raises:
+        SpecError: the manifest is damaged.
+    """
+    if has_writer(folder):
+        return RUNNING
+    status = read_manifest(folder).get("status", RUNNING)
+    return INTERRUPTED if status == RUNNING else str(status)
 
 
 def check_new_folder(folder: Path) -> None:
@@ -46,9 +81,10 @@ def check_new_folder(folder: Path) -> None:
     Raises:
         SpecError: another run is there.
     """
-    if (folder / CONFIG_FILE).exists():
-        hint = f"choose another folder, or go on with resume={folder}"
-        raise SpecError([f"hydra.run.dir: {folder} already holds a run; {hint}"])
+    if is_run(folder):
+        status = run_status(folder)
+        go_on = "" if status in (RUNNING, COMPLETE) else f", or go on with resume={folder}"
+        raise SpecError([f"hydra.run.dir: {folder} already holds a run ({status}); choose another folder{go_on}"])
 
 
 def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequence[str]) -> TrainConfig:
@@ -65,13 +101,17 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
     """
     if not folder.is_dir():
         raise SpecError([f"resume: no such folder {str(folder)!r}"])
-    if not (folder / CONFIG_FILE).is_file():
+    if not is_run(folder):
         raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} is missing); start a new run"])
     trust = EntryConfig.parse({"trust": composed.get("trust")}).trust
     refuse_untrusted(_code_in(read_yaml(folder / CONFIG_FILE)), trust, f"resume: {folder / CONFIG_FILE}")
     config = _kept_config(folder)
-    if read_manifest(folder).get("status") == COMPLETE:
+    status = run_status(folder)
+    if status == COMPLETE:
         raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
+    if status == RUNNING:
+        raise SpecError([f"resume: {folder} is being written by another process; wait for it or stop it"])
+    _check_config_is_the_same(config, folder)
     wanted = parse_config(TrainConfig, composed).model_dump(mode="json")
     problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
     if problems:
@@ -97,6 +137,58 @@ def _kept_config(folder: Path) -> TrainConfig:
         return parse_config(TrainConfig, data)
     except SpecError as error:
         raise SpecError([f"{folder / CONFIG_FILE}: {line}" for line in error.problems]) from None
+
+
+def _check_config_is_the_same(config: TrainConfig, folder: Path) -> None:
+    """A run may only go on with the configuration that it began with."""
+    began_with = read_manifest(folder).get("config_sha256")
+    if began_with is not None and began_with != config_hash(config):
+        cause = f"{CONFIG_FILE} was changed or damaged, or the run is of another version of tokenfleet"
+        raise SpecError(
+            [f"resume: {folder / CONFIG_FILE} does not match its hash in {MANIFEST_FILE}; {cause}; start a new run"]
+        )
+
+
+def _start_run(config: TrainConfig, folder: Path) -> None:
+    earlier = read_manifest(folder) if is_run(folder) else {}
+    started = [*earlier.get("started", []), _now()]
+    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config)})
+    # Last, for a folder with a configuration is a run.
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    replace_file(folder / CONFIG_FILE, text.encode())
+    sync_folder(folder.absolute().parent)
+
+
+def _end_run(folder: Path, status: str, **facts: Any) -> None:
+    """Note how a run ended that is not complete, where the disk can still be written to."""
+    with contextlib.suppress(OSError):
+        _note_end(folder, status, facts)
+
+
+def _note_end(folder: Path, status: str, facts: Mapping[str, Any]) -> None:
+    write_manifest(folder, {**read_manifest(folder), "status": status, "finished": _now(), **facts})
+
+
+def _has_kept_anything(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (SNAPSHOTS, CHECKPOINTS))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _reason(error: BaseException) -> str:
+    """An error in one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:

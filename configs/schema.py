@@ -10,13 +10,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from tokenfleet.envs.catalog import use_folders
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
+from tokenfleet.policies.learned.updates import learning_problem
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -140,6 +142,13 @@ class TrainConfig(EntryConfig):
     progress_bar: bool = True
     device: Device = "cpu"
     resume: Folder | None = None
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        problem = learning_problem(self.algo, self.n_envs, self.total_timesteps)
+        if problem:
+            raise SpecError([problem])
+        return self
 
 
 class EvaluateConfig(EntryConfig):

@@ -125,7 +125,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(run: Run, 
     assert train(run, *QUICK, "hydra.run.dir=run").code == 0
     again = train(run, *QUICK, "hydra.run.dir=run")
     assert again.code == 2
-    assert again.errors.startswith("hydra.run.dir: run already holds a run;")
+    assert again.errors.startswith("hydra.run.dir: run already holds a run (complete);")
     assert train(run, "resume=run").errors == "resume: run is complete (512 steps); start a new run\n"
     # As if it had been interrupted before its first snapshot.
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())

@@ -1,8 +1,8 @@
-"""Checkpoints that are safe to share: a folder with `policy.safetensors` and `meta.json`, and no pickle anywhere.
+"""Checkpoints that are safe to share: `policy.safetensors`, `meta.json` and their hashes, and no pickle anywhere.
 
 A checkpoint names an algorithm, plain hyper-parameters and numbers; the network is rebuilt from them and then filled.
 Nothing in it is evaluated or used as a path, and nothing is imported but what its reader trusts by name: a crafted one
-is refused at worst, and before it has cost memory. The hash in `meta.json` finds damage, not forgery.
+is refused at worst, and before it has cost memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from tokenfleet.envs.spec import NonNegativeInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
+from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
 from tokenfleet.policies.learned.network_policy import (
     VARIANCE,
     NetworkPolicy,
@@ -25,7 +26,14 @@ from tokenfleet.policies.learned.network_policy import (
     moment_shapes,
     normalisation_of,
 )
-from tokenfleet.policies.learned.plain_data import encode_arrays, json_bytes, read_json, sha256, write_folder
+from tokenfleet.policies.learned.plain_data import (
+    MOST_WEIGHT_BYTES,
+    encode_arrays,
+    json_bytes,
+    parse_json,
+    read_bytes,
+    sha256,
+)
 from tokenfleet.policies.learned.spaces import space_difference, space_from_plain, space_to_plain
 from tokenfleet.policies.learned.trust import refuse_untrusted
 
@@ -35,7 +43,7 @@ if TYPE_CHECKING:
 
 META_FILE, WEIGHTS_FILE = "meta.json", "policy.safetensors"
 BEST, LAST = "best", "last"
-MOST_META_BYTES = 4 * 2**20
+MOST_META_BYTES = 2 * 2**20
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
 
@@ -71,7 +79,7 @@ class CheckpointMeta(Spec):
         normalisation: of observations; None for none.
         origin: where the policy comes from.
         versions: of the packages that wrote it.
-        weights_sha256: of `policy.safetensors`.
+        weights_sha256: of `policy.safetensors`; results name the policy by it.
     """
 
     format: Literal["tokenfleet-checkpoint"] = "tokenfleet-checkpoint"
@@ -160,7 +168,7 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
         versions={name: _version(name) for name in ("tokenfleet", "stable-baselines3", "torch")},
         weights_sha256=sha256(content),
     )
-    write_folder(folder, {WEIGHTS_FILE: content, META_FILE: json_bytes(meta.model_dump(mode="json"))})
+    write_hashed_folder(folder, {WEIGHTS_FILE: content, META_FILE: json_bytes(meta.model_dump(mode="json"))})
 
 
 def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedPolicy:
@@ -177,7 +185,10 @@ def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedP
         SpecError: anything but a sound checkpoint that names no code or code of trusted modules.
     """
     found = find_checkpoint(Path(folder))
-    meta = CheckpointMeta.parse(read_json(found / META_FILE, MOST_META_BYTES), str(found / META_FILE))
+    digests = check_hashed_folder(found, {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES})
+    meta = CheckpointMeta.parse(parse_json(read_bytes(found / META_FILE), found / META_FILE), str(found / META_FILE))
+    if digests[WEIGHTS_FILE] != meta.weights_sha256:
+        raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
     refuse_untrusted(
         meta.algorithm.model_dump(mode="json"), [trust] if isinstance(trust, str) else trust, f"checkpoint {found}"
     )
@@ -214,7 +225,7 @@ def _rebuild(meta: CheckpointMeta, folder: Path) -> LearnedPolicy:
     file = folder / WEIGHTS_FILE
     observation, action, seen = _spaces(meta, folder)
     check_spaces(meta.algorithm, observation, action)
-    found = read_layout(file, meta.weights_sha256)
+    found = read_layout(file)
     with torch.random.fork_rng(devices=[]):  # foreign code draws fresh weights
         network = _described(meta, lambda: build_policy(meta.algorithm, seen, action), folder)
     shapes = moment_shapes(observation) if meta.normalisation is not None else {}

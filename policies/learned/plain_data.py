@@ -24,6 +24,8 @@ from tokenfleet.envs.spec import SpecError
 Arrays = dict[str, NDArray[Any]]
 ARRAY = "__array__"
 MOST_JSON_BYTES = 64 * 2**20
+MOST_WEIGHT_BYTES = 192 * 2**20
+"""Most that the file of weights of a checkpoint may have."""
 _DEEPEST = 64
 
 
@@ -106,13 +108,18 @@ def open_regular(path: Path, most_bytes: int | None = None) -> Iterator[BinaryIO
         raise SpecError([f"{path}: cannot be read ({error.strerror})"]) from None
 
 
-def read_json(path: Path, most_bytes: int = MOST_JSON_BYTES) -> dict[str, Any]:
-    """The mapping that a JSON file holds.
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """The mapping that the content of a JSON file holds.
+
+    Args:
+        content: of the file.
+        path: of the file, for messages.
 
     Raises:
-        SpecError: it is missing, too large, not JSON, or not a mapping.
+        SpecError: it is too large, not JSON, or not a mapping.
     """
-    content = read_bytes(path, most_bytes)
+    if len(content) > MOST_JSON_BYTES:
+        raise SpecError([f"{path}: is too large ({len(content)} bytes)"])
     try:
         found = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -138,12 +145,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     temporary.mkdir(parents=True)
     for name, content in files.items():
         _write_synced(temporary / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
-    _sync_folder(temporary)
+    sync_folder(temporary)
     if folder.exists():
         _remove(old)
         folder.rename(old)
     temporary.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     _remove(old)
 
 
@@ -157,10 +164,11 @@ def recover_folder(folder: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it holds either its old content or the new."""
+    """Write a file so that it holds either its old content or the new, and is on disk when this returns."""
     temporary = path.with_name(f".{path.name}.new")
     _write_synced(temporary, lambda file: file.write(content))
     temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def _write_synced(path: Path, write: Callable[[Any], Any]) -> None:
@@ -170,8 +178,8 @@ def _write_synced(path: Path, write: Callable[[Any], Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable, where the operating system can."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, where the operating system can."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -19,10 +19,14 @@ from torch.overrides import TorchFunctionMode
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned import custom
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec, OnPolicySpec
+from tokenfleet.policies.learned.plain_data import MOST_WEIGHT_BYTES
 from tokenfleet.policies.learned.recipes import RECIPES
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
 from tokenfleet.policies.learned.spaces import space_from_plain, space_to_plain
-from tokenfleet.policies.learned.weights import MOST_WEIGHT_BYTES, layout_difference, layout_of, num_bytes
+from tokenfleet.policies.learned.weights import layout_difference, layout_of, num_bytes
+
+_BESIDE_WEIGHTS_BYTES = 16 * 2**20
+"""Room for the header and the moments of the largest observations in the file of weights."""
 
 
 def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec) -> VecEnv:
@@ -156,8 +160,8 @@ def _check_can_be_kept(spec: AlgorithmSpec, model: BaseAlgorithm) -> None:
     layout = layout_of(model.policy.state_dict())
     if not layout:
         raise SpecError([f"algo.model: {spec.label} keeps no weights that torch knows, so no checkpoint can hold them"])
-    if num_bytes(layout) > MOST_WEIGHT_BYTES:
-        size, most = num_bytes(layout) / 2**20, MOST_WEIGHT_BYTES // 2**20
+    if num_bytes(layout) + _BESIDE_WEIGHTS_BYTES > MOST_WEIGHT_BYTES:
+        size, most = num_bytes(layout) / 2**20, (MOST_WEIGHT_BYTES - _BESIDE_WEIGHTS_BYTES) // 2**20
         raise SpecError([f"algo: the policy has {size:.0f} MiB of weights; a checkpoint may have {most}"])
     with torch.random.fork_rng(devices=[]):
         rebuilt = layout_of(build_policy(spec, model.observation_space, model.action_space).state_dict())

@@ -15,7 +15,7 @@ from tokenfleet.envs.spec import SpecError
 
 MOST_VALUES = 2**20
 """Most values that an observation or action may have, and most choices of a discrete one."""
-_MOST_NUMBERS = 2**15
+_MOST_NUMBERS = 2**14
 """Longest list of bounds or choices in a description, so that it stays a few megabytes."""
 _MOST_PARTS, _MOST_AXES = 256, 8
 _WORDS = {"inf": np.inf, "-inf": -np.inf}

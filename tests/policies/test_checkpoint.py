@@ -16,6 +16,7 @@ import pytest
 from gymnasium import spaces
 from safetensors.numpy import load_file, save_file
 
+from tests.forged import forge_hashes
 from tests.policies.toys import SMALL, Scripted, Target, job_on, same_step, small_algorithm
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint import Origin, load_policy, save_checkpoint
@@ -128,7 +129,7 @@ class Bomb:
 
 
 def tamper(folder: Path, **changes: Any) -> None:
-    """Change `meta.json`; a dotted key goes down."""
+    """Change `meta.json` and its hash; a dotted key goes down."""
     meta = json.loads((folder / "meta.json").read_text())
     for key, value in changes.items():
         *parents, last = key.split("__")
@@ -137,6 +138,7 @@ def tamper(folder: Path, **changes: Any) -> None:
             place = place[parent]
         place[last] = value
     (folder / "meta.json").write_text(json.dumps(meta))
+    forge_hashes(folder)
 
 
 def rewrite_weights(folder: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
@@ -158,6 +160,7 @@ def pickle_as_weights(folder: Path) -> None:
 
 def pickle_as_meta(folder: Path) -> None:
     (folder / "meta.json").write_bytes(pickle.dumps(Bomb(folder / "canary")))
+    forge_hashes(folder)
 
 
 def truncated_weights(folder: Path) -> None:
@@ -202,6 +205,7 @@ def weights_are_a_folder(folder: Path) -> None:
 
 def deeply_nested_meta(folder: Path) -> None:
     (folder / "meta.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    forge_hashes(folder)
 
 
 CRAFTED: dict[str, tuple[Callable[[Path], Any], str]] = {
