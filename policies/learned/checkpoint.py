@@ -46,6 +46,7 @@ BEST, LAST = "best", "last"
 MOST_META_BYTES = 2 * 2**20
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
+_NO_HASH = "0" * 64
 
 
 class Origin(Spec):
@@ -151,13 +152,26 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
         algorithm: the hyper-parameters that the model was built from.
         origin: where the policy comes from.
     """
-    normalisation, moments = normalisation_of(model)
+    _, moments = normalisation_of(model)
     arrays = {_NORMALISATION + name: value for name, value in moments.items()}
     for name, tensor in model.policy.state_dict().items():
         arrays[_POLICY + name] = tensor.detach().cpu().numpy()
     content = encode_arrays(arrays)
+    meta = describe_policy(model, algorithm, origin, sha256(content))
+    write_hashed_folder(folder, {WEIGHTS_FILE: content, META_FILE: meta})
+
+
+def describe_policy(
+    model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: Origin, weights_sha256: str = _NO_HASH
+) -> bytes:
+    """The content of `meta.json`.
+
+    Raises:
+        SpecError: it is larger than a checkpoint's may be.
+    """
     env = model.get_env()
     assert env is not None
+    normalisation, _ = normalisation_of(model)
     meta = CheckpointMeta(
         algorithm=algorithm,
         observation_space=space_to_plain(env.unwrapped.observation_space),
@@ -166,9 +180,13 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
         normalisation=normalisation,
         origin=origin,
         versions={name: _version(name) for name in ("tokenfleet", "stable-baselines3", "torch")},
-        weights_sha256=sha256(content),
+        weights_sha256=weights_sha256,
     )
-    write_hashed_folder(folder, {WEIGHTS_FILE: content, META_FILE: json_bytes(meta.model_dump(mode="json"))})
+    content = json_bytes(meta.model_dump(mode="json"))
+    if len(content) > MOST_META_BYTES:
+        parts = "scenario, arguments of the environment, hyper-parameters and bounds of spaces"
+        raise SpecError([f"env: {parts} take {len(content):,} bytes; a checkpoint may have {MOST_META_BYTES:,}"])
+    return content
 
 
 def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedPolicy:

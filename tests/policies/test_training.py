@@ -152,3 +152,10 @@ def test_a_rollout_shorter_than_a_step_of_each_environment_is_refused() -> None:
 def test_an_exploration_of_zero_needs_no_noise() -> None:
     model = make_model(job_on(same_step(Target, 2), small_algorithm("td3", exploration_noise=0.0)))
     assert model.action_noise is None
+
+
+def test_what_no_checkpoint_could_describe_is_refused_before_training() -> None:
+    job = job_on(same_step(Target, 2), small_algorithm("ppo"))
+    origin = job.origin.model_copy(update={"environment_kwargs": {"names": ["x" * 99] * 30_000}})
+    with pytest.raises(SpecError, match=r"^env: .* bytes; a checkpoint may have 2,097,152$"):
+        make_model(TrainingJob(**{**vars(job), "origin": origin}))
