@@ -73,7 +73,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
         threads=config.threads,
         device=config.device,
         tracking=config.tracking,
-        config=config.model_dump(mode="json"),
+        config=config.kept(),
         progress_bar=config.progress_bar,
         stop=stop,
     )

@@ -71,13 +71,13 @@ def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[
     from tokenfleet.policies.learned.sb3 import use_threads
 
     use_threads(config.threads)
-    return _built(folders, lambda folder: _checkpoint(folder, env, config.deterministic, config.env.wrappers))
+    return _built(folders, lambda folder: _checkpoint(folder, env, config))
 
 
-def _checkpoint(folder: Path, env: Any, deterministic: bool, wrappers: Sequence[Any]) -> Candidate:
+def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> Candidate:
     from tokenfleet.policies.learned.checkpoint import load_policy
 
-    policy = load_policy(folder)
+    policy = load_policy(folder, config.trust)
     try:
         policy.check_spaces(env.single_observation_space, env.single_action_space)
     except SpecError as error:
@@ -85,12 +85,12 @@ def _checkpoint(folder: Path, env: Any, deterministic: bool, wrappers: Sequence[
         raise SpecError([f"{line} (here: {here}; checkpoint {folder})" for line in error.problems]) from None
     policy.prepare(env)
     origin = policy.meta.origin
-    algorithm = policy.meta.algorithm.name
+    algorithm = policy.meta.algorithm.label
     label = f"{algorithm}-seed{origin.training_seed}"
     _warn_of_transfer(label, origin.scenario, env)
-    _warn_of_wrappers(label, origin.environment_wrappers, wrappers)
+    _warn_of_wrappers(label, origin.environment_wrappers, config.env.wrappers)
     return Candidate(
-        policy=policy if deterministic else _Sampling(policy),
+        policy=policy if config.deterministic else _Sampling(policy),
         label=label,
         algorithm=f"{algorithm}/{_recipe_hash(policy.meta)}",
         training_seed=origin.training_seed,

@@ -47,6 +47,7 @@ _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTD
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
 _NOISE = ("See https", "object_type", "full_key", "To append to your config")
 _UNKNOWN = re.compile(r"Could not override '(?!hydra\.)([\w.-]+)'")
+_OWN_ALGORITHM = re.compile(r"algo=(?P<path>[A-Za-z_][\w.]*:\w+)")
 _NO_NAME = re.compile(r"(scenario|algo|env|tracking)=(|null|true|false|[-+.\d]+|[^{,]*/.*)", re.IGNORECASE)
 
 
@@ -80,6 +81,7 @@ def run(main: Callable[[], Any]) -> None:
     """Call a function decorated with `hydra.main` and turn the user's mistakes into messages and exit code 2.
 
     A dotted key needs no `+` where the YAML does not hold it, as in `env.kwargs.x=1`: the schema decides what exists.
+    `algo=module:Class` chooses the file `custom` and fills it in.
     """
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"tokenfleet {version('tokenfleet')}")
@@ -87,6 +89,7 @@ def run(main: Callable[[], Any]) -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra itself would print a traceback and exit with 1
     _register_resolvers()
+    sys.argv[1:] = [word for argument in sys.argv[1:] for word in _algorithm_words(argument)]
     sys.argv[1:] = [f"++{argument}" if _DOTTED.match(argument) else argument for argument in sys.argv[1:]]
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # the user's own `module:Class`, wherever this script is installed
@@ -125,6 +128,12 @@ class CheckFirst(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See Hydra's `Callback`; Hydra makes the folder of the sweep before it looks at the first job."""
         _remember_missing(Path(str(config.hydra.sweep.dir)))
+
+
+def _algorithm_words(word: str) -> list[str]:
+    """`algo=module:Class` as Hydra takes it: a file to choose, and a value in it."""
+    own = _OWN_ALGORITHM.fullmatch(word)
+    return [word] if own is None else ["algo=custom", f"algo.model={own['path']}"]
 
 
 def _check_choices(words: Sequence[str]) -> None:

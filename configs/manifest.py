@@ -38,8 +38,8 @@ def describe(config: EntryConfig) -> dict[str, Any]:
 
 
 def config_hash(config: EntryConfig) -> str:
-    """SHA-256 of the configuration as JSON with sorted keys."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    """SHA-256 of the configuration, as it is kept, as JSON with sorted keys."""
+    text = json.dumps(config.kept(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -20,6 +20,7 @@ from tokenfleet.envs.catalog import read_yaml
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.plain_data import replace_file, sync_folder
 from tokenfleet.policies.learned.resume import SNAPSHOTS
+from tokenfleet.policies.learned.trust import refuse_untrusted
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -114,13 +115,16 @@ def resumed_config(
         overrides: what the command line said; each must agree with the run.
 
     Raises:
-        SpecError: there is no run to go on with, it is complete, or the command line says something else.
+        SpecError: there is no run to go on with, it is complete, it names code that is not trusted, or the command
+            line says something else.
     """
     if not folder.is_dir():
         raise SpecError([f"resume: no such folder {str(folder)!r}"])
     if not is_run(folder):
         cause = f"{CONFIG_FILE} is missing"
         raise SpecError([f"resume: {folder} holds no run of {config_type.script} ({cause}); start a new run"])
+    wanted = parse_config(config_type, composed)
+    refuse_untrusted(_code_in(read_yaml(folder / CONFIG_FILE)), wanted.trust, f"resume: {folder / CONFIG_FILE}")
     config = _kept_config(config_type, folder)
     status = run_status(folder)
     if status == COMPLETE:
@@ -131,11 +135,19 @@ def resumed_config(
         hint = "write its get_state and set_state, or start a new run"
         raise SpecError([f"resume: {part} does not tell its state; {hint}" for part in config.not_restorable])
     _check_config_is_the_same(config, folder)
-    wanted = parse_config(config_type, composed).model_dump(mode="json")
-    problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
+    problems = _conflicts(config.kept(), wanted.kept(), overrides)
     if problems:
         raise SpecError(problems)
-    return _kept_config(config_type, folder)
+    return _kept_config(config_type, folder).model_copy(update={"trust": wanted.trust})
+
+
+def _code_in(config: Mapping[str, Any]) -> list[Any]:
+    """The parts of a configuration that may name code."""
+    scenario = config.get("scenario")
+    workload = scenario.get("workload") if isinstance(scenario, Mapping) else None
+    streams = workload.values() if isinstance(workload, Mapping) else ()
+    kinds = [stream.get("kind") for stream in streams if isinstance(stream, Mapping)]
+    return [config.get("env"), config.get("algo"), config.get("policies"), kinds]
 
 
 def _kept_config(config_type: type[ConfigType], folder: Path) -> ConfigType:
@@ -171,7 +183,7 @@ def _start_run(config: EntryConfig, folder: Path, known: Mapping[str, Any]) -> N
     started = [*earlier.get("started", []), _now()]
     write_manifest(folder, {"status": RUNNING, "started": started, **describe(config), **known})
     # Last, for a folder with a configuration is a run.
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(config.kept(), sort_keys=False, allow_unicode=True)
     replace_file(folder / CONFIG_FILE, text.encode())
     sync_folder(folder.absolute().parent)
 
@@ -211,7 +223,7 @@ def _now() -> str:
 def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:
     keys = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
     problems = []
-    for key in sorted(keys - {"resume"}):
+    for key in sorted(keys - {"resume", "trust"}):
         here, there = _at(running, key), _at(wanted, key)
         if here != there:
             shown = "" if isinstance(here, (dict, list)) else f" has {here!r} and"

@@ -53,6 +53,7 @@ def _device(name: str) -> str:
 
 Count = Annotated[PositiveInt, BeforeValidator(_whole)]
 Folder = Annotated[str, Field(min_length=1)]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Device = Annotated[str, AfterValidator(_device)]
 PolicyChoice = Annotated[str | dict[str, Any], BeforeValidator(_policy)]
 """A name, `module:Class`, or a mapping with `name` and parameters."""
@@ -95,6 +96,7 @@ class EntryConfig(Spec):
         threads: of torch and of the engine.
         engine: which of the two simulators.
         resume: folder of an interrupted run to go on with.
+        trust: modules whose code a checkpoint or a resumed run may name; what the command line names runs anyway.
     """
 
     script: ClassVar[str]
@@ -107,6 +109,7 @@ class EntryConfig(Spec):
     threads: PositiveInt = 1
     engine: Engine = "native"
     resume: Folder | None = None
+    trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
 
     @property
     @abstractmethod
@@ -117,6 +120,10 @@ class EntryConfig(Spec):
     def not_restorable(self) -> list[str]:
         """What the run could not bring back after an interruption, in words; whatever it is, the run cannot go on."""
         return []
+
+    def kept(self) -> dict[str, Any]:
+        """The run as plain data, for its folder; `trust` is a permission of one start and no part of the run."""
+        return self.model_dump(mode="json", exclude={"trust"})
 
 
 class EvaluationDuringTraining(Spec):

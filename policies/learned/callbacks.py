@@ -21,7 +21,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec
-from tokenfleet.policies.learned.checkpoint import BEST, LAST, NetworkPolicy, Origin, save_checkpoint
+from tokenfleet.policies.learned.checkpoint import BEST, LAST, Origin, save_checkpoint
+from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.progress_log import TIME, ProgressLog, restore_unwritten, unwritten
 from tokenfleet.policies.learned.resume import Snapshots
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv

@@ -20,7 +20,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
-from tokenfleet.policies.learned.checkpoint import BEST, LAST, META_FILE, WEIGHTS_FILE, Origin
+from tokenfleet.policies.learned.checkpoint import BEST, LAST, META_FILE, WEIGHTS_FILE, Origin, describe_policy
 from tokenfleet.policies.learned.hashed_folder import read_hashed_folder
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
@@ -91,17 +91,20 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
     """A model with fresh weights on the job's environments; writes nothing.
 
     Raises:
-        SpecError: the algorithm cannot work on the environment, or there is no such device.
+        SpecError: the algorithm cannot work on the environment, there is no such device, or a checkpoint could not hold
+            what would be trained.
         MemoryError: the network or the buffer does not fit.
     """
     use_threads(job.threads)
     env = make_vec_env(job.env, job.algorithm)
     try:
-        return build_model(job.algorithm, env, job.origin.training_seed, job.device)
+        model = build_model(job.algorithm, env, job.origin.training_seed, job.device)
     except RuntimeError as error:
         if not _OUT_OF_MEMORY.search(str(error)):
             raise
         raise MemoryError(f"for the network or the buffer of {job.algorithm.name}") from None
+    describe_policy(model, job.algorithm, job.origin)
+    return model
 
 
 def train_policy(

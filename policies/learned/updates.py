@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, OffPolicySpec, OnPolicySpec, Td3Spec
+from tokenfleet.policies.learned.algorithms import AlgorithmSpec, OffPolicySpec, OnPolicySpec, ShippedSpec, Td3Spec
 
 FEW_UPDATES = 10
 """Below this number of updates a run overshoots its total by up to a tenth or more, and hardly learns."""
@@ -54,6 +54,8 @@ def update_plan(algorithm: AlgorithmSpec, num_envs: int) -> UpdatePlan | None:
     >>> plan.first_step, plan.updates(5_000), plan.least_timesteps(1)
     (10048, 0, 9985)
     """
+    if not isinstance(algorithm, ShippedSpec):
+        return None
     last_is_idle = algorithm.learning_rate.final == 0
     if isinstance(algorithm, OnPolicySpec):
         round_steps = max(algorithm.rollout_steps // num_envs, 1) * num_envs
