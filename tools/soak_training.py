@@ -29,9 +29,9 @@ from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.resume import Snapshots
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "ppo": ("total_timesteps=6000", "algo.rollout_steps=512", "algo.batch_size=128"),
+    "ppo": ("total_timesteps=4096", "algo.rollout_steps=512", "algo.batch_size=128"),
     "sac": (
-        "total_timesteps=2000",
+        "total_timesteps=1200",
         "algo.learning_starts=200",
         "algo.batch_size=64",
         "algo.gradient_steps=1",
@@ -95,7 +95,7 @@ def main() -> None:
     unknown = sorted(set(names) - set(ALGORITHMS))
     if unknown:
         parser.error(f"--algo: unknown {', '.join(unknown)} (choose from {', '.join(ALGORITHMS)})")
-    _PROCESSES.set_forkserver_preload(PRELOADED)
+    _load_libraries()
     rng, tally = random.Random(arguments.seed), Tally()
     for index, name in enumerate(names):
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
@@ -108,6 +108,14 @@ def main() -> None:
         f"{failures} lost or missed"
     )
     sys.exit(1 if failures else 0)
+
+
+def _load_libraries() -> None:
+    """Start the process that all others are forked from, and wait until it is ready: a run's length is measured."""
+    _PROCESSES.set_forkserver_preload(PRELOADED)
+    process = _PROCESSES.Process(target=int)
+    process.start()
+    process.join()
 
 
 def soak(name: str, kills: int, damages: int, folder: Path, rng: random.Random, tally: Tally) -> None:
@@ -149,6 +157,7 @@ def _killed_run(
             process.kill()
             process.join()
             tally.kills += 1
+            print(f"\rkill {tally.kills}", end="", file=sys.stderr, flush=True)
             if rng.random() < DAMAGE_SHARE:
                 tally.damaged_snapshots += _damage_newest(run, rng)
         elif process.exitcode == 0:
