@@ -103,7 +103,7 @@ def main() -> None:
             soak(name, kills, damages, Path(folder), rng, tally)
     failures = len(tally.failures or [])
     print(
-        f"soak_training: {tally.kills} kills in {tally.runs} runs of {', '.join(names)}, "
+        f"soak_training (seed {arguments.seed}): {tally.kills} kills in {tally.runs} runs of {', '.join(names)}, "
         f"{tally.damaged_snapshots} with a damaged newest snapshot; {tally.damages} bytes changed; "
         f"{failures} lost or missed"
     )
