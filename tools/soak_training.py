@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenfleet.configs.runs import is_run
+from tokenfleet.configs.runs import COMPLETE, is_run, run_status
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.resume import Snapshots
@@ -151,6 +151,8 @@ def _killed_run(
 ) -> str | None:
     """One run, killed again and again until it is complete or enough were killed; why it is lost, or None."""
     while tally.kills < goal:
+        if _is_complete(run):
+            return None
         process = _start(arguments, run)
         process.join(rng.uniform(0, length_s))
         if process.exitcode is None:
@@ -164,8 +166,15 @@ def _killed_run(
             return None
         else:
             return f"exit status {process.exitcode}: {_last_line(run)}"
+    if _is_complete(run):
+        return None
     status = _finish(arguments, run)
     return None if status == 0 else f"exit status {status}: {_last_line(run)}"
+
+
+def _is_complete(run: Path) -> bool:
+    """Whether the run was done before the kill, which met a process that had nothing left to do."""
+    return is_run(run) and run_status(run) == COMPLETE
 
 
 def _start(arguments: tuple[str, ...], run: Path) -> multiprocessing.process.BaseProcess:
