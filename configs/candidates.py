@@ -17,7 +17,8 @@ from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
 if TYPE_CHECKING:
-    from tokenfleet.policies.learned.checkpoint import CheckpointMeta, NetworkPolicy
+    from tokenfleet.policies.learned.checkpoint import CheckpointMeta
+    from tokenfleet.policies.learned.network_policy import NetworkPolicy
 
 HASH_DIGITS = 12
 log = logging.getLogger(__name__)

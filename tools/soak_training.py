@@ -23,15 +23,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenfleet.configs.runs import is_run
+from tokenfleet.configs.runs import COMPLETE, is_run, run_status
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.resume import Snapshots
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "ppo": ("total_timesteps=6000", "algo.rollout_steps=512", "algo.batch_size=128"),
+    "ppo": ("total_timesteps=4096", "algo.rollout_steps=512", "algo.batch_size=128"),
     "sac": (
-        "total_timesteps=2000",
+        "total_timesteps=1200",
         "algo.learning_starts=200",
         "algo.batch_size=64",
         "algo.gradient_steps=1",
@@ -95,7 +95,7 @@ def main() -> None:
     unknown = sorted(set(names) - set(ALGORITHMS))
     if unknown:
         parser.error(f"--algo: unknown {', '.join(unknown)} (choose from {', '.join(ALGORITHMS)})")
-    _PROCESSES.set_forkserver_preload(PRELOADED)
+    _load_libraries()
     rng, tally = random.Random(arguments.seed), Tally()
     for index, name in enumerate(names):
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
@@ -103,11 +103,19 @@ def main() -> None:
             soak(name, kills, damages, Path(folder), rng, tally)
     failures = len(tally.failures or [])
     print(
-        f"soak_training: {tally.kills} kills in {tally.runs} runs of {', '.join(names)}, "
+        f"soak_training (seed {arguments.seed}): {tally.kills} kills in {tally.runs} runs of {', '.join(names)}, "
         f"{tally.damaged_snapshots} with a damaged newest snapshot; {tally.damages} bytes changed; "
         f"{failures} lost or missed"
     )
     sys.exit(1 if failures else 0)
+
+
+def _load_libraries() -> None:
+    """Start the process that all others are forked from, and wait until it is ready: a run's length is measured."""
+    _PROCESSES.set_forkserver_preload(PRELOADED)
+    process = _PROCESSES.Process(target=int)
+    process.start()
+    process.join()
 
 
 def soak(name: str, kills: int, damages: int, folder: Path, rng: random.Random, tally: Tally) -> None:
@@ -143,20 +151,30 @@ def _killed_run(
 ) -> str | None:
     """One run, killed again and again until it is complete or enough were killed; why it is lost, or None."""
     while tally.kills < goal:
+        if _is_complete(run):
+            return None
         process = _start(arguments, run)
         process.join(rng.uniform(0, length_s))
         if process.exitcode is None:
             process.kill()
             process.join()
             tally.kills += 1
+            print(f"\rkill {tally.kills}", end="", file=sys.stderr, flush=True)
             if rng.random() < DAMAGE_SHARE:
                 tally.damaged_snapshots += _damage_newest(run, rng)
         elif process.exitcode == 0:
             return None
         else:
             return f"exit status {process.exitcode}: {_last_line(run)}"
+    if _is_complete(run):
+        return None
     status = _finish(arguments, run)
     return None if status == 0 else f"exit status {status}: {_last_line(run)}"
+
+
+def _is_complete(run: Path) -> bool:
+    """Whether the run was done before the kill, which met a process that had nothing left to do."""
+    return is_run(run) and run_status(run) == COMPLETE
 
 
 def _start(arguments: tuple[str, ...], run: Path) -> multiprocessing.process.BaseProcess:

@@ -229,8 +229,18 @@ def stopped_at(calls: int, validate: Any) -> Any:
     return interrupted
 
 
-@pytest.mark.parametrize("make_env", [lambda: fleet("native"), lambda: same_step(Target, 2)], ids=["fleet", "target"])
-@pytest.mark.parametrize("name", SMALL)
+def a_fleet() -> FleetVectorEnv:
+    return fleet("native")
+
+
+def targets() -> Any:
+    """Environments that cannot be restored."""
+    return same_step(Target, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "make_env"), [*((name, a_fleet) for name in SMALL), ("ppo", targets), ("sac", targets)]
+)
 def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(
     name: str, make_env: Callable[[], Any], tmp_path: Path
 ) -> None:
