@@ -25,7 +25,11 @@ class World:
 
     @classmethod
     def of(cls, env: VectorEnv[Any, Any, Any]) -> World:
-        """The world of a vector environment; the hash covers what decides the episodes, not who observes them."""
+        """The world of a vector environment; the hash covers what decides its metrics.
+
+        A fleet measures itself, whatever wrappers make of its observations and rewards. Any other environment is known
+        by its returns, so its wrappers count.
+        """
         fleet = env.unwrapped
         if isinstance(fleet, FleetVectorEnv):
             scenario = fleet.scenario
@@ -33,7 +37,8 @@ class World:
         if env.spec is None:
             return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
         own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
-        return cls(env.spec.id, "", "", _hash([env.spec.id, own]))
+        wrappers = [[wrapper.entry_point, repr(wrapper.kwargs)] for wrapper in env.spec.additional_wrappers]
+        return cls(env.spec.id, "", "", _hash([env.spec.id, own, *wrappers]))
 
 
 def _hash(data: Any) -> str:

@@ -165,6 +165,18 @@ def test_a_run_of_ones_own_algorithm_is_resumed_once_trusted(run: Run, monkeypat
     assert Path("run/checkpoints/last/policy.safetensors").read_bytes() == weights
 
 
+def test_an_evaluation_of_ones_own_policy_is_resumed_once_trusted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    own = "examples.custom_policy.night_shift"
+    typed = f"{TINY} policies={own}:NightShift episodes=1 figures=false"
+    assert run(f"evaluate {typed} trust={own} hydra.run.dir=results").code == 0
+    config, manifest = Path("results/config.yaml"), Path("results/manifest.json")
+    assert "trust" not in yaml.safe_load(config.read_text())  # a permission of one start, which no folder can give
+    manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
+    check_refusal(run("evaluate resume=results"), [rf"^resume: results/config\.yaml: names code .*trust=\[{own}\]$"])
+    assert run("evaluate resume=results trust=examples").code == 0
+
+
 def test_a_workload_of_ones_own_arrives(run: Run, parts: str) -> None:
     stream = f'{{kind: "{parts}:Steady", request_class: chat-8b, interval_s: 2.5}}'
     silent = "~scenario.workload.chat-8b ~scenario.workload.chat-70b ~scenario.workload.batch-8b"

@@ -8,9 +8,6 @@ any more, or if a file of the results differs in a bit. The exit status is 1 if 
 from __future__ import annotations
 
 import argparse
-import importlib
-import multiprocessing
-import os
 import random
 import shutil
 import sys
@@ -21,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenfleet.configs.manifest import MANIFEST_FILE
-from tokenfleet.configs.runs import COMPLETE, JOURNAL_FILE, is_run, run_status
+from tokenfleet.configs.runs import JOURNAL_FILE
 from tokenfleet.evaluation.journal import Journal
+from tools.forked_runs import finish, is_complete, last_line, load_libraries, start
 
 EVALUATION = (
     "scenario=tiny",
@@ -36,8 +34,6 @@ EVALUATION = (
 LOG_FILE = "evaluate.log"
 PRELOADED = ["tokenfleet.evaluate", "pyarrow.parquet", "matplotlib.pyplot", "rich.progress"]
 """What every evaluation would spend its first seconds on."""
-
-_PROCESSES = multiprocessing.get_context("forkserver")
 
 
 @dataclass
@@ -88,7 +84,7 @@ def soak(kills: int, seed: int, scratch: Path, evaluation: Sequence[str] = EVALU
     """
     rng, tally = random.Random(seed), Tally()
     whole = scratch / "whole"
-    _load_libraries()
+    load_libraries(PRELOADED)
     began_s = time.monotonic()
     _finish(evaluation, whole)
     length_s = time.monotonic() - began_s
@@ -117,67 +113,29 @@ def _finish_with_kills(
 ) -> None:
     """Evaluate, killed again and again until it is through or enough processes are killed."""
     done = 0
-    while tally.kills < most and not _is_complete(folder):
-        process = _start(evaluation, folder)
+    while tally.kills < most and not is_complete(folder):
+        process = start("evaluate", evaluation, folder)
         process.join(rng.uniform(0, length_s))
         if process.exitcode is None:
             process.kill()
             process.join()
             tally.kills += 1
         elif process.exitcode != 0:
-            tally.losses.append(f"{folder.name}: exit status {process.exitcode}: {_last_line(folder)}")
+            tally.losses.append(f"{folder.name}: exit status {process.exitcode}: {last_line(folder)}")
             return
-        if not _is_complete(folder):
+        if not is_complete(folder):
             before, done = done, Journal(folder / JOURNAL_FILE).episodes
             tally.kept += done > 0
             if done < before:
                 tally.losses.append(f"{folder.name}: {before - done} episodes that were done are lost")
-    if not _is_complete(folder):
+    if not is_complete(folder):
         _finish(evaluation, folder)
 
 
-def _load_libraries() -> None:
-    """Start the server of processes and wait until it has imported what every evaluation needs."""
-    _PROCESSES.set_forkserver_preload(PRELOADED)
-    process = _PROCESSES.Process(target=time.sleep, args=(0,))
-    process.start()
-    process.join()
-
-
-def _start(evaluation: Sequence[str], folder: Path) -> multiprocessing.process.BaseProcess:
-    words = (f"resume={folder}",) if is_run(folder) else (*evaluation, f"hydra.run.dir={folder}")
-    process = _PROCESSES.Process(target=_evaluate, args=(words, _output(folder)))
-    process.start()
-    return process
-
-
 def _finish(evaluation: Sequence[str], folder: Path) -> None:
-    process = _start(evaluation, folder)
-    process.join()
-    if process.exitcode != 0:
-        raise RuntimeError(f"{folder.name}: exit status {process.exitcode}: {_last_line(folder)}")
-
-
-def _evaluate(words: tuple[str, ...], output: Path) -> None:
-    """`evaluate.py`, in a process whose libraries are loaded already."""
-    with output.open("ab") as file:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
-    sys.argv = ["evaluate.py", *words]
-    importlib.import_module("tokenfleet.evaluate").main()
-
-
-def _is_complete(folder: Path) -> bool:
-    return is_run(folder) and run_status(folder) == COMPLETE
-
-
-def _output(folder: Path) -> Path:
-    return folder.with_suffix(".txt")
-
-
-def _last_line(folder: Path) -> str:
-    lines = _output(folder).read_text(errors="replace").splitlines()
-    return lines[-1] if lines else "no output"
+    status = finish("evaluate", evaluation, folder)
+    if status != 0:
+        raise RuntimeError(f"{folder.name}: exit status {status}: {last_line(folder)}")
 
 
 if __name__ == "__main__":

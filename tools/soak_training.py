@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib
-import multiprocessing
-import os
 import random
 import shutil
 import sys
@@ -23,10 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenfleet.configs.runs import COMPLETE, is_run, run_status
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.resume import Snapshots
+from tools.forked_runs import finish, is_complete, last_line, load_libraries, start
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
     "ppo": ("total_timesteps=4096", "algo.rollout_steps=512", "algo.batch_size=128"),
@@ -57,7 +54,6 @@ COMPARED = tuple(
 DAMAGE_SHARE = 0.2
 PRELOADED = ["tokenfleet.train", "tokenfleet.policies.learned.training", "sb3_contrib", "torch._dynamo"]
 """What every run would spend its first seconds on."""
-_PROCESSES = multiprocessing.get_context("forkserver")
 
 
 @dataclass
@@ -95,7 +91,7 @@ def main() -> None:
     unknown = sorted(set(names) - set(ALGORITHMS))
     if unknown:
         parser.error(f"--algo: unknown {', '.join(unknown)} (choose from {', '.join(ALGORITHMS)})")
-    _load_libraries()
+    load_libraries(PRELOADED)
     rng, tally = random.Random(arguments.seed), Tally()
     for index, name in enumerate(names):
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
@@ -110,21 +106,13 @@ def main() -> None:
     sys.exit(1 if failures else 0)
 
 
-def _load_libraries() -> None:
-    """Start the process that all others are forked from, and wait until it is ready: a run's length is measured."""
-    _PROCESSES.set_forkserver_preload(PRELOADED)
-    process = _PROCESSES.Process(target=int)
-    process.start()
-    process.join()
-
-
 def soak(name: str, kills: int, damages: int, folder: Path, rng: random.Random, tally: Tally) -> None:
     """Kill and resume runs of one algorithm, then damage what they left."""
     arguments = (*EVERY_RUN, f"algo={name}", *ALGORITHMS[name])
     whole = folder / "whole"
     began_s = time.monotonic()
-    if _finish(arguments, whole) != 0:
-        tally.fail(f"{name}: the run that nobody kills fails: {_last_line(whole)}")
+    if finish("train", arguments, whole) != 0:
+        tally.fail(f"{name}: the run that nobody kills fails: {last_line(whole)}")
         return
     length_s = time.monotonic() - began_s
     goal = tally.kills + kills
@@ -151,9 +139,9 @@ def _killed_run(
 ) -> str | None:
     """One run, killed again and again until it is complete or enough were killed; why it is lost, or None."""
     while tally.kills < goal:
-        if _is_complete(run):
+        if is_complete(run):
             return None
-        process = _start(arguments, run)
+        process = start("train", arguments, run)
         process.join(rng.uniform(0, length_s))
         if process.exitcode is None:
             process.kill()
@@ -165,48 +153,11 @@ def _killed_run(
         elif process.exitcode == 0:
             return None
         else:
-            return f"exit status {process.exitcode}: {_last_line(run)}"
-    if _is_complete(run):
+            return f"exit status {process.exitcode}: {last_line(run)}"
+    if is_complete(run):
         return None
-    status = _finish(arguments, run)
-    return None if status == 0 else f"exit status {status}: {_last_line(run)}"
-
-
-def _is_complete(run: Path) -> bool:
-    """Whether the run was done before the kill, which met a process that had nothing left to do."""
-    return is_run(run) and run_status(run) == COMPLETE
-
-
-def _start(arguments: tuple[str, ...], run: Path) -> multiprocessing.process.BaseProcess:
-    words = (f"resume={run}",) if is_run(run) else (*arguments, f"hydra.run.dir={run}")
-    process = _PROCESSES.Process(target=_train, args=(words, _output(run)))
-    process.start()
-    return process
-
-
-def _finish(arguments: tuple[str, ...], run: Path) -> int:
-    process = _start(arguments, run)
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
-
-
-def _train(words: tuple[str, ...], output: Path) -> None:
-    """`train.py`, in a process whose libraries are loaded already."""
-    with output.open("ab") as file:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
-    sys.argv = ["train.py", *words]
-    importlib.import_module("tokenfleet.train").main()
-
-
-def _output(run: Path) -> Path:
-    return run.with_suffix(".txt")
-
-
-def _last_line(run: Path) -> str:
-    lines = _output(run).read_text(errors="replace").splitlines()
-    return lines[-1] if lines else "no output"
+    status = finish("train", arguments, run)
+    return None if status == 0 else f"exit status {status}: {last_line(run)}"
 
 
 def _difference(whole: Path, run: Path) -> str | None:
