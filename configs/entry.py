@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -47,6 +47,7 @@ _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTD
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
 _NOISE = ("See https", "object_type", "full_key", "To append to your config")
 _UNKNOWN = re.compile(r"Could not override '(?!hydra\.)([\w.-]+)'")
+_OWN_ALGORITHM = re.compile(r"algo=(?P<path>[A-Za-z_][\w.]*:\w+)")
 _NO_NAME = re.compile(r"(scenario|algo|env|tracking)=(|null|true|false|[-+.\d]+|[^{,]*/.*)", re.IGNORECASE)
 
 
@@ -80,6 +81,7 @@ def run(main: Callable[[], Any]) -> None:
     """Call a function decorated with `hydra.main` and turn the user's mistakes into messages and exit code 2.
 
     A dotted key needs no `+` where the YAML does not hold it, as in `env.kwargs.x=1`: the schema decides what exists.
+    `algo=module:Class` chooses the file `custom` and fills it in.
     """
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"tokenfleet {version('tokenfleet')}")
@@ -87,6 +89,7 @@ def run(main: Callable[[], Any]) -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra itself would print a traceback and exit with 1
     _register_resolvers()
+    sys.argv[1:] = [word for argument in sys.argv[1:] for word in _algorithm_words(argument)]
     sys.argv[1:] = [f"++{argument}" if _DOTTED.match(argument) else argument for argument in sys.argv[1:]]
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # the user's own `module:Class`, wherever this script is installed
@@ -127,6 +130,12 @@ class CheckFirst(Callback):
         _remember_missing(Path(str(config.hydra.sweep.dir)))
 
 
+def _algorithm_words(word: str) -> list[str]:
+    """`algo=module:Class` as Hydra takes it: a file to choose, and a value in it."""
+    own = _OWN_ALGORITHM.fullmatch(word)
+    return [word] if own is None else ["algo=custom", f"algo.model={own['path']}"]
+
+
 def _check_choices(words: Sequence[str]) -> None:
     """Refuse `scenario=null` and the like, of which Hydra does not say which word it means, and paths."""
     refused = [match.groups() for match in map(_NO_NAME.fullmatch, words) if match]
@@ -138,12 +147,10 @@ def _check_choices(words: Sequence[str]) -> None:
 
 
 def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:
-    """Make sure that a training run overwrites no other one and goes on where it began."""
-    if not isinstance(config, TrainConfig):
-        return
+    """Make sure that a run overwrites no other one and goes on where it began."""
     resumed = composed.get("resume")
     if resumed is None:
-        check_new_folder(folder)
+        check_new_folder(type(config), folder)
     elif folder.absolute() != Path(str(resumed)).absolute():
         hint = "leave out hydra.run.dir and -m"
         raise SpecError([f"resume: {resumed} goes on in its own folder, not in {folder}; {hint}"])
@@ -154,9 +161,8 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     assert isinstance(data, dict)
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     _add_config_dir(plain)
-    if config_type is TrainConfig and plain.get("resume"):
-        overrides = list(HydraConfig.get().overrides.task)
-        return cast(ConfigType, resumed_config(Path(str(plain["resume"])), plain, overrides))
+    if plain.get("resume"):
+        return resumed_config(config_type, Path(str(plain["resume"])), plain, list(HydraConfig.get().overrides.task))
     return parse_config(config_type, plain)
 
 

@@ -13,7 +13,14 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
-from tokenfleet.configs.wrappers import Wrapping, around_batch, around_single, check_batch_only, find_wrappers
+from tokenfleet.configs.wrappers import (
+    Wrapping,
+    around_batch,
+    around_single,
+    check_batch_only,
+    find_wrappers,
+    with_wrappers,
+)
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.spec import SpecError, suggest
@@ -37,8 +44,10 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
         SpecError: no such environment, or arguments that it does not take.
     """
     wrappings = find_wrappers(config.env.wrappers)
-    bare = _bare_vector_env(config, num_envs, split, autoreset_mode, wrappings)
-    return around_batch(bare, wrappings)
+    env = around_batch(_bare_vector_env(config, num_envs, split, autoreset_mode, wrappings), wrappings)
+    if env.spec is not None and not isinstance(env.unwrapped, FleetVectorEnv):
+        env.unwrapped.spec = with_wrappers(env.spec, wrappings)
+    return env
 
 
 def _bare_vector_env(

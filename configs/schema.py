@@ -7,17 +7,21 @@ each key stands in the YAML, where a person reads it.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
+from tokenfleet.configs.wrappers import not_resumable
 from tokenfleet.envs.catalog import use_folders
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
+from tokenfleet.policies.learned.updates import learning_problem
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -49,6 +53,7 @@ def _device(name: str) -> str:
 
 Count = Annotated[PositiveInt, BeforeValidator(_whole)]
 Folder = Annotated[str, Field(min_length=1)]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Device = Annotated[str, AfterValidator(_device)]
 PolicyChoice = Annotated[str | dict[str, Any], BeforeValidator(_policy)]
 """A name, `module:Class`, or a mapping with `name` and parameters."""
@@ -82,6 +87,7 @@ class EntryConfig(Spec):
     """What both entry points take.
 
     Attributes:
+        script: whose configuration it is.
         scenario: the world; None for an environment that is not a fleet.
         env: the environment.
         catalog: the user's own descriptions.
@@ -89,7 +95,11 @@ class EntryConfig(Spec):
         n_envs: environments side by side.
         threads: of torch and of the engine.
         engine: which of the two simulators.
+        resume: folder of an interrupted run to go on with.
+        trust: modules whose code a checkpoint or a resumed run may name; what the command line names runs anyway.
     """
+
+    script: ClassVar[str]
 
     scenario: Scenario | None = None
     env: EnvConfig = EnvConfig()
@@ -98,6 +108,22 @@ class EntryConfig(Spec):
     n_envs: Count = 64
     threads: PositiveInt = 1
     engine: Engine = "native"
+    resume: Folder | None = None
+    trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
+
+    @property
+    @abstractmethod
+    def extent(self) -> str:
+        """How long the whole run is, in words."""
+
+    @property
+    def not_restorable(self) -> list[str]:
+        """What the run could not bring back after an interruption, in words; whatever it is, the run cannot go on."""
+        return []
+
+    def kept(self) -> dict[str, Any]:
+        """The run as plain data, for its folder; `trust` is a permission of one start and no part of the run."""
+        return self.model_dump(mode="json", exclude={"trust"})
 
 
 class EvaluationDuringTraining(Spec):
@@ -128,8 +154,9 @@ class TrainConfig(EntryConfig):
         tracking: where the numbers go beside progress.csv.
         progress_bar: show a bar where the output is a terminal.
         device: of torch.
-        resume: folder of an interrupted run to go on with.
     """
+
+    script = "train.py"
 
     algo: AnyAlgorithm
     total_timesteps: Count
@@ -139,7 +166,23 @@ class TrainConfig(EntryConfig):
     tracking: AnyTracking = TensorBoardTracking()
     progress_bar: bool = True
     device: Device = "cpu"
-    resume: Folder | None = None
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.total_timesteps} steps"
+
+    @property
+    def not_restorable(self) -> list[str]:
+        """See `EntryConfig`."""
+        return not_resumable(self.env.wrappers)
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        problem = learning_problem(self.algo, self.n_envs, self.total_timesteps)
+        if problem:
+            raise SpecError([problem])
+        return self
 
 
 class EvaluateConfig(EntryConfig):
@@ -155,6 +198,8 @@ class EvaluateConfig(EntryConfig):
         figures: also draw figures.
     """
 
+    script = "evaluate.py"
+
     policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
     checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
     episodes: Count = 100
@@ -165,6 +210,11 @@ class EvaluateConfig(EntryConfig):
         "csv",
     )
     figures: bool = True
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.episodes} episodes"
 
 
 _SECTIONS: dict[str, Callable[[Any], Any]] = {

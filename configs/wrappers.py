@@ -6,6 +6,7 @@ A name without a module means a wrapper of `gymnasium.wrappers.vector` where the
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any, cast
 import gymnasium
 import gymnasium.wrappers.vector
 import numpy as np
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorObservationWrapper, VectorWrapper
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 from gymnasium.wrappers.utils import RunningMeanStd
@@ -120,6 +122,20 @@ def around_batch(env: AnyVectorEnv, wrappings: Sequence[Wrapping]) -> AnyVectorE
         if wrapping.of_batch:
             env = _wrap_batch(wrapping, env)
     return env
+
+
+def with_wrappers(spec: EnvSpec, wrappings: Sequence[Wrapping]) -> EnvSpec:
+    """How an environment was made, with the wrappers that it was given."""
+    told = copy.copy(spec)
+    told.additional_wrappers = tuple(
+        WrapperSpec(
+            name=wrapping.wrapper.__name__,
+            entry_point=f"{wrapping.wrapper.__module__}:{wrapping.wrapper.__qualname__}",
+            kwargs=dict(wrapping.arguments),
+        )
+        for wrapping in wrappings
+    )
+    return told
 
 
 class SameStepObservation(VectorWrapper[Any, Any, Any, Any, Any]):

@@ -7,8 +7,6 @@ bit differently), and a policy that draws can offer `begin_episodes(seeds)` to d
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -22,12 +20,13 @@ from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
 from tokenfleet.evaluation.results import EpisodeRow
+from tokenfleet.evaluation.world import World
 
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
 BATCH_SIZE = 64
-_VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")
 NETWORK_ROWS = 64
 
 
@@ -81,29 +80,8 @@ class Candidate:
     algorithm: str = ""
     training_seed: int | None = None
     learned: bool = False
+    policy_hash: str = ""
     source: Any = None
-
-
-@dataclass(frozen=True)
-class World:
-    """What an environment is; see `EpisodeRow` for the names."""
-
-    environment: str
-    scenario: str
-    split: str
-    config_hash: str
-
-    @classmethod
-    def of(cls, env: VectorEnv[Any, Any, Any]) -> World:
-        """The world of a vector environment; the hash covers what decides the episodes, not who observes them."""
-        fleet = env.unwrapped
-        if isinstance(fleet, FleetVectorEnv):
-            scenario = fleet.scenario
-            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, _hash(scenario.model_dump(mode="json")))
-        if env.spec is None:
-            return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
-        own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
-        return cls(env.spec.id, "", "", _hash([env.spec.id, own]))
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
@@ -127,6 +105,7 @@ def evaluate_policy(
     deterministic: bool = True,
     on_progress: Callable[[float], None] | None = None,
     on_ledger: Callable[[str, Ledger], None] | None = None,
+    journal: Journal | None = None,
 ) -> list[EpisodeRow]:
     """Run a policy on the episodes of a study.
 
@@ -140,6 +119,7 @@ def evaluate_policy(
         deterministic: handed to `predict`.
         on_progress: told now and then how many episodes are done; for a fleet, with the part of the running ones.
         on_ledger: told the policy's label and the ledger of every episode of a fleet.
+        journal: of this study and no other; batches that it holds are not run again, and those that are run are added.
 
     Returns:
         One row per episode, in the order of the seeds.
@@ -151,13 +131,15 @@ def evaluate_policy(
     seeds = episode_seeds(seed, episodes)
     rows: list[EpisodeRow] = []
     for batch in _batches(seeds, batch_size):
-        env = make_env_for(candidate, make_env, len(batch))
-        try:
-            world = World.of(env)
-            lanes = _run_batch(env, candidate, batch, deterministic, _from(on_progress, len(rows)), on_ledger)
-        finally:
-            env.close()
-        rows += [_row(candidate, world, len(rows) + i, batch[i], metrics) for i, metrics in enumerate(lanes)]
+        done = None if journal is None else journal.find(candidate.label, batch)
+        if done is None:
+            progress = _from(on_progress, len(rows))
+            done = _evaluate(make_env, candidate, len(rows), batch, deterministic, progress, on_ledger is not None)
+            done = done if journal is None else journal.add(done)
+        rows += done.rows
+        if on_ledger is not None:
+            for ledger in done.ledgers:
+                on_ledger(candidate.label, ledger)
     return rows
 
 
@@ -242,15 +224,39 @@ def seeded_reset(env: VectorEnv[Any, Any, Any], seeds: Sequence[int]) -> Any:
     return observation
 
 
+def _evaluate(
+    make_env: MakeEnv,
+    candidate: Candidate,
+    first: int,
+    seeds: Sequence[int],
+    deterministic: bool,
+    on_progress: Callable[[float], None] | None,
+    with_ledgers: bool,
+) -> Batch:
+    """Run the episodes of a batch, the first of which is the study's episode `first`."""
+    ledgers: list[Ledger] = []
+    env = make_env_for(candidate, make_env, len(seeds))
+    try:
+        world = World.of(env)
+        lanes = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None)
+    finally:
+        env.close()
+    rows = [_row(candidate, world, first + i, seed, lanes[i]) for i, seed in enumerate(seeds)]
+    return Batch(tuple(rows), tuple(ledgers))
+
+
 def _run_batch(
     env: VectorEnv[Any, Any, Any],
     candidate: Candidate,
     seeds: Sequence[int],
     deterministic: bool,
     on_progress: Callable[[float], None] | None,
-    on_ledger: Callable[[str, Ledger], None] | None,
+    ledgers: list[Ledger] | None,
 ) -> list[dict[str, float]]:
-    """The metrics of one episode per row; rows that are through go on unread until the last one is."""
+    """The metrics of one episode per row; rows that are through go on unread until the last one is.
+
+    The ledgers of a fleet's episodes are put into `ledgers` as they end.
+    """
     count, mode = len(seeds), _autoreset_mode(env)
     actor = Actor(candidate, env, seeds, deterministic)
     observation = seeded_reset(env, seeds)
@@ -265,8 +271,8 @@ def _run_batch(
         starts = before if mode is AutoresetMode.NEXT_STEP else ended
         for index in np.flatnonzero(running & ended).tolist():
             metrics[index] = {"return": total[index], "length_steps": length[index]} | _reported(env, info, index)
-            if on_ledger is not None and isinstance(env.unwrapped, FleetVectorEnv):
-                on_ledger(candidate.label, env.unwrapped.ledger(index))
+            if ledgers is not None and isinstance(env.unwrapped, FleetVectorEnv):
+                ledgers.append(env.unwrapped.ledger(index))
         running &= ~ended
         if on_progress is not None:
             on_progress(_done(env, running, length))
@@ -313,6 +319,7 @@ def _padded(values: Any, rows: int) -> Any:
 def _row(candidate: Candidate, world: World, episode: int, seed: int, metrics: Mapping[str, float]) -> EpisodeRow:
     return EpisodeRow(
         policy=candidate.label,
+        policy_hash=candidate.policy_hash,
         algorithm=candidate.algorithm or candidate.label,
         training_seed=candidate.training_seed,
         learned=candidate.learned,
@@ -324,7 +331,3 @@ def _row(candidate: Candidate, world: World, episode: int, seed: int, metrics: M
         seed=seed,
         metrics=metrics,
     )
-
-
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -14,7 +14,10 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-QUICK = "total_timesteps=64 n_envs=2 algo.rollout_steps=64 algo.batch_size=64 validation.every=null tracking=none"
+QUICK = (
+    "total_timesteps=64 n_envs=2 algo.rollout_steps=64 algo.batch_size=64 algo.learning_rate=3e-3 "
+    "validation.every=null tracking=none"
+)
 """A training run that takes a moment."""
 
 

@@ -21,6 +21,7 @@ from tokenfleet.configs.environments import make_vector_env
 from tokenfleet.envs.catalog import find
 
 RUN = "runs/train/default-ppo-seed0/2026-01-31_12-00-00"
+EVALUATION = "runs/evaluate/default/2026-01-31_12-00-00"
 
 
 def examples(script: str) -> list[str]:
@@ -38,14 +39,19 @@ def mine(tmp_path: Path) -> None:
     (folder / "my.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
 
 
+def leave_unfinished(folder: str) -> None:
+    """Make a whole run one that was cut off at its end."""
+    manifest = Path(folder, "manifest.json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "status": "running"}))
+
+
 @pytest.mark.parametrize("example", examples("train"))
 def test_every_training_example_is_accepted(
     example: str, run: Run, mine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "resume=" in example:
         assert run(f"train {QUICK} scenario.horizon_ticks=20 hydra.run.dir={RUN}").code == 0
-        manifest = Path(RUN, "manifest.json")
-        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "status": "running"}))
+        leave_unfinished(RUN)
     seen: list[Any] = []
     monkeypatch.setattr(train_script, "train", lambda config, folder: seen.append(config))
     outcome = run(f"train {example}")
@@ -61,8 +67,11 @@ def test_every_evaluation_example_finds_its_policies(
 ) -> None:
     folders = [RUN] if RUN in example else ["run1", "run2"] if "run1" in example else []
     world = "env.id=CartPole-v1" if "CartPole" in example else "scenario.horizon_ticks=20"
-    for folder in folders:
-        assert run(f"train {QUICK} {world} hydra.run.dir={folder}").code == 0
+    for seed, folder in enumerate(folders):
+        assert run(f"train {QUICK} {world} seed={seed} hydra.run.dir={folder}").code == 0
+    if "resume=" in example:
+        assert run(f"evaluate {world} episodes=1 figures=false hydra.run.dir={EVALUATION}").code == 0
+        leave_unfinished(EVALUATION)
     seen: list[Any] = []
     monkeypatch.setattr(evaluate_script, "evaluate", lambda config, folder: seen.append(config))
     outcome = run(f"evaluate {example}")

@@ -27,8 +27,7 @@ from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
 from tokenfleet.policies.learned.wrapper_state import can_tell, restore_wrapper_states, wrapper_states
 
 Tree = dict[str, Any]
-COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining")
-_BUFFER_PARTS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+_CLOCK = "start_time"
 
 
 def can_restore(env: VecEnv) -> bool:
@@ -62,7 +61,7 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
     if not restorable:
         _restart(model, seed, snapshot)
     return {
-        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "attributes": _attributes(model),
         "parameters": {name: _to_arrays(state) for name, state in model.get_parameters().items()},
         "variables": {name: _to_arrays(attrgetter(name)(model).detach()) for name in _variables(model)},
         "episodes": _episodes(model),
@@ -86,8 +85,8 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     else:
         _restart(model, *state["restarted"])
     restore_wrapper_states(_adapter(env).env, state["wrappers"])
-    for name, value in state["counters"].items():
-        setattr(model, name, value)
+    for name, value in state["attributes"].items():
+        setattr(model, name, value.item() if isinstance(value, np.ndarray) and not value.ndim else value)
     model.set_parameters({name: _to_tensors(tree) for name, tree in state["parameters"].items()}, exact_match=True)
     for name, value in state["variables"].items():
         attrgetter(name)(model).data = torch.as_tensor(np.array(value), device=model.device)
@@ -107,6 +106,22 @@ def _env(model: BaseAlgorithm) -> VecEnv:
 
 def _adapter(env: VecEnv) -> Sb3VecEnv:
     return cast(Sb3VecEnv, env.unwrapped)
+
+
+def _attributes(model: BaseAlgorithm) -> Tree:
+    """Every number and array that the model has as an attribute, so that those of a user's subclass are kept as well.
+
+    What the last step left (`_last_obs` and the like) is kept apart.
+    """
+    found: Tree = {}
+    for name, value in vars(model).items():
+        if type(value) in (bool, int) and name != _CLOCK:
+            found[name] = value
+        elif type(value) is float and name != _CLOCK:
+            found[name] = np.array(value)  # JSON has no infinity
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and not name.startswith("_last_"):
+            found[name] = value.copy()
+    return found
 
 
 def _variables(model: BaseAlgorithm) -> list[str]:
@@ -234,12 +249,18 @@ def _buffer(buffer: BaseBuffer | None) -> Tree:
     """The filled part of a replay buffer."""
     assert buffer is not None
     filled = buffer.size()
-    parts = {name: getattr(buffer, name) for name in _BUFFER_PARTS if hasattr(buffer, name)}
+    parts = {name: part for name, part in vars(buffer).items() if _is_kept(part)}
     return {
         "position": buffer.pos,
         "full": buffer.full,
         "parts": {n: _first(part, filled) for n, part in parts.items()},
     }
+
+
+def _is_kept(part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return bool(part) and all(_is_kept(inner) for inner in part.values())
+    return isinstance(part, np.ndarray) and part.dtype.kind in "biuf"
 
 
 def _restore_buffer(buffer: BaseBuffer | None, stored: Mapping[str, Any]) -> None:

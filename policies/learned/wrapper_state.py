@@ -63,9 +63,9 @@ def restore_wrapper_states(env: VectorEnv[Any, Any, Any], states: list[Tree | No
 
 
 def statistics_of(env: VectorEnv[Any, Any, Any]) -> Arrays:
-    """What the wrappers have learnt: `<class>.<which of that class>.<attribute>.mean`, `.var` and `.count`."""
+    """What the wrappers have learnt: floats `<class>.<which of that class>.<attribute>.mean`, `.var` and `.count`."""
     return {
-        f"{key}.{moment}": np.array(getattr(statistics, moment))
+        f"{key}.{moment}": _floats(getattr(statistics, moment))
         for key, statistics in _named_statistics(env)
         for moment in _MOMENTS
     }
@@ -84,7 +84,10 @@ def use_statistics(env: VectorEnv[Any, Any, Any], arrays: Mapping[str, NDArray[A
     for key, statistics in _named_statistics(env):
         moments = {moment: arrays.get(f"{key}.{moment}") for moment in _MOMENTS}
         if not all(
-            given is not None and given.shape == np.shape(getattr(statistics, moment)) and np.isfinite(given).all()
+            given is not None
+            and given.shape == np.shape(getattr(statistics, moment))
+            and np.isfinite(given).all()
+            and (moment == "mean" or (given >= 0).all())
             for moment, given in moments.items()
         ):
             name = key.partition(".")[0]
@@ -138,6 +141,11 @@ def _restore(wrapper: Any, state: Mapping[str, Any]) -> None:
         _set_moments(getattr(wrapper, name), moments)
     for name, value in state["lanes"].items():
         setattr(wrapper, name, value.copy())
+
+
+def _floats(value: Any) -> NDArray[Any]:
+    """Numbers of the least type that checkpoints know and that holds them; before the first step they may be whole."""
+    return np.array(value, np.result_type(np.asarray(value).dtype, np.float32))
 
 
 def _set_moments(statistics: Any, moments: Mapping[str, Any]) -> None:
