@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -29,7 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tokenfleet.configs.help import keys_help
 from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
-from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.catalog import catalog_names, from_working_folder
 from tokenfleet.envs.layers.ledger import LedgerError
 from tokenfleet.envs.spec import SpecError, suggest
 
@@ -150,19 +151,42 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     assert isinstance(data, dict)
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     _add_config_dir(plain)
+    overrides = list(HydraConfig.get().overrides.task)
+    _anchor_overrides(plain, overrides)
+    folder = _scenario_folder()
     if config_type is TrainConfig and plain.get("resume"):
-        overrides = list(HydraConfig.get().overrides.task)
-        return cast(ConfigType, resumed_config(Path(str(plain["resume"])), plain, overrides))
-    return parse_config(config_type, plain)
+        return cast(ConfigType, resumed_config(Path(str(plain["resume"])), plain, overrides, folder))
+    return parse_config(config_type, plain, folder)
 
 
 def _add_config_dir(plain: dict[str, Any]) -> None:
     """`--config-dir` also holds the user's GPUs, models and traces."""
-    sources = HydraConfig.get().runtime.config_sources
-    folders = [source.path for source in sources if source.provider == "command-line"]
     given = CatalogConfig.parse(plain.get("catalog", {}), "catalog").search_paths
-    paths = dict.fromkeys(str(Path(path).expanduser().absolute()) for path in [*given, *folders])
+    paths = dict.fromkeys(str(Path(path).expanduser().absolute()) for path in [*given, *_config_dirs()])
     plain["catalog"] = {"search_paths": list(paths)}
+
+
+def _anchor_overrides(plain: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Let relative recordings of the command line begin at the working folder; those of a file begin at the file."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        *parents, last = override.key_or_group.split(".")
+        place: Any = plain
+        for parent in parents:
+            place = place.get(parent) if isinstance(place, dict) else None
+        if parents and parents[0] == "scenario" and isinstance(place, dict) and last in place:
+            place[last] = from_working_folder(place[last])
+
+
+def _scenario_folder() -> Path | None:
+    """The folder of the user's scenario file that was chosen; None for a shipped one."""
+    name = HydraConfig.get().runtime.choices.get("scenario")
+    folders = [Path(folder) / "scenario" for folder in _config_dirs()]
+    return next((folder for folder in folders if (folder / f"{name}.yaml").is_file()), None)
+
+
+def _config_dirs() -> list[str]:
+    sources = HydraConfig.get().runtime.config_sources
+    return [source.path for source in sources if source.provider == "command-line"]
 
 
 def _run(main: Callable[[], Any]) -> None:

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tokenfleet.configs.manifest import COMPLETE, RUNNING, describe, read_manifest, write_manifest
 from tokenfleet.configs.schema import TrainConfig, parse_config
-from tokenfleet.envs.catalog import read_yaml
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.spec import SpecError, shown
 
 CONFIG_FILE = "config.yaml"
 
@@ -50,13 +50,16 @@ def check_new_folder(folder: Path) -> None:
         raise SpecError([f"hydra.run.dir: {folder} already holds a run; {hint}"])
 
 
-def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequence[str]) -> TrainConfig:
+def resumed_config(
+    folder: Path, composed: Mapping[str, Any], overrides: Sequence[str], scenario_folder: Path | None = None
+) -> TrainConfig:
     """The configuration of an interrupted run.
 
     Args:
         folder: of the run.
         composed: what the command line composed to.
         overrides: what the command line said; each must agree with the run.
+        scenario_folder: see `parse_config`.
 
     Raises:
         SpecError: there is no run to go on with, it is complete, or the command line says something else.
@@ -68,15 +71,15 @@ def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequenc
     config = _kept_config(folder)
     if read_manifest(folder).get("status") == COMPLETE:
         raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
-    wanted = parse_config(TrainConfig, composed).model_dump(mode="json")
+    wanted = parse_config(TrainConfig, composed, scenario_folder).model_dump(mode="json")
     problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
     if problems:
         raise SpecError(problems)
-    return _kept_config(folder)
+    return config
 
 
 def _kept_config(folder: Path) -> TrainConfig:
-    """The configuration that a run was started with; reading it opens its catalogue folders."""
+    """The configuration that a run was started with."""
     data = read_yaml(folder / CONFIG_FILE)
     if "algo" not in data:
         raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} has no algo); start a new run"])
@@ -92,8 +95,8 @@ def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]
     for key in sorted(keys - {"resume"}):
         here, there = _at(running, key), _at(wanted, key)
         if here != there:
-            shown = "" if isinstance(here, (dict, list)) else f" has {here!r} and"
-            problems.append(f"{key}: the resumed run{shown} cannot be changed (got {_short(there)}); leave it out")
+            has = "" if isinstance(here, (dict, list)) else f" has {shown(here)} and"
+            problems.append(f"{key}: the resumed run{has} cannot be changed (got {_short(there)}); leave it out")
     return problems
 
 
@@ -105,5 +108,5 @@ def _at(tree: Any, dotted_key: str) -> Any:
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "name" in value:
-        return repr(value["name"])
-    return repr(value)
+        return shown(value["name"])
+    return shown(value)

@@ -89,7 +89,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `reward_weights` | all 1 | weight by name of term |
     | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
     | `render_mode` | none | `ansi` or `rgb_array` |
-    | `search_paths` | none | folders searched for scenarios after the shipped ones |
+    | `search_paths` | none | folders of your own GPUs, models, profiles, recordings, series, scenarios |
 
     ## Vectorized environment
     `gymnasium.make_vec("tokenfleet:tokenfleet/Fleet-v0", num_envs=64)` gives `FleetVectorEnv`, which steps all fleets

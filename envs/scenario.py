@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import find, read_yaml
+from tokenfleet.envs.catalog import (
+    CatalogSpec,
+    PathLike,
+    find,
+    from_working_folder,
+    read_yaml,
+    reading,
+    user_folders,
+)
 from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, region_problems
 from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
@@ -36,6 +44,7 @@ from tokenfleet.envs.spec import (
     Spec,
     SpecError,
     UnitFraction,
+    shown,
     suggest,
 )
 
@@ -94,7 +103,7 @@ class UncertaintySpec(Spec):
         return self
 
 
-class Scenario(Spec):
+class Scenario(CatalogSpec):
     """The world: sites, pools, request classes, and the streams that load them.
 
     Attributes:
@@ -354,32 +363,42 @@ class Scenario(Spec):
 def load_scenario(
     scenario: str | Path | Mapping[str, Any] | Scenario,
     overrides: Mapping[str, Any] | None = None,
-    search_paths: tuple[Path, ...] = (),
+    search_paths: Sequence[PathLike] = (),
+    base: PathLike | None = None,
 ) -> Scenario:
     """A scenario from a catalogue name, a YAML path, plain data, or itself.
 
     Args:
         scenario: for example `"default"`, `"my/world.yaml"` or a mapping.
         overrides: dotted keys and values laid over it, for example `{"sites.east.grid.cap_fraction": 0.6}`.
-        search_paths: folders that are searched for `scenario/<name>.yaml` after the shipped ones.
+        search_paths: folders that are searched for whatever is named, after the shipped ones: the scenario, and its
+            GPUs, models, profiles, recordings, series and all else. The scenario keeps them.
+        base: where the relative paths of a mapping begin; by default the working folder. Those of a file begin at its
+            folder, those of `overrides` at the working folder.
 
     Raises:
         SpecError: one line per mistake, naming the key.
     """
+    folders = user_folders(search_paths)
     if isinstance(scenario, Scenario):
         data: dict[str, Any] = scenario.model_dump(mode="json")
+        folders = (*scenario.search_paths, *folders)
     elif isinstance(scenario, Mapping):
         data = _copy(scenario)
     elif isinstance(scenario, (str, Path)):
-        data = read_yaml(_scenario_path(scenario, search_paths))
+        path = _scenario_path(scenario, folders)
+        data, base = read_yaml(path), path.parent
     else:
-        raise SpecError([f"scenario: must be a name, a path or a mapping of keys to values (got {scenario!r})"])
+        raise SpecError([f"scenario: must be a name, a path or a mapping of keys to values (got {shown(scenario)})"])
+    if not isinstance(overrides, Mapping | None):
+        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got {shown(overrides)})"])
     for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    return Scenario.parse(data, where="scenario")
+        _set(data, key, from_working_folder(value))
+    with reading(folders, base):
+        return Scenario.parse(data, where="scenario")
 
 
-def _scenario_path(scenario: str | Path, search_paths: tuple[Path, ...]) -> Path:
+def _scenario_path(scenario: str | Path, search_paths: Sequence[PathLike]) -> Path:
     path = Path(scenario)
     if path.suffix in {".yaml", ".yml"}:
         return path
@@ -393,11 +412,13 @@ def _copy(data: Any) -> Any:
 
 
 def _set(data: dict[str, Any], dotted_key: str, value: Any) -> None:
+    if not isinstance(dotted_key, str):
+        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got the key {shown(dotted_key)})"])
     *parents, last = dotted_key.split(".")
     place = data
     for parent in parents:
         # A section that the file leaves out has defaults; one that does not exist is refused by validation.
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise SpecError([f"scenario.{dotted_key}: {parent!r} holds a value, not keys (got {place!r})"])
+            raise SpecError([f"scenario.{dotted_key}: {parent!r} holds a value, not keys (got {shown(place)})"])
     place[last] = value

@@ -65,7 +65,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
-        search_paths: folders searched for scenarios after the shipped ones.
+        search_paths: folders that are searched, after the shipped ones, for the scenario and for whatever it names: GPUs,
+            models, profiles, recordings, series.
 
     Attributes:
         scenario: the validated world.
@@ -97,7 +98,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     ) -> None:
         check_choices(num_envs, threads, split, render_mode)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
-        self.scenario = load_scenario(scenario, overrides, tuple(Path(path) for path in search_paths))
+        self.scenario = load_scenario(scenario, overrides, search_paths)
         self._arguments = {
             "scenario": self.scenario,
             "num_envs": num_envs,

@@ -12,7 +12,8 @@ ENVS = "tokenfleet.envs"
 LAYERS = ("series", "power", "facility", "gpu", "failures", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec",),
-    (f"{ENVS}.fields", f"{ENVS}.traces"),
+    (f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code"),
+    (f"{ENVS}.traces",),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import find, load_rtt
+from tokenfleet.envs.catalog import CatalogSpec, find, load_rtt
 from tokenfleet.envs.catalog.latency import RttMatrix
 from tokenfleet.envs.layers.llm import ModelSpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, suggest
@@ -42,7 +42,7 @@ class RegionSpec(Spec):
     weight: NonNegativeFloat = 1.0
 
 
-class NetworkSpec(Spec):
+class NetworkSpec(CatalogSpec):
     """Distances, bandwidths and prices of traffic.
 
     Attributes:
@@ -70,7 +70,7 @@ class NetworkSpec(Spec):
 
     @model_validator(mode="after")
     def _matrix_exists(self) -> Self:
-        find("rtt", self.rtt)
+        find("rtt", self.rtt, self.search_paths)
         return self
 
     def problem(self, location: str) -> str:
@@ -99,7 +99,7 @@ class NetworkSpec(Spec):
 
     @cached_property
     def _matrix(self) -> RttMatrix:
-        return load_rtt(self.rtt)
+        return load_rtt(self.rtt, self.search_paths)
 
 
 def distances_s(

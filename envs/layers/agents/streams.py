@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
+from tokenfleet.envs.catalog import CatalogSpec
 from tokenfleet.envs.layers.series import Split as Split
-from tokenfleet.envs.spec import Name, PositiveFloat, Spec, SpecError, suggest
+from tokenfleet.envs.spec import Name, PositiveFloat, SpecError, suggest
 
 SPLIT_BOUNDS: dict[str, tuple[float, float]] = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 """Shares of a trace's time span that belong to each split; they never overlap."""
@@ -42,7 +43,7 @@ class Demand:
         return len(self.arrival_s)
 
 
-class StreamSpec(Spec):
+class StreamSpec(CatalogSpec):
     """A source of requests of one class; subclasses say when they arrive and how long they are.
 
     Attributes:
