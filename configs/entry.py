@@ -27,6 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tokenfleet.configs.bounds import check_files_first, check_interpolations
 from tokenfleet.configs.help import keys_help
 from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
@@ -84,6 +85,7 @@ def run(main: Callable[[], Any]) -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra itself would print a traceback and exit with 1
     _register_resolvers()
+    check_files_first()
     sys.argv[1:] = [f"++{argument}" if _DOTTED.match(argument) else argument for argument in sys.argv[1:]]
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # the user's own `module:Class`, wherever this script is installed
@@ -111,6 +113,7 @@ class CheckFirst(Callback):
         HydraConfig.instance().set_config(config)
         composed = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         try:
+            _check_growth(composed)  # before anything asks for a value, such as the folder's name
             folder = Path(str(config.hydra.run.dir))
             _remember_missing(folder)
             checked_config = _check(self.config_type, composed)
@@ -147,6 +150,7 @@ def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> No
 
 
 def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
+    _check_growth(composed)
     data = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(data, dict)
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
@@ -164,6 +168,10 @@ def _add_config_dir(plain: dict[str, Any]) -> None:
     given = CatalogConfig.parse(plain.get("catalog", {}), "catalog").search_paths
     paths = dict.fromkeys(str(Path(path).expanduser().absolute()) for path in [*given, *_config_dirs()])
     plain["catalog"] = {"search_paths": list(paths)}
+
+
+def _check_growth(composed: DictConfig) -> None:
+    check_interpolations(cast(dict[str, Any], OmegaConf.to_container(composed, resolve=False)))
 
 
 def _anchor_overrides(plain: dict[str, Any], overrides: Sequence[str]) -> None:

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from tokenfleet.envs.arguments import RENDER_MODES
+from tokenfleet.envs.arguments import (
+    RENDER_MODES,
+    SINGLE_RESET_OPTIONS,
+    checked_action,
+    parse_reset_options,
+    parse_seeds,
+)
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.infos import Info, info_of
@@ -156,6 +162,9 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         Raises:
             SpecError: unknown option or split.
         """
+        _check_usable(self.batch)
+        parse_reset_options(options, 1, self.batch.split, SINGLE_RESET_OPTIONS)
+        parse_seeds(seed, 1)
         super().reset(seed=seed)
         self.batch.generators[0] = self.np_random
         observations, infos = self.batch.reset(options=options)
@@ -167,14 +176,25 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         Raises:
             ValueError: an action of the wrong shape, or with NaN.
             RuntimeError: the episode has ended, or none was started.
+            ClosedEnvironmentError: the environment is closed.
         """
-        observations, rewards, terminations, truncations, infos = self.batch.step(np.asarray(action)[None])
+        _check_usable(self.batch, begun=True)
+        if self.batch.ended:
+            raise RuntimeError("the episode has ended; reset the environment before the next step")
+        row = checked_action(action, self.action_space.shape or ())
+        observations, rewards, terminations, truncations, infos = self.batch.step(row[None])
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info_of(infos, 0)
 
     def render(self) -> Any:
         """Text for `ansi`, a picture `[height, width, 3]` of uint8 for `rgb_array`, None without a render mode."""
+        _check_usable(self.batch, begun=self.render_mode is not None)
         frames = self.batch.render()
         return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """End the use of the environment; a later step, reset or render raises `ClosedEnvironmentError`."""
+        self.batch.close()
+        super().close()
 
     def request_log(self) -> RequestLog:
         """What has become of the requests of the current episode (`episode.requests`)."""
@@ -194,3 +214,11 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         self._np_random = self.batch.generators[0]
         observation: NDArray[Any] = observations[0]
         return observation
+
+
+def _check_usable(batch: FleetVectorEnv, begun: bool = False) -> None:
+    """Say in terms of one environment what `FleetVectorEnv` would say of many."""
+    if batch.closed:
+        raise ClosedEnvironmentError("the environment is closed; make a new one")
+    if begun and batch.episodes[0] is None:
+        raise RuntimeError("reset the environment before the first step")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from tokenfleet.envs.action import Action, FleetAction
 from tokenfleet.envs.arguments import (
     RENDER_MODES,
     check_choices,
+    checked_actions,
     checked_weights,
     parse_autoreset_mode,
     parse_reset_options,
@@ -31,7 +33,7 @@ from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.metrics import EpisodeMetrics
 from tokenfleet.envs.observation import FleetObservation, Observation
-from tokenfleet.envs.parts import build_part, has_methods, is_reward
+from tokenfleet.envs.parts import build_part, guarded_decode, guarded_observe, guarded_reward, has_methods, is_reward
 from tokenfleet.envs.reward import NetValue, Reward, weighted_reward
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
@@ -65,8 +67,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
-        search_paths: folders that are searched, after the shipped ones, for the scenario and for whatever it names: GPUs,
-            models, profiles, recordings, series.
+        search_paths: folders that are searched, after the shipped ones, for the scenario and for whatever it names:
+            GPUs, models, profiles, recordings, series.
 
     Attributes:
         scenario: the validated world.
@@ -121,19 +123,24 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "render_fps": RENDER_FPS,
             "autoreset_mode": self.autoreset_mode,
         }
-        self._build_parts(observation, action, reward, reward_weights or {})
+        self._build_parts(observation, action, reward, {} if reward_weights is None else reward_weights)
         self._allocate(engine, threads)
 
     def _build_parts(self, observation: Any, action: Any, reward: Any, weights: Mapping[str, float]) -> None:
         world = self.scenario
         if isinstance(observation, Sequence) and not isinstance(observation, str):
             observation = FleetObservation(world, observation)
-        self.observation_model: Observation = build_part(
-            observation, world, FleetObservation, has_methods("space", "observe")
-        )
-        self.action_model: Action = build_part(action, world, FleetAction, has_methods("space", "decode"))
-        self.reward_model: Reward = build_part(reward, world, NetValue, is_reward)
-        self.reward_weights = checked_weights(self.reward_model, weights, world)
+        shows, acts = has_methods("space", "observe"), has_methods("space", "decode")
+        self.observation_model: Observation
+        self.observation_model, seen_by = build_part("observation", observation, world, FleetObservation, shows)
+        self.action_model: Action
+        self.action_model, acted_by = build_part("action", action, world, FleetAction, acts)
+        self.reward_model: Reward
+        self.reward_model, valued_by = build_part("reward", reward, world, NetValue, is_reward)
+        self._observed = guarded_observe(self.observation_model, seen_by)
+        self._decoded = guarded_decode(self.action_model, acted_by, world)
+        self._valued = guarded_reward(self.reward_model, valued_by)
+        self.reward_weights = checked_weights(self._valued, weights, world)
         self._reference_usd = world.reference_revenue_usd_per_s * world.tick_s
         if self._reference_usd <= 0.0:
             raise SpecError(["scenario.classes: every token is free; rewards are stated as a share of revenue"])
@@ -181,6 +188,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._episodes.seeds
 
     @property
+    def ended(self) -> tuple[int, ...]:
+        """The fleets whose episodes ended in the last step and have not begun anew."""
+        return tuple(self._ended)
+
+    @property
     def generators(self) -> list[np.random.Generator | None]:
         """What each fleet's next episode seed is drawn from; one that is not needed yet is None."""
         return self._episodes.generators
@@ -198,7 +210,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Returns:
             Observations `[N, D]` of all fleets, and infos.
         """
-        mask, self.split = parse_reset_options(options or {}, self.num_envs, self.split)
+        self._check_open()
+        mask, self.split = parse_reset_options(options, self.num_envs, self.split)
         seeds = parse_seeds(seed, self.num_envs)
         for index in np.flatnonzero(mask).tolist():
             if seeds[index] is not None:
@@ -213,12 +226,18 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Args:
             actions: `[N, A]`.
 
+        Raises:
+            ValueError: the actions have the wrong shape, or hold NaN.
+            UserCodeError: a part of the user's has failed.
+            ClosedEnvironmentError: the environment is closed.
+
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
             `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
             class's requests now) and, where an episode has just ended, `episode_metrics` and, if asked for, `ledger`.
         """
         self._check_begun()
+        actions = checked_actions(actions, self.num_envs)
         restarting = self._restart_ended()
         terms, rewards = self._advance(actions, restarting)
         observations = self._observe()
@@ -243,6 +262,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def render(self) -> tuple[Any, ...] | None:
         """One frame a fleet: text for `ansi`, `[H, W, 3]` uint8 for `rgb_array`, None without a render mode."""
+        self._check_open()
         if self._views is None:
             return None
         self._check_begun()
@@ -311,9 +331,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _advance(self, actions: NDArray[Any], idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
         """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
-        if len(actions) != self.num_envs:
-            raise ValueError(f"{self.num_envs} fleets need as many actions (got {len(actions)})")
-        controls = self.action_model.decode(actions)
+        controls = self._decoded(actions)
         tariff = self._episodes.tariff()
         if len(idle) < self.num_envs:
             self._episodes.actions.append(actions)
@@ -324,7 +342,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
                 self._begin(index, self._episodes.rewind(index))
-        terms = self.reward_model(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
+        terms = self._valued(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
         rewards = weighted_reward(terms, self.reward_weights, self._reference_usd)
         if idle:
             rewards[idle] = 0.0
@@ -363,14 +381,19 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             ]
             self._advance(np.stack(rows), idle)
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("the environment is closed; make a new one")
+
     def _check_begun(self) -> None:
+        self._check_open()
         if not self._begun:
             self._begun = all(episode is not None for episode in self.episodes)
         if not self._begun:
             raise RuntimeError("reset every fleet before the first step")
 
     def _observe(self) -> NDArray[Any]:
-        return self.observation_model.observe(self.engine.view)
+        return self._observed(self.engine.view)
 
     def _endings(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon), `[N]`."""

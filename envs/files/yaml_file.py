@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         before, self._depth = self._nodes, self._depth + 1
         if self._depth > YAML_DEPTH:
             raise _refusal(f"nested deeper than {YAML_DEPTH} levels; flatten it", event)
@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
             kind, value = node.tag.rpartition(":")[2], shown(node.value)
             raise _refusal(f"no {kind}: {value} ({error}); correct it, or put it in quotes", node) from None
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         value = super().construct_scalar(node)
         if any("\ud800" <= character <= "\udfff" for character in str(value)):
             raise _refusal(f"{shown(value)} holds half of a character (\\ud800 to \\udfff)", node)
@@ -82,7 +82,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _refusal(problem: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
+def _refusal(problem: str, place: Any) -> yaml.MarkedYAMLError:
+    """A mistake at the place where a node or an event begins."""
     return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 

@@ -126,7 +126,8 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
         r"^scenario\.workload\.chat-8b\.trace: \S*/bad_line\.csv:3: prompt_tokens: not a number \(got 'ten'\)$",
     ),
     "evaluate scenario.workload.chat-8b.trace=junk.npz": (
-        r"^scenario\.workload\.chat-8b\.trace: \S*/junk\.npz: not an archive of numbers .* write it with numpy\.savez_compressed",
+        r"^scenario\.workload\.chat-8b\.trace: \S*/junk\.npz: not an archive of numbers .* write it with "
+        r"numpy\.savez_compressed",
     ),
     f"train scenario=tiny {added('no_answer.csv')}": (
         r"^scenario\.workload\.mine\.trace: \S*/no_answer\.csv:3: output_tokens: .*at least 1 \(got '0'\)$",
@@ -141,15 +142,15 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
         r"^scenario\.workload\.mine\.trace: \S*/unsorted\.csv:4: times must not decrease \(this row is 2 s before the ",
     ),
     f"evaluate scenario=tiny {added('columns.csv')}": (
-        r"^scenario\.workload\.mine\.trace: \S*/columns\.csv:1: unknown columns 'time,in,out'; expected TIMESTAMP,.* or "
-        r"arrival_s,prompt_tokens,output_tokens$",
+        r"^scenario\.workload\.mine\.trace: \S*/columns\.csv:1: unknown columns 'time,in,out'; expected TIMESTAMP,"
+        r".* or arrival_s,prompt_tokens,output_tokens$",
     ),
     f"evaluate scenario=tiny {added('./table.xlsx')}": (
-        r"^scenario\.workload\.mine\.trace: \S*/table\.xlsx: not a trace file: its name must end in one of \.npz, \.csv",
+        r"^scenario\.workload\.mine\.trace: \S*/table\.xlsx: not a trace file: its name must end in one of",
     ),
     f"evaluate scenario=tiny {added('short.csv')}": (
-        r"^scenario\.workload\.mine: trace '\S*/short\.csv' is too short: its smallest split spans 5 s, an episode 60 s; "
-        r"lower horizon_ticks",
+        r"^scenario\.workload\.mine: trace '\S*/short\.csv' is too short: its smallest split spans 5 s, an episode 60 s"
+        r"; lower horizon_ticks",
     ),
     "train scenario=tiny scenario.workload.chat-8b.kind=poison": (
         r"^scenario\.workload\.chat-8b\.kind: unknown stream kind 'poison'; did you mean 'poisson'\?.* 'module:Class'$",
