@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -28,12 +29,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tokenfleet.configs.bounds import check_files_first, check_interpolations
+from tokenfleet.configs.environments import env_keys
 from tokenfleet.configs.help import keys_help
 from tokenfleet.configs.runs import check_new_folder, resumed_config
 from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import catalog_names, from_working_folder
 from tokenfleet.envs.layers.ledger import LedgerError
 from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import UserCodeError
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -44,6 +47,7 @@ CONFIGS = Path(__file__).parent
 CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 Result = TypeVar("Result")
 _made_folders: list[Path] = []
+_shows_traceback: list[bool] = []
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST, errno.EDQUOT}
 _DOTTED = re.compile(r"^(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=")
 _NOISE = ("See https", "object_type", "full_key", "To append to your config")
@@ -62,6 +66,7 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
     A ledger that does not balance ends the program with its message and exit code 1; what was written stays.
     """
     folder = Path(HydraConfig.get().runtime.output_dir)
+    config: EntryConfig | None = None
     try:
         config = _check(config_type, composed)
         _check_folder(config, composed, folder)
@@ -69,7 +74,8 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
     except (SpecError, OmegaConfBaseException, MemoryError) as error:
         # Not raised, for Hydra would print a line of its own first.
         _take_back(folder)
-        _exit(_messages(error))
+        messages = _messages(error)
+        _exit(env_keys(messages, config.env.kwargs) if config and isinstance(error, UserCodeError) else messages, error)
     except LedgerError as error:
         sys.exit(str(error))
     except BaseException:
@@ -82,7 +88,9 @@ def run(main: Callable[[], Any]) -> None:
 
     A dotted key needs no `+` where the YAML does not hold it, as in `env.kwargs.x=1`: the schema decides what exists.
     """
-    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    _shows_traceback.clear()
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        _shows_traceback.append(True)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra itself would print a traceback and exit with 1
     _register_resolvers()
     check_files_first()
@@ -97,7 +105,7 @@ def run(main: Callable[[], Any]) -> None:
         sys.exit(INTERRUPTED)
     except (SpecError, HydraException, OmegaConfBaseException, yaml.MarkedYAMLError, OSError) as error:
         _take_back()
-        if show_traceback or not _is_mistake(error):
+        if _shows_traceback or not _is_mistake(error):
             raise
         _exit(_messages(error))
 
@@ -120,7 +128,7 @@ class CheckFirst(Callback):
             _check_folder(checked_config, composed, folder)
             _make_folder(folder)
         except (SpecError, OmegaConfBaseException) as error:
-            _exit(_messages(error))
+            _exit(_messages(error), error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See Hydra's `Callback`; Hydra makes the folder of the sweep before it looks at the first job."""
@@ -279,7 +287,9 @@ def _messages(error: Exception) -> list[str]:
     return [f"command line: {culprit}{'; '.join(dict.fromkeys(kept))}"]
 
 
-def _exit(messages: list[str]) -> NoReturn:
+def _exit(messages: list[str], error: BaseException | None = None) -> NoReturn:
+    if _shows_traceback and error is not None:
+        traceback.print_exception(error)
     print("\n".join(messages), file=sys.stderr)
     sys.exit(USER_MISTAKE)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -20,7 +19,7 @@ from tokenfleet.envs.observation import Observation
 from tokenfleet.envs.reward import Reward
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError, shown
-from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named, user_place
+from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours, named
 
 _CONTROL_AXES = {"route_share": "KP", "clock_fraction": "P", "awake_fraction": "P", "battery_power_w": "S"}
 
@@ -58,25 +57,6 @@ def build_part(
         if role != "reward" and not isinstance(built.space, gymnasium.Space):
             raise guard.refuse(f"its space must be a gymnasium.spaces.Box (got {shown(built.space)})")
     return built, None if is_ours(built) else guard
-
-
-def import_object(path: str) -> Any:
-    """The object that `module:name` names.
-
-    >>> import_object("tokenfleet.envs.parts:import_object").__name__
-    'import_object'
-
-    Raises:
-        SpecError: there is no such module or name, or the module fails.
-    """
-    module, _, name = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError([f"cannot import {path!r} ({error}); write 'module:Class'"]) from error
-    except Exception as error:  # whatever a user's module does when it is imported
-        reason = f"{user_place(error)}: {type(error).__name__}: {error}"
-        raise SpecError([f"cannot import {path!r} ({reason}); mend that line"]) from error
 
 
 def _check_takes_scenario(builder: Callable[..., Any], scenario: Scenario) -> None:

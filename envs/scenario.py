@@ -21,7 +21,7 @@ from tokenfleet.envs.catalog import (
     reading,
     user_folders,
 )
-from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, region_problems
+from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, check_stream, region_problems
 from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
     RegionSpec,
@@ -47,6 +47,7 @@ from tokenfleet.envs.spec import (
     shown,
     suggest,
 )
+from tokenfleet.envs.user_code import UserCodeError
 
 
 class SiteSpec(Spec):
@@ -329,7 +330,9 @@ class Scenario(CatalogSpec):
                 problems.append(f"workload.{name}.request_class: {unknown}")
             problems += [f"workload.{name}.{problem}" for problem in region_problems(stream, self.region_names)]
             try:
-                stream.check(self.horizon_s)
+                check_stream(stream, self.horizon_s)
+            except UserCodeError as error:
+                raise UserCodeError(f"workload.{name}.{problem}" for problem in error.problems) from error.__cause__
             except ValueError as error:
                 problems.append(f"workload.{name}: {error}")
         return problems

@@ -25,7 +25,7 @@ NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 SpecType = TypeVar("SpecType", bound="Spec")
-_KEYED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*: ")
+_KEYED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=\S+)?: ")
 _MAPPING = "must be a mapping of keys to values"
 _WORDS = {"dict_type": _MAPPING, "model_type": _MAPPING, "tuple_type": "must be a list"}
 """What a person is told where pydantic speaks of Python's types."""
@@ -60,7 +60,7 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            raise SpecError(_messages(error, cls, where)) from None
+            raise SpecError(_messages(error, cls, where)) from _cause(error)
 
 
 def shown(value: object, longest: int = 120) -> str:
@@ -82,6 +82,12 @@ def suggest(name: object, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{hint} (choose from {', '.join(known)})" if known else hint
+
+
+def _cause(error: ValidationError) -> BaseException | None:
+    """What the first mistake was raised from, if it was: the failure of a user's own code."""
+    problems = [item.get("ctx", {}).get("error") for item in error.errors(include_url=False, include_input=False)]
+    return next((problem.__cause__ for problem in problems if problem and problem.__cause__), None)
 
 
 def _messages(error: ValidationError, root: type[BaseModel], where: str) -> list[str]:

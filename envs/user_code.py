@@ -6,6 +6,7 @@ under a `Guard`, which knows what the user calls the part; parts of our own go u
 
 from __future__ import annotations
 
+import importlib
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,13 +32,15 @@ class Guard:
 
     Args:
         part: what messages call it, as it is given: `reward=my_module:MyReward`.
+        leaves_messages: let a `ValueError` of the part pass: it is a message already.
 
     A failure inside becomes a `UserCodeError` with the original as its cause. A `SpecError` that the part raises itself
-    is a message already and only gets the part's name.
+    only gets the part's name.
     """
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, leaves_messages: bool = False) -> None:
         self.part = part
+        self._leaves = (UserCodeError, MemoryError, *((ValueError,) if leaves_messages else ()))
 
     def __enter__(self) -> Guard:
         return self
@@ -45,18 +48,21 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, (UserCodeError, MemoryError)):
+        if not isinstance(error, Exception) or isinstance(error, self._leaves):
             return
         if isinstance(error, SpecError):
             raise UserCodeError(f"{self.part}: {problem}" for problem in error.problems) from error
-        text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
-        place = user_place(error)
-        failed = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise UserCodeError([f"{self.part}: {place}: {failed}; mend that line"]) from error
+        raise UserCodeError([f"{self.part}: {failure(error)}; mend that line"]) from error
 
     def refuse(self, problem: str) -> UserCodeError:
         """The error of an answer that cannot be used, to be raised."""
         return UserCodeError([f"{self.part}: {problem}"])
+
+
+def failure(error: BaseException) -> str:
+    """A failure in one line: where in the user's code, of what kind, and what it says."""
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    return f"{user_place(error)}: {type(error).__name__}{f': {text}' if text else ''}"
 
 
 def user_place(error: BaseException) -> str:
@@ -74,6 +80,26 @@ def user_place(error: BaseException) -> str:
     mine = [frame for frame in frames if not _is_foreign(frame.filename)]
     last = (mine or frames)[-1] if frames else None
     return f"{_short(last.filename)}:{last.lineno}" if last else "no line"
+
+
+def import_object(path: str) -> Any:
+    """The object that `module:name` names.
+
+    >>> import_object("tokenfleet.envs.user_code:import_object").__name__
+    'import_object'
+
+    Raises:
+        SpecError: there is no such module or name, or the module fails.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpecError([f"cannot import {path!r} ({error}); write 'module:Class'"]) from error
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise SpecError(
+            [f"cannot import {path!r} ({failure(error)}); mend that line, or write 'module:Class'"]
+        ) from error
 
 
 def check_numbers(guard: Guard, what: str, values: Any, shape: tuple[int, ...], dtype: Any = None) -> None:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
+from gymnasium import Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.latency import latency_metrics
 from tokenfleet.evaluation.results import EpisodeRow
@@ -170,10 +173,14 @@ class Actor:
         candidate: the policy.
         seeds: of the episodes, one per row.
         deterministic: handed to `predict`.
+        space: of the actions of all rows, to which those of a user's policy are held.
     """
 
-    def __init__(self, candidate: Candidate, seeds: Sequence[int], deterministic: bool) -> None:
+    def __init__(self, candidate: Candidate, seeds: Sequence[int], deterministic: bool, space: Space[Any]) -> None:
         self._policy = candidate.policy
+        chosen = candidate.source if isinstance(candidate.source, (str, Mapping)) else candidate.policy
+        self._guard = None if is_ours(candidate.policy) else Guard(named("policy", chosen))
+        self._shape = space.shape
         self._count = len(seeds)
         self._rows = max(self._count, NETWORK_ROWS) if candidate.learned else self._count
         self._deterministic = deterministic
@@ -183,12 +190,15 @@ class Actor:
 
     def act(self, observation: Any, starts: NDArray[np.bool_]) -> Any:
         """Actions `[N, ...]` for observations `[N, ...]`; `starts` says where an episode begins."""
-        action, self._state = self._policy.predict(
-            _padded(observation, self._rows),
-            state=self._state,
-            episode_start=_padded(starts, self._rows),
-            deterministic=self._deterministic,
-        )
+        with self._guard or nullcontext():
+            action, self._state = self._policy.predict(
+                _padded(observation, self._rows),
+                state=self._state,
+                episode_start=_padded(starts, self._rows),
+                deterministic=self._deterministic,
+            )
+        if self._guard is not None and self._shape is not None:
+            check_numbers(self._guard, "actions [N, ...]", action, (self._rows, *self._shape[1:]))
         return action[: self._count] if self._rows > self._count else action
 
 
@@ -217,7 +227,7 @@ def _run_batch(
 ) -> list[dict[str, float]]:
     """The metrics of one episode per row; rows that are through go on unread until the last one is."""
     count, mode = len(seeds), _autoreset_mode(env)
-    actor = Actor(candidate, seeds, deterministic)
+    actor = Actor(candidate, seeds, deterministic, env.action_space)
     observation = seeded_reset(env, seeds)
     metrics: list[dict[str, float]] = [{} for _ in seeds]
     total, length = np.zeros(count), np.zeros(count)

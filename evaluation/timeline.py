@@ -124,7 +124,7 @@ def write_timelines(path: Path, timelines: Sequence[Timeline]) -> Path:
 def _run(
     env: Any, fleet: FleetVectorEnv, candidate: Candidate, seed: int, deterministic: bool
 ) -> list[dict[str, Float64Array]]:
-    actor = Actor(candidate, [seed], deterministic)
+    actor = Actor(candidate, [seed], deterministic, env.action_space)
     observation = seeded_reset(env, [seed])
     starts, over = np.ones(1, np.bool_), False
     ticks: list[dict[str, Float64Array]] = []

@@ -175,16 +175,16 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "train env.id=plain:Plain": (r"^env\.id: 'plain:Plain' is neither a gymnasium\.Env nor a gymnasium\.vector",),
     "train env.id=CartPole-v1 env.kwargs.foo=1": (r"^env\.kwargs: .*'foo'",),
     "train scenario=tiny env.kwargs.reward=no_module:Reward": (
-        r"^env\.kwargs: cannot import 'no_module:Reward' .*; write 'module:Class'$",
+        r"^env\.kwargs\.reward=no_module:Reward: cannot import 'no_module:Reward' .*; write 'module:Class'$",
     ),
     "train scenario=tiny env.kwargs.observation=plain:Plain": (
-        r"^env\.kwargs: 'plain:Plain' must take the scenario and need nothing else \(too many positional arguments\)$",
+        r"^env\.kwargs\.observation=plain:Plain: must take the scenario and need nothing else \(too many positional arg",
     ),
     "train scenario=tiny env.kwargs.reward_weights.energyusd=2": (
-        r"^env\.kwargs: reward_weights\.energyusd: unknown term; did you mean 'energy_usd'\?",
+        r"^env\.kwargs\.reward_weights\.energyusd: unknown term; did you mean 'energy_usd'\?",
     ),
     "evaluate scenario=tiny 'env.kwargs.observation=[cap]'": (
-        r"^env\.kwargs: observation: unknown field 'cap'; did you mean 'cap_w'\?",
+        r"^env\.kwargs\.observation: unknown field 'cap'; did you mean 'cap_w'\?",
     ),
 }
 
