@@ -1,4 +1,4 @@
-"""Code of the user's own that fails: the part, the user's line and the way out, from the command line and from Python."""
+"""Code of the user's own that fails: the part, the user's line and the way out, on the command line and in Python."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         r"^env\.kwargs\.reward=no_module:Reward: cannot import 'no_module:Reward' .*; write 'module:Class'$",
     ),
     "train scenario=tiny env.kwargs.observation=plain:Plain": (
-        r"^env\.kwargs\.observation=plain:Plain: must take the scenario and need nothing else \(too many positional arg",
+        r"^env\.kwargs\.observation=plain:Plain: must take the scenario and need nothing else \(too many pos",
     ),
     "train scenario=tiny env.kwargs.reward_weights.energyusd=2": (
         r"^env\.kwargs\.reward_weights\.energyusd: unknown term; did you mean 'energy_usd'\?",
