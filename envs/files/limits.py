@@ -27,6 +27,12 @@ TABLE_ROWS = 1_000_000
 """Lines of a text table: four seconds. Longer recordings belong into an `.npz`, which has no such limit."""
 LINE_CHARACTERS = 2**20
 """Of one line. Mooncake lists the hashes of all blocks of a prompt: 20 kB for 100,000 tokens."""
+CELLS_PER_ROW = 4096
+"""Of a CSV; a matrix of all cloud regions has a hundred."""
+LOG_ROWS = 500_000
+"""Lines of a power log, whose dates take longest to read: 8 boards every 200 ms for three hours."""
+RUN_ROWS = 10_000
+"""Of a table of benchmark runs, which is kept whole, every cell a text."""
 CELL_CHARACTERS = 2**16
 """Of one cell of a CSV."""
 
