@@ -181,6 +181,11 @@ class Scenario(CatalogSpec):
         places = [region.location for region in self.regions.values()]
         return distances_s(self.network, places or [None], self._site_places)
 
+    @property
+    def upload_token_s(self) -> float:
+        """Time that each token of a prompt takes on its client's line [s]; none where no region is named."""
+        return self.network.upload_token_s if self.regions else 0.0
+
     @cached_property
     def site_network_s(self) -> NDArray[np.float64]:
         """Time of a message between each two sites, one way, `[S, S]` [s]; 0 where one of them has no location."""

@@ -59,9 +59,7 @@ def test_so_it_is_in_the_sections_of_a_scenario_that_may_be_left_out(key: str, m
 
 def test_events_of_a_list_are_answered_too() -> None:
     event = [{"depth_fractions": 0.5}]
-    with pytest.raises(
-        SpecError, match=r"demand_response\.0\.depth_fractions: unknown key; did you mean 'depth_fraction'"
-    ):
+    with pytest.raises(SpecError, match=r"demand_response\.0\.depth_fractions: .* did you mean 'depth_fraction'"):
         load_scenario("tiny", {"sites.lab.grid.demand_response": event})
 
 

@@ -104,7 +104,7 @@ class FleetArrays:
     priced: Int64Array  # [K] index among the classes whose price may be set, -1 for the others
 
     # clients
-    network_s: Float64Array  # [G, S] one way between region and site
+    network_s: Float64Array  # [G, S] one way between region and site, the first byte
 
     # sites and rows
     pue: Float64Array  # [S] highest that an episode can have, without the fixed part
@@ -144,6 +144,8 @@ class FleetArrays:
     view: Layout  # float32 row that the engine writes
     outcome: Layout  # float64 row that the engine writes
 
+    upload_token_s: float = 0.0  # on the client's line, for each token of a prompt
+
     @classmethod
     def from_scenario(cls, scenario: Scenario) -> FleetArrays:
         """Flatten a validated scenario."""
@@ -161,6 +163,7 @@ class FleetArrays:
             **columns,
             view=Layout(VIEW, sizes),
             outcome=Layout(OUTCOMES, sizes),
+            upload_token_s=scenario.upload_token_s,
         )
 
     @property

@@ -49,7 +49,8 @@ class NetworkSpec(CatalogSpec):
         rtt: catalogue name of the matrix of round-trip times.
         local_rtt_s: round trip between two machines of one place [s]; 1 ms is an assumption (the closest two places in
             the shipped matrix, two clouds in one metropolis, are 1.5 ms apart).
-        client_bytes_per_s: a client's connection [bytes/s]; 100 Mbit/s is an assumption.
+        client_bytes_per_s: what a client's connection sends [bytes/s]; where regions are named, a prompt takes its
+            bytes over it to reach a site; 100 Mbit/s is an assumption.
         site_bytes_per_s: what one transfer between two sites gets [bytes/s]; 10 Gbit/s is an assumption.
         prompt_bytes_per_token: text of a prompt; 4 is what OpenAI's tokenizer page gives for English.
         output_bytes_per_token: what a streamed token takes on the wire; 250 is an assumption for one server-sent event
@@ -96,6 +97,11 @@ class NetworkSpec(CatalogSpec):
         (0.12, 0.0)
         """
         return self.egress_usd_per_gb.get((location or "").split(":")[0], 0.0)
+
+    @property
+    def upload_token_s(self) -> float:
+        """Time on a client's line of one token of its prompt [s]; what is cached at the site is sent all the same."""
+        return transfer_s(self.prompt_bytes_per_token, self.client_bytes_per_s)
 
     @cached_property
     def _matrix(self) -> RttMatrix:

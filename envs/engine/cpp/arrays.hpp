@@ -82,6 +82,7 @@ struct FleetArrays {
     std::vector<NodeLimits> nodes;  // grid connections of all sites, then all rows
     std::vector<std::uint8_t> route_mask;  // [K, P]
     std::vector<double> network_s;         // [G, S]
+    double upload_token_s;                 // on the client's line, for each token of a prompt
     std::vector<double> kv_latency_s, kv_token_s;  // [P, P]
     ViewLayout view;
     OutcomeLayout outcome;

@@ -216,6 +216,7 @@ FleetArrays read_arrays(nb::handle arrays) {
     const auto mask = c.column<bool>("route_mask");
     fleet.route_mask.assign(mask.data(), mask.data() + mask.size());
     fleet.network_s = c.reals("network_s");
+    fleet.upload_token_s = nb::cast<double>(arrays.attr("upload_token_s"));
     fleet.kv_latency_s = c.reals("kv_latency_s");
     fleet.kv_token_s = c.reals("kv_token_s");
     fleet.view = read_view_layout(arrays.attr("view"));

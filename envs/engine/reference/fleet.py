@@ -201,7 +201,8 @@ class Fleet:
             self.endings.fail(request, now_s, RequestStatus.REFUSED)
             return
         request.network_s = self._network_s(request.index, p)
-        way_s = max(request.network_s, self._fetch_prefix(request, p))
+        sent_s = request.network_s + request.prompt_tokens * self.arrays.upload_token_s
+        way_s = max(sent_s, self._fetch_prefix(request, p))
         if way_s > 0.0:
             self._travel(request, p, now_s + way_s)
         else:
