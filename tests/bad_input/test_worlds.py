@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.bad_input.hostile import doubling
 from tests.command_line import Run, check_refusal, tree
 from tokenfleet.envs import catalog
 
@@ -41,6 +42,9 @@ def write_catalogue(mine: Path) -> None:
         "scenario/upgraded.yaml": yaml.safe_dump({**world, "pools": {**world["pools"], "lab-8b": pool}}),
         "scenario/unclosed.yaml": "name: unclosed\nsites: {lab: [}\n",
         "scenario/listed.yaml": "- tiny\n",
+        "scenario/merging.yaml": doubling("{{<<: [*a{0}, *a{0}]}}"),
+        "scenario/growing.yaml": "".join(f"k{n}: ${{.k{n + 1}}}${{.k{n + 1}}}\n" for n in range(30)) + "k30: grow\n",
+        "scenario/circling.yaml": "name: circling\ndescription: ${.description}\n",
         "scenario/ordering.yaml": "name: !!python/object/apply:os.mkdir [canary]\n",
         "gpu/my-gpu.yaml": yaml.safe_dump({**gpu, "name": "my-gpu", "tdp_w": -700}),
         "trace/my-trace.csv": FILES["bad_line.csv"],
@@ -107,6 +111,13 @@ FLEETS: dict[str, tuple[str, ...]] = {
     ),
     "evaluate --config-dir mine scenario=unclosed": (r"^\S*mine/scenario/unclosed\.yaml:2: not valid YAML: ",),
     "evaluate --config-dir mine scenario=ordering": (r"^\S*mine/scenario/ordering\.yaml:1: not valid YAML: .* tag ",),
+    "evaluate --config-dir mine scenario=merging": (r"^\S*merging\.yaml:\d+: .*more than 20000 keys and values",),
+    "evaluate --config-dir mine scenario=growing": (
+        r"^scenario\.k0: stands for more than 50000 values once its \$\{\.\.\.\} are replaced$",
+    ),
+    "evaluate --config-dir mine scenario=circling": (
+        r"^scenario\.description: refers to itself \(.*\); write a value$",
+    ),
     "train --config-dir mine scenario=listed": (
         r"^scenario: must be .*a mapping of keys to values \(got \['tiny'\]\)$",
     ),
