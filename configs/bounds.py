@@ -21,7 +21,7 @@ from tokenfleet.envs.spec import SpecError
 MOST_VALUES = 50_000
 """Values that a configuration may have once every `${...}` is replaced; the largest that ships has 1,000."""
 _INTERPOLATION = re.compile(r"\$\{")
-_KEY = re.compile(r"[\w-][\w.-]*")
+_KEY = re.compile(r"\.*[\w-][\w.-]*")
 
 
 class CheckedFileSource(FileConfigSource):
@@ -87,6 +87,12 @@ def _cost(key: str, leaves: Mapping[str, str], costs: dict[str, int], above: tup
 
 
 def _behind(word: str, key: str, leaves: Mapping[str, str]) -> list[str]:
-    """The keys with interpolations that a word names: itself, or what lies below it; relative ones by their end."""
-    found = [other for other in leaves if other == word or other.startswith(f"{word}.")]
-    return found or [other for other in leaves if other != key and other.endswith(f".{word}")]
+    """The keys with interpolations that a word in the text of `key` names: itself, or what lies below it.
+
+    >>> _behind("..seed", "algo.seed", {"seed": "${start}"})
+    ['seed']
+    """
+    name = word.lstrip(".")
+    dots = len(word) - len(name)
+    named = ".".join([*key.split(".")[:-dots], name]) if dots else name
+    return [other for other in leaves if other == named or other.startswith(f"{named}.")]
