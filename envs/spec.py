@@ -66,8 +66,8 @@ class Spec(BaseModel):
 def shown(value: object, longest: int = 120) -> str:
     """A value as a message repeats it: what someone typed, cut off where it would fill the screen.
 
-    >>> shown("h100"), shown(list(range(1000)), longest=10)
-    ("'h100'", '[0, 1, 2, ...')
+    >>> print(shown("h100"), shown(list(range(1000)), longest=10))
+    'h100' [0, 1, 2,...
     """
     try:
         text = repr(value)
