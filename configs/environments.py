@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from tokenfleet.configs.wrappers import (
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import failure
 from tokenfleet.envs.vector import FleetVectorEnv
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -109,7 +111,10 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
             imported = importlib.import_module(module)
         except (ImportError, ValueError, SyntaxError) as error:
             hint = "start in the folder that holds it, or put that folder on PYTHONPATH"
-            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {hint}"]) from None
+            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {hint}"]) from error
+        except Exception as error:  # whatever a user's module does when it is imported
+            problem = f"cannot import {module!r} of {env.id!r} ({failure(error)}); mend that line"
+            raise SpecError([f"env.id: {problem}"]) from error
         found = getattr(imported, name, None)
         if isinstance(found, type):
             return found
@@ -149,6 +154,16 @@ def _vectorised(create: Callable[..., Any], signature_of: type[Any] | None, kwar
     return cast(AnyVectorEnv, _create(create, signature_of, kwargs))
 
 
+def env_keys(problems: Iterable[str], kwargs: Mapping[str, Any]) -> list[str]:
+    """Messages of an environment under the keys of a configuration.
+
+    >>> env_keys(["reward=mine:MyReward: fails", "seed: is wrong"], {"reward": "mine:MyReward"})
+    ['env.kwargs.reward=mine:MyReward: fails', 'seed: is wrong']
+    """
+    own = kwargs.keys() - set(OWN_ARGUMENTS)
+    return [f"env.kwargs.{line}" if re.split(r"[.:=]", line)[0] in own else line for line in problems]
+
+
 def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any]) -> Any:
     """Call a constructor; arguments that it does not take are the user's mistake, any other failure is its own."""
     if signature_of is not None:
@@ -161,8 +176,7 @@ def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any])
     try:
         return create(**kwargs)
     except SpecError as error:
-        named = [line if line.startswith("env.") else f"env.kwargs: {line}" for line in error.problems]
-        raise SpecError(named) from None
+        raise SpecError(env_keys(error.problems, kwargs)) from error.__cause__
     except gymnasium.error.Error as error:
         raise SpecError([f"env.id: {error}"]) from None
     except TypeError as error:

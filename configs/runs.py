@@ -16,8 +16,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from tokenfleet.configs.lock import LOCK_FILE, has_writer
 from tokenfleet.configs.manifest import MANIFEST_FILE, config_hash, describe, read_manifest, write_manifest
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
-from tokenfleet.envs.catalog import read_yaml
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.policies.learned.plain_data import replace_file, sync_folder
 from tokenfleet.policies.learned.resume import SNAPSHOTS
 from tokenfleet.policies.learned.trust import refuse_untrusted
@@ -104,7 +104,11 @@ def check_new_folder(config_type: type[EntryConfig], folder: Path) -> None:
 
 
 def resumed_config(
-    config_type: type[ConfigType], folder: Path, composed: Mapping[str, Any], overrides: Sequence[str]
+    config_type: type[ConfigType],
+    folder: Path,
+    composed: Mapping[str, Any],
+    overrides: Sequence[str],
+    scenario_folder: Path | None = None,
 ) -> ConfigType:
     """The configuration of an interrupted run.
 
@@ -112,6 +116,7 @@ def resumed_config(
         config_type: `TrainConfig` or `EvaluateConfig`.
         folder: of the run.
         composed: what the command line composed to.
+        scenario_folder: see `parse_config`.
         overrides: what the command line said; each must agree with the run.
 
     Raises:
@@ -123,7 +128,7 @@ def resumed_config(
     if not is_run(folder):
         cause = f"{CONFIG_FILE} is missing"
         raise SpecError([f"resume: {folder} holds no run of {config_type.script} ({cause}); start a new run"])
-    wanted = parse_config(config_type, composed)
+    wanted = parse_config(config_type, composed, scenario_folder)
     refuse_untrusted(_code_in(read_yaml(folder / CONFIG_FILE)), wanted.trust, f"resume: {folder / CONFIG_FILE}")
     config = _kept_config(config_type, folder)
     status = run_status(folder)
@@ -151,7 +156,7 @@ def _code_in(config: Mapping[str, Any]) -> list[Any]:
 
 
 def _kept_config(config_type: type[ConfigType], folder: Path) -> ConfigType:
-    """The configuration that a run was started with; reading it opens its catalogue folders."""
+    """The configuration that a run was started with."""
     data = read_yaml(folder / CONFIG_FILE)
     if _script(data) != config_type.script:
         cause = f"holds a run of {_script(data)}, not of {config_type.script}"
@@ -226,8 +231,8 @@ def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]
     for key in sorted(keys - {"resume", "trust"}):
         here, there = _at(running, key), _at(wanted, key)
         if here != there:
-            shown = "" if isinstance(here, (dict, list)) else f" has {here!r} and"
-            problems.append(f"{key}: the resumed run{shown} cannot be changed (got {_short(there)}); leave it out")
+            has = "" if isinstance(here, (dict, list)) else f" has {shown(here)} and"
+            problems.append(f"{key}: the resumed run{has} cannot be changed (got {_short(there)}); leave it out")
     return problems
 
 
@@ -239,5 +244,5 @@ def _at(tree: Any, dotted_key: str) -> Any:
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "name" in value:
-        return repr(value["name"])
-    return repr(value)
+        return shown(value["name"])
+    return shown(value)

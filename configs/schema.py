@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.configs.wrappers import not_resumable
-from tokenfleet.envs.catalog import use_folders
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
+from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError, shown
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
 from tokenfleet.policies.learned.updates import learning_problem
@@ -41,13 +42,13 @@ def _listed(value: Any) -> Any:
 
 def _policy(value: Any) -> Any:
     if not isinstance(value, (str, Mapping)):
-        raise ValueError(f"must be a name, 'module:Class', or a mapping with name and parameters (got {value!r})")
+        raise ValueError(f"must be a name, 'module:Class', or a mapping with name and parameters (got {shown(value)})")
     return value
 
 
 def _device(name: str) -> str:
     if not re.fullmatch(r"cpu|auto|cuda(:\d+)?", name):
-        raise ValueError(f"must be cpu, cuda, cuda:<number> or auto (got {name!r})")
+        raise ValueError(f"must be cpu, cuda, cuda:<number> or auto (got {shown(name)})")
     return name
 
 
@@ -217,32 +218,30 @@ class EvaluateConfig(EntryConfig):
         return f"{self.episodes} episodes"
 
 
-_SECTIONS: dict[str, Callable[[Any], Any]] = {
-    "scenario": lambda data: None if data is None else load_scenario(data),
-    "algo": parse_algorithm,
-    "tracking": parse_tracking,
-}
-"""Sections with a parser of their own, whose messages begin with the section's name."""
-
-
-def parse_config(config_type: type[ConfigType], data: Mapping[str, Any]) -> ConfigType:
+def parse_config(
+    config_type: type[ConfigType], data: Mapping[str, Any], scenario_folder: Path | None = None
+) -> ConfigType:
     """Check a composed configuration.
-
-    The user's catalogue folders are opened first, for names in the scenario may stand in them.
 
     Args:
         config_type: `TrainConfig` or `EvaluateConfig`.
         data: plain data.
+        scenario_folder: of the file that the scenario stands in, where its relative paths begin.
 
     Raises:
         SpecError: one line per mistake, in every section.
     """
     catalog = CatalogConfig.parse(data.get("catalog") or {}, "catalog")
-    use_folders(catalog.search_paths)
+    # Sections with a parser of their own, whose messages begin with the section's name.
+    sections: dict[str, Callable[[Any], Any]] = {
+        "scenario": partial(_scenario, search_paths=catalog.search_paths, folder=scenario_folder),
+        "algo": parse_algorithm,
+        "tracking": parse_tracking,
+    }
     parsed: dict[str, Any] = {**data}
     problems: list[str] = []
     broken: set[str] = set()
-    for section, parse in _SECTIONS.items():
+    for section, parse in sections.items():
         if section in data and section in config_type.model_fields:
             try:
                 parsed[section] = parse(data[section])
@@ -258,3 +257,7 @@ def parse_config(config_type: type[ConfigType], data: Mapping[str, Any]) -> Conf
     if problems:
         raise SpecError(problems)
     return config
+
+
+def _scenario(data: Any, search_paths: Sequence[str], folder: Path | None) -> Scenario | None:
+    return None if data is None else load_scenario(data, None, search_paths, folder)

@@ -23,8 +23,8 @@ from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 from gymnasium.wrappers.utils import RunningMeanStd
 from numpy.typing import NDArray
 
-from tokenfleet.envs.parts import import_object
 from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import import_object
 from tokenfleet.policies.learned.wrapper_state import tells_state
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]

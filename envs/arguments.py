@@ -14,11 +14,12 @@ from tokenfleet.envs.fields import OUTCOMES, Layout, Record
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
 from tokenfleet.envs.reward import Reward
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.spec import SpecError, shown, suggest
 
 RENDER_MODES = ("ansi", "rgb_array")
 RESET_OPTIONS = ("reset_mask", "split")
 REFERENCE_REVENUE = "reference_revenue"
+SINGLE_RESET_OPTIONS = ("split",)
 
 
 def check_choices(
@@ -31,14 +32,14 @@ def check_choices(
         "max_episode_steps": 1 if max_episode_steps is None else max_episode_steps,
     }
     problems = [
-        f"{name}: must be a positive integer (got {value!r})"
+        f"{name}: must be a positive integer (got {shown(value)})"
         for name, value in counts.items()
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
     ]
-    if split not in SPLIT_BOUNDS:
-        problems.append(f"split: unknown split {split!r}{suggest(split, SPLIT_BOUNDS)}")
+    if not _is_split(split):
+        problems.append(f"split: unknown split {shown(split)}{suggest(split, SPLIT_BOUNDS)}")
     if render_mode is not None and render_mode not in RENDER_MODES:
-        problems.append(f"render_mode: unknown mode {render_mode!r}{suggest(render_mode, RENDER_MODES)}, or None")
+        problems.append(f"render_mode: unknown mode {shown(render_mode)}{suggest(render_mode, RENDER_MODES)}, or None")
     if problems:
         raise SpecError(problems)
 
@@ -52,9 +53,9 @@ def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     if isinstance(mode, AutoresetMode):
         return mode
     names = {member.value: member for member in AutoresetMode} | dict(AutoresetMode.__members__)
-    if mode not in names:
+    if not isinstance(mode, str) or mode not in names:
         choices = [member.value for member in AutoresetMode]
-        raise SpecError([f"autoreset_mode: unknown mode {mode!r}{suggest(mode, choices)}"])
+        raise SpecError([f"autoreset_mode: unknown mode {shown(mode)}{suggest(mode, choices)}"])
     return names[mode]
 
 
@@ -77,6 +78,8 @@ def first_terms(reward: Reward, scenario: Scenario) -> dict[str, NDArray[Any]]:
 
 def check_weights(weights: Mapping[str, float], terms: Mapping[str, Any]) -> None:
     """Refuse weights that are no finite numbers, or of no term."""
+    if not isinstance(weights, Mapping):
+        raise SpecError([f"reward_weights: must be a mapping of terms to numbers (got {shown(weights)})"])
     problems = []
     for name, weight in weights.items():
         if name not in terms:
@@ -112,22 +115,55 @@ def _is_finite(value: Any) -> TypeGuard[float]:
     return number and bool(np.isfinite(value))
 
 
-def parse_reset_options(options: Mapping[str, Any], num_envs: int, split: Split) -> tuple[NDArray[np.bool_], Split]:
+def parse_reset_options(
+    options: Mapping[str, Any] | None, num_envs: int, split: Split, known: Sequence[str] = RESET_OPTIONS
+) -> tuple[NDArray[np.bool_], Split]:
     """Which fleets to reset, `[N]`, and the split that episodes come from henceforth (`split` unless it is given)."""
-    problems = [
-        f"options.{name}: unknown option{suggest(name, RESET_OPTIONS)}" for name in options if name not in RESET_OPTIONS
-    ]
+    options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        meant = f"; did you mean options={{'split': {options!r}}}?" if _is_split(options) else ""
+        raise SpecError([f"options: must be a dict such as {{'split': 'test'}} (got {shown(options)}){meant}"])
+    problems = [f"options.{name}: unknown option{suggest(name, known)}" for name in options if name not in known]
     chosen = options.get("split", split)
-    if chosen not in SPLIT_BOUNDS:
-        problems.append(f"options.split: unknown split {chosen!r}{suggest(chosen, SPLIT_BOUNDS)}")
+    if not _is_split(chosen):
+        problems.append(f"options.split: unknown split {shown(chosen)}{suggest(chosen, SPLIT_BOUNDS)}")
     mask = options.get("reset_mask", np.ones(num_envs, np.bool_))
     if not (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == (num_envs,) and mask.any()):
         problems.append(
-            f"options.reset_mask: must be a bool array of shape ({num_envs},) with a True in it (got {mask!r})"
+            f"options.reset_mask: must be a bool array of shape ({num_envs},) with a True in it (got {shown(mask)})"
         )
     if problems:
         raise SpecError(problems)
     return mask, cast(Split, chosen)
+
+
+def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The action of a single environment, as it is.
+
+    Raises:
+        ValueError: it is not numbers of this shape, or holds NaN.
+    """
+    values = np.asarray(action)
+    if values.dtype.kind not in "biuf" or values.shape != shape:
+        got = f"shape {list(values.shape)}" if values.dtype.kind in "biuf" else shown(action)
+        raise ValueError(f"action must have shape {list(shape)} (got {got})")
+    if np.isnan(np.add.reduce(values, axis=None)) and np.isnan(values).any():
+        raise ValueError(f"action holds NaN in entries {np.flatnonzero(np.isnan(values))[:5].tolist()}")
+    return values
+
+
+def checked_actions(actions: Any, num_envs: int) -> NDArray[Any]:
+    """The actions of a batch, as they are; their shape beyond the first axis is the action's to check.
+
+    Raises:
+        ValueError: they are not numbers, or not one row a fleet.
+    """
+    values = np.asarray(actions)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"actions must be an array of numbers [N, A] (got {shown(actions)})")
+    if not values.ndim or len(values) != num_envs:
+        raise ValueError(f"{num_envs} fleets need as many actions (got {len(values) if values.ndim else 'one number'})")
+    return values
 
 
 def parse_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
@@ -139,7 +175,19 @@ def parse_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[
     if seed is None:
         return [None] * num_envs
     if isinstance(seed, (int, np.integer)):
-        return [int(seed) + index for index in range(num_envs)]
+        return [_seed(seed) + index for index in range(num_envs)]
+    if not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
+        raise SpecError([f"seed: must be a whole number, one for each fleet, or None (got {shown(seed)})"])
     if len(seed) != num_envs:
         raise SpecError([f"seed: {num_envs} fleets need as many seeds (got {len(seed)})"])
-    return [None if one is None else int(one) for one in seed]
+    return [None if one is None else _seed(one) for one in seed]
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise SpecError([f"seed: must be a whole number, 0 or more (got {shown(value)})"])
+    return int(value)
+
+
+def _is_split(value: Any) -> bool:
+    return isinstance(value, str) and value in SPLIT_BOUNDS

@@ -9,10 +9,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from tokenfleet.envs.arguments import RENDER_MODES
+from tokenfleet.envs.arguments import (
+    RENDER_MODES,
+    SINGLE_RESET_OPTIONS,
+    checked_action,
+    parse_reset_options,
+    parse_seeds,
+)
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.infos import Info, info_of, with_masks
@@ -96,7 +103,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `reward_scale` | the reward's, else `"reference_revenue"` | divides the weighted sum; 1 for not at all |
     | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
     | `render_mode` | none | `ansi` or `rgb_array` |
-    | `search_paths` | none | folders searched for scenarios after the shipped ones |
+    | `search_paths` | none | folders of your own GPUs, models, profiles, recordings, series, scenarios |
 
     ## Vectorized environment
     `gymnasium.make_vec("tokenfleet:tokenfleet/Fleet-v0", num_envs=64)` gives `FleetVectorEnv`, which steps all fleets
@@ -177,6 +184,9 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         Raises:
             SpecError: unknown option or split.
         """
+        _check_usable(self.batch)
+        parse_reset_options(options, 1, self.batch.split, SINGLE_RESET_OPTIONS)
+        parse_seeds(seed, 1)
         super().reset(seed=seed)
         self.batch.generators[0] = self.np_random
         observations, infos = self.batch.reset(options=options)
@@ -191,15 +201,26 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         Raises:
             ValueError: an action of the wrong shape, or with NaN.
             RuntimeError: the episode has ended, or none was started.
+            ClosedEnvironmentError: the environment is closed.
         """
-        batch = action if isinstance(action, Controls) else np.asarray(action)[None]
-        observations, rewards, terminations, truncations, infos = self.batch.step(batch)
+        _check_usable(self.batch, begun=True)
+        if self.batch.ended:
+            raise RuntimeError("the episode has ended; reset the environment before the next step")
+        if not isinstance(action, Controls):
+            action = checked_action(action, self.action_space.shape or ())[None]
+        observations, rewards, terminations, truncations, infos = self.batch.step(action)
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), self._info(infos)
 
     def render(self) -> Any:
         """Text for `ansi`, a picture `[height, width, 3]` of uint8 for `rgb_array`, None without a render mode."""
+        _check_usable(self.batch, begun=self.render_mode is not None)
         frames = self.batch.render()
         return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """End the use of the environment; a later step, reset or render raises `ClosedEnvironmentError`."""
+        self.batch.close()
+        super().close()
 
     def request_log(self) -> RequestLog:
         """What has become of the requests of the current episode (`episode.requests`)."""
@@ -224,3 +245,11 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         """What the batch of one tells, over zeros where it has nothing to tell."""
         blank = {name: dict(value) if isinstance(value, dict) else value for name, value in self._blank.items()}
         return blank | info_of(infos, 0)
+
+
+def _check_usable(batch: FleetVectorEnv, begun: bool = False) -> None:
+    """Say in terms of one environment what `FleetVectorEnv` would say of many."""
+    if batch.closed:
+        raise ClosedEnvironmentError("the environment is closed; make a new one")
+    if begun and batch.episodes[0] is None:
+        raise RuntimeError("reset the environment before the first step")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from tokenfleet.envs.arguments import (
     RENDER_MODES,
     check_choices,
     check_weights,
+    checked_actions,
     checked_scale,
     first_terms,
     parse_autoreset_mode,
@@ -36,7 +38,7 @@ from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.observation import FleetObservation, Observation
-from tokenfleet.envs.parts import build_part, has_methods, is_reward
+from tokenfleet.envs.parts import build_part, guarded_decode, guarded_observe, guarded_reward, has_methods, is_reward
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.render import make_renderer
 from tokenfleet.envs.reward import NetValue, Reward, weighted_reward
@@ -75,7 +77,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
         max_episode_steps: a time limit below the scenario's horizon; Gymnasium hands over the one of an id.
-        search_paths: folders searched for scenarios after the shipped ones.
+        search_paths: folders that are searched, after the shipped ones, for the scenario and for whatever it names:
+            GPUs, models, profiles, recordings, series.
 
     Attributes:
         scenario: the validated world.
@@ -110,7 +113,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     ) -> None:
         check_choices(num_envs, threads, split, render_mode, max_episode_steps)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
-        self.scenario = load_scenario(scenario, overrides, tuple(Path(path) for path in search_paths))
+        self.scenario = load_scenario(scenario, overrides, search_paths)
         self._arguments = {
             "scenario": self.scenario,
             "num_envs": num_envs,
@@ -137,7 +140,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "render_fps": RENDER_FPS,
             "autoreset_mode": self.autoreset_mode,
         }
-        self._build_parts(observation, action, reward, reward_weights or {}, reward_scale)
+        weights = {} if reward_weights is None else reward_weights
+        self._build_parts(observation, action, reward, weights, reward_scale)
         self._allocate(engine, threads)
 
     def _build_parts(
@@ -146,12 +150,17 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         world = self.scenario
         if isinstance(observation, Sequence) and not isinstance(observation, str):
             observation = FleetObservation(world, observation)
-        self.observation_model: Observation = build_part(
-            observation, world, FleetObservation, has_methods("space", "observe")
-        )
-        self.action_model: Action = build_part(action, world, FleetAction, has_methods("space", "decode"))
-        self.reward_model: Reward = build_part(reward, world, NetValue, is_reward)
-        terms = first_terms(self.reward_model, world)
+        shows, acts = has_methods("space", "observe"), has_methods("space", "decode")
+        self.observation_model: Observation
+        self.observation_model, seen_by = build_part("observation", observation, world, FleetObservation, shows)
+        self.action_model: Action
+        self.action_model, acted_by = build_part("action", action, world, FleetAction, acts)
+        self.reward_model: Reward
+        self.reward_model, valued_by = build_part("reward", reward, world, NetValue, is_reward)
+        self._observed = guarded_observe(self.observation_model, seen_by)
+        self._decoded = guarded_decode(self.action_model, acted_by, world)
+        self._valued = guarded_reward(self.reward_model, valued_by)
+        terms = first_terms(self._valued, world)
         check_weights(weights, terms)
         self.reward_weights = dict(weights)
         self._reward_scale = checked_scale(scale, self.reward_model, world)
@@ -218,6 +227,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._episodes.seeds
 
     @property
+    def ended(self) -> tuple[int, ...]:
+        """The fleets whose episodes ended in the last step and have not begun anew."""
+        return tuple(self._ended)
+
+    @property
     def generators(self) -> list[np.random.Generator | None]:
         """What each fleet's next episode seed is drawn from; one that is not needed yet is None."""
         return self._episodes.generators
@@ -235,7 +249,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Returns:
             Observations `[N, D]` of all fleets, and infos with the keys of `step`, of which only `route_mask` is told.
         """
-        mask, self.split = parse_reset_options(options or {}, self.num_envs, self.split)
+        self._check_open()
+        mask, self.split = parse_reset_options(options, self.num_envs, self.split)
         seeds = parse_seeds(seed, self.num_envs)
         for index in np.flatnonzero(mask).tolist():
             if seeds[index] is not None:
@@ -249,6 +264,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
         Args:
             actions: `[N, A]`, or the `Controls` of N fleets in physical units.
+
+        Raises:
+            ValueError: the actions have the wrong shape, or hold NaN.
+            UserCodeError: a part of the user's has failed.
+            ClosedEnvironmentError: the environment is closed.
 
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
@@ -283,6 +303,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def render(self) -> tuple[Any, ...] | None:
         """One frame a fleet: text for `ansi`, `[H, W, 3]` uint8 for `rgb_array`, None without a render mode."""
+        self._check_open()
         if self._views is None:
             return None
         self._check_begun()
@@ -350,11 +371,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _decode(self, actions: NDArray[Any] | Controls) -> Controls:
         """Controls of all fleets that nobody else will change."""
-        given = isinstance(actions, Controls)
-        count = actions.num_envs if isinstance(actions, Controls) else len(actions)
-        if count != self.num_envs:
-            raise ValueError(f"{self.num_envs} fleets need as many {'controls' if given else 'actions'} (got {count})")
-        return deepcopy(actions) if isinstance(actions, Controls) else self.action_model.decode(actions)
+        if not isinstance(actions, Controls):
+            return self._decoded(checked_actions(actions, self.num_envs))
+        if actions.num_envs != self.num_envs:
+            raise ValueError(f"{self.num_envs} fleets need as many controls (got {actions.num_envs})")
+        return deepcopy(actions)
 
     def _advance(self, controls: Controls, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
         """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
@@ -368,7 +389,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
                 self._begin(index, self._episodes.rewind(index))
-        terms = self.reward_model(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
+        terms = self._valued(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
         rewards = weighted_reward(terms, self.reward_weights, self._reward_scale)
         if idle:
             rewards[idle] = 0.0
@@ -410,14 +431,19 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             ]
             self._advance(Controls.stack(rows), idle)
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("the environment is closed; make a new one")
+
     def _check_begun(self) -> None:
+        self._check_open()
         if not self._begun:
             self._begun = all(episode is not None for episode in self.episodes)
         if not self._begun:
             raise RuntimeError("reset every fleet before the first step")
 
     def _observe(self) -> NDArray[Any]:
-        return self.observation_model.observe(self.engine.view)
+        return self._observed(self.engine.view)
 
     def _endings(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""

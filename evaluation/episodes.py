@@ -8,6 +8,7 @@ bit differently), and a policy that draws can offer `begin_episodes(seeds)` to d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
@@ -178,7 +180,7 @@ class Actor:
 
     Args:
         candidate: the policy.
-        env: that it acts in.
+        env: that it acts in; a user's policy is held to its space of actions.
         seeds: of the episodes, one per row.
         deterministic: handed to `predict`.
     """
@@ -188,6 +190,9 @@ class Actor:
     ) -> None:
         self._policy = candidate.policy
         self._decides = isinstance(env, FleetVectorEnv) and isinstance(candidate.policy, DecidesControls)
+        chosen = candidate.source if isinstance(candidate.source, (str, Mapping)) else candidate.policy
+        self._guard = None if is_ours(candidate.policy) else Guard(named("policy", chosen))
+        self._shape = env.action_space.shape
         self._count = len(seeds)
         self._rows = max(self._count, NETWORK_ROWS) if candidate.learned else self._count
         self._deterministic = deterministic
@@ -197,15 +202,18 @@ class Actor:
 
     def act(self, observation: Any, starts: NDArray[np.bool_]) -> Any:
         """Actions `[N, ...]`, or controls, for observations `[N, ...]`; `starts` says where an episode begins."""
-        if self._decides:
-            controls, self._state = self._policy.decide(observation, self._state, starts)  # type: ignore[attr-defined]
-            return controls
-        action, self._state = self._policy.predict(
-            _padded(observation, self._rows),
-            state=self._state,
-            episode_start=_padded(starts, self._rows),
-            deterministic=self._deterministic,
-        )
+        with self._guard or nullcontext():
+            if self._decides:
+                controls, self._state = self._policy.decide(observation, self._state, starts)  # type: ignore[attr-defined]
+                return controls
+            action, self._state = self._policy.predict(
+                _padded(observation, self._rows),
+                state=self._state,
+                episode_start=_padded(starts, self._rows),
+                deterministic=self._deterministic,
+            )
+        if self._guard is not None and self._shape is not None:
+            check_numbers(self._guard, "actions [N, ...]", action, (self._rows, *self._shape[1:]))
         return action[: self._count] if self._rows > self._count else action
 
 

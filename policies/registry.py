@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from tokenfleet.envs.parts import import_object
 from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import Guard, import_object, is_ours
 from tokenfleet.policies.base import Policy, PolicyContext
 from tokenfleet.policies.parameters import check_parameters
 
@@ -101,7 +101,10 @@ def build(choice: Choice, choices: Mapping[str, Entry], where: str, *arguments: 
     target = _import(entry.target, where) if isinstance(entry.target, str) else entry.target
     _check_takes(target, arguments, f"{where}.{name}")
     parameters = check_parameters(target, len(arguments), {**entry.parameters, **given}, f"{where}.{name}")
-    return target(*arguments, **parameters)
+    if is_ours(target):
+        return target(*arguments, **parameters)
+    with Guard(f"{where}={name}"):
+        return target(*arguments, **parameters)
 
 
 def _split(choice: Choice, choices: Mapping[str, Entry], where: str) -> tuple[str, dict[str, Any]]:
@@ -119,7 +122,7 @@ def _import(target: str, where: str) -> Any:
     try:
         found = import_object(target)
     except SpecError as error:
-        raise SpecError([f"{where}: {problem}" for problem in error.problems]) from None
+        raise SpecError([f"{where}: {problem}" for problem in error.problems]) from error.__cause__
     if not callable(found):
         raise SpecError([f"{where}: {target!r} is not a class (got {found!r})"])
     return found

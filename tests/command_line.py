@@ -19,6 +19,8 @@ QUICK = (
     "validation.every=null tracking=none"
 )
 """A training run that takes a moment."""
+FULL_ERROR = "0"
+"""What a person has set `HYDRA_FULL_ERROR` to."""
 
 
 class Outcome(NamedTuple):
@@ -45,7 +47,7 @@ def exit_code(typed: str, monkeypatch: pytest.MonkeyPatch) -> int:
     script, *arguments = shlex.split(typed)
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the script sets it, and reads what a person has set
+    monkeypatch.setenv("HYDRA_FULL_ERROR", FULL_ERROR)  # the script sets it, and reads what a person has set
     try:
         importlib.import_module(f"tokenfleet.{script}").main()
     except SystemExit as ended:

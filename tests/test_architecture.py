@@ -12,7 +12,8 @@ ENVS = "tokenfleet.envs"
 LAYERS = ("series", "power", "facility", "gpu", "failures", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec",),
-    (f"{ENVS}.fields", f"{ENVS}.traces", f"{ENVS}.quantities"),
+    (f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
+    (f"{ENVS}.traces",),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
@@ -32,12 +33,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"{ENVS}.registration",
         f"{ENVS}.history",
         f"{ENVS}.infos",
-        f"{ENVS}.parts",
         f"{ENVS}.accounts",
     ),
     (f"{ENVS}.knobs", f"{ENVS}.metrics"),
     (f"{ENVS}.action",),
-    (f"{ENVS}.episode_metrics", f"{ENVS}.arguments", f"{ENVS}.episodes"),
+    (f"{ENVS}.episode_metrics", f"{ENVS}.arguments", f"{ENVS}.episodes", f"{ENVS}.parts"),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.catalog import PathLike
+from tokenfleet.envs.files import PathLike
+from tokenfleet.envs.files.limits import LOG_ROWS
 from tokenfleet.envs.fitting.columns import POWER_UNITS, moment_s, number_of, split_unit
 from tokenfleet.envs.fitting.runs import Record, Run, table_rows
 from tokenfleet.envs.spec import SpecError
@@ -54,21 +56,26 @@ def read_power_log(path: PathLike) -> PowerLog:
         SpecError: what is wrong, with the file, the line and the column.
     """
     path = Path(path)
-    records = list(table_rows(path))
-    if not records:
+    rows = table_rows(path, LOG_ROWS)
+    first = next(rows, None)
+    if first is None:
         raise SpecError([f"{path}: holds no sample"])
-    columns = {split_unit(name)[0]: name for name in records[0][1]} | {name.lower(): name for name in records[0][1]}
+    columns = {split_unit(name)[0]: name for name in first[1]} | {name.lower(): name for name in first[1]}
     time_name = _column(path, columns, TIME_COLUMNS, "the time")
     power_name = _column(path, columns, POWER_COLUMNS, "the power")
     board_name = next((columns[name] for name in BOARD_COLUMNS if name in columns), None)
     clock_name = next((columns[name] for name in CLOCK_COLUMNS if name in columns), None)
-    return PowerLog(
-        path,
-        np.array([row[board_name] if board_name else "" for _, row in records]),
-        np.array([moment_s(place, time_name, row[time_name]) for place, row in records]),
-        np.array([_power_w(record, power_name) for record in records]),
-        np.array([_clock_mhz(row[clock_name]) if clock_name else np.nan for _, row in records]),
-    )
+    samples = [
+        (
+            row[board_name] if board_name else "",
+            moment_s(place, time_name, row[time_name]),
+            _power_w((place, row), power_name),
+            _clock_mhz(row[clock_name]) if clock_name else np.nan,
+        )
+        for place, row in chain([first], rows)
+    ]
+    board, time_s, power_w, clock_mhz = zip(*samples, strict=True)
+    return PowerLog(path, np.array(board), np.array(time_s), np.array(power_w), np.array(clock_mhz))
 
 
 def with_power(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.envs.catalog import PathLike
+from tokenfleet.envs.files import PathLike, csv_rows, read_text
+from tokenfleet.envs.files.limits import JSON_BYTES, RUN_ROWS, TABLE_BYTES, TABLE_ROWS
 from tokenfleet.envs.fitting.columns import Heading, headings, missing, moment_s, quantities
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, shown
 
 JSON_SUFFIXES = (".json", ".jsonl")
 FULL_SHARE = 0.8  # a server that decodes fewer of the requests in flight keeps the others waiting
@@ -103,51 +104,38 @@ def _files(paths: Sequence[PathLike]) -> Iterator[Path]:
         yield from found
 
 
-def read_text(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        SpecError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise SpecError([f"{path}: no such file"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError([f"{path}: cannot be read: {error}"]) from None
-
-
-def table_rows(path: Path) -> Iterator[Record]:
+def table_rows(path: Path, limit_rows: int = TABLE_ROWS, limit_bytes: int = TABLE_BYTES) -> Iterator[Record]:
     """The rows of a CSV by column, each with its place.
 
     Raises:
         SpecError: the file cannot be read, has no header, names a column twice, or a row has too many or too few cells.
     """
-    reader = csv.reader(read_text(path).splitlines(), skipinitialspace=True)
-    header = [name.strip() for name in next(reader, [])]
+    rows = csv_rows(path, limit_rows, "cut it to what belongs to the runs", limit_bytes)
+    _, cells = next(rows, (1, []))
+    header = [name.strip() for name in cells]
     if not any(header):
         raise SpecError([f"{path}:1: the table is empty: it has no header"])
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
-        raise SpecError([f"{path}:1: column {twice[0]!r} is given twice"])
-    for cells in reader:
+        raise SpecError([f"{path}:1: column {shown(twice[0])} is given twice"])
+    for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
-            raise SpecError([f"{path}:{reader.line_num}: {len(cells)} values for {len(header)} columns"])
-        yield f"{path}:{reader.line_num}", dict(zip(header, (cell.strip() for cell in cells), strict=True))
+            raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])
+        yield f"{path}:{line}", dict(zip(header, (cell.strip() for cell in cells), strict=True))
 
 
 def _csv_records(path: Path) -> Iterator[Record]:
-    return table_rows(path)
+    return table_rows(path, RUN_ROWS, JSON_BYTES)
 
 
 def _json_records(path: Path) -> Iterator[Record]:
     """One object, or one a line, as `--append-result` leaves them."""
-    text = read_text(path)
+    text = read_text(path, JSON_BYTES)
     try:
         documents = [(str(path), json.loads(text))]
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         lines = [(f"{path}:{number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
         documents = [(place, _json_line(place, line)) for place, line in lines]
     for place, document in documents:
@@ -161,10 +149,12 @@ def _json_line(place: str, line: str) -> Any:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise SpecError([f"{place}: not valid JSON: {error.msg}"]) from None
+    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
+        raise SpecError([f"{place}: not valid JSON: {error}"]) from None
 
 
 def _kind(document: Any) -> str:
-    return "a list" if isinstance(document, list) else repr(document)
+    return "a list" if isinstance(document, list) else shown(document)
 
 
 def _run(place: str, known: Mapping[str, Heading], row: Mapping[str, Any]) -> tuple[Run, list[str]]:

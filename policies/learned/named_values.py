@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from tokenfleet.envs.parts import import_object
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.user_code import import_object
 from tokenfleet.policies.learned.algorithms import Schedule
 from tokenfleet.policies.learned.trust import is_class_path
 

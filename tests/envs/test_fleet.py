@@ -95,7 +95,7 @@ def test_an_episode_is_truncated_at_the_horizon_and_told() -> None:
         assert info["cost"] in (0.0, env.scenario.tick_s)
         assert info["route_mask"].shape == env.scenario.route_mask.shape
     assert all(isinstance(value, float) for value in info["episode_metrics"].values())
-    with pytest.raises(RuntimeError, match="have ended; reset them"):
+    with pytest.raises(RuntimeError, match="the episode has ended; reset the environment"):
         env.step(env.action_space.sample())
 
 

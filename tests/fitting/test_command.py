@@ -78,17 +78,13 @@ def test_the_entry_is_found_by_a_scenario_that_names_its_folder(fit: Fit, tmp_pa
         "wrote mine/gpu/my-h100.yaml",
         "wrote mine/profile/llama-3.1-8b_my-h100_tp1.yaml",
     ]
-    catalog.use_folders([tmp_path / "mine"])
-    try:
-        scenario = load_scenario("tiny", {"pools.lab-8b.gpu": "my-h100"})
-        profile = scenario.pools["lab-8b"].profile
-        assert profile.origin == "measured"
-        assert profile.host_s != load_profile("llama-3.1-8b", "h100-sxm", 1).host_s
-        env = FleetEnv(scenario)
-        env.reset(seed=0)
-        assert env.observation_space.contains(env.step(env.action_space.sample())[0])
-    finally:
-        catalog.use_folders([])
+    scenario = load_scenario("tiny", {"pools.lab-8b.gpu": "my-h100"}, [tmp_path / "mine"])
+    profile = scenario.pools["lab-8b"].profile
+    assert profile.origin == "measured"
+    assert profile.host_s != load_profile("llama-3.1-8b", "h100-sxm", 1).host_s
+    env = FleetEnv(scenario)
+    env.reset(seed=0)
+    assert env.observation_space.contains(env.step(env.action_space.sample())[0])
 
 
 def test_the_entry_says_where_it_comes_from_and_how_wrong_it_is(fit: Fit, tmp_path: Path) -> None:

@@ -203,5 +203,5 @@ def test_files_that_are_not_there_or_hold_nothing_are_named(tmp_path: Path) -> N
     with pytest.raises(SpecError, match=r"no \.json file in this folder"):
         read_runs([tmp_path])
     (tmp_path / "latin.csv").write_bytes(b"batch\xe9\n")
-    with pytest.raises(SpecError, match=r"latin\.csv: cannot be read"):
+    with pytest.raises(SpecError, match=r"latin\.csv: not UTF-8 text"):
         read_runs([tmp_path / "latin.csv"])

@@ -74,7 +74,11 @@ struct FleetArrays {
         return std::any_of(pools.begin(), pools.end(), is);
     }
     bool has_caches() const { return any_pool([](const Pool& p) { return p.prefix_block_tokens > 0; }); }
-    bool has_distances() const { return std::any_of(network_s.begin(), network_s.end(), [](double s) { return s > 0.0; }); }
+    bool has_distances() const { return any_positive(network_s); }
+    bool has_uploads() const { return any_positive(upload_token_s); }
+    static bool any_positive(const std::vector<double>& values) {
+        return std::any_of(values.begin(), values.end(), [](double value) { return value > 0.0; });
+    }
 };
 
 #undef TOKENFLEET_FIELD

@@ -347,7 +347,7 @@ private:
         const std::int64_t p = router_.choose_pool(*this, demand.requests[index], index, now_s);
         if (p < 0) return fail(index, now_s, Status::kRefused);
         endings_.note_site(index, pool(p).site);
-        double way_s = endings_.network_s(index);
+        double way_s = endings_.network_s(index) + demand.requests[index].prompt_tokens * endings_.upload_token_s(index);
         if (pool(p).migrates_prefixes) way_s = std::max(way_s, fetch_prefix(index, p, now_s));
         if (way_s > 0.0) return clients_.travel(index, static_cast<std::int32_t>(p), now_s + way_s);
         enter(index, p, now_s);
