@@ -45,7 +45,7 @@ def assert_all_refused(world: World, rng: np.random.Generator) -> None:
     """Offer both engines something malformed of each kind; raises AssertionError where one of them takes it."""
     for name in ("reference", "native"):
         engine = make_engine(name, world.arrays, 1)
-        _offer(f"{name}: an episode", lambda: engine.reset(0, _bad_episode(world.episode, rng)))  # noqa: B023
+        _offer(f"{name}: signals", lambda: engine.reset(0, _bad_episode(world.episode, rng)))  # noqa: B023
         if len(world.episode.requests):
             _offer(f"{name}: requests", lambda: engine.reset(0, _bad_requests(world.episode, rng)))  # noqa: B023
         engine.reset(0, world.episode)
@@ -58,7 +58,7 @@ def _offer(what: str, give: Callable[[], None]) -> None:
         give()
     except SpecError:
         return
-    raise AssertionError(f"malformed: {what} was taken")
+    raise AssertionError(f"malformed: {what} were taken")
 
 
 def _still_runs(name: str, engine: Engine, world: World) -> None:
