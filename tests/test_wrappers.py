@@ -261,7 +261,7 @@ def test_a_wrapped_run_goes_on_to_the_bit(
     typed = f"train {QUICK} total_timesteps=384 snapshot_every=128 {env} {wrappers}"
     assert run(f"{typed} hydra.run.dir=whole").code == 0
     interrupted(run, monkeypatch, typed, "halves")
-    resumed = run("train resume=halves")
+    resumed = run("train resume=halves trust=own_wrappers")
     assert resumed.code == 0, resumed.errors
     weights = [Path(name, "checkpoints/last/policy.safetensors").read_bytes() for name in ("whole", "halves")]
     assert weights[0] == weights[1]
@@ -273,7 +273,7 @@ def test_a_wrapper_that_does_not_tell_its_state_is_trained_with_but_not_resumed(
     typed = f"train {QUICK} total_timesteps=384 snapshot_every=128 {TINY} env.wrappers={own}:Tired"
     interrupted(run, monkeypatch, typed, "run")
     assert load_policy(Path("run")).meta.origin.environment_wrappers == (f"{own}:Tired",)
-    refused = run("train resume=run")
+    refused = run("train resume=run trust=own_wrappers")
     assert refused.code == 2
     assert refused.errors == (
         "resume: env.wrappers[0], Tired, does not tell its state; write its get_state and set_state, "
