@@ -163,7 +163,9 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     _add_config_dir(plain)
     if plain.get("resume"):
         return resumed_config(config_type, Path(str(plain["resume"])), plain, list(HydraConfig.get().overrides.task))
-    return parse_config(config_type, plain)
+    config = parse_config(config_type, plain)
+    config.check_new()
+    return config
 
 
 def _add_config_dir(plain: dict[str, Any]) -> None:
