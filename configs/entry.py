@@ -179,7 +179,9 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     folder = _scenario_folder()
     if plain.get("resume"):
         return resumed_config(config_type, Path(str(plain["resume"])), plain, overrides, folder)
-    return parse_config(config_type, plain, folder)
+    config = parse_config(config_type, plain, folder)
+    config.check_new()
+    return config
 
 
 def _add_config_dir(plain: dict[str, Any]) -> None:

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from typing_extensions import Self
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from tokenfleet.configs.wrappers import not_resumable
 from tokenfleet.envs.layers.agents import Split
@@ -122,6 +121,13 @@ class EntryConfig(Spec):
         """What the run could not bring back after an interruption, in words; whatever it is, the run cannot go on."""
         return []
 
+    def check_new(self) -> None:
+        """Refuse a new run that would come to nothing; one that is resumed has been checked.
+
+        Raises:
+            SpecError: with what would do.
+        """
+
     def kept(self) -> dict[str, Any]:
         """The run as plain data, for its folder; `trust` is a permission of one start and no part of the run."""
         return self.model_dump(mode="json", exclude={"trust"})
@@ -178,12 +184,11 @@ class TrainConfig(EntryConfig):
         """See `EntryConfig`."""
         return not_resumable(self.env.wrappers)
 
-    @model_validator(mode="after")
-    def _learns(self) -> Self:
+    def check_new(self) -> None:
+        """See `EntryConfig`; a policy that learns nothing is nothing."""
         problem = learning_problem(self.algo, self.n_envs, self.total_timesteps)
         if problem:
             raise SpecError([problem])
-        return self
 
 
 class EvaluateConfig(EntryConfig):

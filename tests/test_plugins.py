@@ -62,9 +62,10 @@ class Steady(StreamSpec):
 
 def evaluated(run: Run, typed: str) -> list[EpisodeRow]:
     """The episodes of an evaluation that must succeed."""
-    outcome = run(f"evaluate {typed} episodes=5 formats=csv figures=false hydra.run.dir=results")
+    folder = Path(f"results{sum(1 for _ in Path().glob('results*'))}")
+    outcome = run(f"evaluate {typed} episodes=5 formats=csv figures=false hydra.run.dir={folder}")
     assert outcome.code == 0, outcome.errors
-    return read_rows(Path("results/episodes.csv"))
+    return read_rows(folder / "episodes.csv")
 
 
 @pytest.fixture

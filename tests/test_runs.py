@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from tests.command_line import QUICK, ROOT, Run, check_refusal, tree
+from tokenfleet.configs.lock import only_writer
 from tokenfleet.configs.runs import INTERRUPTED, RUNNING, run_status
-from tokenfleet.policies.learned.resume import only_writer
 
 WORLD = '''
 import gymnasium
