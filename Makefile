@@ -62,7 +62,7 @@ soak: $(STAMP)  ## kill trainings and evaluations at random moments, resume and 
 
 check: $(STAMP)  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs \
+	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs -p tokenfleet.cli \
 	  -p calibration -p benchmarks -p tools
 
 format:  ## apply ruff's fixes and format

@@ -9,10 +9,10 @@ import hydra
 from gymnasium.vector import AutoresetMode
 from omegaconf import DictConfig
 
-from tokenfleet.configs import entry
-from tokenfleet.configs.candidates import make_candidates, run_folders
-from tokenfleet.configs.environments import make_vector_env, settled
-from tokenfleet.configs.evaluations import recorded_evaluation
+from tokenfleet.cli import entry
+from tokenfleet.cli.candidates import make_candidates, run_folders
+from tokenfleet.cli.environments import make_vector_env, settled
+from tokenfleet.cli.evaluations import recorded_evaluation
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.evaluation.figures import draw_figures
 from tokenfleet.evaluation.ledgers import LedgerBook

@@ -13,12 +13,12 @@ import hydra
 from gymnasium.vector import AutoresetMode
 from omegaconf import DictConfig
 
-from tokenfleet.configs import entry
-from tokenfleet.configs.environments import make_vector_env, settled
-from tokenfleet.configs.lock import only_writer
-from tokenfleet.configs.runs import finish_run, is_run, recorded_run
+from tokenfleet.cli import entry
+from tokenfleet.cli.environments import make_vector_env, settled
+from tokenfleet.cli.lock import only_writer
+from tokenfleet.cli.runs import finish_run, is_run, recorded_run
+from tokenfleet.cli.validation import validation_metrics
 from tokenfleet.configs.schema import TrainConfig
-from tokenfleet.configs.validation import validation_metrics
 from tokenfleet.policies.learned.stopping import Stopped, StopSignals
 from tokenfleet.policies.learned.updates import learning_warning
 

@@ -13,16 +13,16 @@ from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from tokenfleet.envs.arguments import (
+from tokenfleet.envs.engine import RequestLog
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     SINGLE_RESET_OPTIONS,
     checked_action,
     parse_reset_options,
     parse_seeds,
 )
-from tokenfleet.envs.engine import RequestLog
-from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.infos import Info, info_of, with_masks
+from tokenfleet.envs.interface.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
@@ -74,7 +74,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     ## Infos
     `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites and rows, for constrained learning;
     `route_mask` `[K, P]`, the pools that can take a class's requests now; `episode_metrics` (see
-    `tokenfleet.envs.metrics`). `reset` and every step give the same keys, shapes and types: the terms and the cost of a
+    `envs.accounts.metrics`). `reset` and every step give the same keys, shapes and types: the terms and the cost of a
     reset are 0, and so are the metrics until an episode ends. If asked for, the step that ends an episode also brings
     `ledger`: what each layer has cost and added (`docs/ledger.md`). `ledger()` says so at any time.
 

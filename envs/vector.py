@@ -14,8 +14,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.action import Action, FleetAction
-from tokenfleet.envs.arguments import (
+from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
+from tokenfleet.envs.engine import RequestLog, make_engine
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.batch import Episodes
+from tokenfleet.envs.episode.history import History
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.interface.action import Action, FleetAction
+from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     check_choices,
     check_weights,
@@ -26,22 +33,22 @@ from tokenfleet.envs.arguments import (
     parse_reset_options,
     parse_seeds,
 )
-from tokenfleet.envs.engine import RequestLog, make_engine
-from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.episode_metrics import EpisodeMetrics
-from tokenfleet.envs.episodes import Episodes
-from tokenfleet.envs.fields import Record
-from tokenfleet.envs.history import History
-from tokenfleet.envs.infos import with_masks
+from tokenfleet.envs.interface.infos import with_masks
+from tokenfleet.envs.interface.observation import FleetObservation, Observation
+from tokenfleet.envs.interface.parts import (
+    build_part,
+    guarded_decode,
+    guarded_observe,
+    guarded_reward,
+    has_methods,
+    is_reward,
+)
+from tokenfleet.envs.interface.render import make_renderer
+from tokenfleet.envs.interface.reward import NetValue, Reward, weighted_reward
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.observation import FleetObservation, Observation
-from tokenfleet.envs.parts import build_part, guarded_decode, guarded_observe, guarded_reward, has_methods, is_reward
 from tokenfleet.envs.registration import check_time_limit
-from tokenfleet.envs.render import make_renderer
-from tokenfleet.envs.reward import NetValue, Reward, weighted_reward
 from tokenfleet.envs.scenario import Scenario, load_scenario
 
 Info = dict[str, Any]

@@ -1,4 +1,4 @@
-"""What an evaluation reports: the metrics of `tokenfleet.envs.metrics`, and latencies, which need every request.
+"""What an evaluation reports: the metrics of `envs.accounts.metrics`, and latencies, which need every request.
 
 Columns of the result file, headings of the table, axes of the figures and the documentation are all read from it. A
 metric per request class stands in a column `<metric>/<class>`. A foreign environment has only the generic metrics, and
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tokenfleet.envs.metrics import FLEET, RETURN, Metric
+from tokenfleet.envs.accounts.metrics import FLEET, RETURN, Metric
 
 PERCENTILES = (50, 95, 99)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.envs.metrics import Metric
+from tokenfleet.envs.accounts.metrics import Metric
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.evaluation.metrics import describe, headline
 from tokenfleet.evaluation.results import Entry, EpisodeRow, Study, make_study

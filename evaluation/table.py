@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokenfleet.envs.metrics import Metric
+from tokenfleet.envs.accounts.metrics import Metric
 from tokenfleet.evaluation.metrics import describe
 from tokenfleet.evaluation.summary import Summary, decimals, number, scaled, verdict
 

@@ -16,11 +16,11 @@ import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.action import Action
 from tokenfleet.envs.fields import VIEW, Layout, Record
 from tokenfleet.envs.fleet import FleetEnv
+from tokenfleet.envs.interface.action import Action
+from tokenfleet.envs.interface.observation import Observation
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.observation import Observation
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError, suggest
 

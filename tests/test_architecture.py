@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ENVS = "tokenfleet.envs"
-LAYERS = ("series", "power", "facility", "gpu", "failures", "llm", "distribution", "scheduling", "agents", "ledger")
+LAYERS = ("power.series", "power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec",),
     (f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
@@ -17,33 +17,38 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
-    (f"{ENVS}.pools",),
+    (f"{ENVS}.scenario.pools",),
+    (f"{ENVS}.scenario.scenario",),
     (f"{ENVS}.scenario",),
-    (f"{ENVS}.signals", f"{ENVS}.axes", f"{ENVS}.warm_caches", f"{ENVS}.capacity"),
+    (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity"),
+    (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches"),
+    (f"{ENVS}.episode.episode",),
     (f"{ENVS}.episode",),
+    (f"{ENVS}.episode.history",),
+    (f"{ENVS}.episode.batch",),
     (f"{ENVS}.engine",),
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),
-    (f"{ENVS}.frame_state",),
-    (f"{ENVS}.picture",),
+    (f"{ENVS}.accounts.sums", f"{ENVS}.accounts.metrics"),
+    (f"{ENVS}.interface.frame_state", f"{ENVS}.interface.segments", f"{ENVS}.interface.infos"),
+    (f"{ENVS}.interface.picture", f"{ENVS}.interface.knobs"),
     (
-        f"{ENVS}.observation",
-        f"{ENVS}.segments",
-        f"{ENVS}.reward",
-        f"{ENVS}.render",
-        f"{ENVS}.registration",
-        f"{ENVS}.history",
-        f"{ENVS}.infos",
-        f"{ENVS}.accounts",
+        f"{ENVS}.interface.observation",
+        f"{ENVS}.interface.action",
+        f"{ENVS}.interface.reward",
+        f"{ENVS}.interface.render",
     ),
-    (f"{ENVS}.knobs", f"{ENVS}.metrics"),
-    (f"{ENVS}.action",),
-    (f"{ENVS}.episode_metrics", f"{ENVS}.arguments", f"{ENVS}.episodes", f"{ENVS}.parts"),
+    (f"{ENVS}.interface.arguments", f"{ENVS}.interface.parts"),
+    (f"{ENVS}.interface",),
+    (f"{ENVS}.accounts.episode_metrics",),
+    (f"{ENVS}.accounts",),
+    (f"{ENVS}.registration",),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),
-    (f"{ENVS}.document", f"{ENVS}.fitting"),
+    (f"{ENVS}.interface.document", f"{ENVS}.fitting"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.configs",),
+    ("tokenfleet.cli",),
     ("tokenfleet.train", "tokenfleet.evaluate"),
     ("calibration", "calibration.excerpts"),
     ("calibration.extract", "calibration.fit.shapes", "calibration.fit.serving_runs", "calibration.fit.iterations"),
@@ -54,7 +59,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("calibration.claims",),
 )
 FORBIDDEN = {ENVS: ("torch", "stable_baselines3", "sb3_contrib", "hydra", "omegaconf")}
-BARE = ("envs", "policies", "evaluation", "configs")
+BARE = ("envs", "policies", "evaluation", "configs", "cli")
 OUTSIDE = ("calibration",)  # rooms of the repository that are not installed
 
 
@@ -123,7 +128,7 @@ def test_every_module_stands_on_a_floor() -> None:
         (f"{ENVS}.layers.power", "import tokenfleet.envs.vector"),
         (f"{ENVS}.layers.power", "from tokenfleet.envs.layers.agents import StreamSpec"),
         (f"{ENVS}.engine.native", "from tokenfleet.envs.engine.reference import ReferenceEngine"),
-        (f"{ENVS}.observation", "from tokenfleet.envs.action import FleetAction"),
+        (f"{ENVS}.interface.observation", "from tokenfleet.envs.interface.action import FleetAction"),
         (f"{ENVS}.spec", "from tokenfleet.envs import FleetEnv"),
         ("tokenfleet.policies.base", "from tokenfleet.evaluation.episodes import evaluate_policy"),
         ("tokenfleet.evaluation.table", "def late():\n    from tokenfleet.policies import registry"),

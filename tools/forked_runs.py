@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenfleet.configs.runs import COMPLETE, is_run, run_status
+from tokenfleet.cli.runs import COMPLETE, is_run, run_status
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tokenfleet.envs.layers.series import SIGNAL_KINDS
+from tokenfleet.envs.layers.power.series import SIGNAL_KINDS
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import Spec
 

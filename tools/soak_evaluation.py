@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokenfleet.configs.manifest import MANIFEST_FILE
-from tokenfleet.configs.runs import JOURNAL_FILE
+from tokenfleet.cli.manifest import MANIFEST_FILE
+from tokenfleet.cli.runs import JOURNAL_FILE
 from tokenfleet.evaluation.journal import Journal
 from tools.forked_runs import finish, is_complete, last_line, load_libraries, start
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.engine.columns.classes import ClassColumns, ClassSource
 from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
@@ -20,6 +19,7 @@ from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.iteration import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.axes import axis_sizes
 
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -22,7 +22,7 @@ HIGHEST_SHARE = 1e100
 class Controls:
     """One tick's decisions for N fleets of K request classes, P pools and S sites, in physical units.
 
-    Heuristics write controls directly; `tokenfleet.envs.action` maps controls to and from the Box that RL sees. Where a
+    Heuristics write controls directly; `envs.interface.action` maps controls to and from the Box that RL sees. Where a
     control may be left out, None stands for its neutral value.
     """
 

@@ -12,10 +12,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.capacity import capacity_rps
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu import clock_stretch
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 from tokenfleet.policies.registry import Entry
@@ -54,7 +54,7 @@ class RoundRobin(Routing):
 class CapacityWeighted(Routing):
     """Shares in proportion to what each pool could serve of the class alone at full clock [requests/s].
 
-    It is what the action 0 means; the rate is that of `tokenfleet.envs.capacity.capacity_rps`.
+    It is what the action 0 means; the rate is that of `tokenfleet.envs.scenario.capacity.capacity_rps`.
     """
 
     def __init__(self, scenario: Scenario) -> None:

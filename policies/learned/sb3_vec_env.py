@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from tokenfleet.envs.infos import infos_of
+from tokenfleet.envs.interface.infos import infos_of
 from tokenfleet.envs.spec import SpecError
 
 Info = dict[str, Any]

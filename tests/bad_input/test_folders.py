@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import QUICK, Run, check_refusal, tree
-from tokenfleet.configs.lock import only_writer
+from tokenfleet.cli.lock import only_writer
 
 NO_RUN = r"holds no run of train\.py \(config\.yaml"
 CASES: dict[str, tuple[str, ...]] = {

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.layers.failures import FailureTable
+from tokenfleet.envs.episode.warm_caches import ContextTable
+from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.warm_caches import ContextTable
 
 PREFIXES = ("conversation_id", "reusable_tokens", "group_id", "group_tokens")
 

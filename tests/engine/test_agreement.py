@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.engine.agreement import assert_same, both
 from tests.engine.runs import run
 from tests.engine.worlds import random_world
-from tokenfleet.envs.warm_caches import ContextTable
+from tokenfleet.envs.episode.warm_caches import ContextTable
 
 SITUATIONS = {
     "light load": {"load": 0.5},

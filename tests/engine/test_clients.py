@@ -13,7 +13,7 @@ from tests.engine.runs import ENGINES, run
 from tests.engine.small_worlds import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.layers.failures import FailureTable
+from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
 

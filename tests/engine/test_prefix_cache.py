@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.engine.runs import ENGINES, Run, neutral, run
 from tests.engine.small_worlds import one_pool, plain_episode
 from tests.engine.worlds import random_world
-from tokenfleet.envs.layers.failures import FailureTable
+from tokenfleet.envs.episode.warm_caches import ContextTable
+from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.warm_caches import ContextTable
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.engine.runs import ENGINES, run
 from tests.engine.small_worlds import one_pool, plain_episode
+from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.warm_caches import ContextTable
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 

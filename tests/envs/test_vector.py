@@ -19,8 +19,8 @@ from tests.conftest import ENGINE
 from tests.envs.worlds import FRAGILE, TWO_ROUTES
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleet import FleetEnv
-from tokenfleet.envs.observation import FleetObservation
-from tokenfleet.envs.reward import NetValue
+from tokenfleet.envs.interface.observation import FleetObservation
+from tokenfleet.envs.interface.reward import NetValue
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv

@@ -13,8 +13,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from tests.evaluation.test_episodes import numbers
-from tokenfleet.configs.candidates import make_candidates, run_folders
-from tokenfleet.configs.environments import make_vector_env
+from tokenfleet.cli.candidates import make_candidates, run_folders
+from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError

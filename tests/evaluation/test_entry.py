@@ -57,7 +57,7 @@ def test_baselines_and_a_checkpoint_on_a_fleet(tmp_path: Path) -> None:
 LEAKY = """
 import numpy as np
 from tokenfleet import evaluate
-from tokenfleet.envs import accounts
+from tokenfleet.envs.accounts import sums as accounts
 accounts.in_flight = lambda log: np.zeros(len(log.status), bool)
 evaluate.main()
 """

@@ -11,7 +11,7 @@ import pytest
 from tests.command_line import Run, check_refusal, tree
 from tests.evaluation.test_candidates import write_checkpoint
 from tokenfleet import evaluate
-from tokenfleet.configs.runs import JOURNAL_FILE
+from tokenfleet.cli.runs import JOURNAL_FILE
 from tools.soak_evaluation import differences, results, soak
 
 TYPED = "evaluate scenario=tiny scenario.horizon_ticks=20 policies=[least_work,random] episodes=4 n_envs=2"

@@ -24,7 +24,7 @@ from tokenfleet.envs.layers.facility import (
     pue_at,
     steady_room_c,
 )
-from tokenfleet.envs.layers.series import signal_at
+from tokenfleet.envs.layers.power.series import signal_at
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 

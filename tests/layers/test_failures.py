@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenfleet.envs.layers.failures import FailureSpec, Servers, draw_failures
+from tokenfleet.envs.layers.gpu.failures import FailureSpec, Servers, draw_failures
 
 
 def draw(spec, pools, seed=0, ticks=86_400):

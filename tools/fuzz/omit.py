@@ -10,10 +10,10 @@ import numpy as np
 
 from tests.engine.worlds import World
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.layers.failures import FailureTable
+from tokenfleet.envs.episode.warm_caches import ContextTable
+from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import DEFAULTS, RequestTable
-from tokenfleet.envs.warm_caches import ContextTable
 
 NO_CAP_W = 1e12
 PER_TICK = ("cap_w", "rating_w", "row_cap_w", "row_rating_w", "price_usd_per_mwh", "carbon_g_per_kwh")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tokenfleet.envs.engine.columns.ticks import whole_ticks
 from tokenfleet.envs.layers.facility import FacilitySpec
 from tokenfleet.envs.layers.llm.iteration import Coefficients, at_tokens
-from tokenfleet.envs.pools import PoolSpec
 from tokenfleet.envs.quantities import quantity
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.pools import PoolSpec
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]

@@ -1,4 +1,4 @@
-// What chance decided for an episode, and its course from tick to tick; see envs/episode.py.
+// What chance decided for an episode, and its course from tick to tick; see envs/episode/episode.py.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The law of an iteration: the C++ mirror of envs/layers/llm/iteration.py, and of what that takes of envs/layers/gpu.py.
+// The law of an iteration: the C++ mirror of envs/layers/llm/iteration.py, and of what that takes of envs/layers/gpu/board.py.
 //
 // Same names and same order of operations, so that both engines agree to the last bit.
 #pragma once

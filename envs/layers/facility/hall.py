@@ -10,7 +10,7 @@ from typing_extensions import Self
 from tokenfleet.envs.layers.facility.cooling import CoolingSpec, pue_at
 from tokenfleet.envs.layers.facility.room import RoomSpec
 from tokenfleet.envs.layers.facility.rows import RowSpec
-from tokenfleet.envs.layers.series import TemperatureSignal
+from tokenfleet.envs.layers.power.series import TemperatureSignal
 from tokenfleet.envs.spec import Name, NonNegativeFloat, Spec
 
 Float64Array = NDArray[np.float64]

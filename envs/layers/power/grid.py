@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
 from tokenfleet.envs.layers.power.protection import ProtectionSpec
-from tokenfleet.envs.layers.series import CarbonSignal, PriceSignal, RealTimePriceSpec
+from tokenfleet.envs.layers.power.series import CarbonSignal, PriceSignal, RealTimePriceSpec
 from tokenfleet.envs.spec import PositiveFloat
 
 Float64Array = NDArray[np.float64]

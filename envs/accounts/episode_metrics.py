@@ -1,0 +1,83 @@
+"""What the episodes of N fleets have come to so far: sums over their ticks, and the metrics of those that end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.accounts.metrics import EpisodeSums, episode_metrics, net_value_usd
+from tokenfleet.envs.accounts.sums import Accounts
+from tokenfleet.envs.engine import RequestLog
+from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.interface.reward import NetValue
+from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.axes import axis_sizes
+from tokenfleet.envs.traces import RequestTable
+
+Float64Array = NDArray[np.float64]
+
+
+class EpisodeMetrics:
+    """Sums over the episodes of N fleets.
+
+    Args:
+        scenario: the world.
+        num_envs: N.
+    """
+
+    def __init__(self, scenario: Scenario, num_envs: int) -> None:
+        self._classes = tuple(scenario.classes)
+        self._tick_s = scenario.tick_s
+        self._net_value = NetValue(scenario)
+        layout = Layout(OUTCOMES, axis_sizes(scenario))
+        columns = np.arange(layout.width)
+        self._over_cap_w = np.concatenate([columns[layout.slice(name)] for name in ("over_cap_w", "row_over_cap_w")])
+        self._accounts = Accounts(scenario, num_envs)
+        self._returns = np.zeros(num_envs)
+        self._peak_over_cap_w = np.zeros((num_envs, len(self._over_cap_w)))
+
+    def begin(self, index: int) -> None:
+        """Forget what fleet `index` did: its next episode starts."""
+        self._accounts.begin(index)
+        self._returns[index] = 0.0
+        self._peak_over_cap_w[index] = 0.0
+
+    def add(self, outcome: Record, tariff: Float64Array, reward: Float64Array) -> None:
+        """Count one tick.
+
+        Args:
+            outcome: what happened.
+            tariff: price [USD/MWh], then carbon intensity [g/kWh], of the tick, `[N, 2 S]`.
+            reward: `[N]`.
+        """
+        self._accounts.add(outcome, tariff)
+        self._returns += reward
+        np.maximum(self._peak_over_cap_w, outcome.rows.take(self._over_cap_w, axis=1), out=self._peak_over_cap_w)
+
+    def ledger(self, index: int, ticks: int, log: RequestLog, requests: RequestTable) -> Ledger:
+        """What each layer cost and added in fleet `index`, `ticks` ticks into its episode; see `Accounts.ledger`."""
+        value_usd = net_value_usd(self._sums(np.array([index]), np.array([ticks])))
+        return self._accounts.ledger(index, ticks, float(value_usd[0]), log, requests)
+
+    def summary(self, index: NDArray[np.intp], ticks: NDArray[np.int64]) -> Mapping[str, Float64Array]:
+        """The metrics of fleets `index`, `[n]` each, after `ticks` ticks, `[n]`."""
+        return episode_metrics(self._sums(index, ticks), self._classes)
+
+    def _sums(self, index: NDArray[np.intp], ticks: NDArray[np.int64]) -> EpisodeSums:
+        outcome = Record(self._accounts.totals.layout, self._accounts.totals.rows[index])
+        in_slo_usd, late_usd, lost_usd = self._net_value.token_terms_usd(outcome).T
+        electricity_usd, carbon_g = self._accounts.electricity(index)
+        return EpisodeSums(
+            outcome=outcome,
+            duration_s=np.multiply(ticks, self._tick_s, dtype=np.float64),
+            reward=self._returns[index],
+            in_slo_usd=in_slo_usd,
+            late_usd=late_usd,
+            lost_usd=lost_usd,
+            electricity_usd=electricity_usd,
+            carbon_g=carbon_g,
+            peak_over_cap_w=self._peak_over_cap_w[index].max(axis=1),
+        )

@@ -1,0 +1,13 @@
+"""One episode of a scenario: everything that chance decides, drawn before its first tick."""
+
+from tokenfleet.envs.episode.episode import (
+    LIMITS,
+    Episode,
+    sample_episode,
+)
+
+__all__ = [
+    "LIMITS",
+    "Episode",
+    "sample_episode",
+]

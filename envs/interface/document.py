@@ -1,0 +1,176 @@
+"""Tables of every observation and action entry, from the same field tables that lay out the buffers.
+
+python -m tokenfleet.envs.interface.document docs/environments/fleet.md      rewrite the generated parts of the page
+python -m tokenfleet.envs.interface.document --scenario my/world.yaml        print the tables of a scenario
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from tokenfleet.envs.accounts.metrics import FLEET, RETURN
+from tokenfleet.envs.fields import OUTCOMES, VIEW, Field
+from tokenfleet.envs.interface.action import FleetAction
+from tokenfleet.envs.interface.observation import SCALES, FleetObservation
+from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.scenario.axes import axis_names
+from tokenfleet.envs.spec import SpecError
+
+AXES = {
+    "S": "site",
+    "W": "row",
+    "R": "room",
+    "B": "battery",
+    "V": "solar site",
+    "P": "pool",
+    "K": "class",
+    "T": "class with a price to set",
+    "L": "lead time",
+    "F": "forecast",
+}
+SCENARIOS = ("tiny", "default")
+
+
+def observation_fields() -> str:
+    """The observation, whatever the scenario: one row a field."""
+    rows = [
+        (f"`{field.name}`", _per(field), field.unit, SCALES[field.scale].doc, _bounds(field), field.doc)
+        for field in VIEW
+    ]
+    return _table(("field", "one for each", "unit", "divided by", "cut at", "meaning"), rows)
+
+
+def action_segments() -> str:
+    """The action, whatever the scenario: one row a segment."""
+    rows = [
+        (f"`{part.name}`", part.per, part.unit, part.low, part.high, part.formula, part.doc)
+        for part in FleetAction(load_scenario("tiny")).table
+    ]
+    return _table(("segment", "one for each", "unit", "a = -1", "a = 1", "formula", "meaning"), rows)
+
+
+def outcome_fields() -> str:
+    """What a reward is given."""
+    rows = [(f"`{field.name}`", _per(field), field.unit, field.doc) for field in OUTCOMES]
+    return _table(("field", "one for each", "unit", "meaning"), rows)
+
+
+def episode_metrics() -> str:
+    """What `episode_metrics` holds when an episode ends."""
+    rows = [
+        (
+            f"`{metric.name}`" + (", `/<class>`" if metric.by_class else ""),
+            metric.unit or "-",
+            metric.better or "-",
+            metric.doc,
+        )
+        for metric in (RETURN, *FLEET)
+    ]
+    return _table(("metric", "unit", "better", "meaning"), rows)
+
+
+def scenario_tables(name: str) -> str:
+    """Every entry of a scenario's action and observation.
+
+    Raises:
+        SpecError: there is no such scenario, or it is not valid.
+    """
+    scenario = load_scenario(name)
+    action, observation, names = FleetAction(scenario), FleetObservation(scenario), axis_names(scenario)
+    parts = [
+        (_columns(part.first, part.first + len(part.labels) - 1), f"`{part.name}`", ", ".join(part.labels), part.unit)
+        for part in action.table
+        if part.labels
+    ]
+    fields = {field.name: field for field in VIEW}
+    rows = [
+        (
+            _columns(row.first, row.last),
+            f"`{row.name}`",
+            _entries(fields[row.name], names),
+            f"{row.low:g} to {row.high:g}",
+            row.unit,
+        )
+        for row in observation.table()
+    ]
+    return "\n\n".join(
+        [
+            f"Action, {action.space.shape[0]} entries:",
+            _table(("entries", "segment", "in order", "unit"), parts),
+            f"Observation, {observation.space.shape[0]} entries (the range is the widest among a field's entries):",
+            _table(("entries", "field", "in order", "shows", "unit"), rows),
+        ]
+    )
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "action": action_segments,
+    "observation": observation_fields,
+    "outcome": outcome_fields,
+    "metrics": episode_metrics,
+    **{f"scenario {name}": lambda name=name: scenario_tables(name) for name in SCENARIOS},  # type: ignore[misc]
+}
+"""Generated parts of the page, by the name in their markers."""
+
+
+def render_page(page: str, blocks: Iterable[str] = tuple(BLOCKS)) -> str:
+    """`page` with what stands between its markers `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
+    for name in blocks:
+        marker = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not marker.search(page):
+            raise SpecError([f"the page has no part marked <!-- generated: {name} -->"])
+        text = f"\n{BLOCKS[name]()}\n\n"
+        page = marker.sub(lambda found, text=text: found[1] + text + found[2], page)  # type: ignore[misc]
+    return page
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", nargs="?", type=Path, help="Markdown file whose generated parts are rewritten")
+    parser.add_argument("--scenario", help="print the tables of this scenario instead")
+    chosen = parser.parse_args(arguments)
+    if (chosen.page is None) == (chosen.scenario is None):
+        parser.error("give either a page or --scenario")
+    try:
+        if chosen.scenario is not None:
+            print(scenario_tables(chosen.scenario))
+        else:
+            chosen.page.write_text(render_page(chosen.page.read_text(encoding="utf-8")), encoding="utf-8")
+    except (SpecError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _per(field: Field) -> str:
+    return " and ".join(AXES[letter] for letter in field.axis) or "fleet"
+
+
+def _bounds(field: Field) -> str:
+    return f"{field.low:g} and {field.high:g}" if field.low else f"{field.high:g}"
+
+
+def _entries(field: Field, names: dict[str, tuple[str, ...]]) -> str:
+    """What a field's entries are called, in order."""
+    labels = [""]
+    for letter in field.axis:
+        labels = [f"{label} {name}".strip() for label in labels for name in names[letter]]
+    return ", ".join(labels)
+
+
+def _columns(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

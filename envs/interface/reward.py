@@ -1,0 +1,127 @@
+"""What a tick was worth: named terms in dollars, weighted and summed in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.layers.ledger import energy_cost_usd
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.axes import axis_sizes
+
+Float64Array = NDArray[np.float64]
+
+VALUE_OF_LOST_LOAD_USD_PER_MWH = 10_000.0
+"""Assumption, of the order that grid operators put on energy they cannot deliver."""
+ENDINGS = ("in_slo", "late", "lost")
+"""How a request can end that somebody pays for, as `fields.OUTCOMES` names it."""
+
+
+class Reward(Protocol):
+    """What the environments ask of a reward; bring your own to value a tick differently.
+
+    A reward sees what happened, never the environment, and keeps no state between ticks. One with an attribute
+    `reward_scale` says what its weighted terms are divided by: 1 where they are already scaled, `"reference_revenue"`
+    (the default) for what a tick earns if every request is served within its SLO.
+    """
+
+    def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
+        """Terms of one tick.
+
+        Args:
+            outcome: rows of `fields.OUTCOMES`, for N fleets.
+            price_usd_per_mwh: electricity price of the tick, `[N, S]`.
+
+        Returns:
+            Name of a term -> `[N]`; the default's are in USD. The same names at every call.
+        """
+
+
+class NetValue:
+    """The default reward: what the tokens earn, less the electricity they cost.
+
+    - `token_revenue_usd`: price of requests completed within their SLO.
+    - `late_revenue_usd`: `late_value_fraction` of the price of those completed outside it.
+    - `lost_penalty_usd`: minus `lost_penalty_fraction` of the price of those refused or expired.
+    - `energy_usd`: minus the electricity bill.
+
+    The price of a request is the list price of its tokens, cached ones at their own, times the factor in force when it
+    was called. It counts in full in the tick in which the request ends. A client that declines the price owes nothing
+    and is owed nothing.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        """Read prices and shares from `scenario`."""
+        layout = Layout(OUTCOMES, axis_sizes(scenario))
+        columns = np.arange(layout.width)
+        self._energy_j = layout.slice("energy_j")
+        self._value_usd = np.concatenate([columns[layout.slice(f"value_{ending}_usd")] for ending in ENDINGS])
+        self._paid_share = _paid_share(scenario).ravel()
+
+    def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
+        """See `Reward.__call__`; USD."""
+        in_slo, late, lost = self.token_terms_usd(outcome).T
+        bill = energy_cost_usd(outcome.rows[:, self._energy_j], price_usd_per_mwh)
+        return {
+            "token_revenue_usd": in_slo,
+            "late_revenue_usd": late,
+            "lost_penalty_usd": lost,
+            "energy_usd": -np.add.reduce(bill, axis=1),
+        }
+
+    def token_terms_usd(self, outcome: Record) -> Float64Array:
+        """`[N, 3]`: earned within the SLO, earned late, and owed (negative) for what was lost [USD]."""
+        value = outcome.rows.take(self._value_usd, axis=1) * self._paid_share
+        paid: Float64Array = np.add.reduce(value.reshape(len(value), len(ENDINGS), -1), axis=2)
+        return paid
+
+
+class CapAwareNetValue(NetValue):
+    """`NetValue`, and at once what standing above a cap may cost later: a reward to train on.
+
+    The brake makes a fleet pay for broken caps, but seconds afterwards and mixed with everything else. This reward adds
+
+    - `over_cap_usd`: minus the energy above the caps of sites and rows at the value of lost load,
+
+    so that the cause is felt in the tick in which it happens. Evaluation states net value without it.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self._tick_s = scenario.tick_s
+
+    def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
+        """See `Reward.__call__`; USD."""
+        over_cap_w = outcome["over_cap_w"].sum(axis=1) + outcome["row_over_cap_w"].sum(axis=1)
+        over_cap_j = over_cap_w[:, None] * self._tick_s
+        charge = energy_cost_usd(over_cap_j, np.array(VALUE_OF_LOST_LOAD_USD_PER_MWH))
+        return {**super().__call__(outcome, price_usd_per_mwh), "over_cap_usd": -charge[:, 0]}
+
+
+def weighted_reward(terms: Mapping[str, Float64Array], weights: Mapping[str, float], scale: float) -> Float64Array:
+    """The scalar reward `[N]`: the weighted sum of the terms over `scale`.
+
+    Args:
+        terms: from a `Reward`.
+        weights: by name of term; 1 where a name is missing.
+        scale: in the unit of the terms; by default what a tick earns if every request is served within its SLO [USD].
+    """
+    weighted = [value * weights[name] if name in weights else value for name, value in terms.items()]
+    total: Float64Array = sum(weighted[1:], start=weighted[0])
+    return total / scale
+
+
+def _paid_share(scenario: Scenario) -> Float64Array:
+    """What share of a request's price is paid, by how it ended, `[3, K]`; negative where it is owed."""
+    classes = scenario.classes.values()
+    return np.array(
+        [
+            [1.0 for _ in classes],
+            [cls.late_value_fraction for cls in classes],
+            [-cls.lost_penalty_fraction for cls in classes],
+        ]
+    )

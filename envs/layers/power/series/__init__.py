@@ -1,0 +1,44 @@
+"""What the world outside imposes on a site, hour by hour: price, carbon intensity, temperature, sun.
+
+`calendar` says when in the year an episode lies and keeps the splits apart; `signals` are the quantities in time,
+recorded or generated; `real_time` adds what a real-time market adds to a day-ahead price; `forecast` says what a brain
+is told of the hours ahead; `solar` turns irradiance into power. These feed layers 1 and 2 and know nothing of them.
+"""
+
+from __future__ import annotations
+
+from tokenfleet.envs.layers.power.series.calendar import Calendar, CalendarSpec, Split, draw_calendar, split_blocks
+from tokenfleet.envs.layers.power.series.forecast import ForecastSpec
+from tokenfleet.envs.layers.power.series.real_time import RealTimePriceSpec
+from tokenfleet.envs.layers.power.series.signals import (
+    SIGNAL_KINDS,
+    CarbonSignal,
+    IrradianceSignal,
+    PriceSignal,
+    SignalSpec,
+    TemperatureSignal,
+    is_constant,
+    register_signal,
+    signal_at,
+)
+from tokenfleet.envs.layers.power.series.solar import SolarSpec
+
+__all__ = [
+    "SIGNAL_KINDS",
+    "Calendar",
+    "CalendarSpec",
+    "CarbonSignal",
+    "ForecastSpec",
+    "IrradianceSignal",
+    "PriceSignal",
+    "RealTimePriceSpec",
+    "SignalSpec",
+    "SolarSpec",
+    "Split",
+    "TemperatureSignal",
+    "draw_calendar",
+    "is_constant",
+    "register_signal",
+    "signal_at",
+    "split_blocks",
+]

@@ -1,0 +1,15 @@
+"""One scenario: sites, pools, request classes and demand, validated as a whole."""
+
+from tokenfleet.envs.scenario.scenario import (
+    MAX_HORIZON_S,
+    Scenario,
+    SiteSpec,
+    load_scenario,
+)
+
+__all__ = [
+    "MAX_HORIZON_S",
+    "Scenario",
+    "SiteSpec",
+    "load_scenario",
+]

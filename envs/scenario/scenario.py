@@ -1,0 +1,445 @@
+"""A scenario: the one validated description of a world, layers composed and cross-checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.catalog import (
+    CatalogSpec,
+    PathLike,
+    find,
+    from_working_folder,
+    read_yaml,
+    reading,
+    user_folders,
+)
+from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, check_stream, region_problems
+from tokenfleet.envs.layers.distribution import (
+    NetworkSpec,
+    RegionSpec,
+    distances_s,
+    egress_usd,
+    location_problems,
+    transfer_s,
+)
+from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, RowSpec, it_nameplate_w, nameplate_w
+from tokenfleet.envs.layers.gpu.failures import FailureSpec
+from tokenfleet.envs.layers.power import BatterySpec, GridSpec
+from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, SignalSpec, SolarSpec, is_constant
+from tokenfleet.envs.layers.power.series.calendar import SPLITS, longest_window_h, start_intervals_h
+from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems
+from tokenfleet.envs.spec import (
+    Name,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+    SpecError,
+    UnitFraction,
+    shown,
+    suggest,
+)
+from tokenfleet.envs.user_code import UserCodeError
+
+MAX_HORIZON_S = 1e7
+"""Longest episode [s], 116 days: up to there the two engines agree on every time within 1e-8 s. A double of 1e8 s holds
+no more than that itself."""
+
+
+class SiteSpec(Spec):
+    """One data centre behind one grid connection.
+
+    Attributes:
+        grid: its connection.
+        facility: its halls.
+        solar: panels of its own, if any.
+        battery: a battery of its own, if any.
+        location: a place of the network's matrix, for example `aws:us-west-2`; only needed where distance counts.
+        egress_usd_per_gb: price of traffic to clients; by default the list price of the location's provider, and
+            nothing without a location.
+    """
+
+    grid: GridSpec
+    facility: FacilitySpec = FacilitySpec()
+    solar: SolarSpec | None = None
+    location: str | None = None
+    egress_usd_per_gb: NonNegativeFloat | None = None
+    battery: BatterySpec | None = None
+
+    @property
+    def varies(self) -> bool:
+        """Whether price, carbon intensity, temperature or sun change in the course of an episode."""
+        irradiance: float | SignalSpec = self.solar.irradiance_w_per_m2 if self.solar else 0.0
+        signals = (self.grid.price_usd_per_mwh, self.grid.carbon_g_per_kwh, self.facility.outdoor_c, irradiance)
+        return self.grid.real_time_price is not None or not all(is_constant(signal) for signal in signals)
+
+
+class UncertaintySpec(Spec):
+    """Physics that nobody knows well, drawn anew for every episode.
+
+    Each is uniform between two bounds, one draw for the whole fleet; nothing is drawn without them. Nameplates do not
+    know of what is drawn.
+
+    Attributes:
+        decode_memory_fraction: bounds of the share of decode time that does not scale with the clock; published values
+            reach from 0.7 to 0.99. Without bounds every profile keeps its own value.
+        pue_factor: bounds of a factor on all that the facilities draw beyond IT power.
+        host_power_factor: bounds of a factor on what the servers draw besides their boards.
+    """
+
+    decode_memory_fraction: tuple[UnitFraction, UnitFraction] | None = None
+    pue_factor: tuple[PositiveFloat, PositiveFloat] | None = None
+    host_power_factor: tuple[PositiveFloat, PositiveFloat] | None = None
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        for name in type(self).model_fields:
+            bounds = getattr(self, name)
+            if bounds is not None and bounds[0] > bounds[1]:
+                raise ValueError(f"{name}: the lower bound {bounds[0]} is above the upper {bounds[1]}")
+        return self
+
+
+class Scenario(CatalogSpec):
+    """The world: sites, pools, request classes, and the streams that load them.
+
+    Attributes:
+        name: by which it is found.
+        description: one sentence for people.
+        tick_s: time between two decisions [s]; also the shortest averaging time of a meter.
+        horizon_ticks: length of an episode; with `tick_s`, at most `MAX_HORIZON_S`.
+        announced_lead_s: how far ahead an announced cap is shown to the brain [s].
+        sites, pools, classes, workload: the parts, by names of their own; a part of one names those of others.
+        uncertainty: what is drawn anew for every episode.
+        calendar: how the episode runs through the year of its recorded series.
+        forecast_lead_s: how far ahead price, carbon intensity, outdoor temperature and solar power are forecast to the
+            brain [s of the episode]; 0 is now. None by default: constants need no forecast.
+        forecast: how wrong forecasts are.
+        failures: how often servers break; never by default.
+        regions: where clients are; without any, every client stands beside every site and no message takes time.
+        network: distances, bandwidths and prices of traffic.
+    """
+
+    name: Name
+    description: str = ""
+    tick_s: PositiveFloat = 1.0
+    horizon_ticks: PositiveInt = 600
+    announced_lead_s: tuple[PositiveFloat, ...] = (10.0, 30.0, 60.0)
+    sites: dict[Name, SiteSpec] = Field(min_length=1)
+    pools: dict[Name, PoolSpec] = Field(min_length=1)
+    classes: dict[Name, RequestClassSpec] = Field(min_length=1)
+    workload: dict[Name, AnyStream] = Field(min_length=1)
+    uncertainty: UncertaintySpec = UncertaintySpec()
+    calendar: CalendarSpec = CalendarSpec()
+    forecast_lead_s: tuple[NonNegativeFloat, ...] = ()
+    forecast: ForecastSpec = ForecastSpec()
+    failures: FailureSpec | None = None
+    regions: dict[Name, RegionSpec] = Field(default_factory=dict)
+    network: NetworkSpec = NetworkSpec()
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        problems = [
+            *self._horizon_problems(),
+            *self._pool_problems(),
+            *hand_off_problems(self.pools),
+            *self._class_problems(),
+            *self._workload_problems(),
+            *self._calendar_problems(),
+            *location_problems(self.network, self.regions, dict(zip(self.sites, self._site_places, strict=True))),
+        ]
+        if problems:
+            raise SpecError(problems)
+        return self
+
+    @property
+    def horizon_s(self) -> float:
+        """Length of an episode [s]."""
+        return self.horizon_ticks * self.tick_s
+
+    @property
+    def calendar_window_s(self) -> float:
+        """What an episode needs of its split's weeks: its length and as far beyond as forecasts look [s]."""
+        return self.horizon_s + max(self.forecast_lead_s, default=0.0)
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """The regions that `RequestTable.region_id` counts through; one without a place where none is named."""
+        return tuple(self.regions) or ("everywhere",)
+
+    @property
+    def region_weights(self) -> dict[str, float]:
+        """How many clients each of `region_names` has, relatively."""
+        return {name: region.weight for name, region in self.regions.items()} or {"everywhere": 1.0}
+
+    @cached_property
+    def network_s(self) -> NDArray[np.float64]:
+        """Time of a message from each region to each site, one way, `[G, S]` [s]."""
+        places = [region.location for region in self.regions.values()]
+        return distances_s(self.network, places or [None], self._site_places)
+
+    @property
+    def upload_token_s(self) -> NDArray[np.float64]:
+        """Time of a token of a prompt on the line of a region's clients, `[G]` [s]; 0 where no region is named."""
+        return np.full(len(self.region_names), self.network.upload_token_s if self.regions else 0.0)
+
+    @cached_property
+    def site_network_s(self) -> NDArray[np.float64]:
+        """Time of a message between each two sites, one way, `[S, S]` [s]; 0 where one of them has no location."""
+        times_s = distances_s(self.network, self._site_places, self._site_places)
+        np.fill_diagonal(times_s, 0.0)
+        return times_s
+
+    @cached_property
+    def kv_latency_s(self) -> NDArray[np.float64]:
+        """Time of a message from each pool to each other, one way, `[P, P]` [s]."""
+        site = [list(self.sites).index(pool.site) for pool in self.pools.values()]
+        return self.site_network_s[np.ix_(site, site)]
+
+    @cached_property
+    def kv_token_s(self) -> NDArray[np.float64]:
+        """Time on the line of one token of KV cache from each pool to each other, `[P, P]` [s]."""
+        between_sites = self.network.site_bytes_per_s
+
+        def token_s(sender: PoolSpec, receiver: PoolSpec) -> float:
+            nearest = min(sender.kv_bandwidth_bytes_per_s, receiver.kv_bandwidth_bytes_per_s)
+            rate = nearest if sender.site == receiver.site else min(nearest, between_sites)
+            return transfer_s(sender.model_spec.kv_bytes_per_token, rate)
+
+        pools = self.pools.values()
+        return np.array([[token_s(sender, receiver) for receiver in pools] for sender in pools])
+
+    @property
+    def egress_usd_per_byte(self) -> NDArray[np.float64]:
+        """Price of traffic from each site to its clients, `[S]` [USD/byte]."""
+        return np.array([egress_usd(1.0, self._egress_usd_per_gb(site)) for site in self.sites.values()])
+
+    @property
+    def route_mask(self) -> NDArray[np.bool_]:
+        """Which pools serve which class's model and take requests from clients, `[K, P]`."""
+        open_pools = [None if pool.decode_only else pool.model for pool in self.pools.values()]
+        return np.array([[model == cls.model for model in open_pools] for cls in self.classes.values()])
+
+    def nameplate_w(self, site: str) -> float:
+        """A site's facility power with everything at its rating [W]."""
+        return self._nameplate_w[site]
+
+    def contract_w(self, site: str) -> float:
+        """A site's cap outside demand-response events [W]."""
+        return self.sites[site].grid.contract_w(self.nameplate_w(site))
+
+    def it_nameplate_w(self, site: str) -> float:
+        """A site's IT power with everything at its rating [W]."""
+        return it_nameplate_w(self.sites[site].facility, self._tdp_w[site])
+
+    @property
+    def rooms(self) -> dict[str, RoomSpec]:
+        """The rooms that are modelled, by their sites."""
+        return {name: site.facility.room for name, site in self.sites.items() if site.facility.room is not None}
+
+    @property
+    def batteries(self) -> dict[str, BatterySpec]:
+        """The batteries, by their sites."""
+        return {name: site.battery for name, site in self.sites.items() if site.battery is not None}
+
+    @property
+    def priced_classes(self) -> dict[str, PriceRangeSpec]:
+        """How far the token price may be moved, by the classes whose price may."""
+        ranges = {name: cls.token_price_factor for name, cls in self.classes.items()}
+        return {name: factor for name, factor in ranges.items() if not factor.is_fixed}
+
+    @property
+    def solar_sites(self) -> dict[str, SolarSpec]:
+        """The solar panels, by their sites."""
+        return {name: site.solar for name, site in self.sites.items() if site.solar is not None}
+
+    @cached_property
+    def rows(self) -> dict[tuple[str, str], RowSpec]:
+        """Every row by its site and its name, in the order of the sites."""
+        return {(site, row): spec for site, s in self.sites.items() for row, spec in s.facility.rows.items()}
+
+    def row_nameplate_w(self, site: str, row: str) -> float:
+        """The IT power of the pools behind a row with everything at its rating [W]."""
+        tdp_w = [pool.gpu_spec.tdp_w for pool in self._pools_behind(site, row) for _ in range(pool.gpus)]
+        return it_nameplate_w(self.sites[site].facility, tdp_w)
+
+    def row_cap_w(self, site: str, row: str) -> float:
+        """The cap of a row outside its events [W]."""
+        return self.rows[site, row].contract_w(self.row_nameplate_w(site, row))
+
+    def _pools_behind(self, site: str, row: str) -> list[PoolSpec]:
+        every = self.rows[site, row].whole_site
+        return [pool for pool in self.pools.values() if pool.site == site and (every or pool.row == row)]
+
+    def mean_rate_rps(self, request_class: str) -> float:
+        """Requests per second that a class sees in the long run."""
+        return sum(s.mean_rate_rps for s in self.workload.values() if s.request_class == request_class)
+
+    @property
+    def reference_revenue_usd_per_s(self) -> float:
+        """Revenue if every request were served within its SLO; rewards are stated as a share of it."""
+        revenue = 0.0
+        for stream in self.workload.values():
+            cls = self.classes[stream.request_class]
+            prompt = stream.mean_prompt_tokens * cls.usd_per_million_input_tokens
+            output = stream.mean_output_tokens * cls.usd_per_million_output_tokens
+            revenue += stream.mean_rate_rps * (prompt + output) / 1e6
+        return revenue
+
+    @cached_property
+    def _tdp_w(self) -> dict[str, list[float]]:
+        tdp_w: dict[str, list[float]] = {site: [] for site in self.sites}
+        for pool in self.pools.values():
+            tdp_w[pool.site] += [pool.gpu_spec.tdp_w] * pool.gpus
+        return tdp_w
+
+    @cached_property
+    def _nameplate_w(self) -> dict[str, float]:
+        return {site: nameplate_w(spec.facility, self._tdp_w[site]) for site, spec in self.sites.items()}
+
+    def _pool_problems(self) -> list[str]:
+        problems = []
+        for name, pool in self.pools.items():
+            if pool.site not in self.sites:
+                problems.append(f"pools.{name}.site: unknown site {pool.site!r}{suggest(pool.site, self.sites)}")
+            elif pool.row is not None and pool.row not in self.sites[pool.site].facility.rows_of_racks:
+                rows = suggest(pool.row, self.sites[pool.site].facility.rows_of_racks)
+                problems.append(f"pools.{name}.row: site {pool.site!r} has no row {pool.row!r}{rows}")
+            if found := catalog_problem(pool):
+                problems.append(f"pools.{name}.{found}")
+        empty = [site for site in self.sites if all(pool.site != site for pool in self.pools.values())]
+        problems += [f"sites.{site}: no pool stands at this site; add one or remove the site" for site in empty]
+        problems += [
+            f"sites.{site}.facility.rows.{row}: no pool stands in this row; name it as `row` of one or remove it"
+            for site, row in self.rows
+            if not self._pools_behind(site, row)
+        ]
+        return problems
+
+    def _horizon_problems(self) -> list[str]:
+        if self.horizon_s <= MAX_HORIZON_S:
+            return []
+        return [
+            f"horizon_ticks: an episode may last {MAX_HORIZON_S:g} s, {self.horizon_ticks} ticks of {self.tick_s:g} s "
+            f"are {self.horizon_s:g} s; lower horizon_ticks or tick_s"
+        ]
+
+    def _class_problems(self) -> list[str]:
+        served = {pool.model for pool in self.pools.values() if not pool.decode_only}
+        return [
+            f"classes.{name}.model: no pool serves {cls.model!r}{suggest(cls.model, served)}"
+            for name, cls in self.classes.items()
+            if cls.model not in served
+        ]
+
+    def _workload_problems(self) -> list[str]:
+        problems = []
+        for name, stream in self.workload.items():
+            if stream.request_class not in self.classes:
+                unknown = f"unknown class {stream.request_class!r}{suggest(stream.request_class, self.classes)}"
+                problems.append(f"workload.{name}.request_class: {unknown}")
+            problems += [f"workload.{name}.{problem}" for problem in region_problems(stream, self.region_names)]
+            try:
+                check_stream(stream, self.horizon_s)
+            except UserCodeError as error:
+                raise UserCodeError(f"workload.{name}.{problem}" for problem in error.problems) from error.__cause__
+            except ValueError as error:
+                problems.append(f"workload.{name}: {error}")
+        return problems
+
+    @property
+    def _site_places(self) -> list[str | None]:
+        return [site.location for site in self.sites.values()]
+
+    def _egress_usd_per_gb(self, site: SiteSpec) -> float:
+        listed = self.network.list_price_usd_per_gb(site.location)
+        return listed if site.egress_usd_per_gb is None else site.egress_usd_per_gb
+
+    def _calendar_problems(self) -> list[str]:
+        if not any(site.varies for site in self.sites.values()):
+            return []
+        window_h, longest_h = self.calendar.hours(self.calendar_window_s), longest_window_h()
+        if window_h > longest_h:
+            return [
+                f"calendar.speedup: the episode and its forecasts span {window_h:.0f} h of the year, but a split's "
+                f"weeks hold {longest_h:.0f} h at a stretch; lower speedup, horizon_ticks, tick_s or forecast_lead_s "
+                f"(got {self.calendar.speedup:g})"
+            ]
+        return [
+            f"calendar: no {split} week holds an episode that begins in the days and hours asked for; widen first_day "
+            f"to last_day (got {self.calendar.first_day} to {self.calendar.last_day}) or start_hours_utc"
+            for split in SPLITS
+            if not start_intervals_h(self.calendar, self.calendar_window_s, split).size
+        ]
+
+
+def load_scenario(
+    scenario: str | Path | Mapping[str, Any] | Scenario,
+    overrides: Mapping[str, Any] | None = None,
+    search_paths: Sequence[PathLike] = (),
+    base: PathLike | None = None,
+) -> Scenario:
+    """A scenario from a catalogue name, a YAML path, plain data, or itself.
+
+    Args:
+        scenario: for example `"default"`, `"my/world.yaml"` or a mapping.
+        overrides: dotted keys and values laid over it, for example `{"sites.east.grid.cap_fraction": 0.6}`.
+        search_paths: folders that are searched for whatever is named, after the shipped ones: the scenario, and its
+            GPUs, models, profiles, recordings, series and all else. The scenario keeps them.
+        base: where the relative paths of a mapping begin; by default the working folder. Those of a file begin at its
+            folder, those of `overrides` at the working folder.
+
+    Raises:
+        SpecError: one line per mistake, naming the key.
+    """
+    folders = user_folders(search_paths)
+    if isinstance(scenario, Scenario):
+        data: dict[str, Any] = scenario.model_dump(mode="json")
+        folders = (*scenario.search_paths, *folders)
+    elif isinstance(scenario, Mapping):
+        data = _copy(scenario)
+    elif isinstance(scenario, (str, Path)):
+        path = _scenario_path(scenario, folders)
+        data, base = read_yaml(path), path.parent
+    else:
+        raise SpecError([f"scenario: must be a name, a path or a mapping of keys to values (got {shown(scenario)})"])
+    if not isinstance(overrides, Mapping | None):
+        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got {shown(overrides)})"])
+    for key, value in (overrides or {}).items():
+        _set(data, key, from_working_folder(value))
+    with reading(folders, base):
+        return Scenario.parse(data, where="scenario")
+
+
+def _scenario_path(scenario: str | Path, search_paths: Sequence[PathLike]) -> Path:
+    path = Path(scenario)
+    if path.suffix in {".yaml", ".yml"}:
+        return path
+    return find("scenario", str(scenario), search_paths)
+
+
+def _copy(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _copy(value) for key, value in data.items()}
+    return data
+
+
+def _set(data: dict[str, Any], dotted_key: str, value: Any) -> None:
+    if not isinstance(dotted_key, str):
+        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got the key {shown(dotted_key)})"])
+    *parents, last = dotted_key.split(".")
+    place = data
+    for parent in parents:
+        # A section that the file leaves out has defaults; one that does not exist is refused by validation.
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise SpecError([f"scenario.{dotted_key}: {parent!r} holds a value, not keys (got {shown(place)})"])
+    place[last] = value

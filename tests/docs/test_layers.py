@@ -1,0 +1,69 @@
+"""docs/layers.md says what the layers are and by which law an iteration runs.
+
+The page's formulas are read as they stand: `name = ...` or `name(argument) = ...`, further lines indented, `^` for
+powers, names as in `Coefficients`; `line` is numpy's interpolation between the knots.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenfleet.envs.catalog import catalog_names, load_entry
+from tokenfleet.envs.layers import gpu, llm
+from tokenfleet.envs.layers.llm import iteration
+from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
+(BLOCK,) = re.findall(r"(?m)^(    phi\(m\) .*\n(?:    .*\n)+)", PAGE)
+PROFILES = [llm.ProfileSpec.parse(load_entry("profile", name)) for name in catalog_names("profile")]
+LAWS = [Coefficients.of(gpu.load_gpu(p.gpu), llm.load_model(p.model), p) for p in PROFILES]
+
+
+def as_python(block: str) -> str:
+    joined = re.sub(r"\n {5,}", " ", block)
+    defined = re.sub(r"(?m)^ +(\w+)\(([\w, ]+)\) += ", r"\1 = lambda \2: ", joined)
+    return re.sub(r"(?m)^ +", "", defined).replace("^", "**")
+
+
+def by_the_page(law: Coefficients, batch: Batch[float], clock: float) -> dict[str, float]:
+    letters = {"B": batch.decoding, "C": batch.context, "P": batch.prefill, "A": batch.pairs, "F": clock}
+    names = {**asdict(law), **letters, "line": lambda values, tokens: np.interp(tokens, iteration.KNOTS, values)}
+    exec(compile(as_python(BLOCK), "docs/layers.md", "exec"), names)
+    return names
+
+
+@given(
+    st.sampled_from(LAWS),
+    st.builds(Batch, *[st.floats(1.0, high) for high in (512.0, 4e5)], st.floats(0.0, 8192.0), st.floats(0.0, 1e8)),
+    st.floats(0.1, 1.0),
+)
+def test_the_page_has_the_law_of_an_iteration(law, batch, clock):
+    page, physics = by_the_page(law, batch, clock), law.at_clock(clock)
+    assert page["time"] == pytest.approx(iteration.iteration_time_s(physics, batch), rel=1e-12)
+    assert page["work"] == pytest.approx(iteration.iteration_work_j(physics, batch), rel=1e-12)
+    assert page["energy"] == pytest.approx(iteration.iteration_energy_j(physics, batch), rel=1e-12)
+    assert page["pairs"](7, 3) == iteration.prefill_pairs(7, 3)
+
+
+def test_the_module_states_the_law_in_the_same_words():
+    assert BLOCK in iteration.__doc__
+
+
+def test_the_page_lists_the_modules_that_there_are():
+    rows = [row.split("|")[3] for row in PAGE.splitlines() if re.match(r"\| *\d? *\| \w+ \| `", row)]
+    listed = {name for row in rows for name in re.findall(r"`(.*?)`", row)}
+    layers = (ROOT / "envs" / "layers").iterdir()
+    assert listed == {path.name + "/" * path.is_dir() for path in layers if not path.name.startswith("__")}
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:envs|calibration)/[\w/.]+)`", PAGE))))
+def test_the_page_names_files_that_there_are(name):
+    assert (ROOT / name).exists()

@@ -1,0 +1,165 @@
+"""Reward terms are dollars that a person can check, and the metrics of an episode add up to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
+from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.interface.reward import NetValue, weighted_reward
+from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.scenario.axes import axis_sizes
+from tokenfleet.envs.vector import FleetVectorEnv
+
+TINY = load_scenario(
+    "tiny", {"classes.chat-70b.late_value_fraction": 0.2, "classes.chat-8b.lost_penalty_fraction": 0.4}
+)
+CHAT_8B, CHAT_70B, BATCH_8B = range(3)
+
+
+def outcome_of(**values: object) -> Record:
+    layout = Layout(OUTCOMES, axis_sizes(TINY))
+    outcome = Record(layout, np.zeros((1, layout.width)))
+    for name, value in values.items():
+        outcome[name][0] = value
+    return outcome
+
+
+def test_terms_of_a_tick_by_hand() -> None:
+    outcome = outcome_of(
+        energy_j=[3.6e6],  # 1 kWh
+        value_in_slo_usd=[0.13, 0, 0.025],
+        value_late_usd=[0, 0.60, 0],
+        value_lost_usd=[0.06, 0, 0],
+        value_declined_usd=[9, 9, 9],
+    )
+    terms = NetValue(TINY)(outcome, np.array([[80.0]]))
+    assert {name: float(value[0]) for name, value in terms.items()} == pytest.approx(
+        {
+            "token_revenue_usd": 0.13 + 0.025,
+            "late_revenue_usd": 0.2 * 0.60,
+            "lost_penalty_usd": -0.4 * 0.06,
+            "energy_usd": -0.08,  # 1 kWh at 80 USD/MWh
+        }
+    )
+
+
+@pytest.mark.parametrize("world", ["tiny", "default"])
+def test_without_caches_and_moving_prices_value_is_tokens_at_list_price(world: str, engine: str) -> None:
+    env = FleetVectorEnv(world, engine=engine, overrides={"horizon_ticks": 60})
+    env.reset(seed=1)
+    outcomes = []
+    for _ in range(60):
+        env.step(env.action_space.sample())
+        outcomes.append(env.engine.outcome.rows[0].copy())
+    total = Record(env.engine.outcome.layout, np.sum(outcomes, axis=0, keepdims=True))
+    classes = env.scenario.classes.values()
+    input_usd = np.array([cls.usd_per_million_input_tokens for cls in classes]) / 1e6
+    output_usd = np.array([cls.usd_per_million_output_tokens for cls in classes]) / 1e6
+    assert total["completed_in_slo"].sum() > 0
+    for ending in ("in_slo", "late", "lost"):
+        tokens_usd = total[f"prompt_tokens_{ending}"] * input_usd + total[f"output_tokens_{ending}"] * output_usd
+        np.testing.assert_allclose(total[f"value_{ending}_usd"], tokens_usd, rtol=1e-12)
+
+
+def test_nothing_happened_is_worth_nothing() -> None:
+    assert all(value == 0.0 for value in NetValue(TINY)(outcome_of(), np.zeros((1, 1))).values())
+
+
+def test_the_reward_is_the_weighted_sum_over_the_reference() -> None:
+    terms = {"income": np.array([3.0, 0.0]), "bill": np.array([-1.0, -2.0])}
+    assert weighted_reward(terms, {}, 4.0).tolist() == [0.5, -0.5]
+    assert weighted_reward(terms, {"bill": 2.0}, 4.0).tolist() == [0.25, -1.0]
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    layout = Layout(OUTCOMES, axis_sizes(TINY))
+    rows, price = rng.uniform(0, 1e4, (67, layout.width)), rng.uniform(0, 100, (67, 1))
+    together = NetValue(TINY)(Record(layout, rows), price)
+    for index in range(len(rows)):
+        alone = NetValue(TINY)(Record(layout, rows[index : index + 1]), price[index : index + 1])
+        assert {name: value[0] for name, value in alone.items()} == {name: v[index] for name, v in together.items()}
+
+
+def summary_of(*outcomes: Record, price: float = 60.0, carbon: float = 400.0) -> dict[str, float]:
+    metrics = EpisodeMetrics(TINY, 1)
+    for outcome in outcomes:
+        metrics.add(outcome, np.array([[price, carbon]]), np.array([0.25]))
+    return {name: float(value[0]) for name, value in metrics.summary(np.array([0]), np.array([len(outcomes)])).items()}
+
+
+def test_metrics_of_two_ticks_by_hand() -> None:
+    first = outcome_of(
+        energy_j=[3.6e6],
+        facility_energy_j=[3.6e6],
+        generated_tokens=[600, 400],
+        completed_in_slo=[3, 0, 0],
+        output_tokens_in_slo=[300, 0, 0],
+        value_in_slo_usd=[0.05, 0, 0],
+        completed_late=[1, 0, 0],
+        first_tokens=[4, 0, 0],
+        ttft_sum_s=[2.0, 0, 0],
+        over_cap_w=[500],
+        above_cap_s=[1],
+        brakes=[1],
+    )
+    second = outcome_of(
+        energy_j=[3.6e6],
+        facility_energy_j=[3.6e6],
+        over_cap_w=[200],
+        above_cap_s=[1],
+        expired=[0, 2, 0],
+        refused=[0, 0, 4],
+    )
+    metrics = summary_of(first, second)
+    expected = {
+        "return": 0.5,
+        "energy_kwh": 2.0,
+        "energy_usd": 0.12,
+        "carbon_kg": 0.8,
+        "revenue_usd": 0.05,
+        "net_value_usd": 0.05 - 0.12,
+        "goodput_tokens_per_s": 150.0,
+        "slo_attainment": 3 / 10,
+        "slo_attainment/chat-8b": 3 / 4,
+        "slo_attainment/chat-70b": 0.0,
+        "slo_attainment/batch-8b": 0.0,
+        "tokens_per_joule": 1000 / 7.2e6,
+        "usd_per_million_tokens": 120.0,
+        "g_per_million_tokens": 800e3,
+        "ttft_mean_s": 0.5,
+        "above_cap_s": 2.0,
+        "peak_over_cap_w": 500.0,
+        "brakes": 1.0,
+        "trips": 0.0,
+        "completed": 4.0,
+        "refused": 4.0,
+        "expired": 2.0,
+    }
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+
+
+def test_ratios_of_nothing_are_undefined() -> None:
+    metrics = summary_of(outcome_of())
+    for name in (
+        "slo_attainment",
+        "slo_attainment/chat-8b",
+        "tokens_per_joule",
+        "usd_per_million_tokens",
+        "ttft_mean_s",
+    ):
+        assert np.isnan(metrics[name])
+    assert metrics["goodput_tokens_per_s"] == 0.0
+
+
+def test_begin_forgets_the_last_episode() -> None:
+    metrics = EpisodeMetrics(TINY, 2)
+    layout = Layout(OUTCOMES, axis_sizes(TINY))
+    metrics.add(Record(layout, np.ones((2, layout.width))), np.ones((2, 2)), np.ones(2))
+    metrics.begin(0)
+    summary = metrics.summary(np.array([0, 1]), np.array([1, 1]))
+    assert summary["return"].tolist() == [0.0, 1.0]
+    assert summary["peak_over_cap_w"].tolist() == [0.0, 1.0]
+    assert summary["energy_usd"][0] == 0.0 < summary["energy_usd"][1]
