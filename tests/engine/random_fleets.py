@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from tests.engine.site_worlds import battery_columns, counts, node_columns, places, room_columns
-from tests.engine.small_worlds import layouts
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 
@@ -44,9 +43,11 @@ def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> 
     whole_site_row = np.full(pools, -1)
     if rows and rng.random() < 0.5:
         row, whole_site_row = np.where(row == rows - 1, -1, row), np.where(site == (rows - 1) % sites, rows - 1, -1)
-    return FleetArrays(
-        tick_s=float(rng.choice([0.25, 1.0, 2.0])),
-        horizon_ticks=int(rng.integers(8, 25)),
+    sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1, **counts(some)}
+    return FleetArrays.neutral(
+        float(rng.choice([0.25, 1.0, 2.0])),
+        int(rng.integers(8, 25)),
+        sizes,
         site=site,
         row=row,
         whole_site_row=whole_site_row,
@@ -99,7 +100,6 @@ def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> 
         backoff_s=between(0, 2, classes),
         backoff_factor=between(1, 3, classes),
         backoff_jitter=between(0, 1, classes),
-        network_s=np.zeros((1, sites)),
         **prices,
         pue=between(1.0, 1.5, sites),
         fixed_w=rng.choice([0.0, 30.0], sites),
@@ -107,7 +107,6 @@ def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> 
         **room_columns(rng, room, np.bincount(site, replicas * (limit_w + host_w), sites)),
         **battery_columns(rng, battery),
         **node_columns(rng, sites + rows),
-        **layouts(S=sites, W=rows, P=pools, K=classes, L=2, F=1, **counts(some)),
     )
 
 
