@@ -20,7 +20,7 @@ from tokenfleet.envs.engine.door import (
 )
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.layers.scheduling import Controls, Float64Array
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
 CLIENT_COLUMNS = (
@@ -47,9 +47,10 @@ class NativeEngine:
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._num_envs = num_envs
         self._control_shapes = control_shapes(arrays, num_envs)
-        self._control_defaults = {
-            name: np.full(self._control_shapes[name], value) for name, value in CONTROL_DEFAULTS.items()
-        }
+        self._wanted = [
+            (name, shape, np.full(shape, CONTROL_DEFAULTS[name]) if name in CONTROL_DEFAULTS else None)
+            for name, shape in self._control_shapes.items()
+        ]
         bounds = np.array([CONTROL_BOUNDS[name] for name in self._control_shapes])
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, min(threads, num_envs), bounds)
 
@@ -61,7 +62,17 @@ class NativeEngine:
 
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
-        if not self._engine.step(*[self._control(controls, name) for name in self._control_shapes]):
+        columns = []
+        for name, shape, default in self._wanted:
+            values = getattr(controls, name)
+            if values is None and default is not None:
+                columns.append(default)
+                continue
+            if getattr(values, "shape", None) != shape:
+                check_controls(controls, self._control_shapes)
+            columns.append(np.ascontiguousarray(values, np.float64))
+        # C++ holds the values against their bounds, which is cheap there, and here they are refused.
+        if not self._engine.step(*columns):
             check_controls(controls, self._control_shapes)
 
     def request_log(self, index: int) -> RequestLog:
@@ -72,15 +83,6 @@ class NativeEngine:
         log = RequestLog(np.empty(count, np.int8), np.empty(count, np.int32), *times_s)
         self._engine.request_log(index, log.status, log.replica, log.asked_s, log.first_token_s, log.finished_s)
         return log
-
-    def _control(self, controls: Controls, name: str) -> Float64Array:
-        """A control as C++ reads it; its values are checked there, which is cheaper, and refused here."""
-        values = getattr(controls, name)
-        if values is None and name in self._control_defaults:
-            return self._control_defaults[name]
-        if np.shape(values) != self._control_shapes[name]:
-            check_controls(controls, self._control_shapes)
-        return np.ascontiguousarray(values, dtype=np.float64)
 
 
 def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
