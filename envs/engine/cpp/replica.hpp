@@ -266,7 +266,7 @@ private:
 
     // The running segment ends: let finished requests go and start the next batch.
     [[gnu::always_inline]] inline void pass_boundary(Owner& owner, const Pool& pool, const Physics& physics) {
-        const double now_s = next_event_s, rest_s = segment_.end_rest_s();
+        const double now_s = next_event_s, rest_s = segment_.rest_after(now_s);
         const std::int64_t iterations = segment_.planned;
         energy_.busy_j += segment_.meter_all();
         if (cache_) shrink_cache(pool, iterations - 1);
