@@ -2,7 +2,7 @@
 
 Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
 string of letters: S sites, W rows of racks, R sites whose room is modelled, B sites with a battery, V sites with solar
-panels, P pools, K request classes, T classes whose token price the brain sets, L announced lead times, F forecast lead
+panels, P pools, K request classes, T classes whose token price the policy sets, L announced lead times, F forecast lead
 times; `""` is a scalar.
 """
 
@@ -134,7 +134,7 @@ EXOGENOUS: tuple[Field, ...] = (
     Field("solar_forecast_w", "SF", "W", "On-site solar power expected.", "nameplate_w", 2.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
-"""What the world imposes whatever the brain does; written after the measurements."""
+"""What the world imposes whatever the policy does; written after the measurements."""
 
 VIEW: tuple[Field, ...] = MEASUREMENTS + EXOGENOUS
 

@@ -1,4 +1,4 @@
-"""The brains: heuristics, learned policies, and the seam through which both are used."""
+"""Policies: heuristics, learned policies, and the seam through which both are used."""
 
 if __name__ != "tokenfleet.policies":
     raise ImportError("import tokenfleet.policies, not policies")

@@ -60,7 +60,7 @@ class Engine(Protocol):
     """N independent fleets that advance one tick at a time."""
 
     arrays: FleetArrays
-    view: Record  # [N, V] float32: what a brain may see after the tick (or the reset)
+    view: Record  # [N, V] float32: what a policy may see after the tick (or the reset)
     outcome: Record  # [N, O] float64: what happened in the tick
 
     def reset(self, index: int, episode: Episode) -> None:

@@ -1,4 +1,4 @@
-"""What a brain sees: the engine's view, scaled by the scenario, flat for a network and named for a person.
+"""What a policy sees: the engine's view, scaled by the scenario, flat for a network and named for a person.
 
 Every entry is `clip(value / scale, low, high)`. Scales (`SCALES`) come from the scenario alone, so that an observation
 means the same in every episode, batch and process.
@@ -30,7 +30,7 @@ SEQUENCE_TOKENS_PER_S = 10.0
 
 
 class Observation(Protocol):
-    """What the environments ask of an observation; bring your own to show a brain something else."""
+    """What the environments ask of an observation; bring your own to show a policy something else."""
 
     @property
     def space(self) -> Box:

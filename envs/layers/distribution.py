@@ -17,7 +17,6 @@ from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec, find, load_rtt
 from tokenfleet.envs.catalog.latency import RttMatrix
-from tokenfleet.envs.layers.llm import ModelSpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, suggest
 
 BYTES_PER_GB = 1e9
@@ -145,16 +144,6 @@ def transfer_s(size_bytes: float, bytes_per_s: float) -> float:
     0.032
     """
     return size_bytes / bytes_per_s
-
-
-def kv_transfer_s(tokens: float, model: ModelSpec, bytes_per_s: float) -> float:
-    """Time to move the KV cache of `tokens` from one site or pool to another, beyond the first byte's [s].
-
-    >>> from tokenfleet.envs.layers.llm import load_model
-    >>> kv_transfer_s(1000, load_model("llama-3.1-70b"), 1.25e9)  # 320 KiB a token
-    0.262144
-    """
-    return transfer_s(tokens * model.kv_bytes_per_token, bytes_per_s)
 
 
 def egress_usd(size_bytes: float, usd_per_gb: float) -> float:

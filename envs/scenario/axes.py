@@ -1,7 +1,7 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
 S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, P pools, K classes,
-T classes whose token price the brain sets, L lead times of announced caps, F lead times of forecasts.
+T classes whose token price the policy sets, L lead times of announced caps, F lead times of forecasts.
 """
 
 from __future__ import annotations

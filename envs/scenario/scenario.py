@@ -116,12 +116,12 @@ class Scenario(CatalogSpec):
         description: one sentence for people.
         tick_s: time between two decisions [s]; also the shortest averaging time of a meter.
         horizon_ticks: length of an episode; with `tick_s`, at most `MAX_HORIZON_S`.
-        announced_lead_s: how far ahead an announced cap is shown to the brain [s].
+        announced_lead_s: how far ahead an announced cap is shown to the policy [s].
         sites, pools, classes, workload: the parts, by names of their own; a part of one names those of others.
         uncertainty: what is drawn anew for every episode.
         calendar: how the episode runs through the year of its recorded series.
         forecast_lead_s: how far ahead price, carbon intensity, outdoor temperature and solar power are forecast to the
-            brain [s of the episode]; 0 is now. None by default: constants need no forecast.
+            policy [s of the episode]; 0 is now. None by default: constants need no forecast.
         forecast: how wrong forecasts are.
         failures: how often servers break; never by default.
         regions: where clients are; without any, every client stands beside every site and no message takes time.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clients
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
-from tokenfleet.envs.traces.table import DEFAULTS, NONE, RequestTable, Trace, arrival_order, concat_sorted
+from tokenfleet.envs.traces.table import DEFAULTS, NONE, RequestTable, Trace, arrival_order
 
 __all__ = [
     "DEFAULTS",
@@ -16,7 +16,6 @@ __all__ = [
     "SessionTrace",
     "Trace",
     "arrival_order",
-    "concat_sorted",
     "read_clients",
     "read_sessions",
     "read_trace",

@@ -221,46 +221,6 @@ def arrival_order(arrival_s: FloatColumn) -> NDArray[np.intp]:
     return order
 
 
-def concat_sorted(tables: Sequence[RequestTable]) -> RequestTable:
-    """Merge tables by arrival; requests that arrive together keep the order of the tables.
-
-    Conversations, groups and sessions of different tables stay different.
-
-    >>> a = RequestTable.of([0.0, 2.0], [1, 1], [1, 1], class_id=0)
-    >>> b = RequestTable.of([0.0, 1.0], [2, 2], [2, 2], class_id=1)
-    >>> concat_sorted([a, b]).class_id.tolist()
-    [0, 1, 1, 0]
-    """
-    if not tables:
-        return RequestTable.empty()
-    if len(tables) == 1:
-        return tables[0]
-    order = arrival_order(np.concatenate([table.arrival_s for table in tables]))
-    columns = {name: np.concatenate([getattr(table, name) for table in tables])[order] for name in TYPES}
-    for name in NUMBERED:
-        columns[name] = _renumbered([getattr(table, name) for table in tables])[order]
-    row = np.empty(len(order), np.int64)
-    row[order] = np.arange(len(order))
-    first = np.cumsum([0, *[len(table) for table in tables]])
-    edges = [_edges(table) + offset for table, offset in zip(tables, first, strict=False)]
-    start, successor = _compressed(row[np.concatenate(edges)], len(order))
-    return RequestTable(**columns, successor_start=start, successor=successor)
-
-
-def _renumbered(columns: Sequence[IntColumn]) -> IntColumn:
-    """The columns one after the other, each counting on where the one before it ended."""
-    highest = [int(column.max(initial=NONE)) + 1 for column in columns]
-    first = np.cumsum([0, *highest])
-    shifted = [np.where(column == NONE, NONE, column + first[i]) for i, column in enumerate(columns)]
-    return np.concatenate(shifted).astype(np.int32)
-
-
-def _edges(table: RequestTable) -> LongColumn:
-    """Pairs (call, call that waits for it), `[E, 2]`."""
-    caller = np.repeat(np.arange(len(table)), np.diff(table.successor_start))
-    return np.stack([caller, table.successor.astype(np.int64)], axis=1)
-
-
 def _compressed(edges: LongColumn, rows: int) -> tuple[LongColumn, IntColumn]:
     """Edges as `successor_start` and `successor`, each request's successors in order of their rows."""
     if not len(edges):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tokenfleet.envs.catalog import load_trace, read_yaml
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.envs.traces import RequestTable, Trace, arrival_order, concat_sorted, read_trace, write_trace
+from tokenfleet.envs.traces import RequestTable, Trace, arrival_order, read_trace, write_trace
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 GENERIC = "arrival_s,prompt_tokens,output_tokens\n"
@@ -217,32 +217,6 @@ def test_a_table_that_an_engine_could_misread_is_refused(change, message):
 def test_waiting_that_does_not_add_up_is_refused(arrival_s, columns, message):
     with pytest.raises(SpecError, match=message):
         RequestTable.of(arrival_s, [1, 1], [1, 1], **columns)
-
-
-def test_merging_keeps_who_waits_for_whom_and_keeps_conversations_apart():
-    chain = RequestTable.of(
-        [1.0, np.inf], [5, 6], [1, 1], conversation_id=0, session_id=0, predecessors=[0, 1], edges=[(0, 1)]
-    )
-    merged = concat_sorted([chain, RequestTable.of([0.5], [7], [1]), chain])
-    assert merged.prompt_tokens.tolist() == [7, 5, 5, 6, 6]
-    assert merged.conversation_id.tolist() == [-1, 0, 1, 0, 1]
-    assert [merged.successors(row).tolist() for row in range(5)] == [[], [3], [4], [], []]
-    assert merged.is_closed_loop
-
-
-arrivals = st.lists(st.integers(0, 20).map(float), max_size=20).map(sorted)
-
-
-@given(st.lists(arrivals, max_size=4))
-def test_merging_keeps_every_request_in_order_and_is_stable(streams):
-    tables = [RequestTable.of(times, [1] * len(times), range(1, len(times) + 1), class_id=index)
-              for index, times in enumerate(streams)]  # fmt: skip
-    merged = concat_sorted(tables)
-    assert merged.arrival_s.tolist() == sorted(time for times in streams for time in times)
-    keys = list(zip(merged.arrival_s, merged.class_id, merged.output_tokens, strict=True))
-    assert keys == sorted(keys)
-    for index, table in enumerate(tables):
-        np.testing.assert_array_equal(merged.output_tokens[merged.class_id == index], table.output_tokens)
 
 
 @given(st.lists(st.one_of(st.floats(0, 1e6), st.integers(0, 20).map(float), st.just(np.inf)), max_size=50))

@@ -7,7 +7,7 @@
 | `clients`, `endings`, `billing` | who calls when, what came of it, what it costs |
 | `admission`, `router`, `kv_moves` | the door, the way to a replica, KV cache that moves |
 | `power_states`, `power_delivery`, `power_node`, `site_supply`, `battery`, `room`, `delay_line` | power and heat |
-| `view` | what the brain sees |
+| `view` | what the policy sees |
 """
 
 from __future__ import annotations

@@ -304,7 +304,7 @@ class Fleet:
             self.endings.fail(request, now_s, RequestStatus.REFUSED)
         replica.state = state
 
-    # what the brain sees
+    # what the policy sees
 
     def _write_view(self) -> None:
         view, a = self.view, self.arrays

@@ -90,7 +90,7 @@ class PowerDelivery:
     def write_view(
         self, now_s: float, site_cap_w: list[float], row_cap_w: list[float], outcome: Record, view: Record
     ) -> None:
-        """What the brain sees of the nodes; the caps are those of the coming tick."""
+        """What the policy sees of the nodes; the caps are those of the coming tick."""
         sites = self.arrays.num_sites
         for s, cap_w in enumerate(site_cap_w):
             view["site_power_w"][0, s] = outcome["power_w"][0, s]

@@ -33,7 +33,7 @@ class Room:
         self.derated = self.air_c > float(a.room_release_c[s] if self.derated else a.room_limit_c[s])
 
     def write_view(self, view: Record) -> None:
-        """What the brain sees of the room, where there is one."""
+        """What the policy sees of the room, where there is one."""
         index = int(self.arrays.room[self.s])
         if index >= 0:
             view["room_c"][0, index] = self.air_c

@@ -1,4 +1,4 @@
-"""Where a request goes: a pool by the brain's shares, or the replica that holds its conversation."""
+"""Where a request goes: a pool by the policy's shares, or the replica that holds its conversation."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class SiteSupply:
         return grid_j
 
     def write_view(self, outcome: Record, view: Record) -> None:
-        """What the brain sees of battery and panels, where there are any."""
+        """What the policy sees of battery and panels, where there are any."""
         battery, solar = int(self.arrays.battery[self.s]), int(self.arrays.solar[self.s])
         if battery >= 0:
             gave_j = outcome["battery_discharge_j"][0, self.s] - outcome["battery_charge_j"][0, self.s]

@@ -1,4 +1,4 @@
-"""What the brain sees of pools and request classes."""
+"""What the policy sees of pools and request classes."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class PriceToleranceSpec(Spec):
 
 
 class PriceRangeSpec(Spec):
-    """How far the brain may move a class's token price, as factors on the list price.
+    """How far the policy may move a class's token price, as factors on the list price.
 
     Attributes:
         low, high: the lowest and the highest factor; the middle of the action is half-way between them.
@@ -82,7 +82,7 @@ class RequestClassSpec(Spec):
             a request to be within its SLO. MLPerf Inference states them as p99 limits per model.
         deadline_s: limit on the whole request from its arrival [s]; for a class of agents, on one turn.
         patience_s: a request that has waited longer than this for its first iteration leaves the queue [s].
-        deferrable: held back on arrival and released at the brain's rate.
+        deferrable: held back on arrival and released at the policy's rate.
         usd_per_million_input_tokens, usd_per_million_output_tokens: list prices.
         cached_input_fraction_of_price: what a prompt token that was found in the cache costs, as a share of a fresh
             one. Median over open-weight models with such a price: 0.18 (litellm price list).
@@ -98,7 +98,7 @@ class RequestClassSpec(Spec):
         session_budget_usd: a session makes no further call once it has paid this much; none by default.
         price_tolerance: how high a price factor clients accept; any by default. A client that is asked for more
             declines, and tries again later if the class retries.
-        token_price_factor: what the brain may set the token price to, over the list price; fixed at 1 by default.
+        token_price_factor: what the policy may set the token price to, over the list price; fixed at 1 by default.
     """
 
     model: Name

@@ -1,4 +1,4 @@
-"""A site's battery: it stands behind the meter, and charges and discharges as the brain says."""
+"""A site's battery: it stands behind the meter, and charges and discharges as the policy says."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the world outside imposes on a site, hour by hour: price, carbon intensity, temperature, sun.
 
 `calendar` says when in the year an episode lies and keeps the splits apart; `signals` are the quantities in time,
-recorded or generated; `real_time` adds what a real-time market adds to a day-ahead price; `forecast` says what a brain
+recorded or generated; `real_time` adds what a real-time market adds to a day-ahead price; `forecast` says what a policy
 is told of the hours ahead; `solar` turns irradiance into power. These feed layers 1 and 2 and know nothing of them.
 """
 
@@ -18,7 +18,6 @@ from tokenfleet.envs.layers.power.series.signals import (
     SignalSpec,
     TemperatureSignal,
     is_constant,
-    register_signal,
     signal_at,
 )
 from tokenfleet.envs.layers.power.series.solar import SolarSpec
@@ -38,7 +37,6 @@ __all__ = [
     "TemperatureSignal",
     "draw_calendar",
     "is_constant",
-    "register_signal",
     "signal_at",
     "split_blocks",
 ]

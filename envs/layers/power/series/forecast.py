@@ -1,4 +1,4 @@
-"""What a brain is told of the hours ahead, and how wrong it is.
+"""What a policy is told of the hours ahead, and how wrong it is.
 
 Each slow signal has one path of error per episode, z of variance one over the hour it speaks of. What is said at
 `lead` ahead is the truth plus `size(lead) * z(hour)`: forecasts of one hour err to the same side, and ever less as the

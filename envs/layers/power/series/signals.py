@@ -165,11 +165,6 @@ class ClearSkySpec(SignalSpec):
 SIGNAL_KINDS: dict[str, type[SignalSpec]] = {"series": SeriesSpec, "diurnal": DiurnalSpec, "clear_sky": ClearSkySpec}
 
 
-def register_signal(kind: str, signal: type[SignalSpec]) -> None:
-    """Make `signal` available to scenarios as `kind`."""
-    SIGNAL_KINDS[kind] = signal
-
-
 def is_constant(signal: float | SignalSpec) -> bool:
     """Whether a signal is a number."""
     return not isinstance(signal, SignalSpec)
