@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import traceback
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -10,8 +11,10 @@ from typing import NamedTuple
 
 from tools.fuzz.case import Case, check
 
-LIMIT_S = 120.0
-"""After which a case counts as hanging; an ordinary one takes a tenth of a second."""
+CPU_LIMIT_S = 60.0
+"""Of computing, after which a case is ended; an ordinary one takes a tenth of a second."""
+WAIT_LIMIT_S = 1800.0
+"""After which a case that does not compute counts as hanging, even on a machine that has other things to do."""
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -49,18 +52,19 @@ def problem_of(case: Case) -> str:
 
 
 def _wait(receiver: Connection, case: Case) -> Verdict:
-    if not receiver.poll(LIMIT_S):
-        return Verdict(case, 0, f"does not end within {LIMIT_S:.0f} s")
+    if not receiver.poll(WAIT_LIMIT_S):
+        return Verdict(case, 0, f"does not end within {WAIT_LIMIT_S:.0f} s")
     try:
         verdict: Verdict = receiver.recv()
     except EOFError:
-        return Verdict(case, 0, "ends the process")
+        return Verdict(case, 0, f"ends the process, or computes for more than {CPU_LIMIT_S:.0f} s")
     return verdict
 
 
 def _report(sender: Connection, cases: Iterator[Case]) -> None:
     for case in cases:
         sender.send(case)
+        signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)  # SIGPROF ends a process that does not expect it
         verdict = _judge(case)
         sender.send(verdict)
         if verdict.problem:
