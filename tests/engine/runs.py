@@ -10,10 +10,10 @@ import numpy as np
 from tests.engine.worlds import World
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import CONTROL_DEFAULTS, control_shapes
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import neutral_arrays
 
 ENGINES = ("reference", "native")
 
@@ -73,8 +73,8 @@ def run_batch(engine: str, worlds: Sequence[World], threads: int = 1) -> list[Ru
 def stacked(arrays: FleetArrays, rows: Sequence[Controls]) -> Controls:
     """Controls of one fleet each as those of a batch."""
     columns = {}
-    for name, shape in control_shapes(arrays, 1).items():
+    for name, neutral_values in neutral_arrays(Controls, {"N": 1, **arrays.sizes}).items():
         values = [getattr(row, name) for row in rows]
-        filled = [np.full(shape, CONTROL_DEFAULTS[name]) if value is None else value for value in values]
+        filled = [neutral_values if value is None else value for value in values]
         columns[name] = None if all(value is None for value in values) else np.concatenate(filled)
     return Controls(**columns)
