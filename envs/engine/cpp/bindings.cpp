@@ -83,25 +83,23 @@ std::vector<Row> read_rows(const Columns& c, const char* sized) {
     return rows;
 }
 
-#define TOKENFLEET_READ(name) columns.name = at(#name);
-
 // A name that the Python table does not have raises KeyError: the two tables cannot drift apart unnoticed.
-ViewLayout read_view_layout(nb::handle layout) {
-    const auto at = [&](const char* name) { return nb::cast<std::int64_t>(layout.attr("offsets")[name]); };
-    ViewLayout columns;
-    TOKENFLEET_VIEW_FIELDS(TOKENFLEET_READ)
-    columns.exogenous = at("cap_w");
-    columns.row_cap_w = at("row_cap_w");
-    columns.width = nb::cast<std::int64_t>(layout.attr("width"));
-    return columns;
+std::int64_t read_offset(nb::handle layout, const char* name) {
+    return nb::cast<std::int64_t>(layout.attr("offsets")[name]);
 }
 
-OutcomeLayout read_outcome_layout(nb::handle layout) {
-    const auto at = [&](const char* name) { return nb::cast<std::int64_t>(layout.attr("offsets")[name]); };
-    OutcomeLayout columns;
-    TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_READ)
-    columns.width = nb::cast<std::int64_t>(layout.attr("width"));
-    return columns;
+#define TOKENFLEET_READ(name) read_offset(layout, #name),
+
+View::Layout read_view_layout(nb::handle layout) {
+    return {.offsets = {TOKENFLEET_VIEW_FIELDS(TOKENFLEET_READ)},
+            .exogenous = read_offset(layout, "cap_w"),
+            .row_cap_w = read_offset(layout, "row_cap_w"),
+            .width = nb::cast<std::int64_t>(layout.attr("width"))};
+}
+
+Outcome::Layout read_outcome_layout(nb::handle layout) {
+    return {.offsets = {TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_READ)},
+            .width = nb::cast<std::int64_t>(layout.attr("width"))};
 }
 
 #undef TOKENFLEET_READ
@@ -201,15 +199,13 @@ public:
     // and high of each control, in their order.
     Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads,
            Array<const double> control_bounds)
-        : arrays_(read_arrays(arrays)), workers_(threads) {
+        : arrays_(read_arrays(arrays)),
+          view_(view.data()),
+          outcome_(outcome.data()),
+          fleets_(view.shape(0)),
+          workers_(threads) {
         const double* bounds = control_bounds.data();
         for (std::size_t c = 0; c < bounds_.size(); ++c) bounds_[c] = {bounds[2 * c], bounds[2 * c + 1]};
-        const auto n = static_cast<std::int64_t>(view.shape(0));
-        for (std::int64_t i = 0; i < n; ++i) {
-            is_ready_.push_back(0);
-            fleets_.push_back(std::make_unique<Fleet>(arrays_, view.data() + i * arrays_.view.width,
-                                                      outcome.data() + i * arrays_.outcome.width));
-        }
     }
 
     // Read an Episode object, whose shapes native.py has checked; `clients` are columns of its request table.
@@ -228,25 +224,27 @@ public:
         const auto repaired_s = f.column<double>("repaired_s");
         const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
         const CallTable calls(clients);
-        is_ready_[index] = 0;
-        fleets_[index]->demand.calls.load(calls.columns, calls.empty() ? 0 : arrival_s.size());
-        fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
-                               .num_failures = static_cast<std::int64_t>(repaired_s.size()),
-                               .num_contexts = static_cast<std::int64_t>(context_row.size()),
-                               .arrival_s = arrival_s.data(),
-                               .prompt_tokens = prompt_tokens.data(),
-                               .output_tokens = output_tokens.data(),
-                               .class_id = class_id.data(),
+        const EpisodeColumns columns{.num_requests = static_cast<std::int64_t>(arrival_s.size()),
+                                     .num_failures = static_cast<std::int64_t>(repaired_s.size()),
+                                     .num_contexts = static_cast<std::int64_t>(context_row.size()),
+                                     .arrival_s = arrival_s.data(),
+                                     .prompt_tokens = prompt_tokens.data(),
+                                     .output_tokens = output_tokens.data(),
+                                     .class_id = class_id.data(),
+                                     .calls = calls.columns,
+                                     .has_calls = !calls.empty(),
 #define TOKENFLEET_SERIES(name, length) .name = name.data(),
-                               TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
+                                     TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
 #undef TOKENFLEET_SERIES
-                               .exogenous = exogenous.data(),
-                               .failure_tick = failure_tick.data(),
-                               .failed_replica = failed_replica.data(),
-                               .repaired_s = repaired_s.data(),
-                               .context_row = context_row.data(),
-                               .context_holder = holder.data()});
-        is_ready_[index] = 1;
+                                     .exogenous = exogenous.data(),
+                                     .failure_tick = failure_tick.data(),
+                                     .failed_replica = failed_replica.data(),
+                                     .repaired_s = repaired_s.data(),
+                                     .context_row = context_row.data(),
+                                     .context_holder = holder.data()};
+        fleets_[index].reset();  // its memory may be what the new one takes
+        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, view_ + index * arrays_.view.width,
+                                                 outcome_ + index * arrays_.outcome.width);
     }
 
     // Advance every fleet by a tick; false, and nothing has happened, if a control lies outside of its bounds.
@@ -255,25 +253,18 @@ public:
         for (std::size_t c = 0; c < bounds_.size(); ++c) {
             if (!bounds_[c].hold(controls[c])) return false;
         }
-        for (std::size_t i = 0; i < fleets_.size(); ++i) {
-            if (ready_fleet(static_cast<std::int64_t>(i)).tick() >= arrays_.horizon_ticks) {
-                throw std::out_of_range("the episode is over: reset first");
-            }
+        for (std::int64_t i = 0; i < num_fleets(); ++i) {
+            if (fleet(i).tick() >= arrays_.horizon_ticks) throw std::out_of_range("the episode is over: reset first");
         }
-        std::fill(is_ready_.begin(), is_ready_.end(), 0);  // until all have come through
         const nb::gil_scoped_release unlocked;
-        const auto classes = static_cast<std::int64_t>(arrays_.classes.size());
-        const auto pools = static_cast<std::int64_t>(arrays_.pools.size());
-        const auto sites = static_cast<std::int64_t>(arrays_.sites.size());
-        workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t first, std::int64_t end) {
-            for (std::int64_t i = first; i < end; ++i) {
-                if (i + 1 < end) fleets_[i + 1]->bring_itself_near();
-#define TOKENFLEET_ROW(name, length) .name = controls[k_##name].data() + i * (length),
-                fleets_[i]->step({TOKENFLEET_CONTROLS(TOKENFLEET_ROW)});
-#undef TOKENFLEET_ROW
-            }
-        });
-        std::fill(is_ready_.begin(), is_ready_.end(), 1);
+        try {
+            workers_.run(num_fleets(), [&](std::int64_t first, std::int64_t end) {
+                for (std::int64_t i = first; i < end; ++i) step_one(i, controls);
+            });
+        } catch (...) {
+            for (auto& fleet : fleets_) fleet.reset();  // some have stepped and some have not
+            throw;
+        }
         return true;
     }
 
@@ -281,9 +272,9 @@ public:
     void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica, Array<double> asked_s,
                      Array<double> first_token_s, Array<double> finished_s) {
         const Turn turn(in_use_);
-        const Fleet& fleet = ready_fleet(index);
-        for (std::size_t i = 0; i < fleet.demand.requests.size(); ++i) {
-            const Request& request = fleet.demand.requests[i];
+        const std::vector<Request>& requests = fleet(index).requests();
+        for (std::size_t i = 0; i < requests.size(); ++i) {
+            const Request& request = requests[i];
             status.data()[i] = static_cast<std::int8_t>(request.status);
             replica.data()[i] = request.replica;
             asked_s.data()[i] = request.asked_s;
@@ -294,22 +285,32 @@ public:
 
     std::int64_t num_requests(std::int64_t index) {
         const Turn turn(in_use_);
-        return static_cast<std::int64_t>(ready_fleet(index).demand.requests.size());
+        return static_cast<std::int64_t>(fleet(index).requests().size());
     }
 
 private:
     FleetArrays arrays_;
-    std::vector<std::unique_ptr<Fleet>> fleets_;
+    float* view_;
+    double* outcome_;
+    std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after a step that failed
     std::array<Bounds, kNumControls> bounds_;
-    std::vector<std::uint8_t> is_ready_;  // [N] at the start of a tick
     Workers workers_;
     bool in_use_ = false;
 
-    const Fleet& ready_fleet(std::int64_t index) const {
-        if (!is_ready_[index]) {
+    std::int64_t num_fleets() const { return static_cast<std::int64_t>(fleets_.size()); }
+
+    const Fleet& fleet(std::int64_t index) const {
+        if (fleets_[index] == nullptr) {
             throw std::runtime_error("fleet " + std::to_string(index) + " was never reset, or not since a step failed");
         }
         return *fleets_[index];
+    }
+
+    void step_one(std::int64_t i, const std::vector<Array<const double>>& controls) {
+        const std::int64_t classes = arrays_.num_classes(), pools = arrays_.num_pools(), sites = arrays_.num_sites();
+#define TOKENFLEET_ROW(name, length) .name = controls[k_##name].data() + i * (length),
+        fleets_[i]->step({TOKENFLEET_CONTROLS(TOKENFLEET_ROW)});
+#undef TOKENFLEET_ROW
     }
 };
 

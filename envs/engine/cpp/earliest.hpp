@@ -13,8 +13,7 @@ namespace tokenfleet {
 
 class Earliest {
 public:
-    void reset(std::size_t count) {
-        leaf_ = 0;
+    explicit Earliest(std::size_t count) {
         for (std::size_t leaves = 1; leaves < count; leaves *= kChildren) leaf_ = kChildren * leaf_ + 1;
         time_bits_.assign(kChildren * leaf_ + 1, bits(kNever));
     }
