@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(wildcard envs/engine/cpp/*) CMakeLists.txt
+CPP := $(wildcard envs/engine/cpp/*.?pp tests/engine/cpp/*.cpp)
+CPP_WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wold-style-cast -Wconversion
 DEMO := runs/demo
 DEMO_STEPS ?= 2_000_000
 BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
@@ -54,13 +56,17 @@ demo: $(STAMP)  ## train PPO on the default scenario and evaluate it beside ever
 test: $(STAMP)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
-check: $(STAMP)  ## ruff and mypy
+check: $(STAMP)  ## ruff, mypy, clang-format, and compiler warnings as errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs \
 	  -p calibration -p benchmarks -p tools
+	@$(BIN)/clang-format --dry-run -Werror $(CPP)
+	@$${CXX:-g++} -std=c++20 -fsyntax-only $(CPP_WARNINGS) -Werror -Ienvs/engine/cpp \
+	  -isystem $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+	  -isystem $$($(BIN)/python -m nanobind --include_dir) $(filter %.cpp,$(CPP))
 
-format:  ## apply ruff's fixes and format
-	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+format:  ## apply ruff's fixes, ruff format and clang-format
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/clang-format -i $(CPP)
 
 benchmark: $(STAMP)  ## measure engine and training throughput
 	@$(BIN)/python -m benchmarks.engine

@@ -16,7 +16,8 @@ namespace tokenfleet {
     energy_.busy_j += segment_.meter_all();
     if (cache_) shrink_cache(iterations - 1);
     pool_.counts[Counts::generated_tokens] += segment_.count(iterations) * decoding();
-    if (iteration_ >= FinishHeap::kHighestStart) [[unlikely]] renumber_iterations();
+    if (iteration_ >= FinishHeap::kHighestStart) [[unlikely]]
+        renumber_iterations();
     iteration_ += iterations;
     context_ += iterations * decoding();
     while (!finishing_.empty() && finishing_.first_iteration() == iteration_) {
@@ -198,7 +199,8 @@ inline bool Replica::has_expired(std::int32_t index, double now_s) const {
 }
 
 // Give a prompt what it can use of the budget; returns how much that is.
-inline std::int64_t Replica::add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget, std::int64_t& pairs) {
+inline std::int64_t Replica::add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget,
+                                       std::int64_t& pairs) {
     const std::int64_t left = tokens - done;
     const std::int64_t chunk = std::min(budget, left);
     pairs += prefill_pairs(chunk, done);

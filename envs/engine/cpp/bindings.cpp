@@ -61,7 +61,9 @@ void read_all(const Columns& c, const char* name, std::vector<T>& values) {
     const auto column = c.column<Source>(name);
     values.assign(column.data(), column.data() + column.size());
 }
-void read(const Columns& c, const char* name, std::vector<double>& values) { read_all<double, double>(c, name, values); }
+void read(const Columns& c, const char* name, std::vector<double>& values) {
+    read_all<double, double>(c, name, values);
+}
 void read(const Columns& c, const char* name, std::vector<std::uint8_t>& values) {
     read_all<std::uint8_t, bool>(c, name, values);
 }
@@ -161,7 +163,7 @@ enum ControlIndex : std::size_t {
 #define TOKENFLEET_INDEX(name, length) k_##name,
     TOKENFLEET_CONTROLS(TOKENFLEET_INDEX)
 #undef TOKENFLEET_INDEX
-    kNumControls
+        kNumControls
 };
 
 // What a control may be, both ends included.
@@ -171,7 +173,9 @@ struct Bounds {
     // NaN lies outside of all bounds. Without a branch, so that the compiler takes many values at once.
     bool hold(const Array<const double>& values) const {
         bool inside = true;
-        for (std::size_t i = 0; i < values.size(); ++i) inside &= (values.data()[i] >= low) & (values.data()[i] <= high);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            inside &= (values.data()[i] >= low) & (values.data()[i] <= high);
+        }
         return inside;
     }
 };
@@ -181,7 +185,8 @@ class Turn {
 public:
     explicit Turn(bool& taken) : taken_(taken) {
         if (taken_) {
-            throw std::runtime_error("the engine is in use by another thread, or was when this process was forked off it");
+            throw std::runtime_error(
+                "the engine is in use by another thread, or was when this process was forked off it");
         }
         taken_ = true;
     }
@@ -236,7 +241,7 @@ public:
 #define TOKENFLEET_SERIES(name, length) .name = name.data(),
                                      TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
 #undef TOKENFLEET_SERIES
-                                     .exogenous = exogenous.data(),
+                                         .exogenous = exogenous.data(),
                                      .failure_tick = failure_tick.data(),
                                      .failed_replica = failed_replica.data(),
                                      .repaired_s = repaired_s.data(),

@@ -30,7 +30,9 @@ public:
     explicit Calls(const EpisodeColumns& e) {
         const CallColumns& c = e.calls;
         const auto count = static_cast<std::size_t>(e.has_calls ? e.num_requests : 0);
-        const auto at = []<typename T>(const T* column, std::size_t row, T common) { return column ? column[row] : common; };
+        const auto at = []<typename T>(const T* column, std::size_t row, T common) {
+            return column ? column[row] : common;
+        };
         rows_.resize(count);
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < rows_.size(); ++row) {

@@ -29,7 +29,8 @@ struct StepOrder {
     static bool before(const Step& a, const Step& b) {
         // No time is negative, and so their bits are in order as they are.
         const auto a_bits = std::bit_cast<std::int64_t>(a.time_s), b_bits = std::bit_cast<std::int64_t>(b.time_s);
-        if (a_bits == b_bits) [[unlikely]] return a.index < b.index;
+        if (a_bits == b_bits) [[unlikely]]
+            return a.index < b.index;
         return a_bits < b_bits;
     }
 };

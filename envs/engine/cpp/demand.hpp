@@ -21,7 +21,8 @@ struct Demand {
 
     Demand(const FleetArrays& arrays, const EpisodeColumns& e)
         : calls(e), requests(static_cast<std::size_t>(e.num_requests)) {
-        num_roots = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + e.num_requests, kNever) - e.arrival_s);
+        num_roots =
+            static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + e.num_requests, kNever) - e.arrival_s);
         for (std::size_t i = 0; i < requests.size(); ++i) {
             requests[i] = {.arrival_s = e.arrival_s[i],
                            .prompt_tokens = e.prompt_tokens[i],

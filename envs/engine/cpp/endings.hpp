@@ -14,8 +14,13 @@ namespace tokenfleet {
 class Endings {
 public:
     Endings(const FleetArrays& arrays, Demand& demand, Clients& clients, Billing& billing, const Outcome& outcome)
-        : arrays_(arrays), demand_(demand), clients_(clients), billing_(billing), outcome_(outcome),
-          has_distances_(arrays.has_distances()), has_caches_(arrays.has_caches()) {}
+        : arrays_(arrays),
+          demand_(demand),
+          clients_(clients),
+          billing_(billing),
+          outcome_(outcome),
+          has_distances_(arrays.has_distances()),
+          has_caches_(arrays.has_caches()) {}
 
     // One way between a request's client and the site that serves it.
     double network_s(std::int32_t index) const { return has_distances_ ? demand_.details[index].network_s : 0.0; }

@@ -169,7 +169,9 @@ private:
     // Everything from `start_s` to just before `end_s`, in order of time; at a tie, in the order of the cases. Boundaries
     // are among it only if they must be passed in order of time.
     void run(double start_s, double end_s) {
-        for (const std::int32_t index : admission_.drop_expired(start_s)) endings_.fail(index, start_s, Status::kExpired);
+        for (const std::int32_t index : admission_.drop_expired(start_s)) {
+            endings_.fail(index, start_s, Status::kExpired);
+        }
         const std::vector<Release> released = admission_.release(start_s);
         auto next_release = released.begin();
         while (true) {

@@ -113,9 +113,9 @@ private:
         View::power_over_cap, View::braked,         View::over_cap_s,    View::dark_remaining_s,
     };
     static constexpr NodeFields kRowFields{
-        Outcome::row_power_w,     Outcome::row_above_cap_s, Outcome::row_over_cap_w,
-        Outcome::row_brakes,      Outcome::row_trips,       View::row_power_over_cap,
-        View::row_braked,         View::row_over_cap_s,     View::row_dark_remaining_s,
+        Outcome::row_power_w, Outcome::row_above_cap_s, Outcome::row_over_cap_w,
+        Outcome::row_brakes,  Outcome::row_trips,       View::row_power_over_cap,
+        View::row_braked,     View::row_over_cap_s,     View::row_dark_remaining_s,
     };
 
     const FleetArrays& arrays_;

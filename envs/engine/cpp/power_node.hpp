@@ -50,7 +50,8 @@ struct PowerNode {
     bool is_dark(double now_s) const { return now_s < dark_until_s; }
 
     // Account the energy of the tick that ends at `now_s`: the brake holds the cap, the breaker the rating.
-    Reading read(const NodeLimits& limits, double tick_s, double energy_j, double cap_w, double rating_w, double now_s) {
+    Reading read(const NodeLimits& limits, double tick_s, double energy_j, double cap_w, double rating_w,
+                 double now_s) {
         const double power_w = meter_.read_w(energy_j, tick_s);
         const bool above = power_w > cap_w;
         const double recovered_s = std::max(over_cap_s - limits.recovery_ratio * tick_s, 0.0);

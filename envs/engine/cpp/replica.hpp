@@ -175,7 +175,9 @@ private:
     const Pool& limits() const { return pool_.limits; }
     Request& request(std::int32_t index) const { return pool_.demand.requests[index]; }
     Detail& detail(std::int32_t index) const { return pool_.demand.details[index]; }
-    std::int64_t output_weight(std::int32_t index) const { return pool_.classes[request(index).class_id].output_weight; }
+    std::int64_t output_weight(std::int32_t index) const {
+        return pool_.classes[request(index).class_id].output_weight;
+    }
     std::int64_t decoding() const { return finishing_.size(); }
 
     // Whether a request's context has come along from the pool that prefilled it.

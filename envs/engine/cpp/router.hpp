@@ -59,7 +59,9 @@ public:
     std::int32_t holder(std::int32_t index) const {
         const std::int32_t conversation = demand_.calls[index].conversation_id;
         const std::int32_t home = conversation >= 0 && has_returns() ? home_replica_[conversation] : -1;
-        return home >= 0 && arrays_.route_mask[at(demand_.requests[index].class_id, replicas_.pool_of[home])] ? home : -1;
+        if (home < 0) return -1;
+        const bool serves_class = arrays_.route_mask[at(demand_.requests[index].class_id, replicas_.pool_of[home])];
+        return serves_class ? home : -1;
     }
 
     std::int32_t preferred(std::int32_t index) const {
