@@ -2,6 +2,7 @@
 #
 # PYTHON=python3.12   the interpreter to build .venv with (3.10 to 3.13)
 # TORCH=torch==X      another torch build than the pinned CPU one
+# KILLS=100           how many processes `make soak` kills, of trainings and of evaluations
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -13,10 +14,11 @@ CPP := $(wildcard envs/engine/cpp/*.?pp tests/engine/cpp/*.cpp)
 CPP_WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wold-style-cast -Wconversion
 DEMO := runs/demo
 DEMO_STEPS ?= 2_000_000
+KILLS ?= 10
 BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format benchmark calibration validate clean
+.PHONY: help install demo test soak check format benchmark calibration validate clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -56,6 +58,10 @@ demo: $(STAMP)  ## train PPO on the default scenario and evaluate it beside ever
 test: $(STAMP)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
+soak: $(STAMP)  ## kill trainings and evaluations at random moments, resume and compare them (KILLS=10 of each)
+	@for tool in $(wildcard tools/soak_*.py); do \
+	  $(BIN)/python -m tools.$$(basename $$tool .py) --kills $(KILLS) --seed $$(date +%s) || exit 1; done
+
 check: $(STAMP)  ## ruff, mypy, clang-format, and compiler warnings as errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs \
@@ -76,7 +82,7 @@ calibration: $(STAMP)  ## recompute every measured coefficient and print its err
 	@$(BIN)/python -m calibration.fit
 
 validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/validation.md
-	@$(BIN)/python -m calibration.validation
+	@$(BIN)/python -m calibration.claims
 
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 import hydra
-import yaml
 from gymnasium.vector import AutoresetMode
 from omegaconf import DictConfig
 
-from tokenfleet.configs import entry, manifest
+from tokenfleet.configs import entry
 from tokenfleet.configs.candidates import make_candidates, run_folders
 from tokenfleet.configs.environments import make_vector_env, settled
+from tokenfleet.configs.evaluations import recorded_evaluation
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.evaluation.figures import draw_figures
 from tokenfleet.evaluation.ledgers import LedgerBook
-from tokenfleet.evaluation.study import record_timelines, run_study, save_study
+from tokenfleet.evaluation.saving import save_study
+from tokenfleet.evaluation.study import record_timelines, run_study
 from tokenfleet.evaluation.summary import summarise
 from tokenfleet.evaluation.table import print_table
 
 
 def evaluate(config: EvaluateConfig, folder: Path) -> float:
-    """Run an evaluation and save it.
+    """Run an evaluation, or go on with what `folder` holds, and save it.
 
     Args:
         config: what to evaluate.
@@ -41,32 +41,29 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     candidates = make_candidates(config, probe)
     probe.close()
     ledgers = LedgerBook()
-    rows = run_study(
-        make_env,
-        candidates,
-        config.episodes,
-        config.seed,
-        batch_size=config.n_envs,
-        deterministic=config.deterministic,
-        show_progress=True,
-        on_ledger=ledgers.add,
-    )
-    summary = summarise(rows)
-    timelines = record_timelines(make_env, candidates, summary, config.deterministic) if config.figures else []
-    policies = {"policies": {candidate.label: candidate.source for candidate in candidates}}
-    save_study(
-        folder,
-        rows,
-        summary,
-        timelines,
-        formats=config.formats,
-        texts={
-            "config.yaml": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-            **({"ledger.csv": ledgers.csv()} if ledgers else {}),
-            "manifest.json": json.dumps(manifest.describe(config) | policies, indent=2) + "\n",
-        },
-        draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
-    )
+    with recorded_evaluation(config, folder, candidates) as journal:
+        rows = run_study(
+            make_env,
+            candidates,
+            config.episodes,
+            config.seed,
+            batch_size=config.n_envs,
+            deterministic=config.deterministic,
+            show_progress=True,
+            on_ledger=ledgers.add,
+            journal=journal,
+        )
+        summary = summarise(rows)
+        timelines = record_timelines(make_env, candidates, summary, config.deterministic) if config.figures else []
+        save_study(
+            folder,
+            rows,
+            summary,
+            timelines,
+            formats=config.formats,
+            texts={"ledger.csv": ledgers.csv()} if ledgers else {},
+            draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
+        )
     print_table(summary)
     print(f"Results are in {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     if ledgers:

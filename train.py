@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +15,12 @@ from omegaconf import DictConfig
 
 from tokenfleet.configs import entry
 from tokenfleet.configs.environments import make_vector_env, settled
-from tokenfleet.configs.runs import finish_run, start_run
+from tokenfleet.configs.lock import only_writer
+from tokenfleet.configs.runs import finish_run, is_run, recorded_run
 from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.configs.validation import validation_metrics
+from tokenfleet.policies.learned.stopping import Stopped, StopSignals
+from tokenfleet.policies.learned.updates import learning_warning
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +34,27 @@ def train(config: TrainConfig, folder: Path) -> float:
 
     Returns:
         The best mean validation return, for sweepers; without validation, the mean return of the last episodes.
+
+    SIGINT and SIGTERM end the program with a snapshot, a hint, and the exit status of a process that they end.
     """
+    with StopSignals() as stop:
+        try:
+            return _train(config, folder, stop)
+        except Stopped as stopped:
+            hint = f"; go on with resume={folder}" if is_run(folder) and not config.not_restorable else ""
+            print(f"interrupted{hint}", file=sys.stderr)
+            sys.exit(stopped.exit_status)
+
+
+def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
     # Imported here, for torch takes a second that --help and a mistyped key should not cost.
     from tokenfleet.policies.learned.callbacks import Cadence
     from tokenfleet.policies.learned.checkpoint import Origin
-    from tokenfleet.policies.learned.resume import only_writer
+    from tokenfleet.policies.learned.trackers import check_installed
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
     config = settled(config)
+    check_installed(config.tracking)
     env = make_vector_env(config, config.n_envs, "train", AutoresetMode.SAME_STEP)
     job = TrainingJob(
         algorithm=config.algo,
@@ -43,6 +62,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         origin=Origin(
             environment=config.env.id,
             environment_kwargs=config.env.kwargs,
+            environment_wrappers=config.env.wrappers,
             scenario=config.scenario.model_dump(mode="json") if config.scenario else None,
             training_seed=config.seed,
             timesteps=0,
@@ -52,17 +72,33 @@ def train(config: TrainConfig, folder: Path) -> float:
         validate=partial(validation_metrics, config),
         threads=config.threads,
         device=config.device,
-        tensorboard=config.tensorboard,
+        tracking=config.tracking,
+        config=config.kept(),
         progress_bar=config.progress_bar,
+        stop=stop,
     )
     model = make_model(job)
     with only_writer(folder):
-        start_run(config, folder)
-        log.info("training in %s; if it is interrupted, go on with resume=%s", folder, folder)
-        result = train_policy(job, model, folder)
-        finish_run(folder, score=result.score, timesteps=result.timesteps, wall_s=result.wall_s)
+        result = train_policy(job, model, folder, partial(_announced, config, folder))
+        finish_run(folder, **vars(result))
+    if not result.learned:
+        log.warning("nothing was learned: the weights are those that the run began with")
     log.info("done: score %.4g; evaluate it with checkpoint=%s", result.score, folder)
     return result.score
+
+
+@contextlib.contextmanager
+def _announced(config: TrainConfig, folder: Path) -> Iterator[None]:
+    """`recorded_run`, with what the user should know as it begins."""
+    with recorded_run(config, folder):
+        hint = "" if config.not_restorable else f"; if it is interrupted, go on with resume={folder}"
+        log.info("training in %s%s", folder, hint)
+        for part in config.not_restorable:
+            log.warning("%s does not tell its state, so this run cannot be resumed; see docs/training.md", part)
+        warning = learning_warning(config.algo, config.n_envs, config.total_timesteps)
+        if warning:
+            log.warning(warning)
+        yield
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")

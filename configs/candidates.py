@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate, Predictor
+from tokenfleet.evaluation.episodes import Candidate
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.checkpoint import CheckpointMeta
+    from tokenfleet.policies.learned.network_policy import NetworkPolicy
 
+HASH_DIGITS = 12
 log = logging.getLogger(__name__)
 
 
@@ -28,6 +30,8 @@ def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
     Args:
         config: of evaluate.py.
         env: a vector environment like those that they will act in.
+
+    A policy that is named twice, by its parameters or by its weights, is one candidate.
 
     Raises:
         SpecError: one line per policy that is unknown, unreadable or made for another environment.
@@ -40,6 +44,8 @@ def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
         *_built(config.policies, lambda choice: _baseline(choice, context)),
         *_checkpoints(folders, config, env),
     ]
+    candidates = _once(candidates)
+    _warn_of_shared_seeds(candidates)
     return _distinct(candidates)
 
 
@@ -55,7 +61,9 @@ def run_folders(candidates: Iterable[Candidate]) -> dict[str, Path]:
 
 def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candidate:
     name = choice if isinstance(choice, str) else str(choice.get("name", ""))
-    return Candidate(make_policy(choice, context), name.rpartition(":")[2], source=choice)
+    spelled_out = {"name": name} if isinstance(choice, str) else dict(choice)
+    policy = make_policy(choice, context)
+    return Candidate(policy, name.rpartition(":")[2], policy_hash=_hash(spelled_out), source=choice)
 
 
 def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[Candidate]:
@@ -64,28 +72,31 @@ def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[
     from tokenfleet.policies.learned.sb3 import use_threads
 
     use_threads(config.threads)
-    return _built(folders, lambda folder: _checkpoint(folder, env, config.deterministic))
+    return _built(folders, lambda folder: _checkpoint(folder, env, config))
 
 
-def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
+def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> Candidate:
     from tokenfleet.policies.learned.checkpoint import load_policy
 
-    policy = load_policy(folder)
+    policy = load_policy(folder, config.trust)
     try:
         policy.check_spaces(env.single_observation_space, env.single_action_space)
     except SpecError as error:
         here = _world_name(env)
         raise SpecError([f"{line} (here: {here}; checkpoint {folder})" for line in error.problems]) from None
+    policy.prepare(env)
     origin = policy.meta.origin
-    algorithm = policy.meta.algorithm.name
+    algorithm = policy.meta.algorithm.label
     label = f"{algorithm}-seed{origin.training_seed}"
     _warn_of_transfer(label, origin.scenario, env)
+    _warn_of_wrappers(label, origin.environment_wrappers, config.env.wrappers)
     return Candidate(
-        policy=policy if deterministic else _Sampling(policy),
+        policy=policy if config.deterministic else _Sampling(policy),
         label=label,
         algorithm=f"{algorithm}/{_recipe_hash(policy.meta)}",
         training_seed=origin.training_seed,
         learned=True,
+        policy_hash=policy.meta.weights_sha256[:HASH_DIGITS],
         source={
             "checkpoint": str(folder),
             "weights_sha256": policy.meta.weights_sha256,
@@ -98,8 +109,8 @@ def _checkpoint(folder: Path, env: Any, deterministic: bool) -> Candidate:
 class _Sampling:
     """A network that draws its actions; its draws follow the seeds of the episodes and not what ran before."""
 
-    def __init__(self, policy: Predictor) -> None:
-        self.predict = policy.predict
+    def __init__(self, policy: NetworkPolicy) -> None:
+        self.predict, self.prepare = policy.predict, policy.prepare
 
     def begin_episodes(self, seeds: Iterable[int]) -> None:
         """See `tokenfleet.evaluation.episodes.DrawsPerEpisode`."""
@@ -134,6 +145,36 @@ def _built(choices: Iterable[Any], build: Callable[[Any], Candidate]) -> list[Ca
     return built
 
 
+def _once(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates without repetitions."""
+    known: dict[str, Candidate] = {}
+    for candidate in candidates:
+        first = known.setdefault(candidate.policy_hash, candidate)
+        if first is candidate:
+            continue
+        if candidate.learned:
+            here, there = candidate.source["checkpoint"], first.source["checkpoint"]
+            log.warning("checkpoint: %s holds the weights of %s, and is evaluated once", here, there)
+        else:
+            log.warning("policies: %s is named twice, and is evaluated once", candidate.label)
+    return list(known.values())
+
+
+def _warn_of_shared_seeds(candidates: Iterable[Candidate]) -> None:
+    """Say so where checkpoints come from one training seed, for `make_study` does not count them as several."""
+    trained: dict[tuple[str, int | None], list[str]] = {}
+    for candidate in candidates:
+        if candidate.learned:
+            same = trained.setdefault((candidate.algorithm, candidate.training_seed), [])
+            same.append(str(candidate.source["checkpoint"]))
+    for (_, seed), paths in trained.items():
+        if len(paths) > 1:
+            message = (
+                "checkpoint: %s were trained with one seed, %s; they are compared one by one, not as training seeds"
+            )
+            log.warning(message, " and ".join(paths), seed)
+
+
 def _distinct(candidates: list[Candidate]) -> list[Candidate]:
     """Number labels that occur twice, and name algorithms: `ppo`, and `ppo-2` for another way of training."""
     labels: dict[str, int] = {}
@@ -156,9 +197,13 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 
 def _recipe_hash(meta: CheckpointMeta) -> str:
     """Of all that two runs share which differ only in their training seed; the best checkpoint's age is chance."""
-    origin = {"environment", "environment_kwargs", "scenario"}
+    origin = {"environment", "environment_kwargs", "environment_wrappers", "scenario"}
     shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin})
-    return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:12]
+    return _hash(shared)
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
 
 
 def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:
@@ -170,6 +215,13 @@ def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -
     changed = sorted(_differences(trained or {}, here or {}))
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     log.warning("%s was trained on another world than this one (%s%s)", label, ", ".join(changed[:3]), more)
+
+
+def _warn_of_wrappers(label: str, trained: Sequence[Any], here: Sequence[Any]) -> None:
+    """Say so where a policy meets other wrappers than in training."""
+    if list(trained) != list(here):
+        shown = (json.dumps(list(wrappers)) for wrappers in (trained, here))
+        log.warning("%s was trained under env.wrappers=%s, and is evaluated under %s", label, *shown)
 
 
 def _differences(first: Any, second: Any, key: str = "scenario") -> set[str]:

@@ -1,11 +1,12 @@
-"""From a configuration's `env.id` to a batched environment: fleets as they are, anything else by Gymnasium."""
+"""From a configuration's `env` to a batched environment: fleets as they are, anything else by Gymnasium."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
-from functools import partial
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 from typing import Any, cast
 
 import gymnasium
@@ -13,9 +14,18 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
+from tokenfleet.configs.wrappers import (
+    Wrapping,
+    around_batch,
+    around_single,
+    check_batch_only,
+    find_wrappers,
+    with_wrappers,
+)
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import failure
 from tokenfleet.envs.vector import FleetVectorEnv
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -35,9 +45,23 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
     Raises:
         SpecError: no such environment, or arguments that it does not take.
     """
+    wrappings = find_wrappers(config.env.wrappers)
+    env = around_batch(_bare_vector_env(config, num_envs, split, autoreset_mode, wrappings), wrappings)
+    if env.spec is not None and not isinstance(env.unwrapped, FleetVectorEnv):
+        env.unwrapped.spec = with_wrappers(env.spec, wrappings)
+    return env
+
+
+def _bare_vector_env(
+    config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode, wrappings: Sequence[Wrapping]
+) -> AnyVectorEnv:
+    """The batched environment with the wrappers of its single environments only."""
     target = find_environment(config.env)
     kwargs = dict(config.env.kwargs)
     vector_class, single_class = _classes(target)
+    if vector_class is not None and (is_fleet(target) or not isinstance(target, EnvSpec)):
+        check_batch_only(wrappings, config.env.id)
+    wraps = around_single(wrappings)
     if is_fleet(target):
         kwargs |= _fleet_arguments(config, split)
         if vector_class is not None:
@@ -48,7 +72,9 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
             return _vectorised(vector_class, vector_class, kwargs)
     if isinstance(target, EnvSpec):
         mode = {"autoreset_mode": autoreset_mode}
-        lined_up = partial(gymnasium.make_vec, target, num_envs, vectorization_mode="sync", vector_kwargs=mode)
+        lined_up = partial(
+            gymnasium.make_vec, target, num_envs, vectorization_mode="sync", vector_kwargs=mode, wrappers=wraps
+        )
         return _vectorised(lined_up, None, kwargs)
     if vector_class is not None:
         takes_mode = "autoreset_mode" in inspect.signature(vector_class).parameters
@@ -56,7 +82,11 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
         return _vectorised(vector_class, vector_class, {"num_envs": num_envs, **accepted, **kwargs})
     if single_class is None:
         raise SpecError([f"env.id: {config.env.id!r} is neither a gymnasium.Env nor a gymnasium.vector.VectorEnv"])
-    single = partial(_create, single_class, single_class, kwargs)
+    create = partial(_create, single_class, single_class, kwargs)
+
+    def single() -> Any:
+        return reduce(lambda env, wrap: wrap(env), wraps, create())
+
     return SyncVectorEnv([single] * num_envs, autoreset_mode=autoreset_mode)
 
 
@@ -81,15 +111,22 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
             imported = importlib.import_module(module)
         except (ImportError, ValueError, SyntaxError) as error:
             hint = "start in the folder that holds it, or put that folder on PYTHONPATH"
-            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {hint}"]) from None
+            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {hint}"]) from error
+        except Exception as error:  # whatever a user's module does when it is imported
+            problem = f"cannot import {module!r} of {env.id!r} ({failure(error)}); mend that line"
+            raise SpecError([f"env.id: {problem}"]) from error
         found = getattr(imported, name, None)
         if isinstance(found, type):
             return found
     try:
-        return gymnasium.spec(name)
+        spec = gymnasium.spec(name)
     except gymnasium.error.Error as error:
         hint = "; write a Gymnasium id, 'module:namespace/Name-v0' or 'module:Class'"
         raise SpecError([f"env.id: {str(error).rstrip('.')}{hint}"]) from None
+    scenario = spec.kwargs.get("scenario")
+    if scenario is not None and is_fleet(spec):
+        raise SpecError([f"env.id: {spec.id} brings a scenario, which has a key of its own; write scenario={scenario}"])
+    return spec
 
 
 def is_fleet(target: EnvSpec | type[Any]) -> bool:
@@ -117,6 +154,16 @@ def _vectorised(create: Callable[..., Any], signature_of: type[Any] | None, kwar
     return cast(AnyVectorEnv, _create(create, signature_of, kwargs))
 
 
+def env_keys(problems: Iterable[str], kwargs: Mapping[str, Any]) -> list[str]:
+    """Messages of an environment under the keys of a configuration.
+
+    >>> env_keys(["reward=mine:MyReward: fails", "seed: is wrong"], {"reward": "mine:MyReward"})
+    ['env.kwargs.reward=mine:MyReward: fails', 'seed: is wrong']
+    """
+    own = kwargs.keys() - set(OWN_ARGUMENTS)
+    return [f"env.kwargs.{line}" if re.split(r"[.:=]", line)[0] in own else line for line in problems]
+
+
 def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any]) -> Any:
     """Call a constructor; arguments that it does not take are the user's mistake, any other failure is its own."""
     if signature_of is not None:
@@ -129,7 +176,7 @@ def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any])
     try:
         return create(**kwargs)
     except SpecError as error:
-        raise SpecError([f"env.kwargs: {line}" for line in error.problems]) from None
+        raise SpecError(env_keys(error.problems, kwargs)) from error.__cause__
     except gymnasium.error.Error as error:
         raise SpecError([f"env.id: {error}"]) from None
     except TypeError as error:

@@ -36,13 +36,20 @@ def described_keys(config: Path) -> list[tuple[str, str, str]]:
     return rows
 
 
-def keys_help(config: Path, width: int = 118) -> str:
-    """The keys as lines of help: `key=value`, and the sentence beside it."""
+def keys_help(config: Path, group: str = "", width: int = 118) -> str:
+    """The keys as lines of help: `key=value`, and the sentence beside it.
+
+    Args:
+        config: see `described_keys`.
+        group: what the keys stand below, such as `algo`; empty for nothing.
+        width: longest line.
+    """
+    prefix = f"{group}." if group else ""
     lines = []
     for key, value, sentence in described_keys(config):
         if not value:
             continue
-        left = f"  {key}={value}".replace("[]", "[]")
+        left = f"  {prefix}{key}={value}"
         indent = 33
         first = left.ljust(indent) if len(left) < indent else f"{left}\n{' ' * indent}"
         wrapped = textwrap.wrap(sentence, width - indent) or [""]

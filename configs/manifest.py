@@ -14,9 +14,9 @@ from typing import Any
 
 from tokenfleet.configs.schema import EntryConfig
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.policies.learned.plain_data import replace_file
 
 MANIFEST_FILE = "manifest.json"
-RUNNING, COMPLETE = "running", "complete"
 PACKAGES = ("tokenfleet", "gymnasium", "numpy", "torch", "stable-baselines3", "sb3-contrib", "safetensors", "pydantic")
 
 
@@ -38,16 +38,14 @@ def describe(config: EntryConfig) -> dict[str, Any]:
 
 
 def config_hash(config: EntryConfig) -> str:
-    """SHA-256 of the configuration as JSON with sorted keys."""
-    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    """SHA-256 of the configuration, as it is kept, as JSON with sorted keys."""
+    text = json.dumps(config.kept(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write `manifest.json`, whole or not at all."""
-    temporary = folder / f".{MANIFEST_FILE}"
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / MANIFEST_FILE)
+    """Write `manifest.json`, whole or not at all, and to the disk."""
+    replace_file(folder / MANIFEST_FILE, (json.dumps(manifest, indent=2) + "\n").encode())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""The folder of a training run: which configuration it holds, and whether it may be started or resumed."""
+"""The folder of a run of either script: its configuration, how it stands, and whether it may be started or resumed."""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,89 +13,226 @@ from typing import Any
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from tokenfleet.configs.manifest import COMPLETE, RUNNING, describe, read_manifest, write_manifest
-from tokenfleet.configs.schema import TrainConfig, parse_config
-from tokenfleet.envs.catalog import read_yaml
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.configs.lock import LOCK_FILE, has_writer
+from tokenfleet.configs.manifest import MANIFEST_FILE, config_hash, describe, read_manifest, write_manifest
+from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
+from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.policies.learned.plain_data import replace_file, sync_folder
+from tokenfleet.policies.learned.resume import SNAPSHOTS
+from tokenfleet.policies.learned.trust import refuse_untrusted
 
 CONFIG_FILE = "config.yaml"
+CHECKPOINTS = "checkpoints"
+JOURNAL_FILE = ".journal.jsonl"
+RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "failed"
 
 
-def start_run(config: TrainConfig, folder: Path) -> None:
-    """Write down what the run is, or note that it goes on: `config.yaml` and `manifest.json`."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    earlier = read_manifest(folder) if (folder / CONFIG_FILE).exists() else {}
-    started = [*earlier.get("started", []), now]
-    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config)})
-    # Last, for a folder with a configuration is a run.
-    temporary = folder / f".{CONFIG_FILE}"
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / CONFIG_FILE)
+@contextlib.contextmanager
+def recorded_run(config: EntryConfig, folder: Path, **known: Any) -> Iterator[None]:
+    """Write down what the run is, or note that it goes on, and note how it ended unless it is complete.
+
+    `config.yaml` and `manifest.json` are on disk before the first step. A new run that is refused or interrupted, or
+    that finds no memory, before it has kept anything leaves the folder as it was.
+
+    Args:
+        config: of the run.
+        folder: of the run; one process at a time.
+        known: more for the manifest, as plain data.
+    """
+    is_new = not is_run(folder)
+    found = {path for path in folder.iterdir() if path.name != LOCK_FILE}
+    try:
+        _start_run(config, folder, known)
+        yield
+    except (SpecError, MemoryError, OSError, KeyboardInterrupt) as error:
+        if is_new and not _has_kept_anything(folder):
+            _remove(path for path in folder.iterdir() if path not in found)
+        elif isinstance(error, KeyboardInterrupt):
+            _end_run(folder, INTERRUPTED)
+        else:
+            _end_run(folder, FAILED, reason=_reason(error))
+        raise
+    except BaseException as error:
+        _end_run(folder, FAILED, reason=_reason(error))
+        raise
 
 
 def finish_run(folder: Path, **outcome: float) -> None:
     """Note in `manifest.json` that the run is complete, and what it came to."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    numbers = {name: value if math.isfinite(value) else None for name, value in outcome.items()}
-    write_manifest(folder, {**read_manifest(folder), "status": COMPLETE, "finished": now, **numbers})
+    facts = {name: value if math.isfinite(value) else None for name, value in outcome.items()}
+    _note_end(folder, COMPLETE, facts)
 
 
-def check_new_folder(folder: Path) -> None:
-    """Make sure that a new run may be written to `folder`.
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a run, however it stands."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def run_status(folder: Path) -> str:
+    """How a run stands: what its manifest says, unless that is `running` and no process writes to the folder any more.
 
     Raises:
-        SpecError: another run is there.
+        SpecError: the manifest is damaged.
     """
-    if (folder / CONFIG_FILE).exists():
-        hint = f"choose another folder, or go on with resume={folder}"
-        raise SpecError([f"hydra.run.dir: {folder} already holds a run; {hint}"])
+    if has_writer(folder):
+        return RUNNING
+    status = read_manifest(folder).get("status", RUNNING)
+    return INTERRUPTED if status == RUNNING else str(status)
 
 
-def resumed_config(folder: Path, composed: Mapping[str, Any], overrides: Sequence[str]) -> TrainConfig:
+def check_new_folder(config_type: type[EntryConfig], folder: Path) -> None:
+    """Make sure that a new run may be written to `folder`.
+
+    Args:
+        config_type: of the new run.
+        folder: where it would go.
+
+    Raises:
+        SpecError: another run is there, of the same script or of the other, or a process that is about to begin one.
+    """
+    if is_run(folder):
+        script, status = _script(read_yaml(folder / CONFIG_FILE)), run_status(folder)
+        is_own = script == config_type.script
+        whose = "" if is_own else f" of {script}"
+        go_on = f", or go on with resume={folder}" if is_own and status not in (RUNNING, COMPLETE) else ""
+        raise SpecError(
+            [f"hydra.run.dir: {folder} already holds a run{whose} ({status}); choose another folder{go_on}"]
+        )
+    if has_writer(folder):
+        raise SpecError([f"hydra.run.dir: {folder} is being written by another process; choose another folder"])
+
+
+def resumed_config(
+    config_type: type[ConfigType],
+    folder: Path,
+    composed: Mapping[str, Any],
+    overrides: Sequence[str],
+    scenario_folder: Path | None = None,
+) -> ConfigType:
     """The configuration of an interrupted run.
 
     Args:
+        config_type: `TrainConfig` or `EvaluateConfig`.
         folder: of the run.
         composed: what the command line composed to.
+        scenario_folder: see `parse_config`.
         overrides: what the command line said; each must agree with the run.
 
     Raises:
-        SpecError: there is no run to go on with, it is complete, or the command line says something else.
+        SpecError: there is no run to go on with, it is complete, it names code that is not trusted, or the command
+            line says something else.
     """
     if not folder.is_dir():
         raise SpecError([f"resume: no such folder {str(folder)!r}"])
-    if not (folder / CONFIG_FILE).is_file():
-        raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} is missing); start a new run"])
-    config = _kept_config(folder)
-    if read_manifest(folder).get("status") == COMPLETE:
-        raise SpecError([f"resume: {folder} is complete ({config.total_timesteps} steps); start a new run"])
-    wanted = parse_config(TrainConfig, composed).model_dump(mode="json")
-    problems = _conflicts(config.model_dump(mode="json"), wanted, overrides)
+    if not is_run(folder):
+        cause = f"{CONFIG_FILE} is missing"
+        raise SpecError([f"resume: {folder} holds no run of {config_type.script} ({cause}); start a new run"])
+    wanted = parse_config(config_type, composed, scenario_folder)
+    refuse_untrusted(_code_in(read_yaml(folder / CONFIG_FILE)), wanted.trust, f"resume: {folder / CONFIG_FILE}")
+    config = _kept_config(config_type, folder)
+    status = run_status(folder)
+    if status == COMPLETE:
+        raise SpecError([f"resume: {folder} is complete ({config.extent}); start a new run"])
+    if status == RUNNING:
+        raise SpecError([f"resume: {folder} is being written by another process; wait for it or stop it"])
+    if config.not_restorable:
+        hint = "write its get_state and set_state, or start a new run"
+        raise SpecError([f"resume: {part} does not tell its state; {hint}" for part in config.not_restorable])
+    _check_config_is_the_same(config, folder)
+    problems = _conflicts(config.kept(), wanted.kept(), overrides)
     if problems:
         raise SpecError(problems)
-    return _kept_config(folder)
+    return _kept_config(config_type, folder).model_copy(update={"trust": wanted.trust})
 
 
-def _kept_config(folder: Path) -> TrainConfig:
-    """The configuration that a run was started with; reading it opens its catalogue folders."""
+def _code_in(config: Mapping[str, Any]) -> list[Any]:
+    """The parts of a configuration that may name code."""
+    scenario = config.get("scenario")
+    workload = scenario.get("workload") if isinstance(scenario, Mapping) else None
+    streams = workload.values() if isinstance(workload, Mapping) else ()
+    kinds = [stream.get("kind") for stream in streams if isinstance(stream, Mapping)]
+    return [config.get("env"), config.get("algo"), config.get("policies"), kinds]
+
+
+def _kept_config(config_type: type[ConfigType], folder: Path) -> ConfigType:
+    """The configuration that a run was started with."""
     data = read_yaml(folder / CONFIG_FILE)
-    if "algo" not in data:
-        raise SpecError([f"resume: {folder} holds no run of train.py ({CONFIG_FILE} has no algo); start a new run"])
+    if _script(data) != config_type.script:
+        cause = f"holds a run of {_script(data)}, not of {config_type.script}"
+        raise SpecError([f"resume: {folder} {cause}; start a new run"])
     try:
-        return parse_config(TrainConfig, data)
+        return parse_config(config_type, data)
     except SpecError as error:
         raise SpecError([f"{folder / CONFIG_FILE}: {line}" for line in error.problems]) from None
+
+
+def _script(kept: Mapping[str, Any]) -> str:
+    """Which script wrote a configuration."""
+    told_by = {"algo": TrainConfig.script, "episodes": EvaluateConfig.script}
+    return next((script for key, script in told_by.items() if key in kept), "another program")
+
+
+def _check_config_is_the_same(config: EntryConfig, folder: Path) -> None:
+    """A run may only go on with the configuration that it began with."""
+    began_with = read_manifest(folder).get("config_sha256")
+    if began_with is not None and began_with != config_hash(config):
+        cause = f"{CONFIG_FILE} was changed or damaged, or the run is of another version of tokenfleet"
+        raise SpecError(
+            [f"resume: {folder / CONFIG_FILE} does not match its hash in {MANIFEST_FILE}; {cause}; start a new run"]
+        )
+
+
+def _start_run(config: EntryConfig, folder: Path, known: Mapping[str, Any]) -> None:
+    earlier = read_manifest(folder) if is_run(folder) else {}
+    started = [*earlier.get("started", []), _now()]
+    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config), **known})
+    # Last, for a folder with a configuration is a run.
+    text = yaml.safe_dump(config.kept(), sort_keys=False, allow_unicode=True)
+    replace_file(folder / CONFIG_FILE, text.encode())
+    sync_folder(folder.absolute().parent)
+
+
+def _end_run(folder: Path, status: str, **facts: Any) -> None:
+    """Note how a run ended that is not complete, where the disk can still be written to."""
+    with contextlib.suppress(OSError):
+        _note_end(folder, status, facts)
+
+
+def _note_end(folder: Path, status: str, facts: Mapping[str, Any]) -> None:
+    write_manifest(folder, {**read_manifest(folder), "status": status, "finished": _now(), **facts})
+
+
+def _has_kept_anything(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (SNAPSHOTS, CHECKPOINTS, JOURNAL_FILE))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _reason(error: BaseException) -> str:
+    """An error in one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:
     keys = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
     problems = []
-    for key in sorted(keys - {"resume"}):
+    for key in sorted(keys - {"resume", "trust"}):
         here, there = _at(running, key), _at(wanted, key)
         if here != there:
-            shown = "" if isinstance(here, (dict, list)) else f" has {here!r} and"
-            problems.append(f"{key}: the resumed run{shown} cannot be changed (got {_short(there)}); leave it out")
+            has = "" if isinstance(here, (dict, list)) else f" has {shown(here)} and"
+            problems.append(f"{key}: the resumed run{has} cannot be changed (got {_short(there)}); leave it out")
     return problems
 
 
@@ -105,5 +244,5 @@ def _at(tree: Any, dotted_key: str) -> Any:
 
 def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "name" in value:
-        return repr(value["name"])
-    return repr(value)
+        return shown(value["name"])
+    return shown(value)

@@ -7,16 +7,22 @@ each key stands in the YAML, where a person reads it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
-from tokenfleet.envs.catalog import use_folders
+from tokenfleet.configs.wrappers import not_resumable
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
+from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError, shown
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
+from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
+from tokenfleet.policies.learned.updates import learning_problem
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -36,18 +42,19 @@ def _listed(value: Any) -> Any:
 
 def _policy(value: Any) -> Any:
     if not isinstance(value, (str, Mapping)):
-        raise ValueError(f"must be a name, 'module:Class', or a mapping with name and parameters (got {value!r})")
+        raise ValueError(f"must be a name, 'module:Class', or a mapping with name and parameters (got {shown(value)})")
     return value
 
 
 def _device(name: str) -> str:
     if not re.fullmatch(r"cpu|auto|cuda(:\d+)?", name):
-        raise ValueError(f"must be cpu, cuda, cuda:<number> or auto (got {name!r})")
+        raise ValueError(f"must be cpu, cuda, cuda:<number> or auto (got {shown(name)})")
     return name
 
 
 Count = Annotated[PositiveInt, BeforeValidator(_whole)]
 Folder = Annotated[str, Field(min_length=1)]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Device = Annotated[str, AfterValidator(_device)]
 PolicyChoice = Annotated[str | dict[str, Any], BeforeValidator(_policy)]
 """A name, `module:Class`, or a mapping with `name` and parameters."""
@@ -59,10 +66,12 @@ class EnvConfig(Spec):
     Attributes:
         id: a Gymnasium id, `module:namespace/Name-v0`, or `module:Class`.
         kwargs: its constructor's keyword arguments.
+        wrappers: Gymnasium wrappers around it, the innermost first; `tokenfleet.configs.wrappers` checks them.
     """
 
     id: str = Field(default="tokenfleet/Fleet-v0", min_length=1)
     kwargs: dict[str, Any] = Field(default_factory=dict)
+    wrappers: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = ()
 
 
 class CatalogConfig(Spec):
@@ -79,6 +88,7 @@ class EntryConfig(Spec):
     """What both entry points take.
 
     Attributes:
+        script: whose configuration it is.
         scenario: the world; None for an environment that is not a fleet.
         env: the environment.
         catalog: the user's own descriptions.
@@ -86,7 +96,11 @@ class EntryConfig(Spec):
         n_envs: environments side by side.
         threads: of torch and of the engine.
         engine: which of the two simulators.
+        resume: folder of an interrupted run to go on with.
+        trust: modules whose code a checkpoint or a resumed run may name; what the command line names runs anyway.
     """
+
+    script: ClassVar[str]
 
     scenario: Scenario | None = None
     env: EnvConfig = EnvConfig()
@@ -95,6 +109,22 @@ class EntryConfig(Spec):
     n_envs: Count = 64
     threads: PositiveInt = 1
     engine: Engine = "native"
+    resume: Folder | None = None
+    trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
+
+    @property
+    @abstractmethod
+    def extent(self) -> str:
+        """How long the whole run is, in words."""
+
+    @property
+    def not_restorable(self) -> list[str]:
+        """What the run could not bring back after an interruption, in words; whatever it is, the run cannot go on."""
+        return []
+
+    def kept(self) -> dict[str, Any]:
+        """The run as plain data, for its folder; `trust` is a permission of one start and no part of the run."""
+        return self.model_dump(mode="json", exclude={"trust"})
 
 
 class EvaluationDuringTraining(Spec):
@@ -122,21 +152,38 @@ class TrainConfig(EntryConfig):
         validation: see `EvaluationDuringTraining`.
         log_every: environment steps between two rows of progress.csv.
         snapshot_every: environment steps between two snapshots of the whole training state.
-        tensorboard: also write TensorBoard files.
+        tracking: where the numbers go beside progress.csv.
         progress_bar: show a bar where the output is a terminal.
         device: of torch.
-        resume: folder of an interrupted run to go on with.
     """
+
+    script = "train.py"
 
     algo: AnyAlgorithm
     total_timesteps: Count
     validation: EvaluationDuringTraining = EvaluationDuringTraining()
     log_every: Count = 8192
     snapshot_every: Count = 50_000
-    tensorboard: bool = True
+    tracking: AnyTracking = TensorBoardTracking()
     progress_bar: bool = True
     device: Device = "cpu"
-    resume: Folder | None = None
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.total_timesteps} steps"
+
+    @property
+    def not_restorable(self) -> list[str]:
+        """See `EntryConfig`."""
+        return not_resumable(self.env.wrappers)
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        problem = learning_problem(self.algo, self.n_envs, self.total_timesteps)
+        if problem:
+            raise SpecError([problem])
+        return self
 
 
 class EvaluateConfig(EntryConfig):
@@ -152,6 +199,8 @@ class EvaluateConfig(EntryConfig):
         figures: also draw figures.
     """
 
+    script = "evaluate.py"
+
     policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
     checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
     episodes: Count = 100
@@ -163,32 +212,36 @@ class EvaluateConfig(EntryConfig):
     )
     figures: bool = True
 
-
-_SECTIONS: dict[str, Callable[[Any], Any]] = {
-    "scenario": lambda data: None if data is None else load_scenario(data),
-    "algo": parse_algorithm,
-}
-"""Sections with a parser of their own, whose messages begin with the section's name."""
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.episodes} episodes"
 
 
-def parse_config(config_type: type[ConfigType], data: Mapping[str, Any]) -> ConfigType:
+def parse_config(
+    config_type: type[ConfigType], data: Mapping[str, Any], scenario_folder: Path | None = None
+) -> ConfigType:
     """Check a composed configuration.
-
-    The user's catalogue folders are opened first, for names in the scenario may stand in them.
 
     Args:
         config_type: `TrainConfig` or `EvaluateConfig`.
         data: plain data.
+        scenario_folder: of the file that the scenario stands in, where its relative paths begin.
 
     Raises:
         SpecError: one line per mistake, in every section.
     """
     catalog = CatalogConfig.parse(data.get("catalog") or {}, "catalog")
-    use_folders(catalog.search_paths)
+    # Sections with a parser of their own, whose messages begin with the section's name.
+    sections: dict[str, Callable[[Any], Any]] = {
+        "scenario": partial(_scenario, search_paths=catalog.search_paths, folder=scenario_folder),
+        "algo": parse_algorithm,
+        "tracking": parse_tracking,
+    }
     parsed: dict[str, Any] = {**data}
     problems: list[str] = []
     broken: set[str] = set()
-    for section, parse in _SECTIONS.items():
+    for section, parse in sections.items():
         if section in data and section in config_type.model_fields:
             try:
                 parsed[section] = parse(data[section])
@@ -204,3 +257,7 @@ def parse_config(config_type: type[ConfigType], data: Mapping[str, Any]) -> Conf
     if problems:
         raise SpecError(problems)
     return config
+
+
+def _scenario(data: Any, search_paths: Sequence[str], folder: Path | None) -> Scenario | None:
+    return None if data is None else load_scenario(data, None, search_paths, folder)

@@ -1,6 +1,6 @@
 """The world: sites, fleets, demand, and the Gymnasium environments over them.
 
-Importing this package registers `tokenfleet/Fleet-v0`:
+Importing this package registers `tokenfleet/Fleet-v0`, and an id for each shipped scenario, as `tokenfleet/Tiny-v0`:
 
 >>> import gymnasium
 >>> env = gymnasium.make("tokenfleet:tokenfleet/Fleet-v0", scenario="tiny", engine="reference")
@@ -10,13 +10,12 @@ Importing this package registers `tokenfleet/Fleet-v0`:
 if __name__ != "tokenfleet.envs":
     raise ImportError("import tokenfleet.envs, not envs (a plain `envs` would load everything a second time)")
 
-from gymnasium.envs.registration import register
-
 from tokenfleet.envs.action import Action, FleetAction
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.observation import FleetObservation, Observation
+from tokenfleet.envs.registration import register_all
 from tokenfleet.envs.reward import NetValue, Reward
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
@@ -38,8 +37,4 @@ __all__ = [
     "load_scenario",
 ]
 
-register(
-    id="tokenfleet/Fleet-v0",
-    entry_point="tokenfleet.envs.fleet:FleetEnv",
-    vector_entry_point="tokenfleet.envs.vector:FleetVectorEnv",
-)
+register_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -14,23 +14,32 @@ from tokenfleet.envs.fields import OUTCOMES, Layout, Record
 from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
 from tokenfleet.envs.reward import Reward
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.spec import SpecError, shown, suggest
 
 RENDER_MODES = ("ansi", "rgb_array")
 RESET_OPTIONS = ("reset_mask", "split")
+REFERENCE_REVENUE = "reference_revenue"
+SINGLE_RESET_OPTIONS = ("split",)
 
 
-def check_choices(num_envs: int, threads: int, split: str, render_mode: str | None) -> None:
+def check_choices(
+    num_envs: int, threads: int, split: str, render_mode: str | None, max_episode_steps: int | None
+) -> None:
     """Refuse counts that are not positive integers, and unknown names."""
+    counts = {
+        "num_envs": num_envs,
+        "threads": threads,
+        "max_episode_steps": 1 if max_episode_steps is None else max_episode_steps,
+    }
     problems = [
-        f"{name}: must be a positive integer (got {value!r})"
-        for name, value in {"num_envs": num_envs, "threads": threads}.items()
+        f"{name}: must be a positive integer (got {shown(value)})"
+        for name, value in counts.items()
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
     ]
-    if split not in SPLIT_BOUNDS:
-        problems.append(f"split: unknown split {split!r}{suggest(split, SPLIT_BOUNDS)}")
+    if not _is_split(split):
+        problems.append(f"split: unknown split {shown(split)}{suggest(split, SPLIT_BOUNDS)}")
     if render_mode is not None and render_mode not in RENDER_MODES:
-        problems.append(f"render_mode: unknown mode {render_mode!r}{suggest(render_mode, RENDER_MODES)}, or None")
+        problems.append(f"render_mode: unknown mode {shown(render_mode)}{suggest(render_mode, RENDER_MODES)}, or None")
     if problems:
         raise SpecError(problems)
 
@@ -44,14 +53,14 @@ def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     if isinstance(mode, AutoresetMode):
         return mode
     names = {member.value: member for member in AutoresetMode} | dict(AutoresetMode.__members__)
-    if mode not in names:
+    if not isinstance(mode, str) or mode not in names:
         choices = [member.value for member in AutoresetMode]
-        raise SpecError([f"autoreset_mode: unknown mode {mode!r}{suggest(mode, choices)}"])
+        raise SpecError([f"autoreset_mode: unknown mode {shown(mode)}{suggest(mode, choices)}"])
     return names[mode]
 
 
-def checked_weights(reward: Reward, weights: Mapping[str, float], scenario: Scenario) -> dict[str, float]:
-    """`weights`, once an empty tick has shown that the reward works and has these terms."""
+def first_terms(reward: Reward, scenario: Scenario) -> dict[str, NDArray[Any]]:
+    """The terms of an empty tick, `[1]` each, which show that the reward works."""
     layout = Layout(OUTCOMES, axis_sizes(scenario))
     nothing = Record(layout, np.zeros((1, layout.width)))
     terms = reward(nothing, np.zeros((1, len(scenario.sites))))
@@ -62,32 +71,99 @@ def checked_weights(reward: Reward, weights: Mapping[str, float], scenario: Scen
         for name, value in terms.items()
         if np.shape(value) != (1,)
     ]
+    if problems:
+        raise SpecError(problems)
+    return {name: np.asarray(value) for name, value in terms.items()}
+
+
+def check_weights(weights: Mapping[str, float], terms: Mapping[str, Any]) -> None:
+    """Refuse weights that are no finite numbers, or of no term."""
+    if not isinstance(weights, Mapping):
+        raise SpecError([f"reward_weights: must be a mapping of terms to numbers (got {shown(weights)})"])
+    problems = []
     for name, weight in weights.items():
         if name not in terms:
             problems.append(f"reward_weights.{name}: unknown term{suggest(name, terms)}")
-        elif isinstance(weight, bool) or not isinstance(weight, (int, float)) or not np.isfinite(weight):
+        elif not _is_finite(weight):
             problems.append(f"reward_weights.{name}: must be a finite number (got {weight!r})")
     if problems:
         raise SpecError(problems)
-    return dict(weights)
 
 
-def parse_reset_options(options: Mapping[str, Any], num_envs: int, split: Split) -> tuple[NDArray[np.bool_], Split]:
+def checked_scale(scale: Any, reward: Reward, scenario: Scenario) -> float:
+    """The number that the weighted terms of a tick are divided by.
+
+    Args:
+        scale: a positive number, `"reference_revenue"`, or None for what `reward` says, else `"reference_revenue"`.
+        reward: may have an attribute `reward_scale`; 1 says that its terms are already scaled.
+        scenario: says what a tick earns if every request is served within its SLO.
+    """
+    chosen = getattr(reward, "reward_scale", REFERENCE_REVENUE) if scale is None else scale
+    if isinstance(chosen, str) and chosen == REFERENCE_REVENUE:
+        reference_usd = scenario.reference_revenue_usd_per_s * scenario.tick_s
+        if reference_usd <= 0.0:
+            hint = "give reward_scale=1, or some class a price"
+            raise SpecError([f"scenario.classes: every token is free, and rewards are a share of revenue; {hint}"])
+        return reference_usd
+    if not _is_finite(chosen) or chosen <= 0.0:
+        raise SpecError([f"reward_scale: must be a positive number or {REFERENCE_REVENUE!r} (got {chosen!r})"])
+    return float(chosen)
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return number and bool(np.isfinite(value))
+
+
+def parse_reset_options(
+    options: Mapping[str, Any] | None, num_envs: int, split: Split, known: Sequence[str] = RESET_OPTIONS
+) -> tuple[NDArray[np.bool_], Split]:
     """Which fleets to reset, `[N]`, and the split that episodes come from henceforth (`split` unless it is given)."""
-    problems = [
-        f"options.{name}: unknown option{suggest(name, RESET_OPTIONS)}" for name in options if name not in RESET_OPTIONS
-    ]
+    options = {} if options is None else options
+    if not isinstance(options, Mapping):
+        meant = f"; did you mean options={{'split': {options!r}}}?" if _is_split(options) else ""
+        raise SpecError([f"options: must be a dict such as {{'split': 'test'}} (got {shown(options)}){meant}"])
+    problems = [f"options.{name}: unknown option{suggest(name, known)}" for name in options if name not in known]
     chosen = options.get("split", split)
-    if chosen not in SPLIT_BOUNDS:
-        problems.append(f"options.split: unknown split {chosen!r}{suggest(chosen, SPLIT_BOUNDS)}")
+    if not _is_split(chosen):
+        problems.append(f"options.split: unknown split {shown(chosen)}{suggest(chosen, SPLIT_BOUNDS)}")
     mask = options.get("reset_mask", np.ones(num_envs, np.bool_))
     if not (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == (num_envs,) and mask.any()):
         problems.append(
-            f"options.reset_mask: must be a bool array of shape ({num_envs},) with a True in it (got {mask!r})"
+            f"options.reset_mask: must be a bool array of shape ({num_envs},) with a True in it (got {shown(mask)})"
         )
     if problems:
         raise SpecError(problems)
     return mask, cast(Split, chosen)
+
+
+def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The action of a single environment, as it is.
+
+    Raises:
+        ValueError: it is not numbers of this shape, or holds NaN.
+    """
+    values = np.asarray(action)
+    if values.dtype.kind not in "biuf" or values.shape != shape:
+        got = f"shape {list(values.shape)}" if values.dtype.kind in "biuf" else shown(action)
+        raise ValueError(f"action must have shape {list(shape)} (got {got})")
+    if np.isnan(np.add.reduce(values, axis=None)) and np.isnan(values).any():
+        raise ValueError(f"action holds NaN in entries {np.flatnonzero(np.isnan(values))[:5].tolist()}")
+    return values
+
+
+def checked_actions(actions: Any, num_envs: int) -> NDArray[Any]:
+    """The actions of a batch, as they are; their shape beyond the first axis is the action's to check.
+
+    Raises:
+        ValueError: they are not numbers, or not one row a fleet.
+    """
+    values = np.asarray(actions)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"actions must be an array of numbers [N, A] (got {shown(actions)})")
+    if not values.ndim or len(values) != num_envs:
+        raise ValueError(f"{num_envs} fleets need as many actions (got {len(values) if values.ndim else 'one number'})")
+    return values
 
 
 def parse_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
@@ -99,7 +175,19 @@ def parse_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[
     if seed is None:
         return [None] * num_envs
     if isinstance(seed, (int, np.integer)):
-        return [int(seed) + index for index in range(num_envs)]
+        return [_seed(seed) + index for index in range(num_envs)]
+    if not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
+        raise SpecError([f"seed: must be a whole number, one for each fleet, or None (got {shown(seed)})"])
     if len(seed) != num_envs:
         raise SpecError([f"seed: {num_envs} fleets need as many seeds (got {len(seed)})"])
-    return [None if one is None else int(one) for one in seed]
+    return [None if one is None else _seed(one) for one in seed]
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise SpecError([f"seed: must be a whole number, 0 or more (got {shown(value)})"])
+    return int(value)
+
+
+def _is_split(value: Any) -> bool:
+    return isinstance(value, str) and value in SPLIT_BOUNDS

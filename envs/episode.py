@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import EXOGENOUS
-from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, merge
+from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, draw_demand, merge
 from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
@@ -105,7 +105,7 @@ def _sample_requests(
     scenario: Scenario, rng: np.random.Generator, client_seed: Sequence[int], split: Split
 ) -> RequestTable:
     names, streams = list(scenario.classes), list(scenario.workload.values())
-    demands = [stream.sample(rng, scenario.horizon_s, split) for stream in streams]
+    demands = [draw_demand(name, stream, rng, scenario.horizon_s, split) for name, stream in scenario.workload.items()]
     clients = client_columns(client_seed, demands, streams, scenario.classes, scenario.region_weights)
     return merge(demands, [names.index(stream.request_class) for stream in streams], **clients)
 

@@ -9,8 +9,9 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from tokenfleet.envs.episode import Episode, sample_episode
-from tokenfleet.envs.history import EpisodeRows
+from tokenfleet.envs.history import History
 from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
@@ -32,7 +33,7 @@ class Episodes:
         generators: where each fleet's next episode seed comes from, None until it is needed.
         generator_seeds: what those were seeded with, -1 if unknown.
         tick: ticks since each episode began, `[N]`.
-        actions: the actions of those ticks.
+        controls: the controls of those ticks.
     """
 
     def __init__(self, scenario: Scenario, num_envs: int) -> None:
@@ -43,7 +44,7 @@ class Episodes:
         self.generators: list[np.random.Generator | None] = [None] * num_envs
         self.generator_seeds = [-1] * num_envs
         self.tick = np.zeros(num_envs, np.int64)
-        self.actions = EpisodeRows(num_envs)
+        self.controls = History[Controls](num_envs)
         self._every = np.arange(num_envs)
         # Price [USD/MWh] at every site, then carbon intensity [g/kWh], for every tick of every fleet's episode.
         self._tariff = np.zeros((num_envs, scenario.horizon_ticks, 2 * len(scenario.sites)))
@@ -74,7 +75,7 @@ class Episodes:
     def rewind(self, index: int) -> Episode:
         """Put fleet `index` back at the start of its episode."""
         self.tick[index] = 0
-        self.actions.begin(index)
+        self.controls.begin(index)
         return self.of(index)
 
     def of(self, index: int) -> Episode:
@@ -94,17 +95,18 @@ class Episodes:
         return tariff
 
     def get_state(self, index: int) -> dict[str, Any]:
-        """What `set_state` needs to know of fleet `index`: how its episode was drawn, and the actions since."""
+        """What `set_state` needs: how the episode of fleet `index` was drawn, and the controls since, `[T, ...]`."""
+        controls = self.controls.of(index)
         return {
             "episode_seed": self.seeds[index],
             "split": self.splits[index],
             "seed": self.generator_seeds[index],
             "generator": self.generator(index).bit_generator.state,
-            "actions": self.actions.of(index),
+            "controls": Controls.stack(controls).given() if controls else {},
         }
 
     def set_state(self, index: int, state: dict[str, Any]) -> Episode:
-        """Put fleet `index` at the start of the episode that `get_state` spoke of; its actions are not taken yet."""
+        """Put fleet `index` at the start of the episode that `get_state` spoke of; its controls are not applied yet."""
         self.seed(index, 0).bit_generator.state = state["generator"]
         self.generator_seeds[index] = state["seed"]
         return self.start(index, state["episode_seed"], state["split"])

@@ -15,6 +15,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tokenfleet.envs.spec import suggest
+
 
 @dataclass(frozen=True)
 class Field:
@@ -215,8 +217,15 @@ class Layout:
             self._slices[field.name] = slice(first, self.width)
 
     def slice(self, name: str) -> slice:
-        """The columns of a field."""
-        return self._slices[name]
+        """The columns of a field.
+
+        Raises:
+            KeyError: there is no such field.
+        """
+        try:
+            return self._slices[name]
+        except KeyError:
+            raise KeyError(f"unknown field {name!r}{suggest(name, self._slices)}") from None
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

@@ -8,15 +8,25 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from tokenfleet.envs.arguments import RENDER_MODES
+from tokenfleet.envs.arguments import (
+    RENDER_MODES,
+    SINGLE_RESET_OPTIONS,
+    checked_action,
+    parse_reset_options,
+    parse_seeds,
+)
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.infos import Info, info_of
+from tokenfleet.envs.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
 
@@ -43,8 +53,9 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `admit_rate_rps` | K | nothing admitted or released | no limit | no limit |
 
     ## Observation Space
-    `Box(0, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `high`.
-    `FleetObservation.decode` gives the values back by name, in their units.
+    `Box(low, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `low` and `high`.
+    `low` is 0 but for what can be negative, such as the electricity price. `FleetObservation.decode` gives the values
+    back by name, in their units.
 
     | for each | values | of |
     |---|---|---|
@@ -57,14 +68,15 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
 
     ## Rewards
     Net value of the tick in dollars (tokens sold within their SLO, late ones at a reduced price, less a credit for lost
-    requests, less electricity), over what a tick earns on average if every request is served within its SLO. The terms
-    are in `info["reward_terms"]` [USD]; `reward_weights` weighs them.
+    requests, less electricity), over what a tick earns on average if every request is served within its SLO
+    (`reward_scale`). The terms are in `info["reward_terms"]` [USD]; `reward_weights` weighs them.
 
     ## Infos
     `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites and rows, for constrained learning;
-    `route_mask` `[K, P]`, the pools that can take a class's requests now; at the end of an episode `episode_metrics`
-    (see `tokenfleet.envs.metrics`) and, if asked for, `ledger`: what each layer has cost and added (`docs/ledger.md`).
-    `ledger()` says so at any time.
+    `route_mask` `[K, P]`, the pools that can take a class's requests now; `episode_metrics` (see
+    `tokenfleet.envs.metrics`). `reset` and every step give the same keys, shapes and types: the terms and the cost of a
+    reset are 0, and so are the metrics until an episode ends. If asked for, the step that ends an episode also brings
+    `ledger`: what each layer has cost and added (`docs/ledger.md`). `ledger()` says so at any time.
 
     ## Starting State
     Every replica awake and idle, every clock at its highest, prefix caches with the contexts of sessions under way.
@@ -73,6 +85,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
 
     ## Episode End
     Truncation after the scenario's `horizon_ticks`. Termination only when every site is dark.
+    `tokenfleet/AgentSwarm-v0` and the other ids of shipped scenarios say so in `spec.max_episode_steps`.
 
     ## Arguments
     ```python
@@ -87,9 +100,10 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `engine` | `"native"` | `native` or `reference`: the same fleet, fast or readable |
     | `observation`, `action`, `reward` | none | parts of your own: see `docs/environments/fleet.md` |
     | `reward_weights` | all 1 | weight by name of term |
+    | `reward_scale` | the reward's, else `"reference_revenue"` | divides the weighted sum; 1 for not at all |
     | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
     | `render_mode` | none | `ansi` or `rgb_array` |
-    | `search_paths` | none | folders searched for scenarios after the shipped ones |
+    | `search_paths` | none | folders of your own GPUs, models, profiles, recordings, series, scenarios |
 
     ## Vectorized environment
     `gymnasium.make_vec("tokenfleet:tokenfleet/Fleet-v0", num_envs=64)` gives `FleetVectorEnv`, which steps all fleets
@@ -112,6 +126,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         action: Any = None,
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
+        reward_scale: Any = None,
         ledgers: bool = False,
         render_mode: str | None = None,
         search_paths: Sequence[str | Path] = (),
@@ -127,14 +142,27 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
             action=action,
             reward=reward,
             reward_weights=reward_weights,
+            reward_scale=reward_scale,
             ledgers=ledgers,
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,
             search_paths=search_paths,
         )
+        self._spec: EnvSpec | None = None
         self.render_mode = render_mode
         self.observation_space = self.batch.single_observation_space
         self.action_space = self.batch.single_action_space
+        self._blank = info_of(with_masks(self.batch.blank, np.ones(1, np.bool_), complete=True), 0)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium made this environment; None for one that was made without it."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        check_time_limit(spec, self.scenario)
+        self._spec = spec
 
     @property
     def scenario(self) -> Scenario:
@@ -156,25 +184,43 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         Raises:
             SpecError: unknown option or split.
         """
+        _check_usable(self.batch)
+        parse_reset_options(options, 1, self.batch.split, SINGLE_RESET_OPTIONS)
+        parse_seeds(seed, 1)
         super().reset(seed=seed)
         self.batch.generators[0] = self.np_random
         observations, infos = self.batch.reset(options=options)
-        return observations[0], info_of(infos, 0)
+        return observations[0], self._info(infos)
 
-    def step(self, action: NDArray[Any]) -> tuple[NDArray[Any], float, bool, bool, Info]:
+    def step(self, action: NDArray[Any] | Controls) -> tuple[NDArray[Any], float, bool, bool, Info]:
         """Advance by one tick.
+
+        Args:
+            action: `[A]`, or the `Controls` of one fleet, `[1, ...]` each.
 
         Raises:
             ValueError: an action of the wrong shape, or with NaN.
             RuntimeError: the episode has ended, or none was started.
+            ClosedEnvironmentError: the environment is closed.
         """
-        observations, rewards, terminations, truncations, infos = self.batch.step(np.asarray(action)[None])
-        return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), info_of(infos, 0)
+        _check_usable(self.batch, begun=True)
+        if self.batch.ended:
+            raise RuntimeError("the episode has ended; reset the environment before the next step")
+        if not isinstance(action, Controls):
+            action = checked_action(action, self.action_space.shape or ())[None]
+        observations, rewards, terminations, truncations, infos = self.batch.step(action)
+        return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), self._info(infos)
 
     def render(self) -> Any:
         """Text for `ansi`, a picture `[height, width, 3]` of uint8 for `rgb_array`, None without a render mode."""
+        _check_usable(self.batch, begun=self.render_mode is not None)
         frames = self.batch.render()
         return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """End the use of the environment; a later step, reset or render raises `ClosedEnvironmentError`."""
+        self.batch.close()
+        super().close()
 
     def request_log(self) -> RequestLog:
         """What has become of the requests of the current episode (`episode.requests`)."""
@@ -194,3 +240,16 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         self._np_random = self.batch.generators[0]
         observation: NDArray[Any] = observations[0]
         return observation
+
+    def _info(self, infos: Info) -> Info:
+        """What the batch of one tells, over zeros where it has nothing to tell."""
+        blank = {name: dict(value) if isinstance(value, dict) else value for name, value in self._blank.items()}
+        return blank | info_of(infos, 0)
+
+
+def _check_usable(batch: FleetVectorEnv, begun: bool = False) -> None:
+    """Say in terms of one environment what `FleetVectorEnv` would say of many."""
+    if batch.closed:
+        raise ClosedEnvironmentError("the environment is closed; make a new one")
+    if begun and batch.episodes[0] is None:
+        raise RuntimeError("reset the environment before the first step")

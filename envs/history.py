@@ -1,31 +1,37 @@
-"""Rows of the current episodes of N fleets: what was done, or seen, at every tick since each one's start."""
+"""What was done, or seen, at every tick of the current episodes of N fleets."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+Row = TypeVar("Row", covariant=True)
 
 
-class EpisodeRows:
-    """Remembers one row `[...]` a tick for each of N fleets, from the start of that fleet's episode.
+class Tick(Protocol[Row]):
+    """What N fleets did or saw in a tick, by the index of the fleet; never changed afterwards."""
 
-    >>> rows = EpisodeRows(2)
-    >>> rows.append(np.array([[1.0], [2.0]]))
-    >>> rows.begin(1)
-    >>> rows.append(np.array([[3.0], [4.0]]))
-    >>> rows.of(0).tolist(), rows.of(1).tolist()
-    ([[1.0], [3.0]], [[4.0]])
+    def __getitem__(self, index: int, /) -> Row:
+        """That of one fleet."""
+
+
+class History(Generic[Row]):
+    """Remembers one row a tick for each of N fleets, from the start of that fleet's episode.
+
+    >>> history = History[str](2)
+    >>> history.append(["west 0", "east 0"])
+    >>> history.begin(1)
+    >>> history.append(["west 1", "east 1"])
+    >>> history.of(0), history.of(1)
+    (['west 0', 'west 1'], ['east 1'])
     """
 
     def __init__(self, num_envs: int) -> None:
-        self._ticks: list[NDArray[Any]] = []
+        self._ticks: list[Tick[Row]] = []
         self._first = [0] * num_envs
 
-    def append(self, rows: NDArray[Any]) -> None:
-        """Add a tick: `[N, ...]`, copied."""
-        self._ticks.append(np.array(rows))
+    def append(self, tick: Tick[Row]) -> None:
+        """Add a tick."""
+        self._ticks.append(tick)
 
     def begin(self, index: int) -> None:
         """Forget what fleet `index` did: its next row is its first."""
@@ -35,7 +41,6 @@ class EpisodeRows:
             del self._ticks[:unused]
             self._first = [first - unused for first in self._first]
 
-    def of(self, index: int) -> NDArray[Any]:
-        """Fleet `index`'s rows, `[T, ...]`; an empty array of no particular width before the first."""
-        rows = [tick[index] for tick in self._ticks[self._first[index] :]]
-        return np.stack(rows) if rows else np.empty(0)
+    def of(self, index: int) -> list[Row]:
+        """Fleet `index`'s rows, T of them."""
+        return [tick[index] for tick in self._ticks[self._first[index] :]]

@@ -54,7 +54,8 @@ def infos_of(info: Mapping[str, Any], indices: Sequence[int]) -> list[Info]:
     """
     singles: list[Info] = [{} for _ in indices]
     for name, value in info.items():
-        if name.startswith("_"):
+        told = None if name.startswith("_") else info[f"_{name}"][indices]
+        if told is None or not told.any():
             continue
         entries: Iterable[Any]
         if isinstance(value, Mapping):
@@ -62,7 +63,7 @@ def infos_of(info: Mapping[str, Any], indices: Sequence[int]) -> list[Info]:
         else:
             chosen = value[indices]
             entries = chosen if value.ndim > 1 else chosen.tolist()
-        for single, entry, is_there in zip(singles, entries, info[f"_{name}"][indices].tolist(), strict=True):
+        for single, entry, is_there in zip(singles, entries, told.tolist(), strict=True):
             if is_there:
                 single[name] = entry
     return singles

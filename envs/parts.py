@@ -1,22 +1,34 @@
-"""Observation, action and reward from whatever a user names them by."""
+"""Observation, action and reward from whatever a user names them by, and calls of them that say whose fault it was."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.action import Action
+from tokenfleet.envs.axes import axis_sizes
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.observation import Observation
+from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.reward import Reward
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours, named
 
 
 def build_part(
-    part: Any, scenario: Scenario, default: Callable[[Scenario], Any], is_part: Callable[[Any], bool]
-) -> Any:
-    """The part that `part` names.
+    role: str, part: Any, scenario: Scenario, default: Callable[[Scenario], Any], is_part: Callable[[Any], bool]
+) -> tuple[Any, Guard | None]:
+    """The part that `part` names, and a guard for calls of it if it is the user's.
 
     Args:
+        role: the argument that it was given as, for messages: `observation`, `action` or `reward`.
         part: None for the default; a `"module:Class"` string; a class or another callable that takes the scenario; or
             a finished part.
         scenario: given to whatever builds the part.
@@ -24,45 +36,32 @@ def build_part(
         is_part: whether an object is a finished part.
 
     Raises:
-        SpecError: nothing can be imported by that name, or what comes out is not a part.
+        SpecError: nothing can be imported by that name, it fails, or what comes out is not a part.
     """
-    named = import_object(part) if isinstance(part, str) else part
-    if named is None:
-        return default(scenario)
-    if not isinstance(named, type) and is_part(named):
-        return named
-    if callable(named):
-        _check_takes_scenario(named, part, scenario)
-    built = named(scenario) if callable(named) else named
-    if not is_part(built):
-        example = f"{default.__module__}.{default.__name__}"
-        raise SpecError(
-            [f"{part!r} gives {type(built).__name__}, which lacks what an environment needs; see {example}"]
-        )
-    return built
+    if part is None:
+        return default(scenario), None
+    guard = Guard(named(role, part))
+    with guard:
+        found = import_object(part) if isinstance(part, str) else part
+        built = found
+        if isinstance(found, type) or not is_part(found):
+            if not callable(found):
+                raise guard.refuse(f"must be a part, or a class that takes the scenario (got {shown(found)})")
+            _check_takes_scenario(found, scenario)
+            built = found(scenario)
+        if not is_part(built):
+            example = f"{default.__module__}.{default.__name__}"
+            raise guard.refuse(f"gives {type(built).__name__}, which lacks what an environment needs; see {example}")
+        if role != "reward" and not isinstance(built.space, gymnasium.Space):
+            raise guard.refuse(f"its space must be a gymnasium.spaces.Box (got {shown(built.space)})")
+    return built, None if is_ours(built) else guard
 
 
-def import_object(path: str) -> Any:
-    """The object that `module:name` names.
-
-    >>> import_object("tokenfleet.envs.parts:import_object").__name__
-    'import_object'
-
-    Raises:
-        SpecError: there is no such module or name.
-    """
-    module, _, name = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise SpecError([f"cannot import {path!r} ({error}); write 'module:Class'"]) from None
-
-
-def _check_takes_scenario(builder: Callable[..., Any], part: Any, scenario: Scenario) -> None:
+def _check_takes_scenario(builder: Callable[..., Any], scenario: Scenario) -> None:
     try:
         inspect.signature(builder).bind(scenario)
     except TypeError as error:
-        raise SpecError([f"{part!r} must take the scenario and need nothing else ({error})"]) from None
+        raise SpecError([f"must take the scenario and need nothing else ({error})"]) from None
 
 
 def has_methods(*names: str) -> Callable[[Any], bool]:
@@ -85,3 +84,60 @@ def is_reward(candidate: Any) -> bool:
         and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     return len(required) == 2
+
+
+def guarded_reward(reward: Reward, guard: Guard | None) -> Reward:
+    """The reward, and for a user's the promise that its terms are the same `[N]` numbers at every call."""
+    if guard is None:
+        return reward
+    names: list[str] = []
+
+    def call(outcome: Record, price_usd_per_mwh: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        with guard:
+            terms = reward(outcome, price_usd_per_mwh)
+        if not isinstance(terms, Mapping) or not terms:
+            raise guard.refuse(f"must give a dict of terms, one array [N] each (got {shown(terms)})")
+        for name, value in terms.items():
+            check_numbers(guard, f"term {name!r} [N]", value, (len(outcome.rows),))
+        names.extend([] if names else terms)
+        if list(terms) != names:
+            raise guard.refuse(f"must give the same terms at every call, {', '.join(names)} (got {', '.join(terms)})")
+        return dict(terms)
+
+    return call
+
+
+def guarded_observe(observation: Observation, guard: Guard | None) -> Callable[[Record], NDArray[Any]]:
+    """`observation.observe`, and for a user's the promise that rows are what its space says."""
+    if guard is None:
+        return observation.observe
+
+    def observe(view: Record) -> NDArray[Any]:
+        with guard:
+            rows = observation.observe(view)
+        space = observation.space
+        check_numbers(guard, "observations [N, ...]", rows, (len(view.rows), *space.shape), space.dtype)
+        return rows
+
+    return observe
+
+
+def guarded_decode(action: Action, guard: Guard | None, scenario: Scenario) -> Callable[[NDArray[Any]], Controls]:
+    """`action.decode`, and for a user's the promise that it gives controls of the right shapes."""
+    if guard is None:
+        return action.decode
+    sizes = axis_sizes(scenario)
+
+    def decode(rows: NDArray[Any]) -> Controls:
+        with guard:
+            controls = action.decode(rows)
+        if not isinstance(controls, Controls):
+            raise guard.refuse(f"decode must give Controls (got {type(controls).__name__})")
+        for declared in quantities_of(Controls):
+            value = getattr(controls, declared.name)
+            if value is not None or not declared.optional:
+                shape = declared.shape({"N": len(rows), **sizes})
+                check_numbers(guard, f"controls.{declared.name}", value, shape)
+        return controls
+
+    return decode

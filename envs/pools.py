@@ -9,22 +9,29 @@ from typing import Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from tokenfleet.envs.catalog import CatalogSpec, catalog_names
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
-from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, kv_capacity_tokens, load_model, load_profile
+from tokenfleet.envs.layers.llm import (
+    ModelSpec,
+    ProfileSpec,
+    kv_capacity_tokens,
+    load_model,
+    load_profile,
+    profile_name,
+)
 from tokenfleet.envs.layers.llm.iteration import Coefficients
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    Spec,
     SpecError,
     TokenCount,
     suggest,
 )
 
 
-class PoolSpec(Spec):
+class PoolSpec(CatalogSpec):
     """Replicas of one model on one GPU type at one site.
 
     Attributes:
@@ -33,6 +40,8 @@ class PoolSpec(Spec):
         replicas: how many of them there are.
         row: the row of the site that its racks stand in; by default it is fed from the site directly.
         tensor_parallel: GPUs per replica.
+        needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
+            place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
         token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
             the rest goes to prefill chunks.
@@ -68,6 +77,7 @@ class PoolSpec(Spec):
     model: Name
     row: Name | None = None
     tensor_parallel: PositiveInt = 1
+    needs_profile: bool = False
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
     token_budget: TokenCount = 2048
@@ -126,17 +136,17 @@ class PoolSpec(Spec):
     @cached_property
     def gpu_spec(self) -> GpuSpec:
         """The catalogue entry of the pool's GPU."""
-        return load_gpu(self.gpu)
+        return load_gpu(self.gpu, self.search_paths)
 
     @cached_property
     def model_spec(self) -> ModelSpec:
         """The catalogue entry of the pool's model."""
-        return load_model(self.model)
+        return load_model(self.model, self.search_paths)
 
     @cached_property
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
-        return load_profile(self.model, self.gpu, self.tensor_parallel)
+        return load_profile(self.model, self.gpu, self.tensor_parallel, self.search_paths)
 
     @cached_property
     def coefficients(self) -> Coefficients:
@@ -196,12 +206,17 @@ def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
 
 def catalog_problem(pool: PoolSpec) -> str:
     """What is wrong with a pool's GPU, its model, or how they fit together, behind the pool's key; empty if nothing."""
-    return _check_part("gpu", load_gpu, pool.gpu) or _check_part("model", load_model, pool.model) or _check_memory(pool)
+    return (
+        _check_part("gpu", lambda: pool.gpu_spec)
+        or _check_part("model", lambda: pool.model_spec)
+        or _check_memory(pool)
+        or _check_profile(pool)
+    )
 
 
-def _check_part(key: str, load: Callable[[str], object], name: str) -> str:
+def _check_part(key: str, load: Callable[[], object]) -> str:
     try:
-        load(name)
+        load()
     except SpecError as error:
         return _keyed(key, error)
     return ""
@@ -210,12 +225,20 @@ def _check_part(key: str, load: Callable[[str], object], name: str) -> str:
 def _check_memory(pool: PoolSpec) -> str:
     try:
         available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
-        load_profile(pool.model, pool.gpu, pool.tensor_parallel)
+        _ = pool.profile
     except SpecError as error:
         return _keyed("tensor_parallel", error)
     if pool.kv_tokens is not None and pool.kv_tokens > available:
         return f"kv_tokens: {pool.kv_tokens} tokens do not fit; at most {available} do beside the weights"
     return ""
+
+
+def _check_profile(pool: PoolSpec) -> str:
+    name, known = profile_name(pool.model, pool.gpu, pool.tensor_parallel), catalog_names("profile", pool.search_paths)
+    if not pool.needs_profile or name in known:
+        return ""
+    way_out = "add its file to a folder of catalog.search_paths, or write needs_profile: false to run on a roofline"
+    return f"needs_profile: the catalogue has no profile {name!r}{suggest(name, known)}; {way_out}"
 
 
 def _keyed(key: str, error: SpecError) -> str:

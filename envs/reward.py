@@ -24,7 +24,9 @@ ENDINGS = ("in_slo", "late", "lost")
 class Reward(Protocol):
     """What the environments ask of a reward; bring your own to value a tick differently.
 
-    A reward sees what happened, never the environment, and keeps no state between ticks.
+    A reward sees what happened, never the environment, and keeps no state between ticks. One with an attribute
+    `reward_scale` says what its weighted terms are divided by: 1 where they are already scaled, `"reference_revenue"`
+    (the default) for what a tick earns if every request is served within its SLO.
     """
 
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
@@ -100,19 +102,17 @@ class CapAwareNetValue(NetValue):
         return {**super().__call__(outcome, price_usd_per_mwh), "over_cap_usd": -charge[:, 0]}
 
 
-def weighted_reward(
-    terms: Mapping[str, Float64Array], weights: Mapping[str, float], reference_usd: float
-) -> Float64Array:
-    """The scalar reward `[N]`: the weighted sum of the terms over `reference_usd`.
+def weighted_reward(terms: Mapping[str, Float64Array], weights: Mapping[str, float], scale: float) -> Float64Array:
+    """The scalar reward `[N]`: the weighted sum of the terms over `scale`.
 
     Args:
         terms: from a `Reward`.
         weights: by name of term; 1 where a name is missing.
-        reference_usd: what a tick earns if every request is served within its SLO.
+        scale: in the unit of the terms; by default what a tick earns if every request is served within its SLO [USD].
     """
     weighted = [value * weights[name] if name in weights else value for name, value in terms.items()]
     total: Float64Array = sum(weighted[1:], start=weighted[0])
-    return total / reference_usd
+    return total / scale
 
 
 def _paid_share(scenario: Scenario) -> Float64Array:

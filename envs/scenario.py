@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import find, read_yaml
-from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, region_problems
+from tokenfleet.envs.catalog import (
+    CatalogSpec,
+    PathLike,
+    find,
+    from_working_folder,
+    read_yaml,
+    reading,
+    user_folders,
+)
+from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, check_stream, region_problems
 from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
     RegionSpec,
@@ -36,8 +44,10 @@ from tokenfleet.envs.spec import (
     Spec,
     SpecError,
     UnitFraction,
+    shown,
     suggest,
 )
+from tokenfleet.envs.user_code import UserCodeError
 
 MAX_HORIZON_S = 1e7
 """Longest episode [s], 116 days: up to there the two engines agree on every time within 1e-8 s. A double of 1e8 s holds
@@ -98,7 +108,7 @@ class UncertaintySpec(Spec):
         return self
 
 
-class Scenario(Spec):
+class Scenario(CatalogSpec):
     """The world: sites, pools, request classes, and the streams that load them.
 
     Attributes:
@@ -175,6 +185,11 @@ class Scenario(Spec):
         """Time of a message from each region to each site, one way, `[G, S]` [s]."""
         places = [region.location for region in self.regions.values()]
         return distances_s(self.network, places or [None], self._site_places)
+
+    @property
+    def upload_token_s(self) -> NDArray[np.float64]:
+        """Time of a token of a prompt on the line of a region's clients, `[G]` [s]; 0 where no region is named."""
+        return np.full(len(self.region_names), self.network.upload_token_s if self.regions else 0.0)
 
     @cached_property
     def site_network_s(self) -> NDArray[np.float64]:
@@ -333,7 +348,9 @@ class Scenario(Spec):
                 problems.append(f"workload.{name}.request_class: {unknown}")
             problems += [f"workload.{name}.{problem}" for problem in region_problems(stream, self.region_names)]
             try:
-                stream.check(self.horizon_s)
+                check_stream(stream, self.horizon_s)
+            except UserCodeError as error:
+                raise UserCodeError(f"workload.{name}.{problem}" for problem in error.problems) from error.__cause__
             except ValueError as error:
                 problems.append(f"workload.{name}: {error}")
         return problems
@@ -367,32 +384,42 @@ class Scenario(Spec):
 def load_scenario(
     scenario: str | Path | Mapping[str, Any] | Scenario,
     overrides: Mapping[str, Any] | None = None,
-    search_paths: tuple[Path, ...] = (),
+    search_paths: Sequence[PathLike] = (),
+    base: PathLike | None = None,
 ) -> Scenario:
     """A scenario from a catalogue name, a YAML path, plain data, or itself.
 
     Args:
         scenario: for example `"default"`, `"my/world.yaml"` or a mapping.
         overrides: dotted keys and values laid over it, for example `{"sites.east.grid.cap_fraction": 0.6}`.
-        search_paths: folders that are searched for `scenario/<name>.yaml` after the shipped ones.
+        search_paths: folders that are searched for whatever is named, after the shipped ones: the scenario, and its
+            GPUs, models, profiles, recordings, series and all else. The scenario keeps them.
+        base: where the relative paths of a mapping begin; by default the working folder. Those of a file begin at its
+            folder, those of `overrides` at the working folder.
 
     Raises:
         SpecError: one line per mistake, naming the key.
     """
+    folders = user_folders(search_paths)
     if isinstance(scenario, Scenario):
         data: dict[str, Any] = scenario.model_dump(mode="json")
+        folders = (*scenario.search_paths, *folders)
     elif isinstance(scenario, Mapping):
         data = _copy(scenario)
     elif isinstance(scenario, (str, Path)):
-        data = read_yaml(_scenario_path(scenario, search_paths))
+        path = _scenario_path(scenario, folders)
+        data, base = read_yaml(path), path.parent
     else:
-        raise SpecError([f"scenario: must be a name, a path or a mapping of keys to values (got {scenario!r})"])
+        raise SpecError([f"scenario: must be a name, a path or a mapping of keys to values (got {shown(scenario)})"])
+    if not isinstance(overrides, Mapping | None):
+        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got {shown(overrides)})"])
     for key, value in (overrides or {}).items():
-        _set(data, key, value)
-    return Scenario.parse(data, where="scenario")
+        _set(data, key, from_working_folder(value))
+    with reading(folders, base):
+        return Scenario.parse(data, where="scenario")
 
 
-def _scenario_path(scenario: str | Path, search_paths: tuple[Path, ...]) -> Path:
+def _scenario_path(scenario: str | Path, search_paths: Sequence[PathLike]) -> Path:
     path = Path(scenario)
     if path.suffix in {".yaml", ".yml"}:
         return path
@@ -406,11 +433,13 @@ def _copy(data: Any) -> Any:
 
 
 def _set(data: dict[str, Any], dotted_key: str, value: Any) -> None:
+    if not isinstance(dotted_key, str):
+        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got the key {shown(dotted_key)})"])
     *parents, last = dotted_key.split(".")
     place = data
     for parent in parents:
         # A section that the file leaves out has defaults; one that does not exist is refused by validation.
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise SpecError([f"scenario.{dotted_key}: {parent!r} holds a value, not keys (got {place!r})"])
+            raise SpecError([f"scenario.{dotted_key}: {parent!r} holds a value, not keys (got {shown(place)})"])
     place[last] = value

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import Self
@@ -28,7 +29,7 @@ NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 SpecType = TypeVar("SpecType", bound="Spec")
-_KEYED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*: ")
+_KEYED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=\S+)?: ")
 _MAPPING = "must be a mapping of keys to values"
 _WORDS = {"dict_type": _MAPPING, "model_type": _MAPPING, "tuple_type": "must be a list"}
 """What a person is told where pydantic speaks of Python's types."""
@@ -59,11 +60,24 @@ class Spec(BaseModel):
             SpecError: one line per mistake.
         """
         if not isinstance(data, Mapping):
-            raise SpecError([f"{where or cls.__name__}: {_MAPPING} (got {data!r})"])
+            raise SpecError([f"{where or cls.__name__}: {_MAPPING} (got {shown(data)})"])
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            raise SpecError(_messages(error, cls, where)) from None
+            raise SpecError(_messages(error, cls, where)) from _cause(error)
+
+
+def shown(value: object, longest: int = 120) -> str:
+    """A value as a message repeats it: what someone typed, cut off where it would fill the screen.
+
+    >>> print(shown("h100"), shown(list(range(1000)), longest=10))
+    'h100' [0, 1, 2,...
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= longest else f"{text[:longest].rstrip()}..."
 
 
 def suggest(name: object, choices: Iterable[str]) -> str:
@@ -72,6 +86,12 @@ def suggest(name: object, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{hint} (choose from {', '.join(known)})" if known else hint
+
+
+def _cause(error: ValidationError) -> BaseException | None:
+    """What the first mistake was raised from, if it was: the failure of a user's own code."""
+    problems = [item.get("ctx", {}).get("error") for item in error.errors(include_url=False, include_input=False)]
+    return next((problem.__cause__ for problem in problems if problem and problem.__cause__), None)
 
 
 def _messages(error: ValidationError, root: type[BaseModel], where: str) -> list[str]:
@@ -93,7 +113,7 @@ def _message(item: dict[str, Any], root: type[BaseModel], where: str) -> str:
     text = text[:1].lower() + text[1:]
     if isinstance(cause, ValueError):
         return f"{key}: {text}"
-    return f"{key}: {text} (got {item['input']!r})"
+    return f"{key}: {text} (got {shown(item['input'])})"
 
 
 def _inside(key: str, where: str, problem: str) -> str:
@@ -103,26 +123,31 @@ def _inside(key: str, where: str, problem: str) -> str:
     return f"{key}.{problem}" if _KEYED.match(problem) else f"{key}: {problem}"
 
 
-def _keys_at(root: type[BaseModel], location: tuple[str, ...]) -> list[str]:
+def _keys_at(root: type[BaseModel], location: Sequence[str]) -> list[str]:
     """The keys that are allowed at a place in the tree, or nothing where the place is not a spec."""
-    model: Any = root
+    places: list[Any] = [root]
     for part in location:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            model = _mapping_value(model)
-            continue
-        if part not in model.model_fields:
-            return []
-        model = _spec_inside(model.model_fields[part].annotation)
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return list(model.model_fields)
-    return []
+        # Where one of several types may stand, pydantic names the type between two keys; such a part leads nowhere.
+        places = [inside for place in places for inside in _behind(place, part)] or places
+    return list(dict.fromkeys(key for place in places if _is_model(place) for key in place.model_fields))
 
 
-def _spec_inside(annotation: Any) -> Any:
-    """`Spec` for `Spec`, and the annotation itself for `dict[str, Spec]` or `list[Spec]`."""
-    return annotation
+def _behind(place: Any, part: str) -> list[Any]:
+    """The types that may stand behind a key or a place in a list."""
+    if _is_model(place):
+        return _members(place.model_fields[part].annotation) if part in place.model_fields else []
+    elements = get_args(place)[-1:] if get_origin(place) is dict else get_args(place)
+    return [member for element in elements if element is not Ellipsis for member in _members(element)]
 
 
-def _mapping_value(annotation: Any) -> Any:
-    arguments = getattr(annotation, "__args__", ())
-    return arguments[-1] if arguments else None
+def _members(annotation: Any) -> list[Any]:
+    """`Spec` for `Annotated[Spec, ...]`, and `Spec` and `list[Spec]` for `Spec | list[Spec] | None`."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [member for element in get_args(annotation) for member in _members(element)]
+    return [annotation]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

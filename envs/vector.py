@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -15,7 +18,10 @@ from tokenfleet.envs.action import Action, FleetAction
 from tokenfleet.envs.arguments import (
     RENDER_MODES,
     check_choices,
-    checked_weights,
+    check_weights,
+    checked_actions,
+    checked_scale,
+    first_terms,
     parse_autoreset_mode,
     parse_reset_options,
     parse_seeds,
@@ -26,15 +32,17 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.episodes import Episodes
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.history import EpisodeRows
+from tokenfleet.envs.history import History
 from tokenfleet.envs.infos import with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.observation import FleetObservation, Observation
-from tokenfleet.envs.parts import build_part, has_methods, is_reward
+from tokenfleet.envs.parts import build_part, guarded_decode, guarded_observe, guarded_reward, has_methods, is_reward
+from tokenfleet.envs.registration import check_time_limit
+from tokenfleet.envs.render import make_renderer
 from tokenfleet.envs.reward import NetValue, Reward, weighted_reward
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.spec import SpecError
 
 Info = dict[str, Any]
 BoolArray = NDArray[np.bool_]
@@ -62,16 +70,22 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         action: None for `FleetAction`; else as above.
         reward: None for `NetValue`; a function of outcome and price; else as above.
         reward_weights: weight by name of term, 1 where missing.
+        reward_scale: what the weighted sum of the terms is divided by: a number, or `"reference_revenue"`, what a tick
+            earns if every request is served within its SLO. None for the reward's own attribute `reward_scale`, else
+            `"reference_revenue"`.
         ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
-        search_paths: folders searched for scenarios after the shipped ones.
+        max_episode_steps: a time limit below the scenario's horizon; Gymnasium hands over the one of an id.
+        search_paths: folders that are searched, after the shipped ones, for the scenario and for whatever it names:
+            GPUs, models, profiles, recordings, series.
 
     Attributes:
         scenario: the validated world.
         observation_model, action_model, reward_model: the parts in use.
         engine: the engine in use.
         split: where the next episodes are drawn from; `reset(options={"split": ...})` changes it.
+        blank: what the infos hold while there is nothing to tell: zeros, `[N]` each.
 
     Raises:
         SpecError: one line per mistake.
@@ -90,14 +104,16 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         action: Any = None,
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
+        reward_scale: Any = None,
         ledgers: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         search_paths: Sequence[str | Path] = (),
     ) -> None:
-        check_choices(num_envs, threads, split, render_mode)
+        check_choices(num_envs, threads, split, render_mode, max_episode_steps)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
-        self.scenario = load_scenario(scenario, overrides, tuple(Path(path) for path in search_paths))
+        self.scenario = load_scenario(scenario, overrides, search_paths)
         self._arguments = {
             "scenario": self.scenario,
             "num_envs": num_envs,
@@ -107,10 +123,14 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "action": action,
             "reward": reward,
             "reward_weights": reward_weights,
+            "reward_scale": reward_scale,
             "ledgers": ledgers,
             "autoreset_mode": self.autoreset_mode,
             "render_mode": render_mode,
+            "max_episode_steps": max_episode_steps,
         }
+        self._spec: EnvSpec | None = None
+        self._last_tick = min(self.scenario.horizon_ticks, max_episode_steps or self.scenario.horizon_ticks)
         self.num_envs = num_envs
         self.split: Split = split
         self.render_mode = render_mode
@@ -120,22 +140,31 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "render_fps": RENDER_FPS,
             "autoreset_mode": self.autoreset_mode,
         }
-        self._build_parts(observation, action, reward, reward_weights or {})
+        weights = {} if reward_weights is None else reward_weights
+        self._build_parts(observation, action, reward, weights, reward_scale)
         self._allocate(engine, threads)
 
-    def _build_parts(self, observation: Any, action: Any, reward: Any, weights: Mapping[str, float]) -> None:
+    def _build_parts(
+        self, observation: Any, action: Any, reward: Any, weights: Mapping[str, float], scale: Any
+    ) -> None:
         world = self.scenario
         if isinstance(observation, Sequence) and not isinstance(observation, str):
             observation = FleetObservation(world, observation)
-        self.observation_model: Observation = build_part(
-            observation, world, FleetObservation, has_methods("space", "observe")
-        )
-        self.action_model: Action = build_part(action, world, FleetAction, has_methods("space", "decode"))
-        self.reward_model: Reward = build_part(reward, world, NetValue, is_reward)
-        self.reward_weights = checked_weights(self.reward_model, weights, world)
-        self._reference_usd = world.reference_revenue_usd_per_s * world.tick_s
-        if self._reference_usd <= 0.0:
-            raise SpecError(["scenario.classes: every token is free; rewards are stated as a share of revenue"])
+        shows, acts = has_methods("space", "observe"), has_methods("space", "decode")
+        self.observation_model: Observation
+        self.observation_model, seen_by = build_part("observation", observation, world, FleetObservation, shows)
+        self.action_model: Action
+        self.action_model, acted_by = build_part("action", action, world, FleetAction, acts)
+        self.reward_model: Reward
+        self.reward_model, valued_by = build_part("reward", reward, world, NetValue, is_reward)
+        self._observed = guarded_observe(self.observation_model, seen_by)
+        self._decoded = guarded_decode(self.action_model, acted_by, world)
+        self._valued = guarded_reward(self.reward_model, valued_by)
+        terms = first_terms(self._valued, world)
+        check_weights(weights, terms)
+        self.reward_weights = dict(weights)
+        self._reward_scale = checked_scale(scale, self.reward_model, world)
+        self._no_terms = {name: np.zeros(self.num_envs, value.dtype) for name, value in terms.items()}
         self.single_observation_space = self.observation_model.space
         self.single_action_space = self.action_model.space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -150,7 +179,15 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._everyone.flags.writeable = False  # the infos of all steps share it
         self._ended: list[int] = []
         self._metrics = EpisodeMetrics(world, count)
-        self._views = EpisodeRows(count) if self.render_mode else None
+        names = self._metrics.summary(np.zeros(1, np.intp), np.ones(1, np.int64))
+        self.blank: Info = {
+            "reward_terms": self._no_terms,
+            "cost": np.zeros(count),
+            "episode_metrics": {name: np.zeros(count) for name in names},
+        }
+        self._untold = with_masks(self.blank, np.zeros(count, np.bool_), complete=True)
+        self._views = History[NDArray[np.float32]](count) if self.render_mode else None
+        self._draw_frame: Callable[[Record], Any] | None = None
         self._begun = False
         self._serves = world.route_mask
         self._awake = arrays.view.slice("awake_replicas")
@@ -158,6 +195,16 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         columns = np.arange(arrays.outcome.width)
         above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
         self._above_cap = np.concatenate(above_cap)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium made this environment; None for one that was made without it."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        check_time_limit(spec, self.scenario)
+        self._spec = spec
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -180,6 +227,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._episodes.seeds
 
     @property
+    def ended(self) -> tuple[int, ...]:
+        """The fleets whose episodes ended in the last step and have not begun anew."""
+        return tuple(self._ended)
+
+    @property
     def generators(self) -> list[np.random.Generator | None]:
         """What each fleet's next episode seed is drawn from; one that is not needed yet is None."""
         return self._episodes.generators
@@ -195,31 +247,38 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 reset to some fleets.
 
         Returns:
-            Observations `[N, D]` of all fleets, and infos.
+            Observations `[N, D]` of all fleets, and infos with the keys of `step`, of which only `route_mask` is told.
         """
-        mask, self.split = parse_reset_options(options or {}, self.num_envs, self.split)
+        self._check_open()
+        mask, self.split = parse_reset_options(options, self.num_envs, self.split)
         seeds = parse_seeds(seed, self.num_envs)
         for index in np.flatnonzero(mask).tolist():
             if seeds[index] is not None:
                 self._episodes.seed(index, seeds[index])
             self._draw_episode(index)
         self._check_begun()
-        return self._observe(), with_masks({"route_mask": self._route_mask()}, mask)
+        return self._observe(), self._untold_info(*self.blank) | with_masks({"route_mask": self._route_mask()}, mask)
 
-    def step(self, actions: NDArray[Any]) -> StepResult:
+    def step(self, actions: NDArray[Any] | Controls) -> StepResult:
         """Advance every fleet by one tick.
 
         Args:
-            actions: `[N, A]`.
+            actions: `[N, A]`, or the `Controls` of N fleets in physical units.
+
+        Raises:
+            ValueError: the actions have the wrong shape, or hold NaN.
+            UserCodeError: a part of the user's has failed.
+            ClosedEnvironmentError: the environment is closed.
 
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
             `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
-            class's requests now) and, where an episode has just ended, `episode_metrics` and, if asked for, `ledger`.
+            class's requests now), `episode_metrics`, under a mask `_episode_metrics` of the fleets whose episode has
+            just ended, and, if asked for, their `ledger`.
         """
         self._check_begun()
         restarting = self._restart_ended()
-        terms, rewards = self._advance(actions, restarting)
+        terms, rewards = self._advance(self._decode(actions), restarting)
         observations = self._observe()
         terminations, truncations = self._endings()
         self._ended = (terminations | truncations).nonzero()[0].tolist()
@@ -227,7 +286,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         routes: Info = {"route_mask": self._route_mask()}
         everyone = self._everyone
         info = with_masks(happened, ~self._only(restarting) if restarting else everyone, not restarting)
-        if self._ended:
+        if not self._ended:
+            info |= self._untold_info("episode_metrics")
+        else:
             final: Info = {"episode_metrics": self._episode_metrics()}
             if self._brings_ledgers:
                 final["ledger"] = self._final_ledgers()
@@ -242,16 +303,16 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def render(self) -> tuple[Any, ...] | None:
         """One frame a fleet: text for `ansi`, `[H, W, 3]` uint8 for `rgb_array`, None without a render mode."""
+        self._check_open()
         if self._views is None:
             return None
         self._check_begun()
-        from tokenfleet.envs.render import render_frame  # matplotlib takes 0.3 s to import; only pictures pay it
-
+        if self._draw_frame is None:
+            self._draw_frame = make_renderer(self.scenario, str(self.render_mode))
         frames = []
         for index in range(self.num_envs):
-            seen = [row[None] for row in self._views.of(index)] + [self.engine.view.rows[index : index + 1]]
-            views = Record(self.engine.view.layout, np.concatenate(seen))
-            frames.append(render_frame(self.scenario, views, str(self.render_mode)))
+            seen = [*self._views.of(index), self.engine.view.rows[index]]
+            frames.append(self._draw_frame(Record(self.engine.view.layout, np.stack(seen))))
         return tuple(frames)
 
     def request_log(self, index: int) -> RequestLog:
@@ -267,7 +328,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._metrics.ledger(index, int(self._episodes.tick[index]), self.request_log(index), requests)
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that `set_state` needs to bring these fleets back exactly: seeds and the actions since.
+        """Everything that `set_state` needs to bring these fleets back exactly: seeds and the controls since.
 
         Plain data and NumPy arrays. Observation, action and reward parts are taken to be stateless.
         """
@@ -286,7 +347,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise ValueError(f"the state holds {len(fleets)} fleets, the environment {self.num_envs}")
         for index, fleet in enumerate(fleets):
             self._begin(index, self._episodes.set_state(index, fleet))
-        self._replay([np.asarray(fleet["actions"]) for fleet in fleets])
+        self._replay([_controls(fleet["controls"]) for fleet in fleets])
         self._ended = [index for index, fleet in enumerate(fleets) if fleet["ended"]]
         self.split = state["split"]
         return self._observe()
@@ -308,23 +369,28 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if state["fleets"] is not None:
             self.set_state(state["fleets"])
 
-    def _advance(self, actions: NDArray[Any], idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
+    def _decode(self, actions: NDArray[Any] | Controls) -> Controls:
+        """Controls of all fleets that nobody else will change."""
+        if not isinstance(actions, Controls):
+            return self._decoded(checked_actions(actions, self.num_envs))
+        if actions.num_envs != self.num_envs:
+            raise ValueError(f"{self.num_envs} fleets need as many controls (got {actions.num_envs})")
+        return deepcopy(actions)
+
+    def _advance(self, controls: Controls, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
         """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
-        if len(actions) != self.num_envs:
-            raise ValueError(f"{self.num_envs} fleets need as many actions (got {len(actions)})")
-        controls = self.action_model.decode(actions)
         tariff = self._episodes.tariff()
         if len(idle) < self.num_envs:
-            self._episodes.actions.append(actions)
             if self._views is not None:
-                self._views.append(self.engine.view.rows)
+                self._views.append(self.engine.view.rows.copy())
             self.engine.step(controls)
+            self._episodes.controls.append(controls)
             self._episodes.tick += 1
             for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
                 self._begin(index, self._episodes.rewind(index))
-        terms = self.reward_model(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
-        rewards = weighted_reward(terms, self.reward_weights, self._reference_usd)
+        terms = self._valued(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
+        rewards = weighted_reward(terms, self.reward_weights, self._reward_scale)
         if idle:
             rewards[idle] = 0.0
         self._metrics.add(self.engine.outcome, tariff, rewards)
@@ -351,31 +417,39 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if self._views is not None:
             self._views.begin(index)
 
-    def _replay(self, actions: list[NDArray[Any]]) -> None:
-        """Take every fleet through its actions `[T, A]`; fleets with fewer wait at their start and finish together."""
-        longest = max(actions, key=len)
-        waits = [len(longest) - len(rows) for rows in actions]
-        for tick in range(len(longest)):
+    def _replay(self, tapes: list[Controls | None]) -> None:
+        """Apply the controls `[T, ...]` of every fleet; fleets with fewer wait at their start and finish together."""
+        longest = max((tape for tape in tapes if tape is not None), key=lambda tape: tape.num_envs, default=None)
+        if longest is None:
+            return
+        waits = [longest.num_envs - (0 if tape is None else tape.num_envs) for tape in tapes]
+        for tick in range(longest.num_envs):
             idle = [index for index, wait in enumerate(waits) if tick < wait]
             rows = [
-                longest[tick] if tick < wait else mine[tick - wait] for mine, wait in zip(actions, waits, strict=True)
+                longest[tick] if tape is None or tick < wait else tape[tick - wait]
+                for tape, wait in zip(tapes, waits, strict=True)
             ]
-            self._advance(np.stack(rows), idle)
+            self._advance(Controls.stack(rows), idle)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("the environment is closed; make a new one")
 
     def _check_begun(self) -> None:
+        self._check_open()
         if not self._begun:
             self._begun = all(episode is not None for episode in self.episodes)
         if not self._begun:
             raise RuntimeError("reset every fleet before the first step")
 
     def _observe(self) -> NDArray[Any]:
-        return self.observation_model.observe(self.engine.view)
+        return self._observed(self.engine.view)
 
     def _endings(self) -> tuple[BoolArray, BoolArray]:
-        """Terminations (every site is dark) and truncations (the horizon), `[N]`."""
+        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
         dark = self.engine.view.rows[:, self._dark] > 0.0
         all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
-        return all_dark, self._episodes.tick >= self.scenario.horizon_ticks
+        return all_dark, self._episodes.tick >= self._last_tick
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)
@@ -394,6 +468,15 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             spread[name] = np.zeros(self.num_envs)
             spread[name][ended] = values
         return spread
+
+    def _untold_info(self, *names: str) -> Info:
+        """Entries of `blank` under masks that let nothing through: keys and shapes are those of every step."""
+        info: Info = {}
+        for name in names:
+            value = self._untold[name]
+            info[name] = dict(value) if isinstance(value, dict) else value
+            info[f"_{name}"] = self._untold[f"_{name}"]
+        return info
 
     def _final_ledgers(self) -> NDArray[Any]:
         """The `Ledger` of every fleet whose episode has ended, `[N]` of objects, None elsewhere."""
@@ -419,3 +502,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         mask = np.zeros(self.num_envs, np.bool_)
         mask[fleets] = True
         return mask
+
+
+def _controls(arrays: Mapping[str, Any]) -> Controls | None:
+    """The controls `[T, ...]` of a fleet from plain data; None where it has had none yet."""
+    return Controls(**{name: np.asarray(values, np.float64) for name, values in arrays.items()}) if arrays else None

@@ -4,15 +4,17 @@ if __name__ != "tokenfleet.evaluation":
     raise ImportError("import tokenfleet.evaluation, not evaluation")
 
 from tokenfleet.evaluation.episodes import Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.journal import Journal
 from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.results import EpisodeRow, append_rows, make_study, merge_rows, read_rows, write_rows
+from tokenfleet.evaluation.saving import save_study
 from tokenfleet.evaluation.statistics import (
     Interval,
     PairedBootstrap,
     interquartile_mean,
     probability_of_improvement,
 )
-from tokenfleet.evaluation.study import run_study, save_study
+from tokenfleet.evaluation.study import run_study
 from tokenfleet.evaluation.summary import Summary, summarise, verdict
 from tokenfleet.evaluation.table import print_table
 from tokenfleet.evaluation.timeline import Timeline, record_timeline
@@ -21,6 +23,7 @@ __all__ = [
     "Candidate",
     "EpisodeRow",
     "Interval",
+    "Journal",
     "LedgerBook",
     "PairedBootstrap",
     "Summary",

@@ -7,9 +7,8 @@ bit differently), and a policy that draws can offer `begin_episodes(seeds)` to d
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,14 +18,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
 from tokenfleet.evaluation.results import EpisodeRow
+from tokenfleet.evaluation.world import World
 
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
 BATCH_SIZE = 64
-_VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")
 NETWORK_ROWS = 64
 
 
@@ -51,6 +53,22 @@ class DrawsPerEpisode(Protocol):
         """Draw for row i from `seeds[i]` until the next call."""
 
 
+@runtime_checkable
+class PreparesEnvironment(Protocol):
+    """A policy that needs something of the environments that it acts in, such as what wrappers have learnt."""
+
+    def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
+        """Called once for every vector environment, before its first reset."""
+
+
+@runtime_checkable
+class DecidesControls(Protocol):
+    """A policy of a fleet that answers in physical units."""
+
+    def decide(self, observation: Any, state: Any = None, episode_start: Any = None) -> tuple[Controls, Any]:
+        """Controls for a batch of observations, and the state for the next call."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A policy and what to call it; see `EpisodeRow` for the names.
@@ -64,29 +82,8 @@ class Candidate:
     algorithm: str = ""
     training_seed: int | None = None
     learned: bool = False
+    policy_hash: str = ""
     source: Any = None
-
-
-@dataclass(frozen=True)
-class World:
-    """What an environment is; see `EpisodeRow` for the names."""
-
-    environment: str
-    scenario: str
-    split: str
-    config_hash: str
-
-    @classmethod
-    def of(cls, env: VectorEnv[Any, Any, Any]) -> World:
-        """The world of a vector environment; the hash covers what decides the episodes, not who observes them."""
-        fleet = env.unwrapped
-        if isinstance(fleet, FleetVectorEnv):
-            scenario = fleet.scenario
-            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, _hash(scenario.model_dump(mode="json")))
-        if env.spec is None:
-            return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
-        own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
-        return cls(env.spec.id, "", "", _hash([env.spec.id, own]))
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
@@ -110,6 +107,7 @@ def evaluate_policy(
     deterministic: bool = True,
     on_progress: Callable[[float], None] | None = None,
     on_ledger: Callable[[str, Ledger], None] | None = None,
+    journal: Journal | None = None,
 ) -> list[EpisodeRow]:
     """Run a policy on the episodes of a study.
 
@@ -123,6 +121,7 @@ def evaluate_policy(
         deterministic: handed to `predict`.
         on_progress: told now and then how many episodes are done; for a fleet, with the part of the running ones.
         on_ledger: told the policy's label and the ledger of every episode of a fleet.
+        journal: of this study and no other; batches that it holds are not run again, and those that are run are added.
 
     Returns:
         One row per episode, in the order of the seeds.
@@ -134,14 +133,24 @@ def evaluate_policy(
     seeds = episode_seeds(seed, episodes)
     rows: list[EpisodeRow] = []
     for batch in _batches(seeds, batch_size):
-        env = make_env(len(batch))
-        try:
-            world = World.of(env)
-            lanes = _run_batch(env, candidate, batch, deterministic, _from(on_progress, len(rows)), on_ledger)
-        finally:
-            env.close()
-        rows += [_row(candidate, world, len(rows) + i, batch[i], metrics) for i, metrics in enumerate(lanes)]
+        done = None if journal is None else journal.find(candidate.label, batch)
+        if done is None:
+            progress = _from(on_progress, len(rows))
+            done = _evaluate(make_env, candidate, len(rows), batch, deterministic, progress, on_ledger is not None)
+            done = done if journal is None else journal.add(done)
+        rows += done.rows
+        if on_ledger is not None:
+            for ledger in done.ledgers:
+                on_ledger(candidate.label, ledger)
     return rows
+
+
+def make_env_for(candidate: Candidate, make_env: MakeEnv, num_envs: int) -> VectorEnv[Any, Any, Any]:
+    """An environment in which the candidate can act."""
+    env = make_env(num_envs)
+    if isinstance(candidate.policy, PreparesEnvironment):
+        candidate.policy.prepare(env)
+    return env
 
 
 def _batches(seeds: Sequence[int], size: int) -> Iterator[list[int]]:
@@ -166,14 +175,24 @@ def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
 class Actor:
     """A candidate at work on one batch: its memory, its draws, and the number of rows its network sees.
 
+    A policy that can say what it wants in physical units does so where the fleet itself listens: an action rounds to
+    float32, and the box of actions holds less than `Controls`.
+
     Args:
         candidate: the policy.
+        env: that it acts in; a user's policy is held to its space of actions.
         seeds: of the episodes, one per row.
         deterministic: handed to `predict`.
     """
 
-    def __init__(self, candidate: Candidate, seeds: Sequence[int], deterministic: bool) -> None:
+    def __init__(
+        self, candidate: Candidate, env: VectorEnv[Any, Any, Any], seeds: Sequence[int], deterministic: bool
+    ) -> None:
         self._policy = candidate.policy
+        self._decides = isinstance(env, FleetVectorEnv) and isinstance(candidate.policy, DecidesControls)
+        chosen = candidate.source if isinstance(candidate.source, (str, Mapping)) else candidate.policy
+        self._guard = None if is_ours(candidate.policy) else Guard(named("policy", chosen))
+        self._shape = env.action_space.shape
         self._count = len(seeds)
         self._rows = max(self._count, NETWORK_ROWS) if candidate.learned else self._count
         self._deterministic = deterministic
@@ -182,13 +201,19 @@ class Actor:
             candidate.policy.begin_episodes(seeds)
 
     def act(self, observation: Any, starts: NDArray[np.bool_]) -> Any:
-        """Actions `[N, ...]` for observations `[N, ...]`; `starts` says where an episode begins."""
-        action, self._state = self._policy.predict(
-            _padded(observation, self._rows),
-            state=self._state,
-            episode_start=_padded(starts, self._rows),
-            deterministic=self._deterministic,
-        )
+        """Actions `[N, ...]`, or controls, for observations `[N, ...]`; `starts` says where an episode begins."""
+        with self._guard or nullcontext():
+            if self._decides:
+                controls, self._state = self._policy.decide(observation, self._state, starts)  # type: ignore[attr-defined]
+                return controls
+            action, self._state = self._policy.predict(
+                _padded(observation, self._rows),
+                state=self._state,
+                episode_start=_padded(starts, self._rows),
+                deterministic=self._deterministic,
+            )
+        if self._guard is not None and self._shape is not None:
+            check_numbers(self._guard, "actions [N, ...]", action, (self._rows, *self._shape[1:]))
         return action[: self._count] if self._rows > self._count else action
 
 
@@ -207,17 +232,41 @@ def seeded_reset(env: VectorEnv[Any, Any, Any], seeds: Sequence[int]) -> Any:
     return observation
 
 
+def _evaluate(
+    make_env: MakeEnv,
+    candidate: Candidate,
+    first: int,
+    seeds: Sequence[int],
+    deterministic: bool,
+    on_progress: Callable[[float], None] | None,
+    with_ledgers: bool,
+) -> Batch:
+    """Run the episodes of a batch, the first of which is the study's episode `first`."""
+    ledgers: list[Ledger] = []
+    env = make_env_for(candidate, make_env, len(seeds))
+    try:
+        world = World.of(env)
+        lanes = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None)
+    finally:
+        env.close()
+    rows = [_row(candidate, world, first + i, seed, lanes[i]) for i, seed in enumerate(seeds)]
+    return Batch(tuple(rows), tuple(ledgers))
+
+
 def _run_batch(
     env: VectorEnv[Any, Any, Any],
     candidate: Candidate,
     seeds: Sequence[int],
     deterministic: bool,
     on_progress: Callable[[float], None] | None,
-    on_ledger: Callable[[str, Ledger], None] | None,
+    ledgers: list[Ledger] | None,
 ) -> list[dict[str, float]]:
-    """The metrics of one episode per row; rows that are through go on unread until the last one is."""
+    """The metrics of one episode per row; rows that are through go on unread until the last one is.
+
+    The ledgers of a fleet's episodes are put into `ledgers` as they end.
+    """
     count, mode = len(seeds), _autoreset_mode(env)
-    actor = Actor(candidate, seeds, deterministic)
+    actor = Actor(candidate, env, seeds, deterministic)
     observation = seeded_reset(env, seeds)
     metrics: list[dict[str, float]] = [{} for _ in seeds]
     total, length = np.zeros(count), np.zeros(count)
@@ -230,8 +279,8 @@ def _run_batch(
         starts = before if mode is AutoresetMode.NEXT_STEP else ended
         for index in np.flatnonzero(running & ended).tolist():
             metrics[index] = {"return": total[index], "length_steps": length[index]} | _reported(env, info, index)
-            if on_ledger is not None and isinstance(env.unwrapped, FleetVectorEnv):
-                on_ledger(candidate.label, env.unwrapped.ledger(index))
+            if ledgers is not None and isinstance(env.unwrapped, FleetVectorEnv):
+                ledgers.append(env.unwrapped.ledger(index))
         running &= ~ended
         if on_progress is not None:
             on_progress(_done(env, running, length))
@@ -278,6 +327,7 @@ def _padded(values: Any, rows: int) -> Any:
 def _row(candidate: Candidate, world: World, episode: int, seed: int, metrics: Mapping[str, float]) -> EpisodeRow:
     return EpisodeRow(
         policy=candidate.label,
+        policy_hash=candidate.policy_hash,
         algorithm=candidate.algorithm or candidate.label,
         training_seed=candidate.training_seed,
         learned=candidate.learned,
@@ -289,7 +339,3 @@ def _row(candidate: Candidate, world: World, episode: int, seed: int, metrics: M
         seed=seed,
         metrics=metrics,
     )
-
-
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
 """Episode rows and their files: one flat row per policy and episode, Parquet (zstd) or CSV.
 
-Columns stand in a fixed order: who (`policy`, `algorithm`, `training_seed`, `learned`), where (`environment`,
-`scenario`, `split`, `config_hash`), which episode (`episode`, `seed`), then the metrics in the order of
+Columns stand in a fixed order: who (`policy`, `policy_hash`, `algorithm`, `training_seed`, `learned`), where
+(`environment`, `scenario`, `split`, `config_hash`), which episode (`episode`, `seed`), then the metrics in the order of
 `tokenfleet.evaluation.metrics`. Two rows are about the same episode when `config_hash`, `split` and `seed` agree.
 """
 
@@ -30,6 +30,7 @@ class EpisodeRow:
 
     Attributes:
         policy: label, unique within a study, for example `least_work` or `ppo-seed0`.
+        policy_hash: of the weights, or of a baseline's name and parameters; empty where nobody knows.
         algorithm: what checkpoints that differ only in their training seed share; for a baseline its own label.
         training_seed: None for a baseline.
         learned: whether the policy comes from a checkpoint.
@@ -52,16 +53,18 @@ class EpisodeRow:
     config_hash: str
     episode: int
     seed: int
+    policy_hash: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> tuple[str, str, str, str, int]:
         """World, split, policy and seed: a study holds one row of each."""
-        return self.config_hash, self.split, self.policy, self.seed
+        return self.config_hash, self.split, self.policy, self.policy_hash, self.seed
 
 
 _READ: dict[str, Callable[[str], Any]] = {
     "policy": str,
+    "policy_hash": str,
     "algorithm": str,
     "training_seed": lambda text: int(text) if text else None,
     "learned": lambda text: {"True": True, "False": False}[text],
@@ -121,12 +124,14 @@ def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
 
     Args:
         rows: of one world and split.
-        by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry.
+        by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry. A
+            training seed counts once there: a second checkpoint of it is an entry by itself.
 
     Raises:
-        SpecError: no rows, rows of several worlds, or policies without a common episode.
+        SpecError: no rows, rows of several worlds, two policies of one label, or policies without a common episode.
     """
     _check_one_world(rows)
+    _check_labels(rows)
     by_label: dict[str, dict[int, EpisodeRow]] = {}
     for row in rows:
         by_label.setdefault(row.policy, {})[row.seed] = row
@@ -137,10 +142,9 @@ def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
             [f"results: no episode was met by all of {', '.join(by_label)}; evaluate them with the same seed"]
         )
     columns = in_order(name for row in rows for name in row.metrics)
-    groups: dict[str, list[str]] = {}
-    for label, met in by_label.items():
-        groups.setdefault(label if by_policy else met[seeds[0]].algorithm, []).append(label)
-    entries = tuple(_entry(labels, [by_label[label] for label in labels], seeds, columns) for labels in groups.values())
+    of_each = [met[seeds[0]] for met in by_label.values()]
+    groups = [[row.policy] for row in of_each] if by_policy else _training_seeds(of_each)
+    entries = tuple(_entry(labels, [by_label[label] for label in labels], seeds, columns) for labels in groups)
     every = {seed for met in by_label.values() for seed in met}
     return Study(entries, tuple(columns), tuple(seeds), len(every) - len(seeds))
 
@@ -202,6 +206,36 @@ def _check_one_world(rows: Sequence[EpisodeRow]) -> None:
         raise SpecError([f"results: rows of several worlds cannot be compared: {', '.join(worlds.values())}"])
 
 
+def _check_labels(rows: Sequence[EpisodeRow]) -> None:
+    """Refuse two policies of one label, as files of two evaluations may hold them."""
+    hashes: dict[str, set[str]] = {}
+    for row in rows:
+        if row.policy_hash:
+            hashes.setdefault(row.policy, set()).add(row.policy_hash)
+    shared = {label: sorted(found) for label, found in hashes.items() if len(found) > 1}
+    hint = "evaluate them together, or give the rows of one another label"
+    if shared:
+        raise SpecError(
+            [f"results: {label} is the label of policies {found}; {hint}" for label, found in shared.items()]
+        )
+
+
+def _training_seeds(policies: Iterable[EpisodeRow]) -> list[list[str]]:
+    """Labels of policies, given by a row of each: different training seeds of one algorithm together, others alone."""
+    groups: list[list[str]] = []
+    pooled: dict[str, list[str]] = {}
+    trained: set[tuple[str, int | None]] = set()
+    for row in policies:
+        training = (row.algorithm, row.training_seed)
+        if training in trained or row.algorithm not in pooled:
+            groups.append([row.policy])
+            pooled.setdefault(row.algorithm, groups[-1])
+        else:
+            pooled[row.algorithm].append(row.policy)
+        trained.add(training)
+    return groups
+
+
 def _entry(labels: list[str], met: list[dict[int, EpisodeRow]], seeds: list[int], columns: list[str]) -> Entry:
     sample = met[0][seeds[0]]
     scores = {
@@ -226,11 +260,12 @@ def _columns(rows: Sequence[EpisodeRow]) -> dict[str, list[Any]]:
 
 
 def _rows(columns: Mapping[str, Sequence[Any]]) -> list[EpisodeRow]:
-    missing = [name for name in IDENTITY if name not in columns]
+    missing = [name for name in IDENTITY if name not in columns and name != "policy_hash"]
     if missing:
         raise ValueError(f"missing columns {', '.join(missing)}")
     metrics = [name for name in columns if name not in _READ]
     count = len(columns["policy"])
+    columns = {"policy_hash": [""] * count, **columns}  # older files lack it
     return [
         EpisodeRow(
             **{name: columns[name][i] for name in IDENTITY}, metrics={name: float(columns[name][i]) for name in metrics}

@@ -1,25 +1,19 @@
-"""A whole study: every candidate meets the same episodes, and everything that came of it is saved in one folder."""
+"""A whole study: every candidate meets the same episodes, and two of them are recorded tick by tick."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from tokenfleet.envs.layers.ledger import Ledger
-from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import BATCH_SIZE, Candidate, MakeEnv, evaluate_policy
-from tokenfleet.evaluation.results import EpisodeRow, write_rows
-from tokenfleet.evaluation.summary import Summary, summary_csv
-from tokenfleet.evaluation.table import table_text
-from tokenfleet.evaluation.timeline import Timeline, record_timeline, write_timelines
-
-ROWS, SUMMARY, TABLE, TIMELINE, FIGURES = "episodes", "summary.csv", "table.txt", "timeline.csv", "figures"
+from tokenfleet.evaluation.journal import Journal
+from tokenfleet.evaluation.results import EpisodeRow
+from tokenfleet.evaluation.summary import Summary
+from tokenfleet.evaluation.timeline import Timeline, record_timeline
 
 
 def run_study(
@@ -32,6 +26,7 @@ def run_study(
     deterministic: bool = True,
     show_progress: bool = False,
     on_ledger: Callable[[str, Ledger], None] | None = None,
+    journal: Journal | None = None,
 ) -> list[EpisodeRow]:
     """The rows of all candidates on the same episodes; arguments as for `evaluate_policy`.
 
@@ -44,6 +39,7 @@ def run_study(
         deterministic: handed to `predict`.
         show_progress: draw a bar on standard error where that is a terminal.
         on_ledger: as for `evaluate_policy`.
+        journal: as for `evaluate_policy`.
     """
     rows: list[EpisodeRow] = []
     with _progress(len(candidates) * episodes, show_progress) as advance:
@@ -58,6 +54,7 @@ def run_study(
                 deterministic=deterministic,
                 on_progress=counted,
                 on_ledger=on_ledger,
+                journal=journal,
             )
     return rows
 
@@ -83,60 +80,6 @@ def record_timelines(
         return []
     seed = summary.study.seeds[median]
     return [record_timeline(make_env, by_label[label], seed, deterministic) for label in members]
-
-
-def save_study(
-    folder: Path,
-    rows: Sequence[EpisodeRow],
-    summary: Summary,
-    timelines: Sequence[Timeline],
-    *,
-    formats: Sequence[str] = ("parquet", "csv"),
-    texts: Mapping[str, str] | None = None,
-    draw: Callable[[Path], None] | None = None,
-) -> None:
-    """Write everything, whole or not at all.
-
-    Args:
-        folder: of the study.
-        rows: one file per format.
-        summary: of the rows.
-        timelines: of one episode; none for an environment that is not a fleet.
-        formats: `parquet`, `csv` or both.
-        texts: further files by name, for example the configuration.
-        draw: writes figures into a folder.
-
-    Raises:
-        SpecError: the folder cannot be written.
-    """
-    with _all_or_nothing(folder) as partial:
-        for suffix in formats:
-            write_rows(partial / f"{ROWS}.{suffix}", rows)
-        written = {SUMMARY: summary_csv(summary), TABLE: table_text(summary), **(texts or {})}
-        for name, text in written.items():
-            (partial / name).write_text(text, encoding="utf-8")
-        if timelines:
-            write_timelines(partial / TIMELINE, timelines)
-        if draw is not None:
-            (partial / FIGURES).mkdir()
-            draw(partial / FIGURES)
-
-
-@contextmanager
-def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder to write into, whose files move to `folder` at the end, or vanish."""
-    partial = folder / ".partial"
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        for written in sorted(partial.iterdir()):
-            if (folder / written.name).is_dir():
-                shutil.rmtree(folder / written.name)
-            os.replace(written, folder / written.name)
-    except OSError as error:
-        raise SpecError([f"results: cannot write {folder}: {error.strerror or error}"]) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Actor, Candidate, MakeEnv, seeded_reset
+from tokenfleet.evaluation.episodes import Actor, Candidate, MakeEnv, make_env_for, seeded_reset
 
 Float64Array = NDArray[np.float64]
 
@@ -70,7 +70,7 @@ def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, determin
     Raises:
         SpecError: the environment is not a fleet.
     """
-    env = make_env(1)
+    env = make_env_for(candidate, make_env, 1)
     fleet = env.unwrapped
     if not isinstance(fleet, FleetVectorEnv):
         env.close()
@@ -124,7 +124,7 @@ def write_timelines(path: Path, timelines: Sequence[Timeline]) -> Path:
 def _run(
     env: Any, fleet: FleetVectorEnv, candidate: Candidate, seed: int, deterministic: bool
 ) -> list[dict[str, Float64Array]]:
-    actor = Actor(candidate, [seed], deterministic)
+    actor = Actor(candidate, env, [seed], deterministic)
     observation = seeded_reset(env, [seed])
     starts, over = np.ones(1, np.bool_), False
     ticks: list[dict[str, Float64Array]] = []

@@ -4,4 +4,8 @@ Importing it registers the environments, so that `gymnasium.make("tokenfleet:tok
 file is installed as `tokenfleet/__init__.py`; the rooms beside it are the repository's top-level folders.
 """
 
+from importlib.metadata import version
+
 import tokenfleet.envs  # noqa: F401  registers the environments
+
+__version__ = version("tokenfleet")

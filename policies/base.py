@@ -170,11 +170,20 @@ class ControlPolicy(ABC):
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
         """See `Policy.predict`; `deterministic` changes nothing, for there is nothing to draw."""
-        single = np.ndim(observation) == 1
-        view = self._observation.decode(np.atleast_2d(observation))
-        controls, after = self.controls(view, self._state(state, episode_start, len(view.rows)))
+        controls, after = self.decide(np.atleast_2d(observation), state, episode_start)
         action = self._action.encode(controls)
-        return (action[0] if single else action), after or None
+        return (action[0] if np.ndim(observation) == 1 else action), after
+
+    def decide(
+        self,
+        observation: NDArray[np.float32],
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+    ) -> tuple[Controls, State | None]:
+        """`predict` for a batch `[N, D]`, in physical units: what `FleetVectorEnv.step` takes without a detour."""
+        view = self._observation.decode(observation)
+        controls, after = self.controls(view, self._state(state, episode_start, len(view.rows)))
+        return controls, after or None
 
     def _state(self, state: State | None, episode_start: NDArray[np.bool_] | None, num_envs: int) -> State:
         fresh = self.initial_state(num_envs)

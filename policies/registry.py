@@ -10,13 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
-from pydantic import ConfigDict, create_model
-
-from tokenfleet.envs.parts import import_object
-from tokenfleet.envs.spec import Spec, SpecError, suggest
+from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import Guard, import_object, is_ours
 from tokenfleet.policies.base import Policy, PolicyContext
+from tokenfleet.policies.parameters import check_parameters
 
 Choice = str | Mapping[str, Any]
 """A name, a `module:Class`, or a mapping with `name` and parameters."""
@@ -72,7 +71,7 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
     """Build a policy.
 
     Args:
-        choice: `"least_work"`, `{"name": "least_work", "spread_s": 1.0}`, or either with `"module:Class"` as the name.
+        choice: `"least_work"`, `{"name": "least_work", "clocking": "full"}`, or either with `"module:Class"` as name.
         context: the environment that it will act in.
 
     Raises:
@@ -100,8 +99,12 @@ def build(choice: Choice, choices: Mapping[str, Entry], where: str, *arguments: 
     name, given = _split(choice, choices, where)
     entry = choices.get(name, Entry(name))
     target = _import(entry.target, where) if isinstance(entry.target, str) else entry.target
-    parameters = _check_parameters(target, arguments, {**entry.parameters, **given}, f"{where}.{name}")
-    return target(*arguments, **parameters)
+    _check_takes(target, arguments, f"{where}.{name}")
+    parameters = check_parameters(target, len(arguments), {**entry.parameters, **given}, f"{where}.{name}")
+    if is_ours(target):
+        return target(*arguments, **parameters)
+    with Guard(f"{where}={name}"):
+        return target(*arguments, **parameters)
 
 
 def _split(choice: Choice, choices: Mapping[str, Entry], where: str) -> tuple[str, dict[str, Any]]:
@@ -119,42 +122,15 @@ def _import(target: str, where: str) -> Any:
     try:
         found = import_object(target)
     except SpecError as error:
-        raise SpecError([f"{where}: {problem}" for problem in error.problems]) from None
+        raise SpecError([f"{where}: {problem}" for problem in error.problems]) from error.__cause__
     if not callable(found):
         raise SpecError([f"{where}: {target!r} is not a class (got {found!r})"])
     return found
 
 
-class _Parameters(Spec):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-
-def _check_parameters(target: Any, arguments: tuple[Any, ...], data: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Values for the keyword parameters of `target`, checked against its signature."""
+def _check_takes(target: Any, arguments: tuple[Any, ...], where: str) -> None:
     try:
-        signature = inspect.signature(target)
-        signature.bind_partial(*arguments)
+        inspect.signature(target).bind_partial(*arguments)
     except (TypeError, ValueError):
         first = " and ".join(f"a {type(argument).__name__}" for argument in arguments)
         raise SpecError([f"{where}: its constructor must take {first} first"]) from None
-    declared = list(signature.parameters.values())[len(arguments) :]
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in declared):
-        return dict(data)
-    hints = _hints(target)
-    fields: dict[str, Any] = {
-        parameter.name: (
-            hints.get(parameter.name, Any),
-            ... if parameter.default is parameter.empty else parameter.default,
-        )
-        for parameter in declared
-    }
-    checked = create_model("Parameters", __base__=_Parameters, **fields).parse(data, where)
-    return {name: getattr(checked, name) for name in data}
-
-
-def _hints(target: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    except NameError:
-        # A class that imports its types for type checkers only: the names of its parameters are still checked.
-        return {}

@@ -14,8 +14,13 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-QUICK = "total_timesteps=64 n_envs=2 algo.rollout_steps=64 algo.batch_size=64 validation.every=null tensorboard=false"
+QUICK = (
+    "total_timesteps=64 n_envs=2 algo.rollout_steps=64 algo.batch_size=64 algo.learning_rate=3e-3 "
+    "validation.every=null tracking=none"
+)
 """A training run that takes a moment."""
+FULL_ERROR = "0"
+"""What a person has set `HYDRA_FULL_ERROR` to."""
 
 
 class Outcome(NamedTuple):
@@ -42,7 +47,7 @@ def exit_code(typed: str, monkeypatch: pytest.MonkeyPatch) -> int:
     script, *arguments = shlex.split(typed)
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # the script sets it, and reads what a person has set
+    monkeypatch.setenv("HYDRA_FULL_ERROR", FULL_ERROR)  # the script sets it, and reads what a person has set
     try:
         importlib.import_module(f"tokenfleet.{script}").main()
     except SystemExit as ended:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import Outcome, Run, exit_code
-from tokenfleet.envs import catalog
 
 ENGINE = "native"
 
@@ -20,7 +18,7 @@ def engine() -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """A function that runs what is typed, `train ...` or `evaluate ...`, in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
 
@@ -28,5 +26,4 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         capfd.readouterr()
         return Outcome(exit_code(typed, monkeypatch), *capfd.readouterr())
 
-    yield run
-    catalog.use_folders([])
+    return run

@@ -17,7 +17,8 @@ def load_native(folder: Path) -> None:
     """Let `_native` be the library in that folder."""
     (library,) = folder.glob("_native*.so")
     spec = importlib.util.spec_from_file_location(NAME, library)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[NAME] = module
     spec.loader.exec_module(module)

@@ -12,7 +12,8 @@ ENVS = "tokenfleet.envs"
 LAYERS = ("series", "power", "facility", "gpu", "failures", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec",),
-    (f"{ENVS}.fields", f"{ENVS}.traces", f"{ENVS}.quantities"),
+    (f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
+    (f"{ENVS}.traces",),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
@@ -22,41 +23,52 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.episode",),
     (f"{ENVS}.engine",),
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),
+    (f"{ENVS}.frame_state",),
+    (f"{ENVS}.picture",),
     (
         f"{ENVS}.observation",
         f"{ENVS}.segments",
         f"{ENVS}.reward",
         f"{ENVS}.render",
+        f"{ENVS}.registration",
         f"{ENVS}.history",
         f"{ENVS}.infos",
-        f"{ENVS}.parts",
         f"{ENVS}.accounts",
     ),
     (f"{ENVS}.knobs", f"{ENVS}.metrics"),
     (f"{ENVS}.action",),
-    (f"{ENVS}.episode_metrics", f"{ENVS}.arguments", f"{ENVS}.episodes"),
+    (f"{ENVS}.episode_metrics", f"{ENVS}.arguments", f"{ENVS}.episodes", f"{ENVS}.parts"),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),
-    (f"{ENVS}.document", f"{ENVS}.measured"),
+    (f"{ENVS}.document", f"{ENVS}.fitting"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.configs",),
     ("tokenfleet.train", "tokenfleet.evaluate"),
+    ("calibration", "calibration.excerpts"),
+    ("calibration.extract", "calibration.fit.shapes", "calibration.fit.serving_runs", "calibration.fit.iterations"),
+    ("calibration.fit.time", "calibration.fit.power", "calibration.fit.demand"),
+    ("calibration.fit.profiles",),
+    ("calibration.fit.gpus", "calibration.fit.real_time_price"),
+    ("calibration.fit",),
+    ("calibration.claims",),
 )
 FORBIDDEN = {ENVS: ("torch", "stable_baselines3", "sb3_contrib", "hydra", "omegaconf")}
 BARE = ("envs", "policies", "evaluation", "configs")
+OUTSIDE = ("calibration",)  # rooms of the repository that are not installed
 
 
 def sources() -> list[tuple[str, Path]]:
-    """Every module of the product, by its dotted name."""
-    files = [path for room in BARE for path in sorted((ROOT / room).rglob("*.py"))]
+    """Every module of the product and of calibration, by its dotted name."""
+    files = [path for room in (*BARE, *OUTSIDE) for path in sorted((ROOT / room).rglob("*.py"))]
     files += [ROOT / "train.py", ROOT / "evaluate.py"]
     return [(module_name(path), path) for path in files]
 
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(["tokenfleet", *parts]).removesuffix(".__init__")
+    inside = parts if parts[0] in OUTSIDE else ("tokenfleet", *parts)
+    return ".".join(inside).removesuffix(".__init__")
 
 
 def imports(text: str) -> set[str]:
@@ -116,6 +128,9 @@ def test_every_module_stands_on_a_floor() -> None:
         ("tokenfleet.policies.base", "from tokenfleet.evaluation.episodes import evaluate_policy"),
         ("tokenfleet.evaluation.table", "def late():\n    from tokenfleet.policies import registry"),
         ("tokenfleet.train", "from envs.fleet import FleetEnv"),
+        (f"{ENVS}.fitting.fit", "from calibration.fit.profiles import time_fits"),
+        ("calibration.fit.power.board", "from calibration.claims.registry import CLAIMS"),
+        ("calibration.fit.time.kernels", "from calibration.fit.power.clock import fit_clock"),
         (f"{ENVS}.vector", "import torch"),
     ],
 )

@@ -24,6 +24,7 @@ from tokenfleet.configs.manifest import config_hash
 from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.spec import Spec, SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
+from tokenfleet.policies.learned.tracking import TRACKERS
 
 ALGORITHM_FILES = sorted((CONFIGS / "algo").glob("*.yaml"))
 QUICK = (
@@ -33,7 +34,7 @@ QUICK = (
     "algo.rollout_steps=256",
     "algo.batch_size=64",
     "validation.episodes=2",
-    "tensorboard=false",
+    "tracking=none",
 )
 
 
@@ -42,8 +43,8 @@ def train(run: Run, *arguments: str) -> Outcome:
 
 
 def leaves(data: Any, prefix: str = "") -> set[str]:
-    """Dotted names of every value; a schedule counts as one."""
-    if not isinstance(data, dict) or "initial" in data:
+    """Dotted names of every value; a schedule and an empty mapping count as one."""
+    if not isinstance(data, dict) or not data or "initial" in data:
         return {prefix}
     return {leaf for key, value in data.items() for leaf in leaves(value, f"{prefix}.{key}" if prefix else key)}
 
@@ -58,6 +59,13 @@ def fields_of(spec: type[Spec], prefix: str = "") -> set[str]:
     return names
 
 
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracking_file_gives_every_key_its_default_and_a_sentence(name: str) -> None:
+    path = CONFIGS / "tracking" / f"{name}.yaml"
+    assert yaml.safe_load(path.read_text()) == TRACKERS[name]().model_dump()
+    assert all(sentence.endswith(".") for _, _, sentence in described_keys(path))
+
+
 def test_there_is_a_file_for_every_algorithm() -> None:
     assert {path.stem for path in ALGORITHM_FILES} == set(ALGORITHMS)
 
@@ -66,7 +74,8 @@ def test_there_is_a_file_for_every_algorithm() -> None:
 def test_an_algorithm_file_gives_every_hyper_parameter_a_value_and_a_sentence(path: Path) -> None:
     data = yaml.safe_load(path.read_text())
     assert leaves(data) == fields_of(ALGORITHMS[path.stem])
-    assert parse_algorithm(data).name == path.stem
+    chosen = {key: "my_module:MyPPO" for key, value in data.items() if value == "???"}
+    assert parse_algorithm({**data, **chosen}).name == path.stem
     for key, value, sentence in described_keys(path):
         assert sentence.endswith(".") or not value, f"{key} has no sentence"
 
@@ -75,7 +84,7 @@ def test_an_algorithm_file_gives_every_hyper_parameter_a_value_and_a_sentence(pa
 def test_an_entry_file_explains_every_key_that_its_schema_knows(name: str, config_type: type[Spec]) -> None:
     described = {key: sentence for key, value, sentence in described_keys(CONFIGS / f"{name}.yaml") if value}
     assert set(described) == {
-        key for key in fields_of(config_type) if key.split(".")[0] not in {"scenario", "algo", "env"}
+        key for key in fields_of(config_type) if key.split(".")[0] not in {"scenario", "algo", "env", "tracking"}
     }
     assert all(sentence.endswith(".") for sentence in described.values())
 
@@ -124,7 +133,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(run: Run, 
     assert train(run, *QUICK, "hydra.run.dir=run").code == 0
     again = train(run, *QUICK, "hydra.run.dir=run")
     assert again.code == 2
-    assert again.errors.startswith("hydra.run.dir: run already holds a run;")
+    assert again.errors.startswith("hydra.run.dir: run already holds a run (complete);")
     assert train(run, "resume=run").errors == "resume: run is complete (512 steps); start a new run\n"
     # As if it had been interrupted before its first snapshot.
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.command_line import QUICK, ROOT, Run
+from tests.command_line import QUICK, ROOT, Run, check_refusal
 from tokenfleet.envs import catalog
 from tokenfleet.evaluation.results import EpisodeRow, read_rows
 from tokenfleet.policies.learned.checkpoint import load_policy
@@ -129,6 +130,51 @@ def test_a_reward_and_an_observation_of_ones_own_are_trained_on(run: Run, parts:
     usd_per_kwh = {row.metrics["return"] / row.metrics["energy_kwh"] for row in rows}
     assert max(usd_per_kwh) < 0
     assert max(usd_per_kwh) == pytest.approx(min(usd_per_kwh), rel=1e-6)
+
+
+OWN_ALGORITHM = "examples.custom_algorithm.settling_ppo"
+OWN_TRAINING = (
+    f"{TINY} total_timesteps=128 n_envs=2 validation.every=null tracking=none algo={OWN_ALGORITHM}:SettlingPPO "
+    "algo.kwargs.n_steps=32 algo.kwargs.batch_size=32 algo.kwargs.ent_coef=0.01 "
+    f"algo.policy_kwargs.features_extractor_class={OWN_ALGORITHM}:ResidualExtractor"
+)
+
+
+def test_an_algorithm_of_ones_own_is_trained_and_once_trusted_evaluated(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    trained = run(f"train {OWN_TRAINING} hydra.run.dir=run")
+    assert trained.code == 0, trained.errors
+    refused = run(f"evaluate {TINY} policies=max_clock checkpoint=run episodes=5")
+    named = rf"{re.escape(OWN_ALGORITHM)}:SettlingPPO"
+    check_refusal(refused, [rf"^checkpoint run/.*names code that would run \({named}.*trust=\[{OWN_ALGORITHM}\]$"])
+    rows = evaluated(run, f"{TINY} policies=max_clock checkpoint=run trust=examples.custom_algorithm")
+    assert {row.policy for row in rows} == {"max_clock", "SettlingPPO-seed0"}
+
+
+def test_a_run_of_ones_own_algorithm_is_resumed_once_trusted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    assert run(f"train {OWN_TRAINING} hydra.run.dir=run").code == 0
+    manifest = Path("run/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))  # as if it had been killed at the end
+    weights = Path("run/checkpoints/last/policy.safetensors").read_bytes()
+    check_refusal(run("train resume=run"), [rf"^resume: run/config\.yaml: names code .*trust=\[{OWN_ALGORITHM}\]$"])
+    resumed = run("train resume=run trust=examples")
+    assert resumed.code == 0, resumed.errors
+    assert Path("run/checkpoints/last/policy.safetensors").read_bytes() == weights
+
+
+def test_an_evaluation_of_ones_own_policy_is_resumed_once_trusted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    own = "examples.custom_policy.night_shift"
+    typed = f"{TINY} policies={own}:NightShift episodes=1 figures=false"
+    assert run(f"evaluate {typed} trust={own} hydra.run.dir=results").code == 0
+    config, manifest = Path("results/config.yaml"), Path("results/manifest.json")
+    assert "trust" not in yaml.safe_load(config.read_text())  # a permission of one start, which no folder can give
+    manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
+    check_refusal(run("evaluate resume=results"), [rf"^resume: results/config\.yaml: names code .*trust=\[{own}\]$"])
+    assert run("evaluate resume=results trust=examples").code == 0
 
 
 def test_a_workload_of_ones_own_arrives(run: Run, parts: str) -> None:

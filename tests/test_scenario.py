@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.agents import MmppStream, TraceStream
-from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.scenario import MAX_HORIZON_S, Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 
 
@@ -239,3 +239,14 @@ def test_two_rows_cannot_both_feed_the_whole_site():
     rows = {name: {"cap_w": 9e3, "whole_site": True} for name in "ab"}
     with pytest.raises(SpecError, match=r"sites.lab.facility: rows: only one may be whole_site \(got a, b\)"):
         load_scenario("tiny", {"sites.lab.facility.rows": rows})
+
+
+def test_an_episode_lasts_no_longer_than_engines_agree():
+    poisson = {"kind": "poisson", "request_class": "chat-8b", "rate_rps": 1e-5}
+    lengths = {"prompt": {"median_tokens": 10, "sigma": 0}, "output": {"median_tokens": 10, "sigma": 0}}
+    longest = {"workload": {"rare": {**poisson, **lengths}}, "tick_s": MAX_HORIZON_S / 100, "horizon_ticks": 100}
+    assert load_scenario("tiny", longest).horizon_s == MAX_HORIZON_S
+    with pytest.raises(
+        SpecError, match=r"horizon_ticks: an episode may last 1e\+07 s, 101 ticks of 100000 s are 1\.01e\+07 s"
+    ):
+        load_scenario("tiny", {**longest, "horizon_ticks": 101})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenfleet.envs.axes import axis_sizes
-from tokenfleet.envs.catalog import load_series, use_folders
+from tokenfleet.envs.catalog import load_series
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.fields import EXOGENOUS, Layout, Record
 from tokenfleet.envs.layers.power import GridSpec
@@ -28,7 +29,7 @@ SITE = {
 LEADS_S = [0.0, 25.0, 150.0]  # now, an hour and six hours ahead at that speed
 
 
-def real_world(**changes: object) -> Scenario:
+def real_world(folders: Sequence[Path] = (), **changes: object) -> Scenario:
     """The default scenario on recorded years."""
     overrides: dict[str, object] = {"calendar.speedup": DAY_IN_TEN_MINUTES, "forecast_lead_s": LEADS_S}
     for site, (price, carbon, weather) in SITE.items():
@@ -38,7 +39,7 @@ def real_world(**changes: object) -> Scenario:
             f"sites.{site}.facility.outdoor_c": {"series": weather},
             f"sites.{site}.solar": {"peak_w": 5000.0, "irradiance_w_per_m2": {"series": weather}},
         }
-    return load_scenario("default", {**overrides, **changes})
+    return load_scenario("default", {**overrides, **changes}, folders)
 
 
 def exogenous(scenario: Scenario, episode: Episode) -> Record:
@@ -46,16 +47,14 @@ def exogenous(scenario: Scenario, episode: Episode) -> Record:
 
 
 @pytest.fixture(scope="module")
-def ruler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A series whose every value is the hour at which it stands: a price that tells the time."""
+def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `ruler`, a series whose every value is the hour at which it stands: a price that tells the time."""
     folder = tmp_path_factory.mktemp("catalog")
     (folder / "series").mkdir()
     columns = "columns:\n  price_usd_per_mwh: {meaning: the hour, first_h: 0}\n"
     (folder / "series" / "ruler.yaml").write_text(f"file: ruler.csv\n{columns}")
     (folder / "series" / "ruler.csv").write_text("\n".join(["price_usd_per_mwh", *map(str, range(8760))]))
-    use_folders([folder])
-    yield "ruler"
-    use_folders([])
+    return folder
 
 
 def test_all_sites_and_signals_stand_at_one_hour_of_the_year() -> None:
@@ -77,8 +76,9 @@ def test_all_sites_and_signals_stand_at_one_hour_of_the_year() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_an_episode_and_its_forecasts_stay_inside_the_weeks_of_its_split(ruler: str, split: Split) -> None:
-    scenario = real_world(**{f"sites.{site}.grid.price_usd_per_mwh": {"series": ruler} for site in SITE})
+def test_an_episode_and_its_forecasts_stay_inside_the_weeks_of_its_split(ruler: Path, split: Split) -> None:
+    prices = {f"sites.{site}.grid.price_usd_per_mwh": {"series": "ruler"} for site in SITE}
+    scenario = real_world([ruler], **prices)
     for seed in range(200):
         episode = sample_episode(scenario, seed, split)
         hours = [episode.price_usd_per_mwh, exogenous(scenario, episode)["price_forecast_usd_per_mwh"]]

@@ -161,7 +161,7 @@ def test_files_that_are_no_traces_are_refused(tmp_path: Path):
         read_trace(tmp_path / "none.csv")
     with pytest.raises(SpecError, match="not a trace file: its name must end in one of"):
         read_trace(write(tmp_path / "trace.txt", "x"))
-    with pytest.raises(SpecError, match="not a trace archive"):
+    with pytest.raises(SpecError, match="not an archive of numbers"):
         read_trace(write(tmp_path / "bad.npz", "x"))
     with pytest.raises(SpecError, match="cannot be read"):
         read_trace(write(tmp_path / "bad.csv.gz", "not gzip"))

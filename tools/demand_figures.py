@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from calibration import agents, arrivals  # noqa: E402
+from calibration.fit.demand import agents, arrivals, sessions  # noqa: E402
 from tokenfleet.envs.catalog import load_sessions, load_trace  # noqa: E402
 from tokenfleet.envs.layers.agents import (  # noqa: E402
     HawkesStream,
@@ -90,9 +90,9 @@ def _agents() -> Figure:
     """Distributions of recorded and invented sessions."""
     record = load_sessions("coding-agents")
     columns = {
-        "recorded, train": (agents.statistics(record, "train"), ORANGE),
-        "recorded, validation": (agents.statistics(record, "validation"), GREEN),
-        "invented": (agents.statistics(agents.generated(), "train"), BLUE),
+        "recorded, train": (sessions.statistics(record, "train"), ORANGE),
+        "recorded, validation": (sessions.statistics(record, "validation"), GREEN),
+        "invented": (sessions.statistics(agents.generated(), "train"), BLUE),
     }
     figure, axes = new_figure(2, 3, 10.0, 5.6)
     titles = (
@@ -103,7 +103,7 @@ def _agents() -> Figure:
         "tool wait [s]",
         "think time [s]",
     )
-    for ax, quantity, title in zip(axes.ravel(), agents.Statistics._fields[:6], titles, strict=True):
+    for ax, quantity, title in zip(axes.ravel(), sessions.Statistics._fields[:6], titles, strict=True):
         for name, (found, colour) in columns.items():
             values = np.sort(np.maximum(getattr(found, quantity), 1.0))
             ax.plot(values, (np.arange(len(values)) + 0.5) / len(values), color=colour, label=name)
@@ -162,7 +162,7 @@ def _reuse() -> Figure:
     ]:
         main = rows[trace.conversation[rows] == 0]
         names.append(name)
-        times.append(agents.prefill_overstatement(trace, main))
+        times.append(sessions.prefill_overstatement(trace, main))
     ax.barh(names[::-1], times[::-1], color=[BLUE, ORANGE, ORANGE, ORANGE])
     for place, value in enumerate(times[::-1]):
         ax.text(value + 0.4, place, f"{value:.1f}", va="center")

@@ -3,7 +3,8 @@
 An entry of the catalogue is a file `<folder>/<kind>/<name>.yaml` (a trace is a table of requests beside its YAML, a
 series a year of hourly values, `rtt` a matrix of times between places). Adding a GPU, a model, a profile or a scenario
 is adding such a file to a folder of one's own and naming that folder in `search_paths`; no code changes. This module
-knows files, not their meaning: the specs live in `tokenfleet.envs.layers`.
+knows files, not their meaning: the specs live in `tokenfleet.envs.layers`, and keep the folders they were read with
+(`CatalogSpec`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.envs.catalog.files import PathLike, read_yaml
 from tokenfleet.envs.catalog.hourly import HourlySeries, HourlySpec, read_hourly
 from tokenfleet.envs.catalog.latency import RttMatrix, RttSpec, read_rtt
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.catalog.source import (
+    CatalogSpec,
+    Recording,
+    folders_in_use,
+    from_working_folder,
+    is_file_path,
+    reading,
+    user_folders,
+)
+from tokenfleet.envs.files import PathLike, read_yaml
+from tokenfleet.envs.spec import SpecError, shown, suggest
 from tokenfleet.envs.traces import (
     TRACE_SUFFIXES,
     ClientTable,
@@ -30,9 +40,13 @@ from tokenfleet.envs.traces import (
 __all__ = [
     "KINDS",
     "SHIPPED",
+    "CatalogSpec",
     "PathLike",
+    "Recording",
     "catalog_names",
     "find",
+    "folders_in_use",
+    "from_working_folder",
     "load_clients",
     "load_entry",
     "load_rtt",
@@ -40,7 +54,8 @@ __all__ = [
     "load_sessions",
     "load_trace",
     "read_yaml",
-    "use_folders",
+    "reading",
+    "user_folders",
 ]
 
 SHIPPED = Path(__file__).parent
@@ -57,25 +72,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "slo": (".yaml",),
     "trace": TRACE_SUFFIXES,
 }
-_opened: list[PathLike] = []
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def use_folders(search_paths: Sequence[PathLike]) -> None:
-    """Let every later look-up of this process also find what stands in these folders.
-
-    The entry scripts call it with the configuration's `catalog.search_paths`, so that a scenario may name the user's
-    own GPUs, models, profiles, series and traces. It replaces what an earlier call gave.
-
-    Args:
-        search_paths: the user's folders.
-
-    Raises:
-        SpecError: a folder that does not exist.
-    """
-    _opened.clear()
-    _folders("gpu", search_paths)
-    _opened.extend(search_paths)
 
 
 def catalog_names(kind: str, search_paths: Sequence[PathLike] = ()) -> list[str]:
@@ -104,7 +101,7 @@ def find(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> Path:
     """
     folders = _folders(kind, search_paths)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise SpecError([f"{kind}: a name of letters, digits, '.', '_' and '-' is needed (got {name!r})"])
+        raise SpecError([f"{kind}: a name of letters, digits, '.', '_' and '-' is needed (got {shown(name)})"])
     found = [path for folder in folders for path in _candidates(folder, kind, name)]
     if len(found) > 1:
         places = " and ".join(str(path) for path in found)
@@ -119,7 +116,7 @@ def load_entry(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> d
     """The plain data of a YAML entry, its `name` filled in from the file's name where the file does not give one."""
     data = read_yaml(find(kind, name, search_paths))
     if data.setdefault("name", name) != name:
-        raise SpecError([f"{kind}.{name}.name: must equal the file's name {name!r} (got {data['name']!r})"])
+        raise SpecError([f"{kind}.{name}.name: must equal the file's name {name!r} (got {shown(data['name'])})"])
     return data
 
 
@@ -160,9 +157,8 @@ def load_clients(name_or_path: PathLike, search_paths: Sequence[PathLike] = ()) 
 
 
 def _trace_path(name_or_path: PathLike, search_paths: Sequence[PathLike], kind: str = "trace") -> Path:
-    text = str(name_or_path)
-    is_path = isinstance(name_or_path, Path) or "/" in text or "\\" in text or text.endswith(TRACE_SUFFIXES)
-    return Path(text).expanduser() if is_path else find(kind, text, search_paths)
+    is_path = isinstance(name_or_path, Path) or is_file_path(str(name_or_path))
+    return Path(name_or_path).expanduser() if is_path else find(kind, str(name_or_path), search_paths)
 
 
 def load_series(name: str, search_paths: Sequence[PathLike] = ()) -> HourlySeries:
@@ -206,13 +202,7 @@ def load_rtt(name: str, search_paths: Sequence[PathLike] = ()) -> RttMatrix:
 def _folders(kind: str, search_paths: Sequence[PathLike]) -> list[Path]:
     if kind not in KINDS:
         raise SpecError([f"catalog: unknown kind {kind!r}{suggest(kind, KINDS)}"])
-    if isinstance(search_paths, (str, Path)):
-        raise SpecError([f"catalog.search_paths: must be a list of folders (got {search_paths!r})"])
-    user = [Path(path).expanduser() for path in (*_opened, *search_paths)]
-    missing = [f"catalog.search_paths: no such folder {str(path)!r}" for path in user if not path.is_dir()]
-    if missing:
-        raise SpecError(missing)
-    unique = dict.fromkeys(path.resolve() for path in (SHIPPED, *user))
+    unique = dict.fromkeys(path.resolve() for path in (SHIPPED, *user_folders(search_paths)))
     return [path / kind for path in unique]
 
 

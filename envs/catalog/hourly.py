@@ -11,8 +11,6 @@ February is left out. The same unchanged file is read once per process.
 
 from __future__ import annotations
 
-import csv
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,11 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tokenfleet.envs.spec import Name, Spec, SpecError, UnitFraction, suggest
+from tokenfleet.envs.files import Version, csv_rows, read_arrays, version_of
+from tokenfleet.envs.files.limits import SESSION_BYTES
+from tokenfleet.envs.spec import Name, Spec, SpecError, UnitFraction, shown, suggest
 
 Float64Array = NDArray[np.float64]
 
 HOURS_PER_YEAR = 8760
+LONGEST_TABLE = 2 * HOURS_PER_YEAR
+"""Lines: a year and its header, with room for empty ones."""
 
 
 class ColumnSpec(Spec):
@@ -94,17 +96,15 @@ def read_hourly(path: Path, spec: HourlySpec) -> HourlySeries:
         SpecError: what is wrong, with the file and, in text, the line.
     """
     try:
-        status = path.stat()
-        return _read_version(path, status.st_mtime_ns, status.st_size, spec.model_dump_json())
-    except FileNotFoundError:
-        raise SpecError([f"{path}: no such file; series {spec.name!r} names it"]) from None
-    except (OSError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise SpecError([f"{path}: cannot be read: {error}"]) from None
+        version = version_of(path)
+    except SpecError as error:
+        raise SpecError([f"{problem}; series {spec.name!r} names it" for problem in error.problems]) from None
+    return _read_version(path, version, spec.model_dump_json())
 
 
 @lru_cache(maxsize=64)
-def _read_version(path: Path, modified_ns: int, size_bytes: int, spec_json: str) -> HourlySeries:
-    """Read once for each version of the file; time and size are the key of that version."""
+def _read_version(path: Path, version: Version, spec_json: str) -> HourlySeries:
+    """Read once for each version of the file."""
     spec = HourlySpec.model_validate_json(spec_json)
     columns = _READERS[path.suffix](path, spec.columns)
     for name, values in columns.items():
@@ -119,27 +119,24 @@ def _read_version(path: Path, modified_ns: int, size_bytes: int, spec_json: str)
 
 
 def _read_npz(path: Path, names: Mapping[str, ColumnSpec]) -> dict[str, Float64Array]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            _check_names(path, names, archive.files)
-            return {name: np.array(archive[name], dtype=np.float64) for name in names}
-    except ValueError as error:
-        if isinstance(error, SpecError):
-            raise
-        raise SpecError([f"{path}: not an archive of numbers: {error}"]) from None
+    arrays = read_arrays(path, SESSION_BYTES)
+    _check_names(path, names, list(arrays))
+    return {name: np.array(arrays[name], dtype=np.float64) for name in names}
 
 
 def _read_csv(path: Path, names: Mapping[str, ColumnSpec]) -> dict[str, Float64Array]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows = csv.DictReader(lines, skipinitialspace=True)
-        _check_names(path, names, rows.fieldnames or [])
-        table: dict[str, list[float]] = {name: [] for name in names}
-        for row in rows:
-            for name, values in table.items():
-                try:
-                    values.append(float(row[name]))
-                except (TypeError, ValueError):
-                    raise SpecError([f"{path}:{rows.line_num}: {name}: not a number (got {row[name]!r})"]) from None
+    rows = csv_rows(path, LONGEST_TABLE, f"a year has {HOURS_PER_YEAR} hours")
+    _, header = next(rows, (1, []))
+    _check_names(path, names, header)
+    places = {name: header.index(name) for name in names}
+    table: dict[str, list[float]] = {name: [] for name in names}
+    for line, cells in rows:
+        for name, values in table.items() if cells else ():
+            cell = cells[places[name]] if places[name] < len(cells) else None
+            try:
+                values.append(float(cell or ""))
+            except ValueError:
+                raise SpecError([f"{path}:{line}: {name}: not a number (got {shown(cell)})"]) from None
     return {name: np.array(values) for name, values in table.items()}
 
 

@@ -6,7 +6,7 @@ measured to the place of its column [ms]. The cells of a place with itself may b
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tokenfleet.envs.spec import Name, Spec, SpecError
+from tokenfleet.envs.files import Version, csv_rows, version_of
+from tokenfleet.envs.spec import Name, Spec, SpecError, shown
 
 MS_PER_S = 1e3
+MOST_PLACES = 1000
 
 
 class RttSpec(Spec):
@@ -62,23 +64,20 @@ def read_rtt(path: Path) -> RttMatrix:
     Raises:
         SpecError: what is wrong, with the file and the line.
     """
-    try:
-        status = path.stat()
-        return _read_version(path, status.st_mtime_ns, status.st_size)
-    except FileNotFoundError:
-        raise SpecError([f"{path}: no such file"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError([f"{path}: cannot be read: {error}"]) from None
+    return _read_version(path, version_of(path))
 
 
 @lru_cache(maxsize=8)
-def _read_version(path: Path, modified_ns: int, size_bytes: int) -> RttMatrix:
-    """Read once for each version of the file; time and size are the key of that version."""
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        (_, *places), *rows = list(csv.reader(lines)) or [[""]]
-    if len(set(places)) < len(places) or [row[0] if row else "" for row in rows] != places:
+def _read_version(path: Path, version: Version) -> RttMatrix:
+    """Read once for each version of the file."""
+    lines = csv_rows(path, MOST_PLACES + 1, f"a matrix has at most {MOST_PLACES} places")
+    _, (_, *places) = next(((line, cells) for line, cells in lines if cells), (1, [""]))
+    if not 0 < len(places) <= MOST_PLACES or len(set(places)) < len(places):
+        raise SpecError([f"{path}:1: the first row must name 1 to {MOST_PLACES} places, each once (got {len(places)})"])
+    rows = list(_checked(path, lines, len(places)))
+    if [name for name, _ in rows] != places:
         raise SpecError([f"{path}: the first column must name the same places as the first row, each once"])
-    rtt_ms = np.array([[_cell(path, line, cell) for cell in row[1:]] for line, row in _numbered(path, rows, places)])
+    rtt_ms = np.array([times_ms for _, times_ms in rows])
     np.fill_diagonal(rtt_ms, np.where(np.diag(rtt_ms) > 0.0, np.diag(rtt_ms), np.nan))
     if np.isnan(rtt_ms[~np.eye(len(places), dtype=bool)]).any():
         row, column = np.argwhere(np.isnan(rtt_ms) & ~np.eye(len(places), dtype=bool))[0]
@@ -88,11 +87,12 @@ def _read_version(path: Path, modified_ns: int, size_bytes: int) -> RttMatrix:
     return RttMatrix(tuple(places), rtt_s)
 
 
-def _numbered(path: Path, rows: list[list[str]], places: list[str]) -> list[tuple[int, list[str]]]:
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(places) + 1:
-            raise SpecError([f"{path}:{line}: {len(row) - 1} times for {len(places)} places"])
-    return list(enumerate(rows, start=2))
+def _checked(path: Path, rows: Iterable[tuple[int, list[str]]], places: int) -> Iterator[tuple[str, list[float]]]:
+    """The place of every row, and its times [ms]."""
+    for line, cells in rows:
+        if len(cells) != places + 1:
+            raise SpecError([f"{path}:{line}: {len(cells) - 1} times for {places} places"])
+        yield cells[0], [_cell(path, line, cell) for cell in cells[1:]]
 
 
 def _cell(path: Path, line: int, cell: str) -> float:
@@ -103,5 +103,5 @@ def _cell(path: Path, line: int, cell: str) -> float:
     except ValueError:
         time_ms = -1.0
     if not 0.0 <= time_ms < float("inf"):
-        raise SpecError([f"{path}:{line}: must be a time in milliseconds (got {cell!r})"])
+        raise SpecError([f"{path}:{line}: must be a time in milliseconds (got {shown(cell)})"])
     return time_ms

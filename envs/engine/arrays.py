@@ -34,6 +34,9 @@ class Links:
 
     route_mask: BoolArray = quantity("KP", "", "Pools that serve the class.", lambda s: s.route_mask, neutral=True)
     network_s: Float64Array = quantity("GS", "s", "One way between region and site.", lambda s: s.network_s)
+    upload_token_s: Float64Array = quantity(
+        "G", "s", "On the line of a region's clients, for each token of a prompt.", lambda s: s.upload_token_s
+    )
     kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", lambda s: s.kv_latency_s)
     kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", lambda s: s.kv_token_s)
 

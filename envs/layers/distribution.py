@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import find, load_rtt
+from tokenfleet.envs.catalog import CatalogSpec, find, load_rtt
 from tokenfleet.envs.catalog.latency import RttMatrix
 from tokenfleet.envs.layers.llm import ModelSpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, suggest
@@ -42,14 +42,15 @@ class RegionSpec(Spec):
     weight: NonNegativeFloat = 1.0
 
 
-class NetworkSpec(Spec):
+class NetworkSpec(CatalogSpec):
     """Distances, bandwidths and prices of traffic.
 
     Attributes:
         rtt: catalogue name of the matrix of round-trip times.
         local_rtt_s: round trip between two machines of one place [s]; 1 ms is an assumption (the closest two places in
             the shipped matrix, two clouds in one metropolis, are 1.5 ms apart).
-        client_bytes_per_s: a client's connection [bytes/s]; 100 Mbit/s is an assumption.
+        client_bytes_per_s: what a client's connection sends [bytes/s]; where regions are named, a prompt takes its
+            bytes over it to reach a site; 100 Mbit/s is an assumption.
         site_bytes_per_s: what one transfer between two sites gets [bytes/s]; 10 Gbit/s is an assumption.
         prompt_bytes_per_token: text of a prompt; 4 is what OpenAI's tokenizer page gives for English.
         output_bytes_per_token: what a streamed token takes on the wire; 250 is an assumption for one server-sent event
@@ -70,7 +71,7 @@ class NetworkSpec(Spec):
 
     @model_validator(mode="after")
     def _matrix_exists(self) -> Self:
-        find("rtt", self.rtt)
+        find("rtt", self.rtt, self.search_paths)
         return self
 
     def problem(self, location: str) -> str:
@@ -97,9 +98,14 @@ class NetworkSpec(Spec):
         """
         return self.egress_usd_per_gb.get((location or "").split(":")[0], 0.0)
 
+    @property
+    def upload_token_s(self) -> float:
+        """Time on a client's line of one token of its prompt [s]; what is cached at the site is sent all the same."""
+        return transfer_s(self.prompt_bytes_per_token, self.client_bytes_per_s)
+
     @cached_property
     def _matrix(self) -> RttMatrix:
-        return load_rtt(self.rtt)
+        return load_rtt(self.rtt, self.search_paths)
 
 
 def distances_s(

@@ -97,6 +97,7 @@ def draw_failures(
             for time_s in rng.uniform(0.0, horizon_ticks * tick_s, rng.poisson(rate_per_s * horizon_ticks * tick_s)):
                 tick = int(np.ceil(time_s / tick_s))
                 repair_s = spec.repair_median_s * float(np.exp(spec.repair_sigma * rng.standard_normal()))
-                rows += [(tick, pool.first_replica + replica, tick * tick_s + repair_s) for replica in standing]
+                if tick < horizon_ticks:  # what breaks within the last tick shows in none
+                    rows += [(tick, pool.first_replica + replica, tick * tick_s + repair_s) for replica in standing]
     ticks, replicas, repaired_s = zip(*sorted(rows), strict=True) if rows else ((), (), ())
     return FailureTable(np.array(ticks, np.int64), np.array(replicas, np.int64), np.array(repaired_s, np.float64))

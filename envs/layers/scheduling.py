@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.quantities import quantity
+from tokenfleet.envs.quantities import quantities_of, quantity
 
 Float64Array = NDArray[np.float64]
 
@@ -43,7 +45,7 @@ class Controls:
     awake_fraction: Float64Array = quantity(
         "NP",
         "",
-        "Share of a pool's replicas that should be awake, rounded up to replicas.",
+        "Share of a pool's replicas that should be awake, rounded up to replicas but for 1e-4 of one.",
         low=0.0,
         high=1.0,
         neutral=1.0,
@@ -96,3 +98,30 @@ class Controls:
             awake_fraction=np.ones((num_envs, pools)),
             admit_rate_rps=np.full((num_envs, classes), np.inf),
         )
+
+    def __getitem__(self, index: int) -> Controls:
+        """Those of fleet `index` alone."""
+        return Controls(**{name: values[index : index + 1] for name, values in self.given().items()})
+
+    def given(self) -> dict[str, Float64Array]:
+        """The arrays by name, without what was left out."""
+        return {name: values for name, values in vars(self).items() if values is not None}
+
+    @classmethod
+    def stack(cls, parts: Sequence[Controls]) -> Controls:
+        """The controls of several batches, one after the other; a control that every part leaves out stays so."""
+        columns: dict[str, Any] = {}
+        for declared in quantities_of(cls):
+            given = [(len(part.route_share), getattr(part, declared.name)) for part in parts]
+            like = next((values for _, values in given if values is not None), None)
+            columns[declared.name] = (
+                like
+                if like is None
+                else np.concatenate(
+                    [
+                        np.full((n, *like.shape[1:]), declared.neutral) if values is None else values
+                        for n, values in given
+                    ]
+                )
+            )
+        return cls(**columns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.files import Version, read_arrays, version_of
+from tokenfleet.envs.files.limits import SESSION_BYTES
 from tokenfleet.envs.spec import SpecError, suggest
 
 
@@ -59,21 +60,49 @@ def read_clients(path: Path | str) -> ClientTable:
         SpecError: the file is not such an archive.
     """
     path = Path(path)
-    try:
-        status = path.stat()
-        return _read_version(path, status.st_mtime_ns, status.st_size)
-    except SpecError:
-        raise
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise SpecError([f"{path}: not an archive of clients: {error}"]) from None
+    return _read_version(path, version_of(path))
 
 
 @lru_cache(maxsize=8)
-def _read_version(path: Path, modified_ns: int, size_bytes: int) -> ClientTable:
-    """Read once for each version of the file; time and size are the key of that version."""
-    with np.load(path, allow_pickle=False) as archive:
-        stored: dict[str, Any] = {key: archive[key] for key in archive.files}
+def _read_version(path: Path, version: Version) -> ClientTable:
+    """Read once for each version of the file."""
+    stored: dict[str, Any] = read_arrays(path, SESSION_BYTES)
     missing = [column.name for column in fields(ClientTable) if column.name not in stored]
     if missing:
         raise SpecError([f"{path}: holds no clients: column {missing[0]!r} is missing{suggest(missing[0], stored)}"])
-    return ClientTable(**{column.name: stored[column.name] for column in fields(ClientTable)})
+    table = ClientTable(**{column.name: stored[column.name] for column in fields(ClientTable)})
+    if problem := _problem(table):
+        raise SpecError([f"{path}: {problem}; write it with tokenfleet.envs.traces.write_clients"])
+    return table
+
+
+def _problem(table: ClientTable) -> str:
+    """What keeps a record from being drawn from; empty if nothing does."""
+    if table.rate_rps.ndim != 2 or not table.rate_rps.size:
+        return "rate_rps: must hold a row a client and a column a window"
+    clients, quantiles = len(table.rate_rps), np.shape(table.probabilities)
+    shapes = {
+        "window_s": (1,),
+        "shape": table.rate_rps.shape,
+        "weibull": table.rate_rps.shape,
+        "prompt_tokens": (clients, *quantiles),
+        "output_tokens": (clients, *quantiles),
+    }
+    for name, wanted in shapes.items():
+        if getattr(table, name).shape != wanted:
+            return f"{name}: must have shape {list(wanted)} (got {list(getattr(table, name).shape)})"
+    sent = table.rate_rps > 0
+    bad = {
+        "window_s": not 0.0 < float(table.window_s[0]) < np.inf,
+        "rate_rps": not (np.isfinite(table.rate_rps).all() and (table.rate_rps >= 0).all() and sent.any()),
+        "shape": not (np.isfinite(table.shape[sent]).all() and (table.shape[sent] > 0).all()),
+        "weibull": table.weibull.dtype != np.bool_,
+        "probabilities": len(quantiles) != 1 or quantiles[0] < 2 or not _rises_inside_0_and_1(table.probabilities),
+        **{name: not np.isfinite(getattr(table, name)).all() for name in ("prompt_tokens", "output_tokens")},
+    }
+    return next((f"{name}: holds a number that is out of range" for name, is_bad in bad.items() if is_bad), "")
+
+
+def _rises_inside_0_and_1(probabilities: NDArray[np.float64]) -> bool:
+    inside = bool((probabilities > 0).all() and (probabilities < 1).all())
+    return inside and bool((np.diff(probabilities) > 0).all())

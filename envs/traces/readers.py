@@ -15,13 +15,11 @@ that the first request arrives at 0 s.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
 import json
 import math
 import zipfile
-import zlib
+from array import array
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -30,13 +28,16 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.envs.spec import MAX_TOKENS, SpecError, suggest
+from tokenfleet.envs.files import Version, csv_rows, read_arrays, text_lines, version_of
+from tokenfleet.envs.spec import MAX_TOKENS, SpecError, shown, suggest
 from tokenfleet.envs.traces.table import Trace
 
 TRACE_SUFFIXES = (".npz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
 _NPZ_KEYS = ("arrival_s", "prompt_tokens", "output_tokens")
 Row = tuple[int, float, int, int]  # line, time in ticks of the file's own clock, prompt tokens, output tokens
 Rows = tuple[float, Iterator[Row]]  # ticks per second, rows
+CsvRows = Iterator[tuple[int, list[str]]]  # line, cells
+_MORE = "keep longer recordings as .npz: numpy.savez_compressed with arrival_s, prompt_tokens and output_tokens"
 
 
 class _LineError(ValueError):
@@ -45,6 +46,10 @@ class _LineError(ValueError):
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
         self.line = line
+
+
+class _TableError(SpecError):
+    """A mistake in the columns together."""
 
 
 def read_trace(path: Path | str) -> Trace:
@@ -59,15 +64,7 @@ def read_trace(path: Path | str) -> Trace:
     path = Path(path)
     if not path.name.endswith(TRACE_SUFFIXES):
         raise SpecError([f"{path}: not a trace file: its name must end in one of {', '.join(TRACE_SUFFIXES)}"])
-    try:
-        status = path.stat()
-        return _read_version(path, status.st_mtime_ns, status.st_size)
-    except FileNotFoundError:
-        raise SpecError([f"{path}: no such file"]) from None
-    except UnicodeDecodeError as error:
-        raise SpecError([f"{path}: not UTF-8 text: {error.reason} at byte {error.start}"]) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise SpecError([f"{path}: cannot be read: {error}"]) from None
+    return _read_version(path, version_of(path))
 
 
 def write_trace(trace: Trace, path: Path | str) -> None:
@@ -80,28 +77,24 @@ def write_trace(trace: Trace, path: Path | str) -> None:
 
 
 @lru_cache(maxsize=32)
-def _read_version(path: Path, modified_ns: int, size_bytes: int) -> Trace:
-    """Read once for each version of the file; time and size are the key of that version."""
+def _read_version(path: Path, version: Version) -> Trace:
+    """Read once for each version of the file."""
     name = path.name
     for suffix in sorted(TRACE_SUFFIXES, key=len, reverse=True):
         name = name.removesuffix(suffix)
-    if path.name.endswith(".npz"):
-        return _read_npz(path, name)
     try:
-        with _open_text(path) as lines:
-            return _build(name, *(_jsonl_rows(lines) if ".jsonl" in path.name else _csv_rows(lines)))
+        if path.name.endswith(".npz"):
+            return _read_npz(path, name)
+        return _build(name, *(_jsonl_rows(path) if ".jsonl" in path.name else _csv_rows(path)))
     except _LineError as error:
         raise SpecError([f"{path}:{error.line}: {error}"]) from None
-
-
-def _open_text(path: Path) -> io.TextIOBase:
-    if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return open(path, encoding="utf-8", newline="")
+    except _TableError as error:
+        raise SpecError(f"{path}: {problem}" for problem in error.problems) from None
 
 
 def _build(name: str, ticks_per_s: float, rows: Iterator[Row]) -> Trace:
-    times, prompts, outputs = [], [], []
+    times: list[float] = []
+    prompts, outputs = array("i"), array("i")
     previous = -math.inf
     for line, time, prompt_tokens, output_tokens in rows:
         if time < previous:
@@ -114,37 +107,42 @@ def _build(name: str, ticks_per_s: float, rows: Iterator[Row]) -> Trace:
     if not times:
         raise _LineError(1, "the trace is empty: it has no request")
     # Subtracted in ticks: whole nanoseconds since 1970 do not fit a float, their differences do.
-    arrivals = np.array([(time - times[0]) / ticks_per_s for time in times], dtype=np.float64)
+    arrivals = np.fromiter(((time - times[0]) / ticks_per_s for time in times), np.float64, len(times))
     return _trace(name, arrivals, np.array(prompts, dtype=np.int32), np.array(outputs, dtype=np.int32))
 
 
 def _trace(name: str, arrival_s: Any, prompt_tokens: Any, output_tokens: Any) -> Trace:
     """A trace whose columns nobody can change: it is shared by everyone who reads the same file."""
-    trace = Trace(name, arrival_s, prompt_tokens, output_tokens)
+    try:
+        trace = Trace(name, arrival_s, prompt_tokens, output_tokens)
+    except SpecError as error:
+        raise _TableError(error.problems) from None
     for column in (arrival_s, prompt_tokens, output_tokens):
         column.flags.writeable = False
     return trace
 
 
-def _csv_rows(lines: io.TextIOBase) -> Rows:
-    reader = csv.reader(lines)
-    header = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
+def _csv_rows(path: Path) -> Rows:
+    reader = csv_rows(path, more=_MORE)
+    _, cells = next(reader, (1, []))
+    header = [name.strip() for name in cells]
     if not header:
         raise _LineError(1, "the trace is empty: it has no header")
     for names, ticks_per_s, parse_time in _CSV_FORMATS:
         if names[0] in header:
             return ticks_per_s, _csv_body(reader, header, names, parse_time)
     choices = " or ".join(",".join(names) for names, *_ in _CSV_FORMATS)
-    raise _LineError(1, f"unknown columns {','.join(header)!r}; expected {choices}")
+    raise _LineError(1, f"unknown columns {shown(','.join(header))}; expected {choices}")
 
 
-def _csv_body(reader: Any, header: list[str], names: tuple[str, ...], parse: Callable[[str], float]) -> Iterator[Row]:
+def _csv_body(
+    reader: CsvRows, header: list[str], names: tuple[str, ...], parse: Callable[[str], float]
+) -> Iterator[Row]:
     missing = [name for name in names if name not in header]
     if missing:
         raise _LineError(1, f"column {missing[0]!r} is missing{suggest(missing[0], header)}")
     places = [header.index(name) for name in names]
-    for cells in reader:
-        line = reader.line_num
+    for line, cells in reader:
         if not cells:
             continue
         if len(cells) != len(header):
@@ -153,11 +151,11 @@ def _csv_body(reader: Any, header: list[str], names: tuple[str, ...], parse: Cal
         yield line, _time(line, names[0], time, parse), _tokens(line, names[1], prompt), _tokens(line, names[2], output)
 
 
-def _jsonl_rows(lines: io.TextIOBase) -> Rows:
-    return 1e3, _jsonl_body(lines)
+def _jsonl_rows(path: Path) -> Rows:
+    return 1e3, _jsonl_body(text_lines(path, more=_MORE))
 
 
-def _jsonl_body(lines: io.TextIOBase) -> Iterator[Row]:
+def _jsonl_body(lines: Iterator[str]) -> Iterator[Row]:
     for line, text in enumerate(lines, start=1):
         if not text.strip():
             continue
@@ -165,6 +163,8 @@ def _jsonl_body(lines: io.TextIOBase) -> Iterator[Row]:
             record = json.loads(text)
         except json.JSONDecodeError as error:
             raise _LineError(line, f"not valid JSON: {error.msg}") from None
+        except (ValueError, RecursionError) as error:  # digits without end, brackets without end
+            raise _LineError(line, f"not valid JSON: {error}") from None
         if not isinstance(record, dict):
             raise _LineError(line, f"must be an object (got {type(record).__name__})")
         missing = [key for key in ("timestamp", "input_length", "output_length") if key not in record]
@@ -178,20 +178,20 @@ def _jsonl_body(lines: io.TextIOBase) -> Iterator[Row]:
 def _time(line: int, name: str, value: Any, parse: Callable[[Any], float]) -> float:
     try:
         time = parse(value)
-    except (TypeError, ValueError):
-        raise _LineError(line, f"{name}: not a time (got {value!r})") from None
+    except (TypeError, ValueError, OverflowError):
+        raise _LineError(line, f"{name}: not a time (got {shown(value)})") from None
     if not math.isfinite(time):
-        raise _LineError(line, f"{name}: must be finite (got {value!r})")
+        raise _LineError(line, f"{name}: must be finite (got {shown(value)})")
     return time
 
 
 def _tokens(line: int, name: str, value: Any) -> int:
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise _LineError(line, f"{name}: not a number (got {value!r})") from None
+    except (TypeError, ValueError, OverflowError):
+        raise _LineError(line, f"{name}: not a number (got {shown(value)})") from None
     if isinstance(value, bool) or not (number.is_integer() and 1 <= number <= MAX_TOKENS):
-        raise _LineError(line, f"{name}: must be a whole number of tokens, 1 to {MAX_TOKENS:,} (got {value!r})")
+        raise _LineError(line, f"{name}: must be a whole number of tokens, 1 to {MAX_TOKENS:,} (got {shown(value)})")
     return int(number)
 
 
@@ -218,17 +218,10 @@ _CSV_FORMATS: tuple[tuple[tuple[str, str, str], float, Callable[[str], float]], 
 
 
 def _read_npz(path: Path, name: str) -> Trace:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            columns = {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, ValueError):  # NumPy would advise to unpickle
-        raise SpecError([f"{path}: not a trace archive: it must be an .npz file of plain numbers"]) from None
+    columns = read_arrays(path)
     if "first_call" in columns:
         raise SpecError([f"{path}: holds sessions, not independent requests; replay it with kind: agent_sessions"])
     missing = [key for key in _NPZ_KEYS if key not in columns]
     if missing:
         raise SpecError([f"{path}: column {missing[0]!r} is missing{suggest(missing[0], columns)}"])
-    try:
-        return _trace(name, *(columns[key] for key in _NPZ_KEYS))
-    except SpecError as error:
-        raise SpecError(f"{path}: {problem}" for problem in error.problems) from None
+    return _trace(name, *(columns[key] for key in _NPZ_KEYS))

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.files import Version, read_arrays, version_of
+from tokenfleet.envs.files.limits import SESSION_BYTES
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError, suggest
 from tokenfleet.envs.traces.table import FloatColumn, IntColumn
 
@@ -144,20 +146,13 @@ def read_sessions(path: Path | str) -> SessionTrace:
         SpecError: the file is not such an archive.
     """
     path = Path(path)
-    try:
-        status = path.stat()
-        return _read_version(path, status.st_mtime_ns, status.st_size)
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, SpecError):
-            raise
-        raise SpecError([f"{path}: not an archive of sessions: {error}"]) from None
+    return _read_version(path, version_of(path))
 
 
 @lru_cache(maxsize=8)
-def _read_version(path: Path, modified_ns: int, size_bytes: int) -> SessionTrace:
-    """Read once for each version of the file; time and size are the key of that version."""
-    with np.load(path, allow_pickle=False) as archive:
-        stored = {key: archive[key] for key in archive.files}
+def _read_version(path: Path, version: Version) -> SessionTrace:
+    """Read once for each version of the file."""
+    stored = read_arrays(path, SESSION_BYTES)
     missing = [column.name for column in fields(SessionTrace) if column.name not in stored]
     if missing:
         hint = suggest(missing[0], stored)
@@ -165,12 +160,52 @@ def _read_version(path: Path, modified_ns: int, size_bytes: int) -> SessionTrace
     columns: dict[str, Any] = {}
     for column in fields(SessionTrace):
         values = stored[column.name]
+        if values.ndim != 1:
+            raise SpecError([f"{path}: {column.name}: must be a row of numbers (got shape {list(values.shape)})"])
         values = np.cumsum(values, dtype=np.int64) if column.name in _AS_STEPS else values
         if column.name in _LOWEST_TOKENS:
             _check_tokens(f"{path}: {column.name}", values, _LOWEST_TOKENS[column.name])
         columns[column.name] = np.ascontiguousarray(values, dtype=_LOADED.get(column.name, np.int32))
         columns[column.name].flags.writeable = False
-    return SessionTrace(**columns)
+    trace = SessionTrace(**columns)
+    if problem := _problem(trace):
+        raise SpecError([f"{path}: {problem}; write it with tokenfleet.envs.traces.write_sessions"])
+    return trace
+
+
+def _problem(trace: SessionTrace) -> str:
+    """What keeps a record from being replayed; empty if nothing does."""
+    calls, first = len(trace.prompt_tokens), trace.first_call
+    of_calls = ("output_tokens", "reusable_tokens", "conversation", "begins_turn", "group", "wait_s", "service_s")
+    shorter = [name for name in of_calls if len(getattr(trace, name)) != calls]
+    if shorter:
+        return f"{shorter[0]}: must be as long as prompt_tokens, {calls} (got {len(getattr(trace, shorter[0]))})"
+    if not calls or len(first) != len(trace) + 1 or first[0] != 0 or first[-1] != calls or (np.diff(first) < 1).any():
+        return "first_call: must rise from 0 to the number of calls, one step a session"
+    if len(trace.start_s) != len(trace) or len(trace.caller) != len(trace.waiter):
+        return "start_s needs one number a session, caller and waiter one each"
+    session = trace.session
+    bad = {
+        "split": not np.isin(trace.split, range(len(SPLIT_NAMES))).all(),
+        "prompt_tokens": (trace.prompt_tokens < 1).any(),
+        "output_tokens": (trace.output_tokens < 1).any(),
+        "reusable_tokens": (trace.reusable_tokens < 0).any(),
+        "conversation": (trace.conversation < 0).any(),
+        "group": ((trace.group < -1) | (trace.group >= len(trace.group_tokens))).any(),
+        "group_tokens": (trace.group_tokens < 0).any(),
+        **{name: _is_no_time(getattr(trace, name)) for name in ("start_s", "wait_s", "service_s")},
+        "caller": ((trace.caller < 0) | (trace.caller >= trace.waiter)).any(),
+        "waiter": ((trace.waiter >= calls) | (np.diff(trace.waiter, prepend=0) < 0)).any(),
+    }
+    if any(bad.values()):
+        return f"{next(name for name, is_bad in bad.items() if is_bad)}: holds a number that is out of range"
+    if (session[trace.caller] != session[trace.waiter]).any():
+        return "caller: waits for a call of another session"
+    return ""
+
+
+def _is_no_time(values: FloatColumn) -> bool:
+    return bool((~np.isfinite(values) | (values < 0.0)).any())
 
 
 def _check_tokens(name: str, tokens: NDArray[Any], lowest: int) -> None:

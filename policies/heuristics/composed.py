@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
@@ -13,8 +10,6 @@ from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.clocking import CLOCKINGS, Clocking
 from tokenfleet.policies.heuristics.routing import ROUTINGS, Routing
 from tokenfleet.policies.registry import Choice, build
-
-Float64Array = NDArray[np.float64]
 
 
 class ComposedPolicy(ControlPolicy):
@@ -36,7 +31,7 @@ class ComposedPolicy(ControlPolicy):
         self.require({*self.routing.fields, *self.clocking.fields})
         replicas = np.array([pool.replicas for pool in self.scenario.pools.values()])
         most = replicas if self.clocking.most_replicas is None else self.clocking.most_replicas
-        self._awake_fraction = awake_fraction(most, replicas)
+        self._awake_fraction = most / replicas
 
     def initial_state(self, num_envs: int) -> State:
         """See `ControlPolicy.initial_state`."""
@@ -53,15 +48,3 @@ class ComposedPolicy(ControlPolicy):
             admit_rate_rps=np.full((num_envs, len(self.scenario.classes)), np.inf),
         )
         return controls, state
-
-
-def awake_fraction(awake: NDArray[Any], replicas: NDArray[Any]) -> Float64Array:
-    """The control that keeps exactly `awake` of `replicas` awake, both whole numbers of any shape.
-
-    The engine rounds up to replicas; half a replica less makes float32 rounding harmless.
-
-    >>> awake_fraction(np.array([0, 3, 4]), np.array([4, 4, 4])).tolist()
-    [0.0, 0.625, 0.875]
-    """
-    fraction: Float64Array = np.maximum(awake - 0.5, 0.0) / replicas
-    return fraction

@@ -12,7 +12,6 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.clocking import CLOCKINGS, Clocking
-from tokenfleet.policies.heuristics.composed import awake_fraction
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 from tokenfleet.policies.registry import Choice, build
 
@@ -100,7 +99,7 @@ class GreedyEfficiency(ControlPolicy):
         controls = Controls(
             route_share=plan.share[:, None, :] * self._mask,
             clock_fraction=np.minimum(efficient_clock, cap_clock),
-            awake_fraction=awake_fraction(kept, self._replicas),
+            awake_fraction=kept / self._replicas,
             admit_rate_rps=np.full(rate_rps.shape, np.inf),
         )
         return controls, (rate_rps, kept, spare_s, *after)

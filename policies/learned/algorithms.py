@@ -1,8 +1,8 @@
 """The algorithms that a configuration may name, and every hyper-parameter that each of them takes.
 
 A hyper-parameter is a field here, with its type and range, and a sentence in `configs/algo/<name>.yaml`; a test holds
-the two together. Nothing here imports torch: a wrong configuration is refused in a fraction of a second. The one table
-`ALGORITHMS` is also all that a checkpoint can name, so a checkpoint cannot make anything else be imported.
+the two together. Nothing here imports torch, and nothing imports what `custom` names: a wrong configuration is refused
+in a fraction of a second, and a description from a stranger is only data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.spec import (
@@ -24,10 +24,8 @@ from tokenfleet.envs.spec import (
     UnitFraction,
     suggest,
 )
-
-Activation = Literal["tanh", "relu", "elu", "gelu", "silu", "leaky_relu"]
-LayerSize = Annotated[int, Field(gt=0, le=65_536, strict=True)]
-Layers = Annotated[tuple[LayerSize, ...], Field(max_length=32)]
+from tokenfleet.policies.learned.networks import ActorCriticNetwork, OffPolicyNetwork, QuantileNetwork, RecurrentNetwork
+from tokenfleet.policies.learned.trust import is_class_path
 
 
 class Schedule(Spec):
@@ -64,79 +62,36 @@ class NormaliseSpec(Spec):
     clip: PositiveFloat = 10.0
 
 
-class ActorCriticNetwork(Spec):
-    """Network of an on-policy algorithm.
-
-    Attributes:
-        actor_layers, critic_layers: units of each hidden layer.
-        activation: between layers.
-        log_std_init: logarithm of the initial standard deviation of a continuous action.
-        orthogonal_init: orthogonal initial weights.
-    """
-
-    actor_layers: Layers = (64, 64)
-    critic_layers: Layers = (64, 64)
-    activation: Activation = "tanh"
-    log_std_init: float = Field(default=0.0, ge=-20, le=5)
-    orthogonal_init: bool = True
-
-
-class RecurrentNetwork(ActorCriticNetwork):
-    """Network with an LSTM in front of the layers.
-
-    Attributes:
-        lstm_units: units of each LSTM layer.
-        lstm_layers: LSTM layers on top of each other.
-        critic_lstm: give the critic an LSTM of its own; without one it sees the observation only.
-    """
-
-    lstm_units: LayerSize = 64
-    lstm_layers: Annotated[int, Field(gt=0, le=8, strict=True)] = 1
-    critic_lstm: bool = True
-
-
-class OffPolicyNetwork(Spec):
-    """Network of an off-policy algorithm.
-
-    Attributes:
-        actor_layers, critic_layers: units of each hidden layer.
-        activation: between layers.
-        critics: Q networks whose least (or truncated) value counts.
-    """
-
-    actor_layers: Layers = (256, 256)
-    critic_layers: Layers = (256, 256)
-    activation: Activation = "relu"
-    critics: Annotated[int, Field(gt=0, le=64, strict=True)] = 2
-
-
-class QuantileNetwork(OffPolicyNetwork):
-    """Network of TQC.
-
-    Attributes:
-        quantiles: of the return, per critic.
-    """
-
-    quantiles: Annotated[int, Field(gt=0, le=1024, strict=True)] = 25
-
-
 class AlgorithmSpec(Spec):
     """What every algorithm takes.
 
     Attributes:
         name: of `ALGORITHMS`.
-        learning_rate: see `Rate`.
-        gamma: discount of the next step's value.
         normalise: running normalisation.
     """
 
     name: str
-    learning_rate: Rate = Schedule(initial=3e-4)
-    gamma: UnitFraction = 0.99
     normalise: NormaliseSpec = NormaliseSpec()
 
+    @property
+    def label(self) -> str:
+        """What tables and figures call the algorithm."""
+        return self.name
 
-class OnPolicySpec(AlgorithmSpec):
+
+class ShippedSpec(AlgorithmSpec):
+    """What the shipped algorithms share.
+
+    Attributes:
+        learning_rate: see `Rate`.
+        gamma: discount of the next step's value.
+    """
+
+    learning_rate: Rate = Schedule(initial=3e-4)
+    gamma: UnitFraction = 0.99
+
+
+class OnPolicySpec(ShippedSpec):
     """What the on-policy algorithms share.
 
     Attributes:
@@ -201,7 +156,7 @@ class A2cSpec(OnPolicySpec):
     rms_prop: bool = True
 
 
-class OffPolicySpec(AlgorithmSpec):
+class OffPolicySpec(ShippedSpec):
     """What the off-policy algorithms share.
 
     Attributes:
@@ -282,6 +237,59 @@ class Td3Spec(OffPolicySpec):
     target_noise_clip: NonNegativeFloat = 0.5
 
 
+def _class_path(value: str) -> str:
+    if not is_class_path(value):
+        raise ValueError(f"must be module:Class, for example stable_baselines3:PPO (got {value!r})")
+    return value
+
+
+SET_ELSEWHERE = {
+    "policy": "algo.policy",
+    "policy_kwargs": "algo.policy_kwargs",
+    "env": "env.id",
+    "seed": "seed",
+    "device": "device",
+    "tensorboard_log": "tensorboard",
+    "verbose": "log_every",
+}
+"""Keyword arguments of stable-baselines3 that have a key of their own."""
+
+
+class CustomSpec(AlgorithmSpec):
+    """Any algorithm of stable-baselines3's making, the user's own among them, under its own names.
+
+    In arguments of either kind, a string `module:Class` stands for the class, the name of an activation for that
+    activation, and `{initial, final}` for a schedule.
+
+    Attributes:
+        model: its class, a subclass of stable-baselines3's `BaseAlgorithm`.
+        policy: a name that the class knows, such as `MlpPolicy`, or `module:Class`; None to choose by the observation.
+        kwargs: keyword arguments of the class.
+        policy_kwargs: keyword arguments of the policy.
+    """
+
+    name: Literal["custom"] = "custom"
+    model: Annotated[str, AfterValidator(_class_path)]
+    policy: str | None = None
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    policy_kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name of the class."""
+        return self.model.rpartition(":")[2]
+
+    @model_validator(mode="after")
+    def _says_only_what_has_no_key_of_its_own(self) -> Self:
+        problems = [f"kwargs.{key}: say {SET_ELSEWHERE[key]}= instead" for key in self.kwargs if key in SET_ELSEWHERE]
+        if "use_sde" in self.kwargs:
+            hint = "its noise is drawn where a run cannot go on to the bit"
+            problems.append(f"kwargs.use_sde: state-dependent exploration is not offered, for {hint}; leave it out")
+        if problems:
+            raise SpecError(problems)
+        return self
+
+
 ALGORITHMS: dict[str, type[AlgorithmSpec]] = {
     "ppo": PpoSpec,
     "a2c": A2cSpec,
@@ -289,6 +297,7 @@ ALGORITHMS: dict[str, type[AlgorithmSpec]] = {
     "sac": SacSpec,
     "td3": Td3Spec,
     "tqc": TqcSpec,
+    "custom": CustomSpec,
 }
 """Every algorithm by its name."""
 

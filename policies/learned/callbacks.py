@@ -15,15 +15,18 @@ from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec
-from tokenfleet.policies.learned.checkpoint import BEST, LAST, NetworkPolicy, Origin, save_checkpoint
-from tokenfleet.policies.learned.progress_log import TIME, ProgressLog
+from tokenfleet.policies.learned.checkpoint import BEST, LAST, Origin, save_checkpoint
+from tokenfleet.policies.learned.network_policy import NetworkPolicy
+from tokenfleet.policies.learned.progress_log import TIME, ProgressLog, restore_unwritten, unwritten
 from tokenfleet.policies.learned.resume import Snapshots
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
+from tokenfleet.policies.learned.stopping import StopSignals
 from tokenfleet.policies.learned.training_state import can_restore, capture
 
 Validate = Callable[[Policy], Mapping[str, float]]
@@ -57,6 +60,7 @@ class RunKeeper(BaseCallback):
         validate: None for no validation.
         progress_log: the CSV file.
         progress_bar: show a bar if the output is a terminal.
+        stop: asks the run to stop.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class RunKeeper(BaseCallback):
         validate: Validate | None,
         progress_log: ProgressLog,
         progress_bar: bool,
+        stop: StopSignals,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -78,11 +83,13 @@ class RunKeeper(BaseCallback):
         self.total = total
         self.validate = validate
         self.progress_log = progress_log
+        self.stop = stop
         self.snapshots = Snapshots(folder)
         self.best_return = -math.inf
         self.last_validation: dict[str, float] = {}
         self._boundary = 0
         self._snapshot_number = 0
+        self._snapshot_steps = 0
         self._snapshot_due = False
         self._recent: deque[dict[str, float]] = deque(maxlen=_RECENT_EPISODES)
         self._began_s = time.monotonic()
@@ -91,23 +98,31 @@ class RunKeeper(BaseCallback):
         self._bar: tqdm[Any] | None = None
         self._open = contextlib.ExitStack()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a snapshot."""
+    def restore(self, state: Mapping[str, Any], logger: Logger) -> None:
+        """Go on from a snapshot, with the model's logger."""
         self.best_return = -math.inf if state["best_return"] is None else state["best_return"]
         self.last_validation = state["last_validation"]
-        self._boundary = state["boundary"]
+        self._boundary = self._snapshot_steps = state["boundary"]
         self._snapshot_number = state["snapshot_number"]
         self._recent.extend(state["recent"])
         self._clock = (time.monotonic(), self._boundary)
         self._began_s = time.monotonic() - state["wall_s"]
         self.progress_log.restore(state["progress_csv"])
+        restore_unwritten(logger, state["unwritten"])
 
     @property
     def wall_s(self) -> float:
         """How long the run has trained, over all of its processes up to each one's last snapshot [s]."""
         return time.monotonic() - self._began_s
 
+    def close(self) -> None:
+        """Take the progress bar away."""
+        if self._bar is not None:
+            self._bar.close()
+        self._open.close()
+
     def _on_training_start(self) -> None:
+        self.stop.defer()
         if self._bar_wanted:
             self._open.enter_context(logging_redirect_tqdm())  # or log lines would break the bar
             self._bar = tqdm(total=self.total, initial=self._boundary, unit="step", unit_scale=True, dynamic_ncols=True)
@@ -123,13 +138,13 @@ class RunKeeper(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self.model.num_timesteps > self._boundary:
             self._at_boundary(final=False)
+        if self.stop.asked:
+            self._save_before_stopping()
+            self.stop.raise_if_asked()
 
     def _on_training_end(self) -> None:
         if self.model.num_timesteps > self._boundary:
             self._at_boundary(final=True)
-        if self._bar is not None:
-            self._bar.close()
-        self._open.close()
 
     def _at_boundary(self, final: bool) -> None:
         steps, cadence = self.model.num_timesteps, self.cadence
@@ -179,8 +194,22 @@ class RunKeeper(BaseCallback):
         self._save_checkpoint(LAST, steps)
         self._snapshot_number += 1
         self._snapshot_due = False
+        self._write_snapshot(steps)
+
+    def _save_before_stopping(self) -> None:
+        """A snapshot between those that are due, of which the run that goes on must show no trace.
+
+        It would start an environment anew that cannot be restored, so such a run goes back to its last snapshot.
+        """
+        steps = self._boundary
+        if can_restore(self.training_env) and steps > self._snapshot_steps:
+            self._save_checkpoint(LAST, steps)
+            self._write_snapshot(steps)
+
+    def _write_snapshot(self, steps: int) -> None:
         state = capture(self.model, self.origin.training_seed, self._snapshot_number)
         self.snapshots.write(steps, {"model": state, "run": self._own_state()})
+        self._snapshot_steps = steps
 
     def _own_state(self) -> dict[str, Any]:
         return {
@@ -191,6 +220,7 @@ class RunKeeper(BaseCallback):
             "recent": list(self._recent),
             "wall_s": self.wall_s,
             "progress_csv": self.progress_log.content(),
+            "unwritten": unwritten(self.logger),
         }
 
     def _save_checkpoint(self, name: str, steps: int) -> None:

@@ -1,37 +1,42 @@
-"""Checkpoints that are safe to share: a folder with `policy.safetensors` and `meta.json`, and no pickle anywhere.
+"""Checkpoints that are safe to share: `policy.safetensors`, `meta.json` and their hashes, and no pickle anywhere.
 
-A checkpoint names an algorithm of our own table, plain hyper-parameters and numbers; the network is rebuilt from them
-and then filled. Nothing in it is ever imported, evaluated or used as a path: a crafted one is refused at worst. The
-hash in `meta.json` finds damage, not forgery.
+A checkpoint names an algorithm, plain hyper-parameters and numbers; the network is rebuilt from them and then filled.
+Nothing in it is evaluated or used as a path, and nothing is imported but what its reader trusts by name: a crafted one
+is refused at worst, and before it has cost memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tokenfleet.envs.spec import NonNegativeInt, PositiveFloat, Spec, SpecError
-from tokenfleet.policies.base import State
-from tokenfleet.policies.learned.algorithms import AnyAlgorithm, RecurrentNetwork
+from tokenfleet.envs.spec import NonNegativeInt, Spec, SpecError
+from tokenfleet.policies.learned.algorithms import AnyAlgorithm
+from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
+from tokenfleet.policies.learned.network_policy import (
+    VARIANCE,
+    NetworkPolicy,
+    ObservationNormalisation,
+    moment_shapes,
+    normalisation_of,
+    wrapper_statistics_of,
+)
 from tokenfleet.policies.learned.plain_data import (
-    Arrays,
-    decode_arrays,
+    MOST_WEIGHT_BYTES,
     encode_arrays,
     json_bytes,
+    parse_json,
     read_bytes,
-    read_json,
     sha256,
-    write_folder,
 )
 from tokenfleet.policies.learned.spaces import space_difference, space_from_plain, space_to_plain
+from tokenfleet.policies.learned.trust import refuse_untrusted
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -39,15 +44,11 @@ if TYPE_CHECKING:
 
 META_FILE, WEIGHTS_FILE = "meta.json", "policy.safetensors"
 BEST, LAST = "best", "last"
+MOST_META_BYTES = 2 * 2**20
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
-
-
-class ObservationNormalisation(Spec):
-    """How observations were normalised; means and variances stand beside the weights."""
-
-    epsilon: PositiveFloat
-    clip: PositiveFloat
+_WRAPPER = "wrapper."
+_NO_HASH = "0" * 64
 
 
 class Origin(Spec):
@@ -56,6 +57,7 @@ class Origin(Spec):
     Attributes:
         environment: its id.
         environment_kwargs: arguments of its constructor.
+        environment_wrappers: names, or mappings with `name` and arguments, the innermost first.
         scenario: the world as plain data; None for an environment that is not a fleet.
         training_seed: of the run.
         timesteps: environment steps that it has been trained for.
@@ -64,10 +66,18 @@ class Origin(Spec):
 
     environment: str
     environment_kwargs: dict[str, Any] = Field(default_factory=dict)
+    environment_wrappers: tuple[str | dict[str, Any], ...] = ()
     scenario: dict[str, Any] | None = None
     training_seed: NonNegativeInt
     timesteps: NonNegativeInt
     validation_return: float | None = None
+
+
+class ArrayLayout(Spec):
+    """Type and shape of an array beside the weights."""
+
+    dtype: Literal["float32", "float64"]
+    shape: tuple[NonNegativeInt, ...]
 
 
 class CheckpointMeta(Spec):
@@ -79,9 +89,10 @@ class CheckpointMeta(Spec):
         observation_space, action_space: of a single environment.
         network_observation_space: what the network sees, which differs for images.
         normalisation: of observations; None for none.
+        wrapper_statistics: what the wrappers of the environment have learnt, by name.
         origin: where the policy comes from.
         versions: of the packages that wrote it.
-        weights_sha256: of `policy.safetensors`.
+        weights_sha256: of `policy.safetensors`; results name the policy by it.
     """
 
     format: Literal["tokenfleet-checkpoint"] = "tokenfleet-checkpoint"
@@ -91,56 +102,10 @@ class CheckpointMeta(Spec):
     action_space: dict[str, Any]
     network_observation_space: dict[str, Any]
     normalisation: ObservationNormalisation | None = None
+    wrapper_statistics: dict[str, ArrayLayout] = Field(default_factory=dict)
     origin: Origin
     versions: dict[str, str | None] = Field(default_factory=dict)
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class NetworkPolicy:
-    """A network of stable-baselines3 with the normalisation that it was trained with."""
-
-    def __init__(
-        self, network: BasePolicy, normalisation: ObservationNormalisation | None, moments: Mapping[str, NDArray[Any]]
-    ) -> None:
-        self._network = network
-        self._normalisation = normalisation
-        self._moments = moments
-
-    @classmethod
-    def of_model(cls, model: BaseAlgorithm) -> NetworkPolicy:
-        """The policy of a model in training; its weights stay the model's."""
-        normalisation, moments = _normalisation_of(model)
-        return cls(model.policy, normalisation, moments)
-
-    def predict(
-        self,
-        observation: Any,
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[Any], State | None]:
-        """See `tokenfleet.policies.base.Policy`."""
-        # stable-baselines3 puts the LSTM's layers before the batch; here the batch comes first, as in every state.
-        inner = None if state is None else tuple(np.swapaxes(part, 0, 1) for part in state)
-        actions, after = self._network.predict(self._normalised(observation), inner, episode_start, deterministic)
-        outer = None if after is None else tuple(np.swapaxes(part, 0, 1) for part in after)
-        return actions, outer
-
-    def _normalised(self, observation: Any) -> Any:
-        if self._normalisation is None:
-            return observation
-        if isinstance(observation, Mapping):
-            return {name: self._normalise(value, f".{name}") for name, value in observation.items()}
-        return self._normalise(observation, "")
-
-    def _normalise(self, value: NDArray[Any], key: str) -> NDArray[np.float32]:
-        assert self._normalisation is not None
-        scale = np.sqrt(self._moments[f"variance{key}"] + self._normalisation.epsilon)
-        clip = self._normalisation.clip
-        normalised: NDArray[np.float32] = np.clip((value - self._moments[f"mean{key}"]) / scale, -clip, clip).astype(
-            np.float32
-        )
-        return normalised
 
 
 class LearnedPolicy(NetworkPolicy):
@@ -151,11 +116,19 @@ class LearnedPolicy(NetworkPolicy):
         observation_space, action_space: of a single environment.
     """
 
-    def __init__(self, meta: CheckpointMeta, network: BasePolicy, moments: Mapping[str, NDArray[Any]]) -> None:
-        super().__init__(network, meta.normalisation, moments)
+    def __init__(
+        self,
+        meta: CheckpointMeta,
+        network: BasePolicy,
+        moments: Mapping[str, NDArray[Any]],
+        wrapper_statistics: Mapping[str, NDArray[Any]],
+        observation_space: Space[Any],
+        action_space: Space[Any],
+    ) -> None:
+        super().__init__(network, meta.normalisation, moments, wrapper_statistics)
         self.meta = meta
-        self.observation_space = space_from_plain(meta.observation_space, "observation_space")
-        self.action_space = space_from_plain(meta.action_space, "action_space")
+        self.observation_space = observation_space
+        self.action_space = action_space
 
     def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
         """Make sure that the policy fits an environment.
@@ -193,48 +166,70 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
         algorithm: the hyper-parameters that the model was built from.
         origin: where the policy comes from.
     """
-    normalisation, moments = _normalisation_of(model)
+    _, moments = normalisation_of(model)
     arrays = {_NORMALISATION + name: value for name, value in moments.items()}
+    arrays |= {_WRAPPER + name: value for name, value in wrapper_statistics_of(model).items()}
     for name, tensor in model.policy.state_dict().items():
         arrays[_POLICY + name] = tensor.detach().cpu().numpy()
     content = encode_arrays(arrays)
+    meta = describe_policy(model, algorithm, origin, sha256(content))
+    write_hashed_folder(folder, {WEIGHTS_FILE: content, META_FILE: meta})
+
+
+def describe_policy(
+    model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: Origin, weights_sha256: str = _NO_HASH
+) -> bytes:
+    """The content of `meta.json`.
+
+    Raises:
+        SpecError: it is larger than a checkpoint's may be.
+    """
     env = model.get_env()
     assert env is not None
+    normalisation, _ = normalisation_of(model)
     meta = CheckpointMeta(
         algorithm=algorithm,
         observation_space=space_to_plain(env.unwrapped.observation_space),
         action_space=space_to_plain(env.unwrapped.action_space),
         network_observation_space=space_to_plain(model.observation_space),
         normalisation=normalisation,
+        wrapper_statistics={
+            name: ArrayLayout.parse({"dtype": str(value.dtype), "shape": value.shape})
+            for name, value in wrapper_statistics_of(model).items()
+        },
         origin=origin,
         versions={name: _version(name) for name in ("tokenfleet", "stable-baselines3", "torch")},
-        weights_sha256=sha256(content),
+        weights_sha256=weights_sha256,
     )
-    write_folder(folder, {WEIGHTS_FILE: content, META_FILE: json_bytes(meta.model_dump(mode="json"))})
+    content = json_bytes(meta.model_dump(mode="json"))
+    if len(content) > MOST_META_BYTES:
+        parts = "scenario, arguments of the environment, hyper-parameters and bounds of spaces"
+        raise SpecError([f"env: {parts} take {len(content):,} bytes; a checkpoint may have {MOST_META_BYTES:,}"])
+    return content
 
 
-def load_policy(folder: Path | str) -> LearnedPolicy:
+def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedPolicy:
     """Read a checkpoint that may come from anybody.
+
+    It takes memory and time in proportion to its weights, and these are bounded, unless it names code that is trusted:
+    that code is then imported and called with what the checkpoint says.
 
     Args:
         folder: a checkpoint, or a run of train.py, whose best checkpoint is taken.
+        trust: modules and packages whose code the checkpoint may name.
 
     Raises:
-        SpecError: anything but a sound checkpoint.
+        SpecError: anything but a sound checkpoint that names no code or code of trusted modules.
     """
     found = find_checkpoint(Path(folder))
-    meta = CheckpointMeta.parse(read_json(found / META_FILE), str(found / META_FILE))
-    content = read_bytes(found / WEIGHTS_FILE)
-    if sha256(content) != meta.weights_sha256:
+    digests = check_hashed_folder(found, {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES})
+    meta = CheckpointMeta.parse(parse_json(read_bytes(found / META_FILE), found / META_FILE), str(found / META_FILE))
+    if digests[WEIGHTS_FILE] != meta.weights_sha256:
         raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
-    arrays = decode_arrays(content, found / WEIGHTS_FILE)
-    moments = {name.removeprefix(_NORMALISATION): a for name, a in arrays.items() if name.startswith(_NORMALISATION)}
-    weights = {name.removeprefix(_POLICY): a for name, a in arrays.items() if name.startswith(_POLICY)}
-    _check_size(meta, len(content), found)
-    network = _rebuild(meta, weights, found)
-    policy = LearnedPolicy(meta, network, moments)
-    _check_moments(policy, moments, found)
-    return policy
+    refuse_untrusted(
+        meta.algorithm.model_dump(mode="json"), [trust] if isinstance(trust, str) else trust, f"checkpoint {found}"
+    )
+    return _rebuild(meta, found)
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -257,68 +252,76 @@ def find_checkpoint(path: Path) -> Path:
     )
 
 
-def _normalisation_of(model: BaseAlgorithm) -> tuple[ObservationNormalisation | None, Arrays]:
-    normaliser = model.get_vec_normalize_env()
-    if normaliser is None or not normaliser.norm_obs:
-        return None, {}
-    statistics = normaliser.obs_rms
-    named = (
-        {f".{name}": value for name, value in statistics.items()} if isinstance(statistics, dict) else {"": statistics}
-    )
-    arrays = {f"mean{name}": np.array(value.mean) for name, value in named.items()}
-    arrays |= {f"variance{name}": np.array(value.var) for name, value in named.items()}
-    return ObservationNormalisation(epsilon=normaliser.epsilon, clip=normaliser.clip_obs), arrays
-
-
-def _rebuild(meta: CheckpointMeta, weights: Arrays, folder: Path) -> BasePolicy:
-    """The network with its weights."""
+def _rebuild(meta: CheckpointMeta, folder: Path) -> LearnedPolicy:
+    """The policy with its weights, of which none is read before the file's header is what the description asks for."""
     import torch
 
     from tokenfleet.policies.learned.sb3 import build_policy, check_spaces
+    from tokenfleet.policies.learned.weights import layout_difference, layout_of, read_layout, read_weights
 
-    observation = space_from_plain(meta.network_observation_space, "network_observation_space")
-    action = space_from_plain(meta.action_space, "action_space")
-    if not all(np.isfinite(value).all() for value in weights.values()):
-        raise SpecError([f"{folder / WEIGHTS_FILE}: holds weights that are not finite; its training has diverged"])
+    file = folder / WEIGHTS_FILE
+    observation, action, seen = _spaces(meta, folder)
     check_spaces(meta.algorithm, observation, action)
-    random_state = torch.get_rng_state()  # fresh weights are drawn before they are replaced
+    found = read_layout(file)
+    with torch.random.fork_rng(devices=[]):  # foreign code draws fresh weights
+        network = _described(meta, lambda: build_policy(meta.algorithm, seen, action), folder)
+    shapes = moment_shapes(observation) if meta.normalisation is not None else {}
+    expected = {_POLICY + name: layout for name, layout in layout_of(network.state_dict()).items()}
+    expected |= {_NORMALISATION + name: (torch.float64, shape) for name, shape in shapes.items()}
+    expected |= {
+        _WRAPPER + name: (getattr(torch, layout.dtype), layout.shape)
+        for name, layout in meta.wrapper_statistics.items()
+    }
+    difference = layout_difference(expected, found)
+    if difference:
+        raise SpecError([f"{file}: does not fit the network that {META_FILE} describes ({difference})"])
+    weights = read_weights(file)
+    moments = {name: weights.pop(_NORMALISATION + name).numpy() for name in shapes}
+    statistics = {name: weights.pop(_WRAPPER + name).numpy() for name in meta.wrapper_statistics}
+    if any(name.startswith(VARIANCE) and (value < 0).any() for name, value in moments.items()):
+        raise SpecError([f"{file}: holds a negative variance of observations"])
+    network.load_state_dict({name.removeprefix(_POLICY): value for name, value in weights.items()}, assign=True)
+    network.set_training_mode(False)
+    return LearnedPolicy(meta, network, moments, statistics, observation, action)
+
+
+def _described(meta: CheckpointMeta, build: Callable[[], BasePolicy], folder: Path) -> BasePolicy:
+    """The network of a description; whatever goes wrong there, the description is to blame."""
     try:
-        network = build_policy(meta.algorithm, observation, action)
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()}, strict=True)
+        return build()
+    except SpecError:
+        raise
     except (RuntimeError, ValueError, TypeError, AssertionError, KeyError, NotImplementedError, MemoryError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError(
-            [f"{folder}: the weights do not fit the network that {META_FILE} describes ({first})"]
-        ) from None
-    finally:
-        torch.set_rng_state(random_state)
-    network.set_training_mode(False)
-    return network
+        raise SpecError([f"{folder / META_FILE}: describes no network ({first})"]) from error
 
 
-def _check_size(meta: CheckpointMeta, num_bytes: int, folder: Path) -> None:
-    """Refuse a description of a network that is far larger than the weights, before memory is asked for."""
-    network: Any = meta.algorithm.network  # type: ignore[attr-defined]
-    observation = space_from_plain(meta.network_observation_space, "network_observation_space")
-    seen = int(np.prod(observation.shape)) if isinstance(observation, spaces.Box) and len(observation.shape) == 1 else 1
-    memory = [network.lstm_units] if isinstance(network, RecurrentNetwork) else []
-    chains = [[seen, *memory, *network.actor_layers], [seen, *memory, *network.critic_layers]]
-    largest = max((rows * columns for chain in chains for rows, columns in pairwise(chain)), default=0)
-    if 4 * largest > num_bytes:
-        raise SpecError([f"{folder}: {META_FILE} describes a network larger than the weights"])
+def _spaces(meta: CheckpointMeta, folder: Path) -> tuple[Space[Any], Space[Any], Space[Any]]:
+    """The spaces of observations, of actions, and of what the network sees.
+
+    Raises:
+        SpecError: they are impossible, or do not belong together.
+    """
+    where = str(folder / META_FILE)
+    observation = space_from_plain(meta.observation_space, f"{where}: observation_space")
+    action = space_from_plain(meta.action_space, f"{where}: action_space")
+    seen = space_from_plain(meta.network_observation_space, f"{where}: network_observation_space")
+    if not _may_see(seen, observation):
+        raise SpecError([f"{where}: network_observation_space: does not belong to observation_space"])
+    return observation, action, seen
 
 
-def _check_moments(policy: LearnedPolicy, moments: Arrays, folder: Path) -> None:
-    """Means and variances must have the shapes of the observations, where they are used at all."""
-    if policy.meta.normalisation is None:
-        return
-    space = policy.observation_space
-    parts = {f".{name}": inner for name, inner in space.items()} if isinstance(space, spaces.Dict) else {"": space}
-    for name, inner in parts.items():
-        for kind in ("mean", "variance"):
-            found = moments.get(kind + name)
-            if found is None or found.shape != inner.shape or not np.isfinite(found).all():
-                raise SpecError([f"{folder / WEIGHTS_FILE}: normalisation.{kind}{name} is missing or misshapen"])
+def _may_see(seen: Space[Any], observation: Space[Any]) -> bool:
+    """Whether a network that sees `seen` may be given `observation`: the same, but that images have channels first."""
+    if isinstance(observation, spaces.Dict):
+        parts = seen.spaces if isinstance(seen, spaces.Dict) else {}
+        return set(parts) == set(observation.spaces) and all(
+            _may_see(parts[key], part) for key, part in observation.spaces.items()
+        )
+    if isinstance(observation, spaces.Box):
+        channels_first = (observation.shape[-1:] + observation.shape[:-1]) if len(observation.shape) == 3 else None
+        return isinstance(seen, spaces.Box) and seen.shape in (observation.shape, channels_first)
+    return seen == observation
 
 
 def _version(package: str) -> str | None:

@@ -5,13 +5,14 @@ Files are written whole or not at all: into a temporary folder beside the final 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from tokenfleet.envs.spec import SpecError
 Arrays = dict[str, NDArray[Any]]
 ARRAY = "__array__"
 MOST_JSON_BYTES = 64 * 2**20
+MOST_WEIGHT_BYTES = 192 * 2**20
+"""Most that the file of weights of a checkpoint may have."""
 _DEEPEST = 64
 
 
@@ -76,31 +79,49 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most_bytes: int | None = None) -> bytes:
     """The content of a regular file.
 
     Raises:
-        SpecError: it is missing, no regular file, or cannot be read.
+        SpecError: it is missing, no regular file, larger than `most_bytes`, or cannot be read.
+    """
+    with open_regular(path, most_bytes) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, most_bytes: int | None = None) -> Iterator[BinaryIO]:
+    """A regular file, for reading.
+
+    Raises:
+        SpecError: as `read_bytes`; nothing of a file that is too large is read.
     """
     if not path.is_file():
         raise SpecError([f"{path}: no such file"])
     try:
-        return path.read_bytes()
+        size = path.stat().st_size
+        if most_bytes is not None and size > most_bytes:
+            raise SpecError([f"{path}: is too large ({size:,} bytes; at most {most_bytes:,})"])
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise SpecError([f"{path}: cannot be read ({error.strerror})"]) from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The mapping that a JSON file holds.
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """The mapping that the content of a JSON file holds.
+
+    Args:
+        content: of the file.
+        path: of the file, for messages.
 
     Raises:
-        SpecError: it is missing, too large, not JSON, or not a mapping.
+        SpecError: it is too large, not JSON, or not a mapping.
     """
-    content = read_bytes(path)
     if len(content) > MOST_JSON_BYTES:
         raise SpecError([f"{path}: is too large ({len(content)} bytes)"])
     try:
-        found = json.loads(content)
+        found = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise SpecError([f"{path}: is not JSON ({error})"]) from None
     if not isinstance(found, dict) or _depth(found) > _DEEPEST:
@@ -124,12 +145,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     temporary.mkdir(parents=True)
     for name, content in files.items():
         _write_synced(temporary / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
-    _sync_folder(temporary)
+    sync_folder(temporary)
     if folder.exists():
         _remove(old)
         folder.rename(old)
     temporary.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     _remove(old)
 
 
@@ -143,10 +164,11 @@ def recover_folder(folder: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it holds either its old content or the new."""
+    """Write a file so that it holds either its old content or the new, and is on disk when this returns."""
     temporary = path.with_name(f".{path.name}.new")
     _write_synced(temporary, lambda file: file.write(content))
     temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def _write_synced(path: Path, write: Callable[[Any], Any]) -> None:
@@ -156,8 +178,8 @@ def _write_synced(path: Path, write: Callable[[Any], Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable, where the operating system can."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, where the operating system can."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -187,6 +209,10 @@ def _pack(tree: Any, arrays: Arrays) -> Any:
     if tree is None or isinstance(tree, (bool, int, float, str)):
         return tree
     raise TypeError(f"{type(tree).__name__} cannot be stored: only plain data and arrays can")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _depth(tree: Any) -> int:

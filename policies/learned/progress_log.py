@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.logger import KVWriter
+from stable_baselines3.common.logger import KVWriter, Logger
 
 from tokenfleet.policies.learned.plain_data import replace_file
 
@@ -33,7 +34,7 @@ class ProgressLog(KVWriter):
         row = {"steps": str(step)}
         for key, value in sorted(key_values.items()):
             if "csv" not in (key_excluded.get(key) or ()) and isinstance(value, (int, float)):
-                row[key] = repr(float(value)) if isinstance(value, float) else repr(int(value))
+                row[key] = _digits(value)
         self._rows.append(row)
         new = [name for name in row if name not in self._columns]
         if new:
@@ -60,3 +61,25 @@ class ProgressLog(KVWriter):
 
     def close(self) -> None:
         """Nothing stays open between rows."""
+
+
+def unwritten(logger: Logger) -> dict[str, list[Any]]:
+    """The numbers that wait for the next row: of each its digits, how many it is the mean of, and who leaves it out."""
+    return {
+        name: [_digits(value), logger.name_to_count[name], list(logger.name_to_excluded.get(name) or ())]
+        for name, value in logger.name_to_value.items()
+        if isinstance(value, (int, float))
+    }
+
+
+def restore_unwritten(logger: Logger, numbers: Mapping[str, Any]) -> None:
+    """The inverse of `unwritten`."""
+    for name, (digits, count, excluded) in numbers.items():
+        logger.name_to_value[name] = int(digits) if digits.lstrip("-").isdigit() else float(digits)
+        logger.name_to_count[name] = count
+        logger.name_to_excluded[name] = tuple(excluded)
+
+
+def _digits(value: float) -> str:
+    """A number that can be read back to the bit, and whether it was a whole one."""
+    return repr(float(value)) if isinstance(value, float) else repr(int(value))

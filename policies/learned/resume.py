@@ -1,34 +1,27 @@
 """Snapshots of a run: there is always a whole one, whatever the moment at which the process dies.
 
-A snapshot is a folder `snapshots/<environment steps>` with `state.json` and `state.safetensors`. It is written under
-another name, flushed to disk and renamed; only then is the one before it removed.
+A snapshot is a folder `snapshots/<environment steps>` with `state.json`, `state.safetensors` and their hashes. It is
+written under another name, flushed to disk and renamed. The newest and the one before it are kept, so that damage to
+the newest costs time and not the run.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.plain_data import (
-    decode_arrays,
-    encode_arrays,
-    json_bytes,
-    pack,
-    read_bytes,
-    read_json,
-    sha256,
-    unpack,
-    write_folder,
-)
+from tokenfleet.policies.learned.hashed_folder import read_hashed_folder, write_hashed_folder
+from tokenfleet.policies.learned.plain_data import decode_arrays, encode_arrays, json_bytes, pack, parse_json, unpack
 
 SNAPSHOTS = "snapshots"
 STATE_FILE, ARRAYS_FILE = "state.json", "state.safetensors"
-FORMAT_VERSION = 1
-_LOCK = ".lock"
+FORMAT_VERSION = 2
+_KEPT = 2
+log = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -42,7 +35,7 @@ class Snapshots:
         self.folder = run / SNAPSHOTS
 
     def write(self, steps: int, state: Mapping[str, Any]) -> None:
-        """Add a snapshot and remove the older ones.
+        """Add a snapshot; it and the one before it stay.
 
         Raises:
             SpecError: the environment's state holds something that is neither plain data nor an array.
@@ -51,16 +44,21 @@ class Snapshots:
             skeleton, arrays = pack(state)
         except TypeError as error:
             raise SpecError([f"env: the state that get_state gives cannot be kept ({error})"]) from None
-        content = encode_arrays(arrays)
-        description = {"format_version": FORMAT_VERSION, "arrays_sha256": sha256(content), "state": skeleton}
+        description = {"format_version": FORMAT_VERSION, "state": skeleton}
+        files = {ARRAYS_FILE: encode_arrays(arrays), STATE_FILE: json_bytes(description)}
         written = self.folder / f"{steps:012d}"
-        write_folder(written, {ARRAYS_FILE: content, STATE_FILE: json_bytes(description)})
-        for older in self._folders():
-            if older != written:
-                shutil.rmtree(older)
+        write_hashed_folder(written, files)
+        folders = self._folders()
+        # Later steps than these belong to a snapshot that was found damaged: the run has gone back behind it.
+        earlier = [folder for folder in folders if folder.name < written.name]
+        for folder in folders:
+            if folder not in (written, *earlier[: _KEPT - 1]):
+                shutil.rmtree(folder)
+        for interrupted in self.folder.glob(".*"):
+            shutil.rmtree(interrupted)
 
     def newest(self) -> dict[str, Any] | None:
-        """The state of the newest whole snapshot; None where there is none yet.
+        """The state of the newest whole snapshot; None where there is none yet. Damage to a newer one is logged.
 
         Raises:
             SpecError: every snapshot is damaged.
@@ -68,47 +66,32 @@ class Snapshots:
         problems: list[str] = []
         for folder in self._folders():
             try:
-                return _read(folder)
+                state = _read(folder)
             except SpecError as error:
                 problems += error.problems
+                continue
+            for line in problems:
+                log.warning("%s; going on from the snapshot before it, %s", line, folder)
+            return state
         if problems:
-            raise SpecError([f"resume: {line}" for line in problems])
+            hint = f"delete {self.folder} to train again from the first step, or start a new run"
+            raise SpecError([*(f"resume: {line}" for line in problems), f"resume: no snapshot is whole; {hint}"])
         return None
 
     def _folders(self) -> list[Path]:
-        """Whole snapshots, the newest first."""
+        """Snapshots that were written to their end, the newest first."""
         if not self.folder.is_dir():
             return []
         return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
 
 
-@contextlib.contextmanager
-def only_writer(run: Path) -> Iterator[None]:
-    """Make sure that no other process writes to this run; the lock vanishes with the process, however it ends.
-
-    Raises:
-        SpecError: another process does.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this operating system
-        yield
-        return
-    with (run / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SpecError([f"resume: {run} is being written by another process; wait for it or stop it"]) from None
-        yield
-
-
 def _read(folder: Path) -> dict[str, Any]:
-    description = read_json(folder / STATE_FILE)
-    content = read_bytes(folder / ARRAYS_FILE)
-    if description.get("format_version") != FORMAT_VERSION or sha256(content) != description.get("arrays_sha256"):
-        raise SpecError([f"{folder}: is damaged, or of another version"])
+    files = read_hashed_folder(folder, (STATE_FILE, ARRAYS_FILE))
+    description = parse_json(files[STATE_FILE], folder / STATE_FILE)
+    if description.get("format_version") != FORMAT_VERSION:
+        raise SpecError([f"{folder}: was written by another version of tokenfleet, which alone can go on from it"])
     try:
-        state = unpack(description["state"], decode_arrays(content, folder / ARRAYS_FILE))
+        state = unpack(description["state"], decode_arrays(files[ARRAYS_FILE], folder / ARRAYS_FILE))
     except KeyError as error:
         raise SpecError([f"{folder}: lacks {error}"]) from None
     if not isinstance(state, dict):

@@ -1,76 +1,33 @@
-"""From hyper-parameters to a stable-baselines3 model: the only place that knows that library's own names.
-
-Each algorithm of `ALGORITHMS` has one `Recipe` here. State-dependent exploration is left out on purpose: it draws noise
-at a moment from which a run cannot be resumed to the bit.
-"""
+"""From hyper-parameters to a stable-baselines3 model, or to its policy network alone."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import gymnasium
-import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
-from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.algorithms import (
-    A2cSpec,
-    AlgorithmSpec,
-    OffPolicySpec,
-    OnPolicySpec,
-    PpoSpec,
-    QuantileNetwork,
-    RecurrentPpoSpec,
-    SacSpec,
-    Schedule,
-    Td3Spec,
-    TqcSpec,
-)
+from tokenfleet.policies.learned import custom
+from tokenfleet.policies.learned.algorithms import AlgorithmSpec, OnPolicySpec
+from tokenfleet.policies.learned.network_policy import wrapper_statistics_of
+from tokenfleet.policies.learned.plain_data import MOST_WEIGHT_BYTES
+from tokenfleet.policies.learned.recipes import RECIPES
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
-from tokenfleet.policies.learned.spaces import space_to_plain
+from tokenfleet.policies.learned.spaces import space_from_plain, space_to_plain
+from tokenfleet.policies.learned.weights import layout_difference, layout_of, num_bytes
 
-Arguments = dict[str, Any]
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "leaky_relu": nn.LeakyReLU,
-}
-CONTINUOUS = (spaces.Box,)
-ANY_ACTION = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an algorithm is made.
-
-    Attributes:
-        model: `module:Class`.
-        arguments: the constructor's keyword arguments, from hyper-parameters, number of environments and action space.
-        network: the policy's keyword arguments.
-        actions: kinds of action space that it works on.
-        recurrent: whether its policies are named `MlpLstmPolicy` and remember.
-    """
-
-    model: str
-    arguments: Callable[[Any, int, gymnasium.Space[Any]], Arguments]
-    network: Callable[[Any], Arguments]
-    actions: tuple[type[spaces.Space[Any]], ...]
-    recurrent: bool = False
+_BESIDE_WEIGHTS_BYTES = 16 * 2**20
+"""Room for the header and the moments of the largest observations in the file of weights."""
 
 
 def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec) -> VecEnv:
@@ -90,7 +47,7 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec) -> VecEnv:
         norm_reward=normalise.reward,
         clip_obs=normalise.clip,
         clip_reward=normalise.clip,
-        gamma=spec.gamma,
+        gamma=RECIPES[spec.name].gamma(spec),
     )
 
 
@@ -102,12 +59,12 @@ def check_spaces(spec: AlgorithmSpec, observation: gymnasium.Space[Any], action:
     """
     problems = []
     try:
-        space_to_plain(observation)
+        space_from_plain(space_to_plain(observation))  # as a checkpoint will
     except SpecError as error:
         problems += [f"env: observation {line}" for line in error.problems]
     allowed = RECIPES[spec.name].actions
     if not isinstance(action, allowed):
-        able = [name for name, recipe in RECIPES.items() if isinstance(action, recipe.actions)]
+        able = [name for name, r in RECIPES.items() if isinstance(action, r.actions) and not r.foreign]
         hint = f"choose {', '.join(able)}" if able else "no algorithm here can"
         problems.append(f"algo.name: {spec.name} cannot choose actions from {action}; {hint}")
     elif isinstance(action, spaces.Box) and not action.is_bounded("both"):
@@ -123,54 +80,45 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
     """A model with fresh weights.
 
     Raises:
-        SpecError: hyper-parameters that do not fit this number of environments, or a device that is not there.
+        SpecError: arguments that do not fit the algorithm or this number of environments, a device that is not there,
+            or a policy that a checkpoint could not give back.
     """
-    recipe = RECIPES[spec.name]
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise SpecError([f"device: {device} is not there; use cpu"])
     if isinstance(spec, OnPolicySpec) and spec.rollout_steps < env.num_envs:
         raise SpecError(
             [f"algo.rollout_steps: must be at least n_envs ({env.num_envs}), a step of each (got {spec.rollout_steps})"]
         )
-    return cast(
-        BaseAlgorithm,
-        model_class(spec.name)(
-            _policy_name(recipe, env.observation_space),
-            env,
-            learning_rate=schedule(spec.learning_rate),
-            gamma=spec.gamma,
-            policy_kwargs=recipe.network(spec),
-            seed=seed,
-            device=device,
-            verbose=0,
-            **recipe.arguments(spec, env.num_envs, env.action_space),
-        ),
-    )
+    recipe = RECIPES[spec.name]
+    arguments = recipe.arguments(spec, env.num_envs, env.action_space)
+    policy, network = _policy(spec, env.observation_space)
+    fixed = {"policy_kwargs": network, "seed": seed, "device": device, "verbose": 0}
+    make: Any = recipe.model(spec)
+    model: BaseAlgorithm = _made(spec, lambda: make(policy, env, **fixed, **arguments))
+    _check_can_be_kept(spec, model)
+    return model
 
 
 def build_policy(
     spec: AlgorithmSpec, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]
 ) -> BasePolicy:
-    """The algorithm's policy network alone, with fresh weights, on the CPU."""
-    recipe = RECIPES[spec.name]
-    policy = model_class(spec.name).policy_aliases[_policy_name(recipe, observation_space)]
-    return cast(
-        BasePolicy, policy(observation_space, action_space, schedule(spec.learning_rate), **recipe.network(spec))
-    )
+    """The algorithm's policy network alone, on the CPU, with weights that mean nothing.
 
+    The network of a shipped algorithm has no weights at all but their shapes (on torch's `meta` device), so that a
+    description of a huge one costs nothing. One with foreign code in it may not live without weights and has some.
 
-def model_class(name: str) -> Any:
-    """The stable-baselines3 class of an algorithm of `ALGORITHMS`."""
-    module, _, attribute = RECIPES[name].model.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    Raises:
+        SpecError: the description fits no network.
+    """
+    policy, network = _policy(spec, observation_space)
 
+    def make() -> BasePolicy:
+        return policy(observation_space, action_space, lambda _: 0.0, **network)
 
-def schedule(rate: Schedule) -> Any:
-    """A rate as stable-baselines3 takes it: a number, or a function of the progress that remains (1 to 0)."""
-    initial, final = rate.initial, rate.final
-    if final is None:
-        return lambda remaining: initial
-    return lambda remaining: final + (initial - final) * max(remaining, 0.0)
+    if RECIPES[spec.name].foreign:
+        return cast(BasePolicy, _made(spec, make))
+    with _without_weights():
+        return make()
 
 
 def use_threads(threads: int) -> None:
@@ -178,113 +126,69 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _policy_name(recipe: Recipe, observation: gymnasium.Space[Any]) -> str:
+def _policy(spec: AlgorithmSpec, observation: gymnasium.Space[Any]) -> tuple[Callable[..., BasePolicy], dict[str, Any]]:
+    """The policy's class and its keyword arguments."""
+    recipe = RECIPES[spec.name]
+    chosen = recipe.policy(spec)
+    if not isinstance(chosen, type):
+        aliases: Mapping[str, type[BasePolicy]] = recipe.model(spec).policy_aliases
+        chosen = aliases[chosen] if chosen else _fitting(aliases, observation)
+    network = recipe.network(spec)
+    return chosen, custom.check_network(network, chosen) if recipe.foreign else network
+
+
+def _fitting(aliases: Mapping[str, type[BasePolicy]], observation: gymnasium.Space[Any]) -> type[BasePolicy]:
+    """The policy that reads this kind of observation: `MlpPolicy`, `MlpLstmPolicy`, ..."""
     flat = "Cnn" if is_image_space(observation) else "Mlp"
     kind = "MultiInput" if isinstance(observation, spaces.Dict) else flat
-    return f"{kind}LstmPolicy" if recipe.recurrent else f"{kind}Policy"
+    fitting = [policy for name, policy in aliases.items() if name.startswith(kind)]
+    if not fitting:
+        raise SpecError([f"algo.policy: the algorithm names no {kind} policy; give one as module:Class"])
+    return fitting[0]
 
 
-def _on_policy(spec: OnPolicySpec, num_envs: int, action: gymnasium.Space[Any]) -> Arguments:
-    return {
-        "n_steps": spec.rollout_steps // num_envs,
-        "gae_lambda": spec.gae_lambda,
-        "ent_coef": spec.entropy_coefficient,
-        "vf_coef": spec.value_coefficient,
-        "max_grad_norm": spec.max_gradient_norm,
-        "normalize_advantage": spec.normalise_advantage,
-    }
+def _made(spec: AlgorithmSpec, make: Callable[[], Any]) -> Any:
+    """What a constructor makes; arguments that it refuses are the user's mistake."""
+    try:
+        return make()
+    except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SpecError([f"algo: {spec.label} cannot be made from these arguments ({reason})"]) from error
 
 
-def _ppo(spec: PpoSpec, num_envs: int, action: gymnasium.Space[Any]) -> Arguments:
-    arguments = _on_policy(spec, num_envs, action)
-    collected = arguments["n_steps"] * num_envs
-    return {
-        **arguments,
-        # A rollout that the number of environments does not divide is a little shorter than was asked for.
-        "batch_size": min(spec.batch_size, collected),
-        "n_epochs": spec.epochs,
-        "clip_range": schedule(spec.clip_range),
-        "target_kl": spec.target_kl,
-    }
+def _check_can_be_kept(spec: AlgorithmSpec, model: BaseAlgorithm) -> None:
+    """Refuse, before training, a policy that a checkpoint could not hold or not give back."""
+    layout = layout_of(model.policy.state_dict())
+    if not layout:
+        raise SpecError([f"algo.model: {spec.label} keeps no weights that torch knows, so no checkpoint can hold them"])
+    num_kept = num_bytes(layout) + sum(value.nbytes for value in wrapper_statistics_of(model).values())
+    if num_kept + _BESIDE_WEIGHTS_BYTES > MOST_WEIGHT_BYTES:
+        size, most = num_kept / 2**20, (MOST_WEIGHT_BYTES - _BESIDE_WEIGHTS_BYTES) // 2**20
+        what = "of weights, with what wrappers have learnt"
+        raise SpecError([f"algo: the policy has {size:.0f} MiB {what}; a checkpoint may have {most}"])
+    with torch.random.fork_rng(devices=[]):
+        rebuilt = layout_of(build_policy(spec, model.observation_space, model.action_space).state_dict())
+    difference = layout_difference(rebuilt, layout)
+    if difference:
+        raise SpecError(
+            [
+                f"algo.policy_kwargs: {spec.label} builds another policy than its policy class does from policy_kwargs "
+                f"({difference}), so no checkpoint could be opened; set there what the constructor sets by itself"
+                f" (policy_kwargs became {model.policy_kwargs})"
+            ]
+        )
 
 
-def _a2c(spec: A2cSpec, num_envs: int, action: gymnasium.Space[Any]) -> Arguments:
-    return {**_on_policy(spec, num_envs, action), "use_rms_prop": spec.rms_prop}
+@contextlib.contextmanager
+def _without_weights() -> Iterator[None]:
+    with torch.device("meta"), _Stay():
+        yield
 
 
-def _off_policy(spec: OffPolicySpec, num_envs: int, action: gymnasium.Space[Any]) -> Arguments:
-    return {
-        "buffer_size": spec.buffer_size,
-        "learning_starts": spec.learning_starts,
-        "batch_size": spec.batch_size,
-        "tau": spec.tau,
-        "train_freq": spec.train_every,
-        "gradient_steps": spec.gradient_steps,
-    }
+class _Stay(TorchFunctionMode):
+    """Leaves tensors without data where they are; moving one to a device is an error otherwise."""
 
-
-def _sac(spec: SacSpec | TqcSpec, num_envs: int, action: gymnasium.Space[Any]) -> Arguments:
-    return {
-        **_off_policy(spec, num_envs, action),
-        "ent_coef": spec.entropy_coefficient,
-        "target_entropy": spec.target_entropy,
-    }
-
-
-def _tqc(spec: TqcSpec, num_envs: int, action: gymnasium.Space[Any]) -> Arguments:
-    return {**_sac(spec, num_envs, action), "top_quantiles_to_drop_per_net": spec.dropped_quantiles}
-
-
-def _td3(spec: Td3Spec, num_envs: int, action: gymnasium.Space[Any]) -> Arguments:
-    size = int(np.prod(cast("tuple[int, ...]", action.shape)))
-    noise = NormalActionNoise(np.zeros(size), np.full(size, spec.exploration_noise))
-    return {
-        **_off_policy(spec, num_envs, action),
-        "action_noise": noise if spec.exploration_noise else None,
-        "policy_delay": spec.policy_delay,
-        "target_policy_noise": spec.target_noise,
-        "target_noise_clip": spec.target_noise_clip,
-    }
-
-
-def _actor_critic(spec: OnPolicySpec) -> Arguments:
-    network = spec.network
-    return {
-        "net_arch": {"pi": list(network.actor_layers), "vf": list(network.critic_layers)},
-        "activation_fn": ACTIVATIONS[network.activation],
-        "log_std_init": network.log_std_init,
-        "ortho_init": network.orthogonal_init,
-    }
-
-
-def _recurrent(spec: RecurrentPpoSpec) -> Arguments:
-    network = spec.network
-    return {
-        **_actor_critic(spec),
-        "lstm_hidden_size": network.lstm_units,
-        "n_lstm_layers": network.lstm_layers,
-        "enable_critic_lstm": network.critic_lstm,
-    }
-
-
-def _twin_critic(spec: OffPolicySpec) -> Arguments:
-    network = spec.network
-    arguments: Arguments = {
-        "net_arch": {"pi": list(network.actor_layers), "qf": list(network.critic_layers)},
-        "activation_fn": ACTIVATIONS[network.activation],
-        "n_critics": network.critics,
-    }
-    if isinstance(network, QuantileNetwork):
-        arguments["n_quantiles"] = network.quantiles
-    return arguments
-
-
-RECIPES: dict[str, Recipe] = {
-    "ppo": Recipe("stable_baselines3:PPO", _ppo, _actor_critic, ANY_ACTION),
-    "a2c": Recipe("stable_baselines3:A2C", _a2c, _actor_critic, ANY_ACTION),
-    "recurrent_ppo": Recipe("sb3_contrib:RecurrentPPO", _ppo, _recurrent, ANY_ACTION, recurrent=True),
-    "sac": Recipe("stable_baselines3:SAC", _sac, _twin_critic, CONTINUOUS),
-    "td3": Recipe("stable_baselines3:TD3", _td3, _twin_critic, CONTINUOUS),
-    "tqc": Recipe("sb3_contrib:TQC", _tqc, _twin_critic, CONTINUOUS),
-}
-"""One for each entry of `ALGORITHMS`."""
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.to and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))

@@ -95,16 +95,16 @@ class Sb3VecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """The attribute of each environment; one that belongs to the batch is the same for all."""
-        parts = getattr(self.env, "envs", None)
+        parts = getattr(self.env.unwrapped, "envs", None)
         chosen = self._get_indices(indices)
         if parts is not None and all(part.has_wrapper_attr(attr_name) for part in parts):
             return [parts[index].get_wrapper_attr(attr_name) for index in chosen]
-        return [getattr(self.env, attr_name) for _ in chosen]
+        return [self._of_batch(attr_name) for _ in chosen]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of every environment."""
         chosen = list(self._get_indices(indices))
-        parts = getattr(self.env, "envs", None)
+        parts = getattr(self.env.unwrapped, "envs", None)
         if parts is not None:
             for index in chosen:
                 setattr(parts[index].unwrapped, attr_name, value)
@@ -116,18 +116,18 @@ class Sb3VecEnv(VecEnv):
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         """Call a method of each environment; one of the batch is called once, for all."""
         chosen = list(self._get_indices(indices))
-        parts = getattr(self.env, "envs", None)
+        parts = getattr(self.env.unwrapped, "envs", None)
         if parts is not None:
             return [parts[index].get_wrapper_attr(method_name)(*args, **kwargs) for index in chosen]
         if len(chosen) == self.num_envs:
-            return [getattr(self.env, method_name)(*args, **kwargs)] * self.num_envs
+            return [self._of_batch(method_name)(*args, **kwargs)] * self.num_envs
         raise ValueError(f"{method_name}: this environment is one batch; call the method for all of it")
 
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
         """Whether each environment wears a wrapper."""
-        parts = getattr(self.env, "envs", None)
+        parts = getattr(self.env.unwrapped, "envs", None)
         if parts is None:
             return [False for _ in self._get_indices(indices)]
         return [_wears(parts[index], wrapper_class) for index in self._get_indices(indices)]
@@ -141,6 +141,10 @@ class Sb3VecEnv(VecEnv):
         self._returns = np.array(progress["returns"], dtype=np.float64)
         self._lengths = np.array(progress["lengths"], dtype=np.int64)
         self.episodes_ended = np.array(progress["ended"], dtype=np.int64)
+
+    def _of_batch(self, name: str) -> Any:
+        """An attribute of the batch, or of the environment inside its wrappers, which do not hand it on."""
+        return getattr(self.env if hasattr(self.env, name) else self.env.unwrapped, name)
 
     def _begin(self) -> None:
         self._returns = np.zeros(self.num_envs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,12 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 
-MOST_VALUES = 2**24
+MOST_VALUES = 2**20
+"""Most values that an observation or action may have, and most choices of a discrete one."""
+_MOST_NUMBERS = 2**14
+"""Longest list of bounds or choices in a description, so that it stays a few megabytes."""
+_MOST_PARTS, _MOST_AXES = 256, 8
+_WORDS = {"inf": np.inf, "-inf": -np.inf}
 _DTYPES = ("float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
 
 
@@ -52,7 +58,7 @@ def space_from_plain(plain: Any, where: str = "space") -> gymnasium.Space[Any]:
         raise SpecError([f"{where}: describes no known space"])
     try:
         return _FROM_PLAIN[plain["kind"]](plain)
-    except (KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AssertionError, ArithmeticError) as error:
         raise SpecError([f"{where}: describes no valid space ({type(error).__name__}: {error})"]) from None
 
 
@@ -73,42 +79,76 @@ def _bound_to_plain(bound: NDArray[Any]) -> Any:
 
 
 def _bound_from_plain(plain: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if isinstance(plain, list):
-        return np.array([float(value) for value in plain]).reshape(shape).astype(dtype)
-    return np.full(shape, float(plain)).astype(dtype)
+    numbers = np.array([_number(value) for value in _listed(plain)] if isinstance(plain, list) else _number(plain))
+    if np.isnan(numbers).any():
+        raise ValueError("a bound that is no number")
+    if dtype.kind != "f":
+        least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if not np.all((least <= numbers) & (numbers <= most)):
+            raise ValueError(f"a bound outside {dtype}")
+    with np.errstate(all="raise"):
+        typed = numbers.astype(dtype)
+    return typed.reshape(shape) if isinstance(plain, list) else np.full(shape, typed)
 
 
 def _box(plain: Mapping[str, Any]) -> spaces.Box:
-    shape = tuple(_integer(size, 0) for size in plain["shape"])
-    if len(shape) > 8 or float(np.prod([float(size) for size in shape])) > MOST_VALUES:
+    shape = tuple(_integer(size) for size in plain["shape"])
+    if len(shape) > _MOST_AXES or math.prod(shape) > MOST_VALUES:
         raise ValueError("too large")
     if plain["dtype"] not in _DTYPES:
         raise ValueError(f"dtype {plain['dtype']!r}")
     dtype = np.dtype(plain["dtype"])
     low, high = (_bound_from_plain(plain[name], shape, dtype) for name in ("low", "high"))
+    if np.any(low > high):
+        raise ValueError("a lower bound above the upper one")
     return spaces.Box(low, high, shape, dtype.type)
 
 
 def _discrete(plain: Mapping[str, Any]) -> spaces.Discrete:
-    return spaces.Discrete(_integer(plain["n"], 1), start=_integer(plain.get("start", 0), -(2**31)))
+    return spaces.Discrete(_integer(plain["n"]), start=_integer(plain.get("start", 0), -(2**31)))
 
 
 def _multi_discrete(plain: Mapping[str, Any]) -> spaces.MultiDiscrete:
-    return spaces.MultiDiscrete([_integer(n, 1) for n in plain["nvec"]])
+    choices = [_integer(n) for n in _listed(plain["nvec"])]
+    _integer(sum(choices))
+    return spaces.MultiDiscrete(choices)
 
 
 def _multi_binary(plain: Mapping[str, Any]) -> spaces.MultiBinary:
-    return spaces.MultiBinary(_integer(plain["n"], 1))
+    return spaces.MultiBinary(_integer(plain["n"]))
 
 
 def _dict(plain: Mapping[str, Any]) -> spaces.Dict:
-    inner = {str(key): space_from_plain(value, str(key)) for key, value in plain["spaces"].items()}
-    if any(isinstance(space, spaces.Dict) for space in inner.values()):
+    parts: Mapping[str, Any] = plain["spaces"]
+    if not 1 <= len(parts) <= _MOST_PARTS:
+        raise ValueError(f"{len(parts)} parts")
+    if any(isinstance(part, Mapping) and part.get("kind") == "dict" for part in parts.values()):
         raise ValueError("a Dict space inside another")
+    inner = {}
+    left = MOST_VALUES
+    for key, part in parts.items():
+        inner[key] = space_from_plain(part, key)
+        left -= spaces.flatdim(inner[key])
+        if left < 0:
+            raise ValueError("too large")
     return spaces.Dict(inner)
 
 
-def _integer(value: Any, least: int) -> int:
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list) or not 1 <= len(value) <= _MOST_NUMBERS:
+        raise ValueError("no list of a sensible length")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        return _WORDS[value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _integer(value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_VALUES:
         raise ValueError(f"{value!r} is no sensible size")
     return value

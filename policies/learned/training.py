@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import KVWriter, Logger
 
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
-from tokenfleet.policies.learned.checkpoint import BEST, LAST, Origin
+from tokenfleet.policies.learned.checkpoint import BEST, LAST, META_FILE, WEIGHTS_FILE, Origin, describe_policy
+from tokenfleet.policies.learned.hashed_folder import read_hashed_folder
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.resume import Snapshots
 from tokenfleet.policies.learned.sb3 import build_model, make_vec_env, use_threads
+from tokenfleet.policies.learned.stopping import StopSignals
+from tokenfleet.policies.learned.trackers import make_writers
+from tokenfleet.policies.learned.tracking import NoTracking, TrackingSpec
 from tokenfleet.policies.learned.training_state import restore
 
 PROGRESS_FILE = "progress.csv"
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+"""How torch says so, in errors that are no `MemoryError`."""
 log = logging.getLogger(__name__)
 
 
@@ -39,8 +50,10 @@ class TrainingJob:
         validate: mean metrics of a policy on the validation episodes; None for no validation.
         threads: of torch.
         device: of torch.
-        tensorboard: also write TensorBoard files.
+        tracking: where the numbers go beside `progress.csv`.
+        config: of the run, as plain data, for trackers that keep it.
         progress_bar: show a bar if the output is a terminal.
+        stop: asks the run to stop.
     """
 
     algorithm: AlgorithmSpec
@@ -51,8 +64,10 @@ class TrainingJob:
     validate: Validate | None = None
     threads: int = 1
     device: str = "cpu"
-    tensorboard: bool = False
+    tracking: TrackingSpec = field(default_factory=NoTracking)
+    config: Mapping[str, Any] = field(default_factory=dict)
     progress_bar: bool = False
+    stop: StopSignals = field(default_factory=StopSignals)
 
 
 @dataclass(frozen=True)
@@ -63,50 +78,95 @@ class TrainingResult:
         score: best mean validation return; without validation, mean return of the last training episodes.
         timesteps: environment steps taken.
         wall_s: how long the run has trained, over all of its processes up to each one's last snapshot [s].
+        learned: whether any weight differs from those that the run began with.
     """
 
     score: float
     timesteps: int
     wall_s: float
+    learned: bool
 
 
 def make_model(job: TrainingJob) -> BaseAlgorithm:
     """A model with fresh weights on the job's environments; writes nothing.
 
     Raises:
-        SpecError: the algorithm cannot work on the environment, or there is no such device.
+        SpecError: the algorithm cannot work on the environment, there is no such device, or a checkpoint could not hold
+            what would be trained.
+        MemoryError: the network or the buffer does not fit.
     """
     use_threads(job.threads)
     env = make_vec_env(job.env, job.algorithm)
-    return build_model(job.algorithm, env, job.origin.training_seed, job.device)
+    try:
+        model = build_model(job.algorithm, env, job.origin.training_seed, job.device)
+    except RuntimeError as error:
+        if not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        raise MemoryError(f"for the network or the buffer of {job.algorithm.name}") from None
+    describe_policy(model, job.algorithm, job.origin)
+    return model
 
 
-def train_policy(job: TrainingJob, model: BaseAlgorithm, folder: Path) -> TrainingResult:
+def train_policy(
+    job: TrainingJob,
+    model: BaseAlgorithm,
+    folder: Path,
+    record: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> TrainingResult:
     """Train, going on from the folder's newest snapshot where there is one.
 
-    Leaves `progress.csv`, `checkpoints/best`, `checkpoints/last`, `snapshots/` and TensorBoard files in the folder.
+    Leaves `progress.csv`, `checkpoints/best`, `checkpoints/last`, `snapshots/` and what a tracker keeps in the folder.
 
     Args:
         job: what to train.
         model: fresh from `make_model`.
-        folder: of the run; one process at a time (see `only_writer`).
+        folder: of the run; one process at a time.
+        record: entered when what the folder holds is known to be sound, left when the training ends.
 
     Raises:
-        SpecError: the folder's snapshots are damaged.
+        SpecError: the folder's snapshots or its best checkpoint are damaged.
+        Stopped: the job was asked to stop.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (BEST, LAST):
         recover_folder(folder / "checkpoints" / name)
     state = Snapshots(folder).newest()
+    if state is not None:
+        _check_best(folder)
+    with record():
+        return _train(job, model, folder, state)
+
+
+def _train(job: TrainingJob, model: BaseAlgorithm, folder: Path, state: dict[str, Any] | None) -> TrainingResult:
+    first_weights = _weights(model)
     keeper = _keeper(job, folder)
     model.set_logger(_logger(job, folder, keeper.progress_log))
     if state is not None:
         restore(model, state["model"])
-        keeper.restore(state["run"])
+        keeper.restore(state["run"], model.logger)
         log.info("going on from step %s", f"{model.num_timesteps:,}")
-    _learn(model, job, keeper, first=state is None)
-    model.logger.close()
-    return TrainingResult(_score(model, keeper), model.num_timesteps, keeper.wall_s)
+    try:
+        _learn(model, job, keeper, first=state is None)
+    finally:
+        keeper.close()
+        model.logger.close()
+    learned = any(not np.array_equal(first_weights[name], value) for name, value in _weights(model).items())
+    return TrainingResult(_score(model, keeper), model.num_timesteps, keeper.wall_s, learned)
+
+
+def _check_best(folder: Path) -> None:
+    """A damaged best checkpoint would stay in place if no later validation was better."""
+    best = folder / "checkpoints" / BEST
+    if best.exists():
+        try:
+            read_hashed_folder(best, (META_FILE, WEIGHTS_FILE))
+        except SpecError as error:
+            hint = f"delete {best} to go on without the best policy so far"
+            raise SpecError([f"resume: {line} ({hint})" for line in error.problems]) from None
+
+
+def _weights(model: BaseAlgorithm) -> dict[str, NDArray[Any]]:
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in model.policy.state_dict().items()}
 
 
 def _learn(model: BaseAlgorithm, job: TrainingJob, keeper: RunKeeper, first: bool) -> None:
@@ -125,13 +185,12 @@ def _keeper(job: TrainingJob, folder: Path) -> RunKeeper:
         validate=job.validate,
         progress_log=ProgressLog(folder / PROGRESS_FILE),
         progress_bar=job.progress_bar,
+        stop=job.stop,
     )
 
 
 def _logger(job: TrainingJob, folder: Path, progress_log: ProgressLog) -> Logger:
-    writers: list[KVWriter] = [progress_log]
-    if job.tensorboard:
-        writers.append(TensorBoardOutputFormat(str(folder / "tensorboard")))
+    writers: list[KVWriter] = [progress_log, *make_writers(job.tracking, folder, job.config)]
     return Logger(folder=str(folder), output_formats=writers)
 
 

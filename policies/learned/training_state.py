@@ -24,20 +24,18 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
+from tokenfleet.policies.learned.wrapper_state import can_tell, restore_wrapper_states, wrapper_states
 
 Tree = dict[str, Any]
-COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_current_progress_remaining")
-_BUFFER_PARTS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+_CLOCK = "start_time"
 
 
 def can_restore(env: VecEnv) -> bool:
-    """Whether the environment can go on in the middle of its episodes.
-
-    A wrapper may remember things of its own, so only an environment without wrappers can.
-    """
-    world = _adapter(env).env
-    bare = world is world.unwrapped
-    return bare and callable(getattr(world, "get_state", None)) and callable(getattr(world, "set_state", None))
+    """Whether the environment can go on in the middle of its episodes: it and all of its wrappers tell their state."""
+    wrapped = _adapter(env).env
+    world = wrapped.unwrapped
+    tells = callable(getattr(world, "get_state", None)) and callable(getattr(world, "set_state", None))
+    return tells and can_tell(wrapped)
 
 
 def _restart(model: BaseAlgorithm, seed: int, snapshot: int) -> None:
@@ -63,7 +61,7 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
     if not restorable:
         _restart(model, seed, snapshot)
     return {
-        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+        "attributes": _attributes(model),
         "parameters": {name: _to_arrays(state) for name, state in model.get_parameters().items()},
         "variables": {name: _to_arrays(attrgetter(name)(model).detach()) for name in _variables(model)},
         "episodes": _episodes(model),
@@ -72,7 +70,8 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
         "normalisation": _normalisation(model.get_vec_normalize_env()),
         "buffer": _buffer(model.replay_buffer) if isinstance(model, OffPolicyAlgorithm) else None,
         "progress": _adapter(env).get_progress(),
-        "world": cast(Any, _adapter(env).env).get_state() if restorable else None,
+        "world": cast(Any, _adapter(env).env.unwrapped).get_state() if restorable else None,
+        "wrappers": wrapper_states(_adapter(env).env),
         "restarted": [seed, snapshot],
     }
 
@@ -82,11 +81,12 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     env = _env(model)
     # First, for starting an environment anew draws numbers and updates running statistics.
     if state["world"] is not None:
-        cast(Any, _adapter(env).env).set_state(state["world"])
+        cast(Any, _adapter(env).env.unwrapped).set_state(state["world"])
     else:
         _restart(model, *state["restarted"])
-    for name, value in state["counters"].items():
-        setattr(model, name, value)
+    restore_wrapper_states(_adapter(env).env, state["wrappers"])
+    for name, value in state["attributes"].items():
+        setattr(model, name, value.item() if isinstance(value, np.ndarray) and not value.ndim else value)
     model.set_parameters({name: _to_tensors(tree) for name, tree in state["parameters"].items()}, exact_match=True)
     for name, value in state["variables"].items():
         attrgetter(name)(model).data = torch.as_tensor(np.array(value), device=model.device)
@@ -106,6 +106,22 @@ def _env(model: BaseAlgorithm) -> VecEnv:
 
 def _adapter(env: VecEnv) -> Sb3VecEnv:
     return cast(Sb3VecEnv, env.unwrapped)
+
+
+def _attributes(model: BaseAlgorithm) -> Tree:
+    """Every number and array that the model has as an attribute, so that those of a user's subclass are kept as well.
+
+    What the last step left (`_last_obs` and the like) is kept apart.
+    """
+    found: Tree = {}
+    for name, value in vars(model).items():
+        if type(value) in (bool, int) and name != _CLOCK:
+            found[name] = value
+        elif type(value) is float and name != _CLOCK:
+            found[name] = np.array(value)  # JSON has no infinity
+        elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and not name.startswith("_last_"):
+            found[name] = value.copy()
+    return found
 
 
 def _variables(model: BaseAlgorithm) -> list[str]:
@@ -233,12 +249,18 @@ def _buffer(buffer: BaseBuffer | None) -> Tree:
     """The filled part of a replay buffer."""
     assert buffer is not None
     filled = buffer.size()
-    parts = {name: getattr(buffer, name) for name in _BUFFER_PARTS if hasattr(buffer, name)}
+    parts = {name: part for name, part in vars(buffer).items() if _is_kept(part)}
     return {
         "position": buffer.pos,
         "full": buffer.full,
         "parts": {n: _first(part, filled) for n, part in parts.items()},
     }
+
+
+def _is_kept(part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return bool(part) and all(_is_kept(inner) for inner in part.values())
+    return isinstance(part, np.ndarray) and part.dtype.kind in "biuf"
 
 
 def _restore_buffer(buffer: BaseBuffer | None, stored: Mapping[str, Any]) -> None:

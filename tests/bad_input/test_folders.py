@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import QUICK, Run, check_refusal, tree
+from tokenfleet.configs.lock import only_writer
 
 NO_RUN = r"holds no run of train\.py \(config\.yaml"
 CASES: dict[str, tuple[str, ...]] = {
@@ -22,12 +23,62 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^catalog\.search_paths: no such folder '.*nowhere'$",
     ),
     "train scenario=tiny hydra.run.dir=run": (
-        r"^hydra\.run\.dir: run already holds a run; choose another folder, or go on with resume=run$",
+        r"^hydra\.run\.dir: run already holds a run \(complete\); choose another folder$",
+    ),
+    "evaluate scenario=tiny hydra.run.dir=run": (
+        r"^hydra\.run\.dir: run already holds a run of train\.py \(complete\); choose another folder$",
+    ),
+    "train scenario=tiny hydra.run.dir=results": (
+        r"^hydra\.run\.dir: results already holds a run of evaluate\.py \(interrupted\); choose another folder$",
+    ),
+    "evaluate scenario=tiny seed=9 hydra.run.dir=results": (
+        r"^hydra\.run\.dir: results already holds a run \(interrupted\); choose another .* go on with resume=results$",
+    ),
+    "evaluate scenario=tiny hydra.run.dir=holiday/mine": (
+        r"^hydra\.run\.dir: holiday/mine already holds a run of another program \(\w+\); choose another folder$",
+    ),
+    "train scenario=tiny hydra.run.dir=locked": (
+        r"^hydra\.run\.dir: locked is being written by another process; choose another folder$",
+    ),
+    "evaluate scenario=tiny hydra.run.dir=locked": (
+        r"^hydra\.run\.dir: locked is being written by another process; choose another folder$",
+    ),
+    "evaluate resume=run": (r"^resume: run holds a run of train\.py, not of evaluate\.py; start a new run$",),
+    "evaluate resume=holiday": (
+        r"^resume: holiday holds no run of evaluate\.py \(config\.yaml is missing\); start a new",
+    ),
+    "evaluate resume=results policies=random n_envs=3": (
+        r"^n_envs: the resumed run has 16 and cannot be changed \(got 3\); leave it out$",
+        r"^policies: the resumed run cannot be changed \(got \['random'\]\); leave it out$",
+    ),
+    "train scenario=tiny hydra.run.dir=begun": (
+        r"^hydra\.run\.dir: begun already holds a run \(interrupted\); choose another folder, or go on with "
+        r"resume=begun$",
+    ),
+    "train resume=changed": (
+        r"^resume: changed/config\.yaml does not match its hash in manifest\.json; config\.yaml was changed or damaged",
+    ),
+    "train resume=unhashed": (
+        r"^resume: \S*unhashed/snapshots/\d+: has no SHA256SUMS; it is incomplete, or of an earlier tokenfleet",
+        r"^resume: no snapshot is whole; delete \S*unhashed/snapshots to train again from the first step",
+    ),
+    "train resume=rotten": (
+        r"^resume: \S*rotten/checkpoints/best/meta\.json: does not match its hash .* "
+        r"\(delete \S*rotten/checkpoints/best to go on",
+    ),
+    "train scenario=tiny total_timesteps=3000": (
+        r"^total_timesteps: 3000 steps would change no weight of the policy: ppo updates it first after 8192 steps, "
+        r"and algo\.learning_rate is 0 in the last update; give at least 8193 \(81921 for 10 updates\), a smaller "
+        r"algo\.rollout_steps, or a final algo\.learning_rate above 0$",
+    ),
+    "train scenario=tiny algo=sac total_timesteps=5000": (
+        r"^total_timesteps: 5000 steps would .*: sac updates it first after 10048 steps; give at least 9985 "
+        r"\(10561 for 10 updates\), a smaller algo\.learning_starts$",
     ),
     "train resume=nowhere": (r"^resume: no such folder 'nowhere'$",),
     "train resume=": (r"^resume: .*at least 1 character \(got ''\)$",),
     "train resume=holiday": (rf"^resume: holiday {NO_RUN} is missing\); start a new run$",),
-    "train resume=results": (rf"^resume: results {NO_RUN} has no algo\); start a new run$",),
+    "train resume=results": (r"^resume: results holds a run of evaluate\.py, not of train\.py; start a new run$",),
     "train resume=run": (r"^resume: run is complete \(64 steps\); start a new run$",),
     "train resume=cut": (r"^cut/config\.yaml:3: not valid YAML: ",),
     "train resume=edited": (r"^edited/config\.yaml: n_envs: .*greater than 0 \(got -2\)$",),
@@ -54,25 +105,35 @@ def rewrite(file: Path, old: str, new: str) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, finished: Path) -> Path:
     """A run that is complete, `run`; one that is not, `begun`; spoilt ones; and what is no run."""
-    for name in ("run", "begun", "cut", "edited", "scrawled"):
+    for name in ("run", "begun", "cut", "edited", "scrawled", "changed", "unhashed", "rotten"):
         shutil.copytree(finished, tmp_path / name)
-    rewrite(tmp_path / "begun" / "manifest.json", '"complete"', '"running"')
+    for name in ("begun", "changed", "unhashed", "rotten"):
+        rewrite(tmp_path / name / "manifest.json", '"complete"', '"running"')
+    rewrite(tmp_path / "changed" / "config.yaml", "\nseed: 0", "\nseed: 1")
+    for hashes in (tmp_path / "unhashed" / "snapshots").glob("*/SHA256SUMS"):
+        hashes.unlink()
+    shutil.copytree(tmp_path / "rotten" / "checkpoints" / "last", tmp_path / "rotten" / "checkpoints" / "best")
+    rewrite(tmp_path / "rotten" / "checkpoints" / "best" / "meta.json", '"gamma": 0.95', '"gamma": 0.96')
     (tmp_path / "cut" / "config.yaml").write_text("seed: 0\nalgo: {name: ppo\n")
     rewrite(tmp_path / "edited" / "config.yaml", "\nn_envs: 2", "\nn_envs: -2")
     (tmp_path / "scrawled" / "manifest.json").write_text("{")
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "config.yaml").write_text("episodes: 5\n")  # as evaluate.py leaves it
+    (tmp_path / "results" / "config.yaml").write_text("episodes: 5\nn_envs: 16\npolicies: [max_clock]\n")
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "photo.jpg").write_bytes(b"\xff\xd8")
+    (tmp_path / "holiday" / "mine").mkdir()
+    (tmp_path / "holiday" / "mine" / "config.yaml").write_text("colour: red\n")
+    (tmp_path / "locked").mkdir()
     (tmp_path / "file").write_text("in the way")
     return tmp_path
 
 
 @pytest.mark.parametrize("typed", CASES)
 def test_it_is_answered_in_words_and_leaves_everything_as_it_was(typed: str, run: Run, folder: Path) -> None:
-    before = tree(folder)
-    check_refusal(run(typed), CASES[typed])
-    assert tree(folder) == before
+    with only_writer(folder / "locked"):
+        before = tree(folder)
+        check_refusal(run(typed), CASES[typed])
+        assert tree(folder) == before
 
 
 def test_a_sweep_keeps_what_was_trained_before_the_mistake(run: Run, tmp_path: Path) -> None:
@@ -81,4 +142,4 @@ def test_a_sweep_keeps_what_was_trained_before_the_mistake(run: Run, tmp_path: P
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0-ppo-seed0", "multirun.yaml"}
     assert json.loads((tmp_path / "sweep/0-ppo-seed0/manifest.json").read_text())["status"] == "complete"
     again = run(f"{tiny} seed=0,1")
-    check_refusal(again, (r"^hydra\.run\.dir: \S*0-ppo-seed0 already holds a run; choose another folder",))
+    check_refusal(again, (r"^hydra\.run\.dir: \S*0-ppo-seed0 already holds a run \(complete\); choose another",))

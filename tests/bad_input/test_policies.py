@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.command_line import Run, check_refusal, in_a_process_of_its_own, tree
+from tests.forged import forge_hashes
 from tokenfleet.policies.learned.plain_data import sha256
 
 
@@ -27,6 +28,7 @@ def change_meta(checkpoint: Path, change: Callable[[dict[str, Any]], Any]) -> No
     meta = json.loads((checkpoint / "meta.json").read_text())
     change(meta)
     (checkpoint / "meta.json").write_text(json.dumps(meta))
+    forge_hashes(checkpoint)
 
 
 def truncate(checkpoint: Path) -> None:
@@ -43,6 +45,7 @@ def forge(checkpoint: Path) -> None:
 
 def pickle_meta(checkpoint: Path) -> None:
     (checkpoint / "meta.json").write_bytes(pickle.dumps(Bomb()))
+    forge_hashes(checkpoint)
 
 
 def point_to_a_command(checkpoint: Path) -> None:
@@ -100,7 +103,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     # The sound one is of a shorter episode, and a warning says so in the log before the other is looked at.
     "evaluate scenario=tiny checkpoint=[run,truncated]": (
-        r"^truncated/policy\.safetensors: does not match its hash in meta\.json; the file is damaged$",
+        r"^truncated/policy\.safetensors: does not match its hash in SHA256SUMS; the file is damaged$",
     ),
     "evaluate scenario=default checkpoint=run": (
         r"^checkpoint: trained on \S+ with scenario=tiny, whose observations differ .*; evaluate it there "

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.bad_input.hostile import doubling
 from tests.command_line import Run, check_refusal, tree
 from tokenfleet.envs import catalog
 
@@ -41,6 +42,9 @@ def write_catalogue(mine: Path) -> None:
         "scenario/upgraded.yaml": yaml.safe_dump({**world, "pools": {**world["pools"], "lab-8b": pool}}),
         "scenario/unclosed.yaml": "name: unclosed\nsites: {lab: [}\n",
         "scenario/listed.yaml": "- tiny\n",
+        "scenario/merging.yaml": doubling("{{<<: [*a{0}, *a{0}]}}"),
+        "scenario/growing.yaml": "".join(f"k{n}: ${{.k{n + 1}}}${{.k{n + 1}}}\n" for n in range(30)) + "k30: grow\n",
+        "scenario/circling.yaml": "name: circling\ndescription: ${.description}\n",
         "scenario/ordering.yaml": "name: !!python/object/apply:os.mkdir [canary]\n",
         "gpu/my-gpu.yaml": yaml.safe_dump({**gpu, "name": "my-gpu", "tdp_w": -700}),
         "trace/my-trace.csv": FILES["bad_line.csv"],
@@ -107,6 +111,13 @@ FLEETS: dict[str, tuple[str, ...]] = {
     ),
     "evaluate --config-dir mine scenario=unclosed": (r"^\S*mine/scenario/unclosed\.yaml:2: not valid YAML: ",),
     "evaluate --config-dir mine scenario=ordering": (r"^\S*mine/scenario/ordering\.yaml:1: not valid YAML: .* tag ",),
+    "evaluate --config-dir mine scenario=merging": (r"^\S*merging\.yaml:\d+: .*more than 20000 keys and values",),
+    "evaluate --config-dir mine scenario=growing": (
+        r"^scenario\.k0: stands for more than 50000 values once its \$\{\.\.\.\} are replaced$",
+    ),
+    "evaluate --config-dir mine scenario=circling": (
+        r"^scenario\.description: refers to itself \(.*\); write a value$",
+    ),
     "train --config-dir mine scenario=listed": (
         r"^scenario: must be .*a mapping of keys to values \(got \['tiny'\]\)$",
     ),
@@ -117,39 +128,40 @@ FLEETS: dict[str, tuple[str, ...]] = {
 
 WORKLOADS: dict[str, tuple[str, ...]] = {
     "evaluate scenario.workload.chat-8b.trace=nowhere.csv": (
-        r"^scenario\.workload\.chat-8b\.trace: nowhere\.csv: no such file$",
+        r"^scenario\.workload\.chat-8b\.trace: \S*/nowhere\.csv: no such file$",
     ),
     "evaluate scenario.workload.chat-8b.trace=azure-chat-2024": (
         r"^scenario\.workload\.chat-8b\.trace: unknown name 'azure-chat-2024'; did you mean 'azure-chat-2023'\?",
     ),
     "evaluate scenario.workload.chat-8b.trace=bad_line.csv": (
-        r"^scenario\.workload\.chat-8b\.trace: bad_line\.csv:3: prompt_tokens: not a number \(got 'ten'\)$",
+        r"^scenario\.workload\.chat-8b\.trace: \S*/bad_line\.csv:3: prompt_tokens: not a number \(got 'ten'\)$",
     ),
     "evaluate scenario.workload.chat-8b.trace=junk.npz": (
-        r"^scenario\.workload\.chat-8b\.trace: junk\.npz: not a trace archive: it must be an \.npz file of plain numb",
+        r"^scenario\.workload\.chat-8b\.trace: \S*/junk\.npz: not an archive of numbers .* write it with "
+        r"numpy\.savez_compressed",
     ),
     f"train scenario=tiny {added('no_answer.csv')}": (
-        r"^scenario\.workload\.mine\.trace: no_answer\.csv:3: output_tokens: .*1 to 100,000,000 \(got '0'\)$",
+        r"^scenario\.workload\.mine\.trace: \S*/no_answer\.csv:3: output_tokens: .*1 to 100,000,000 \(got '0'\)$",
     ),
     "evaluate --config-dir mine scenario=recorded": (
         r"^scenario\.workload\.recorded\.trace: \S*mine/trace/my-trace\.csv:3: prompt_tokens: .*\(got 'ten'\)$",
     ),
     f"evaluate scenario=tiny {added('empty.csv')}": (
-        r"^scenario\.workload\.mine\.trace: empty\.csv:1: the trace is empty: it has no request$",
+        r"^scenario\.workload\.mine\.trace: \S*/empty\.csv:1: the trace is empty: it has no request$",
     ),
     f"evaluate scenario=tiny {added('unsorted.csv')}": (
-        r"^scenario\.workload\.mine\.trace: unsorted\.csv:4: times must not decrease \(this row is 2 s before the ",
+        r"^scenario\.workload\.mine\.trace: \S*/unsorted\.csv:4: times must not decrease \(this row is 2 s before the ",
     ),
     f"evaluate scenario=tiny {added('columns.csv')}": (
-        r"^scenario\.workload\.mine\.trace: columns\.csv:1: unknown columns 'time,in,out'; expected TIMESTAMP,.* or "
-        r"arrival_s,prompt_tokens,output_tokens$",
+        r"^scenario\.workload\.mine\.trace: \S*/columns\.csv:1: unknown columns 'time,in,out'; expected TIMESTAMP,"
+        r".* or arrival_s,prompt_tokens,output_tokens$",
     ),
     f"evaluate scenario=tiny {added('./table.xlsx')}": (
-        r"^scenario\.workload\.mine\.trace: table\.xlsx: not a trace file: its name must end in one of \.npz, \.csv",
+        r"^scenario\.workload\.mine\.trace: \S*/table\.xlsx: not a trace file: its name must end in one of",
     ),
     f"evaluate scenario=tiny {added('short.csv')}": (
-        r"^scenario\.workload\.mine: trace 'short\.csv' is too short: its smallest split spans 5 s, an episode 60 s; "
-        r"lower horizon_ticks",
+        r"^scenario\.workload\.mine: trace '\S*/short\.csv' is too short: its smallest split spans 5 s, an episode 60 s"
+        r"; lower horizon_ticks",
     ),
     "train scenario=tiny scenario.workload.chat-8b.kind=poison": (
         r"^scenario\.workload\.chat-8b\.kind: unknown stream kind 'poison'; did you mean 'poisson'\?.* 'module:Class'$",
@@ -164,6 +176,9 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         r"^algo\.name: sac cannot choose actions from Discrete\(2\); choose ppo, a2c, recurrent_ppo$",
     ),
     "train env.id=CartPol-v1": (r"^env\.id: .*`CartPol` doesn't exist.* Did you mean: `CartPole`",),
+    "train env.id=tokenfleet/AgentSwarm-v0": (
+        r"^env\.id: tokenfleet/AgentSwarm-v0 brings a scenario, .*; write scenario=agent-swarm$",
+    ),
     "train env.id=CartPole-v7": (r"^env\.id: .*`v7` .* doesn't exist.*`v1`",),
     "train env.id=no_module:World-v0": (
         r"^env\.id: cannot import 'no_module' of 'no_module:World-v0' .*; start in the folder that holds it, or .*$",
@@ -174,16 +189,16 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "train env.id=plain:Plain": (r"^env\.id: 'plain:Plain' is neither a gymnasium\.Env nor a gymnasium\.vector",),
     "train env.id=CartPole-v1 env.kwargs.foo=1": (r"^env\.kwargs: .*'foo'",),
     "train scenario=tiny env.kwargs.reward=no_module:Reward": (
-        r"^env\.kwargs: cannot import 'no_module:Reward' .*; write 'module:Class'$",
+        r"^env\.kwargs\.reward=no_module:Reward: cannot import 'no_module:Reward' .*; write 'module:Class'$",
     ),
     "train scenario=tiny env.kwargs.observation=plain:Plain": (
-        r"^env\.kwargs: 'plain:Plain' must take the scenario and need nothing else \(too many positional arguments\)$",
+        r"^env\.kwargs\.observation=plain:Plain: must take the scenario and need nothing else \(too many pos",
     ),
     "train scenario=tiny env.kwargs.reward_weights.energyusd=2": (
-        r"^env\.kwargs: reward_weights\.energyusd: unknown term; did you mean 'energy_usd'\?",
+        r"^env\.kwargs\.reward_weights\.energyusd: unknown term; did you mean 'energy_usd'\?",
     ),
     "evaluate scenario=tiny 'env.kwargs.observation=[cap]'": (
-        r"^env\.kwargs: observation: unknown field 'cap'; did you mean 'cap_w'\?",
+        r"^env\.kwargs\.observation: unknown field 'cap'; did you mean 'cap_w'\?",
     ),
 }
 

@@ -181,4 +181,7 @@ def with_clients(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
     """Three regions, one of them beside the first site, and clients that try up to three times."""
     network_s = rng.uniform(0.0, 0.3, (3, arrays.num_sites))
     network_s[0, 0] = 0.0
-    return replace(arrays, network_s=network_s, max_attempts=rng.integers(1, 4, arrays.num_classes))
+    upload_token_s = rng.choice([0.0, 1e-5], 3)
+    return replace(
+        arrays, network_s=network_s, upload_token_s=upload_token_s, max_attempts=rng.integers(1, 4, arrays.num_classes)
+    )

@@ -13,7 +13,6 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.quantities import neutral_arrays
 
 ENGINES = ("reference", "native")
 
@@ -57,7 +56,7 @@ def run_batch(engine: str, worlds: Sequence[World], threads: int = 1) -> list[Ru
         fleets.reset(index, world.episode)
     outcomes, views = [], [fleets.view.rows.copy()]
     for tick in zip(*(world.controls for world in worlds), strict=True):
-        fleets.step(stacked(arrays, tick))
+        fleets.step(Controls.stack(tick))
         outcomes.append(fleets.outcome.rows.copy())
         views.append(fleets.view.rows.copy())
     return [
@@ -68,13 +67,3 @@ def run_batch(engine: str, worlds: Sequence[World], threads: int = 1) -> list[Ru
         )
         for index in range(len(worlds))
     ]
-
-
-def stacked(arrays: FleetArrays, rows: Sequence[Controls]) -> Controls:
-    """Controls of one fleet each as those of a batch."""
-    columns = {}
-    for name, neutral_values in neutral_arrays(Controls, {"N": 1, **arrays.sizes}).items():
-        values = [getattr(row, name) for row in rows]
-        filled = [neutral_values if value is None else value for value in values]
-        columns[name] = None if all(value is None for value in values) else np.concatenate(filled)
-    return Controls(**columns)

@@ -100,3 +100,19 @@ def test_a_fleet_that_was_never_reset_cannot_step(engine):
     world = random_world(0)
     with pytest.raises(RuntimeError, match="never reset"):
         make_engine(engine, world.arrays, 1).step(world.controls[0])
+
+
+@pytest.mark.parametrize("every_s", [1, 2, 5, 10])
+def test_credit_that_is_whole_on_paper_is_whole(engine, every_s):
+    """Arrivals each second, of which the rate lets one go in `every_s`: in binary ten tenths are less than one."""
+    arrays = one_pool(horizon_ticks=61)
+    arrivals = RequestTable.of(np.arange(61.0), [1] * 61, [1] * 61)
+    log = run(engine, arrays, plain_episode(arrays, arrivals), admitting(arrays, 1.0 / every_s)).log
+    assert np.flatnonzero(log.status != RequestStatus.REFUSED).tolist() == list(range(0, 61, every_s))
+
+
+def test_an_answer_that_takes_its_limit_exactly_is_within_it(engine):
+    """Three iterations of 0.1 s are a little more than 0.3 s in binary."""
+    arrays = one_pool(fixed_s=0.1, token_s=0.0, decode_s=0.0, deadline_s=0.3)
+    result = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0], [1], [3])))
+    assert result.total("completed_in_slo") == 1

@@ -96,6 +96,14 @@ def test_distance_delays_the_request_and_its_answer(engine):
     np.testing.assert_allclose([log.first_token_s[0], log.finished_s[0]], 1.18, atol=1e-12)
 
 
+def test_a_prompt_takes_its_tokens_over_the_line_of_its_client_and_the_answer_does_not(engine):
+    arrays = one_pool(network_s=0.04)
+    sent = dataclasses.replace(arrays, upload_token_s=np.array([0.002]))
+    table = RequestTable.of([1.0], [100], [1])
+    near, far = (run(engine, world, plain_episode(world, table)).log for world in (arrays, sent))
+    np.testing.assert_allclose(far.finished_s - near.finished_s, 100 * 0.002, atol=1e-12)
+
+
 def test_distance_counts_against_the_limits_of_the_client(engine):
     near, far = (one_pool(network_s=s, ttft_s=0.15) for s in (0.01, 0.04))
     assert run(engine, near, plain_episode(near, calls([1.0]))).total("completed_in_slo") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.engine.runs import neutral, stacked
+from tests.engine.runs import neutral
 from tests.engine.small_worlds import one_pool, plain_episode
 from tests.engine.worlds import Situation, random_worlds
 from tokenfleet.envs.engine import Engine, make_engine
@@ -38,7 +38,7 @@ def batch(threads: int) -> tuple[Engine, Controls]:
     fleets = make_engine("native", worlds[0].arrays, len(worlds), threads)
     for index, world in enumerate(worlds):
         fleets.reset(index, world.episode)
-    return fleets, stacked(worlds[0].arrays, [world.controls[0] for world in worlds])
+    return fleets, Controls.stack([world.controls[0] for world in worlds])
 
 
 def test_the_workers_keep_their_promises(tmp_path: Path):

@@ -12,7 +12,8 @@ from tests.envs.worlds import SECOND_8B_POOL
 from tokenfleet.envs.axes import axis_sizes
 from tokenfleet.envs.fields import VIEW, Layout, Record
 from tokenfleet.envs.fleet import FleetEnv
-from tokenfleet.envs.render import picture_frame, text_frame
+from tokenfleet.envs.picture import Picture
+from tokenfleet.envs.render import text_frame
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 
@@ -80,8 +81,8 @@ def test_the_text_says_what_is_wrong_at_a_site(values: dict[str, float], state: 
 
 
 def test_a_picture_shows_power_above_the_cap_in_red() -> None:
-    below = picture_frame(TINY, views_of(TINY, 30, site_power_w=6000.0))
-    above = picture_frame(TINY, views_of(TINY, 30, site_power_w=9000.0))
+    below = Picture(TINY).draw(views_of(TINY, 30, site_power_w=6000.0))
+    above = Picture(TINY).draw(views_of(TINY, 30, site_power_w=9000.0))
     assert below.shape == above.shape == (640, 1080, 3)
     assert below.dtype == np.uint8
     # 30 s of 60, and the ninth part of the height: a thirty-sixth of a panel of a quarter of a million pixels.
@@ -89,8 +90,8 @@ def test_a_picture_shows_power_above_the_cap_in_red() -> None:
 
 
 def test_a_picture_shows_how_requests_ended() -> None:
-    quiet = picture_frame(TINY, views_of(TINY, 30))
-    busy = picture_frame(TINY, views_of(TINY, 30, completed_in_slo=[9, 0, 0], refused=[0, 4, 0]))
+    quiet = Picture(TINY).draw(views_of(TINY, 30))
+    busy = Picture(TINY).draw(views_of(TINY, 30, completed_in_slo=[9, 0, 0], refused=[0, 4, 0]))
     changed = (quiet != busy).any(axis=2)
     rows, columns = np.nonzero(changed)
     assert changed.sum() > 1000
@@ -103,8 +104,9 @@ def test_any_number_of_pools_is_drawn_without_a_warning(pools: int) -> None:
     world = load_scenario("tiny", {f"pools.extra-{index}": SECOND_8B_POOL for index in range(pools - 2)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        picture = Picture(world)
         for ticks in (1, 2, 60):
-            assert picture_frame(world, views_of(world, ticks)).std() > 0.0
+            assert picture.draw(views_of(world, ticks)).std() > 0.0
 
 
 @pytest.mark.parametrize("scenario", ["tiny", "default", "burst"])

@@ -52,14 +52,10 @@ def assert_same(left: Any, right: Any, where: str = "") -> None:
         assert left == right, where
 
 
-def masked_part(info: dict[str, Any]) -> dict[str, Any]:
-    """What the masks of batched infos let through: keys that nobody has are gone."""
-    part: dict[str, Any] = {}
-    for key, value in info.items():
-        if not key.startswith("_") and info[f"_{key}"].any():
-            part[key] = masked_part(value) if isinstance(value, dict) else value
-            part[f"_{key}"] = info[f"_{key}"]
-    return part
+def unmasked(info: dict[str, Any]) -> dict[str, Any]:
+    """Batched infos without their masks."""
+    values = {key: value for key, value in info.items() if not key.startswith("_")}
+    return {key: unmasked(value) if isinstance(value, dict) else value for key, value in values.items()}
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
@@ -70,22 +66,44 @@ def test_a_batch_is_gymnasiums_vector_of_single_environments(mode: AutoresetMode
     theirs = SyncVectorEnv(single, autoreset_mode=mode)
     assert theirs.single_observation_space == ours.single_observation_space
     assert theirs.action_space == ours.action_space
-    assert_same(ours.reset(seed=7), theirs.reset(seed=7))
+    mine, gyms = ours.reset(seed=7), theirs.reset(seed=7)
+    assert_same((mine[0], unmasked(mine[1])), (gyms[0], unmasked(gyms[1])))
     endings = set()
     for actions in np.abs(random_actions(ours, 30)):
         mine, gyms = ours.step(actions), theirs.step(actions)
         for left, right in zip(mine[:4], gyms[:4], strict=True):
             assert_same(left, right)
-        info = masked_part(mine[4])
+        ended = mine[2] | mine[3]
+        # Ours says which fleets have something to tell; a single environment always has zeros to tell.
+        assert mine[4]["_episode_metrics"].tolist() == ended.tolist()
+        info, gyms_info = unmasked(mine[4]), unmasked(gyms[4])
         if mode is AutoresetMode.SAME_STEP:
             # Ours says what the step brought even where the episode has ended; Gymnasium only in `final_info`.
             for extra in ("reward_terms", "cost", "episode_metrics", "ledger"):
-                info = {key: value for key, value in info.items() if key not in {extra, f"_{extra}"}}
-                gyms = (*gyms[:4], {key: value for key, value in gyms[4].items() if key not in {extra, f"_{extra}"}})
-        assert_same(info, gyms[4])
-        endings.add(tuple((mine[2] | mine[3]).tolist()))
+                info.pop(extra, None)
+                gyms_info.pop(extra, None)
+        assert_same(info, gyms_info)
+        endings.add(tuple(ended.tolist()))
     if overrides is FRAGILE:
         assert any(0 < sum(ending) < 4 for ending in endings), "the point of the fragile world is to end apart"
+
+
+def structure(info: dict[str, Any]) -> dict[str, Any]:
+    """Keys, with the shape and type under each."""
+    return {
+        key: structure(value) if isinstance(value, dict) else (np.shape(value), np.asarray(value).dtype, type(value))
+        for key, value in info.items()
+    }
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+def test_the_infos_of_a_reset_and_of_every_step_have_the_same_structure(mode: AutoresetMode) -> None:
+    envs = batch(2, autoreset_mode=mode)
+    _, info = envs.reset(seed=0)
+    expected = structure(info)
+    assert not info["_reward_terms"].any()
+    for actions in random_actions(envs, 5 if mode is AutoresetMode.DISABLED else 12):
+        assert structure(envs.step(actions)[4]) == expected
 
 
 def test_in_same_step_mode_the_last_tick_is_told_at_the_top_too() -> None:
@@ -369,10 +387,10 @@ def test_actions_are_checked() -> None:
         ({"observation": ["cap"]}, r"observation: unknown field 'cap'; did you mean 'cap_w'\?"),
         ({"observation": "nowhere:Thing"}, r"cannot import 'nowhere:Thing' .*; write 'module:Class'"),
         ({"observation": "nowhere"}, r"cannot import 'nowhere'"),
-        ({"action": "builtins:repr"}, "'builtins:repr' gives str, which lacks"),
+        ({"action": "builtins:repr"}, "action=builtins:repr: gives str, which lacks"),
         ({"reward_weights": {"energy": 2}}, r"reward_weights.energy: unknown term; did you mean 'energy_usd'\?"),
         ({"reward_weights": {"energy_usd": np.inf}}, r"reward_weights.energy_usd: must be a finite number \(got inf\)"),
-        ({"reward": lambda outcome, price: {"x": 1.0}}, r"term 'x' must be an array \[N\]"),
+        ({"reward": lambda outcome, price: {"x": 1.0}}, r"term 'x' \[N\] must be a numpy array"),
         ({"reward": lambda outcome, price: np.zeros(1)}, "must give a dict of terms"),
         ({"scenario": "tinny"}, r"did you mean 'tiny'\?"),
         ({"overrides": {"horizon_tick": 3}}, r"scenario.horizon_tick: unknown key; did you mean 'horizon_ticks'\?"),

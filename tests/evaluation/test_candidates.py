@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.results import make_study
+from tokenfleet.evaluation.study import run_study
 
 OVERRIDES = {"horizon_ticks": 20}
 
@@ -37,8 +40,10 @@ def candidates(**changes: Any) -> list[Candidate]:
     return make_candidates(wanted, environment(wanted))
 
 
-def write_checkpoint(folder: Path, name: str = "ppo", seed: int = 0, timesteps: int = 0, **algorithm: Any) -> Path:
-    """A checkpoint of a network as it is before training."""
+def write_checkpoint(
+    folder: Path, name: str = "ppo", seed: int = 0, timesteps: int = 0, drawn_from: int | None = None, **algorithm: Any
+) -> Path:
+    """A checkpoint of a network as it is before training, its weights drawn from the training seed or from another."""
     from tokenfleet.policies.learned.algorithms import parse_algorithm
     from tokenfleet.policies.learned.checkpoint import Origin, save_checkpoint
     from tokenfleet.policies.learned.sb3 import build_model, make_vec_env
@@ -46,7 +51,7 @@ def write_checkpoint(folder: Path, name: str = "ppo", seed: int = 0, timesteps: 
     wanted = config()
     spec = parse_algorithm({"name": name, **algorithm})
     env = make_vector_env(wanted, 2, "train", AutoresetMode.SAME_STEP)
-    model = build_model(spec, make_vec_env(env, spec), seed, "cpu")
+    model = build_model(spec, make_vec_env(env, spec), seed if drawn_from is None else drawn_from, "cpu")
     assert wanted.scenario is not None
     world = wanted.scenario.model_dump(mode="json")
     origin = Origin(environment=wanted.env.id, scenario=world, training_seed=seed, timesteps=timesteps)
@@ -60,7 +65,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     write_checkpoint(folder / "0" / "checkpoints" / "best", seed=0, timesteps=10)
     write_checkpoint(folder / "1" / "checkpoints" / "best", seed=1, timesteps=20)
-    write_checkpoint(folder / "2" / "checkpoints" / "best", seed=0, gamma=0.9)
+    write_checkpoint(folder / "2" / "checkpoints" / "best", seed=0, drawn_from=2, gamma=0.9)
     (folder / "notes").mkdir()
     return folder
 
@@ -92,6 +97,48 @@ def test_checkpoints_are_called_by_algorithm_and_seed_and_grouped_by_recipe(swee
     ]
     assert all(one.learned for one in found)
     assert run_folders(found)["ppo-seed1"] == sweep / "1"
+
+
+@pytest.fixture(scope="module")
+def run_of_one_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose best and last checkpoints hold different weights."""
+    folder = tmp_path_factory.mktemp("run")
+    write_checkpoint(folder / "checkpoints" / "best", seed=4, timesteps=10)
+    write_checkpoint(folder / "checkpoints" / "last", seed=4, timesteps=20, drawn_from=5)
+    return folder
+
+
+def test_weights_that_are_named_twice_are_one_candidate(
+    run_of_one_seed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    best = run_of_one_seed / "checkpoints" / "best"
+    shutil.copytree(best, tmp_path / "copy")
+    found = candidates(checkpoint=[str(best), str(run_of_one_seed), str(tmp_path / "copy")])
+    assert [one.source["checkpoint"] for one in found] == [str(best)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"checkpoint: {again} holds the weights of {best}, and is evaluated once"
+        for again in (run_of_one_seed, tmp_path / "copy")
+    ]
+
+
+def test_a_baseline_that_is_named_twice_is_one_candidate(caplog: pytest.LogCaptureFixture) -> None:
+    found = candidates(policies=["max_clock", {"name": "max_clock"}, {"name": "least_work", "clocking": "full"}])
+    assert [one.label for one in found] == ["max_clock", "least_work"]
+    assert "policies: max_clock is named twice, and is evaluated once" in caplog.text
+
+
+def test_two_checkpoints_of_one_run_are_compared_and_not_pooled(
+    run_of_one_seed: Path, sweep: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = [str(run_of_one_seed / "checkpoints" / name) for name in ("best", "last")]
+    wanted = config(checkpoint=[*parts, str(run_of_one_seed), str(sweep / "1")])
+    found = make_candidates(wanted, environment(wanted))
+    rows = run_study(lambda count: environment(wanted, count), found, 2, 0)
+    assert {entry.name: entry.policies for entry in make_study(rows).entries} == {
+        "ppo": ("ppo-seed4", "ppo-seed1"),
+        "ppo-seed4-2": ("ppo-seed4-2",),
+    }
+    assert f"{parts[0]} and {parts[1]} were trained with one seed, 4" in caplog.text
 
 
 @pytest.mark.parametrize("part", ["1", "1/checkpoints/best"])

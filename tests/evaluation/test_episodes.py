@@ -13,8 +13,9 @@ from gymnasium.vector import AutoresetMode
 from tests.evaluation.worlds import TINY, Constant, Dice, StepCounter, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import NETWORK_ROWS, Candidate, World, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.episodes import NETWORK_ROWS, Candidate, episode_seeds, evaluate_policy
 from tokenfleet.evaluation.results import EpisodeRow
+from tokenfleet.evaluation.world import World
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 

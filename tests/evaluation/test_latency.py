@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -63,9 +61,8 @@ def test_an_episode_without_requests_has_no_latencies() -> None:
 
 def test_the_engine_and_the_log_agree_on_the_mean_time_to_first_token() -> None:
     env = TINY(2)
-    env.reset(seed=[3, 4])
-    info: dict[str, Any] = {}
-    while "episode_metrics" not in info:
+    _, info = env.reset(seed=[3, 4])
+    while not info["_episode_metrics"].all():
         info = env.step(np.zeros(env.action_space.shape, np.float32))[-1]
     for index in range(2):
         requests = env.episodes[index].requests

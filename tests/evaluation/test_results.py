@@ -148,6 +148,36 @@ def test_training_seeds_of_one_algorithm_form_one_entry() -> None:
     ]
 
 
+def test_a_second_checkpoint_of_a_training_seed_is_an_entry_by_itself() -> None:
+    trained = {"algorithm": "ppo", "learned": True}
+    rows = [
+        *rows_of("ppo-seed0", [1.0], training_seed=0, **trained),
+        *rows_of("ppo-seed0-2", [2.0], training_seed=0, **trained),
+        *rows_of("ppo-seed1", [3.0], training_seed=1, **trained),
+    ]
+    study = make_study(rows)
+    assert {entry.name: entry.policies for entry in study.entries} == {
+        "ppo": ("ppo-seed0", "ppo-seed1"),
+        "ppo-seed0-2": ("ppo-seed0-2",),
+    }
+
+
+def test_rows_of_two_policies_under_one_label_are_neither_merged_nor_compared() -> None:
+    monday, tuesday = rows_of("ppo-seed0", [1.0], policy_hash="aa"), rows_of("ppo-seed0", [2.0], policy_hash="bb")
+    merged = merge_rows(monday, tuesday)
+    assert merged == [*monday, *tuesday]
+    with pytest.raises(SpecError, match=r"ppo-seed0 is the label of policies \['aa', 'bb'\]; evaluate them together"):
+        make_study(merged)
+
+
+def test_rows_from_before_policies_had_hashes_can_be_read(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.csv", rows_of("a", [1.0]))
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    at = lines[0].index("policy_hash")
+    path.write_text("".join(",".join(line[:at] + line[at + 1 :]) + "\n" for line in lines))
+    assert read_rows(path) == rows_of("a", [1.0])
+
+
 def test_only_episodes_that_everyone_met_are_compared() -> None:
     rows = [*rows_of("a", [1.0, 2.0, 3.0]), *reversed(rows_of("b", [4.0, 5.0]))]
     study = make_study(rows)

@@ -14,7 +14,8 @@ from tests.evaluation.worlds import TINY, Constant, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
 from tokenfleet.evaluation.results import read_rows
-from tokenfleet.evaluation.study import record_timelines, run_study, save_study
+from tokenfleet.evaluation.saving import save_study
+from tokenfleet.evaluation.study import record_timelines, run_study
 from tokenfleet.evaluation.summary import summarise
 
 ACTIONS = TINY(1).single_action_space.shape

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from calibration.extract import traces
 from tokenfleet.envs.catalog import load_sessions
 from tokenfleet.envs.layers.agents import ConversationStream, merge
 from tokenfleet.envs.spec import SpecError
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_the_record_has_its_published_statistics():
@@ -59,10 +55,6 @@ def test_a_rescaled_record_overlays_windows_and_leaves_conversations_out(rate_rp
 
 def test_conversations_come_out_of_chained_blocks():
     """Each goes on with the last that holds all but its own end; the third begins like the first, but not with all."""
-    mooncake = pytest.MonkeyPatch()
-    mooncake.syspath_prepend(str(ROOT))
-    traces = importlib.import_module("calibration.traces")
-    mooncake.undo()
 
     def line(at_s, blocks, output=20):
         return {

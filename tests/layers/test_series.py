@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calibration.fit import real_time_price
 from tokenfleet.envs.catalog import catalog_names, load_series
 from tokenfleet.envs.layers.power import GridSpec
 from tokenfleet.envs.layers.series import (
@@ -26,7 +24,6 @@ from tokenfleet.envs.layers.series.calendar import HOURS_PER_YEAR, Calendar, lon
 from tokenfleet.envs.layers.series.signals import ClearSkySpec, DiurnalSpec, SeriesSpec
 from tokenfleet.envs.spec import SpecError
 
-ROOT = Path(__file__).parents[2]
 SPLITS = ("train", "validation", "test")
 DAYTIME_W_PER_M2 = 50.0
 HOURS = np.arange(HOURS_PER_YEAR, dtype=np.float64)
@@ -276,11 +273,9 @@ def test_the_residual_holds_for_five_minutes_and_its_forecast_is_unbiased() -> N
     assert (now[12:] - expected[:-12]).std() < 0.8 * now.std()
 
 
-def test_the_shipped_law_of_the_residual_is_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-    fit = importlib.import_module("calibration.real_time").fit()
+def test_the_shipped_law_of_the_residual_is_the_fit() -> None:
     shipped = RealTimePriceSpec().model_dump()
-    assert {name: pytest.approx(value, rel=0.02) for name, value in fit.items()} == shipped
+    assert {name: pytest.approx(value, rel=0.02) for name, value in real_time_price.fit().items()} == shipped
 
 
 def test_errors_grow_with_the_lead_and_vanish_at_none() -> None:

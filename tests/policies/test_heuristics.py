@@ -1,14 +1,19 @@
 """What each rule does, on views made by hand and in short episodes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tests.engine.small_worlds import one_pool, plain_episode
 from tests.policies.worlds import context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
+from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.traces import RequestTable
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.heuristics.clocking import FeedbackClock, FullClock, ProportionalClock, ThermalClock
-from tokenfleet.policies.heuristics.composed import awake_fraction
 from tokenfleet.policies.heuristics.routing import CapacityWeighted, LeastWork, RoundRobin, backlog_seconds
 from tokenfleet.policies.heuristics.service_model import ServiceModel
 
@@ -166,10 +171,15 @@ def test_without_rooms_a_thermal_clock_is_feedback(scenario):
 
 @pytest.mark.parametrize("replicas", range(1, 40))
 def test_exactly_as_many_replicas_are_awake_as_were_meant(replicas):
-    """Whatever float32 does on the way through the action."""
-    awake = np.arange(replicas + 1)
-    action = (awake_fraction(awake, np.full(replicas + 1, replicas)) / 2.0 - 1.0).astype(np.float32)
-    np.testing.assert_array_equal(np.ceil(np.minimum(1.0, 2.0 * (action.astype(float) + 1.0)) * replicas - 1e-9), awake)
+    """Whatever float32 does on the way through an action, the engine rounds to the number that was meant."""
+    arrays, awake = one_pool(replicas=replicas, wake_s=0.0), np.arange(replicas + 1)
+    engine = make_engine("native", arrays, len(awake))
+    for fleet in range(len(awake)):
+        engine.reset(fleet, plain_episode(arrays, RequestTable.empty()))
+    action = (awake / replicas / 2.0 - 1.0).astype(np.float32)
+    controls = Controls.neutral(len(awake), np.ones((1, 1)))
+    engine.step(replace(controls, awake_fraction=np.minimum(2.0 * (action.astype(float) + 1.0), 1.0)[:, None]))
+    np.testing.assert_array_equal(engine.view["awake_replicas"][:, 0], awake)
 
 
 # greedy efficiency
@@ -202,7 +212,7 @@ def arrivals(scenario, rate_rps, ticks, policy, state=None):
 
 
 def awake_of(scenario, controls):
-    return np.ceil(controls.awake_fraction[0] * [pool.replicas for pool in scenario.pools.values()]).tolist()
+    return np.rint(controls.awake_fraction[0] * [pool.replicas for pool in scenario.pools.values()]).tolist()
 
 
 def test_a_light_load_goes_to_the_most_efficient_pool():

@@ -11,6 +11,7 @@ import pytest
 
 from tests.policies.worlds import context_of, episode, two_sites
 from tokenfleet.envs import FleetVectorEnv, SpecError, load_scenario
+from tokenfleet.envs.engine.reference.power_states import ROUNDED_REPLICAS
 from tokenfleet.policies import POLICIES, PolicyContext, make_policy, register_policy
 from tokenfleet.policies.heuristics.uniform_random import RandomPolicy
 
@@ -97,7 +98,7 @@ def test_every_control_policy_says_what_it_means(control_name):
     np.testing.assert_array_equal(said.admit_rate_rps, meant.admit_rate_rps)
     replicas = env.engine.arrays.replicas
     np.testing.assert_array_equal(
-        np.ceil(said.awake_fraction * replicas - 1e-9), np.ceil(meant.awake_fraction * replicas - 1e-9)
+        np.ceil(said.awake_fraction * replicas - ROUNDED_REPLICAS), np.rint(meant.awake_fraction * replicas)
     )
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import random
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,10 @@ from tests.policies.toys import SMALL, Target, job_on, same_step, small_algorith
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies.learned import resume
-from tokenfleet.policies.learned.resume import Snapshots, only_writer
-from tokenfleet.policies.learned.training import make_model, train_policy
+from tokenfleet.policies.learned.callbacks import Cadence
+from tokenfleet.policies.learned.resume import Snapshots
+from tokenfleet.policies.learned.stopping import Stopped, StopSignals
+from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
 KEPT = ("checkpoints/best/policy.safetensors", "checkpoints/last/policy.safetensors", "checkpoints/best/meta.json")
 NORMALISE = {"observation": True, "reward": True}
@@ -117,12 +116,13 @@ def test_a_snapshot_that_restarts_environments_waits_until_every_one_has_ended_a
     assert snapshots(length=150) == [320, 640]
 
 
-def test_a_wrapper_may_hide_state_so_a_wrapped_fleet_is_not_restored(engine: str) -> None:
+def test_a_fleet_is_restored_inside_wrappers_that_tell_their_state_and_no_others(engine: str) -> None:
     from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
     from tokenfleet.policies.learned.training_state import can_restore
 
     assert can_restore(Sb3VecEnv(fleet(engine)))
-    assert not can_restore(Sb3VecEnv(gymnasium.wrappers.vector.RecordEpisodeStatistics(fleet(engine))))
+    assert can_restore(Sb3VecEnv(gymnasium.wrappers.vector.RecordEpisodeStatistics(fleet(engine))))
+    assert not can_restore(Sb3VecEnv(gymnasium.vector.VectorWrapper(fleet(engine))))
 
 
 def test_there_is_a_whole_snapshot_whatever_the_moment_of_death(
@@ -157,63 +157,147 @@ def test_there_is_a_whole_snapshot_whatever_the_moment_of_death(
     assert len(survived) >= 5
 
 
-def test_a_damaged_snapshot_is_reported_not_trained_from(tmp_path: Path) -> None:
+def damage(file: Path) -> None:
+    """Change the last byte."""
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+
+
+SNAPSHOT_FILES = ("state.json", "state.safetensors", "SHA256SUMS")
+
+
+@pytest.mark.parametrize("name", SNAPSHOT_FILES)
+def test_damage_to_the_newest_snapshot_is_said_and_the_one_before_it_is_taken(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     snapshots = Snapshots(tmp_path)
     assert snapshots.newest() is None
-    snapshots.write(1, {"value": np.zeros(3)})
-    file = next((tmp_path / "snapshots").glob("*/state.safetensors"))
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(SpecError, match="damaged"):
+    for steps in (1, 2, 3):
+        snapshots.write(steps, {"value": np.array([steps])})
+    kept = sorted((tmp_path / "snapshots").iterdir())
+    assert [int(folder.name) for folder in kept] == [2, 3]
+    damage(kept[1] / name)
+    found = snapshots.newest()
+    assert found is not None
+    assert found["value"] == [2]
+    assert f"{name}: does not match its" in caplog.text
+    assert f"going on from the snapshot before it, {kept[0]}" in caplog.text
+    damage(kept[0] / name)
+    with pytest.raises(SpecError, match="no snapshot is whole") as refused:
         snapshots.newest()
+    assert [f"{folder / name}:" in str(refused.value) for folder in kept] == [True, True]
 
 
-def test_a_run_has_one_writer(tmp_path: Path) -> None:
-    with (
-        only_writer(tmp_path),
-        pytest.raises(SpecError, match="being written by another process"),
-        only_writer(tmp_path),
-    ):
-        pass
-    with only_writer(tmp_path):
-        pass
+def test_a_run_that_went_back_removes_the_damaged_snapshot_when_it_has_a_new_one(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path)
+    for steps in (10, 20):
+        snapshots.write(steps, {"value": steps})
+    damage(tmp_path / "snapshots" / "000000000020" / "state.json")
+    snapshots.write(15, {"value": 15})
+    assert [int(folder.name) for folder in sorted((tmp_path / "snapshots").iterdir())] == [10, 15]
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_a_run_whose_newest_snapshot_is_damaged_ends_the_same(name: str, engine: str, tmp_path: Path) -> None:
+    algorithm = small_algorithm(name, normalise=NORMALISE)
+
+    def validate(policy: Any) -> dict[str, float]:
+        return {"return": float(policy.predict(np.zeros((1, width), np.float32), deterministic=True)[0].sum())}
+
+    width = fleet(engine).single_observation_space.shape[0]
+    job = job_on(fleet(engine), algorithm, validate=validate)
+    train_policy(job, make_model(job), tmp_path / "whole")
+    job = job_on(fleet(engine), algorithm, validate=dies_after(2, validate))
+    with pytest.raises(PowerCut):
+        train_policy(job, make_model(job), tmp_path / "cut")
+    older, newer = sorted((tmp_path / "cut" / "snapshots").iterdir())
+    damage(newer / "state.json")
+    job = job_on(fleet(engine), algorithm, validate=validate)
+    train_policy(job, make_model(job), tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert older.name not in {folder.name for folder in (tmp_path / "cut" / "snapshots").iterdir()}
+
+
+def stopped_at(calls: int, validate: Any) -> Any:
+    """A validation during which somebody asks the process to stop, the n-th time."""
+    left = iter(range(calls - 1))
+
+    def interrupted(policy: Any) -> Any:
+        if next(left, None) is None:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(policy)
+
+    return interrupted
+
+
+def a_fleet() -> FleetVectorEnv:
+    return fleet("native")
+
+
+def targets() -> Any:
+    """Environments that cannot be restored."""
+    return same_step(Target, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "make_env"), [*((name, a_fleet) for name in SMALL), ("ppo", targets), ("sac", targets)]
+)
+def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(
+    name: str, make_env: Callable[[], Any], tmp_path: Path
+) -> None:
+    """The snapshot at the stop lies between those that are due, and leaves no trace in what follows."""
+    algorithm = small_algorithm(name, normalise=NORMALISE)
+    width = make_env().single_observation_space.shape[0]
+
+    def validate(policy: Any) -> dict[str, float]:
+        return {"return": float(policy.predict(np.zeros((1, width), np.float32), deterministic=True)[0].sum())}
+
+    def job(validation: Any, stop: StopSignals) -> TrainingJob:
+        cadence = Cadence(validate=70, log=130, snapshot=250)
+        return replace(job_on(make_env(), algorithm), validate=validation, cadence=cadence, stop=stop)
+
+    with StopSignals() as stop:
+        whole = job(validate, stop)
+        train_policy(whole, make_model(whole), tmp_path / "whole")
+    for calls in (1, 2):
+        with StopSignals() as stop:
+            cut = job(stopped_at(calls, validate), stop)
+            with pytest.raises(Stopped) as stopped:
+                train_policy(cut, make_model(cut), tmp_path / "cut")
+        assert stopped.value.exit_status == 143
+    rest = job(validate, StopSignals())
+    train_policy(rest, make_model(rest), tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_stop_of_a_fleet_loses_no_step(tmp_path: Path) -> None:
+    with StopSignals() as stop:
+        job = replace(job_on(fleet("native"), small_algorithm("ppo"), every=10_000), stop=stop)
+        job = replace(job, validate=stopped_at(1, lambda _: {"return": 0.0}), cadence=Cadence(100, 10_000, 10_000))
+        with pytest.raises(Stopped):
+            train_policy(job, make_model(job), tmp_path)
+    assert [int(folder.name) for folder in (tmp_path / "snapshots").iterdir()] == [128]
+
+
+def test_before_training_and_at_the_second_time_a_signal_stops_at_once() -> None:
+    with StopSignals() as stop:
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGINT)
+        stop.defer()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Stopped) as second:
+            signal.raise_signal(signal.SIGINT)
+    assert second.value.exit_status == 130
+
+
+def test_a_damaged_best_checkpoint_is_not_trained_past(tmp_path: Path) -> None:
+    job = job_on(same_step(Target, 2), small_algorithm("a2c"), validate=dies_after(2, target_score))
+    with pytest.raises(PowerCut):
+        train_policy(job, make_model(job), tmp_path)
+    damage(tmp_path / "checkpoints" / "best" / "policy.safetensors")
+    with pytest.raises(SpecError, match=r"best/policy\.safetensors: does not match .* to go on without the best"):
+        train_policy(job, make_model(job), tmp_path)
 
 
 def test_a_state_that_is_no_plain_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"get_state gives cannot be kept \(object cannot be stored"):
         Snapshots(tmp_path).write(1, {"world": object()})
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "tokenfleet.train", *arguments]
-
-
-SHORT_RUN = (
-    "scenario=tiny",
-    "total_timesteps=6000",
-    "n_envs=8",
-    "algo.rollout_steps=512",
-    "algo.batch_size=128",
-    "validation.every=1500",
-    "validation.episodes=2",
-    "log_every=512",
-    "snapshot_every=700",
-    "tensorboard=false",
-)
-
-
-def test_a_killed_process_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    """`train.py` on `tiny`, killed with SIGKILL at a random moment after its first snapshot, then resumed."""
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run(command(*SHORT_RUN, f"hydra.run.dir={whole}"), check=True, stdout=subprocess.DEVNULL)
-    process = subprocess.Popen(command(*SHORT_RUN, f"hydra.run.dir={cut}"), stdout=subprocess.DEVNULL)
-    while not list(cut.glob("snapshots/0*/state.json")) and process.poll() is None:
-        time.sleep(0.01)
-    time.sleep(random.random())
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed; make it longer"
-    subprocess.run(command(f"resume={cut}"), check=True, stdout=subprocess.DEVNULL)
-    assert_same_run(whole, cut)
-
-    again = subprocess.run(command(f"resume={cut}"), capture_output=True, text=True)
-    assert again.returncode == 2
-    assert again.stderr == f"resume: {cut} is complete (6000 steps); start a new run\n"

@@ -16,8 +16,11 @@ from tests.policies.toys import SMALL, Scripted, Target, job_on, same_step, smal
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
 from tokenfleet.policies.learned.checkpoint import load_policy
+from tokenfleet.policies.learned.named_values import schedule
 from tokenfleet.policies.learned.progress_log import ProgressLog
-from tokenfleet.policies.learned.sb3 import RECIPES, build_model, check_spaces, make_vec_env, model_class, schedule
+from tokenfleet.policies.learned.recipes import RECIPES
+from tokenfleet.policies.learned.sb3 import build_model, check_spaces, make_vec_env
+from tokenfleet.policies.learned.tracking import TensorBoardTracking
 from tokenfleet.policies.learned.training import TrainingJob, TrainingResult, make_model, train_policy
 
 
@@ -78,7 +81,7 @@ def test_tensorboard_files_are_written_on_demand(tmp_path: Path) -> None:
     job = job_on(same_step(Target, 2), small_algorithm("a2c"), total=128)
     run(job, tmp_path / "without")
     assert not (tmp_path / "without" / "tensorboard").exists()
-    run(TrainingJob(**{**vars(job), "env": same_step(Target, 2), "tensorboard": True}), tmp_path / "with")
+    run(TrainingJob(**{**vars(job), "env": same_step(Target, 2), "tracking": TensorBoardTracking()}), tmp_path / "with")
     assert list((tmp_path / "with" / "tensorboard").glob("events*"))
 
 
@@ -112,12 +115,12 @@ def test_a_schedule_falls_in_a_straight_line() -> None:
 
 
 def test_there_is_a_recipe_for_every_algorithm() -> None:
-    assert set(RECIPES) == set(ALGORITHMS) == set(SMALL)
+    assert set(RECIPES) == set(ALGORITHMS) == {*SMALL, "custom"}
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_recipes_say_only_what_the_library_knows(name: str) -> None:
-    known = set(inspect.signature(model_class(name)).parameters)
+    known = set(inspect.signature(RECIPES[name].model(ALGORITHMS[name](name=name))).parameters)
     assert set(RECIPES[name].arguments(ALGORITHMS[name](name=name), 4, Target.action_space)) <= known
 
 
@@ -150,3 +153,10 @@ def test_a_rollout_shorter_than_a_step_of_each_environment_is_refused() -> None:
 def test_an_exploration_of_zero_needs_no_noise() -> None:
     model = make_model(job_on(same_step(Target, 2), small_algorithm("td3", exploration_noise=0.0)))
     assert model.action_noise is None
+
+
+def test_what_no_checkpoint_could_describe_is_refused_before_training() -> None:
+    job = job_on(same_step(Target, 2), small_algorithm("ppo"))
+    origin = job.origin.model_copy(update={"environment_kwargs": {"names": ["x" * 99] * 30_000}})
+    with pytest.raises(SpecError, match=r"^env: .* bytes; a checkpoint may have 2,097,152$"):
+        make_model(TrainingJob(**{**vars(job), "origin": origin}))

@@ -10,13 +10,14 @@ import numpy as np
 from tests.engine.agreement import assert_same
 from tests.engine.runs import Run, run, run_batch
 from tests.engine.worlds import Situation, World, random_worlds
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, suggest
 from tools.fuzz.malformed import assert_all_refused
 from tools.fuzz.omit import OMISSIONS, first_ticks, only_rows
 
 FLAGS = tuple(field.name for field in fields(Situation) if field.default is False)
 """Features of a `Situation`, which make another world if they are left out."""
-PART = re.compile(r"(?P<key>fleets|ticks|rows|without)=(?P<value>[\w.+-]+)")
+NUMBERS = re.compile(r"-|\d+(\+\d+)*")
+"""How places are written: `0+3`, or `-` for none."""
 
 
 @dataclass(frozen=True)
@@ -26,49 +27,51 @@ class Case:
     Attributes:
         seed: decides everything that is not left out.
         without: features and parts that are left out: of `FLAGS` and `OMISSIONS`.
-        fleets: fleets in the batch; 0 for as many as the seed says.
+        fleets: places of the fleets of the batch that are kept; None for all.
         ticks: length of the episode; 0 for as many as the seed says.
-        rows: rows of the first fleet's request table that are kept; None for all.
+        rows: rows of the request tables that are kept; None for all.
     """
 
     seed: int
     without: tuple[str, ...] = ()
-    fleets: int = 0
+    fleets: tuple[int, ...] | None = None
     ticks: int = 0
     rows: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
-        parts = [
-            f"fleets={self.fleets}" if self.fleets else "",
-            f"ticks={self.ticks}" if self.ticks else "",
-            "" if self.rows is None else f"rows={'+'.join(map(str, self.rows)) or '-'}",
-            f"without={'+'.join(self.without)}" if self.without else "",
-        ]
-        return ":".join([str(self.seed), *filter(None, parts)])
+        parts = {
+            "fleets": None if self.fleets is None else _written(self.fleets),
+            "ticks": self.ticks or None,
+            "rows": None if self.rows is None else _written(self.rows),
+            "without": "+".join(self.without) or None,
+        }
+        return ":".join([str(self.seed), *(f"{name}={value}" for name, value in parts.items() if value is not None)])
 
     @classmethod
     def parse(cls, text: str) -> Case:
         """What `str` wrote.
 
+        Raises:
+            SpecError: it is something else.
+
         >>> Case.parse("7:fleets=1:rows=0+3:without=warm+failures")
-        Case(seed=7, without=('warm', 'failures'), fleets=1, ticks=0, rows=(0, 3))
-        >>> str(Case.parse("7:fleets=1:rows=0+3"))
-        '7:fleets=1:rows=0+3'
+        Case(seed=7, without=('warm', 'failures'), fleets=(1,), ticks=0, rows=(0, 3))
         """
         seed, *parts = text.split(":")
-        found = [PART.fullmatch(part) for part in parts]
-        if not seed.isdigit() or not all(found):
+        given = dict(part.partition("=")[::2] for part in parts)
+        is_well_formed = (
+            {*given} <= {"fleets", "ticks", "rows", "without"}
+            and seed.isdecimal()
+            and given.get("ticks", "0").isdecimal()
+            and all(NUMBERS.fullmatch(given.get(name, "-")) for name in ("fleets", "rows"))
+        )
+        if not is_well_formed:
             raise SpecError([f"--replay: must be what the fuzz printed, as 7:fleets=1:rows=0+3 (got {text!r})"])
-        given = {match["key"]: match["value"] for match in found if match}
         without = tuple(given["without"].split("+")) if "without" in given else ()
         if unknown := [name for name in without if name not in (*FLAGS, *OMISSIONS)]:
-            raise SpecError(
-                [f"--replay: unknown feature {unknown[0]!r} (choose from {', '.join((*FLAGS, *OMISSIONS))})"]
-            )
-        rows = None
-        if "rows" in given:
-            rows = tuple(int(row) for row in given["rows"].split("+") if row != "-")
-        return cls(int(seed), without, int(given.get("fleets", 0)), int(given.get("ticks", 0)), rows)
+            raise SpecError([f"--replay: unknown feature {unknown[0]!r}{suggest(unknown[0], (*FLAGS, *OMISSIONS))}"])
+        fleets, rows = (_read(given[name]) if name in given else None for name in ("fleets", "rows"))
+        return cls(int(seed), without, fleets, int(given.get("ticks", 0)), rows)
 
     @property
     def situation(self) -> Situation:
@@ -82,16 +85,28 @@ class Case:
 
     def worlds(self) -> list[World]:
         """One for each fleet of the batch."""
-        drawn = int(np.random.default_rng([self.seed, 2]).choice([1, 1, 2, 3]))
-        worlds = random_worlds(self.seed, self.fleets or drawn, self.situation)
+        drawn = range(int(np.random.default_rng([self.seed, 2]).choice([1, 1, 2, 3])))
+        kept = [fleet for fleet in drawn if self.fleets is None or fleet in self.fleets]
+        every = random_worlds(self.seed, len(drawn), self.situation)
+        return [self._less(every[fleet]) for fleet in kept or [0]]
+
+    def _less(self, world: World) -> World:
         if self.rows is not None:
-            worlds[0] = only_rows(worlds[0], self.rows)
+            world = only_rows(world, self.rows)
         if self.ticks:
-            worlds = [first_ticks(world, self.ticks) for world in worlds]
+            world = first_ticks(world, self.ticks)
         for name in self.without:
             if name in OMISSIONS:
-                worlds = [OMISSIONS[name](world) for world in worlds]
-        return worlds
+                world = OMISSIONS[name](world)
+        return world
+
+
+def _written(places: tuple[int, ...]) -> str:
+    return "+".join(map(str, places)) or "-"
+
+
+def _read(places: str) -> tuple[int, ...]:
+    return () if places == "-" else tuple(map(int, places.split("+")))
 
 
 def check(case: Case) -> int:
@@ -116,5 +131,8 @@ def _reference(world: World) -> Run:
 def lighter(case: Case) -> list[Case]:
     """Cases with less in them, the boldest first, but for their requests and ticks."""
     features = [name for name in (*FLAGS, *OMISSIONS) if name not in case.without]
-    fewer = [replace(case, fleets=1)] if case.fleets != 1 else []
-    return [*fewer, *(replace(case, without=(*case.without, name)) for name in features)]
+    fleets = range(len(case.worlds())) if case.fleets is None else ()
+    return [
+        *(replace(case, fleets=(fleet,)) for fleet in fleets),
+        *(replace(case, without=(*case.without, name)) for name in features),
+    ]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tests.engine.worlds import World
 from tokenfleet.envs.engine import Engine, make_engine
-from tokenfleet.envs.engine.door import CONTROL_BOUNDS
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError
 
 TOO_FAR = 10**6
@@ -45,7 +45,7 @@ def assert_all_refused(world: World, rng: np.random.Generator) -> None:
     """Offer both engines something malformed of each kind; raises AssertionError where one of them takes it."""
     for name in ("reference", "native"):
         engine = make_engine(name, world.arrays, 1)
-        _offer(f"{name}: an episode", lambda: engine.reset(0, _bad_episode(world.episode, rng)))  # noqa: B023
+        _offer(f"{name}: signals", lambda: engine.reset(0, _bad_episode(world.episode, rng)))  # noqa: B023
         if len(world.episode.requests):
             _offer(f"{name}: requests", lambda: engine.reset(0, _bad_requests(world.episode, rng)))  # noqa: B023
         engine.reset(0, world.episode)
@@ -58,7 +58,7 @@ def _offer(what: str, give: Callable[[], None]) -> None:
         give()
     except SpecError:
         return
-    raise AssertionError(f"malformed: {what} was taken")
+    raise AssertionError(f"malformed: {what} were taken")
 
 
 def _still_runs(name: str, engine: Engine, world: World) -> None:
@@ -83,8 +83,9 @@ def _bad_requests(episode: Episode, rng: np.random.Generator) -> Episode:
 
 
 def _bad_controls(controls: Controls, rng: np.random.Generator) -> Controls:
-    name = str(rng.choice([name for name in CONTROL_BOUNDS if getattr(controls, name) is not None]))
-    low, high = CONTROL_BOUNDS[name]
+    given = [declared for declared in quantities_of(Controls) if getattr(controls, declared.name) is not None]
+    chosen = given[int(rng.integers(len(given)))]
+    name, low, high = chosen.name, chosen.low, chosen.high
     value = float(
         rng.choice([np.nan, *([low - 0.5] if low > -np.inf else []), *([1.01 * high] if high < np.inf else [])])
     )

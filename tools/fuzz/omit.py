@@ -75,6 +75,10 @@ def _requests(*names: str) -> Callable[[World], World]:
     return plain
 
 
+def _without_conversations(world: World) -> World:
+    return OMISSIONS["contexts"](_requests("conversation_id", "reusable_tokens")(world))
+
+
 def _controls(change: Callable[[Controls], dict[str, Any]]) -> Callable[[World], World]:
     return lambda world: replace(world, controls=[replace(tick, **change(tick)) for tick in world.controls])
 
@@ -102,7 +106,7 @@ OMISSIONS: dict[str, Callable[[World], World]] = {
     "battery_power": _controls(lambda c: {"battery_power_w": None}),
     "affinity": _controls(lambda c: {"prefix_affinity": None}),
     "prices": _controls(lambda c: {"token_price_factor": None}),
-    "conversations": _requests("conversation_id", "reusable_tokens"),
+    "conversations": _without_conversations,
     "groups": _requests("group_id", "group_tokens"),
     "sessions": _requests("session_id"),
     "tolerances": _requests("price_tolerance"),

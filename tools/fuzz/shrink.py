@@ -28,11 +28,10 @@ class Shrinker:
         return self._tries <= MOST_TRIES and self._fails(case)
 
     def _lighter(self, case: Case) -> Case:
-        """Fewer fleets and features, one after the other."""
+        """One fleet, and fewer features, one after the other."""
         for candidate in lighter(case):
-            merged = replace(
-                case, fleets=candidate.fleets, without=tuple(dict.fromkeys((*case.without, *candidate.without)))
-            )
+            without = tuple(dict.fromkeys((*case.without, *candidate.without)))
+            merged = replace(case, fleets=case.fleets or candidate.fleets, without=without)
             if merged != case and self._still_fails(merged):
                 case = merged
         return case
@@ -50,7 +49,8 @@ class Shrinker:
 
     def _fewer_rows(self, case: Case) -> Case:
         """Requests taken away in runs, long ones first (Zeller's delta debugging)."""
-        rows = case.rows if case.rows is not None else tuple(range(len(case.worlds()[0].episode.requests)))
+        longest = max(len(world.episode.requests) for world in case.worlds())
+        rows = tuple(range(longest)) if case.rows is None else case.rows
         run = max(len(rows) // 2, 1)
         while rows and self._tries < MOST_TRIES:
             for first in range(0, len(rows), run):

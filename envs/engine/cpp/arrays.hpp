@@ -69,6 +69,9 @@ struct FleetArrays {
     bool has_distances() const {
         return std::ranges::any_of(network_s, [](double way_s) { return way_s > 0.0; });
     }
+    bool has_uploads() const {
+        return std::ranges::any_of(upload_token_s, [](double token_s) { return token_s > 0.0; });
+    }
     bool has_retries() const {
         return std::ranges::any_of(classes, [](const RequestClass& k) { return k.max_attempts > 1; });
     }

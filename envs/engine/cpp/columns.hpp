@@ -108,6 +108,7 @@
 #define TOKENFLEET_LINK_COLUMNS(X) \
     X(std::vector<std::uint8_t>, route_mask) /* [K, P] */ \
     X(std::vector<double>, network_s)        /* [G, S] */ \
+    X(std::vector<double>, upload_token_s)   /* [G] */ \
     X(std::vector<double>, kv_latency_s)     /* [P, P] */ \
     X(std::vector<double>, kv_token_s)       /* [P, P] */
 

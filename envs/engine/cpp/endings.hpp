@@ -20,10 +20,16 @@ public:
           billing_(billing),
           outcome_(outcome),
           has_distances_(arrays.has_distances()),
+          has_uploads_(arrays.has_uploads()),
           has_caches_(arrays.has_caches()) {}
 
     // One way between a request's client and the site that serves it.
     double network_s(std::int32_t index) const { return has_distances_ ? demand_.details[index].network_s : 0.0; }
+
+    // How long a token of a request's prompt takes on the line of its client.
+    double upload_token_s(std::int32_t index) const {
+        return has_uploads_ ? arrays_.upload_token_s[demand_.calls[index].region_id] : 0.0;
+    }
 
     void note_site(std::int32_t index, std::int64_t site) {
         if (!has_distances_) return;
@@ -90,7 +96,7 @@ private:
     Clients& clients_;
     Billing& billing_;
     const Outcome& outcome_;
-    bool has_distances_, has_caches_;
+    bool has_distances_, has_uploads_, has_caches_;
 
     // A request has come to its end; returns its price.
     double end(std::int32_t index, double now_s, Status how, const Ending& ending, std::int32_t hit_tokens) {

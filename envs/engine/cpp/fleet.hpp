@@ -239,7 +239,8 @@ private:
         const std::int64_t p = router_.choose_pool(index, now_s);
         if (p < 0) return endings_.fail(index, now_s, Status::kRefused);
         endings_.note_site(index, arrays_.pools[p].site);
-        double way_s = endings_.network_s(index);
+        const std::int32_t prompt_tokens = demand_.requests[index].prompt_tokens;
+        double way_s = endings_.network_s(index) + prompt_tokens * endings_.upload_token_s(index);
         if (arrays_.pools[p].migrates_prefixes) way_s = std::max(way_s, fetch_prefix(index, p, now_s));
         if (way_s > 0.0) return clients_.travel(index, static_cast<std::int32_t>(p), now_s + way_s);
         enter(index, p, now_s);

@@ -41,13 +41,16 @@ inline void reach(std::span<Replica> replicas, const Pool& pool, double now_s, s
     }
 }
 
+// A share of a replica that a policy asks for is a whole one, but for so little, which float32 actions round up.
+inline constexpr double kRoundedReplicas = 1e-4;
+
 // One tick of a pool that has power: boot, wake, drain or fall asleep as asked.
 inline void follow(std::span<Replica> replicas, const Pool& pool, double awake_fraction, double now_s) {
     for (auto& replica : replicas) {
         if (replica.state == State::kDark) wake(replica, pool, now_s);
     }
     const double wanted = awake_fraction * static_cast<double>(pool.replicas);
-    reach(replicas, pool, now_s, static_cast<std::int64_t>(std::ceil(wanted - 1e-9)));
+    reach(replicas, pool, now_s, static_cast<std::int64_t>(std::ceil(wanted - kRoundedReplicas)));
     for (auto& replica : replicas) {
         if (replica.state == State::kWaking && replica.ready_s <= now_s) replica.state = State::kAwake;
         if (replica.state == State::kDraining && replica.is_idle()) {

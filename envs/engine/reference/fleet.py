@@ -198,11 +198,15 @@ class Fleet:
             self.endings.fail(request, now_s, RequestStatus.REFUSED)
             return
         request.network_s = self._network_s(request.index, p)
-        way_s = max(request.network_s, self._fetch_prefix(request, p))
+        sent_s = request.network_s + request.prompt_tokens * self._upload_token_s(request.index)
+        way_s = max(sent_s, self._fetch_prefix(request, p))
         if way_s > 0.0:
             self._travel(request, p, now_s + way_s)
         else:
             self._enter(request, p, now_s)
+
+    def _upload_token_s(self, index: int) -> float:
+        return float(self.arrays.upload_token_s[self.episode.requests.region_id[index]])
 
     def _network_s(self, index: int, p: int) -> float:
         return float(self.arrays.network_s[self.episode.requests.region_id[index], self.arrays.site[p]])

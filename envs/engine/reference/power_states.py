@@ -1,10 +1,13 @@
-"""Which replicas of a pool are awake: what the brain asks for, wake times, failures and blackouts."""
+"""Which replicas of a pool are awake: what a policy asks for, wake times, failures and blackouts."""
 
 from __future__ import annotations
 
 import math
 
 from tokenfleet.envs.engine.reference.replica import Replica, State
+
+ROUNDED_REPLICAS = 1e-4
+"""A share of a replica that a policy asks for is a whole one, but for so little, which float32 actions round up."""
 
 
 class PowerStates:
@@ -20,7 +23,7 @@ class PowerStates:
         for replica in self.replicas:
             if replica.state is State.DARK:
                 self._wake(replica, now_s)
-        self._reach(math.ceil(awake_fraction * len(self.replicas) - 1e-9), now_s)
+        self._reach(math.ceil(awake_fraction * len(self.replicas) - ROUNDED_REPLICAS), now_s)
         for replica in self.replicas:
             if replica.state is State.WAKING and replica.ready_s <= now_s:
                 replica.state = State.AWAKE

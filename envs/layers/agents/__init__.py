@@ -38,6 +38,8 @@ from tokenfleet.envs.layers.agents.streams import (
     Demand,
     Split,
     StreamSpec,
+    check_stream,
+    draw_demand,
     register_stream,
 )
 from tokenfleet.envs.layers.agents.trace import TraceStream
@@ -64,7 +66,9 @@ __all__ = [
     "StreamSpec",
     "TokenLengthSpec",
     "TraceStream",
+    "check_stream",
     "client_columns",
+    "draw_demand",
     "merge",
     "region_problems",
     "register_stream",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import load_entry
+from tokenfleet.envs.catalog import PathLike, load_entry
 from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Spec, UnitFraction
 
@@ -94,6 +95,6 @@ class AgentSpec(Spec):
         return self
 
 
-def load_agent(name: str) -> AgentSpec:
-    """The agent of a catalogue name."""
-    return AgentSpec.parse(load_entry("agent", name), where=f"agent.{name}")
+def load_agent(name: str, search_paths: Sequence[PathLike] = ()) -> AgentSpec:
+    """The agent of a catalogue name, which may stand in a folder of the user."""
+    return AgentSpec.parse(load_entry("agent", name, search_paths), where=f"agent.{name}")

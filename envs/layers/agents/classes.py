@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import load_entry
+from tokenfleet.envs.catalog import PathLike, folders_in_use, load_entry
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, TokenCount, UnitFraction
 
 
@@ -126,14 +127,14 @@ class RequestClassSpec(Spec):
     def _take_limits_from_the_catalogue(cls, data: Any) -> Any:
         if not isinstance(data, dict) or data.get("slo") is None:
             return data
-        level = load_slo(data["slo"])
+        level = load_slo(data["slo"], folders_in_use())
         return {"ttft_s": level.ttft_s, "tpot_s": level.tpot_s, **data}
 
 
-def load_slo(name: str) -> SloSpec:
-    """The service level of a catalogue name.
+def load_slo(name: str, search_paths: Sequence[PathLike] = ()) -> SloSpec:
+    """The service level of a catalogue name, which may stand in a folder of the user.
 
     >>> load_slo("llama2-70b-interactive").ttft_s
     0.45
     """
-    return SloSpec.parse(load_entry("slo", name), where=f"slo.{name}")
+    return SloSpec.parse(load_entry("slo", name, search_paths), where=f"slo.{name}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self, override
 
-from tokenfleet.envs.catalog import load_sessions
+from tokenfleet.envs.catalog import Recording, load_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
 from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat, SpecError, TokenCount
@@ -32,7 +32,7 @@ class ConversationStream(StreamSpec):
     """
 
     kind: Literal["conversations"] = "conversations"
-    trace: str = "mooncake-chat"
+    trace: Recording = "mooncake-chat"
     rate_rps: PositiveFloat | None = None
     max_context_tokens: TokenCount = Field(default=131_072, ge=2)
 
@@ -92,7 +92,7 @@ class ConversationStream(StreamSpec):
 
     @cached_property
     def _record(self) -> SessionTrace:
-        return load_sessions(self.trace)
+        return load_sessions(self.trace, self.search_paths)
 
     @cached_property
     def _made_s(self) -> NDArray[np.float64]:

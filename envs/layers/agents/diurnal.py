@@ -124,7 +124,7 @@ class DiurnalStream(StreamSpec):
 
     @cached_property
     def _profile(self) -> RateProfileSpec:
-        return RateProfileSpec.parse(load_entry("rate", self.profile), where=f"rate.{self.profile}")
+        return RateProfileSpec.parse(load_entry("rate", self.profile, self.search_paths), where=f"rate.{self.profile}")
 
     @cached_property
     def _relative_rate(self) -> FloatArray:

@@ -22,7 +22,7 @@ class HawkesStream(SyntheticLengths):
 
     Every request is followed by a Poisson number of others, `branching_ratio` in the mean, each an exponential time
     after it; these are followed by others in turn. The defaults are fitted to one hour of production chat (Azure 2023;
-    `python -m calibration.arrivals`).
+    `python -m calibration.fit.demand.arrivals`).
 
     Attributes:
         rate_rps: mean arrival rate, all generations counted [requests/s].

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 from typing_extensions import Self, override
 
-from tokenfleet.envs.catalog import load_clients
+from tokenfleet.envs.catalog import Recording, load_clients
 from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
 from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat, TokenCount
@@ -41,7 +41,7 @@ class ServeGenStream(StreamSpec):
     """
 
     kind: Literal["servegen"] = "servegen"
-    clients: str = "servegen-m-large"
+    clients: Recording = "servegen-m-large"
     rate_rps: PositiveFloat | None = None
     time_compression: PositiveFloat = 1.0
     max_tokens: TokenCount = 32_768
@@ -109,7 +109,7 @@ class ServeGenStream(StreamSpec):
 
     @cached_property
     def _table(self) -> ClientTable:
-        return load_clients(self.clients)
+        return load_clients(self.clients, self.search_paths)
 
     def _tokens(self, rng: np.random.Generator, quantiles: NDArray[np.float32], sender: IntArray) -> NDArray[np.int32]:
         """Token counts of requests by their sender, by linear interpolation in the normal score."""

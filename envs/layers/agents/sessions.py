@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self, override
 
-from tokenfleet.envs.catalog import load_sessions
+from tokenfleet.envs.catalog import Recording, load_sessions
 from tokenfleet.envs.layers.agents.behaviour import AgentSpec, load_agent
 from tokenfleet.envs.layers.agents.invention import invent_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
@@ -109,7 +109,7 @@ class AgentSessionsStream(SessionStream):
     """
 
     kind: Literal["agent_sessions"] = "agent_sessions"
-    trace: str = "coding-agents"
+    trace: Recording = "coding-agents"
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:
@@ -123,7 +123,7 @@ class AgentSessionsStream(SessionStream):
 
     @cached_property
     def _record(self) -> SessionTrace:
-        return load_sessions(self.trace)
+        return load_sessions(self.trace, self.search_paths)
 
 
 class AgentGeneratorStream(SessionStream):
@@ -145,12 +145,13 @@ class AgentGeneratorStream(SessionStream):
     @model_validator(mode="after")
     def _agent_is_known(self) -> Self:
         with named_by("agent", "agent"):
-            load_agent(self.agent)
+            load_agent(self.agent, self.search_paths)
         return self
 
     def sessions(self) -> SessionTrace:
         """See `SessionStream.sessions`."""
-        return _library(load_agent(self.agent).model_dump_json(), self.library_sessions, self.library_seed)
+        agent = load_agent(self.agent, self.search_paths)
+        return _library(agent.model_dump_json(), self.library_sessions, self.library_seed)
 
 
 @lru_cache(maxsize=4)

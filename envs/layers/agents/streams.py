@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
+from tokenfleet.envs.catalog import CatalogSpec
 from tokenfleet.envs.layers.series import Split as Split
-from tokenfleet.envs.spec import Name, PositiveFloat, Spec, SpecError, suggest
+from tokenfleet.envs.spec import Name, PositiveFloat, SpecError, shown, suggest
+from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours
 
 SPLIT_BOUNDS: dict[str, tuple[float, float]] = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
 """Shares of a trace's time span that belong to each split; they never overlap."""
@@ -42,7 +44,7 @@ class Demand:
         return len(self.arrival_s)
 
 
-class StreamSpec(Spec):
+class StreamSpec(CatalogSpec):
     """A source of requests of one class; subclasses say when they arrive and how long they are.
 
     Attributes:
@@ -79,6 +81,7 @@ class StreamSpec(Spec):
         """Raise `ValueError` when the stream cannot fill an episode of `horizon_s`."""
 
 
+MEANS = ("mean_rate_rps", "mean_prompt_tokens", "mean_output_tokens")
 STREAM_KINDS: dict[str, type[StreamSpec]] = {}
 """Kind -> class; the package fills in the kinds that it ships."""
 
@@ -105,15 +108,72 @@ def _build_stream(data: Any) -> Any:
     stream = STREAM_KINDS.get(kind) or (_import_stream(kind) if ":" in kind else None)
     if stream is None:
         raise SpecError([f"kind: unknown stream kind {kind!r}{suggest(kind, STREAM_KINDS)}, or 'module:Class'"])
-    return stream.parse(data)
+    if is_ours(stream):
+        return stream.parse(data)
+    with Guard(f"kind={kind}", leaves_messages=True):
+        return stream.parse(data)
+
+
+def check_stream(stream: StreamSpec, horizon_s: float) -> None:
+    """Make sure that a stream knows its means and can fill an episode of `horizon_s`.
+
+    Raises:
+        ValueError: it cannot, and says why.
+        UserCodeError: the stream is a user's, and fails.
+    """
+    guard = _guard(stream)
+    if guard is not None:
+        with guard:
+            means = {name: getattr(stream, name) for name in MEANS}
+        for name, value in means.items():
+            if not isinstance(value, (int, float, np.number)) or not 0.0 <= float(value) < math.inf:
+                raise guard.refuse(f"{name} must be a finite number, 0 or more (got {shown(value)})")
+    with guard or nullcontext():
+        stream.check(horizon_s)
+
+
+def draw_demand(name: str, stream: StreamSpec, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
+    """The requests of one episode.
+
+    Args:
+        name: of the stream in the scenario, for messages.
+        stream: the stream.
+        rng: all chance comes from it.
+        horizon_s: length of the episode [s].
+        split: which requests to draw from.
+
+    Raises:
+        UserCodeError: the stream is a user's, and fails or gives no such requests.
+    """
+    guard = _guard(stream, f"scenario.workload.{name}.")
+    if guard is None:
+        return stream.sample(rng, horizon_s, split)
+    with guard:
+        demand = stream.sample(rng, horizon_s, split)
+    if not isinstance(demand, Demand):
+        raise guard.refuse(f"sample must give a Demand (got {type(demand).__name__})")
+    check_numbers(guard, "arrival_s [R]", demand.arrival_s, np.shape(demand.arrival_s)[:1] or (0,), np.float64)
+    for column in ("prompt_tokens", "output_tokens"):
+        check_numbers(guard, f"{column} [R]", getattr(demand, column), demand.arrival_s.shape, np.int32)
+        if (getattr(demand, column) < 1).any():
+            raise guard.refuse(f"{column} must be at least 1 (got {int(getattr(demand, column).min())})")
+    own_s = demand.arrival_s[demand.arrival_s < np.inf]
+    if ((own_s < 0.0) | (own_s >= horizon_s)).any():
+        outside_s = float(own_s[(own_s < 0.0) | (own_s >= horizon_s)][0])
+        raise guard.refuse(f"arrival_s must lie in [0, {horizon_s:g}), or be inf (got {outside_s:g})")
+    return demand
+
+
+def _guard(stream: StreamSpec, where: str = "") -> Guard | None:
+    """For calls of a user's stream, None for one of ours; a `ValueError` of its `check` is a message already."""
+    return None if is_ours(stream) else Guard(f"{where}kind={stream.kind}", leaves_messages=not where)
 
 
 def _import_stream(kind: str) -> type[StreamSpec]:
-    module, _, name = kind.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise SpecError([f"kind: cannot import {kind!r} ({error}); write 'module:Class' of a StreamSpec"]) from None
+        found = import_object(kind)
+    except SpecError as error:
+        raise SpecError(f"kind: {problem} of a StreamSpec" for problem in error.problems) from error.__cause__
     if not (isinstance(found, type) and issubclass(found, StreamSpec)):
         raise SpecError([f"kind: {kind!r} is not a StreamSpec"])
     return found

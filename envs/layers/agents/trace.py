@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import model_validator
 from typing_extensions import Self, override
 
-from tokenfleet.envs.catalog import load_trace
+from tokenfleet.envs.catalog import Recording, load_trace
 from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.envs.traces import Trace
@@ -30,7 +30,7 @@ class TraceStream(StreamSpec):
     """
 
     kind: Literal["trace"] = "trace"
-    trace: str
+    trace: Recording
     rate_rps: PositiveFloat | None = None
 
     @model_validator(mode="after")
@@ -84,7 +84,7 @@ class TraceStream(StreamSpec):
 
     @cached_property
     def _record(self) -> Trace:
-        return load_trace(self.trace)
+        return load_trace(self.trace, self.search_paths)
 
     def _span_s(self) -> float:
         return float(self._record.arrival_s[-1])

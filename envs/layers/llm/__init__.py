@@ -30,6 +30,7 @@ from tokenfleet.envs.layers.llm.profile import (
     profile_name,
 )
 from tokenfleet.envs.layers.llm.roofline import roofline_profile
+from tokenfleet.envs.spec import SpecError
 
 __all__ = [
     "TOKEN_KNOTS",
@@ -56,15 +57,26 @@ def load_profile(model: str, gpu: str, tensor_parallel: int, search_paths: Seque
         search_paths: the user's catalogue folders.
 
     Raises:
-        SpecError: an unknown name, an invalid file, or a profile that beats the physical bound.
+        SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or one of the user's that
+            is of this pair and has another name, under which nobody would find it.
 
     >>> load_profile("llama-3.1-8b", "h100-sxm", 1).origin
     'measured'
     """
     name = profile_name(model, gpu, tensor_parallel)
     gpu_spec, model_spec = load_gpu(gpu, search_paths), load_model(model, search_paths)
-    if name not in catalog_names("profile", search_paths):
+    names = catalog_names("profile", search_paths)
+    if name not in names:
+        _check_none_is_meant(name, [other for other in names if other not in catalog_names("profile")], search_paths)
         return roofline_profile(gpu_spec, model_spec, tensor_parallel)
     profile = ProfileSpec.parse(load_entry("profile", name, search_paths), f"profile.{name}")
     check_profile(profile, gpu_spec, model_spec)
     return profile
+
+
+def _check_none_is_meant(name: str, others: Sequence[str], search_paths: Sequence[PathLike]) -> None:
+    """Refuse a roofline where the user has a profile of the pair under another name."""
+    for other in others:
+        data = load_entry("profile", other, search_paths)
+        if profile_name(data.get("model", ""), data.get("gpu", ""), data.get("tensor_parallel", 0)) == name:
+            raise SpecError([f"profile.{other}: is of the pair {name}; name it so, else nobody finds it"])

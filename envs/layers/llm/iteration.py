@@ -26,7 +26,7 @@ and decoding sequences in one call reads the contexts more slowly than one that 
 FLOPs of decode attention are not counted apart: they go with C as the bytes of the KV cache do, and
 `joule_per_context_byte` holds them.
 
-The reference engine, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.measured` call the
+The reference engine, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.fitting` call the
 functions below; `envs/engine/cpp/physics.hpp` mirrors them by name. docs/layers.md repeats the block, and a test
 evaluates it.
 
@@ -64,7 +64,7 @@ EXPERT_FLOP_COST = 3.7
 """What a FLOP of a routed expert costs over one of a layer that every token passes: an expert has few rows at a time.
 
 This and the next are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by the laws of dense models
-for all else (`calibration.power.fit_expert_costs`); without any one of the five they are 3.6 to 3.9 and 2.0 to 2.3.
+for all else (`calibration.fit.power.experts`); without any one of the five they are 3.6 to 3.9 and 2.0 to 2.3.
 """
 PACKED_BYTE_COST = 2.2
 """What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""

@@ -25,8 +25,8 @@ class RealTimePriceSpec(Spec):
     amounts at the times of a Poisson process and decays exponentially. r has mean zero: a market without a premium.
 
     The defaults are fitted to the one shipped price that moves like a real-time price, PJM 2023, around its own median
-    of the same hour in the week before and after (`python -m calibration.real_time`); a residual against published
-    day-ahead prices would be better data.
+    of the same hour in the week before and after (`python -m calibration.fit.real_time_price`); a residual against
+    published day-ahead prices would be better data.
 
     Attributes:
         sigma_usd_per_mwh: standard deviation of x.

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import load_series
+from tokenfleet.envs.catalog import CatalogSpec, load_series
 from tokenfleet.envs.catalog.hourly import HourlySeries
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFraction, Spec, SpecError, suggest
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFraction, SpecError, suggest
 
 Float64Array = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ HOURS_PER_DAY = 24.0
 DAYS_PER_YEAR = 365.0
 
 
-class SignalSpec(Spec):
+class SignalSpec(CatalogSpec):
     """A quantity in time; subclasses say which.
 
     Attributes:
@@ -79,7 +79,7 @@ class SeriesSpec(SignalSpec):
 
     @cached_property
     def _record(self) -> HourlySeries:
-        return load_series(self.series)
+        return load_series(self.series, self.search_paths)
 
 
 class DiurnalSpec(SignalSpec):

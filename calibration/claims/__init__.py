@@ -1,0 +1,1 @@
+"""Predicted against measured: `python -m calibration.claims` writes docs/validation.md."""

@@ -1,0 +1,40 @@
+"""What FLOPs and bytes of routed experts cost over those of dense layers, from the watts of mixtures of experts."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from calibration.fit.power.board import fit_board, predicted_w, rates_by_gpu
+from calibration.fit.power.runs import runs
+from tokenfleet.envs.fitting.errors import Array, relative_errors
+from tokenfleet.envs.fitting.least_squares import minimise
+
+
+def mixture_w(rows: pd.DataFrame, expert_flop_cost: float, packed_byte_cost: float) -> Array:
+    """Watts of runs of mixtures of experts by the laws of dense models, experts at costs of their own."""
+    gpus = {chip: fit_board(chip).gpus[chip] for chip in rows.gpu.unique()}
+    priced = rows.assign(
+        flops=rows.flops + (expert_flop_cost - 1.0) * rows.expert_flops,
+        weight_bytes=rows.weight_bytes + (packed_byte_cost - 1.0) * rows.packed_bytes,
+    )
+    return predicted_w(gpus, rates_by_gpu(priced))
+
+
+@cache
+def fit_expert_costs(without: str = "") -> tuple[float, float]:
+    """EXPERT_FLOP_COST and PACKED_BYTE_COST by least squares of relative error.
+
+    Every family but `without` counts the same.
+    """
+    rows = runs(dense=False)
+    rows = rows[rows.family != without].reset_index(drop=True)
+    weight = np.sqrt(1.0 / rows.groupby("family").watts.transform("size"))
+
+    def error(costs: Array) -> Array:
+        return np.asarray(weight * relative_errors(mixture_w(rows, *costs.tolist()), rows.watts))
+
+    flop_cost, packed_byte_cost = minimise(error, [[3.0, 2.0]], bounds=([1.0, 1.0], [10.0, 10.0]), step=1e-4).values
+    return float(flop_cost), float(packed_byte_cost)

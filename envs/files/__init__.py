@@ -1,0 +1,32 @@
+"""Files that people bring, read within limits: every mistake or attack in one is a `SpecError` that names the place.
+
+A file is data that nobody has checked: cut off, mistyped, or made to take the machine down. Every reader of the project
+goes through this room, so that what a file may cost is decided once, in `limits`.
+
+| module | subject |
+|---|---|
+| `limits` | what a file may cost, and why |
+| `opening` | the bytes of a file, inflated or not, up to a limit |
+| `yaml_file` | YAML to plain data |
+| `lines` | lines of text and cells of CSV |
+| `archives` | arrays of numbers in `.npz` |
+"""
+
+from __future__ import annotations
+
+from tokenfleet.envs.files.archives import read_arrays
+from tokenfleet.envs.files.lines import csv_rows, text_lines
+from tokenfleet.envs.files.opening import PathLike, Version, read_text, version_of
+from tokenfleet.envs.files.yaml_file import check_yaml, read_yaml
+
+__all__ = [
+    "PathLike",
+    "Version",
+    "check_yaml",
+    "csv_rows",
+    "read_arrays",
+    "read_text",
+    "read_yaml",
+    "text_lines",
+    "version_of",
+]

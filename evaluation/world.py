@@ -1,0 +1,45 @@
+"""What an environment is, so that rows of different ones are never compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from gymnasium.vector import VectorEnv
+
+from tokenfleet.envs.vector import FleetVectorEnv
+
+_VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")
+
+
+@dataclass(frozen=True)
+class World:
+    """What an environment is; see `EpisodeRow` for the names."""
+
+    environment: str
+    scenario: str
+    split: str
+    config_hash: str
+
+    @classmethod
+    def of(cls, env: VectorEnv[Any, Any, Any]) -> World:
+        """The world of a vector environment; the hash covers what decides its metrics.
+
+        A fleet measures itself, whatever wrappers make of its observations and rewards. Any other environment is known
+        by its returns, so its wrappers count.
+        """
+        fleet = env.unwrapped
+        if isinstance(fleet, FleetVectorEnv):
+            scenario = fleet.scenario
+            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, _hash(scenario.model_dump(mode="json")))
+        if env.spec is None:
+            return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
+        own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
+        wrappers = [[wrapper.entry_point, repr(wrapper.kwargs)] for wrapper in env.spec.additional_wrappers]
+        return cls(env.spec.id, "", "", _hash([env.spec.id, own, *wrappers]))
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,45 @@
+"""What the model is held to: every claim within its target, every fact as published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from calibration.claims import __main__ as command
+from calibration.claims.comparison import Claim
+from calibration.claims.emergent import FACTS, Fact
+from calibration.claims.registry import CLAIMS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_a_claim_is_within_its_target(claim: Claim) -> None:
+    found = claim.compare()
+    assert claim.holds(found), dict(zip(found.group, found.signed_errors.round(3).tolist(), strict=True))
+    assert len(found.measured) == len(found.predicted) == len(found.group)
+    assert f"| {claim.name}: {claim.judged} | {len(found.group)} |" in PAGE
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)
+def test_a_published_fact_emerges(fact) -> None:
+    found: Fact = fact()
+    assert found.holds, found.found
+    assert f"| {found.name} | {found.published} |" in PAGE
+
+
+def test_words_choose_claims_to_print_value_by_value_or_group_by_group(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["vllm 0.19, mean e2e", "Perseus, time"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines if not line.startswith(" ")] == [
+        "vLLM 0.19, mean E2E",
+        "Perseus, time by clock",
+    ]
+    assert any(line.split()[0] == "rtx-4090" for line in lines)
+    assert sum("38 values" in line for line in lines) == 3
+
+
+def test_a_word_that_no_claim_holds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["wattage"]) == command.USER_MISTAKE
+    assert "no claim's name holds 'wattage'; there are: decode step, dense;" in capsys.readouterr().err

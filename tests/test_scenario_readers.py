@@ -1,0 +1,66 @@
+"""Every key of a scenario is read by somebody: a key that changes nothing would be a promise that nobody keeps."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from tokenfleet.envs import spec
+from tokenfleet.envs.layers.agents import STREAM_KINDS
+from tokenfleet.envs.layers.series.signals import SIGNAL_KINDS
+from tokenfleet.envs.scenario import Scenario
+
+ENVS = Path(spec.__file__).parent
+FOR_PEOPLE = {"description"}
+READ_AS_DATA = {"RequestClassSpec.slo", "FacilitySpec.host_asleep_w_per_gpu"}
+"""Read by their names as text: the one before the class is built, the other for each pool's site."""
+
+
+def specs(annotation: Any, seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:
+    """Every description that may stand inside of a type, each once."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation in seen:
+            return
+        seen.add(annotation)
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from specs(field.annotation, seen)
+    for inner in get_args(annotation):
+        yield from specs(inner, seen)
+
+
+def keys() -> dict[str, str]:
+    """`Class.key` of everything that a scenario may hold, and the key."""
+    seen: set[type[BaseModel]] = set()
+    roots = [Scenario, *STREAM_KINDS.values(), *SIGNAL_KINDS.values()]
+    found = [one for root in roots for one in specs(root, seen)]
+    return {f"{one.__name__}.{key}": key for one in found for key in one.model_fields}
+
+
+def reads() -> set[str]:
+    """Names of all attributes that the environments read."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in ENVS.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+def test_the_keys_are_found() -> None:
+    assert len(keys()) > 150
+    assert {"NetworkSpec.client_bytes_per_s", "BatterySpec.energy_j", "DiurnalSpec.peak_hour"} <= keys().keys()
+
+
+def test_every_key_has_a_reader() -> None:
+    known = reads() | FOR_PEOPLE
+    unread = {name for name, key in keys().items() if key not in known}
+    assert unread == READ_AS_DATA
+
+
+@pytest.mark.parametrize("name", sorted(READ_AS_DATA))
+def test_what_is_read_as_data_is_named_in_a_source(name: str) -> None:
+    key = name.partition(".")[2]
+    assert any(f'"{key}"' in path.read_text(encoding="utf-8") for path in ENVS.rglob("*.py"))
