@@ -12,7 +12,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.layers.scheduling import Controls, Float64Array
+from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
@@ -42,8 +42,11 @@ class NativeEngine:
         self.view = Record(arrays.view, np.zeros((num_envs, arrays.view.width), np.float32))
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._num_envs = num_envs
-        sizes = {"N": num_envs, **arrays.sizes}
-        self._neutral = neutral_arrays(Controls, sizes)
+        neutral = neutral_arrays(Controls, {"N": num_envs, **arrays.sizes})
+        self._wanted = [
+            (name, neutral[name].shape, neutral[name] if CONTROLS[name].optional else None)
+            for name in _native.CONTROLS
+        ]
         bounds = np.array([(CONTROLS[name].low, CONTROLS[name].high) for name in _native.CONTROLS])
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, min(threads, num_envs), bounds)
 
@@ -55,7 +58,17 @@ class NativeEngine:
 
     def step(self, controls: Controls) -> None:
         """See `Engine.step`."""
-        if not self._engine.step([self._control(controls, name) for name in _native.CONTROLS]):
+        columns = []
+        for name, shape, default in self._wanted:
+            values = getattr(controls, name)
+            if values is None and default is not None:
+                columns.append(default)
+                continue
+            if getattr(values, "shape", None) != shape:
+                check_controls(controls, self.arrays, self._num_envs)
+            columns.append(np.ascontiguousarray(values, np.float64))
+        # C++ holds the values against their bounds, which is cheap there, and here they are refused.
+        if not self._engine.step(columns):
             check_controls(controls, self.arrays, self._num_envs)
 
     def request_log(self, index: int) -> RequestLog:
@@ -66,15 +79,6 @@ class NativeEngine:
         log = RequestLog(np.empty(count, np.int8), np.empty(count, np.int32), *times_s)
         self._engine.request_log(index, log.status, log.replica, log.asked_s, log.first_token_s, log.finished_s)
         return log
-
-    def _control(self, controls: Controls, name: str) -> Float64Array:
-        """A control as C++ reads it; its values are checked there, which is cheaper, and refused here."""
-        values = getattr(controls, name)
-        if values is None and CONTROLS[name].optional:
-            return self._neutral[name]
-        if np.shape(values) != self._neutral[name].shape:
-            check_controls(controls, self.arrays, self._num_envs)
-        return np.ascontiguousarray(values, dtype=np.float64)
 
 
 def _check_tables() -> None:

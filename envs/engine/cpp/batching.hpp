@@ -11,7 +11,7 @@ namespace tokenfleet {
 
 // The running segment ends: let finished requests go and start the next batch. Inlined, as `start` is.
 [[gnu::always_inline]] inline void Replica::pass_boundary() {
-    const double now_s = next_boundary_s, rest_s = segment_.end_rest_s();
+    const double now_s = next_boundary_s, rest_s = segment_.rest_after(now_s);
     const std::int64_t iterations = segment_.planned;
     energy_.busy_j += segment_.meter_all();
     if (cache_) shrink_cache(iterations - 1);

@@ -44,7 +44,7 @@ public:
     double end_s() const { return start_s + length_s(); }
 
     // What `end_s` lacks of the end. Without it the roundings of a long day would add up, in each engine to another sum.
-    double end_rest_s() const { return length_s() - (end_s() - start_s); }
+    double rest_after(double end_s) const { return length_s() - (end_s - start_s); }
 
     // Iterations that have ended at or before now_s, at most `planned`.
     std::int64_t ended_by(double now_s) const {
