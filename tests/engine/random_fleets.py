@@ -100,6 +100,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> 
         backoff_factor=between(1, 3, classes),
         backoff_jitter=between(0, 1, classes),
         network_s=np.zeros((1, sites)),
+        upload_token_s=np.zeros(1),
         **prices,
         pue=between(1.0, 1.5, sites),
         fixed_w=rng.choice([0.0, 30.0], sites),
