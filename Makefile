@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(wildcard envs/engine/cpp/*) CMakeLists.txt
 CPP := $(wildcard envs/engine/cpp/*.?pp tests/engine/cpp/*.cpp)
-CPP_WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wold-style-cast -Wconversion
+CPP_FLAGS := -std=c++20 -fvisibility=hidden -Wall -Wextra -Wpedantic -Wshadow -Wold-style-cast -Wconversion -Werror
 DEMO := runs/demo
 DEMO_STEPS ?= 2_000_000
 KILLS ?= 10
@@ -67,7 +67,7 @@ check: $(STAMP)  ## ruff, mypy, clang-format, and compiler warnings as errors
 	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs \
 	  -p calibration -p benchmarks -p tools
 	@$(BIN)/clang-format --dry-run -Werror $(CPP)
-	@$${CXX:-g++} -std=c++20 -fsyntax-only $(CPP_WARNINGS) -Werror -Ienvs/engine/cpp \
+	@$${CXX:-g++} $(CPP_FLAGS) -fsyntax-only -Ienvs/engine/cpp \
 	  -isystem $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
 	  -isystem $$($(BIN)/python -m nanobind --include_dir) $(filter %.cpp,$(CPP))
 

@@ -4,7 +4,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <array>
 #include <memory>
 #include <stdexcept>
@@ -12,151 +11,13 @@
 #include <vector>
 
 #include "fleet.hpp"
+#include "python_arrays.hpp"
 #include "workers.hpp"
 
 namespace nb = nanobind;
 using namespace tokenfleet;
 
 namespace {
-
-template <typename T>
-using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
-
-// Columns of a Python object, by attribute name.
-class Columns {
-public:
-    explicit Columns(nb::handle object) : object_(nb::borrow(object)) {}
-
-    template <typename T>
-    Array<const T> column(const char* name) const {
-        return nb::cast<Array<const T>>(object_.attr(name));
-    }
-    std::vector<double> reals(const char* name) const {
-        const auto values = column<double>(name);
-        return {values.data(), values.data() + values.size()};
-    }
-    double real(const char* name, std::size_t i) const { return column<double>(name).data()[i]; }
-    Knots knots(const char* name, std::size_t i) const {
-        Knots values;
-        std::copy_n(column<double>(name).data() + i * kTokenKnots, kTokenKnots, values.begin());
-        return values;
-    }
-    std::int64_t integer(const char* name, std::size_t i) const { return column<std::int64_t>(name).data()[i]; }
-    nb::object part(const char* name) const { return object_.attr(name); }
-    std::size_t size(const char* name) const { return column<double>(name).size(); }
-
-private:
-    nb::object object_;
-};
-
-// Entry i of a column, as the field's type says.
-void read(const Columns& c, const char* name, std::size_t i, double& value) { value = c.real(name, i); }
-void read(const Columns& c, const char* name, std::size_t i, std::int64_t& value) { value = c.integer(name, i); }
-void read(const Columns& c, const char* name, std::size_t i, bool& value) { value = c.column<bool>(name).data()[i]; }
-void read(const Columns& c, const char* name, std::size_t i, Knots& value) { value = c.knots(name, i); }
-
-// A whole column.
-template <typename T, typename Source>
-void read_all(const Columns& c, const char* name, std::vector<T>& values) {
-    const auto column = c.column<Source>(name);
-    values.assign(column.data(), column.data() + column.size());
-}
-void read(const Columns& c, const char* name, std::vector<double>& values) {
-    read_all<double, double>(c, name, values);
-}
-void read(const Columns& c, const char* name, std::vector<std::uint8_t>& values) {
-    read_all<std::uint8_t, bool>(c, name, values);
-}
-
-#define TOKENFLEET_READ(type, name) read(c, #name, i, row.name);
-
-void read_row(const Columns& c, std::size_t i, Pool& row) { TOKENFLEET_POOL_COLUMNS(TOKENFLEET_READ) }
-void read_row(const Columns& c, std::size_t i, RequestClass& row) { TOKENFLEET_CLASS_COLUMNS(TOKENFLEET_READ) }
-void read_row(const Columns& c, std::size_t i, Site& row) { TOKENFLEET_SITE_COLUMNS(TOKENFLEET_READ) }
-void read_row(const Columns& c, std::size_t i, NodeLimits& row) { TOKENFLEET_NODE_COLUMNS(TOKENFLEET_READ) }
-
-#undef TOKENFLEET_READ
-
-// One struct for every entry of the columns, of which `sized` is one of doubles.
-template <typename Row>
-std::vector<Row> read_rows(const Columns& c, const char* sized) {
-    std::vector<Row> rows(c.size(sized));
-    for (std::size_t i = 0; i < rows.size(); ++i) read_row(c, i, rows[i]);
-    return rows;
-}
-
-// A name that the Python table does not have raises KeyError: the two tables cannot drift apart unnoticed.
-std::int64_t read_offset(nb::handle layout, const char* name) {
-    return nb::cast<std::int64_t>(layout.attr("offsets")[name]);
-}
-
-#define TOKENFLEET_READ(name) read_offset(layout, #name),
-
-View::Layout read_view_layout(nb::handle layout) {
-    return {.offsets = {TOKENFLEET_VIEW_FIELDS(TOKENFLEET_READ)},
-            .exogenous = read_offset(layout, "cap_w"),
-            .row_cap_w = read_offset(layout, "row_cap_w"),
-            .width = nb::cast<std::int64_t>(layout.attr("width"))};
-}
-
-Outcome::Layout read_outcome_layout(nb::handle layout) {
-    return {.offsets = {TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_READ)},
-            .width = nb::cast<std::int64_t>(layout.attr("width"))};
-}
-
-#undef TOKENFLEET_READ
-
-FleetArrays read_arrays(nb::handle arrays) {
-    const Columns c(arrays);
-    FleetArrays fleet;
-    fleet.tick_s = nb::cast<double>(arrays.attr("tick_s"));
-    fleet.horizon_ticks = nb::cast<std::int64_t>(arrays.attr("horizon_ticks"));
-    fleet.pools = read_rows<Pool>(c, "wake_s");
-    for (Pool& pool : fleet.pools) {
-        pool.first_replica = fleet.num_replicas;
-        fleet.num_replicas += pool.replicas;
-    }
-    fleet.classes = read_rows<RequestClass>(c, "patience_s");
-    fleet.sites = read_rows<Site>(c, "pue");
-    fleet.nodes = read_rows<NodeLimits>(c, "restart_s");
-#define TOKENFLEET_READ(type, name) read(c, #name, fleet.name);
-    TOKENFLEET_LINK_COLUMNS(TOKENFLEET_READ)
-#undef TOKENFLEET_READ
-    fleet.view = read_view_layout(arrays.attr("view"));
-    fleet.outcome = read_outcome_layout(arrays.attr("outcome"));
-    return fleet;
-}
-
-// Columns of a request table about clients; the dictionary has those in which some request differs from the default.
-class CallTable {
-public:
-    explicit CallTable(nb::handle table) : table_(nb::cast<nb::dict>(table)) {
-        read("wait_s", columns.wait_s);
-        read("retry_uniform", columns.retry_uniform);
-        read("price_tolerance", columns.price_tolerance);
-        read("region_id", columns.region_id);
-        read("session_id", columns.session_id);
-        read("conversation_id", columns.conversation_id);
-        read("group_id", columns.group_id);
-        read("group_tokens", columns.group_tokens);
-        read("reusable_tokens", columns.reusable_tokens);
-        read("predecessors", columns.predecessors);
-        read("successor_start", columns.successor_start);
-        read("successor", columns.successor);
-    }
-
-    CallColumns columns;  // as long as the dictionary lives; a column that had to be converted would not, and raises
-
-    bool empty() const { return table_.size() == 0; }
-
-private:
-    nb::dict table_;
-
-    template <typename T>
-    void read(const char* name, const T*& column) {
-        if (table_.contains(name)) column = nb::cast<Array<const T>>(table_[name], false).data();
-    }
-};
 
 // Places of the controls in the list that `Engine::step` takes.
 enum ControlIndex : std::size_t {

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "cache_line.hpp"
 #include "episode.hpp"
-#include "memory.hpp"
 
 namespace tokenfleet {
 

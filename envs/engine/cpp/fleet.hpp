@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -10,11 +9,13 @@
 #include "arrays.hpp"
 #include "billing.hpp"
 #include "clients.hpp"
+#include "controls.hpp"
 #include "course.hpp"
 #include "demand.hpp"
 #include "endings.hpp"
 #include "hand_offs.hpp"
 #include "kv_moves.hpp"
+#include "pool_meter.hpp"
 #include "pool_state.hpp"
 #include "power_delivery.hpp"
 #include "power_states.hpp"
@@ -23,13 +24,6 @@
 #include "view.hpp"
 
 namespace tokenfleet {
-
-// One environment's row of each control array.
-struct ControlsRow {
-#define TOKENFLEET_POINTER(name, length) const double* name;
-    TOKENFLEET_CONTROLS(TOKENFLEET_POINTER)
-#undef TOKENFLEET_POINTER
-};
 
 // All sites, pools and replicas of one environment, for one episode.
 class Fleet {
@@ -65,7 +59,7 @@ public:
 
     // Advance by one tick.
     void step(const ControlsRow& controls) {
-        for (const Replica& replica : replicas_.all()) replica.prefetch_completions();
+        for (const Replica& replica : replicas_.all()) replica.prefetch();
         const SiteTick tick = course_.at(tick_, controls.battery_power_w);
         outcome_.clear();
         break_and_repair(tick.start_s);
@@ -270,38 +264,9 @@ private:
     // 3. Meters, brake, breaker.
 
     void meter(double end_s) {
-        const double last_s = std::nextafter(end_s, 0.0);  // a boundary at the end of the tick belongs to the next
         for (PoolState& pool : pools_) {
-            const std::int64_t p = pool.index;
-            BoardEnergy boards;
-            double host_j = 0.0;
-            for (Replica& replica : replicas_.of(p)) {
-                replicas_.pass_boundaries(replicas_.index_of(replica), last_s);
-                replica.meter(end_s);
-                const BoardEnergy energy = replica.take_energy();
-                boards.busy_j += energy.busy_j;
-                boards.idle_j += energy.idle_j;
-                boards.asleep_j += energy.asleep_j;
-                host_j += this->host_j(replica, pool.limits, energy.total_j());
-            }
-            outcome_(Outcome::busy_energy_j, p) = boards.busy_j;
-            outcome_(Outcome::idle_energy_j, p) = boards.idle_j;
-            outcome_(Outcome::asleep_energy_j, p) = boards.asleep_j;
-            outcome_(Outcome::host_energy_j, p) = host_j;
-            outcome_(Outcome::it_energy_j, p) = boards.total_j() + host_j;
-            for (std::size_t i = 0; i < Counts::kNumCounts; ++i) {
-                outcome_(Counts::kOutcomes[i], p) = static_cast<double>(pool.counts.values[i]);
-            }
-            pool.counts = {};
+            meter_pool(pool, replicas_, arrays_.tick_s, end_s, course_.host_power_factor[pool.limits.site], outcome_);
         }
-    }
-
-    // What the servers around boards that took `boards_j` took in the tick.
-    double host_j(const Replica& replica, const Pool& pool, double boards_j) const {
-        double steady_w = replica.state == State::kAsleep ? pool.host_asleep_w : pool.host_w;
-        if (replica.state == State::kDark || replica.state == State::kFailed) steady_w = 0.0;
-        const double host_j = steady_w * arrays_.tick_s + pool.host_w_per_board_w * boards_j;
-        return host_j * course_.host_power_factor[pool.site];
     }
 
     void read_meters(const SiteTick& tick) {

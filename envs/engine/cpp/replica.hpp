@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "finish_heap.hpp"
-#include "memory.hpp"
 #include "pool_state.hpp"
+#include "prefetch.hpp"
 #include "prefix_cache.hpp"
 #include "request.hpp"
 #include "segment.hpp"
@@ -44,11 +44,8 @@ public:
         cache_ = std::make_unique<PrefixCache>(block_tokens, limits().host_cache_tokens);
     }
 
-    // Load what the end of the next sequence will touch; see memory.hpp.
-    [[gnu::always_inline]] inline void prefetch_completions() const {
-        const std::int64_t count = std::min(kPrefetchedCompletions, decoding());
-        for (std::int64_t i = 0; i < count; ++i) prefetch(&pool_.demand.requests[finishing_[i]]);
-    }
+    // To be called some time before a tick.
+    [[gnu::always_inline]] inline void prefetch() const { prefetch_completions(pool_.demand, finishing_); }
 
     bool is_idle() const { return next_boundary_s == kNever; }
     std::int64_t waiting() const { return waiting_.size; }

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "memory.hpp"
+#include "cache_line.hpp"
 
 namespace tokenfleet {
 
