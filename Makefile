@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE_SOURCES := $(wildcard envs/engine/cpp/*) CMakeLists.txt
+CPP := $(wildcard envs/engine/cpp/*.?pp tests/engine/cpp/*.cpp)
+CPP_FLAGS := -std=c++20 -fvisibility=hidden -Wall -Wextra -Wpedantic -Wshadow -Wold-style-cast -Wconversion -Werror
 DEMO := runs/demo
 DEMO_STEPS ?= 2_000_000
 KILLS ?= 10
@@ -60,13 +62,17 @@ soak: $(STAMP)  ## kill trainings and evaluations at random moments, resume and 
 	@for tool in $(wildcard tools/soak_*.py); do \
 	  $(BIN)/python -m tools.$$(basename $$tool .py) --kills $(KILLS) --seed $$(date +%s) || exit 1; done
 
-check: $(STAMP)  ## ruff and mypy
+check: $(STAMP)  ## ruff, mypy, clang-format, and compiler warnings as errors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy -p tokenfleet.envs -p tokenfleet.policies -p tokenfleet.evaluation -p tokenfleet.configs -p tokenfleet.cli \
 	  -p calibration -p benchmarks -p tools
+	@$(BIN)/clang-format --dry-run -Werror $(CPP)
+	@$${CXX:-g++} $(CPP_FLAGS) -fsyntax-only -Ienvs/engine/cpp \
+	  -isystem $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+	  -isystem $$($(BIN)/python -m nanobind --include_dir) $(filter %.cpp,$(CPP))
 
-format:  ## apply ruff's fixes and format
-	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+format:  ## apply ruff's fixes, ruff format and clang-format
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/clang-format -i $(CPP)
 
 benchmark: $(STAMP)  ## measure engine and training throughput
 	@$(BIN)/python -m benchmarks.engine

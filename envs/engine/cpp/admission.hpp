@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "arrays.hpp"
-#include "request.hpp"
+#include "demand.hpp"
 #include "ties.hpp"
 
 namespace tokenfleet {
@@ -20,21 +20,19 @@ struct Release {
 
 class Admission {
 public:
-    explicit Admission(const FleetArrays& arrays)
-        : arrays_(arrays), held_(arrays.classes.size()), credit_(arrays.classes.size()), credited_s_(arrays.classes.size()) {}
-
-    void reset() {
-        std::fill(held_.begin(), held_.end(), RequestQueue{});
-        std::fill(credit_.begin(), credit_.end(), 1.0);
-        std::fill(credited_s_.begin(), credited_s_.end(), 0.0);
-    }
+    Admission(const FleetArrays& arrays, Demand& demand)
+        : arrays_(arrays),
+          demand_(demand),
+          held_(arrays.classes.size()),
+          credit_(arrays.classes.size(), 1.0),
+          credited_s_(arrays.classes.size()) {}
 
     // Requests/s of each class, [K], from now on.
     void set_rates(const double* admit_rate_rps) { rate_rps_ = admit_rate_rps; }
 
     std::int64_t held(std::int64_t k) const { return held_[k].size; }
 
-    void hold(std::vector<Request>& requests, std::int32_t index) { held_[requests[index].class_id].push(requests, index); }
+    void hold(std::int32_t index) { held_[demand_.requests[index].class_id].push(demand_.requests, index); }
 
     // Token bucket one second deep (at least one request).
     bool admit(std::int32_t k, double now_s) {
@@ -48,36 +46,43 @@ public:
         return admitted;
     }
 
-    // Held requests that leave in the tick from `start_s`, evenly spaced over it, oldest first; calls `expire(index)` for
-    // those whose patience has run out.
-    template <typename Expire>
-    const std::vector<Release>& release(const std::vector<Request>& requests, double start_s, Expire expire) {
-        released_.clear();
-        for (std::int32_t k = 0; k < static_cast<std::int32_t>(held_.size()); ++k) {
+    // Held requests whose patience has run out.
+    std::vector<std::int32_t> drop_expired(double now_s) {
+        std::vector<std::int32_t> expired;
+        for (std::int64_t k = 0; k < arrays_.num_classes(); ++k) {
             RequestQueue& held = held_[k];
-            while (!held.empty() && exceeds(start_s - requests[held.head].arrival_s, arrays_.classes[k].patience_s)) {
-                expire(held.pop(requests));
+            const double patience_s = arrays_.classes[k].patience_s;
+            while (!held.empty() && exceeds(now_s - demand_.requests[held.head].arrival_s, patience_s)) {
+                expired.push_back(held.pop(demand_.requests));
             }
+        }
+        return expired;
+    }
+
+    // Held requests that leave in the tick from `start_s`, evenly spaced over it, oldest first.
+    std::vector<Release> release(double start_s) {
+        std::vector<Release> released;
+        for (std::int64_t k = 0; k < arrays_.num_classes(); ++k) {
             const std::int64_t count = release_count(k);
             const double gap_s = arrays_.tick_s / static_cast<double>(count);
             for (std::int64_t i = 0; i < count; ++i) {
-                released_.push_back({start_s + (static_cast<double>(i) + 0.5) * gap_s, held.pop(requests)});
+                const double time_s = start_s + (static_cast<double>(i) + 0.5) * gap_s;
+                released.push_back({time_s, held_[k].pop(demand_.requests)});
             }
         }
-        std::stable_sort(released_.begin(), released_.end(),
-                         [](const Release& a, const Release& b) { return a.time_s < b.time_s; });
-        return released_;
+        std::ranges::stable_sort(released, {}, &Release::time_s);
+        return released;
     }
 
 private:
     const FleetArrays& arrays_;
+    Demand& demand_;
     const double* rate_rps_ = nullptr;         // [K]
     std::vector<RequestQueue> held_;           // [K]
     std::vector<double> credit_, credited_s_;  // [K]
-    std::vector<Release> released_;
 
     // How many held requests the rate lets go; the unused part of a request carries over.
-    std::int64_t release_count(std::int32_t k) {
+    std::int64_t release_count(std::int64_t k) {
         if (!arrays_.classes[k].deferrable) return 0;
         const std::int64_t waiting = held_[k].size;
         if (rate_rps_[k] == kNever) return waiting;

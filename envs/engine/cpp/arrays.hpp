@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -39,24 +40,6 @@ struct NodeLimits {
     TOKENFLEET_NODE_COLUMNS(TOKENFLEET_FIELD)
 };
 
-#define TOKENFLEET_COLUMN(name) std::int64_t name;
-
-// First column of each field in the float32 view row; see envs/fields.py for their meaning.
-struct ViewLayout {
-    TOKENFLEET_VIEW_FIELDS(TOKENFLEET_COLUMN)
-    std::int64_t exogenous;  // where the exogenous fields begin, the sites' caps being the first
-    std::int64_t row_cap_w;  // the one of them that engines read too
-    std::int64_t width;
-};
-
-// First column of each field in the float64 outcome row.
-struct OutcomeLayout {
-    TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_COLUMN)
-    std::int64_t width;
-};
-
-#undef TOKENFLEET_COLUMN
-
 struct FleetArrays {
     double tick_s;
     std::int64_t horizon_ticks;
@@ -65,19 +48,40 @@ struct FleetArrays {
     std::vector<Site> sites;
     std::vector<NodeLimits> nodes;  // grid connections of all sites, then all rows
     TOKENFLEET_LINK_COLUMNS(TOKENFLEET_FIELD)
-    ViewLayout view;
-    OutcomeLayout outcome;
+    View::Layout view;
+    Outcome::Layout outcome;
     std::int64_t num_replicas = 0;
 
-    template <typename Is>
-    bool any_pool(Is is) const {
-        return std::any_of(pools.begin(), pools.end(), is);
+    std::int64_t num_pools() const { return static_cast<std::int64_t>(pools.size()); }
+    std::int64_t num_classes() const { return static_cast<std::int64_t>(classes.size()); }
+    std::int64_t num_sites() const { return static_cast<std::int64_t>(sites.size()); }
+    std::int64_t num_rows() const { return static_cast<std::int64_t>(nodes.size() - sites.size()); }
+
+    bool has_growing_kv() const {
+        return std::ranges::any_of(pools, [](const Pool& pool) { return pool.kv_grows; });
     }
-    bool has_caches() const { return any_pool([](const Pool& p) { return p.prefix_block_tokens > 0; }); }
-    bool has_distances() const { return any_positive(network_s); }
-    bool has_uploads() const { return any_positive(upload_token_s); }
-    static bool any_positive(const std::vector<double>& values) {
-        return std::any_of(values.begin(), values.end(), [](double value) { return value > 0.0; });
+    bool has_caches() const {
+        return std::ranges::any_of(pools, [](const Pool& pool) { return pool.prefix_block_tokens > 0; });
+    }
+    bool has_hand_offs() const {
+        return std::ranges::any_of(pools, [](const Pool& pool) { return pool.hand_off_to >= 0; });
+    }
+    bool has_distances() const {
+        return std::ranges::any_of(network_s, [](double way_s) { return way_s > 0.0; });
+    }
+    bool has_uploads() const {
+        return std::ranges::any_of(upload_token_s, [](double token_s) { return token_s > 0.0; });
+    }
+    bool has_retries() const {
+        return std::ranges::any_of(classes, [](const RequestClass& k) { return k.max_attempts > 1; });
+    }
+    bool has_budgets() const {
+        return std::ranges::any_of(classes, [](const RequestClass& k) { return std::isfinite(k.session_budget_usd); });
+    }
+    bool has_moving_prices() const {
+        return std::ranges::any_of(classes, [](const RequestClass& k) {
+            return k.lowest_price_factor != 1.0 || k.highest_price_factor != 1.0;
+        });
     }
 };
 

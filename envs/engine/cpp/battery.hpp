@@ -8,11 +8,13 @@
 namespace tokenfleet {
 
 struct Battery {
-    double stored_j = 0.0;
+    double stored_j;
 
     struct Flow {
         double charge_j, discharge_j;  // at the busbar; one of them is 0
     };
+
+    explicit Battery(const Site& site) : stored_j(site.battery_initial_j) {}
 
     // Charge (`asked_w` below 0) or discharge for a tick; the busbar takes at most `need_j`.
     Flow run(const Site& site, double tick_s, double asked_w, double need_j) {

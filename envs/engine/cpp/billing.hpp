@@ -2,12 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "arrays.hpp"
-#include "calls.hpp"
+#include "demand.hpp"
 
 namespace tokenfleet {
 
@@ -16,19 +16,11 @@ public:
     std::vector<double> factor;  // [K] on the list price, for the calls of the tick
 
     Billing(const FleetArrays& arrays, Demand& demand)
-        : factor(arrays.classes.size()), arrays_(arrays), demand_(demand), moves_prices_(moves_prices(arrays)) {}
-
-    static bool moves_prices(const FleetArrays& arrays) {
-        return std::any_of(arrays.classes.begin(), arrays.classes.end(), [](const RequestClass& k) {
-            return k.lowest_price_factor != 1.0 || k.highest_price_factor != 1.0;
-        });
-    }
-
-    void reset() {
-        const bool budgets = std::any_of(arrays_.classes.begin(), arrays_.classes.end(),
-                                         [](const RequestClass& k) { return std::isfinite(k.session_budget_usd); });
-        paid_usd_.assign(budgets ? static_cast<std::size_t>(demand_.calls.num_sessions()) : 0, 0.0);
-        std::fill(factor.begin(), factor.end(), 1.0);
+        : factor(arrays.classes.size(), 1.0),
+          arrays_(arrays),
+          demand_(demand),
+          moves_prices_(arrays.has_moving_prices()),
+          paid_usd_(arrays.has_budgets() ? static_cast<std::size_t>(demand.calls.num_sessions()) : 0) {
         set_prices(factor.data());
     }
 

@@ -4,7 +4,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
 #include <array>
 #include <memory>
 #include <stdexcept>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "fleet.hpp"
+#include "python_arrays.hpp"
 #include "workers.hpp"
 
 namespace nb = nanobind;
@@ -19,151 +19,12 @@ using namespace tokenfleet;
 
 namespace {
 
-template <typename T>
-using Array = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
-
-// Columns of a Python object, by attribute name.
-class Columns {
-public:
-    explicit Columns(nb::handle object) : object_(nb::borrow(object)) {}
-
-    template <typename T>
-    Array<const T> column(const char* name) const {
-        return nb::cast<Array<const T>>(object_.attr(name));
-    }
-    std::vector<double> reals(const char* name) const {
-        const auto values = column<double>(name);
-        return {values.data(), values.data() + values.size()};
-    }
-    double real(const char* name, std::size_t i) const { return column<double>(name).data()[i]; }
-    Knots knots(const char* name, std::size_t i) const {
-        Knots values;
-        std::copy_n(column<double>(name).data() + i * kTokenKnots, kTokenKnots, values.begin());
-        return values;
-    }
-    std::int64_t integer(const char* name, std::size_t i) const { return column<std::int64_t>(name).data()[i]; }
-    nb::object part(const char* name) const { return object_.attr(name); }
-    std::size_t size(const char* name) const { return column<double>(name).size(); }
-
-private:
-    nb::object object_;
-};
-
-// Entry i of a column, as the field's type says.
-void read(const Columns& c, const char* name, std::size_t i, double& value) { value = c.real(name, i); }
-void read(const Columns& c, const char* name, std::size_t i, std::int64_t& value) { value = c.integer(name, i); }
-void read(const Columns& c, const char* name, std::size_t i, bool& value) { value = c.column<bool>(name).data()[i]; }
-void read(const Columns& c, const char* name, std::size_t i, Knots& value) { value = c.knots(name, i); }
-
-// A whole column.
-template <typename T, typename Source>
-void read_all(const Columns& c, const char* name, std::vector<T>& values) {
-    const auto column = c.column<Source>(name);
-    values.assign(column.data(), column.data() + column.size());
-}
-void read(const Columns& c, const char* name, std::vector<double>& values) { read_all<double, double>(c, name, values); }
-void read(const Columns& c, const char* name, std::vector<std::uint8_t>& values) {
-    read_all<std::uint8_t, bool>(c, name, values);
-}
-
-#define TOKENFLEET_READ(type, name) read(c, #name, i, row.name);
-
-void read_row(const Columns& c, std::size_t i, Pool& row) { TOKENFLEET_POOL_COLUMNS(TOKENFLEET_READ) }
-void read_row(const Columns& c, std::size_t i, RequestClass& row) { TOKENFLEET_CLASS_COLUMNS(TOKENFLEET_READ) }
-void read_row(const Columns& c, std::size_t i, Site& row) { TOKENFLEET_SITE_COLUMNS(TOKENFLEET_READ) }
-void read_row(const Columns& c, std::size_t i, NodeLimits& row) { TOKENFLEET_NODE_COLUMNS(TOKENFLEET_READ) }
-
-#undef TOKENFLEET_READ
-
-// One struct for every entry of the columns, of which `sized` is one of doubles.
-template <typename Row>
-std::vector<Row> read_rows(const Columns& c, const char* sized) {
-    std::vector<Row> rows(c.size(sized));
-    for (std::size_t i = 0; i < rows.size(); ++i) read_row(c, i, rows[i]);
-    return rows;
-}
-
-#define TOKENFLEET_READ(name) columns.name = at(#name);
-
-// A name that the Python table does not have raises KeyError: the two tables cannot drift apart unnoticed.
-ViewLayout read_view_layout(nb::handle layout) {
-    const auto at = [&](const char* name) { return nb::cast<std::int64_t>(layout.attr("offsets")[name]); };
-    ViewLayout columns;
-    TOKENFLEET_VIEW_FIELDS(TOKENFLEET_READ)
-    columns.exogenous = at("cap_w");
-    columns.row_cap_w = at("row_cap_w");
-    columns.width = nb::cast<std::int64_t>(layout.attr("width"));
-    return columns;
-}
-
-OutcomeLayout read_outcome_layout(nb::handle layout) {
-    const auto at = [&](const char* name) { return nb::cast<std::int64_t>(layout.attr("offsets")[name]); };
-    OutcomeLayout columns;
-    TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_READ)
-    columns.width = nb::cast<std::int64_t>(layout.attr("width"));
-    return columns;
-}
-
-#undef TOKENFLEET_READ
-
-FleetArrays read_arrays(nb::handle arrays) {
-    const Columns c(arrays);
-    FleetArrays fleet;
-    fleet.tick_s = nb::cast<double>(arrays.attr("tick_s"));
-    fleet.horizon_ticks = nb::cast<std::int64_t>(arrays.attr("horizon_ticks"));
-    fleet.pools = read_rows<Pool>(c, "wake_s");
-    for (Pool& pool : fleet.pools) {
-        pool.first_replica = fleet.num_replicas;
-        fleet.num_replicas += pool.replicas;
-    }
-    fleet.classes = read_rows<RequestClass>(c, "patience_s");
-    fleet.sites = read_rows<Site>(c, "pue");
-    fleet.nodes = read_rows<NodeLimits>(c, "restart_s");
-#define TOKENFLEET_READ(type, name) read(c, #name, fleet.name);
-    TOKENFLEET_LINK_COLUMNS(TOKENFLEET_READ)
-#undef TOKENFLEET_READ
-    fleet.view = read_view_layout(arrays.attr("view"));
-    fleet.outcome = read_outcome_layout(arrays.attr("outcome"));
-    return fleet;
-}
-
-// Columns of a request table about clients; the dictionary has those in which some request differs from the default.
-class CallTable {
-public:
-    explicit CallTable(nb::handle table) : table_(nb::cast<nb::dict>(table)) {
-        read("wait_s", columns.wait_s);
-        read("retry_uniform", columns.retry_uniform);
-        read("price_tolerance", columns.price_tolerance);
-        read("region_id", columns.region_id);
-        read("session_id", columns.session_id);
-        read("conversation_id", columns.conversation_id);
-        read("group_id", columns.group_id);
-        read("group_tokens", columns.group_tokens);
-        read("reusable_tokens", columns.reusable_tokens);
-        read("predecessors", columns.predecessors);
-        read("successor_start", columns.successor_start);
-        read("successor", columns.successor);
-    }
-
-    CallColumns columns;  // as long as the dictionary lives; a column that had to be converted would not, and raises
-
-    bool empty() const { return table_.size() == 0; }
-
-private:
-    nb::dict table_;
-
-    template <typename T>
-    void read(const char* name, const T*& column) {
-        if (table_.contains(name)) column = nb::cast<Array<const T>>(table_[name], false).data();
-    }
-};
-
 // Places of the controls in the list that `Engine::step` takes.
 enum ControlIndex : std::size_t {
 #define TOKENFLEET_INDEX(name, length) k_##name,
     TOKENFLEET_CONTROLS(TOKENFLEET_INDEX)
 #undef TOKENFLEET_INDEX
-    kNumControls
+        kNumControls
 };
 
 // What a control may be, both ends included.
@@ -173,7 +34,9 @@ struct Bounds {
     // NaN lies outside of all bounds. Without a branch, so that the compiler takes many values at once.
     bool hold(const Array<const double>& values) const {
         bool inside = true;
-        for (std::size_t i = 0; i < values.size(); ++i) inside &= (values.data()[i] >= low) & (values.data()[i] <= high);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            inside &= (values.data()[i] >= low) & (values.data()[i] <= high);
+        }
         return inside;
     }
 };
@@ -183,7 +46,8 @@ class Turn {
 public:
     explicit Turn(bool& taken) : taken_(taken) {
         if (taken_) {
-            throw std::runtime_error("the engine is in use by another thread, or was when this process was forked off it");
+            throw std::runtime_error(
+                "the engine is in use by another thread, or was when this process was forked off it");
         }
         taken_ = true;
     }
@@ -201,15 +65,13 @@ public:
     // and high of each control, in their order.
     Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads,
            Array<const double> control_bounds)
-        : arrays_(read_arrays(arrays)), workers_(threads) {
+        : arrays_(read_arrays(arrays)),
+          view_(view.data()),
+          outcome_(outcome.data()),
+          fleets_(view.shape(0)),
+          workers_(threads) {
         const double* bounds = control_bounds.data();
         for (std::size_t c = 0; c < bounds_.size(); ++c) bounds_[c] = {bounds[2 * c], bounds[2 * c + 1]};
-        const auto n = static_cast<std::int64_t>(view.shape(0));
-        for (std::int64_t i = 0; i < n; ++i) {
-            is_ready_.push_back(0);
-            fleets_.push_back(std::make_unique<Fleet>(arrays_, view.data() + i * arrays_.view.width,
-                                                      outcome.data() + i * arrays_.outcome.width));
-        }
     }
 
     // Read an Episode object, whose shapes native.py has checked; `clients` are columns of its request table.
@@ -228,25 +90,27 @@ public:
         const auto repaired_s = f.column<double>("repaired_s");
         const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
         const CallTable calls(clients);
-        is_ready_[index] = 0;
-        fleets_[index]->demand.calls.load(calls.columns, calls.empty() ? 0 : arrival_s.size());
-        fleets_[index]->reset({.num_requests = static_cast<std::int64_t>(arrival_s.size()),
-                               .num_failures = static_cast<std::int64_t>(repaired_s.size()),
-                               .num_contexts = static_cast<std::int64_t>(context_row.size()),
-                               .arrival_s = arrival_s.data(),
-                               .prompt_tokens = prompt_tokens.data(),
-                               .output_tokens = output_tokens.data(),
-                               .class_id = class_id.data(),
+        const EpisodeColumns columns{.num_requests = static_cast<std::int64_t>(arrival_s.size()),
+                                     .num_failures = static_cast<std::int64_t>(repaired_s.size()),
+                                     .num_contexts = static_cast<std::int64_t>(context_row.size()),
+                                     .arrival_s = arrival_s.data(),
+                                     .prompt_tokens = prompt_tokens.data(),
+                                     .output_tokens = output_tokens.data(),
+                                     .class_id = class_id.data(),
+                                     .calls = calls.columns,
+                                     .has_calls = !calls.empty(),
 #define TOKENFLEET_SERIES(name, length) .name = name.data(),
-                               TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
+                                     TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
 #undef TOKENFLEET_SERIES
-                               .exogenous = exogenous.data(),
-                               .failure_tick = failure_tick.data(),
-                               .failed_replica = failed_replica.data(),
-                               .repaired_s = repaired_s.data(),
-                               .context_row = context_row.data(),
-                               .context_holder = holder.data()});
-        is_ready_[index] = 1;
+                                         .exogenous = exogenous.data(),
+                                     .failure_tick = failure_tick.data(),
+                                     .failed_replica = failed_replica.data(),
+                                     .repaired_s = repaired_s.data(),
+                                     .context_row = context_row.data(),
+                                     .context_holder = holder.data()};
+        fleets_[index].reset();  // its memory may be what the new one takes
+        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, view_ + index * arrays_.view.width,
+                                                 outcome_ + index * arrays_.outcome.width);
     }
 
     // Advance every fleet by a tick; false, and nothing has happened, if a control lies outside of its bounds.
@@ -255,25 +119,18 @@ public:
         for (std::size_t c = 0; c < bounds_.size(); ++c) {
             if (!bounds_[c].hold(controls[c])) return false;
         }
-        for (std::size_t i = 0; i < fleets_.size(); ++i) {
-            if (ready_fleet(static_cast<std::int64_t>(i)).tick() >= arrays_.horizon_ticks) {
-                throw std::out_of_range("the episode is over: reset first");
-            }
+        for (std::int64_t i = 0; i < num_fleets(); ++i) {
+            if (fleet(i).tick() >= arrays_.horizon_ticks) throw std::out_of_range("the episode is over: reset first");
         }
-        std::fill(is_ready_.begin(), is_ready_.end(), 0);  // until all have come through
         const nb::gil_scoped_release unlocked;
-        const auto classes = static_cast<std::int64_t>(arrays_.classes.size());
-        const auto pools = static_cast<std::int64_t>(arrays_.pools.size());
-        const auto sites = static_cast<std::int64_t>(arrays_.sites.size());
-        workers_.run(static_cast<std::int64_t>(fleets_.size()), [&](std::int64_t first, std::int64_t end) {
-            for (std::int64_t i = first; i < end; ++i) {
-                if (i + 1 < end) fleets_[i + 1]->bring_itself_near();
-#define TOKENFLEET_ROW(name, length) .name = controls[k_##name].data() + i * (length),
-                fleets_[i]->step({TOKENFLEET_CONTROLS(TOKENFLEET_ROW)});
-#undef TOKENFLEET_ROW
-            }
-        });
-        std::fill(is_ready_.begin(), is_ready_.end(), 1);
+        try {
+            workers_.run(num_fleets(), [&](std::int64_t first, std::int64_t end) {
+                for (std::int64_t i = first; i < end; ++i) step_one(i, controls);
+            });
+        } catch (...) {
+            for (auto& fleet : fleets_) fleet.reset();  // some have stepped and some have not
+            throw;
+        }
         return true;
     }
 
@@ -281,9 +138,9 @@ public:
     void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica, Array<double> asked_s,
                      Array<double> first_token_s, Array<double> finished_s) {
         const Turn turn(in_use_);
-        const Fleet& fleet = ready_fleet(index);
-        for (std::size_t i = 0; i < fleet.demand.requests.size(); ++i) {
-            const Request& request = fleet.demand.requests[i];
+        const std::vector<Request>& requests = fleet(index).requests();
+        for (std::size_t i = 0; i < requests.size(); ++i) {
+            const Request& request = requests[i];
             status.data()[i] = static_cast<std::int8_t>(request.status);
             replica.data()[i] = request.replica;
             asked_s.data()[i] = request.asked_s;
@@ -294,22 +151,32 @@ public:
 
     std::int64_t num_requests(std::int64_t index) {
         const Turn turn(in_use_);
-        return static_cast<std::int64_t>(ready_fleet(index).demand.requests.size());
+        return static_cast<std::int64_t>(fleet(index).requests().size());
     }
 
 private:
     FleetArrays arrays_;
-    std::vector<std::unique_ptr<Fleet>> fleets_;
+    float* view_;
+    double* outcome_;
+    std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after a step that failed
     std::array<Bounds, kNumControls> bounds_;
-    std::vector<std::uint8_t> is_ready_;  // [N] at the start of a tick
     Workers workers_;
     bool in_use_ = false;
 
-    const Fleet& ready_fleet(std::int64_t index) const {
-        if (!is_ready_[index]) {
+    std::int64_t num_fleets() const { return static_cast<std::int64_t>(fleets_.size()); }
+
+    const Fleet& fleet(std::int64_t index) const {
+        if (fleets_[index] == nullptr) {
             throw std::runtime_error("fleet " + std::to_string(index) + " was never reset, or not since a step failed");
         }
         return *fleets_[index];
+    }
+
+    void step_one(std::int64_t i, const std::vector<Array<const double>>& controls) {
+        const std::int64_t classes = arrays_.num_classes(), pools = arrays_.num_pools(), sites = arrays_.num_sites();
+#define TOKENFLEET_ROW(name, length) .name = controls[k_##name].data() + i * (length),
+        fleets_[i]->step({TOKENFLEET_CONTROLS(TOKENFLEET_ROW)});
+#undef TOKENFLEET_ROW
     }
 };
 

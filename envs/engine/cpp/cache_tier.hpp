@@ -49,7 +49,8 @@ public:
     // Tokens that nobody will look for, used last. Whether they stand in one entry or in many, they are freed in order.
     void add_nameless(std::int32_t tokens) {
         const bool follows_nameless = newest_ >= 0 && entries_[newest_].key == kNoKey;
-        const bool has_room = follows_nameless && entries_[newest_].tokens <= std::numeric_limits<std::int32_t>::max() - tokens;
+        const bool has_room =
+            follows_nameless && entries_[newest_].tokens <= std::numeric_limits<std::int32_t>::max() - tokens;
         Entry& entry = has_room ? entries_[newest_] : add(kNoKey, -1, 0);
         resize(entry, entry.tokens + tokens);
     }
@@ -107,7 +108,7 @@ private:
     std::vector<std::int32_t> buckets_;  // open addressing, a power of two: index into entries_ or -1
     std::int32_t oldest_ = -1, newest_ = -1;
     std::int32_t free_ = -1;  // unused entries, linked through `newer`
-    std::size_t named_ = 0;  // entries that have a key
+    std::size_t named_ = 0;   // entries that have a key
     std::int64_t tokens_ = 0;
 
     std::size_t home(std::int64_t key) const {

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 #include <utility>
 #include <vector>
 
-#include "request.hpp"
+#include "cache_line.hpp"
+#include "episode.hpp"
 
 namespace tokenfleet {
 
@@ -21,45 +23,17 @@ struct alignas(kCacheLineBytes) Call {
     std::int32_t first_successor = 0, num_successors = 0;  // calls that wait for it
 };
 
-// Columns of the request table; nullptr where every request has the default.
-struct CallColumns {
-    const double *wait_s = nullptr, *retry_uniform = nullptr, *price_tolerance = nullptr;
-    const std::int32_t *region_id = nullptr, *session_id = nullptr, *conversation_id = nullptr, *group_id = nullptr,
-                       *group_tokens = nullptr, *reusable_tokens = nullptr, *predecessors = nullptr;
-    // Row r is followed by `successor[successor_start[r]]` up to, and without, `successor[successor_start[r + 1]]`.
-    const std::int64_t* successor_start = nullptr;
-    const std::int32_t* successor = nullptr;
-};
-
 // The calls of an episode. Where no call differs from the default one, that stands for all of them.
 class Calls {
 public:
-    const Call& operator[](std::int32_t row) const { return rows_.empty() ? common_ : rows_[row]; }
-    bool empty() const { return rows_.empty(); }
-    bool has_successors() const { return !successor_.empty(); }
-    std::int32_t num_sessions() const { return num_sessions_; }
-    std::int32_t num_conversations() const { return num_conversations_; }
-
-    std::span<const std::int32_t> successors(std::int32_t row) const {
-        const Call& call = (*this)[row];
-        return {successor_.data() + call.first_successor, static_cast<std::size_t>(call.num_successors)};
-    }
-
-    // Leading tokens of call `row` that equal the context of call `earlier`, over every call between them.
-    std::int32_t common_tokens(std::int32_t row, std::int32_t earlier) const {
-        std::int32_t common = std::numeric_limits<std::int32_t>::max();
-        for (; row != earlier; row = (*this)[row].previous) {
-            if (row < 0) return 0;
-            common = std::min(common, (*this)[row].reusable_tokens);
-        }
-        return common;
-    }
-
-    // Read `count` rows, none if all have the defaults, and find out which call of a conversation came before which.
-    void load(const CallColumns& c, std::size_t count) {
-        const auto at = []<typename T>(const T* column, std::size_t row, T common) { return column ? column[row] : common; };
-        remake(rows_, count);
-        num_sessions_ = num_conversations_ = 0;
+    // Read every row, none if all have the defaults, and find out which call of a conversation came before which.
+    explicit Calls(const EpisodeColumns& e) {
+        const CallColumns& c = e.calls;
+        const auto count = static_cast<std::size_t>(e.has_calls ? e.num_requests : 0);
+        const auto at = []<typename T>(const T* column, std::size_t row, T common) {
+            return column ? column[row] : common;
+        };
+        rows_.resize(count);
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < rows_.size(); ++row) {
             Call& call = rows_[row];
@@ -88,24 +62,32 @@ public:
         successor_.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
     }
 
+    const Call& operator[](std::int32_t row) const { return rows_.empty() ? common_ : rows_[row]; }
+    bool empty() const { return rows_.empty(); }
+    bool has_successors() const { return !successor_.empty(); }
+    std::int32_t num_sessions() const { return num_sessions_; }
+    std::int32_t num_conversations() const { return num_conversations_; }
+
+    std::span<const std::int32_t> successors(std::int32_t row) const {
+        const Call& call = (*this)[row];
+        return {successor_.data() + call.first_successor, static_cast<std::size_t>(call.num_successors)};
+    }
+
+    // Leading tokens of call `row` that equal the context of call `earlier`, over every call between them.
+    std::int32_t common_tokens(std::int32_t row, std::int32_t earlier) const {
+        std::int32_t common = std::numeric_limits<std::int32_t>::max();
+        for (; row != earlier; row = (*this)[row].previous) {
+            if (row < 0) return 0;
+            common = std::min(common, (*this)[row].reusable_tokens);
+        }
+        return common;
+    }
+
 private:
     std::vector<Call> rows_;
     std::vector<std::int32_t> successor_;
     std::int32_t num_sessions_ = 0, num_conversations_ = 0;
     Call common_;
-};
-
-// All that an episode asks of a fleet, and what has become of it.
-struct Demand {
-    Calls calls;
-    std::vector<Request> requests;
-    std::vector<Detail> details;  // of all requests if a layer needs them, else empty
-
-    [[gnu::always_inline]] inline void bring_request_near(std::int32_t index) const {
-        bring_near(&requests[index]);
-        if (!details.empty()) bring_near(&details[index]);
-        if (!calls.empty()) bring_near(&calls[index]);
-    }
 };
 
 }  // namespace tokenfleet

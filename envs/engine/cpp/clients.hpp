@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "arrays.hpp"
-#include "calls.hpp"
+#include "demand.hpp"
 #include "quad_heap.hpp"
 
 namespace tokenfleet {
@@ -29,7 +29,8 @@ struct StepOrder {
     static bool before(const Step& a, const Step& b) {
         // No time is negative, and so their bits are in order as they are.
         const auto a_bits = std::bit_cast<std::int64_t>(a.time_s), b_bits = std::bit_cast<std::int64_t>(b.time_s);
-        if (a_bits == b_bits) [[unlikely]] return a.index < b.index;
+        if (a_bits == b_bits) [[unlikely]]
+            return a.index < b.index;
         return a_bits < b_bits;
     }
 };
@@ -38,23 +39,16 @@ class Clients {
 public:
     std::vector<std::int64_t> thinking, away;  // [K]
 
-    Clients(const FleetArrays& arrays, Demand& demand)
-        : thinking(arrays.classes.size()), away(arrays.classes.size()), arrays_(arrays), demand_(demand) {}
-
-    void reset() {
-        std::fill(thinking.begin(), thinking.end(), 0);
-        std::fill(away.begin(), away.end(), 0);
-        const bool retries = std::any_of(arrays_.classes.begin(), arrays_.classes.end(),
-                                         [](const RequestClass& k) { return k.max_attempts > 1; });
-        const bool budgets = std::any_of(arrays_.classes.begin(), arrays_.classes.end(),
-                                         [](const RequestClass& k) { return std::isfinite(k.session_budget_usd); });
-        has_feedback = retries || budgets || demand_.calls.has_successors();
-        ended_session_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0);
-        steps_.clear();
-    }
-
     // Whether what happens at a site can bring further calls, or end a session.
-    bool has_feedback = false;
+    const bool has_feedback;
+
+    Clients(const FleetArrays& arrays, Demand& demand)
+        : thinking(arrays.classes.size()),
+          away(arrays.classes.size()),
+          has_feedback(arrays.has_retries() || arrays.has_budgets() || demand.calls.has_successors()),
+          arrays_(arrays),
+          demand_(demand),
+          ended_session_(static_cast<std::size_t>(demand.calls.num_sessions())) {}
 
     double next_s() const { return steps_.first().time_s; }
 
@@ -89,12 +83,6 @@ public:
             ++thinking[class_of(row)];
             steps_.push({waiting.last_answer_s + demand_.calls[row].wait_s, row, kCalls});
         }
-    }
-
-    // A call is being answered: bring near those that wait for it, which nothing has touched yet.
-    [[gnu::always_inline]] inline void bring_successors_near(std::int32_t index) const {
-        if (!demand_.calls.has_successors()) return;
-        for (const std::int32_t row : demand_.calls.successors(index)) demand_.bring_request_near(row);
     }
 
     // An attempt has failed; true if the client will try again, else its session ends.

@@ -114,20 +114,20 @@
 
 // What an episode holds of the course of sites, rows and pools, all of doubles; X(name, length) of a vector.
 #define TOKENFLEET_EPISODE_SERIES(X) \
-    X(cap_w, ticks * sites) \
-    X(rating_w, ticks * sites) \
-    X(row_cap_w, ticks * rows) \
-    X(row_rating_w, ticks * rows) \
-    X(solar_w, ticks * sites) \
-    X(outdoor_c, ticks * sites) \
-    X(pue, ticks * sites) \
+    X(cap_w, (ticks * sites)) \
+    X(rating_w, (ticks * sites)) \
+    X(row_cap_w, (ticks * rows)) \
+    X(row_rating_w, (ticks * rows)) \
+    X(solar_w, (ticks * sites)) \
+    X(outdoor_c, (ticks * sites)) \
+    X(pue, (ticks * sites)) \
     X(fixed_w, sites) \
     X(host_power_factor, sites) \
     X(decode_memory_fraction, pools)
 
 // What is set every tick, all of doubles; X(name, length) of a fleet's row.
 #define TOKENFLEET_CONTROLS(X) \
-    X(route_share, classes * pools) \
+    X(route_share, (classes * pools)) \
     X(clock_fraction, pools) \
     X(awake_fraction, pools) \
     X(admit_rate_rps, classes) \

@@ -5,27 +5,10 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "episode.hpp"
 #include "power_delivery.hpp"
 
 namespace tokenfleet {
-
-// Columns of an Episode; sizes are checked by the bindings.
-struct EpisodeColumns {
-    std::int64_t num_requests, num_failures, num_contexts;
-    const double* arrival_s;
-    const std::int32_t* prompt_tokens;
-    const std::int32_t* output_tokens;
-    const std::int32_t* class_id;
-#define TOKENFLEET_POINTER(name, length) const double* name;
-    TOKENFLEET_EPISODE_SERIES(TOKENFLEET_POINTER)
-#undef TOKENFLEET_POINTER
-    const float* exogenous;                // [H + 1, E]
-    const std::int64_t* failure_tick;      // [F]
-    const std::int64_t* failed_replica;    // [F]
-    const double* repaired_s;              // [F]
-    const std::int64_t* context_row;       // [X]
-    const std::int64_t* context_holder;    // [X]
-};
 
 // A replica that breaks.
 struct Failure {
@@ -39,20 +22,13 @@ public:
     TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
 #undef TOKENFLEET_SERIES
 
-    explicit Course(const FleetArrays& arrays)
-        : arrays_(arrays),
-          sites_(static_cast<std::int64_t>(arrays.sites.size())),
-          rows_(static_cast<std::int64_t>(arrays.nodes.size()) - sites_) {}
-
-    void load(const EpisodeColumns& e) {
-        const auto pools = static_cast<std::int64_t>(arrays_.pools.size());
-        const std::int64_t ticks = arrays_.horizon_ticks, sites = sites_, rows = rows_;
+    Course(const FleetArrays& arrays, const EpisodeColumns& e) : arrays_(arrays) {
+        const std::int64_t ticks = arrays.horizon_ticks, sites = arrays.num_sites(), rows = arrays.num_rows(),
+                           pools = arrays.num_pools();
 #define TOKENFLEET_LOAD(name, length) name.assign(e.name, e.name + (length));
         TOKENFLEET_EPISODE_SERIES(TOKENFLEET_LOAD)
 #undef TOKENFLEET_LOAD
-        exogenous_.assign(e.exogenous, e.exogenous + (arrays_.horizon_ticks + 1) * exogenous_width());
-        failures_.clear();
-        next_failure_ = 0;
+        exogenous_.assign(e.exogenous, e.exogenous + (ticks + 1) * exogenous_width());
         for (std::int64_t f = 0; f < e.num_failures; ++f) {
             failures_.push_back({e.failure_tick[f], e.failed_replica[f], e.repaired_s[f]});
         }
@@ -67,7 +43,7 @@ public:
     }
 
     SiteTick at(std::int64_t tick, const double* battery_power_w) const {
-        const std::int64_t now = tick * sites_, now_rows = tick * rows_;
+        const std::int64_t now = tick * arrays_.num_sites(), now_rows = tick * arrays_.num_rows();
         return {.start_s = static_cast<double>(tick) * arrays_.tick_s,
                 .end_s = static_cast<double>(tick + 1) * arrays_.tick_s,
                 .cap_w = &cap_w[now],
@@ -87,7 +63,6 @@ public:
 
 private:
     const FleetArrays& arrays_;
-    std::int64_t sites_, rows_;
     std::vector<float> exogenous_;  // [H + 1, E]
     std::vector<Failure> failures_;
     std::size_t next_failure_ = 0;

@@ -9,10 +9,8 @@ namespace tokenfleet {
 
 class DelayLine {
 public:
-    void reset(std::int64_t ticks, double initial) {
-        in_transit_.assign(static_cast<std::size_t>(ticks), initial);
-        next_ = 0;
-    }
+    // What is on its way at first is `initial`.
+    DelayLine(std::int64_t ticks, double initial) : in_transit_(static_cast<std::size_t>(ticks), initial) {}
 
     // Send `value`, once a tick; receive what arrives.
     double push(double value) {

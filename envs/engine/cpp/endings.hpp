@@ -1,22 +1,28 @@
 // What came of a request: the C++ mirror of envs/engine/reference/endings.py.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "arrays.hpp"
 #include "billing.hpp"
-#include "calls.hpp"
 #include "clients.hpp"
+#include "demand.hpp"
+#include "prefetch.hpp"
 #include "ties.hpp"
 
 namespace tokenfleet {
 
 class Endings {
 public:
-    Endings(const FleetArrays& arrays, Demand& demand, Clients& clients, Billing& billing, double* outcome)
-        : arrays_(arrays), demand_(demand), clients_(clients), billing_(billing), outcome_(outcome),
-          has_distances_(arrays.has_distances()), has_uploads_(arrays.has_uploads()), has_caches_(arrays.has_caches()) {}
+    Endings(const FleetArrays& arrays, Demand& demand, Clients& clients, Billing& billing, const Outcome& outcome)
+        : arrays_(arrays),
+          demand_(demand),
+          clients_(clients),
+          billing_(billing),
+          outcome_(outcome),
+          has_distances_(arrays.has_distances()),
+          has_uploads_(arrays.has_uploads()),
+          has_caches_(arrays.has_caches()) {}
 
     // One way between a request's client and the site that serves it.
     double network_s(std::int32_t index) const { return has_distances_ ? demand_.details[index].network_s : 0.0; }
@@ -28,77 +34,82 @@ public:
 
     void note_site(std::int32_t index, std::int64_t site) {
         if (!has_distances_) return;
-        const auto sites = static_cast<std::int64_t>(arrays_.sites.size());
-        demand_.details[index].network_s = arrays_.network_s[demand_.calls[index].region_id * sites + site];
+        const std::int64_t region = demand_.calls[index].region_id;
+        demand_.details[index].network_s = arrays_.network_s[region * arrays_.num_sites() + site];
     }
 
     // The first token has left its site.
-    void first_token(Request& request, std::int32_t index, std::int32_t hit_tokens) {
+    void first_token(std::int32_t index, std::int32_t hit_tokens) {
+        Request& request = demand_.requests[index];
         if (has_caches_) demand_.details[index].billed_hit_tokens = hit_tokens;
         request.first_token_s += network_s(index);
-        clients_.bring_successors_near(index);
-        outcome_[arrays_.outcome.first_tokens + request.class_id] += 1.0;
-        outcome_[arrays_.outcome.ttft_sum_s + request.class_id] += ttft_s(request);
+        prefetch_successors(demand_, index);
+        outcome_(Outcome::first_tokens, request.class_id) += 1.0;
+        outcome_(Outcome::ttft_sum_s, request.class_id) += ttft_s(request);
     }
 
     // The last token of an answer leaves its site.
-    void complete(Request& request, std::int32_t index, std::int64_t site, double at_site_s) {
-        const OutcomeLayout& o = arrays_.outcome;
+    void complete(std::int32_t index, std::int64_t site, double at_site_s) {
+        Request& request = demand_.requests[index];
         const double now_s = at_site_s + network_s(index);
         const bool in_slo = within_slo(request, now_s);
-        const Columns columns = in_slo
-            ? Columns{o.completed_in_slo, o.prompt_tokens_in_slo, o.output_tokens_in_slo, o.value_in_slo_usd}
-            : Columns{o.completed_late, o.prompt_tokens_late, o.output_tokens_late, o.value_late_usd};
         const std::int32_t hit_tokens = has_caches_ ? demand_.details[index].billed_hit_tokens : 0;
-        const double value_usd = end(request, index, now_s, Status::kCompleted, columns, hit_tokens);
-        outcome_[o.delivered_tokens + site] += request.output_tokens;
+        const double value_usd = end(index, now_s, Status::kCompleted, in_slo ? kInSlo : kLate, hit_tokens);
+        outcome_(Outcome::delivered_tokens, site) += request.output_tokens;
         const double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
         if (billing_.pay(request, index, paid_usd) && clients_.end_session(index)) {
-            outcome_[o.budget_ended + request.class_id] += 1.0;
+            outcome_(Outcome::budget_ended, request.class_id) += 1.0;
         }
         clients_.succeed(index, now_s);
     }
 
     // An attempt has come to nothing.
-    void fail(Request& request, std::int32_t index, double now_s, Status how) {
+    void fail(std::int32_t index, double now_s, Status how) {
         if (clients_.fail(index, now_s, how)) {
-            outcome_[arrays_.outcome.retries + request.class_id] += 1.0;
+            outcome_(Outcome::retries, demand_.requests[index].class_id) += 1.0;
         } else {
-            lose(request, index, now_s, how);
+            lose(index, now_s, how);
         }
     }
 
     // Its client does not try again.
-    void lose(Request& request, std::int32_t index, double now_s, Status how) {
-        const OutcomeLayout& o = arrays_.outcome;
-        const Columns declined{o.declined, o.prompt_tokens_declined, o.output_tokens_declined, o.value_declined_usd};
-        const Columns lost{how == Status::kRefused ? o.refused : o.expired, o.prompt_tokens_lost, o.output_tokens_lost,
-                           o.value_lost_usd};
-        end(request, index, now_s, how, how == Status::kDeclined ? declined : lost, 0);
+    void lose(std::int32_t index, double now_s, Status how) {
+        end(index, now_s, how, how == Status::kDeclined ? kDeclined : how == Status::kRefused ? kRefused : kExpired, 0);
     }
 
 private:
-    struct Columns {
-        std::int64_t count, prompt_tokens, output_tokens, value_usd;  // of the outcome, for class 0
+    // Where the requests that end in one way are counted, by class.
+    struct Ending {
+        Outcome::Field count, prompt_tokens, output_tokens, value_usd;
     };
+    static constexpr Ending kInSlo{Outcome::completed_in_slo, Outcome::prompt_tokens_in_slo,
+                                   Outcome::output_tokens_in_slo, Outcome::value_in_slo_usd};
+    static constexpr Ending kLate{Outcome::completed_late, Outcome::prompt_tokens_late, Outcome::output_tokens_late,
+                                  Outcome::value_late_usd};
+    static constexpr Ending kDeclined{Outcome::declined, Outcome::prompt_tokens_declined,
+                                      Outcome::output_tokens_declined, Outcome::value_declined_usd};
+    static constexpr Ending kRefused{Outcome::refused, Outcome::prompt_tokens_lost, Outcome::output_tokens_lost,
+                                     Outcome::value_lost_usd};
+    static constexpr Ending kExpired{Outcome::expired, Outcome::prompt_tokens_lost, Outcome::output_tokens_lost,
+                                     Outcome::value_lost_usd};
 
     const FleetArrays& arrays_;
     Demand& demand_;
     Clients& clients_;
     Billing& billing_;
-    double* outcome_;
+    const Outcome& outcome_;
     bool has_distances_, has_uploads_, has_caches_;
 
     // A request has come to its end; returns its price.
-    double end(Request& request, std::int32_t index, double now_s, Status how, const Columns& columns,
-               std::int32_t hit_tokens) {
+    double end(std::int32_t index, double now_s, Status how, const Ending& ending, std::int32_t hit_tokens) {
+        Request& request = demand_.requests[index];
         const double value_usd = billing_.value_usd(request, index, hit_tokens);
         request.status = how;
         request.finished_s = now_s;
-        outcome_[columns.count + request.class_id] += 1.0;
-        outcome_[columns.prompt_tokens + request.class_id] += request.prompt_tokens;
-        outcome_[columns.output_tokens + request.class_id] += request.output_tokens;
-        outcome_[columns.value_usd + request.class_id] += value_usd;
+        outcome_(ending.count, request.class_id) += 1.0;
+        outcome_(ending.prompt_tokens, request.class_id) += request.prompt_tokens;
+        outcome_(ending.output_tokens, request.class_id) += request.output_tokens;
+        outcome_(ending.value_usd, request.class_id) += value_usd;
         return value_usd;
     }
 

@@ -1,5 +1,10 @@
-// What an engine measures and reports, by the names of envs/fields.py: one line a field.
+// What an engine measures and reports: the C++ mirror of envs/fields.py, by the same names, one line a field.
 #pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
 
 #define TOKENFLEET_VIEW_FIELDS(X) \
     X(waiting_requests) \
@@ -40,6 +45,18 @@
     X(token_price_factor) \
     X(declined)
 
+// What replicas count, summed over a pool.
+#define TOKENFLEET_COUNTS(X) \
+    X(generated_tokens) \
+    X(prefilled_tokens) \
+    X(prefix_hit_tokens) \
+    X(host_hit_tokens) \
+    X(migrated_tokens) \
+    X(handed_off_tokens) \
+    X(taken_over_tokens) \
+    X(preemptions) \
+    X(preempted_tokens)
+
 #define TOKENFLEET_OUTCOME_FIELDS(X) \
     X(energy_j) \
     X(facility_energy_j) \
@@ -64,15 +81,7 @@
     X(idle_energy_j) \
     X(asleep_energy_j) \
     X(host_energy_j) \
-    X(generated_tokens) \
-    X(prefilled_tokens) \
-    X(prefix_hit_tokens) \
-    X(host_hit_tokens) \
-    X(migrated_tokens) \
-    X(handed_off_tokens) \
-    X(taken_over_tokens) \
-    X(preemptions) \
-    X(preempted_tokens) \
+    TOKENFLEET_COUNTS(X) \
     X(dropped_tokens) \
     X(running_tokens_change) \
     X(arrived) \
@@ -99,3 +108,73 @@
     X(value_declined_usd) \
     X(first_tokens) \
     X(ttft_sum_s)
+
+namespace tokenfleet {
+
+#define TOKENFLEET_NAME(name) name,
+
+// One fleet's row of the float32 view. `View::awake_replicas`, say, is a field, and index p the entry of pool p.
+class View {
+public:
+    enum Field : std::size_t { TOKENFLEET_VIEW_FIELDS(TOKENFLEET_NAME) kNumFields };
+
+    struct Layout {
+        std::array<std::int64_t, kNumFields> offsets;  // of each field's first column
+        std::int64_t exogenous;                        // where the exogenous fields begin, the sites' caps first
+        std::int64_t row_cap_w;                        // the other one of them that engines read
+        std::int64_t width;
+    };
+
+    View(const Layout& layout, float* row) : layout_(layout), row_(row) {}
+
+    template <typename Number>
+    void set(Field field, std::int64_t index, Number value) const {
+        row_[layout_.offsets[field] + index] = static_cast<float>(value);
+    }
+
+    void set_exogenous(const float* values) const {
+        std::copy_n(values, layout_.width - layout_.exogenous, row_ + layout_.exogenous);
+    }
+
+private:
+    const Layout& layout_;
+    float* row_;
+};
+
+// One fleet's row of the float64 outcome, indexed as a view is.
+class Outcome {
+public:
+    enum Field : std::size_t { TOKENFLEET_OUTCOME_FIELDS(TOKENFLEET_NAME) kNumFields };
+
+    struct Layout {
+        std::array<std::int64_t, kNumFields> offsets;  // of each field's first column
+        std::int64_t width;
+    };
+
+    Outcome(const Layout& layout, double* row) : layout_(layout), row_(row) {}
+
+    double& operator()(Field field, std::int64_t index) const { return row_[layout_.offsets[field] + index]; }
+
+    void clear() const { std::fill_n(row_, layout_.width, 0.0); }
+
+private:
+    const Layout& layout_;
+    double* row_;
+};
+
+// What the replicas of a pool have counted in a tick; entry i becomes the outcome `kOutcomes[i]`.
+struct Counts {
+    enum Count : std::size_t { TOKENFLEET_COUNTS(TOKENFLEET_NAME) kNumCounts };
+
+#define TOKENFLEET_OUTCOME(name) Outcome::name,
+    static constexpr std::array<Outcome::Field, kNumCounts> kOutcomes{TOKENFLEET_COUNTS(TOKENFLEET_OUTCOME)};
+#undef TOKENFLEET_OUTCOME
+
+    std::array<std::int64_t, kNumCounts> values{};
+
+    std::int64_t& operator[](Count count) { return values[count]; }
+};
+
+#undef TOKENFLEET_NAME
+
+}  // namespace tokenfleet

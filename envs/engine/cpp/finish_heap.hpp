@@ -16,7 +16,6 @@ public:
     void clear() { keys_.clear(); }
     bool empty() const { return keys_.empty(); }
     std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
-    [[gnu::always_inline]] inline void bring_first_near() const { keys_.bring_first_near(); }
 
     std::int64_t first_iteration() const { return iteration_of(keys_.first()); }
     // Request i; 0 is the first, and those that follow it are the likelier the lower i is.

@@ -2,219 +2,121 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <limits>
-#include <span>
 #include <vector>
 
 #include "admission.hpp"
 #include "arrays.hpp"
 #include "billing.hpp"
-#include "calls.hpp"
 #include "clients.hpp"
+#include "controls.hpp"
 #include "course.hpp"
-#include "earliest.hpp"
+#include "demand.hpp"
 #include "endings.hpp"
+#include "hand_offs.hpp"
 #include "kv_moves.hpp"
+#include "pool_meter.hpp"
+#include "pool_state.hpp"
 #include "power_delivery.hpp"
 #include "power_states.hpp"
-#include "replica.hpp"
+#include "replicas.hpp"
 #include "router.hpp"
 #include "view.hpp"
 
 namespace tokenfleet {
 
-// One environment's row of each control array.
-struct ControlsRow {
-#define TOKENFLEET_POINTER(name, length) const double* name;
-    TOKENFLEET_CONTROLS(TOKENFLEET_POINTER)
-#undef TOKENFLEET_POINTER
-};
-
+// All sites, pools and replicas of one environment, for one episode.
 class Fleet {
 public:
-    Demand demand;  // its calls are loaded before `reset`
-
-    std::int64_t tick() const { return tick_; }
-
-    Fleet(const FleetArrays& arrays, float* view, double* outcome)
+    // Begin with everything awake and idle; `view` and `outcome` are the rows that it writes.
+    Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, float* view, double* outcome)
         : arrays_(arrays),
-          view_(view),
-          outcome_(outcome),
-          course_(arrays),
+          view_(arrays.view, view),
+          outcome_(arrays.outcome, outcome),
+          course_(arrays, episode),
+          demand_(arrays, episode),
+          clients_(arrays, demand_),
+          billing_(arrays, demand_),
+          endings_(arrays, demand_, clients_, billing_, outcome_),
+          admission_(arrays, demand_),
+          kv_moves_(arrays, outcome_),
+          hand_offs_(arrays, demand_, clients_, endings_, kv_moves_),
           power_(arrays),
-          kv_moves_(arrays, outcome),
-          clients_(arrays, demand),
-          billing_(arrays, demand),
-          admission_(arrays),
-          router_(arrays, demand),
-          endings_(arrays, demand, clients_, billing_, outcome),
-          replicas_(static_cast<std::size_t>(arrays.num_replicas)),
-          physics_(arrays.pools.size()),
-          clock_fraction_(arrays.pools.size()),
-          pool_is_open_(arrays.pools.size()) {}
+          in_order_of_time_(clients_.has_feedback || arrays.has_hand_offs()),
+          pools_(make_pools()),
+          replicas_(arrays, pools_, in_order_of_time_),
+          router_(arrays, demand_, replicas_) {
+        load_contexts(episode);
+        outcome_.clear();
+        write_view();
+    }
 
     Fleet(const Fleet&) = delete;  // its parts refer to each other
     Fleet& operator=(const Fleet&) = delete;
 
-    void reset(const EpisodeColumns& episode) {
-        load_requests(episode);
-        course_.load(episode);
-        clients_.reset();
-        billing_.reset();
-        admission_.reset();
-        router_.reset();
-        power_.reset();
-        in_order_of_time_ = clients_.has_feedback || arrays_.any_pool([](const Pool& p) { return p.hand_off_to >= 0; });
-        next_boundary_.reset(in_order_of_time_ ? replicas_.size() : 1);
-        next_event_s_.assign(replicas_.size(), kNever);
-        running_tokens_.assign(arrays_.pools.size(), 0);
-        tick_ = 0;
-        next_request_ = 0;
-        for (std::int64_t p = 0; p < num_pools(); ++p) {
-            clock_fraction_[p] = 1.0;
-            physics_[p] = at_clock(pool(p), course_.decode_memory_fraction[p], 1.0);
-            for (auto& replica : replicas_of(p)) replica.reset(pool(p));
-        }
-        load_contexts(episode);
-        std::fill(outcome_, outcome_ + arrays_.outcome.width, 0.0);
-        write_view();
-    }
+    std::int64_t tick() const { return tick_; }
+    const std::vector<Request>& requests() const { return demand_.requests; }
 
-    // To be called some time before `step`.
-    [[gnu::always_inline]] inline void bring_itself_near() const {
-        for (const auto& replica : replicas_) replica.bring_itself_near();
-    }
-
+    // Advance by one tick.
     void step(const ControlsRow& controls) {
-        // A heap's first and its four children: the next two for certain.
-        for (const auto& replica : replicas_) replica.bring_completions_near(*this, 5);
+        for (const Replica& replica : replicas_.all()) replica.prefetch();
         const SiteTick tick = course_.at(tick_, controls.battery_power_w);
-        std::fill(outcome_, outcome_ + arrays_.outcome.width, 0.0);
+        outcome_.clear();
         break_and_repair(tick.start_s);
         apply_power_states(tick.start_s, controls.awake_fraction);
         apply_clocks(controls.clock_fraction);
-        router_.set_shares(controls.route_share, pool_is_open_, controls.prefix_affinity);
+        router_.set_shares(controls.route_share, controls.prefix_affinity);
         admission_.set_rates(controls.admit_rate_rps);
         billing_.set_prices(controls.token_price_factor);
         run(tick.start_s, tick.end_s);
-        finish_tick(tick.end_s);
-        power_.read_meters(tick, outcome_, [&](std::int64_t p) { go_dark(p, tick.end_s); });
-        count_running_tokens();
+        meter(tick.end_s);
+        read_meters(tick);
         ++tick_;
         write_view();
     }
 
-    // What a replica asks and reports.
-
-    std::int64_t output_weight(std::int32_t k) const { return arrays_.classes[k].output_weight; }
-    double patience_s(std::int32_t k) const { return arrays_.classes[k].patience_s; }
-    Prompt prompt(std::int32_t index) const {
-        const Call& call = demand.calls[index];
-        return {index,
-                call.conversation_id,
-                call.group_id,
-                call.group_tokens,
-                demand.requests[index].prompt_tokens,
-                demand.details[index].cache.migrated_tokens};
-    }
-    void on_first_token(std::int32_t index, std::int32_t hit_tokens) {
-        endings_.first_token(demand.requests[index], index, hit_tokens);
-    }
-    void on_complete(std::int32_t index, double at_site_s) {
-        endings_.complete(demand.requests[index], index, pool(router_.pool_of[demand.requests[index].replica]).site, at_site_s);
-    }
-    void on_expired(std::int32_t index, double now_s) { fail(index, now_s, Status::kExpired); }
-    void on_lost(std::int32_t index, double now_s) { fail(index, now_s, Status::kRefused); }
-
-    // A pool has prefilled a request that another pool decodes: its KV cache goes there.
-    void on_hand_off(std::int32_t index, double now_s) {
-        const std::int64_t p = router_.pool_of[demand.requests[index].replica], q = pool(p).hand_off_to;
-        router_.prefer_nothing(index);
-        endings_.note_site(index, pool(q).site);
-        const double way_s = kv_moves_.send(p, q, demand.requests[index].prompt_tokens);
-        clients_.travel(index, static_cast<std::int32_t>(q), now_s + way_s);
-    }
-
-    // What the router asks.
-
-    // Pass every boundary of a pool up to now, where that has not been done in order of time.
-    void catch_up(std::int64_t p, double now_s) {
-        if (in_order_of_time_) return;
-        const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
-        for (std::int64_t r = first; r < end; ++r) {
-            if (next_event_s_[r] <= now_s) pass_boundaries(r, p, now_s);
-        }
-    }
-
-    // Leading tokens of a request that a replica holds now.
-    std::int64_t cached_tokens(std::int64_t r, std::int32_t index, double now_s) {
-        const std::int64_t p = router_.pool_of[r];
-        catch_up(p, now_s);
-        return replicas_[r].cached_tokens(*this, pool(p), index, now_s);
-    }
-
 private:
-    using FleetReplica = Replica<Fleet>;
-
     const FleetArrays& arrays_;
-    float* view_;
-    double* outcome_;
+    const View view_;
+    const Outcome outcome_;
     Course course_;
-    PowerDelivery power_;
-    KvMoves kv_moves_;
+    Demand demand_;
     Clients clients_;
     Billing billing_;
-    Admission admission_;
-    Router router_;
     Endings endings_;
-    std::int64_t tick_ = 0, next_request_ = 0;
-    std::size_t num_roots_ = 0;  // requests that wait for no other; they stand first
-    std::vector<FleetReplica> replicas_;
-    std::vector<double> next_event_s_;        // of each replica
-    std::vector<Physics> physics_;            // [P] at the clock in force
-    std::vector<double> clock_fraction_;      // [P]
-    std::vector<std::uint8_t> pool_is_open_;  // [P] has an awake replica
-    std::vector<std::int64_t> running_tokens_;  // [P] at the end of the last tick
-    bool in_order_of_time_ = false;  // what happens at one replica can bring something to another
-    Earliest next_boundary_;         // of every replica; kept only if in_order_of_time_
+    Admission admission_;
+    KvMoves kv_moves_;
+    HandOffs hand_offs_;
+    PowerDelivery power_;
+    const bool in_order_of_time_;  // see replicas.hpp
+    std::vector<PoolState> pools_;
+    Replicas replicas_;
+    Router router_;
+    std::int64_t tick_ = 0;
+    std::size_t next_request_ = 0;
 
-    std::int64_t num_pools() const { return static_cast<std::int64_t>(arrays_.pools.size()); }
-    const Pool& pool(std::int64_t p) const { return arrays_.pools[p]; }
-    std::span<FleetReplica> replicas_of(std::int64_t p) {
-        return {replicas_.data() + pool(p).first_replica, static_cast<std::size_t>(pool(p).replicas)};
-    }
-    std::size_t index_of(const FleetReplica& replica) const {
-        return static_cast<std::size_t>(&replica - replicas_.data());
-    }
-
-    void load_requests(const EpisodeColumns& e) {
-        const auto count = static_cast<std::size_t>(e.num_requests);
-        num_roots_ = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
-        remake(demand.requests, count);
-        for (std::size_t i = 0; i < count; ++i) {
-            demand.requests[i] = {.arrival_s = e.arrival_s[i],
-                                  .prompt_tokens = e.prompt_tokens[i],
-                                  .output_tokens = e.output_tokens[i],
-                                  .class_id = e.class_id[i]};
+    std::vector<PoolState> make_pools() {
+        std::vector<PoolState> pools;
+        for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
+            const Pool& pool = arrays_.pools[p];
+            pools.push_back({.index = p,
+                             .limits = pool,
+                             .classes = arrays_.classes,
+                             .demand = demand_,
+                             .endings = endings_,
+                             .hand_offs = hand_offs_,
+                             .physics = at_clock(pool, course_.decode_memory_fraction[p], 1.0)});
         }
-        const bool kv_grows = arrays_.any_pool([](const Pool& p) { return p.kv_grows; });
-        const bool detailed = kv_grows || arrays_.has_caches() || arrays_.has_distances() ||
-                              demand.calls.has_successors() || Billing::moves_prices(arrays_);
-        remake(demand.details, detailed ? count : 0);
-        for (std::size_t i = 0; i < demand.details.size(); ++i) {
-            demand.details[i] = {.unfinished_predecessors = demand.calls[static_cast<std::int32_t>(i)].predecessors};
-        }
+        return pools;
     }
 
     // What calls before the episode have left in prefix caches.
-    void load_contexts(const EpisodeColumns& e) {
-        for (std::int64_t x = 0; x < e.num_contexts; ++x) {
-            const auto index = static_cast<std::int32_t>(e.context_row[x]);
-            const auto holder = static_cast<std::int32_t>(e.context_holder[x]);
-            replicas_[holder].remember(*this, index, demand.calls[index].reusable_tokens);
-            router_.move_home(index, holder);
+    void load_contexts(const EpisodeColumns& episode) {
+        for (std::int64_t x = 0; x < episode.num_contexts; ++x) {
+            const auto index = static_cast<std::int32_t>(episode.context_row[x]);
+            const std::int64_t holder = episode.context_holder[x];
+            replicas_[holder].remember(index);
+            router_.move_home(index, static_cast<std::int32_t>(holder));
         }
     }
 
@@ -223,62 +125,60 @@ private:
     // What is repaired is switched off and may be woken.
     void break_and_repair(double now_s) {
         if (!course_.has_failures()) return;
-        for (auto& replica : replicas_) {
+        for (Replica& replica : replicas_.all()) {
             if (replica.state == State::kFailed && replica.ready_s <= now_s) replica.state = State::kAsleep;
         }
         while (const Failure* failure = course_.take_failure(tick_)) {
-            FleetReplica& replica = replicas_[failure->replica];
+            Replica& replica = replicas_[failure->replica];
             stop(replica, now_s, State::kFailed);
             replica.ready_s = failure->repaired_s;
         }
     }
 
     void apply_power_states(double now_s, const double* awake_fraction) {
-        for (std::int64_t p = 0; p < num_pools(); ++p) {
-            pool_is_open_[p] = 0;
-            if (power_.is_dark(pool(p), now_s)) continue;
-            const std::span<FleetReplica> replicas = replicas_of(p);
-            follow(replicas, pool(p), awake_fraction[p], now_s);
-            for (auto& replica : replicas) {
-                pool_is_open_[p] |= replica.state == State::kAwake;
-                note(index_of(replica));
-            }
+        for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
+            if (power_.is_dark(arrays_.pools[p], now_s)) continue;
+            follow(replicas_.of(p), arrays_.pools[p], awake_fraction[p], now_s);
+            for (Replica& replica : replicas_.of(p)) replicas_.note(replicas_.index_of(replica));
         }
     }
 
     void apply_clocks(const double* clock_fraction) {
-        for (std::int64_t p = 0; p < num_pools(); ++p) {
-            const double asked = std::min(std::max(clock_fraction[p], pool(p).clock_floor_fraction), 1.0);
-            const double clock = power_.clock_in_force(p, asked);
-            if (clock == clock_fraction_[p]) continue;
-            clock_fraction_[p] = clock;
-            physics_[p] = at_clock(pool(p), course_.decode_memory_fraction[p], clock);
-            for (auto& replica : replicas_of(p)) {
+        for (PoolState& pool : pools_) {
+            const double wanted = clock_fraction[pool.index];
+            const double asked = std::min(std::max(wanted, pool.limits.clock_floor_fraction), 1.0);
+            const double clock = power_.clock_in_force(pool.index, asked);
+            if (clock == pool.clock_fraction) continue;
+            pool.clock_fraction = clock;
+            pool.physics = at_clock(pool.limits, course_.decode_memory_fraction[pool.index], clock);
+            for (Replica& replica : replicas_.of(pool.index)) {
                 replica.on_new_clock();
-                note(index_of(replica));
+                replicas_.note(replicas_.index_of(replica));
             }
         }
     }
 
     // 2. Demand.
 
-    // Everything from `start_s` to just before `end_s`, in order of time; at a tie, in the order of the cases. Where no
-    // answer brings a further call and no pool hands off, a pool's iterations are left to when a request reaches it and to
-    // the end of the tick.
+    // Everything from `start_s` to just before `end_s`, in order of time; at a tie, in the order of the cases. Boundaries
+    // are among it only if they must be passed in order of time.
     void run(double start_s, double end_s) {
-        const auto expire = [&](std::int32_t index) { fail(index, start_s, Status::kExpired); };
-        const std::vector<Release>& released = admission_.release(demand.requests, start_s, expire);
-        std::size_t turn = 0;
+        for (const std::int32_t index : admission_.drop_expired(start_s)) {
+            endings_.fail(index, start_s, Status::kExpired);
+        }
+        const std::vector<Release> released = admission_.release(start_s);
+        auto next_release = released.begin();
         while (true) {
-            const double release_s = turn < released.size() ? released[turn].time_s : kNever;
+            const double release_s = next_release != released.end() ? next_release->time_s : kNever;
             const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
             const double next_s = std::min(release_s, std::min(step_s, arrival_s));
-            if (in_order_of_time_ && next_boundary_.time_s() <= next_s && next_boundary_.time_s() < end_s) {
-                pass_boundaries(next_boundary_.index(), router_.pool_of[next_boundary_.index()], next_boundary_.time_s());
+            const double boundary_s = in_order_of_time_ ? replicas_.next_boundary_s() : kNever;
+            if (boundary_s <= next_s && boundary_s < end_s) {
+                replicas_.pass_next_boundary();
             } else if (next_s >= end_s) {
                 return;
             } else if (release_s == next_s) {
-                dispatch(released[turn++].index, release_s);
+                dispatch((next_release++)->index, release_s);
             } else if (step_s == next_s) {
                 take_step();
             } else {
@@ -288,182 +188,128 @@ private:
     }
 
     double next_arrival_s() const {
-        const auto next = static_cast<std::size_t>(next_request_);
-        return next < num_roots_ ? demand.requests[next].arrival_s : kNever;
-    }
-
-    // Pass the next boundary of a replica and every further one up to `until_s`.
-    void pass_boundaries(std::size_t r, std::int64_t p, double until_s) {
-        replicas_[r].pass_boundaries(*this, pool(p), physics_[p], until_s);
-        note(r);
-    }
-
-    // Keep what is asked of every replica in dense arrays, to be called when it may have changed.
-    void note(std::size_t r) {
-        const FleetReplica& replica = replicas_[r];
-        next_event_s_[r] = replica.next_event_s;
-        router_.load_tokens[r] = replica.state == State::kAwake ? replica.work_tokens : Router::kClosed;
-        if (in_order_of_time_) next_boundary_.set(r, replica.next_event_s);
+        return next_request_ < demand_.num_roots ? demand_.requests[next_request_].arrival_s : kNever;
     }
 
     void take_step() {
         const Step step = clients_.take_step();
+        const Request& request = demand_.requests[step.index];
         if (step.pool != kCalls) {
             enter(step.index, step.pool, step.time_s);
         } else if (!clients_.has_given_up(step.index)) {
             call(step.index, step.time_s);
-        } else if (demand.requests[step.index].failed_attempts > 0) {
-            endings_.lose(demand.requests[step.index], step.index, step.time_s, demand.requests[step.index].last_failure);
+        } else if (request.failed_attempts > 0) {
+            endings_.lose(step.index, step.time_s, request.last_failure);
         }
     }
 
     // A client makes a call, or tries it again.
     void call(std::int32_t index, double now_s) {
-        Request& request = demand.requests[index];
+        Request& request = demand_.requests[index];
         const std::int32_t k = request.class_id;
         request.arrival_s = now_s;
         if (clients_.ask(index, now_s)) {
-            outcome_[arrays_.outcome.arrived + k] += 1.0;
-            outcome_[arrays_.outcome.prompt_tokens_asked + k] += request.prompt_tokens;
-            outcome_[arrays_.outcome.output_tokens_asked + k] += request.output_tokens;
+            outcome_(Outcome::arrived, k) += 1.0;
+            outcome_(Outcome::prompt_tokens_asked, k) += request.prompt_tokens;
+            outcome_(Outcome::output_tokens_asked, k) += request.output_tokens;
         }
         if (!billing_.quote(index, k)) {
-            fail(index, now_s, Status::kDeclined);
+            endings_.fail(index, now_s, Status::kDeclined);
         } else if (arrays_.classes[k].deferrable) {
-            admission_.hold(demand.requests, index);
+            admission_.hold(index);
         } else if (admission_.admit(k, now_s)) {
             dispatch(index, now_s);
         } else {
-            fail(index, now_s, Status::kRefused);
+            endings_.fail(index, now_s, Status::kRefused);
         }
     }
 
     // Choose a pool and send the request there.
     void dispatch(std::int32_t index, double now_s) {
-        if (!demand.details.empty()) {
-            demand.details[index].progress = {};
-            demand.details[index].cache = {};
+        if (!demand_.details.empty()) {
+            demand_.details[index].progress = {};
+            demand_.details[index].cache = {};
         }
-        const std::int64_t p = router_.choose_pool(*this, demand.requests[index], index, now_s);
-        if (p < 0) return fail(index, now_s, Status::kRefused);
-        endings_.note_site(index, pool(p).site);
-        double way_s = endings_.network_s(index) + demand.requests[index].prompt_tokens * endings_.upload_token_s(index);
-        if (pool(p).migrates_prefixes) way_s = std::max(way_s, fetch_prefix(index, p, now_s));
+        const std::int64_t p = router_.choose_pool(index, now_s);
+        if (p < 0) return endings_.fail(index, now_s, Status::kRefused);
+        endings_.note_site(index, arrays_.pools[p].site);
+        const std::int32_t prompt_tokens = demand_.requests[index].prompt_tokens;
+        double way_s = endings_.network_s(index) + prompt_tokens * endings_.upload_token_s(index);
+        if (arrays_.pools[p].migrates_prefixes) way_s = std::max(way_s, fetch_prefix(index, p, now_s));
         if (way_s > 0.0) return clients_.travel(index, static_cast<std::int32_t>(p), now_s + way_s);
         enter(index, p, now_s);
     }
 
-    // Send for what a replica elsewhere holds of the request's conversation, if that pays; how long it takes.
+    // Send for what another replica holds of the request's conversation, if that pays; how long it takes.
     double fetch_prefix(std::int32_t index, std::int64_t p, double now_s) {
-        const std::int32_t holder = router_.holder(demand.requests[index], index);
+        const std::int32_t holder = router_.holder(index);
         if (holder < 0 || router_.preferred(index) >= 0) return 0.0;
-        const std::int64_t q = router_.pool_of[holder], tokens = cached_tokens(holder, index, now_s);
+        const std::int64_t q = replicas_.pool_of[holder], tokens = replicas_.cached_tokens(holder, index, now_s);
         if (!kv_moves_.beats_computing(q, p, tokens)) return 0.0;
-        demand.details[index].cache.migrated_tokens = static_cast<std::int32_t>(tokens);
+        demand_.details[index].cache.migrated_tokens = static_cast<std::int32_t>(tokens);
         return kv_moves_.send(q, p, tokens);
     }
 
     // A request reaches its pool; none of whose replicas may be awake any more.
     void enter(std::int32_t index, std::int64_t p, double now_s) {
-        catch_up(p, now_s);
-        const std::int64_t r = router_.choose_replica(index, p, pool(p).takes_over && demand.details[index].progress.computed);
-        if (r < 0) return fail(index, now_s, Status::kRefused);
-        demand.requests[index].replica = static_cast<std::int32_t>(r);
-        replicas_[r].take(*this, pool(p), physics_[p], index, now_s);
-        note(r);
+        replicas_.catch_up(p, now_s);
+        const bool from_another_pool = arrays_.pools[p].takes_over && demand_.details[index].progress.computed;
+        const std::int64_t r = router_.choose_replica(index, p, from_another_pool);
+        if (r < 0) return endings_.fail(index, now_s, Status::kRefused);
+        demand_.requests[index].replica = static_cast<std::int32_t>(r);
+        replicas_[r].take(index, now_s);
+        replicas_.note(r);
     }
 
-    void fail(std::int32_t index, double now_s, Status how) { endings_.fail(demand.requests[index], index, now_s, how); }
+    // 3. Meters, brake, breaker.
 
-    // 3. The rest of the tick.
-
-    void finish_tick(double end_s) {
-        const double last_s = std::nextafter(end_s, 0.0);  // a boundary at the end of the tick belongs to the next
-        for (std::int64_t p = 0; p < num_pools(); ++p) {
-            BoardEnergy boards;
-            double host_j = 0.0;
-            Counts counts;
-            const std::int64_t first = pool(p).first_replica, end = first + pool(p).replicas;
-            for (std::int64_t r = first; r < end; ++r) {
-                FleetReplica& replica = replicas_[r];
-                if (next_event_s_[r] <= last_s) pass_boundaries(r, p, last_s);
-                replica.read_meter(pool(p), end_s);
-                const BoardEnergy energy = replica.take_energy();
-                boards.busy_j += energy.busy_j;
-                boards.idle_j += energy.idle_j;
-                boards.asleep_j += energy.asleep_j;
-                host_j += this->host_j(replica, p, energy.busy_j + energy.idle_j + energy.asleep_j);
-                counts += replica.take_counts();
-            }
-            outcome_[arrays_.outcome.busy_energy_j + p] = boards.busy_j;
-            outcome_[arrays_.outcome.idle_energy_j + p] = boards.idle_j;
-            outcome_[arrays_.outcome.asleep_energy_j + p] = boards.asleep_j;
-            outcome_[arrays_.outcome.host_energy_j + p] = host_j;
-            outcome_[arrays_.outcome.it_energy_j + p] = boards.busy_j + boards.idle_j + boards.asleep_j + host_j;
-            write_counts(counts, p);
+    void meter(double end_s) {
+        for (PoolState& pool : pools_) {
+            meter_pool(pool, replicas_, arrays_.tick_s, end_s, course_.host_power_factor[pool.limits.site], outcome_);
         }
     }
 
-    // What the servers around boards that took `boards_j` took in the tick.
-    double host_j(const FleetReplica& replica, std::int64_t p, double boards_j) const {
-        double steady_w = replica.state == State::kAsleep ? pool(p).host_asleep_w : pool(p).host_w;
-        if (replica.state == State::kDark || replica.state == State::kFailed) steady_w = 0.0;
-        const double host_j = steady_w * arrays_.tick_s + pool(p).host_w_per_board_w * boards_j;
-        return host_j * course_.host_power_factor[pool(p).site];
-    }
-
-    void write_counts(const Counts& counts, std::int64_t p) {
-        const OutcomeLayout& o = arrays_.outcome;
-        outcome_[o.generated_tokens + p] = static_cast<double>(counts.generated_tokens);
-        outcome_[o.prefilled_tokens + p] = static_cast<double>(counts.prefilled_tokens);
-        outcome_[o.prefix_hit_tokens + p] = static_cast<double>(counts.prefix_hit_tokens);
-        outcome_[o.host_hit_tokens + p] = static_cast<double>(counts.host_hit_tokens);
-        outcome_[o.migrated_tokens + p] = static_cast<double>(counts.migrated_tokens);
-        outcome_[o.handed_off_tokens + p] = static_cast<double>(counts.handed_off_tokens);
-        outcome_[o.taken_over_tokens + p] = static_cast<double>(counts.taken_over_tokens);
-        outcome_[o.preemptions + p] = static_cast<double>(counts.preemptions);
-        outcome_[o.preempted_tokens + p] = static_cast<double>(counts.preempted_tokens);
-    }
-
-    void count_running_tokens() {
-        for (std::int64_t p = 0; p < num_pools(); ++p) {
+    void read_meters(const SiteTick& tick) {
+        for (const std::int64_t p : power_.read_meters(tick, outcome_)) go_dark(p, tick.end_s);
+        for (PoolState& pool : pools_) {
             std::int64_t running = 0;
-            for (const auto& replica : replicas_of(p)) running += replica.running_tokens(*this);
-            outcome_[arrays_.outcome.running_tokens_change + p] = static_cast<double>(running - running_tokens_[p]);
-            running_tokens_[p] = running;
+            for (const Replica& replica : replicas_.of(pool.index)) running += replica.running_tokens();
+            outcome_(Outcome::running_tokens_change, pool.index) = static_cast<double>(running - pool.running_tokens);
+            pool.running_tokens = running;
         }
     }
 
     void go_dark(std::int64_t p, double now_s) {
-        for (auto& replica : replicas_of(p)) {
+        for (Replica& replica : replicas_.of(p)) {
             if (replica.state != State::kFailed) stop(replica, now_s, State::kDark);
         }
     }
 
     // A replica loses its power and with it every request.
-    void stop(FleetReplica& replica, double now_s, State state) {
-        const std::size_t r = index_of(replica);
-        outcome_[arrays_.outcome.dropped_tokens + router_.pool_of[r]] += static_cast<double>(replica.running_tokens(*this));
-        replica.drop_everything(*this, now_s);
+    void stop(Replica& replica, double now_s, State state) {
+        const std::int64_t r = replicas_.index_of(replica);
+        outcome_(Outcome::dropped_tokens, replicas_.pool_of[r]) += static_cast<double>(replica.running_tokens());
+        for (const std::int32_t index : replica.drop_everything(now_s)) endings_.fail(index, now_s, Status::kRefused);
         replica.state = state;
-        note(r);
+        replicas_.note(r);
     }
 
-    // What the brain sees.
+    // What a policy sees.
 
     void write_view() {
-        const ViewLayout& v = arrays_.view;
-        for (std::int64_t p = 0; p < num_pools(); ++p) {
-            write_pool(view_, arrays_, p, replicas_of(p));
-            view_[v.clock_fraction + p] = static_cast<float>(clock_fraction_[p]);
-            view_[v.pool_power_w + p] = static_cast<float>(outcome_[arrays_.outcome.it_energy_j + p] / arrays_.tick_s);
-            view_[v.generated_tokens + p] = static_cast<float>(outcome_[arrays_.outcome.generated_tokens + p]);
+        for (const PoolState& pool : pools_) {
+            const std::int64_t p = pool.index;
+            write_pool(view_, pool.limits, p, replicas_.of(p));
+            view_.set(View::clock_fraction, p, pool.clock_fraction);
+            view_.set(View::pool_power_w, p, outcome_(Outcome::it_energy_j, p) / arrays_.tick_s);
+            view_.set(View::generated_tokens, p, outcome_(Outcome::generated_tokens, p));
         }
         write_classes(view_, arrays_, outcome_, clients_, admission_, billing_);
         const double now_s = static_cast<double>(tick_) * arrays_.tick_s;
         const float* exogenous = course_.exogenous(tick_);
-        power_.write_view(now_s, exogenous, exogenous + (v.row_cap_w - v.exogenous), outcome_, view_);
-        std::copy(exogenous, exogenous + course_.exogenous_width(), view_ + v.exogenous);
+        const float* row_cap_w = exogenous + (arrays_.view.row_cap_w - arrays_.view.exogenous);
+        power_.write_view(now_s, exogenous, row_cap_w, outcome_, view_);
+        view_.set_exogenous(exogenous);
     }
 };
 

@@ -9,11 +9,11 @@ namespace tokenfleet {
 
 class KvMoves {
 public:
-    KvMoves(const FleetArrays& arrays, double* outcome) : arrays_(arrays), outcome_(outcome) {}
+    KvMoves(const FleetArrays& arrays, const Outcome& outcome) : arrays_(arrays), outcome_(outcome) {}
 
     // Until `tokens` of context have come from a replica of one pool to one of another.
     double time_s(std::int64_t sender, std::int64_t receiver, std::int64_t tokens) const {
-        const std::int64_t i = sender * static_cast<std::int64_t>(arrays_.pools.size()) + receiver;
+        const std::int64_t i = sender * arrays_.num_pools() + receiver;
         return arrays_.kv_latency_s[i] + static_cast<double>(tokens) * arrays_.kv_token_s[i];
     }
 
@@ -29,14 +29,14 @@ public:
     double send(std::int64_t sender, std::int64_t receiver, std::int64_t tokens) {
         const Pool& from = arrays_.pools[sender];
         if (from.site != arrays_.pools[receiver].site) {
-            outcome_[arrays_.outcome.kv_sent_bytes + from.site] += static_cast<double>(tokens) * from.kv_bytes_per_token;
+            outcome_(Outcome::kv_sent_bytes, from.site) += static_cast<double>(tokens) * from.kv_bytes_per_token;
         }
         return time_s(sender, receiver, tokens);
     }
 
 private:
     const FleetArrays& arrays_;
-    double* outcome_;
+    const Outcome& outcome_;
 };
 
 }  // namespace tokenfleet

@@ -96,7 +96,8 @@ inline double at_tokens(const Knots& values, std::int64_t tokens) {
         for (int j = 0; j < kTokenKnots; ++j) inverse[j] = 1.0 / static_cast<double>(std::int64_t{1} << j);
         return inverse;
     }();
-    const int piece = std::min<int>(std::bit_width(static_cast<std::uint64_t>(tokens)) - 1, kTokenKnots - 2);
+    const int piece =
+        std::min(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(tokens))) - 1, kTokenKnots - 2);
     const double along = static_cast<double>(tokens) * kInverse[piece] - 1.0;
     return values[piece] + (values[piece + 1] - values[piece]) * along;
 }

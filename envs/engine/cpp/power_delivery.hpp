@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "delay_line.hpp"
 #include "power_node.hpp"
 #include "room.hpp"
 #include "site_supply.hpp"
@@ -31,26 +32,18 @@ class PowerDelivery {
 public:
     explicit PowerDelivery(const FleetArrays& arrays)
         : arrays_(arrays),
-          nodes_(arrays.nodes.size()),
+          nodes_(arrays.nodes.begin(), arrays.nodes.end()),
           node_j_(arrays.nodes.size()),
-          rooms_(arrays.sites.size()),
-          supplies_(arrays.sites.size()),
-          clocks_(arrays.pools.size()) {}
-
-    void reset() {
-        for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].reset(arrays_.nodes[i], 0.0);
-        for (std::size_t s = 0; s < supplies_.size(); ++s) {
-            supplies_[s].reset(arrays_.sites[s]);
-            rooms_[s].reset(arrays_.sites[s]);
-        }
-        for (std::size_t p = 0; p < clocks_.size(); ++p) clocks_[p].reset(arrays_.pools[p].clock_latency_ticks, 1.0);
+          rooms_(arrays.sites.begin(), arrays.sites.end()),
+          supplies_(arrays.sites.begin(), arrays.sites.end()) {
+        for (const Pool& pool : arrays.pools) clocks_.emplace_back(pool.clock_latency_ticks, 1.0);
     }
 
     // Whether a pool is without power.
     bool is_dark(const Pool& pool, double now_s) const {
         if (nodes_[pool.site].is_dark(now_s)) return true;
         for (const std::int64_t w : rows_above(pool)) {
-            if (w >= 0 && nodes_[num_sites() + w].is_dark(now_s)) return true;
+            if (w >= 0 && nodes_[node_of_row(w)].is_dark(now_s)) return true;
         }
         return false;
     }
@@ -61,108 +54,114 @@ public:
         double clock = clocks_[p].push(asked);
         if (nodes_[pool.site].braked) clock = std::min(clock, arrays_.nodes[pool.site].brake_clock_fraction);
         for (const std::int64_t w : rows_above(pool)) {
-            const std::int64_t node = num_sites() + w;
+            const std::int64_t node = node_of_row(w);
             if (w >= 0 && nodes_[node].braked) clock = std::min(clock, arrays_.nodes[node].brake_clock_fraction);
         }
         if (rooms_[pool.site].derated) clock = std::min(clock, arrays_.sites[pool.site].derate_clock_fraction);
         return clock;
     }
 
-    // Account the tick, from `it_energy_j` of the pools; calls `go_dark(p)` for those whose breakers trip at its end.
-    template <typename GoDark>
-    void read_meters(const SiteTick& tick, double* outcome, GoDark go_dark) {
+    // Account the tick, from `it_energy_j` of the pools; the pools whose breakers trip at its end.
+    const std::vector<std::int64_t>& read_meters(const SiteTick& tick, const Outcome& outcome) {
+        tripped_pools_.clear();
         add_up_it_energy(outcome);
-        const OutcomeLayout& o = arrays_.outcome;
-        const NodeColumns site{o.power_w, o.above_cap_s, o.over_cap_w, o.brakes, o.trips};
-        for (std::int64_t s = 0; s < num_sites(); ++s) {
+        for (std::int64_t s = 0; s < arrays_.num_sites(); ++s) {
             const bool is_dark = nodes_[s].is_dark(tick.start_s);
             rooms_[s].breathe(arrays_, s, node_j_[s], tick.outdoor_c[s], outcome);
             const double fixed_j = is_dark ? 0.0 : tick.fixed_w[s] * arrays_.tick_s;
             const double facility_j = node_j_[s] * tick.pue[s] + fixed_j;
             const double asked_w = is_dark ? 0.0 : tick.battery_power_w[s];
             const double energy_j = supplies_[s].draw_j(arrays_, s, facility_j, tick.solar_w[s], asked_w, outcome);
-            if (!read(s, energy_j, tick.cap_w[s], tick.rating_w[s], tick.end_s, outcome, site, s)) continue;
-            for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
-                if (arrays_.pools[p].site == s) go_dark(static_cast<std::int64_t>(p));
+            if (!read(s, energy_j, tick.cap_w[s], tick.rating_w[s], tick.end_s, outcome, kSiteFields, s)) continue;
+            for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
+                if (arrays_.pools[p].site == s) tripped_pools_.push_back(p);
             }
         }
-        const NodeColumns row{o.row_power_w, o.row_above_cap_s, o.row_over_cap_w, o.row_brakes, o.row_trips};
-        for (std::int64_t w = 0; w < num_rows(); ++w) {
-            const std::int64_t node = num_sites() + w;
-            if (!read(node, node_j_[node], tick.row_cap_w[w], tick.row_rating_w[w], tick.end_s, outcome, row, w)) continue;
-            for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
-                const Pool& pool = arrays_.pools[p];
-                if (pool.row == w || pool.whole_site_row == w) go_dark(static_cast<std::int64_t>(p));
+        for (std::int64_t w = 0; w < arrays_.num_rows(); ++w) {
+            const std::int64_t node = node_of_row(w);
+            const double cap_w = tick.row_cap_w[w], rating_w = tick.row_rating_w[w];
+            if (!read(node, node_j_[node], cap_w, rating_w, tick.end_s, outcome, kRowFields, w)) continue;
+            for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
+                if (std::ranges::count(rows_above(arrays_.pools[p]), w) > 0) tripped_pools_.push_back(p);
             }
         }
+        return tripped_pools_;
     }
 
-    // What the brain sees of the nodes; the caps are those of the coming tick.
-    void write_view(double now_s, const float* site_cap_w, const float* row_cap_w, const double* outcome, float* view) const {
-        const ViewLayout& v = arrays_.view;
-        const OutcomeLayout& o = arrays_.outcome;
-        for (std::int64_t s = 0; s < num_sites(); ++s) {
-            const PowerNode& node = nodes_[s];
-            view[v.site_power_w + s] = static_cast<float>(outcome[o.power_w + s]);
-            view[v.power_over_cap + s] = static_cast<float>(outcome[o.power_w + s] / static_cast<double>(site_cap_w[s]));
-            view[v.braked + s] = node.braked ? 1.0F : 0.0F;
-            view[v.over_cap_s + s] = static_cast<float>(node.over_cap_s);
-            view[v.dark_remaining_s + s] = static_cast<float>(std::max(node.dark_until_s - now_s, 0.0));
+    // What a policy sees of the nodes; the caps are those of the coming tick.
+    void write_view(double now_s, const float* site_cap_w, const float* row_cap_w, const Outcome& outcome,
+                    const View& view) const {
+        for (std::int64_t s = 0; s < arrays_.num_sites(); ++s) {
+            view.set(View::site_power_w, s, outcome(Outcome::power_w, s));
+            write_node(nodes_[s], site_cap_w[s], now_s, outcome, view, kSiteFields, s);
             supplies_[s].write_view(arrays_, s, outcome, view);
-            rooms_[s].write_view(arrays_, s, view);
+            rooms_[s].write_view(arrays_.sites[s], view);
         }
-        for (std::int64_t w = 0; w < num_rows(); ++w) {
-            const PowerNode& node = nodes_[num_sites() + w];
-            const double cap_w = static_cast<double>(row_cap_w[w]);
-            view[v.row_power_over_cap + w] = static_cast<float>(outcome[o.row_power_w + w] / cap_w);
-            view[v.row_braked + w] = node.braked ? 1.0F : 0.0F;
-            view[v.row_over_cap_s + w] = static_cast<float>(node.over_cap_s);
-            view[v.row_dark_remaining_s + w] = static_cast<float>(std::max(node.dark_until_s - now_s, 0.0));
+        for (std::int64_t w = 0; w < arrays_.num_rows(); ++w) {
+            write_node(nodes_[node_of_row(w)], row_cap_w[w], now_s, outcome, view, kRowFields, w);
         }
     }
 
 private:
-    // Where a kind of node writes what it read.
-    struct NodeColumns {
-        std::int64_t power_w, above_cap_s, over_cap_w, brakes, trips;
+    // Where a kind of node writes what it has read, and what a policy sees of it.
+    struct NodeFields {
+        Outcome::Field power_w, above_cap_s, over_cap_w, brakes, trips;
+        View::Field power_over_cap, braked, over_cap_s, dark_remaining_s;
+    };
+    static constexpr NodeFields kSiteFields{
+        Outcome::power_w,     Outcome::above_cap_s, Outcome::over_cap_w, Outcome::brakes,        Outcome::trips,
+        View::power_over_cap, View::braked,         View::over_cap_s,    View::dark_remaining_s,
+    };
+    static constexpr NodeFields kRowFields{
+        Outcome::row_power_w, Outcome::row_above_cap_s, Outcome::row_over_cap_w,
+        Outcome::row_brakes,  Outcome::row_trips,       View::row_power_over_cap,
+        View::row_braked,     View::row_over_cap_s,     View::row_dark_remaining_s,
     };
 
     const FleetArrays& arrays_;
-    std::vector<PowerNode> nodes_;  // [S + W]
-    std::vector<double> node_j_;    // [S + W] IT energy of the tick
-    std::vector<Room> rooms_;           // [S]
-    std::vector<SiteSupply> supplies_;  // [S]
-    std::vector<DelayLine> clocks_;  // [P] on their way to the boards
+    std::vector<PowerNode> nodes_;             // [S + W]
+    std::vector<double> node_j_;               // [S + W] IT energy of the tick
+    std::vector<Room> rooms_;                  // [S]
+    std::vector<SiteSupply> supplies_;         // [S]
+    std::vector<DelayLine> clocks_;            // [P] on their way to the boards
+    std::vector<std::int64_t> tripped_pools_;  // in the last tick
 
-    std::int64_t num_sites() const { return static_cast<std::int64_t>(arrays_.sites.size()); }
-    std::int64_t num_rows() const { return static_cast<std::int64_t>(arrays_.nodes.size()) - num_sites(); }
+    std::int64_t node_of_row(std::int64_t w) const { return arrays_.num_sites() + w; }
 
-    // Where a row's place may be -1: there is none.
+    // The rows that a pool hangs under; -1 stands for none.
     static std::array<std::int64_t, 2> rows_above(const Pool& pool) { return {pool.whole_site_row, pool.row}; }
 
-    void add_up_it_energy(const double* outcome) {
-        std::fill(node_j_.begin(), node_j_.end(), 0.0);
-        for (std::size_t p = 0; p < arrays_.pools.size(); ++p) {
+    void add_up_it_energy(const Outcome& outcome) {
+        std::ranges::fill(node_j_, 0.0);
+        for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
             const Pool& pool = arrays_.pools[p];
-            const double energy_j = outcome[arrays_.outcome.it_energy_j + static_cast<std::int64_t>(p)];
+            const double energy_j = outcome(Outcome::it_energy_j, p);
             node_j_[pool.site] += energy_j;
             for (const std::int64_t w : rows_above(pool)) {
-                if (w >= 0) node_j_[num_sites() + w] += energy_j;
+                if (w >= 0) node_j_[node_of_row(w)] += energy_j;
             }
         }
     }
 
     // One node's tick; true when its breaker trips.
-    bool read(std::int64_t node, double energy_j, double cap_w, double rating_w, double end_s, double* outcome,
-              const NodeColumns& columns, std::int64_t i) {
-        const NodeLimits& limits = arrays_.nodes[node];
-        const Reading reading = nodes_[node].read(limits, arrays_.tick_s, energy_j, cap_w, rating_w, end_s);
-        outcome[columns.power_w + i] = reading.power_w;
-        outcome[columns.above_cap_s + i] = reading.above ? arrays_.tick_s : 0.0;
-        outcome[columns.over_cap_w + i] = reading.over_cap_w;
-        outcome[columns.brakes + i] = reading.brake_began ? 1.0 : 0.0;
-        outcome[columns.trips + i] = reading.tripped ? 1.0 : 0.0;
+    bool read(std::int64_t node, double energy_j, double cap_w, double rating_w, double end_s, const Outcome& outcome,
+              const NodeFields& fields, std::int64_t i) {
+        const Reading reading =
+            nodes_[node].read(arrays_.nodes[node], arrays_.tick_s, energy_j, cap_w, rating_w, end_s);
+        outcome(fields.power_w, i) = reading.power_w;
+        outcome(fields.above_cap_s, i) = reading.above ? arrays_.tick_s : 0.0;
+        outcome(fields.over_cap_w, i) = reading.over_cap_w;
+        outcome(fields.brakes, i) = reading.brake_began ? 1.0 : 0.0;
+        outcome(fields.trips, i) = reading.tripped ? 1.0 : 0.0;
         return reading.tripped;
+    }
+
+    static void write_node(const PowerNode& node, float cap_w, double now_s, const Outcome& outcome, const View& view,
+                           const NodeFields& fields, std::int64_t i) {
+        view.set(fields.power_over_cap, i, outcome(fields.power_w, i) / static_cast<double>(cap_w));
+        view.set(fields.braked, i, node.braked);
+        view.set(fields.over_cap_s, i, node.over_cap_s);
+        view.set(fields.dark_remaining_s, i, std::max(node.dark_until_s - now_s, 0.0));
     }
 };
 

@@ -20,10 +20,7 @@ struct Reading {
 // The mean power of the last ticks.
 class Meter {
 public:
-    void reset(std::int64_t window_ticks) {
-        window_j_.resize(static_cast<std::size_t>(window_ticks));
-        next_ = count_ = 0;
-    }
+    explicit Meter(std::int64_t window_ticks) : window_j_(static_cast<std::size_t>(window_ticks)) {}
 
     double read_w(double energy_j, double tick_s) {
         if (window_j_.size() == 1) return energy_j / tick_s;
@@ -47,18 +44,14 @@ struct PowerNode {
     bool wants_brake = false, braked = false;  // what the brake has decided, and what the clocks have heard of it
     double over_cap_s = 0.0, below_release_s = 0.0, damage = 0.0, dark_until_s = 0.0;
 
-    void reset(const NodeLimits& limits, double dark_until) {
-        wants_brake = braked = false;
-        over_cap_s = below_release_s = damage = 0.0;
-        dark_until_s = dark_until;
-        meter_.reset(limits.meter_window_ticks);
-        command_.reset(limits.control_lag_ticks, 0.0);
-    }
+    explicit PowerNode(const NodeLimits& limits)
+        : meter_(limits.meter_window_ticks), command_(limits.control_lag_ticks, 0.0) {}
 
     bool is_dark(double now_s) const { return now_s < dark_until_s; }
 
     // Account the energy of the tick that ends at `now_s`: the brake holds the cap, the breaker the rating.
-    Reading read(const NodeLimits& limits, double tick_s, double energy_j, double cap_w, double rating_w, double now_s) {
+    Reading read(const NodeLimits& limits, double tick_s, double energy_j, double cap_w, double rating_w,
+                 double now_s) {
         const double power_w = meter_.read_w(energy_j, tick_s);
         const bool above = power_w > cap_w;
         const double recovered_s = std::max(over_cap_s - limits.recovery_ratio * tick_s, 0.0);
@@ -66,13 +59,19 @@ struct PowerNode {
         const bool brake_began = update_brake(limits, tick_s, power_w, cap_w);
         heat(limits, tick_s, energy_j / tick_s, rating_w);
         const bool tripped = damage >= 1.0 - 1e-9;
-        if (tripped) reset(limits, now_s + limits.restart_s);
+        if (tripped) begin_anew(limits, now_s + limits.restart_s);
         return {power_w, above ? power_w - cap_w : 0.0, above, brake_began, tripped};
     }
 
 private:
     Meter meter_;
     DelayLine command_;
+
+    // Released and cold, as at first, but without power for a while.
+    void begin_anew(const NodeLimits& limits, double until_s) {
+        *this = PowerNode(limits);
+        dark_until_s = until_s;
+    }
 
     // Decide for the brake, and tell the clocks; true when they have just heard of it.
     bool update_brake(const NodeLimits& limits, double tick_s, double power_w, double cap_w) {

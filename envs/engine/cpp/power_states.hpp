@@ -4,21 +4,20 @@
 #include <cmath>
 #include <cstdint>
 #include <ranges>
+#include <span>
 
 #include "arrays.hpp"
 #include "replica.hpp"
 
 namespace tokenfleet {
 
-template <typename Replica>
-void wake(Replica& replica, const Pool& pool, double now_s) {
+inline void wake(Replica& replica, const Pool& pool, double now_s) {
     replica.state = State::kWaking;
     replica.ready_s = now_s + pool.wake_s;
 }
 
 // Bring the number of replicas that are awake or waking to `target`, the cheapest change first.
-template <typename Replicas>
-void reach(const Replicas& replicas, const Pool& pool, double now_s, std::int64_t target) {
+inline void reach(std::span<Replica> replicas, const Pool& pool, double now_s, std::int64_t target) {
     std::int64_t up = 0;
     for (const auto& replica : replicas) up += replica.state == State::kAwake || replica.state == State::kWaking;
     if (up == target) return;
@@ -46,8 +45,7 @@ void reach(const Replicas& replicas, const Pool& pool, double now_s, std::int64_
 inline constexpr double kRoundedReplicas = 1e-4;
 
 // One tick of a pool that has power: boot, wake, drain or fall asleep as asked.
-template <typename Replicas>
-void follow(const Replicas& replicas, const Pool& pool, double awake_fraction, double now_s) {
+inline void follow(std::span<Replica> replicas, const Pool& pool, double awake_fraction, double now_s) {
     for (auto& replica : replicas) {
         if (replica.state == State::kDark) wake(replica, pool, now_s);
     }
@@ -55,7 +53,7 @@ void follow(const Replicas& replicas, const Pool& pool, double awake_fraction, d
     reach(replicas, pool, now_s, static_cast<std::int64_t>(std::ceil(wanted - kRoundedReplicas)));
     for (auto& replica : replicas) {
         if (replica.state == State::kWaking && replica.ready_s <= now_s) replica.state = State::kAwake;
-        if (replica.state == State::kDraining && replica.idle()) {
+        if (replica.state == State::kDraining && replica.is_idle()) {
             replica.state = State::kAsleep;
             replica.forget_prefixes();
         }

@@ -5,8 +5,6 @@
 #include <cstddef>
 #include <vector>
 
-#include "memory.hpp"
-
 namespace tokenfleet {
 
 // Order has `Item`, `before(a, b)` and `kLast`, an item that comes after every other. No two items are equal.
@@ -26,7 +24,6 @@ public:
     std::size_t size() const { return size_; }
     const Item& operator[](std::size_t i) const { return items_[i]; }
     const Item& first() const { return items_[0]; }  // kLast if it is empty
-    [[gnu::always_inline]] inline void bring_first_near() const { bring_near(items_.data()); }
 
     void push(const Item& item) {
         if (items_.size() < ++size_ + kChildren) items_.resize(2 * items_.size() + kChildren, Order::kLast);

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "memory.hpp"
+#include "cache_line.hpp"
 
 namespace tokenfleet {
 
@@ -16,13 +16,13 @@ inline constexpr double kNotYet = std::numeric_limits<double>::quiet_NaN();
 enum class Status : std::int8_t { kPending, kCompleted, kRefused, kExpired, kDeclined };
 
 struct alignas(kCacheLineBytes) Request {
-    double arrival_s;             // when this attempt was made
-    double asked_s = kNotYet;     // when its client first made the call
+    double arrival_s;          // when this attempt was made
+    double asked_s = kNotYet;  // when its client first made the call
     double first_token_s = kNotYet;
     double finished_s = kNotYet;
     std::int32_t prompt_tokens, output_tokens, class_id;
-    std::int32_t next = 0;        // in whichever list it stands, unless it is the last of it
-    std::int32_t replica = -1;    // that it was last sent to
+    std::int32_t next = 0;      // in whichever list it stands, unless it is the last of it
+    std::int32_t replica = -1;  // that it was last sent to
     std::int32_t failed_attempts = 0;
     Status status = Status::kPending;
     Status last_failure = Status::kPending;  // how the last attempt failed

@@ -9,18 +9,16 @@
 namespace tokenfleet {
 
 struct Room {
-    double air_c = 0.0;
+    double air_c;
     bool derated = false;
 
-    void reset(const Site& site) {
-        air_c = site.room_supply_c;
-        derated = false;
-    }
+    explicit Room(const Site& site) : air_c(site.room_supply_c) {}
 
     // A tick of `it_energy_j` under a sky of `outdoor_c`.
-    void breathe(const FleetArrays& arrays, std::int64_t s, double it_energy_j, double outdoor_c, double* outcome) {
+    void breathe(const FleetArrays& arrays, std::int64_t s, double it_energy_j, double outdoor_c,
+                 const Outcome& outcome) {
         const Site& site = arrays.sites[s];
-        outcome[arrays.outcome.derated_s + s] = derated ? arrays.tick_s : 0.0;
+        outcome(Outcome::derated_s, s) = derated ? arrays.tick_s : 0.0;
         if (site.room < 0) return;
         const double excess_k = std::max(outdoor_c - site.design_outdoor_c, 0.0);
         const double target_c = site.room_supply_c + excess_k + site.room_k_per_w * (it_energy_j / arrays.tick_s);
@@ -28,12 +26,11 @@ struct Room {
         derated = air_c > (derated ? site.room_release_c : site.room_limit_c);
     }
 
-    // What the brain sees of the room, where there is one.
-    void write_view(const FleetArrays& arrays, std::int64_t s, float* view) const {
-        const std::int64_t index = arrays.sites[s].room;
-        if (index < 0) return;
-        view[arrays.view.room_c + index] = static_cast<float>(air_c);
-        view[arrays.view.derated + index] = derated ? 1.0F : 0.0F;
+    // What a policy sees of the room, where there is one.
+    void write_view(const Site& site, const View& view) const {
+        if (site.room < 0) return;
+        view.set(View::room_c, site.room, air_c);
+        view.set(View::derated, site.room, derated);
     }
 };
 

@@ -21,17 +21,15 @@ public:
     std::int64_t planned = 0;  // iterations until the batch changes
 
     // `rest_s` is what `now_s`, a rounded sum, lacks of the time that it stands for.
-    void begin(double now_s, double rest_s, const Physics& p, std::int64_t decoding, std::int64_t context, std::int64_t prefill,
-               std::int64_t pairs, std::int64_t iterations) {
-        const Batch batch{decoding, context, prefill, pairs};
-        const double b = static_cast<double>(decoding);
+    void begin(double now_s, double rest_s, const Physics& physics, const Batch& batch, std::int64_t iterations) {
+        const double growth = static_cast<double>(batch.decoding);  // of the context, by every iteration
         start_s = now_s;
         rest_s_ = rest_s;
         planned = iterations;
-        time0_ = iteration_time_s(p, batch);
-        time_step_ = context_token_s(p, prefill) * b;
-        const auto first_j = p.draw.pieces_j(time0_, iteration_work_j(p, batch));
-        const auto step_j = p.draw.pieces_j(time_step_, p.context_j * b);
+        time0_ = iteration_time_s(physics, batch);
+        time_step_ = context_token_s(physics, batch.prefill) * growth;
+        const auto first_j = physics.draw.pieces_j(time0_, iteration_work_j(physics, batch));
+        const auto step_j = physics.draw.pieces_j(time_step_, physics.context_j * growth);
         for (std::size_t k = 0; k < energies_.size(); ++k) energies_[k] = {first_j[k], step_j[k]};
         metered_j_ = 0.0;
         counted_ = 0;

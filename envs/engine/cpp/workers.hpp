@@ -72,7 +72,8 @@ private:
     }
 
     void raise_first_failure() {
-        const auto failed = std::find_if(failures_.begin(), failures_.end(), [](const auto& f) { return f != nullptr; });
+        const auto failed =
+            std::find_if(failures_.begin(), failures_.end(), [](const auto& f) { return f != nullptr; });
         if (failed == failures_.end()) return;
         const std::exception_ptr failure = *failed;
         std::fill(failures_.begin(), failures_.end(), nullptr);

@@ -59,7 +59,8 @@ void an_exception_reaches_the_caller() {
         } catch (const std::runtime_error& error) {
             heard = error.what();
         }
-        expect(heard == "run " + std::to_string(thrower), "run " + std::to_string(thrower) + " is heard, not '" + heard + "'");
+        expect(heard == "run " + std::to_string(thrower),
+               "run " + std::to_string(thrower) + " is heard, not '" + heard + "'");
         expect(ended == 4, "all runs have ended when it is heard");
         expect(visits(workers, 9) == std::vector<int>(9, 1), "the workers work on after an exception");
     }

@@ -1,0 +1,49 @@
+// All that an episode asks of a fleet, and what has become of it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "arrays.hpp"
+#include "calls.hpp"
+#include "episode.hpp"
+#include "request.hpp"
+
+namespace tokenfleet {
+
+struct Demand {
+    Calls calls;
+    std::vector<Request> requests;
+    std::vector<Detail> details;  // of all requests if a layer needs them, else empty
+    std::size_t num_roots;        // requests that wait for no other; they stand first
+
+    Demand(const FleetArrays& arrays, const EpisodeColumns& e)
+        : calls(e), requests(static_cast<std::size_t>(e.num_requests)) {
+        num_roots =
+            static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + e.num_requests, kNever) - e.arrival_s);
+        for (std::size_t i = 0; i < requests.size(); ++i) {
+            requests[i] = {.arrival_s = e.arrival_s[i],
+                           .prompt_tokens = e.prompt_tokens[i],
+                           .output_tokens = e.output_tokens[i],
+                           .class_id = e.class_id[i]};
+        }
+        if (!needs_details(arrays)) return;
+        details.resize(requests.size());
+        for (std::size_t i = 0; i < details.size(); ++i) {
+            details[i].unfinished_predecessors = calls[static_cast<std::int32_t>(i)].predecessors;
+        }
+    }
+
+    Demand(const Demand&) = delete;
+    Demand& operator=(const Demand&) = delete;
+
+private:
+    bool needs_details(const FleetArrays& arrays) const {
+        return calls.has_successors() || arrays.has_growing_kv() || arrays.has_hand_offs() || arrays.has_caches() ||
+               arrays.has_distances() || arrays.has_moving_prices();
+    }
+};
+
+}  // namespace tokenfleet

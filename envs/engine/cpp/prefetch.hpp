@@ -1,0 +1,34 @@
+// Loading requests before they are needed. A batch of fleets touches more memory than the nearest caches hold.
+//
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "demand.hpp"
+#include "finish_heap.hpp"
+
+namespace tokenfleet {
+
+// Begin to load what is known of a request; nothing waits for it. Forced inline, as its callers are: GCC takes a function
+// that only prefetches for one without effect, and drops its calls.
+[[gnu::always_inline]] inline void prefetch_request(const Demand& demand, std::int32_t index) {
+    __builtin_prefetch(&demand.requests[index]);
+    if (!demand.details.empty()) __builtin_prefetch(&demand.details[index]);
+    if (!demand.calls.empty()) __builtin_prefetch(&demand.calls[index]);
+}
+
+// Before a tick, of each replica: the sequences that end next. In a heap with four children a node these are among the
+// first five, and the first two for certain.
+[[gnu::always_inline]] inline void prefetch_completions(const Demand& demand, const FinishHeap& finishing) {
+    constexpr std::int64_t kCompletions = 5;
+    for (std::int64_t i = 0; i < std::min(kCompletions, finishing.size()); ++i) prefetch_request(demand, finishing[i]);
+}
+
+// When an answer begins: the calls that wait for it, which nothing has touched yet.
+[[gnu::always_inline]] inline void prefetch_successors(const Demand& demand, std::int32_t index) {
+    if (!demand.calls.has_successors()) return;
+    for (const std::int32_t row : demand.calls.successors(index)) prefetch_request(demand, row);
+}
+
+}  // namespace tokenfleet
