@@ -39,13 +39,15 @@ def test_a_link_leads_somewhere(page: str, link: str) -> None:
 
 
 def commands() -> list[str]:
-    """The commands of the README that need no results of earlier ones."""
-    blocks = "".join(re.findall(r"```bash\n(.*?)```", README, re.S)).replace("\\\n", "")
-    return [line for line in blocks.splitlines() if line.startswith("python ")]
+    """The commands of the pages, but for those that go on with an earlier run; training.md is `tests/cli`'s."""
+    pages = [README, *((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("evaluation.md", "policies.md"))]
+    blocks = "".join(block for page in pages for block in re.findall(r"```bash\n(.*?)```", page, re.S))
+    lines = blocks.replace("\\\n", "").splitlines()
+    return [line for line in lines if line.startswith("python ") and "resume=" not in line]
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme_is_accepted(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_of_the_pages_is_accepted(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     script = command.split()[1].removesuffix(".py")
     seen: list[Any] = []
     module = importlib.import_module(f"tokenfleet.{script}")
@@ -59,6 +61,12 @@ def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> N
     (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
     exec(compile(example, "README.md", "exec"), {"__name__": "example"})
     assert len(capsys.readouterr().out.split()) == 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_parses(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        compile(block, page.name, "exec")
 
 
 def test_the_citation_is_whole() -> None:
