@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import re
 import shlex
@@ -66,7 +67,8 @@ def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_python_of_a_page_parses(page: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
-        compile(block, page.name, "exec")
+        examples = doctest.DocTestParser().get_examples(block)
+        compile("".join(example.source for example in examples) or block, page.name, "exec")
 
 
 def test_the_citation_is_whole() -> None:
