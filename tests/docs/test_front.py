@@ -1,0 +1,101 @@
+"""What the pages that a newcomer reads first say is so: files, links, names and examples."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.command_line import Run
+from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.policies.registry import POLICIES
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES_FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FOLDERS = "envs|policies|evaluation|configs|cli|calibration|benchmarks|examples|tools|tests|docs"
+
+
+def texts(pattern: str, pages: list[Path]) -> list[tuple[str, str]]:
+    """Page and match, each pair once."""
+    found = {(str(p.relative_to(ROOT)), m) for p in pages for m in re.findall(pattern, p.read_text(encoding="utf-8"))}
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("page", "name"), texts(rf"`((?:{FOLDERS})/[\w/.-]*)`", NAMES_FILES))
+def test_a_page_names_files_that_there_are(page: str, name: str) -> None:
+    assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize(("page", "link"), texts(r"\]\((?!https?:)([^)#\s]+)", PAGES))
+def test_a_link_leads_somewhere(page: str, link: str) -> None:
+    assert ((ROOT / page).parent / link).exists()
+
+
+def commands() -> list[str]:
+    """The commands of the pages, but for those that go on with an earlier run; training.md is `tests/cli`'s."""
+    pages = [README, *((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("evaluation.md", "policies.md"))]
+    blocks = "".join(block for page in pages for block in re.findall(r"```bash\n(.*?)```", page, re.S))
+    lines = blocks.replace("\\\n", "").splitlines()
+    return [line for line in lines if line.startswith("python ") and "resume=" not in line]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_pages_is_accepted(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = command.split()[1].removesuffix(".py")
+    seen: list[Any] = []
+    module = importlib.import_module(f"tokenfleet.{script}")
+    monkeypatch.setattr(module, script, lambda config, folder: seen.append(config))
+    outcome = run(shlex.join([script, *shlex.split(command, comments=True)[2:]]))
+    assert outcome.code == 0, outcome.errors
+    assert len(seen) == 1
+
+
+def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    exec(compile(example, "README.md", "exec"), {"__name__": "example"})
+    assert len(capsys.readouterr().out.split()) == 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_parses(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
+        examples = doctest.DocTestParser().get_examples(block)
+        compile("".join(example.source for example in examples) or block, page.name, "exec")
+
+
+def test_the_citation_is_whole() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= citation.keys()
+    assert f'version = "{citation["version"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_readme_counts_what_there_is() -> None:
+    assert len(catalog_names("scenario")) == 16
+    assert "Sixteen [scenarios]" in README
+    assert (f"on {len(catalog_names('gpu'))} boards" in README, len(catalog_names("model"))) == (True, 10)
+    assert (len(POLICIES), "nine baselines" in README) == (9, True)
+
+
+def test_no_recipe_of_contributing_declares_in_more_than_three_files() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.split("## Where a change goes")[1].split("## What follows")[0]
+    rows = [row.split(" | ") for row in table.splitlines() if row.startswith("| ")][1:]
+    declared = {row[0].strip("| "): set(re.findall(rf"`((?:{FOLDERS})/[\w/.]+)`", row[1])) for row in rows}
+    assert {"a control", "a metric", "an episode series", "a wrapper"} <= declared.keys()
+    assert {what: files for what, files in declared.items() if len(files) > 3} == {}
+
+
+def test_the_named_tables_stand_in_the_named_files() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`", text)
+    assert len(named) >= 8
+    missing = [(file, name) for file, name in named if not re.search(rf"\b{name}\b", (ROOT / file).read_text())]
+    assert missing == []

@@ -1,0 +1,172 @@
+"""Write docs/nomenclature.md from the tables of the code: `python tools/nomenclature.py docs/nomenclature.md`.
+
+Every array of a fleet, of an episode and of a policy's controls, and every field that an engine writes, is declared
+once, with unit and meaning. The page lists these declarations. Only the symbols of the formulas are written here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenfleet.envs.engine.arrays import Links
+from tokenfleet.envs.engine.columns.classes import ClassColumns
+from tokenfleet.envs.engine.columns.nodes import NodeColumns
+from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape
+from tokenfleet.envs.engine.columns.sites import SiteColumns
+from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fields import EXOGENOUS, MEASUREMENTS, OUTCOMES, Field
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import AXES, Quantity, quantities_of
+
+LAW = "envs/layers/llm/iteration.py"
+SYMBOLS = (
+    ("B", "decoding", "sequences", "In the batch of an iteration, decoding.", LAW),
+    ("C", "context", "tokens", "Of context that the decoding sequences read.", LAW),
+    ("P", "prefill", "tokens", "Of prompts that an iteration computes.", LAW),
+    ("A", "pairs", "pairs", "Of query and key in the attention of prefill.", LAW),
+    ("F", "clock_fraction", "share", "Clock in force over the highest clock.", "envs/layers/scheduling.py"),
+    ("V", "", "share", "Voltage over the highest: F, but at least `voltage_floor_fraction`.", LAW),
+    ("phi(m)", "", "share", "Time at F over time at full clock, where the clock does not scale a share m.", LAW),
+    ("M(core)", "", "share", "Energy of a read at V over that at full clock, where a share `core` goes with V^2.", LAW),
+    ("T", "", "s", "What all layers but attention take at F, at the knots of tokens.", LAW),
+)
+"""Symbol, name in the code, unit, meaning, where it is defined."""
+FIELD_AXES = {
+    "R": "sites whose room is modelled",
+    "B": "sites with a battery",
+    "V": "sites with solar panels",
+    "T": "classes whose token price a policy sets",
+    "L": "lead times of announcements",
+    "F": "lead times of forecasts",
+}
+"""Letters of `tokenfleet.envs.fields` beside those of `tokenfleet.envs.quantities`."""
+SUFFIXES = (
+    ("_s", "seconds"),
+    ("_ticks", "ticks of a scenario, `tick_s` each"),
+    ("_w", "watts"),
+    ("_j", "joules"),
+    ("_c, _k", "degrees Celsius, kelvin of a difference"),
+    ("_tokens", "tokens"),
+    ("_rps", "requests per second"),
+    ("_usd", "US dollars"),
+    ("_fraction, _share", "a share, 0 to 1"),
+    ("_factor, _ratio", "multiplies, or divides, another number"),
+    ("<amount>_per_<unit>", "for each unit: `usd_per_output_token`, `g_per_kwh`"),
+)
+PARTS: tuple[tuple[str, type[Any]], ...] = (
+    ("Pools: where they stand and what they hold", PoolShape),
+    ("Pools: time and energy of an iteration", PoolPhysics),
+    ("Request classes", ClassColumns),
+    ("Sites", SiteColumns),
+    ("Power nodes", NodeColumns),
+    ("Links", Links),
+    ("Episode", Episode),
+    ("Controls", Controls),
+)
+FIELDS: tuple[tuple[str, str, Sequence[Field]], ...] = (
+    ("Measurements", "What an engine measures in a tick; the first part of what a policy sees.", MEASUREMENTS),
+    (
+        "Exogenous",
+        "What comes from outside whatever the policy does; the second part of what a policy sees.",
+        EXOGENOUS,
+    ),
+    ("Outcomes", "What happened in a tick; reward, ledger and metrics are computed from it alone.", OUTCOMES),
+)
+HEAD = """# Nomenclature
+
+Symbol, name, unit and meaning of every number that crosses a door in tokenfleet. Names carry their unit as a suffix;
+what has no suffix is a count, an index or a flag. `python tools/nomenclature.py docs/nomenclature.md` writes this page
+from the declarations in the code. The keys of a scenario are in [scenario-keys.md](scenario-keys.md), the metrics of an
+episode in [evaluation.md](evaluation.md), the formulas in [layers.md](layers.md).
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, symbols(), suffixes(), axes()]
+    parts += [record(title, kind) for title, kind in PARTS]
+    parts += [fields(title, text, listed) for title, text, listed in FIELDS]
+    return "\n".join(parts)
+
+
+def symbols() -> str:
+    """The letters of the formulas."""
+    rows = ((f"`{letter}`", code(name), unit, doc, f"`{file}`") for letter, name, unit, doc, file in SYMBOLS)
+    text = "Those of [An iteration](layers.md#an-iteration); the other names there are those of the code."
+    return _section("Symbols of the formulas", text, ("symbol", "name", "unit", "meaning", "defined in"), rows)
+
+
+def suffixes() -> str:
+    """What the end of a name says."""
+    rows = ((", ".join(f"`{part}`" for part in ends.split(", ")), unit) for ends, unit in SUFFIXES)
+    return _section("Suffixes", "", ("name ends in", "unit"), rows)
+
+
+def axes() -> str:
+    """What the letters of shapes stand for."""
+    rows = ((f"`{letter}`", meaning) for letter, meaning in sorted({**AXES, **FIELD_AXES}.items()))
+    return _section(
+        "Axes", "A shape is written as letters: `[K, P]` has a row for each class.", ("axis", "length"), rows
+    )
+
+
+def record(title: str, kind: type[Any]) -> str:
+    """The quantities of one record."""
+    rows = (
+        (f"`{q.name}`", shape(q.axis), q.unit or "-", q.doc.replace("|", "\\|"), bounds(q), q.dtype.__name__)
+        for q in quantities_of(kind)
+    )
+    head = ("name", "shape", "unit", "meaning", "allowed", "dtype")
+    return _section(title, f"`{kind.__name__}`, defined in `{source(kind)}`.", head, rows)
+
+
+def fields(title: str, text: str, listed: Iterable[Field]) -> str:
+    """The fields of one table."""
+    rows = ((f"`{field.name}`", shape(field.axis), field.unit, field.doc) for field in listed)
+    text = f"`{title.upper()}`, defined in `envs/fields.py`. {text}"
+    return _section(title, text, ("name", "shape", "unit", "meaning"), rows)
+
+
+def source(kind: type[Any]) -> str:
+    """The file that declares a record, from the root of the repository."""
+    return f"{inspect.getmodule(kind).__name__.removeprefix('tokenfleet.').replace('.', '/')}.py"  # type: ignore[union-attr]
+
+
+def code(name: str) -> str:
+    """As code; nothing for no name."""
+    return f"`{name}`" if name else ""
+
+
+def shape(axis: str) -> str:
+    """`[K, P]` of `KP`; nothing for a single number."""
+    return f"[{', '.join(axis)}]" if axis else "-"
+
+
+def bounds(q: Quantity) -> str:
+    """What the door lets through."""
+    low, high = (
+        value if abs(value) < np.finfo(np.float64).max else np.inf * np.sign(value) for value in (q.low, q.high)
+    )
+    if np.isfinite(low) and np.isfinite(high):
+        return f"{low:g} to {high:g}"
+    return f">= {low:g}" if np.isfinite(low) else "any"
+
+
+def _section(title: str, text: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join([f"## {title}", "", *([text, ""] if text else []), *lines, ""])
+
+
+if __name__ == "__main__":
+    main()
