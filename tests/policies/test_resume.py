@@ -6,6 +6,7 @@ import csv
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from tests.conftest import ENGINE
 from tests.policies.toys import SMALL, Target, job_on, same_step, small_algorithm, target_score
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -23,6 +25,9 @@ from tokenfleet.policies.learned.resume import Snapshots
 from tokenfleet.policies.learned.stopping import Stopped, StopSignals
 from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
+TOTAL, EVERY = 256, 64
+BETWEEN = Cadence(validate=45, log=85, snapshot=160)
+"""What is due at moments of its own; a snapshot at a stop lies between two of these."""
 KEPT = ("checkpoints/best/policy.safetensors", "checkpoints/last/policy.safetensors", "checkpoints/best/meta.json")
 NORMALISE = {"observation": True, "reward": True}
 
@@ -60,39 +65,57 @@ def fleet(engine: str) -> FleetVectorEnv:
     return FleetVectorEnv("tiny", 2, overrides=overrides, engine=engine, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-def train_with_power_cuts(make_env: Callable[[], Any], algorithm: Any, validate: Any, folder: Path) -> None:
-    """Die at the second validation, again at the next but one, then finish."""
-    for calls in (1, 2):
-        job = job_on(make_env(), algorithm, validate=dies_after(calls, validate))
-        with pytest.raises(PowerCut):
-            train_policy(job, make_model(job), folder)
-    job = job_on(make_env(), algorithm, validate=validate)
+def fleets() -> Any:
+    return fleet(ENGINE)
+
+
+def targets() -> Any:
+    """Environments that cannot be restored."""
+    return same_step(Target, 2)
+
+
+def score(policy: Any) -> dict[str, float]:
+    """The policy's answer to one observation, which tells two policies apart."""
+    seen = np.linspace(0, 1, policy.observation_space.shape[0], dtype=np.float32)
+    return {"return": float(policy.predict(seen[None], deterministic=True)[0].sum())}
+
+
+def short_job(name: str, make_env: Callable[[], Any], validate: Any = score) -> TrainingJob:
+    algorithm = small_algorithm(name, normalise=NORMALISE)
+    return job_on(make_env(), algorithm, total=TOTAL, every=EVERY, validate=validate)
+
+
+def train(job: TrainingJob, folder: Path) -> None:
     train_policy(job, make_model(job), folder)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_every_algorithm_goes_on_exactly_in_a_fleet(name: str, engine: str, tmp_path: Path) -> None:
-    algorithm = small_algorithm(name, normalise=NORMALISE)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[], Any]], Path]:
+    """The run of an algorithm in an environment that nothing interrupts."""
 
-    width = fleet(engine).single_observation_space.shape[0]
+    @cache
+    def run(name: str, make_env: Callable[[], Any]) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        train(short_job(name, make_env), folder)
+        return folder
 
-    def validate(policy: Any) -> dict[str, float]:
-        seen = np.linspace(0, 1, width, dtype=np.float32)
-        return {"return": float(policy.predict(seen[None], deterministic=True)[0].sum())}
-
-    job = job_on(fleet(engine), algorithm, validate=validate)
-    train_policy(job, make_model(job), tmp_path / "whole")
-    train_with_power_cuts(lambda: fleet(engine), algorithm, validate, tmp_path / "cut")
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    return run
 
 
-@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "sac"])
-def test_an_environment_that_cannot_be_restored_starts_anew_in_both_runs(name: str, tmp_path: Path) -> None:
-    algorithm = small_algorithm(name, normalise=NORMALISE)
-    job = job_on(same_step(Target, 2), algorithm, validate=target_score)
-    train_policy(job, make_model(job), tmp_path / "whole")
-    train_with_power_cuts(lambda: same_step(Target, 2), algorithm, target_score, tmp_path / "cut")
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+ENVIRONMENTS = [*((name, fleets) for name in SMALL), ("ppo", targets), ("recurrent_ppo", targets), ("sac", targets)]
+"""Every algorithm in a fleet, which is restored, and some where the environment starts anew in both runs."""
+
+
+@pytest.mark.parametrize(("name", "make_env"), ENVIRONMENTS)
+def test_a_run_that_dies_twice_ends_as_one_that_did_not(
+    name: str, make_env: Callable[[], Any], whole: Any, tmp_path: Path
+) -> None:
+    """It dies at the second validation and again at the next but one."""
+    for calls in (1, 2):
+        with pytest.raises(PowerCut):
+            train(short_job(name, make_env, dies_after(calls, score)), tmp_path)
+    train(short_job(name, make_env), tmp_path)
+    assert_same_run(whole(name, make_env), tmp_path)
 
 
 def test_a_snapshot_that_restarts_environments_waits_until_every_one_has_ended_an_episode(tmp_path: Path) -> None:
@@ -197,24 +220,14 @@ def test_a_run_that_went_back_removes_the_damaged_snapshot_when_it_has_a_new_one
 
 
 @pytest.mark.parametrize("name", ["ppo", "sac"])
-def test_a_run_whose_newest_snapshot_is_damaged_ends_the_same(name: str, engine: str, tmp_path: Path) -> None:
-    algorithm = small_algorithm(name, normalise=NORMALISE)
-
-    def validate(policy: Any) -> dict[str, float]:
-        return {"return": float(policy.predict(np.zeros((1, width), np.float32), deterministic=True)[0].sum())}
-
-    width = fleet(engine).single_observation_space.shape[0]
-    job = job_on(fleet(engine), algorithm, validate=validate)
-    train_policy(job, make_model(job), tmp_path / "whole")
-    job = job_on(fleet(engine), algorithm, validate=dies_after(2, validate))
+def test_a_run_whose_newest_snapshot_is_damaged_ends_the_same(name: str, whole: Any, tmp_path: Path) -> None:
     with pytest.raises(PowerCut):
-        train_policy(job, make_model(job), tmp_path / "cut")
-    older, newer = sorted((tmp_path / "cut" / "snapshots").iterdir())
+        train(short_job(name, fleets, dies_after(2, score)), tmp_path)
+    older, newer = sorted((tmp_path / "snapshots").iterdir())
     damage(newer / "state.json")
-    job = job_on(fleet(engine), algorithm, validate=validate)
-    train_policy(job, make_model(job), tmp_path / "cut")
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
-    assert older.name not in {folder.name for folder in (tmp_path / "cut" / "snapshots").iterdir()}
+    train(short_job(name, fleets), tmp_path)
+    assert_same_run(whole(name, fleets), tmp_path)
+    assert older.name not in {folder.name for folder in (tmp_path / "snapshots").iterdir()}
 
 
 def stopped_at(calls: int, validate: Any) -> Any:
@@ -229,43 +242,22 @@ def stopped_at(calls: int, validate: Any) -> Any:
     return interrupted
 
 
-def a_fleet() -> FleetVectorEnv:
-    return fleet("native")
-
-
-def targets() -> Any:
-    """Environments that cannot be restored."""
-    return same_step(Target, 2)
-
-
-@pytest.mark.parametrize(
-    ("name", "make_env"), [*((name, a_fleet) for name in SMALL), ("ppo", targets), ("sac", targets)]
-)
+@pytest.mark.parametrize(("name", "make_env"), ENVIRONMENTS)
 def test_a_run_that_is_asked_to_stop_goes_on_to_the_same_bits(
     name: str, make_env: Callable[[], Any], tmp_path: Path
 ) -> None:
     """The snapshot at the stop lies between those that are due, and leaves no trace in what follows."""
-    algorithm = small_algorithm(name, normalise=NORMALISE)
-    width = make_env().single_observation_space.shape[0]
 
-    def validate(policy: Any) -> dict[str, float]:
-        return {"return": float(policy.predict(np.zeros((1, width), np.float32), deterministic=True)[0].sum())}
-
-    def job(validation: Any, stop: StopSignals) -> TrainingJob:
-        cadence = Cadence(validate=70, log=130, snapshot=250)
-        return replace(job_on(make_env(), algorithm), validate=validation, cadence=cadence, stop=stop)
+    def job(validate: Any, stop: StopSignals) -> TrainingJob:
+        return replace(short_job(name, make_env, validate), cadence=BETWEEN, stop=stop)
 
     with StopSignals() as stop:
-        whole = job(validate, stop)
-        train_policy(whole, make_model(whole), tmp_path / "whole")
+        train(job(score, stop), tmp_path / "whole")
     for calls in (1, 2):
-        with StopSignals() as stop:
-            cut = job(stopped_at(calls, validate), stop)
-            with pytest.raises(Stopped) as stopped:
-                train_policy(cut, make_model(cut), tmp_path / "cut")
+        with StopSignals() as stop, pytest.raises(Stopped) as stopped:
+            train(job(stopped_at(calls, score), stop), tmp_path / "cut")
         assert stopped.value.exit_status == 143
-    rest = job(validate, StopSignals())
-    train_policy(rest, make_model(rest), tmp_path / "cut")
+    train(job(score, StopSignals()), tmp_path / "cut")
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
