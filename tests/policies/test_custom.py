@@ -84,7 +84,8 @@ def test_counters_that_only_one_algorithm_has_are_resumed(tmp_path: Path) -> Non
         }
 
     def job(validate: Any) -> TrainingJob:
-        return job_on(same_step(lambda: gymnasium.make("CartPole-v1"), 2), spec, validate=validate)
+        envs = same_step(lambda: gymnasium.make("CartPole-v1"), 2)
+        return job_on(envs, spec, total=256, every=64, validate=validate)
 
     train(job(validate), tmp_path / "whole")
     train_with_power_cuts(job, validate, tmp_path / "cut")
