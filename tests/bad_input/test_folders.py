@@ -102,9 +102,13 @@ def rewrite(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-@pytest.fixture
-def folder(tmp_path: Path, finished: Path) -> Path:
-    """A run that is complete, `run`; one that is not, `begun`; spoilt ones; and what is no run."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """A run that is complete, `run`; one that is not, `begun`; spoilt ones; and what is no run.
+
+    All cases share it, since each must leave it as it was.
+    """
+    tmp_path = tmp_path_factory.mktemp("folders")
     for name in ("run", "begun", "cut", "edited", "scrawled", "changed", "unhashed", "rotten"):
         shutil.copytree(finished, tmp_path / name)
     for name in ("begun", "changed", "unhashed", "rotten"):
@@ -129,7 +133,10 @@ def folder(tmp_path: Path, finished: Path) -> Path:
 
 
 @pytest.mark.parametrize("typed", CASES)
-def test_it_is_answered_in_words_and_leaves_everything_as_it_was(typed: str, run: Run, folder: Path) -> None:
+def test_it_is_answered_in_words_and_leaves_everything_as_it_was(
+    typed: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     with only_writer(folder / "locked"):
         before = tree(folder)
         check_refusal(run(typed), CASES[typed])

@@ -54,9 +54,10 @@ def write_catalogue(mine: Path) -> None:
         (mine / name).write_text(text)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The files that the commands name."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the commands name; no command changes them."""
+    tmp_path = tmp_path_factory.mktemp("worlds")
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
     write_catalogue(tmp_path / "mine")
@@ -210,6 +211,7 @@ def test_it_is_answered_in_words_and_leaves_nothing_behind(
     typed: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", True)
+    monkeypatch.chdir(folder)
     before = tree(folder)
     check_refusal(run(typed), CASES[typed])
     assert tree(folder) == before

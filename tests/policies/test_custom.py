@@ -14,14 +14,14 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
-from tests.policies.test_resume import assert_same_run, train_with_power_cuts
+from tests.policies.interruptions import assert_same_run, train, train_with_power_cuts
 from tests.policies.toys import Target, job_on, same_step, target_score
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import CustomSpec, parse_algorithm
 from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.sb3 import check_spaces
-from tokenfleet.policies.learned.training import make_model, train_policy
+from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 from tokenfleet.policies.learned.trust import refuse_untrusted
 
 EXAMPLE = "examples.custom_algorithm.settling_ppo"
@@ -63,9 +63,12 @@ def model_of(make: Callable[[], Any] = Target, **description: Any) -> Any:
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_with_it_goes_on_to_the_bit(case: str, tmp_path: Path) -> None:
     spec = custom(**CASES[case], normalise={"observation": True, "reward": True})
-    job = job_on(same_step(Target, 2), spec, validate=target_score)
-    train_policy(job, make_model(job), tmp_path / "whole")
-    train_with_power_cuts(lambda: same_step(Target, 2), spec, target_score, tmp_path / "cut")
+
+    def job(validate: Any) -> TrainingJob:
+        return job_on(same_step(Target, 2), spec, total=256, every=64, validate=validate)
+
+    train(job(target_score), tmp_path / "whole")
+    train_with_power_cuts(job, target_score, tmp_path / "cut")
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -80,12 +83,12 @@ def test_counters_that_only_one_algorithm_has_are_resumed(tmp_path: Path) -> Non
             )
         }
 
-    def make() -> Any:
-        return same_step(lambda: gymnasium.make("CartPole-v1"), 2)
+    def job(validate: Any) -> TrainingJob:
+        envs = same_step(lambda: gymnasium.make("CartPole-v1"), 2)
+        return job_on(envs, spec, total=256, every=64, validate=validate)
 
-    job = job_on(make(), spec, validate=validate)
-    train_policy(job, make_model(job), tmp_path / "whole")
-    train_with_power_cuts(make, spec, validate, tmp_path / "cut")
+    train(job(validate), tmp_path / "whole")
+    train_with_power_cuts(job, validate, tmp_path / "cut")
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 

@@ -19,9 +19,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"rollout_steps": 64, "batch_size": 32, "epochs": 2},
     "a2c": {"rollout_steps": 64},
     "recurrent_ppo": {"rollout_steps": 64, "batch_size": 32, "epochs": 2},
-    "sac": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 200},
-    "td3": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 200},
-    "tqc": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 200},
+    "sac": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
+    "td3": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
+    "tqc": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
 }
 """Hyper-parameters of every algorithm that make a run of a few hundred steps one with many updates."""
 

@@ -19,14 +19,6 @@ def shipped(request) -> Scenario:
     return load_scenario(request.param)
 
 
-def test_shipped_scenarios_load_and_draw_episodes(shipped):
-    for split in ("train", "validation", "test"):
-        episode = sample_episode(shipped, 0, split)
-        assert len(episode.requests) > 0
-        assert episode.cap_w.shape == (shipped.horizon_ticks, len(shipped.sites))
-        assert np.all(episode.cap_w > 0)
-
-
 def test_demand_arrives_at_the_stated_rate(shipped):
     counts = [len(sample_episode(shipped, seed).requests) for seed in range(40)]
     expected = sum(stream.mean_rate_rps for stream in shipped.workload.values()) * shipped.horizon_s
