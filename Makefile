@@ -3,6 +3,7 @@
 # PYTHON=python3.12   the interpreter to build .venv with (3.10 to 3.13)
 # TORCH=torch==X      another torch build than the pinned CPU one
 # KILLS=100           how many processes `make soak` kills, of trainings and of evaluations
+# MINUTES=10          of random worlds
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -15,10 +16,11 @@ CPP_FLAGS := -std=c++20 -fvisibility=hidden -Wall -Wextra -Wpedantic -Wshadow -W
 DEMO := runs/demo
 DEMO_STEPS ?= 2_000_000
 KILLS ?= 10
+MINUTES ?= 1
 BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check format benchmark calibration validate clean
+.PHONY: help install demo test soak check format benchmark calibration validate fuzz sanitize clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -83,6 +85,12 @@ calibration: $(STAMP)  ## recompute every measured coefficient and print its err
 
 validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/validation.md
 	@$(BIN)/python -m calibration.claims
+
+fuzz: $(STAMP)  ## run random worlds in both engines for MINUTES=1; prints the smallest counter-example
+	@$(BIN)/python -m tools.fuzz --minutes $(MINUTES)
+
+sanitize: $(STAMP)  ## run the native engine under sanitizers of memory, undefined behaviour and threads, MINUTES=1 of worlds
+	@tools/sanitize.sh $(MINUTES)
 
 clean:  ## remove .venv and everything built
 	rm -rf $(VENV) build

@@ -13,10 +13,12 @@ python=$PWD/.venv/bin/python
 compiler=${CXX:-g++}
 export OMP_NUM_THREADS=1 PATH=$PWD/.venv/bin:$PATH
 
-build() {  # build NAME FLAGS
-  cmake -S . -B "build/sanitize/$1" -G Ninja -DCMAKE_BUILD_TYPE=None -DPython_EXECUTABLE="$python" \
-    -Dnanobind_DIR="$("$python" -m nanobind --cmake_dir)" -DCMAKE_CXX_FLAGS="-g -fno-omit-frame-pointer $2" > /dev/null
-  cmake --build "build/sanitize/$1" > /dev/null
+build() {  # build NAME FLAGS; without optimization, which could do away with what is looked for
+  cmake -S . -B build/sanitize -G Ninja -DPython_EXECUTABLE="$python" \
+    -Dnanobind_DIR="$("$python" -m nanobind --cmake_dir)" \
+    -DTOKENFLEET_FLAGS="-O0;-g;-fno-omit-frame-pointer;$2" > /dev/null
+  cmake --build build/sanitize > /dev/null
+  mkdir -p "build/sanitize/$1" && mv build/sanitize/_native*.so "build/sanitize/$1/"
 }
 
 under() {  # under NAME RUNTIME ARGUMENTS OF PYTHON
@@ -28,15 +30,15 @@ under() {  # under NAME RUNTIME ARGUMENTS OF PYTHON
 }
 
 echo "address and undefined behaviour ..."
-build address "-O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
+build address "-fsanitize=address,undefined;-fno-sanitize-recover=all"
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
 under address libasan.so -m tests.sanitized fuzz --minutes "$minutes"
 under address libasan.so -m tests.sanitized threads
 
 echo "threads ..."
-build thread "-O1 -fsanitize=thread"
+build thread "-fsanitize=thread"
 export TSAN_OPTIONS=halt_on_error=1:exitcode=66
-"$compiler" -std=c++20 -g -O1 -fsanitize=thread -pthread -Ienvs/engine/cpp tests/engine/cpp/workers_test.cpp \
+"$compiler" -std=c++20 -g -fsanitize=thread -pthread -Ienvs/engine/cpp tests/engine/cpp/workers_test.cpp \
   -o build/sanitize/workers_test
 setarch "$(uname -m)" -R build/sanitize/workers_test no-forks
 under thread libtsan.so -m tests.sanitized threads
