@@ -50,7 +50,7 @@ def test_a_join_waits_for_the_last_branch(engine):
 
 def test_a_join_waits_for_the_answer_that_arrives_last_not_for_the_one_that_was_sent_last(engine):
     """One client is 0.2 s away: its answer leaves the site at 0.3, the other's at 0.4."""
-    arrays = dataclasses.replace(one_pool(), network_s=np.array([[0.0], [0.2]]))
+    arrays = dataclasses.replace(one_pool(), network_s=np.array([[0.0], [0.2]]), upload_token_s=np.zeros(2))
     columns = {"predecessors": [0, 0, 2], "edges": [(0, 2), (1, 2)], "region_id": [1, 0, 0]}
     log = run(engine, arrays, plain_episode(arrays, calls([0.0, 0.25, np.inf], **columns))).log
     np.testing.assert_allclose(log.finished_s[:2], [0.5, 0.4], atol=1e-12)
