@@ -19,11 +19,11 @@ class Replicas {
 public:
     std::vector<std::int64_t> pool_of;  // of each replica
 
-    // With `in_order_of_time`, boundaries are passed one by one across the fleet, in order of time: `next_boundary_s`
-    // and `pass_next_boundary`. That is needed only where what happens at one replica can send something to another
-    // before the tick ends: an answer that brings the next call, a retry, a hand-off. Elsewhere each replica runs ahead
-    // on its own until somebody looks at it (`catch_up`, `pass_boundaries`), which leaves the same results and spares
-    // the tree of next boundaries: in order, the plain fleet of benchmarks/layers.py takes 18 % more instructions.
+    // Where what happens at one replica can send something to another before the tick ends (an answer that brings the
+    // next call, a retry, a hand-off), boundaries must be passed one by one across the fleet: `in_order_of_time`, by
+    // `next_boundary_s` and `pass_next_boundary`. Elsewhere each replica is left behind until somebody looks at it
+    // (`catch_up`, `pass_boundaries`). Its results are the same, but for the order in which sums are added up, and the
+    // tree of next boundaries is spared: with it the plain fleet of benchmarks/layers.py takes 18 % more instructions.
     Replicas(const FleetArrays& arrays, std::vector<PoolState>& pools, bool in_order_of_time)
         : arrays_(arrays),
           in_order_of_time_(in_order_of_time),
