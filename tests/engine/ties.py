@@ -37,12 +37,12 @@ def with_tied_limits(rng: np.random.Generator, arrays: FleetArrays) -> FleetArra
 
 
 def _with_even_iterations(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
-    """Every iteration lasts 1/4 or 1/2 s, which are exact in binary: so are all times, in both engines."""
+    """Every iteration of a pool lasts as long as any other, in some an even part of a second."""
     pools, knots = arrays.num_pools, len(TOKEN_KNOTS)
     nothing = np.zeros(pools)
     return replace(
         arrays,
-        host_s=rng.choice([0.25, 0.5], pools),
+        host_s=rng.choice([0.1, 0.25, 0.3, 0.5], pools),
         token_s=np.zeros((pools, knots)),
         decode_s=nothing,
         context_s=nothing,

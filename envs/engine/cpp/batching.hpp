@@ -11,7 +11,8 @@ namespace tokenfleet {
 
 // The running segment ends: let finished requests go and start the next batch. Inlined, as `start` is.
 [[gnu::always_inline]] inline void Replica::pass_boundary() {
-    const double now_s = next_boundary_s, rest_s = segment_.rest_after(now_s);
+    const double now_s = next_boundary_s;
+    const Stopwatch now = next_end_;
     const std::int64_t iterations = segment_.planned;
     energy_.busy_j += segment_.meter_all();
     if (cache_) shrink_cache(iterations - 1);
@@ -26,7 +27,7 @@ namespace tokenfleet {
         complete(index, now_s);
     }
     if (!decoding_only_) end_prefill(now_s);
-    start(now_s, rest_s);
+    start(now_s, now);
 }
 
 // A heap's keys hold so many iterations and no more: count again from 0.
@@ -128,9 +129,9 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     return youngest;
 }
 
-// Form the next batch and plan it to the next change of composition; it begins at `now_s` and a rest, which would be
-// lost to rounding on a late clock. Inlined: a call would cost 4 % of everything.
-[[gnu::always_inline]] inline void Replica::start(double now_s, double rest_s) {
+// Form the next batch and plan it to the next change of composition; `now` shows `now_s`. Inlined: a call would
+// cost 4 % of everything.
+[[gnu::always_inline]] inline void Replica::start(double now_s, const Stopwatch& now) {
     std::int64_t pairs = 0, host_tokens = 0;
     chunk_tokens_ = 0;
     prompts_ending_ = 0;
@@ -166,9 +167,9 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     decoding_only_ = chunk_tokens_ == 0;
     if (decoding_only_ && finishing_.empty()) return go_idle(now_s);
     const Batch batch{.decoding = decoding(), .context = context_, .prefill = chunk_tokens_, .pairs = pairs};
-    segment_.begin(now_s, rest_s, pool_.physics, batch, decoding_only_ ? undisturbed_iterations() : 1);
+    segment_.begin(now, pool_.physics, batch, decoding_only_ ? undisturbed_iterations() : 1);
     if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * limits().host_load_s, limits().idle_w);
-    next_boundary_s = segment_.end_s();
+    plan_end();
 }
 
 // Whether a request of which no token has been answered yet has waited for longer than its patience.

@@ -33,31 +33,32 @@ public:
         const auto at = []<typename T>(const T* column, std::size_t row, T common) {
             return column ? column[row] : common;
         };
-        rows_.resize(count);
+        rows_.reserve(count);
         std::vector<std::int32_t> last;  // call of each conversation so far
-        for (std::size_t row = 0; row < rows_.size(); ++row) {
-            Call& call = rows_[row];
-            call = {.wait_s = at(c.wait_s, row, common_.wait_s),
-                    .retry_uniform = at(c.retry_uniform, row, common_.retry_uniform),
-                    .price_tolerance = at(c.price_tolerance, row, common_.price_tolerance),
-                    .region_id = at(c.region_id, row, common_.region_id),
-                    .session_id = at(c.session_id, row, common_.session_id),
-                    .conversation_id = at(c.conversation_id, row, common_.conversation_id),
-                    .group_id = at(c.group_id, row, common_.group_id),
-                    .group_tokens = at(c.group_tokens, row, common_.group_tokens),
-                    .reusable_tokens = at(c.reusable_tokens, row, common_.reusable_tokens),
-                    .predecessors = at(c.predecessors, row, common_.predecessors)};
+        for (std::size_t row = 0; row < count; ++row) {
+            Call call{.wait_s = at(c.wait_s, row, common_.wait_s),
+                      .retry_uniform = at(c.retry_uniform, row, common_.retry_uniform),
+                      .price_tolerance = at(c.price_tolerance, row, common_.price_tolerance),
+                      .region_id = at(c.region_id, row, common_.region_id),
+                      .session_id = at(c.session_id, row, common_.session_id),
+                      .conversation_id = at(c.conversation_id, row, common_.conversation_id),
+                      .group_id = at(c.group_id, row, common_.group_id),
+                      .group_tokens = at(c.group_tokens, row, common_.group_tokens),
+                      .reusable_tokens = at(c.reusable_tokens, row, common_.reusable_tokens),
+                      .predecessors = at(c.predecessors, row, common_.predecessors)};
             if (c.successor_start) {
                 call.first_successor = static_cast<std::int32_t>(c.successor_start[row]);
                 call.num_successors = static_cast<std::int32_t>(c.successor_start[row + 1] - c.successor_start[row]);
             }
             num_sessions_ = std::max(num_sessions_, call.session_id + 1);
-            if (call.conversation_id < 0) continue;
             if (call.conversation_id >= num_conversations_) {
                 num_conversations_ = call.conversation_id + 1;
                 last.resize(static_cast<std::size_t>(num_conversations_), -1);
             }
-            call.previous = std::exchange(last[call.conversation_id], static_cast<std::int32_t>(row));
+            if (call.conversation_id >= 0) {
+                call.previous = std::exchange(last[call.conversation_id], static_cast<std::int32_t>(row));
+            }
+            rows_.push_back(call);
         }
         successor_.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
     }

@@ -19,20 +19,20 @@ struct Demand {
     std::vector<Detail> details;  // of all requests if a layer needs them, else empty
     std::size_t num_roots;        // requests that wait for no other; they stand first
 
-    Demand(const FleetArrays& arrays, const EpisodeColumns& e)
-        : calls(e), requests(static_cast<std::size_t>(e.num_requests)) {
-        num_roots =
-            static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + e.num_requests, kNever) - e.arrival_s);
-        for (std::size_t i = 0; i < requests.size(); ++i) {
-            requests[i] = {.arrival_s = e.arrival_s[i],
-                           .prompt_tokens = e.prompt_tokens[i],
-                           .output_tokens = e.output_tokens[i],
-                           .class_id = e.class_id[i]};
+    Demand(const FleetArrays& arrays, const EpisodeColumns& e) : calls(e) {
+        const auto count = static_cast<std::size_t>(e.num_requests);
+        num_roots = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
+        requests.reserve(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            requests.push_back({.arrival_s = e.arrival_s[i],
+                                .prompt_tokens = e.prompt_tokens[i],
+                                .output_tokens = e.output_tokens[i],
+                                .class_id = e.class_id[i]});
         }
         if (!needs_details(arrays)) return;
-        details.resize(requests.size());
-        for (std::size_t i = 0; i < details.size(); ++i) {
-            details[i].unfinished_predecessors = calls[static_cast<std::int32_t>(i)].predecessors;
+        details.reserve(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            details.push_back({.unfinished_predecessors = calls[static_cast<std::int32_t>(i)].predecessors});
         }
     }
 

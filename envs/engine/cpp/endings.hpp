@@ -7,6 +7,7 @@
 #include "billing.hpp"
 #include "clients.hpp"
 #include "demand.hpp"
+#include "prefetch.hpp"
 #include "ties.hpp"
 
 namespace tokenfleet {
@@ -42,6 +43,7 @@ public:
         Request& request = demand_.requests[index];
         if (has_caches_) demand_.details[index].billed_hit_tokens = hit_tokens;
         request.first_token_s += network_s(index);
+        prefetch_successors(demand_, index);
         outcome_(Outcome::first_tokens, request.class_id) += 1.0;
         outcome_(Outcome::ttft_sum_s, request.class_id) += ttft_s(request);
     }

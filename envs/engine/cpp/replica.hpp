@@ -89,7 +89,7 @@ public:
         waiting_.push(pool_.demand.requests, index);
         if (is_idle()) {
             energy_.idle_j += limits().idle_w * (now_s - metered_s_);
-            start(now_s, 0.0);
+            start(now_s, {.begin_s = now_s});
         } else if (waiting_.size == 1 && decoding_only_ && running() < limits().max_batch) {
             const std::int64_t next = segment_.ended_by(now_s) + 1;
             if (head_fits(next)) cut(next);
@@ -152,6 +152,7 @@ public:
 private:
     PoolState& pool_;
     Segment segment_;
+    Stopwatch next_end_;      // of the segment, which next_boundary_s shows
     double metered_s_ = 0.0;  // while idle: up to when energy has been counted
     BoardEnergy energy_;
     std::int64_t context_ = 0;      // tokens of context of the decoding sequences
@@ -242,7 +243,7 @@ private:
     void preempt_until_next_iteration_fits();
     std::int32_t stop_prefilling();
     std::int32_t stop_youngest_decoding();
-    void start(double now_s, double rest_s);
+    void start(double now_s, const Stopwatch& now);
     void take_over(std::int32_t index);
     bool has_expired(std::int32_t index, double now_s) const;
     std::int64_t add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget, std::int64_t& pairs);
@@ -252,7 +253,12 @@ private:
     void cut(std::int64_t iterations) {
         if (iterations >= segment_.planned) return;
         segment_.planned = iterations;
-        next_boundary_s = segment_.end_s();
+        plan_end();
+    }
+
+    void plan_end() {
+        next_end_ = segment_.end();
+        next_boundary_s = next_end_.now_s();
     }
 
     void go_idle(double now_s) {

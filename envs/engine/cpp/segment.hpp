@@ -12,19 +12,18 @@
 #include <cstdint>
 
 #include "physics.hpp"
+#include "stopwatch.hpp"
 
 namespace tokenfleet {
 
 class Segment {
 public:
-    double start_s = 0.0;
     std::int64_t planned = 0;  // iterations until the batch changes
 
-    // `rest_s` is what `now_s`, a rounded sum, lacks of the time that it stands for.
-    void begin(double now_s, double rest_s, const Physics& physics, const Batch& batch, std::int64_t iterations) {
+    void begin(const Stopwatch& now, const Physics& physics, const Batch& batch, std::int64_t iterations) {
         const double growth = static_cast<double>(batch.decoding);  // of the context, by every iteration
-        start_s = now_s;
-        rest_s_ = rest_s;
+        start_ = now;
+        start_s_ = now.now_s();
         planned = iterations;
         time0_ = iteration_time_s(physics, batch);
         time_step_ = context_token_s(physics, batch.prefill) * growth;
@@ -41,27 +40,16 @@ public:
         for (Line& energy : energies_) energy.first += wait_w * wait_s;
     }
 
-    double end_s() const { return start_s + length_s(); }
-
-    // What `end_s` lacks of the end. Without it the roundings of a long day would add up, in each engine to another sum.
-    double rest_after(double end_s) const { return length_s() - (end_s - start_s); }
+    Stopwatch end() const { return end_of(planned); }
 
     // Iterations that have ended at or before now_s, at most `planned`.
     std::int64_t ended_by(double now_s) const {
-        const double elapsed_s = this->elapsed_s(now_s);
-        std::int64_t n = guess(elapsed_s);
-        while (n < planned && time_of(n + 1) <= elapsed_s) ++n;
-        while (n > 0 && time_of(n) > elapsed_s) --n;
-        return n;
+        return ended(now_s, [now_s](double end_s) { return end_s <= now_s; });
     }
 
     // Iterations that have ended before now_s: one that ends with a tick belongs to the next.
     std::int64_t ended_before(double now_s) const {
-        const double elapsed_s = this->elapsed_s(now_s);
-        std::int64_t n = guess(elapsed_s);
-        while (n < planned && time_of(n + 1) < elapsed_s) ++n;
-        while (n > 0 && time_of(n) >= elapsed_s) --n;
-        return n;
+        return ended(now_s, [now_s](double end_s) { return end_s < now_s; });
     }
 
     // Energy since the last call up to now_s, given that `ended` iterations have ended by then.
@@ -70,7 +58,7 @@ public:
         if (ended < planned) {
             const double i = static_cast<double>(ended);
             const double time_s = time0_ + i * time_step_;
-            total_j += lowest(i).at(i) / time_s * (elapsed_s(now_s) - time_of(ended));
+            total_j += lowest(i).at(i) / time_s * ((now_s - start_s_) - time_of(ended));
         }
         return take(total_j);
     }
@@ -93,7 +81,10 @@ private:
         double sum(double n) const { return affine_sum(first, step, n); }
     };
 
-    double rest_s_ = 0.0;  // what start_s lacks of the start
+    static constexpr double kNearS = 1e-8;
+
+    Stopwatch start_;
+    double start_s_ = 0.0;  // what it shows
     double time0_ = 0.0, time_step_ = 0.0;
     std::array<Line, 3> energies_{};
     double metered_j_ = 0.0;
@@ -101,9 +92,20 @@ private:
 
     static double affine_sum(double first, double step, double n) { return n * first + step * (0.5 * n * (n - 1.0)); }
 
-    double elapsed_s(double now_s) const { return (now_s - start_s) - rest_s_; }
-    double length_s() const { return rest_s_ + time_of(planned); }
+    Stopwatch end_of(std::int64_t n) const { return start_.after(time_of(n)); }
     double time_of(std::int64_t n) const { return affine_sum(time0_, time_step_, static_cast<double>(n)); }
+
+    // Iterations whose ends `has_passed`: only near to one of them it matters how exactly the time is told.
+    template <typename HasPassed>
+    std::int64_t ended(double now_s, const HasPassed& has_passed) const {
+        const double elapsed_s = now_s - start_s_;
+        std::int64_t n = guess(elapsed_s);
+        if (elapsed_s - time_of(n) > kNearS && time_of(n + 1) - elapsed_s > kNearS) [[likely]]
+            return n;
+        while (n < planned && has_passed(end_of(n + 1).now_s())) ++n;
+        while (n > 0 && !has_passed(end_of(n).now_s())) --n;
+        return n;
+    }
 
     // Root of n*time0 + time_step*n*(n-1)/2 = elapsed, off by at most one through rounding.
     std::int64_t guess(double elapsed_s) const {

@@ -27,6 +27,7 @@ import numpy as np
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
+from tokenfleet.envs.engine.reference.stopwatch import Stopwatch
 from tokenfleet.envs.engine.reference.ties import exceeds
 from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_time_s, iteration_work_j, prefill_pairs
 
@@ -62,12 +63,15 @@ class Limits:
 class Iteration:
     """The batch that is running."""
 
-    start_s: float
-    end_s: float
-    rest_s: float  # what `end_s`, a rounded sum, lacks of the end
+    end: Stopwatch
     power_w: float
     decoding: list[Request]
     chunks: list[tuple[Request, int]]
+
+    @property
+    def end_s(self) -> float:
+        """When it ends."""
+        return self.end.now_s
 
 
 @dataclass
@@ -146,7 +150,7 @@ class Replica:
         self.waiting.append(request)
         if self.is_idle:
             self.meter(now_s)
-            self._start_iteration(now_s, physics)
+            self._start_iteration(Stopwatch(now_s), physics)
 
     @property
     def next_boundary_s(self) -> float:
@@ -159,7 +163,7 @@ class Replica:
         end_s = self.iteration.end_s
         self.meter(end_s)
         self._finish_iteration(self.iteration)
-        self._start_iteration(end_s, physics, self.iteration.rest_s)
+        self._start_iteration(self.iteration.end, physics)
 
     def meter(self, until_s: float) -> None:
         """Add the energy of the boards up to `until_s`."""
@@ -238,12 +242,11 @@ class Replica:
         self.events.counts["handed_off_tokens"] += request.context_tokens
         self.events.handed_off.append((request, now_s))
 
-    def _start_iteration(self, now_s: float, physics: Physics, rest_s: float = 0.0) -> None:
-        """Form the next batch; it begins at `now_s` and a rest, which would be lost to rounding on a late clock."""
+    def _start_iteration(self, now: Stopwatch, physics: Physics) -> None:
         while self.kv_used + self.cache.pinned_tokens > self.limits.kv_tokens:
             self._preempt_youngest()
         self.cache.shrink(self.limits.kv_tokens - self.kv_used)
-        chunks, host_tokens = self._prefill_chunks(now_s)
+        chunks, host_tokens = self._prefill_chunks(now.now_s)
         if not self.decoding and not chunks:
             self.iteration = None
             return
@@ -257,9 +260,7 @@ class Replica:
         energy_j = physics.draw.energy_j(time_s, iteration_work_j(physics, batch))
         load_s = host_tokens * self.limits.host_load_s
         power_w = (energy_j + self.idle_w * load_s) / (time_s + load_s)
-        length_s = rest_s + (time_s + load_s)
-        end_s = now_s + length_s
-        self.iteration = Iteration(now_s, end_s, length_s - (end_s - now_s), power_w, list(self.decoding), chunks)
+        self.iteration = Iteration(now.after(time_s + load_s), power_w, list(self.decoding), chunks)
 
     def _preempt_youngest(self) -> None:
         """A prompt in prefill is younger than all that decode."""
