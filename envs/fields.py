@@ -1,9 +1,7 @@
 """The one table of everything an engine reports: name, axis, unit, scale, meaning.
 
 Buffers, observations, bounds and documentation are all laid out from it, so they cannot drift apart. An *axis* is a
-string of letters: S sites, W rows of racks, R sites whose room is modelled, B sites with a battery, V sites with solar
-panels, P pools, K request classes, T classes whose token price the policy sets, L announced lead times, F forecast lead
-times; `""` is a scalar.
+string of letters of `AXES`; `""` is a scalar.
 """
 
 from __future__ import annotations
@@ -16,6 +14,27 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import suggest
+
+AXES = {
+    "N": "fleet",
+    "H": "tick of an episode",
+    "I": "tick of an episode, and its end",
+    "E": "exogenous number of a view",
+    "S": "site",
+    "W": "row",
+    "D": "power node (the grid connections of all sites, then all rows)",
+    "R": "room",
+    "B": "battery",
+    "V": "solar site",
+    "P": "pool",
+    "J": "knot of tokens in an iteration",
+    "K": "class",
+    "T": "class with a price to set",
+    "G": "region of clients",
+    "L": "lead time",
+    "F": "forecast",
+}
+"""What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-AXES = {
-    "N": "fleets",
-    "H": "ticks of an episode",
-    "I": "ticks of an episode, and its end",
-    "E": "exogenous numbers of a view",
-    "S": "sites",
-    "W": "rows of racks",
-    "D": "power nodes: the grid connections of all sites, then all rows",
-    "P": "pools",
-    "J": "knots of tokens in an iteration",
-    "K": "request classes",
-    "G": "regions of clients",
-}
-"""What the letters of an axis stand for."""
-
 _DTYPES: dict[str, type[np.generic]] = {
     "Float64Array": np.float64,
     "Float32Array": np.float32,
@@ -46,7 +31,7 @@ class Quantity:
     Attributes:
         name: the field's.
         dtype: of the array, from the field's annotation.
-        axis: letters of `AXES`, one a dimension.
+        axis: letters of `tokenfleet.envs.fields.AXES`, one a dimension.
         unit: as a reader says it; empty for indices, counts, shares and flags.
         doc: what it means.
         low, high: bounds of the values, both included; NaN lies outside of all bounds.

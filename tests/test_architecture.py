@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches"),
     (f"{ENVS}.episode.episode",),
     (f"{ENVS}.episode",),
-    (f"{ENVS}.episode.history",),
+    (f"{ENVS}.episode.history", f"{ENVS}.episode.replay"),
     (f"{ENVS}.episode.batch",),
     (f"{ENVS}.engine",),
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),

@@ -20,9 +20,9 @@ from tokenfleet.envs.engine.columns.nodes import NodeColumns
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape
 from tokenfleet.envs.engine.columns.sites import SiteColumns
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import EXOGENOUS, MEASUREMENTS, OUTCOMES, Field
+from tokenfleet.envs.fields import AXES, EXOGENOUS, MEASUREMENTS, OUTCOMES, Field
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.quantities import AXES, Quantity, quantities_of
+from tokenfleet.envs.quantities import Quantity, quantities_of
 
 LAW = "envs/layers/llm/iteration.py"
 SYMBOLS = (
@@ -37,15 +37,6 @@ SYMBOLS = (
     ("T", "", "s", "What all layers but attention take at F, at the knots of tokens.", LAW),
 )
 """Symbol, name in the code, unit, meaning, where it is defined."""
-FIELD_AXES = {
-    "R": "sites whose room is modelled",
-    "B": "sites with a battery",
-    "V": "sites with solar panels",
-    "T": "classes whose token price a policy sets",
-    "L": "lead times of announcements",
-    "F": "lead times of forecasts",
-}
-"""Letters of `tokenfleet.envs.fields` beside those of `tokenfleet.envs.quantities`."""
 SUFFIXES = (
     ("_s", "seconds"),
     ("_ticks", "ticks of a scenario, `tick_s` each"),
@@ -115,7 +106,7 @@ def suffixes() -> str:
 
 def axes() -> str:
     """What the letters of shapes stand for."""
-    rows = ((f"`{letter}`", meaning) for letter, meaning in sorted({**AXES, **FIELD_AXES}.items()))
+    rows = ((f"`{letter}`", meaning) for letter, meaning in sorted(AXES.items()))
     return _section(
         "Axes", "A shape is written as letters: `[K, P]` has a row for each class.", ("axis", "length"), rows
     )

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from tokenfleet.envs.accounts.metrics import EpisodeSums, episode_metrics, net_value_usd
 from tokenfleet.envs.accounts.sums import Accounts
 from tokenfleet.envs.engine import RequestLog
-from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.reward import NetValue
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
@@ -24,18 +24,19 @@ class EpisodeMetrics:
     """Sums over the episodes of N fleets.
 
     Args:
-        scenario: the world.
+        scenario: says what things cost.
+        arrays: the same fleet, as the engines have it.
         num_envs: N.
     """
 
-    def __init__(self, scenario: Scenario, num_envs: int) -> None:
+    def __init__(self, scenario: Scenario, arrays: FleetArrays, num_envs: int) -> None:
         self._classes = tuple(scenario.classes)
         self._tick_s = scenario.tick_s
         self._net_value = NetValue(scenario)
-        layout = Layout(OUTCOMES, axis_sizes(scenario))
+        layout = arrays.outcome
         columns = np.arange(layout.width)
         self._over_cap_w = np.concatenate([columns[layout.slice(name)] for name in ("over_cap_w", "row_over_cap_w")])
-        self._accounts = Accounts(scenario, num_envs)
+        self._accounts = Accounts(scenario, arrays, num_envs)
         self._returns = np.zeros(num_envs)
         self._peak_over_cap_w = np.zeros((num_envs, len(self._over_cap_w)))
 

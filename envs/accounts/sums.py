@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.fields import Layout, Record
 from tokenfleet.envs.layers.distribution import BYTES_PER_GB
 from tokenfleet.envs.layers.ledger import (
     PRICED,
@@ -20,7 +20,6 @@ from tokenfleet.envs.layers.ledger import (
     make_ledger,
 )
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
@@ -30,16 +29,16 @@ class Accounts:
     """Every outcome of N fleets, and the cost and emissions of every energy, summed since their episodes began.
 
     Args:
-        scenario: the world.
+        scenario: says what things cost.
+        arrays: the same fleet, as the engines have it.
         num_envs: N.
 
     Attributes:
         totals: sums of the outcomes, rows `[N, O]`.
     """
 
-    def __init__(self, scenario: Scenario, num_envs: int) -> None:
-        arrays = FleetArrays.from_scenario(scenario)
-        layout, sites = Layout(OUTCOMES, axis_sizes(scenario)), len(scenario.sites)
+    def __init__(self, scenario: Scenario, arrays: FleetArrays, num_envs: int) -> None:
+        layout, sites = arrays.outcome, arrays.num_sites
         self.totals = Record(layout, np.zeros((num_envs, layout.width)))
         self._tick_s, self._sites = scenario.tick_s, sites
         self._rates = ledger_rates(scenario, arrays)

@@ -13,25 +13,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tokenfleet.envs.accounts.metrics import FLEET, RETURN
-from tokenfleet.envs.fields import OUTCOMES, VIEW, Field
+from tokenfleet.envs.fields import AXES, OUTCOMES, VIEW, Field
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.interface.observation import SCALES, FleetObservation
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.axes import axis_names
 from tokenfleet.envs.spec import SpecError
 
-AXES = {
-    "S": "site",
-    "W": "row",
-    "R": "room",
-    "B": "battery",
-    "V": "solar site",
-    "P": "pool",
-    "K": "class",
-    "T": "class with a price to set",
-    "L": "lead time",
-    "F": "forecast",
-}
 SCENARIOS = ("tiny", "default")
 
 

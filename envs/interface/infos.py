@@ -37,6 +37,75 @@ def with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_], complete: boo
     return info
 
 
+class BatchInfos:
+    """The infos of N fleets: every reset and every step gives the same keys, shapes and types.
+
+    Args:
+        blank: what infos hold while there is nothing to tell, `[N]` each, or a dict of such arrays.
+
+    Attributes:
+        blank: as given.
+    """
+
+    def __init__(self, blank: Mapping[str, Any], num_envs: int) -> None:
+        self.blank = blank
+        self._num_envs = num_envs
+        self._everyone = np.ones(num_envs, np.bool_)
+        self._everyone.flags.writeable = False  # the infos of all steps share it
+        self._untold = with_masks(blank, np.zeros(num_envs, np.bool_), complete=True)
+
+    def of_reset(self, route_mask: NDArray[np.bool_], mask: NDArray[np.bool_]) -> Info:
+        """After a reset of the fleets in `mask`: nothing has happened, and only their routes are told."""
+        return self._nothing(*self.blank) | with_masks({"route_mask": route_mask}, mask)
+
+    def of_step(
+        self, happened: Mapping[str, Any], ending: Mapping[str, Any], idle: list[int], ended: list[int]
+    ) -> Info:
+        """After a step, but for the routes.
+
+        Args:
+            happened: what a tick brought, `[N]` each; it brought nothing to the `idle` fleets.
+            ending: what the end of an episode brings, to the `ended` fleets.
+            idle: fleets that spent the step on a new episode.
+            ended: fleets whose episode has just ended.
+        """
+        ticked = ~self.only(idle) if idle else self._everyone
+        told = with_masks(ending, self.only(ended)) if ended else self._nothing("episode_metrics")
+        return with_masks(happened, ticked, not idle) | told
+
+    def of_routes(self, route_mask: NDArray[np.bool_]) -> Info:
+        """Where the requests of each class can go now, told of every fleet."""
+        return with_masks({"route_mask": route_mask}, self._everyone, complete=True)
+
+    def of_last(self, observations: NDArray[Any], info: Mapping[str, Any], ended: list[int]) -> Info:
+        """`final_obs` and `final_info` of the `ended` fleets, as `SyncVectorEnv` gives them."""
+        final_obs = np.full(self._num_envs, None, dtype=object)
+        for index in ended:
+            final_obs[index] = observations[index].copy()
+        mask = self.only(ended)
+        return {
+            "final_obs": final_obs,
+            "_final_obs": mask,
+            "final_info": with_masks(info, mask),
+            "_final_info": mask,
+        }
+
+    def only(self, fleets: list[int]) -> NDArray[np.bool_]:
+        """The mask of some fleets."""
+        mask = np.zeros(self._num_envs, np.bool_)
+        mask[fleets] = True
+        return mask
+
+    def _nothing(self, *names: str) -> Info:
+        """Entries of `blank` under masks that let nothing through."""
+        info: Info = {}
+        for name in names:
+            value = self._untold[name]
+            info[name] = dict(value) if isinstance(value, dict) else value
+            info[f"_{name}"] = self._untold[f"_{name}"]
+        return info
+
+
 def info_of(info: Mapping[str, Any], index: int) -> Info:
     """What one environment would have said: the inverse of `with_masks`, numbers as plain Python ones.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -11,15 +12,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.interface.action import Action
-from tokenfleet.envs.interface.observation import Observation
-from tokenfleet.envs.interface.reward import Reward
+from tokenfleet.envs.interface.action import Action, FleetAction
+from tokenfleet.envs.interface.observation import FleetObservation, Observation
+from tokenfleet.envs.interface.reward import NetValue, Reward
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours, named
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What stands between a policy and the engine, and calls of it.
+
+    Attributes:
+        observation, action, reward: the parts themselves.
+        observe, decode, value: calls of the parts; those of a user's parts are guarded.
+    """
+
+    observation: Observation
+    action: Action
+    reward: Reward
+    observe: Callable[[Record], NDArray[Any]]
+    decode: Callable[[NDArray[Any]], Controls]
+    value: Reward
+
+
+def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) -> Parts:
+    """The parts that the arguments of `FleetVectorEnv` name.
+
+    Raises:
+        SpecError: one of them cannot be built.
+    """
+    if isinstance(observation, Sequence) and not isinstance(observation, str):
+        observation = FleetObservation(scenario, observation)
+    shows, acts = has_methods("space", "observe"), has_methods("space", "decode")
+    seen, seen_by = build_part("observation", observation, scenario, FleetObservation, shows)
+    acted, acted_by = build_part("action", action, scenario, FleetAction, acts)
+    valued, valued_by = build_part("reward", reward, scenario, NetValue, is_reward)
+    return Parts(
+        observation=seen,
+        action=acted,
+        reward=valued,
+        observe=guarded_observe(seen, seen_by),
+        decode=guarded_decode(acted, acted_by, scenario),
+        value=guarded_reward(valued, valued_by),
+    )
 
 
 def build_part(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
+from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
 from tokenfleet.envs.interface.reward import NetValue, weighted_reward
 from tokenfleet.envs.scenario import load_scenario
@@ -84,7 +85,7 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
 
 
 def summary_of(*outcomes: Record, price: float = 60.0, carbon: float = 400.0) -> dict[str, float]:
-    metrics = EpisodeMetrics(TINY, 1)
+    metrics = EpisodeMetrics(TINY, FleetArrays.from_scenario(TINY), 1)
     for outcome in outcomes:
         metrics.add(outcome, np.array([[price, carbon]]), np.array([0.25]))
     return {name: float(value[0]) for name, value in metrics.summary(np.array([0]), np.array([len(outcomes)])).items()}
@@ -155,7 +156,7 @@ def test_ratios_of_nothing_are_undefined() -> None:
 
 
 def test_begin_forgets_the_last_episode() -> None:
-    metrics = EpisodeMetrics(TINY, 2)
+    metrics = EpisodeMetrics(TINY, FleetArrays.from_scenario(TINY), 2)
     layout = Layout(OUTCOMES, axis_sizes(TINY))
     metrics.add(Record(layout, np.ones((2, layout.width))), np.ones((2, 2)), np.ones(2))
     metrics.begin(0)
