@@ -8,8 +8,9 @@ engine is imported, and filled in for fleets that are built by hand.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -82,12 +83,18 @@ def quantity(
     return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
 
 
-def quantities_of(record: type[Any]) -> Iterator[Quantity]:
+@cache
+def quantities_of(record: type[Any]) -> tuple[Quantity, ...]:
     """The quantities that a record declares itself or inherits, in order."""
-    for declared in dataclasses.fields(record):
-        if _METADATA in declared.metadata:
-            kind = str(declared.type).removesuffix(" | None")
-            yield Quantity(name=declared.name, dtype=_DTYPES[kind], **declared.metadata[_METADATA])
+    return tuple(
+        Quantity(
+            name=declared.name,
+            dtype=_DTYPES[str(declared.type).removesuffix(" | None")],
+            **declared.metadata[_METADATA],
+        )
+        for declared in dataclasses.fields(record)
+        if _METADATA in declared.metadata
+    )
 
 
 def read_quantities(record: type[Any], sources: Sequence[Any]) -> dict[str, NDArray[Any]]:

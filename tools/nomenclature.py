@@ -108,7 +108,7 @@ def axes() -> str:
     """What the letters of shapes stand for."""
     rows = ((f"`{letter}`", meaning) for letter, meaning in sorted(AXES.items()))
     return _section(
-        "Axes", "A shape is written as letters: `[K, P]` has a row for each class.", ("axis", "length"), rows
+        "Axes", "A shape is written as letters: `[K, P]` has a row for each class.", ("axis", "one for each"), rows
     )
 
 
