@@ -3,7 +3,8 @@
 # PYTHON=python3.12   the interpreter to build .venv with (3.10 to 3.13)
 # TORCH=torch==X      another torch build than the pinned CPU one
 # KILLS=100           how many processes `make soak` kills, of trainings and of evaluations
-# MINUTES=10          of random worlds
+# MINUTES=10          of random worlds for `make fuzz` and `make sanitize`
+# FIRST_SEED=5000     where `make fuzz` begins; a run prints where the next one goes on
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -17,6 +18,7 @@ DEMO := runs/demo
 DEMO_STEPS ?= 2_000_000
 KILLS ?= 10
 MINUTES ?= 1
+FIRST_SEED ?= 0
 BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
 
 .DEFAULT_GOAL := help
@@ -87,7 +89,7 @@ validate: $(STAMP)  ## compare what the model predicts with what others measured
 	@$(BIN)/python -m calibration.claims
 
 fuzz: $(STAMP)  ## run random worlds in both engines for MINUTES=1; prints the smallest counter-example
-	@$(BIN)/python -m tools.fuzz --minutes $(MINUTES)
+	@$(BIN)/python -m tools.fuzz --minutes $(MINUTES) --first-seed $(FIRST_SEED)
 
 sanitize: $(STAMP)  ## run the native engine under sanitizers of memory, undefined behaviour and threads, MINUTES=1 of worlds
 	@tools/sanitize.sh $(MINUTES)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     "BoolArray": np.bool_,
 }
 _METADATA = "quantity"
+_READ: dict[type[Any], tuple[Quantity, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,14 @@ def quantity(
     return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
 
 
-@cache
 def quantities_of(record: type[Any]) -> tuple[Quantity, ...]:
-    """The quantities that a record declares itself or inherits, in order."""
+    """The quantities that a record declares itself or inherits, in order; read once."""
+    if record not in _READ:
+        _READ[record] = _read(record)
+    return _READ[record]
+
+
+def _read(record: type[Any]) -> tuple[Quantity, ...]:
     return tuple(
         Quantity(
             name=declared.name,

@@ -36,10 +36,12 @@ POLICIES = {
 def main() -> None:
     """Run the episode under both policies and draw it."""
     timelines = [timeline(policy) for policy in POLICIES]
+    highest_kw = 1.05 * max(run.power_w[:, run.sites.index(SITE)].max() for run in timelines) / 1e3
     with house_style():
         figure, panels = new_figure(1, len(timelines), 10.0, 3.6, sharex=True, sharey=True)
         for axes, run in zip(panels[0], timelines, strict=True):
             draw(axes, run)
+            axes.set_ylim(0.0, highest_kw)
         panels[0, 0].set_ylabel("power of one site [kW]")
         save(figure, Path(sys.argv[1]))
 
@@ -69,10 +71,15 @@ def draw(axes: Axes, run: Timeline) -> None:
     axes.text(0.0, 1.03, told, transform=axes.transAxes, color=MUTED, fontsize=9)
     lowest_kw = cap_kw.min()
     middle_s = edges_s[:-1][cap_kw == lowest_kw].mean()
-    axes.text(middle_s, (lowest_kw + cap_kw.max()) / 2, "the grid asks\nfor 25 % less", ha="center", va="center")
+    axes.text(
+        middle_s,
+        (lowest_kw + cap_kw.max()) / 2,
+        f"the grid asks\nfor {100 * (1 - lowest_kw / cap_kw.max()):.0f} % less",
+        ha="center",
+        va="center",
+    )
     axes.legend(loc="lower center", ncols=3)
     axes.set_xlim(0.0, edges_s[-1])
-    axes.set_ylim(0.0, 1.35 * cap_kw.max())
     axes.set_xlabel("time in the episode [s]")
 
 

@@ -64,8 +64,8 @@ def main() -> None:
     for line in tally.losses:
         print(line)
     print(
-        f"soak_evaluation: {tally.kills} kills, {tally.kept} of them with episodes to go on from, in "
-        f"{tally.evaluations} evaluations; {len(tally.losses)} lost"
+        f"soak_evaluation (seed {arguments.seed}): {tally.kills} kills, {tally.kept} of them with episodes to go on "
+        f"from, in {tally.evaluations} evaluations; {len(tally.losses)} lost"
     )
     sys.exit(1 if tally.losses else 0)
 

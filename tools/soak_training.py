@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenfleet.envs.spec import SpecError
@@ -71,11 +71,11 @@ class Tally:
     runs: int = 0
     damaged_snapshots: int = 0
     damages: int = 0
-    failures: list[str] | None = None
+    failures: list[str] = field(default_factory=list)
 
     def fail(self, line: str) -> None:
         """Note a failure."""
-        self.failures = [*(self.failures or []), line]
+        self.failures.append(line)
         print(line, flush=True)
 
 
@@ -97,7 +97,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             kills, damages = (_share(total, len(names), index) for total in (arguments.kills, arguments.damages))
             soak(name, kills, damages, Path(folder), rng, tally)
-    failures = len(tally.failures or [])
+    failures = len(tally.failures)
     print(
         f"soak_training (seed {arguments.seed}): {tally.kills} kills in {tally.runs} runs of {', '.join(names)}, "
         f"{tally.damaged_snapshots} with a damaged newest snapshot; {tally.damages} bytes changed; "

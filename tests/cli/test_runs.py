@@ -119,11 +119,15 @@ def test_a_signal_ends_a_run_with_a_snapshot_and_a_hint(name: str, run: Run, tmp
     command = [sys.executable, str(ROOT / "train.py"), *words.split(), f"hydra.run.dir={folder}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     rows = folder / "progress.csv"
-    while process.poll() is None and not (rows.exists() and rows.read_text()):
-        time.sleep(0.02)
-    while_running = run(f"train resume={folder}")
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        while process.poll() is None and not (rows.exists() and rows.read_text()):
+            time.sleep(0.02)
+        while_running = run(f"train resume={folder}")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode == 128 + number
     assert errors.splitlines() == [
         f"{name}: stopping after this update, with a snapshot; once more to stop at once",

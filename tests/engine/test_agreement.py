@@ -37,7 +37,7 @@ def in_native(world: World) -> Run:
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_native_and_reference_agree_request_by_request(situation, seed):
     assert_same(*both(random_world(seed, **SITUATIONS[situation])))

@@ -13,6 +13,8 @@ from tests.engine.runs import neutral
 from tests.engine.small_worlds import one_pool, plain_episode
 from tests.engine.worlds import Situation, random_worlds
 from tokenfleet.envs.engine import Engine, make_engine
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import RequestTable
@@ -61,20 +63,26 @@ def test_an_engine_serves_one_caller_at_a_time():
     """A tick of a million requests runs without the GIL; whoever comes meanwhile is sent away, and harms nothing."""
     count = 1_000_000
     arrays = one_pool(tick_s=1e6, horizon_ticks=2)
-    fleet = make_engine("native", arrays, 1)
     ones = np.ones(count, np.int32)
-    fleet.reset(0, plain_episode(arrays, RequestTable.of(np.arange(count) * 0.5, ones, ones)))
+    episode = plain_episode(arrays, RequestTable.of(np.arange(count) * 0.5, ones, ones))
+    assert any(_is_sent_away(arrays, episode) for _ in range(20)), "nobody came while a tick ran"
+
+
+def _is_sent_away(arrays: FleetArrays, episode: Episode) -> bool:
+    """Whether a look at the log meets a tick under way; on a busy machine the tick may be over too soon."""
+    fleet = make_engine("native", arrays, 1)
+    fleet.reset(0, episode)
     stepping = threading.Thread(target=fleet.step, args=(neutral(arrays),))
     stepping.start()
-
-    def look_in_meanwhile() -> None:
-        while stepping.is_alive():
+    refused = False
+    while stepping.is_alive():
+        try:
             fleet.request_log(0)
-
-    with pytest.raises(RuntimeError, match="in use by another thread"):
-        look_in_meanwhile()
+        except RuntimeError as error:
+            refused = "in use by another thread" in str(error)
     stepping.join()
-    assert fleet.outcome["arrived"].tolist() == [[count]]
+    assert fleet.outcome["arrived"].tolist() == [[len(episode.requests)]]
+    return refused
 
 
 @pytest.mark.parametrize("threads", [0, -1])

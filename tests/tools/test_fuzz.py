@@ -86,7 +86,17 @@ def _compute_for_ever() -> None:
         time.monotonic()
 
 
-def test_something_malformed_that_is_taken_is_a_problem(monkeypatch):
-    monkeypatch.setattr("tokenfleet.envs.engine.reference.check_controls", lambda *_: None)
-    with pytest.raises(AssertionError, match="malformed: reference: controls were taken"):
+@pytest.mark.parametrize(
+    ("check_at_the_door", "taken"),
+    [("check_controls", "controls were taken"), ("check_episode", "signals were taken")],
+)
+def test_something_malformed_that_is_taken_is_a_problem(monkeypatch, check_at_the_door, taken):
+    monkeypatch.setattr(f"tokenfleet.envs.engine.reference.{check_at_the_door}", lambda *_: None)
+    with pytest.raises(AssertionError, match=f"malformed: reference: {taken}"):
+        check(Case(0, ticks=1))
+
+
+def test_requests_that_refer_to_what_a_fleet_lacks_are_a_problem_if_they_are_taken(monkeypatch):
+    monkeypatch.setattr("tokenfleet.envs.engine.door._check_references", lambda *_: [])
+    with pytest.raises(AssertionError, match="malformed: reference: requests were taken"):
         check(Case(0, ticks=1))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -30,7 +31,8 @@ def main() -> int:
         problem = problem_of(options.replay)
         print(problem or f"{options.replay}: both engines agree")
         return 1 if problem else 0
-    return _fuzz(options.first_seed, options.minutes, options.cases)
+    minutes = options.minutes if options.minutes is not None else 1.0 if options.cases is None else math.inf
+    return _fuzz(options.first_seed, minutes, options.cases)
 
 
 def _fuzz(first_seed: int, minutes: float, most_cases: int | None) -> int:
@@ -77,7 +79,7 @@ def _case(text: str) -> Case:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--minutes", type=float, default=1.0, help="how long to go on (default: 1)")
+    parser.add_argument("--minutes", type=float, help="how long to go on (default: 1, or as long as --cases takes)")
     parser.add_argument(
         "--cases", type=int, help="how many seeds to try at most (default: as many as there is time for)"
     )
