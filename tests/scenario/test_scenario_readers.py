@@ -17,8 +17,8 @@ from tokenfleet.envs.scenario import Scenario
 
 ENVS = Path(spec.__file__).parent
 FOR_PEOPLE = {"description"}
-READ_AS_DATA = {"RequestClassSpec.slo", "FacilitySpec.host_asleep_w_per_gpu"}
-"""Read by their names as text: the one before the class is built, the other for each pool's site."""
+READ_AS_DATA = {"RequestClassSpec.slo"}
+"""Read by its name as text, before the class is built."""
 
 
 def specs(annotation: Any, seen: set[type[BaseModel]]) -> Iterator[type[BaseModel]]:

@@ -3,16 +3,17 @@
 A replica's clock is a sum of many iterations. Rounded at each, on a late clock, such a sum is soon off by more than the
 engines may differ, and two engines that add in another order are off by another amount. Counted from when the replica
 became busy, with the roundings kept, it is not. And what is whole on paper is whole: ten iterations of 0.1 s end at the
-second, because what has passed is told to 2^-40 s, which is more than sums in any order differ by.
+second, because what has passed is told to `RESOLUTION_S`, which is more than sums in any order differ by.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-_TELLING_S = 1.5 * 2.0**12
-"""Its neighbours among doubles are 2^-40 s away: added and taken away again, it rounds what has passed to that, and
-after half an hour to as little as doubles can tell."""
+RESOLUTION_S = 2.0**-40
+"""To which a time is told; after half an hour of being busy, as little as doubles can tell."""
+_TELLING_S = 1.5 * 2.0**52 * RESOLUTION_S
+"""Doubles beside it lie `RESOLUTION_S` away: added and taken away again, it rounds what has passed to that."""
 
 
 class Stopwatch(NamedTuple):
