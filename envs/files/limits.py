@@ -33,8 +33,6 @@ LOG_ROWS = 500_000
 """Lines of a power log, whose dates take longest to read: 8 boards every 200 ms for three hours."""
 RUN_ROWS = 10_000
 """Of a table of benchmark runs, which is kept whole, every cell a text."""
-CELL_CHARACTERS = 2**16
-"""Of one cell of a CSV."""
 
 ARCHIVE_BYTES = 512 * MIB
 """Of all arrays of an `.npz` together, inflated: 32 million requests."""

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenfleet.envs.files.limits import CELL_CHARACTERS, CELLS_PER_ROW, LINE_CHARACTERS, TABLE_BYTES, TABLE_ROWS
+from tokenfleet.envs.files.limits import CELLS_PER_ROW, LINE_CHARACTERS, TABLE_BYTES, TABLE_ROWS
 from tokenfleet.envs.files.opening import PathLike, open_bytes, readable, version_of
 from tokenfleet.envs.spec import SpecError
 
@@ -52,12 +52,11 @@ def csv_rows(
     Raises:
         SpecError: see `text_lines`; or a cell is too long, or not closed.
     """
-    csv.field_size_limit(CELL_CHARACTERS)
     reader = csv.reader(text_lines(path, limit_rows, more, limit_bytes), skipinitialspace=True)
     try:
         for cells in reader:
             if len(cells) > CELLS_PER_ROW:
                 raise SpecError([f"{path}:{reader.line_num}: more than {CELLS_PER_ROW} cells; is it a table?"])
-            yield reader.line_num, cells
+            yield reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise SpecError([f"{path}:{reader.line_num}: not CSV: {error}"]) from None

@@ -112,18 +112,18 @@ def table_rows(path: Path, limit_rows: int = TABLE_ROWS, limit_bytes: int = TABL
     """
     rows = csv_rows(path, limit_rows, "cut it to what belongs to the runs", limit_bytes)
     _, cells = next(rows, (1, []))
-    header = [name.strip() for name in cells]
+    header = cells
     if not any(header):
         raise SpecError([f"{path}:1: the table is empty: it has no header"])
     twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
         raise SpecError([f"{path}:1: column {shown(twice[0])} is given twice"])
     for line, cells in rows:
-        if not any(cell.strip() for cell in cells):
+        if not any(cells):
             continue
         if len(cells) != len(header):
             raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])
-        yield f"{path}:{line}", dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        yield f"{path}:{line}", dict(zip(header, cells, strict=True))
 
 
 def _csv_records(path: Path) -> Iterator[Record]:

@@ -125,7 +125,7 @@ def _trace(name: str, arrival_s: Any, prompt_tokens: Any, output_tokens: Any) ->
 def _csv_rows(path: Path) -> Rows:
     reader = csv_rows(path, more=_MORE)
     _, cells = next(reader, (1, []))
-    header = [name.strip() for name in cells]
+    header = cells
     if not header:
         raise _LineError(1, "the trace is empty: it has no header")
     for names, ticks_per_s, parse_time in _CSV_FORMATS:

@@ -187,12 +187,8 @@ def _problem(trace: SessionTrace) -> str:
     session = trace.session
     bad = {
         "split": not np.isin(trace.split, range(len(SPLIT_NAMES))).all(),
-        "prompt_tokens": (trace.prompt_tokens < 1).any(),
-        "output_tokens": (trace.output_tokens < 1).any(),
-        "reusable_tokens": (trace.reusable_tokens < 0).any(),
         "conversation": (trace.conversation < 0).any(),
         "group": ((trace.group < -1) | (trace.group >= len(trace.group_tokens))).any(),
-        "group_tokens": (trace.group_tokens < 0).any(),
         **{name: _is_no_time(getattr(trace, name)) for name in ("start_s", "wait_s", "service_s")},
         "caller": ((trace.caller < 0) | (trace.caller >= trace.waiter)).any(),
         "waiter": ((trace.waiter >= calls) | (np.diff(trace.waiter, prepend=0) < 0)).any(),
