@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.quantities import quantities_of, quantity
+from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity
 
 Float64Array = NDArray[np.float64]
 
@@ -91,17 +91,28 @@ class Controls:
     @classmethod
     def neutral(cls, num_envs: int, route_share: Float64Array) -> Controls:
         """Full clocks, everything awake, everything admitted, batteries at rest, with the given `[K, P]` shares."""
-        classes, pools = route_share.shape
-        return cls(
-            route_share=np.broadcast_to(route_share, (num_envs, classes, pools)).astype(np.float64).copy(),
-            clock_fraction=np.ones((num_envs, pools)),
-            awake_fraction=np.ones((num_envs, pools)),
-            admit_rate_rps=np.full((num_envs, classes), np.inf),
-        )
+        sizes = {"N": num_envs, "K": route_share.shape[0], "P": route_share.shape[1]}
+        others = {
+            declared.name: np.full(declared.shape(sizes), declared.neutral)
+            for declared in quantities_of(cls)
+            if not declared.optional
+        }
+        shares = np.array(np.broadcast_to(route_share, others["route_share"].shape), np.float64)
+        return cls(**{**others, "route_share": shares})
 
     def __getitem__(self, index: int) -> Controls:
-        """Those of fleet `index` alone."""
+        """Those of fleet `index` alone.
+
+        Raises:
+            IndexError: there is no such fleet.
+        """
+        if not 0 <= index < self.num_envs:
+            raise IndexError(f"fleet {index} of {self.num_envs}")
         return Controls(**{name: values[index : index + 1] for name, values in self.given().items()})
+
+    def complete(self, sizes: Mapping[str, int]) -> Controls:
+        """Those given, and neutral values for what was left out; `sizes` gives the length of each axis letter."""
+        return Controls(**{**neutral_arrays(Controls, {"N": self.num_envs, **sizes}), **self.given()})
 
     def given(self) -> dict[str, Float64Array]:
         """The arrays by name, without what was left out."""
@@ -114,14 +125,9 @@ class Controls:
         for declared in quantities_of(cls):
             given = [(len(part.route_share), getattr(part, declared.name)) for part in parts]
             like = next((values for _, values in given if values is not None), None)
-            columns[declared.name] = (
-                like
-                if like is None
-                else np.concatenate(
-                    [
-                        np.full((n, *like.shape[1:]), declared.neutral) if values is None else values
-                        for n, values in given
-                    ]
-                )
-            )
+            if like is not None:
+                filled = [
+                    np.full((n, *like.shape[1:]), declared.neutral) if values is None else values for n, values in given
+                ]
+                columns[declared.name] = np.concatenate(filled)
         return cls(**columns)

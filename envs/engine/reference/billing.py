@@ -21,14 +21,15 @@ class Billing:
         self.factor = [1.0] * arrays.num_classes
         self._quoted = [1.0] * len(table)
         self._paid_usd: defaultdict[int, float] = defaultdict(float)
-        self.set_prices(None)
+        self.set_prices(np.ones(arrays.num_classes))
 
-    def set_prices(self, token_price_factor: np.ndarray | None) -> None:
+    def set_prices(self, token_price_factor: np.ndarray) -> None:
         """Factors on the list price, `[K]`, for the calls of a tick."""
         a = self.arrays
         for k in range(a.num_classes):
-            asked = 1.0 if token_price_factor is None else float(token_price_factor[k])
-            self.factor[k] = min(max(asked, float(a.lowest_price_factor[k])), float(a.highest_price_factor[k]))
+            self.factor[k] = min(
+                max(float(token_price_factor[k]), float(a.lowest_price_factor[k])), float(a.highest_price_factor[k])
+            )
 
     def quote(self, request: Request) -> bool:
         """Tell a client the price of the call that it makes now; whether it accepts."""

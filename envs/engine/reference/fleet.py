@@ -84,22 +84,22 @@ class Fleet:
         for replica in self.replicas:
             replica.cache.shrink(replica.limits.kv_tokens)
 
-    def step(self, controls: Controls, row: int) -> None:
-        """Advance by one tick under row `row` of the controls."""
+    def step(self, controls: Controls) -> None:
+        """Advance by one tick under controls of this fleet alone, none left out."""
+        now = {name: values[0] for name, values in controls.given().items()}
         start_s = self.tick * self.arrays.tick_s
         end_s = (self.tick + 1) * self.arrays.tick_s
         self.outcome.rows[:] = 0.0
         self._break_and_repair(start_s)
-        self._apply_power_states(start_s, controls.awake_fraction[row])
-        self._apply_clocks(controls.clock_fraction[row])
-        affinity, price = controls.prefix_affinity, controls.token_price_factor
-        self.router.set_shares(controls.route_share[row], None if affinity is None else affinity[row])
-        self.admission.set_rates(controls.admit_rate_rps[row])
-        self.billing.set_prices(None if price is None else price[row])
+        self._apply_power_states(start_s, now["awake_fraction"])
+        self._apply_clocks(now["clock_fraction"])
+        self.router.set_shares(now["route_share"], now["prefix_affinity"])
+        self.admission.set_rates(now["admit_rate_rps"])
+        self.billing.set_prices(now["token_price_factor"])
         self._run(start_s, end_s)
         for replica in self.replicas:
             replica.meter(end_s)
-        self._read_meters(end_s, None if controls.battery_power_w is None else controls.battery_power_w[row])
+        self._read_meters(end_s, now["battery_power_w"])
         self.tick += 1
         self._write_view()
 
@@ -263,7 +263,7 @@ class Fleet:
 
     # 4. meters, brake, breaker
 
-    def _read_meters(self, end_s: float, battery_power_w: np.ndarray | None) -> None:
+    def _read_meters(self, end_s: float, battery_power_w: np.ndarray) -> None:
         it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
             for replica in pool:

@@ -50,7 +50,7 @@ class PowerDelivery:
         brakes = [node.brake_clock_fraction for node in self.above[p] if node.braked]
         return min([self.clocks[p].push(asked), *brakes, self.rooms[int(self.arrays.site[p])].clock_limit])
 
-    def read_meters(self, tick: int, battery_power_w: np.ndarray | None, outcome: Record) -> list[int]:
+    def read_meters(self, tick: int, battery_power_w: np.ndarray, outcome: Record) -> list[int]:
         """Account the tick, from `it_energy_j` of the pools; the pools whose breakers trip at its end."""
         start_s, end_s = tick * self.arrays.tick_s, (tick + 1) * self.arrays.tick_s
         lost: list[int] = []
@@ -59,7 +59,7 @@ class PowerDelivery:
             self.rooms[s].breathe(it_energy_j, float(self.episode.outdoor_c[tick, s]), outcome)
             fixed_j = 0.0 if is_dark else float(self.episode.fixed_w[s]) * self.arrays.tick_s
             facility_j = it_energy_j * float(self.episode.pue[tick, s]) + fixed_j
-            asked_w = 0.0 if battery_power_w is None or is_dark else float(battery_power_w[s])
+            asked_w = 0.0 if is_dark else float(battery_power_w[s])
             energy_j = self.supplies[s].draw_j(facility_j, tick, asked_w, outcome)
             limits_w = float(self.episode.cap_w[tick, s]), float(self.episode.rating_w[tick, s])
             if self._write(self.nodes[s].read(energy_j, *limits_w, end_s), outcome, "", s):

@@ -22,7 +22,7 @@ class Router:
         self.home_replica: dict[int, int] = {}
         self._credit = np.zeros((arrays.num_classes, arrays.num_pools))
 
-    def set_shares(self, route_share: np.ndarray, prefix_affinity: np.ndarray | None) -> None:
+    def set_shares(self, route_share: np.ndarray, prefix_affinity: np.ndarray) -> None:
         """Follow shares `[K, P]` among the pools that can take requests now, and affinities `[K]`, from now on."""
         awake = np.array([any(replica.state is State.AWAKE for replica in pool) for pool in self.pools])
         share = np.where(self.arrays.route_mask & awake, route_share, 0.0)
@@ -30,7 +30,7 @@ class Router:
         for p in range(share.shape[1]):
             total += share[:, p]
         self._share = share / np.where(total > 0.0, total, 1.0)[:, None]
-        self._affinity = np.ones(len(share)) if prefix_affinity is None else prefix_affinity
+        self._affinity = prefix_affinity
 
     def choose_pool(self, request: Request) -> int | None:
         """A pool that the request fits into, and with it whether it should return to a replica; None without one."""
