@@ -226,6 +226,7 @@ class Layout:
     def __init__(self, fields: Sequence[Field], sizes: Mapping[str, int]) -> None:
         """Lay `fields` out one after the other; `sizes` gives the length of each axis letter."""
         self.fields = tuple(fields)
+        self.sizes = dict(sizes)
         self.shapes = {f.name: tuple(sizes[letter] for letter in f.axis) for f in self.fields}
         self.offsets: dict[str, int] = {}
         self._slices: dict[str, slice] = {}

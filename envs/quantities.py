@@ -21,6 +21,8 @@ _DTYPES: dict[str, type[np.generic]] = {
     "Int64Array": np.int64,
     "BoolArray": np.bool_,
 }
+LARGEST = float(np.finfo(np.float64).max)
+"""As a bound: finite."""
 _METADATA = "quantity"
 _READ: dict[type[Any], tuple[Quantity, ...]] = {}
 
@@ -36,6 +38,7 @@ class Quantity:
         unit: as a reader says it; empty for indices, counts, shares and flags.
         doc: what it means.
         low, high: bounds of the values, both included; NaN lies outside of all bounds.
+        index_of: letter of the axis that the values count through, which bounds them; empty for other values.
         neutral: what does nothing, or does it plainly: the value where none is given.
         optional: whether None stands for `neutral`.
         of: the value of one pool, class, site or node, from the source that the record names; for an array between two
@@ -49,6 +52,7 @@ class Quantity:
     doc: str
     low: float
     high: float
+    index_of: str
     neutral: Any
     optional: bool
     of: Callable[[Any], Any]
@@ -63,7 +67,8 @@ class Quantity:
             return []
         if np.shape(values) != self.shape(sizes):
             return [f"{where}.{self.name}: shape {np.shape(values)}, need {self.shape(sizes)}"]
-        return outside(f"{where}.{self.name}", np.asarray(values), self.low, self.high)
+        high = sizes[self.index_of] - 1 if self.index_of else self.high
+        return outside(f"{where}.{self.name}", np.asarray(values), self.low, high)
 
 
 def quantity(
@@ -74,12 +79,13 @@ def quantity(
     *,
     low: float = -np.inf,
     high: float = np.inf,
+    index_of: str = "",
     neutral: Any = 0,
     optional: bool = False,
 ) -> Any:
     """A dataclass field that is a quantity; see `Quantity`. An optional one may be left out of the constructor."""
-    given = {"axis": axis, "unit": unit, "doc": doc, "of": of, "low": low, "high": high, "neutral": neutral}
-    metadata = {_METADATA: {**given, "optional": optional}}
+    given = {"axis": axis, "unit": unit, "doc": doc, "of": of, "low": low, "high": high, "index_of": index_of}
+    metadata = {_METADATA: {**given, "neutral": neutral, "optional": optional}}
     return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
 
 
@@ -127,6 +133,14 @@ def outside(name: str, values: NDArray[Any], low: float, high: float) -> list[st
         return []
     bad = values[~((values >= low) & (values <= high))].flat[0]
     allowed = (
-        f"{low:g} to {high:g}" if np.isfinite([low, high]).all() else "a number" if low < 0 else f"{low:g} or more"
+        "a finite number"
+        if (low, high) == (-LARGEST, LARGEST)
+        else f"{low:g} or more, and finite"
+        if high == LARGEST
+        else f"{low:g} to {high:g}"
+        if np.isfinite([low, high]).all()
+        else "a number"
+        if low < 0
+        else f"{low:g} or more"
     )
     return [f"{name}: must be {allowed} (got {bad!s})"]

@@ -11,6 +11,8 @@ from tokenfleet.envs.episode import Episode
 COLUMNS: tuple[str, ...]
 EPISODE_SERIES: tuple[str, ...]
 CONTROLS: tuple[str, ...]
+CALL_COLUMNS: tuple[str, ...]
+NUM_TOKEN_KNOTS: int
 
 class Engine:
     def __init__(

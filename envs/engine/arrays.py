@@ -14,7 +14,7 @@ from tokenfleet.envs.engine.columns.classes import ClassColumns, ClassSource
 from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
-from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.iteration import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
@@ -63,7 +63,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
     def from_scenario(cls, scenario: Scenario) -> FleetArrays:
         """Flatten a validated scenario."""
         nodes = [*(site.grid for site in scenario.sites.values()), *scenario.rows.values()]
-        pools = [PoolSource(spec, scenario) for spec in scenario.pools.values()]
+        pools = [PoolSource(*item, scenario) for item in scenario.pools.items()]
         columns: dict[str, Any] = {
             **read_quantities(PoolShape, pools),
             **read_quantities(PoolPhysics, pools),
@@ -107,17 +107,14 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Length of each axis letter of `tokenfleet.envs.quantities` but N."""
+        """Length of each axis letter of `tokenfleet.envs.fields.AXES` but N."""
         return {
+            **self.view.sizes,
             "H": self.horizon_ticks,
             "I": self.horizon_ticks + 1,
-            "E": self.view.width - self.view.offsets["cap_w"],
-            "S": self.num_sites,
-            "W": self.num_rows,
+            "E": self.view.width - self.view.offsets[EXOGENOUS[0].name],
             "D": self.num_sites + self.num_rows,
-            "P": self.num_pools,
             "J": len(TOKEN_KNOTS),
-            "K": self.num_classes,
             "G": len(self.network_s),
         }
 

@@ -12,16 +12,14 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
-CLIENT_COLUMNS = (
-    *("region_id", "session_id", "predecessors", "wait_s", "retry_uniform", "price_tolerance"),
-    *("conversation_id", "reusable_tokens", "group_id", "group_tokens"),
-)
-
-
+CLIENT_COLUMNS = tuple(name for name in DEFAULTS if name not in ("class_id", "context_age_s"))
+"""Columns of a request table about clients: all that may be left at a default but the class, which every request has,
+and the age of contexts, which only their drawing reads."""
 CONTROLS = {control.name: control for control in quantities_of(Controls)}
 READ_ELSEWHERE = {"price_usd_per_mwh", "carbon_g_per_kwh", "exogenous"}
 """Series of an episode that C++ does without, and one that C++ reads apart because it is float32."""
@@ -84,7 +82,10 @@ def _check_tables() -> None:
         "COLUMNS": [column.name for column in quantities_of(FleetArrays)],
         "EPISODE_SERIES": [series.name for series in quantities_of(Episode) if series.name not in READ_ELSEWHERE],
         "CONTROLS": list(CONTROLS),
+        "CALL_COLUMNS": [*CLIENT_COLUMNS, "successor_start", "successor"],
     }
+    if len(TOKEN_KNOTS) != _native.NUM_TOKEN_KNOTS:
+        raise ImportError(f"the native engine has {_native.NUM_TOKEN_KNOTS} token knots (`kTokenKnots`); build it anew")
     for table, names in declared.items():
         differences = set(names) ^ set(getattr(_native, table))
         if differences:

@@ -15,7 +15,7 @@ from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, d
 from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.gpu.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
-from tokenfleet.envs.quantities import quantity
+from tokenfleet.envs.quantities import LARGEST, quantity
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
 
@@ -23,9 +23,6 @@ Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 _CLIENTS, _CONTEXTS = 1, 2
 """Third number of the seeds from which clients, and contexts in caches, are drawn, apart from all else."""
-
-
-LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)

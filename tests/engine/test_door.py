@@ -93,3 +93,19 @@ def test_there_is_no_fleet_beyond_the_batch(engine, index):
 def test_a_fleet_that_64_bits_or_a_clock_cannot_hold_is_refused(engine, change, message):
     with pytest.raises(SpecError, match=message):
         make_engine(engine, one_pool(**change), 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("site", 1, r"fleet\.site: must be 0 to 0 \(got 1\)"),
+        ("row", 0, r"fleet\.row: must be -1 to -1 \(got 0\)"),
+        ("hand_off_to", 99, r"fleet\.hand_off_to: must be -1 to 0 \(got 99\)"),
+        ("priced", -2, r"fleet\.priced: must be -1 to -1 \(got -2\)"),
+        ("meter_window_ticks", 0, r"fleet\.meter_window_ticks: must be 1 to 2\.14748e\+09 \(got 0\)"),
+    ],
+)
+def test_an_index_of_nothing_is_refused(engine, column, value, message):
+    arrays = one_pool()
+    with pytest.raises(SpecError, match=message):
+        make_engine(engine, replace(arrays, **{column: np.full_like(getattr(arrays, column), value)}), 1)

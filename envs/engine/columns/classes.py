@@ -113,6 +113,8 @@ class ClassColumns:
         "",
         "Place among the classes whose price may be set, -1 for another.",
         lambda c: c.priced,
+        low=-1,
+        index_of="T",
         neutral=-1,
     )
     deferrable: BoolArray = quantity("K", "", "May be held back.", lambda c: c.spec.deferrable)

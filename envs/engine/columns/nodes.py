@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.engine.columns.ticks import whole_ticks
+from tokenfleet.envs.engine.columns.ticks import MANY, whole_ticks
 from tokenfleet.envs.layers.power import BrakeSpec, BreakerSpec, ProtectionSpec, heat_to_trip_s
 from tokenfleet.envs.quantities import quantity
 
@@ -42,6 +42,8 @@ class NodeColumns:
         "ticks",
         "Over which the meter averages.",
         lambda n: max(whole_ticks(n.spec.meter_window_s, n.tick_s), 1),
+        low=1,
+        high=MANY,
         neutral=1,
     )
     control_lag_ticks: Int64Array = quantity(
@@ -49,6 +51,8 @@ class NodeColumns:
         "ticks",
         "From a decision of the brake to the clocks.",
         lambda n: whole_ticks(n.brake.control_lag_s, n.tick_s),
+        low=0,
+        high=MANY,
     )
     brake_delay_s: Float64Array = quantity(
         "D", "s", "Above the cap, until the brake acts.", lambda n: n.brake.delay_s, neutral=10.0

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.engine.columns.ticks import whole_ticks
+from tokenfleet.envs.engine.columns.ticks import MANY, whole_ticks
 from tokenfleet.envs.layers.facility import FacilitySpec
 from tokenfleet.envs.layers.llm.iteration import Coefficients, at_tokens
 from tokenfleet.envs.quantities import quantity
@@ -22,14 +21,14 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 MANY_TOKENS = 2**40
-MANY = 2**31
-"""Sums of such counts, and products with a request's tokens, fit 64 bits."""
+"""KV cache of a replica; sums of such counts fit 64 bits."""
 
 
 @dataclass(frozen=True)
 class PoolSource:
     """What the columns of one pool are read from."""
 
+    name: str
     spec: PoolSpec
     scenario: Scenario
 
@@ -53,11 +52,6 @@ class PoolSource:
         """Whether some pool hands off to this one."""
         return any(pool.hand_off_to == self.name for pool in self.scenario.pools.values())
 
-    @cached_property
-    def name(self) -> str:
-        """Of the pool."""
-        return next(name for name, pool in self.scenario.pools.items() if pool is self.spec)
-
     def pool_index(self, name: str | None) -> int:
         """Place of a pool, -1 for none."""
         return -1 if name is None else list(self.scenario.pools).index(name)
@@ -80,15 +74,25 @@ def _iteration(name: str) -> Callable[[PoolSource], Any]:
 class PoolShape:
     """Where pools stand, and what they hold."""
 
-    site: Int64Array = quantity("P", "", "Index of the site.", lambda p: list(p.scenario.sites).index(p.spec.site))
+    site: Int64Array = quantity(
+        "P", "", "Index of the site.", lambda p: list(p.scenario.sites).index(p.spec.site), low=0, index_of="S"
+    )
     row: Int64Array = quantity(
-        "P", "", "Index of the row, -1 without one.", lambda p: p.row_index(p.spec.row), neutral=-1
+        "P",
+        "",
+        "Index of the row, -1 without one.",
+        lambda p: p.row_index(p.spec.row),
+        neutral=-1,
+        low=-1,
+        index_of="W",
     )
     whole_site_row: Int64Array = quantity(
         "P",
         "",
         "Index of the row that all pools of the site are behind, -1 without one.",
         lambda p: p.row_index(p.facility.whole_site_row),
+        low=-1,
+        index_of="W",
         neutral=-1,
     )
     replicas: Int64Array = quantity("P", "", "Replicas.", lambda p: p.spec.replicas, neutral=1, low=1, high=2**20)
@@ -152,6 +156,8 @@ class PoolShape:
         "",
         "Index of the pool that decodes what this one has prefilled, -1 for itself.",
         lambda p: p.pool_index(p.spec.hand_off_to),
+        low=-1,
+        index_of="P",
         neutral=-1,
     )
     takes_over: BoolArray = quantity("P", "", "Some pool hands off to this one.", lambda p: p.takes_over)
@@ -172,6 +178,8 @@ class PoolShape:
         "ticks",
         "Until a clock that was asked for is in force.",
         lambda p: whole_ticks(p.spec.clock_latency_s, p.scenario.tick_s),
+        low=0,
+        high=MANY,
     )
     wake_s: Float64Array = quantity("P", "s", "From asleep to awake.", lambda p: p.spec.model_spec.wake_s)
 

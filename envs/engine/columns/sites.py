@@ -74,6 +74,8 @@ class SiteColumns:
         "",
         "Place among the sites with solar panels, -1 without.",
         lambda s: place(s.name, list(s.scenario.solar_sites)),
+        low=-1,
+        index_of="V",
         neutral=-1,
     )
     battery: Int64Array = quantity(
@@ -81,6 +83,8 @@ class SiteColumns:
         "",
         "Place among the sites with a battery, -1 without.",
         lambda s: place(s.name, list(s.scenario.batteries)),
+        low=-1,
+        index_of="B",
         neutral=-1,
     )
     room: Int64Array = quantity(
@@ -88,6 +92,8 @@ class SiteColumns:
         "",
         "Place among the sites whose room is modelled, -1 without.",
         lambda s: place(s.name, list(s.scenario.rooms)),
+        low=-1,
+        index_of="R",
         neutral=-1,
     )
     design_outdoor_c: Float64Array = quantity(

@@ -1,8 +1,11 @@
-"""Spans of time in whole ticks."""
+"""Counts: how large they may be, and spans of time in whole ticks."""
 
 from __future__ import annotations
 
 import math
+
+MANY = 2**31
+"""Sums of such counts, and products with a request's tokens, fit 64 bits."""
 
 
 def whole_ticks(span_s: float, tick_s: float) -> int:

@@ -1,4 +1,4 @@
-// Python face of the native engine; envs/engine/native.py is its only user and has checked every shape.
+// Python face of the native engine; envs/engine/native.py is its only user, and door.py has checked every shape.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
@@ -74,7 +74,7 @@ public:
         for (std::size_t c = 0; c < bounds_.size(); ++c) bounds_[c] = {bounds[2 * c], bounds[2 * c + 1]};
     }
 
-    // Read an Episode object, whose shapes native.py has checked; `clients` are columns of its request table.
+    // Read an Episode object, whose shapes door.py has checked; `clients` are columns of its request table.
     void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
         const Turn turn(in_use_);
         const Columns e(episode), r(e.part("requests")), f(e.part("failures")), x(e.part("contexts"));
@@ -194,7 +194,9 @@ NB_MODULE(_native, m) {
     m.attr("COLUMNS") = names({TOKENFLEET_POOL_COLUMNS(TOKENFLEET_NAME) TOKENFLEET_CLASS_COLUMNS(TOKENFLEET_NAME)
                                    TOKENFLEET_SITE_COLUMNS(TOKENFLEET_NAME) TOKENFLEET_NODE_COLUMNS(TOKENFLEET_NAME)
                                        TOKENFLEET_LINK_COLUMNS(TOKENFLEET_NAME)});
+    m.attr("CALL_COLUMNS") = names({TOKENFLEET_CALL_COLUMNS(TOKENFLEET_NAME)});
 #undef TOKENFLEET_NAME
+    m.attr("NUM_TOKEN_KNOTS") = kTokenKnots;
 #define TOKENFLEET_NAME(name, length) #name,
     m.attr("EPISODE_SERIES") = names({TOKENFLEET_EPISODE_SERIES(TOKENFLEET_NAME)});
     m.attr("CONTROLS") = names({TOKENFLEET_CONTROLS(TOKENFLEET_NAME)});

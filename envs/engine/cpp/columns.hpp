@@ -134,3 +134,18 @@
     X(battery_power_w, sites) \
     X(prefix_affinity, classes) \
     X(token_price_factor, classes)
+
+// Columns of a request table about clients, which may be left out where all requests have the default.
+#define TOKENFLEET_CALL_COLUMNS(X) \
+    X(double, wait_s) \
+    X(double, retry_uniform) \
+    X(double, price_tolerance) \
+    X(std::int32_t, region_id) \
+    X(std::int32_t, session_id) \
+    X(std::int32_t, conversation_id) \
+    X(std::int32_t, group_id) \
+    X(std::int32_t, group_tokens) \
+    X(std::int32_t, reusable_tokens) \
+    X(std::int32_t, predecessors) \
+    X(std::int64_t, successor_start) \
+    X(std::int32_t, successor)

@@ -1,5 +1,5 @@
-// The columns of an Episode (envs/episode.py) and of its request table (envs/traces/table.py), as they lie in NumPy's
-// memory; native.py has checked their shapes. They are read when a fleet is made, and not kept.
+// The columns of an Episode (envs/episode/episode.py) and of its request table (envs/traces/table.py), as they lie in NumPy's
+// memory; door.py has checked their shapes. They are read when a fleet is made, and not kept.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,10 @@ namespace tokenfleet {
 
 // What a request table says of clients; nullptr where every request has the default.
 struct CallColumns {
-    const double *wait_s = nullptr, *retry_uniform = nullptr, *price_tolerance = nullptr;
-    const std::int32_t *region_id = nullptr, *session_id = nullptr, *conversation_id = nullptr, *group_id = nullptr,
-                       *group_tokens = nullptr, *reusable_tokens = nullptr, *predecessors = nullptr;
     // Row r is followed by `successor[successor_start[r]]` up to, and without, `successor[successor_start[r + 1]]`.
-    const std::int64_t* successor_start = nullptr;
-    const std::int32_t* successor = nullptr;
+#define TOKENFLEET_POINTER(type, name) const type* name = nullptr;
+    TOKENFLEET_CALL_COLUMNS(TOKENFLEET_POINTER)
+#undef TOKENFLEET_POINTER
 };
 
 struct EpisodeColumns {

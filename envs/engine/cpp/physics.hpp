@@ -1,6 +1,6 @@
 // The law of an iteration: the C++ mirror of envs/layers/llm/iteration.py, and of what that takes of envs/layers/gpu/board.py.
 //
-// Same names and same order of operations, so that both engines agree to the last bit.
+// Same names and same order of operations, so that both give an iteration the same time and work, to the last bit.
 #pragma once
 
 #include <algorithm>

@@ -117,18 +117,9 @@ inline FleetArrays read_arrays(nb::handle arrays) {
 class CallTable {
 public:
     explicit CallTable(nb::handle table) : table_(nb::cast<nb::dict>(table)) {
-        read("wait_s", columns.wait_s);
-        read("retry_uniform", columns.retry_uniform);
-        read("price_tolerance", columns.price_tolerance);
-        read("region_id", columns.region_id);
-        read("session_id", columns.session_id);
-        read("conversation_id", columns.conversation_id);
-        read("group_id", columns.group_id);
-        read("group_tokens", columns.group_tokens);
-        read("reusable_tokens", columns.reusable_tokens);
-        read("predecessors", columns.predecessors);
-        read("successor_start", columns.successor_start);
-        read("successor", columns.successor);
+#define TOKENFLEET_READ(type, name) read(#name, columns.name);
+        TOKENFLEET_CALL_COLUMNS(TOKENFLEET_READ)
+#undef TOKENFLEET_READ
     }
 
     CallColumns columns;  // as long as the dictionary lives; a column that had to be converted would not, and raises

@@ -3,9 +3,10 @@
 | module | subject |
 |---|---|
 | `fleet` | what happens in a tick, in which order; begin here |
-| `request`, `replica`, `physics`, `prefix_cache` | continuous batching on one replica, and what an iteration takes |
+| `request`, `replica`, `stopwatch`, `prefix_cache` | continuous batching on one replica |
+| `layers.llm.iteration`, elsewhere | what an iteration takes |
 | `clients`, `endings`, `billing` | who calls when, what came of it, what it costs |
-| `admission`, `router`, `kv_moves` | the door, the way to a replica, KV cache that moves |
+| `admission`, `router`, `kv_moves`, `ties` | who is let in, the way to a replica, KV cache that moves |
 | `power_states`, `power_delivery`, `power_node`, `site_supply`, `battery`, `room`, `delay_line` | power and heat |
 | `view` | what the policy sees |
 """
@@ -53,8 +54,9 @@ class ReferenceEngine:
         for index in range(len(self._fleets)):
             if self._fleet(index).tick >= self.arrays.horizon_ticks:
                 raise IndexError("the episode is over: reset first")
+        complete = controls.complete(self.arrays.sizes)
         for index in range(len(self._fleets)):
-            self._fleet(index).step(controls, index)
+            self._fleet(index).step(complete[index])
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
