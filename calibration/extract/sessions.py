@@ -1,7 +1,7 @@
 """Convert recorded coding-agent sessions to the catalogue's form: `python -m calibration.extract.sessions FOLDER`.
 
-FOLDER holds `sessions_rle.jsonl.gz` (a session a line, block names run-length encoded) and `split.json`, made from the
-repository that `catalog/trace/coding-agents.yaml` names. What is taken from the record, and what is derived:
+FOLDER holds `sessions_rle.jsonl.gz` (a session a line, block names run-length encoded), made from the repository that
+`catalog/trace/coding-agents.yaml` names. What is taken from the record, and what is derived:
 
 - A session's calls form one conversation; each sub-agent's calls form one of their own.
 - A sub-agent's first call waits for the main call before it; the main call after it waits for all sub-agents' last
@@ -13,17 +13,18 @@ repository that `catalog/trace/coding-agents.yaml` names. What is taken from the
 - `wait_s`: the recorded think time, which after a tool's result is the tool's own time.
 - `begins_turn`: a person speaks (see `_begins_turn`).
 - `service_s`: the recorded time of the call; 7 % have none and get that of a line through the others, by output length.
-- Split: clusters of near-duplicates stay together (the record's own rule). Its validation sessions are ours; a sixth
-  of its training clusters is our test split.
+- Split: clusters of near-duplicates stay together (the record's own rule), and are dealt so that the splits have alike
+  calls, tokens and durations (`tokenfleet.envs.traces.deal`). The record's own split is not ours: its parts differ by a
+  tenth.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.catalog import SHIPPED
+from tokenfleet.envs.traces.deal import deal_clusters
 from tokenfleet.envs.traces.sessions import SPLIT_NAMES, SessionTrace, count_reusable, write_sessions
 
 BLOCK_TOKENS = 64
-TEST_BUCKET = 5  # of the record's buckets 0 to 5, which are its training split
 Record = dict[str, Any]
 Call = dict[str, Any]
 
@@ -46,7 +47,7 @@ def read_records(folder: Path) -> list[Record]:
         return [json.loads(line) for line in lines]
 
 
-def convert(records: list[Record], published: dict[str, list[str]]) -> SessionTrace:
+def convert(records: list[Record]) -> SessionTrace:
     """Sessions of the record as columns."""
     line = _service_line(records)
     sessions = [session_calls(record, line) for record in records]
@@ -60,8 +61,8 @@ def convert(records: list[Record], published: dict[str, list[str]]) -> SessionTr
         for caller in call["waits_for"]
     ]
     group_of = {None: -1, **{tokens: index for index, tokens in enumerate(groups)}}
-    return SessionTrace(
-        split=_splits(records, published),
+    trace = SessionTrace(
+        split=np.zeros(len(records), np.int8),
         start_s=np.zeros(len(records)),
         first_call=first.astype(np.int64),
         group=np.array([group_of[call["tool_tokens"]] for call in calls], np.int32),
@@ -76,6 +77,7 @@ def convert(records: list[Record], published: dict[str, list[str]]) -> SessionTr
         wait_s=np.array([call["wait_s"] for call in calls], np.float64),
         service_s=np.array([call["service_s"] for call in calls], np.float64),
     )
+    return replace(trace, split=deal_clusters(trace.amounts, clusters(records)))
 
 
 def main_calls(record: Record) -> list[Call]:
@@ -194,18 +196,8 @@ def _expanded(runs: list[list[int]]) -> NDArray[np.int64]:
     return np.concatenate([np.arange(first, first + length) for first, length in runs])
 
 
-def _splits(records: list[Record], published: dict[str, list[str]]) -> NDArray[np.int8]:
-    """Our split of every session, checked against the published one."""
-    names = []
-    for bucket, record in zip(_buckets(records), records, strict=True):
-        if (record["id"] in published["validation"]) != (bucket == 6):
-            raise SystemExit(f"{record['id']}: the published split does not follow its own rule")
-        names.append({TEST_BUCKET: "test", 6: "validation"}.get(bucket, "train"))
-    return np.array([SPLIT_NAMES.index(name) for name in names], np.int8)
-
-
-def _buckets(records: list[Record]) -> list[int]:
-    """The record's rule: sha1 of the smallest name in a cluster of near-duplicates, modulo 10."""
+def clusters(records: list[Record]) -> NDArray[np.int64]:
+    """Number of every session's cluster of near-duplicates, from 0, by the record's own rule."""
     keys = [{(c["in"], c["out"], c.get("api_time")) for c in _all_calls(record)} for record in records]
     owners = defaultdict(list)
     for number, found in enumerate(keys):
@@ -217,9 +209,8 @@ def _buckets(records: list[Record]) -> list[int]:
         if count >= 3 or count >= 0.2 * min(len(keys[a]), len(keys[b])):
             low, high = sorted((_root(root, a), _root(root, b)))
             root[high] = low
-    smallest = {number: min(r["id"] for n, r in enumerate(records) if _root(root, n) == number) for number in set(root)}
-    names = [smallest[_root(root, number)] for number in range(len(records))]
-    return [int(hashlib.sha1(name.encode()).hexdigest(), 16) % 10 for name in names]
+    found_roots = [_root(root, number) for number in range(len(records))]
+    return np.unique(found_roots, return_inverse=True)[1].astype(np.int64)
 
 
 def _root(root: list[int], number: int) -> int:
@@ -253,7 +244,7 @@ def main() -> None:
     """Convert, write into the catalogue, report."""
     folder = Path(sys.argv[1])
     records = read_records(folder)
-    trace = convert(records, json.loads((folder / "split.json").read_text(encoding="utf-8")))
+    trace = convert(records)
     write_sessions(trace, SHIPPED / "trace" / "coding-agents.npz")
     print(report(trace, records))
 

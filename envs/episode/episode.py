@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.episode.signals import sample_signals
 from tokenfleet.envs.episode.warm_caches import ContextTable, draw_contexts
 from tokenfleet.envs.fields import EXOGENOUS
-from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, draw_demand, merge
+from tokenfleet.envs.layers.agents import SPLITS, Split, client_columns, draw_demand, merge
 from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.gpu.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
@@ -71,7 +71,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         seed: any non-negative integer.
         split: which part of the traces and which family of random streams to draw from.
     """
-    seeds = [seed, list(SPLIT_BOUNDS).index(split)]
+    seeds = [seed, SPLITS.index(split)]
     rng = np.random.default_rng(seeds)
     requests = _sample_requests(scenario, rng, [*seeds, _CLIENTS], split)
     course = _sample_course(scenario, rng, split)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
 from tokenfleet.envs.interface.reward import Reward
-from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split
+from tokenfleet.envs.layers.agents import SPLITS, Split
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError, shown, suggest
@@ -37,7 +37,7 @@ def check_choices(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
     ]
     if not _is_split(split):
-        problems.append(f"split: unknown split {shown(split)}{suggest(split, SPLIT_BOUNDS)}")
+        problems.append(f"split: unknown split {shown(split)}{suggest(split, SPLITS)}")
     if render_mode is not None and render_mode not in RENDER_MODES:
         problems.append(f"render_mode: unknown mode {shown(render_mode)}{suggest(render_mode, RENDER_MODES)}, or None")
     if problems:
@@ -117,7 +117,7 @@ def parse_reset_options(
     problems = [f"options.{name}: unknown option{suggest(name, known)}" for name in options if name not in known]
     chosen = options.get("split", split)
     if not _is_split(chosen):
-        problems.append(f"options.split: unknown split {shown(chosen)}{suggest(chosen, SPLIT_BOUNDS)}")
+        problems.append(f"options.split: unknown split {shown(chosen)}{suggest(chosen, SPLITS)}")
     mask = options.get("reset_mask", np.ones(num_envs, np.bool_))
     if not (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.shape == (num_envs,) and mask.any()):
         problems.append(
@@ -181,4 +181,4 @@ def _seed(value: Any) -> int:
 
 
 def _is_split(value: Any) -> bool:
-    return isinstance(value, str) and value in SPLIT_BOUNDS
+    return isinstance(value, str) and value in SPLITS

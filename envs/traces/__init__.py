@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clients
+from tokenfleet.envs.traces.parts import Part, check_parts, parts
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
 from tokenfleet.envs.traces.table import DEFAULTS, NONE, RequestTable, Trace, arrival_order
@@ -12,10 +13,13 @@ __all__ = [
     "NONE",
     "TRACE_SUFFIXES",
     "ClientTable",
+    "Part",
     "RequestTable",
     "SessionTrace",
     "Trace",
     "arrival_order",
+    "check_parts",
+    "parts",
     "read_clients",
     "read_sessions",
     "read_trace",

@@ -86,6 +86,15 @@ class SessionTrace:
         previous[order[follows]] = order[follows - 1]
         return previous
 
+    @property
+    def amounts(self) -> FloatColumn:
+        """What splits share, `[S, 6]`: calls, prompt tokens, new ones of these, output tokens, seconds, sessions."""
+        first = self.first_call[:-1]
+        tokens = (self.prompt_tokens, self.prompt_tokens - self.reusable_tokens, self.output_tokens)
+        totals = [np.add.reduceat(column, first, dtype=np.float64) for column in tokens]
+        lasts_s = np.maximum.reduceat(self.recorded_s, first)
+        return np.stack([np.diff(self.first_call), *totals, lasts_s, np.ones(len(self))], axis=1)
+
     def calls_of(self, split: str) -> NDArray[np.int64]:
         """Rows of the calls of a split's sessions."""
         return np.flatnonzero(self.split[self.session] == SPLIT_NAMES.index(split))

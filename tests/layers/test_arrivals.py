@@ -104,11 +104,8 @@ def test_a_renewal_process_has_the_burstiness_of_its_shape():
 ])  # fmt: skip
 def test_clients_send_at_the_stated_rate_over_the_week(keys):
     stream = ServeGenStream.parse({"request_class": "a", **keys})
-    table = load_clients(stream.clients)
-    low, high = (int(bound * table.rate_rps.shape[1]) for bound in (0.0, 0.6))
-    of_split = table.rate_rps[:, low:high].sum() / (high - low) / table.mean_rate_rps
     mean = np.mean([len(arrival_s) for arrival_s in draws(stream, 60, 300.0)]) / 300.0
-    assert mean == pytest.approx(stream.mean_rate_rps * of_split, rel=0.12)
+    assert mean == pytest.approx(stream.mean_rate_rps, rel=0.12)
 
 
 def test_the_record_of_clients_has_its_published_totals():
@@ -226,4 +223,4 @@ def test_a_wrapper_takes_the_region_of_its_stream():
 
 def test_too_long_an_episode_of_clients_is_refused():
     with pytest.raises(ValueError, match=r"recorded for too short a time.*lower time_compression"):
-        ServeGenStream(request_class="a", time_compression=1000.0).check(600.0)
+        ServeGenStream(request_class="a", time_compression=2000.0).check(600.0)

@@ -9,11 +9,9 @@ from scipy.special import gamma
 from tokenfleet.envs.catalog import load_clients, load_trace
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.agents import (
-    SPLIT_BOUNDS,
     HawkesStream,
     PoissonStream,
     ServeGenStream,
-    Split,
     StreamSpec,
     TokenLengthSpec,
 )
@@ -58,25 +56,24 @@ def generated_fano_factors(stream: StreamSpec, seeds: int, horizon_s: float = 36
     }
 
 
-def servegen_fano_factor(rate_rps: float, split: Split = "train") -> float:
+def servegen_fano_factor(rate_rps: float) -> float:
     """Of the recorded clients in whole windows of ten minutes, sped up or down to a mean rate.
 
     The spread of the windows' rates, and that of renewals inside of a window: over windows much longer than a gap the
     Fano factor of a renewal process is the squared coefficient of variation of its gaps.
     """
     table = load_clients("servegen-m-large")
-    low, high = (int(bound * table.rate_rps.shape[1]) for bound in SPLIT_BOUNDS[split])
-    rate = table.rate_rps[:, low:high].astype(np.float64) * rate_rps / table.mean_rate_rps
+    rate = table.rate_rps.astype(np.float64) * rate_rps / table.mean_rate_rps
     counts = rate.sum(axis=0) * table.window_s[0]
-    shape, weibull = table.shape[:, low:high].astype(np.float64), table.weibull[:, low:high]
+    shape, weibull = table.shape.astype(np.float64), table.weibull
     safe = np.where(shape > 0, shape, 1.0)
     squared_cv = np.where(weibull, gamma(1 + 2 / safe) / gamma(1 + 1 / safe) ** 2 - 1, 1 / safe)
     return float(counts.var(ddof=1) / counts.mean() + np.average(squared_cv, weights=rate))
 
 
 def drawn_servegen_fano_factors(rate_rps: float, seeds: int) -> Array:
-    """Of draws of the training part of the week, windows of ten minutes."""
-    horizon_s = SPLIT_BOUNDS["train"][1] * load_clients("servegen-m-large").span_s - 600.0
+    """Of draws of the whole week, windows of ten minutes."""
+    horizon_s = load_clients("servegen-m-large").span_s - 600.0
     stream = ServeGenStream(request_class="chat", rate_rps=rate_rps)
     draws = [stream.sample(np.random.default_rng(seed), horizon_s, "train").arrival_s for seed in range(seeds)]
     return np.array([fano_factor(arrival_s, 600.0, horizon_s) for arrival_s in draws])

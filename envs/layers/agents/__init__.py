@@ -32,7 +32,7 @@ from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
 from tokenfleet.envs.layers.agents.servegen import ServeGenStream
 from tokenfleet.envs.layers.agents.sessions import AgentGeneratorStream, AgentSessionsStream, SessionStream
 from tokenfleet.envs.layers.agents.streams import (
-    SPLIT_BOUNDS,
+    SPLITS,
     STREAM_KINDS,
     AnyStream,
     Demand,
@@ -45,7 +45,7 @@ from tokenfleet.envs.layers.agents.streams import (
 from tokenfleet.envs.layers.agents.trace import TraceStream
 
 __all__ = [
-    "SPLIT_BOUNDS",
+    "SPLITS",
     "STREAM_KINDS",
     "AgentGeneratorStream",
     "AgentSessionsStream",

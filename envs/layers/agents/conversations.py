@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +13,38 @@ from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
-from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
+from tokenfleet.envs.layers.agents.streams import SPLITS, Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat, SpecError, TokenCount
-from tokenfleet.envs.traces import SessionTrace
+from tokenfleet.envs.traces import Part, SessionTrace, check_parts, parts
+
+
+class _Calls(NamedTuple):
+    """Calls of a part's conversations on the part's clock, `[M]` each, conversation by conversation."""
+
+    row: NDArray[np.int64]
+    made_s: NDArray[np.float64]  # in [0, 2 span), so that a window that begins in [0, span) never ends outside
+    visit: NDArray[np.int64]  # the conversation, once more for each turn of the clock
+
+    @classmethod
+    def of(cls, record: SessionTrace, part: Part) -> _Calls:
+        """Of the conversations of a part."""
+        count = np.diff(record.first_call)[part.row]
+        visit = np.repeat(np.arange(len(part.row)), count)
+        row = np.arange(len(visit)) - np.repeat(np.cumsum(count) - count, count) + record.first_call[part.row][visit]
+        made_s = part.at_s[visit] + record.recorded_s[row]
+        turns = math.ceil(float(made_s.max()) / part.span_s)
+        turned = [made_s + turn * part.span_s for turn in range(-turns, 2)]
+        visits = [visit + turn * len(part.row) for turn in range(len(turned))]
+        kept = np.flatnonzero((np.concatenate(turned) >= 0.0) & (np.concatenate(turned) < 2.0 * part.span_s))
+        return cls(np.tile(row, len(turned))[kept], np.concatenate(turned)[kept], np.concatenate(visits)[kept])
 
 
 class ConversationStream(StreamSpec):
     """Recorded conversations: each begins when it did, and goes on when its last answer has been read.
 
-    As with `trace`, an episode overlays as many windows of its split's part of the record as the rate needs and leaves
-    conversations out at random for the last excess. A call's split is that of its time in the record; a conversation
-    that reaches over the border is cut there.
+    As with `trace`, the record is dealt to splits in short blocks, an episode overlays as many windows of its split's
+    part as the rate needs, and conversations are left out at random for the last excess. A conversation belongs where
+    it began, with all of its calls; what is left of it at the part's end goes on at the part's beginning.
 
     Attributes:
         trace: a catalogue name or the path of an archive of sessions with start times.
@@ -61,49 +82,51 @@ class ConversationStream(StreamSpec):
 
     def check(self, horizon_s: float) -> None:
         """See `StreamSpec.check`."""
-        shortest_s = min(high - low for low, high in SPLIT_BOUNDS.values()) * self._span_s
-        if horizon_s > shortest_s:
-            raise ValueError(
-                f"trace {self.trace!r} is too short: its smallest split spans {shortest_s:.0f} s, "
-                f"an episode {horizon_s:.0f} s; lower horizon_ticks or tick_s, or give a longer trace"
-            )
+        check_parts(f"trace {self.trace!r}", self._parts, horizon_s)
 
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
-        low_s, high_s = (bound * self._span_s for bound in SPLIT_BOUNDS[split])
         windows = max(1, math.ceil(self.mean_rate_rps / self._recorded_rate_rps - 1e-9))
         keep = min(self.mean_rate_rps / (windows * self._recorded_rate_rps), 1.0)
-        starts_s = rng.uniform(low_s, high_s - horizon_s, windows)
-        copies = [self._window(rng, start_s, horizon_s, high_s, keep) for start_s in starts_s]
+        number = SPLITS.index(split)
+        starts_s = rng.uniform(0.0, self._parts[number].span_s, windows)
+        copies = [self._window(rng, self._calls[number], start_s, horizon_s, keep) for start_s in starts_s]
         together = Copies(*(np.concatenate(columns) for columns in zip(*copies, strict=True)))
         return replay(self._record, together, horizon_s, self.max_context_tokens)
 
     def _window(
-        self, rng: np.random.Generator, start_s: float, horizon_s: float, end_s: float, keep: float
+        self, rng: np.random.Generator, calls: _Calls, start_s: float, horizon_s: float, keep: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Columns of `Copies`: conversations with a call between `start_s` and the horizon, up to the split's end."""
-        trace, made_s = self._record, self._made_s
-        rows = np.flatnonzero((made_s >= start_s) & (made_s < start_s + horizon_s))
-        first = rows[np.diff(trace.session[rows], prepend=-1) != 0]
+        """Columns of `Copies`: conversations with a call between `start_s` and the horizon, from the first of these."""
+        inside = np.flatnonzero((calls.made_s >= start_s) & (calls.made_s < start_s + horizon_s))
+        first = inside[np.diff(calls.visit[inside], prepend=-1) != 0]
         first = first[rng.random(len(first)) < keep]
-        in_split = np.bincount(trace.session[made_s < end_s], minlength=len(trace))
-        last = trace.first_call[trace.session[first]] + in_split[trace.session[first]]
-        return first, last, made_s[first] - start_s
+        row = calls.row[first]
+        return row, self._record.first_call[self._record.session[row] + 1], calls.made_s[first] - start_s
+
+    @cached_property
+    def _parts(self) -> tuple[Part, ...]:
+        """Of conversations, by when they began."""
+        record, first = self._record, self._record.first_call[:-1]
+        calls = np.diff(self._record.first_call)
+        tokens = [np.add.reduceat(column, first) for column in (record.prompt_tokens, record.output_tokens)]
+        order = np.argsort(record.start_s, kind="stable")
+        found = parts(record.start_s[order], self._span_s, np.stack([calls, *tokens], axis=1).astype(np.float64)[order])
+        return tuple(Part(order[part.row], part.at_s, part.span_s) for part in found)
+
+    @cached_property
+    def _calls(self) -> tuple[_Calls, ...]:
+        return tuple(_Calls.of(self._record, part) for part in self._parts)
 
     @cached_property
     def _record(self) -> SessionTrace:
         return load_sessions(self.trace, self.search_paths)
 
     @cached_property
-    def _made_s(self) -> NDArray[np.float64]:
-        """When each call was made, on the record's clock [s]."""
-        made_s: NDArray[np.float64] = self._record.start_s[self._record.session] + self._record.recorded_s
-        return made_s
-
-    @cached_property
     def _span_s(self) -> float:
-        return float(self._made_s.max())
+        record = self._record
+        return float((record.start_s[record.session] + record.recorded_s).max())
 
     @cached_property
     def _recorded_rate_rps(self) -> float:
-        return len(self._made_s) / self._span_s
+        return len(self._record.prompt_tokens) / self._span_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from tokenfleet.envs.layers.agents.behaviour import AgentSpec, SubAgentSpec
 from tokenfleet.envs.layers.agents.quantiles import correlated
 from tokenfleet.envs.spec import MAX_TOKENS
 from tokenfleet.envs.traces import SessionTrace
+from tokenfleet.envs.traces.deal import deal_clusters
 from tokenfleet.envs.traces.sessions import SPLIT_NAMES
 
 IntArray = NDArray[np.int64]
@@ -35,7 +36,7 @@ class _Calls:
 
 
 def invent_sessions(spec: AgentSpec, sessions_per_split: int, seed: int) -> SessionTrace:
-    """A library of sessions, `sessions_per_split` of each split.
+    """A library of sessions, `sessions_per_split` of each split, which are dealt so that the splits are alike.
 
     Args:
         spec: the agent.
@@ -50,8 +51,9 @@ def invent_sessions(spec: AgentSpec, sessions_per_split: int, seed: int) -> Sess
     calls = main
     if spec.sub_agents is not None:
         calls, edges = _with_sub_agents(spec, spec.sub_agents, main, edges, rng)
-    split = np.repeat(np.arange(len(SPLIT_NAMES), dtype=np.int8), sessions_per_split)
-    return _trace(spec, calls, edges, split)
+    trace = _trace(spec, calls, edges, count)
+    split = deal_clusters(trace.amounts, np.arange(count), (1,) * len(SPLIT_NAMES))
+    return replace(trace, split=split)
 
 
 def _main_calls(spec: AgentSpec, count: int, rng: np.random.Generator) -> _Calls:
@@ -180,17 +182,17 @@ def _sub_calls(
     )
 
 
-def _trace(spec: AgentSpec, calls: _Calls, edges: IntArray, split: NDArray[np.int8]) -> SessionTrace:
+def _trace(spec: AgentSpec, calls: _Calls, edges: IntArray, count: int) -> SessionTrace:
     """Calls by session and time."""
     service_s = spec.service_fixed_s + spec.service_per_output_token_s * calls.output_tokens.astype(np.float64)
     by_order = np.lexsort((calls.order, calls.session))
-    draft = _arranged(spec, calls, edges, split, service_s, by_order)
+    draft = _arranged(spec, calls, edges, count, service_s, by_order)
     by_time = by_order[np.lexsort((draft.recorded_s, draft.session))]
-    return _arranged(spec, calls, edges, split, service_s, by_time)
+    return _arranged(spec, calls, edges, count, service_s, by_time)
 
 
 def _arranged(
-    spec: AgentSpec, calls: _Calls, edges: IntArray, split: NDArray[np.int8], service_s: FloatArray, order: IntArray
+    spec: AgentSpec, calls: _Calls, edges: IntArray, count: int, service_s: FloatArray, order: IntArray
 ) -> SessionTrace:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
@@ -198,9 +200,9 @@ def _arranged(
     by_waiter = np.argsort(waiter, kind="stable")
     group_tokens = [*spec.groups, *([spec.sub_agents.group_tokens] if spec.sub_agents else [])]
     return SessionTrace(
-        split=split,
-        start_s=np.zeros(len(split)),
-        first_call=np.searchsorted(calls.session[order], np.arange(len(split) + 1)),
+        split=np.zeros(count, np.int8),
+        start_s=np.zeros(count),
+        first_call=np.searchsorted(calls.session[order], np.arange(count + 1)),
         prompt_tokens=_counted(calls.prompt_tokens[order]),
         output_tokens=_counted(calls.output_tokens[order]),
         reusable_tokens=_counted(calls.reusable_tokens[order]),

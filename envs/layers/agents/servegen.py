@@ -12,7 +12,7 @@ from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_clients
 from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
-from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
+from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat, TokenCount
 from tokenfleet.envs.traces import ClientTable
 
@@ -25,9 +25,9 @@ class ServeGenStream(StreamSpec):
 
     In each window of the record (10 min) a client's inter-arrival times are independent Gamma or Weibull with the
     recorded shape; a window begins in equilibrium, so that its expected count is the recorded one. An episode is a
-    stretch of the record that begins at random within its split's part of the week. To reach `rate_rps` every client
-    sends so much faster or slower and keeps its shape. Prompt and output lengths are drawn apart, from the client's own
-    quantiles.
+    stretch of the record that begins at random, whatever its split: a course of rates holds no request. To reach
+    `rate_rps` every client sends so much faster or slower and keeps its shape. Prompt and output lengths are drawn
+    apart, from the client's own quantiles.
 
     Attributes:
         clients: a catalogue name (`catalog/clients`) or the path of an archive of clients.
@@ -69,20 +69,17 @@ class ServeGenStream(StreamSpec):
 
     def check(self, horizon_s: float) -> None:
         """See `StreamSpec.check`."""
-        shortest_s = min(high - low for low, high in SPLIT_BOUNDS.values()) * self._table.span_s
-        if horizon_s * self.time_compression > shortest_s:
+        if horizon_s * self.time_compression > self._table.span_s:
             raise ValueError(
-                f"clients {self.clients!r} are recorded for too short a time: the smallest split spans "
-                f"{shortest_s:.0f} s, an episode {horizon_s * self.time_compression:.0f} s of it; "
-                "lower time_compression or horizon_ticks"
+                f"clients {self.clients!r} are recorded for too short a time: they span {self._table.span_s:.0f} s, "
+                f"an episode {horizon_s * self.time_compression:.0f} s of it; lower time_compression or horizon_ticks"
             )
 
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
         table = self._table
         window_s = float(table.window_s[0])
-        low_s, high_s = (bound * table.span_s for bound in SPLIT_BOUNDS[split])
-        start_s = rng.uniform(low_s, high_s - horizon_s * self.time_compression)
+        start_s = rng.uniform(0.0, table.span_s - horizon_s * self.time_compression)
         windows = np.arange(
             start_s // window_s, (start_s + horizon_s * self.time_compression) // window_s + 1, dtype=int
         )

@@ -11,18 +11,18 @@ from pydantic import model_validator
 from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_trace
-from tokenfleet.envs.layers.agents.streams import SPLIT_BOUNDS, Demand, Split, StreamSpec, named_by
+from tokenfleet.envs.layers.agents.streams import SPLITS, Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat
-from tokenfleet.envs.traces import Trace
+from tokenfleet.envs.traces import Part, Trace, check_parts, parts
 
 
 class TraceStream(StreamSpec):
     """Random windows of a recorded trace, at a rescaled rate.
 
-    The trace is cut into disjoint blocks of time for train, validation and test (`SPLIT_BOUNDS`). An episode overlays
-    as many windows of its split's block as the rate needs, each with its own random start (wrapping at the block's
-    end), and thins the last excess at random: within a window the recorded gaps, and so the burstiness, stay as they
-    were.
+    The trace is cut into short blocks, which are dealt to train, validation and test so that the three are alike in
+    rate, tokens and burstiness (`tokenfleet.envs.traces.parts`). An episode overlays as many windows of its split's
+    part as the rate needs, each with its own random start (wrapping at the part's end), and thins the last excess at
+    random: within a block the recorded gaps, and so the burstiness, stay as they were.
 
     Attributes:
         trace: a catalogue name or the path of a trace file.
@@ -56,31 +56,32 @@ class TraceStream(StreamSpec):
 
     def check(self, horizon_s: float) -> None:
         """See `StreamSpec.check`."""
-        shortest_s = min(high - low for low, high in SPLIT_BOUNDS.values()) * self._span_s()
-        if horizon_s > shortest_s:
-            raise ValueError(
-                f"trace {self.trace!r} is too short: its smallest split spans {shortest_s:.0f} s, "
-                f"an episode {horizon_s:.0f} s; lower horizon_ticks or tick_s, or give a longer trace"
-            )
+        check_parts(f"trace {self.trace!r}", self._parts, horizon_s)
 
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
-        trace = self._record
-        low, high = (bound * self._span_s() for bound in SPLIT_BOUNDS[split])
+        trace, part = self._record, self._parts[SPLITS.index(split)]
         windows = max(1, math.ceil(self.mean_rate_rps / self._recorded_rate_rps() - 1e-9))
         keep = min(self.mean_rate_rps / (windows * self._recorded_rate_rps()), 1.0)
-        start_s = rng.uniform(low, high, windows)
-        # A window is two runs of rows: up to the block's end, and what wraps to its beginning.
-        begin_s = np.stack([start_s, np.full(windows, low)], axis=1)
-        end_s = np.stack([np.minimum(start_s + horizon_s, high), start_s + horizon_s - (high - low)], axis=1)
-        shift_s = np.stack([-start_s, high - low - start_s], axis=1)
-        first, last = trace.arrival_s.searchsorted([begin_s, np.maximum(begin_s, end_s)])
-        row = np.concatenate([np.arange(*run) for run in zip(first.flat, last.flat, strict=True)])
+        start_s = rng.uniform(0.0, part.span_s, windows)
+        # A window is two runs of events: up to the part's end, and what wraps to its beginning.
+        begin_s = np.stack([start_s, np.zeros(windows)], axis=1)
+        end_s = np.stack([np.minimum(start_s + horizon_s, part.span_s), start_s + horizon_s - part.span_s], axis=1)
+        shift_s = np.stack([-start_s, part.span_s - start_s], axis=1)
+        first, last = part.at_s.searchsorted([begin_s, np.maximum(begin_s, end_s)])
+        event = np.concatenate([np.arange(*run) for run in zip(first.flat, last.flat, strict=True)])
         shift_s = np.repeat(shift_s, (last - first).ravel())
         if keep < 1.0:
-            kept = np.flatnonzero(rng.random(len(row)) < keep)
-            row, shift_s = row.take(kept), shift_s.take(kept)
-        return Demand(trace.arrival_s.take(row) + shift_s, trace.prompt_tokens.take(row), trace.output_tokens.take(row))
+            kept = np.flatnonzero(rng.random(len(event)) < keep)
+            event, shift_s = event.take(kept), shift_s.take(kept)
+        row = part.row.take(event)
+        return Demand(part.at_s.take(event) + shift_s, trace.prompt_tokens.take(row), trace.output_tokens.take(row))
+
+    @cached_property
+    def _parts(self) -> tuple[Part, ...]:
+        trace = self._record
+        amounts = np.stack([trace.prompt_tokens, trace.output_tokens], axis=1).astype(np.float64)
+        return parts(trace.arrival_s, self._span_s(), amounts)
 
     @cached_property
     def _record(self) -> Trace:
