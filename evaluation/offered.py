@@ -46,7 +46,7 @@ def _episode(scenario: Scenario, seeds: list[int], split: Split) -> list[float]:
     rng = np.random.default_rng(seeds)
     windows = max(int(scenario.horizon_s // WINDOW_S), 1)
     counts = np.zeros(windows)
-    requests = prompts = outputs = 0
+    requests = prompts = outputs = 0.0
     value_usd = 0.0
     for name, stream in scenario.workload.items():
         demand = draw_demand(name, stream, rng, scenario.horizon_s, split)

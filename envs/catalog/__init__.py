@@ -69,6 +69,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "rtt": (".yaml",),
     "scenario": (".yaml",),
     "series": (".yaml",),
+    "shift": (".yaml",),
     "slo": (".yaml",),
     "trace": TRACE_SUFFIXES,
 }

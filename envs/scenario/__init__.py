@@ -6,10 +6,13 @@ from tokenfleet.envs.scenario.scenario import (
     SiteSpec,
     load_scenario,
 )
+from tokenfleet.envs.scenario.shift import ShiftSpec, shifted
 
 __all__ = [
     "MAX_HORIZON_S",
     "Scenario",
+    "ShiftSpec",
     "SiteSpec",
     "load_scenario",
+    "shifted",
 ]

@@ -58,7 +58,7 @@ def deal_clusters(
         cluster: number of each piece's cluster, from 0, `[M]`.
         shares: as for `deal`.
     """
-    together = np.stack([np.bincount(cluster, column) for column in amounts.T], axis=1)
+    together = np.stack([np.bincount(cluster, column) for column in amounts.T], axis=1).astype(np.float64)
     order = np.argsort(-together[:, 0], kind="stable")
     split = np.empty(len(together), np.int8)
     split[order] = deal(together[order], shares)

@@ -13,9 +13,11 @@ IntArray = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
 BLOCKS = 50
-"""Of equal length, that a record is cut into: ten rounds of five."""
-BIN_S = 5.0
-"""Squared counts in bins of so many seconds stand for how bursty a block is."""
+"""Of equal length, that a record is cut into."""
+FIFTHS = (3, 1, 1)
+"""How many fifths of the blocks each split has."""
+BIN_S = 10.0
+"""Squared deviations of the counts in bins of so many seconds stand for how bursty a block is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class Part:
     """What one split has of a record: the events of its blocks, on a clock that runs in its blocks only.
 
     Attributes:
-        row: the events, `[M]`, rising.
+        row: the events, `[M]`.
         at_s: when each comes on the part's clock, `[M]`, rising [s].
         span_s: length of its blocks together [s].
     """
@@ -36,9 +38,11 @@ class Part:
 def parts(at_s: Float64Array, span_s: float, amounts: Float64Array) -> tuple[Part, ...]:
     """The parts of train, validation and test of a record; no two share an event.
 
-    The record is cut into `BLOCKS`, which are dealt so that the parts have alike rates, amounts and burstiness
-    (`deal`). Within a block the recorded gaps stay as they were, but for the part's pace: its clock runs so much faster
-    or slower, by under a hundredth in a record of many events, that all parts have the same rate.
+    The record is cut into `BLOCKS`, which are dealt to five fifths of alike rates, amounts and burstiness (`deal`),
+    each with blocks from the whole record. Train has three of them, one after the other, so that a window of any split
+    sees as much of the record's drift. Within a block the recorded gaps stay as they were, but for the pace: a fifth's
+    clock runs so much faster or slower, by a few hundredths at most in a record of many events, that all have the same
+    rate.
 
     Args:
         at_s: when each event came, `[R]`, not decreasing, from 0 [s].
@@ -50,9 +54,17 @@ def parts(at_s: Float64Array, span_s: float, amounts: Float64Array) -> tuple[Par
     bins = np.bincount((at_s / BIN_S).astype(np.int64), minlength=1)
     bin_block = np.minimum((np.arange(len(bins)) * (BIN_S / block_s)).astype(np.int64), BLOCKS - 1)
     columns = [np.bincount(block, column, BLOCKS) for column in (np.ones(len(at_s)), *amounts.T)]
-    columns.append(np.bincount(bin_block, np.square(bins, dtype=np.float64), BLOCKS))
-    split = deal(np.stack(columns, axis=1))
-    return tuple(_part(at_s, block, np.flatnonzero(split == number), block_s) for number in range(3))
+    columns.append(np.bincount(bin_block, np.square(bins - bins.mean()), BLOCKS))
+    fifth = deal(np.stack(columns, axis=1), (1,) * sum(FIFTHS))
+    found = [_part(at_s, block, np.flatnonzero(fifth == number), block_s) for number in range(sum(FIFTHS))]
+    ends = np.cumsum(FIFTHS).tolist()
+    return tuple(_one_after_the_other(found[end - share : end]) for share, end in zip(FIFTHS, ends, strict=True))
+
+
+def _one_after_the_other(fifths: list[Part]) -> Part:
+    starts_s = np.cumsum([0.0, *(fifth.span_s for fifth in fifths)])
+    at_s = [start_s + fifth.at_s for start_s, fifth in zip(starts_s, fifths, strict=False)]
+    return Part(np.concatenate([fifth.row for fifth in fifths]), np.concatenate(at_s), float(starts_s[-1]))
 
 
 def check_parts(name: str, found: tuple[Part, ...], horizon_s: float) -> None:

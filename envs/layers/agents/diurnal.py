@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,12 @@ class DiurnalStream(StreamSpec):
                 [f"start_hour: {self.profile!r} ends after {span_s / 3600:g} hours (got {self.start_hour:g})"]
             )
         return self
+
+    @override
+    def under_load(self, factor: float) -> dict[str, Any]:
+        """See `StreamSpec.under_load`."""
+        inner = self.stream.model_dump(mode="json")
+        return {"stream": {**inner, **self.stream.under_load(factor)}}
 
     @property
     @override

@@ -44,6 +44,8 @@ class MmppStream(SyntheticLengths):
     mean_quiet_s: PositiveFloat
     mean_burst_s: PositiveFloat
 
+    rate_keys = ("quiet_rate_rps", "burst_rate_rps")
+
     @property
     @override
     def mean_rate_rps(self) -> float:

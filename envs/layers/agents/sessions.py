@@ -48,6 +48,8 @@ class SessionStream(StreamSpec):
     warm: bool = True
     max_context_tokens: TokenCount = Field(default=131_072, ge=2)
 
+    rate_keys = ("rate_sessions_per_s",)
+
     @abstractmethod
     def sessions(self) -> SessionTrace:
         """The sessions that episodes are made of; those of a split are all equally likely."""

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,9 @@ class StreamSpec(CatalogSpec):
     request_class: Name
     region: Name | dict[Name, PositiveFloat] | None = None
 
+    rate_keys: ClassVar[tuple[str, ...]] = ("rate_rps",)
+    """Keys that together carry the load: all of them times a factor is the load times that factor."""
+
     @property
     @abstractmethod
     def mean_rate_rps(self) -> float:
@@ -70,6 +73,11 @@ class StreamSpec(CatalogSpec):
     @abstractmethod
     def mean_output_tokens(self) -> float:
         """Mean output length [tokens]."""
+
+    def under_load(self, factor: float) -> dict[str, Any]:
+        """The keys, with their values, that make this stream carry `factor` times its load."""
+        given = {key: getattr(self, key) for key in self.rate_keys}
+        return {key: factor * (self.mean_rate_rps if value is None else value) for key, value in given.items()}
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:

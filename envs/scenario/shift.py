@@ -1,0 +1,99 @@
+"""Scenarios that differ from the one trained on, on purpose: another load, mix, season or fleet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from tokenfleet.envs.catalog import load_entry
+from tokenfleet.envs.scenario.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec
+
+LAST_DAY = 364
+
+
+class ShiftSpec(Spec):
+    """What is different, `catalog/shift/<name>.yaml`; observations and actions keep their shape.
+
+    Attributes:
+        name: by which it is found.
+        description: one sentence for people.
+        load_factor: on the load of every stream.
+        mix: every other class gets so much more, as a share of its load, and the classes between so much less.
+        days_later: how much later in the year episodes lie, where the scenario keeps to a part of the year; earlier
+            where the year would end.
+        replicas_fraction: share of each pool's replicas that is left, rounded up; caps keep their watts.
+        forecast_error_factor: on the size of every forecast's error.
+    """
+
+    name: Name
+    description: str = ""
+    load_factor: PositiveFloat = 1.0
+    mix: float = Field(default=0.0, ge=0, lt=1)
+    days_later: int = Field(default=0, ge=0, le=LAST_DAY, strict=True)
+    replicas_fraction: float = Field(default=1.0, gt=0, le=1)
+    forecast_error_factor: NonNegativeFloat = 1.0
+
+
+def shifted(scenario: Scenario, shift: str | ShiftSpec) -> Scenario:
+    """The scenario under a shift.
+
+    Args:
+        scenario: the one that was trained on.
+        shift: what is different, or its name in the catalogue.
+
+    Raises:
+        SpecError: an unknown name, or a scenario that the shift makes impossible.
+
+    >>> [shifted(load_scenario("tiny"), name).mean_rate_rps("chat-8b") for name in ("more-load", "less-load")]
+    [10.4, 5.6]
+    """
+    spec = ShiftSpec.parse(load_entry("shift", shift, scenario.search_paths)) if isinstance(shift, str) else shift
+    changes = {
+        **_load(scenario, spec),
+        **_season(scenario, spec),
+        **_fleet(scenario, spec),
+        **_forecast(scenario, spec),
+    }
+    return load_scenario(scenario, changes)
+
+
+def _load(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
+    classes = list(scenario.classes)
+    tilt = {name: 1.0 + spec.mix * (-1.0) ** place for place, name in enumerate(classes)}
+    changes: dict[str, Any] = {}
+    for name, stream in scenario.workload.items():
+        factor = spec.load_factor * (tilt[stream.request_class] if len(classes) > 1 else 1.0)
+        if factor != 1.0:
+            changes |= {f"workload.{name}.{key}": value for key, value in stream.under_load(factor).items()}
+    return changes
+
+
+def _season(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
+    first, last = scenario.calendar.first_day, scenario.calendar.last_day
+    if not spec.days_later or last - first == LAST_DAY:
+        return {}
+    later = spec.days_later if last + spec.days_later <= LAST_DAY else -min(spec.days_later, first)
+    return {"calendar.first_day": first + later, "calendar.last_day": last + later}
+
+
+def _fleet(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
+    if spec.replicas_fraction == 1.0:
+        return {}
+    changes: dict[str, Any] = {
+        f"pools.{name}.replicas": -int(-pool.replicas * spec.replicas_fraction // 1)
+        for name, pool in scenario.pools.items()
+    }
+    for name in scenario.sites:
+        changes |= {f"sites.{name}.grid.cap_w": scenario.contract_w(name), f"sites.{name}.grid.cap_fraction": None}
+    return changes
+
+
+def _forecast(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
+    errors = ("carbon_error_fraction", "outdoor_error_c", "solar_error_fraction")
+    return {
+        f"forecast.{key}": spec.forecast_error_factor * getattr(scenario.forecast, key)
+        for key in errors
+        if spec.forecast_error_factor != 1.0
+    }

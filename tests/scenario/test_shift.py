@@ -1,0 +1,64 @@
+"""Another load, mix, season or fleet than the one trained on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.fleet import FleetEnv
+from tokenfleet.envs.scenario import ShiftSpec, load_scenario, shifted
+from tokenfleet.envs.spec import SpecError
+
+
+@pytest.mark.parametrize("name", ["default", "agent-swarm", "burst", "chat-city", "follow-the-sun"])
+def test_the_load_of_every_class_is_multiplied(name):
+    scenario = load_scenario(name)
+    busier = shifted(scenario, ShiftSpec(name="x", load_factor=1.3))
+    for each in scenario.classes:
+        assert busier.mean_rate_rps(each) == pytest.approx(1.3 * scenario.mean_rate_rps(each))
+
+
+def test_a_diurnal_stream_carries_its_load_inside():
+    inner = {"kind": "poisson", "request_class": "chat-8b", "rate_rps": 2.0, "prompt": _LENGTH, "output": _LENGTH}
+    scenario = load_scenario("tiny", {"workload": {"chat-8b": {"kind": "diurnal", "stream": inner}}})
+    assert shifted(scenario, "less-load").mean_rate_rps("chat-8b") == pytest.approx(0.7 * 2.0)
+
+
+def test_classes_take_turns_in_getting_more_and_less():
+    scenario = load_scenario("default")
+    tilted = shifted(scenario, "other-mix")
+    ratios = [tilted.mean_rate_rps(name) / scenario.mean_rate_rps(name) for name in scenario.classes]
+    assert ratios == pytest.approx([1.5, 0.5] * (len(ratios) // 2) + [1.5] * (len(ratios) % 2))
+
+
+def test_a_season_is_left_and_a_whole_year_is_not():
+    moved = shifted(load_scenario("heatwave"), "other-months").calendar
+    assert (moved.first_day, moved.last_day) == (151 + 61, 242 + 61)
+    assert shifted(load_scenario("follow-the-sun"), "other-months").calendar == load_scenario("follow-the-sun").calendar
+
+
+def test_a_smaller_fleet_keeps_its_caps():
+    scenario = load_scenario("default")
+    smaller = shifted(scenario, "smaller-fleet")
+    assert [pool.replicas for pool in scenario.pools.values()] == [1, 4, 1, 4]
+    assert [pool.replicas for pool in smaller.pools.values()] == [1, 4, 1, 4]
+    halved = shifted(scenario, ShiftSpec(name="half", replicas_fraction=0.5))
+    assert [pool.replicas for pool in halved.pools.values()] == [1, 2, 1, 2]
+    assert [halved.contract_w(site) for site in halved.sites] == [scenario.contract_w(site) for site in scenario.sites]
+
+
+@pytest.mark.parametrize("shift", catalog_names("shift"))
+def test_a_policy_that_was_trained_without_the_shift_can_act_under_it(shift):
+    plain, moved = FleetEnv("heatwave"), FleetEnv(shifted(load_scenario("heatwave"), shift))
+    assert moved.observation_space == plain.observation_space
+    assert moved.action_space == plain.action_space
+    moved.reset(seed=0)
+    moved.step(moved.action_space.sample())
+
+
+def test_an_unknown_shift_is_answered_with_the_nearest():
+    with pytest.raises(SpecError, match=r"unknown name 'more-lod'; did you mean 'more-load'"):
+        shifted(load_scenario("tiny"), "more-lod")
+
+
+_LENGTH = {"median_tokens": 100, "sigma": 0.5, "max_tokens": 1000}
