@@ -12,7 +12,7 @@ from tokenfleet.envs.traces.deal import deal
 IntArray = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
-BLOCKS = 50
+BLOCKS = 100
 """Of equal length, that a record is cut into."""
 FIFTHS = (3, 1, 1)
 """How many fifths of the blocks each split has."""

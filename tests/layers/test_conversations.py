@@ -90,5 +90,5 @@ def test_a_mistake_names_the_key_the_value_and_what_is_allowed(keys, message):
 
 
 def test_too_long_an_episode_is_refused():
-    with pytest.raises(ValueError, match=r"'mooncake-chat' is too short: its smallest split spans 477 s"):
+    with pytest.raises(ValueError, match=r"'mooncake-chat' is too short: its smallest split spans 474 s"):
         ConversationStream(request_class="chat").check(600.0)
