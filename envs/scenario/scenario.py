@@ -1,4 +1,4 @@
-"""A scenario: the one validated description of a world, layers composed and cross-checked."""
+"""A scenario: the one validated description of a fleet and its demand, layers composed and cross-checked."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class UncertaintySpec(Spec):
 
 
 class Scenario(CatalogSpec):
-    """The world: sites, pools, request classes, and the streams that load them.
+    """A fleet and its demand: sites, pools, request classes, and the streams that load them.
 
     Attributes:
         name: by which it is found.
@@ -390,7 +390,7 @@ def load_scenario(
     """A scenario from a catalogue name, a YAML path, plain data, or itself.
 
     Args:
-        scenario: for example `"default"`, `"my/world.yaml"` or a mapping.
+        scenario: for example `"default"`, `"my/scenario.yaml"` or a mapping.
         overrides: dotted keys and values laid over it, for example `{"sites.east.grid.cap_fraction": 0.6}`.
         search_paths: folders that are searched for whatever is named, after the shipped ones: the scenario, and its
             GPUs, models, profiles, recordings, series and all else. The scenario keeps them.
