@@ -108,7 +108,7 @@ def _sample_requests(
 
 
 def _sample_course(scenario: Scenario, rng: np.random.Generator, split: Split) -> dict[str, Float64Array]:
-    """What no policy changes about sites and rows, before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
+    """What no policy changes, before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
     sites = {name: site.grid for name, site in scenario.sites.items()}
     course = _sample_caps(scenario, list(sites.values()), [scenario.contract_w(name) for name in sites], rng)
     contracts_w = [scenario.row_cap_w(*key) for key in scenario.rows]
