@@ -48,6 +48,17 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def __eq__(self, other: object) -> bool:
+        # By what was given: what is worked out from it may hold arrays, which say no plain yes or no.
+        if not isinstance(other, Spec) or type(self) is not type(other):
+            return False
+        fields = type(self).model_fields
+        same = all(getattr(self, name) == getattr(other, name) for name in fields)
+        return same and self.__pydantic_private__ == other.__pydantic_private__
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in type(self).model_fields)))
+
     @classmethod
     def parse(cls, data: Any, where: str = "") -> Self:
         """Build from plain data.

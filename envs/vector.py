@@ -144,14 +144,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _build_parts(
         self, observation: Any, action: Any, reward: Any, weights: Mapping[str, float], scale: Any
     ) -> None:
-        world = self.scenario
-        self._parts = build_parts(world, observation, action, reward)
+        self._parts = build_parts(self.scenario, observation, action, reward)
         self.observation_model, self.action_model = self._parts.observation, self._parts.action
         self.reward_model = self._parts.reward
-        terms = first_terms(self._parts.value, world)
+        terms = first_terms(self._parts.value, self.scenario)
         check_weights(weights, terms)
         self.reward_weights = dict(weights)
-        self._reward_scale = checked_scale(scale, self.reward_model, world)
+        self._reward_scale = checked_scale(scale, self.reward_model, self.scenario)
         self._no_terms = {name: np.zeros(self.num_envs, value.dtype) for name, value in terms.items()}
         self.single_observation_space = self.observation_model.space
         self.single_action_space = self.action_model.space
@@ -159,12 +158,12 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def _allocate(self, engine: str, threads: int) -> None:
-        count, world = self.num_envs, self.scenario
-        arrays = FleetArrays.from_scenario(world)
+        count = self.num_envs
+        arrays = FleetArrays.from_scenario(self.scenario)
         self.engine = make_engine(engine, arrays, count, threads)
-        self._episodes = Episodes(world, count)
+        self._episodes = Episodes(self.scenario, count)
         self._ended: list[int] = []
-        self._metrics = EpisodeMetrics(world, arrays, count)
+        self._metrics = EpisodeMetrics(self.scenario, arrays, count)
         names = self._metrics.summary(np.zeros(1, np.intp), np.ones(1, np.int64))
         blank = {
             "reward_terms": self._no_terms,
@@ -175,7 +174,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._views = History[NDArray[np.float32]](count) if self.render_mode else None
         self._draw_frame: Callable[[Record], Any] | None = None
         self._begun = False
-        self._serves = world.route_mask
+        self._serves = self.scenario.route_mask
         self._awake = arrays.view.slice("awake_replicas")
         self._dark = arrays.view.slice("dark_remaining_s")
         columns = np.arange(arrays.outcome.width)

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from tokenfleet.envs.catalog import load_entry
-from tokenfleet.envs.scenario.scenario import Scenario, load_scenario
+from tokenfleet.envs.scenario.loading import load_scenario
+from tokenfleet.envs.scenario.scenario import Scenario
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec
 
 LAST_DAY = 364

@@ -144,7 +144,7 @@ class FeedbackClock(Clocking):
     clock of one server).
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         gain: share of the gap that is closed per tick under the worst load.
         margin: share of the cap that is left free.
         ahead_s: how far ahead a falling cap is followed [s].
@@ -187,7 +187,7 @@ class ThermalClock(FeedbackClock):
     backlog counts the clock. A site without a room is left to the feedback.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         gain: see `FeedbackClock`.
         margin: likewise.
         ahead_s: likewise.
@@ -226,7 +226,7 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
     one of a pool goes last.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         power: its physics.
         cap_w: the cap that each site must be able to keep, `[S]` [W].
 
@@ -260,7 +260,7 @@ class RowClock:
     """The highest clock at which every row keeps its cap at worst.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         power: its physics.
         awake: replicas of each pool that may be awake, `[P]`.
         carry_s: how long a clock of each pool may be in force after its tick, `[P]` [s].

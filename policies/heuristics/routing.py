@@ -82,7 +82,7 @@ class LeastWork(Routing):
     that would only move the queue, hence the spread.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         spread_s: backlog above the least one at which a pool's share reaches 0 [s]; small values follow the load faster
             and swing more.
     """

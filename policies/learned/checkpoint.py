@@ -58,7 +58,7 @@ class Origin(Spec):
         environment: its id.
         environment_kwargs: arguments of its constructor.
         environment_wrappers: names, or mappings with `name` and arguments, the innermost first.
-        scenario: the world as plain data; None for an environment that is not a fleet.
+        scenario: as plain data; None for an environment that is not a fleet.
         training_seed: of the run.
         timesteps: environment steps that it has been trained for.
         validation_return: mean return on validation episodes at that moment; None without validation.

@@ -1,4 +1,4 @@
-"""What the world outside imposes on a site, hour by hour: price, carbon intensity, temperature, sun.
+"""What a site cannot choose, hour by hour: price, carbon intensity, temperature, sun.
 
 `calendar` says when in the year an episode lies and keeps the splits apart; `signals` are the quantities in time,
 recorded or generated; `real_time` adds what a real-time market adds to a day-ahead price; `forecast` says what a policy
