@@ -74,7 +74,8 @@ CLAIMS = (
     ),
     Claim(
         "week burstiness", week_burstiness, 0.2, of_each=True,
-        judged_by="stream servegen is as bursty over ten minutes as the recorded rates and gaps make it; nothing is fitted here",
+        judged_by="stream servegen is as bursty over ten minutes as the recorded rates and gaps make it; nothing is "
+        "fitted here",
     ),
     Claim(
         "invented sessions", invented_sessions, 0.2, of_each=True,
@@ -82,7 +83,8 @@ CLAIMS = (
     ),
     Claim(
         "invented shares", invented_shares, 0.15, of_each=True,
-        judged_by="stream agent_generator, fitted to the training split, reuses, waits and begins anew as the validation split",
+        judged_by="stream agent_generator, fitted to the training split, reuses, waits and begins anew as the "
+        "validation split",
     ),
     Claim(
         "prefix reuse", prefix_reuse, 0.1, of_each=True,
