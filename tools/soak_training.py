@@ -26,14 +26,14 @@ from tokenfleet.policies.learned.resume import Snapshots
 from tools.forked_runs import finish, is_complete, last_line, load_libraries, start
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "ppo": ("total_timesteps=4096", "algo.rollout_steps=512", "algo.batch_size=128"),
+    "ppo": ("total_timesteps=4096", "algo.n_steps=64", "algo.batch_size=128"),
     "sac": (
         "total_timesteps=1200",
         "algo.learning_starts=200",
         "algo.batch_size=64",
         "algo.gradient_steps=1",
-        "algo.network.actor_layers=[32]",
-        "algo.network.critic_layers=[32]",
+        "algo.policy_kwargs.net_arch.pi=[32]",
+        "algo.policy_kwargs.net_arch.qf=[32]",
     ),
 }
 """What makes a run of an algorithm one of a few seconds with many updates."""
@@ -46,7 +46,7 @@ EVERY_RUN = (
     "log_every=512",
     "snapshot_every=300",
     "tracking=none",
-    "algo.normalise.observation=true",
+    "algo.normalize.norm_obs=true",
 )
 COMPARED = tuple(
     f"checkpoints/{name}/{file}" for name in ("best", "last") for file in ("policy.safetensors", "meta.json")

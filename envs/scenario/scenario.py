@@ -402,6 +402,8 @@ def load_scenario(
     """
     folders = user_folders(search_paths)
     if isinstance(scenario, Scenario):
+        if not overrides and set(folders) <= set(scenario.search_paths):
+            return scenario
         data: dict[str, Any] = scenario.model_dump(mode="json")
         folders = (*scenario.search_paths, *folders)
     elif isinstance(scenario, Mapping):

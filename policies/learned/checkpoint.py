@@ -8,7 +8,6 @@ is refused at worst, and before it has cost memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +26,7 @@ from tokenfleet.policies.learned.network_policy import (
     normalisation_of,
     wrapper_statistics_of,
 )
+from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of
 from tokenfleet.policies.learned.plain_data import (
     MOST_WEIGHT_BYTES,
     encode_arrays,
@@ -42,9 +42,12 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
+FORMAT_VERSION: Literal[2] = 2
 META_FILE, WEIGHTS_FILE = "meta.json", "policy.safetensors"
 BEST, LAST = "best", "last"
 MOST_META_BYTES = 2 * 2**20
+FILES = {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES}
+"""The files of a checkpoint, and how many bytes each may have."""
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
 _WRAPPER = "wrapper."
@@ -96,7 +99,7 @@ class CheckpointMeta(Spec):
     """
 
     format: Literal["tokenfleet-checkpoint"] = "tokenfleet-checkpoint"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = FORMAT_VERSION
     algorithm: AnyAlgorithm
     observation_space: dict[str, Any]
     action_space: dict[str, Any]
@@ -198,7 +201,7 @@ def describe_policy(
             for name, value in wrapper_statistics_of(model).items()
         },
         origin=origin,
-        versions={name: _version(name) for name in ("tokenfleet", "stable-baselines3", "torch")},
+        versions=versions_of(LEARNING_PACKAGES),
         weights_sha256=weights_sha256,
     )
     content = json_bytes(meta.model_dump(mode="json"))
@@ -222,8 +225,12 @@ def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedP
         SpecError: anything but a sound checkpoint that names no code or code of trusted modules.
     """
     found = find_checkpoint(Path(folder))
-    digests = check_hashed_folder(found, {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES})
-    meta = CheckpointMeta.parse(parse_json(read_bytes(found / META_FILE), found / META_FILE), str(found / META_FILE))
+    digests = check_hashed_folder(found, FILES)
+    plain = parse_json(read_bytes(found / META_FILE), found / META_FILE)
+    if plain.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+        hint = "evaluate it there, or train again"
+        raise SpecError([f"{found / META_FILE}: was written by another version of tokenfleet; {hint}"])
+    meta = CheckpointMeta.parse(plain, str(found / META_FILE))
     if digests[WEIGHTS_FILE] != meta.weights_sha256:
         raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
     refuse_untrusted(
@@ -322,10 +329,3 @@ def _may_see(seen: Space[Any], observation: Space[Any]) -> bool:
         channels_first = (observation.shape[-1:] + observation.shape[:-1]) if len(observation.shape) == 3 else None
         return isinstance(seen, spaces.Box) and seen.shape in (observation.shape, channels_first)
     return seen == observation
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

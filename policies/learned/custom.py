@@ -32,7 +32,7 @@ def model_class(spec: CustomSpec) -> type[BaseAlgorithm]:
     return cast("type[BaseAlgorithm]", found)
 
 
-def arguments(spec: CustomSpec, num_envs: int, action: gymnasium.Space[Any]) -> dict[str, Any]:
+def arguments(spec: CustomSpec, action: gymnasium.Space[Any]) -> dict[str, Any]:
     """The constructor's keyword arguments.
 
     Raises:

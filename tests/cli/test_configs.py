@@ -31,7 +31,7 @@ QUICK = (
     "scenario=tiny",
     "total_timesteps=512",
     "n_envs=4",
-    "algo.rollout_steps=256",
+    "algo.n_steps=64",
     "algo.batch_size=64",
     "validation.episodes=2",
     "tracking=none",
@@ -216,3 +216,11 @@ def test_help_reads_nested_keys_and_their_comments(tmp_path: Path) -> None:
     )
     assert described_keys(tmp_path / "x.yaml") == [("a", "", "First. Second."), ("a.b", "3", "Inner.")]
     assert config_help.keys_help(tmp_path / "x.yaml").split() == ["a.b=3", "Inner."]
+
+
+def test_validation_counts_and_seeds_are_those_of_the_run() -> None:
+    data = {"algo": {"name": "ppo"}, "total_timesteps": 1, "validation": {"episodes": 2e1, "n_envs": 4e0, "seed": 1e3}}
+    validation = parse_config(TrainConfig, data).validation
+    assert (validation.episodes, validation.n_envs, validation.seed) == (20, 4, 1000)
+    with pytest.raises(SpecError, match=r"^validation\.seed: .* less than 2147483648"):
+        parse_config(TrainConfig, {**data, "validation": {"seed": 2**31}})
