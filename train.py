@@ -110,7 +110,7 @@ def compose(composed: DictConfig) -> float:
 
 def main() -> None:
     """Entry point of `tokenfleet-train`."""
-    entry.run(compose)
+    entry.run(compose, TrainConfig)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.configs.schema import EntryConfig
+from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of
-from tokenfleet.policies.learned.plain_data import replace_file
 
 MANIFEST_FILE = "manifest.json"
 PACKAGES = (*LEARNING_PACKAGES, "gymnasium", "numpy", "safetensors", "pydantic")

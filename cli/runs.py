@@ -18,13 +18,12 @@ from tokenfleet.cli.manifest import MANIFEST_FILE, config_hash, describe, read_m
 from tokenfleet.cli.wrappers import not_resumable
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.files.writing import replace_file, sync_folder
 from tokenfleet.envs.spec import SpecError, shown
-from tokenfleet.policies.learned.plain_data import replace_file, sync_folder
-from tokenfleet.policies.learned.resume import SNAPSHOTS
+from tokenfleet.policies.learned.layout import CHECKPOINTS, SNAPSHOTS
 from tokenfleet.policies.learned.trust import refuse_untrusted
 
 CONFIG_FILE = "config.yaml"
-CHECKPOINTS = "checkpoints"
 JOURNAL_FILE = ".journal.jsonl"
 RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "failed"
 

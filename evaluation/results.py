@@ -7,9 +7,7 @@ Columns stand in a fixed order: who (`policy`, `policy_hash`, `algorithm`, `trai
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.files import csv_rows, version_of
 from tokenfleet.envs.files.limits import CELLS_PER_ROW, MIB, TABLE_BYTES
+from tokenfleet.envs.files.writing import replaced
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.metrics import in_order
 
@@ -168,16 +167,13 @@ def write_rows(path: str | Path, rows: Sequence[EpisodeRow]) -> Path:
         SpecError: an unknown suffix, or a place that cannot be written.
     """
     path = _known_suffix(path)
-    partial = path.with_name(f".{path.name}.partial")
+    write = _write_parquet if path.suffix == ".parquet" else _write_csv
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (_write_parquet if path.suffix == ".parquet" else _write_csv)(partial, _columns(rows))
-        os.replace(partial, path)
+        with replaced(path) as draft:
+            write(draft, _columns(rows))
     except OSError as error:
         raise SpecError([f"results: cannot write {path}: {error.strerror or error}"]) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     return path
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.resume import Snapshots
-from tools.forked_runs import finish, is_complete, last_line, load_libraries, start
+from tools.forked_runs import finish, is_complete, kill_when, last_line, load_libraries
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
     "ppo": ("total_timesteps=4096", "algo.n_steps=64", "algo.batch_size=128"),
@@ -141,19 +141,16 @@ def _killed_run(
     while tally.kills < goal:
         if is_complete(run):
             return None
-        process = start("train", arguments, run)
-        process.join(rng.uniform(0, length_s))
-        if process.exitcode is None:
-            process.kill()
-            process.join()
+        status = kill_when(lambda process, _: process.join(rng.uniform(0, length_s)), "train", arguments, run)
+        if status is None:
             tally.kills += 1
             print(f"\rkill {tally.kills}", end="", file=sys.stderr, flush=True)
             if rng.random() < DAMAGE_SHARE:
                 tally.damaged_snapshots += _damage_newest(run, rng)
-        elif process.exitcode == 0:
+        elif status == 0:
             return None
         else:
-            return f"exit status {process.exitcode}: {last_line(run)}"
+            return f"exit status {status}: {last_line(run)}"
     if is_complete(run):
         return None
     status = finish("train", arguments, run)

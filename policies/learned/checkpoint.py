@@ -18,6 +18,7 @@ from pydantic import Field
 from tokenfleet.envs.spec import NonNegativeInt, Spec, SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
+from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of
 from tokenfleet.policies.learned.network_policy import (
     VARIANCE,
     NetworkPolicy,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
 
 FORMAT_VERSION: Literal[2] = 2
-META_FILE, WEIGHTS_FILE = "meta.json", "policy.safetensors"
-BEST, LAST = "best", "last"
 MOST_META_BYTES = 2 * 2**20
 FILES = {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES}
 """The files of a checkpoint, and how many bytes each may have."""
@@ -245,7 +244,7 @@ def find_checkpoint(path: Path) -> Path:
     Raises:
         SpecError: there is none.
     """
-    candidates = [path, path / "checkpoints" / BEST, path / "checkpoints" / LAST]
+    candidates = [path, checkpoint_of(path, BEST), checkpoint_of(path, LAST)]
     for candidate in candidates:
         if (candidate / META_FILE).is_file():
             return candidate

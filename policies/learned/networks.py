@@ -1,4 +1,4 @@
-"""The networks of the shipped algorithms: what a configuration may say in `policy_kwargs`, under stable-baselines3's names."""
+"""The networks of the shipped algorithms: what `policy_kwargs` may say, under the names of stable-baselines3."""
 
 from __future__ import annotations
 

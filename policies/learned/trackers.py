@@ -12,8 +12,8 @@ from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, TensorBoardOutputFormat
 
+from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.plain_data import replace_file
 from tokenfleet.policies.learned.tracking import (
     MlflowTracking,
     NoTracking,

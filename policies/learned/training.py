@@ -20,8 +20,9 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
-from tokenfleet.policies.learned.checkpoint import BEST, FILES, LAST, Origin, describe_policy
+from tokenfleet.policies.learned.checkpoint import FILES, Origin, describe_policy
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder
+from tokenfleet.policies.learned.layout import BEST, LAST, PROGRESS_FILE, checkpoint_of
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.resume import Snapshots
@@ -31,7 +32,6 @@ from tokenfleet.policies.learned.trackers import TrackedRun, make_writers
 from tokenfleet.policies.learned.tracking import NoTracking, TrackingSpec
 from tokenfleet.policies.learned.training_state import restore
 
-PROGRESS_FILE = "progress.csv"
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 """How torch says so, in errors that are no `MemoryError`."""
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def train_policy(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (BEST, LAST):
-        recover_folder(folder / "checkpoints" / name)
+        recover_folder(checkpoint_of(folder, name))
     state = Snapshots(folder).newest()
     if state is not None:
         _check_best(folder)
@@ -162,7 +162,7 @@ def _train(job: TrainingJob, model: BaseAlgorithm, folder: Path, state: dict[str
 
 def _check_best(folder: Path) -> None:
     """A damaged best checkpoint would stay in place if no later validation was better."""
-    best = folder / "checkpoints" / BEST
+    best = checkpoint_of(folder, BEST)
     if best.exists():
         try:
             check_hashed_folder(best, FILES)

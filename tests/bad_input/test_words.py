@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train algo.gamma=2": (r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",),
     "train algo.learning_rate=fast": (r"^algo\.learning_rate\S*: .*valid number.*\(got 'fast'\)$",),
     "train algo.batch_size=10000": (
-        r"^algo\.batch_size: must be at most the 8192 steps of a rollout, .* give a smaller batch, or algo\.n_steps=157$",
+        r"^algo\.batch_size: must be at most the 8192 steps of a rollout, .* a smaller batch, or algo\.n_steps=157$",
     ),
     "train algo.rollout_steps=64": (
         r"^algo\.rollout_steps: unknown key; did you mean 'n_steps', as stable-baselines3 calls it\?$",

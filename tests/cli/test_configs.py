@@ -17,10 +17,10 @@ from gymnasium.vector import AutoresetMode
 from tests.command_line import Outcome, Run
 from tokenfleet import train as train_script
 from tokenfleet.cli import help as config_help
-from tokenfleet.cli.entry import CONFIGS
 from tokenfleet.cli.environments import make_vector_env, settled
 from tokenfleet.cli.help import described_keys
 from tokenfleet.cli.manifest import config_hash
+from tokenfleet.cli.resolvers import CONFIGS
 from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.spec import Spec, SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm

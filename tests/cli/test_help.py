@@ -16,8 +16,8 @@ from tests.command_line import QUICK, Run
 from tokenfleet import evaluate as evaluate_script
 from tokenfleet import train as train_script
 from tokenfleet.cli.candidates import make_candidates
-from tokenfleet.cli.entry import CONFIGS
 from tokenfleet.cli.environments import make_vector_env
+from tokenfleet.cli.resolvers import CONFIGS
 from tokenfleet.envs.catalog import find
 
 RUN = "runs/train/default-ppo-seed0/2026-01-31_12-00-00"

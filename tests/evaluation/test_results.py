@@ -192,7 +192,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path
     parquet.write_table(many, path, compression="zstd")  # texts that are equal are kept once: 1 GiB in a few kB
     assert path.stat().st_size < 2**20
     before = pa.default_memory_pool().max_memory()
-    with pytest.raises(SpecError, match="more than .* 128 MiB"):
+    with pytest.raises(SpecError, match=r"more than .* 128 MiB"):
         read_rows(path)
     assert pa.default_memory_pool().max_memory() < before + 2**28
 
