@@ -18,7 +18,7 @@ from tokenfleet.policies.learned.layout import has_checkpoint, run_of
 from tokenfleet.policies.registry import make_policy
 
 if TYPE_CHECKING:
-    from tokenfleet.policies.learned.checkpoint import CheckpointMeta
+    from tokenfleet.policies.learned.checkpoint_meta import CheckpointMeta
     from tokenfleet.policies.learned.network_policy import NetworkPolicy
 
 HASH_DIGITS = 12
@@ -106,7 +106,11 @@ def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> Candidate:
 
 
 class _Sampling:
-    """A network that draws its actions; its draws follow the seeds of the episodes and not what ran before."""
+    """A network that draws its actions.
+
+    torch draws for the whole batch at once, so the draws follow the first seed of the batch: they are the same whatever
+    ran before, and others for batches of another size.
+    """
 
     def __init__(self, policy: NetworkPolicy) -> None:
         self.predict, self.prepare = policy.predict, policy.prepare

@@ -187,6 +187,7 @@ class EvaluateConfig(EntryConfig):
         policies: baselines, each a name, a `module:Class`, or a mapping with `name` and parameters.
         checkpoint: checkpoint or run folders.
         episodes: that every policy meets.
+        n_envs: see `EntryConfig`.
         split: which part of traces and random streams the episodes come from.
         deterministic: the most likely action instead of a sample.
         formats: of the results file.
@@ -195,9 +196,15 @@ class EvaluateConfig(EntryConfig):
 
     script = "evaluate.py"
 
-    policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
+    policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = (
+        "uniform_clock",
+        "feedback_capping",
+        "least_work",
+        "greedy_efficiency",
+    )
     checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
     episodes: Count = 100
+    n_envs: Count = 16
     split: Split = "test"
     deterministic: bool = True
     formats: Annotated[tuple[Literal["parquet", "csv"], ...], BeforeValidator(_listed), Field(min_length=1)] = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.spec import (
@@ -21,74 +21,19 @@ from tokenfleet.envs.spec import (
     PositiveFloat,
     PositiveFraction,
     PositiveInt,
-    Spec,
     SpecError,
     UnitFraction,
     suggest,
     whole,
 )
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Rate, Schedule
+from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.networks import (
     ActorCriticNetwork,
     OffPolicyNetwork,
     QuantileNetwork,
     RecurrentNetwork,
-    SameNames,
 )
-from tokenfleet.policies.learned.trust import is_class_path
-
-
-class Schedule(Spec):
-    """A rate over the run.
-
-    Attributes:
-        initial: at the first step.
-        final: at the last, with a straight line between; None to stay at `initial`.
-    """
-
-    initial: PositiveFloat
-    final: NonNegativeFloat | None = None
-
-
-def _as_schedule(value: Any) -> Any:
-    return value if isinstance(value, (Mapping, Schedule)) else {"initial": value}
-
-
-Rate = Annotated[Schedule, BeforeValidator(_as_schedule)]
-"""A number, or `{initial: 3.0e-4, final: 0.0}`."""
-
-
-class NormalizeSpec(SameNames):
-    """Running normalisation of what the algorithm sees; its numbers are part of every checkpoint.
-
-    Its names are those of stable-baselines3's `VecNormalize`.
-
-    Attributes:
-        norm_obs: subtract the running mean of observations and divide by their running standard deviation.
-        norm_reward: divide rewards by the running standard deviation of the discounted return; the mean stays.
-        clip_obs, clip_reward: largest magnitude of either afterwards.
-    """
-
-    norm_obs: bool = False
-    norm_reward: bool = False
-    clip_obs: PositiveFloat = 10.0
-    clip_reward: PositiveFloat = 10.0
-
-
-class AlgorithmSpec(SameNames):
-    """What every algorithm takes.
-
-    Attributes:
-        name: of `ALGORITHMS`.
-        normalize: running normalisation.
-    """
-
-    name: str
-    normalize: NormalizeSpec = NormalizeSpec()
-
-    @property
-    def label(self) -> str:
-        """What tables and figures call the algorithm."""
-        return self.name
 
 
 class ShippedSpec(AlgorithmSpec):
@@ -241,59 +186,6 @@ class Td3Spec(OffPolicySpec):
     policy_delay: PositiveInt = 2
     target_policy_noise: NonNegativeFloat = 0.2
     target_noise_clip: NonNegativeFloat = 0.5
-
-
-def _class_path(value: str) -> str:
-    if not is_class_path(value):
-        raise ValueError(f"must be module:Class, for example stable_baselines3:PPO (got {value!r})")
-    return value
-
-
-SET_ELSEWHERE = {
-    "policy": "algo.policy",
-    "policy_kwargs": "algo.policy_kwargs",
-    "env": "env.id",
-    "seed": "seed",
-    "device": "device",
-    "tensorboard_log": "tracking",
-    "verbose": "log_every",
-}
-"""Keyword arguments of stable-baselines3 that have a key of their own."""
-
-
-class CustomSpec(AlgorithmSpec):
-    """Any algorithm of stable-baselines3's making, the user's own among them, under its own names.
-
-    In arguments of either kind, a string `module:Class` stands for the class, the name of an activation for that
-    activation, and `{initial, final}` for a schedule.
-
-    Attributes:
-        model: its class, a subclass of stable-baselines3's `BaseAlgorithm`.
-        policy: a name that the class knows, such as `MlpPolicy`, or `module:Class`; None to choose by the observation.
-        kwargs: keyword arguments of the class.
-        policy_kwargs: keyword arguments of the policy.
-    """
-
-    name: Literal["custom"] = "custom"
-    model: Annotated[str, AfterValidator(_class_path)]
-    policy: str | None = None
-    kwargs: dict[str, Any] = Field(default_factory=dict)
-    policy_kwargs: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The name of the class."""
-        return self.model.rpartition(":")[2]
-
-    @model_validator(mode="after")
-    def _says_only_what_has_no_key_of_its_own(self) -> Self:
-        problems = [f"kwargs.{key}: say {SET_ELSEWHERE[key]}= instead" for key in self.kwargs if key in SET_ELSEWHERE]
-        if "use_sde" in self.kwargs:
-            hint = "its noise is drawn where a run cannot go on to the bit"
-            problems.append(f"kwargs.use_sde: state-dependent exploration is not offered, for {hint}; leave it out")
-        if problems:
-            raise SpecError(problems)
-        return self
 
 
 ALGORITHMS: dict[str, type[AlgorithmSpec]] = {

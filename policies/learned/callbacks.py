@@ -20,8 +20,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tokenfleet.policies.base import Policy
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec
-from tokenfleet.policies.learned.checkpoint import Origin, save_checkpoint
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.checkpoint import save_checkpoint
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.layout import BEST, LAST, checkpoint_of
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.progress_log import TIME, ProgressLog, restore_unwritten, unwritten

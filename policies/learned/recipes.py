@@ -19,14 +19,8 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
 
 from tokenfleet.policies.learned import custom
-from tokenfleet.policies.learned.algorithms import (
-    AlgorithmSpec,
-    OffPolicySpec,
-    OnPolicySpec,
-    Schedule,
-    ShippedSpec,
-    Td3Spec,
-)
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Schedule
+from tokenfleet.policies.learned.algorithms import OffPolicySpec, OnPolicySpec, ShippedSpec, Td3Spec
 from tokenfleet.policies.learned.named_values import ACTIVATIONS, schedule
 
 Arguments = dict[str, Any]

@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard
 from tokenfleet.policies.learned import custom
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, CustomSpec
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.network_policy import wrapper_statistics_of
 from tokenfleet.policies.learned.plain_data import MOST_WEIGHT_BYTES
 from tokenfleet.policies.learned.recipes import RECIPES

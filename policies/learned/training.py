@@ -18,9 +18,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
-from tokenfleet.policies.learned.checkpoint import FILES, Origin, describe_policy
+from tokenfleet.policies.learned.checkpoint import FILES, describe_policy
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder
 from tokenfleet.policies.learned.layout import BEST, LAST, PROGRESS_FILE, checkpoint_of
 from tokenfleet.policies.learned.plain_data import recover_folder

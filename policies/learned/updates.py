@@ -10,14 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tokenfleet.policies.learned.algorithms import (
-    AlgorithmSpec,
-    OffPolicySpec,
-    OnPolicySpec,
-    PpoSpec,
-    ShippedSpec,
-    Td3Spec,
-)
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.algorithms import OffPolicySpec, OnPolicySpec, PpoSpec, ShippedSpec, Td3Spec
 
 FEW_UPDATES = 10
 """Below this number of updates a run overshoots its total by up to a tenth or more, and hardly learns."""

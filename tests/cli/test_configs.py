@@ -89,6 +89,21 @@ def test_an_entry_file_explains_every_key_that_its_schema_knows(name: str, confi
     assert all(sentence.endswith(".") for sentence in described.values())
 
 
+@pytest.mark.parametrize(
+    ("name", "config_type", "required"),
+    [
+        ("train", TrainConfig, {"algo": {"name": "ppo"}, "total_timesteps": 1_000_000}),
+        ("evaluate", EvaluateConfig, {}),
+    ],
+)
+def test_an_entry_file_says_what_its_schema_takes_by_default(
+    name: str, config_type: type[Spec], required: dict[str, Any]
+) -> None:
+    written = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    given = {key: value for key, value in written.items() if key not in {"defaults", "hydra"}}
+    assert config_type.parse({**required, **given}) == config_type.parse(required)
+
+
 @pytest.mark.parametrize("script", ["train", "evaluate"])
 def test_help_shows_examples_choices_and_keys(script: str, run: Run) -> None:
     outcome = run(f"{script} --help")

@@ -22,7 +22,8 @@ from safetensors.numpy import load_file, save_file
 from tests.forged import forge_hashes
 from tests.policies.toys import Target, job_on, same_step, small_algorithm
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.checkpoint import Origin, load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.training import make_model
 
 HEADROOM_BYTES = 700 * 2**20

@@ -19,7 +19,8 @@ from safetensors.numpy import load_file, save_file
 from tests.forged import forge_hashes
 from tests.policies.toys import SMALL, Scripted, Target, job_on, same_step, small_algorithm
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.checkpoint import Origin, load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.plain_data import recover_folder, sha256, write_folder
 from tokenfleet.policies.learned.spaces import space_from_plain, space_to_plain

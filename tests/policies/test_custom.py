@@ -17,8 +17,9 @@ from stable_baselines3 import PPO
 from tests.policies.interruptions import assert_same_run, train, train_with_power_cuts
 from tests.policies.toys import Target, job_on, same_step, target_score
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.algorithms import CustomSpec, parse_algorithm
+from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.checkpoint import load_policy
+from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.sb3 import check_spaces
 from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy

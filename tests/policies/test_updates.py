@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.policies.toys import SMALL, Target, job_on, same_step, small_algorithm
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, parse_algorithm
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.training import make_model, train_policy
 from tokenfleet.policies.learned.updates import FEW_UPDATES, learning_problem, learning_warning, update_plan
 

@@ -10,9 +10,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, parse_algorithm
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.callbacks import Cadence, Validate
-from tokenfleet.policies.learned.checkpoint import Origin
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.training import TrainingJob
 
 SMALL: dict[str, dict[str, Any]] = {
