@@ -73,8 +73,9 @@ def _bare_vector_env(
     kwargs = _checked_arguments(config, target, constructor) | fleet_arguments
     create: Callable[..., Any]
     if is_batch:
-        batch = partial(gymnasium.make_vec, target, vectorization_mode="vector_entry_point")
-        create = batch if isinstance(target, EnvSpec) else constructor
+        create = constructor
+        if isinstance(target, EnvSpec):
+            create = partial(gymnasium.make_vec, target, vectorization_mode="vector_entry_point")
         kwargs = _batch_arguments(config, constructor, num_envs, autoreset_mode) | kwargs
     elif isinstance(target, EnvSpec):
         create = partial(

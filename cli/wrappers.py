@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.cli.guarded import GuardedBatch, GuardedSingle
 from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.envs.user_code import Guard, import_object
+from tokenfleet.envs.user_code import Guard, UserCodeError, import_object
 from tokenfleet.policies.learned.wrapper_state import tells_state
 from tokenfleet.policies.parameters import check_parameters
 
@@ -252,7 +252,7 @@ def _wrap_single(wrapping: Wrapping, env: Any) -> Any:
     if any(isinstance(value, RunningMeanStd) for value in vars(wrapped).values()):
         name = wrapping.wrapper.__name__
         hint = f"use {VECTOR}:{name}" if hasattr(gymnasium.wrappers.vector, name) else "wrap the batch"
-        raise SpecError(
+        raise UserCodeError(
             [
                 f"{wrapping.where}: {name} of {SINGLE} keeps running statistics of each environment apart, which no "
                 f"checkpoint can carry; {hint}"
@@ -277,4 +277,4 @@ def _built(wrapping: Wrapping, env: Any) -> Any:
     except (TypeError, ValueError, AssertionError, AttributeError, gymnasium.error.Error) as error:
         name = wrapping.wrapper.__name__
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError([f"{wrapping.where}: {name} cannot wrap this environment ({first})"]) from None
+        raise UserCodeError([f"{wrapping.where}: {name} cannot wrap this environment ({first})"]) from None
