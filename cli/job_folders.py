@@ -53,10 +53,15 @@ def take_back(job_folder: Path | None = None) -> None:
 
 
 def _remove_logs(folder: Path) -> None:
-    """Remove the logs of a new folder that holds nothing else."""
+    """Remove logs that say nothing, and those of a new folder that holds nothing else.
+
+    Hydra opens the log before the job begins. Opened at its first line (`delay`), it would be looked for in a folder
+    that is gone whenever the process goes on to something else.
+    """
     files = list(folder.iterdir())
-    if (folder.absolute() in _made or _is_sweep()) and all(file.suffix == ".log" for file in files):
-        for file in files:
+    is_bare = (folder.absolute() in _made or _is_sweep()) and all(file.suffix == ".log" for file in files)
+    for file in files:
+        if file.suffix == ".log" and (is_bare or file.stat().st_size == 0):
             file.unlink()
 
 
