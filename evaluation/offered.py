@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.agents import SPLITS, Split, draw_demand
+from tokenfleet.envs.layers.agents import Split, draw_demand
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.splits import SPLITS
 
 Float64Array = NDArray[np.float64]
 QUANTITIES = ("requests", "prompt_tokens", "output_tokens", "value_usd", "fano_factor")

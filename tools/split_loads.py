@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 
 from tokenfleet.envs.catalog import catalog_names
-from tokenfleet.envs.layers.agents import SPLITS
 from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 
 

@@ -33,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.catalog import SHIPPED
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces.deal import deal_clusters
-from tokenfleet.envs.traces.sessions import SPLIT_NAMES, SessionTrace, count_reusable, write_sessions
+from tokenfleet.envs.traces.sessions import SessionTrace, count_reusable, write_sessions
 
 BLOCK_TOKENS = 64
 Record = dict[str, Any]
@@ -232,7 +233,7 @@ def report(trace: SessionTrace, records: list[Record]) -> str:
         drift += (np.diff(derived) - np.diff([call["t"] for call in main_calls(record)])).tolist()
     share = float(trace.reusable_tokens.sum()) / float(trace.prompt_tokens.sum())
     quantiles = np.quantile(drift, [0.01, 0.5, 0.99]).round(2).tolist()
-    sessions = {name: len(trace.sessions_of(name)) for name in SPLIT_NAMES}
+    sessions = {name: len(trace.sessions_of(name)) for name in SPLITS}
     return (
         f"{sessions} sessions, {len(trace.prompt_tokens)} calls, {len(trace.group_tokens)} groups "
         f"({np.mean(trace.group >= 0):.1%} of calls), {share:.1%} of prompt tokens reusable\n"

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from tokenfleet.envs.episode.signals import sample_signals
 from tokenfleet.envs.episode.warm_caches import ContextTable, draw_contexts
 from tokenfleet.envs.fields import EXOGENOUS
-from tokenfleet.envs.layers.agents import SPLITS, Split, client_columns, draw_demand, merge
+from tokenfleet.envs.layers.agents import Split, client_columns, draw_demand, merge
 from tokenfleet.envs.layers.facility import fixed_w, pue
 from tokenfleet.envs.layers.gpu.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.quantities import LARGEST, quantity
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]

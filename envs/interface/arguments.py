@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
 from tokenfleet.envs.interface.reward import Reward
-from tokenfleet.envs.layers.agents import SPLITS, Split
+from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError, shown, suggest
+from tokenfleet.envs.splits import SPLITS
 
 RENDER_MODES = ("ansi", "rgb_array")
 RESET_OPTIONS = ("reset_mask", "split")

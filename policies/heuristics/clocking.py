@@ -20,7 +20,7 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, SpecError
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.cap_forecast import CapForecast
 from tokenfleet.policies.heuristics.power_model import PowerModel
-from tokenfleet.policies.registry import Entry
+from tokenfleet.policies.registry import Preset
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -290,11 +290,11 @@ def pool_clocks(power: PowerModel, site_clock: Float64Array) -> Float64Array:
     return np.clip(site_clock[:, power.arrays.site], power.arrays.clock_floor_fraction, 1.0)
 
 
-CLOCKINGS: dict[str, Entry] = {
-    "full": Entry(FullClock),
-    "proportional": Entry(ProportionalClock),
-    "uniform": Entry(UniformClock),
-    "feedback": Entry(FeedbackClock),
-    "thermal": Entry(ThermalClock),
+CLOCKINGS: dict[str, Preset] = {
+    "full": Preset(FullClock),
+    "proportional": Preset(ProportionalClock),
+    "uniform": Preset(UniformClock),
+    "feedback": Preset(FeedbackClock),
+    "thermal": Preset(ThermalClock),
 }
 """Clock rules by name; a configuration may also name a `module:Class`."""

@@ -9,8 +9,9 @@ import pytest
 
 from calibration.extract import traces
 from tokenfleet.envs.catalog import load_sessions
-from tokenfleet.envs.layers.agents import SPLITS, ConversationStream, merge
+from tokenfleet.envs.layers.agents import ConversationStream, merge
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.splits import SPLITS
 
 
 def test_the_record_has_its_published_statistics():

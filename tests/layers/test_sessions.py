@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenfleet.envs.catalog import load_sessions, load_trace, read_yaml
-from tokenfleet.envs.layers.agents import SPLITS, AgentSessionsStream, Demand, merge
+from tokenfleet.envs.layers.agents import AgentSessionsStream, Demand, merge
 from tokenfleet.envs.layers.agents.replay import Copies
 from tokenfleet.envs.layers.agents.replay import replay as cut
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import SessionTrace, read_sessions, write_sessions
 
 WINDOW = 131_072

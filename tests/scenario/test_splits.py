@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.catalog import catalog_names
-from tokenfleet.envs.layers.agents import SPLITS
 from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 
 EPISODES = 256

@@ -32,7 +32,6 @@ from tokenfleet.envs.layers.agents.quantiles import QuantileSpec
 from tokenfleet.envs.layers.agents.servegen import ServeGenStream
 from tokenfleet.envs.layers.agents.sessions import AgentGeneratorStream, AgentSessionsStream, SessionStream
 from tokenfleet.envs.layers.agents.streams import (
-    SPLITS,
     STREAM_KINDS,
     AnyStream,
     Demand,
@@ -45,7 +44,6 @@ from tokenfleet.envs.layers.agents.streams import (
 from tokenfleet.envs.layers.agents.trace import TraceStream
 
 __all__ = [
-    "SPLITS",
     "STREAM_KINDS",
     "AgentGeneratorStream",
     "AgentSessionsStream",

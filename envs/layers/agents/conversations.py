@@ -13,8 +13,9 @@ from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_sessions
 from tokenfleet.envs.layers.agents.replay import Copies, replay
-from tokenfleet.envs.layers.agents.streams import SPLITS, Demand, Split, StreamSpec, named_by
+from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat, SpecError, TokenCount
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import Part, SessionTrace, check_parts, parts
 
 

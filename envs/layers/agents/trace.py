@@ -11,8 +11,9 @@ from pydantic import model_validator
 from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_trace
-from tokenfleet.envs.layers.agents.streams import SPLITS, Demand, Split, StreamSpec, named_by
+from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import Part, Trace, check_parts, parts
 
 
