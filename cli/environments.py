@@ -209,7 +209,7 @@ def _fleet_arguments(config: EntryConfig, split: Split) -> dict[str, Any]:
     taken = [key for key in config.env.kwargs if key in OWN_ARGUMENTS]
     if taken:
         raise SpecError([f"env.kwargs.{key}: is set by the other keys; leave it out" for key in taken])
-    scenario = config.scenario if config.scenario is not None else "default"
+    scenario = config.shifted_scenario if config.shifted_scenario is not None else "default"
     return {"scenario": scenario, "split": split, "engine": config.engine}
 
 

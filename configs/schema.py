@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from tokenfleet.envs.layers.agents import Split
-from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.scenario import Scenario, ShiftSpec, load_scenario, shifted
 from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveInt, Spec, SpecError, shown, whole
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
@@ -83,7 +84,8 @@ class EntryConfig(Spec):
 
     Attributes:
         script: whose configuration it is.
-        scenario: the world; None for an environment that is not a fleet.
+        scenario: of the fleet; None for an environment that is not one.
+        shift: what is different from the scenario on purpose; None for nothing.
         env: the environment.
         catalog: the user's own descriptions.
         seed: of everything that chance decides.
@@ -97,6 +99,7 @@ class EntryConfig(Spec):
     script: ClassVar[str]
 
     scenario: Scenario | None = None
+    shift: ShiftSpec | None = None
     env: EnvConfig = EnvConfig()
     catalog: CatalogConfig = CatalogConfig()
     seed: Seed = 0
@@ -105,6 +108,18 @@ class EntryConfig(Spec):
     engine: Engine = "native"
     resume: Folder | None = None
     trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
+
+    @model_validator(mode="after")
+    def _shift_fits(self) -> Self:
+        if self.shift is not None and self.scenario is None:
+            raise SpecError([f"shift: only a fleet's scenario can be shifted (got {self.shift.name})"])
+        _ = self.shifted_scenario
+        return self
+
+    @cached_property
+    def shifted_scenario(self) -> Scenario | None:
+        """The scenario under the shift; None for an environment that is not a fleet."""
+        return self.scenario if self.shift is None or self.scenario is None else shifted(self.scenario, self.shift)
 
     @property
     @abstractmethod

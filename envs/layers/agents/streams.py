@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from tokenfleet.envs.catalog import CatalogSpec
 from tokenfleet.envs.spec import Name, PositiveFloat, SpecError, shown, suggest
-from tokenfleet.envs.splits import Split
+from tokenfleet.envs.splits import Split as Split
 from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours
 
 
