@@ -11,6 +11,7 @@ from tests.command_line import Run, check_refusal, in_a_process_of_its_own
 SCENARIOS = r"\(choose from agent-swarm, .*, tiny; for your own FOLDER/scenario/NAME\.yaml write --config-dir"
 CASES: dict[str, tuple[str, ...]] = {
     # Keys.
+    "evaluate shift=more-lod": (r"^shift: unknown choice 'more-lod'; did you mean 'more-load'\?",),
     "train sed=3": (r"^sed: unknown key; did you mean 'seed'\? \(choose from algo, ",),
     "evaluate episods=3": (r"^episods: unknown key; did you mean 'episodes'\?",),
     "train scenario=tiny scenario.horizont_ticks=30": (
