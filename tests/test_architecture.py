@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),
-    (f"{ENVS}.interface.document", f"{ENVS}.fitting"),
+    (f"{ENVS}.interface.document", f"{ENVS}.fitting", f"{ENVS}.demand"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),

@@ -62,6 +62,7 @@ SHIPPED = Path(__file__).parent
 KINDS: dict[str, tuple[str, ...]] = {
     "agent": (".yaml",),
     "clients": (".npz",),
+    "demand": (".yaml",),
     "gpu": (".yaml",),
     "model": (".yaml",),
     "profile": (".yaml",),

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from tokenfleet.envs.catalog import catalog_names, find, load_entry
+from tokenfleet.envs.files import check_free
 from tokenfleet.envs.fitting.bench import TOKEN_BUDGET, Bench
 from tokenfleet.envs.fitting.checks import check_runs
-from tokenfleet.envs.fitting.entry import check_free, gpu_entry, is_there, profile_entry, write_entries
+from tokenfleet.envs.fitting.entry import gpu_entry, is_there, profile_entry, write_entries
 from tokenfleet.envs.fitting.fit import Fit, fit_profile
 from tokenfleet.envs.fitting.power_log import read_power_log, with_power
 from tokenfleet.envs.fitting.report import fitted_numbers, kept_from_start, report
@@ -137,7 +138,7 @@ def _check_target(chosen: Options, name: str, folders: Sequence[str]) -> None:
         raise SpecError(
             [f"--catalog: {find('profile', name, elsewhere)} is there already; write to its folder (--out)"]
         )
-    check_free(chosen.out, f"profile/{name}.yaml", chosen.force)
+    check_free(Path(chosen.out) / "profile" / f"{name}.yaml", chosen.force)
 
 
 def _runs(chosen: Options) -> tuple[list[Run], list[str]]:
