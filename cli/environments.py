@@ -24,12 +24,13 @@ from tokenfleet.configs.wrappers import (
 )
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.scenario.standing import refuse_rooflines
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.user_code import failure
 from tokenfleet.envs.vector import FleetVectorEnv
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
-OWN_ARGUMENTS = ("scenario", "split", "engine", "threads", "num_envs", "autoreset_mode")
+OWN_ARGUMENTS = ("scenario", "split", "engine", "strict_profiles", "threads", "num_envs", "autoreset_mode")
 """Constructor arguments of a fleet that have a key of their own or are the entry script's to set."""
 
 
@@ -147,6 +148,8 @@ def _fleet_arguments(config: EntryConfig, split: Split) -> dict[str, Any]:
     if taken:
         raise SpecError([f"env.kwargs.{key}: is set by the other keys; leave it out" for key in taken])
     scenario = config.scenario if config.scenario is not None else "default"
+    if config.strict_profiles and config.scenario is not None:
+        refuse_rooflines(config.scenario)
     return {"scenario": scenario, "split": split, "engine": config.engine}
 
 

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.scenario.pools",),
     (f"{ENVS}.scenario.scenario",),
     (f"{ENVS}.scenario",),
-    (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity"),
+    (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity", f"{ENVS}.scenario.standing"),
     (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches"),
     (f"{ENVS}.episode.episode",),
     (f"{ENVS}.episode",),

@@ -60,6 +60,7 @@ __all__ = [
 
 SHIPPED = Path(__file__).parent
 KINDS: dict[str, tuple[str, ...]] = {
+    "accuracy": (".yaml",),
     "agent": (".yaml",),
     "clients": (".npz",),
     "demand": (".yaml",),
