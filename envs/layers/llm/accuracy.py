@@ -16,7 +16,8 @@ from tokenfleet.envs.spec import Name, NonNegativeFloat, Spec, UnitFraction
 
 QUANTITIES = {"decode_step": "decode step", "board_power": "board power"}
 """What errors are of -> in words."""
-LEFT_OUT = "_left_out"
+LEFT_OUT = {"decode_step": ("decode_step_left_out", "tpot_left_out"), "board_power": ("board_power_left_out",)}
+"""Quantity -> keys of a profile's own `fit_errors` that say it."""
 
 
 class ExpectedErrorSpec(Spec):
@@ -54,7 +55,8 @@ def expected_errors(profile: ProfileSpec, model: ModelSpec) -> dict[str, NonNega
     """
     kind = "experts" if model.experts > 1 else "dense"
     known = _accuracy().errors[profile.origin][kind]
-    return {name: profile.fit_errors.get(f"{name}{LEFT_OUT}", known[name].error) for name in QUANTITIES}
+    own = profile.fit_errors
+    return {name: next((own[key] for key in keys if key in own), known[name].error) for name, keys in LEFT_OUT.items()}
 
 
 @cache
