@@ -26,8 +26,7 @@ def fit_demand(name: str, trace: Trace, span_s: float, start_s: float | None = N
     Raises:
         SpecError: it has too few requests.
     """
-    if len(trace) < FEWEST_REQUESTS:
-        raise SpecError([f"{trace.name}: too few requests to fit, at least {FEWEST_REQUESTS} (got {len(trace)})"])
+    check_enough(trace)
     hours = fit_hours(trace.arrival_s, span_s, start_s)
     lengths = fit_lengths(trace.prompt_tokens, trace.output_tokens)
     level = DemandSpec(name=name, rate_rps=len(trace) / span_s, lengths=lengths, **hours.spec())
@@ -37,6 +36,16 @@ def fit_demand(name: str, trace: Trace, span_s: float, start_s: float | None = N
     rate_rps = float(f"{scale * level.rate_rps:.4g}")
     cascade = fit_cascade(trace.arrival_s, counted)
     return level.model_copy(update={"rate_rps": rate_rps, "cascade": cascade})
+
+
+def check_enough(trace: Trace) -> None:
+    """Refuse a trace that is too short to be fitted.
+
+    Raises:
+        SpecError: it has too few requests.
+    """
+    if len(trace) < FEWEST_REQUESTS:
+        raise SpecError([f"{trace.name}: too few requests to fit, at least {FEWEST_REQUESTS} (got {len(trace)})"])
 
 
 def _expected(demand: DemandSpec, span_s: float, start_s: float | None) -> Expected:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.demand.counts import autocorrelation, fano_factor
-from tokenfleet.envs.demand.fit import fit_demand
+from tokenfleet.envs.demand.fit import check_enough, fit_demand
 from tokenfleet.envs.layers.agents.fitted import DemandSpec
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import Trace
 
 FloatArray = NDArray[np.float64]
@@ -19,6 +20,7 @@ WINDOWS_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 LAG_WINDOWS_S = (1.0, 10.0, 60.0)
 LEVELS = (0.25, 0.5, 0.75, 0.95)
 DRAWS = 40
+FEWEST_HELD_OUT = 50
 FEWEST_WINDOWS = 4
 DRAWN_AT_MOST = 20_000_000
 """Requests of all draws together; longer traces are compared with fewer draws."""
@@ -47,9 +49,11 @@ class Compared:
 
     @property
     def error(self) -> float:
-        """Of the median draw, relative or, of correlations, the difference."""
+        """Of the median draw, relative or, of correlations, the difference; nan where nothing can be compared."""
         difference = self.middle - self.recorded
-        return difference if self.absolute else difference / self.recorded
+        if self.absolute:
+            return difference
+        return difference / self.recorded if self.recorded else float("nan")
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ class Judged:
     compared: tuple[Compared, ...]
 
     def errors(self) -> dict[str, float]:
-        """Name -> error, as a description keeps it."""
-        return {one.name: round(one.error, 4) for one in self.compared}
+        """Name -> error where there is one, as a description keeps it."""
+        return {one.name: round(one.error, 4) for one in self.compared if np.isfinite(one.error)}
 
 
 def judge(name: str, trace: Trace, start_s: float | None, share: float, seed: int = 0) -> Judged:
@@ -79,9 +83,17 @@ def judge(name: str, trace: Trace, start_s: float | None, share: float, seed: in
     Raises:
         SpecError: either part has too few requests.
     """
+    check_enough(trace)
     span_s = trace.duration_s
     cut_s = share * span_s
     seen, unseen = part_of(trace, 0.0, cut_s), part_of(trace, cut_s, np.nextafter(span_s, np.inf))
+    if len(unseen) < FEWEST_HELD_OUT:
+        raise SpecError(
+            [
+                f"--held-out: the last {1.0 - share:.0%} of the time have too few requests to judge a fit, at least "
+                f"{FEWEST_HELD_OUT} are needed (got {len(unseen)}); give another share, or 0 for none"
+            ]
+        )
     demand = fit_demand(name, seen, cut_s, start_s)
     clock_s = (start_s or 0.0) + cut_s
     return Judged(demand, len(seen), len(unseen), compare(demand, unseen, span_s - cut_s, clock_s, seed))

@@ -84,7 +84,8 @@ class Server:
         if profile is not None:
             (pool,) = scenario.pools.values()
             law = Coefficients.of(pool.gpu_spec, pool.model_spec, profile)
-            arrays = replace(arrays, **{name: np.array([getattr(law, name)]) for name in ITERATION})
+            columns: dict[str, Any] = {name: np.array([getattr(law, name)]) for name in ITERATION}
+            arrays = replace(arrays, **columns)
         engine = make_engine("native", arrays, 1)
         engine.reset(0, episode)
         one = np.ones((1, 1))

@@ -155,9 +155,9 @@ def judge(log: RequestLog, before: Latencies, after: Latencies, chosen: Chosen) 
     found = []
     for name, title, measured, old, new, rows in cases:
         mean_s = float(measured[rows].mean())
-        errors = [float(times[rows].mean()) / mean_s - 1.0 for times in (old, new)]
+        started, fitted = (float(times[rows].mean()) / mean_s - 1.0 for times in (old, new))
         each = float(np.abs(relative_errors(new[rows], measured[rows])).mean())
-        found.append(Judged(name, title, mean_s, *errors, each))
+        found.append(Judged(name, title, mean_s, started, fitted, each))
     return found
 
 

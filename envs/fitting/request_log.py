@@ -20,7 +20,7 @@ from tokenfleet.envs.files import csv_rows, read_text
 from tokenfleet.envs.files.limits import IMPORT_JSON_BYTES
 from tokenfleet.envs.fitting.columns import TIME_UNITS
 from tokenfleet.envs.fitting.errors import Array
-from tokenfleet.envs.spec import MAX_TOKENS, SpecError, shown
+from tokenfleet.envs.spec import MAX_TOKENS, SpecError, shown, suggest
 
 NAMES: dict[str, tuple[str, ...]] = {
     "arrival": ("arrival", "start_time", "sent_at"),
@@ -167,9 +167,7 @@ def _checked(place: str, values: Sequence[float]) -> Row:
             raise SpecError([f"{place}: the {name} must be a whole number of tokens, from {least} (got {tokens:g})"])
     if output >= 1 and not 0.0 < ttft_s <= e2e_s:
         times = f"got {ttft_s:g} s for the first and {e2e_s:g} s for the last"
-        raise SpecError(
-            [f"{place}: the first token must come after the request and not after the last token ({times})"]
-        )
+        raise SpecError([f"{place}: the first token must come after the request, not after the last ({times})"])
     return arrival_s, prompt, output, ttft_s, e2e_s
 
 

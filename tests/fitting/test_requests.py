@@ -107,7 +107,7 @@ def test_requests_without_an_answer_are_left_out_and_said(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("text", "message"), [
     ("arrival_s,prompt_tokens,output_tokens,e2e_s\n0,1,1,1\n", r":1: nothing says the ttft; call its column ttft_s"),
     (f"{HEADER}\n" + "0,1,1,1,2\n" * 5, r": at least 20 requests with an answer are needed \(got 5\)"),
-    (f"{HEADER}\n0,1,1,2,1\n", r":2: the first token must come after the request and not after the last token"),
+    (f"{HEADER}\n0,1,1,2,1\n", r":2: the first token must come after the request, not after the last"),
     (f"{HEADER}\n0,1,x,2,1\n", r":2: output_tokens: must be a number \(got 'x'\)"),
     (f"{HEADER}\n0,1.5,1,2,1\n", r":2: the prompt must be a whole number of tokens"),
     (f"{HEADER}\n0,1,1\n", r":2: 3 values for 5 columns"),
