@@ -98,7 +98,7 @@ def fit_cascade(arrival_s: FloatArray, counted: Counted, seed: int = 0) -> Casca
         counted: what was counted of it.
         seed: of the draws that tell on and off from uneven.
     """
-    tried = [_variances(counted, share) for share in BUSY_SHARES]
+    tried = [fit_variances(counted, share) for share in BUSY_SHARES]
     distances = [misfit + _distance(arrival_s, counted, cascade, seed) for cascade, misfit in tried]
     distances[0] -= SIMPLER
     return tried[int(np.argmin(distances))][0]
@@ -116,8 +116,16 @@ def _expected_fano(counted: Counted, scales_s: FloatArray, variances: FloatArray
     return np.asarray(1.0 + in_window * np.maximum(variance[:-1] - variance[-1], 0.0))
 
 
-def _variances(counted: Counted, busy_share: float) -> tuple[CascadeSpec, float]:
-    """The best variances for a share of busy time, and the root mean square of what is left, in logarithms."""
+def fit_variances(counted: Counted, busy_share: float) -> tuple[CascadeSpec, float]:
+    """The cascade with a record's Fano factors that is busy for a share of the time.
+
+    Args:
+        counted: the record.
+        busy_share: 1 for one without pauses.
+
+    Returns:
+        The cascade, and the root mean square of what is left of the Fano factors, in logarithms.
+    """
     finest_s = max(FINEST_SCALE_S, 0.5 * float(counted.window_s[0]))
     slowest_s = SLOWEST_SHARE * counted.span_s
     steps = max(1, int(np.log(max(slowest_s / finest_s, 1.0)) / np.log(SCALE_RATIO)) + 1)

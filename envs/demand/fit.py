@@ -30,7 +30,7 @@ def fit_demand(name: str, trace: Trace, span_s: float, start_s: float | None = N
     hours = fit_hours(trace.arrival_s, span_s, start_s)
     lengths = fit_lengths(trace.prompt_tokens, trace.output_tokens)
     level = DemandSpec(name=name, rate_rps=len(trace) / span_s, lengths=lengths, **hours.spec())
-    shape = _expected(level, span_s, start_s)
+    shape = expected_requests(level, span_s, start_s)
     scale = len(trace) / float(shape.requests[-1])
     counted = Counted.of(trace.arrival_s, span_s, Expected(shape.time_s, scale * shape.requests))
     rate_rps = float(f"{scale * level.rate_rps:.4g}")
@@ -48,8 +48,14 @@ def check_enough(trace: Trace) -> None:
         raise SpecError([f"{trace.name}: too few requests to fit, at least {FEWEST_REQUESTS} (got {len(trace)})"])
 
 
-def _expected(demand: DemandSpec, span_s: float, start_s: float | None) -> Expected:
-    """Requests up to each step of the profile by its mean rates."""
+def expected_requests(demand: DemandSpec, span_s: float, start_s: float | None) -> Expected:
+    """Requests up to each step of the profile by its mean rates.
+
+    Args:
+        demand: the hours and the rate.
+        span_s: length [s].
+        start_s: since a Monday's midnight [s]; midnight where nobody knows.
+    """
     edges_s = np.append(np.arange(0.0, span_s, PROFILE_STEP_S), span_s)
     middle_s = 0.5 * (edges_s[1:] + edges_s[:-1])
     rate = demand.rate_rps * demand.hourly((start_s or 0.0) + middle_s)

@@ -36,7 +36,12 @@ def entry(demand: DemandSpec, sources: tuple[str, ...], judged: Judged | None) -
     """The data of the catalogue's entry."""
     errors = judged.errors() if judged else {}
     known = demand.model_copy(update={"sources": sources, "held_out_errors": errors})
-    data: dict[str, Any] = _plain(known.model_dump(exclude_defaults=True))
+    return plain(known)
+
+
+def plain(demand: DemandSpec) -> dict[str, Any]:
+    """A description as the data of a YAML file."""
+    data: dict[str, Any] = _plain(demand.model_dump(exclude_defaults=True))
     return data
 
 
