@@ -26,6 +26,8 @@ FloatArray = NDArray[np.float64]
 WINDOWS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 10_800.0, 21_600.0, 86_400.0)
 FEWEST_WINDOWS = 5
 FINEST_SCALE_S, SCALE_RATIO = 0.5, 4.0
+LONGEST_SPELLS_S = 900.0
+"""Of the memory of busy spells and pauses: what lasts longer is a swing, or an hour of the day."""
 SLOWEST_SHARE = 0.5
 """Of the record: the slowest scale that it is asked about."""
 BUSY_SHARES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.24, 0.19, 0.15, 0.12, 0.09)
@@ -34,7 +36,7 @@ RIDGE = 0.02
 NOTHING = 0.003
 """A variance below it is left out."""
 JUDGED_WINDOWS_S = (1.0, 10.0, 60.0)
-DRAWN_REQUESTS, DRAWN_SPANS = 200_000, 20.0
+DRAWN_REQUESTS, DRAWN_SPANS, FEWEST_DRAWN_WINDOWS = 200_000, 20.0, 50.0
 SIMPLER = 0.01
 """How much nearer on and off must come to be preferred over a rate that is only uneven."""
 
@@ -143,11 +145,12 @@ def fit_variances(counted: Counted, busy_share: float) -> tuple[CascadeSpec, flo
         errors = weight * np.log(_expected_fano(counted, *parts(x)) / counted.fano)
         return np.concatenate([errors, RIDGE * np.log1p(x[:steps])])
 
+    longest_s = min(slowest_s, LONGEST_SPELLS_S)
     lower, upper = np.zeros(steps), np.full(steps, 30.0)
     starts = [np.full(steps, 0.05)]
     if on_off:
-        lower, upper = np.append(lower, np.log(0.3 * finest_s)), np.append(upper, np.log(slowest_s + finest_s))
-        guesses_s = [guess for guess in (5.0, 30.0, 300.0) if finest_s < guess < slowest_s] or [finest_s]
+        lower, upper = np.append(lower, np.log(0.3 * finest_s)), np.append(upper, np.log(longest_s + finest_s))
+        guesses_s = [guess for guess in (5.0, 30.0, 300.0) if finest_s < guess < longest_s] or [finest_s]
         starts = [np.append(np.full(steps, 0.05), np.log(guess)) for guess in guesses_s]
     found = min((least_squares(residuals, start, bounds=(lower, upper)) for start in starts), key=lambda one: one.cost)
     swings = {_digits(scale): _digits(v) for scale, v in zip(scales_s, found.x[:steps], strict=True) if v > NOTHING}
@@ -163,7 +166,8 @@ def _distance(arrival_s: FloatArray, counted: Counted, cascade: CascadeSpec, see
     """Mean over windows of the largest difference between the drawn and the recorded distribution of counts."""
     level = JointLengthsSpec(prompt={0.1: 1.0, 0.9: 1.0}, output=({0.1: 1.0, 0.9: 1.0},))
     demand = DemandSpec(name="trial", rate_rps=counted.rate_rps, cascade=cascade, lengths=level)
-    span_s = min(DRAWN_SPANS * counted.span_s, max(DRAWN_REQUESTS / counted.rate_rps, counted.span_s))
+    enough_s = max(DRAWN_REQUESTS / counted.rate_rps, FEWEST_DRAWN_WINDOWS * JUDGED_WINDOWS_S[-1])
+    span_s = min(DRAWN_SPANS * counted.span_s, enough_s)
     drawn_s = demand.sample_arrivals(np.random.default_rng(seed), span_s)
     gaps = []
     for window_s in [w for w in JUDGED_WINDOWS_S if w in counted.window_s] or [float(counted.window_s[0])]:

@@ -9,6 +9,7 @@ FloatArray = NDArray[np.float64]
 SAME_TIME_SHARE = 0.5
 """Share of requests that come together with the one before from which on times
 are taken to be of a coarse clock."""
+SAME_TIME_S = 0.01
 OFF_THE_CLOCK = 0.01
 """Ticks that a time may be off a coarse clock."""
 
@@ -45,7 +46,7 @@ def clock_step_s(arrival_s: FloatArray) -> float:
     (3.0, 0.0)
     """
     gaps_s = np.diff(arrival_s)
-    moved_s = gaps_s[gaps_s > 1e-9]
+    moved_s = gaps_s[gaps_s > SAME_TIME_S]
     if not len(moved_s) or 1.0 - len(moved_s) / len(gaps_s) < SAME_TIME_SHARE:
         return 0.0
     step_s = float(np.median(moved_s))

@@ -22,7 +22,7 @@ LEVELS = (0.25, 0.5, 0.75, 0.95)
 DRAWS = 40
 FEWEST_HELD_OUT = 50
 FEWEST_WINDOWS = 4
-DRAWN_AT_MOST = 20_000_000
+DRAWN_AT_MOST = 5_000_000
 """Requests of all draws together; longer traces are compared with fewer draws."""
 
 
@@ -44,8 +44,9 @@ class Compared:
 
     @cached_property
     def middle(self) -> float:
-        """The median draw."""
-        return float(np.median(self.drawn))
+        """The median of the draws in which anything comes."""
+        known = self.drawn[np.isfinite(self.drawn)]
+        return float(np.median(known)) if len(known) else float("nan")
 
     @property
     def error(self) -> float:

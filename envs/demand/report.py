@@ -78,7 +78,7 @@ def _time(scale_s: float) -> str:
 
 
 def _line(one: Compared) -> str:
-    low, high = np.quantile(one.drawn, [0.1, 0.9])
+    low, high = np.nanquantile(one.drawn, [0.1, 0.9])
     between = f"{low:.4g} to {high:.4g}"
     error = f"{one.error:+8.3f}" if one.absolute else f"{one.error:+8.1%}"
     return f"{one.name:24} {one.recorded:10.4g} {one.middle:10.4g}  {between:^23} {error}"

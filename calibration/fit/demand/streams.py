@@ -1,9 +1,9 @@
 """The shipped descriptions of demand: `python -m calibration.fit.demand.streams [--write]`.
 
 `azure-chat` is what `python -m tokenfleet.envs.demand fit` makes of the shipped hour of chat. `azure-coding` has no
-trace behind it: its bursts are those whose closed form has the Fano factors of the recorded hour of coding, its hours and
-what a day differs from another are those of five published days, its lengths published quantiles. Of all shares of busy
-time with these Fano factors it has the smallest, for such traffic is on and off.
+trace behind it: its bursts are those whose closed form has the Fano factors of the recorded hour of coding, its hours
+and what a day differs from another are those of five published days, its lengths published quantiles. Of all shares of
+busy time with these Fano factors it has the smallest, for such traffic is on and off.
 """
 
 from __future__ import annotations
@@ -58,11 +58,9 @@ def coding() -> DemandSpec:
     bursts = _bursts(recorded_counts())
     swings = {**bursts.swings, **{scale: value for scale, value in days.swings.items() if scale >= HOUR_S}}
     rate_rps = float(f"{CODING_REQUESTS / CODING_SPAN_S / at_that_hour:.4g}")
-    found = level.model_copy(
-        update={"rate_rps": rate_rps, "cascade": CascadeSpec(spells=bursts.spells, swings=swings)}
-    )
+    found = level.model_copy(update={"rate_rps": rate_rps, "cascade": CascadeSpec(spells=bursts.spells, swings=swings)})
     sources = (
-        f"cascade: fitted by {COMMAND} to the Fano factors of the recorded hour of coding, Azure LLM inference trace 2023",
+        f"cascade: fitted by {COMMAND} to the Fano factors of an hour of coding, Azure LLM inference trace 2023",
         "weekday, weekend, swings above an hour: rate/azure-coding-2024.yaml, five days read off a published plot",
         "lengths: quantiles read off published plots, Azure LLM inference dataset 2024; the two are drawn apart",
         "licence of all: CC-BY-4.0 (Azure/AzurePublicDataset)",
