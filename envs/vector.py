@@ -150,14 +150,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _build_parts(
         self, observation: Any, action: Any, reward: Any, weights: Mapping[str, float], scale: Any
     ) -> None:
-        world = self.scenario
-        self._parts = build_parts(world, observation, action, reward)
+        self._parts = build_parts(self.scenario, observation, action, reward)
         self.observation_model, self.action_model = self._parts.observation, self._parts.action
         self.reward_model = self._parts.reward
-        terms = first_terms(self._parts.value, world)
+        terms = first_terms(self._parts.value, self.scenario)
         check_weights(weights, terms)
         self.reward_weights = dict(weights)
-        self._reward_scale = checked_scale(scale, self.reward_model, world)
+        self._reward_scale = checked_scale(scale, self.reward_model, self.scenario)
         self._no_terms = {name: np.zeros(self.num_envs, value.dtype) for name, value in terms.items()}
         self.single_observation_space = self.observation_model.space
         self.single_action_space = self.action_model.space
@@ -165,12 +164,12 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def _allocate(self, engine: str, threads: int) -> None:
-        count, world = self.num_envs, self.scenario
-        arrays = FleetArrays.from_scenario(world)
+        count = self.num_envs
+        arrays = FleetArrays.from_scenario(self.scenario)
         self.engine = make_engine(engine, arrays, count, threads)
-        self._episodes = Episodes(world, count)
+        self._episodes = Episodes(self.scenario, count)
         self._ended: list[int] = []
-        self._metrics = EpisodeMetrics(world, arrays, count)
+        self._metrics = EpisodeMetrics(self.scenario, arrays, count)
         names = self._metrics.summary(np.zeros(1, np.intp), np.ones(1, np.int64))
         blank = {
             "reward_terms": self._no_terms,
@@ -184,12 +183,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._views = History[NDArray[np.float32]](count) if self.render_mode else None
         self._draw_frame: Callable[[Record], Any] | None = None
         self._begun = False
-        self._serves = world.route_mask
+        self._serves = self.scenario.route_mask
         self._awake = arrays.view.slice("awake_replicas")
         self._dark = arrays.view.slice("dark_remaining_s")
-        columns = np.arange(arrays.outcome.width)
-        above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
-        self._above_cap = np.concatenate(above_cap)
+        self._above_cap = arrays.outcome.columns("above_cap_s", "row_above_cap_s")
 
     @property
     def blank(self) -> Mapping[str, Any]:
@@ -280,20 +277,12 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """
         self._check_begun()
         restarting = self._restart_ended()
-        terms, rewards = self._advance(self._decode(actions), restarting)
+        controls = self._decode(actions)
+        tariff = self._advance(controls, restarting)
         observations = self._observe()
-        terminations, truncations = self._endings()
-        self._ended = (terminations | truncations).nonzero()[0].tolist()
-        happened: Info = {"reward_terms": terms, "cost": self._cost()}
-        ending = self._ending_info() if self._ended else {}
-        info = self._infos.of_step(happened, ending, restarting, self._ended)
-        if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            last: Info = {**happened, **self._infos.constant, "route_mask": self._route_mask(), **ending}
-            info |= self._infos.of_last(observations, last, self._ended)
-            for index in list(self._ended):
-                self._draw_episode(index)
-            observations = self._observe()
-        info |= self._infos.of_routes(self._route_mask())
+        terms, rewards = self._value(tariff, restarting)
+        terminations, truncations = self._end()
+        observations, info = self._report(observations, terms, restarting)
         return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -343,7 +332,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         for index, fleet in enumerate(fleets):
             self._begin(index, self._episodes.set_state(index, fleet))
         for controls, waiting in replayed([fleet["controls"] for fleet in fleets]):
-            self._advance(controls, waiting)
+            self._value(self._advance(controls, waiting), waiting)
         self._ended = [index for index, fleet in enumerate(fleets) if fleet["ended"]]
         self.split = state["split"]
         return self._observe()
@@ -373,8 +362,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise ValueError(f"{self.num_envs} fleets need as many controls (got {actions.num_envs})")
         return deepcopy(actions)
 
-    def _advance(self, controls: Controls, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
-        """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
+    def _advance(self, controls: Controls, idle: list[int]) -> Float64Array:
+        """One tick of every fleet but the `idle` ones, which stay at the start of their episodes; the tick's tariff."""
         tariff = self._episodes.tariff()
         if len(idle) < self.num_envs:
             if self._views is not None:
@@ -385,6 +374,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
                 self._begin(index, self._episodes.rewind(index))
+        return tariff
+
+    def _value(self, tariff: Float64Array, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
+        """The terms and the reward of the tick, which are booked; nothing for the `idle` fleets."""
         terms = self._parts.value(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
         rewards = weighted_reward(terms, self.reward_weights, self._reward_scale)
         if idle:
@@ -427,11 +420,28 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _observe(self) -> NDArray[Any]:
         return self._parts.observe(self.engine.view)
 
-    def _endings(self) -> tuple[BoolArray, BoolArray]:
-        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
+    def _end(self) -> tuple[BoolArray, BoolArray]:
+        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`; noted as ended."""
         dark = self.engine.view.rows[:, self._dark] > 0.0
         all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
-        return all_dark, self._episodes.tick >= self._last_tick
+        over = self._episodes.tick >= self._last_tick
+        self._ended = (all_dark | over).nonzero()[0].tolist()
+        return all_dark, over
+
+    def _report(
+        self, observations: NDArray[Any], terms: dict[str, Float64Array], restarting: list[int]
+    ) -> tuple[NDArray[Any], Info]:
+        """The infos of the step, and the observations: those of a new episode where one begins in the same step."""
+        happened: Info = {"reward_terms": terms, "cost": self._cost()}
+        ending = self._ending_info() if self._ended else {}
+        info = self._infos.of_step(happened, ending, restarting, self._ended)
+        if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            last: Info = {**happened, **self._infos.constant, "route_mask": self._route_mask(), **ending}
+            info |= self._infos.of_last(observations, last, self._ended)
+            for index in list(self._ended):
+                self._draw_episode(index)
+            observations = self._observe()
+        return observations, info | self._infos.of_routes(self._route_mask())
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)

@@ -107,39 +107,41 @@ def prefix_reuse() -> Comparison:
 
 CLAIMS = (
     Claim(
-        "coding burstiness", coding_burstiness, 0.1, True,
-        "stream fitted, demand azure-coding, is on and off as the hour of coding whose Fano factors its bursts are "
-        "fitted to",
+        "coding burstiness", coding_burstiness, 0.1, of_each=True,
+        judged_by="stream fitted, demand azure-coding, is on and off as the hour of coding whose Fano factors its bursts "
+        "are fitted to",
     ),
     Claim(
-        "chat burstiness, fitted", fitted_chat_burstiness, 0.15, True,
-        "stream fitted, demand azure-chat, is as bursty as the hour of chat that it is fitted to",
+        "chat burstiness, fitted", fitted_chat_burstiness, 0.15, of_each=True,
+        judged_by="stream fitted, demand azure-chat, is as bursty as the hour of chat that it is fitted to",
     ),
     Claim(
-        "bursts held out", held_out_bursts, 0.25, False,
-        "stream fitted, fitted to the first 60 % of an hour of chat, 40 minutes of chat and a week of clients, judged "
-        "by the rest",
+        "bursts held out", held_out_bursts, 0.25,
+        judged_by="stream fitted, fitted to the first 60 % of an hour of chat, 40 minutes of chat and a week of clients, "
+        "judged by the rest",
     ),
-    Claim("lengths held out", held_out_lengths, 0.15, False, "the same streams, judged by the same rest"),
+    Claim("lengths held out", held_out_lengths, 0.15, judged_by="the same streams, judged by the same rest"),
     Claim(
-        "chat burstiness", chat_burstiness, 0.2, True,
-        "stream hawkes is as bursty as the hour of chat that its two parameters are fitted to",
-    ),
-    Claim(
-        "week burstiness", week_burstiness, 0.2, True,
-        "stream servegen is as bursty over ten minutes as the recorded rates and gaps make it; nothing is fitted here",
+        "chat burstiness", chat_burstiness, 0.2, of_each=True,
+        judged_by="stream hawkes is as bursty as the hour of chat that its two parameters are fitted to",
     ),
     Claim(
-        "invented sessions", invented_sessions, 0.2, True,
-        "stream agent_generator, fitted to the training split, has the quartiles of the validation split",
+        "week burstiness", week_burstiness, 0.2, of_each=True,
+        judged_by="stream servegen is as bursty over ten minutes as the recorded rates and gaps make it; nothing is "
+        "fitted here",
     ),
     Claim(
-        "invented shares", invented_shares, 0.15, True,
-        "stream agent_generator, fitted to the training split, reuses, waits and begins anew as the validation split",
+        "invented sessions", invented_sessions, 0.2, of_each=True,
+        judged_by="stream agent_generator, fitted to the training split, has the quartiles of the validation split",
     ),
     Claim(
-        "prefix reuse", prefix_reuse, 0.1, True,
-        "ignoring prefix reuse overstates what coding agents prefill 27 times",
+        "invented shares", invented_shares, 0.15, of_each=True,
+        judged_by="stream agent_generator, fitted to the training split, reuses, waits and begins anew as the "
+        "validation split",
+    ),
+    Claim(
+        "prefix reuse", prefix_reuse, 0.1, of_each=True,
+        judged_by="ignoring prefix reuse overstates what coding agents prefill 27 times",
     ),
 )  # fmt: skip
 

@@ -67,7 +67,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     """Draw one episode; the same seed and split give the same episode on every machine.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         seed: any non-negative integer.
         split: which part of the traces and which family of random streams to draw from.
     """
@@ -108,7 +108,7 @@ def _sample_requests(
 
 
 def _sample_course(scenario: Scenario, rng: np.random.Generator, split: Split) -> dict[str, Float64Array]:
-    """What the world imposes before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
+    """What no policy changes, before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
     sites = {name: site.grid for name, site in scenario.sites.items()}
     course = _sample_caps(scenario, list(sites.values()), [scenario.contract_w(name) for name in sites], rng)
     contracts_w = [scenario.row_cap_w(*key) for key in scenario.rows]

@@ -44,7 +44,7 @@ def sample_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -
     Nothing is drawn from `rng` where nothing varies.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         split: whose weeks of the year to draw from.
         rng: all chance comes from it.
     """

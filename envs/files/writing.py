@@ -1,82 +1,49 @@
-"""Files that a command writes: all of them whole or none at all, and entries of the catalogue as YAML."""
+"""Files that are written whole or not at all: beside their place, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import yaml
-
-from tokenfleet.envs.spec import SpecError
 
 
-def check_free(path: Path, force: bool, option: str = "--out") -> None:
-    """Refuse to overwrite.
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Where to write what becomes the file `path` at the end; an error leaves the file as it was.
 
     Raises:
-        SpecError: the file is there, and nobody said --force.
+        OSError: the place cannot be written.
     """
-    if path.exists() and not force:
-        raise SpecError([f"{option}: {path} is already there; choose another name, or overwrite it with --force"])
-
-
-def write_whole(contents: Mapping[Path, bytes], option: str = "--out") -> list[Path]:
-    """Write some files, all or none; folders are made.
-
-    Args:
-        contents: path -> what to write.
-        option: what chose the place, for the message.
-
-    Raises:
-        SpecError: a file cannot be written.
-    """
-    made = [folder for folder in _folders(contents) if not folder.exists()]
-    drafts = {path: path.with_name(f"{path.name}.part") for path in contents}
+    draft = path.with_name(f".{path.name}.new")
     try:
-        for path, draft in drafts.items():
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(contents[path])
-        for path, draft in drafts.items():
-            os.replace(draft, path)
-    except OSError as error:
-        _take_back(drafts.values(), made)
-        place = error.filename or next(iter(contents)).parent
-        raise SpecError([f"{option}: cannot write {place} ({error.strerror}); choose another folder"]) from None
-    return list(drafts)
-
-
-def entry_text(data: Mapping[str, Any], comment: str = "") -> str:
-    """One key a line as the shipped entries have it, its sources below each other."""
-    lines = [comment] if comment else []
-    for key, value in data.items():
-        if key == "sources":
-            lines += [f"{key}:", *(f"  - {_flow(str(source), quoted=True)}" for source in value)]
-        else:
-            lines.append(f"{key}: {_flow(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _folders(paths: Iterable[Path]) -> list[Path]:
-    """Every folder that the files need, the innermost first."""
-    needed = dict.fromkeys(folder for path in paths for folder in path.parents)
-    return sorted(needed, key=lambda folder: -len(folder.parts))
-
-
-def _take_back(drafts: Iterable[Path], made: Sequence[Path]) -> None:
-    for draft in drafts:
+        yield draft
+        sync_file(draft)
+        draft.replace(path)
+        sync_folder(path.parent)
+    finally:
         with contextlib.suppress(OSError):
             draft.unlink()
-    for folder in made:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
 
 
-def _flow(value: Any, quoted: bool = False) -> str:
-    style = '"' if quoted else None
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, width=10**9, allow_unicode=True, default_style=style, sort_keys=False
-    )
-    return text.removesuffix("\n").removesuffix("\n...")
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that it holds either its old content or the new, and is on disk when this returns."""
+    with replaced(path) as draft:
+        draft.write_bytes(content)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the operating system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -68,6 +68,7 @@ public:
         : arrays_(read_arrays(arrays)),
           view_(view.data()),
           outcome_(outcome.data()),
+          demands_(view.shape(0)),
           fleets_(view.shape(0)),
           workers_(threads) {
         const double* bounds = control_bounds.data();
@@ -108,8 +109,9 @@ public:
                                      .repaired_s = repaired_s.data(),
                                      .context_row = context_row.data(),
                                      .context_holder = holder.data()};
-        fleets_[index].reset();  // its memory may be what the new one takes
-        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, view_ + index * arrays_.view.width,
+        fleets_[index].reset();  // it refers to its demand
+        demands_[index].load(arrays_, columns);
+        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, demands_[index], view_ + index * arrays_.view.width,
                                                  outcome_ + index * arrays_.outcome.width);
     }
 
@@ -158,6 +160,7 @@ private:
     FleetArrays arrays_;
     float* view_;
     double* outcome_;
+    std::vector<Demand> demands_;                 // [N]
     std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after a step that failed
     std::array<Bounds, kNumControls> bounds_;
     Workers workers_;

@@ -27,13 +27,15 @@ struct alignas(kCacheLineBytes) Call {
 class Calls {
 public:
     // Read every row, none if all have the defaults, and find out which call of a conversation came before which.
-    explicit Calls(const EpisodeColumns& e) {
+    void load(const EpisodeColumns& e) {
         const CallColumns& c = e.calls;
         const auto count = static_cast<std::size_t>(e.has_calls ? e.num_requests : 0);
         const auto at = []<typename T>(const T* column, std::size_t row, T common) {
             return column ? column[row] : common;
         };
+        rows_.clear();
         rows_.reserve(count);
+        num_sessions_ = num_conversations_ = 0;
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < count; ++row) {
             Call call{.wait_s = at(c.wait_s, row, common_.wait_s),

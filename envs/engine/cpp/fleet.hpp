@@ -28,13 +28,13 @@ namespace tokenfleet {
 // All sites, pools and replicas of one environment, for one episode.
 class Fleet {
 public:
-    // Begin with everything awake and idle; `view` and `outcome` are the rows that it writes.
-    Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, float* view, double* outcome)
+    // Begin with everything awake and idle. `demand` is the episode's; `view` and `outcome` are the rows that it writes.
+    Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, Demand& demand, float* view, double* outcome)
         : arrays_(arrays),
           view_(arrays.view, view),
           outcome_(arrays.outcome, outcome),
           course_(arrays, episode),
-          demand_(arrays, episode),
+          demand_(demand),
           clients_(arrays, demand_),
           billing_(arrays, demand_),
           endings_(arrays, demand_, clients_, billing_, outcome_),
@@ -80,7 +80,7 @@ private:
     const View view_;
     const Outcome outcome_;
     Course course_;
-    Demand demand_;
+    Demand& demand_;
     Clients clients_;
     Billing billing_;
     Endings endings_;
