@@ -12,7 +12,7 @@ from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_trace
 from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
-from tokenfleet.envs.spec import PositiveFloat
+from tokenfleet.envs.spec import PositiveFloat, SpecError
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import Part, Trace, check_parts, parts
 
@@ -25,19 +25,26 @@ class TraceStream(StreamSpec):
     part as the rate needs, each with its own random start (wrapping at the part's end), and thins the last excess at
     random: within a block the recorded gaps, and so the burstiness, stay as they were.
 
+    As a whole, the trace is a test set of one episode: every request is offered once, at its recorded time, whatever
+    the seed, and nothing of it may be trained on.
+
     Attributes:
         trace: a catalogue name or the path of a trace file.
         rate_rps: mean arrival rate [requests/s]; by default the trace's own.
+        whole: replay the whole trace once instead of windows of it.
     """
 
     kind: Literal["trace"] = "trace"
     trace: Recording
     rate_rps: PositiveFloat | None = None
+    whole: bool = False
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:
         with named_by("trace", "trace"):
             _ = self._record
+        if self.whole and self.rate_rps is not None:
+            raise SpecError(["rate_rps: a whole trace keeps its own rate; leave rate_rps or whole out"])
         return self
 
     @property
@@ -57,10 +64,18 @@ class TraceStream(StreamSpec):
 
     def check(self, horizon_s: float) -> None:
         """See `StreamSpec.check`."""
-        check_parts(f"trace {self.trace!r}", self._parts, horizon_s)
+        if not self.whole:
+            check_parts(f"trace {self.trace!r}", self._parts, horizon_s)
+        elif horizon_s <= self._span_s():
+            raise ValueError(
+                f"whole: trace {self.trace!r} lasts {self._span_s():g} s, an episode only {horizon_s:g} s; raise "
+                "horizon_ticks or tick_s beyond it, or replay windows of it (whole: false)"
+            )
 
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
+        if self.whole:
+            return self._all(split)
         trace, part = self._record, self._parts[SPLITS.index(split)]
         windows = max(1, math.ceil(self.mean_rate_rps / self._recorded_rate_rps() - 1e-9))
         keep = min(self.mean_rate_rps / (windows * self._recorded_rate_rps()), 1.0)
@@ -77,6 +92,18 @@ class TraceStream(StreamSpec):
             event, shift_s = event.take(kept), shift_s.take(kept)
         row = part.row.take(event)
         return Demand(part.at_s.take(event) + shift_s, trace.prompt_tokens.take(row), trace.output_tokens.take(row))
+
+    def _all(self, split: Split) -> Demand:
+        """Every request at its recorded time."""
+        trace = self._record
+        if split != "test":
+            raise SpecError(
+                [
+                    f"workload: the whole of trace {self.trace!r} is a test set, not for split {split!r}; evaluate on "
+                    "split=test, or replay windows of it (whole: false)"
+                ]
+            )
+        return Demand(trace.arrival_s.copy(), trace.prompt_tokens, trace.output_tokens)
 
     @cached_property
     def _parts(self) -> tuple[Part, ...]:
