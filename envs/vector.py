@@ -176,7 +176,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "cost": np.zeros(count),
             "episode_metrics": {name: np.zeros(count) for name in names},
         }
-        standing = {name: np.tile(values, (count, 1)) for name, values in pool_arrays(world).items()}
+        standing = {name: np.tile(values, (count, 1)) for name, values in pool_arrays(self.scenario).items()}
         for values in standing.values():
             values.flags.writeable = False  # the infos of all steps share them
         self._infos = BatchInfos(blank, {"profiles": standing}, count)

@@ -108,8 +108,8 @@ def prefix_reuse() -> Comparison:
 CLAIMS = (
     Claim(
         "coding burstiness", coding_burstiness, 0.1, of_each=True,
-        judged_by="stream fitted, demand azure-coding, is on and off as the hour of coding whose Fano factors its bursts "
-        "are fitted to",
+        judged_by="stream fitted, demand azure-coding, is on and off as the hour of coding whose Fano factors its "
+        "bursts are fitted to",
     ),
     Claim(
         "chat burstiness, fitted", fitted_chat_burstiness, 0.15, of_each=True,
@@ -117,8 +117,8 @@ CLAIMS = (
     ),
     Claim(
         "bursts held out", held_out_bursts, 0.25,
-        judged_by="stream fitted, fitted to the first 60 % of an hour of chat, 40 minutes of chat and a week of clients, "
-        "judged by the rest",
+        judged_by="stream fitted, fitted to the first 60 % of an hour of chat, 40 minutes of chat and a week of "
+        "clients, judged by the rest",
     ),
     Claim("lengths held out", held_out_lengths, 0.15, judged_by="the same streams, judged by the same rest"),
     Claim(
