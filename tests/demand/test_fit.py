@@ -15,7 +15,7 @@ from tokenfleet.envs.demand.fit import fit_demand
 from tokenfleet.envs.demand.hours import fit_hours
 from tokenfleet.envs.demand.judge import judge
 from tokenfleet.envs.demand.lengths_fit import fit_lengths
-from tokenfleet.envs.layers.agents import DemandSpec
+from tokenfleet.envs.layers.agents import DemandSpec, FittedStream
 from tokenfleet.envs.layers.agents.cascade import CascadeSpec, mean_variance
 from tokenfleet.envs.spec import SpecError
 
@@ -174,3 +174,37 @@ def test_draws_lie_in_the_episode_in_order_and_one_seed_is_one_result(seed, hori
     assert (np.diff(first) >= 0).all()
     assert ((first >= 0) & (first < horizon_s)).all()
     np.testing.assert_array_equal(first, again)
+
+
+# --- the stream ---
+
+
+def stream(**keys: object) -> FittedStream:
+    return FittedStream.parse({"request_class": "chat", "demand": "azure-coding", **keys})
+
+
+def test_the_rate_is_the_weeks_mean_and_can_be_another():
+    assert stream().mean_rate_rps == pytest.approx(1.0, abs=0.05)
+    week = stream(rate_rps=4.0)
+    assert week.mean_rate_rps == 4.0
+    rngs = np.random.default_rng(0).spawn(400)
+    drawn_requests = np.array([len(week.sample(rng, 600.0, "train")) for rng in rngs])
+    assert drawn_requests.mean() / 600.0 == pytest.approx(4.0, rel=0.15)
+
+
+def test_an_episode_begins_at_the_hour_that_is_named_and_hours_pass_as_fast_as_they_are_told():
+    """Coding at 19 o'clock on a Monday against 9 o'clock, and a whole day in ten minutes."""
+    rngs = np.random.default_rng(0).spawn(200)
+    busy, quiet = (
+        np.mean([len(stream(start_hour=hour).sample(rng, 600.0, "test")) for rng in rngs]) for hour in (19.0, 9.0)
+    )
+    assert busy / quiet == pytest.approx(3.04 / 0.325, rel=0.35)
+    day = [stream(start_hour=0.0, time_compression=144.0, rate_rps=50.0).sample(rng, 600.0, "test") for rng in rngs]
+    by_hour = np.mean([np.histogram(demand.arrival_s, 24, (0.0, 600.0))[0] for demand in day], axis=0)
+    assert by_hour.argmax() in (17, 18, 19, 20)
+    assert by_hour.argmin() in (7, 8, 9, 10)
+
+
+def test_an_unknown_description_is_told_what_there_is():
+    with pytest.raises(SpecError, match=r"demand: unknown name 'azure-code'; did you mean 'azure-coding'\?"):
+        stream(demand="azure-code")
