@@ -7,6 +7,7 @@ to event. `make_engine` picks one by name.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol, cast
@@ -56,6 +57,14 @@ class RequestLog:
     finished_s: NDArray[np.float64]
 
 
+class Snapshot(Protocol):
+    """The whole state of one fleet between two ticks, its rows of `view` and `outcome` included; it never changes."""
+
+    @property
+    def arrays(self) -> FleetArrays:
+        """The fleet that it is of."""
+
+
 class Engine(Protocol):
     """N independent fleets that advance one tick at a time."""
 
@@ -75,6 +84,27 @@ class Engine(Protocol):
 
         Raises:
             SpecError: a control is of the wrong shape or outside of its bounds; nothing has happened.
+        """
+
+    def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now; takes time for its state alone.
+
+        From then on the two live separate lives, which are the same to the last bit under the same controls. A fleet may
+        be a source and a target.
+
+        Raises:
+            SpecError: not as many sources as targets, or a fleet that is to become two.
+            IndexError: there is no such fleet.
+        """
+
+    def snapshot(self, index: int) -> Any:
+        """A `Snapshot` of fleet `index`, for `restore` of any engine of the same kind with the same arrays."""
+
+    def restore(self, index: int, snapshot: Any) -> None:
+        """Let fleet `index` become an exact copy of what the snapshot shows, as often as one likes.
+
+        Raises:
+            SpecError: the snapshot is of another engine, or of another fleet.
         """
 
     def request_log(self, index: int) -> RequestLog:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,14 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
+from tokenfleet.envs.engine.door import (
+    check_controls,
+    check_episode,
+    check_fleet,
+    check_forks,
+    check_index,
+    check_snapshot,
+)
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
@@ -25,6 +34,14 @@ READ_ELSEWHERE = {"price_usd_per_mwh", "carbon_g_per_kwh", "exogenous"}
 """Series of an episode that C++ does without, and one that C++ reads apart because it is float32."""
 COUNTED_COLUMNS = ("session_id", "conversation_id")
 """Those whose numbers C++ takes as places in a list."""
+
+
+@dataclass(frozen=True)
+class NativeSnapshot:
+    """See `tokenfleet.envs.engine.Snapshot`; `state` is C++'s."""
+
+    arrays: FleetArrays
+    state: _native.Snapshot
 
 
 class NativeEngine:
@@ -65,6 +82,30 @@ class NativeEngine:
         # C++ holds the values against their bounds, which is cheap there, and here they are refused.
         if not self._engine.step(columns):
             check_controls(controls, self.arrays, self._num_envs)
+
+    def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """See `Engine.fork`; threads share out the targets."""
+        check_forks(sources, targets, self._num_envs)
+        changing = [(source, target) for source, target in zip(sources, targets, strict=True) if source != target]
+        overwritten = {target for _, target in changing}
+        held = {source: self.snapshot(source) for source, _ in changing if source in overwritten}
+        free = [(source, target) for source, target in changing if source not in held]
+        if free:
+            self._engine.fork(*np.ascontiguousarray(np.array(free, np.int64).T))
+        for source, target in changing:
+            if source in held:
+                self.restore(target, held[source])
+
+    def snapshot(self, index: int) -> NativeSnapshot:
+        """See `Engine.snapshot`."""
+        check_index(index, self._num_envs)
+        return NativeSnapshot(self.arrays, self._engine.snapshot(index))
+
+    def restore(self, index: int, snapshot: NativeSnapshot) -> None:
+        """See `Engine.restore`."""
+        check_index(index, self._num_envs)
+        check_snapshot(snapshot, NativeSnapshot, self.arrays)
+        self._engine.restore(index, snapshot.state)
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""

@@ -8,6 +8,7 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 #include "ties.hpp"
 
 namespace tokenfleet {
@@ -18,11 +19,10 @@ struct Release {
     std::int32_t index;
 };
 
-class Admission {
+class Admission : DemandLink {
 public:
     Admission(const FleetArrays& arrays, Demand& demand)
-        : arrays_(arrays),
-          demand_(demand),
+        : DemandLink(arrays, demand),
           held_(arrays.classes.size()),
           credit_(arrays.classes.size(), 1.0),
           credited_s_(arrays.classes.size()) {}
@@ -75,8 +75,6 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
     const double* rate_rps_ = nullptr;         // [K]
     std::vector<RequestQueue> held_;           // [K]
     std::vector<double> credit_, credited_s_;  // [K]

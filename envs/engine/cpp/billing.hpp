@@ -8,17 +8,17 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 
 namespace tokenfleet {
 
-class Billing {
+class Billing : DemandLink {
 public:
     std::vector<double> factor;  // [K] on the list price, for the calls of the tick
 
     Billing(const FleetArrays& arrays, Demand& demand)
-        : factor(arrays.classes.size(), 1.0),
-          arrays_(arrays),
-          demand_(demand),
+        : DemandLink(arrays, demand),
+          factor(arrays.classes.size(), 1.0),
           moves_prices_(arrays.has_moving_prices()),
           paid_usd_(arrays.has_budgets() ? static_cast<std::size_t>(demand.calls.num_sessions()) : 0) {
         set_prices(factor.data());
@@ -56,8 +56,6 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
     bool moves_prices_;
     std::vector<double> paid_usd_;  // by session; empty without budgets
 };

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <array>
@@ -12,6 +13,7 @@
 
 #include "fleet.hpp"
 #include "python_arrays.hpp"
+#include "snapshot.hpp"
 #include "workers.hpp"
 
 namespace nb = nanobind;
@@ -65,7 +67,8 @@ public:
     // and high of each control, in their order.
     Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads,
            Array<const double> control_bounds)
-        : arrays_(read_arrays(arrays)),
+        : shared_arrays_(std::make_shared<const FleetArrays>(read_arrays(arrays))),
+          arrays_(*shared_arrays_),
           view_(view.data()),
           outcome_(outcome.data()),
           fleets_(view.shape(0)),
@@ -109,8 +112,40 @@ public:
                                      .context_row = context_row.data(),
                                      .context_holder = holder.data()};
         fleets_[index].reset();  // its memory may be what the new one takes
-        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, view_ + index * arrays_.view.width,
-                                                 outcome_ + index * arrays_.outcome.width);
+        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, view_row(index), outcome_row(index));
+    }
+
+    // Let each fleet of `targets` go on as the fleet of `sources` beside it; no fleet is in both, none twice in `targets`.
+    void fork(Array<const std::int64_t> sources, Array<const std::int64_t> targets) {
+        const Turn turn(in_use_);
+        const std::int64_t *source = sources.data(), *target = targets.data();
+        const auto count = static_cast<std::int64_t>(targets.size());
+        for (std::int64_t i = 0; i < count; ++i) static_cast<void>(fleet(source[i]));
+        const nb::gil_scoped_release unlocked;
+        try {
+            workers_.run(count, [&](std::int64_t first, std::int64_t end) {
+                for (std::int64_t i = first; i < end; ++i) put(target[i], fleet(source[i]));
+            });
+        } catch (...) {
+            for (std::int64_t i = 0; i < count; ++i) fleets_[target[i]].reset();  // some are whole and some are not
+            throw;
+        }
+    }
+
+    std::unique_ptr<Snapshot> snapshot(std::int64_t index) {
+        const Turn turn(in_use_);
+        return std::make_unique<Snapshot>(shared_arrays_, fleet(index));
+    }
+
+    // Let a fleet go on from a snapshot, which may be another engine's with the same arrays.
+    void restore(std::int64_t index, const Snapshot& snapshot) {
+        const Turn turn(in_use_);
+        try {
+            put(index, snapshot.fleet());
+        } catch (...) {
+            fleets_[index].reset();
+            throw;
+        }
     }
 
     // Advance every fleet by a tick; false, and nothing has happened, if a control lies outside of its bounds.
@@ -155,13 +190,26 @@ public:
     }
 
 private:
-    FleetArrays arrays_;
+    std::shared_ptr<const FleetArrays> shared_arrays_;  // with snapshots
+    const FleetArrays& arrays_;
     float* view_;
     double* outcome_;
     std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after a step that failed
     std::array<Bounds, kNumControls> bounds_;
     Workers workers_;
     bool in_use_ = false;
+
+    float* view_row(std::int64_t index) const { return view_ + index * arrays_.view.width; }
+    double* outcome_row(std::int64_t index) const { return outcome_ + index * arrays_.outcome.width; }
+
+    // Let a fleet take over the state of another, in the memory that it has.
+    void put(std::int64_t index, const Fleet& other) {
+        if (fleets_[index] == nullptr) {
+            fleets_[index] = std::make_unique<Fleet>(arrays_, other, view_row(index), outcome_row(index));
+        } else {
+            fleets_[index]->become(other);
+        }
+    }
 
     std::int64_t num_fleets() const { return static_cast<std::int64_t>(fleets_.size()); }
 
@@ -201,11 +249,15 @@ NB_MODULE(_native, m) {
     m.attr("EPISODE_SERIES") = names({TOKENFLEET_EPISODE_SERIES(TOKENFLEET_NAME)});
     m.attr("CONTROLS") = names({TOKENFLEET_CONTROLS(TOKENFLEET_NAME)});
 #undef TOKENFLEET_NAME
+    nb::class_<Snapshot>(m, "Snapshot");
     nb::class_<Engine>(m, "Engine")
         .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t, Array<const double>>(), nb::arg("arrays"),
              nb::arg("view"), nb::arg("outcome"), nb::arg("threads"), nb::arg("control_bounds"))
         .def("reset", &Engine::reset)
         .def("step", &Engine::step)
+        .def("fork", &Engine::fork)
+        .def("snapshot", &Engine::snapshot)
+        .def("restore", &Engine::restore)
         .def("request_log", &Engine::request_log)
         .def("num_requests", &Engine::num_requests);
 }

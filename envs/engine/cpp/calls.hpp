@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,9 +24,11 @@ struct alignas(kCacheLineBytes) Call {
     std::int32_t first_successor = 0, num_successors = 0;  // calls that wait for it
 };
 
-// The calls of an episode. Where no call differs from the default one, that stands for all of them.
+// The calls of an episode, which copies share. Where no call differs from the default one, that stands for all of them.
 class Calls {
 public:
+    Calls() = default;
+
     // Read every row, none if all have the defaults, and find out which call of a conversation came before which.
     explicit Calls(const EpisodeColumns& e) {
         const CallColumns& c = e.calls;
@@ -33,7 +36,8 @@ public:
         const auto at = []<typename T>(const T* column, std::size_t row, T common) {
             return column ? column[row] : common;
         };
-        rows_.reserve(count);
+        const auto table = std::make_shared<Table>();
+        table->rows.reserve(count);
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < count; ++row) {
             Call call{.wait_s = at(c.wait_s, row, common_.wait_s),
@@ -58,9 +62,12 @@ public:
             if (call.conversation_id >= 0) {
                 call.previous = std::exchange(last[call.conversation_id], static_cast<std::int32_t>(row));
             }
-            rows_.push_back(call);
+            table->rows.push_back(call);
         }
-        successor_.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
+        table->successor.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
+        rows_ = table->rows;
+        successor_ = table->successor;
+        table_ = table;
     }
 
     const Call& operator[](std::int32_t row) const { return rows_.empty() ? common_ : rows_[row]; }
@@ -85,8 +92,13 @@ public:
     }
 
 private:
-    std::vector<Call> rows_;
-    std::vector<std::int32_t> successor_;
+    struct Table {
+        std::vector<Call> rows;
+        std::vector<std::int32_t> successor;
+    };
+    std::shared_ptr<const Table> table_;
+    std::span<const Call> rows_;  // of the table
+    std::span<const std::int32_t> successor_;
     std::int32_t num_sessions_ = 0, num_conversations_ = 0;
     Call common_;
 };

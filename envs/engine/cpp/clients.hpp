@@ -9,6 +9,7 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 #include "quad_heap.hpp"
 
 namespace tokenfleet {
@@ -35,19 +36,18 @@ struct StepOrder {
     }
 };
 
-class Clients {
+class Clients : DemandLink {
 public:
     std::vector<std::int64_t> thinking, away;  // [K]
 
     // Whether what happens at a site can bring further calls, or end a session.
-    const bool has_feedback;
+    bool has_feedback;
 
     Clients(const FleetArrays& arrays, Demand& demand)
-        : thinking(arrays.classes.size()),
+        : DemandLink(arrays, demand),
+          thinking(arrays.classes.size()),
           away(arrays.classes.size()),
           has_feedback(arrays.has_retries() || arrays.has_budgets() || demand.calls.has_successors()),
-          arrays_(arrays),
-          demand_(demand),
           ended_session_(static_cast<std::size_t>(demand.calls.num_sessions())) {}
 
     double next_s() const { return steps_.first().time_s; }
@@ -112,8 +112,6 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
     std::vector<std::uint8_t> ended_session_;
     QuadHeap<StepOrder> steps_;  // what clients will do next
 

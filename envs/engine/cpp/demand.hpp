@@ -17,7 +17,9 @@ struct Demand {
     Calls calls;
     std::vector<Request> requests;
     std::vector<Detail> details;  // of all requests if a layer needs them, else empty
-    std::size_t num_roots;        // requests that wait for no other; they stand first
+    std::size_t num_roots = 0;    // requests that wait for no other; they stand first
+
+    Demand() = default;  // nothing is asked
 
     Demand(const FleetArrays& arrays, const EpisodeColumns& e) : calls(e) {
         const auto count = static_cast<std::size_t>(e.num_requests);
@@ -35,9 +37,6 @@ struct Demand {
             details.push_back({.unfinished_predecessors = calls[static_cast<std::int32_t>(i)].predecessors});
         }
     }
-
-    Demand(const Demand&) = delete;
-    Demand& operator=(const Demand&) = delete;
 
 private:
     bool needs_details(const FleetArrays& arrays) const {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "admission.hpp"
@@ -15,6 +16,7 @@
 #include "endings.hpp"
 #include "hand_offs.hpp"
 #include "kv_moves.hpp"
+#include "links.hpp"
 #include "pool_meter.hpp"
 #include "pool_state.hpp"
 #include "power_delivery.hpp"
@@ -30,29 +32,41 @@ class Fleet {
 public:
     // Begin with everything awake and idle; `view` and `outcome` are the rows that it writes.
     Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, float* view, double* outcome)
-        : arrays_(arrays),
-          view_(arrays.view, view),
-          outcome_(arrays.outcome, outcome),
-          course_(arrays, episode),
-          demand_(arrays, episode),
-          clients_(arrays, demand_),
-          billing_(arrays, demand_),
-          endings_(arrays, demand_, clients_, billing_, outcome_),
-          admission_(arrays, demand_),
-          kv_moves_(arrays, outcome_),
-          hand_offs_(arrays, demand_, clients_, endings_, kv_moves_),
-          power_(arrays),
-          in_order_of_time_(clients_.has_feedback || arrays.has_hand_offs()),
-          pools_(make_pools()),
-          replicas_(arrays, pools_, in_order_of_time_),
-          router_(arrays, demand_, replicas_) {
+        : Fleet(arrays, Course(arrays, episode), Demand(arrays, episode), view, outcome) {
+        for (PoolState& pool : pools_) {
+            pool.physics = at_clock(pool.limits, course_.decode_memory_fraction[pool.index], 1.0);
+        }
         load_contexts(episode);
         outcome_.clear();
         write_view();
     }
 
+    // A fleet that has lived as another, which has the same arrays, and lives on as that would, in rows of its own.
+    Fleet(const FleetArrays& arrays, const Fleet& other, float* view, double* outcome)
+        : Fleet(arrays, Course(arrays), Demand(), view, outcome) {
+        become(other);
+    }
+
     Fleet(const Fleet&) = delete;  // its parts refer to each other
     Fleet& operator=(const Fleet&) = delete;
+
+    // Take over the state of another fleet with the same arrays; what never changes is shared.
+    void become(const Fleet& other) {
+        view_.copy(other.view_);
+        outcome_.copy(other.outcome_);
+        course_ = other.course_;
+        demand_ = other.demand_;
+        clients_ = other.clients_;
+        billing_ = other.billing_;
+        admission_ = other.admission_;
+        power_ = other.power_;
+        in_order_of_time_ = other.in_order_of_time_;
+        pools_ = other.pools_;  // as many as there are: each is assigned
+        replicas_ = other.replicas_;
+        router_ = other.router_;
+        tick_ = other.tick_;
+        next_request_ = other.next_request_;
+    }
 
     std::int64_t tick() const { return tick_; }
     const std::vector<Request>& requests() const { return demand_.requests; }
@@ -88,24 +102,36 @@ private:
     KvMoves kv_moves_;
     HandOffs hand_offs_;
     PowerDelivery power_;
-    const bool in_order_of_time_;  // see replicas.hpp
+    bool in_order_of_time_;  // see replicas.hpp
     std::vector<PoolState> pools_;
     Replicas replicas_;
     Router router_;
     std::int64_t tick_ = 0;
     std::size_t next_request_ = 0;
 
+    // At rest and without physics.
+    Fleet(const FleetArrays& arrays, Course course, Demand demand, float* view, double* outcome)
+        : arrays_(arrays),
+          view_(arrays.view, view),
+          outcome_(arrays.outcome, outcome),
+          course_(std::move(course)),
+          demand_(std::move(demand)),
+          clients_(arrays, demand_),
+          billing_(arrays, demand_),
+          endings_(arrays, demand_, clients_, billing_, outcome_),
+          admission_(arrays, demand_),
+          kv_moves_(arrays, outcome_),
+          hand_offs_(arrays, demand_, clients_, endings_, kv_moves_),
+          power_(arrays),
+          in_order_of_time_(clients_.has_feedback || arrays.has_hand_offs()),
+          pools_(make_pools()),
+          replicas_(arrays, pools_, in_order_of_time_),
+          router_(arrays, demand_, replicas_) {}
+
     std::vector<PoolState> make_pools() {
         std::vector<PoolState> pools;
         for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
-            const Pool& pool = arrays_.pools[p];
-            pools.push_back({.index = p,
-                             .limits = pool,
-                             .classes = arrays_.classes,
-                             .demand = demand_,
-                             .endings = endings_,
-                             .hand_offs = hand_offs_,
-                             .physics = at_clock(pool, course_.decode_memory_fraction[p], 1.0)});
+            pools.push_back({{p, arrays_, demand_, endings_, hand_offs_}, {}});
         }
         return pools;
     }

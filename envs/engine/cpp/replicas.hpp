@@ -10,12 +10,13 @@
 #include "arrays.hpp"
 #include "batching.hpp"
 #include "earliest.hpp"
+#include "links.hpp"
 #include "pool_state.hpp"
 #include "replica.hpp"
 
 namespace tokenfleet {
 
-class Replicas {
+class Replicas : ArraysLink {
 public:
     std::vector<std::int64_t> pool_of;  // of each replica
 
@@ -25,7 +26,7 @@ public:
     // (`catch_up`, `pass_boundaries`). Its results are the same, but for the order in which sums are added up, and the
     // tree of next boundaries is spared: with it the plain fleet of benchmarks/layers.py takes 18 % more instructions.
     Replicas(const FleetArrays& arrays, std::vector<PoolState>& pools, bool in_order_of_time)
-        : arrays_(arrays),
+        : ArraysLink(arrays),
           in_order_of_time_(in_order_of_time),
           next_boundary_(in_order_of_time ? static_cast<std::size_t>(arrays.num_replicas) : 1) {
         replicas_.reserve(static_cast<std::size_t>(arrays.num_replicas));
@@ -38,7 +39,7 @@ public:
     }
 
     Replicas(const Replicas&) = delete;
-    Replicas& operator=(const Replicas&) = delete;
+    Replicas& operator=(const Replicas&) = default;  // as many replicas as there are: each is assigned
 
     Replica& operator[](std::int64_t r) { return replicas_[r]; }
     std::span<Replica> all() { return replicas_; }
@@ -96,11 +97,10 @@ public:
 private:
     static constexpr std::int64_t kClosed = std::numeric_limits<std::int64_t>::max();
 
-    const FleetArrays& arrays_;
     std::vector<Replica> replicas_;
     std::vector<double> next_boundary_s_;    // of each replica
     std::vector<std::int64_t> load_tokens_;  // work of each replica; kClosed if it takes no requests
-    const bool in_order_of_time_;
+    bool in_order_of_time_;
     Earliest next_boundary_;  // of all replicas; kept only in order of time
 
     void pass(std::int64_t r, double until_s) {

@@ -7,16 +7,24 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 #include "replicas.hpp"
 
 namespace tokenfleet {
 
-class Router {
+struct RouterLinks : DemandLink {
+    Replicas& replicas_;
+
+    RouterLinks(const FleetArrays& arrays, Demand& demand, Replicas& replicas)
+        : DemandLink(arrays, demand), replicas_(replicas) {}
+    RouterLinks(const RouterLinks&) = default;
+    RouterLinks& operator=(const RouterLinks&) { return *this; }
+};
+
+class Router : RouterLinks {
 public:
     Router(const FleetArrays& arrays, Demand& demand, Replicas& replicas)
-        : arrays_(arrays),
-          demand_(demand),
-          replicas_(replicas),
+        : RouterLinks(arrays, demand, replicas),
           is_open_(arrays.pools.size()),
           share_(arrays.route_mask.size()),
           credit_(arrays.route_mask.size()),
@@ -76,9 +84,6 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
-    Replicas& replicas_;
     std::vector<std::uint8_t> is_open_;       // [P] has an awake replica in this tick
     std::vector<double> share_, credit_;      // [K, P]
     const double* affinity_ = nullptr;        // [K]
