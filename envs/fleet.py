@@ -28,6 +28,7 @@ from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.snapshots import BatchSnapshot
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
 
 
@@ -237,6 +238,17 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     def set_state(self, state: Mapping[str, Any]) -> NDArray[Any]:
         """See `FleetVectorEnv.set_state`; `[D]`."""
         observations = self.batch.set_state(state)
+        self._np_random = self.batch.generators[0]
+        observation: NDArray[Any] = observations[0]
+        return observation
+
+    def snapshot(self) -> BatchSnapshot:
+        """Hold the fleet as it is now; see `FleetVectorEnv.snapshot`."""
+        return self.batch.snapshot()
+
+    def restore(self, snapshot: BatchSnapshot) -> NDArray[Any]:
+        """See `FleetVectorEnv.restore`; `[D]`."""
+        observations = self.batch.restore(snapshot)
         self._np_random = self.batch.generators[0]
         observation: NDArray[Any] = observations[0]
         return observation

@@ -14,11 +14,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
+from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics, HeldMetrics
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.episode.batch import Episodes
+from tokenfleet.envs.episode.batch import Episodes, HeldEpisode
 from tokenfleet.envs.episode.history import History
 from tokenfleet.envs.episode.replay import replayed
 from tokenfleet.envs.fields import Record
@@ -42,6 +42,7 @@ from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.snapshots import BatchSnapshot, FleetSnapshot, Views
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
@@ -337,6 +338,54 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.split = state["split"]
         return self._observe()
 
+    def fork(self, sources: Sequence[int], targets: Sequence[int]) -> NDArray[Any]:
+        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]`; observations `[N, D]` of all fleets.
+
+        Everything is copied: the fleet, its episode, its metrics, and where its next episode comes from. It takes time for
+        what lives in the fleets, not for how long they have lived. Every source counts as it was before.
+
+        Raises:
+            SpecError: not as many targets as sources, or a fleet that is to become two.
+            IndexError: there is no such fleet.
+        """
+        self._check_begun()
+        self.engine.fork(sources, targets)
+        books = [self._books(source) for source in sources]
+        for target, held in zip(targets, books, strict=True):
+            self._resume(target, *held)
+        return self._observe()
+
+    def snapshot(self, fleets: Sequence[int] | None = None) -> BatchSnapshot:
+        """Hold some fleets, by default all, as they are now; for `restore`."""
+        self._check_begun()
+        held = [
+            FleetSnapshot(self.engine.snapshot(index), *self._books(index))
+            for index in (range(self.num_envs) if fleets is None else fleets)
+        ]
+        return BatchSnapshot(tuple(held), self.split)
+
+    def restore(self, snapshot: BatchSnapshot, fleets: Sequence[int] | None = None) -> NDArray[Any]:
+        """Bring fleets back to a snapshot, as often as one likes; observations `[N, D]` of all fleets.
+
+        Args:
+            snapshot: of this environment, or of another one of the same scenario and engine in this process.
+            fleets: which fleet each one of the snapshot becomes; by default the first the first, and so on.
+
+        Raises:
+            ValueError: the snapshot is of another number of fleets.
+            SpecError: it is of another scenario or engine.
+        """
+        self._check_open()
+        targets = range(self.num_envs) if fleets is None else fleets
+        if len(targets) != len(snapshot):
+            raise ValueError(f"the snapshot holds {len(snapshot)} fleets, for {len(targets)}")
+        for index, held in zip(targets, snapshot.fleets, strict=True):
+            self.engine.restore(index, held.engine)
+            self._resume(index, held.episode, held.metrics, held.views, held.ended)
+        self.split = snapshot.split
+        self._check_begun()
+        return self._observe()
+
     def __getstate__(self) -> dict[str, Any]:
         """Constructor arguments and `get_state`: an engine's memory does not travel between processes."""
         begun = all(episode is not None for episode in self.episodes)
@@ -401,6 +450,19 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._metrics.begin(index)
         if self._views is not None:
             self._views.begin(index)
+
+    def _books(self, index: int) -> tuple[HeldEpisode, HeldMetrics, Views | None, bool]:
+        """What is known of fleet `index` outside of the engine."""
+        views = None if self._views is None else self._views.past(index)
+        return self._episodes.hold(index), self._metrics.hold(index), views, index in self._ended
+
+    def _resume(self, index: int, episode: HeldEpisode, metrics: HeldMetrics, views: Views | None, ended: bool) -> None:
+        """Let fleet `index`, whose engine has been seen to, go on from there."""
+        self._episodes.resume(index, episode)
+        self._metrics.resume(index, metrics)
+        if self._views is not None:
+            self._views.resume(index, views or ())
+        self._ended = sorted({*self._ended, index} if ended else {*self._ended} - {index})
 
     def _check_open(self) -> None:
         if self.closed:

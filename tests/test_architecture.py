@@ -39,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.interface",),
     (f"{ENVS}.accounts.episode_metrics",),
     (f"{ENVS}.accounts",),
-    (f"{ENVS}.registration",),
+    (f"{ENVS}.registration", f"{ENVS}.snapshots"),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),
