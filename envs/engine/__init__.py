@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError, suggest
@@ -87,10 +88,10 @@ class Engine(Protocol):
         """
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now; takes time for its state alone.
+        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now, in time for its state alone.
 
-        From then on the two live separate lives, which are the same to the last bit under the same controls. A fleet may
-        be a source and a target.
+        From then on the two live separate lives, which are the same to the last bit under the same controls. A fleet
+        may be a source and a target.
 
         Raises:
             SpecError: not as many sources as targets, or a fleet that is to become two.
@@ -106,6 +107,18 @@ class Engine(Protocol):
         Raises:
             SpecError: the snapshot is of another engine, or of another fleet.
         """
+
+    def change_future(self, index: int, future: Future) -> None:
+        """Let fleet `index` go on in another episode that agrees with its own up to now.
+
+        It becomes the fleet that had lived the other episode from its start under the same controls.
+
+        Raises:
+            SpecError: the episode is of another fleet.
+        """
+
+    def thinking(self, index: int) -> NDArray[np.int32]:
+        """Rows of the calls that clients of fleet `index` are thinking about: made next, nobody knows when."""
 
     def request_log(self, index: int) -> RequestLog:
         """What has become of the requests of fleet `index` so far."""

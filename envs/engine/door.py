@@ -56,7 +56,7 @@ def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -
         raise SpecError([f"fork: a fleet can become one other (fleet {twice} is a target more than once)"])
 
 
-def check_snapshot(snapshot: Any, kind: type, arrays: FleetArrays) -> None:
+def check_snapshot(snapshot: Any, kind: type[Any], arrays: FleetArrays) -> None:
     """Refuse a snapshot of another kind of engine, or of another fleet.
 
     Raises:

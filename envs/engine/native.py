@@ -20,10 +20,12 @@ from tokenfleet.envs.engine.door import (
     check_snapshot,
 )
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
 CLIENT_COLUMNS = tuple(name for name in DEFAULTS if name not in ("class_id", "context_age_s"))
@@ -106,6 +108,20 @@ class NativeEngine:
         check_index(index, self._num_envs)
         check_snapshot(snapshot, NativeSnapshot, self.arrays)
         self._engine.restore(index, snapshot.state)
+
+    def change_future(self, index: int, future: Future) -> None:
+        """See `Engine.change_future`; takes time for the episode, not for how long it has lasted."""
+        check_index(index, self._num_envs)
+        check_episode(self.arrays, future.episode)
+        count = self._engine.num_requests(index)
+        if len(future.row) != count:
+            raise SpecError([f"future: must be of the fleet's episode, of {count} requests (got {len(future.row)})"])
+        self._engine.change_future(index, future.episode, _client_columns(future.episode.requests), future.row)
+
+    def thinking(self, index: int) -> NDArray[np.int32]:
+        """See `Engine.thinking`."""
+        check_index(index, self._num_envs)
+        return np.sort(np.array(self._engine.thinking(index), np.int32))
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""

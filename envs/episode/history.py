@@ -15,10 +15,10 @@ class Tick(Protocol[Row]):
 
 
 class Stretch(NamedTuple, Generic[Row]):
-    """Ticks in which a fleet's rows are those of one index."""
+    """Ticks in which a fleet's rows are those of one column."""
 
     ticks: list[Tick[Row]]
-    index: int
+    column: int
 
 
 class History(Generic[Row]):

@@ -34,6 +34,11 @@ public:
 
     void hold(std::int32_t index) { held_[demand_.requests[index].class_id].push(demand_.requests, index); }
 
+    // Requests stand in other rows now.
+    void renumber(const std::int32_t* row) {
+        for (RequestQueue& held : held_) held.renumber(row);
+    }
+
     // Token bucket one second deep (at least one request).
     bool admit(std::int32_t k, double now_s) {
         const double rate_rps = rate_rps_[k];

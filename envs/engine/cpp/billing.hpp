@@ -24,6 +24,15 @@ public:
         set_prices(factor.data());
     }
 
+    // Sessions have other numbers in another episode; `for_each_session(visit)` tells the old and the new one of each.
+    template <typename ForEachSession>
+    void renumber(const ForEachSession& for_each_session) {
+        if (!arrays_.has_budgets()) return;
+        const std::vector<double> paid_usd = paid_usd_;
+        paid_usd_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0.0);
+        for_each_session([&](std::int32_t old, std::int32_t now) { paid_usd_[now] = paid_usd[old]; });
+    }
+
     // Factors on the list price, [K], for the calls of a tick.
     void set_prices(const double* token_price_factor) {
         for (std::size_t k = 0; k < factor.size(); ++k) {

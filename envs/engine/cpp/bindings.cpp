@@ -80,39 +80,9 @@ public:
     // Read an Episode object, whose shapes door.py has checked; `clients` are columns of its request table.
     void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
         const Turn turn(in_use_);
-        const Columns e(episode), r(e.part("requests")), f(e.part("failures")), x(e.part("contexts"));
-        const auto arrival_s = r.column<double>("arrival_s");
-        const auto prompt_tokens = r.column<std::int32_t>("prompt_tokens");
-        const auto output_tokens = r.column<std::int32_t>("output_tokens");
-        const auto class_id = r.column<std::int32_t>("class_id");
-#define TOKENFLEET_HOLD(name, length) const auto name = e.column<double>(#name);
-        TOKENFLEET_EPISODE_SERIES(TOKENFLEET_HOLD)
-#undef TOKENFLEET_HOLD
-        const auto exogenous = e.column<float>("exogenous");
-        const auto failure_tick = f.column<std::int64_t>("tick"), failed_replica = f.column<std::int64_t>("replica");
-        const auto repaired_s = f.column<double>("repaired_s");
-        const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
-        const CallTable calls(clients);
-        const EpisodeColumns columns{.num_requests = static_cast<std::int64_t>(arrival_s.size()),
-                                     .num_failures = static_cast<std::int64_t>(repaired_s.size()),
-                                     .num_contexts = static_cast<std::int64_t>(context_row.size()),
-                                     .arrival_s = arrival_s.data(),
-                                     .prompt_tokens = prompt_tokens.data(),
-                                     .output_tokens = output_tokens.data(),
-                                     .class_id = class_id.data(),
-                                     .calls = calls.columns,
-                                     .has_calls = !calls.empty(),
-#define TOKENFLEET_SERIES(name, length) .name = name.data(),
-                                     TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
-#undef TOKENFLEET_SERIES
-                                         .exogenous = exogenous.data(),
-                                     .failure_tick = failure_tick.data(),
-                                     .failed_replica = failed_replica.data(),
-                                     .repaired_s = repaired_s.data(),
-                                     .context_row = context_row.data(),
-                                     .context_holder = holder.data()};
+        const EpisodeSource source(episode, clients);
         fleets_[index].reset();  // its memory may be what the new one takes
-        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, view_row(index), outcome_row(index));
+        fleets_[index] = std::make_unique<Fleet>(arrays_, source.columns, view_row(index), outcome_row(index));
     }
 
     // Let each fleet of `targets` go on as the fleet of `sources` beside it; no fleet is in both, none twice in `targets`.
@@ -167,6 +137,25 @@ public:
             throw;
         }
         return true;
+    }
+
+    // Let a fleet go on in another episode that agrees with its own up to now; `row` is where its requests stand there.
+    void change_future(std::int64_t index, nb::handle episode, nb::handle clients, Array<const std::int32_t> row) {
+        const Turn turn(in_use_);
+        const EpisodeSource source(episode, clients);
+        static_cast<void>(fleet(index));
+        try {
+            fleets_[index]->change_future(source.columns, row.data());
+        } catch (...) {
+            fleets_[index].reset();
+            throw;
+        }
+    }
+
+    // Calls that a fleet's clients are thinking about.
+    std::vector<std::int32_t> thinking(std::int64_t index) {
+        const Turn turn(in_use_);
+        return fleet(index).thinking();
     }
 
     // Copy a fleet's log into five arrays of its number of requests.
@@ -258,6 +247,8 @@ NB_MODULE(_native, m) {
         .def("fork", &Engine::fork)
         .def("snapshot", &Engine::snapshot)
         .def("restore", &Engine::restore)
+        .def("change_future", &Engine::change_future)
+        .def("thinking", &Engine::thinking)
         .def("request_log", &Engine::request_log)
         .def("num_requests", &Engine::num_requests);
 }

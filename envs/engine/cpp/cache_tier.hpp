@@ -95,6 +95,17 @@ public:
         }
     }
 
+    // Give every entry that has a key the row and the key that `change(entry)` writes into it.
+    template <typename Change>
+    void rename(const Change& change) {
+        std::fill(buckets_.begin(), buckets_.end(), -1);
+        for (std::int32_t slot = oldest_; slot >= 0; slot = entries_[slot].newer) {
+            if (entries_[slot].key == kNoKey) continue;
+            change(entries_[slot]);
+            buckets_[position(entries_[slot].key)] = slot;
+        }
+    }
+
     void clear() {
         entries_.clear();
         std::fill(buckets_.begin(), buckets_.end(), -1);

@@ -72,6 +72,7 @@ public:
 
     const Call& operator[](std::int32_t row) const { return rows_.empty() ? common_ : rows_[row]; }
     bool empty() const { return rows_.empty(); }
+    std::int32_t size() const { return static_cast<std::int32_t>(rows_.size()); }
     bool has_successors() const { return !successor_.empty(); }
     std::int32_t num_sessions() const { return num_sessions_; }
     std::int32_t num_conversations() const { return num_conversations_; }

@@ -46,6 +46,12 @@ public:
         drawn_ = drawn;
     }
 
+    // Another episode's course, which is this one up to now.
+    void change_future(Course other) {
+        other.next_failure_ = next_failure_;
+        *this = other;
+    }
+
     bool has_failures() const { return !failures_.empty(); }
 
     // The next replica that breaks in this tick, or nothing.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -35,6 +36,26 @@ struct Demand {
         details.reserve(count);
         for (std::size_t i = 0; i < count; ++i) {
             details.push_back({.unfinished_predecessors = calls[static_cast<std::int32_t>(i)].predecessors});
+        }
+    }
+
+    // Another episode's demand, of which some has been made already, as `before` tells; request i stands in row[i] here,
+    // or nowhere. Calls that have not been made are what this episode says.
+    void take_over(const Demand& before, const std::int32_t* row) {
+        const bool both_have_details = !details.empty() && !before.details.empty();
+        for (std::size_t i = 0; i < before.requests.size(); ++i) {
+            if (row[i] < 0) continue;
+            const Request& old = before.requests[i];
+            if (std::isnan(old.asked_s)) {
+                if (!both_have_details || before.details[i].unfinished_predecessors > 0) continue;
+                details[row[i]].unfinished_predecessors = 0;
+                details[row[i]].last_answer_s = before.details[i].last_answer_s;
+                continue;
+            }
+            Request& request = requests[row[i]];
+            request = old;
+            request.next = std::max(row[old.next], 0);  // of the last in a list it means nothing
+            if (both_have_details) details[row[i]] = before.details[i];
         }
     }
 

@@ -37,6 +37,11 @@ public:
         keys_.replace_all([first](std::int64_t key) { return key - (first << 32); });
     }
 
+    // Requests stand in other rows now, in the same order.
+    void renumber_requests(const std::int32_t* row) {
+        keys_.replace_all([row](std::int64_t key) { return iteration_of(key) << 32 | row[request_of(key)]; });
+    }
+
     void remove(std::int32_t index) {
         std::size_t i = 0;
         while (request_of(keys_[i]) != index) ++i;

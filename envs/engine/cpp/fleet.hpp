@@ -68,6 +68,25 @@ public:
         next_request_ = other.next_request_;
     }
 
+    // Go on in another episode that agrees with this one up to now. Request i stands in row[i] of it, in the same order, or
+    // nowhere (-1) if it has not been made and no client is thinking about it.
+    void change_future(const EpisodeColumns& episode, const std::int32_t* row) {
+        const Demand before = std::move(demand_);
+        demand_ = Demand(arrays_, episode);
+        demand_.take_over(before, row);
+        course_.change_future(Course(arrays_, episode));
+        clients_.change_future(before, row);
+        billing_.renumber([&](const auto& visit) { clients_.for_each_session(before.calls, row, visit); });
+        admission_.renumber(row);
+        for (Replica& replica : replicas_.all()) replica.renumber(row);
+        router_.change_future(before, row);
+        if (clients_.has_feedback && !in_order_of_time_) replicas_.begin_order_of_time();
+        in_order_of_time_ |= clients_.has_feedback;
+    }
+
+    // Calls that clients are thinking about.
+    std::vector<std::int32_t> thinking() const { return clients_.thought_of(); }
+
     std::int64_t tick() const { return tick_; }
     const std::vector<Request>& requests() const { return demand_.requests; }
 

@@ -154,6 +154,14 @@ public:
         return tokens;
     }
 
+    // Requests stand in other rows of another episode, in the same order.
+    void renumber(const std::int32_t* row) {
+        waiting_.renumber(row);
+        prefilling_.renumber(row);
+        finishing_.renumber_requests(row);
+        if (cache_) cache_->renumber(row, pool_.demand.calls);
+    }
+
     // What the boards have drawn since the last call.
     BoardEnergy take_energy() { return std::exchange(energy_, {}); }
 

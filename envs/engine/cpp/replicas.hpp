@@ -56,6 +56,13 @@ public:
         if (in_order_of_time_) next_boundary_.set(static_cast<std::size_t>(r), replica.next_boundary_s);
     }
 
+    // Between ticks: boundaries are passed in order of time from now on.
+    void begin_order_of_time() {
+        in_order_of_time_ = true;
+        next_boundary_ = Earliest(replicas_.size());
+        for (std::size_t r = 0; r < replicas_.size(); ++r) note(static_cast<std::int64_t>(r));
+    }
+
     bool is_awake(std::int64_t r) const { return load_tokens_[r] != kClosed; }
     std::int64_t work_tokens(std::int64_t r) const { return load_tokens_[r]; }
 

@@ -30,6 +30,18 @@ public:
           credit_(arrays.route_mask.size()),
           home_replica_(arrays.has_caches() ? static_cast<std::size_t>(demand.calls.num_conversations()) : 0, -1) {}
 
+    // Conversations have other numbers in another episode, in which request i stands in row[i].
+    void change_future(const Demand& before, const std::int32_t* row) {
+        if (!arrays_.has_caches()) return;
+        const std::vector<std::int32_t> home = home_replica_;
+        home_replica_.assign(static_cast<std::size_t>(demand_.calls.num_conversations()), -1);
+        for (std::int32_t i = 0; i < before.calls.size(); ++i) {
+            const std::int32_t old = before.calls[i].conversation_id;
+            const std::int32_t now = row[i] < 0 ? -1 : demand_.calls[row[i]].conversation_id;
+            if (old >= 0 && now >= 0) home_replica_[now] = home[old];
+        }
+    }
+
     // Follow shares [K, P] among the pools that can take requests now, and affinities [K], from now on.
     void set_shares(const double* route_share, const double* prefix_affinity) {
         affinity_ = prefix_affinity;

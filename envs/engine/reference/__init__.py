@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
@@ -30,6 +31,7 @@ from tokenfleet.envs.engine.door import (
 )
 from tokenfleet.envs.engine.reference.fleet import Fleet
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 
@@ -89,6 +91,21 @@ class ReferenceEngine:
         check_index(index, self._num_envs)
         check_snapshot(snapshot, ReferenceSnapshot, self.arrays)
         self._fleets[index] = snapshot.fleet.copy(*self._records(index))
+
+    def change_future(self, index: int, future: Future) -> None:
+        """See `Engine.change_future`; the fleet lives the other episode up to now."""
+        check_index(index, self._num_envs)
+        check_episode(self.arrays, future.episode)
+        past = self._fleet(index).past
+        fleet = Fleet(self.arrays, future.episode, *self._records(index))
+        for controls in past:
+            fleet.step(controls)
+        self._fleets[index] = fleet
+
+    def thinking(self, index: int) -> NDArray[np.int32]:
+        """See `Engine.thinking`."""
+        check_index(index, self._num_envs)
+        return np.array(self._fleet(index).clients.thought_of(), np.int32)
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""

@@ -52,6 +52,7 @@ class Fleet:
         self.view = view
         self.outcome = outcome
         self.tick = 0
+        self.past: tuple[Controls, ...] = ()
         self.next_request = 0
         self.clients = Clients(arrays, episode.requests)
         self.billing = Billing(arrays, episode.requests)
@@ -79,7 +80,7 @@ class Fleet:
     def copy(self, view: Record, outcome: Record) -> Fleet:
         """A fleet that has lived as this one, in records of its own; what never changes is shared."""
         view.rows[:], outcome.rows[:] = self.view.rows, self.outcome.rows
-        unchanging = (self.arrays, self.episode, self.episode.requests, self.calls, self.coefficients)
+        unchanging = (self.arrays, self.episode, self.episode.requests, self.calls, self.coefficients, self.past)
         shared = {id(part): part for part in unchanging}
         fleet: Fleet = deepcopy(self, {**shared, id(self.view): view, id(self.outcome): outcome})
         return fleet
@@ -95,7 +96,9 @@ class Fleet:
 
     def step(self, controls: Controls) -> None:
         """Advance by one tick under controls of this fleet alone, none left out."""
-        now = {name: values[0] for name, values in controls.given().items()}
+        given = controls.given()
+        now = {name: values[0] for name, values in given.items()}
+        self.past = (*self.past, Controls(**{name: values.copy() for name, values in given.items()}))
         start_s = self.tick * self.arrays.tick_s
         end_s = (self.tick + 1) * self.arrays.tick_s
         self.outcome.rows[:] = 0.0
