@@ -30,6 +30,7 @@ from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.snapshots import BatchSnapshot
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
+from tokenfleet.envs.what_if import Acts, Plan, Same, Simulation
 
 
 class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
@@ -252,6 +253,19 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         self._np_random = self.batch.generators[0]
         observation: NDArray[Any] = observations[0]
         return observation
+
+    def simulate(
+        self,
+        plan: Plan,
+        horizon: int,
+        *,
+        then: Acts | None = None,
+        futures: int | Same | Sequence[int | Same] = "same",
+        state: Any = None,
+    ) -> Simulation:
+        """See `FleetVectorEnv.simulate`; arrays `[1, B, F]`."""
+        _check_usable(self.batch, begun=True)
+        return self.batch.simulate(plan, horizon, then=then, futures=futures, state=state)
 
     def _info(self, infos: Info) -> Info:
         """What the batch of one tells, over zeros where it has nothing to tell."""

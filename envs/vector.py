@@ -43,6 +43,18 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.snapshots import BatchSnapshot, FleetSnapshot, Views
+from tokenfleet.envs.what_if import (
+    Acts,
+    Plan,
+    Planned,
+    Same,
+    Simulation,
+    Simulator,
+    World,
+    all_dark,
+    check_simulated,
+    parse_futures,
+)
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
@@ -165,6 +177,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.engine = make_engine(engine, arrays, count, threads)
         self._episodes = Episodes(world, count)
         self._ended: list[int] = []
+        self._simulator: Simulator | None = None
         self._metrics = EpisodeMetrics(world, arrays, count)
         names = self._metrics.summary(np.zeros(1, np.intp), np.ones(1, np.int64))
         blank = {
@@ -178,7 +191,6 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._begun = False
         self._serves = world.route_mask
         self._awake = arrays.view.slice("awake_replicas")
-        self._dark = arrays.view.slice("dark_remaining_s")
         columns = np.arange(arrays.outcome.width)
         above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
         self._above_cap = np.concatenate(above_cap)
@@ -341,8 +353,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> NDArray[Any]:
         """Let fleet `targets[i]` become an exact copy of fleet `sources[i]`; observations `[N, D]` of all fleets.
 
-        Everything is copied: the fleet, its episode, its metrics, and where its next episode comes from. It takes time for
-        what lives in the fleets, not for how long they have lived. Every source counts as it was before.
+        Everything is copied: the fleet, its episode, its metrics, and where its next episode comes from. It takes time
+        for what lives in the fleets, not for how long they have lived. Every source counts as it was before.
 
         Raises:
             SpecError: not as many targets as sources, or a fleet that is to become two.
@@ -385,6 +397,53 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.split = snapshot.split
         self._check_begun()
         return self._observe()
+
+    def simulate(
+        self,
+        plan: Plan,
+        horizon: int,
+        *,
+        then: Acts | None = None,
+        futures: int | Same | Sequence[int | Same] = "same",
+        fleets: Sequence[int] | None = None,
+        state: Any = None,
+    ) -> Simulation:
+        """What would become of fleets, without touching them: copies of them live on for up to `horizon` ticks.
+
+        Args:
+            plan: what the copies do: a policy; actions `[B, A]` of B branches, `[N, B, A]` if every fleet has its own,
+                or `Controls` of as many rows, which are held; or a list of these, one a tick, the last one held.
+            horizon: ticks at most; a copy whose episode ends stops there.
+            then: a policy that takes over when a list of decisions has come to its end.
+            futures: `"same"` goes on with what will come, which nobody can know; a seed draws anew what nobody can know
+                now (`docs/what-if.md`); a list gives each branch all of these futures, the same ones for every branch.
+            fleets: which ones; all by default.
+            state: what the policy remembers of them, for policies that remember; None lets it begin afresh.
+
+        Raises:
+            SpecError: a plan of another shape, no such future, or a fleet whose episode has ended.
+        """
+        self._check_begun()
+        chosen = list(range(self.num_envs)) if fleets is None else [int(index) for index in fleets]
+        check_simulated(chosen, self._ended, horizon)
+        seeds = parse_futures(futures)
+        planned = Planned(plan, then, self._parts, len(chosen), len(seeds), state)
+        copies = len(chosen) * planned.branches * len(seeds)
+        if self._simulator is None or self._simulator.copies != copies:
+            self._simulator = Simulator(self._world(), copies)
+        return self._simulator.run(self.snapshot(chosen).fleets, planned.branches, seeds, horizon, planned)
+
+    def _world(self) -> World:
+        """What a simulation needs of this environment."""
+        engine, threads = str(self._arguments["engine"]), int(self._arguments["threads"])
+        return World(
+            scenario=self.scenario,
+            arrays=self.engine.arrays,
+            parts=self._parts,
+            reward=lambda terms: weighted_reward(terms, self.reward_weights, self._reward_scale),
+            last_tick=self._last_tick,
+            make_engine=lambda copies: make_engine(engine, self.engine.arrays, copies, threads),
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Constructor arguments and `get_state`: an engine's memory does not travel between processes."""
@@ -480,9 +539,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _endings(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
-        dark = self.engine.view.rows[:, self._dark] > 0.0
-        all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
-        return all_dark, self._episodes.tick >= self._last_tick
+        return all_dark(self.engine.view), self._episodes.tick >= self._last_tick
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)

@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.accounts.episode_metrics",),
     (f"{ENVS}.accounts",),
     (f"{ENVS}.registration", f"{ENVS}.snapshots"),
+    (f"{ENVS}.what_if",),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),

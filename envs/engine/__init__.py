@@ -88,10 +88,10 @@ class Engine(Protocol):
         """
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now, in time for its state alone.
+        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now.
 
-        From then on the two live separate lives, which are the same to the last bit under the same controls. A fleet
-        may be a source and a target.
+        It takes time for what lives in the fleet, not for how long that has lived. From then on the two live separate
+        lives, which are the same to the last bit under the same controls. A fleet may be a source and a target.
 
         Raises:
             SpecError: not as many sources as targets, or a fleet that is to become two.

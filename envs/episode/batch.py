@@ -21,6 +21,11 @@ Float64Array = NDArray[np.float64]
 EPISODE_SEEDS = 2**63
 
 
+def tariff_of(episode: Episode) -> Float64Array:
+    """Price [USD/MWh] at every site, then carbon intensity [g/kWh], of every tick, `[H, 2 S]`."""
+    return np.concatenate([episode.price_usd_per_mwh, episode.carbon_g_per_kwh], axis=1)
+
+
 @dataclass(frozen=True)
 class HeldEpisode:
     """An episode under way, and where the next one comes from; see `Episodes` for the attributes."""
@@ -85,7 +90,7 @@ class Episodes:
         episode = sample_episode(self._scenario, episode_seed, split)
         self.current[index] = episode
         self.seeds[index], self.splits[index] = episode_seed, split
-        self._tariff[index] = np.concatenate([episode.price_usd_per_mwh, episode.carbon_g_per_kwh], axis=1)
+        self._tariff[index] = tariff_of(episode)
         return self.rewind(index)
 
     def rewind(self, index: int) -> Episode:

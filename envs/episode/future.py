@@ -7,11 +7,10 @@ What has happened stays, and so does what is in flight and what is announced:
 - replicas that are broken, and when they are repaired;
 - the constants of the fleet that chance has decided (`uncertainty`), and the hour on every stream's clock.
 
-All else is drawn as for a new episode of the same split at that hour: requests, calls and sessions to come, with sessions
-that are under way in the mean number; events that nobody knows of, and failures; real-time prices, from where they stand;
-carbon intensity, temperature and sun, around what is forecast. Sessions end with the calls of theirs that have been made,
-but for those whose clients are thinking, which any client can be seen to do: each goes on as one of the sessions under way
-that were drawn, when and how that does.
+All else is drawn as for a new episode of the same split at that hour: requests and sessions to come, sessions under way
+in their mean number; events that nobody knows of, and failures; real-time prices, from where they stand; carbon
+intensity, temperature and sun, around what is forecast. Sessions end with the calls of theirs that have been made, but
+for those whose clients are thinking, which can be seen: each goes on when and how one of the drawn sessions does.
 
 The result is an episode in its own right: whoever lives it from its start under the same controls comes to the same
 present, to the last bit.
@@ -48,7 +47,7 @@ class Future:
 
     Attributes:
         episode: the other future.
-        row: of each request of the old episode in the new one, -1 where it is not there, `[R]`; rises where it is not -1.
+        row: where each request of the old episode stands in the new one, `[R]`, in the same order; -1 for nowhere.
     """
 
     episode: Episode
@@ -91,11 +90,11 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
     seeds = [origin.seed, list(SPLIT_BOUNDS).index(origin.split)]
     rng = np.random.default_rng([*seeds, _FUTURE, seed, tick])
     fresh = _draw_requests(origin, tick, [*seeds, _CLIENTS, seed, tick], rng)
-    requests, row = _joined(episode, now, tick * origin.scenario.tick_s, fresh, rng)
+    requests, row = join_requests(episode, now, fresh, (tick * origin.scenario.tick_s, origin.scenario.horizon_s), rng)
     course = origin.course.go_on(tick, rng, np.random.default_rng([*seeds, _FORECASTS, tick]))
     series = course.series()
     outdoor_c = series["outdoor_c"][:-1]
-    later = {
+    later: dict[str, NDArray[Any]] = {
         **{name: series[name][:-1] for name in PER_TICK},
         "pue": pue_of(origin.scenario, outdoor_c, origin.pue_factor),
         "exogenous": exogenous_of(series),
@@ -192,13 +191,13 @@ def _grafts(
 
 def _adopted(old: RequestTable, fresh: RequestTable, grafts: tuple[IntArray, IntArray]) -> RequestTable:
     """The fresh calls, numbered behind the old ones, but for sessions and conversations that go on with old ones."""
-    columns = {
+    columns: dict[str, Any] = {
         name: np.where(
             getattr(fresh, name) == NONE, NONE, getattr(fresh, name) + getattr(old, name).max(initial=NONE) + 1
         )
         for name in ("session_id", "conversation_id")
     }
-    clients = {name: getattr(fresh, name).copy() for name in ("region_id", "price_tolerance")}
+    clients: dict[str, Any] = {name: getattr(fresh, name).copy() for name in ("region_id", "price_tolerance")}
     for ours, theirs in zip(*grafts, strict=True):
         for name, column in columns.items():
             mine, given = getattr(old, name)[ours], getattr(fresh, name)
@@ -212,16 +211,23 @@ def _adopted(old: RequestTable, fresh: RequestTable, grafts: tuple[IntArray, Int
     return replace(fresh, **{name: column.astype(np.int32) for name, column in columns.items()}, **clients)
 
 
-def _joined(
-    episode: Episode, now: Present, now_s: float, fresh: RequestTable, rng: np.random.Generator
+def join_requests(
+    episode: Episode, now: Present, fresh: RequestTable, span_s: tuple[float, float], rng: np.random.Generator
 ) -> tuple[RequestTable, NDArray[np.int32]]:
     """The requests that have been made and those to come in one table, and where the old ones stand in it.
 
-    A call that a client is thinking about becomes the first one of a session under way, and is made when that comes; where
-    there are too few of those, it is made beyond the horizon. The contexts that caches held at the start are those of
-    calls; where such a call has not been made, it stays in the table and never comes, or waits for one that never does.
+    A call that a client is thinking of becomes the first one of a session under way, and is made when that comes;
+    where there are too few of those, it is made beyond the horizon. The contexts that caches held at the start are
+    those of calls; where such a call has not been made, it stays and never comes, or waits for one that never does.
+
+    Args:
+        episode: says what was asked for.
+        now: what has been.
+        fresh: what is asked for from now on.
+        span_s: the time now, and at the end of the episode [s].
+        rng: decides who goes on as whom.
     """
-    old, end_s = episode.requests, episode.origin.scenario.horizon_s if episode.origin else np.inf
+    old, (now_s, end_s) = episode.requests, span_s
     grafts = _grafts(now, old, fresh, rng)
     fresh = _adopted(old, fresh, grafts)
     made, held, grafted = now.asked.copy(), np.zeros(len(old), np.bool_), np.zeros(len(fresh), np.bool_)
@@ -261,7 +267,7 @@ def _joined(
 def _waits_s(
     table: RequestTable, finished_s: FloatArray, rows: IntArray, arrival_s: FloatArray, now_s: float
 ) -> FloatArray:
-    """How long after the last answer that each of some calls waited for it is made, to arrive at a time not before now."""
+    """How long after the last answer that they wait for calls are made, to come at `arrival_s`, not before now."""
     answered_s = np.zeros(len(table))
     np.fmax.at(answered_s, table.successor, np.repeat(finished_s, np.diff(table.successor_start)))
     wait_s = arrival_s - answered_s[rows]

@@ -83,8 +83,8 @@ class DrawnSignals:
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnSignals:
         """Signals that are these up to entry `tick`, and behind it others that what was known then allows.
 
-        Day-ahead prices are known; the real-time price wanders on from where it stands. Carbon intensity, temperature and
-        sun come to what was forecast, but for an error of the size that such a forecast has.
+        Day-ahead prices are known; the real-time price wanders on from where it stands. Carbon intensity, temperature
+        and sun come to what was forecast, but for an error of the size that such a forecast has.
 
         Args:
             tick: the last entry that is kept.

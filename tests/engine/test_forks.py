@@ -1,4 +1,4 @@
-"""A fleet that is forked lives on as the one that it was forked from, to the last bit, and neither hears of the other."""
+"""A fleet that is forked lives on as the one that it was forked from, to the last bit; neither hears of the other."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def assert_equal(left: Run, right: Run) -> None:
 
 
 def forked(engine: str, worlds: list[World], tick: int, threads: int = 1) -> Recorder:
-    """Three fleets that have lived for `tick` ticks; the second has just been forked off the first, the third restored."""
+    """Three fleets, `tick` ticks on; the second has just been forked off the first, and the third restored from it."""
     fleets = make_engine(engine, worlds[0].arrays, 3, threads)
     for index, world in enumerate(worlds):
         fleets.reset(index, world.episode)
@@ -73,7 +73,7 @@ def forked(engine: str, worlds: list[World], tick: int, threads: int = 1) -> Rec
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.0, 1.0), threads=st.integers(1, 3))
 def test_forks_live_the_same_life_and_engines_agree_on_another(situation, seed, share, threads):
     """Copies share the life of their source under its controls, and both engines agree on one under other controls."""
-    worlds = random_worlds(seed, 3, Situation(**SITUATIONS[situation]))
+    worlds = random_worlds(seed, 3, Situation(**SITUATIONS[situation]))  # type: ignore[arg-type]
     world, other = worlds[0], worlds[1]
     ticks = world.arrays.horizon_ticks
     tick = round(share * ticks)

@@ -78,7 +78,7 @@ class StreamSpec(CatalogSpec):
         """Requests of one episode, all chance drawn from `rng`; different splits must not share requests."""
 
     def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> StreamSpec:
-        """The stream as it goes on `begin_s` into an episode: at the same hour, with nothing else known of that episode.
+        """The stream as it goes on `begin_s` into an episode: at the same hour, with nothing else known of it.
 
         Its `sample` gives the requests of the rest, by times from `begin_s` on. A stream without hours is itself.
 
