@@ -154,10 +154,10 @@ class Simulator:
                 living[done] = False
                 summary = self._metrics.summary(done, (tick - first)[done])
                 found.write(done, self._engine.view, self._observe(), (tick - first)[done], over[done], summary)
-                for copy in np.flatnonzero(~living).tolist():
-                    # An engine steps all of its fleets; those that are done are put back and no longer looked at.
-                    self._engine.restore(copy, begin[copy].state)
-                    tick[copy] = first[copy]
+            for copy in np.flatnonzero(tick >= self._world.arrays.horizon_ticks).tolist():
+                # An engine steps all of its fleets; one that is at its end is put back and no longer looked at.
+                self._engine.restore(copy, begin[copy].state)
+                tick[copy] = first[copy]
         return found.simulation(shape)
 
     def _starts(self, fleet: FleetSnapshot, futures: Sequence[int | Same]) -> list[_Start]:

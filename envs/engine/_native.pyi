@@ -14,7 +14,8 @@ CONTROLS: tuple[str, ...]
 CALL_COLUMNS: tuple[str, ...]
 NUM_TOKEN_KNOTS: int
 
-class Snapshot: ...
+class Snapshot:
+    def state_bytes(self) -> int: ...
 
 class Engine:
     def __init__(

@@ -45,6 +45,11 @@ class NativeSnapshot:
     arrays: FleetArrays
     state: _native.Snapshot
 
+    @property
+    def state_bytes(self) -> int:
+        """Memory of the fleet's state, which forks copy; what never changes is shared and not counted."""
+        return self.state.state_bytes()
+
 
 class NativeEngine:
     """N independent fleets in C++; implements `tokenfleet.envs.engine.Engine`.

@@ -238,7 +238,7 @@ NB_MODULE(_native, m) {
     m.attr("EPISODE_SERIES") = names({TOKENFLEET_EPISODE_SERIES(TOKENFLEET_NAME)});
     m.attr("CONTROLS") = names({TOKENFLEET_CONTROLS(TOKENFLEET_NAME)});
 #undef TOKENFLEET_NAME
-    nb::class_<Snapshot>(m, "Snapshot");
+    nb::class_<Snapshot>(m, "Snapshot").def("state_bytes", [](const Snapshot& s) { return s.fleet().state_bytes(); });
     nb::class_<Engine>(m, "Engine")
         .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t, Array<const double>>(), nb::arg("arrays"),
              nb::arg("view"), nb::arg("outcome"), nb::arg("threads"), nb::arg("control_bounds"))

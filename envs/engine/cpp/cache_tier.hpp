@@ -23,6 +23,7 @@ public:
     };
 
     std::int64_t tokens() const { return tokens_; }
+    std::size_t bytes() const { return entries_.size() * sizeof(Entry) + buckets_.size() * sizeof(std::int32_t); }
 
     const Entry* find(std::int64_t key) const {
         if (named_ == 0) return nullptr;

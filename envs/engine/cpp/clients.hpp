@@ -55,7 +55,8 @@ public:
         has_feedback |= demand_.calls.has_successors();
         const std::vector<std::uint8_t> ended = ended_session_;
         ended_session_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0);
-        for_each_session(before.calls, row, [&](std::int32_t old, std::int32_t now) { ended_session_[now] = ended[old]; });
+        for_each_session(before.calls, row,
+                         [&](std::int32_t old, std::int32_t now) { ended_session_[now] = ended[old]; });
         const QuadHeap<StepOrder> steps = steps_;
         steps_.clear();
         for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -85,6 +86,8 @@ public:
             if (old >= 0 && now >= 0) visit(old, now);
         }
     }
+
+    std::size_t bytes() const { return steps_.bytes() + ended_session_.size(); }
 
     double next_s() const { return steps_.first().time_s; }
 

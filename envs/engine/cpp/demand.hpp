@@ -39,6 +39,8 @@ struct Demand {
         }
     }
 
+    std::size_t bytes() const { return requests.size() * sizeof(Request) + details.size() * sizeof(Detail); }
+
     // Another episode's demand, of which some has been made already, as `before` tells; request i stands in row[i] here,
     // or nowhere. Calls that have not been made are what this episode says.
     void take_over(const Demand& before, const std::int32_t* row) {

@@ -15,6 +15,7 @@ public:
 
     void clear() { keys_.clear(); }
     bool empty() const { return keys_.empty(); }
+    std::size_t bytes() const { return keys_.bytes(); }
     std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
 
     std::int64_t first_iteration() const { return iteration_of(keys_.first()); }

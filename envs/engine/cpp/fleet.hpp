@@ -68,6 +68,13 @@ public:
         next_request_ = other.next_request_;
     }
 
+    // Memory of all that may change, but for a few numbers of each site and pool.
+    std::size_t state_bytes() const {
+        std::size_t bytes = sizeof(*this) + demand_.bytes() + clients_.bytes() + router_.bytes();
+        for (const Replica& replica : replicas_.all()) bytes += replica.bytes();
+        return bytes;
+    }
+
     // Go on in another episode that agrees with this one up to now. Request i stands in row[i] of it, in the same order, or
     // nowhere (-1) if it has not been made and no client is thinking about it.
     void change_future(const EpisodeColumns& episode, const std::int32_t* row) {

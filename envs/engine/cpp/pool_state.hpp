@@ -23,18 +23,13 @@ struct PoolLinks {
     HandOffs& hand_offs;  // given those that another pool decodes
 
     PoolLinks(std::int64_t p, const FleetArrays& arrays, Demand& asked, Endings& told, HandOffs& given)
-        : index(p),
-          limits(arrays.pools[p]),
-          classes(arrays.classes),
-          demand(asked),
-          endings(told),
-          hand_offs(given) {}
+        : index(p), limits(arrays.pools[p]), classes(arrays.classes), demand(asked), endings(told), hand_offs(given) {}
     PoolLinks(const PoolLinks&) = default;
     PoolLinks& operator=(const PoolLinks&) { return *this; }
 };
 
 struct PoolState : PoolLinks {
-    Physics physics;      // at the clock in force
+    Physics physics;  // at the clock in force
     double clock_fraction = 1.0;
     Counts counts = {};               // of this tick
     std::int64_t running_tokens = 0;  // at the end of the last tick

@@ -38,6 +38,7 @@ public:
         : block_(block_tokens), host_tokens_(host_tokens) {}
 
     std::int64_t tokens() const { return gpu_.tokens(); }
+    std::size_t bytes() const { return sizeof(*this) + gpu_.bytes() + host_.bytes(); }
     std::int64_t pinned_tokens() const { return pinned_tokens_; }
 
     Found find(const Prompt& prompt, const Calls& calls) const {

@@ -55,6 +55,8 @@ public:
     // To be called some time before a tick.
     [[gnu::always_inline]] inline void prefetch() const { prefetch_completions(pool_.demand, finishing_); }
 
+    std::size_t bytes() const { return sizeof(*this) + finishing_.bytes() + (cache_ ? cache_->bytes() : 0); }
+
     bool is_idle() const { return next_boundary_s == kNever; }
     std::int64_t waiting() const { return waiting_.size; }
     std::int64_t running() const { return decoding() + prefilling_.size; }

@@ -43,6 +43,7 @@ public:
 
     Replica& operator[](std::int64_t r) { return replicas_[r]; }
     std::span<Replica> all() { return replicas_; }
+    std::span<const Replica> all() const { return replicas_; }
     std::span<Replica> of(std::int64_t p) {
         return {&replicas_[arrays_.pools[p].first_replica], static_cast<std::size_t>(arrays_.pools[p].replicas)};
     }

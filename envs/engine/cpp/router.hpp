@@ -30,6 +30,8 @@ public:
           credit_(arrays.route_mask.size()),
           home_replica_(arrays.has_caches() ? static_cast<std::size_t>(demand.calls.num_conversations()) : 0, -1) {}
 
+    std::size_t bytes() const { return home_replica_.size() * sizeof(std::int32_t); }
+
     // Conversations have other numbers in another episode, in which request i stands in row[i].
     void change_future(const Demand& before, const std::int32_t* row) {
         if (!arrays_.has_caches()) return;
