@@ -260,12 +260,13 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         horizon: int,
         *,
         then: Acts | None = None,
+        branches: int | None = None,
         futures: int | Same | Sequence[int | Same] = "same",
         state: Any = None,
     ) -> Simulation:
         """See `FleetVectorEnv.simulate`; arrays `[1, B, F]`."""
         _check_usable(self.batch, begun=True)
-        return self.batch.simulate(plan, horizon, then=then, futures=futures, state=state)
+        return self.batch.simulate(plan, horizon, then=then, branches=branches, futures=futures, state=state)
 
     def _info(self, infos: Info) -> Info:
         """What the batch of one tells, over zeros where it has nothing to tell."""

@@ -404,6 +404,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         horizon: int,
         *,
         then: Acts | None = None,
+        branches: int | None = None,
         futures: int | Same | Sequence[int | Same] = "same",
         fleets: Sequence[int] | None = None,
         state: Any = None,
@@ -415,6 +416,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 or `Controls` of as many rows, which are held; or a list of these, one a tick, the last one held.
             horizon: ticks at most; a copy whose episode ends stops there.
             then: a policy that takes over when a list of decisions has come to its end.
+            branches: B of a policy, 1 by default; its observations come fleet by fleet, branch by branch, future by
+                future, and it may act otherwise in every branch.
             futures: `"same"` goes on with what will come, which nobody can know; a seed draws anew what nobody can know
                 now (`docs/what-if.md`); a list gives each branch all of these futures, the same ones for every branch.
             fleets: which ones; all by default.
@@ -425,9 +428,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """
         self._check_begun()
         chosen = list(range(self.num_envs)) if fleets is None else [int(index) for index in fleets]
-        check_simulated(chosen, self._ended, horizon)
+        check_simulated(chosen, self._ended, horizon, branches)
         seeds = parse_futures(futures)
-        planned = Planned(plan, then, self._parts, len(chosen), len(seeds), state)
+        planned = Planned(plan, then, self._parts, (len(chosen), branches, len(seeds)), state)
         copies = len(chosen) * planned.branches * len(seeds)
         if self._simulator is None or self._simulator.copies != copies:
             self._simulator = Simulator(self._world(), copies)

@@ -269,7 +269,7 @@ def parse_futures(futures: Any) -> list[int | Same]:
     return ["same" if isinstance(future, str) else int(future) for future in several]
 
 
-def check_simulated(fleets: Sequence[int], ended: Sequence[int], horizon: Any) -> None:
+def check_simulated(fleets: Sequence[int], ended: Sequence[int], horizon: Any, branches: Any) -> None:
     """Refuse fleets without a future, and horizons without a tick.
 
     Raises:
@@ -278,6 +278,8 @@ def check_simulated(fleets: Sequence[int], ended: Sequence[int], horizon: Any) -
     problems = []
     if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
         problems.append(f"horizon: must be a positive number of ticks (got {shown(horizon)})")
+    if branches is not None and (not isinstance(branches, (int, np.integer)) or branches < 1):
+        problems.append(f"branches: must be a positive number, or None (got {shown(branches)})")
     if not fleets:
         problems.append("fleets: must be at least one (got an empty list)")
     if over := [index for index in fleets if index in ended]:
@@ -293,8 +295,7 @@ class Planned:
         plan: a policy; decisions that are held; or a list of decisions, one a tick, of which the last is held.
         then: a policy that decides when the list has come to its end.
         parts: decode actions.
-        fleets: N.
-        futures: F.
+        copies: N, B and F; B is None where the plan says it.
         state: what the policy remembers, arrays of N rows; None to let it begin afresh.
 
     Attributes:
@@ -304,21 +305,26 @@ class Planned:
         SpecError: the plan is of another shape.
     """
 
-    def __init__(self, plan: Plan, then: Acts | None, parts: Parts, fleets: int, futures: int, state: Any) -> None:
+    def __init__(
+        self, plan: Plan, then: Acts | None, parts: Parts, copies: tuple[int, int | None, int], state: Any
+    ) -> None:
+        fleets, branches, futures = copies
         self._parts, self._fleets, self._futures = parts, fleets, futures
         self._policy = plan if hasattr(plan, "predict") else then
         if hasattr(plan, "predict"):
             self._listed: list[Controls] = []
-            self.branches = 1
+            self.branches = branches or 1
         else:
             steps = list(plan) if isinstance(plan, (list, tuple)) else [plan]
             if not steps:
                 raise SpecError(["plan: must decide for one tick at least (got an empty list)"])
             self.branches = self._branches_of(steps[0])
+            if branches not in (None, self.branches):
+                raise SpecError([f"branches: must be as many as the plan has, {self.branches} (got {branches})"])
             self._listed = [self._spread(step) for step in steps]
-        copies = fleets * self.branches * futures
-        self._state = None if state is None else tuple(self._repeated(rows, copies) for rows in state)
-        self._begins: BoolArray | None = None if state is not None else np.ones(copies, np.bool_)
+        count = fleets * self.branches * futures
+        self._state = None if state is None else tuple(self._repeated(rows, count) for rows in state)
+        self._begins: BoolArray | None = None if state is not None else np.ones(count, np.bool_)
         self._tick = 0
 
     def __call__(self, observe: Callable[[], NDArray[Any]]) -> Controls:

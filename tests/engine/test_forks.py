@@ -69,7 +69,7 @@ def forked(engine: str, worlds: list[World], tick: int, threads: int = 1) -> Rec
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.0, 1.0), threads=st.integers(1, 3))
 def test_forks_live_the_same_life_and_engines_agree_on_another(situation, seed, share, threads):
     """Copies share the life of their source under its controls, and both engines agree on one under other controls."""
@@ -87,6 +87,35 @@ def test_forks_live_the_same_life_and_engines_agree_on_another(situation, seed, 
         assert_equal(recorder.run(RESTORED, whole, tick), whole)
         strayed[engine] = recorder.run(COPY, whole, tick)
     assert_same(strayed["reference"], strayed["native"])
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_engines_agree_on_any_sequence_of_forks(situation: str, seed: int) -> None:
+    """Fleets that are forked into each other again and again: what they have in common need not be copied."""
+    worlds = random_worlds(seed, 4, Situation(**SITUATIONS[situation]))  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    arrays = worlds[0].arrays
+    engines = [make_engine(engine, arrays, 4) for engine in ENGINES]
+    for index in range(4):
+        for fleets in engines:
+            fleets.reset(index, worlds[index // 2].episode)
+    for tick in range(arrays.horizon_ticks):
+        sources = np.where(rng.random(4) < 0.5, rng.integers(0, 4, 4), np.arange(4)).tolist()
+        if rng.random() < 0.7:
+            for fleets in engines:
+                fleets.fork(sources, range(4))
+        for fleets in engines:
+            fleets.step(Controls.stack([world.controls[tick] for world in worlds]))
+        reference, native = engines
+        np.testing.assert_allclose(native.view.rows, reference.view.rows, rtol=1e-5, atol=1e-6)
+    for index in range(4):
+        logs = [fleets.request_log(index) for fleets in engines]
+        for name in ("status", "replica"):
+            np.testing.assert_array_equal(getattr(logs[0], name), getattr(logs[1], name))
+        for name in ("asked_s", "first_token_s", "finished_s"):
+            np.testing.assert_allclose(getattr(logs[0], name), getattr(logs[1], name), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

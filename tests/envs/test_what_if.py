@@ -74,6 +74,7 @@ def test_a_policy_can_be_asked_and_can_take_over() -> None:
         assert_same(answer.reward[:, branch, 0], rewards)
         envs.restore(held)
     assert envs.simulate(policy, 5).reward.shape == (3, 1, 1)
+    assert envs.simulate(policy, 5, branches=2, futures=[1, 2, 3]).reward.shape == (3, 2, 3)
 
 
 def test_branches_meet_the_same_futures_and_seeds_are_futures() -> None:
@@ -140,6 +141,8 @@ def test_plans_that_cannot_be_are_refused() -> None:
         ({"futures": []}, "futures: must be at least one"),
         ({"futures": -1}, r"futures: must be 'same', a seed"),
         ({"fleets": []}, "fleets: must be at least one"),
+        ({"branches": 3}, r"branches: must be as many as the plan has, 2 \(got 3\)"),
+        ({"branches": 0}, r"branches: must be a positive number, or None \(got 0\)"),
     ]
     for arguments, message in wrong:
         with pytest.raises(SpecError, match=message):

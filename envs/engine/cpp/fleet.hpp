@@ -80,7 +80,7 @@ public:
     void change_future(const EpisodeColumns& episode, const std::int32_t* row) {
         const Demand before = std::move(demand_);
         demand_ = Demand(arrays_, episode);
-        demand_.take_over(before, row);
+        demand_.continue_from(before, row);
         course_.change_future(Course(arrays_, episode));
         clients_.change_future(before, row);
         billing_.renumber([&](const auto& visit) { clients_.for_each_session(before.calls, row, visit); });
@@ -261,6 +261,7 @@ private:
         const std::int32_t k = request.class_id;
         request.arrival_s = now_s;
         if (clients_.ask(index, now_s)) {
+            demand_.begin(index);
             outcome_(Outcome::arrived, k) += 1.0;
             outcome_(Outcome::prompt_tokens_asked, k) += request.prompt_tokens;
             outcome_(Outcome::output_tokens_asked, k) += request.output_tokens;
