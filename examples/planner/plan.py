@@ -1,8 +1,9 @@
 """A planner beside its placebo: `python examples/planner/plan.py [SCENARIO] [--episodes 8] [--ticks 120]`.
 
 Every few ticks it asks what would become of each fleet if it acted as a rule does, or a little otherwise until the
-next decision, and as the rule from then on; each in the same few drawn futures. It takes what is best on average. The
-placebo plans alike, but its alternatives are too small to mean anything: what it gains is luck with the futures.
+next decision, and as the rule from then on; each in the same few drawn futures. It takes what is best on average, if
+that beats the rule by more than two standard errors. The placebo plans alike, but its alternatives are too small to
+mean anything: what it gains is luck with the futures.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies.base import Policy, PolicyContext, State
 from tokenfleet.policies.registry import make_policy
 
-DECIDE_EVERY, LOOK_AHEAD, CANDIDATES, FUTURES = 10, 40, 8, 4
+DECIDE_EVERY, LOOK_AHEAD, CANDIDATES, FUTURES = 10, 100, 8, 8
 
 
 class Shifted:
@@ -47,6 +48,13 @@ def shifted(action: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return np.clip(action + shift, -1.0, 1.0).astype(np.float32)
 
 
+def clearly_best(reward: np.ndarray) -> np.ndarray:
+    """The branch with the highest mean of `[N, B, F]`, `[N]`; the first where none is clearly better than that."""
+    gain = reward - reward[:, :1]  # future by future
+    error = gain.std(axis=2, ddof=1) / np.sqrt(gain.shape[2])
+    return np.where(gain.mean(axis=2) > 2.0 * error, gain.mean(axis=2), 0.0).argmax(axis=1)
+
+
 def returns(scenario: str, rule: str, size: float | None, episodes: int, ticks: int) -> np.ndarray:
     """What episodes come to under a rule, or under a planner on top of it, `[N]` [USD].
 
@@ -68,7 +76,7 @@ def returns(scenario: str, rule: str, size: float | None, episodes: int, ticks: 
             futures = rng.integers(2**31, size=FUTURES).tolist()
             plan = Shifted(policy, shifts, FUTURES)
             answer = envs.simulate(plan, LOOK_AHEAD, branches=CANDIDATES, futures=futures, state=state)
-            shift = shifts[np.arange(episodes), answer.best()]
+            shift = shifts[np.arange(episodes), clearly_best(answer.reward)]
         action, state = policy.predict(observations, state, np.full(episodes, tick == 0))
         observations, rewards, *_ = envs.step(shifted(action, shift))
         total += rewards
@@ -79,7 +87,7 @@ def rows(scenario: str, episodes: int, ticks: int) -> Iterator[str]:
     """The rule, the placebo and the planner, and what the two gain over the rule."""
     alone = returns(scenario, "feedback_capping", None, episodes, ticks)
     yield f"rule      {alone.mean():.3f} USD"
-    for name, size in (("placebo", 1e-4), ("planner", 0.3)):
+    for name, size in (("placebo", 1e-4), ("planner", 0.2)):
         gain = returns(scenario, "feedback_capping", size, episodes, ticks) - alone
         error = gain.std(ddof=1) / np.sqrt(episodes)
         yield f"{name:9s} {(alone + gain).mean():.3f} USD, {gain.mean():+.3f} +- {error:.3f} against the rule"

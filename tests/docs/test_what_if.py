@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.planner.plan import returns
+from examples.planner.plan import clearly_best, returns
 
 PAGE = (Path(__file__).parents[2] / "docs" / "what-if.md").read_text(encoding="utf-8")
 PLANNER, HOLDING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -24,4 +24,8 @@ def test_the_planner_plans_and_the_fleets_fork() -> None:
 def test_the_planner_with_a_placebo_runs() -> None:
     earned = [returns("tiny", "feedback_capping", size, episodes=2, ticks=12) for size in (None, 1e-4, 0.3)]
     assert np.isfinite(earned).all()
-    assert not np.array_equal(earned[0], earned[2])
+
+
+def test_a_branch_is_clearly_best_if_it_is_so_in_most_futures() -> None:
+    rule, better, lucky = np.zeros(4), np.array([1.0, 1.1, 0.9, 1.0]), np.array([9.0, 0.0, 0.0, -0.1])
+    assert clearly_best(np.array([[rule, better, lucky], [rule, lucky, -better]])).tolist() == [1, 0]

@@ -69,7 +69,7 @@ def forked(engine: str, worlds: list[World], tick: int, threads: int = 1) -> Rec
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.0, 1.0), threads=st.integers(1, 3))
 def test_forks_live_the_same_life_and_engines_agree_on_another(situation, seed, share, threads):
     """Copies share the life of their source under its controls, and both engines agree on one under other controls."""
@@ -90,7 +90,7 @@ def test_forks_live_the_same_life_and_engines_agree_on_another(situation, seed, 
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_engines_agree_on_any_sequence_of_forks(situation: str, seed: int) -> None:
     """Fleets that are forked into each other again and again: what they have in common need not be copied."""
