@@ -26,11 +26,12 @@ from tokenfleet.envs.interface.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.plans import Acts, Plan, Same
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.snapshots import BatchSnapshot
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
-from tokenfleet.envs.what_if import Acts, Plan, Same, Simulation
+from tokenfleet.envs.what_if import Simulation
 
 
 class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):

@@ -40,21 +40,11 @@ from tokenfleet.envs.interface.reward import weighted_reward
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.plans import Acts, Plan, Planned, Same, check_simulated, parse_futures
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.snapshots import BatchSnapshot, FleetSnapshot, Views
-from tokenfleet.envs.what_if import (
-    Acts,
-    Plan,
-    Planned,
-    Same,
-    Simulation,
-    Simulator,
-    World,
-    all_dark,
-    check_simulated,
-    parse_futures,
-)
+from tokenfleet.envs.what_if import Simulation, Simulator, World, all_dark
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]

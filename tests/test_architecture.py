@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.interface",),
     (f"{ENVS}.accounts.episode_metrics",),
     (f"{ENVS}.accounts",),
-    (f"{ENVS}.registration", f"{ENVS}.snapshots"),
+    (f"{ENVS}.registration", f"{ENVS}.snapshots", f"{ENVS}.plans"),
     (f"{ENVS}.what_if",),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.episode.future import Future
+from tokenfleet.envs.episode.future import Future, Present
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError, suggest
@@ -122,6 +122,13 @@ class Engine(Protocol):
 
     def request_log(self, index: int) -> RequestLog:
         """What has become of the requests of fleet `index` so far."""
+
+
+def present_of(engine: Engine, index: int, tick: int) -> Present:
+    """How far the episode of fleet `index`, whose next tick is `tick`, has come."""
+    log = engine.request_log(index)
+    lost = (log.status != RequestStatus.PENDING) & (log.status != RequestStatus.COMPLETED)
+    return Present(tick, np.isfinite(log.asked_s), lost, log.finished_s.copy(), engine.thinking(index))
 
 
 def make_engine(name: str, arrays: FleetArrays, num_envs: int, threads: int = 1) -> Engine:

@@ -14,16 +14,10 @@ from tests.engine.runs import ENGINES, Run, run
 from tests.engine.test_agreement import SITUATIONS
 from tests.engine.test_forks import Recorder, assert_equal
 from tests.engine.worlds import Situation, World, random_worlds
-from tokenfleet.envs.engine import Engine, RequestStatus, make_engine
-from tokenfleet.envs.episode.future import Future, Present, join_requests
+from tokenfleet.envs.engine import Engine, make_engine, present_of
+from tokenfleet.envs.episode.future import Future, join_requests
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.spec import SpecError
-
-
-def present(fleets: Engine, tick: int) -> Present:
-    log = fleets.request_log(0)
-    lost = ~np.isin(log.status, (RequestStatus.PENDING, RequestStatus.COMPLETED))
-    return Present(tick, np.isfinite(log.asked_s), lost, log.finished_s.copy(), fleets.thinking(0))
 
 
 def other_future(fleets: Engine, world: World, other: World, tick: int, seed: int) -> Future:
@@ -31,7 +25,7 @@ def other_future(fleets: Engine, world: World, other: World, tick: int, seed: in
     episode, now_s = world.episode, tick * world.arrays.tick_s
     fresh = replace(other.episode.requests, arrival_s=other.episode.requests.arrival_s + now_s)
     span_s = now_s, world.arrays.tick_s * world.arrays.horizon_ticks + 1e3
-    requests, row = join_requests(episode, present(fleets, tick), fresh, span_s, np.random.default_rng(seed))
+    requests, row = join_requests(episode, present_of(fleets, 0, tick), fresh, span_s, np.random.default_rng(seed))
     series = {}
     for name in ("cap_w", "outdoor_c", "pue", "solar_w", "exogenous"):
         series[name] = getattr(other.episode, name).copy()

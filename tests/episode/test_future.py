@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tokenfleet.envs.engine import Engine, RequestStatus, make_engine
+from tokenfleet.envs.engine import Engine, make_engine, present_of
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.episode.future import Future, Present, draw_future
@@ -39,12 +39,6 @@ def lived(world: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
     return fleet, episode
 
 
-def present(fleet: Engine, tick: int) -> Present:
-    log = fleet.request_log(0)
-    lost = ~np.isin(log.status, (RequestStatus.PENDING, RequestStatus.COMPLETED))
-    return Present(tick, np.isfinite(log.asked_s), lost, log.finished_s, fleet.thinking(0))
-
-
 def undisturbed(world: Scenario, episode: Episode, tick: int) -> Present:
     """A present in which every call that waits for none has been made in its time, and none has ended."""
     none = np.zeros(len(episode.requests), np.bool_)
@@ -63,7 +57,7 @@ def to_come(future: Future) -> np.ndarray:
 def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(name: str) -> None:
     world = load_scenario(name, WORLDS[name])
     fleet, episode = lived(world, TICK)
-    future = draw_future(episode, present(fleet, TICK), 7)
+    future = draw_future(episode, present_of(fleet, 0, TICK), 7)
     again = make_engine("native", fleet.arrays, 1)
     again.reset(0, future.episode)
     neutral = Controls.neutral(1, fleet.arrays.route_mask.astype(float))
@@ -83,7 +77,7 @@ def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(n
 def test_one_seed_is_one_future_and_two_differ_only_after_now(name: str) -> None:
     world = load_scenario(name, WORLDS[name])
     fleet, episode = lived(world, TICK)
-    now = present(fleet, TICK)
+    now = present_of(fleet, 0, TICK)
     first, twin, second = (draw_future(episode, now, seed) for seed in (1, 1, 2))
     for field in ("exogenous", "cap_w", "price_usd_per_mwh", "outdoor_c", "pue"):
         values = [getattr(future.episode, field) for future in (first, twin, second)]
@@ -120,7 +114,7 @@ def offered_tokens(world: Scenario, episode: Episode, now: Present, futures: int
 def test_futures_offer_what_the_streams_do_on_average(name: str) -> None:
     world = load_scenario(name, {"horizon_ticks": 120})
     fleet, episode = lived(world, TICK)
-    sums = offered_tokens(world, episode, present(fleet, TICK), 200)
+    sums = offered_tokens(world, episode, present_of(fleet, 0, TICK), 200)
     names, wanted = list(world.classes), np.zeros(len(world.classes))
     for stream in world.workload.values():
         tokens = stream.mean_prompt_tokens + stream.mean_output_tokens
@@ -144,7 +138,7 @@ def test_futures_of_a_stream_with_hours_keep_the_hour() -> None:
         start_s = stream._start_s(np.random.default_rng([seed, 0]))
         time_s, operational_s = stream._clock(start_s, world.horizon_s)
         done, end = np.interp([150 * world.tick_s, world.horizon_s], time_s, operational_s)
-        now = present(fleet, 150)
+        now = present_of(fleet, 0, 150)
         counts = [len(to_come(draw_future(episode, now, future))) for future in range(30)]
         wanted = stream.mean_rate_rps * (end - done)
         assert abs(np.mean(counts) - wanted) < 4.0 * np.sqrt(wanted / len(counts))
@@ -171,7 +165,7 @@ def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
     fleet.reset(0, episode)
     for _ in range(60):
         fleet.step(Controls.neutral(1, fleet.arrays.route_mask.astype(float)))
-    now = present(fleet, 60)
+    now = present_of(fleet, 0, 60)
     futures = [draw_future(episode, now, seed).episode for seed in range(300)]
     comes = np.array([(future.rating_w < future.rating_w[0]).any() for future in futures])
     # Nothing has come in the first half: 0.25 against 0.5 that nothing comes at all.
@@ -221,7 +215,7 @@ def test_failures_to_come_are_drawn_anew() -> None:
 def test_thinking_clients_go_on_without_adding_calls() -> None:
     world = load_scenario("agent-swarm", WORLDS["agent-swarm"])
     fleet, episode = lived(world, TICK)
-    now = present(fleet, TICK)
+    now = present_of(fleet, 0, TICK)
     assert len(now.thinking) > 1
     alone = Present(TICK, now.asked, now.lost, now.finished_s, np.empty(0, np.int32))
     with_them, without = draw_future(episode, now, 5), draw_future(episode, alone, 5)
