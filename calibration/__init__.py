@@ -1,4 +1,4 @@
 """How the numbers of the catalogue come out of measurements; README.md says in what order to read.
 
-Not part of the installed package: the world reads only the catalogue's YAML.
+Not part of the installed package: the environments read only the catalogue's YAML.
 """

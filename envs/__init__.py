@@ -1,4 +1,4 @@
-"""The world: sites, fleets, demand, and the Gymnasium environments over them.
+"""Simulated fleets: sites, fleets, demand, and the Gymnasium environments over them.
 
 Importing this package registers `tokenfleet/Fleet-v0`, and an id for each shipped scenario, as `tokenfleet/Tiny-v0`:
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import suggest
@@ -111,7 +112,7 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("power_over_cap", "S", "share", "Metered power over the cap of the coming tick.", "one", 2.0),
     Field("braked", "S", "0 or 1", "The power brake holds every clock of the site down.", "one", 1.0),
     Field(
-        "over_cap_s",
+        "brake_timer_s",
         "S",
         "s",
         "Time above the cap that the brake holds against the site; earned back slowly below it.",
@@ -121,7 +122,9 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("dark_remaining_s", "S", "s", "Time until a tripped site may boot.", "restart_s", 1.0),
     Field("row_power_over_cap", "W", "share", "Metered IT power of the row over its cap.", "one", 2.0),
     Field("row_braked", "W", "0 or 1", "The power brake holds every clock of the row down.", "one", 1.0),
-    Field("row_over_cap_s", "W", "s", "Time above the cap that the row's brake holds against it.", "row_brake_s", 10.0),
+    Field(
+        "row_brake_timer_s", "W", "s", "Time above the cap that the row's brake holds against it.", "row_brake_s", 10.0
+    ),
     Field("row_dark_remaining_s", "W", "s", "Time until a tripped row may boot.", "row_restart_s", 1.0),
     Field("room_c", "R", "C", "Air at the inlets of the servers.", "temperature", 4.0, -2.0),
     Field("derated", "R", "0 or 1", "The room is too warm: every clock of the site is held down.", "one", 1.0),
@@ -153,7 +156,7 @@ EXOGENOUS: tuple[Field, ...] = (
     Field("solar_forecast_w", "SF", "W", "On-site solar power expected.", "nameplate_w", 2.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
-"""What the world imposes whatever the policy does; written after the measurements."""
+"""What happens to a fleet whatever its policy does; written after the measurements."""
 
 VIEW: tuple[Field, ...] = MEASUREMENTS + EXOGENOUS
 
@@ -246,6 +249,11 @@ class Layout:
             return self._slices[name]
         except KeyError:
             raise KeyError(f"unknown field {name!r}{suggest(name, self._slices)}") from None
+
+    def columns(self, *names: str) -> NDArray[np.intp]:
+        """The columns of some fields, one field after the other."""
+        every = np.arange(self.width)
+        return np.concatenate([every[self.slice(name)] for name in names])
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

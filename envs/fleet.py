@@ -169,7 +169,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
 
     @property
     def scenario(self) -> Scenario:
-        """The validated world."""
+        """As validated."""
         return self.batch.scenario
 
     @property

@@ -44,7 +44,7 @@ from tokenfleet.envs.plans import Acts, Plan, Planned, Same, check_simulated, pa
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.snapshots import BatchSnapshot, FleetSnapshot, Views
-from tokenfleet.envs.what_if import Simulation, Simulator, World, all_dark
+from tokenfleet.envs.what_if import Setting, Simulation, Simulator, all_dark
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
@@ -147,14 +147,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _build_parts(
         self, observation: Any, action: Any, reward: Any, weights: Mapping[str, float], scale: Any
     ) -> None:
-        world = self.scenario
-        self._parts = build_parts(world, observation, action, reward)
+        self._parts = build_parts(self.scenario, observation, action, reward)
         self.observation_model, self.action_model = self._parts.observation, self._parts.action
         self.reward_model = self._parts.reward
-        terms = first_terms(self._parts.value, world)
+        terms = first_terms(self._parts.value, self.scenario)
         check_weights(weights, terms)
         self.reward_weights = dict(weights)
-        self._reward_scale = checked_scale(scale, self.reward_model, world)
+        self._reward_scale = checked_scale(scale, self.reward_model, self.scenario)
         self._no_terms = {name: np.zeros(self.num_envs, value.dtype) for name, value in terms.items()}
         self.single_observation_space = self.observation_model.space
         self.single_action_space = self.action_model.space
@@ -162,13 +161,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def _allocate(self, engine: str, threads: int) -> None:
-        count, world = self.num_envs, self.scenario
-        arrays = FleetArrays.from_scenario(world)
+        count = self.num_envs
+        arrays = FleetArrays.from_scenario(self.scenario)
         self.engine = make_engine(engine, arrays, count, threads)
-        self._episodes = Episodes(world, count)
+        self._episodes = Episodes(self.scenario, count)
         self._ended: list[int] = []
         self._simulator: Simulator | None = None
-        self._metrics = EpisodeMetrics(world, arrays, count)
+        self._metrics = EpisodeMetrics(self.scenario, arrays, count)
         names = self._metrics.summary(np.zeros(1, np.intp), np.ones(1, np.int64))
         blank = {
             "reward_terms": self._no_terms,
@@ -179,11 +178,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._views = History[NDArray[np.float32]](count) if self.render_mode else None
         self._draw_frame: Callable[[Record], Any] | None = None
         self._begun = False
-        self._serves = world.route_mask
+        self._serves = self.scenario.route_mask
         self._awake = arrays.view.slice("awake_replicas")
-        columns = np.arange(arrays.outcome.width)
-        above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
-        self._above_cap = np.concatenate(above_cap)
+        self._above_cap = arrays.outcome.columns("above_cap_s", "row_above_cap_s")
 
     @property
     def blank(self) -> Mapping[str, Any]:
@@ -272,20 +269,12 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """
         self._check_begun()
         restarting = self._restart_ended()
-        terms, rewards = self._advance(self._decode(actions), restarting)
+        controls = self._decode(actions)
+        tariff = self._advance(controls, restarting)
         observations = self._observe()
-        terminations, truncations = self._endings()
-        self._ended = (terminations | truncations).nonzero()[0].tolist()
-        happened: Info = {"reward_terms": terms, "cost": self._cost()}
-        ending = self._ending_info() if self._ended else {}
-        info = self._infos.of_step(happened, ending, restarting, self._ended)
-        if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            last: Info = {**happened, "route_mask": self._route_mask(), **ending}
-            info |= self._infos.of_last(observations, last, self._ended)
-            for index in list(self._ended):
-                self._draw_episode(index)
-            observations = self._observe()
-        info |= self._infos.of_routes(self._route_mask())
+        terms, rewards = self._value(tariff, restarting)
+        terminations, truncations = self._end()
+        observations, info = self._report(observations, terms, restarting)
         return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -335,7 +324,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         for index, fleet in enumerate(fleets):
             self._begin(index, self._episodes.set_state(index, fleet))
         for controls, waiting in replayed([fleet["controls"] for fleet in fleets]):
-            self._advance(controls, waiting)
+            self._value(self._advance(controls, waiting), waiting)
         self._ended = [index for index, fleet in enumerate(fleets) if fleet["ended"]]
         self.split = state["split"]
         return self._observe()
@@ -423,13 +412,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         planned = Planned(plan, then, self._parts, (len(chosen), branches, len(seeds)), state)
         copies = len(chosen) * planned.branches * len(seeds)
         if self._simulator is None or self._simulator.copies != copies:
-            self._simulator = Simulator(self._world(), copies)
+            self._simulator = Simulator(self._setting(), copies)
         return self._simulator.run(self.snapshot(chosen).fleets, planned.branches, seeds, horizon, planned)
 
-    def _world(self) -> World:
+    def _setting(self) -> Setting:
         """What a simulation needs of this environment."""
         engine, threads = str(self._arguments["engine"]), int(self._arguments["threads"])
-        return World(
+        return Setting(
             scenario=self.scenario,
             arrays=self.engine.arrays,
             parts=self._parts,
@@ -463,8 +452,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise ValueError(f"{self.num_envs} fleets need as many controls (got {actions.num_envs})")
         return deepcopy(actions)
 
-    def _advance(self, controls: Controls, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
-        """One tick of every fleet but the `idle` ones, which stay at the start of their episodes."""
+    def _advance(self, controls: Controls, idle: list[int]) -> Float64Array:
+        """One tick of every fleet but the `idle` ones, which stay at the start of their episodes; the tick's tariff."""
         tariff = self._episodes.tariff()
         if len(idle) < self.num_envs:
             if self._views is not None:
@@ -475,6 +464,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             for index in idle:
                 # An engine steps all of its fleets; the ones that should not have moved are put back.
                 self._begin(index, self._episodes.rewind(index))
+        return tariff
+
+    def _value(self, tariff: Float64Array, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
+        """The terms and the reward of the tick, which are booked; nothing for the `idle` fleets."""
         terms = self._parts.value(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
         rewards = weighted_reward(terms, self.reward_weights, self._reward_scale)
         if idle:
@@ -530,9 +523,26 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _observe(self) -> NDArray[Any]:
         return self._parts.observe(self.engine.view)
 
-    def _endings(self) -> tuple[BoolArray, BoolArray]:
-        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
-        return all_dark(self.engine.view), self._episodes.tick >= self._last_tick
+    def _end(self) -> tuple[BoolArray, BoolArray]:
+        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`; noted as ended."""
+        dark, over = all_dark(self.engine.view), self._episodes.tick >= self._last_tick
+        self._ended = (dark | over).nonzero()[0].tolist()
+        return dark, over
+
+    def _report(
+        self, observations: NDArray[Any], terms: dict[str, Float64Array], restarting: list[int]
+    ) -> tuple[NDArray[Any], Info]:
+        """The infos of the step, and the observations: those of a new episode where one begins in the same step."""
+        happened: Info = {"reward_terms": terms, "cost": self._cost()}
+        ending = self._ending_info() if self._ended else {}
+        info = self._infos.of_step(happened, ending, restarting, self._ended)
+        if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            last: Info = {**happened, "route_mask": self._route_mask(), **ending}
+            info |= self._infos.of_last(observations, last, self._ended)
+            for index in list(self._ended):
+                self._draw_episode(index)
+            observations = self._observe()
+        return observations, info | self._infos.of_routes(self._route_mask())
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)

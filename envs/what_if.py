@@ -61,7 +61,7 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class World:
+class Setting:
     """What a simulation needs of an environment.
 
     Attributes:
@@ -84,18 +84,18 @@ class Simulator:
     """M copies of fleets that live on beside them.
 
     Args:
-        world: the environment.
+        setting: the environment.
         copies: M.
 
     Attributes:
         copies: M.
     """
 
-    def __init__(self, world: World, copies: int) -> None:
+    def __init__(self, setting: Setting, copies: int) -> None:
         self.copies = copies
-        self._world = world
-        self._engine = world.make_engine(copies)
-        self._metrics = EpisodeMetrics(world.scenario, world.arrays, copies)
+        self._setting = setting
+        self._engine = setting.make_engine(copies)
+        self._metrics = EpisodeMetrics(setting.scenario, setting.arrays, copies)
 
     def run(
         self,
@@ -122,20 +122,20 @@ class Simulator:
         for copy, start in enumerate(begin):
             self._engine.restore(copy, start.state)
             self._metrics.begin(copy)
-        last = np.minimum(first + horizon, self._world.last_tick)
+        last = np.minimum(first + horizon, self._setting.last_tick)
         found = _Found(self._engine.view.copy(), self._observe().copy(), self.copies)
         living, tick, every = np.ones(self.copies, np.bool_), first.copy(), np.arange(self.copies)
         while living.any():
             self._engine.step(decide(self._observe))
             found.rewards += np.where(living, self._account(tariff[every, tick]), 0.0)
             tick += 1
-            over = all_dark(self._engine.view) | (tick >= self._world.last_tick)
+            over = all_dark(self._engine.view) | (tick >= self._setting.last_tick)
             done = np.flatnonzero(living & (over | (tick >= last)))
             if len(done):
                 living[done] = False
                 summary = self._metrics.summary(done, (tick - first)[done])
                 found.write(done, self._engine.view, self._observe(), (tick - first)[done], over[done], summary)
-            for copy in np.flatnonzero(tick >= self._world.arrays.horizon_ticks).tolist():
+            for copy in np.flatnonzero(tick >= self._setting.arrays.horizon_ticks).tolist():
                 # An engine steps all of its fleets; one that is at its end is put back and no longer looked at.
                 self._engine.restore(copy, begin[copy].state)
                 tick[copy] = first[copy]
@@ -163,13 +163,13 @@ class Simulator:
 
     def _account(self, tariff: Float64Array) -> Float64Array:
         """Count a tick; its rewards, `[M]`."""
-        sites = len(self._world.scenario.sites)
-        rewards = self._world.reward(self._world.parts.value(self._engine.outcome, tariff[:, :sites]))
+        sites = len(self._setting.scenario.sites)
+        rewards = self._setting.reward(self._setting.parts.value(self._engine.outcome, tariff[:, :sites]))
         self._metrics.add(self._engine.outcome, tariff, rewards)
         return rewards
 
     def _observe(self) -> NDArray[Any]:
-        return self._world.parts.observe(self._engine.view)
+        return self._setting.parts.observe(self._engine.view)
 
 
 Decide = Callable[[Callable[[], NDArray[Any]]], Controls]

@@ -57,7 +57,7 @@ class PolicyContext:
 
     Attributes:
         observation_space, action_space: of one environment.
-        scenario: the tokenfleet world, None for any other environment.
+        scenario: the tokenfleet scenario, None for any other environment.
         observation, action: how the fleet's numbers become vectors and back; None for any other environment.
         seed: for policies that draw.
         env_id: what messages call the environment.
@@ -77,13 +77,13 @@ class PolicyContext:
     def from_env(cls, env: Any, seed: int = 0) -> PolicyContext:
         """The context of a Gymnasium environment, single or vectorised, fleet or not."""
         unwrapped = env.unwrapped
-        world = unwrapped.batch if isinstance(unwrapped, FleetEnv) else unwrapped
+        fleet = unwrapped.batch if isinstance(unwrapped, FleetEnv) else unwrapped
         return cls(
             observation_space=getattr(env, "single_observation_space", env.observation_space),
             action_space=getattr(env, "single_action_space", env.action_space),
-            scenario=getattr(world, "scenario", None),
-            observation=getattr(world, "observation_model", None),
-            action=getattr(world, "action_model", None),
+            scenario=getattr(fleet, "scenario", None),
+            observation=getattr(fleet, "observation_model", None),
+            action=getattr(fleet, "action_model", None),
             seed=seed,
             env_id=env.spec.id if env.spec is not None else type(unwrapped).__name__,
         )
@@ -114,7 +114,7 @@ class ControlPolicy(ABC):
     Attributes:
         fields: names of `tokenfleet.envs.fields.VIEW` that it reads.
         context: what it was built from.
-        scenario: the world.
+        scenario: of the fleet.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()

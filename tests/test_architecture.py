@@ -9,14 +9,15 @@ from tests.sources import INSTALLED, modules
 ENVS = "tokenfleet.envs"
 LAYERS = ("power.series", "power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
-    (f"{ENVS}.spec",),
+    (f"{ENVS}.spec", f"{ENVS}.splits", f"{ENVS}.units"),
     (f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
     (f"{ENVS}.traces",),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
-    (f"{ENVS}.scenario.pools",),
+    (f"{ENVS}.scenario.pools", f"{ENVS}.scenario.sites", f"{ENVS}.scenario.uncertainty"),
     (f"{ENVS}.scenario.scenario",),
+    (f"{ENVS}.scenario.loading",),
     (f"{ENVS}.scenario",),
     (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity"),
     (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches", f"{ENVS}.episode.demand"),

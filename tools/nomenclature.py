@@ -71,7 +71,7 @@ FIELDS: tuple[tuple[str, str, Sequence[Field]], ...] = (
 )
 HEAD = """# Nomenclature
 
-Symbol, name, unit and meaning of every number that crosses a door in tokenfleet. Names carry their unit as a suffix;
+Symbol, name, unit and meaning of every number at an interface of tokenfleet. Names carry their unit as a suffix;
 what has no suffix is a count, an index or a flag. `python tools/nomenclature.py docs/nomenclature.md` writes this page
 from the declarations in the code. The keys of a scenario are in [scenario-keys.md](scenario-keys.md), the metrics of an
 episode in [evaluation.md](evaluation.md), the formulas in [layers.md](layers.md).
@@ -145,7 +145,9 @@ def shape(axis: str) -> str:
 
 
 def bounds(q: Quantity) -> str:
-    """What the door lets through."""
+    """What the checks of both engines let through."""
+    if q.index_of:
+        return f"{q.low:g} to {q.index_of} - 1"
     low, high = (
         value if abs(value) < np.finfo(np.float64).max else np.inf * np.sign(value) for value in (q.low, q.high)
     )

@@ -1,7 +1,7 @@
 """Write docs/scenarios.md and its pictures: `python tools/scenario_pages.py docs`.
 
-What each world is and what is hard about it is taken from its YAML; how simple policies fare is measured on validation
-episodes; the picture is one of them under the policy that did best.
+What each scenario is and what is hard about it is taken from its YAML; how simple policies fare is measured on
+validation episodes; the picture is one of them under the policy that did best.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS = {
 }
 HEAD = f"""# Scenarios
 
-Every world that ships is one YAML file in `envs/catalog/scenario/`; `scenario=<name>` runs it and
+Every scenario that ships is one YAML file in `envs/catalog/scenario/`; `scenario=<name>` runs it and
 `scenario.<any field>=<value>` changes it. Train, validation and test episodes come from disjoint parts of the recorded
 traces and weeks, and from random streams of their own. The figures are means over {EPISODES} validation episodes
 (seeds 0 to {EPISODES - 1}); `python tools/scenario_pages.py docs` measures them again and writes this page.
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def section(name: str, pictures: Path) -> str:
-    """One world: words, parts, figures, picture."""
+    """One scenario: words, parts, figures, picture."""
     scenario = load_scenario(name)
     policies = POLICIES + OF_ROOMS if scenario.rooms else POLICIES
     figures = {policy: measure(scenario, policy) for policy in policies}

@@ -73,11 +73,11 @@ def replay(pool: dict[str, object], requests: pd.DataFrame) -> Latencies:
 
 
 def _one_replica(pool: dict[str, object], ticks: int) -> Scenario:
-    """A world around the pool; its own stream of requests is replaced."""
+    """A scenario around the pool; its own stream of requests is replaced."""
     length = {"median_tokens": 100, "sigma": 0.0, "max_tokens": 100}
     price = {"usd_per_million_input_tokens": 1.0, "usd_per_million_output_tokens": 1.0}
     stream = {"kind": "poisson", "request_class": "chat", "rate_rps": 1.0, "prompt": length, "output": length}
-    world = {
+    data = {
         "name": "replay",
         "tick_s": TICK_S,
         "horizon_ticks": ticks,
@@ -86,4 +86,4 @@ def _one_replica(pool: dict[str, object], ticks: int) -> Scenario:
         "classes": {"chat": {"model": pool["model"], "patience_s": 1e6, **price}},
         "workload": {"chat": stream},
     }
-    return load_scenario(world)
+    return load_scenario(data)

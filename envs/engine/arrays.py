@@ -62,7 +62,11 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
 
     @classmethod
     def from_scenario(cls, scenario: Scenario) -> FleetArrays:
-        """Flatten a validated scenario."""
+        """Flatten a validated scenario, once: all who ask for the same scenario's get the same arrays."""
+        return scenario.derived(_flattened)
+
+    @classmethod
+    def _of(cls, scenario: Scenario) -> FleetArrays:
         nodes = [*(site.grid for site in scenario.sites.values()), *scenario.rows.values()]
         pools = [PoolSource(*item, scenario) for item in scenario.pools.items()]
         columns: dict[str, Any] = {
@@ -146,3 +150,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
     def num_classes(self) -> int:
         """K."""
         return len(self.patience_s)
+
+
+def _flattened(scenario: Scenario) -> FleetArrays:
+    return FleetArrays._of(scenario)

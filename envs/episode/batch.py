@@ -44,7 +44,7 @@ class Episodes:
     """The current episode of each of N fleets.
 
     Args:
-        scenario: the world that they are drawn from.
+        scenario: that they are drawn from.
         num_envs: N.
 
     Attributes:

@@ -31,7 +31,7 @@ class DrawnCourse:
     """What chance decided.
 
     Attributes:
-        scenario: the world.
+        scenario: as for `sample_episode`.
         site_events, row_events: what lowers the cap of each site, and of each row.
         signals: price, carbon intensity, weather.
     """
@@ -67,14 +67,14 @@ class DrawnCourse:
         )
 
     def series(self) -> dict[str, Float64Array]:
-        """What the world imposes before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
-        world = self.scenario
-        rows = _caps(world, self.row_events, [world.row_cap_w(*key) for key in world.rows])
+        """What no policy changes, before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
+        scenario = self.scenario
+        rows = _caps(scenario, self.row_events, [scenario.row_cap_w(*key) for key in scenario.rows])
         return {
-            **_caps(world, self.site_events, [world.contract_w(name) for name in world.sites]),
+            **_caps(scenario, self.site_events, [scenario.contract_w(name) for name in scenario.sites]),
             **{ROW_CAPS[name]: caps for name, caps in rows.items()},
             **vars(self.signals.signals()),
-            "time_fraction": np.linspace(0, 1, world.horizon_ticks + 1),
+            "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1),
         }
 
 

@@ -87,7 +87,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     """Draw one episode; the same seed and split give the same episode on every machine.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         seed: any non-negative integer.
         split: which part of the traces and which family of random streams to draw from.
     """

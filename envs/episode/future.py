@@ -123,33 +123,33 @@ def _spliced(episode: Episode, later: Mapping[str, NDArray[Any]], tick: int) -> 
 
 
 def _draw_failures(origin: Origin, failures: FailureTable, tick: int, rng: np.random.Generator) -> FailureTable:
-    spec, world = origin.scenario.failures, origin.scenario
+    spec, scenario = origin.scenario.failures, origin.scenario
     if spec is None:
         return failures
     # What breaks within the last tick shows in the next one, so nobody knows of it yet.
     since = max(tick - 1, 0)
-    fresh = draw_failures(spec, servers_of(world), world.tick_s, world.horizon_ticks - since, rng)
+    fresh = draw_failures(spec, servers_of(scenario), scenario.tick_s, scenario.horizon_ticks - since, rng)
     old, new = failures.tick < tick, fresh.tick + since >= tick
     return FailureTable(
         np.concatenate([failures.tick[old], fresh.tick[new] + since]),
         np.concatenate([failures.replica[old], fresh.replica[new]]),
-        np.concatenate([failures.repaired_s[old], fresh.repaired_s[new] + since * world.tick_s]),
+        np.concatenate([failures.repaired_s[old], fresh.repaired_s[new] + since * scenario.tick_s]),
     )
 
 
 def _draw_requests(origin: Origin, tick: int, client_seed: list[int], rng: np.random.Generator) -> RequestTable:
     """What is asked for from now on, with groups numbered as in the episode."""
-    world, now_s = origin.scenario, tick * origin.scenario.tick_s
-    if now_s >= world.horizon_s:
+    scenario, now_s = origin.scenario, tick * origin.scenario.tick_s
+    if now_s >= scenario.horizon_s:
         return RequestTable.empty()
     demands = []
-    for (name, stream), state in zip(world.workload.items(), origin.streams.states, strict=True):
+    for (name, stream), state in zip(scenario.workload.items(), origin.streams.states, strict=True):
         known = np.random.Generator(getattr(np.random, state["bit_generator"])())
         known.bit_generator.state = state
-        later = stream.going_on(known, now_s, world.horizon_s, origin.split)
-        demand = draw_demand(name, later, rng, world.horizon_s - now_s, origin.split)
+        later = stream.going_on(known, now_s, scenario.horizon_s, origin.split)
+        demand = draw_demand(name, later, rng, scenario.horizon_s - now_s, origin.split)
         demands.append(replace(demand, arrival_s=demand.arrival_s + now_s))
-    table = merged_requests(world, demands, client_seed)
+    table = merged_requests(scenario, demands, client_seed)
     if table.group_id.strides == (0,):
         return table
     return replace(table, group_id=_renumbered(table.group_id, group_bounds(demands), origin.streams.group_bounds))

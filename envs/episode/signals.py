@@ -49,7 +49,7 @@ def draw_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -> 
     """Let chance decide; nothing is drawn from `rng` where nothing varies.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         split: whose weeks of the year to draw from.
         rng: all chance comes from it.
     """

@@ -48,7 +48,7 @@ def draw_contexts(scenario: Scenario, requests: RequestTable, seed: Sequence[int
     """Where the contexts of conversations under way are.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         requests: demand; `context_age_s` says which contexts there are.
         seed: of what is drawn.
     """

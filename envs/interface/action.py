@@ -54,6 +54,7 @@ class FleetAction:
         capacity = capacity_rps(scenario)
         self.capacity_share = capacity / capacity.sum(axis=1, keepdims=True)
         self.table = self._lay_out([make(scenario, self.capacity_share) for make in SEGMENTS])
+        self._fills = [(segment.control, segment.columns, segment.filling.fill) for segment in self.table]
         self._width = self.table[-1].columns.stop
         self.space = Box(-1.0, 1.0, (self._width,), np.float32)
         self._gain = np.maximum(np.concatenate([segment.gain for segment in self.table]), LEAST_GAIN)
@@ -78,7 +79,7 @@ class FleetAction:
         if math.isnan(np.add.reduce(values, axis=None)):
             where = np.argwhere(np.isnan(np.asarray(action, dtype=np.float64))).tolist()
             raise ValueError(f"actions hold NaN in entries {where[:5]} ([env, entry])")
-        return Controls(**{part.control: part.filling.fill(values[:, part.columns]) for part in self.table})  # type: ignore[arg-type]
+        return Controls(**{control: fill(values[:, columns]) for control, columns, fill in self._fills})  # type: ignore[arg-type]
 
     def encode(self, controls: Controls) -> Float32Array:
         """The action `[N, A]` that means `controls`; `decode` of it gives them back up to float32.

@@ -1,7 +1,7 @@
 """Tables of every observation and action entry, from the same field tables that lay out the buffers.
 
 python -m tokenfleet.envs.interface.document docs/environments/fleet.md      rewrite the generated parts of the page
-python -m tokenfleet.envs.interface.document --scenario my/world.yaml        print the tables of a scenario
+python -m tokenfleet.envs.interface.document --scenario my/scenario.yaml     print the tables of a scenario
 """
 
 from __future__ import annotations

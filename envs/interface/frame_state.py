@@ -24,7 +24,7 @@ def site_state(views: Record, s: int) -> str:
         return f"DARK, boots in {views['dark_remaining_s'][-1, s]:.0f} s"
     if views["braked"][-1, s]:
         return "BRAKED"
-    over_s = views["over_cap_s"][-1, s]
+    over_s = views["brake_timer_s"][-1, s]
     return f"above cap for {over_s:.0f} s" if over_s else OK
 
 

@@ -80,8 +80,7 @@ class FleetObservation:
         self.space = Box(low, high, dtype=np.float32)
         self._low, self._high = low, high
         self._divisor = self.scale.astype(np.float32)
-        columns = [np.arange(view.width)[view.slice(field.name)] for field in kept]
-        self._columns = None if len(kept) == len(VIEW) else np.concatenate(columns)
+        self._columns = None if len(kept) == len(VIEW) else view.columns(*(field.name for field in kept))
 
     def observe(self, view: Record) -> Float32Array:
         """See `Observation.observe`; `[N, D]`."""
@@ -229,11 +228,12 @@ SCALES: dict[str, Scale] = {
     "pool_nameplate_w": Scale("the pool's boards at TDP and servers on, before PUE", _pool_nameplate_w),
     "batch_tokens": Scale("10 tokens/s for every sequence that the pool can run, over a tick", _batch_tokens),
     "arrivals": Scale(
-        "the class's mean arrivals in a tick, at least 1", lambda world: _mean_arrivals(world, world.tick_s)
+        "the class's mean arrivals in a tick, at least 1", lambda scenario: _mean_arrivals(scenario, scenario.tick_s)
     ),
     "priced_arrivals": Scale("the class's mean arrivals in a tick, at least 1", _priced_arrivals),
     "horizon_arrivals": Scale(
-        "the class's mean arrivals in an episode, at least 1", lambda world: _mean_arrivals(world, world.horizon_s)
+        "the class's mean arrivals in an episode, at least 1",
+        lambda scenario: _mean_arrivals(scenario, scenario.horizon_s),
     ),
     "ttft_s": Scale("the class's TTFT limit, else its deadline, else 1 s", _ttft_s),
     "nameplate_w": Scale("the site's power with everything at its rating, PUE included", _nameplate_w),

@@ -46,7 +46,7 @@ class Picture:
     """A figure that is kept from frame to frame.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
     """
 
     def __init__(self, scenario: Scenario) -> None:

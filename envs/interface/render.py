@@ -17,7 +17,7 @@ def make_renderer(scenario: Scenario, mode: str) -> Callable[[Record], Any]:
     """A function that draws frames of a scenario's fleets.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         mode: `ansi` for text, `rgb_array` for `[height, width, 3]` of uint8.
 
     Returns:
@@ -36,7 +36,7 @@ def text_frame(scenario: Scenario, views: Record) -> str:
     """A frame of one fleet.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         views: what the fleet's policy could see at every tick since the episode began, the latest last, `[T, V]`.
     """
     now = Record(views.layout, views.rows[-1:])

@@ -1,26 +1,17 @@
-"""A scenario: the one validated description of a world, layers composed and cross-checked."""
+"""A scenario: the one validated description of a fleet and its demand, layers composed and cross-checked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import (
-    CatalogSpec,
-    PathLike,
-    find,
-    from_working_folder,
-    read_yaml,
-    reading,
-    user_folders,
-)
+from tokenfleet.envs.catalog import CatalogSpec
 from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, check_stream, region_problems
 from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
@@ -30,86 +21,26 @@ from tokenfleet.envs.layers.distribution import (
     location_problems,
     transfer_s,
 )
-from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, RowSpec, it_nameplate_w, nameplate_w
+from tokenfleet.envs.layers.facility import RoomSpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.gpu.failures import FailureSpec
-from tokenfleet.envs.layers.power import BatterySpec, GridSpec
-from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, SignalSpec, SolarSpec, is_constant
-from tokenfleet.envs.layers.power.series.calendar import SPLITS, longest_window_h, start_intervals_h
+from tokenfleet.envs.layers.power import BatterySpec
+from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, SolarSpec
+from tokenfleet.envs.layers.power.series.calendar import window_problems
 from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems
-from tokenfleet.envs.spec import (
-    Name,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Spec,
-    SpecError,
-    UnitFraction,
-    shown,
-    suggest,
-)
+from tokenfleet.envs.scenario.sites import SiteSpec
+from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError, suggest
 from tokenfleet.envs.user_code import UserCodeError
+
+Derived = TypeVar("Derived")
 
 MAX_HORIZON_S = 1e7
 """Longest episode [s], 116 days: up to there the two engines agree on every time within 1e-8 s. A double of 1e8 s holds
 no more than that itself."""
 
 
-class SiteSpec(Spec):
-    """One data centre behind one grid connection.
-
-    Attributes:
-        grid: its connection.
-        facility: its halls.
-        solar: panels of its own, if any.
-        battery: a battery of its own, if any.
-        location: a place of the network's matrix, for example `aws:us-west-2`; only needed where distance counts.
-        egress_usd_per_gb: price of traffic to clients; by default the list price of the location's provider, and
-            nothing without a location.
-    """
-
-    grid: GridSpec
-    facility: FacilitySpec = FacilitySpec()
-    solar: SolarSpec | None = None
-    location: str | None = None
-    egress_usd_per_gb: NonNegativeFloat | None = None
-    battery: BatterySpec | None = None
-
-    @property
-    def varies(self) -> bool:
-        """Whether price, carbon intensity, temperature or sun change in the course of an episode."""
-        irradiance: float | SignalSpec = self.solar.irradiance_w_per_m2 if self.solar else 0.0
-        signals = (self.grid.price_usd_per_mwh, self.grid.carbon_g_per_kwh, self.facility.outdoor_c, irradiance)
-        return self.grid.real_time_price is not None or not all(is_constant(signal) for signal in signals)
-
-
-class UncertaintySpec(Spec):
-    """Physics that nobody knows well, drawn anew for every episode.
-
-    Each is uniform between two bounds, one draw for the whole fleet; nothing is drawn without them. Nameplates do not
-    know of what is drawn.
-
-    Attributes:
-        decode_memory_fraction: bounds of the share of decode time that does not scale with the clock; published values
-            reach from 0.7 to 0.99. Without bounds every profile keeps its own value.
-        pue_factor: bounds of a factor on all that the facilities draw beyond IT power.
-        host_power_factor: bounds of a factor on what the servers draw besides their boards.
-    """
-
-    decode_memory_fraction: tuple[UnitFraction, UnitFraction] | None = None
-    pue_factor: tuple[PositiveFloat, PositiveFloat] | None = None
-    host_power_factor: tuple[PositiveFloat, PositiveFloat] | None = None
-
-    @model_validator(mode="after")
-    def _bounds_are_ordered(self) -> Self:
-        for name in type(self).model_fields:
-            bounds = getattr(self, name)
-            if bounds is not None and bounds[0] > bounds[1]:
-                raise ValueError(f"{name}: the lower bound {bounds[0]} is above the upper {bounds[1]}")
-        return self
-
-
 class Scenario(CatalogSpec):
-    """The world: sites, pools, request classes, and the streams that load them.
+    """A fleet and its demand: sites, pools, request classes, and the streams that load them.
 
     Attributes:
         name: by which it is found.
@@ -159,6 +90,12 @@ class Scenario(CatalogSpec):
         if problems:
             raise SpecError(problems)
         return self
+
+    def derived(self, build: Callable[[Scenario], Derived]) -> Derived:
+        """What `build` makes of this scenario: made once, and the same object for all who ask, so do not change it."""
+        if build not in self._derived:
+            self._derived[build] = build(self)
+        return cast(Derived, self._derived[build])
 
     @property
     def horizon_s(self) -> float:
@@ -220,7 +157,7 @@ class Scenario(CatalogSpec):
     @property
     def egress_usd_per_byte(self) -> NDArray[np.float64]:
         """Price of traffic from each site to its clients, `[S]` [USD/byte]."""
-        return np.array([egress_usd(1.0, self._egress_usd_per_gb(site)) for site in self.sites.values()])
+        return np.array([egress_usd(1.0, site.price_usd_per_gb(self.network)) for site in self.sites.values()])
 
     @property
     def route_mask(self) -> NDArray[np.bool_]:
@@ -295,6 +232,10 @@ class Scenario(CatalogSpec):
         return revenue
 
     @cached_property
+    def _derived(self) -> dict[Callable[[Scenario], Any], Any]:
+        return {}
+
+    @cached_property
     def _tdp_w(self) -> dict[str, list[float]]:
         tdp_w: dict[str, list[float]] = {site: [] for site in self.sites}
         for pool in self.pools.values():
@@ -359,87 +300,7 @@ class Scenario(CatalogSpec):
     def _site_places(self) -> list[str | None]:
         return [site.location for site in self.sites.values()]
 
-    def _egress_usd_per_gb(self, site: SiteSpec) -> float:
-        listed = self.network.list_price_usd_per_gb(site.location)
-        return listed if site.egress_usd_per_gb is None else site.egress_usd_per_gb
-
     def _calendar_problems(self) -> list[str]:
         if not any(site.varies for site in self.sites.values()):
             return []
-        window_h, longest_h = self.calendar.hours(self.calendar_window_s), longest_window_h()
-        if window_h > longest_h:
-            return [
-                f"calendar.speedup: the episode and its forecasts span {window_h:.0f} h of the year, but a split's "
-                f"weeks hold {longest_h:.0f} h at a stretch; lower speedup, horizon_ticks, tick_s or forecast_lead_s "
-                f"(got {self.calendar.speedup:g})"
-            ]
-        return [
-            f"calendar: no {split} week holds an episode that begins in the days and hours asked for; widen first_day "
-            f"to last_day (got {self.calendar.first_day} to {self.calendar.last_day}) or start_hours_utc"
-            for split in SPLITS
-            if not start_intervals_h(self.calendar, self.calendar_window_s, split).size
-        ]
-
-
-def load_scenario(
-    scenario: str | Path | Mapping[str, Any] | Scenario,
-    overrides: Mapping[str, Any] | None = None,
-    search_paths: Sequence[PathLike] = (),
-    base: PathLike | None = None,
-) -> Scenario:
-    """A scenario from a catalogue name, a YAML path, plain data, or itself.
-
-    Args:
-        scenario: for example `"default"`, `"my/world.yaml"` or a mapping.
-        overrides: dotted keys and values laid over it, for example `{"sites.east.grid.cap_fraction": 0.6}`.
-        search_paths: folders that are searched for whatever is named, after the shipped ones: the scenario, and its
-            GPUs, models, profiles, recordings, series and all else. The scenario keeps them.
-        base: where the relative paths of a mapping begin; by default the working folder. Those of a file begin at its
-            folder, those of `overrides` at the working folder.
-
-    Raises:
-        SpecError: one line per mistake, naming the key.
-    """
-    folders = user_folders(search_paths)
-    if isinstance(scenario, Scenario):
-        data: dict[str, Any] = scenario.model_dump(mode="json")
-        folders = (*scenario.search_paths, *folders)
-    elif isinstance(scenario, Mapping):
-        data = _copy(scenario)
-    elif isinstance(scenario, (str, Path)):
-        path = _scenario_path(scenario, folders)
-        data, base = read_yaml(path), path.parent
-    else:
-        raise SpecError([f"scenario: must be a name, a path or a mapping of keys to values (got {shown(scenario)})"])
-    if not isinstance(overrides, Mapping | None):
-        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got {shown(overrides)})"])
-    for key, value in (overrides or {}).items():
-        _set(data, key, from_working_folder(value))
-    with reading(folders, base):
-        return Scenario.parse(data, where="scenario")
-
-
-def _scenario_path(scenario: str | Path, search_paths: Sequence[PathLike]) -> Path:
-    path = Path(scenario)
-    if path.suffix in {".yaml", ".yml"}:
-        return path
-    return find("scenario", str(scenario), search_paths)
-
-
-def _copy(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {key: _copy(value) for key, value in data.items()}
-    return data
-
-
-def _set(data: dict[str, Any], dotted_key: str, value: Any) -> None:
-    if not isinstance(dotted_key, str):
-        raise SpecError([f"overrides: must be a mapping of dotted keys to values (got the key {shown(dotted_key)})"])
-    *parents, last = dotted_key.split(".")
-    place = data
-    for parent in parents:
-        # A section that the file leaves out has defaults; one that does not exist is refused by validation.
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise SpecError([f"scenario.{dotted_key}: {parent!r} holds a value, not keys (got {shown(place)})"])
-    place[last] = value
+        return window_problems(self.calendar, self.calendar_window_s)

@@ -20,7 +20,7 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, SpecError
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.cap_forecast import CapForecast
 from tokenfleet.policies.heuristics.power_model import PowerModel
-from tokenfleet.policies.registry import Entry
+from tokenfleet.policies.registry import Preset
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -144,7 +144,7 @@ class FeedbackClock(Clocking):
     clock of one server).
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         gain: share of the gap that is closed per tick under the worst load.
         margin: share of the cap that is left free.
         ahead_s: how far ahead a falling cap is followed [s].
@@ -187,7 +187,7 @@ class ThermalClock(FeedbackClock):
     backlog counts the clock. A site without a room is left to the feedback.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         gain: see `FeedbackClock`.
         margin: likewise.
         ahead_s: likewise.
@@ -226,7 +226,7 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
     one of a pool goes last.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         power: its physics.
         cap_w: the cap that each site must be able to keep, `[S]` [W].
 
@@ -260,7 +260,7 @@ class RowClock:
     """The highest clock at which every row keeps its cap at worst.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         power: its physics.
         awake: replicas of each pool that may be awake, `[P]`.
         carry_s: how long a clock of each pool may be in force after its tick, `[P]` [s].
@@ -290,11 +290,11 @@ def pool_clocks(power: PowerModel, site_clock: Float64Array) -> Float64Array:
     return np.clip(site_clock[:, power.arrays.site], power.arrays.clock_floor_fraction, 1.0)
 
 
-CLOCKINGS: dict[str, Entry] = {
-    "full": Entry(FullClock),
-    "proportional": Entry(ProportionalClock),
-    "uniform": Entry(UniformClock),
-    "feedback": Entry(FeedbackClock),
-    "thermal": Entry(ThermalClock),
+CLOCKINGS: dict[str, Preset] = {
+    "full": Preset(FullClock),
+    "proportional": Preset(ProportionalClock),
+    "uniform": Preset(UniformClock),
+    "feedback": Preset(FeedbackClock),
+    "thermal": Preset(ThermalClock),
 }
 """Clock rules by name; a configuration may also name a `module:Class`."""

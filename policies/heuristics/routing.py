@@ -18,7 +18,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.policies.heuristics.service_model import ServiceModel
-from tokenfleet.policies.registry import Entry
+from tokenfleet.policies.registry import Preset
 
 Float64Array = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class LeastWork(Routing):
     that would only move the queue, hence the spread.
 
     Args:
-        scenario: the world.
+        scenario: of the fleet.
         spread_s: backlog above the least one at which a pool's share reaches 0 [s]; small values follow the load faster
             and swing more.
     """
@@ -121,9 +121,9 @@ def _repeat(share: Float64Array, view: Record) -> Float64Array:
     return np.broadcast_to(share, (len(view.rows), *share.shape))
 
 
-ROUTINGS: dict[str, Entry] = {
-    "round_robin": Entry(RoundRobin),
-    "capacity_weighted": Entry(CapacityWeighted),
-    "least_work": Entry(LeastWork),
+ROUTINGS: dict[str, Preset] = {
+    "round_robin": Preset(RoundRobin),
+    "capacity_weighted": Preset(CapacityWeighted),
+    "least_work": Preset(LeastWork),
 }
 """Routing rules by name; a configuration may also name a `module:Class`."""

@@ -1,4 +1,4 @@
-"""docs/nomenclature.md lists every number that crosses a door."""
+"""docs/nomenclature.md lists every number at an interface."""
 
 from __future__ import annotations
 

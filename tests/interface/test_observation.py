@@ -35,7 +35,7 @@ def view_of(**values: object) -> Record:
         ("held_requests", [480, 285, 120]),
         ("ttft_mean_s", [0.5, 0.45, 45]),  # the batch class has only a deadline
         ("site_power_w", [1.2 * 10 * 950]),
-        ("over_cap_s", [10]),
+        ("brake_timer_s", [10]),
         ("dark_remaining_s", [20]),
         ("announced_cap_w", [11400, 11400]),
         ("price_usd_per_mwh", [100]),

@@ -69,7 +69,7 @@ def test_the_text_is_a_table_of_sites_and_pools() -> None:
     ("values", "state"),
     [
         (
-            {"site_power_w": 9000.0, "over_cap_s": 3.0},
+            {"site_power_w": 9000.0, "brake_timer_s": 3.0},
             "[##################|!!----]     9.00     8.00  above cap for 3 s",
         ),
         ({"braked": 1.0}, "BRAKED"),

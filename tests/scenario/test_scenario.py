@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.agents import MmppStream, TraceStream
 from tokenfleet.envs.scenario import MAX_HORIZON_S, Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.policies.heuristics.power_model import PowerModel
 
 
 @pytest.fixture(params=catalog_names("scenario"))
@@ -242,3 +245,12 @@ def test_an_episode_lasts_no_longer_than_engines_agree():
         SpecError, match=r"horizon_ticks: an episode may last 1e\+07 s, 101 ticks of 100000 s are 1\.01e\+07 s"
     ):
         load_scenario("tiny", {**longest, "horizon_ticks": 101})
+
+
+def test_a_scenario_is_flattened_once_for_all_who_ask() -> None:
+    scenario = load_scenario("tiny")
+    env, power = FleetVectorEnv(scenario), PowerModel(scenario)
+    assert env.engine.arrays is power.arrays is FleetArrays.from_scenario(scenario)
+    other = load_scenario("tiny")
+    assert FleetArrays.from_scenario(other) is not power.arrays
+    assert scenario == other

@@ -11,9 +11,10 @@ import pytest
 from pydantic import BaseModel
 
 from tokenfleet.envs import spec
+from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.layers.agents import STREAM_KINDS
 from tokenfleet.envs.layers.power.series.signals import SIGNAL_KINDS
-from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario import Scenario, load_scenario
 
 ENVS = Path(spec.__file__).parent
 FOR_PEOPLE = {"description"}
@@ -64,3 +65,55 @@ def test_every_key_has_a_reader() -> None:
 def test_what_is_read_as_data_is_named_in_a_source(name: str) -> None:
     key = name.partition(".")[2]
     assert any(f'"{key}"' in path.read_text(encoding="utf-8") for path in ENVS.rglob("*.py"))
+
+
+ZERO_IS_A_NUMBER = {
+    "AgentGeneratorStream.library_seed",
+    "DiurnalSpec.daily_amplitude",
+    "DiurnalSpec.yearly_amplitude",
+    "DiurnalSpec.utc_offset_h",
+    "SeriesSpec.offset",
+}
+"""Keys whose zero switches no effect off: one is a seed, the others are a signal's shape."""
+
+
+def switches() -> set[str]:
+    """`Class.key` of everything that is off, zero or empty unless a scenario says otherwise, by who declares it."""
+    seen: set[type[BaseModel]] = set()
+    roots = [Scenario, *STREAM_KINDS.values(), *SIGNAL_KINDS.values()]
+    fields = [
+        (one, key, field) for root in roots for one in specs(root, seen) for key, field in one.model_fields.items()
+    ]
+    return {
+        f"{declares(one, key)}.{key}"
+        for one, key, field in fields
+        if not field.is_required() and field.get_default(call_default_factory=True) in (False, 0, (), {})
+    }
+
+
+def declares(one: type[BaseModel], key: str) -> str:
+    """The class that a description has a key from."""
+    return next(base.__name__ for base in reversed(one.__mro__) if key in getattr(base, "model_fields", {}))
+
+
+def switched_on(part: Any) -> Iterator[str]:
+    """`Class.key` of everything inside of a description that is neither off, nor zero, nor empty."""
+    if isinstance(part, BaseModel):
+        for key in type(part).model_fields:
+            if value := getattr(part, key):
+                yield f"{declares(type(part), key)}.{key}"
+                yield from switched_on(value)
+    elif isinstance(part, dict):
+        yield from (name for value in part.values() for name in switched_on(value))
+    elif isinstance(part, tuple):
+        yield from (name for value in part for name in switched_on(value))
+
+
+def test_every_effect_is_switched_on_by_a_shipped_scenario() -> None:
+    shipped = [load_scenario(name) for name in catalog_names("scenario")]
+    used = {name for scenario in shipped for name in switched_on(scenario)}
+    assert switches() - used == ZERO_IS_A_NUMBER
+
+
+def test_the_effects_are_found() -> None:
+    assert {"PoolSpec.migrate_prefixes", "BrakeSpec.control_lag_s", "RowSpec.whole_site"} <= switches()

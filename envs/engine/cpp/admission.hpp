@@ -1,4 +1,4 @@
-// The door of a fleet: the C++ mirror of envs/engine/reference/admission.py.
+// Admission: the C++ mirror of envs/engine/reference/admission.py.
 #pragma once
 
 #include <algorithm>

@@ -81,8 +81,12 @@ public:
     void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
         const Turn turn(in_use_);
         const EpisodeSource source(episode, clients);
-        fleets_[index].reset();  // its memory may be what the new one takes
-        fleets_[index] = std::make_unique<Fleet>(arrays_, source.columns, view_row(index), outcome_row(index));
+        Demand demand;  // in the memory of the episode before
+        if (fleets_[index] != nullptr) demand = fleets_[index]->release_demand();
+        fleets_[index].reset();
+        demand.load(arrays_, source.columns);
+        fleets_[index] =
+            std::make_unique<Fleet>(arrays_, source.columns, std::move(demand), view_row(index), outcome_row(index));
     }
 
     // Let each fleet of `targets` go on as the fleet of `sources` beside it; no fleet is in both, none twice in `targets`.

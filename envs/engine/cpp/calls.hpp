@@ -30,14 +30,17 @@ public:
     Calls() = default;
 
     // Read every row, none if all have the defaults, and find out which call of a conversation came before which.
-    explicit Calls(const EpisodeColumns& e) {
+    void load(const EpisodeColumns& e) {
         const CallColumns& c = e.calls;
         const auto count = static_cast<std::size_t>(e.has_calls ? e.num_requests : 0);
         const auto at = []<typename T>(const T* column, std::size_t row, T common) {
             return column ? column[row] : common;
         };
-        const auto table = std::make_shared<Table>();
+        if (table_ == nullptr || table_.use_count() > 1) table_ = std::make_shared<Table>();  // others may have it
+        const auto& table = table_;
+        table->rows.clear();
         table->rows.reserve(count);
+        num_sessions_ = num_conversations_ = 0;
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < count; ++row) {
             Call call{.wait_s = at(c.wait_s, row, common_.wait_s),
@@ -67,7 +70,6 @@ public:
         table->successor.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
         rows_ = table->rows;
         successor_ = table->successor;
-        table_ = table;
     }
 
     const Call& operator[](std::int32_t row) const { return rows_.empty() ? common_ : rows_[row]; }
@@ -97,7 +99,7 @@ private:
         std::vector<Call> rows;
         std::vector<std::int32_t> successor;
     };
-    std::shared_ptr<const Table> table_;
+    std::shared_ptr<Table> table_;
     std::span<const Call> rows_;  // of the table
     std::span<const std::int32_t> successor_;
     std::int32_t num_sessions_ = 0, num_conversations_ = 0;

@@ -1,4 +1,5 @@
-// All that an episode asks of a fleet, and what has become of it.
+// All that an episode asks of a fleet, and what has become of it. A fleet lives for one episode; these tables, by far the
+// largest of its memory, are filled anew for the next one, because fresh memory takes a reset four times as long.
 #pragma once
 
 #include <algorithm>
@@ -15,18 +16,26 @@
 
 namespace tokenfleet {
 
-struct Demand {
+class Demand {
+public:
     Calls calls;
     std::vector<Request> requests;
     std::vector<Detail> details;  // of all requests if a layer needs them, else empty
     std::size_t num_roots = 0;    // requests that wait for no other; they stand first
 
     Demand() = default;  // nothing is asked
+    Demand(const Demand&) = delete;
+    Demand(Demand&&) = default;
+    Demand& operator=(Demand&&) = default;
+    ~Demand() = default;
 
-    Demand(const FleetArrays& arrays, const EpisodeColumns& e) : calls(e) {
+    // Begin another episode.
+    void load(const FleetArrays& arrays, const EpisodeColumns& e) {
         const auto count = static_cast<std::size_t>(e.num_requests);
+        calls.load(e);
         num_roots = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
         stretches_ = Stretches(count);
+        requests.clear();
         requests.reserve(count);
         for (std::size_t i = 0; i < count; ++i) {
             requests.push_back({.arrival_s = e.arrival_s[i],
@@ -34,17 +43,13 @@ struct Demand {
                                 .output_tokens = e.output_tokens[i],
                                 .class_id = e.class_id[i]});
         }
+        details.clear();
         if (!needs_details(arrays)) return;
         details.reserve(count);
         for (std::size_t i = 0; i < count; ++i) {
             details.push_back({.unfinished_predecessors = calls[static_cast<std::int32_t>(i)].predecessors});
         }
     }
-
-    Demand(const Demand&) = delete;
-    Demand(Demand&&) = default;
-    Demand& operator=(Demand&&) = default;
-    ~Demand() = default;
 
     // Take over what another fleet's demand has come to: of the same episode, only what may differ.
     Demand& operator=(const Demand& other) {

@@ -31,11 +31,11 @@
     X(site_power_w) \
     X(power_over_cap) \
     X(braked) \
-    X(over_cap_s) \
+    X(brake_timer_s) \
     X(dark_remaining_s) \
     X(row_power_over_cap) \
     X(row_braked) \
-    X(row_over_cap_s) \
+    X(row_brake_timer_s) \
     X(row_dark_remaining_s) \
     X(room_c) \
     X(derated) \

@@ -30,9 +30,9 @@ namespace tokenfleet {
 // All sites, pools and replicas of one environment, for one episode.
 class Fleet {
 public:
-    // Begin with everything awake and idle; `view` and `outcome` are the rows that it writes.
-    Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, float* view, double* outcome)
-        : Fleet(arrays, Course(arrays, episode), Demand(arrays, episode), view, outcome) {
+    // Begin with everything awake and idle. `demand` is the episode's; `view` and `outcome` are the rows that it writes.
+    Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, Demand demand, float* view, double* outcome)
+        : Fleet(arrays, Course(arrays, episode), std::move(demand), view, outcome) {
         for (PoolState& pool : pools_) {
             pool.physics = at_clock(pool.limits, course_.decode_memory_fraction[pool.index], 1.0);
         }
@@ -79,7 +79,8 @@ public:
     // nowhere (-1) if it has not been made and no client is thinking about it.
     void change_future(const EpisodeColumns& episode, const std::int32_t* row) {
         const Demand before = std::move(demand_);
-        demand_ = Demand(arrays_, episode);
+        demand_ = Demand();
+        demand_.load(arrays_, episode);
         demand_.continue_from(before, row);
         course_.change_future(Course(arrays_, episode));
         clients_.change_future(before, row);
@@ -90,6 +91,9 @@ public:
         if (clients_.has_feedback && !in_order_of_time_) replicas_.begin_order_of_time();
         in_order_of_time_ |= clients_.has_feedback;
     }
+
+    // Its demand, for whose memory another fleet has a use; this one can do nothing more.
+    Demand release_demand() { return std::move(demand_); }
 
     // Calls that clients are thinking about.
     std::vector<std::int32_t> thinking() const { return clients_.thought_of(); }

@@ -68,7 +68,7 @@ public:
         add_up_it_energy(outcome);
         for (std::int64_t s = 0; s < arrays_.num_sites(); ++s) {
             const bool is_dark = nodes_[s].is_dark(tick.start_s);
-            rooms_[s].breathe(arrays_, s, node_j_[s], tick.outdoor_c[s], outcome);
+            rooms_[s].exchange_heat(arrays_, s, node_j_[s], tick.outdoor_c[s], outcome);
             const double fixed_j = is_dark ? 0.0 : tick.fixed_w[s] * arrays_.tick_s;
             const double facility_j = node_j_[s] * tick.pue[s] + fixed_j;
             const double asked_w = is_dark ? 0.0 : tick.battery_power_w[s];
@@ -107,16 +107,16 @@ private:
     // Where a kind of node writes what it has read, and what a policy sees of it.
     struct NodeFields {
         Outcome::Field power_w, above_cap_s, over_cap_w, brakes, trips;
-        View::Field power_over_cap, braked, over_cap_s, dark_remaining_s;
+        View::Field power_over_cap, braked, brake_timer_s, dark_remaining_s;
     };
     static constexpr NodeFields kSiteFields{
         Outcome::power_w,     Outcome::above_cap_s, Outcome::over_cap_w, Outcome::brakes,        Outcome::trips,
-        View::power_over_cap, View::braked,         View::over_cap_s,    View::dark_remaining_s,
+        View::power_over_cap, View::braked,         View::brake_timer_s, View::dark_remaining_s,
     };
     static constexpr NodeFields kRowFields{
         Outcome::row_power_w, Outcome::row_above_cap_s, Outcome::row_over_cap_w,
         Outcome::row_brakes,  Outcome::row_trips,       View::row_power_over_cap,
-        View::row_braked,     View::row_over_cap_s,     View::row_dark_remaining_s,
+        View::row_braked,     View::row_brake_timer_s,  View::row_dark_remaining_s,
     };
 
     std::vector<PowerNode> nodes_;             // [S + W]
@@ -160,7 +160,7 @@ private:
                            const NodeFields& fields, std::int64_t i) {
         view.set(fields.power_over_cap, i, outcome(fields.power_w, i) / static_cast<double>(cap_w));
         view.set(fields.braked, i, node.braked);
-        view.set(fields.over_cap_s, i, node.over_cap_s);
+        view.set(fields.brake_timer_s, i, node.brake_timer_s);
         view.set(fields.dark_remaining_s, i, std::max(node.dark_until_s - now_s, 0.0));
     }
 };

@@ -42,7 +42,7 @@ private:
 
 struct PowerNode {
     bool wants_brake = false, braked = false;  // what the brake has decided, and what the clocks have heard of it
-    double over_cap_s = 0.0, below_release_s = 0.0, damage = 0.0, dark_until_s = 0.0;
+    double brake_timer_s = 0.0, below_release_s = 0.0, damage = 0.0, dark_until_s = 0.0;
 
     explicit PowerNode(const NodeLimits& limits)
         : meter_(limits.meter_window_ticks), command_(limits.control_lag_ticks, 0.0) {}
@@ -54,8 +54,8 @@ struct PowerNode {
                  double now_s) {
         const double power_w = meter_.read_w(energy_j, tick_s);
         const bool above = power_w > cap_w;
-        const double recovered_s = std::max(over_cap_s - limits.recovery_ratio * tick_s, 0.0);
-        over_cap_s = above ? over_cap_s + tick_s : recovered_s;
+        const double recovered_s = std::max(brake_timer_s - limits.recovery_ratio * tick_s, 0.0);
+        brake_timer_s = above ? brake_timer_s + tick_s : recovered_s;
         const bool brake_began = update_brake(limits, tick_s, power_w, cap_w);
         heat(limits, tick_s, energy_j / tick_s, rating_w);
         const bool tripped = damage >= 1.0 - 1e-9;
@@ -78,7 +78,7 @@ private:
         if (wants_brake) {
             consider_release(limits, tick_s, power_w, cap_w);
         } else {
-            wants_brake = power_w > cap_w && over_cap_s >= limits.brake_delay_s;
+            wants_brake = power_w > cap_w && brake_timer_s >= limits.brake_delay_s;
             below_release_s = 0.0;
         }
         const bool was_braked = braked;
@@ -91,7 +91,7 @@ private:
         below_release_s = well_below ? below_release_s + tick_s : 0.0;
         if (well_below && below_release_s >= limits.release_delay_s) {
             wants_brake = false;
-            over_cap_s = 0.0;
+            brake_timer_s = 0.0;
         }
     }
 

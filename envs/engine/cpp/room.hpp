@@ -15,8 +15,8 @@ struct Room {
     explicit Room(const Site& site) : air_c(site.room_supply_c) {}
 
     // A tick of `it_energy_j` under a sky of `outdoor_c`.
-    void breathe(const FleetArrays& arrays, std::int64_t s, double it_energy_j, double outdoor_c,
-                 const Outcome& outcome) {
+    void exchange_heat(const FleetArrays& arrays, std::int64_t s, double it_energy_j, double outdoor_c,
+                       const Outcome& outcome) {
         const Site& site = arrays.sites[s];
         outcome(Outcome::derated_s, s) = derated ? arrays.tick_s : 0.0;
         if (site.room < 0) return;

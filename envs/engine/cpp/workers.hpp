@@ -19,9 +19,9 @@ namespace tokenfleet {
 using Job = std::function<void(std::int64_t, std::int64_t)>;
 
 // Threads that help the one that owns them.
-class Crew {
+class ThreadPool {
 public:
-    explicit Crew(std::int64_t helpers) : failures_(static_cast<std::size_t>(helpers) + 1) {
+    explicit ThreadPool(std::int64_t helpers) : failures_(static_cast<std::size_t>(helpers) + 1) {
         try {
             for (std::int64_t t = 1; t <= helpers; ++t) helpers_.emplace_back([this, t] { help(t); });
         } catch (...) {  // the system has no more threads to give: those that it gave must end before their members do
@@ -29,9 +29,9 @@ public:
             throw;
         }
     }
-    ~Crew() { dismiss(); }
-    Crew(const Crew&) = delete;
-    Crew& operator=(const Crew&) = delete;
+    ~ThreadPool() { dismiss(); }
+    ThreadPool(const ThreadPool&) = delete;
+    ThreadPool& operator=(const ThreadPool&) = delete;
 
     void run(std::int64_t count, const Job& job) {
         {
@@ -125,22 +125,22 @@ public:
     void run(std::int64_t count, const Job& job) {
         if (threads_ <= 1) return job(0, count);
         leave_to_parent();
-        if (crew_ == nullptr) {
-            crew_ = std::make_unique<Crew>(threads_ - 1);
+        if (pool_ == nullptr) {
+            pool_ = std::make_unique<ThreadPool>(threads_ - 1);
             process_ = getpid();
         }
-        crew_->run(count, job);
+        pool_->run(count, job);
     }
 
 private:
     std::int64_t threads_;
-    std::unique_ptr<Crew> crew_;  // from the first run on
-    pid_t process_ = 0;           // in which its threads live
+    std::unique_ptr<ThreadPool> pool_;  // from the first run on
+    pid_t process_ = 0;                 // in which its threads live
 
-    // A forked process has a copy of the crew, but none of its threads. To end or to wake them would wait for ever, so
+    // A forked process has a copy of the pool, but none of its threads. To end or to wake them would wait for ever, so
     // the copy is given up as it lies.
     void leave_to_parent() {
-        if (crew_ != nullptr && process_ != getpid()) static_cast<void>(crew_.release());
+        if (pool_ != nullptr && process_ != getpid()) static_cast<void>(pool_.release());
     }
 };
 

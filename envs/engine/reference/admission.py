@@ -1,4 +1,4 @@
-"""The door of a fleet: interactive requests are let in or refused, deferrable ones held and released."""
+"""Admission: interactive requests are let in or refused, deferrable ones held and released."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class PowerDelivery:
         lost: list[int] = []
         for s, pools in enumerate(self.pools_of_site):
             it_energy_j, is_dark = self._it_energy_j(pools, outcome), self.nodes[s].is_dark(start_s)
-            self.rooms[s].breathe(it_energy_j, float(self.episode.outdoor_c[tick, s]), outcome)
+            self.rooms[s].exchange_heat(it_energy_j, float(self.episode.outdoor_c[tick, s]), outcome)
             fixed_j = 0.0 if is_dark else float(self.episode.fixed_w[s]) * self.arrays.tick_s
             facility_j = it_energy_j * float(self.episode.pue[tick, s]) + fixed_j
             asked_w = 0.0 if is_dark else float(battery_power_w[s])
@@ -105,5 +105,5 @@ class PowerDelivery:
     ) -> None:
         view[f"{prefix}power_over_cap"][0, column] = outcome[f"{prefix}power_w"][0, column] / cap_w
         view[f"{prefix}braked"][0, column] = node.braked
-        view[f"{prefix}over_cap_s"][0, column] = node.over_cap_s
+        view[f"{prefix}brake_timer_s"][0, column] = node.brake_timer_s
         view[f"{prefix}dark_remaining_s"][0, column] = max(node.dark_until_s - now_s, 0.0)

@@ -46,7 +46,7 @@ class PowerNode:
         self.wants_brake = False  # what the brake has decided
         self.braked = False  # what the clocks have heard of it
         self.command = DelayLine(self.control_lag_ticks, 0.0)
-        self.over_cap_s = 0.0
+        self.brake_timer_s = 0.0
         self.below_release_s = 0.0
         self.damage = 0.0
         self.dark_until_s = dark_until_s
@@ -60,8 +60,8 @@ class PowerNode:
         self.window_j.append(energy_j)
         power_w = self._window_mean_w()
         above = power_w > cap_w
-        recovered_s = max(self.over_cap_s - self.recovery_ratio * self.tick_s, 0.0)
-        self.over_cap_s = self.over_cap_s + self.tick_s if above else recovered_s
+        recovered_s = max(self.brake_timer_s - self.recovery_ratio * self.tick_s, 0.0)
+        self.brake_timer_s = self.brake_timer_s + self.tick_s if above else recovered_s
         brake_began = self._update_brake(power_w, cap_w)
         self._heat(energy_j / self.tick_s, rating_w)
         tripped = self.damage >= 1.0 - 1e-9
@@ -80,7 +80,7 @@ class PowerNode:
         if self.wants_brake:
             self._consider_release(power_w, cap_w)
         else:
-            self.wants_brake = power_w > cap_w and self.over_cap_s >= self.brake_delay_s
+            self.wants_brake = power_w > cap_w and self.brake_timer_s >= self.brake_delay_s
             self.below_release_s = 0.0
         was_braked = self.braked
         self.braked = self.command.push(float(self.wants_brake)) > 0.0
@@ -91,7 +91,7 @@ class PowerNode:
         self.below_release_s = self.below_release_s + self.tick_s if well_below else 0.0
         if well_below and self.below_release_s >= self.release_delay_s:
             self.wants_brake = False
-            self.over_cap_s = 0.0
+            self.brake_timer_s = 0.0
 
     def _heat(self, power_w: float, rating_w: float) -> None:
         """Bring the breaker nearer to its trip (at a damage of 1), or let it cool."""

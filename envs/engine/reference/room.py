@@ -21,7 +21,7 @@ class Room:
         """The highest clock fraction that it leaves."""
         return float(self.arrays.derate_clock_fraction[self.s]) if self.derated else 1.0
 
-    def breathe(self, it_energy_j: float, outdoor_c: float, outcome: Record) -> None:
+    def exchange_heat(self, it_energy_j: float, outdoor_c: float, outcome: Record) -> None:
         """A tick of `it_energy_j` under a sky of `outdoor_c`."""
         a, s = self.arrays, self.s
         outcome["derated_s"][0, s] = a.tick_s if self.derated else 0.0

@@ -1,7 +1,7 @@
 """Layer 2, facility: what a data centre draws besides its GPU boards, how warm its rooms get, and how racks are fed.
 
 `servers` are the machines around the boards, `cooling` is the plant that carries their heat away, `room` is the air
-that they breathe, `rows` are racks with a limit of their own, and `hall` puts them together.
+around them, `rows` are racks with a limit of their own, and `hall` puts them together.
 """
 
 from tokenfleet.envs.layers.facility.cooling import CoolingSpec, pue_at

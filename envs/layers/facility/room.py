@@ -1,4 +1,4 @@
-"""The air that servers breathe: how warm it gets, how fast, and what happens then."""
+"""The air around servers: how warm it gets, how fast, and what happens then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the world outside imposes on a site, hour by hour: price, carbon intensity, temperature, sun.
+"""What a site cannot choose, hour by hour: price, carbon intensity, temperature, sun.
 
 `calendar` says when in the year an episode lies and keeps the splits apart; `signals` are the quantities in time,
 recorded or generated; `real_time` adds what a real-time market adds to a day-ahead price; `forecast` says what a policy
@@ -7,7 +7,7 @@ is told of the hours ahead; `solar` turns irradiance into power. These feed laye
 
 from __future__ import annotations
 
-from tokenfleet.envs.layers.power.series.calendar import Calendar, CalendarSpec, Split, draw_calendar, split_blocks
+from tokenfleet.envs.layers.power.series.calendar import Calendar, CalendarSpec, draw_calendar, split_blocks
 from tokenfleet.envs.layers.power.series.forecast import ForecastSpec
 from tokenfleet.envs.layers.power.series.real_time import RealTimePriceSpec
 from tokenfleet.envs.layers.power.series.signals import (
@@ -21,6 +21,7 @@ from tokenfleet.envs.layers.power.series.signals import (
     signal_at,
 )
 from tokenfleet.envs.layers.power.series.solar import SolarSpec
+from tokenfleet.envs.splits import Split
 
 __all__ = [
     "SIGNAL_KINDS",

@@ -8,7 +8,7 @@ series was recorded in (days of the week do not: a Monday of 2023 is a Sunday of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,16 @@ from typing_extensions import Self
 
 from tokenfleet.envs.catalog.hourly import HOURS_PER_YEAR
 from tokenfleet.envs.spec import PositiveFloat, Spec
+from tokenfleet.envs.splits import SPLITS, Split
+from tokenfleet.envs.units import SECONDS_PER_HOUR
 
 Float64Array = NDArray[np.float64]
 Day = Annotated[int, Field(ge=0, le=364, strict=True)]
 HourOfDay = Annotated[float, Field(ge=0, le=24)]
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 HOURS_PER_DAY = 24
 HOURS_PER_WEEK = 168
 WEEKS = 52
-SECONDS_PER_HOUR = 3600.0
 WEEKS_DEALT: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 """Whose week each is, in turn from 1 January; five weeks against 52 let every split see every season."""
 MARGIN_H = 1.0
@@ -152,3 +151,20 @@ def draw_calendar(spec: CalendarSpec, window_s: float, split: Split, rng: np.ran
     interval = min(int(np.searchsorted(np.cumsum(room_h), place_h, side="right")), len(room_h) - 1)
     start_h = begin_h[interval] + place_h - room_h[:interval].sum()
     return Calendar(start_h=float(start_h), hours_per_s=spec.speedup / SECONDS_PER_HOUR)
+
+
+def window_problems(calendar: CalendarSpec, window_s: float) -> list[str]:
+    """One line if some split's weeks hold no episode whose times and forecasts span `window_s`."""
+    window_h, longest_h = calendar.hours(window_s), longest_window_h()
+    if window_h > longest_h:
+        return [
+            f"calendar.speedup: the episode and its forecasts span {window_h:.0f} h of the year, but a split's weeks "
+            f"hold {longest_h:.0f} h at a stretch; lower speedup, horizon_ticks, tick_s or forecast_lead_s "
+            f"(got {calendar.speedup:g})"
+        ]
+    return [
+        f"calendar: no {split} week holds an episode that begins in the days and hours asked for; widen first_day "
+        f"to last_day (got {calendar.first_day} to {calendar.last_day}) or start_hours_utc"
+        for split in SPLITS
+        if not start_intervals_h(calendar, window_s, split).size
+    ]
