@@ -140,10 +140,18 @@ class FittedStream(StreamSpec):
 
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
-        drawn_s = rng.random() * WEEK_S
-        start_s = drawn_s if self.start_hour is None else self.start_hour * HOUR_S
-        arrival_s = self._description.sample_arrivals(rng, horizon_s, start_s, self.time_compression)
+        arrival_s = self._description.sample_arrivals(rng, horizon_s, self._start_s(rng), self.time_compression)
         return Demand(arrival_s, *self._description.lengths.sample(rng, len(arrival_s)))
+
+    @override
+    def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> FittedStream:
+        now_s = self._start_s(known) + begin_s * self.time_compression
+        return self.model_copy(update={"start_hour": now_s % WEEK_S / HOUR_S})
+
+    def _start_s(self, rng: np.random.Generator) -> float:
+        """Where in the week the episode begins [s]."""
+        drawn_s = rng.random() * WEEK_S
+        return drawn_s if self.start_hour is None else self.start_hour * HOUR_S
 
     @cached_property
     def _description(self) -> DemandSpec:
