@@ -167,7 +167,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     decoding_only_ = chunk_tokens_ == 0;
     if (decoding_only_ && finishing_.empty()) return go_idle(now_s);
     const Batch batch{.decoding = decoding(), .context = context_, .prefill = chunk_tokens_, .pairs = pairs};
-    segment_.begin(now, pool_.physics, batch, decoding_only_ ? undisturbed_iterations() : 1);
+    segment_.begin(now, limits(), pool_.physics, batch, decoding_only_ ? undisturbed_iterations() : 1);
     if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * limits().host_load_s, limits().idle_w);
     plan_end();
 }

@@ -29,7 +29,7 @@ from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.stopwatch import Stopwatch
 from tokenfleet.envs.engine.reference.ties import exceeds
-from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_time_s, iteration_work_j, prefill_pairs
+from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_effort, prefill_pairs
 
 
 class State(Enum):
@@ -256,11 +256,11 @@ class Replica:
             prefill=sum(chunk for _, chunk in chunks),
             pairs=sum(prefill_pairs(chunk, request.prefilled_tokens) for request, chunk in chunks),
         )
-        time_s = iteration_time_s(physics, batch)
-        energy_j = physics.draw.energy_j(time_s, iteration_work_j(physics, batch))
+        effort = iteration_effort(physics, batch)
         load_s = host_tokens * self.limits.host_load_s
-        power_w = (energy_j + self.idle_w * load_s) / (time_s + load_s)
-        self.iteration = Iteration(now.after(time_s + load_s), power_w, list(self.decoding), chunks)
+        length_s = effort.time_s + load_s
+        power_w = (effort.energy_j + self.idle_w * load_s) / length_s
+        self.iteration = Iteration(now.after(length_s), power_w, list(self.decoding), chunks)
 
     def _preempt_youngest(self) -> None:
         """A prompt in prefill is younger than all that decode."""
