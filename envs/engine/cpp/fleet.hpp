@@ -150,7 +150,7 @@ private:
             const double clock = power_.clock_in_force(pool.index, asked);
             if (clock == pool.clock_fraction) continue;
             pool.clock_fraction = clock;
-            pool.physics = physics_at(pool.limits, course_.decode_memory_fraction[pool.index], clock);
+            ask_for_clock(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index], clock);
             for (Replica& replica : replicas_.of(pool.index)) {
                 replica.on_new_clock();
                 replicas_.note(replicas_.index_of(replica));

@@ -151,6 +151,13 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
     };
 }
 
+// Another clock is asked for.
+inline void ask_for_clock(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction) {
+    physics.asked = at_clock(pool, decode_memory_fraction, clock_fraction);
+    physics.draw = Draw::at_clock(pool, clock_fraction);
+    physics.clock_fraction = clock_fraction;
+}
+
 // A quantity that is given at the knots 1, 2, 4 ..., at `tokens` >= 1; the last piece goes on beyond the last knot.
 inline double at_tokens(const Knots& values, std::int64_t tokens) {
     // 1 over each knot: exact, as are products with it.
