@@ -28,7 +28,6 @@ from tokenfleet.envs.layers.llm.iteration import (
     Physics,
     iteration_effort,
     iteration_time_s,
-    prefill_pairs,
 )
 
 RARE_PREFILLS = 0.4  # share of iterations with a prompt up to which the median is an iteration without one
@@ -72,7 +71,7 @@ def prompt_time_s(profile: ProfileSpec, bench: Bench, prompt_tokens: float) -> f
     prior = np.arange(0, whole, bench.token_budget, dtype=np.float64)
     chunk = np.minimum(bench.token_budget, whole - prior)
     nobody = np.zeros_like(chunk)
-    batch = Batch(nobody, nobody, chunk, prefill_pairs(chunk, prior))
+    batch = Batch(nobody, nobody, chunk, bench.model.attended_pairs(chunk, prior))
     return float(iteration_time_s(_full_clock(profile, bench), batch).sum())
 
 
@@ -93,7 +92,7 @@ def _power_w(run: Run, bench: Bench) -> float | None:
 
 
 def _predicted_decode_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
-    batch, context = batches(runs)
+    batch, context = batches(runs, bench)
     nothing = np.zeros_like(batch)
     return iteration_time_s(_full_clock(profile, bench), Batch(batch, batch * context, nothing, nothing))
 

@@ -32,7 +32,7 @@ class SteadyState:
     not to promise a rate.
 
     Attributes:
-        request: the mean of each class, `[K, 1]`.
+        request: the mean of each class, `[K, 1]`, with the windows of each pool, `[P]`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -40,7 +40,9 @@ class SteadyState:
         means = [mean_request(scenario, name) for name in scenario.classes]
         prompt = np.array([[mean.prompt_tokens] for mean in means])
         output = np.array([[mean.output_tokens] for mean in means])
-        self.request = MeanRequest(prompt, output)
+        models = [pool.model_spec for pool in scenario.pools.values()]
+        windows = np.array([model.sliding_window or 0 for model in models])
+        self.request = MeanRequest(prompt, output, windows, np.array([model.window_ratio for model in models]))
         pools, classes = scenario.pools.values(), scenario.classes.values()
         deadline_s = np.array([[cls.deadline_s or np.inf] for cls in classes])
         self._limit_s = np.minimum(np.array([[cls.tpot_s or np.inf] for cls in classes]), deadline_s / output)

@@ -10,6 +10,8 @@ can be there is a polytope,
 
     low <= B + P <= high <= token_budget,  0 <= B <= max_batch,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
 
+(where some layers see a sliding window, kv_tokens and what all sequences' windows can show of them,)
+
 a superset of the batches that the engine forms. A ratio of two affine functions whose denominator is positive takes its
 maximum over a polytope at a vertex (A. Charnes, W. Cooper, "Programming with linear fractional functionals", Naval
 Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is a vertex of one of them, and
@@ -128,7 +130,8 @@ class PowerModel:
         """The vertices of the polytopes of batches, `[V, 1, ..., 1, P]`."""
         a = self.arrays
         zero, most = np.zeros(a.num_pools), a.max_batch.astype(float)
-        budget, kv = a.token_budget.astype(float), a.kv_tokens.astype(float)
+        windowed = a.window_ratio * np.minimum(a.kv_tokens, most * a.window_tokens)
+        budget, kv = a.token_budget.astype(float), a.kv_tokens + windowed  # of context that is attended to
         bends = np.minimum(np.array([*TOKEN_KNOTS, np.inf])[:, None], budget)  # tokens between which all is affine
         bends = np.concatenate([bends, np.minimum(most, budget)[None]])
         vertices = [

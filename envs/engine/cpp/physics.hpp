@@ -14,7 +14,9 @@ namespace tokenfleet {
 
 // What an iteration works on.
 struct Batch {
-    std::int64_t decoding, context, prefill, pairs;
+    std::int64_t decoding, prefill;
+    double context, pairs;  // what windowed layers see of them included
+    double growth;          // of the context, by every iteration that only decodes
 
     std::int64_t tokens() const { return decoding + prefill; }
 };
@@ -72,7 +74,7 @@ struct Physics {
     Part asked;
     Draw draw;
     double clock_fraction;
-    Part fixed, core;  // see `Coefficients.fixed` and `Coefficients.core`
+    Part core;  // see `Coefficients.core`
 };
 
 inline Part at_clock(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
@@ -94,27 +96,6 @@ inline Part at_clock(const Pool& pool, double decode_memory_fraction, double clo
     for (int j = 0; j < kTokenKnots; ++j) {
         part.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
         part.work_j[j] = pool.work_j[j] * byte_energy_scale(pool.core_byte_fraction, voltage);
-    }
-    return part;
-}
-
-inline Part fixed_part(const Pool& pool, double decode_memory_fraction) {
-    const double decode = decode_memory_fraction, prefill = pool.prefill_memory_fraction;
-    Part part{
-        .host_s = pool.host_s,
-        .decode_s = pool.decode_s * decode,
-        .context_s = pool.context_s * decode,
-        .mixed_context_s = pool.mixed_context_s * decode,
-        .prefill_attention_s = pool.prefill_attention_s * prefill,
-        .context_j = pool.context_j * (1.0 - pool.core_context_fraction),
-        .token_j = 0.0,
-        .attention_j = 0.0,
-        .token_s = {},
-        .work_j = {},
-    };
-    for (int j = 0; j < kTokenKnots; ++j) {
-        part.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
-        part.work_j[j] = pool.work_j[j] * (1.0 - pool.core_byte_fraction);
     }
     return part;
 }
@@ -146,7 +127,6 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
         .asked = at_clock(pool, decode_memory_fraction, clock_fraction),
         .draw = Draw::at_clock(pool, clock_fraction),
         .clock_fraction = clock_fraction,
-        .fixed = fixed_part(pool, decode_memory_fraction),
         .core = core_part(pool, decode_memory_fraction),
     };
 }
@@ -176,21 +156,27 @@ inline std::int64_t prefill_pairs(std::int64_t chunk_tokens, std::int64_t prior_
     return chunk_tokens * prior_tokens + chunk_tokens * (chunk_tokens + 1) / 2;
 }
 
+// The same in a layer with a sliding window.
+inline std::int64_t window_pairs(std::int64_t window_tokens, std::int64_t chunk_tokens, std::int64_t prior_tokens) {
+    const std::int64_t before = std::clamp<std::int64_t>(window_tokens - prior_tokens, 0, chunk_tokens);
+    return prefill_pairs(before, prior_tokens) + (chunk_tokens - before) * window_tokens;
+}
+
 inline double context_token_s(const Part& part, std::int64_t prefill) {
     return prefill > 0 ? part.context_s + part.mixed_context_s : part.context_s;
 }
 
 inline double unlimited_time_s(const Part& part, const Batch& batch) {
     const double decode_s = part.decode_s * static_cast<double>(batch.decoding);
-    const double context_s = context_token_s(part, batch.prefill) * static_cast<double>(batch.context);
-    const double attention_s = part.prefill_attention_s * static_cast<double>(batch.pairs);
+    const double context_s = context_token_s(part, batch.prefill) * batch.context;
+    const double attention_s = part.prefill_attention_s * batch.pairs;
     return (part.host_s + at_tokens(part.token_s, batch.tokens()) + decode_s) + (attention_s + context_s);
 }
 
 inline double iteration_work_j(const Part& part, const Batch& batch) {
     const double arithmetic_j = part.token_j * static_cast<double>(batch.tokens());
-    const double context_j = part.context_j * static_cast<double>(batch.context);
-    const double attention_j = part.attention_j * static_cast<double>(batch.pairs);
+    const double context_j = part.context_j * batch.context;
+    const double attention_j = part.attention_j * batch.pairs;
     return (at_tokens(part.work_j, batch.tokens()) + arithmetic_j) + (attention_j + context_j);
 }
 

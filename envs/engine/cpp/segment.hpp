@@ -2,9 +2,8 @@
 //
 // Iteration i of a segment lasts time0 + i*time_step and takes the least of three energies, each affine in i too: with
 // its work, along the shoulder, at the power limit. All of them are affine because the context grows by one token per
-// sequence and iteration, and the clock is one and the same: where the boards' limit forces another one, the segment
-// ends. Sums over i, the iteration that is running at a given time, and the energy up to that time therefore need no
-// loop.
+// sequence and iteration. Sums over i, the iteration that is running at a given time, and the energy up to that time
+// therefore need no loop. Where the boards' limit forces the clock down, a segment has one iteration.
 #pragma once
 
 #include <algorithm>
@@ -23,22 +22,20 @@ public:
 
     void begin(const Stopwatch& now, const Pool& pool, const Physics& physics, const Batch& batch,
                std::int64_t iterations) {
-        const double growth = static_cast<double>(batch.decoding);  // of the context, by every iteration
         start_ = now;
         start_s_ = now.now_s();
         planned = iterations;
         time0_ = unlimited_time_s(physics.asked, batch);
-        time_step_ = context_token_s(physics.asked, batch.prefill) * growth;
+        time_step_ = context_token_s(physics.asked, batch.prefill) * batch.growth;
         const auto first_j = physics.draw.pieces_j(time0_, iteration_work_j(physics.asked, batch));
-        const auto step_j = physics.draw.pieces_j(time_step_, physics.asked.context_j * growth);
+        const auto step_j = physics.draw.pieces_j(time_step_, physics.asked.context_j * batch.growth);
         for (std::size_t k = 0; k < energies_.size(); ++k) energies_[k] = {first_j[k], step_j[k]};
         const Line &shoulder = energies_[1], &limit = energies_[2];
         const double last = static_cast<double>(planned - 1);
         if (shoulder.first > limit.first) {
             slow_down(pool, physics, batch);
         } else if (shoulder.at(last) > limit.at(last)) [[unlikely]] {
-            const Excess excess{shoulder.first - limit.first, shoulder.step - limit.step};
-            plan_at_one_clock(pool, physics, batch, kAsked, excess.keeps_sign(planned));
+            end_at_limit(physics, batch);
         }
         metered_j_ = 0.0;
         counted_ = 0;
@@ -100,36 +97,24 @@ private:
     double metered_j_ = 0.0;
     std::int64_t counted_ = 0;
 
-    // The boards' limit forces the clock down.
+    // The boards' limit forces the clock down; the next iteration, with its larger context, has another one.
     void slow_down(const Pool& pool, const Physics& physics, const Batch& batch) {
-        const Load load = Load::of(physics, batch);
-        const std::int64_t step = step_under_limit(pool, load, physics.clock_fraction);
-        if (step == 0) return;
-        const double growth = static_cast<double>(batch.decoding), clock = clock_of(step);
-        const Load more{
-            .fixed_s = context_token_s(physics.fixed, batch.prefill) * growth,
-            .core_s = context_token_s(physics.core, batch.prefill) * growth,
-            .fixed_j = physics.fixed.context_j * growth,
-            .core_j = physics.core.context_j * growth,
-        };
-        time0_ = load.time_s(clock);
-        time_step_ = more.time_s(clock);
-        energies_.fill({pool.limit_w * time0_, pool.limit_w * time_step_});
-        if (planned == 1) return;
-        const bool is_highest = step == highest_step_below(physics.clock_fraction);
-        const double above = is_highest ? physics.clock_fraction : clock_of(step + 1);
-        std::int64_t iterations = Excess::of(pool, load, more, above).keeps_sign(planned);
-        if (step > kLowestStep) iterations = Excess::of(pool, load, more, clock).keeps_sign(iterations);
-        plan_at_one_clock(pool, physics, batch, step, iterations);
+        const Load load = Load::of(pool, physics, batch, time0_, iteration_work_j(physics.asked, batch));
+        planned = 1;
+        time0_ = load.time_s(clock_under_limit(pool, load, physics.clock_fraction));
+        energies_.fill({pool.limit_w * time0_, 0.0});
     }
 
-    // End the segment after about so many iterations, before one that runs at another clock.
-    void plan_at_one_clock(const Pool& pool, const Physics& physics, Batch batch, std::int64_t step,
-                           std::int64_t iterations) {
-        const std::int64_t first_context = batch.context;
-        for (planned = iterations; planned > 1; --planned) {
-            batch.context = first_context + (planned - 1) * batch.decoding;
-            if (step_in_force(pool, physics, batch) == step) return;
+    // End the segment before the first iteration that would exceed the boards' limit.
+    void end_at_limit(const Physics& physics, Batch batch) {
+        const Line &shoulder = energies_[1], &limit = energies_[2];
+        const double crossing = (limit.first - shoulder.first) / (shoulder.step - limit.step);
+        planned = std::min(planned, static_cast<std::int64_t>(crossing) + 1);
+        const double first_context = batch.context;
+        for (; planned > 1; --planned) {  // by one at most, through rounding
+            batch.context = first_context + static_cast<double>(planned - 1) * batch.growth;
+            const double time_s = unlimited_time_s(physics.asked, batch);
+            if (!physics.draw.exceeds_limit(time_s, iteration_work_j(physics.asked, batch))) return;
         }
     }
 

@@ -3,8 +3,11 @@
 Work that takes `fixed_s + core_s / F` seconds and `fixed_j + V^2 core_j` joules at clock fraction F, beside what boards
 draw awake, draws less the slower the clock: the awake power falls, the joules fall, and the time grows. A board under
 its power limit therefore settles at the highest clock that holds the limit, and the work takes as long as it does
-there. Clocks are told to `1 / CLOCK_STEPS` of the highest; a board of the A100's kind has steps of a hundredth, between
-which it hops, so that its mean draw is the limit itself.
+there. (A real one hops between two of its clock's steps, a hundredth apart, so that its mean draw is the limit.)
+
+That clock solves shoulder(F) time(F) + shoulder_slope work(F) = limit_w time(F). The difference of both sides, times F,
+is a convex polynomial as long as the voltage follows the clock, which three of Halley's steps solve to 1e-10; below the
+voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
 
 No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Where even that draws too much, which no power limit that a
 driver accepts does, a board holds its limit by stopping its clock for moments; the time that these take is not counted.
@@ -23,13 +26,11 @@ from typing import Generic, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.gpu.board import Coefficient, Draw, Number, PowerCoefficients, voltage_fraction
+from tokenfleet.envs.layers.gpu.board import Coefficient, Number, PowerCoefficients
 
-CLOCK_STEPS = 4096
-"""Steps of the clock between 0 and the highest."""
-LOWEST_STEP = CLOCK_STEPS // 8
-LOWEST_CLOCK_FRACTION = LOWEST_STEP / CLOCK_STEPS
+LOWEST_CLOCK_FRACTION = 0.125
 """Assumption: the clocks that drivers list end at 210 of 1410 MHz (A100), 210 of 1980 (H100), 135 of 1380 (V100)."""
+HALLEY_STEPS = 3
 
 
 @dataclass(slots=True)
@@ -53,11 +54,6 @@ class Load(Generic[Number]):
         time_s: Number = self.fixed_s + self.core_s / clock_fraction
         return time_s
 
-    def work_j(self, voltage: Coefficient) -> Number:
-        """What it takes beside the awake boards [J]."""
-        work_j: Number = self.fixed_j + (voltage * voltage) * self.core_j
-        return work_j
-
 
 def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coefficient) -> Number:
     """The highest clock below the one asked for at which boards hold their limit.
@@ -65,42 +61,92 @@ def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coeffic
     Args:
         gpu: the boards.
         load: what they do.
-        asked: F asked for, in (0, 1]; at it, the load draws more than the limit.
+        asked: F asked for, in (0, 1]; at it, the load draws more than the limit, else the result means nothing.
 
     Returns:
-        A multiple of `1 / CLOCK_STEPS`; where none holds the limit `LOWEST_CLOCK_FRACTION`, or `asked` if that is less.
+        F; where no clock holds the limit `LOWEST_CLOCK_FRACTION`, or `asked` if that is less.
     """
-    if isinstance(asked, np.ndarray) or isinstance(load.fixed_s, np.ndarray):
-        return cast(Number, _clocks_under_limit(gpu, load, np.asarray(asked, np.float64)))
-    low, high = LOWEST_STEP, math.ceil(asked * CLOCK_STEPS) - 1
-    if high < low:
-        return cast(Number, asked)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _holds_limit(gpu, load, middle / CLOCK_STEPS):
-            low = middle
-        else:
-            high = middle - 1
-    return cast(Number, low / CLOCK_STEPS)
+    below_knee = 1.0 - gpu.knee_fraction * (1.0 - gpu.shoulder_slope)
+    left_w, floor_w = below_knee * (gpu.limit_w - gpu.static_w), below_knee * gpu.floor_w
+    law = _Excess(gpu.shoulder_slope, left_w, floor_w, load)
+    voltage_floor = gpu.voltage_floor_fraction
+    if isinstance(asked, np.ndarray) or isinstance(load.core_s, np.ndarray) or isinstance(left_w, np.ndarray):
+        return cast(Number, _clocks_under_limit(law, voltage_floor, asked))
+    if voltage_floor < asked and law.times_clock(voltage_floor) <= 0.0:
+        clock = law.solved_from(law.start(asked))
+    else:
+        clock = law.at_voltage(voltage_floor)
+    return cast(Number, min(max(clock, LOWEST_CLOCK_FRACTION), asked))
 
 
-def _clocks_under_limit(
-    gpu: PowerCoefficients, load: Load[NDArray[np.float64]], asked: NDArray[np.float64]
-) -> NDArray[np.float64]:
+@dataclass(slots=True)
+class _Excess:
+    """By how much a load exceeds a limit, over the shoulder's joules.
+
+    Attributes:
+        slope: `shoulder_slope`.
+        left_w: what the limit leaves for work along the shoulder, with boards that draw nothing for their clock [W].
+        floor_w: what boards draw of it for their clock, times F V^2 [W].
+        load: the work.
+    """
+
+    slope: Coefficient
+    left_w: Coefficient
+    floor_w: Coefficient
+    load: Load[Coefficient]
+
+    def times_clock(self, clock: Coefficient) -> Coefficient:
+        """Times F, where V = F."""
+        square, load = clock * clock, self.load
+        left_w = self.left_w - self.floor_w * square * clock
+        return self.slope * clock * (load.fixed_j + load.core_j * square) - left_w * (
+            load.fixed_s * clock + load.core_s
+        )
+
+    def start(self, asked: Coefficient) -> Coefficient:
+        """Where to begin: work per second goes about as F^3."""
+        square, load = asked * asked, self.load
+        work = self.slope * asked * (load.fixed_j + load.core_j * square)
+        room = (self.left_w - self.floor_w * square * asked) * (load.fixed_s * asked + load.core_s)
+        return asked * (3.0 * room) / (2.0 * room + work)
+
+    def solved_from(self, clock: Coefficient) -> Coefficient:
+        """The root of `times_clock`, by Halley's method."""
+        load = self.load
+        for _ in range(HALLEY_STEPS):
+            square = clock * clock
+            left_w = self.left_w - self.floor_w * square * clock
+            cycles = load.fixed_s * clock + load.core_s
+            work_j = load.core_j * square
+            value = self.slope * clock * (load.fixed_j + work_j) - left_w * cycles
+            first = (
+                self.slope * (load.fixed_j + 3.0 * work_j)
+                + 3.0 * self.floor_w * square * cycles
+                - left_w * load.fixed_s
+            )
+            half_second = 3.0 * clock * (self.slope * load.core_j + self.floor_w * (cycles + clock * load.fixed_s))
+            clock = clock - value * first / (first * first - value * half_second)
+        return clock
+
+    def at_voltage(self, voltage: Coefficient) -> Coefficient:
+        """The root where the voltage stays; 0 where there is none."""
+        square, load = voltage * voltage, self.load
+        floor_w = self.floor_w * square
+        linear = self.slope * (load.fixed_j + load.core_j * square) + floor_w * load.core_s - self.left_w * load.fixed_s
+        constant = self.left_w * load.core_s
+        inside = linear * linear + 4.0 * (floor_w * load.fixed_s) * constant
+        if isinstance(inside, np.ndarray):
+            below = linear + np.sqrt(np.maximum(inside, 0.0))
+            return np.where((constant > 0.0) & (below > 0.0), 2.0 * constant / np.where(below > 0.0, below, 1.0), 0.0)
+        if constant <= 0.0:
+            return 0.0
+        below = linear + math.sqrt(inside)
+        return 2.0 * constant / below if below > 0.0 else 0.0
+
+
+def _clocks_under_limit(law: _Excess, voltage_floor: Coefficient, asked: Coefficient) -> NDArray[np.float64]:
     """The same for many at once."""
-    shape = np.broadcast_shapes(np.shape(load.fixed_s), asked.shape, np.shape(gpu.limit_w))
-    low, high = np.full(shape, LOWEST_STEP), np.broadcast_to(np.ceil(asked * CLOCK_STEPS).astype(np.int64) - 1, shape)
-    is_low = high < low
-    while (low < high).any():
-        middle = (low + high + 1) // 2
-        holds = _holds_limit(gpu, load, middle / CLOCK_STEPS)
-        low, high = np.where(holds, middle, low), np.where(holds, high, middle - 1)
-    return np.where(is_low, asked, low / CLOCK_STEPS)
-
-
-def _holds_limit(gpu: PowerCoefficients, load: Load[Number], clock_fraction: Coefficient) -> Coefficient:
-    voltage = voltage_fraction(clock_fraction, gpu.voltage_floor_fraction)
-    is_over: Coefficient = Draw.at_clock(gpu, clock_fraction).exceeds_limit(
-        load.time_s(clock_fraction), load.work_j(voltage)
-    )
-    return ~is_over if isinstance(is_over, np.ndarray) else not is_over
+    above = (voltage_floor < asked) & (law.times_clock(voltage_floor) <= 0.0)
+    with np.errstate(all="ignore"):  # of those that do not exceed the limit, which nobody asks for
+        clock = np.where(above, law.solved_from(law.start(asked)), law.at_voltage(voltage_floor))
+    return np.minimum(np.maximum(clock, LOWEST_CLOCK_FRACTION), asked)

@@ -1,8 +1,10 @@
 """Layer 4, one iteration of a serving replica: the one law of its time and its energy at a clock.
 
 An iteration decodes B sequences whose context (prompt and tokens generated so far) totals C tokens, and prefills P
-prompt tokens with A (query, key) pairs of attention, the sum of `pairs` over its chunks. At clock fraction F it takes,
-by the fields of `Coefficients`,
+prompt tokens with A (query, key) pairs of attention, the sum of `pairs` over its chunks. Where some layers see a
+sliding window, C and A are what all layers attend to, counted in layers without one: c + window_ratio * min(c,
+window_tokens) for a sequence of c tokens, a chunk's pairs likewise. At clock fraction F an iteration takes, by the
+fields of `Coefficients`,
 
     phi(m)     = m + (1 - m) / F
     T          = token_s * phi(prefill_memory_fraction
@@ -28,9 +30,8 @@ FLOPs of decode attention are not counted apart: they go with C as the bytes of 
 `joule_per_context_byte` holds them.
 
 F is the clock asked for where `excess` is not above 0. Where it is, the boards would draw more than their limit, so
-they slow down: F is the highest multiple of 1 / `CLOCK_STEPS` below the clock asked for at which `excess` is not above
-0, and the boards draw `limit_w` (`tokenfleet.envs.layers.gpu.clock`). A profile states its times as if no limit bound
-them.
+they slow down: F is the highest clock below the one asked for at which `excess` is not above 0, and the boards draw
+`limit_w` (`tokenfleet.envs.layers.gpu.clock`). A profile states its times as if no limit bound them.
 
 The reference engine, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.fitting` call the
 functions below; `envs/engine/cpp/physics.hpp` mirrors them by name. docs/layers.md repeats the block, and a test
@@ -63,6 +64,8 @@ from tokenfleet.envs.layers.gpu import (
     clock_under_limit,
     voltage_fraction,
 )
+from tokenfleet.envs.layers.llm.attention import prefill_pairs as prefill_pairs
+from tokenfleet.envs.layers.llm.attention import window_pairs as window_pairs
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
 
@@ -85,7 +88,7 @@ class Batch(Generic[Number]):
 
     Attributes:
         decoding: B, sequences that decode.
-        context: C, their context [tokens].
+        context: C, their context, what windowed layers see of it included [tokens].
         prefill: P [tokens].
         pairs: A, (query, key) pairs of prefill attention.
     """
@@ -244,24 +247,6 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         )
 
     @cached_property
-    def fixed(self) -> Part:
-        """The part that no clock changes: the host's time, memory-bound time, joules inside the memory."""
-        decode, prefill = self.decode_memory_fraction, self.prefill_memory_fraction
-        share = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
-        return Part(
-            host_s=self.host_s,
-            token_s=_plain(self.token_s * share),
-            decode_s=self.decode_s * decode,
-            context_s=self.context_s * decode,
-            mixed_context_s=self.mixed_context_s * decode,
-            prefill_attention_s=self.prefill_attention_s * prefill,
-            work_j=_plain(self.work_j * _beside_knots(1.0 - self.core_byte_fraction)),
-            context_j=self.context_j * (1.0 - self.core_context_fraction),
-            token_j=0.0,
-            attention_j=0.0,
-        )
-
-    @cached_property
     def core(self) -> Part:
         """The part that follows the core: time as 1 / F, joules as V^2."""
         decode, prefill = self.decode_memory_fraction, self.prefill_memory_fraction
@@ -305,15 +290,6 @@ def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
     lows, highs = (np.take_along_axis(table, index + step, axis=-1)[..., 0] for step in (0, 1))
     found = lows + (highs - lows) * ((counts - KNOTS[pieces]) / KNOTS[pieces])
     return cast(Number, found if found.ndim else float(found))
-
-
-def prefill_pairs(chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> Number:
-    """(query, key) pairs of a prefill chunk: each of its tokens sees the prior ones, those before it, and itself.
-
-    >>> prefill_pairs(4), prefill_pairs(2, prior_tokens=4)
-    (10.0, 11.0)
-    """
-    return chunk_tokens * prior_tokens + chunk_tokens * (chunk_tokens + 1.0) / 2.0
 
 
 def context_token_s(physics: TimeCoefficients | ProfileSpec, prefill: Number) -> Coefficient:
@@ -376,18 +352,15 @@ def iteration_effort(physics: Physics, batch: Batch[Number]) -> Effort[Number]:
     is_over = physics.draw.exceeds_limit(time_s, work_j)
     if not (is_over.any() if isinstance(is_over, np.ndarray) else is_over):
         return Effort(physics.clock_fraction, time_s, power_w)
-    fixed, core = physics.full_clock.fixed, physics.full_clock.core
-    load: Load[Number] = Load(
-        unlimited_time_s(fixed, batch),
-        unlimited_time_s(core, batch),
-        iteration_work_j(fixed, batch),
-        iteration_work_j(core, batch),
-    )
-    clock = clock_under_limit(physics.full_clock, load, physics.clock_fraction)
-    limited_s, limit_w = load.time_s(clock), physics.full_clock.limit_w
+    asked, law = physics.clock_fraction, physics.full_clock
+    core_s, core_j = unlimited_time_s(law.core, batch), iteration_work_j(law.core, batch)
+    voltage = voltage_fraction(asked, law.voltage_floor_fraction)
+    load: Load[Number] = Load(time_s - core_s / asked, core_s, work_j - voltage * voltage * core_j, core_j)
+    clock = clock_under_limit(law, load, asked)
+    limited_s, limit_w = load.time_s(clock), law.limit_w
     if not isinstance(is_over, np.ndarray):
         return Effort(clock, limited_s, limit_w)
-    clock, time_s = np.where(is_over, clock, physics.clock_fraction), np.where(is_over, limited_s, time_s)
+    clock, time_s = np.where(is_over, clock, asked), np.where(is_over, limited_s, time_s)
     return Effort(clock, cast(Number, time_s), cast(Number, np.where(is_over, limit_w, power_w)))
 
 

@@ -28,6 +28,7 @@ from tokenfleet.envs.layers.llm.iteration import (
     iteration_effort,
     prefill_pairs,
     unlimited_time_s,
+    window_pairs,
 )
 from tokenfleet.envs.layers.llm.profile import ProfileSpec
 
@@ -42,10 +43,14 @@ class MeanRequest:
     Attributes:
         prompt_tokens: P.
         output_tokens: O.
+        window_tokens: what layers with a sliding window see of a context; 0 without.
+        window_ratio: such layers for each that sees all of it.
     """
 
     prompt_tokens: Coefficient
     output_tokens: Coefficient
+    window_tokens: Coefficient = 0
+    window_ratio: Coefficient = 0.0
 
     @property
     def tokens_per_output(self) -> Coefficient:
@@ -54,13 +59,15 @@ class MeanRequest:
 
     @property
     def context_tokens(self) -> Coefficient:
-        """Context of a sequence, in the middle of its answer."""
-        return self.prompt_tokens + self.output_tokens / 2.0
+        """Context that a sequence attends to in the middle of its answer, windows included."""
+        context = self.prompt_tokens + self.output_tokens / 2.0
+        return context + self.window_ratio * np.minimum(context, self.window_tokens)
 
     @property
     def pairs(self) -> Coefficient:
-        """(Query, key) pairs of its prompt."""
-        return prefill_pairs(self.prompt_tokens)
+        """(Query, key) pairs of its prompt, windows included."""
+        windowed = self.window_ratio * window_pairs(self.window_tokens, self.prompt_tokens)
+        return prefill_pairs(self.prompt_tokens) + windowed
 
 
 def steady_batch(request: MeanRequest, sequences: Float64Array) -> Batch[Float64Array]:
