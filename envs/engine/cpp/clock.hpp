@@ -9,7 +9,8 @@
 namespace tokenfleet {
 
 inline constexpr double kLowestClockFraction = 0.125;
-inline constexpr int kHalleySteps = 3;
+inline constexpr int kHalleySteps = 2;
+inline constexpr double kLeastSlope = 1e-9;
 
 // What an iteration takes of boards, in parts that follow the core's clock and parts that do not.
 struct Load {
@@ -32,32 +33,37 @@ struct Load {
 
 // By how much a load exceeds a limit; see `_Excess`.
 struct Excess {
-    double slope, left_w, floor_w;
+    double left_w, floor_w;
     Load load;
+
+    static Excess of(const Pool& pool, const Load& load) {
+        const double slope = std::max(pool.shoulder_slope, kLeastSlope);
+        const double share = (1.0 - pool.knee_fraction * (1.0 - pool.shoulder_slope)) / slope;
+        return {.left_w = share * (pool.limit_w - pool.static_w), .floor_w = share * pool.floor_w, .load = load};
+    }
 
     double times_clock(double clock) const {
         const double square = clock * clock;
-        const double left = left_w - floor_w * square * clock;
-        return slope * clock * (load.fixed_j + load.core_j * square) - left * (load.fixed_s * clock + load.core_s);
+        const double left = left_w - floor_w * (square * clock);
+        return clock * (load.fixed_j + load.core_j * square) - left * (load.fixed_s * clock + load.core_s);
     }
 
     double start(double asked) const {
         const double square = asked * asked;
-        const double work = slope * asked * (load.fixed_j + load.core_j * square);
-        const double room = (left_w - floor_w * square * asked) * (load.fixed_s * asked + load.core_s);
+        const double work = asked * (load.fixed_j + load.core_j * square);
+        const double room = (left_w - floor_w * (square * asked)) * (load.fixed_s * asked + load.core_s);
         return asked * (3.0 * room) / (2.0 * room + work);
     }
 
     double solved_from(double clock) const {
+        const double thrice_w = 3.0 * floor_w;
         for (int step = 0; step < kHalleySteps; ++step) {
-            const double square = clock * clock;
-            const double left = left_w - floor_w * square * clock;
-            const double cycles = load.fixed_s * clock + load.core_s;
-            const double work_j = load.core_j * square;
-            const double value = slope * clock * (load.fixed_j + work_j) - left * cycles;
-            const double first =
-                slope * (load.fixed_j + 3.0 * work_j) + 3.0 * floor_w * square * cycles - left * load.fixed_s;
-            const double half_second = 3.0 * clock * (slope * load.core_j + floor_w * (cycles + clock * load.fixed_s));
+            const double square = clock * clock, held_s = load.fixed_s * clock;
+            const double left = left_w - floor_w * (square * clock);
+            const double cycles = held_s + load.core_s, work_j = load.core_j * square;
+            const double value = clock * (load.fixed_j + work_j) - left * cycles;
+            const double first = (load.fixed_j + 3.0 * work_j) + (thrice_w * (square * cycles) - left * load.fixed_s);
+            const double half_second = clock * (3.0 * load.core_j + thrice_w * (cycles + held_s));
             clock = clock - value * first / (first * first - value * half_second);
         }
         return clock;
@@ -66,8 +72,7 @@ struct Excess {
     double at_voltage(double voltage) const {
         const double square = voltage * voltage;
         const double floor = floor_w * square;
-        const double linear =
-            slope * (load.fixed_j + load.core_j * square) + floor * load.core_s - left_w * load.fixed_s;
+        const double linear = (load.fixed_j + load.core_j * square) + (floor * load.core_s - left_w * load.fixed_s);
         const double constant = left_w * load.core_s;
         if (constant <= 0.0) return 0.0;
         const double below = linear + std::sqrt(linear * linear + 4.0 * (floor * load.fixed_s) * constant);
@@ -76,11 +81,7 @@ struct Excess {
 };
 
 inline double clock_under_limit(const Pool& pool, const Load& load, double asked) {
-    const double below_knee = 1.0 - pool.knee_fraction * (1.0 - pool.shoulder_slope);
-    const Excess excess{.slope = pool.shoulder_slope,
-                        .left_w = below_knee * (pool.limit_w - pool.static_w),
-                        .floor_w = below_knee * pool.floor_w,
-                        .load = load};
+    const Excess excess = Excess::of(pool, load);
     const double floor = pool.voltage_floor_fraction;
     const bool is_above = floor < asked && excess.times_clock(floor) <= 0.0;
     const double clock = is_above ? excess.solved_from(excess.start(asked)) : excess.at_voltage(floor);

@@ -38,8 +38,8 @@ inline double byte_energy_scale(double core_fraction, double voltage) {
     return 1.0 - core_fraction * (1.0 - voltage * voltage);
 }
 
-// What boards draw at one clock: the least of three pieces, each affine in time and work; a segment sums the pieces, so
-// they stand here one by one: work that shows, along the shoulder, at the limit.
+// What boards draw at one clock: the lesser of two pieces, each affine in time and work, as long as that does not exceed
+// the limit; a segment sums the pieces, so they stand here one by one: work that shows, and along the shoulder.
 struct Draw {
     double busy_w, shoulder_w, shoulder_slope, limit_w;
 
@@ -57,8 +57,8 @@ struct Draw {
         return shoulder_w * time_s + shoulder_slope * work_j > limit_w * time_s;
     }
 
-    std::array<double, 3> pieces_j(double time_s, double work_j) const {
-        return {busy_w * time_s + work_j, shoulder_w * time_s + shoulder_slope * work_j, limit_w * time_s};
+    std::array<double, 2> pieces_j(double time_s, double work_j) const {
+        return {busy_w * time_s + work_j, shoulder_w * time_s + shoulder_slope * work_j};
     }
 };
 

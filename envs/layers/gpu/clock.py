@@ -6,7 +6,7 @@ its power limit therefore settles at the highest clock that holds the limit, and
 there. (A real one hops between two of its clock's steps, a hundredth apart, so that its mean draw is the limit.)
 
 That clock solves shoulder(F) time(F) + shoulder_slope work(F) = limit_w time(F). The difference of both sides, times F,
-is a convex polynomial as long as the voltage follows the clock, which three of Halley's steps solve to 1e-10; below the
+is a convex polynomial as long as the voltage follows the clock, which two of Halley's steps solve to 1e-7; below the
 voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
 
 No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Where even that draws too much, which no power limit that a
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Generic, cast
+from typing import Any, Generic, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ from tokenfleet.envs.layers.gpu.board import Coefficient, Number, PowerCoefficie
 
 LOWEST_CLOCK_FRACTION = 0.125
 """Assumption: the clocks that drivers list end at 210 of 1410 MHz (A100), 210 of 1980 (H100), 135 of 1380 (V100)."""
-HALLEY_STEPS = 3
+HALLEY_STEPS = 2
+LEAST_SLOPE = 1e-9  # of a shoulder; boards without one exceed a limit only where they do without any work
 
 
 @dataclass(slots=True)
@@ -66,11 +67,8 @@ def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coeffic
     Returns:
         F; where no clock holds the limit `LOWEST_CLOCK_FRACTION`, or `asked` if that is less.
     """
-    below_knee = 1.0 - gpu.knee_fraction * (1.0 - gpu.shoulder_slope)
-    left_w, floor_w = below_knee * (gpu.limit_w - gpu.static_w), below_knee * gpu.floor_w
-    law = _Excess(gpu.shoulder_slope, left_w, floor_w, load)
-    voltage_floor = gpu.voltage_floor_fraction
-    if isinstance(asked, np.ndarray) or isinstance(load.core_s, np.ndarray) or isinstance(left_w, np.ndarray):
+    law, voltage_floor = _Excess.of(gpu, load), gpu.voltage_floor_fraction
+    if isinstance(asked, np.ndarray) or isinstance(load.core_s, np.ndarray) or isinstance(law.left_w, np.ndarray):
         return cast(Number, _clocks_under_limit(law, voltage_floor, asked))
     if voltage_floor < asked and law.times_clock(voltage_floor) <= 0.0:
         clock = law.solved_from(law.start(asked))
@@ -81,50 +79,49 @@ def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coeffic
 
 @dataclass(slots=True)
 class _Excess:
-    """By how much a load exceeds a limit, over the shoulder's joules.
+    """By how much a load exceeds a limit: joules of work beyond what the limit leaves for it along the shoulder.
 
     Attributes:
-        slope: `shoulder_slope`.
-        left_w: what the limit leaves for work along the shoulder, with boards that draw nothing for their clock [W].
-        floor_w: what boards draw of it for their clock, times F V^2 [W].
+        left_w: work that the limit leaves room for, with boards that draw nothing for their clock [W].
+        floor_w: what they draw of it for their clock, times F V^2 [W].
         load: the work.
     """
 
-    slope: Coefficient
     left_w: Coefficient
     floor_w: Coefficient
     load: Load[Coefficient]
 
+    @classmethod
+    def of(cls, gpu: PowerCoefficients, load: Load[Any]) -> _Excess:
+        """Of boards; without a slope nothing is left once they exceed their limit."""
+        slope = np.maximum(gpu.shoulder_slope, LEAST_SLOPE)
+        share = (1.0 - gpu.knee_fraction * (1.0 - gpu.shoulder_slope)) / slope
+        left_w, floor_w = share * (gpu.limit_w - gpu.static_w), share * gpu.floor_w
+        return cls(left_w, floor_w, load) if np.ndim(left_w) else cls(float(left_w), float(floor_w), load)
+
     def times_clock(self, clock: Coefficient) -> Coefficient:
         """Times F, where V = F."""
         square, load = clock * clock, self.load
-        left_w = self.left_w - self.floor_w * square * clock
-        return self.slope * clock * (load.fixed_j + load.core_j * square) - left_w * (
-            load.fixed_s * clock + load.core_s
-        )
+        left_w = self.left_w - self.floor_w * (square * clock)
+        return clock * (load.fixed_j + load.core_j * square) - left_w * (load.fixed_s * clock + load.core_s)
 
     def start(self, asked: Coefficient) -> Coefficient:
         """Where to begin: work per second goes about as F^3."""
         square, load = asked * asked, self.load
-        work = self.slope * asked * (load.fixed_j + load.core_j * square)
-        room = (self.left_w - self.floor_w * square * asked) * (load.fixed_s * asked + load.core_s)
+        work = asked * (load.fixed_j + load.core_j * square)
+        room = (self.left_w - self.floor_w * (square * asked)) * (load.fixed_s * asked + load.core_s)
         return asked * (3.0 * room) / (2.0 * room + work)
 
     def solved_from(self, clock: Coefficient) -> Coefficient:
         """The root of `times_clock`, by Halley's method."""
-        load = self.load
+        load, thrice_w = self.load, 3.0 * self.floor_w
         for _ in range(HALLEY_STEPS):
-            square = clock * clock
-            left_w = self.left_w - self.floor_w * square * clock
-            cycles = load.fixed_s * clock + load.core_s
-            work_j = load.core_j * square
-            value = self.slope * clock * (load.fixed_j + work_j) - left_w * cycles
-            first = (
-                self.slope * (load.fixed_j + 3.0 * work_j)
-                + 3.0 * self.floor_w * square * cycles
-                - left_w * load.fixed_s
-            )
-            half_second = 3.0 * clock * (self.slope * load.core_j + self.floor_w * (cycles + clock * load.fixed_s))
+            square, held_s = clock * clock, load.fixed_s * clock
+            left_w = self.left_w - self.floor_w * (square * clock)
+            cycles, work_j = held_s + load.core_s, load.core_j * square
+            value = clock * (load.fixed_j + work_j) - left_w * cycles
+            first = (load.fixed_j + 3.0 * work_j) + (thrice_w * (square * cycles) - left_w * load.fixed_s)
+            half_second = clock * (3.0 * load.core_j + thrice_w * (cycles + held_s))
             clock = clock - value * first / (first * first - value * half_second)
         return clock
 
@@ -132,7 +129,7 @@ class _Excess:
         """The root where the voltage stays; 0 where there is none."""
         square, load = voltage * voltage, self.load
         floor_w = self.floor_w * square
-        linear = self.slope * (load.fixed_j + load.core_j * square) + floor_w * load.core_s - self.left_w * load.fixed_s
+        linear = (load.fixed_j + load.core_j * square) + (floor_w * load.core_s - self.left_w * load.fixed_s)
         constant = self.left_w * load.core_s
         inside = linear * linear + 4.0 * (floor_w * load.fixed_s) * constant
         if isinstance(inside, np.ndarray):

@@ -197,7 +197,11 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
             mixed_context_s=profile.mixed_context_s,
             prefill_attention_s=profile.prefill_attention_s,
             decode_memory_fraction=profile.decode_memory_fraction,
-            prefill_memory_fraction=profile.prefill_memory_fraction,
+            prefill_memory_fraction=(
+                gpu.compute_memory_fraction
+                if profile.prefill_memory_fraction is None
+                else profile.prefill_memory_fraction
+            ),
             work_j=factor * work_j,
             context_j=factor * (gpu.joule_per_context_byte * context_bytes),
             token_j=factor * (gpu.joule_per_flop * token_flops),
