@@ -19,6 +19,8 @@ from calibration.claims.comparison import Claim, Comparison
 from calibration.claims.replay import Latencies, replay
 from calibration.excerpts import table
 from tokenfleet.envs.fitting.errors import Array
+from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.llm import LargestBatch, kv_capacity_tokens, load_model
 
 Pair = tuple[Latencies, Latencies]
 VLLM: dict[str, object] = {
@@ -66,6 +68,24 @@ def vllm_ttft() -> Comparison:
     return _means(_vllm_pairs(), lambda run: float(run.ttft_s.mean()))
 
 
+def vllm_e2e_own_memory() -> Comparison:
+    """The RTX 4090's run with the KV tokens that the law of memory gives it, as a user runs it."""
+    rows = table("vllm_requests").query("gpu == 'rtx-4090'")
+    server = {name: value for name, value in VLLM_SERVERS["rtx-4090"].items() if name != "kv_tokens"}
+    recorded, _ = _vllm_pairs()["rtx-4090"]
+    return _means(
+        {"rtx-4090": (recorded, replay({**VLLM, "gpu": "rtx-4090", **server}, rows))},
+        lambda run: float(run.e2e_s.mean()),
+    )
+
+
+def logged_memory() -> Comparison:
+    """KV tokens of the RTX 4090 that vLLM logged; what libraries take beside weights and activations comes from it."""
+    gpu, model = load_gpu("rtx-4090"), load_model("llama-3.1-8b")
+    held = kv_capacity_tokens(gpu, model, 1, largest_batch=LargestBatch(2048, 256))
+    return Comparison(np.array([41_408.0]), np.array([float(held)]), ("rtx-4090",))
+
+
 def vllm_each_e2e() -> Comparison:
     """The same, request by request."""
     return _each(_vllm_pairs(), lambda run: run.e2e_s)
@@ -97,6 +117,8 @@ def vidur_each_e2e() -> Comparison:
 CLAIMS = (
     Claim("vLLM 0.19, mean TPOT", vllm_tpot, 0.03),
     Claim("vLLM 0.19, mean E2E", vllm_e2e, 0.03),
+    Claim("vLLM 0.19, mean E2E, KV tokens not given", vllm_e2e_own_memory, 0.05),
+    Claim("vLLM 0.19, KV tokens", logged_memory, 0.02),
     Claim("vLLM 0.19, mean TTFT", vllm_ttft, 0.15),
     Claim("vLLM 0.19, E2E of each request", vllm_each_e2e),
     Claim("vLLM 0.19, TTFT of each request", vllm_each_ttft),

@@ -34,7 +34,7 @@ public:
     Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, Demand demand, float* view, double* outcome)
         : Fleet(arrays, Course(arrays, episode), std::move(demand), view, outcome) {
         for (PoolState& pool : pools_) {
-            pool.physics = at_clock(pool.limits, course_.decode_memory_fraction[pool.index], 1.0);
+            pool.physics = physics_at(pool.limits, course_.decode_memory_fraction[pool.index], 1.0);
         }
         load_contexts(episode);
         outcome_.clear();
@@ -206,7 +206,7 @@ private:
             const double clock = power_.clock_in_force(pool.index, asked);
             if (clock == pool.clock_fraction) continue;
             pool.clock_fraction = clock;
-            pool.physics = at_clock(pool.limits, course_.decode_memory_fraction[pool.index], clock);
+            ask_for_clock(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index], clock);
             for (Replica& replica : replicas_.of(pool.index)) {
                 replica.on_new_clock();
                 replicas_.note(replicas_.index_of(replica));

@@ -29,7 +29,7 @@ struct PoolLinks {
 };
 
 struct PoolState : PoolLinks {
-    Physics physics;  // at the clock in force
+    Physics physics;  // at the clock asked for
     double clock_fraction = 1.0;
     Counts counts = {};               // of this tick
     std::int64_t running_tokens = 0;  // at the end of the last tick

@@ -14,11 +14,14 @@ from tokenfleet.envs.layers.gpu.board import (
     load_gpu,
     voltage_fraction,
 )
+from tokenfleet.envs.layers.gpu.clock import LOWEST_CLOCK_FRACTION, Load, clock_under_limit
 
 __all__ = [
+    "LOWEST_CLOCK_FRACTION",
     "Coefficient",
     "Draw",
     "GpuSpec",
+    "Load",
     "Number",
     "PowerCoefficients",
     "Precision",
@@ -26,6 +29,7 @@ __all__ = [
     "busy_floor_w",
     "byte_energy_scale",
     "clock_stretch",
+    "clock_under_limit",
     "load_gpu",
     "voltage_fraction",
 ]

@@ -6,9 +6,12 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 
 | module | subject |
 |---|---|
+| `attention` | what the tokens of a prompt attend to |
 | `model` | models: their weights, experts, KV cache and arithmetic |
+| `memory` | what weights, activations and libraries leave for the KV cache |
 | `profile` | the coefficients of a model on a GPU, and the least that physics allows |
 | `roofline` | coefficients for a pair that nobody measured |
+| `unlimited` | times at the highest clock from times as measured at the boards' power limit |
 | `iteration` | the law of an iteration: its time and its energy at any clock |
 | `steady_state` | what follows for a replica that serves one kind of request |
 | `accuracy` | how wrong a profile is expected to be |
@@ -22,7 +25,8 @@ from collections.abc import Sequence
 from tokenfleet.envs.catalog import PathLike, catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm.accuracy import QUANTITIES, expected_errors
-from tokenfleet.envs.layers.llm.model import ModelSpec, kv_capacity_tokens, load_model
+from tokenfleet.envs.layers.llm.memory import LargestBatch, kv_capacity_tokens
+from tokenfleet.envs.layers.llm.model import ModelSpec, load_model
 from tokenfleet.envs.layers.llm.profile import (
     TOKEN_KNOTS,
     Bounds,
@@ -38,6 +42,7 @@ __all__ = [
     "QUANTITIES",
     "TOKEN_KNOTS",
     "Bounds",
+    "LargestBatch",
     "ModelSpec",
     "ProfileSpec",
     "bounds_s",

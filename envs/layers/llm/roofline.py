@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.profile import ProfileSpec, bounds_s, memory_and_compute_s, profile_name
+from tokenfleet.envs.layers.llm.unlimited import without_limit
 from tokenfleet.envs.spec import SpecError
 
 # The law of `calibration/fit/time/serving_law.py`; a test holds them to it.
@@ -56,7 +57,7 @@ def roofline_profile(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> Pr
     least = bounds_s(gpu, model, tensor_parallel)
     memory_s, compute_s = memory_and_compute_s(gpu, model, tensor_parallel)
     memory_s, compute_s = memory_s / MEMORY_EFFICIENCY, compute_s / COMPUTE_EFFICIENCY
-    return ProfileSpec(
+    measured = ProfileSpec(
         name=profile_name(model.name, gpu.name, tensor_parallel),
         model=model.name,
         gpu=gpu.name,
@@ -70,6 +71,7 @@ def roofline_profile(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> Pr
         origin="roofline",
         sources=("assumption: physical bound over typical efficiencies of kernels, and what serving adds to others",),
     )
+    return without_limit(measured, gpu, model)
 
 
 def joined_s(memory_s: Float64Array, compute_s: Float64Array) -> Float64Array:
