@@ -75,8 +75,7 @@ NO_EFFECTS = {
     "SeriesSpec.offset",
     "TraceStream.whole",
 }
-"""Keys whose zero switches no effect off: a seed, a signal's shape, and what makes a trace a test set, which no scenario
-that is trained on can be."""
+"""Keys whose zero switches no effect off: a seed, a signal's shape, and what makes a trace a test set."""
 
 
 def switches() -> set[str]:
