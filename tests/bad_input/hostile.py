@@ -191,7 +191,7 @@ CASES = (
     Case("utf16.yaml", raw("a: 1\n".encode("utf-16")), read_yaml, r": not UTF-8 text"),
     Case("zero.yaml", lambda path: path.symlink_to("/dev/zero"), read_yaml, r": it is a device or a pipe; give a file"),
     Case("pipe.yaml", os.mkfifo, read_yaml, r": it is a device or a pipe; give a file"),
-    Case("rows.csv.gz", inflating(HEADER, b"1,1,1\n", 5.5), read_trace, r": more than 1000000 lines; .*numpy\.savez"),
+    Case("rows.csv.gz", inflating(HEADER, b"1,1,1\n", 5.5), read_trace, r": more than 1000000 lines; .*\.npz"),
     Case("line.csv.gz", inflating(HEADER, b"1", 5.5), read_trace, r":2: a line of more than 1048576 bytes"),
     Case("empty.csv.gz", inflating(HEADER, b"\n", 5.5), read_trace, r": more than 1000000 lines"),
     Case("objects.jsonl.gz", inflating(b"", MOONCAKE, 5.5), read_trace, r"lines|holds more than 128"),

@@ -172,3 +172,22 @@ def test_a_folder_in_which_another_process_has_ended_a_run_meanwhile_is_refused(
     assert {name: left[name] for name in before if not name.endswith(".log")} == {
         name: content for name, content in before.items() if not name.endswith(".log")
     }
+
+
+def test_a_run_says_what_its_pools_stand_on_and_may_refuse_rooflines(run: Run, tmp_path: Path) -> None:
+    typed = (
+        "evaluate scenario=tiny scenario.pools.lab-70b.gpu=mi300x scenario.horizon_ticks=5 policies=[least_work] "
+        f"episodes=1 n_envs=1 figures=false hydra.run.dir={tmp_path}"
+    )
+    done = run(f"{typed}/told")
+    assert done.code == 0, done.errors
+    assert (
+        "pool lab-70b: llama-3.1-70b on 4 x mi300x: roofline, not measured; expected error: " in done.out + done.errors
+    )
+    pools = manifest(tmp_path / "told")["pools"]
+    assert [pools[name]["profile"] for name in ("lab-8b", "lab-70b")] == ["measured", "roofline"]
+    assert pools["lab-8b"]["expected_errors"]["decode_step"] < pools["lab-70b"]["expected_errors"]["decode_step"]
+    check_refusal(
+        run(f"{typed}/refused strict_profiles=true"), [r"^strict_profiles: pool 'lab-70b' runs llama-3\.1-70b"]
+    )
+    assert not (tmp_path / "refused").exists()

@@ -67,14 +67,15 @@ def test_what_is_read_as_data_is_named_in_a_source(name: str) -> None:
     assert any(f'"{key}"' in path.read_text(encoding="utf-8") for path in ENVS.rglob("*.py"))
 
 
-ZERO_IS_A_NUMBER = {
+NO_EFFECTS = {
     "AgentGeneratorStream.library_seed",
     "DiurnalSpec.daily_amplitude",
     "DiurnalSpec.yearly_amplitude",
     "DiurnalSpec.utc_offset_h",
     "SeriesSpec.offset",
+    "TraceStream.whole",
 }
-"""Keys whose zero switches no effect off: one is a seed, the others are a signal's shape."""
+"""Keys whose zero switches no effect off: a seed, a signal's shape, and what makes a trace a test set."""
 
 
 def switches() -> set[str]:
@@ -112,7 +113,7 @@ def switched_on(part: Any) -> Iterator[str]:
 def test_every_effect_is_switched_on_by_a_shipped_scenario() -> None:
     shipped = [load_scenario(name) for name in catalog_names("scenario")]
     used = {name for scenario in shipped for name in switched_on(scenario)}
-    assert switches() - used == ZERO_IS_A_NUMBER
+    assert switches() - used == NO_EFFECTS
 
 
 def test_the_effects_are_found() -> None:
