@@ -140,7 +140,8 @@ class FittedStream(StreamSpec):
 
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """See `StreamSpec.sample`."""
-        arrival_s = self._description.sample_arrivals(rng, horizon_s, self._start_s(rng), self.time_compression)
+        start_s = self._start_s(rng)
+        arrival_s = self._description.sample_arrivals(rng, horizon_s, start_s, self.time_compression)
         return Demand(arrival_s, *self._description.lengths.sample(rng, len(arrival_s)))
 
     @override

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_trace
@@ -38,6 +38,7 @@ class TraceStream(StreamSpec):
     trace: Recording
     rate_rps: PositiveFloat | None = None
     whole: bool = False
+    _begin_s: float = PrivateAttr(default=0.0)  # of the whole, where it goes on
 
     @model_validator(mode="after")
     def _trace_can_be_read(self) -> Self:
@@ -103,13 +104,22 @@ class TraceStream(StreamSpec):
                     "split=test, or replay windows of it (whole: false)"
                 ]
             )
-        return Demand(trace.arrival_s.copy(), trace.prompt_tokens, trace.output_tokens)
+        rows = slice(int(trace.arrival_s.searchsorted(self._begin_s)), None)
+        return Demand(trace.arrival_s[rows] - self._begin_s, trace.prompt_tokens[rows], trace.output_tokens[rows])
 
     @cached_property
     def _parts(self) -> tuple[Part, ...]:
         trace = self._record
         amounts = np.stack([trace.prompt_tokens, trace.output_tokens], axis=1).astype(np.float64)
         return parts(trace.arrival_s, self._span_s(), amounts)
+
+    @override
+    def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> TraceStream:
+        if not self.whole:
+            return self
+        later = self.model_copy()  # there is no other one
+        later._begin_s = self._begin_s + begin_s
+        return later
 
     @cached_property
     def _record(self) -> Trace:
