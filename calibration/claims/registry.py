@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from calibration.claims import demand, power, prompts, steps, whole_runs
+from calibration.claims import demand, mixtures, power, prompts, steps, whole_runs
 
 CLAIMS = (
     *steps.CLAIMS,
+    *mixtures.CLAIMS,
     power.PROFILES,
     *whole_runs.CLAIMS,
     *prompts.CLAIMS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, SERVED_LIKE, Pair, time_fits
@@ -59,12 +58,9 @@ def steps_of_mixtures() -> Comparison:
 
 def steps_of_dense_models_left_out() -> Comparison:
     """Decode steps of a dense model on H100 and B200 by the law of all other models, mixtures among them."""
-    return _left_out(dense=True)
-
-
-def steps_of_mixtures_left_out() -> Comparison:
-    """Decode steps of a mixture of experts on H100 and B200 by the law of all other models."""
-    return _left_out(dense=False)
+    rows = left_out_s()
+    rows = rows[rows.dense]
+    return Comparison(rows.time_s.to_numpy(), rows.predicted.to_numpy(), tuple(rows.family))
 
 
 def steps_on_other_boards() -> Comparison:
@@ -91,7 +87,6 @@ CLAIMS = (
     ),
     Claim("decode step, mixtures of experts", steps_of_mixtures, 0.12),
     Claim("decode step, dense model left out", steps_of_dense_models_left_out, 0.12),
-    Claim("decode step, mixture left out", steps_of_mixtures_left_out, 0.12),
     Claim("decode step, roofline on other boards", steps_on_other_boards),
 )  # fmt: skip
 
@@ -101,12 +96,6 @@ def _errors_of(pairs: tuple[Pair, ...], comparison: str) -> Comparison:
     errors = {profile_name(*pair): time_fits()[profile_name(*pair)].errors[comparison] for pair in pairs}
     ratios = 1.0 + np.concatenate([np.array(own) for own in errors.values()])
     return Comparison(np.ones_like(ratios), ratios, tuple(name for name, own in errors.items() for _ in own))
-
-
-def _left_out(dense: bool) -> Comparison:
-    rows: pd.DataFrame = left_out_s()
-    rows = rows[rows.dense == dense]
-    return Comparison(rows.time_s.to_numpy(), rows.predicted.to_numpy(), tuple(rows.family))
 
 
 def _step_s(profile: ProfileSpec) -> Array:

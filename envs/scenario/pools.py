@@ -13,6 +13,7 @@ from tokenfleet.envs.catalog import CatalogSpec, catalog_names
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import (
     ModelSpec,
+    Parallelism,
     ProfileSpec,
     kv_capacity_tokens,
     load_model,
@@ -39,7 +40,11 @@ class PoolSpec(CatalogSpec):
         gpu, model: their names in the catalogue.
         replicas: how many of them there are.
         row: the row of the site that its racks stand in; by default it is fed from the site directly.
-        tensor_parallel: GPUs per replica.
+        tensor_parallel: GPUs that split every matrix; all GPUs of a replica unless it has data parallelism.
+        data_parallel: groups of `tensor_parallel` GPUs in a replica of a mixture of experts, each with all of attention
+            and the KV cache of its own sequences.
+        expert_parallel: GPUs that routed experts are shared out among, `tensor_parallel * data_parallel` of them; 1
+            slices every expert over all GPUs.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
@@ -77,6 +82,8 @@ class PoolSpec(CatalogSpec):
     model: Name
     row: Name | None = None
     tensor_parallel: PositiveInt = 1
+    data_parallel: PositiveInt = 1
+    expert_parallel: PositiveInt = 1
     needs_profile: bool = False
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
@@ -131,7 +138,12 @@ class PoolSpec(CatalogSpec):
     @property
     def gpus(self) -> int:
         """GPUs in the pool."""
-        return self.tensor_parallel * self.replicas
+        return self.parallelism.boards * self.replicas
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the GPUs of a replica share the model."""
+        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel)
 
     @cached_property
     def gpu_spec(self) -> GpuSpec:
@@ -146,7 +158,7 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
-        return load_profile(self.model, self.gpu, self.tensor_parallel, self.search_paths)
+        return load_profile(self.model, self.gpu, self.parallelism, self.search_paths)
 
     @cached_property
     def coefficients(self) -> Coefficients:
@@ -156,7 +168,7 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def kv_capacity_tokens(self) -> int:
         """KV-cache capacity of one replica [tokens]."""
-        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
+        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.parallelism, self.memory_utilisation)
         return available if self.kv_tokens is None else self.kv_tokens
 
     @property
@@ -224,7 +236,11 @@ def _check_part(key: str, load: Callable[[], object]) -> str:
 
 def _check_memory(pool: PoolSpec) -> str:
     try:
-        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
+        pool.parallelism.check(pool.model, pool.model_spec.attention_heads, pool.model_spec.experts)
+    except SpecError as error:
+        return str(error)
+    try:
+        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.parallelism, pool.memory_utilisation)
         _ = pool.profile
     except SpecError as error:
         return _keyed("tensor_parallel", error)
@@ -234,7 +250,7 @@ def _check_memory(pool: PoolSpec) -> str:
 
 
 def _check_profile(pool: PoolSpec) -> str:
-    name, known = profile_name(pool.model, pool.gpu, pool.tensor_parallel), catalog_names("profile", pool.search_paths)
+    name, known = profile_name(pool.model, pool.gpu, pool.parallelism), catalog_names("profile", pool.search_paths)
     if not pool.needs_profile or name in known:
         return ""
     way_out = "add its file to a folder of catalog.search_paths, or write needs_profile: false to run on a roofline"

@@ -16,9 +16,12 @@ from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED
 from calibration.fit.shapes import SHAPES
 from calibration.fit.shipped import shipped_differences
 from calibration.fit.time.attention import with_work
+from calibration.fit.time.experts import fit_kernel
 from calibration.fit.time.kernels import VOCABULARY, Kernels
+from calibration.fit.time.mixtures import fit_costs
 from calibration.fit.time.serving_law import fit_law, most_touched
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
+from tokenfleet.envs.layers.llm.experts import KERNELS
 from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 
 
@@ -159,8 +162,8 @@ def test_a_model_of_the_catalogue_has_the_shape_that_was_measured(name, measured
 
 def test_the_roofline_holds_the_law():
     law = fit_law()
-    found = (law.base_s, law.layer_s, law.expert_layer_s, law.collective_layer_s, law.sequence_s, law.memory_efficiency)
-    shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.EXPERT_LAYER_S, roofline.COLLECTIVE_LAYER_S)
+    found = (law.base_s, law.layer_s, law.collective_layer_s, law.sequence_s, law.memory_efficiency)
+    shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.COLLECTIVE_LAYER_S)
     np.testing.assert_allclose(found, (*shipped, roofline.SEQUENCE_S, roofline.MEMORY_EFFICIENCY), rtol=5e-3)
 
 
@@ -185,3 +188,13 @@ def test_the_factor_of_a_profile_meets_its_runs():
         errors = np.array(power_errors(load_profile(*pair)))
         assert len(errors) >= 5
         assert abs(np.log1p(errors).mean()) < 1e-3
+
+
+def test_the_roofline_holds_the_costs_of_mixtures():
+    shipped = (roofline.EXPERT_LAYER_S, roofline.DISPATCH_LAYER_S, roofline.FP8_LAYER_S)
+    np.testing.assert_allclose(fit_costs(), shipped, rtol=5e-3)
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_the_kernels_of_experts_are_those_of_the_fit(kind):
+    np.testing.assert_allclose(fit_kernel(kind), KERNELS[kind], rtol=5e-3)

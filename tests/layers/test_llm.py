@@ -72,13 +72,17 @@ def test_a_pair_that_nobody_measured_gets_a_roofline():
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_roofline_comes_near_each_fit(name):
-    """Farthest off: boards of which kernels alone are known, without what serving adds, and the A100's attention."""
+    """Farthest off: boards of which kernels alone are known, without what serving adds, and the A100's attention.
+
+    Prompts of a mixture are not in its profile's runs, and kernels say that they take up to 1.7 times as long.
+    """
     spec = ProfileSpec.parse(load_entry("profile", name))
+    mixture = load_model(spec.model).experts > 1
     guess = roofline_profile(load_gpu(spec.gpu), load_model(spec.model), spec.tensor_parallel)
     for tokens, context, prompt in ((8, 8_000, 0), (64, 64_000, 0), (128, 128_000, 0), (0, 0, 2048)):
         batch = Batch(tokens, context, prompt, prefill_pairs(prompt))
         ratio = [iteration_time_s(profile, batch) for profile in (guess, spec)]
-        assert 1 / 1.4 < ratio[0] / ratio[1] < 1.6
+        assert 1 / 1.4 < ratio[0] / ratio[1] < (1.75 if mixture and prompt else 1.6)
     for key in ATTENTION:
         assert 1 / 2.2 < getattr(guess, key) / getattr(spec, key) < 2
 

@@ -71,6 +71,7 @@ class GpuSpec(Spec):
         memory_bandwidth_bytes_per_s: peak memory bandwidth [bytes/s].
         peak_bf16_flops: peak dense bf16 arithmetic rate [FLOP/s], without sparsity.
         peak_fp8_flops: the same in fp8 [FLOP/s]; 0 where the chip has no such units and runs fp8 at the rate of bf16.
+        peak_fp4_flops: the same on 4-bit weights that stay packed [FLOP/s]; 0 where served kernels unpack them first.
         tdp_w: rated board power [W].
         idle_w: draw with a model loaded and nothing running [W]; also while it loads one (assumption: the copy waits
             for its host).
@@ -100,6 +101,7 @@ class GpuSpec(Spec):
     memory_bandwidth_bytes_per_s: PositiveFloat
     peak_bf16_flops: PositiveFloat
     peak_fp8_flops: NonNegativeFloat = 0.0
+    peak_fp4_flops: NonNegativeFloat = 0.0
     tdp_w: PositiveFloat
     idle_w: NonNegativeFloat
     asleep_w: NonNegativeFloat

@@ -7,6 +7,8 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 | module | subject |
 |---|---|
 | `model` | models: their weights, experts, KV cache and arithmetic |
+| `parallelism` | how the boards of a replica share a model |
+| `part`, `experts` | parts of an iteration that add up; of them, routed experts |
 | `profile` | the coefficients of a model on a GPU, and the least that physics allows |
 | `roofline` | coefficients for a pair that nobody measured |
 | `iteration` | the law of an iteration: its time and its energy at any clock |
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 from tokenfleet.envs.catalog import PathLike, catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm.model import ModelSpec, kv_capacity_tokens, load_model
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.layers.llm.profile import (
     TOKEN_KNOTS,
     Bounds,
@@ -36,6 +39,7 @@ __all__ = [
     "TOKEN_KNOTS",
     "Bounds",
     "ModelSpec",
+    "Parallelism",
     "ProfileSpec",
     "bounds_s",
     "check_profile",
@@ -47,13 +51,15 @@ __all__ = [
 ]
 
 
-def load_profile(model: str, gpu: str, tensor_parallel: int, search_paths: Sequence[PathLike] = ()) -> ProfileSpec:
+def load_profile(
+    model: str, gpu: str, parallelism: Parallelism | int, search_paths: Sequence[PathLike] = ()
+) -> ProfileSpec:
     """The catalogue's profile of a model on a GPU, or a roofline where nobody measured the pair.
 
     Args:
         model: catalogue name of the model.
         gpu: catalogue name of the GPU.
-        tensor_parallel: GPUs per replica.
+        parallelism: how the GPUs of a replica share the model; a number is tensor parallelism alone.
         search_paths: the user's catalogue folders.
 
     Raises:
@@ -63,12 +69,12 @@ def load_profile(model: str, gpu: str, tensor_parallel: int, search_paths: Seque
     >>> load_profile("llama-3.1-8b", "h100-sxm", 1).origin
     'measured'
     """
-    name = profile_name(model, gpu, tensor_parallel)
+    name = profile_name(model, gpu, parallelism)
     gpu_spec, model_spec = load_gpu(gpu, search_paths), load_model(model, search_paths)
     names = catalog_names("profile", search_paths)
     if name not in names:
         _check_none_is_meant(name, [other for other in names if other not in catalog_names("profile")], search_paths)
-        return roofline_profile(gpu_spec, model_spec, tensor_parallel)
+        return roofline_profile(gpu_spec, model_spec, parallelism)
     profile = ProfileSpec.parse(load_entry("profile", name, search_paths), f"profile.{name}")
     check_profile(profile, gpu_spec, model_spec)
     return profile
@@ -78,5 +84,6 @@ def _check_none_is_meant(name: str, others: Sequence[str], search_paths: Sequenc
     """Refuse a roofline where the user has a profile of the pair under another name."""
     for other in others:
         data = load_entry("profile", other, search_paths)
-        if profile_name(data.get("model", ""), data.get("gpu", ""), data.get("tensor_parallel", 0)) == name:
+        degrees = (data.get("tensor_parallel", 0), data.get("data_parallel", 1), data.get("expert_parallel", 1))
+        if profile_name(data.get("model", ""), data.get("gpu", ""), Parallelism(*degrees)) == name:
             raise SpecError([f"profile.{other}: is of the pair {name}; name it so, else nobody finds it"])
