@@ -1,4 +1,4 @@
-"""Claims of mixtures of experts: their fused kernels, and the decode step that a user without a measured profile gets."""
+"""Claims of mixtures of experts: fused kernels, and the decode step that a user without a measured profile gets."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ CLAIMS = (
     Claim("fused experts, shape left out", kernels_of_a_shape_left_out, 0.18),
     Claim(
         "decode step, mixture in bf16 left out", partial(steps_left_out, "bf16"), 0.10,
-        judged_by="vLLM's runs on H100 and B200 by the roofline that a user gets, its three costs a layer from all other "
-        "families",
+        judged_by="vLLM's runs on H100 and B200 by the roofline that a user gets, its three costs a layer from all "
+        "other families",
     ),
     Claim(
         "decode step, mixture in fp8 left out", partial(steps_left_out, "fp8"), 0.12,

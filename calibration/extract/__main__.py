@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from calibration.excerpts import DATA
-from calibration.extract import boards, experts, kernels, runs
+from calibration.extract import boards, experts, kernels, latent_attention, runs
 
-TABLES = {**kernels.TABLES, **experts.TABLES, **runs.TABLES, **boards.TABLES}
+TABLES = {**kernels.TABLES, **experts.TABLES, **latent_attention.TABLES, **runs.TABLES, **boards.TABLES}
 PLAIN: dict[str, Any] = {"float_format": "%.6g"}
 PACKED: dict[str, Any] = {"float_format": "%.8g", "compression": {"method": "gzip", "mtime": 1}}
 

@@ -62,8 +62,8 @@ SHIPPED = LayerCosts(EXPERT_LAYER_S, DISPATCH_LAYER_S, FP8_LAYER_S)
 def steps() -> pd.DataFrame:
     """Runs of mixtures, and of one dense model in fp8, with their roofline's step; treat it as read-only.
 
-    Columns beside those of the runs: `kind` (bf16, fp8 or mxfp4, of the experts), `roofline_s` without the costs that are
-    fitted, and how often each cost is in it.
+    Columns beside those of the runs: `kind` (bf16, fp8 or mxfp4, of the experts), `roofline_s` without the costs that
+    are fitted, and how often each cost is in it.
     """
     rows = table("power_runs")
     rows = described(rows[rows.model_id.isin(MODELS)])

@@ -72,6 +72,8 @@ class GpuSpec(Spec):
         peak_bf16_flops: peak dense bf16 arithmetic rate [FLOP/s], without sparsity.
         peak_fp8_flops: the same in fp8 [FLOP/s]; 0 where the chip has no such units and runs fp8 at the rate of bf16.
         peak_fp4_flops: the same on 4-bit weights that stay packed [FLOP/s]; 0 where served kernels unpack them first.
+        latent_launch_s: what the kernels of one layer of multi-head latent attention take to start [s]; the H100's by
+            default.
         tdp_w: rated board power [W].
         idle_w: draw with a model loaded and nothing running [W]; also while it loads one (assumption: the copy waits
             for its host).
@@ -102,6 +104,7 @@ class GpuSpec(Spec):
     peak_bf16_flops: PositiveFloat
     peak_fp8_flops: NonNegativeFloat = 0.0
     peak_fp4_flops: NonNegativeFloat = 0.0
+    latent_launch_s: NonNegativeFloat = 9.7e-5
     tdp_w: PositiveFloat
     idle_w: NonNegativeFloat
     asleep_w: NonNegativeFloat

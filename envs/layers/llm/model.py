@@ -46,6 +46,7 @@ class ModelSpec(Spec):
         head_dim: dimension of a head's queries and keys.
         value_head_dim: dimension of a head's values, where it differs from `head_dim`.
         kv_values_per_head: numbers that the cache holds per token, layer and KV head; twice `head_dim` by default.
+        latent_values: of them, those that heads multiply as keys and as values, in multi-head latent attention.
         bytes_per_parameter: 2 for bf16.
         bytes_per_expert_parameter: of routed experts, where it differs.
         arithmetic: precision that products are computed in, `bf16` or `fp8`.
@@ -72,6 +73,7 @@ class ModelSpec(Spec):
     head_dim: PositiveInt
     value_head_dim: PositiveInt | None = None
     kv_values_per_head: PositiveInt | None = None
+    latent_values: PositiveInt | None = None
     bytes_per_parameter: PositiveFloat = 2.0
     bytes_per_expert_parameter: PositiveFloat | None = None
     arithmetic: Precision = "bf16"

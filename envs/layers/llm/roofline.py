@@ -2,7 +2,7 @@
 
 An iteration's products are bound by memory where they are few and by arithmetic where they are many; in between both
 count, so their times, each over its efficiency, are joined by a fourth-power mean, as measured kernels show. Routed
-experts are a part of their own (`experts`). On top comes what an iteration takes whatever it computes: so much a layer
+experts are a part of their own (`experts`), and so is attention over a compressed cache (`latent_attention`). On top comes what an iteration takes whatever it computes: so much a layer
 (launches, norms, attention's start), less of it where a fused kernel of experts, which has a launch of its own, stands
 in for a feed-forward layer, more where activations are made fp8, more where boards must agree after each layer or send
 tokens to one another's experts; and so much for each sequence (sampling, its page table).
@@ -18,6 +18,7 @@ import numpy as np
 
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.layers.llm.experts import experts_part
+from tokenfleet.envs.layers.llm.latent_attention import KERNEL, decode_context_s, extra_launch_s
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.layers.llm.part import Float64Array, Part, joined_part, together
@@ -57,6 +58,7 @@ def roofline_profile(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | 
     shared = Parallelism.of(parallelism)
     shared.check(model.name, model.attention_heads, model.experts)
     least, whole = bounds_s(gpu, model, shared), token_part(gpu, model, shared)
+    latent = model.latent_values is not None
     return ProfileSpec(
         name=profile_name(model.name, gpu.name, shared),
         model=model.name,
@@ -64,12 +66,12 @@ def roofline_profile(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | 
         tensor_parallel=shared.tensor,
         data_parallel=shared.data,
         expert_parallel=shared.expert,
-        host_s=host_s(model, shared),
+        host_s=host_s(model, shared) + extra_launch_s(gpu, model),
         token_s=tuple(np.maximum.accumulate(np.maximum(whole.time_s, least.token_s)).tolist()),
         token_memory_share=tuple(np.clip(whole.memory_share, 0.0, 1.0).tolist()),
         decode_s=SEQUENCE_S,
-        context_s=least.context_s * CONTEXT_RATIO,
-        prefill_attention_s=least.prefill_attention_s * PREFILL_ATTENTION_RATIO,
+        context_s=decode_context_s(gpu, model, shared) if latent else least.context_s * CONTEXT_RATIO,
+        prefill_attention_s=least.prefill_attention_s * (KERNEL.prefill_ratio if latent else PREFILL_ATTENTION_RATIO),
         origin="roofline",
         sources=("assumption: physical bound over typical efficiencies of kernels, and what serving adds to others",),
     )
