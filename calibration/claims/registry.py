@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from calibration.claims import demand, power, prompts, steps, whole_runs
+from calibration.claims import demand, interconnects, power, prompts, steps, whole_runs
 
 CLAIMS = (
+    *interconnects.CLAIMS,
     *steps.CLAIMS,
     power.PROFILES,
     *whole_runs.CLAIMS,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from calibration.excerpts import DATA
-from calibration.extract import boards, kernels, runs
+from calibration.extract import boards, collectives, kernels, products, runs
 
-TABLES = {**kernels.TABLES, **runs.TABLES, **boards.TABLES}
+TABLES = {**kernels.TABLES, **collectives.TABLES, **products.TABLES, **runs.TABLES, **boards.TABLES}
 PLAIN: dict[str, Any] = {"float_format": "%.6g"}
 PACKED: dict[str, Any] = {"float_format": "%.8g", "compression": {"method": "gzip", "mtime": 1}}
 

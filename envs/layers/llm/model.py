@@ -93,6 +93,17 @@ class ModelSpec(Spec):
         return self
 
     @property
+    def width(self) -> int:
+        """Of the residual stream, `hidden_dim` or what the heads make."""
+        return self.hidden_dim or self.attention_heads * self.head_dim
+
+    @property
+    def vocabulary(self) -> float:
+        """Rows of the output matrix, and of the input embedding, which nothing multiplies; 0 where the two are one."""
+        multiplied = self.active_parameters - self._active_expert_parameters
+        return (self.parameters - self.expert_parameters - multiplied) / self.width
+
+    @property
     def weight_bytes(self) -> float:
         """Memory that the weights take [bytes]."""
         other = self.parameters - self.expert_parameters

@@ -1,75 +1,111 @@
-"""Layer 4, rooflines: a profile for a pair that nobody measured, from peaks and typical efficiencies.
+"""Layer 4, rooflines: a profile for a pair that nobody measured, the sum of parts that others timed.
 
-An iteration's products are bound by memory where they are few and by arithmetic where they are many; in between both
-count, so their times, each over its efficiency, are joined by a fourth-power mean, as measured kernels show. On top
-comes what an iteration takes whatever it computes: so much a layer (launches, norms, attention's start), more in a
-mixture of experts, more where boards must agree after each layer; and so much for each sequence (sampling, its page
-table). `calibration/fit/time/serving_law.py` fits those to twelve models on H100 and B200, and predicts each model that
-is left out.
+| part of an iteration | by | comes from |
+|---|---|---|
+| products of matrices | tokens | `products`: bytes, FLOPs, launches, at what a board's kernels reach |
+| routed experts | tokens | bytes and FLOPs of the experts that tokens touch |
+| element-wise layers | tokens | their bytes |
+| all-reduces | tokens | `collectives`: latency and bytes over the boards' interconnect |
+| attention | context, pairs | bytes and FLOPs at what kernels reach |
+| logits | sequences | `collectives`: an all-gather |
+| what serving adds | iterations, layers, sequences | the constants below |
+
+`calibration/fit/time/serving_costs.py` fits the last to vLLM's runs of dense models on H100 and B200, all other parts
+being known, and predicts each model that is left out.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.gpu import GpuSpec
+from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec
+from tokenfleet.envs.layers.llm.collectives import all_reduces_s, logits_s
 from tokenfleet.envs.layers.llm.model import ModelSpec
-from tokenfleet.envs.layers.llm.profile import ProfileSpec, bounds_s, memory_and_compute_s, profile_name
+from tokenfleet.envs.layers.llm.products import Part, elementwise_part, products_part, together
+from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec, bounds_s, profile_name
 from tokenfleet.envs.spec import SpecError
 
-# The law of `calibration/fit/time/serving_law.py`; a test holds them to it.
-MEMORY_EFFICIENCY = 0.940
-BASE_S = 3.71e-4
-LAYER_S = 6.06e-5
-EXPERT_LAYER_S = 7.79e-6
-COLLECTIVE_LAYER_S = 2.05e-5  # for each doubling of the boards
-SEQUENCE_S = 5.82e-5
-# Typical shares of peak that measured kernels reach (`calibration/fit/time`), and of attention over its bound.
+# `calibration/fit/time/serving_costs.py`; a test holds them to it.
+BASE_S = 3.93e-4
+LAYER_S = 3.59e-5
+EXPERT_LAYER_S = 3.64e-5
+SEQUENCE_S = 4.93e-5
+# Of the older law of mixtures (`calibration/fit/time/serving_law.py`).
 COMPUTE_EFFICIENCY = 0.66
 CONTEXT_RATIO = 1.15
 PREFILL_ATTENTION_RATIO = 1.94
+MEMORY_EFFICIENCY = 0.94
 JOIN_POWER = 4.0
 Float64Array = NDArray[np.float64]
 
 
-def roofline_profile(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> ProfileSpec:
-    """A profile for a pair that nobody measured: the physical bound over typical efficiencies, and what serving adds.
+def roofline_profile(
+    gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, interconnect: InterconnectSpec
+) -> ProfileSpec:
+    """A profile for a pair that nobody measured.
 
     Args:
         gpu: the board.
         model: the model.
         tensor_parallel: GPUs per replica; must divide the attention heads.
+        interconnect: how they are wired.
 
     Raises:
         SpecError: the heads cannot be split over that many GPUs.
 
     >>> from tokenfleet.envs.layers import gpu, llm
-    >>> roofline_profile(gpu.load_gpu("b200-sxm"), llm.load_model("llama-3.1-70b"), 8).origin
+    >>> parts = gpu.load_gpu("b200-sxm"), llm.load_model("llama-3.1-70b"), 8, gpu.load_interconnect("nvlink-5")
+    >>> roofline_profile(*parts).origin
     'roofline'
     """
     if tensor_parallel < 1 or model.attention_heads % tensor_parallel:
         heads = model.attention_heads
         raise SpecError([f"tensor_parallel: must divide {model.name}'s {heads} heads (got {tensor_parallel})"])
     least = bounds_s(gpu, model, tensor_parallel)
-    memory_s, compute_s = memory_and_compute_s(gpu, model, tensor_parallel)
-    memory_s, compute_s = memory_s / MEMORY_EFFICIENCY, compute_s / COMPUTE_EFFICIENCY
+    tokens = np.array(TOKEN_KNOTS, dtype=np.float64)
+    whole = token_part(gpu, model, tensor_parallel, interconnect, tokens)
     return ProfileSpec(
         name=profile_name(model.name, gpu.name, tensor_parallel),
         model=model.name,
         gpu=gpu.name,
         tensor_parallel=tensor_parallel,
-        host_s=host_s(model, tensor_parallel),
-        token_s=tuple(joined_s(memory_s, compute_s).tolist()),
-        token_memory_share=tuple(memory_share(memory_s, compute_s).tolist()),
-        decode_s=SEQUENCE_S,
-        context_s=least.context_s * CONTEXT_RATIO,
-        prefill_attention_s=least.prefill_attention_s * PREFILL_ATTENTION_RATIO,
+        host_s=host_s(model),
+        token_s=tuple(np.maximum.accumulate(np.maximum(whole.time_s, least.token_s)).tolist()),
+        token_memory_share=tuple(np.clip(whole.memory_share, 0.0, 1.0).tolist()),
+        decode_s=SEQUENCE_S + logits_s(model, interconnect, tensor_parallel),
+        context_s=least.context_s * gpu.kernels.context_ratio,
+        prefill_attention_s=least.prefill_attention_s * gpu.kernels.prefill_attention_ratio,
         origin="roofline",
-        sources=("assumption: physical bound over typical efficiencies of kernels, and what serving adds to others",),
+        sources=(
+            "assumption: sum of parts that others timed on these boards or others, and what serving adds to others",
+        ),
     )
+
+
+def token_part(
+    gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, interconnect: InterconnectSpec, tokens: Float64Array
+) -> Part:
+    """All of an iteration that goes by its tokens, `[J]`."""
+    collectives_s = all_reduces_s(model, interconnect, tensor_parallel, tokens)
+    return together(
+        [
+            products_part(gpu, model, tensor_parallel, tokens),
+            experts_part(gpu, model, tensor_parallel, tokens),
+            elementwise_part(gpu, model, tensor_parallel, tokens),
+            Part(collectives_s, np.ones_like(collectives_s)),
+        ]
+    )
+
+
+def experts_part(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, tokens: Float64Array) -> Part:
+    """Routed experts, split over the boards as every matrix is; nothing in a dense model."""
+    memory_s = model.expert_bytes_read(tokens) / (tensor_parallel * gpu.memory_bandwidth_bytes_per_s)
+    compute_s = model.expert_flops_per_token * tokens / (tensor_parallel * gpu.peak_flops(model.arithmetic))
+    memory_s, compute_s = memory_s / MEMORY_EFFICIENCY, compute_s / COMPUTE_EFFICIENCY
+    if not model.expert_parameters:
+        return Part(np.zeros_like(tokens), np.ones_like(tokens))
+    return Part(joined_s(memory_s, compute_s), memory_share(memory_s, compute_s))
 
 
 def joined_s(memory_s: Float64Array, compute_s: Float64Array) -> Float64Array:
@@ -90,12 +126,6 @@ def memory_share(memory_s: Float64Array, compute_s: Float64Array) -> Float64Arra
     return np.asarray(memory_s**JOIN_POWER / (memory_s**JOIN_POWER + compute_s**JOIN_POWER))
 
 
-def host_s(model: ModelSpec, tensor_parallel: int) -> float:
-    """What an iteration takes whatever it computes [s].
-
-    >>> from tokenfleet.envs.layers import llm
-    >>> [round(1e3 * host_s(llm.load_model(name), 8), 2) for name in ("llama-3.1-8b", "gpt-oss-120b")]
-    [4.28, 5.05]
-    """
-    layer_s = LAYER_S + COLLECTIVE_LAYER_S * math.log2(tensor_parallel)
-    return BASE_S + model.layers * (layer_s + (EXPERT_LAYER_S if model.experts > 1 else 0.0))
+def host_s(model: ModelSpec) -> float:
+    """What an iteration takes whatever it computes [s]."""
+    return BASE_S + model.layers * (LAYER_S + (EXPERT_LAYER_S if model.experts > 1 else 0.0))
