@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet.envs.fitting.errors import Array
+from tokenfleet.envs.layers.llm import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,28 @@ class Shape:
         attention = 2 * self.width * self.head_dim * (self.heads + self.kv_heads)
         dense = self.matrices * self.width * self.feed_forward
         return float(self.layers * (attention + dense) + self.vocabulary * self.width)
+
+    def spec(self) -> ModelSpec:
+        """The model as the catalogue would have it; what times do not read of it is left at one."""
+        embedding, experts = float(self.vocabulary * self.width), self.experts * self.expert_weights
+        return ModelSpec(
+            name=self.family,
+            parameters=self.common_weights + embedding + experts,
+            active_parameters=self.common_weights + self.routed * self.expert_weights,
+            experts=self.experts or 1,
+            experts_per_token=self.routed or 1,
+            expert_parameters=experts,
+            layers=self.layers,
+            hidden_dim=self.width,
+            attention_heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            bytes_per_parameter=self.bytes_per_weight,
+            bytes_per_expert_parameter=self.bytes_per_expert_weight,
+            arithmetic="fp8" if self.bytes_per_weight == 1.0 else "bf16",
+            wake_s=1.0,
+            max_context_tokens=1,
+        )
 
     @property
     def expert_weights(self) -> float:

@@ -63,6 +63,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "agent": (".yaml",),
     "clients": (".npz",),
     "gpu": (".yaml",),
+    "interconnect": (".yaml",),
     "model": (".yaml",),
     "profile": (".yaml",),
     "rate": (".yaml",),

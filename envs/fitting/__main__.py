@@ -18,7 +18,7 @@ from tokenfleet.envs.fitting.fit import Fit, fit_profile
 from tokenfleet.envs.fitting.power_log import read_power_log, with_power
 from tokenfleet.envs.fitting.report import fitted_numbers, kept_from_start, report
 from tokenfleet.envs.fitting.runs import Run, read_runs
-from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
+from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
     ProfileSpec,
     kv_capacity_tokens,
@@ -153,7 +153,8 @@ def _runs(chosen: Options) -> tuple[list[Run], list[str]]:
 
 def _start(chosen: Options, folders: Sequence[str], bench: Bench) -> ProfileSpec:
     """The catalogue's profile of the pair unless it is the entry that is written anew, or a roofline."""
-    roofline = roofline_profile(bench.gpu, bench.model, chosen.tensor_parallel)
+    wired = load_interconnect(bench.gpu.interconnect, folders)
+    roofline = roofline_profile(bench.gpu, bench.model, chosen.tensor_parallel, wired)
     own = Path(chosen.out) / "profile" / f"{roofline.name}.yaml"
     if chosen.start == "roofline" or own.exists():
         return roofline

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec, catalog_names
-from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
+from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
     ModelSpec,
     Parallelism,
@@ -45,6 +45,8 @@ class PoolSpec(CatalogSpec):
             and the KV cache of its own sequences.
         expert_parallel: GPUs that routed experts are shared out among, `tensor_parallel * data_parallel` of them; 1
             slices every expert over all GPUs.
+        interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
+            default. A replica of several GPUs that is wired otherwise runs on a roofline.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
@@ -84,6 +86,7 @@ class PoolSpec(CatalogSpec):
     tensor_parallel: PositiveInt = 1
     data_parallel: PositiveInt = 1
     expert_parallel: PositiveInt = 1
+    interconnect: Name | None = None
     needs_profile: bool = False
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
@@ -151,6 +154,11 @@ class PoolSpec(CatalogSpec):
         return load_gpu(self.gpu, self.search_paths)
 
     @cached_property
+    def interconnect_spec(self) -> InterconnectSpec:
+        """The catalogue entry of what wires the pool's GPUs."""
+        return load_interconnect(self.interconnect or self.gpu_spec.interconnect, self.search_paths)
+
+    @cached_property
     def model_spec(self) -> ModelSpec:
         """The catalogue entry of the pool's model."""
         return load_model(self.model, self.search_paths)
@@ -158,7 +166,7 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
-        return load_profile(self.model, self.gpu, self.parallelism, self.search_paths)
+        return load_profile(self.model, self.gpu, self.parallelism, self.search_paths, self.interconnect)
 
     @cached_property
     def coefficients(self) -> Coefficients:
@@ -220,6 +228,7 @@ def catalog_problem(pool: PoolSpec) -> str:
     """What is wrong with a pool's GPU, its model, or how they fit together, behind the pool's key; empty if nothing."""
     return (
         _check_part("gpu", lambda: pool.gpu_spec)
+        or _check_part("interconnect", lambda: pool.interconnect_spec)
         or _check_part("model", lambda: pool.model_spec)
         or _check_memory(pool)
         or _check_profile(pool)
@@ -251,8 +260,10 @@ def _check_memory(pool: PoolSpec) -> str:
 
 def _check_profile(pool: PoolSpec) -> str:
     name, known = profile_name(pool.model, pool.gpu, pool.parallelism), catalog_names("profile", pool.search_paths)
-    if not pool.needs_profile or name in known:
+    if not pool.needs_profile or pool.profile.origin != "roofline":
         return ""
+    if name in known:
+        return f"needs_profile: {name!r} is of GPUs wired by {pool.gpu_spec.interconnect}, not {pool.interconnect}"
     way_out = "add its file to a folder of catalog.search_paths, or write needs_profile: false to run on a roofline"
     return f"needs_profile: the catalogue has no profile {name!r}{suggest(name, known)}; {way_out}"
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
-from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
     TOKEN_KNOTS,
     ModelSpec,
@@ -74,17 +74,18 @@ def test_a_pair_that_nobody_measured_gets_a_roofline():
 def test_a_roofline_comes_near_each_fit(name):
     """Farthest off: boards of which kernels alone are known, without what serving adds, and the A100's attention.
 
-    Prompts of a mixture are not in its profile's runs, and kernels say that they take up to 1.7 times as long.
+    The profile of 405B over eight boards leaves out what their all-reduces take of a prompt, a quarter of its time;
+    those of mixtures take prompts by a share of peak that kernels of experts do not reach.
     """
     spec = ProfileSpec.parse(load_entry("profile", name))
-    mixture = load_model(spec.model).experts > 1
-    guess = roofline_profile(load_gpu(spec.gpu), load_model(spec.model), spec.tensor_parallel)
+    gpu = load_gpu(spec.gpu)
+    guess = roofline_profile(gpu, load_model(spec.model), spec.tensor_parallel, load_interconnect(gpu.interconnect))
     for tokens, context, prompt in ((8, 8_000, 0), (64, 64_000, 0), (128, 128_000, 0), (0, 0, 2048)):
         batch = Batch(tokens, context, prompt, prefill_pairs(prompt))
         ratio = [iteration_time_s(profile, batch) for profile in (guess, spec)]
-        assert 1 / 1.4 < ratio[0] / ratio[1] < (1.75 if mixture and prompt else 1.6)
+        assert 1 / 1.4 < ratio[0] / ratio[1] < 1.8
     for key in ATTENTION:
-        assert 1 / 2.2 < getattr(guess, key) / getattr(spec, key) < 2
+        assert 1 / 2.3 < getattr(guess, key) / getattr(spec, key) < 2
 
 
 LEAST_BOARDS = {

@@ -22,7 +22,9 @@ from tokenfleet.envs.layers.llm.experts import (
     ExpertFormat,
     ExpertKernel,
     ExpertShape,
+    Rates,
     kernel_times,
+    product_rates,
 )
 from tokenfleet.envs.layers.llm.part import joined_s
 
@@ -34,7 +36,7 @@ CACHE_BYTES = {
 BYTES_PER_WEIGHT = {"bf16": 2.0, "fp8": 1.0, "mxfp4": 4.25 / 8}
 UNITS = (1e-5, 1.0, 1.0, 100.0, 1.0)  # of the fields of ExpertKernel
 STARTS = ((2.5, 0.9, 0.5, 0.6, 1.5), (2.5, 0.9, 0.5, 0.2, 1.5))
-LOWER, UPPER = (0.0, 0.1, 0.05, 0.0, 0.0), (30.0, 1.0, 1.0, 5.0, 20.0)
+LOWER, UPPER = (0.0, 0.1, 0.05, 0.0, 0.0), (30.0, 1.2, 1.2, 5.0, 20.0)
 SHAPE_COLUMNS = ["width", "expert_width", "routed", "experts"]
 EVEN = 0.0
 SEED = 0
@@ -52,17 +54,19 @@ def kernels() -> pd.DataFrame:
     touched_bytes = weights * rows.touched * rows.format.map(BYTES_PER_WEIGHT)
     boards = {name: load_gpu(name) for name in rows.gpu.unique()}
     pairs = list(zip(rows.gpu, rows.format, strict=True))
+    kinds = [kind(boards[gpu], weights) for gpu, weights in pairs]
+    rates = [product_rates(boards[gpu], found) for (gpu, _), found in zip(pairs, kinds, strict=True)]
     rows = rows.assign(
-        kind=[kind(boards[gpu], weights) for gpu, weights in pairs],
+        kind=kinds,
         shape=list(rows[SHAPE_COLUMNS].itertuples(index=False, name=None)),
         weight_bytes=rows.format.map(BYTES_PER_WEIGHT),
-        bandwidth=rows.gpu.map({name: board.memory_bandwidth_bytes_per_s for name, board in boards.items()}),
-        peak=[boards[gpu].peak_flops("fp8" if weights == "fp8" else "bf16") for gpu, weights in pairs],
+        bytes_per_s=[rate.bytes_per_s for rate in rates],
+        flops=[rate.flops for rate in rates],
     )
     return rows[touched_bytes > rows.gpu.map(CACHE_BYTES)].reset_index(drop=True)
 
 
-def kind(gpu: GpuSpec, weights: str) -> str:
+def kind(gpu: GpuSpec, weights: str) -> ExpertFormat:
     """The kernel that a format of weights gets on a board."""
     if weights != "mxfp4":
         return weights
@@ -94,7 +98,8 @@ def predicted_s(kernel: ExpertKernel, rows: pd.DataFrame) -> Array:
         rows.width.to_numpy(), (rows.expert_width / rows.tensor_parallel).to_numpy(), rows.weight_bytes.to_numpy()
     )
     busiest = BusiestBoard(rows.touched.to_numpy(), rows.pairs.to_numpy())
-    times = kernel_times(kernel, shape, busiest, rows.bandwidth.to_numpy(), rows.peak.to_numpy())
+    rates = Rates(rows.bytes_per_s.to_numpy(), rows.flops.to_numpy())
+    times = kernel_times(kernel, shape, busiest, rates)
     return np.asarray(times.fixed_s + joined_s(times.memory_s, times.compute_s) + times.activation_s)
 
 

@@ -2,7 +2,7 @@
 
 A decode step is that of the roofline, as a user gets it, of which
 
-    mixture * EXPERT_LAYER_S + log2(groups) * mixture * DISPATCH_LAYER_S + fp8 * FP8_LAYER_S
+    EXPERT_LAYER_S, DISPATCH_LAYER_S where boards have attention of their own, and FP8_LAYER_S in fp8
 
 for each layer are fitted, by least squares of relative error. Runs over several boards that the benchmark calls expert
 parallelism have `tensor_parallel` 1: each board holds all of attention and its own sequences (data parallelism). Two
@@ -23,7 +23,7 @@ from calibration.fit.serving_runs import decodes, described, has_memory
 from calibration.fit.time.serving_law import PACED_BY_SOMETHING_ELSE
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
-from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ModelSpec, Parallelism, load_model
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 from tokenfleet.envs.layers.llm.roofline import (
@@ -42,7 +42,6 @@ MODELS = {
     "openai/gpt-oss-20b": "gpt-oss-20b",
     "openai/gpt-oss-120b": "gpt-oss-120b",
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": "llama-4-scout",
-    "meta-llama/Llama-3.1-405B-Instruct-FP8": "llama-3.1-405b-fp8",
 }
 UNIT_S = 1e-5
 
@@ -89,10 +88,12 @@ def _with_roofline(rows: pd.DataFrame, model_id: str, gpu: str, boards: int, ten
         kind=_kind(model),
         time_s=rows.median_itl_ms / 1e3,
         expert=mixture,
-        dispatch=mixture * np.log2(shared.data),
-        fp8=model.layers if model.arithmetic == "fp8" else 0,
+        dispatch=mixture if shared.data > 1 else 0,
+        fp8=mixture if model.arithmetic == "fp8" else 0,
     )
-    step_s = iteration_time_s(roofline_profile(load_gpu(gpu), model, shared), work)
+    board = load_gpu(gpu)
+    roofline = roofline_profile(board, model, shared, load_interconnect(board.interconnect))
+    step_s = iteration_time_s(roofline, work)
     return rows.assign(roofline_s=step_s - added_s(SHIPPED, rows))
 
 
@@ -107,10 +108,13 @@ def added_s(costs: LayerCosts, rows: pd.DataFrame) -> Array:
 
 
 @cache
-def fit_costs(without: str = "") -> LayerCosts:
-    """The costs from all runs but those of the family `without`; every family counts the same."""
+def fit_layer_costs(without: str = "", boards: int = 0) -> LayerCosts:
+    """The costs from all runs but those of the family `without`, of them only those on `boards` if it is not 0.
+
+    Every family counts the same.
+    """
     rows = steps()
-    rows = rows[rows.family != without]
+    rows = rows[(rows.family != without) | ((boards > 0) & (rows.num_gpus != boards))]
     weight = np.sqrt(1.0 / rows.groupby("family").time_s.transform("size").to_numpy())
 
     def error(x: Array) -> Array:
@@ -122,10 +126,13 @@ def fit_costs(without: str = "") -> LayerCosts:
 
 
 def left_out() -> pd.DataFrame:
-    """The runs of mixtures with the step by the costs of all other families, as `predicted` [s]."""
+    """The runs with the step by the costs of all other families, as `predicted` [s].
+
+    Only one family is in fp8: its runs on some number of boards are left out, and those on another stay.
+    """
     rows = steps()
-    frames = [
-        group.assign(predicted=group.roofline_s + added_s(fit_costs(str(name)), group))
-        for name, group in rows[rows.expert > 0].groupby("family")
-    ]
+    frames = []
+    for (family, boards), group in rows.groupby(["family", "num_gpus"]):
+        costs = fit_layer_costs(str(family), int(boards) if (group.fp8 > 0).any() else 0)
+        frames.append(group.assign(predicted=group.roofline_s + added_s(costs, group)))
     return pd.concat(frames)

@@ -10,7 +10,7 @@ A step that decodes B sequences whose contexts total C tokens takes
 experts are touched most, and each reads all of attention; boards that split every matrix share all of it. (That
 attention is not split beside shared-out experts is an assumption: how the runs were launched suggests otherwise, but
 splitting it misses a mixture left out by 15.0 instead of 10.6 %.) Six numbers are fitted to all models by least squares
-of relative error; the efficiencies of arithmetic and of attention come from measured kernels (`layers.llm.roofline`).
+of relative error; the efficiencies of arithmetic and of attention come from measured kernels.
 What a run does not say, prompts and the context of a running sequence, is assumed (`fit.serving_runs`).
 
 Runs are left out whose step is not a decode step (0.4 prompts or more started per iteration), that are short of KV
@@ -37,8 +37,11 @@ from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS, bounds_s, load_model
 from tokenfleet.envs.layers.llm.iteration import at_tokens
 from tokenfleet.envs.layers.llm.part import joined_s, memory_share
-from tokenfleet.envs.layers.llm.roofline import COMPUTE_EFFICIENCY, CONTEXT_RATIO, PREFILL_ATTENTION_RATIO
 
+# Typical shares of peak that measured kernels reach, and of attention over its bound.
+COMPUTE_EFFICIENCY = 0.66
+CONTEXT_RATIO = 1.15
+PREFILL_ATTENTION_RATIO = 1.94
 PRICED_ELSEWHERE = "qwen3-235b-a22b"  # a mixture in fp8: `mixtures` finds what that takes
 PACED_BY_SOMETHING_ELSE = ("b200-sxm", "gpqa")
 DRAWS = 200  # of a batch's routing, for the most touched board

@@ -1,4 +1,4 @@
-"""Layer 3, the GPU: what a board draws and what its clock costs; servers that fail."""
+"""Layer 3, the GPU: what a board draws, what its clock costs, what kernels and lines reach; servers that fail."""
 
 from tokenfleet.envs.layers.gpu.board import (
     Coefficient,
@@ -14,18 +14,24 @@ from tokenfleet.envs.layers.gpu.board import (
     load_gpu,
     voltage_fraction,
 )
+from tokenfleet.envs.layers.gpu.interconnect import InterconnectSpec, load_interconnect
+from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
 
 __all__ = [
     "Coefficient",
     "Draw",
     "GpuSpec",
+    "InterconnectSpec",
+    "KernelSpec",
     "Number",
     "PowerCoefficients",
     "Precision",
+    "ProductSpec",
     "board_power_w",
     "busy_floor_w",
     "byte_energy_scale",
     "clock_stretch",
     "load_gpu",
+    "load_interconnect",
     "voltage_fraction",
 ]

@@ -8,9 +8,13 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 |---|---|
 | `model` | models: their weights, experts, KV cache and arithmetic |
 | `parallelism` | how the boards of a replica share a model |
-| `part`, `experts` | parts of an iteration that add up; of them, routed experts |
 | `profile` | the coefficients of a model on a GPU, and the least that physics allows |
-| `roofline` | coefficients for a pair that nobody measured |
+| `part` | parts of an iteration that add up |
+| `products` | the matrices of a model, and what multiplying with them takes on a board |
+| `experts` | what routed experts take on the busiest board |
+| `latent_attention` | what attention over a compressed cache takes |
+| `collectives` | what boards that share a model tell one another |
+| `roofline` | coefficients for a pair that nobody measured: the sum of its parts |
 | `iteration` | the law of an iteration: its time and its energy at any clock |
 | `steady_state` | what follows for a replica that serves one kind of request |
 | `bound` | the least time that physics allows an iteration |
@@ -21,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenfleet.envs.catalog import PathLike, catalog_names, load_entry
-from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm.model import ModelSpec, kv_capacity_tokens, load_model
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.layers.llm.profile import (
@@ -52,15 +56,22 @@ __all__ = [
 
 
 def load_profile(
-    model: str, gpu: str, parallelism: Parallelism | int, search_paths: Sequence[PathLike] = ()
+    model: str,
+    gpu: str,
+    parallelism: Parallelism | int,
+    search_paths: Sequence[PathLike] = (),
+    interconnect: str | None = None,
 ) -> ProfileSpec:
     """The catalogue's profile of a model on a GPU, or a roofline where nobody measured the pair.
+
+    A measured profile holds for boards that are wired as the GPU's entry says. Wired otherwise, they get the roofline.
 
     Args:
         model: catalogue name of the model.
         gpu: catalogue name of the GPU.
         parallelism: how the GPUs of a replica share the model; a number is tensor parallelism alone.
         search_paths: the user's catalogue folders.
+        interconnect: how the boards are wired, by its catalogue name; as the GPU's entry says by default.
 
     Raises:
         SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or one of the user's that
@@ -72,9 +83,10 @@ def load_profile(
     name = profile_name(model, gpu, parallelism)
     gpu_spec, model_spec = load_gpu(gpu, search_paths), load_model(model, search_paths)
     names = catalog_names("profile", search_paths)
-    if name not in names:
+    wired = load_interconnect(interconnect or gpu_spec.interconnect, search_paths)
+    if name not in names or (Parallelism.of(parallelism).boards > 1 and wired.name != gpu_spec.interconnect):
         _check_none_is_meant(name, [other for other in names if other not in catalog_names("profile")], search_paths)
-        return roofline_profile(gpu_spec, model_spec, parallelism)
+        return roofline_profile(gpu_spec, model_spec, parallelism, wired)
     profile = ProfileSpec.parse(load_entry("profile", name, search_paths), f"profile.{name}")
     check_profile(profile, gpu_spec, model_spec)
     return profile

@@ -3,25 +3,27 @@
 A layer of E experts sends each of n tokens to k of them. Boards slice every expert (tensor parallelism) or share the
 experts out (expert parallelism), and then all wait for the one whose experts are touched most. On it
 
-    memory  = touched * weights * bytes_per_weight / (memory_efficiency * bandwidth)
-    compute = 2 * weights * (rows + tile_rows * touched) / (compute_efficiency * peak)
+    memory  = touched * weights * bytes_per_weight / (memory_ratio * bandwidth)
+    compute = 2 * weights * (rows + tile_rows * touched) / (compute_ratio * rate)
     time    = launch_s + (memory^4 + compute^4)^(1/4)
               + activation_passes * rows * 2 * (2 * width + 3 * expert_width) / bandwidth
 
-with `weights` those of one expert's slice, `rows` the (token, expert) pairs that it computes, and `touched` the experts
-that have any. An expert with few rows takes as long as one with a tile of them: that is what experts in four bits cost
-where kernels unpack them, on any memory. `calibration/fit/time/experts.py` fits one kernel a format to six boards.
+with bandwidth and rate those that products of matrices reach on the board, `weights` those of one expert's slice,
+`rows` the (token, expert) pairs that it computes, and `touched` the experts that have any. An expert with few rows
+takes as long as one with a tile of them: that is what experts in four bits cost where kernels unpack them, on any
+memory.
+`calibration/fit/time/experts.py` fits one kernel a format to six boards.
 """
 
 from __future__ import annotations
 
 import statistics
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.gpu import GpuSpec
+from tokenfleet.envs.layers.gpu import GpuSpec, Precision
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.layers.llm.part import Part, joined_part, together
@@ -33,28 +35,28 @@ MATRICES = 3  # of an expert: gate, up, down
 
 
 class ExpertKernel(NamedTuple):
-    """How near a fused kernel of experts comes to a board's peaks, and what it takes besides.
+    """How near a fused kernel of experts comes to a product of matrices, and what it takes besides.
 
     Attributes:
         launch_s: its kernels' start, whatever they compute [s].
-        memory_efficiency: share of peak bandwidth that weights are read at.
-        compute_efficiency: share of the peak rate of its arithmetic.
+        memory_ratio: bandwidth that weights are read at, over that of a product.
+        compute_ratio: rate of its arithmetic over that of a product.
         tile_rows: rows that an expert takes beyond its own.
         activation_passes: how often the rows of activations pass through memory.
     """
 
     launch_s: float
-    memory_efficiency: float
-    compute_efficiency: float
+    memory_ratio: float
+    compute_ratio: float
     tile_rows: float
     activation_passes: float
 
 
 KERNELS: dict[ExpertFormat, ExpertKernel] = {
-    "bf16": ExpertKernel(2.703e-5, 0.8632, 0.4458, 77.2, 1.556),
-    "fp8": ExpertKernel(3.805e-5, 0.8543, 0.3087, 51.61, 2.001),
-    "unpacked": ExpertKernel(4.671e-5, 0.8991, 0.5676, 46.81, 1.574),
-    "packed": ExpertKernel(2.957e-5, 0.8668, 0.3234, 35.46, 5.547),
+    "bf16": ExpertKernel(2.82e-05, 1.06, 0.5836, 89.27, 1.159),
+    "fp8": ExpertKernel(3.762e-05, 1.189, 0.4012, 78.49, 1.593),
+    "unpacked": ExpertKernel(5.066e-05, 1.2, 0.6986, 44.92, 0.8622),
+    "packed": ExpertKernel(2.957e-05, 1.084, 0.4497, 35.46, 4.438),
 }
 """Fitted to six boards (`calibration/fit/time/experts.py`); a test holds them to it."""
 
@@ -83,6 +85,13 @@ class BusiestBoard(NamedTuple):
 
     touched: Float64Array
     rows: Float64Array
+
+
+class Rates(NamedTuple):
+    """What products of matrices reach on a board: bytes/s and FLOP/s, floats or `[...]`."""
+
+    bytes_per_s: Any
+    flops: Any
 
 
 class KernelTimes(NamedTuple):
@@ -117,7 +126,6 @@ def experts_part(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, token
     """
     if model.experts == 1:
         return Part(np.zeros_like(tokens), np.ones_like(tokens))
-    precision = "fp8" if expert_format(gpu, model) == "fp8" else "bf16"
     shape = ExpertShape(
         width=model.width,
         expert_width=model.expert_width / (parallelism.boards / parallelism.expert),
@@ -127,8 +135,7 @@ def experts_part(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, token
         KERNELS[expert_format(gpu, model)],
         shape,
         busiest_board(model, parallelism.expert, tokens),
-        gpu.memory_bandwidth_bytes_per_s,
-        gpu.peak_flops(precision),
+        product_rates(gpu, expert_format(gpu, model)),
     )
     layer = together(
         [
@@ -139,18 +146,26 @@ def experts_part(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, token
     return Part(model.routed_layers * layer.time_s, layer.memory_share)
 
 
-def kernel_times(
-    kernel: ExpertKernel, shape: ExpertShape, busiest: BusiestBoard, bandwidth_bytes_per_s: float, peak_flops: float
-) -> KernelTimes:
+def kernel_times(kernel: ExpertKernel, shape: ExpertShape, busiest: BusiestBoard, rates: Rates) -> KernelTimes:
     """The parts of the module's law for one layer [s]."""
-    memory_s = busiest.touched * shape.weights * shape.bytes_per_weight / bandwidth_bytes_per_s
+    memory_s = busiest.touched * shape.weights * shape.bytes_per_weight / rates.bytes_per_s
     padded_rows = busiest.rows + kernel.tile_rows * busiest.touched
     row_bytes = ACTIVATION_BYTES * (2.0 * shape.width + MATRICES * shape.expert_width)
     return KernelTimes(
         fixed_s=kernel.launch_s,
-        memory_s=memory_s / kernel.memory_efficiency,
-        compute_s=2.0 * shape.weights * padded_rows / (kernel.compute_efficiency * peak_flops),
-        activation_s=kernel.activation_passes * busiest.rows * row_bytes / bandwidth_bytes_per_s,
+        memory_s=memory_s / kernel.memory_ratio,
+        compute_s=2.0 * shape.weights * padded_rows / (kernel.compute_ratio * rates.flops),
+        activation_s=kernel.activation_passes * busiest.rows * row_bytes / rates.bytes_per_s,
+    )
+
+
+def product_rates(gpu: GpuSpec, weights: ExpertFormat) -> Rates:
+    """What products in the arithmetic of a format reach; experts in four bits are multiplied in bf16."""
+    precision: Precision = "fp8" if weights == "fp8" else "bf16"
+    products = gpu.products(precision)
+    return Rates(
+        products.memory_efficiency * gpu.memory_bandwidth_bytes_per_s,
+        products.compute_efficiency * gpu.peak_flops(precision),
     )
 
 

@@ -36,7 +36,8 @@ class ModelSpec(Spec):
         experts_per_token: routed experts that a token takes; shared experts, which every token takes, are not counted.
         expert_parameters: weights of all routed experts of all layers; 0 for a dense model.
         expert_layers: layers that have routed experts; all of them by default.
-        routing_skew: s, where a token goes to the i-th most popular expert in proportion to i^-s; even by default.
+        routing_skew: s, where tokens go to the i-th most popular expert of a layer in proportion to i^-s. At 1 served
+            mixtures touch as many experts as their steps show (`calibration/fit/time/mixtures.py`); 0 is even.
         layers: transformer layers.
         full_attention_layers: layers that attend to the whole context; all of them by default. The others see a sliding
             window, whose KV cache is small and does not grow.
@@ -47,6 +48,7 @@ class ModelSpec(Spec):
         value_head_dim: dimension of a head's values, where it differs from `head_dim`.
         kv_values_per_head: numbers that the cache holds per token, layer and KV head; twice `head_dim` by default.
         latent_values: of them, those that heads multiply as keys and as values, in multi-head latent attention.
+        latent_query_values: width that queries are compressed to there.
         bytes_per_parameter: 2 for bf16.
         bytes_per_expert_parameter: of routed experts, where it differs.
         arithmetic: precision that products are computed in, `bf16` or `fp8`.
@@ -64,7 +66,7 @@ class ModelSpec(Spec):
     experts_per_token: PositiveInt = 1
     expert_parameters: NonNegativeFloat = 0.0
     expert_layers: PositiveInt | None = None
-    routing_skew: NonNegativeFloat = 0.0
+    routing_skew: NonNegativeFloat = 1.0
     layers: PositiveInt
     full_attention_layers: PositiveInt | None = None
     hidden_dim: PositiveInt | None = None
@@ -74,6 +76,7 @@ class ModelSpec(Spec):
     value_head_dim: PositiveInt | None = None
     kv_values_per_head: PositiveInt | None = None
     latent_values: PositiveInt | None = None
+    latent_query_values: PositiveInt | None = None
     bytes_per_parameter: PositiveFloat = 2.0
     bytes_per_expert_parameter: PositiveFloat | None = None
     arithmetic: Precision = "bf16"
@@ -103,6 +106,11 @@ class ModelSpec(Spec):
     def width(self) -> int:
         """Of the residual stream, `hidden_dim` or what the heads make."""
         return self.hidden_dim or self.attention_heads * self.head_dim
+
+    @property
+    def vocabulary(self) -> float:
+        """Rows of the output matrix, and of the input embedding, which nothing multiplies; 0 where the two are one."""
+        return (self.parameters - self.expert_parameters - self.common_parameters) / self.width
 
     @property
     def routed_layers(self) -> int:
