@@ -42,6 +42,9 @@ class PoolSpec(CatalogSpec):
         tensor_parallel: GPUs per replica.
         interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
             default. A replica of several GPUs that is wired otherwise runs on a roofline.
+        async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
+            default in its releases of 2026); of a roofline it takes the time on the host away, which is that of vLLM's
+            releases of 2025, and a measured profile is what was measured.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
@@ -80,6 +83,7 @@ class PoolSpec(CatalogSpec):
     row: Name | None = None
     tensor_parallel: PositiveInt = 1
     interconnect: Name | None = None
+    async_scheduling: bool = False
     needs_profile: bool = False
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
@@ -154,7 +158,9 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
-        return load_profile(self.model, self.gpu, self.tensor_parallel, self.search_paths, self.interconnect)
+        return load_profile(
+            self.model, self.gpu, self.tensor_parallel, self.search_paths, self.interconnect, self.async_scheduling
+        )
 
     @cached_property
     def coefficients(self) -> Coefficients:

@@ -20,7 +20,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from calibration.excerpts import table
 from calibration.fit.shapes import SHAPES
+from calibration.fit.time.llmservingsim import fit_bundle
 from calibration.fit.time.serving_law import steps
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.least_squares import factors
@@ -74,6 +76,12 @@ def fit_costs(without: str = "", gpu: str = "") -> ServingCosts:
         factors([mixtures.layers], mixtures.time_s, predicted_s(dense, mixtures))[0] if len(mixtures) else 0.0
     )
     return ServingCosts(base_s, layer_s, expert_layer_s, sequence_s)
+
+
+@cache
+def kernel_sequence_s() -> float:
+    """What kernels alone take for each sequence, the mean of the two boards that LLMServingSim timed [s]."""
+    return float(np.mean([fit_bundle(gpu).decode_s for gpu in table("layers").gpu.unique()]))
 
 
 def left_out_s() -> pd.DataFrame:

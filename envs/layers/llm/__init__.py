@@ -55,6 +55,7 @@ def load_profile(
     tensor_parallel: int,
     search_paths: Sequence[PathLike] = (),
     interconnect: str | None = None,
+    async_scheduling: bool = False,
 ) -> ProfileSpec:
     """The catalogue's profile of a model on a GPU, or a roofline where nobody measured the pair.
 
@@ -66,6 +67,7 @@ def load_profile(
         tensor_parallel: GPUs per replica.
         search_paths: the user's catalogue folders.
         interconnect: how the boards are wired, by its catalogue name; as the GPU's entry says by default.
+        async_scheduling: for a roofline, whether iterations are planned ahead; a measured profile has what was measured.
 
     Raises:
         SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or one of the user's that
@@ -80,7 +82,7 @@ def load_profile(
     wired = load_interconnect(interconnect or gpu_spec.interconnect, search_paths)
     if name not in names or (tensor_parallel > 1 and wired.name != gpu_spec.interconnect):
         _check_none_is_meant(name, [other for other in names if other not in catalog_names("profile")], search_paths)
-        return roofline_profile(gpu_spec, model_spec, tensor_parallel, wired)
+        return roofline_profile(gpu_spec, model_spec, tensor_parallel, wired, async_scheduling)
     profile = ProfileSpec.parse(load_entry("profile", name, search_paths), f"profile.{name}")
     check_profile(profile, gpu_spec, model_spec)
     return profile

@@ -30,6 +30,7 @@ from tokenfleet.envs.spec import SpecError
 BASE_S = 3.93e-4
 LAYER_S = 3.59e-5
 EXPERT_LAYER_S = 3.64e-5
+KERNEL_SEQUENCE_S = 7.64e-6  # kernels alone: logits, sampling, attention's part for each sequence
 SEQUENCE_S = 4.93e-5
 # Of the older law of mixtures (`calibration/fit/time/serving_law.py`).
 COMPUTE_EFFICIENCY = 0.66
@@ -41,7 +42,11 @@ Float64Array = NDArray[np.float64]
 
 
 def roofline_profile(
-    gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, interconnect: InterconnectSpec
+    gpu: GpuSpec,
+    model: ModelSpec,
+    tensor_parallel: int,
+    interconnect: InterconnectSpec,
+    async_scheduling: bool = False,
 ) -> ProfileSpec:
     """A profile for a pair that nobody measured.
 
@@ -50,6 +55,8 @@ def roofline_profile(
         model: the model.
         tensor_parallel: GPUs per replica; must divide the attention heads.
         interconnect: how they are wired.
+        async_scheduling: the server plans an iteration while the one before it runs, so that only kernels count
+            (simplified: a batch that takes longer to plan than to run does not wait).
 
     Raises:
         SpecError: the heads cannot be split over that many GPUs.
@@ -63,6 +70,7 @@ def roofline_profile(
         heads = model.attention_heads
         raise SpecError([f"tensor_parallel: must divide {model.name}'s {heads} heads (got {tensor_parallel})"])
     least = bounds_s(gpu, model, tensor_parallel)
+    sequence_s = KERNEL_SEQUENCE_S if async_scheduling else SEQUENCE_S
     tokens = np.array(TOKEN_KNOTS, dtype=np.float64)
     whole = token_part(gpu, model, tensor_parallel, interconnect, tokens)
     return ProfileSpec(
@@ -70,11 +78,12 @@ def roofline_profile(
         model=model.name,
         gpu=gpu.name,
         tensor_parallel=tensor_parallel,
-        host_s=host_s(model),
+        host_s=host_s(model, async_scheduling),
         token_s=tuple(np.maximum.accumulate(np.maximum(whole.time_s, least.token_s)).tolist()),
         token_memory_share=tuple(np.clip(whole.memory_share, 0.0, 1.0).tolist()),
-        decode_s=SEQUENCE_S + logits_s(model, interconnect, tensor_parallel),
+        decode_s=sequence_s + logits_s(model, interconnect, tensor_parallel),
         context_s=least.context_s * gpu.kernels.context_ratio,
+        mixed_context_s=least.context_s * gpu.kernels.mixed_context_ratio,
         prefill_attention_s=least.prefill_attention_s * gpu.kernels.prefill_attention_ratio,
         origin="roofline",
         sources=(
@@ -126,6 +135,12 @@ def memory_share(memory_s: Float64Array, compute_s: Float64Array) -> Float64Arra
     return np.asarray(memory_s**JOIN_POWER / (memory_s**JOIN_POWER + compute_s**JOIN_POWER))
 
 
-def host_s(model: ModelSpec) -> float:
-    """What an iteration takes whatever it computes [s]."""
-    return BASE_S + model.layers * (LAYER_S + (EXPERT_LAYER_S if model.experts > 1 else 0.0))
+def host_s(model: ModelSpec, async_scheduling: bool = False) -> float:
+    """What an iteration takes whatever it computes: planning, unless that is done before, and small kernels [s].
+
+    >>> from tokenfleet.envs.layers import llm
+    >>> [round(1e3 * host_s(llm.load_model("llama-3.1-8b"), ahead), 2) for ahead in (False, True)]
+    [1.54, 1.15]
+    """
+    layer_s = LAYER_S + (EXPERT_LAYER_S if model.experts > 1 else 0.0)
+    return (0.0 if async_scheduling else BASE_S) + model.layers * layer_s
