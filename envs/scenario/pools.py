@@ -73,8 +73,11 @@ class PoolSpec(CatalogSpec):
         decode_only: take nothing but what other pools hand over.
         migrate_prefixes: fetch the cached beginning of a conversation from the replica that holds it, if a request
             comes here instead of returning there, wherever that is quicker than computing it again.
-        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache within its site [bytes/s]; 50e9 is an
-            assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s` holds too.
+        kv_path: which way KV cache goes within a site: over the `network` between servers, or within one server over the
+            `interconnect`, where each board sends its part at the rate that its lines were timed at.
+        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
+            [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`
+            holds too.
     """
 
     site: Name
@@ -101,6 +104,7 @@ class PoolSpec(CatalogSpec):
     hand_off_to: Name | None = None
     decode_only: bool = False
     migrate_prefixes: bool = False
+    kv_path: Literal["network", "interconnect"] = "network"
     kv_bandwidth_bytes_per_s: PositiveFloat = 50e9
 
     @model_validator(mode="after")
@@ -172,6 +176,13 @@ class PoolSpec(CatalogSpec):
         """KV-cache capacity of one replica [tokens]."""
         available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
         return available if self.kv_tokens is None else self.kv_tokens
+
+    @property
+    def kv_move_bytes_per_s(self) -> float:
+        """At which a replica sends and receives KV cache within its site [bytes/s]."""
+        if self.kv_path == "interconnect":
+            return self.tensor_parallel * self.interconnect_spec.send_bytes_per_s
+        return self.kv_bandwidth_bytes_per_s
 
     @property
     def kv_grows(self) -> bool:

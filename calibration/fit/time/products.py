@@ -106,7 +106,7 @@ def elementwise_efficiency(gpu: str) -> float:
 
 def least_context_s(gpu: str) -> float:
     """A token of context of LLMServingSim's model at peak bandwidth [s]."""
-    return bounds_s(load_gpu(gpu), load_model(MODEL), 1).context_s
+    return float(bounds_s(load_gpu(gpu), load_model(MODEL), 1).context_s)
 
 
 def errors(gpu: str, precision: str) -> Array:

@@ -61,7 +61,7 @@ def known_steps() -> pd.DataFrame:
 
 def predicted_s(costs: ServingCosts, rows: pd.DataFrame) -> Array:
     """The step of each run [s]."""
-    return rows.known_s.to_numpy() + costs.added_s(rows)
+    return np.asarray(rows.known_s.to_numpy() + costs.added_s(rows))
 
 
 @cache
