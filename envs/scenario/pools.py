@@ -73,7 +73,7 @@ class PoolSpec(CatalogSpec):
         decode_only: take nothing but what other pools hand over.
         migrate_prefixes: fetch the cached beginning of a conversation from the replica that holds it, if a request
             comes here instead of returning there, wherever that is quicker than computing it again.
-        kv_path: which way KV cache goes within a site: over the `network` between servers, or within one server over the
+        kv_path: which way KV cache goes within a site: over the `network` between servers, or in one server over the
             `interconnect`, where each board sends its part at the rate that its lines were timed at.
         kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
             [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`

@@ -67,7 +67,7 @@ def load_profile(
         tensor_parallel: GPUs per replica.
         search_paths: the user's catalogue folders.
         interconnect: how the boards are wired, by its catalogue name; as the GPU's entry says by default.
-        async_scheduling: for a roofline, whether iterations are planned ahead; a measured profile is as it was measured.
+        async_scheduling: for a roofline, whether iterations are planned ahead; a measured profile is as measured.
 
     Raises:
         SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or one of the user's that
