@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from calibration.claims import demand, interconnects, power, prompts, steps, whole_runs
+from calibration.claims import demand, interconnects, mixtures, power, prompts, steps, whole_runs
 
 CLAIMS = (
     *interconnects.CLAIMS,
     *steps.CLAIMS,
+    *mixtures.CLAIMS,
     power.PROFILES,
     *whole_runs.CLAIMS,
     *prompts.CLAIMS,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, SERVED_LIKE, Pair, time_fits
-from calibration.fit.time import serving_costs, serving_law
+from calibration.fit.time import serving_costs
 from calibration.fit.time.kernels import Kernels
 from calibration.fit.time.serving import decode_batches, fit_measured, from_kernels, runs
 from calibration.fit.time.serving_law import pair_steps
@@ -60,12 +60,13 @@ def steps_of_mixtures() -> Comparison:
 
 def steps_of_dense_models_left_out() -> Comparison:
     """Decode steps by the roofline, kernels by board, collectives by interconnect, costs of serving by other models."""
-    return _left_out(serving_costs.left_out_s(), dense=True)
+    rows = serving_costs.left_out_s()
+    return Comparison(rows.time_s.to_numpy(), rows.predicted.to_numpy(), tuple(rows.family))
 
 
 def steps_of_dense_models_on_a_board_left_out() -> Comparison:
     """The same, costs of serving from the runs on the other board: H100's for the B200, B200's for the H100."""
-    rows = serving_costs.known_steps().query("dense")
+    rows = serving_costs.known_steps()
     others = {"h100-sxm": "b200-sxm", "b200-sxm": "h100-sxm"}
     frames = [
         own.assign(predicted=serving_costs.predicted_s(serving_costs.fit_costs(gpu=others[str(gpu)]), own))
@@ -73,11 +74,6 @@ def steps_of_dense_models_on_a_board_left_out() -> Comparison:
     ]
     found = pd.concat(frames)
     return Comparison(found.time_s.to_numpy(), found.predicted.to_numpy(), tuple(found.gpu))
-
-
-def steps_of_mixtures_left_out() -> Comparison:
-    """Decode steps of a mixture of experts on H100 and B200 by the law of all other models."""
-    return _left_out(serving_law.left_out_s(), dense=False)
 
 
 def steps_on_other_boards() -> Comparison:
@@ -105,7 +101,6 @@ CLAIMS = (
     Claim("decode step, mixtures of experts", steps_of_mixtures, 0.12),
     Claim("decode step, dense model left out", steps_of_dense_models_left_out, 0.08),
     Claim("decode step, dense, board left out", steps_of_dense_models_on_a_board_left_out, 0.08),
-    Claim("decode step, mixture left out", steps_of_mixtures_left_out, 0.12),
     Claim("decode step, roofline on other boards", steps_on_other_boards),
 )  # fmt: skip
 
@@ -115,11 +110,6 @@ def _errors_of(pairs: tuple[Pair, ...], comparison: str) -> Comparison:
     errors = {profile_name(*pair): time_fits()[profile_name(*pair)].errors[comparison] for pair in pairs}
     ratios = 1.0 + np.concatenate([np.array(own) for own in errors.values()])
     return Comparison(np.ones_like(ratios), ratios, tuple(name for name, own in errors.items() for _ in own))
-
-
-def _left_out(rows: pd.DataFrame, dense: bool) -> Comparison:
-    rows = rows[rows.dense == dense]
-    return Comparison(rows.time_s.to_numpy(), rows.predicted.to_numpy(), tuple(rows.family))
 
 
 def _roofline(model: str, gpu: str, tensor_parallel: int) -> ProfileSpec:

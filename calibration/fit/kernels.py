@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from calibration.fit.time.collectives import COLLECTIVES, MEASURED_ON, fit_interconnect
+from calibration.fit.time.latent_attention import fit_latent
 from calibration.fit.time.products import kernel_numbers
 from tokenfleet.envs.catalog import SHIPPED, catalog_names, read_yaml
 
@@ -26,6 +27,8 @@ def board_kernels() -> dict[str, dict[str, Any]]:
     for name in catalog_names("gpu"):
         shipped = read_yaml(SHIPPED / "gpu" / f"{name}.yaml").get("kernels", {})
         found = {**kernel_numbers(KERNELS_OF.get(name, name)), **kernel_numbers(name)} if shipped else {}
+        if name in fit_latent().launch_s:
+            found["latent_launch_s"] = float(f"{fit_latent().launch_s[name]:.3g}")
         numbers[name] = {key: value for key, value in found.items() if key in shipped}
     return numbers
 

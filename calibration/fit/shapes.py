@@ -102,11 +102,14 @@ class Shape:
         return (1.0 - self.window_layers) * context + self.window_layers * np.minimum(context, self.window)
 
 
-def _qwen3_moe(layers: int, width: int, heads: int, experts: int, expert_width: int, family: str) -> Shape:
-    kv_heads = 4 if heads == 32 else 8
+def _qwen3_moe(
+    layers: int, width: int, heads: int, experts: int, expert_width: int, family: str, bytes_per_weight: float = 2.0
+) -> Shape:
+    kv_heads = 8 if heads == 96 else 4
     return Shape(
-        family, layers, width, heads, kv_heads, 128, 0, 151936, experts=experts, routed=8, expert_width=expert_width
-    )
+        family, layers, width, heads, kv_heads, 128, 0, 151936, experts=experts, routed=8, expert_width=expert_width,
+        bytes_per_weight=bytes_per_weight, bytes_per_expert_weight=bytes_per_weight,
+    )  # fmt: skip
 
 
 def _gpt_oss(layers: int, experts: int, family: str) -> Shape:
@@ -156,6 +159,7 @@ MIXTURES = {
     "Qwen/Qwen3-30B-A3B-Thinking-2507": _QWEN_30B,
     "Qwen/Qwen3-Coder-30B-A3B-Instruct": _QWEN_30B,
     "Qwen/Qwen3-Coder-480B-A35B-Instruct": _qwen3_moe(62, 6144, 96, 160, 2560, "qwen3-coder-480b"),
+    "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8": _qwen3_moe(94, 4096, 64, 128, 1536, "qwen3-235b-a22b", 1.0),
     "openai/gpt-oss-20b": _gpt_oss(24, 32, "gpt-oss-20b"),
     "openai/gpt-oss-120b": _gpt_oss(36, 128, "gpt-oss-120b"),
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": Shape(

@@ -153,7 +153,7 @@ def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTab
         return FailureTable.none()
     pools = list(scenario.pools.values())
     first = np.cumsum([0, *[pool.replicas for pool in pools]]).tolist()
-    servers = [Servers(first[p], pool.replicas, pool.tensor_parallel) for p, pool in enumerate(pools)]
+    servers = [Servers(first[p], pool.replicas, pool.parallelism.boards) for p, pool in enumerate(pools)]
     return draw_failures(scenario.failures, servers, scenario.tick_s, scenario.horizon_ticks, rng)
 
 

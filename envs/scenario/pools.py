@@ -13,6 +13,7 @@ from tokenfleet.envs.catalog import CatalogSpec, catalog_names
 from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
     ModelSpec,
+    Parallelism,
     ProfileSpec,
     kv_capacity_tokens,
     load_model,
@@ -39,7 +40,13 @@ class PoolSpec(CatalogSpec):
         gpu, model: their names in the catalogue.
         replicas: how many of them there are.
         row: the row of the site that its racks stand in; by default it is fed from the site directly.
-        tensor_parallel: GPUs per replica.
+        tensor_parallel: GPUs that split every matrix; all of a replica unless it has data parallelism or stages.
+        data_parallel: groups of `tensor_parallel` GPUs in a replica of a mixture of experts, each with all of attention
+            and the KV cache of its own sequences.
+        expert_parallel: GPUs that routed experts are shared out among, `tensor_parallel * data_parallel` of them; 1
+            slices every expert over all GPUs.
+        pipeline_parallel: stages of a replica, each `tensor_parallel * data_parallel` GPUs with a share of the layers;
+            a batch is cut into as many parts, and each stage works on another one.
         interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
             default. A replica of several GPUs that is wired otherwise runs on a roofline.
         async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
@@ -85,6 +92,9 @@ class PoolSpec(CatalogSpec):
     model: Name
     row: Name | None = None
     tensor_parallel: PositiveInt = 1
+    data_parallel: PositiveInt = 1
+    expert_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
     interconnect: Name | None = None
     async_scheduling: bool = False
     needs_profile: bool = False
@@ -142,7 +152,12 @@ class PoolSpec(CatalogSpec):
     @property
     def gpus(self) -> int:
         """GPUs in the pool."""
-        return self.tensor_parallel * self.replicas
+        return self.parallelism.boards * self.replicas
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the GPUs of a replica share the model."""
+        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel, self.pipeline_parallel)
 
     @cached_property
     def gpu_spec(self) -> GpuSpec:
@@ -163,7 +178,7 @@ class PoolSpec(CatalogSpec):
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
         return load_profile(
-            self.model, self.gpu, self.tensor_parallel, self.search_paths, self.interconnect, self.async_scheduling
+            self.model, self.gpu, self.parallelism, self.search_paths, self.interconnect, self.async_scheduling
         )
 
     @cached_property
@@ -174,14 +189,14 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def kv_capacity_tokens(self) -> int:
         """KV-cache capacity of one replica [tokens]."""
-        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.tensor_parallel, self.memory_utilisation)
+        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.parallelism, self.memory_utilisation)
         return available if self.kv_tokens is None else self.kv_tokens
 
     @property
     def kv_move_bytes_per_s(self) -> float:
         """At which a replica sends and receives KV cache within its site [bytes/s]."""
         if self.kv_path == "interconnect":
-            return self.tensor_parallel * self.interconnect_spec.send_bytes_per_s
+            return self.parallelism.boards * self.interconnect_spec.send_bytes_per_s
         return self.kv_bandwidth_bytes_per_s
 
     @property
@@ -250,7 +265,12 @@ def _check_part(key: str, load: Callable[[], object]) -> str:
 
 def _check_memory(pool: PoolSpec) -> str:
     try:
-        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
+        model = pool.model_spec
+        pool.parallelism.check(model.name, model.attention_heads, model.experts, model.layers)
+    except SpecError as error:
+        return str(error)
+    try:
+        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.parallelism, pool.memory_utilisation)
         _ = pool.profile
     except SpecError as error:
         return _keyed("tensor_parallel", error)
@@ -260,7 +280,7 @@ def _check_memory(pool: PoolSpec) -> str:
 
 
 def _check_profile(pool: PoolSpec) -> str:
-    name, known = profile_name(pool.model, pool.gpu, pool.tensor_parallel), catalog_names("profile", pool.search_paths)
+    name, known = profile_name(pool.model, pool.gpu, pool.parallelism), catalog_names("profile", pool.search_paths)
     if not pool.needs_profile or pool.profile.origin != "roofline":
         return ""
     if name in known:

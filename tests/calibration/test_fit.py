@@ -18,10 +18,13 @@ from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED
 from calibration.fit.shapes import SHAPES
 from calibration.fit.shipped import shipped_differences
 from calibration.fit.time.attention import with_work
+from calibration.fit.time.experts import fit_kernel
 from calibration.fit.time.kernels import VOCABULARY, Kernels
+from calibration.fit.time.mixtures import fit_layer_costs
 from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
 from calibration.fit.time.serving_law import most_touched
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
+from tokenfleet.envs.layers.llm.experts import KERNELS
 from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
 
 
@@ -162,7 +165,7 @@ def test_a_model_of_the_catalogue_has_the_shape_that_was_measured(name, measured
 
 def test_the_roofline_has_the_fitted_costs_of_serving():
     costs = fit_costs()
-    shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.EXPERT_LAYER_S, roofline.SEQUENCE_S)
+    shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.SEQUENCE_S)
     np.testing.assert_allclose(astuple(costs), shipped, rtol=5e-3)
     assert kernel_sequence_s() == pytest.approx(roofline.KERNEL_SEQUENCE_S, rel=5e-3)
 
@@ -188,3 +191,13 @@ def test_the_factor_of_a_profile_meets_its_runs():
         errors = np.array(power_errors(load_profile(*pair)))
         assert len(errors) >= 5
         assert abs(np.log1p(errors).mean()) < 1e-3
+
+
+def test_the_roofline_holds_the_costs_of_mixtures():
+    shipped = (roofline.EXPERT_LAYER_S, roofline.DISPATCH_LAYER_S, roofline.FP8_LAYER_S)
+    np.testing.assert_allclose(fit_layer_costs(), shipped, rtol=5e-3)
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_the_kernels_of_experts_are_those_of_the_fit(kind):
+    np.testing.assert_allclose(fit_kernel(kind), KERNELS[kind], rtol=5e-3)

@@ -74,7 +74,8 @@ def test_a_pair_that_nobody_measured_gets_a_roofline():
 def test_a_roofline_comes_near_each_fit(name):
     """Farthest off: boards of which kernels alone are known, without what serving adds, and the A100's attention.
 
-    The profile of 405B over eight boards leaves out what their all-reduces take of a prompt, a quarter of its time.
+    The profile of 405B over eight boards leaves out what their all-reduces take of a prompt, a quarter of its time;
+    those of mixtures take prompts by a share of peak that kernels of experts do not reach.
     """
     spec = ProfileSpec.parse(load_entry("profile", name))
     gpu = load_gpu(spec.gpu)

@@ -7,7 +7,7 @@ A decode step of B sequences takes what the parts of a roofline take, and
 more: launches and small kernels of each layer, planning, preparing inputs, sampling. Three numbers are fitted to all
 dense models by least squares of relative error. Products, collectives and attention are given, by board and by
 interconnect (`fit.time.products`, `fit.time.collectives`); no number depends on how many boards share a model.
-A fourth, `expert_layer`, is what a layer of a mixture of experts adds where its matrices are split as in a dense model.
+`mixtures` finds what a layer of a mixture of experts adds.
 
 Which runs are read, and what they do not say, is as in `serving_law`.
 """
@@ -37,20 +37,19 @@ class ServingCosts:
 
     base_s: float
     layer_s: float
-    expert_layer_s: float
     sequence_s: float
 
     def added_s(self, rows: pd.DataFrame) -> Array:
         """What serving adds to the step of each run [s]."""
-        layer_s = self.layer_s + rows.mixture * self.expert_layer_s
-        return np.asarray(self.base_s + rows.layers * layer_s + self.sequence_s * rows.avg_batch_size)
+        return np.asarray(self.base_s + rows.layers * self.layer_s + self.sequence_s * rows.avg_batch_size)
 
 
 @cache
 def known_steps() -> pd.DataFrame:
     """The runs, with what kernels and collectives of each step take, as `known_s`; treat it as read-only."""
     frames = []
-    for (model_id, gpu, boards), group in steps().groupby(["model_id", "gpu", "num_gpus"]):
+    rows = steps()
+    for (model_id, gpu, boards), group in rows[rows.dense].groupby(["model_id", "gpu", "num_gpus"]):
         model, board = SHAPES[model_id].spec(), load_gpu(gpu)
         wired, batch = load_interconnect(board.interconnect), group.avg_batch_size.to_numpy()
         token_s = token_part(board, model, int(boards), wired, batch).time_s
@@ -69,13 +68,8 @@ def fit_costs(without: str = "", gpu: str = "") -> ServingCosts:
     """The costs of all runs but those of the family `without`, of one board if `gpu` says which."""
     rows = known_steps()
     rows = rows[(rows.family != without) & (rows.gpu.isin([gpu]) | (gpu == ""))]
-    base_s, layer_s, sequence_s = _added(rows[rows.dense])
-    mixtures = rows[~rows.dense & (rows.tensor_parallel == rows.num_gpus)]
-    dense = ServingCosts(base_s, layer_s, 0.0, sequence_s)
-    expert_layer_s = (
-        factors([mixtures.layers], mixtures.time_s, predicted_s(dense, mixtures))[0] if len(mixtures) else 0.0
-    )
-    return ServingCosts(base_s, layer_s, expert_layer_s, sequence_s)
+    columns = [np.ones(len(rows)), rows.layers, rows.avg_batch_size]
+    return ServingCosts(*factors(columns, rows.time_s, rows.known_s))
 
 
 @cache
@@ -91,8 +85,3 @@ def left_out_s() -> pd.DataFrame:
         for name, group in known_steps().groupby("family")
     ]
     return pd.concat(frames)
-
-
-def _added(rows: pd.DataFrame) -> tuple[float, float, float]:
-    found = factors([np.ones(len(rows)), rows.layers, rows.avg_batch_size], rows.time_s, rows.known_s)
-    return found[0], found[1], found[2]

@@ -72,6 +72,7 @@ class GpuSpec(Spec):
         memory_bandwidth_bytes_per_s: peak memory bandwidth [bytes/s].
         peak_bf16_flops: peak dense bf16 arithmetic rate [FLOP/s], without sparsity.
         peak_fp8_flops: the same in fp8 [FLOP/s]; 0 where the chip has no such units and runs fp8 at the rate of bf16.
+        peak_fp4_flops: the same on 4-bit weights that stay packed [FLOP/s]; 0 where served kernels unpack them first.
         interconnect: catalogue name of how the boards of a server are wired; by default what a board without lines of
             its own has (assumption).
         kernels: what kernels reach of its peaks.
@@ -104,6 +105,7 @@ class GpuSpec(Spec):
     memory_bandwidth_bytes_per_s: PositiveFloat
     peak_bf16_flops: PositiveFloat
     peak_fp8_flops: NonNegativeFloat = 0.0
+    peak_fp4_flops: NonNegativeFloat = 0.0
     interconnect: Name = "pcie-5"
     kernels: KernelSpec = KernelSpec()
     tdp_w: PositiveFloat

@@ -109,7 +109,7 @@ class InterconnectSpec(Spec):
         """Rate at which a board sends `LARGE_BYTES` to another [bytes/s].
 
         >>> [round(load_interconnect(name).send_bytes_per_s / 1e9) for name in ("nvlink-4", "pcie-5")]
-        [257, 26]
+        [259, 26]
         """
         return LARGE_BYTES / self.send_s(LARGE_BYTES)
 

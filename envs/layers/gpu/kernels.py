@@ -82,6 +82,8 @@ class KernelSpec(Spec):
         context_ratio: time of decode attention over its bytes at peak bandwidth.
         mixed_context_ratio: the same time more where a kernel serves prompts and decoding sequences in one call.
         prefill_attention_ratio: time of prefill attention over its FLOPs at peak rate, prompts of 4096 tokens and more.
+        latent_launch_s: what the kernels of one layer of multi-head latent attention take to start, beside its products
+            [s].
     """
 
     bf16: ProductSpec = ProductSpec(memory_efficiency=0.85, compute_efficiency=0.8, launch_s=3.7e-6, join_power=2.6)
@@ -92,3 +94,4 @@ class KernelSpec(Spec):
     context_ratio: PositiveFloat = Field(default=1.12, ge=1.0)
     mixed_context_ratio: NonNegativeFloat = 0.0
     prefill_attention_ratio: PositiveFloat = Field(default=1.8, ge=1.0)
+    latent_launch_s: NonNegativeFloat = 7.2e-5

@@ -156,13 +156,16 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         >>> round(iteration_energy_j(physics, batch) / iteration_time_s(physics, batch))
         561
         """
-        boards, factor = profile.tensor_parallel, profile.power_factor
-        priced_bytes = model.weight_bytes_read(KNOTS)
+        shared, factor = profile.parallelism, profile.power_factor
+        boards = shared.boards
+        parts = np.minimum(KNOTS, shared.pipeline)  # that a batch is cut into; each reads all weights
+        tokens = KNOTS / parts
+        priced_bytes = parts * model.weight_bytes_read(tokens, shared.data)
         if model.has_packed_experts:
-            priced_bytes = priced_bytes + (PACKED_BYTE_COST - 1.0) * model.expert_bytes_read(KNOTS)
+            priced_bytes = priced_bytes + (PACKED_BYTE_COST - 1.0) * parts * model.expert_bytes_read(tokens)
         work_j = gpu.joule_per_byte * priced_bytes if profile.work_j is None else np.array(profile.work_j)
         token_flops = model.flops_per_token + (EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token
-        context_bytes = model.kv_bytes_per_token * model.kv_copies(boards)
+        context_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)
         return cls(
             host_s=profile.host_s,
             token_s=np.array(profile.token_s),

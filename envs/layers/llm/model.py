@@ -19,6 +19,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
 from tokenfleet.envs.layers.gpu import GpuSpec, Number, Precision
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
 
 
@@ -34,6 +35,9 @@ class ModelSpec(Spec):
         experts: routed experts of a layer; 1 for a dense model.
         experts_per_token: routed experts that a token takes; shared experts, which every token takes, are not counted.
         expert_parameters: weights of all routed experts of all layers; 0 for a dense model.
+        expert_layers: layers that have routed experts; all of them by default.
+        routing_skew: s, where tokens go to the i-th most popular expert of a layer in proportion to i^-s. At 1 served
+            mixtures touch as many experts as their steps show (`calibration/fit/time/mixtures.py`); 0 is even.
         layers: transformer layers.
         full_attention_layers: layers that attend to the whole context; all of them by default. The others see a sliding
             window, whose KV cache is small and does not grow.
@@ -43,6 +47,8 @@ class ModelSpec(Spec):
         head_dim: dimension of a head's queries and keys.
         value_head_dim: dimension of a head's values, where it differs from `head_dim`.
         kv_values_per_head: numbers that the cache holds per token, layer and KV head; twice `head_dim` by default.
+        latent_values: of them, those that heads multiply as keys and as values, in multi-head latent attention.
+        latent_query_values: width that queries are compressed to there.
         bytes_per_parameter: 2 for bf16.
         bytes_per_expert_parameter: of routed experts, where it differs.
         arithmetic: precision that products are computed in, `bf16` or `fp8`.
@@ -59,6 +65,8 @@ class ModelSpec(Spec):
     experts: PositiveInt = 1
     experts_per_token: PositiveInt = 1
     expert_parameters: NonNegativeFloat = 0.0
+    expert_layers: PositiveInt | None = None
+    routing_skew: NonNegativeFloat = 1.0
     layers: PositiveInt
     full_attention_layers: PositiveInt | None = None
     hidden_dim: PositiveInt | None = None
@@ -67,6 +75,8 @@ class ModelSpec(Spec):
     head_dim: PositiveInt
     value_head_dim: PositiveInt | None = None
     kv_values_per_head: PositiveInt | None = None
+    latent_values: PositiveInt | None = None
+    latent_query_values: PositiveInt | None = None
     bytes_per_parameter: PositiveFloat = 2.0
     bytes_per_expert_parameter: PositiveFloat | None = None
     arithmetic: Precision = "bf16"
@@ -100,14 +110,31 @@ class ModelSpec(Spec):
     @property
     def vocabulary(self) -> float:
         """Rows of the output matrix, and of the input embedding, which nothing multiplies; 0 where the two are one."""
-        multiplied = self.active_parameters - self._active_expert_parameters
-        return (self.parameters - self.expert_parameters - multiplied) / self.width
+        return (self.parameters - self.expert_parameters - self.common_parameters) / self.width
+
+    @property
+    def routed_layers(self) -> int:
+        """Layers with routed experts."""
+        return self.expert_layers or self.layers
+
+    @property
+    def expert_width(self) -> float:
+        """Width of one routed expert, which has three matrices.
+
+        >>> round(load_model("qwen3-30b-a3b").expert_width)
+        768
+        """
+        return self.expert_parameters / (3.0 * self.experts * self.routed_layers * self.width)
 
     @property
     def weight_bytes(self) -> float:
         """Memory that the weights take [bytes]."""
-        other = self.parameters - self.expert_parameters
-        return other * self.bytes_per_parameter + self.expert_parameters * self._bytes_per_expert_parameter
+        return self.common_weight_bytes + self.expert_parameters * self.expert_bytes_per_weight
+
+    @property
+    def common_weight_bytes(self) -> float:
+        """Of `weight_bytes`, all that is not routed."""
+        return (self.parameters - self.expert_parameters) * self.bytes_per_parameter
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -140,19 +167,28 @@ class ModelSpec(Spec):
         skipped: Number = (1.0 - self.experts_per_token / self.experts) ** tokens
         return 1.0 - skipped
 
-    def weight_bytes_read(self, tokens: Number) -> Number:
-        """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model."""
-        always = self.active_parameters - self._active_expert_parameters
-        return always * self.bytes_per_parameter + self.expert_bytes_read(tokens)
+    def weight_bytes_read(self, tokens: Number, groups: int = 1) -> Number:
+        """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model.
+
+        Args:
+            tokens: of the iteration.
+            groups: of boards that each read all that is not routed (data parallelism of attention).
+        """
+        return groups * self.common_parameters * self.bytes_per_parameter + self.expert_bytes_read(tokens)
+
+    @property
+    def common_parameters(self) -> float:
+        """Weights that every token is multiplied with."""
+        return self.active_parameters - self._active_expert_parameters
 
     def expert_bytes_read(self, tokens: Number) -> Number:
         """Of `weight_bytes_read`, those of routed experts [bytes]."""
-        return self.expert_parameters * self._bytes_per_expert_parameter * self.experts_touched(tokens)
+        return self.expert_parameters * self.expert_bytes_per_weight * self.experts_touched(tokens)
 
     @property
     def has_packed_experts(self) -> bool:
         """Whether several weights of routed experts share a byte, so that kernels have to unpack them."""
-        return self._bytes_per_expert_parameter < 1.0
+        return self.expert_bytes_per_weight < 1.0
 
     def kv_copies(self, tensor_parallel: int) -> float:
         """How many times a replica holds a token's cache: more than once where GPUs outnumber KV heads."""
@@ -168,7 +204,8 @@ class ModelSpec(Spec):
         return self.full_attention_layers or self.layers
 
     @property
-    def _bytes_per_expert_parameter(self) -> float:
+    def expert_bytes_per_weight(self) -> float:
+        """Of a weight of a routed expert."""
         return self.bytes_per_expert_parameter or self.bytes_per_parameter
 
 
@@ -188,13 +225,16 @@ def load_model(name: str, search_paths: Sequence[PathLike] = ()) -> ModelSpec:
     return ModelSpec.parse(load_entry("model", name, search_paths), f"model.{name}")
 
 
-def kv_capacity_tokens(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, memory_utilisation: float = 0.9) -> int:
+def kv_capacity_tokens(
+    gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int, memory_utilisation: float = 0.9
+) -> int:
     """Tokens of KV cache that fit beside the weights [tokens].
 
     Args:
         gpu: the board.
         model: the model.
-        tensor_parallel: GPUs per replica.
+        parallelism: how the boards of a replica share it; a number is tensor parallelism alone. Each group of data
+            parallelism holds all that is not routed.
         memory_utilisation: share of device memory that the server may use; vLLM's default is 0.9. Activations come out
             of the rest here; in vLLM they come out of this share, so its figure is a few per cent lower.
 
@@ -205,12 +245,13 @@ def kv_capacity_tokens(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, mem
     >>> kv_capacity_tokens(load_gpu("h100-sxm"), load_model("llama-3.1-8b"), 1)
     464687
     """
-    usable_bytes = gpu.memory_bytes * memory_utilisation
-    token_bytes = model.kv_bytes_per_token * model.kv_copies(tensor_parallel)
-    needed_bytes = model.weight_bytes + token_bytes
-    if tensor_parallel * usable_bytes < needed_bytes:
+    shared, usable_bytes = Parallelism.of(parallelism), gpu.memory_bytes * memory_utilisation
+    token_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)
+    held_bytes = model.weight_bytes + (shared.data - 1) * model.common_weight_bytes
+    needed_bytes = held_bytes + token_bytes
+    if shared.boards * usable_bytes < needed_bytes:
         needed = math.ceil(needed_bytes / usable_bytes) if usable_bytes > 0 else 0
-        fits = f"; it needs at least {needed}" if needed else ""
-        size = f"{model.weight_bytes / 1e9:.1f} GB of weights"
-        raise SpecError([f"{model.name} ({size}) does not fit on {tensor_parallel} x {gpu.name}{fits}"])
-    return int((tensor_parallel * usable_bytes - model.weight_bytes) // token_bytes)
+        fits = f"; it needs at least {needed}" if needed and shared.data == 1 else ""
+        size = f"{held_bytes / 1e9:.1f} GB of weights"
+        raise SpecError([f"{model.name} ({size}) does not fit on {shared.boards} x {gpu.name}{fits}"])
+    return int((shared.boards * usable_bytes - held_bytes) // token_bytes)
