@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tokenfleet.envs.catalog import load_entry
 from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
@@ -19,6 +24,7 @@ from tokenfleet.envs.traces import RequestTable
 
 TICK_S = 60.0
 DRAIN_TICKS = 30  # after the last arrival
+OWN_BOARD = "own-board"
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,21 @@ class Latencies:
         return (self.last_s - self.first_s) / np.where(self.output_tokens > 1, self.output_tokens - 1.0, np.nan)
 
 
-def replay(pool: dict[str, object], requests: pd.DataFrame) -> Latencies:
+def replay(pool: dict[str, object], requests: pd.DataFrame, profiled: bool = True) -> Latencies:
     """What one replica at full clock, without a limit on power, makes of the requests.
 
     Args:
         pool: of the scenario, without its site.
         requests: `arrival_s` in ascending order, `prompt_tokens`, `output_tokens`.
+        profiled: whether the pool gets the catalogue's profile; else the same boards by a name of a user's own, for
+            which the catalogue has none, run on a roofline.
 
     Raises:
         RuntimeError: a request was not completed.
     """
     arrival_s, outputs = requests.arrival_s.to_numpy(), requests.output_tokens.to_numpy()
-    scenario = _one_replica(pool, int(arrival_s[-1] / TICK_S) + DRAIN_TICKS)
+    ticks = int(arrival_s[-1] / TICK_S) + DRAIN_TICKS
+    scenario = _one_replica(pool, ticks) if profiled else _unprofiled(pool, ticks)
     given = RequestTable.of(arrival_s, requests.prompt_tokens.to_numpy(), outputs)
     engine = make_engine("native", FleetArrays.from_scenario(scenario), 1)
     engine.reset(0, replace(sample_episode(scenario, 0), requests=given))
@@ -72,7 +81,19 @@ def replay(pool: dict[str, object], requests: pd.DataFrame) -> Latencies:
     return Latencies(arrival_s, log.first_token_s, log.finished_s, outputs)
 
 
-def _one_replica(pool: dict[str, object], ticks: int) -> Scenario:
+def _unprofiled(pool: dict[str, object], ticks: int) -> Scenario:
+    """The same world as a user has it whose boards nobody profiled."""
+    own = {**load_entry("gpu", str(pool["gpu"])), "name": OWN_BOARD}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "gpu" / f"{OWN_BOARD}.yaml"
+        path.parent.mkdir()
+        path.write_text(json.dumps(own), encoding="utf-8")
+        scenario = _one_replica({**pool, "gpu": OWN_BOARD}, ticks, [folder])
+        assert scenario.pools["pool"].profile.origin == "roofline"
+    return scenario
+
+
+def _one_replica(pool: dict[str, object], ticks: int, search_paths: Sequence[str] = ()) -> Scenario:
     """A world around the pool; its own stream of requests is replaced."""
     length = {"median_tokens": 100, "sigma": 0.0, "max_tokens": 100}
     price = {"usd_per_million_input_tokens": 1.0, "usd_per_million_output_tokens": 1.0}
@@ -86,4 +107,4 @@ def _one_replica(pool: dict[str, object], ticks: int) -> Scenario:
         "classes": {"chat": {"model": pool["model"], "patience_s": 1e6, **price}},
         "workload": {"chat": stream},
     }
-    return load_scenario(world)
+    return load_scenario(world, search_paths=search_paths)

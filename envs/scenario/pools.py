@@ -40,13 +40,18 @@ class PoolSpec(CatalogSpec):
         gpu, model: their names in the catalogue.
         replicas: how many of them there are.
         row: the row of the site that its racks stand in; by default it is fed from the site directly.
-        tensor_parallel: GPUs that split every matrix; all GPUs of a replica unless it has data parallelism.
+        tensor_parallel: GPUs that split every matrix; all of a replica unless it has data parallelism or stages.
         data_parallel: groups of `tensor_parallel` GPUs in a replica of a mixture of experts, each with all of attention
             and the KV cache of its own sequences.
         expert_parallel: GPUs that routed experts are shared out among, `tensor_parallel * data_parallel` of them; 1
             slices every expert over all GPUs.
+        pipeline_parallel: stages of a replica, each `tensor_parallel * data_parallel` GPUs with a share of the layers;
+            a batch is cut into as many parts, and each stage works on another one.
         interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
             default. A replica of several GPUs that is wired otherwise runs on a roofline.
+        async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
+            default in its releases of 2026); of a roofline it takes the time on the host away, which is that of vLLM's
+            releases of 2025, and a measured profile is what was measured.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
@@ -75,8 +80,11 @@ class PoolSpec(CatalogSpec):
         decode_only: take nothing but what other pools hand over.
         migrate_prefixes: fetch the cached beginning of a conversation from the replica that holds it, if a request
             comes here instead of returning there, wherever that is quicker than computing it again.
-        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache within its site [bytes/s]; 50e9 is an
-            assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s` holds too.
+        kv_path: which way KV cache goes within a site: over the `network` between servers, or in one server over the
+            `interconnect`, where each board sends its part at the rate that its lines were timed at.
+        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
+            [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`
+            holds too.
     """
 
     site: Name
@@ -86,7 +94,9 @@ class PoolSpec(CatalogSpec):
     tensor_parallel: PositiveInt = 1
     data_parallel: PositiveInt = 1
     expert_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
     interconnect: Name | None = None
+    async_scheduling: bool = False
     needs_profile: bool = False
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
@@ -104,6 +114,7 @@ class PoolSpec(CatalogSpec):
     hand_off_to: Name | None = None
     decode_only: bool = False
     migrate_prefixes: bool = False
+    kv_path: Literal["network", "interconnect"] = "network"
     kv_bandwidth_bytes_per_s: PositiveFloat = 50e9
 
     @model_validator(mode="after")
@@ -146,7 +157,7 @@ class PoolSpec(CatalogSpec):
     @property
     def parallelism(self) -> Parallelism:
         """How the GPUs of a replica share the model."""
-        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel)
+        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel, self.pipeline_parallel)
 
     @cached_property
     def gpu_spec(self) -> GpuSpec:
@@ -166,7 +177,9 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
-        return load_profile(self.model, self.gpu, self.parallelism, self.search_paths, self.interconnect)
+        return load_profile(
+            self.model, self.gpu, self.parallelism, self.search_paths, self.interconnect, self.async_scheduling
+        )
 
     @cached_property
     def coefficients(self) -> Coefficients:
@@ -178,6 +191,13 @@ class PoolSpec(CatalogSpec):
         """KV-cache capacity of one replica [tokens]."""
         available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.parallelism, self.memory_utilisation)
         return available if self.kv_tokens is None else self.kv_tokens
+
+    @property
+    def kv_move_bytes_per_s(self) -> float:
+        """At which a replica sends and receives KV cache within its site [bytes/s]."""
+        if self.kv_path == "interconnect":
+            return self.parallelism.boards * self.interconnect_spec.send_bytes_per_s
+        return self.kv_bandwidth_bytes_per_s
 
     @property
     def kv_grows(self) -> bool:
@@ -245,7 +265,8 @@ def _check_part(key: str, load: Callable[[], object]) -> str:
 
 def _check_memory(pool: PoolSpec) -> str:
     try:
-        pool.parallelism.check(pool.model, pool.model_spec.attention_heads, pool.model_spec.experts)
+        model = pool.model_spec
+        pool.parallelism.check(model.name, model.attention_heads, model.experts, model.layers)
     except SpecError as error:
         return str(error)
     try:

@@ -21,7 +21,7 @@ from calibration.fit.time.attention import with_work
 from calibration.fit.time.experts import fit_kernel
 from calibration.fit.time.kernels import VOCABULARY, Kernels
 from calibration.fit.time.mixtures import fit_layer_costs
-from calibration.fit.time.serving_costs import fit_costs
+from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
 from calibration.fit.time.serving_law import most_touched
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
 from tokenfleet.envs.layers.llm.experts import KERNELS
@@ -168,6 +168,7 @@ def test_the_roofline_has_the_fitted_costs_of_serving():
     costs = fit_costs()
     shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.SEQUENCE_S)
     np.testing.assert_allclose(astuple(costs), shipped, rtol=5e-3)
+    assert kernel_sequence_s() == pytest.approx(roofline.KERNEL_SEQUENCE_S, rel=5e-3)
 
 
 @pytest.mark.parametrize(("experts", "boards", "tokens", "expected"), [

@@ -123,7 +123,7 @@ def test_a_profile_of_shared_out_experts_is_found_by_its_name():
 def test_a_model_that_cannot_be_shared_so_is_refused(model, shared, message):
     spec = load_model(model)
     with pytest.raises(SpecError, match=message):
-        shared.check(spec.name, spec.attention_heads, spec.experts)
+        shared.check(spec.name, spec.attention_heads, spec.experts, spec.layers)
 
 
 @pytest.mark.parametrize("shared", [Parallelism(8), ALL_TO_EXPERTS])

@@ -194,6 +194,16 @@ def test_kv_cache_travels_at_the_slower_of_both_ends():
     assert scenario.kv_token_s[0, 2] == scenario.pools["lab-8b"].model_spec.kv_bytes_per_token / 1e9
 
 
+def test_kv_cache_within_a_server_travels_over_the_lines_of_its_boards():
+    within = handing_off()
+    within |= {f"pools.{name}.kv_path": "interconnect" for name in ("lab-8b", "far")}
+    scenario = load_scenario("tiny", within)
+    pool = scenario.pools["far"]
+    expected_s = pool.model_spec.kv_bytes_per_token / (pool.tensor_parallel * pool.interconnect_spec.send_bytes_per_s)
+    assert scenario.kv_token_s[0, 2] == pytest.approx(expected_s)
+    assert scenario.kv_token_s[0, 2] < load_scenario("tiny", handing_off()).kv_token_s[0, 2]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

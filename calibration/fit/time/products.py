@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from calibration.excerpts import table
+from calibration.fit.time.llmservingsim import MODEL, fit_bundle
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import GpuSpec, ProductSpec, load_gpu
+from tokenfleet.envs.layers.llm import bounds_s, load_model
 from tokenfleet.envs.layers.llm.iteration import prefill_pairs
 
 HEAD_DIM = 128
@@ -86,8 +88,11 @@ def kernel_numbers(gpu: str) -> dict[str, dict[str, float] | float]:
     timed = sorted(set(_timed().query("gpu == @gpu").precision))
     products = {precision: fit_products(gpu, precision).model_dump(exclude_defaults=True) for precision in timed}
     attention = attention_ratios(gpu) if gpu in set(table("attention").gpu) else {}
-    elementwise = {"elementwise_efficiency": elementwise_efficiency(gpu)} if gpu in set(table("layers").gpu) else {}
-    return {**products, **attention, **elementwise}
+    if gpu not in set(table("layers").gpu):
+        return {**products, **attention}
+    whole = fit_bundle(gpu)
+    mixed = {"mixed_context_ratio": round(whole.mixed_context_s / least_context_s(gpu), 2)}
+    return {**products, **attention, **mixed, "elementwise_efficiency": elementwise_efficiency(gpu)}
 
 
 def elementwise_efficiency(gpu: str) -> float:
@@ -97,6 +102,11 @@ def elementwise_efficiency(gpu: str) -> float:
     (qkv, width), (_, feed_forward) = LAYERS["qkv_proj"], LAYERS["down_proj"]
     moved_bytes = 2.0 * LONG * (8 * width + 3 * feed_forward + 2 * qkv)
     return round(moved_bytes / load_gpu(gpu).memory_bandwidth_bytes_per_s / taken_s, 2)
+
+
+def least_context_s(gpu: str) -> float:
+    """A token of context of LLMServingSim's model at peak bandwidth [s]."""
+    return float(bounds_s(load_gpu(gpu), load_model(MODEL), 1).context_s)
 
 
 def errors(gpu: str, precision: str) -> Array:

@@ -20,7 +20,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from calibration.excerpts import table
 from calibration.fit.shapes import SHAPES
+from calibration.fit.time.llmservingsim import fit_bundle
 from calibration.fit.time.serving_law import steps
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.least_squares import factors
@@ -58,7 +60,7 @@ def known_steps() -> pd.DataFrame:
 
 def predicted_s(costs: ServingCosts, rows: pd.DataFrame) -> Array:
     """The step of each run [s]."""
-    return rows.known_s.to_numpy() + costs.added_s(rows)
+    return np.asarray(rows.known_s.to_numpy() + costs.added_s(rows))
 
 
 @cache
@@ -68,6 +70,12 @@ def fit_costs(without: str = "", gpu: str = "") -> ServingCosts:
     rows = rows[(rows.family != without) & (rows.gpu.isin([gpu]) | (gpu == ""))]
     columns = [np.ones(len(rows)), rows.layers, rows.avg_batch_size]
     return ServingCosts(*factors(columns, rows.time_s, rows.known_s))
+
+
+@cache
+def kernel_sequence_s() -> float:
+    """What kernels alone take for each sequence, the mean of the two boards that LLMServingSim timed [s]."""
+    return float(np.mean([fit_bundle(gpu).decode_s for gpu in table("layers").gpu.unique()]))
 
 
 def left_out_s() -> pd.DataFrame:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from tokenfleet.envs.catalog import PathLike, load_entry
 from tokenfleet.envs.layers.gpu.board import Number
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
 
+LARGE_BYTES = 64e6  # a board's part of the KV cache of a few thousand tokens of a large model
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
 Piece = tuple[NonNegativeFloat, NonNegativeFloat, PositiveFloat]  # from so many bytes on: latency [s], rate [bytes/s]
 Pieces = Annotated[tuple[Piece, ...], Field(min_length=1)]
@@ -93,7 +94,7 @@ class InterconnectSpec(Spec):
         """
         sizes = np.asarray(size_bytes, np.float64)
         time_s = np.zeros_like(sizes) if boards < 2 else self._between(self._pieces(collective), boards, sizes)
-        return cast(Number, time_s if isinstance(size_bytes, np.ndarray) else float(time_s))
+        return time_s if isinstance(size_bytes, np.ndarray) else float(time_s)
 
     def send_s(self, size_bytes: Number) -> Number:
         """Time to send bytes from one board to another [s]: of the all-to-all of two boards, half of what each holds.
@@ -102,6 +103,15 @@ class InterconnectSpec(Spec):
         True
         """
         return self.collective_s("all_to_all", 2, size_bytes * 2.0)
+
+    @property
+    def send_bytes_per_s(self) -> float:
+        """Rate at which a board sends `LARGE_BYTES` to another [bytes/s].
+
+        >>> [round(load_interconnect(name).send_bytes_per_s / 1e9) for name in ("nvlink-4", "pcie-5")]
+        [259, 26]
+        """
+        return LARGE_BYTES / self.send_s(LARGE_BYTES)
 
     def _pieces(self, collective: str) -> dict[int, tuple[Piece, ...]]:
         pieces: dict[int, tuple[Piece, ...]] = getattr(self, collective)

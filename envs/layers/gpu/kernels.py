@@ -80,6 +80,7 @@ class KernelSpec(Spec):
         elementwise_efficiency: share of peak bandwidth that norms, activations and rotary embeddings reach; above one
             where a cache holds most of what they pass on.
         context_ratio: time of decode attention over its bytes at peak bandwidth.
+        mixed_context_ratio: the same time more where a kernel serves prompts and decoding sequences in one call.
         prefill_attention_ratio: time of prefill attention over its FLOPs at peak rate, prompts of 4096 tokens and more.
         latent_launch_s: what the kernels of one layer of multi-head latent attention take to start, beside its products
             [s].
@@ -91,5 +92,6 @@ class KernelSpec(Spec):
     )
     elementwise_efficiency: PositiveFloat = 0.54
     context_ratio: PositiveFloat = Field(default=1.12, ge=1.0)
+    mixed_context_ratio: NonNegativeFloat = 0.0
     prefill_attention_ratio: PositiveFloat = Field(default=1.8, ge=1.0)
     latent_launch_s: NonNegativeFloat = 7.2e-5

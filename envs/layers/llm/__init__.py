@@ -61,6 +61,7 @@ def load_profile(
     parallelism: Parallelism | int,
     search_paths: Sequence[PathLike] = (),
     interconnect: str | None = None,
+    async_scheduling: bool = False,
 ) -> ProfileSpec:
     """The catalogue's profile of a model on a GPU, or a roofline where nobody measured the pair.
 
@@ -72,6 +73,7 @@ def load_profile(
         parallelism: how the GPUs of a replica share the model; a number is tensor parallelism alone.
         search_paths: the user's catalogue folders.
         interconnect: how the boards are wired, by its catalogue name; as the GPU's entry says by default.
+        async_scheduling: for a roofline, whether iterations are planned ahead; a measured profile is as measured.
 
     Raises:
         SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or one of the user's that
@@ -86,7 +88,7 @@ def load_profile(
     wired = load_interconnect(interconnect or gpu_spec.interconnect, search_paths)
     if name not in names or (Parallelism.of(parallelism).boards > 1 and wired.name != gpu_spec.interconnect):
         _check_none_is_meant(name, [other for other in names if other not in catalog_names("profile")], search_paths)
-        return roofline_profile(gpu_spec, model_spec, parallelism, wired)
+        return roofline_profile(gpu_spec, model_spec, parallelism, wired, async_scheduling)
     profile = ProfileSpec.parse(load_entry("profile", name, search_paths), f"profile.{name}")
     check_profile(profile, gpu_spec, model_spec)
     return profile
@@ -96,6 +98,6 @@ def _check_none_is_meant(name: str, others: Sequence[str], search_paths: Sequenc
     """Refuse a roofline where the user has a profile of the pair under another name."""
     for other in others:
         data = load_entry("profile", other, search_paths)
-        degrees = (data.get("tensor_parallel", 0), data.get("data_parallel", 1), data.get("expert_parallel", 1))
+        degrees = [data.get(f"{kind}_parallel", int(kind != "tensor")) for kind in Parallelism._fields]
         if profile_name(data.get("model", ""), data.get("gpu", ""), Parallelism(*degrees)) == name:
             raise SpecError([f"profile.{other}: is of the pair {name}; name it so, else nobody finds it"])

@@ -58,6 +58,21 @@ def dispatch_s(
     )
 
 
+def stage_s(
+    model: ModelSpec, interconnect: InterconnectSpec, parallelism: Parallelism, tokens: Float64Array
+) -> Float64Array:
+    """From one stage of a pipeline to the next, `[...]` [s]: activations and residual, each board a share of them.
+
+    Args:
+        model: the model.
+        interconnect: how the boards are wired.
+        parallelism: how they share the model.
+        tokens: of the part of a batch that goes on, of all groups.
+    """
+    sent_bytes = 2.0 * ACTIVATION_BYTES * model.width * tokens / (parallelism.tensor * parallelism.data)
+    return interconnect.send_s(sent_bytes)
+
+
 def logits_s(model: ModelSpec, interconnect: InterconnectSpec, tensor_parallel: int) -> float:
     """All-gather of the logits of one sequence, in a batch of many [s]."""
     size_bytes = ACTIVATION_BYTES * model.vocabulary * GATHERED

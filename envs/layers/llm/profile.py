@@ -33,13 +33,14 @@ class ProfileSpec(Spec):
     """How fast one model runs on one kind of GPU, at full clock; see `tokenfleet.envs.layers.llm.iteration`.
 
     Attributes:
-        name: `<model>_<gpu>_tp<tensor_parallel>`, the name of the catalogue's file; behind it `_dp<data_parallel>` and
-            `_ep<expert_parallel>` where they are not 1.
+        name: `<model>_<gpu>_tp<tensor_parallel>`, the name of the catalogue's file; behind it `_dp<data_parallel>`,
+            `_ep<expert_parallel>` and `_pp<pipeline_parallel>` where they are not 1.
         model: catalogue name of the model.
         gpu: catalogue name of the GPU.
         tensor_parallel: GPUs that split every matrix.
         data_parallel: groups of such GPUs in a replica, each with all of attention and sequences of its own.
         expert_parallel: GPUs that routed experts are shared out among; 1 where all GPUs slice every expert.
+        pipeline_parallel: stages, each of such GPUs, with a share of the layers.
         host_s: an iteration's time on the host, which no GPU clock changes [s].
         token_s: time of an iteration that computes 1, 2, 4 ... 16384 tokens, decoded or prefilled, without attention:
             weights, matrix products, element-wise layers, collectives [s]; never falling.
@@ -66,6 +67,7 @@ class ProfileSpec(Spec):
     tensor_parallel: PositiveInt
     data_parallel: PositiveInt = 1
     expert_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
     host_s: NonNegativeFloat
     token_s: TokenSeconds
     token_memory_share: TokenShares
@@ -91,7 +93,7 @@ class ProfileSpec(Spec):
     @property
     def parallelism(self) -> Parallelism:
         """How the GPUs of a replica share the model."""
-        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel)
+        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel, self.pipeline_parallel)
 
 
 class Bounds(NamedTuple):
