@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +52,6 @@ TABLES: dict[str, Callable[[Path], pd.DataFrame]] = {"experts.csv.gz": experts}
 """File of `data/` -> what cuts it out of the originals."""
 
 
-def _among(rows: pd.DataFrame, columns: list[str], wanted: set[tuple[int, ...]]) -> pd.Series:
+def _among(rows: pd.DataFrame, columns: list[str], wanted: Set[tuple[int, ...]]) -> pd.Series:
     found = [values in wanted for values in zip(*(rows[name] for name in columns), strict=True)]
     return pd.Series(found, index=rows.index)

@@ -43,7 +43,8 @@ def runs(dense: bool = True) -> pd.DataFrame:
 def with_work(rows: pd.DataFrame) -> pd.DataFrame:
     """Add family and weight_bytes, context_bytes and flops of a board in an iteration, and drop runs that do not fit.
 
-    Of them, expert_flops are of routed experts and packed_bytes of experts in less than 8 bits a weight.
+    Of them, expert_flops are of routed experts, packed_bytes of experts in less than 8 bits a weight, and fp8_bytes of
+    experts in 8.
     """
     frames = []
     for model_id, group in rows.groupby("model_id"):
@@ -62,6 +63,7 @@ def with_work(rows: pd.DataFrame) -> pd.DataFrame:
                 family=shape.family,
                 weight_bytes=weights + expert_bytes,
                 packed_bytes=expert_bytes * (shape.bytes_per_expert_weight < 1.0),
+                fp8_bytes=expert_bytes * (shape.bytes_per_expert_weight == 1.0),
                 context_bytes=shape.kv_bytes_per_token * attended / boards,
                 flops=2.0 * (shape.common_weights + shape.expert_weights * shape.routed) * tokens / boards,
                 expert_flops=2.0 * shape.expert_weights * shape.routed * tokens / boards,

@@ -36,7 +36,7 @@ class ModelSpec(Spec):
         experts_per_token: routed experts that a token takes; shared experts, which every token takes, are not counted.
         expert_parameters: weights of all routed experts of all layers; 0 for a dense model.
         expert_layers: layers that have routed experts; all of them by default.
-        routing_skew: s, where tokens go to the i-th most popular expert of a layer in proportion to i^-s. At 1 served
+        routing_skew: s, where tokens go to the i-th most popular expert of a layer in proportion to i^-s. At 0.6 served
             mixtures touch as many experts as their steps show (`calibration/fit/time/mixtures.py`); 0 is even.
         layers: transformer layers.
         full_attention_layers: layers that attend to the whole context; all of them by default. The others see a sliding
@@ -66,7 +66,7 @@ class ModelSpec(Spec):
     experts_per_token: PositiveInt = 1
     expert_parameters: NonNegativeFloat = 0.0
     expert_layers: PositiveInt | None = None
-    routing_skew: NonNegativeFloat = 1.0
+    routing_skew: NonNegativeFloat = 0.6
     layers: PositiveInt
     full_attention_layers: PositiveInt | None = None
     hidden_dim: PositiveInt | None = None
