@@ -164,9 +164,9 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         shared, factor = profile.parallelism, profile.power_factor
         boards = shared.boards
         parts = np.minimum(KNOTS, shared.pipeline)  # that a batch is cut into; each reads all weights
-        priced_bytes = model.weight_bytes_read(KNOTS / parts, shared.data)
-        priced_bytes = priced_bytes + (_expert_byte_cost(model) - 1.0) * model.expert_bytes_read(KNOTS / parts)
-        priced_bytes = parts * priced_bytes
+        tokens = KNOTS / parts
+        dearer_bytes = (_expert_byte_cost(model) - 1.0) * model.expert_bytes_read(tokens)
+        priced_bytes = parts * (model.weight_bytes_read(tokens, shared.data) + dearer_bytes)
         work_j = gpu.joule_per_byte * priced_bytes if profile.work_j is None else np.array(profile.work_j)
         token_flops = model.flops_per_token + (EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token
         context_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)

@@ -65,21 +65,24 @@ class Parallelism(NamedTuple):
         """Refuse what a model cannot be served by.
 
         Raises:
-            SpecError: one line for each degree that is wrong.
+            SpecError: the first degree that is wrong.
         """
-        problems = []
+        problem = self._problem(model, attention_heads, experts, layers)
+        if problem:
+            raise SpecError([problem])
+
+    def _problem(self, model: str, attention_heads: int, experts: int, layers: int) -> str:
         if self.tensor < 1 or attention_heads % self.tensor:
-            problems.append(f"tensor_parallel: must divide {model}'s {attention_heads} heads (got {self.tensor})")
+            return f"tensor_parallel: must divide {model}'s {attention_heads} heads (got {self.tensor})"
         if self.data > 1 and experts == 1:
-            problems.append(f"data_parallel: {model} is dense; use replicas: {self.data} instead (got {self.data})")
+            return f"data_parallel: {model} is dense; write replicas: {self.data} instead (got {self.data})"
         if self.expert > 1 and experts == 1:
-            problems.append(f"expert_parallel: {model} is dense; leave it out (got {self.expert})")
-        elif self.expert not in (1, self.stage.boards):
+            return f"expert_parallel: {model} is dense; leave it out (got {self.expert})"
+        if self.expert not in (1, self.stage.boards):
             whole = f"1 or tensor_parallel * data_parallel, {self.stage.boards}"
-            problems.append(f"expert_parallel: must be {whole} (got {self.expert})")
-        elif self.expert > experts:
-            problems.append(f"expert_parallel: {model} has {experts} experts a layer (got {self.expert})")
+            return f"expert_parallel: must be {whole} (got {self.expert})"
+        if self.expert > experts:
+            return f"expert_parallel: {model} has {experts} experts a layer (got {self.expert})"
         if not 1 <= self.pipeline <= layers:
-            problems.append(f"pipeline_parallel: {model} has {layers} layers (got {self.pipeline})")
-        if problems:
-            raise SpecError(problems)
+            return f"pipeline_parallel: {model} has {layers} layers (got {self.pipeline})"
+        return ""
