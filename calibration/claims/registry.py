@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from calibration.claims import demand, interconnects, mixtures, power, prompts, steps, whole_runs
+from calibration.claims import demand, interconnects, kernels, mixtures, power, prompts, steps, whole_runs
 
 CLAIMS = (
+    *kernels.CLAIMS,
     *interconnects.CLAIMS,
     *steps.CLAIMS,
     *mixtures.CLAIMS,

@@ -21,8 +21,10 @@ from calibration.fit.time.attention import with_work
 from calibration.fit.time.experts import fit_kernel
 from calibration.fit.time.kernels import VOCABULARY, Kernels
 from calibration.fit.time.mixtures import fit_layer_costs
+from calibration.fit.time.products import attention_ratios, median_products
 from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
 from calibration.fit.time.serving_law import most_touched
+from tokenfleet.envs.layers.gpu import KernelSpec
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
 from tokenfleet.envs.layers.llm.experts import KERNELS
 from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
@@ -162,6 +164,15 @@ def test_a_model_of_the_catalogue_has_the_shape_that_was_measured(name, measured
     tokens = np.array([1.0, 8.0, 100.0])
     touched = np.array([model.experts_touched(n) for n in tokens]) * model.experts * (shape.experts > 0)
     np.testing.assert_allclose(touched, shape.touched_experts(tokens))
+
+
+def test_boards_that_nobody_timed_get_the_medians_of_those_that_were():
+    timed = table("products")[["gpu", "precision"]].drop_duplicates()
+    defaults, ratios = KernelSpec(), [attention_ratios(gpu) for gpu in timed.gpu.unique()]
+    for precision, default in (("bf16", defaults.bf16), ("fp8", defaults.fp8)):
+        assert median_products([(gpu, precision) for gpu in timed.gpu[timed.precision == precision]]) == default
+    for name in ("context_ratio", "prefill_attention_ratio"):
+        assert np.median([ratio[name] for ratio in ratios]) == pytest.approx(getattr(defaults, name), abs=0.01)
 
 
 def test_the_roofline_has_the_fitted_costs_of_serving():

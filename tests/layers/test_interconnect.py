@@ -7,9 +7,10 @@ import pytest
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import InterconnectSpec, load_gpu, load_interconnect
-from tokenfleet.envs.layers.llm import load_model, load_profile, roofline_profile
+from tokenfleet.envs.layers.llm import ProfileSpec, kv_capacity_tokens, load_model, load_profile, roofline_profile
 from tokenfleet.envs.layers.llm.collectives import all_reduces_s
-from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients, iteration_time_s
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.scenario.pools import PoolSpec
 from tokenfleet.envs.spec import SpecError
 
@@ -89,3 +90,41 @@ def test_boards_that_are_wired_otherwise_run_on_the_roofline():
     over_pcie = PoolSpec.parse({**pool, "interconnect": "pcie-5"}).profile
     assert over_pcie.origin == "roofline"
     assert over_pcie.token_s[-1] > load_profile("llama-3.1-70b", "h100-sxm", 4).token_s[-1]
+
+
+def staged(stages: int, gpu: str = "h100-sxm", tensor_parallel: int = 2) -> ProfileSpec:
+    board, shared = load_gpu(gpu), Parallelism(tensor_parallel, pipeline=stages)
+    return roofline_profile(board, load_model("llama-3.1-70b"), shared, load_interconnect(board.interconnect))
+
+
+def test_a_pipeline_does_more_work_at_a_time_and_answers_one_sequence_no_sooner():
+    one, two = staged(1), staged(2)
+    alone, many = Batch(1.0, 600.0, 0.0, 0.0), Batch(256.0, 256 * 600.0, 0.0, 0.0)
+    assert iteration_time_s(two, alone) == pytest.approx(iteration_time_s(one, alone), rel=0.02)
+    assert iteration_time_s(two, many) < 0.85 * iteration_time_s(one, many)
+
+
+def test_a_pipeline_reads_the_weights_for_each_part_of_a_batch():
+    parts = load_gpu("h100-sxm"), load_model("llama-3.1-70b")
+    one, two = (np.asarray(Coefficients.of(*parts, staged(stages)).work_j) for stages in (1, 2))
+    np.testing.assert_allclose(two[1:], 2.0 * one[1:])
+    assert two[0] == one[0]
+
+
+def test_on_slow_lines_stages_beat_split_matrices_at_prompts():
+    """Of 70B over four L40S, two stages send activations once, instead of adding them up in each layer."""
+    prompt = Batch(0.0, 0.0, 2048.0, 2048 * 1024.5)
+    assert iteration_time_s(staged(2, "l40s"), prompt) < 0.5 * iteration_time_s(staged(1, "l40s", 4), prompt)
+
+
+def test_stages_count_as_boards_of_a_replica():
+    pool = PoolSpec.parse(
+        {"site": "hall", "gpu": "h100-sxm", "model": "llama-3.1-70b", "tensor_parallel": 2, "pipeline_parallel": 2}
+    )
+    assert (pool.gpus, pool.profile.name) == (4, "llama-3.1-70b_h100-sxm_tp2_pp2")
+    assert pool.kv_capacity_tokens == kv_capacity_tokens(load_gpu("h100-sxm"), load_model("llama-3.1-70b"), 4)
+
+
+def test_more_stages_than_layers_are_refused():
+    with pytest.raises(SpecError, match="has 80 layers"):
+        staged(81)

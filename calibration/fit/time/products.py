@@ -8,6 +8,7 @@ memory. Only matrices that the cache cannot hold are fitted to, and tiny ones, w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -48,6 +49,12 @@ def fit_products(gpu: str, precision: str) -> ProductSpec:
     most = MOST_QUANTISE_BYTES[precision]
     found = minimise(error, [[*START, most / 4]], bounds=(LOWEST, [*HIGHEST, most]), soft=0.1)
     return _spec(found.values)
+
+
+def median_products(pairs: Sequence[tuple[str, str]]) -> ProductSpec:
+    """The medians of what some boards reach, each in a precision."""
+    numbers = pd.DataFrame([fit_products(*pair).model_dump() for pair in pairs])
+    return ProductSpec(**{name: float(f"{value:.3g}") for name, value in numbers.median().items()})
 
 
 def rows_of(gpu: str, precision: str) -> pd.DataFrame:

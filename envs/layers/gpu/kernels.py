@@ -86,12 +86,12 @@ class KernelSpec(Spec):
             [s].
     """
 
-    bf16: ProductSpec = ProductSpec(memory_efficiency=0.85, compute_efficiency=0.8, launch_s=3.7e-6, join_power=2.6)
+    bf16: ProductSpec = ProductSpec(memory_efficiency=0.82, compute_efficiency=0.8, launch_s=3.6e-6, join_power=3.53)
     fp8: ProductSpec = ProductSpec(
-        memory_efficiency=0.8, compute_efficiency=0.78, launch_s=6.3e-6, join_power=2.1, quantise_bytes=12.0
+        memory_efficiency=0.794, compute_efficiency=0.773, launch_s=6.3e-6, join_power=2.29, quantise_bytes=12.0
     )
     elementwise_efficiency: PositiveFloat = 0.54
-    context_ratio: PositiveFloat = Field(default=1.12, ge=1.0)
+    context_ratio: PositiveFloat = Field(default=1.25, ge=1.0)
     mixed_context_ratio: NonNegativeFloat = 0.0
-    prefill_attention_ratio: PositiveFloat = Field(default=1.8, ge=1.0)
+    prefill_attention_ratio: PositiveFloat = Field(default=1.85, ge=1.0)
     latent_launch_s: NonNegativeFloat = 7.2e-5

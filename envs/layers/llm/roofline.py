@@ -36,7 +36,7 @@ KERNEL_SEQUENCE_S = 7.64e-6  # kernels alone: logits, sampling, attention's part
 # `calibration/fit/time/mixtures.py`; a test holds them to it.
 EXPERT_LAYER_S = -3.25e-6  # beside the fused kernel's own launch
 DISPATCH_LAYER_S = 1.74e-5  # where tokens go to other boards' experts, beside collectives
-FP8_LAYER_S = 8.28e-5  # of a mixture in fp8, beside kernels
+FP8_LAYER_S = 8.31e-5  # of a mixture in fp8, beside kernels
 
 
 def roofline_profile(
@@ -98,9 +98,8 @@ def pipeline_part(
 ) -> Part:
     """The same of a pipeline of S stages, `[J]`: a batch is cut into S parts, and every stage works on another one.
 
-    Until each sequence has its token, S parts pass each stage, each in a stage's share of what a part takes. Fewer
-    than S tokens leave stages idle. Prompts are cut likewise: vLLM sends the next chunk of a prompt after the one
-    before.
+    Until each sequence has its token, S parts pass each stage, each in a stage's share of what a part takes. Fewer than
+    S tokens leave stages idle. Prompts are cut likewise: vLLM sends the next chunk of a prompt after the one before.
 
     >>> from tokenfleet.envs.layers import gpu, llm
     >>> parts = gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-70b")
