@@ -22,12 +22,12 @@ H100_70B = Bench(load_gpu("h100-sxm"), load_model("llama-3.1-70b"), 4, token_bud
 
 
 def roofline(bench: Bench) -> ProfileSpec:
-    return roofline_profile(bench.gpu, bench.model, bench.tensor_parallel, load_interconnect(bench.gpu.interconnect))
+    return roofline_profile(bench.gpu, bench.model, bench.parallelism, load_interconnect(bench.gpu.interconnect))
 
 
 def with_numbers(bench: Bench, **values: float) -> ProfileSpec:
     """The roofline of a bench with some of its numbers at known values."""
-    start, least = roofline(bench), bounds_s(bench.gpu, bench.model, bench.tensor_parallel)
+    start, least = roofline(bench), bounds_s(bench.gpu, bench.model, bench.parallelism)
     return moved(start, least, {**start_values(start), **values})
 
 
