@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.agents import MmppStream, TraceStream
+from tokenfleet.envs.layers.llm import kv_capacity_tokens
 from tokenfleet.envs.scenario import MAX_HORIZON_S, Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 
@@ -252,3 +253,14 @@ def test_an_episode_lasts_no_longer_than_engines_agree():
         SpecError, match=r"horizon_ticks: an episode may last 1e\+07 s, 101 ticks of 100000 s are 1\.01e\+07 s"
     ):
         load_scenario("tiny", {**longest, "horizon_ticks": 101})
+
+
+def test_boards_that_share_out_experts_are_counted_and_hold_more_cache():
+    eight = {"gpu": "h200-sxm", "model": "deepseek-v3", "tensor_parallel": 1, "data_parallel": 8, "expert_parallel": 8}
+    changes = {f"pools.lab-70b.{key}": value for key, value in {**eight, "replicas": 1}.items()}
+    pool = load_scenario("tiny", {**changes, "classes.chat-70b.model": "deepseek-v3"}).pools["lab-70b"]
+    sliced = pool.model_copy(update={"tensor_parallel": 8, "data_parallel": 1, "expert_parallel": 1})
+    assert pool.gpus == sliced.gpus == 8
+    assert pool.profile.name == "deepseek-v3_h200-sxm_tp1_dp8_ep8"
+    held = [kv_capacity_tokens(pool.gpu_spec, pool.model_spec, way.parallelism) for way in (pool, sliced)]
+    assert held[0] > 4 * held[1]

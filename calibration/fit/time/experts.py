@@ -9,6 +9,7 @@ layer finds none of its weights there.
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,7 @@ STARTS = ((2.5, 0.9, 0.5, 0.6, 1.5), (2.5, 0.9, 0.5, 0.2, 1.5))
 LOWER, UPPER = (0.0, 0.1, 0.05, 0.0, 0.0), (30.0, 1.2, 1.2, 5.0, 20.0)
 SHAPE_COLUMNS = ["width", "expert_width", "routed", "experts"]
 EVEN = 0.0
+IN_GROUPS = (7168, 2048, 8, 256)  # DeepSeek-V3 chooses four of eight groups of experts first: not in turns
 SEED = 0
 PLACEMENTS = 64
 
@@ -63,10 +65,11 @@ def kernels() -> pd.DataFrame:
         bytes_per_s=[rate.bytes_per_s for rate in rates],
         flops=[rate.flops for rate in rates],
     )
-    return rows[touched_bytes > rows.gpu.map(CACHE_BYTES)].reset_index(drop=True)
+    even = (rows["shape"] != IN_GROUPS) | (rows.routing != EVEN)
+    return rows[even & (touched_bytes > rows.gpu.map(CACHE_BYTES))].reset_index(drop=True)
 
 
-def kind(gpu: GpuSpec, weights: str) -> ExpertFormat:
+def kind(gpu: GpuSpec, weights: Literal["bf16", "fp8", "mxfp4"]) -> ExpertFormat:
     """The kernel that a format of weights gets on a board."""
     if weights != "mxfp4":
         return weights
@@ -114,6 +117,6 @@ def fit_kernel(kind: ExpertFormat, without_gpu: str = "", without_shape: tuple[i
         return ExpertKernel(*(float(value) * unit for value, unit in zip(x, UNITS, strict=True)))
 
     def error(x: Array) -> Array:
-        return np.log(predicted_s(kernel_of(x), rows) / measured_s)
+        return np.asarray(np.log(predicted_s(kernel_of(x), rows) / measured_s))
 
     return kernel_of(minimise(error, STARTS, bounds=(LOWER, UPPER), soft=0.1).values)

@@ -46,8 +46,11 @@ def modules() -> pd.DataFrame:
         attention_s=flops / peak,
         row_s=2.0 * WIDTH * rows.computed / bandwidth,
     )
-    groups = rows.groupby(["gpu", "heads", "format"])
-    return pd.concat([own.assign(products_s=products_s(*names, own)) for names, own in groups], ignore_index=True)
+    frames = [
+        own.assign(products_s=products_s(str(gpu), int(heads), "fp8" if weights == "fp8" else "bf16", own))
+        for (gpu, heads, weights), own in rows.groupby(["gpu", "heads", "format"])
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def products_s(gpu: str, heads: int, weights: Precision, rows: pd.DataFrame) -> Array:
@@ -88,7 +91,7 @@ def fit_latent(without_gpu: str = "") -> LatentFit:
         return LatentFit(LatentKernel(*x[:3].tolist()), launch_s, float(x[3]))
 
     def error(x: Array) -> Array:
-        return np.log(found(x).predicted_s(rows) / measured_s)
+        return np.asarray(np.log(found(x).predicted_s(rows) / measured_s))
 
     upper = [1.0, 1.0, 5.0, 100.0] + [50.0] * len(boards)
     lower = [0.1, 0.1, 1.0, 0.0] + [0.0] * len(boards)

@@ -104,7 +104,7 @@ def _kind(model: ModelSpec) -> str:
 def added_s(costs: LayerCosts, rows: pd.DataFrame) -> Array:
     """What the costs add to the step of each run [s]."""
     added = costs.expert_s * rows.expert + costs.dispatch_s * rows.dispatch + costs.fp8_s * rows.fp8
-    return added.to_numpy()
+    return np.asarray(added)
 
 
 @cache
