@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -16,15 +19,19 @@ from calibration.fit.power.clock import (
     capped_gpu,
     capped_jobs,
     capped_speed,
+    capped_sweeps,
     clock_job,
     clock_power_error,
     fit_capping,
     fit_clock,
+    fit_limited,
+    limited_sweep,
 )
 from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_cost, mixture_w
 from calibration.fit.power.profile import power_errors
 from calibration.fit.power.runs import runs
 from calibration.fit.profiles import FROM_RUNS, MEASURED
+from tokenfleet.envs.fitting.clock_law import ClockLaw, Sweep, best_clock, fit_clock_law
 from tokenfleet.envs.fitting.errors import Array, scaled_errors
 from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
 from tokenfleet.envs.layers.llm import load_profile, profile_name
@@ -156,6 +163,40 @@ def capped_training_speed() -> Comparison:
     return Comparison(rows.speed.to_numpy(), rows.predicted.to_numpy(), tuple(rows.network))
 
 
+def limited_clocks(quantity: str) -> Comparison:
+    """Perseus's A40: half of the clocks of each sweep, the board's law and the job's numbers from the other half."""
+    return _halves(
+        [limited_sweep(s, i) for s in (FITTED_STAGE, OTHER_STAGE) for i in ("forward", "backward")], quantity
+    )
+
+
+def limited_sweep_left_out(quantity: str) -> Comparison:
+    """The forward pass of another stage: the board's law from the first, its own numbers from its three lowest clocks."""
+    law, sweep = fit_limited(), limited_sweep(OTHER_STAGE, "forward")
+    known = law.of_job(sweep.at(slice(0, 3)))
+    return _of_sweep(known, sweep.at(slice(3, None)), quantity)
+
+
+def limited_best_clock() -> Comparison:
+    """Clock of the least energy of each of the A40's sweeps, by half of their points."""
+    sweeps = [limited_sweep(s, i) for s in (FITTED_STAGE, OTHER_STAGE) for i in ("forward", "backward")]
+    predicted = []
+    for sweep in sweeps:
+        time_s, power_w = fit_clock_law([sweep.at(slice(0, None, 2))]).predicted(sweep)
+        predicted.append(float(sweep.clock_fraction[(time_s * power_w).argmin()]))
+    return Comparison(np.array([best_clock(s) for s in sweeps]), np.array(predicted), tuple(s.job for s in sweeps))
+
+
+def capped_halves(quantity: str) -> Comparison:
+    """Zeus's V100: half of the power limits of each job from the other half."""
+    return _halves(capped_sweeps(), quantity)
+
+
+def _first_line(compare: Callable[[str], Comparison]) -> str:
+    """What `partial` hides."""
+    return (compare.__doc__ or "").split("\n")[0].rstrip(".")
+
+
 PROFILES = Claim("board power of shipped profiles", power_of_profiles)
 CLAIMS = (
     Claim("board power, dense", dense_power, 0.04),
@@ -170,8 +211,55 @@ CLAIMS = (
     Claim("board power, chip left out", left_out_board_power),
     Claim("Perseus, time by clock", clock_time, 0.01),
     Claim("Perseus, power by clock", clock_power, 0.02),
+    Claim(
+        "Perseus A40 at its limit, time by clock, half of a sweep by the other", partial(limited_clocks, "time"), 0.05
+    ),
+    Claim(
+        "Perseus A40 at its limit, power by clock, half of a sweep by the other", partial(limited_clocks, "power"), 0.06
+    ),
+    Claim(
+        "Perseus A40 at its limit, time by clock, sweep left out",
+        partial(limited_sweep_left_out, "time"),
+        0.05,
+        judged_by=_first_line(limited_sweep_left_out),
+    ),
+    Claim(
+        "Perseus A40 at its limit, power by clock, sweep left out",
+        partial(limited_sweep_left_out, "power"),
+        0.06,
+        judged_by=_first_line(limited_sweep_left_out),
+    ),
+    Claim("Perseus A40 at its limit, clock of the least energy", limited_best_clock),
     Claim("Zeus, speed under a power limit", capped_training_speed, 0.05),
+    Claim(
+        "Zeus, time by power limit, half of a sweep by the other",
+        partial(capped_halves, "time"),
+        0.05,
+        judged_by=_first_line(capped_halves),
+    ),
+    Claim(
+        "Zeus, power by power limit, half of a sweep by the other",
+        partial(capped_halves, "power"),
+        0.06,
+        judged_by=_first_line(capped_halves),
+    ),
 )
+
+
+def _halves(sweeps: list[Sweep], quantity: str) -> Comparison:
+    """Every second point of some sweeps, each by a law of its other points."""
+    parts = [_of_sweep(fit_clock_law([s.at(slice(0, None, 2))]), s.at(slice(1, None, 2)), quantity) for s in sweeps]
+    return Comparison(
+        np.concatenate([part.measured for part in parts]),
+        np.concatenate([part.predicted for part in parts]),
+        tuple(name for part in parts for name in part.group),
+    )
+
+
+def _of_sweep(law: ClockLaw, sweep: Sweep, quantity: str) -> Comparison:
+    time_s, power_w = law.predicted(sweep)
+    measured, predicted = (sweep.time_s, time_s) if quantity == "time" else (sweep.power_w, power_w)
+    return Comparison(measured, predicted, (sweep.job,) * len(measured))
 
 
 def _mixtures() -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from calibration.fit.power.board import CHIPS, coefficients, fit_board, scaled_coefficients
-from calibration.fit.power.clock import CAPPED_GPU, CapFit, ClockFit, fit_capping, fit_clock
+from calibration.fit.power.clock import CAPPED_GPU, LIMITED_GPU, CapFit, ClockFit, fit_capping, fit_clock, fit_limited
 from calibration.fit.profiles import Values
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.fitting.rounding import four_digits
@@ -32,6 +32,13 @@ def gpu_numbers() -> dict[str, Values]:
             found["static_w"] = gpu.idle_w
         if name in VOLTAGE_FLOORS:
             found["voltage_floor_fraction"] = VOLTAGE_FLOORS[name]().voltage_floor_fraction
+        if name == LIMITED_GPU:
+            law = fit_limited()
+            found |= {
+                "static_w": law.static_w,
+                "voltage_floor_fraction": law.voltage_floor_fraction,
+                "compute_memory_fraction": law.memory_fraction,
+            }
         joules = {key: four_digits(value) for key, value in found.items() if "joule" in key}
         others = {key: round(value, 1 if key.endswith("_w") else 2) for key, value in found.items()}
         numbers[name] = {**others, **joules}

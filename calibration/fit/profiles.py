@@ -14,6 +14,7 @@ from tokenfleet.envs.fitting.errors import mean_error
 from tokenfleet.envs.fitting.rounding import rounded
 from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import ProfileSpec, bounds_s, load_model, load_profile, profile_name
+from tokenfleet.envs.layers.llm.unlimited import without_limit
 
 Pair = tuple[str, str, int]  # model, GPU, tensor-parallel degree
 MEASURED: tuple[Pair, ...] = (
@@ -81,9 +82,15 @@ def fit_errors() -> dict[str, dict[str, float]]:
 
 
 def fitted_profile(model: str, gpu: str, degree: int) -> ProfileSpec:
-    """The catalogue's profile of a pair with the times that the fit has now, rounded as the YAML has them."""
-    fit, least = time_fits()[profile_name(model, gpu, degree)], bounds_s(load_gpu(gpu), load_model(model), degree)
-    return rounded(load_profile(model, gpu, degree).model_copy(update=fit.coefficients()), least)
+    """The catalogue's profile of a pair with the times that the fit has now, rounded as the YAML has them.
+
+    Kernels and runs were measured at the boards' rated limit, a profile's times are those without one; how far apart
+    they are follows from the shipped power_factor.
+    """
+    parts = load_gpu(gpu), load_model(model)
+    fit = time_fits()[profile_name(model, gpu, degree)]
+    measured = load_profile(model, gpu, degree).model_copy(update=fit.coefficients())
+    return rounded(without_limit(measured, *parts), bounds_s(*parts, degree))
 
 
 def _numbers(profile: ProfileSpec) -> Values:

@@ -73,6 +73,7 @@ class Shape:
             expert_parameters=experts,
             layers=self.layers,
             hidden_dim=self.width,
+            vocabulary=self.vocabulary,
             attention_heads=self.heads,
             kv_heads=self.kv_heads,
             head_dim=self.head_dim,

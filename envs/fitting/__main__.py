@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tokenfleet.envs.catalog import catalog_names, find, load_entry
+from tokenfleet.envs.fitting import clocks
 from tokenfleet.envs.fitting.bench import TOKEN_BUDGET, Bench
 from tokenfleet.envs.fitting.checks import check_runs
 from tokenfleet.envs.fitting.entry import check_free, gpu_entry, is_there, profile_entry, write_entries
@@ -53,8 +54,11 @@ class Options(Spec):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the package."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    typed = _parser().parse_args(words)
     try:
+        if words[:1] == ["clocks"]:
+            clocks.run(words[1:])
+            return 0
+        typed = _parser().parse_args(words)
         _run(Options.parse(vars(typed)), words)
     except SpecError as error:
         print(error, file=sys.stderr)
@@ -85,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
         description="Fit a catalogue profile to benchmark results and print its error.",
-        epilog="docs/your-own-hardware.md has an example.",
+        epilog="`clocks SWEEP.csv` fits a board's clock law instead. docs/your-own-hardware.md has examples.",
     )
     parser.add_argument(
         "runs", nargs="+", help="CSV of runs, JSON of vllm bench serve --save-result, or a folder of it"

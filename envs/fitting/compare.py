@@ -25,9 +25,9 @@ from tokenfleet.envs.layers.llm import ProfileSpec
 from tokenfleet.envs.layers.llm.iteration import (
     Batch,
     Coefficients,
-    iteration_energy_j,
+    Physics,
+    iteration_effort,
     iteration_time_s,
-    prefill_pairs,
 )
 
 RARE_PREFILLS = 0.4  # share of iterations with a prompt up to which the median is an iteration without one
@@ -71,7 +71,8 @@ def prompt_time_s(profile: ProfileSpec, bench: Bench, prompt_tokens: float) -> f
     prior = np.arange(0, whole, bench.token_budget, dtype=np.float64)
     chunk = np.minimum(bench.token_budget, whole - prior)
     nobody = np.zeros_like(chunk)
-    return float(iteration_time_s(profile, Batch(nobody, nobody, chunk, prefill_pairs(chunk, prior))).sum())
+    batch = Batch(nobody, nobody, chunk, bench.model.attended_pairs(chunk, prior))
+    return float(iteration_time_s(_full_clock(profile, bench), batch).sum())
 
 
 def _decode_step_s(run: Run, bench: Bench) -> float | None:
@@ -91,14 +92,14 @@ def _power_w(run: Run, bench: Bench) -> float | None:
 
 
 def _predicted_decode_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
-    batch, context = batches(runs)
+    batch, context = batches(runs, bench)
     nothing = np.zeros_like(batch)
-    return iteration_time_s(profile, Batch(batch, batch * context, nothing, nothing))
+    return iteration_time_s(_full_clock(profile, bench), Batch(batch, batch * context, nothing, nothing))
 
 
 def _predicted_mean_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     mix = Iterations.of(runs, bench)
-    return mix.mean(iteration_time_s(profile, mix.batch))
+    return mix.mean(iteration_time_s(_full_clock(profile, bench), mix.batch))
 
 
 def _predicted_ttft_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
@@ -107,8 +108,13 @@ def _predicted_ttft_s(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -
 
 def _predicted_w(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
     mix = Iterations.of(runs, bench)
-    physics = Coefficients.of(bench.gpu, bench.model, profile).at_clock(1.0)
-    return mix.mean(iteration_energy_j(physics, mix.batch)) / mix.mean(iteration_time_s(physics, mix.batch))
+    effort = iteration_effort(_full_clock(profile, bench), mix.batch)
+    return mix.mean(effort.energy_j) / mix.mean(effort.time_s)
+
+
+def _full_clock(profile: ProfileSpec, bench: Bench) -> Physics:
+    """The law of the boards that the runs were on, with the limit that they kept."""
+    return Coefficients.of(bench.gpu, bench.model, profile).at_clock(1.0)
 
 
 DECODE_STEP = Comparison("decode_step", "decode step", 0.02, _decode_step_s, _predicted_decode_s)

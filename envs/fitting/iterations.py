@@ -15,7 +15,7 @@ from scipy.stats import poisson
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.runs import Run
-from tokenfleet.envs.layers.llm.iteration import Batch, prefill_pairs
+from tokenfleet.envs.layers.llm.iteration import Batch
 
 
 def prefills_per_iteration(run: Run, bench: Bench) -> float:
@@ -38,9 +38,10 @@ def chances(counts: Array, mean: Array) -> Array:
     return np.asarray(chance / chance.sum(axis=1, keepdims=True))
 
 
-def batches(runs: Sequence[Run]) -> tuple[Array, Array]:
-    """Sequences in an iteration, of which there is none without one, and the context of each, `[R]`."""
-    return np.array([max(run.batch, 1.0) for run in runs]), np.array([run.context_tokens for run in runs])
+def batches(runs: Sequence[Run], bench: Bench) -> tuple[Array, Array]:
+    """Sequences in an iteration, of which there is none without one, and the context each attends to, `[R]`."""
+    context = np.array([run.context_tokens for run in runs])
+    return np.array([max(run.batch, 1.0) for run in runs]), bench.model.attended_tokens(context)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Iterations:
     @classmethod
     def of(cls, runs: Sequence[Run], bench: Bench) -> Iterations:
         """Those of runs on a bench."""
-        batch, context = batches(runs)
+        batch, context = batches(runs, bench)
         prompt = np.array([run.prompt_tokens for run in runs])
         rate = np.array([prefills_per_iteration(run, bench) for run in runs])
         chunks = np.maximum(1.0, prompt / bench.token_budget)
@@ -63,7 +64,7 @@ class Iterations:
             decoding=batch[:, None] * shape,
             context=(batch * context)[:, None] * shape,
             prefill=count * (prompt / chunks)[:, None],
-            pairs=count * (prefill_pairs(prompt) / chunks)[:, None],
+            pairs=count * (bench.model.attended_pairs(prompt) / chunks)[:, None],
         )
         return cls(mixed, chances(count, rate))
 

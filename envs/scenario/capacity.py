@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.llm.iteration import Coefficients, TimeCoefficients
+from tokenfleet.envs.layers.llm.iteration import Coefficients, Physics
 from tokenfleet.envs.layers.llm.steady_state import MeanRequest, largest_batch, service_rate_rps
 from tokenfleet.envs.scenario import Scenario
 
@@ -32,7 +32,7 @@ class SteadyState:
     not to promise a rate.
 
     Attributes:
-        request: the mean of each class, `[K, 1]`.
+        request: the mean of each class, `[K, 1]`, with the windows of each pool, `[P]`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -40,14 +40,16 @@ class SteadyState:
         means = [mean_request(scenario, name) for name in scenario.classes]
         prompt = np.array([[mean.prompt_tokens] for mean in means])
         output = np.array([[mean.output_tokens] for mean in means])
-        self.request = MeanRequest(prompt, output)
+        models = [pool.model_spec for pool in scenario.pools.values()]
+        windows = np.array([model.sliding_window or 0 for model in models])
+        self.request = MeanRequest(prompt, output, windows, np.array([model.window_ratio for model in models]))
         pools, classes = scenario.pools.values(), scenario.classes.values()
         deadline_s = np.array([[cls.deadline_s or np.inf] for cls in classes])
         self._limit_s = np.minimum(np.array([[cls.tpot_s or np.inf] for cls in classes]), deadline_s / output)
         kv_tokens = np.array([pool.kv_capacity_tokens for pool in pools])
         self._held = np.minimum(np.array([pool.max_batch for pool in pools]), kv_tokens / (prompt + output))
 
-    def batch(self, physics: TimeCoefficients) -> Float64Array:
+    def batch(self, physics: Physics) -> Float64Array:
         """Sequences that a replica runs, `[..., K, P]`.
 
         Args:
@@ -57,7 +59,7 @@ class SteadyState:
         batch: Float64Array = np.clip(within, 1.0, np.maximum(self._held, 1.0))
         return batch
 
-    def rate_rps(self, physics: TimeCoefficients, batch: Float64Array) -> Float64Array:
+    def rate_rps(self, physics: Physics, batch: Float64Array) -> Float64Array:
         """What a replica that runs `batch` serves, `[..., K, P]` [requests/s]; 0 where it does not serve the class."""
         rate_rps: Float64Array = np.where(self._mask, service_rate_rps(physics, self.request, batch), 0.0)
         return rate_rps
@@ -66,6 +68,6 @@ class SteadyState:
 def capacity_rps(scenario: Scenario) -> Float64Array:
     """What each pool could serve of each class if it served nothing else, at full clock, `[K, P]` [requests/s]."""
     steady, pools = SteadyState(scenario), scenario.pools.values()
-    full_clock = Coefficients.stack([pool.coefficients for pool in pools])
+    full_clock = Coefficients.stack([pool.coefficients for pool in pools]).at_clock(np.ones(len(pools)))
     replicas = np.array([pool.replicas for pool in pools])
     return replicas * steady.rate_rps(full_clock, steady.batch(full_clock))

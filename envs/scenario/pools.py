@@ -12,6 +12,7 @@ from typing_extensions import Self
 from tokenfleet.envs.catalog import CatalogSpec, catalog_names
 from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
+    LargestBatch,
     ModelSpec,
     Parallelism,
     ProfileSpec,
@@ -57,7 +58,8 @@ class PoolSpec(CatalogSpec):
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
         token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
             the rest goes to prefill chunks.
-        memory_utilisation: share of GPU memory that weights and KV cache may fill (vLLM `gpu_memory_utilization`).
+        memory_utilisation: share of GPU memory that weights, activations, CUDA graphs and KV cache may fill together
+            (vLLM `gpu_memory_utilization`).
         clock_latency_s: time until a clock that was asked for is in force [s], in whole ticks rounded up. None by
             default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
             it takes tens of seconds (POLCA, arXiv 2308.12908).
@@ -189,8 +191,15 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def kv_capacity_tokens(self) -> int:
         """KV-cache capacity of one replica [tokens]."""
-        available = kv_capacity_tokens(self.gpu_spec, self.model_spec, self.parallelism, self.memory_utilisation)
-        return available if self.kv_tokens is None else self.kv_tokens
+        if self.kv_tokens is not None:
+            return self.kv_tokens
+        return kv_capacity_tokens(
+            self.gpu_spec,
+            self.model_spec,
+            self.parallelism,
+            self.memory_utilisation,
+            LargestBatch(self.token_budget, self.max_batch),
+        )
 
     @property
     def kv_move_bytes_per_s(self) -> float:
@@ -271,7 +280,7 @@ def _check_memory(pool: PoolSpec) -> str:
         return str(error)
     try:
         available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.parallelism, pool.memory_utilisation)
-        _ = pool.profile
+        _ = pool.kv_capacity_tokens, pool.profile
     except SpecError as error:
         return _keyed("tensor_parallel", error)
     if pool.kv_tokens is not None and pool.kv_tokens > available:

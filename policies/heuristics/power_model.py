@@ -10,10 +10,14 @@ can be there is a polytope,
 
     low <= B + P <= high <= token_budget,  0 <= B <= max_batch,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
 
+(where some layers see a sliding window, kv_tokens and what all sequences' windows can show of them,)
+
 a superset of the batches that the engine forms. A ratio of two affine functions whose denominator is positive takes its
 maximum over a polytope at a vertex (A. Charnes, W. Cooper, "Programming with linear fractional functionals", Naval
 Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is a vertex of one of them, and
-the bound is exact up to batches that the polytopes allow and the engine does not form.
+the bound is exact up to batches that the polytopes allow and the engine does not form. Where boards would draw more
+than their limit they lower their clock and draw the limit: the worst stays the worst, and the longest iteration is
+bounded at the lowest clock that the limit forces on a vertex, at which every batch holds it.
 """
 
 from __future__ import annotations
@@ -23,7 +27,13 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
-from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_power_w, iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import (
+    Batch,
+    Physics,
+    iteration_effort,
+    iteration_work_j,
+    unlimited_time_s,
+)
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
@@ -65,17 +75,25 @@ class PowerModel:
         most_memory_bound = self.decode_memory_fraction[1]  # less stretch, so the same work in less time
         batch = self._extreme_batches(np.ndim(clock_fraction) - 1)
         physics = self.physics(clock_fraction, most_memory_bound)
-        worst_w: Float64Array = iteration_power_w(physics, batch).max(axis=0)
+        drawn_w = physics.draw.energy_j(1.0, iteration_work_j(physics, batch) / unlimited_time_s(physics, batch))
+        worst_w: Float64Array = drawn_w.max(axis=0)
         return worst_w
 
     def longest_iteration_s(self) -> Float64Array:
-        """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the clock floor.
+        """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the slowest clock.
+
+        That is the clock floor, or what the boards' limit forces at it.
 
         Before it the pool may take back from host memory all the prefixes there that fit into the memory of its GPUs.
         """
         a = self.arrays
-        physics = self.physics(a.clock_floor_fraction, self.decode_memory_fraction[0])
-        duration_s = iteration_time_s(physics, self._extreme_batches(0))
+        batch, least_memory_bound = self._extreme_batches(0), self.decode_memory_fraction[0]
+        forced = [
+            iteration_effort(self.physics(a.clock_floor_fraction, memory_fraction), batch).clock_fraction
+            for memory_fraction in self.decode_memory_fraction
+        ]
+        slowest = np.minimum(*(np.broadcast_to(clock, batch.decoding.shape).min(axis=0) for clock in forced))
+        duration_s = unlimited_time_s(self.physics(slowest, least_memory_bound), batch)
         load_s = np.minimum(a.host_cache_tokens, a.kv_tokens) * a.host_load_s
         longest_s: Float64Array = duration_s.max(axis=0) + load_s
         return longest_s
@@ -112,7 +130,8 @@ class PowerModel:
         """The vertices of the polytopes of batches, `[V, 1, ..., 1, P]`."""
         a = self.arrays
         zero, most = np.zeros(a.num_pools), a.max_batch.astype(float)
-        budget, kv = a.token_budget.astype(float), a.kv_tokens.astype(float)
+        windowed = a.window_ratio * np.minimum(a.kv_tokens, most * a.window_tokens)
+        budget, kv = a.token_budget.astype(float), a.kv_tokens + windowed  # of context that is attended to
         bends = np.minimum(np.array([*TOKEN_KNOTS, np.inf])[:, None], budget)  # tokens between which all is affine
         bends = np.concatenate([bends, np.minimum(most, budget)[None]])
         vertices = [

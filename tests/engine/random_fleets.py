@@ -61,6 +61,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> 
         **_kv_moves(rng, kv_tokens, prefix_block_tokens > 0),
         host_cache_tokens=np.where(rng.random(pools) < 0.5, 0, rng.integers(0, 2 * kv_tokens)),
         host_load_s=between(0, 1e-5),
+        **_windows(rng, pools),
         watermark_tokens=(kv_grows * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
         host_s=between(0, 0.01),
@@ -123,6 +124,12 @@ def _kv_moves(rng: np.random.Generator, kv_tokens: np.ndarray, caches: np.ndarra
         "kv_latency_s": rng.choice([0.0, 0.02], (pools, pools)),
         "kv_token_s": rng.uniform(1e-7, 2e-4, (pools, pools)),
     }
+
+
+def _windows(rng: np.random.Generator, pools: int) -> dict[str, np.ndarray]:
+    """Sliding windows in some pools."""
+    window_tokens = rng.choice([0, 0, 20, 300], pools).astype(np.int64)
+    return {"window_tokens": window_tokens, "window_ratio": (window_tokens > 0) * rng.uniform(0.2, 5.0, pools)}
 
 
 def with_hand_offs(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:

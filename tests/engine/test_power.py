@@ -82,15 +82,47 @@ def test_beyond_the_knee_only_the_shoulder_of_the_work_shows(engine):
 def test_a_growing_context_crosses_knee_and_limit_one_after_the_other(engine):
     """The context grows from 10 by one an iteration of 10 ms; each token costs 10 mJ, so 1 W more an iteration.
 
-    Awake 100 W; knee at 200 W, after 100 tokens; limit 250 W, after 200.
+    Awake 100 W; knee at 200 W, after 100 tokens; limit 250 W, after 200. From there on 200 W of work are what the limit
+    leaves room for, so the clock falls as 200 / tokens, and iterations stretch as it does.
     """
-    arrays = one_pool(context_j=0.01, limit_w=250.0, knee_fraction=2 / 3, shoulder_slope=0.5, horizon_ticks=5)
+    arrays = one_pool(context_j=0.01, limit_w=250.0, knee_fraction=2 / 3, shoulder_slope=0.5, horizon_ticks=7)
     result = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0], [10], [400])))
     tokens = np.arange(11, 410)  # the first token comes with the prefill of 20 ms
     watts = np.minimum(np.minimum(100.0 + tokens, 150.0 + 0.5 * tokens), 250.0)
-    idle_s = 5.0 - 0.02 - 399 * 0.01
-    expected_j = 0.02 * 100.0 + 0.01 * watts.sum() + 40.0 * idle_s
+    step_s = 0.01 * np.maximum(tokens / 200, 1.0)
+    assert result.log.finished_s[0] == pytest.approx(0.02 + step_s.sum(), rel=1e-9)
+    idle_s = 7.0 - 0.02 - step_s.sum()
+    expected_j = 0.02 * 100.0 + (step_s * watts).sum() + 40.0 * idle_s
     assert result.outcomes["power_w"][:, 0].sum() == pytest.approx(expected_j)
+
+
+def test_work_beyond_the_limit_slows_down_to_the_clock_that_holds_it(engine):
+    """A prompt of 10 takes 20 ms and 4 J at full clock, V^2 of it; 100 W awake leave 100 W of the limit for the work.
+
+    At F the work is 4 F^2 J in 0.02 / F s, 200 F^3 W: the limit holds at F^3 = 1/2. Half the clock is asked for in vain
+    where the limit already forces less, and in earnest where it does not.
+    """
+    arrays = one_pool(limit_w=200.0, token_j=0.4, voltage_floor_fraction=0.1)
+    forced = 0.5 ** (1 / 3)
+    for asked, clock in ((1.0, forced), (0.85, forced), (0.5, 0.5)):
+        result = run(
+            engine,
+            arrays,
+            plain_episode(arrays, RequestTable.of([0.0], [10], [1])),
+            [controls(arrays, clock_fraction=asked)] * arrays.horizon_ticks,
+        )
+        assert result.log.first_token_s[0] == pytest.approx(0.02 / clock, rel=1e-9)
+        watts = 200.0 if asked > forced else 100.0 + 200.0 * asked**3
+        busy_s = 0.02 / clock
+        assert result.outcomes["power_w"][0, 0] == pytest.approx(watts * busy_s + 40.0 * (1.0 - busy_s))
+
+
+def test_no_limit_forces_a_clock_below_an_eighth(engine):
+    """100 W awake and a limit of 80 W: the prompt of 20 ms takes eight times as long, and draws the limit."""
+    arrays = one_pool(limit_w=80.0)
+    result = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0], [10], [1])))
+    assert result.log.first_token_s[0] == pytest.approx(8 * 0.02)
+    assert result.outcomes["power_w"][0, 0] == pytest.approx(8 * 0.02 * 80.0 + (1.0 - 8 * 0.02) * 40.0)
 
 
 @pytest.mark.parametrize(("bytes_j", "core_fraction"), [

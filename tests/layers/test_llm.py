@@ -21,7 +21,7 @@ from tokenfleet.envs.layers.llm import (
     profile_name,
     roofline_profile,
 )
-from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
+from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients, iteration_time_s, prefill_pairs
 from tokenfleet.envs.spec import SpecError
 
 PROFILES = catalog_names("profile")
@@ -78,11 +78,12 @@ def test_a_roofline_comes_near_each_fit(name):
     those of mixtures take prompts by a share of peak that kernels of experts do not reach.
     """
     spec = ProfileSpec.parse(load_entry("profile", name))
-    gpu = load_gpu(spec.gpu)
-    guess = roofline_profile(gpu, load_model(spec.model), spec.tensor_parallel, load_interconnect(gpu.interconnect))
+    gpu, model = load_gpu(spec.gpu), load_model(spec.model)
+    guess = roofline_profile(gpu, model, spec.tensor_parallel, load_interconnect(gpu.interconnect))
+    laws = [Coefficients.of(gpu, model, profile).at_clock(1.0) for profile in (guess, spec)]
     for tokens, context, prompt in ((8, 8_000, 0), (64, 64_000, 0), (128, 128_000, 0), (0, 0, 2048)):
         batch = Batch(tokens, context, prompt, prefill_pairs(prompt))
-        ratio = [iteration_time_s(profile, batch) for profile in (guess, spec)]
+        ratio = [iteration_time_s(law, batch) for law in laws]
         assert 1 / 1.4 < ratio[0] / ratio[1] < 1.8
     for key in ATTENTION:
         assert 1 / 2.3 < getattr(guess, key) / getattr(spec, key) < 2

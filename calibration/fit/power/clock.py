@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from calibration.excerpts import table
+from tokenfleet.envs.fitting.clock_law import FEWEST_POINTS, ClockLaw, Sweep, fit_clock_law
 from tokenfleet.envs.fitting.errors import Array, mean_error, relative_errors, scaled_errors
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import GpuSpec, Number, board_power_w, clock_stretch, load_gpu, voltage_fraction
@@ -23,6 +24,7 @@ FITTED_STAGE = 0  # stages 1 to 6 of the file repeat it; stage 7 is another one
 OTHER_STAGE = 7
 COMPUTE_BOUND = 0.1  # Perseus: m of compute-bound work, 0.09 to 0.12; Zeus trains, so its jobs are too
 CAPPED_GPU = "v100-pcie-32gb"
+LIMITED_GPU = "a40"
 UNCAPPED_W = 250
 CLOCK_BISECTIONS = 40  # halves the range of clocks to 1e-12 of it
 
@@ -44,6 +46,42 @@ class CapFit:
 
     voltage_floor_fraction: float
     demand_ratio: float
+
+
+def limited_sweep(stage: int, instruction: str) -> Sweep:
+    """One of Perseus's jobs on an A40, whose limit binds at high clocks."""
+    rows = table("perseus_a40")
+    own = rows[(rows.stage == stage) & (rows.instruction == instruction)].sort_values("frequency")
+    clock = (own.frequency / rows.frequency.max()).to_numpy()
+    limit_w = np.full(len(own), load_gpu(LIMITED_GPU).tdp_w)
+    return Sweep(
+        f"stage {stage} {instruction}", clock, limit_w, own.time.to_numpy(), (own.energy / own.time).to_numpy()
+    )
+
+
+@cache
+def fit_limited() -> ClockLaw:
+    """The clock law of the A40 from the forward pass of one stage."""
+    return fit_clock_law([limited_sweep(FITTED_STAGE, "forward")])
+
+
+def capped_sweeps() -> list[Sweep]:
+    """Zeus's jobs on a V100, each under its limits; runs of one network and batch size are averaged."""
+    rows = table("capping")
+    means = rows.groupby(["dataset", "network", "batch_size", "power_limit"], as_index=False)[
+        ["time_per_epoch", "average_power"]
+    ].mean()
+    return [
+        Sweep(
+            f"{dataset} {network} {batch_size}",
+            np.ones(len(own)),
+            own.power_limit.to_numpy(float),
+            own.time_per_epoch.to_numpy(),
+            own.average_power.to_numpy(),
+        )
+        for (dataset, network, batch_size), own in means.groupby(["dataset", "network", "batch_size"])
+        if len(own) >= 2 * FEWEST_POINTS - 1
+    ]
 
 
 def clock_job(stage: int, instruction: str) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def parallelism(boards: int, tensor_parallel: int) -> Parallelism:
 def _with_roofline(rows: pd.DataFrame, model_id: str, gpu: str, boards: int, tensor_parallel: int) -> pd.DataFrame:
     model, shared = load_model(MODELS[model_id]), parallelism(boards, tensor_parallel)
     nothing, batch = np.zeros(len(rows)), rows.avg_batch_size.to_numpy()
-    work = Batch(batch, batch * rows.context.to_numpy(), nothing, nothing)
+    work = Batch(batch, batch * model.attended_tokens(rows.context.to_numpy()), nothing, nothing)
     mixture = model.routed_layers if model.experts > 1 else 0
     rows = rows.assign(
         family=model.name.removesuffix("-fp8"),

@@ -167,6 +167,20 @@ class PoolShape:
     kv_bytes_per_token: Float64Array = quantity(
         "P", "bytes/token", "Size of the KV cache.", lambda p: p.spec.model_spec.kv_bytes_per_token, neutral=1.0
     )
+    window_tokens: Int64Array = quantity(
+        "P",
+        "tokens",
+        "Sliding window of the layers that have one; 0 without.",
+        lambda p: p.spec.model_spec.sliding_window or 0,
+        low=0,
+        high=MANY_TOKENS,
+    )
+    window_ratio: Float64Array = quantity(
+        "P",
+        "",
+        "Layers with a sliding window for each that sees the whole context.",
+        lambda p: p.spec.model_spec.window_ratio,
+    )
     prompt_token_s: Float64Array = quantity(
         "P",
         "s/token",

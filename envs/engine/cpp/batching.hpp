@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "replica.hpp"
 #include "ties.hpp"
@@ -133,7 +134,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
 // cost 4 % of everything.
 [[gnu::always_inline]] inline void Replica::start(double now_s, const Stopwatch& now) {
     std::int64_t pairs = 0, host_tokens = 0;
-    chunk_tokens_ = 0;
+    chunk_tokens_ = window_pairs_ = 0;
     prompts_ending_ = 0;
     next_head_done_ = 0;
     if (limits().kv_grows && !next_iteration_fits()) preempt_until_next_iteration_fits();
@@ -166,8 +167,14 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     }
     decoding_only_ = chunk_tokens_ == 0;
     if (decoding_only_ && finishing_.empty()) return go_idle(now_s);
-    const Batch batch{.decoding = decoding(), .context = context_, .prefill = chunk_tokens_, .pairs = pairs};
-    segment_.begin(now, pool_.physics, batch, decoding_only_ ? undisturbed_iterations() : 1);
+    Batch batch{.decoding = decoding(),
+                .prefill = chunk_tokens_,
+                .context = static_cast<double>(context_),
+                .pairs = static_cast<double>(pairs),
+                .growth = static_cast<double>(decoding())};
+    std::int64_t iterations = decoding_only_ ? undisturbed_iterations() : 1;
+    if (limits().window_tokens > 0) iterations = std::min(iterations, add_windows(batch));
+    segment_.begin(now, limits(), pool_.physics, batch, iterations);
     if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * limits().host_load_s, limits().idle_w);
     plan_end();
 }
@@ -205,6 +212,7 @@ inline std::int64_t Replica::add_chunk(std::int64_t tokens, std::int64_t done, s
     const std::int64_t left = tokens - done;
     const std::int64_t chunk = std::min(budget, left);
     pairs += prefill_pairs(chunk, done);
+    if (limits().window_tokens > 0) window_pairs_ += window_pairs(limits().window_tokens, chunk, done);
     chunk_tokens_ += chunk;
     if (chunk == left) {
         ++prompts_ending_;
@@ -212,6 +220,23 @@ inline std::int64_t Replica::add_chunk(std::int64_t tokens, std::int64_t done, s
         next_head_done_ = static_cast<std::int32_t>(done + chunk);
     }
     return chunk;
+}
+
+// Count what windowed layers see; returns in how many iterations the first sequence fills its window.
+[[gnu::noinline]] inline std::int64_t Replica::add_windows(Batch& batch) const {
+    const std::int64_t window = limits().window_tokens;
+    std::int64_t seen = 0, growing = 0, nearest = window;
+    finishing_.for_each([&](std::int32_t index, std::int64_t last_iteration) {
+        const std::int64_t context = request(index).kv_tokens() - (last_iteration - iteration_);
+        seen += std::min(context, window);
+        if (context >= window) return;
+        ++growing;
+        nearest = std::min(nearest, window - context);
+    });
+    batch.context += limits().window_ratio * static_cast<double>(seen);
+    batch.pairs += limits().window_ratio * static_cast<double>(window_pairs_);
+    batch.growth += limits().window_ratio * static_cast<double>(growing);
+    return growing > 0 ? nearest : std::numeric_limits<std::int64_t>::max();
 }
 
 // Iterations until the first sequence ends or the KV cache is full.

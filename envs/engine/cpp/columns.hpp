@@ -16,6 +16,8 @@
     X(std::int64_t, clock_latency_ticks) \
     X(std::int64_t, hand_off_to) \
     X(std::int64_t, context_limit_tokens) \
+    X(std::int64_t, window_tokens) \
+    X(double, window_ratio) \
     X(double, host_load_s) \
     X(double, kv_bytes_per_token) \
     X(double, prompt_token_s) \

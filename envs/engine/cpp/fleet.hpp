@@ -105,7 +105,7 @@ private:
                              .demand = demand_,
                              .endings = endings_,
                              .hand_offs = hand_offs_,
-                             .physics = at_clock(pool, course_.decode_memory_fraction[p], 1.0)});
+                             .physics = physics_at(pool, course_.decode_memory_fraction[p], 1.0)});
         }
         return pools;
     }
@@ -150,7 +150,7 @@ private:
             const double clock = power_.clock_in_force(pool.index, asked);
             if (clock == pool.clock_fraction) continue;
             pool.clock_fraction = clock;
-            pool.physics = at_clock(pool.limits, course_.decode_memory_fraction[pool.index], clock);
+            ask_for_clock(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index], clock);
             for (Replica& replica : replicas_.of(pool.index)) {
                 replica.on_new_clock();
                 replicas_.note(replicas_.index_of(replica));

@@ -1,4 +1,4 @@
-// The law of an iteration: the C++ mirror of envs/layers/llm/iteration.py, and of what that takes of envs/layers/gpu/board.py.
+// The law of an iteration: the C++ mirror of envs/layers/llm/iteration.py, and of what that takes of envs/layers/gpu/.
 //
 // Same names and same order of operations, so that both give an iteration the same time and work, to the last bit.
 #pragma once
@@ -14,7 +14,9 @@ namespace tokenfleet {
 
 // What an iteration works on.
 struct Batch {
-    std::int64_t decoding, context, prefill, pairs;
+    std::int64_t decoding, prefill;
+    double context, pairs;  // what windowed layers see of them included
+    double growth;          // of the context, by every iteration that only decodes
 
     std::int64_t tokens() const { return decoding + prefill; }
 };
@@ -36,8 +38,8 @@ inline double byte_energy_scale(double core_fraction, double voltage) {
     return 1.0 - core_fraction * (1.0 - voltage * voltage);
 }
 
-// What boards draw at one clock: the least of three pieces, each affine in time and work; a segment sums the pieces, so
-// they stand here one by one: work that shows, along the shoulder, at the limit.
+// What boards draw at one clock: the lesser of two pieces, each affine in time and work, as long as that does not exceed
+// the limit; a segment sums the pieces, so they stand here one by one: work that shows, and along the shoulder.
 struct Draw {
     double busy_w, shoulder_w, shoulder_slope, limit_w;
 
@@ -51,24 +53,35 @@ struct Draw {
         };
     }
 
-    std::array<double, 3> pieces_j(double time_s, double work_j) const {
-        return {busy_w * time_s + work_j, shoulder_w * time_s + shoulder_slope * work_j, limit_w * time_s};
+    bool exceeds_limit(double time_s, double work_j) const {
+        return shoulder_w * time_s + shoulder_slope * work_j > limit_w * time_s;
+    }
+
+    std::array<double, 2> pieces_j(double time_s, double work_j) const {
+        return {busy_w * time_s + work_j, shoulder_w * time_s + shoulder_slope * work_j};
     }
 };
 
-// A pool's coefficients at one clock.
-struct Physics {
+// Coefficients of time and work: at a clock, or of the part of them that follows the clock or does not.
+struct Part {
     double host_s, decode_s, context_s, mixed_context_s, prefill_attention_s;
     double context_j, token_j, attention_j;
     Knots token_s, work_j;
-    Draw draw;
 };
 
-inline Physics at_clock(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
+// A pool's coefficients at the clock asked for, what boards draw there, and what a slower one would change.
+struct Physics {
+    Part asked;
+    Draw draw;
+    double clock_fraction;
+    Part core;  // see `Coefficients.core`
+};
+
+inline Part at_clock(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
     const double decode = clock_stretch(clock_fraction, decode_memory_fraction);
     const double prefill = clock_stretch(clock_fraction, pool.prefill_memory_fraction);
     const double voltage = voltage_fraction(clock_fraction, pool.voltage_floor_fraction);
-    Physics physics{
+    Part part{
         .host_s = pool.host_s,
         .decode_s = pool.decode_s * decode,
         .context_s = pool.context_s * decode,
@@ -79,13 +92,50 @@ inline Physics at_clock(const Pool& pool, double decode_memory_fraction, double 
         .attention_j = pool.attention_j * (voltage * voltage),
         .token_s = {},
         .work_j = {},
-        .draw = Draw::at_clock(pool, clock_fraction),
     };
     for (int j = 0; j < kTokenKnots; ++j) {
-        physics.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
-        physics.work_j[j] = pool.work_j[j] * byte_energy_scale(pool.core_byte_fraction, voltage);
+        part.token_s[j] = pool.token_s[j] * (prefill + (decode - prefill) * pool.token_memory_share[j]);
+        part.work_j[j] = pool.work_j[j] * byte_energy_scale(pool.core_byte_fraction, voltage);
     }
-    return physics;
+    return part;
+}
+
+inline Part core_part(const Pool& pool, double decode_memory_fraction) {
+    const double decode = decode_memory_fraction, prefill = pool.prefill_memory_fraction;
+    Part part{
+        .host_s = 0.0,
+        .decode_s = pool.decode_s * (1.0 - decode),
+        .context_s = pool.context_s * (1.0 - decode),
+        .mixed_context_s = pool.mixed_context_s * (1.0 - decode),
+        .prefill_attention_s = pool.prefill_attention_s * (1.0 - prefill),
+        .context_j = pool.context_j * pool.core_context_fraction,
+        .token_j = pool.token_j,
+        .attention_j = pool.attention_j,
+        .token_s = {},
+        .work_j = {},
+    };
+    for (int j = 0; j < kTokenKnots; ++j) {
+        const double share = prefill + (decode - prefill) * pool.token_memory_share[j];
+        part.token_s[j] = pool.token_s[j] * (1.0 - share);
+        part.work_j[j] = pool.work_j[j] * pool.core_byte_fraction;
+    }
+    return part;
+}
+
+inline Physics physics_at(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
+    return {
+        .asked = at_clock(pool, decode_memory_fraction, clock_fraction),
+        .draw = Draw::at_clock(pool, clock_fraction),
+        .clock_fraction = clock_fraction,
+        .core = core_part(pool, decode_memory_fraction),
+    };
+}
+
+// Another clock is asked for.
+inline void ask_for_clock(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction) {
+    physics.asked = at_clock(pool, decode_memory_fraction, clock_fraction);
+    physics.draw = Draw::at_clock(pool, clock_fraction);
+    physics.clock_fraction = clock_fraction;
 }
 
 // A quantity that is given at the knots 1, 2, 4 ..., at `tokens` >= 1; the last piece goes on beyond the last knot.
@@ -106,22 +156,28 @@ inline std::int64_t prefill_pairs(std::int64_t chunk_tokens, std::int64_t prior_
     return chunk_tokens * prior_tokens + chunk_tokens * (chunk_tokens + 1) / 2;
 }
 
-inline double context_token_s(const Physics& physics, std::int64_t prefill) {
-    return prefill > 0 ? physics.context_s + physics.mixed_context_s : physics.context_s;
+// The same in a layer with a sliding window.
+inline std::int64_t window_pairs(std::int64_t window_tokens, std::int64_t chunk_tokens, std::int64_t prior_tokens) {
+    const std::int64_t before = std::clamp<std::int64_t>(window_tokens - prior_tokens, 0, chunk_tokens);
+    return prefill_pairs(before, prior_tokens) + (chunk_tokens - before) * window_tokens;
 }
 
-inline double iteration_time_s(const Physics& physics, const Batch& batch) {
-    const double decode_s = physics.decode_s * static_cast<double>(batch.decoding);
-    const double context_s = context_token_s(physics, batch.prefill) * static_cast<double>(batch.context);
-    const double attention_s = physics.prefill_attention_s * static_cast<double>(batch.pairs);
-    return (physics.host_s + at_tokens(physics.token_s, batch.tokens()) + decode_s) + (attention_s + context_s);
+inline double context_token_s(const Part& part, std::int64_t prefill) {
+    return prefill > 0 ? part.context_s + part.mixed_context_s : part.context_s;
 }
 
-inline double iteration_work_j(const Physics& physics, const Batch& batch) {
-    const double arithmetic_j = physics.token_j * static_cast<double>(batch.tokens());
-    const double context_j = physics.context_j * static_cast<double>(batch.context);
-    const double attention_j = physics.attention_j * static_cast<double>(batch.pairs);
-    return (at_tokens(physics.work_j, batch.tokens()) + arithmetic_j) + (attention_j + context_j);
+inline double unlimited_time_s(const Part& part, const Batch& batch) {
+    const double decode_s = part.decode_s * static_cast<double>(batch.decoding);
+    const double context_s = context_token_s(part, batch.prefill) * batch.context;
+    const double attention_s = part.prefill_attention_s * batch.pairs;
+    return (part.host_s + at_tokens(part.token_s, batch.tokens()) + decode_s) + (attention_s + context_s);
+}
+
+inline double iteration_work_j(const Part& part, const Batch& batch) {
+    const double arithmetic_j = part.token_j * static_cast<double>(batch.tokens());
+    const double context_j = part.context_j * batch.context;
+    const double attention_j = part.attention_j * batch.pairs;
+    return (at_tokens(part.work_j, batch.tokens()) + arithmetic_j) + (attention_j + context_j);
 }
 
 }  // namespace tokenfleet

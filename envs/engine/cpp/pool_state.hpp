@@ -19,7 +19,7 @@ struct PoolState {
     Demand& demand;
     Endings& endings;     // told what becomes of requests
     HandOffs& hand_offs;  // given those that another pool decodes
-    Physics physics;      // at the clock in force
+    Physics physics;      // at the clock asked for
     double clock_fraction = 1.0;
     Counts counts = {};               // of this tick
     std::int64_t running_tokens = 0;  // at the end of the last tick

@@ -167,6 +167,7 @@ private:
     std::int32_t next_head_done_ = 0;  // the same after the running iteration
     std::int32_t prompts_ending_ = 0;  // prompts whose last chunk is in the running iteration
     std::int64_t chunk_tokens_ = 0;    // prefill tokens of the running iteration
+    std::int64_t window_pairs_ = 0;    // (query, key) pairs of its prefill in a layer with a sliding window
     bool decoding_only_ = true;
     FinishHeap finishing_;  // the decoding sequences
 
@@ -247,6 +248,7 @@ private:
     void take_over(std::int32_t index);
     bool has_expired(std::int32_t index, double now_s) const;
     std::int64_t add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget, std::int64_t& pairs);
+    std::int64_t add_windows(Batch& batch) const;
     std::int64_t undisturbed_iterations() const;
 
     // End the segment after so many iterations, if it does not end before.

@@ -1,9 +1,9 @@
 // Closed forms over a run of iterations with an unchanged batch.
 //
-// Iteration i of a segment lasts time0 + i*time_step and takes the least of three energies, each affine in i too: with
-// its work, along the shoulder, at the power limit. All of them are affine because the context grows by one token per
-// sequence and iteration. Sums over i, the iteration that is running at a given time, and the energy up to that time
-// therefore need no loop.
+// Iteration i of a segment lasts time0 + i*time_step and takes the lesser of two energies, each affine in i too: with its
+// work, and along the shoulder. All of them are affine because the context grows by one token per sequence and
+// iteration. Sums over i, the iteration that is running at a given time, and the energy up to that time
+// therefore need no loop. Where the boards' limit forces the clock down, a segment has one iteration.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "physics.hpp"
+#include "clock.hpp"
 #include "stopwatch.hpp"
 
 namespace tokenfleet {
@@ -20,16 +20,23 @@ class Segment {
 public:
     std::int64_t planned = 0;  // iterations until the batch changes
 
-    void begin(const Stopwatch& now, const Physics& physics, const Batch& batch, std::int64_t iterations) {
-        const double growth = static_cast<double>(batch.decoding);  // of the context, by every iteration
+    [[gnu::always_inline]] inline void begin(const Stopwatch& now, const Pool& pool, const Physics& physics,
+                                             const Batch& batch, std::int64_t iterations) {
         start_ = now;
         start_s_ = now.now_s();
         planned = iterations;
-        time0_ = iteration_time_s(physics, batch);
-        time_step_ = context_token_s(physics, batch.prefill) * growth;
-        const auto first_j = physics.draw.pieces_j(time0_, iteration_work_j(physics, batch));
-        const auto step_j = physics.draw.pieces_j(time_step_, physics.context_j * growth);
+        time0_ = unlimited_time_s(physics.asked, batch);
+        time_step_ = context_token_s(physics.asked, batch.prefill) * batch.growth;
+        const double work_j = iteration_work_j(physics.asked, batch);
+        const auto first_j = physics.draw.pieces_j(time0_, work_j);
+        const auto step_j = physics.draw.pieces_j(time_step_, physics.asked.context_j * batch.growth);
         for (std::size_t k = 0; k < energies_.size(); ++k) energies_[k] = {first_j[k], step_j[k]};
+        const double limit_j = physics.draw.limit_w * time0_;
+        if (energies_[1].first > limit_j) {
+            slow_down(pool, physics, batch, work_j);
+        } else if (energies_[1].step > physics.draw.limit_w * time_step_) [[unlikely]] {
+            end_at_limit(physics, batch);
+        }
         metered_j_ = 0.0;
         counted_ = 0;
     }
@@ -86,9 +93,32 @@ private:
     Stopwatch start_;
     double start_s_ = 0.0;  // what it shows
     double time0_ = 0.0, time_step_ = 0.0;
-    std::array<Line, 3> energies_{};
+    std::array<Line, 2> energies_{};
     double metered_j_ = 0.0;
     std::int64_t counted_ = 0;
+
+    // The boards' limit forces the clock down; the next iteration, with its larger context, has another one.
+    [[gnu::noinline]] void slow_down(const Pool& pool, const Physics& physics, const Batch& batch, double work_j) {
+        const Load load = Load::of(pool, physics, batch, time0_, work_j);
+        planned = 1;
+        time0_ = load.time_s(clock_under_limit(pool, load, physics.clock_fraction));
+        energies_.fill({pool.limit_w * time0_, 0.0});
+    }
+
+    // End the segment before the first iteration that would exceed the boards' limit.
+    [[gnu::noinline]] void end_at_limit(const Physics& physics, Batch batch) {
+        const double limit_w = physics.draw.limit_w;
+        const double left_j = limit_w * time0_ - energies_[1].first;
+        const double crossing = left_j / (energies_[1].step - limit_w * time_step_);
+        if (crossing >= static_cast<double>(planned)) return;
+        planned = static_cast<std::int64_t>(crossing) + 1;
+        const double first_context = batch.context;
+        for (; planned > 1; --planned) {  // by one at most, through rounding
+            batch.context = first_context + static_cast<double>(planned - 1) * batch.growth;
+            const double time_s = unlimited_time_s(physics.asked, batch);
+            if (!physics.draw.exceeds_limit(time_s, iteration_work_j(physics.asked, batch))) return;
+        }
+    }
 
     static double affine_sum(double first, double step, double n) { return n * first + step * (0.5 * n * (n - 1.0)); }
 
@@ -115,39 +145,18 @@ private:
         return std::min(planned, static_cast<std::int64_t>(n));
     }
 
-    const Line& lowest(double i) const { return least(energies_[0].at(i), energies_[1].at(i), energies_[2].at(i)); }
+    // The line of the lesser of two energies, the first of equal ones.
+    const Line& lowest(double i) const { return energies_[energies_[1].at(i) < energies_[0].at(i) ? 1 : 0]; }
 
-    // The line of the least of three energies, the first of equal ones.
-    const Line& least(double work_j, double shoulder_j, double limit_j) const {
-        const double below_limit_j = std::min(work_j, shoulder_j);
-        return energies_[limit_j < below_limit_j ? 2 : shoulder_j < work_j ? 1 : 0];
-    }
-
-    // Sum over the first n iterations of the lowest line: piece by piece, at most one for each line.
+    // Sum over the first n iterations of the lower line, which changes at one crossing at most.
     double energy_of(std::int64_t n) const {
         if (n == 0) return 0.0;
         const double count = static_cast<double>(n);
-        const Line& first = least(energies_[0].first, energies_[1].first, energies_[2].first);
-        if (&first == &lowest(count - 1.0)) return first.sum(count);
-        double total_j = 0.0;
-        for (double from = 0.0; from < count;) {
-            const Line& line = lowest(from);
-            const double to = crossing(line, from, count);
-            total_j += line.sum(to) - (from > 0.0 ? line.sum(from) : 0.0);
-            from = to;
-        }
-        return total_j;
-    }
-
-    // First iteration after `from` at which another line lies lower, at most `count`.
-    double crossing(const Line& line, double from, double count) const {
-        double to = count;
-        for (const Line& other : energies_) {
-            if (other.at(count - 1.0) >= line.at(count - 1.0) || other.step >= line.step) continue;
-            const double index = std::floor((other.first - line.first) / (line.step - other.step)) + 1.0;
-            to = std::min(to, std::max(index, from + 1.0));
-        }
-        return to;
+        const Line &first = lowest(0.0), &last = lowest(count - 1.0);
+        if (&first == &last) return first.sum(count);
+        const double crossing = std::floor((last.first - first.first) / (first.step - last.step)) + 1.0;
+        const double from = std::clamp(crossing, 1.0, count);
+        return first.sum(from) + (last.sum(count) - last.sum(from));
     }
 
     double take(double total_j) {

@@ -29,7 +29,7 @@ from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.stopwatch import Stopwatch
 from tokenfleet.envs.engine.reference.ties import exceeds
-from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_time_s, iteration_work_j, prefill_pairs
+from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_effort, prefill_pairs, window_pairs
 
 
 class State(Enum):
@@ -55,6 +55,8 @@ class Limits:
     prefix_block_tokens: int
     host_cache_tokens: int
     host_load_s: float
+    window_tokens: int
+    window_ratio: float
     hands_off: bool
     patience_s: np.ndarray
 
@@ -250,17 +252,21 @@ class Replica:
         if not self.decoding and not chunks:
             self.iteration = None
             return
-        batch: Batch[float] = Batch(
-            decoding=len(self.decoding),
-            context=sum(request.context_tokens for request in self.decoding),
-            prefill=sum(chunk for _, chunk in chunks),
-            pairs=sum(prefill_pairs(chunk, request.prefilled_tokens) for request, chunk in chunks),
-        )
-        time_s = iteration_time_s(physics, batch)
-        energy_j = physics.draw.energy_j(time_s, iteration_work_j(physics, batch))
+        effort = iteration_effort(physics, self._batch(chunks))
         load_s = host_tokens * self.limits.host_load_s
-        power_w = (energy_j + self.idle_w * load_s) / (time_s + load_s)
-        self.iteration = Iteration(now.after(time_s + load_s), power_w, list(self.decoding), chunks)
+        length_s = effort.time_s + load_s
+        power_w = (effort.energy_j + self.idle_w * load_s) / length_s
+        self.iteration = Iteration(now.after(length_s), power_w, list(self.decoding), chunks)
+
+    def _batch(self, chunks: list[tuple[Request, int]]) -> Batch[float]:
+        """What the iteration works on that decodes all that decode beside these chunks."""
+        context: float = sum(request.context_tokens for request in self.decoding)
+        pairs: float = sum(prefill_pairs(chunk, request.prefilled_tokens) for request, chunk in chunks)
+        window, ratio = self.limits.window_tokens, self.limits.window_ratio
+        if window > 0:
+            context += ratio * sum(min(request.context_tokens, window) for request in self.decoding)
+            pairs += ratio * sum(float(window_pairs(window, c, r.prefilled_tokens)) for r, c in chunks)
+        return Batch(len(self.decoding), context, sum(chunk for _, chunk in chunks), pairs)
 
     def _preempt_youngest(self) -> None:
         """A prompt in prefill is younger than all that decode."""
@@ -346,6 +352,8 @@ def make_replicas(a: FleetArrays, p: int, calls: Calls) -> list[Replica]:
         prefix_block_tokens=int(a.prefix_block_tokens[p]),
         host_cache_tokens=int(a.host_cache_tokens[p]),
         host_load_s=float(a.host_load_s[p]),
+        window_tokens=int(a.window_tokens[p]),
+        window_ratio=float(a.window_ratio[p]),
         hands_off=bool(a.hand_off_to[p] >= 0),
         patience_s=a.patience_s,
     )

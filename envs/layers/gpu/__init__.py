@@ -14,15 +14,18 @@ from tokenfleet.envs.layers.gpu.board import (
     load_gpu,
     voltage_fraction,
 )
+from tokenfleet.envs.layers.gpu.clock import LOWEST_CLOCK_FRACTION, Load, clock_under_limit
 from tokenfleet.envs.layers.gpu.interconnect import InterconnectSpec, load_interconnect
 from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
 
 __all__ = [
+    "LOWEST_CLOCK_FRACTION",
     "Coefficient",
     "Draw",
     "GpuSpec",
     "InterconnectSpec",
     "KernelSpec",
+    "Load",
     "Number",
     "PowerCoefficients",
     "Precision",
@@ -31,6 +34,7 @@ __all__ = [
     "busy_floor_w",
     "byte_energy_scale",
     "clock_stretch",
+    "clock_under_limit",
     "load_gpu",
     "load_interconnect",
     "voltage_fraction",

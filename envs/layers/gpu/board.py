@@ -10,8 +10,9 @@ The one law of board power [W], per GPU, at clock fraction F, for a work of x jo
 
 A board that waits for its host draws `awake`. Up to its knee it draws a joule for each joule of work; from there on
 only `shoulder_slope` of each further one shows, because a board near its limit lowers its clock in the power-hungry
-phases of an iteration and the watts are a mean over all of them; beyond its limit it draws no more. The three pieces
-are affine in time and work, so the energy of an iteration is the least of three affine functions.
+phases of an iteration and the watts are a mean over all of them. Where the mean itself would pass the limit, the board
+lowers its clock for all of it (`tokenfleet.envs.layers.gpu.clock`) and draws the limit. The three pieces are affine in
+time and work, so the energy of an iteration is the least of three affine functions.
 
 A byte of context costs more than a byte of weights where attention kernels pad their tiles. A FLOP costs V^2. A byte
 costs the same at any clock inside the memory, which runs on a clock of its own, and V^2 on its way through the core.
@@ -93,6 +94,8 @@ class GpuSpec(Spec):
         shoulder_slope: watts drawn for each further watt of work beyond the knee, in [0, 1].
         limit_fraction: highest draw that is sustained, as a share of `tdp_w`.
         voltage_floor_fraction: clock fraction below which voltage no longer falls.
+        compute_memory_fraction: m of compute-bound work, the share of its time that no clock changes, where a profile
+            does not say it: 0.1 on an A100, 0.4 on an A40, whose memory and caches are slow for its arithmetic (Perseus).
         clock_floor_fraction: lowest clock that an operator or the brake may set, as a share of the highest.
         rental_usd_per_hour: what a board costs by the hour where it is rented [USD/h]; only the ledger reads it, and
             states no rent without it.
@@ -121,6 +124,7 @@ class GpuSpec(Spec):
     shoulder_slope: UnitFraction = 1.0
     limit_fraction: PositiveFraction
     voltage_floor_fraction: PositiveFraction
+    compute_memory_fraction: UnitFraction = 0.1
     clock_floor_fraction: PositiveFraction
     rental_usd_per_hour: NonNegativeFloat | None = None
     sources: tuple[str, ...] = ()
@@ -266,6 +270,10 @@ class Draw:
         slope, limit_w = gpu.shoulder_slope, gpu.limit_w
         shoulder_w = busy_w + gpu.knee_fraction * (1.0 - slope) * (limit_w - busy_w)
         return cls(busy_w, shoulder_w, slope, limit_w)
+
+    def exceeds_limit(self, time_s: Number | float, work_j: Number) -> Coefficient:
+        """Whether the work would draw more than the limit in that time; the shoulder says it, for it passes it last."""
+        return self.shoulder_w * time_s + self.shoulder_slope * work_j > self.limit_w * time_s
 
     def energy_j(self, time_s: Number | float, work_j: Number) -> Number:
         """What they take in a time for the work they do in it [J]; in one second, watts for watts.

@@ -6,8 +6,10 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 
 | module | subject |
 |---|---|
+| `attention` | what the tokens of a prompt attend to |
 | `model` | models: their weights, experts, KV cache and arithmetic |
 | `parallelism` | how the boards of a replica share a model |
+| `memory` | what weights, activations and libraries leave for the KV cache |
 | `profile` | the coefficients of a model on a GPU, and the least that physics allows |
 | `part` | parts of an iteration that add up |
 | `products` | the matrices of a model, and what multiplying with them takes on a board |
@@ -15,6 +17,7 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 | `latent_attention` | what attention over a compressed cache takes |
 | `collectives` | what boards that share a model tell one another |
 | `roofline` | coefficients for a pair that nobody measured: the sum of its parts |
+| `unlimited` | times at the highest clock from times as measured at the boards' power limit |
 | `iteration` | the law of an iteration: its time and its energy at any clock |
 | `steady_state` | what follows for a replica that serves one kind of request |
 | `bound` | the least time that physics allows an iteration |
@@ -26,7 +29,8 @@ from collections.abc import Sequence
 
 from tokenfleet.envs.catalog import PathLike, catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
-from tokenfleet.envs.layers.llm.model import ModelSpec, kv_capacity_tokens, load_model
+from tokenfleet.envs.layers.llm.memory import LargestBatch, kv_capacity_tokens
+from tokenfleet.envs.layers.llm.model import ModelSpec, load_model
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.layers.llm.profile import (
     TOKEN_KNOTS,
@@ -42,6 +46,7 @@ from tokenfleet.envs.spec import SpecError
 __all__ = [
     "TOKEN_KNOTS",
     "Bounds",
+    "LargestBatch",
     "ModelSpec",
     "Parallelism",
     "ProfileSpec",

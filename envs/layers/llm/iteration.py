@@ -1,8 +1,10 @@
-"""Layer 4, one iteration of a serving replica: the one law of its time and its energy.
+"""Layer 4, one iteration of a serving replica: the one law of its time and its energy at a clock.
 
 An iteration decodes B sequences whose context (prompt and tokens generated so far) totals C tokens, and prefills P
-prompt tokens with A (query, key) pairs of attention, the sum of `pairs` over its chunks. At clock fraction F it takes,
-by the fields of `Coefficients`,
+prompt tokens with A (query, key) pairs of attention, the sum of `pairs` over its chunks. Where some layers see a
+sliding window, C and A are what all layers attend to, counted in layers without one: c + window_ratio * min(c,
+window_tokens) for a sequence of c tokens, a chunk's pairs likewise. At clock fraction F an iteration takes, by the
+fields of `Coefficients`,
 
     phi(m)     = m + (1 - m) / F
     T          = token_s * phi(prefill_memory_fraction
@@ -16,6 +18,7 @@ by the fields of `Coefficients`,
                  + V^2 * (token_j * (B + P) + attention_j * A)
     awake      = static_w + floor_w * F * V^2
     shoulder   = awake + knee_fraction * (1 - shoulder_slope) * (limit_w - awake)
+    excess     = shoulder * time + shoulder_slope * work - limit_w * time
     energy     = min(awake * time + work, shoulder * time + shoulder_slope * work, limit_w * time)
     pairs(chunk, prior) = chunk * prior + chunk * (chunk + 1) / 2
 
@@ -25,6 +28,10 @@ collectives and experts are in it, read once for decoding and prefilled tokens t
 and decoding sequences in one call reads the contexts more slowly than one that only decodes (`mixed_context_s`). The
 FLOPs of decode attention are not counted apart: they go with C as the bytes of the KV cache do, and
 `joule_per_context_byte` holds them.
+
+F is the clock asked for where `excess` is not above 0. Where it is, the boards would draw more than their limit, so
+they slow down: F is the highest clock below the one asked for at which `excess` is not above 0, and the boards draw
+`limit_w` (`tokenfleet.envs.layers.gpu.clock`). A profile states its times as if no limit bound them.
 
 The reference engine, the heuristics' models, the action's capacities, the fits and `tokenfleet.envs.fitting` call the
 functions below; `envs/engine/cpp/physics.hpp` mirrors them by name. docs/layers.md repeats the block, and a test
@@ -39,6 +46,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Generic, cast
 
 import numpy as np
@@ -48,12 +56,16 @@ from tokenfleet.envs.layers.gpu import (
     Coefficient,
     Draw,
     GpuSpec,
+    Load,
     Number,
     PowerCoefficients,
     byte_energy_scale,
     clock_stretch,
+    clock_under_limit,
     voltage_fraction,
 )
+from tokenfleet.envs.layers.llm.attention import prefill_pairs as prefill_pairs
+from tokenfleet.envs.layers.llm.attention import window_pairs as window_pairs
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
 
@@ -81,7 +93,7 @@ class Batch(Generic[Number]):
 
     Attributes:
         decoding: B, sequences that decode.
-        context: C, their context [tokens].
+        context: C, their context, what windowed layers see of it included [tokens].
         prefill: P [tokens].
         pairs: A, (query, key) pairs of prefill attention.
     """
@@ -128,10 +140,23 @@ class WorkCoefficients:
 
 
 @dataclass(frozen=True)
+class Part(TimeCoefficients, WorkCoefficients):
+    """Coefficients of that part of time and work which follows the clock, or of that which does not."""
+
+
+@dataclass(frozen=True)
 class Physics(TimeCoefficients, WorkCoefficients):
-    """The coefficients at one clock, or at many, and what the boards draw there."""
+    """The coefficients at the clock asked for, or at many, and what a slower one would change.
+
+    Attributes:
+        draw: what the boards draw at that clock.
+        clock_fraction: that clock, F.
+        full_clock: the coefficients at full clock.
+    """
 
     draw: Draw
+    clock_fraction: Coefficient
+    full_clock: Coefficients
 
 
 @dataclass(frozen=True)
@@ -179,7 +204,11 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
             mixed_context_s=profile.mixed_context_s,
             prefill_attention_s=profile.prefill_attention_s,
             decode_memory_fraction=profile.decode_memory_fraction,
-            prefill_memory_fraction=profile.prefill_memory_fraction,
+            prefill_memory_fraction=(
+                gpu.compute_memory_fraction
+                if profile.prefill_memory_fraction is None
+                else profile.prefill_memory_fraction
+            ),
             work_j=factor * work_j,
             context_j=factor * (gpu.joule_per_context_byte * context_bytes),
             token_j=factor * (gpu.joule_per_flop * token_flops),
@@ -224,6 +253,26 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
             token_j=self.token_j * (voltage * voltage),
             attention_j=self.attention_j * (voltage * voltage),
             draw=Draw.at_clock(self, clock_fraction),
+            clock_fraction=clock_fraction,
+            full_clock=self,
+        )
+
+    @cached_property
+    def core(self) -> Part:
+        """The part that follows the core: time as 1 / F, joules as V^2."""
+        decode, prefill = self.decode_memory_fraction, self.prefill_memory_fraction
+        share = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
+        return Part(
+            host_s=0.0,
+            token_s=_plain(self.token_s * (1.0 - share)),
+            decode_s=self.decode_s * (1.0 - decode),
+            context_s=self.context_s * (1.0 - decode),
+            mixed_context_s=self.mixed_context_s * (1.0 - decode),
+            prefill_attention_s=self.prefill_attention_s * (1.0 - prefill),
+            work_j=_plain(self.work_j * _beside_knots(self.core_byte_fraction)),
+            context_j=self.context_j * self.core_context_fraction,
+            token_j=self.token_j,
+            attention_j=self.attention_j,
         )
 
 
@@ -254,52 +303,99 @@ def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
     return cast(Number, found if found.ndim else float(found))
 
 
-def prefill_pairs(chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> Number:
-    """(query, key) pairs of a prefill chunk: each of its tokens sees the prior ones, those before it, and itself.
-
-    >>> prefill_pairs(4), prefill_pairs(2, prior_tokens=4)
-    (10.0, 11.0)
-    """
-    return chunk_tokens * prior_tokens + chunk_tokens * (chunk_tokens + 1.0) / 2.0
-
-
 def context_token_s(physics: TimeCoefficients | ProfileSpec, prefill: Number) -> Coefficient:
     """What each token of the decoding sequences' context takes, beside so many tokens of prompts [s]."""
     return physics.context_s + physics.mixed_context_s * (prefill > 0)
 
 
+def unlimited_time_s(coefficients: TimeCoefficients | ProfileSpec, batch: Batch[Number]) -> Number:
+    """How long an iteration takes at the coefficients' clock, were there no limit of power [s]."""
+    context_s = context_token_s(coefficients, batch.prefill)
+    token_s = at_tokens(coefficients.token_s, batch.tokens)
+    time_s: Number = (coefficients.host_s + token_s + coefficients.decode_s * batch.decoding) + (
+        coefficients.prefill_attention_s * batch.pairs + context_s * batch.context
+    )
+    return time_s
+
+
+def iteration_work_j(coefficients: WorkCoefficients, batch: Batch[Number]) -> Number:
+    """Energy of what an iteration moves and computes at the coefficients' clock, without what boards draw awake [J]."""
+    tokens = batch.tokens
+    work_j: Number = (at_tokens(coefficients.work_j, tokens) + coefficients.token_j * tokens) + (
+        coefficients.attention_j * batch.pairs + coefficients.context_j * batch.context
+    )
+    return work_j
+
+
+@dataclass(frozen=True)
+class Effort(Generic[Number]):
+    """What an iteration takes at the clock in force, over all boards of a replica.
+
+    Attributes:
+        clock_fraction: that clock; lower than the one asked for where the boards' limit binds.
+        time_s: how long it lasts [s].
+        power_w: what they draw on average while it runs [W]; never above the limit, to the last bit.
+    """
+
+    clock_fraction: Coefficient
+    time_s: Number
+    power_w: Number
+
+    @property
+    def energy_j(self) -> Number:
+        """What they draw in it [J]."""
+        energy_j: Number = self.power_w * self.time_s
+        return energy_j
+
+
+def iteration_effort(physics: Physics, batch: Batch[Number]) -> Effort[Number]:
+    """An iteration at the clock that is asked for, or at the highest below it that holds the boards' limit.
+
+    >>> from tokenfleet.envs.layers import gpu, llm
+    >>> parts = gpu.load_gpu("a100-sxm-80gb"), llm.load_model("llama-3.1-8b")
+    >>> law = Coefficients.of(*parts, llm.load_profile("llama-3.1-8b", "a100-sxm-80gb", 1))
+    >>> prompt = iteration_effort(law.at_clock(1.0), Batch(0.0, 0.0, 4096.0, prefill_pairs(4096.0)))
+    >>> prompt.clock_fraction < 1.0, prompt.power_w
+    (True, 394.0)
+    """
+    time_s, work_j = unlimited_time_s(physics, batch), iteration_work_j(physics, batch)
+    power_w: Number = physics.draw.energy_j(1.0, work_j / time_s)
+    is_over = physics.draw.exceeds_limit(time_s, work_j)
+    if not (is_over.any() if isinstance(is_over, np.ndarray) else is_over):
+        return Effort(physics.clock_fraction, time_s, power_w)
+    asked, law = physics.clock_fraction, physics.full_clock
+    core_s, core_j = unlimited_time_s(law.core, batch), iteration_work_j(law.core, batch)
+    voltage = voltage_fraction(asked, law.voltage_floor_fraction)
+    load: Load[Number] = Load(time_s - core_s / asked, core_s, work_j - voltage * voltage * core_j, core_j)
+    clock = clock_under_limit(law, load, asked)
+    limited_s, limit_w = load.time_s(clock), law.limit_w
+    if not isinstance(is_over, np.ndarray):
+        return Effort(clock, limited_s, limit_w)
+    clock, time_s = np.where(is_over, clock, asked), np.where(is_over, limited_s, time_s)
+    return Effort(clock, cast(Number, time_s), cast(Number, np.where(is_over, limit_w, power_w)))
+
+
 def iteration_time_s(physics: TimeCoefficients | ProfileSpec, batch: Batch[Number]) -> Number:
-    """How long an iteration takes [s]: at the clock of the `Physics`, at full clock by any other coefficients.
+    """How long an iteration takes [s]: under the boards' limit by a `Physics`, without one by any other coefficients.
 
     >>> from tokenfleet.envs.layers import llm
     >>> profile = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
     >>> round(1e3 * iteration_time_s(profile, Batch(64.0, 64 * 590.0, 0.0, 0.0)), 1)
     11.5
     """
-    context_s = context_token_s(physics, batch.prefill)
-    time_s: Number = (physics.host_s + at_tokens(physics.token_s, batch.tokens) + physics.decode_s * batch.decoding) + (
-        physics.prefill_attention_s * batch.pairs + context_s * batch.context
-    )
-    return time_s
-
-
-def iteration_work_j(physics: Physics, batch: Batch[Number]) -> Number:
-    """Energy of what an iteration moves and computes, without what boards draw awake [J]."""
-    tokens = batch.tokens
-    work_j: Number = (at_tokens(physics.work_j, tokens) + physics.token_j * tokens) + (
-        physics.attention_j * batch.pairs + physics.context_j * batch.context
-    )
-    return work_j
+    if isinstance(physics, Physics):
+        return iteration_effort(physics, batch).time_s
+    return unlimited_time_s(physics, batch)
 
 
 def iteration_energy_j(physics: Physics, batch: Batch[Number]) -> Number:
     """What all boards of a replica draw in an iteration [J]."""
-    return physics.draw.energy_j(iteration_time_s(physics, batch), iteration_work_j(physics, batch))
+    return iteration_effort(physics, batch).energy_j
 
 
 def iteration_power_w(physics: Physics, batch: Batch[Number]) -> Number:
     """What they draw on average while it runs [W]; never above the limit, to the last bit."""
-    return physics.draw.energy_j(1.0, iteration_work_j(physics, batch) / iteration_time_s(physics, batch))
+    return iteration_effort(physics, batch).power_w
 
 
 def _expert_byte_cost(model: ModelSpec) -> float:

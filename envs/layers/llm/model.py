@@ -11,15 +11,15 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
-from tokenfleet.envs.layers.gpu import GpuSpec, Number, Precision
-from tokenfleet.envs.layers.llm.parallelism import Parallelism
+from tokenfleet.envs.layers.gpu import Number, Precision
+from tokenfleet.envs.layers.llm.attention import prefill_pairs, window_pairs
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
 
 
@@ -39,9 +39,10 @@ class ModelSpec(Spec):
         routing_skew: s, where tokens go to the i-th most popular expert of a layer in proportion to i^-s. At 0.6 served
             mixtures touch as many experts as their steps show (`calibration/fit/time/mixtures.py`); 0 is even.
         layers: transformer layers.
-        full_attention_layers: layers that attend to the whole context; all of them by default. The others see a sliding
-            window, whose KV cache is small and does not grow.
+        full_attention_layers: layers that attend to the whole context; all of them by default.
+        sliding_window: tokens of context that the other layers attend to, and keep in their KV cache.
         hidden_dim: width of the residual stream; heads times their dimension by default.
+        vocabulary: tokens that there are.
         attention_heads: query heads per layer.
         kv_heads: key-value heads per layer; 1 for multi-head latent attention, whose cache all heads share.
         head_dim: dimension of a head's queries and keys.
@@ -69,7 +70,9 @@ class ModelSpec(Spec):
     routing_skew: NonNegativeFloat = 0.6
     layers: PositiveInt
     full_attention_layers: PositiveInt | None = None
+    sliding_window: PositiveInt | None = None
     hidden_dim: PositiveInt | None = None
+    vocabulary: PositiveInt = 128_000
     attention_heads: PositiveInt
     kv_heads: PositiveInt
     head_dim: PositiveInt
@@ -98,6 +101,8 @@ class ModelSpec(Spec):
             problems.append(f"kv_heads must divide attention_heads, {self.attention_heads} (got {self.kv_heads})")
         if self.full_attention_layers is not None and self.full_attention_layers > self.layers:
             problems.append(f"full_attention_layers must not exceed layers, {self.layers}")
+        elif (self._growing_layers < self.layers) != (self.sliding_window is not None):
+            problems.append("sliding_window goes with full_attention_layers below layers; give both or neither")
         if problems:
             raise SpecError(problems)
         return self
@@ -106,11 +111,6 @@ class ModelSpec(Spec):
     def width(self) -> int:
         """Of the residual stream, `hidden_dim` or what the heads make."""
         return self.hidden_dim or self.attention_heads * self.head_dim
-
-    @property
-    def vocabulary(self) -> float:
-        """Rows of the output matrix, and of the input embedding, which nothing multiplies; 0 where the two are one."""
-        return (self.parameters - self.expert_parameters - self.common_parameters) / self.width
 
     @property
     def routed_layers(self) -> int:
@@ -138,9 +138,29 @@ class ModelSpec(Spec):
 
     @property
     def kv_bytes_per_token(self) -> float:
-        """KV cache of one token of context [bytes]."""
+        """KV cache of one token of context in the layers that attend to all of it [bytes]."""
         values = self.kv_values_per_head or 2 * self.head_dim
         return float(self._growing_layers * self.kv_heads * values) * self.kv_bytes_per_value
+
+    @property
+    def window_kv_bytes_per_token(self) -> float:
+        """KV cache of one token in the layers with a sliding window, as long as it is inside the window [bytes]."""
+        return self.window_ratio * self.kv_bytes_per_token
+
+    @property
+    def activation_values_per_token(self) -> tuple[float, float]:
+        """Numbers that a layer holds of a token at its peak: whole on every board, and split over the boards.
+
+        The peak is in the feed-forward part: the residual stream and its normed copy, beside the inner values of gate,
+        up and their product; of each of its experts in a mixture, whose outputs are whole, too.
+        """
+        width = float(self.width)
+        if self.experts > 1:
+            inner = self._active_expert_parameters / (self.layers * width)
+            return (2.0 + self.experts_per_token) * width, inner
+        attention = width * (2 * self.attention_heads + 2 * self.kv_heads) * self.head_dim
+        inner = ((self.active_parameters - self.vocabulary * width) / self.layers - attention) / width
+        return 2.0 * width, max(inner, 0.0)
 
     @property
     def flops_per_token(self) -> float:
@@ -154,9 +174,33 @@ class ModelSpec(Spec):
 
     @property
     def attention_flops_per_pair(self) -> float:
-        """Arithmetic of one (query, key) pair, all layers and heads: QK^T and PV [FLOP]."""
+        """Arithmetic of one (query, key) pair in the layers that attend to the whole context: QK^T and PV [FLOP]."""
         dims = self.head_dim + (self.value_head_dim or self.head_dim)
         return 2.0 * self._growing_layers * self.attention_heads * dims
+
+    @property
+    def window_ratio(self) -> float:
+        """Layers with a sliding window for each that attends to the whole context; 0 where there is no window."""
+        return self.layers / self._growing_layers - 1.0
+
+    def attended_tokens(self, context_tokens: Number) -> Number:
+        """Tokens that a sequence of so much context attends to, as tokens of the layers that attend to all of it.
+
+        >>> load_model("gpt-oss-20b").attended_tokens(1000.0), load_model("llama-3.1-8b").attended_tokens(1000.0)
+        (1128.0, 1000.0)
+        """
+        if self.sliding_window is None:
+            return context_tokens
+        windowed: Number = context_tokens + self.window_ratio * np.minimum(context_tokens, self.sliding_window)
+        return windowed
+
+    def attended_pairs(self, chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> Number:
+        """(query, key) pairs of a prefill chunk, counted likewise."""
+        pairs = prefill_pairs(chunk_tokens, prior_tokens)
+        if self.sliding_window is None:
+            return pairs
+        windowed: Number = pairs + self.window_ratio * window_pairs(self.sliding_window, chunk_tokens, prior_tokens)
+        return windowed
 
     def experts_touched(self, tokens: Number) -> Number:
         """Expected share of the routed experts that a batch of `tokens` tokens reads.
@@ -223,35 +267,3 @@ def load_model(name: str, search_paths: Sequence[PathLike] = ()) -> ModelSpec:
     327680.0
     """
     return ModelSpec.parse(load_entry("model", name, search_paths), f"model.{name}")
-
-
-def kv_capacity_tokens(
-    gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int, memory_utilisation: float = 0.9
-) -> int:
-    """Tokens of KV cache that fit beside the weights [tokens].
-
-    Args:
-        gpu: the board.
-        model: the model.
-        parallelism: how the boards of a replica share it; a number is tensor parallelism alone. Each group of data
-            parallelism holds all that is not routed.
-        memory_utilisation: share of device memory that the server may use; vLLM's default is 0.9. Activations come out
-            of the rest here; in vLLM they come out of this share, so its figure is a few per cent lower.
-
-    Raises:
-        SpecError: the model does not fit; the message says how many GPUs it needs.
-
-    >>> from tokenfleet.envs.layers.gpu import load_gpu
-    >>> kv_capacity_tokens(load_gpu("h100-sxm"), load_model("llama-3.1-8b"), 1)
-    464687
-    """
-    shared, usable_bytes = Parallelism.of(parallelism), gpu.memory_bytes * memory_utilisation
-    token_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)
-    held_bytes = model.weight_bytes + (shared.data - 1) * model.common_weight_bytes
-    needed_bytes = held_bytes + token_bytes
-    if shared.boards * usable_bytes < needed_bytes:
-        needed = math.ceil(needed_bytes / usable_bytes) if usable_bytes > 0 else 0
-        fits = f"; it needs at least {needed}" if needed and shared.data == 1 else ""
-        size = f"{held_bytes / 1e9:.1f} GB of weights"
-        raise SpecError([f"{model.name} ({size}) does not fit on {shared.boards} x {gpu.name}{fits}"])
-    return int((shared.boards * usable_bytes - held_bytes) // token_bytes)

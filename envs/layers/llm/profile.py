@@ -21,7 +21,6 @@ from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Positive
 TOKEN_KNOTS = tuple(2**j for j in range(15))
 """Tokens of an iteration at which a profile states its time: 1, 2, 4 ... 16384; affine between them."""
 DECODE_MEMORY_FRACTION = 0.85  # assumption, middle of the published 0.7 to 0.99
-PREFILL_MEMORY_FRACTION = 0.1  # Perseus, A100, compute-bound: 0.09 to 0.12
 
 _KNOTS = Field(min_length=len(TOKEN_KNOTS), max_length=len(TOKEN_KNOTS))
 TokenSeconds = Annotated[tuple[PositiveFloat, ...], _KNOTS]
@@ -50,7 +49,7 @@ class ProfileSpec(Spec):
         mixed_context_s: for each such token more, in an iteration that prefills too [s].
         prefill_attention_s: for each (query, key) pair of prefill attention [s].
         decode_memory_fraction: m of memory-bound time and of decode; uncertain, so a scenario may draw it.
-        prefill_memory_fraction: m of compute-bound time.
+        prefill_memory_fraction: m of compute-bound time; the board's `compute_memory_fraction` where it is left out.
         work_j: joules of reading the weights that 1, 2, 4 ... 16384 tokens need, all GPUs together [J]; the GPU's
             joules per byte times the model's bytes where it is left out.
         power_factor: what work takes in this pair's serving runs over what the law of the GPU says; kernels differ in
@@ -76,7 +75,7 @@ class ProfileSpec(Spec):
     mixed_context_s: NonNegativeFloat = 0.0
     prefill_attention_s: NonNegativeFloat
     decode_memory_fraction: UnitFraction = DECODE_MEMORY_FRACTION
-    prefill_memory_fraction: UnitFraction = PREFILL_MEMORY_FRACTION
+    prefill_memory_fraction: UnitFraction | None = None
     work_j: TokenJoules | None = None
     power_factor: PositiveFloat = 1.0
     origin: Literal["measured", "kernels", "roofline"]

@@ -6,7 +6,8 @@ sequence gains, so a token takes
     tpot(B) = host_s + T(B (1 + P / O)) + B (decode_s + context_s (P + O / 2) + prefill_attention_s pairs(P) / O)
 
 and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration that only decodes, which is what
-most are.
+most are. Where the mean iteration would draw more than the boards' limit, a token takes as much longer as that
+iteration does at the clock that holds the limit.
 """
 
 from __future__ import annotations
@@ -21,11 +22,18 @@ from tokenfleet.envs.layers.llm.iteration import (
     LAST_PIECE,
     Batch,
     Float64Array,
+    Physics,
     TimeCoefficients,
     at_tokens,
+    iteration_effort,
     prefill_pairs,
+    unlimited_time_s,
+    window_pairs,
 )
 from tokenfleet.envs.layers.llm.profile import ProfileSpec
+
+SETTLING_STEPS = 4
+HIGHEST_BATCH = 1e5  # more sequences than any replica seats
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,14 @@ class MeanRequest:
     Attributes:
         prompt_tokens: P.
         output_tokens: O.
+        window_tokens: what layers with a sliding window see of a context; 0 without.
+        window_ratio: such layers for each that sees all of it.
     """
 
     prompt_tokens: Coefficient
     output_tokens: Coefficient
+    window_tokens: Coefficient = 0
+    window_ratio: Coefficient = 0.0
 
     @property
     def tokens_per_output(self) -> Coefficient:
@@ -47,13 +59,15 @@ class MeanRequest:
 
     @property
     def context_tokens(self) -> Coefficient:
-        """Context of a sequence, in the middle of its answer."""
-        return self.prompt_tokens + self.output_tokens / 2.0
+        """Context that a sequence attends to in the middle of its answer, windows included."""
+        context = self.prompt_tokens + self.output_tokens / 2.0
+        return context + self.window_ratio * np.minimum(context, self.window_tokens)
 
     @property
     def pairs(self) -> Coefficient:
-        """(Query, key) pairs of its prompt."""
-        return prefill_pairs(self.prompt_tokens)
+        """(Query, key) pairs of its prompt, windows included."""
+        windowed = self.window_ratio * window_pairs(self.window_tokens, self.prompt_tokens)
+        return prefill_pairs(self.prompt_tokens) + windowed
 
 
 def steady_batch(request: MeanRequest, sequences: Float64Array) -> Batch[Float64Array]:
@@ -76,7 +90,18 @@ def tpot_s(physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequen
     """Time per output token while so many sequences run, by the module's equation [s]."""
     token_s = at_tokens(physics.token_s, sequences * request.tokens_per_output)
     time_s: Float64Array = physics.host_s + token_s + sequences * sequence_s(physics, request)
-    return time_s
+    return time_s * limit_stretch(physics, request, sequences)
+
+
+def limit_stretch(
+    physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequences: Float64Array
+) -> Float64Array | float:
+    """How much longer the mean iteration takes under the boards' limit; 1 by coefficients that know no limit."""
+    if not isinstance(physics, Physics):
+        return 1.0
+    batch = steady_batch(request, sequences)
+    stretch: Float64Array = iteration_effort(physics, batch).time_s / unlimited_time_s(physics, batch)
+    return stretch
 
 
 def largest_batch(
@@ -97,6 +122,18 @@ def largest_batch(
     >>> float(tpot_s(profile, request, largest_batch(profile, request, 0.02)).round(6))
     0.02
     """
+    batch = _largest_unlimited_batch(physics, request, limit_s)
+    if not isinstance(physics, Physics):
+        return batch
+    for _ in range(SETTLING_STEPS):  # the stretch hardly depends on the batch
+        stretch = limit_stretch(physics, request, np.clip(batch, 1.0, HIGHEST_BATCH))
+        batch = _largest_unlimited_batch(physics, request, limit_s / stretch)
+    return batch
+
+
+def _largest_unlimited_batch(
+    physics: TimeCoefficients | ProfileSpec, request: MeanRequest, limit_s: Float64Array | float
+) -> Float64Array:
     tokens_per_output = request.tokens_per_output
     per_token_s = np.asarray(sequence_s(physics, request) / tokens_per_output)[..., None]
     reached_s = np.asarray(physics.host_s)[..., None] + physics.token_s + per_token_s * KNOTS

@@ -1,0 +1,159 @@
+"""A board's clock law from sweeps: jobs at several clocks, or under several power limits, in seconds and watts.
+
+A job is the same piece of work at every clock. It takes `time_s (m + (1 - m) / F)` and, beside what the board draws
+awake, `core_w V^2` watts for `time_s`; where that passes the board's limit, the board finds a slower clock by itself
+(`tokenfleet.envs.layers.gpu.clock`), so the clock asked for is not the clock it runs at. The awake watts, the voltage's
+floor, the limit that is held and the share of time that no clock changes are the board's; time and watts are the job's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tokenfleet.envs.fitting.errors import Array, relative_errors
+from tokenfleet.envs.fitting.least_squares import minimise
+from tokenfleet.envs.layers.gpu import Load, PowerCoefficients, clock_stretch, clock_under_limit, voltage_fraction
+
+FEWEST_POINTS = 4
+SOFT = 0.02
+STEP = 1e-3
+FLOORS = (0.55, 0.65, 0.75, 0.85)  # starts: the voltage's kink has a local minimum between each two clocks
+NO_LIMIT_W = 1e9
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One job at N clocks or limits.
+
+    Attributes:
+        job: its name.
+        clock_fraction: asked for, as a share of the board's highest, `[N]`.
+        limit_w: power limit that was set, `[N]` [W]; the board's rated one where none was.
+        time_s: `[N]` [s].
+        power_w: mean of one board, `[N]` [W].
+    """
+
+    job: str
+    clock_fraction: Array
+    limit_w: Array
+    time_s: Array
+    power_w: Array
+
+    def at(self, points: slice | Sequence[int]) -> Sweep:
+        """Some of its points."""
+        names = ("clock_fraction", "limit_w", "time_s", "power_w")
+        return replace(self, **{name: getattr(self, name)[points] for name in names})
+
+
+@dataclass(frozen=True)
+class JobLaw:
+    """What is a job's own: seconds at full clock without a limit, and watts of the core there."""
+
+    time_s: float
+    core_w: float
+
+
+@dataclass(frozen=True)
+class ClockLaw:
+    """What is a board's own.
+
+    Attributes:
+        static_w: drawn awake at any clock [W].
+        voltage_floor_fraction: clock fraction below which the voltage stays.
+        held_fraction: watts that are held of a power limit.
+        memory_fraction: m of these jobs.
+        jobs: name of a job -> its law.
+    """
+
+    static_w: float
+    voltage_floor_fraction: float
+    held_fraction: float
+    memory_fraction: float
+    jobs: dict[str, JobLaw]
+
+    def predicted(self, sweep: Sweep) -> tuple[Array, Array]:
+        """Seconds and watts of a job at the clocks and limits of a sweep, `[N]` each."""
+        job = self.jobs[sweep.job]
+        limit_w = self.held_fraction * sweep.limit_w
+        board = PowerCoefficients(
+            static_w=self.static_w,
+            floor_w=0.0,
+            core_byte_fraction=0.0,
+            core_context_fraction=0.0,
+            knee_fraction=1.0,
+            shoulder_slope=1.0,
+            limit_w=limit_w,
+            voltage_floor_fraction=self.voltage_floor_fraction,
+        )
+        every = np.ones_like(sweep.clock_fraction)
+        load = Load(
+            every * (job.time_s * self.memory_fraction),
+            every * (job.time_s * (1.0 - self.memory_fraction)),
+            0.0 * every,
+            every * (job.core_w * job.time_s),
+        )
+        time_s, power_w = self._at(load, sweep.clock_fraction)
+        clock = np.where(power_w > limit_w, clock_under_limit(board, load, sweep.clock_fraction), sweep.clock_fraction)
+        time_s, power_w = self._at(load, clock)
+        return time_s, np.minimum(power_w, limit_w)
+
+    def _at(self, load: Load[Array], clock: Array) -> tuple[Array, Array]:
+        voltage = voltage_fraction(clock, self.voltage_floor_fraction)
+        time_s = load.time_s(clock)
+        return time_s, self.static_w + voltage * voltage * load.core_j / time_s
+
+    def of_job(self, sweep: Sweep) -> ClockLaw:
+        """The same board with the numbers of another job, of which a few points are known that no limit holds."""
+        stretch = clock_stretch(sweep.clock_fraction, self.memory_fraction)
+        time_s = float(np.mean(sweep.time_s / stretch))
+        voltage = voltage_fraction(sweep.clock_fraction, self.voltage_floor_fraction)
+        core_w = float(np.mean((sweep.power_w - self.static_w) * stretch / voltage**2))
+        return replace(self, jobs={sweep.job: JobLaw(time_s, core_w)})
+
+    def errors(self, sweeps: Sequence[Sweep]) -> tuple[Array, Array]:
+        """Signed relative errors of times and of watts over all points of some sweeps."""
+        pairs = [self.predicted(sweep) for sweep in sweeps]
+        times = [relative_errors(found[0], sweep.time_s) for found, sweep in zip(pairs, sweeps, strict=True)]
+        watts = [relative_errors(found[1], sweep.power_w) for found, sweep in zip(pairs, sweeps, strict=True)]
+        return np.concatenate(times), np.concatenate(watts)
+
+
+def fit_clock_law(sweeps: Sequence[Sweep]) -> ClockLaw:
+    """The law of a board from sweeps of one job or of several, by least squares of relative error.
+
+    >>> clock = np.linspace(0.4, 1.0, 13)
+    >>> true = ClockLaw(100.0, 0.7, 0.9, 0.2, {"job": JobLaw(2.0, 300.0)})
+    >>> blank = Sweep("job", clock, np.full(13, 300.0), clock, clock)
+    >>> time_s, power_w = true.predicted(blank)
+    >>> found = fit_clock_law([replace(blank, time_s=time_s, power_w=power_w)])
+    >>> round(found.held_fraction, 2), round(found.memory_fraction, 2), round(found.voltage_floor_fraction, 2)
+    (0.9, 0.2, 0.7)
+    """
+    fastest_s = [float(sweep.time_s.min()) for sweep in sweeps]
+    highest_w = [float(sweep.power_w.max()) for sweep in sweeps]
+    lowest_w = min(float(sweep.power_w.min()) for sweep in sweeps)
+
+    def law(x: Array) -> ClockLaw:
+        static, floor, held, memory, *own = x.tolist()
+        jobs = {
+            sweep.job: JobLaw(own[2 * n] * fastest_s[n], own[2 * n + 1] * highest_w[n])
+            for n, sweep in enumerate(sweeps)
+        }
+        return ClockLaw(static * lowest_w, floor, held, memory, jobs)
+
+    def error(x: Array) -> Array:
+        return np.concatenate(law(x).errors(sweeps))
+
+    held = max(float((sweep.power_w / sweep.limit_w).max()) for sweep in sweeps)
+    lower = [0.0, 0.3, 0.3, 0.0, *[0.3, 0.05] * len(sweeps)]
+    upper = [1.0, 1.0, 1.0, 0.95, *[1.1, 5.0] * len(sweeps)]
+    starts = [[0.4, floor, min(held, 0.999), 0.2, *[0.9, 0.9] * len(sweeps)] for floor in FLOORS]
+    return law(minimise(error, starts, bounds=(lower, upper), soft=SOFT, step=STEP).values)
+
+
+def best_clock(sweep: Sweep) -> float:
+    """Clock fraction at which a job took the least energy."""
+    return float(sweep.clock_fraction[(sweep.time_s * sweep.power_w).argmin()])

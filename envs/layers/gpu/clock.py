@@ -1,0 +1,149 @@
+"""Layer 3, clocks: the clock that boards run at when the one asked for would draw more than their limit.
+
+Work that takes `fixed_s + core_s / F` seconds and `fixed_j + V^2 core_j` joules at clock fraction F, beside what boards
+draw awake, draws less the slower the clock: the awake power falls, the joules fall, and the time grows. A board under
+its power limit therefore settles at the highest clock that holds the limit, and the work takes as long as it does
+there. (A real one hops between two of its clock's steps, a hundredth apart, so that its mean draw is the limit.)
+
+That clock solves shoulder(F) time(F) + shoulder_slope work(F) = limit_w time(F). The difference of both sides, times F,
+is a convex polynomial as long as the voltage follows the clock, which two of Halley's steps solve to 1e-7; below the
+voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
+
+No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Where even that draws too much, which no power limit that a
+driver accepts does, a board holds its limit by stopping its clock for moments; the time that these take is not counted.
+
+References:
+    J. You et al., "Zeus", NSDI 2023 (a V100 under power limits); J.-W. Chung et al., Perseus, SOSP 2024 (an A40 whose
+    limit binds at every clock above 0.82 of the highest).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Generic, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.layers.gpu.board import Coefficient, Number, PowerCoefficients
+
+LOWEST_CLOCK_FRACTION = 0.125
+"""Assumption: the clocks that drivers list end at 210 of 1410 MHz (A100), 210 of 1980 (H100), 135 of 1380 (V100)."""
+HALLEY_STEPS = 2
+LEAST_SLOPE = 1e-9  # of a shoulder; boards without one exceed a limit only where they do without any work
+
+
+@dataclass(slots=True)
+class Load(Generic[Number]):
+    """What a piece of work takes of boards, in parts that follow the core's clock and parts that do not.
+
+    Attributes:
+        fixed_s: time that no clock changes [s].
+        core_s: time at full clock that goes as 1 / F [s].
+        fixed_j: energy that no voltage changes [J].
+        core_j: energy at full voltage that goes as V^2 [J].
+    """
+
+    fixed_s: Number
+    core_s: Number
+    fixed_j: Number
+    core_j: Number
+
+    def time_s(self, clock_fraction: Coefficient) -> Number:
+        """How long the work takes [s]."""
+        time_s: Number = self.fixed_s + self.core_s / clock_fraction
+        return time_s
+
+
+def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coefficient) -> Number:
+    """The highest clock below the one asked for at which boards hold their limit.
+
+    Args:
+        gpu: the boards.
+        load: what they do.
+        asked: F asked for, in (0, 1]; at it, the load draws more than the limit, else the result means nothing.
+
+    Returns:
+        F; where no clock holds the limit `LOWEST_CLOCK_FRACTION`, or `asked` if that is less.
+    """
+    law, voltage_floor = _Excess.of(gpu, load), gpu.voltage_floor_fraction
+    if isinstance(asked, np.ndarray) or isinstance(load.core_s, np.ndarray) or isinstance(law.left_w, np.ndarray):
+        return cast(Number, _clocks_under_limit(law, voltage_floor, asked))
+    if voltage_floor < asked and law.times_clock(voltage_floor) <= 0.0:
+        clock = law.solved_from(law.start(asked))
+    else:
+        clock = law.at_voltage(voltage_floor)
+    return cast(Number, min(max(clock, LOWEST_CLOCK_FRACTION), asked))
+
+
+@dataclass(slots=True)
+class _Excess:
+    """By how much a load exceeds a limit: joules of work beyond what the limit leaves for it along the shoulder.
+
+    Attributes:
+        left_w: work that the limit leaves room for, with boards that draw nothing for their clock [W].
+        floor_w: what they draw of it for their clock, times F V^2 [W].
+        load: the work.
+    """
+
+    left_w: Coefficient
+    floor_w: Coefficient
+    load: Load[Coefficient]
+
+    @classmethod
+    def of(cls, gpu: PowerCoefficients, load: Load[Any]) -> _Excess:
+        """Of boards; without a slope nothing is left once they exceed their limit."""
+        slope = np.maximum(gpu.shoulder_slope, LEAST_SLOPE)
+        share = (1.0 - gpu.knee_fraction * (1.0 - gpu.shoulder_slope)) / slope
+        left_w, floor_w = share * (gpu.limit_w - gpu.static_w), share * gpu.floor_w
+        return cls(left_w, floor_w, load) if np.ndim(left_w) else cls(float(left_w), float(floor_w), load)
+
+    def times_clock(self, clock: Coefficient) -> Coefficient:
+        """Times F, where V = F."""
+        square, load = clock * clock, self.load
+        left_w = self.left_w - self.floor_w * (square * clock)
+        return clock * (load.fixed_j + load.core_j * square) - left_w * (load.fixed_s * clock + load.core_s)
+
+    def start(self, asked: Coefficient) -> Coefficient:
+        """Where to begin: work per second goes about as F^3."""
+        square, load = asked * asked, self.load
+        work = asked * (load.fixed_j + load.core_j * square)
+        room = (self.left_w - self.floor_w * (square * asked)) * (load.fixed_s * asked + load.core_s)
+        return asked * (3.0 * room) / (2.0 * room + work)
+
+    def solved_from(self, clock: Coefficient) -> Coefficient:
+        """The root of `times_clock`, by Halley's method."""
+        load, thrice_w = self.load, 3.0 * self.floor_w
+        for _ in range(HALLEY_STEPS):
+            square, held_s = clock * clock, load.fixed_s * clock
+            left_w = self.left_w - self.floor_w * (square * clock)
+            cycles, work_j = held_s + load.core_s, load.core_j * square
+            value = clock * (load.fixed_j + work_j) - left_w * cycles
+            first = (load.fixed_j + 3.0 * work_j) + (thrice_w * (square * cycles) - left_w * load.fixed_s)
+            half_second = clock * (3.0 * load.core_j + thrice_w * (cycles + held_s))
+            clock = clock - value * first / (first * first - value * half_second)
+        return clock
+
+    def at_voltage(self, voltage: Coefficient) -> Coefficient:
+        """The root where the voltage stays; 0 where there is none."""
+        square, load = voltage * voltage, self.load
+        floor_w = self.floor_w * square
+        linear = (load.fixed_j + load.core_j * square) + (floor_w * load.core_s - self.left_w * load.fixed_s)
+        constant = self.left_w * load.core_s
+        inside = linear * linear + 4.0 * (floor_w * load.fixed_s) * constant
+        if isinstance(inside, np.ndarray):
+            below = linear + np.sqrt(np.maximum(inside, 0.0))
+            return np.where((constant > 0.0) & (below > 0.0), 2.0 * constant / np.where(below > 0.0, below, 1.0), 0.0)
+        if constant <= 0.0:
+            return 0.0
+        below = linear + math.sqrt(inside)
+        return 2.0 * constant / below if below > 0.0 else 0.0
+
+
+def _clocks_under_limit(law: _Excess, voltage_floor: Coefficient, asked: Coefficient) -> NDArray[np.float64]:
+    """The same for many at once."""
+    above = (voltage_floor < asked) & (law.times_clock(voltage_floor) <= 0.0)
+    with np.errstate(all="ignore"):  # of those that do not exceed the limit, which nobody asks for
+        clock = np.where(above, law.solved_from(law.start(asked)), law.at_voltage(voltage_floor))
+    return np.minimum(np.maximum(clock, LOWEST_CLOCK_FRACTION), asked)
