@@ -49,7 +49,7 @@ def power_of_profiles() -> Comparison:
 
 
 def dense_power() -> Comparison:
-    """Board power of dense models on H100 and B200 [W], one law a GPU, fitted to them all."""
+    """Board power of dense models on H100 and B200 [W] at the measured step, one law a GPU, fitted to them all."""
     rows = pd.concat([fit_board(chip).runs for chip in BUSY_CHIPS])
     rows = rows[rows.busy]
     return _compare(rows, rows.watts, rows.predicted)
@@ -63,7 +63,7 @@ def dense_power_with_factor() -> Comparison:
 
 
 def left_out_model_power() -> Comparison:
-    """Board power of a dense model on H100 and B200 [W] by the law of all the others."""
+    """Board power of a dense model on H100 and B200 [W] at the measured step, by the law of all the others."""
     rows = _left_out_models()
     rows = rows[rows.busy]
     return _compare(rows, rows.watts, rows.predicted)
@@ -78,7 +78,7 @@ def left_out_model_energy() -> Comparison:
 
 
 def earlier_request_energy() -> Comparison:
-    """Energy per request [J] on H100 and A100 40 GB of an earlier vLLM (ML.ENERGY v2), model left out."""
+    """Energy per request [J] on H100 and A100 40 GB of an earlier vLLM (ML.ENERGY v2), step given, model left out."""
     rows = _left_out_models(("h100-sxm", "a100-sxm"))
     rows = rows[~rows.busy]
     return _compare(rows, rows.joule_per_request, rows.joule_per_request * rows.predicted / rows.watts)

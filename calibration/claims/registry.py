@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calibration.claims import demand, interconnects, kernels, mixtures, power, prompts, steps, whole_runs
+from calibration.claims import demand, energy, interconnects, kernels, mixtures, power, prompts, steps, whole_runs
 
 CLAIMS = (
     *kernels.CLAIMS,
@@ -13,5 +13,6 @@ CLAIMS = (
     *whole_runs.CLAIMS,
     *prompts.CLAIMS,
     *power.CLAIMS,
+    *energy.CLAIMS,
     *demand.CLAIMS,
 )
