@@ -171,7 +171,7 @@ def limited_clocks(quantity: str) -> Comparison:
 
 
 def limited_sweep_left_out(quantity: str) -> Comparison:
-    """The forward pass of another stage: the board's law from the first, its own numbers from its three lowest clocks."""
+    """The forward pass of another stage: the board's law from the first, its own numbers from three low clocks."""
     law, sweep = fit_limited(), limited_sweep(OTHER_STAGE, "forward")
     known = law.of_job(sweep.at(slice(0, 3)))
     return _of_sweep(known, sweep.at(slice(3, None)), quantity)

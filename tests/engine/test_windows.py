@@ -23,7 +23,7 @@ def test_a_context_beyond_the_window_is_seen_in_part(engine):
 
 
 def test_sequences_fill_their_windows_one_after_the_other(engine):
-    """A window of 10 in two layers for each without, c + 2 min(c, 10) ms; the second prompt joins the first's first step.
+    """A window of 10 in two layers for each without, c + 2 min(c, 10) ms; the second prompt joins the first step.
 
     The first sequence reads contexts of 9 to 19, the second one of 3 to 12 beside it and of 13 alone.
     """

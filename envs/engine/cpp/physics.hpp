@@ -62,6 +62,22 @@ struct Draw {
     }
 };
 
+inline constexpr double kLeastSlope = 1e-9;
+
+// What boards' limit leaves for work along the shoulder: with boards that draw nothing for their clock, what they draw of
+// it for their clock, and what is left at the clock asked for.
+struct Headroom {
+    double left_w, floor_w, at_asked_w;
+
+    static Headroom of(const Pool& pool, double clock_fraction) {
+        const double slope = std::max(pool.shoulder_slope, kLeastSlope);
+        const double share = (1.0 - pool.knee_fraction * (1.0 - pool.shoulder_slope)) / slope;
+        const double left_w = share * (pool.limit_w - pool.static_w), floor_w = share * pool.floor_w;
+        const double cube = clock_fraction * clock_fraction * clock_fraction;
+        return {.left_w = left_w, .floor_w = floor_w, .at_asked_w = left_w - floor_w * cube};
+    }
+};
+
 // Coefficients of time and work: at a clock, or of the part of them that follows the clock or does not.
 struct Part {
     double host_s, decode_s, context_s, mixed_context_s, prefill_attention_s;
@@ -73,7 +89,8 @@ struct Part {
 struct Physics {
     Part asked;
     Draw draw;
-    double clock_fraction;
+    Headroom headroom;
+    double clock_fraction, voltage_squared;
     Part core;  // see `Coefficients.core`
 };
 
@@ -122,20 +139,21 @@ inline Part core_part(const Pool& pool, double decode_memory_fraction) {
     return part;
 }
 
-inline Physics physics_at(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
-    return {
-        .asked = at_clock(pool, decode_memory_fraction, clock_fraction),
-        .draw = Draw::at_clock(pool, clock_fraction),
-        .clock_fraction = clock_fraction,
-        .core = core_part(pool, decode_memory_fraction),
-    };
-}
-
 // Another clock is asked for.
 inline void ask_for_clock(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction) {
+    const double voltage = voltage_fraction(clock_fraction, pool.voltage_floor_fraction);
     physics.asked = at_clock(pool, decode_memory_fraction, clock_fraction);
     physics.draw = Draw::at_clock(pool, clock_fraction);
+    physics.headroom = Headroom::of(pool, clock_fraction);
     physics.clock_fraction = clock_fraction;
+    physics.voltage_squared = voltage * voltage;
+}
+
+inline Physics physics_at(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
+    Physics physics{};
+    ask_for_clock(physics, pool, decode_memory_fraction, clock_fraction);
+    physics.core = core_part(pool, decode_memory_fraction);
+    return physics;
 }
 
 // A quantity that is given at the knots 1, 2, 4 ..., at `tokens` >= 1; the last piece goes on beyond the last knot.

@@ -99,9 +99,9 @@ private:
 
     // The boards' limit forces the clock down; the next iteration, with its larger context, has another one.
     [[gnu::noinline]] void slow_down(const Pool& pool, const Physics& physics, const Batch& batch, double work_j) {
-        const Load load = Load::of(pool, physics, batch, time0_, work_j);
+        const Load load = Load::of(physics, batch, time0_, work_j);
         planned = 1;
-        time0_ = load.time_s(clock_under_limit(pool, load, physics.clock_fraction));
+        time0_ = load.time_s(clock_under_limit(pool, physics, load, time0_, work_j));
         energies_.fill({pool.limit_w * time0_, 0.0});
     }
 
@@ -152,7 +152,9 @@ private:
     double energy_of(std::int64_t n) const {
         if (n == 0) return 0.0;
         const double count = static_cast<double>(n);
-        const Line &first = lowest(0.0), &last = lowest(count - 1.0);
+        const Line& first = energies_[energies_[1].first < energies_[0].first ? 1 : 0];
+        if (n == 1) return first.first;
+        const Line& last = lowest(count - 1.0);
         if (&first == &last) return first.sum(count);
         const double crossing = std::floor((last.first - first.first) / (first.step - last.step)) + 1.0;
         const double from = std::clamp(crossing, 1.0, count);

@@ -95,7 +95,7 @@ class GpuSpec(Spec):
         limit_fraction: highest draw that is sustained, as a share of `tdp_w`.
         voltage_floor_fraction: clock fraction below which voltage no longer falls.
         compute_memory_fraction: m of compute-bound work, the share of its time that no clock changes, where a profile
-            does not say it: 0.1 on an A100, 0.4 on an A40, whose memory and caches are slow for its arithmetic (Perseus).
+            does not say it: 0.1 on an A100, 0.4 on an A40, whose memory is slow for its arithmetic (Perseus).
         clock_floor_fraction: lowest clock that an operator or the brake may set, as a share of the highest.
         rental_usd_per_hour: what a board costs by the hour where it is rented [USD/h]; only the ledger reads it, and
             states no rent without it.

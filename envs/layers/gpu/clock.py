@@ -70,9 +70,11 @@ def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coeffic
     law, voltage_floor = _Excess.of(gpu, load), gpu.voltage_floor_fraction
     if isinstance(asked, np.ndarray) or isinstance(load.core_s, np.ndarray) or isinstance(law.left_w, np.ndarray):
         return cast(Number, _clocks_under_limit(law, voltage_floor, asked))
-    if voltage_floor < asked and law.times_clock(voltage_floor) <= 0.0:
-        clock = law.solved_from(law.start(asked))
-    else:
+    try:
+        clock = law.solved_from(law.start(asked)) if asked > voltage_floor else 0.0
+    except ZeroDivisionError:  # no clock makes a difference
+        clock = 0.0
+    if not clock >= voltage_floor:
         clock = law.at_voltage(voltage_floor)
     return cast(Number, min(max(clock, LOWEST_CLOCK_FRACTION), asked))
 
@@ -99,21 +101,14 @@ class _Excess:
         left_w, floor_w = share * (gpu.limit_w - gpu.static_w), share * gpu.floor_w
         return cls(left_w, floor_w, load) if np.ndim(left_w) else cls(float(left_w), float(floor_w), load)
 
-    def times_clock(self, clock: Coefficient) -> Coefficient:
-        """Times F, where V = F."""
-        square, load = clock * clock, self.load
-        left_w = self.left_w - self.floor_w * (square * clock)
-        return clock * (load.fixed_j + load.core_j * square) - left_w * (load.fixed_s * clock + load.core_s)
-
     def start(self, asked: Coefficient) -> Coefficient:
         """Where to begin: work per second goes about as F^3."""
-        square, load = asked * asked, self.load
-        work = asked * (load.fixed_j + load.core_j * square)
-        room = (self.left_w - self.floor_w * (square * asked)) * (load.fixed_s * asked + load.core_s)
-        return asked * (3.0 * room) / (2.0 * room + work)
+        load, square = self.load, asked * asked
+        room_j = (self.left_w - self.floor_w * (square * asked)) * load.time_s(asked)
+        return asked * (3.0 * room_j) / (2.0 * room_j + (load.fixed_j + square * load.core_j))
 
     def solved_from(self, clock: Coefficient) -> Coefficient:
-        """The root of `times_clock`, by Halley's method."""
+        """The root where V = F, by Halley's method on the excess times F."""
         load, thrice_w = self.load, 3.0 * self.floor_w
         for _ in range(HALLEY_STEPS):
             square, held_s = clock * clock, load.fixed_s * clock
@@ -143,7 +138,7 @@ class _Excess:
 
 def _clocks_under_limit(law: _Excess, voltage_floor: Coefficient, asked: Coefficient) -> NDArray[np.float64]:
     """The same for many at once."""
-    above = (voltage_floor < asked) & (law.times_clock(voltage_floor) <= 0.0)
     with np.errstate(all="ignore"):  # of those that do not exceed the limit, which nobody asks for
-        clock = np.where(above, law.solved_from(law.start(asked)), law.at_voltage(voltage_floor))
+        clock = np.where(asked > voltage_floor, law.solved_from(law.start(asked)), 0.0)
+        clock = np.where(clock >= voltage_floor, clock, law.at_voltage(voltage_floor))
     return np.minimum(np.maximum(clock, LOWEST_CLOCK_FRACTION), asked)
