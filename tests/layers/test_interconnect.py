@@ -7,7 +7,14 @@ import pytest
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import InterconnectSpec, load_gpu, load_interconnect
-from tokenfleet.envs.layers.llm import ProfileSpec, kv_capacity_tokens, load_model, load_profile, roofline_profile
+from tokenfleet.envs.layers.llm import (
+    LargestBatch,
+    ProfileSpec,
+    kv_capacity_tokens,
+    load_model,
+    load_profile,
+    roofline_profile,
+)
 from tokenfleet.envs.layers.llm.collectives import all_reduces_s
 from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients, iteration_time_s
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
@@ -122,7 +129,10 @@ def test_stages_count_as_boards_of_a_replica():
         {"site": "hall", "gpu": "h100-sxm", "model": "llama-3.1-70b", "tensor_parallel": 2, "pipeline_parallel": 2}
     )
     assert (pool.gpus, pool.profile.name) == (4, "llama-3.1-70b_h100-sxm_tp2_pp2")
-    assert pool.kv_capacity_tokens == kv_capacity_tokens(load_gpu("h100-sxm"), load_model("llama-3.1-70b"), 4)
+    room = LargestBatch(pool.token_budget, pool.max_batch)
+    assert pool.kv_capacity_tokens == kv_capacity_tokens(
+        pool.gpu_spec, pool.model_spec, Parallelism(2, pipeline=2), largest_batch=room
+    )
 
 
 def test_more_stages_than_layers_are_refused():
