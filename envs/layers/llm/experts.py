@@ -122,7 +122,7 @@ def experts_part(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, token
     >>> from tokenfleet.envs.layers import gpu, llm
     >>> pair = gpu.load_gpu("h100-sxm"), llm.load_model("qwen3-30b-a3b")
     >>> (1e3 * experts_part(*pair, Parallelism(), np.array([1.0, 64.0])).time_s).round(1).tolist()
-    [2.6, 21.6]
+    [2.6, 19.6]
     """
     if model.experts == 1:
         return Part(np.zeros_like(tokens), np.ones_like(tokens))
@@ -179,7 +179,7 @@ def busiest_board(model: ModelSpec, sharing: int, tokens: Float64Array) -> Busie
     >>> from tokenfleet.envs.layers import llm
     >>> found = busiest_board(llm.load_model("qwen3-30b-a3b"), 1, np.array([1.0, 16.0, 512.0]))
     >>> found.touched.round(1).tolist(), found.rows.tolist()
-    ([8.0, 82.4, 128.0], [8.0, 128.0, 4096.0])
+    ([8.0, 71.3, 128.0], [8.0, 128.0, 4096.0])
     """
     held, pairs = model.experts / sharing, model.experts_per_token * tokens
     chances = expert_chances(model.experts, model.experts_per_token, model.routing_skew)
