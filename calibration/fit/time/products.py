@@ -108,7 +108,7 @@ def elementwise_efficiency(gpu: str) -> float:
     taken_s = 1e-6 * sum(ELEMENTWISE[name] * time for name, time in zip(layers.layer, layers.time_us, strict=True))
     (qkv, width), (_, feed_forward) = LAYERS["qkv_proj"], LAYERS["down_proj"]
     moved_bytes = 2.0 * LONG * (8 * width + 3 * feed_forward + 2 * qkv)
-    return round(moved_bytes / load_gpu(gpu).memory_bandwidth_bytes_per_s / taken_s, 2)
+    return round(float(moved_bytes / load_gpu(gpu).memory_bandwidth_bytes_per_s / taken_s), 2)
 
 
 def least_context_s(gpu: str) -> float:
