@@ -85,9 +85,9 @@ def kv_capacity_tokens(
     return int((shared.boards * usable_bytes - held_bytes) // token_bytes)
 
 
-def workspace_bytes(model: ModelSpec, shared: Parallelism, largest_batch: LargestBatch) -> float:
+def workspace_bytes(model: ModelSpec, parallelism: Parallelism | int, largest_batch: LargestBatch) -> float:
     """What a server takes of each board's memory beside weights and KV cache [bytes]."""
-    whole, split = model.activation_values_per_token
+    shared, (whole, split) = Parallelism.of(parallelism), model.activation_values_per_token
     activations = largest_batch.token_budget / shared.data * (whole + split / shared.tensor) * ACTIVATION_BYTES
     logits = largest_batch.max_batch / shared.data * model.vocabulary * SAMPLER_BYTES
     return LIBRARY_BYTES + max(activations, logits)
