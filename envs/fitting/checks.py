@@ -47,7 +47,7 @@ def _too_fast(run: Run, bench: Bench) -> list[str]:
 
 def _too_large(run: Run, bench: Bench) -> list[str]:
     held = kv_capacity_tokens(bench.gpu, bench.model, bench.parallelism, memory_utilisation=1.0)
-    needed = run.batch * run.context_tokens
+    needed = run.batch * bench.model.attended_tokens(run.context_tokens) / (1.0 + bench.model.window_ratio)
     if needed <= held:
         return []
     return [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.llm.iteration import Batch, iteration_power_w, iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_power_w, unlimited_time_s
 from tokenfleet.envs.layers.llm.steady_state import steady_batch
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import SteadyState
@@ -31,7 +31,8 @@ class ServiceModel:
         mean_rate_rps, prompt_tokens, output_tokens: of each class in the long run, `[K]`.
         pool_output_tokens: mean answer of the requests that a pool may get, `[P]`.
         prompt_token_s, output_token_s: replica time that a prompt token of a full token budget and an output token of a
-            full batch cost at full clock, `[P]` [s].
+            full batch cost at the highest clock, were there no limit of power, which is what slower clocks stretch,
+            `[P]` [s].
         decode_memory_fraction: middle of what an episode may draw, `[P]`.
     """
 
@@ -65,11 +66,11 @@ class ServiceModel:
         a, request = self.power.arrays, self._steady.request
         full_clock = self.power.physics(np.ones(a.num_pools), self.decode_memory_fraction)
         budget, nothing = a.token_budget.astype(float), np.zeros(a.num_pools)
-        chunk_s = iteration_time_s(full_clock, Batch(nothing, nothing, budget, nothing)) / budget
+        chunk_s = unlimited_time_s(full_clock, Batch(nothing, nothing, budget, nothing)) / budget
         attention_s = full_clock.prefill_attention_s * request.pairs / request.prompt_tokens
         batch = self._steady.batch(full_clock)
         decoding = Batch(batch, batch * request.context_tokens, nothing, nothing)
-        step_s = iteration_time_s(full_clock, decoding) / batch
+        step_s = unlimited_time_s(full_clock, decoding) / batch
         return self._mix(self.prompt_tokens, chunk_s + attention_s), self._mix(self.output_tokens, step_s)
 
     def _mix(self, tokens: Float64Array, values: Float64Array) -> Float64Array:

@@ -184,12 +184,15 @@ def test_energy_below_the_knee_is_the_sum_of_its_parts():
     assert iteration_energy_j(physics, decoding(4.0, 4000.0)) == pytest.approx(expected_j)
 
 
-def test_a_flop_of_an_expert_costs_more_than_one_of_a_layer_that_all_pass():
+def test_a_flop_of_an_expert_costs_more_than_one_of_a_layer_that_all_pass_until_its_tile_is_full():
+    """Eight of 128 experts a token, so 256 tokens give each 16 rows."""
     gpu, model = load_gpu("h100-sxm"), load_model("qwen3-30b-a3b")
-    common = model.flops_per_token - model.expert_flops_per_token
     profile = load_profile("qwen3-30b-a3b", "h100-sxm", 2)
-    token_j = gpu.joule_per_flop * (common + EXPERT_FLOP_COST * model.expert_flops_per_token)
-    assert law_of(profile).token_j == pytest.approx(profile.power_factor * token_j)
+    law, read_j = law_of(profile), gpu.joule_per_byte * model.weight_bytes_read(np.array(TOKEN_KNOTS, float))
+    dearer_j = gpu.joule_per_flop * (EXPERT_FLOP_COST - 1) * model.expert_flops_per_token
+    padded = np.minimum(TOKEN_KNOTS, 256)
+    np.testing.assert_allclose(law.work_j / profile.power_factor - read_j, dearer_j * padded, rtol=1e-9)
+    assert law.token_j == pytest.approx(profile.power_factor * gpu.joule_per_flop * model.flops_per_token)
 
 
 def test_a_byte_of_packed_experts_costs_more_than_one_that_needs_no_unpacking():
@@ -197,7 +200,9 @@ def test_a_byte_of_packed_experts_costs_more_than_one_that_needs_no_unpacking():
     for name, cost in (("gpt-oss-120b", PACKED_BYTE_COST), ("qwen3-30b-a3b", 1.0)):
         model, profile = load_model(name), load_profile(name, "h100-sxm", 2)
         priced_bytes = model.weight_bytes_read(8.0) + (cost - 1) * model.expert_bytes_read(8.0)
-        assert law_of(profile).work_j[3] == pytest.approx(profile.power_factor * gpu.joule_per_byte * priced_bytes)
+        padding_j = 8 * gpu.joule_per_flop * (EXPERT_FLOP_COST - 1) * model.expert_flops_per_token
+        work_j = gpu.joule_per_byte * priced_bytes + padding_j
+        assert law_of(profile).work_j[3] == pytest.approx(profile.power_factor * work_j)
 
 
 def test_energy_beyond_the_knee_grows_by_the_shoulder():

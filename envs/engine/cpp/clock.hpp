@@ -17,13 +17,12 @@ struct Load {
 
     // Of an iteration that takes so much at the clock asked for.
     static Load of(const Physics& physics, const Batch& batch, double time_s, double work_j) {
+        if (physics.clock_fraction != 1.0) {
+            time_s = unlimited_time_s(physics.full, batch);
+            work_j = iteration_work_j(physics.full, batch);
+        }
         const double core_s = unlimited_time_s(physics.core, batch), core_j = iteration_work_j(physics.core, batch);
-        return {
-            .fixed_s = time_s - core_s / physics.clock_fraction,
-            .core_s = core_s,
-            .fixed_j = work_j - physics.voltage_squared * core_j,
-            .core_j = core_j,
-        };
+        return {.fixed_s = time_s - core_s, .core_s = core_s, .fixed_j = work_j - core_j, .core_j = core_j};
     }
 
     double time_s(double clock_fraction) const { return fixed_s + core_s / clock_fraction; }
@@ -54,15 +53,15 @@ inline double solved_from(double clock, const Headroom& room, const Load& load) 
     return below > 0.0 ? 2.0 * constant / below : 0.0;
 }
 
-// The highest clock below the one asked for at which boards hold their limit, of work that takes so much at that one.
-inline double clock_under_limit(const Pool& pool, const Physics& physics, const Load& load, double time_s,
-                                double work_j) {
-    const double asked = physics.clock_fraction, floor = pool.voltage_floor_fraction;
-    const double room_j = physics.headroom.at_asked_w * time_s;
-    const double start = asked * (3.0 * room_j) / (2.0 * room_j + work_j);
-    double clock = asked > floor ? solved_from(start, physics.headroom, load) : 0.0;
-    if (!(clock >= floor)) clock = at_voltage(floor, physics.headroom, load);
-    return std::min(std::max(clock, kLowestClockFraction), asked);
+// The highest clock below the one asked for at which boards hold their limit.
+inline double clock_under_limit(const Pool& pool, const Physics& physics, const Load& load) {
+    const Headroom& headroom = physics.headroom;
+    const double room_j = (headroom.left_w - headroom.floor_w) * (load.fixed_s + load.core_s);
+    const double start = 3.0 * room_j / (2.0 * room_j + (load.fixed_j + load.core_j));
+    double clock = solved_from(start, headroom, load);
+    const double floor = pool.voltage_floor_fraction;
+    if (!(clock >= floor)) clock = at_voltage(floor, headroom, load);
+    return std::min(std::max(clock, kLowestClockFraction), physics.clock_fraction);
 }
 
 }  // namespace tokenfleet

@@ -64,17 +64,15 @@ struct Draw {
 
 inline constexpr double kLeastSlope = 1e-9;
 
-// What boards' limit leaves for work along the shoulder: with boards that draw nothing for their clock, what they draw of
-// it for their clock, and what is left at the clock asked for.
+// What boards' limit leaves for work along the shoulder, with boards that draw nothing for their clock, and what they draw
+// of it for their clock.
 struct Headroom {
-    double left_w, floor_w, at_asked_w;
+    double left_w, floor_w;
 
-    static Headroom of(const Pool& pool, double clock_fraction) {
+    static Headroom of(const Pool& pool) {
         const double slope = std::max(pool.shoulder_slope, kLeastSlope);
         const double share = (1.0 - pool.knee_fraction * (1.0 - pool.shoulder_slope)) / slope;
-        const double left_w = share * (pool.limit_w - pool.static_w), floor_w = share * pool.floor_w;
-        const double cube = clock_fraction * clock_fraction * clock_fraction;
-        return {.left_w = left_w, .floor_w = floor_w, .at_asked_w = left_w - floor_w * cube};
+        return {.left_w = share * (pool.limit_w - pool.static_w), .floor_w = share * pool.floor_w};
     }
 };
 
@@ -90,8 +88,8 @@ struct Physics {
     Part asked;
     Draw draw;
     Headroom headroom;
-    double clock_fraction, voltage_squared;
-    Part core;  // see `Coefficients.core`
+    double clock_fraction;
+    Part core, full;  // what follows the core (see `Coefficients.core`), and all of it, at full clock
 };
 
 inline Part at_clock(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
@@ -141,18 +139,17 @@ inline Part core_part(const Pool& pool, double decode_memory_fraction) {
 
 // Another clock is asked for.
 inline void ask_for_clock(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction) {
-    const double voltage = voltage_fraction(clock_fraction, pool.voltage_floor_fraction);
     physics.asked = at_clock(pool, decode_memory_fraction, clock_fraction);
     physics.draw = Draw::at_clock(pool, clock_fraction);
-    physics.headroom = Headroom::of(pool, clock_fraction);
     physics.clock_fraction = clock_fraction;
-    physics.voltage_squared = voltage * voltage;
 }
 
 inline Physics physics_at(const Pool& pool, double decode_memory_fraction, double clock_fraction) {
     Physics physics{};
     ask_for_clock(physics, pool, decode_memory_fraction, clock_fraction);
+    physics.headroom = Headroom::of(pool);
     physics.core = core_part(pool, decode_memory_fraction);
+    physics.full = at_clock(pool, decode_memory_fraction, 1.0);
     return physics;
 }
 

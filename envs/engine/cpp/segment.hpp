@@ -101,7 +101,7 @@ private:
     [[gnu::noinline]] void slow_down(const Pool& pool, const Physics& physics, const Batch& batch, double work_j) {
         const Load load = Load::of(physics, batch, time0_, work_j);
         planned = 1;
-        time0_ = load.time_s(clock_under_limit(pool, physics, load, time0_, work_j));
+        time0_ = load.time_s(clock_under_limit(pool, physics, load));
         energies_.fill({pool.limit_w * time0_, 0.0});
     }
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class Load(Generic[Number]):
         return time_s
 
 
-def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coefficient) -> Number:
+def clock_under_limit(gpu: PowerCoefficients, load: Load[Any], asked: Coefficient) -> Coefficient:
     """The highest clock below the one asked for at which boards hold their limit.
 
     Args:
@@ -69,14 +69,16 @@ def clock_under_limit(gpu: PowerCoefficients, load: Load[Number], asked: Coeffic
     """
     law, voltage_floor = _Excess.of(gpu, load), gpu.voltage_floor_fraction
     if isinstance(asked, np.ndarray) or isinstance(load.core_s, np.ndarray) or isinstance(law.left_w, np.ndarray):
-        return cast(Number, _clocks_under_limit(law, voltage_floor, asked))
+        found: Coefficient = _clocks_under_limit(law, voltage_floor, asked)
+        return found
     try:
-        clock = law.solved_from(law.start(asked)) if asked > voltage_floor else 0.0
+        clock = law.solved_from(law.start())
     except ZeroDivisionError:  # no clock makes a difference
         clock = 0.0
     if not clock >= voltage_floor:
         clock = law.at_voltage(voltage_floor)
-    return cast(Number, min(max(clock, LOWEST_CLOCK_FRACTION), asked))
+    found = min(max(clock, LOWEST_CLOCK_FRACTION), asked)
+    return found
 
 
 @dataclass(slots=True)
@@ -101,11 +103,11 @@ class _Excess:
         left_w, floor_w = share * (gpu.limit_w - gpu.static_w), share * gpu.floor_w
         return cls(left_w, floor_w, load) if np.ndim(left_w) else cls(float(left_w), float(floor_w), load)
 
-    def start(self, asked: Coefficient) -> Coefficient:
+    def start(self) -> Coefficient:
         """Where to begin: work per second goes about as F^3."""
-        load, square = self.load, asked * asked
-        room_j = (self.left_w - self.floor_w * (square * asked)) * load.time_s(asked)
-        return asked * (3.0 * room_j) / (2.0 * room_j + (load.fixed_j + square * load.core_j))
+        load = self.load
+        room_j = (self.left_w - self.floor_w) * (load.fixed_s + load.core_s)
+        return 3.0 * room_j / (2.0 * room_j + (load.fixed_j + load.core_j))
 
     def solved_from(self, clock: Coefficient) -> Coefficient:
         """The root where V = F, by Halley's method on the excess times F."""
@@ -139,6 +141,6 @@ class _Excess:
 def _clocks_under_limit(law: _Excess, voltage_floor: Coefficient, asked: Coefficient) -> NDArray[np.float64]:
     """The same for many at once."""
     with np.errstate(all="ignore"):  # of those that do not exceed the limit, which nobody asks for
-        clock = np.where(asked > voltage_floor, law.solved_from(law.start(asked)), 0.0)
+        clock = law.solved_from(law.start())
         clock = np.where(clock >= voltage_floor, clock, law.at_voltage(voltage_floor))
     return np.minimum(np.maximum(clock, LOWEST_CLOCK_FRACTION), asked)

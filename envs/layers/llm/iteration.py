@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Generic, cast
+from typing import Any, Generic, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,9 @@ EXPERT_FLOP_COST = 3.7
 This and the next are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by the laws of dense models
 for all else (`calibration.fit.power.experts`); without any one of the five they are 3.6 to 3.9 and 2.0 to 2.3.
 """
+EXPERT_TILE_ROWS = 16
+"""Rows that an expert computes at the least (assumption: the smallest tile of fused kernels); beyond them a FLOP costs
+what it does elsewhere. At `EXPERT_FLOP_COST` a long prompt would draw several times the boards' limit."""
 PACKED_BYTE_COST = 2.2
 """What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
 FP8_EXPERT_BYTE_COST = 3.54
@@ -126,10 +129,10 @@ class WorkCoefficients:
     """What the work of an iteration takes, all boards of a replica together; broadcast as times do.
 
     Attributes:
-        work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs, packed ones at their own cost, `[..., J]`
-            [J]; times M(core_byte_fraction).
+        work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs, packed ones at their own cost, and what
+            experts with few rows compute in vain, `[..., J]` [J]; times M(core_byte_fraction).
         context_j: reading one token of KV cache [J]; times M(core_context_fraction).
-        token_j: the arithmetic of one token, decoded or prefilled, experts at their own cost [J]; times V^2.
+        token_j: the arithmetic of one token, decoded or prefilled [J]; times V^2.
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
     """
 
@@ -192,8 +195,9 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         tokens = KNOTS / parts
         dearer_bytes = (_expert_byte_cost(model) - 1.0) * model.expert_bytes_read(tokens)
         priced_bytes = parts * (model.weight_bytes_read(tokens, shared.data) + dearer_bytes)
+        padded_tokens = parts * np.minimum(tokens, EXPERT_TILE_ROWS * model.experts / model.experts_per_token)
+        padding_j = gpu.joule_per_flop * ((EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token) * padded_tokens
         work_j = gpu.joule_per_byte * priced_bytes if profile.work_j is None else np.array(profile.work_j)
-        token_flops = model.flops_per_token + (EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token
         context_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)
         return cls(
             host_s=profile.host_s,
@@ -209,9 +213,9 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
                 if profile.prefill_memory_fraction is None
                 else profile.prefill_memory_fraction
             ),
-            work_j=factor * work_j,
+            work_j=factor * (work_j + padding_j),
             context_j=factor * (gpu.joule_per_context_byte * context_bytes),
-            token_j=factor * (gpu.joule_per_flop * token_flops),
+            token_j=factor * (gpu.joule_per_flop * model.flops_per_token),
             attention_j=factor * (gpu.joule_per_flop * model.attention_flops_per_pair),
             static_w=boards * gpu.static_w,
             floor_w=boards * gpu.floor_w,
@@ -256,6 +260,13 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
             clock_fraction=clock_fraction,
             full_clock=self,
         )
+
+    @cached_property
+    def full(self) -> Part:
+        """All of it, at full clock."""
+        names = [field.name for field in fields(Part)]
+        knots = {"token_s": _plain(np.asarray(self.token_s)), "work_j": _plain(np.asarray(self.work_j))}
+        return Part(**{name: knots[name] if name in knots else getattr(self, name) for name in names})
 
     @cached_property
     def core(self) -> Part:
@@ -365,14 +376,17 @@ def iteration_effort(physics: Physics, batch: Batch[Number]) -> Effort[Number]:
         return Effort(physics.clock_fraction, time_s, power_w)
     asked, law = physics.clock_fraction, physics.full_clock
     core_s, core_j = unlimited_time_s(law.core, batch), iteration_work_j(law.core, batch)
-    voltage = voltage_fraction(asked, law.voltage_floor_fraction)
-    load: Load[Number] = Load(time_s - core_s / asked, core_s, work_j - voltage * voltage * core_j, core_j)
+    full_s, full_j = unlimited_time_s(law.full, batch), iteration_work_j(law.full, batch)
+    load: Load[Number] = Load(full_s - core_s, core_s, full_j - core_j, core_j)
     clock = clock_under_limit(law, load, asked)
-    limited_s, limit_w = load.time_s(clock), law.limit_w
-    if not isinstance(is_over, np.ndarray):
-        return Effort(clock, limited_s, limit_w)
-    clock, time_s = np.where(is_over, clock, asked), np.where(is_over, limited_s, time_s)
-    return Effort(clock, cast(Number, time_s), cast(Number, np.where(is_over, limit_w, power_w)))
+    limited: Effort[Any] = Effort(clock, load.time_s(clock), law.limit_w)
+    if isinstance(is_over, np.ndarray):
+        limited = Effort(
+            np.where(is_over, limited.clock_fraction, asked),
+            np.where(is_over, limited.time_s, time_s),
+            np.where(is_over, limited.power_w, power_w),
+        )
+    return limited
 
 
 def iteration_time_s(physics: TimeCoefficients | ProfileSpec, batch: Batch[Number]) -> Number:
