@@ -24,7 +24,7 @@ def mixture_w(
     gpus = {chip: fit_board(chip).gpus[chip] for chip in rows.gpu.unique()}
     priced_bytes = (packed_byte_cost - 1.0) * rows.packed_bytes + (fp8_byte_cost - 1.0) * rows.fp8_bytes
     priced = rows.assign(
-        flops=rows.flops + (expert_flop_cost - 1.0) * rows.expert_flops,
+        flops=rows.flops + (expert_flop_cost - 1.0) * rows.padded_flops,
         weight_bytes=rows.weight_bytes + priced_bytes,
     )
     return predicted_w(gpus, rates_by_gpu(priced))

@@ -72,21 +72,25 @@ from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
 Float64Array = NDArray[np.float64]
 KNOTS = np.array(TOKEN_KNOTS, dtype=np.float64)
 LAST_PIECE = len(TOKEN_KNOTS) - 2
-EXPERT_FLOP_COST = 3.7
+EXPERT_FLOP_COST = 4.75
 """What a FLOP of a routed expert costs over one of a layer that every token passes: an expert has few rows at a time.
 
 This and the next are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by the laws of dense models
-for all else (`calibration.fit.power.experts`); without any one of the five they are 3.6 to 3.9 and 2.0 to 2.3.
+for all else (`calibration.fit.power.experts`); without any one of the five they are 4.4 to 5.0 and 1.7 to 2.1.
 """
-EXPERT_TILE_ROWS = 16
-"""Rows that an expert computes at the least (assumption: the smallest tile of fused kernels); beyond them a FLOP costs
-what it does elsewhere. At `EXPERT_FLOP_COST` a long prompt would draw several times the boards' limit."""
-PACKED_BYTE_COST = 2.2
+EXPERT_TILE_ROWS = 64
+"""Rows that an expert computes at the least; beyond them a FLOP costs what it does elsewhere.
+
+Between what fused kernels show (45 to 90, `experts.KERNELS`); of tiles of 16, 32, 64, 128 and 256 rows, a mixture left
+out of the fit is 9.2, 8.4, 7.3, 6.8 and 6.8 % off. At `EXPERT_FLOP_COST` whatever its rows, a long prompt would draw
+several times the boards' limit.
+"""
+PACKED_BYTE_COST = 2.04
 """What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
-FP8_EXPERT_BYTE_COST = 3.54
+FP8_EXPERT_BYTE_COST = 3.38
 """The same of routed experts in fp8, whose activations are made fp8 and whose products are scaled block by block.
 
-Fitted to a mixture of 235B on four and eight H100; from four alone it is 3.47, from eight alone 3.63.
+Fitted to a mixture of 235B on four and eight H100; from four alone it is 3.32, from eight alone 3.45.
 """
 
 
