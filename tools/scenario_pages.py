@@ -78,7 +78,7 @@ def parts(scenario: Scenario) -> str:
     """Sites, pools and demand in one line each."""
     caps = ", ".join(f"{site} {scenario.contract_w(site) / 1e3:.1f} kW" for site in scenario.sites)
     pools = ", ".join(
-        f"{pool.replicas} x {pool.model} on {pool.tensor_parallel} {pool.gpu} ({pool.site})"
+        f"{pool.replicas} x {pool.model} on {pool.parallelism.boards} {pool.gpu} ({pool.site})"
         for pool in scenario.pools.values()
     )
     demand = ", ".join(f"{name} {scenario.mean_rate_rps(name):.3g}/s" for name in scenario.classes)

@@ -35,8 +35,8 @@ Nobody put these in; the engine has to show them (`calibration/claims/emergent.p
 MISSING = """
 ## Not judged yet
 
-Prompts of mixtures of experts: the runs of ML.ENERGY say little of them, and the kernels of their products are not in
-`calibration/data`.
+Whole prompts of mixtures of experts: the runs of ML.ENERGY say little of them; only kernels are judged above. Watts of
+a mixture in fp8 on any board but the H100.
 """
 
 

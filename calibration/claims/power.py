@@ -27,7 +27,7 @@ from calibration.fit.power.clock import (
     fit_limited,
     limited_sweep,
 )
-from calibration.fit.power.experts import fit_expert_costs, mixture_w
+from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_cost, mixture_w
 from calibration.fit.power.profile import power_errors
 from calibration.fit.power.runs import runs
 from calibration.fit.profiles import FROM_RUNS, MEASURED
@@ -35,7 +35,7 @@ from tokenfleet.envs.fitting.clock_law import ClockLaw, Sweep, best_clock, fit_c
 from tokenfleet.envs.fitting.errors import Array, scaled_errors
 from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
 from tokenfleet.envs.layers.llm import load_profile, profile_name
-from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
+from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
 
@@ -49,7 +49,7 @@ def power_of_profiles() -> Comparison:
 
 
 def dense_power() -> Comparison:
-    """Board power of dense models on H100 and B200 [W], one law a GPU, fitted to them all."""
+    """Board power of dense models on H100 and B200 [W] at the measured step, one law a GPU, fitted to them all."""
     rows = pd.concat([fit_board(chip).runs for chip in BUSY_CHIPS])
     rows = rows[rows.busy]
     return _compare(rows, rows.watts, rows.predicted)
@@ -63,7 +63,7 @@ def dense_power_with_factor() -> Comparison:
 
 
 def left_out_model_power() -> Comparison:
-    """Board power of a dense model on H100 and B200 [W] by the law of all the others."""
+    """Board power of a dense model on H100 and B200 [W] at the measured step, by the law of all the others."""
     rows = _left_out_models()
     rows = rows[rows.busy]
     return _compare(rows, rows.watts, rows.predicted)
@@ -78,23 +78,36 @@ def left_out_model_energy() -> Comparison:
 
 
 def earlier_request_energy() -> Comparison:
-    """Energy per request [J] on H100 and A100 40 GB of an earlier vLLM (ML.ENERGY v2), model left out."""
+    """Energy per request [J] on H100 and A100 40 GB of an earlier vLLM (ML.ENERGY v2), step given, model left out."""
     rows = _left_out_models(("h100-sxm", "a100-sxm"))
     rows = rows[~rows.busy]
     return _compare(rows, rows.joule_per_request, rows.joule_per_request * rows.predicted / rows.watts)
 
 
 def mixture_power() -> Comparison:
-    """Board power of mixtures of experts on H100 and B200 [W]: the law of dense models, two costs of experts."""
+    """Board power of mixtures of experts on H100 and B200 [W]: the law of dense models, three costs of experts."""
     rows = _mixtures()
     return _compare(rows, rows.watts, rows.predicted)
 
 
 def left_out_mixture_power() -> Comparison:
-    """Board power of a mixture of experts [W], the two costs of experts from all the others."""
-    groups = [group.reset_index(drop=True) for _, group in runs(dense=False).groupby("family")]
+    """Board power of a mixture of experts in bf16 or MXFP4 [W], the costs of experts from all the others."""
+    rows = runs(dense=False)
+    groups = [group.reset_index(drop=True) for _, group in rows[rows.fp8_bytes == 0.0].groupby("family")]
     rows = pd.concat(
         [group.assign(predicted=mixture_w(group, *fit_expert_costs(group.family[0]))) for group in groups],
+        ignore_index=True,
+    )
+    return _compare(rows, rows.watts, rows.predicted)
+
+
+def left_out_boards_power() -> Comparison:
+    """Board power of a mixture in fp8 [W] on four H100, its cost of a byte from eight, and on eight from four."""
+    rows = runs(dense=False)
+    groups = [group.reset_index(drop=True) for _, group in rows[rows.fp8_bytes > 0.0].groupby("num_gpus")]
+    costs = [(*fit_expert_costs(), fit_fp8_byte_cost(int(group.num_gpus[0]))) for group in groups]
+    rows = pd.concat(
+        [group.assign(predicted=mixture_w(group, *cost)) for group, cost in zip(groups, costs, strict=True)],
         ignore_index=True,
     )
     return _compare(rows, rows.watts, rows.predicted)
@@ -193,6 +206,7 @@ CLAIMS = (
     Claim("energy per request, earlier vLLM, model left out", earlier_request_energy, 0.15),
     Claim("board power, mixtures of experts", mixture_power),
     Claim("board power, mixture left out", left_out_mixture_power, 0.10),
+    Claim("board power, mixture in fp8, boards left out", left_out_boards_power, 0.10),
     Claim("board power, mixtures of experts, with a profile's factor", mixture_power_with_factor),
     Claim("board power, chip left out", left_out_board_power),
     Claim("Perseus, time by clock", clock_time, 0.01),
@@ -250,7 +264,7 @@ def _of_sweep(law: ClockLaw, sweep: Sweep, quantity: str) -> Comparison:
 
 def _mixtures() -> pd.DataFrame:
     rows = runs(dense=False)
-    return rows.assign(predicted=mixture_w(rows, EXPERT_FLOP_COST, PACKED_BYTE_COST))
+    return rows.assign(predicted=mixture_w(rows, EXPERT_FLOP_COST, PACKED_BYTE_COST, FP8_EXPERT_BYTE_COST))
 
 
 def _with_factor(rows: pd.DataFrame) -> Array:

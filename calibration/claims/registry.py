@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from calibration.claims import demand, power, prompts, request_logs, steps, whole_runs
+from calibration.claims import (
+    demand,
+    energy,
+    interconnects,
+    kernels,
+    mixtures,
+    power,
+    prompts,
+    request_logs,
+    steps,
+    whole_runs,
+)
 
 CLAIMS = (
+    *kernels.CLAIMS,
+    *interconnects.CLAIMS,
     *steps.CLAIMS,
+    *mixtures.CLAIMS,
     power.PROFILES,
     *whole_runs.CLAIMS,
     *request_logs.CLAIMS,
     *prompts.CLAIMS,
     *power.CLAIMS,
+    *energy.CLAIMS,
     *demand.CLAIMS,
 )

@@ -12,7 +12,7 @@ from calibration.excerpts import table
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.request_fit import RequestFit, fit_requests
 from tokenfleet.envs.fitting.request_log import RequestLog
-from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import load_model, roofline_profile
 
 TOKEN_BUDGET = 2048
@@ -43,4 +43,9 @@ def _fit(gpu: str) -> RequestFit:
     )
     board, model = load_gpu(gpu), load_model(str(VLLM["model"]))
     pool = {**VLLM, "gpu": gpu, **VLLM_SERVERS[gpu]}
-    return fit_requests(Bench(board, model, 1, TOKEN_BUDGET), roofline_profile(board, model, 1), log, pool)
+    return fit_requests(
+        Bench(board, model, 1, TOKEN_BUDGET),
+        roofline_profile(board, model, 1, load_interconnect(board.interconnect)),
+        log,
+        pool,
+    )

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from calibration.excerpts import DATA
-from calibration.extract import boards, kernels, runs
+from calibration.extract import boards, collectives, experts, kernels, latent_attention, products, runs
 
-TABLES = {**kernels.TABLES, **runs.TABLES, **boards.TABLES}
+TABLES = {**kernels.TABLES, **collectives.TABLES, **products.TABLES, **experts.TABLES, **latent_attention.TABLES}
+TABLES |= {**runs.TABLES, **boards.TABLES}
 PLAIN: dict[str, Any] = {"float_format": "%.6g"}
 PACKED: dict[str, Any] = {"float_format": "%.8g", "compression": {"method": "gzip", "mtime": 1}}
 

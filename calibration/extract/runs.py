@@ -11,7 +11,6 @@ from calibration.extract.kernels import BUNDLES
 
 SERVED = ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct")
 SERVED_FOR_POWER = (*SERVED, "Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-32B")
-WITHOUT_SHAPE = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"  # of whose shape `fit.shapes` knows nothing
 VIDUR_RUNS = {"1 replica": "r1_sarathi512_q0.8_n1000", "8 replicas": "r8rr_sarathi512_q6.4_n4000"}
 
 
@@ -28,7 +27,7 @@ def power_runs(source: Path) -> pd.DataFrame:
     """Serving runs (vLLM) of ML.ENERGY v3 on text: steps and what the boards drew, dense and mixtures of experts."""
     rows = pd.read_csv(source / "gpu_power/mlenergy_v3/llm_mllm_configs.csv")
     text = rows.task.isin(["lm-arena-chat", "gpqa", "sourcegraph-fim"])
-    rows = rows[text & ~rows.architecture.str.startswith("Mamba") & (rows.model_id != WITHOUT_SHAPE)]
+    rows = rows[text & ~rows.architecture.str.startswith("Mamba")]
     columns = ["gpu_model", "model_id", "task", "num_gpus", "tensor_parallel", "max_num_seqs", "avg_batch_size"]
     columns += ["avg_output_len", "median_itl_ms", "output_throughput_tokens_per_sec", "avg_power_watts"]
     return rows[columns].sort_values(columns[:6]).round(4)

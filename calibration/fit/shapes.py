@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet.envs.fitting.errors import Array
+from tokenfleet.envs.layers.llm import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,29 @@ class Shape:
         dense = self.matrices * self.width * self.feed_forward
         return float(self.layers * (attention + dense) + self.vocabulary * self.width)
 
+    def spec(self) -> ModelSpec:
+        """The model as the catalogue would have it; what times do not read of it is left at one."""
+        embedding, experts = float(self.vocabulary * self.width), self.experts * self.expert_weights
+        return ModelSpec(
+            name=self.family,
+            parameters=self.common_weights + embedding + experts,
+            active_parameters=self.common_weights + self.routed * self.expert_weights,
+            experts=self.experts or 1,
+            experts_per_token=self.routed or 1,
+            expert_parameters=experts,
+            layers=self.layers,
+            hidden_dim=self.width,
+            vocabulary=self.vocabulary,
+            attention_heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            bytes_per_parameter=self.bytes_per_weight,
+            bytes_per_expert_parameter=self.bytes_per_expert_weight,
+            arithmetic="fp8" if self.bytes_per_weight == 1.0 else "bf16",
+            wake_s=1.0,
+            max_context_tokens=1,
+        )
+
     @property
     def expert_weights(self) -> float:
         """Weights of one expert, over all layers."""
@@ -79,11 +103,14 @@ class Shape:
         return (1.0 - self.window_layers) * context + self.window_layers * np.minimum(context, self.window)
 
 
-def _qwen3_moe(layers: int, width: int, heads: int, experts: int, expert_width: int, family: str) -> Shape:
-    kv_heads = 4 if heads == 32 else 8
+def _qwen3_moe(
+    layers: int, width: int, heads: int, experts: int, expert_width: int, family: str, bytes_per_weight: float = 2.0
+) -> Shape:
+    kv_heads = 8 if heads == 96 else 4
     return Shape(
-        family, layers, width, heads, kv_heads, 128, 0, 151936, experts=experts, routed=8, expert_width=expert_width
-    )
+        family, layers, width, heads, kv_heads, 128, 0, 151936, experts=experts, routed=8, expert_width=expert_width,
+        bytes_per_weight=bytes_per_weight, bytes_per_expert_weight=bytes_per_weight,
+    )  # fmt: skip
 
 
 def _gpt_oss(layers: int, experts: int, family: str) -> Shape:
@@ -133,6 +160,7 @@ MIXTURES = {
     "Qwen/Qwen3-30B-A3B-Thinking-2507": _QWEN_30B,
     "Qwen/Qwen3-Coder-30B-A3B-Instruct": _QWEN_30B,
     "Qwen/Qwen3-Coder-480B-A35B-Instruct": _qwen3_moe(62, 6144, 96, 160, 2560, "qwen3-coder-480b"),
+    "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8": _qwen3_moe(94, 4096, 64, 128, 1536, "qwen3-235b-a22b", 1.0),
     "openai/gpt-oss-20b": _gpt_oss(24, 32, "gpt-oss-20b"),
     "openai/gpt-oss-120b": _gpt_oss(36, 128, "gpt-oss-120b"),
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": Shape(

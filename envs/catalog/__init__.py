@@ -65,6 +65,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "clients": (".npz",),
     "demand": (".yaml",),
     "gpu": (".yaml",),
+    "interconnect": (".yaml",),
     "model": (".yaml",),
     "profile": (".yaml",),
     "rate": (".yaml",),

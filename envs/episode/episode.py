@@ -151,7 +151,7 @@ def servers_of(scenario: Scenario) -> list[Servers]:
     """The pools as failures see them."""
     pools = list(scenario.pools.values())
     first = np.cumsum([0, *[pool.replicas for pool in pools]]).tolist()
-    return [Servers(first[p], pool.replicas, pool.tensor_parallel) for p, pool in enumerate(pools)]
+    return [Servers(first[p], pool.replicas, pool.parallelism.boards) for p, pool in enumerate(pools)]
 
 
 def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator) -> Float64Array:

@@ -23,8 +23,9 @@ from tokenfleet.envs.fitting.request_fit import fit_requests
 from tokenfleet.envs.fitting.request_log import is_request_log, read_request_log
 from tokenfleet.envs.fitting.request_report import request_report
 from tokenfleet.envs.fitting.runs import Run, read_runs
-from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
+from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
+    Parallelism,
     ProfileSpec,
     kv_capacity_tokens,
     load_model,
@@ -45,6 +46,9 @@ class Options(Spec):
     model: Name
     gpu: Name
     tensor_parallel: PositiveInt
+    data_parallel: PositiveInt
+    expert_parallel: PositiveInt
+    pipeline_parallel: PositiveInt
     out: str
     own_gpu: Name | None
     catalog: tuple[str, ...]
@@ -56,6 +60,11 @@ class Options(Spec):
     kv_tokens: PositiveInt | None
     requests: bool
     force: bool
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the boards of a replica share the model."""
+        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel, self.pipeline_parallel)
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(chosen: Options, words: Sequence[str]) -> None:
     folders = _search_paths(chosen)
     bench = _bench(chosen, folders)
-    name = profile_name(chosen.model, chosen.own_gpu or chosen.gpu, chosen.tensor_parallel)
+    name = profile_name(chosen.model, chosen.own_gpu or chosen.gpu, chosen.parallelism)
     _check_target(chosen, name, folders)
     start = _start(chosen, folders, bench)
     told = (_told_by_requests if _is_log(chosen) else _told_by_runs)(chosen, folders, bench, start)
@@ -121,7 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", required=True, help="catalogue name of the model, such as llama-3.1-8b")
     parser.add_argument("--gpu", required=True, help="catalogue name of the GPU, such as h100-sxm")
-    parser.add_argument("--tensor-parallel", type=int, default=1, help="boards of a replica (default: 1)")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="boards that split every matrix (default: 1)")
+    parser.add_argument(
+        "--data-parallel", type=int, default=1, help="groups of such boards, of a mixture of experts (default: 1)"
+    )
+    parser.add_argument(
+        "--expert-parallel", type=int, default=1, help="boards that experts are shared out among, all or 1 (default: 1)"
+    )
+    parser.add_argument("--pipeline-parallel", type=int, default=1, help="stages of such boards (default: 1)")
     parser.add_argument("--out", default=".", help="catalogue folder to write to (default: this folder)")
     parser.add_argument("--own-gpu", help="name of your own for these boards; needed for a shipped pair")
     parser.add_argument("--catalog", action="append", default=[], help="catalogue folder with your GPUs and models")
@@ -158,8 +174,9 @@ def _search_paths(chosen: Options) -> list[str]:
 
 def _bench(chosen: Options, folders: Sequence[str]) -> Bench:
     gpu, model = load_gpu(chosen.gpu, folders), load_model(chosen.model, folders)
-    kv_capacity_tokens(gpu, model, chosen.tensor_parallel)
-    return Bench(gpu, model, chosen.tensor_parallel, chosen.token_budget)
+    chosen.parallelism.check(model.name, model.attention_heads, model.experts, model.layers)
+    kv_capacity_tokens(gpu, model, chosen.parallelism)
+    return Bench(gpu, model, chosen.parallelism, chosen.token_budget)
 
 
 def _check_target(chosen: Options, name: str, folders: Sequence[str]) -> None:
@@ -200,7 +217,7 @@ def _told_by_requests(chosen: Options, folders: Sequence[str], bench: Bench, sta
     pool = {
         "gpu": chosen.gpu,
         "model": chosen.model,
-        "tensor_parallel": chosen.tensor_parallel,
+        **{f"{way}_parallel": count for way, count in chosen.parallelism._asdict().items()},
         "token_budget": chosen.token_budget,
         "max_batch": chosen.max_batch,
         "kv_tokens": chosen.kv_tokens,
@@ -219,17 +236,18 @@ def _runs(chosen: Options) -> tuple[list[Run], list[str]]:
         if boards:
             raise SpecError(["--boards: there is no --power-log that it could choose from; leave it out"])
         return runs, notes
-    runs, remarks = with_power(runs, read_power_log(chosen.power_log), chosen.tensor_parallel, boards)
+    runs, remarks = with_power(runs, read_power_log(chosen.power_log), chosen.parallelism.boards, boards)
     return runs, notes + remarks
 
 
 def _start(chosen: Options, folders: Sequence[str], bench: Bench) -> ProfileSpec:
     """The catalogue's profile of the pair unless it is the entry that is written anew, or a roofline."""
-    roofline = roofline_profile(bench.gpu, bench.model, chosen.tensor_parallel)
+    wired = load_interconnect(bench.gpu.interconnect, folders)
+    roofline = roofline_profile(bench.gpu, bench.model, chosen.parallelism, wired)
     own = Path(chosen.out) / "profile" / f"{roofline.name}.yaml"
     if chosen.start == "roofline" or own.exists():
         return roofline
-    return load_profile(chosen.model, chosen.gpu, chosen.tensor_parallel, folders)
+    return load_profile(chosen.model, chosen.gpu, chosen.parallelism, folders)
 
 
 def _described(told: Told, start: ProfileSpec, gpu: GpuSpec, words: Sequence[str], chosen: Options) -> ProfileSpec:
@@ -243,7 +261,7 @@ def _described(told: Told, start: ProfileSpec, gpu: GpuSpec, words: Sequence[str
         f"command: {COMMAND} {shlex.join(words)}",
         *(f"{begun}: {source}" for source in start.sources),
     ]
-    name = profile_name(told.profile.model, gpu.name, told.profile.tensor_parallel)
+    name = profile_name(told.profile.model, gpu.name, told.profile.parallelism)
     return told.profile.model_copy(update={"name": name, "gpu": gpu.name, "sources": tuple(sources)})
 
 

@@ -27,8 +27,8 @@ def check_runs(runs: Sequence[Run], bench: Bench) -> None:
 
 
 def _too_fast(run: Run, bench: Bench) -> list[str]:
-    batch, bound_by = max(run.batch, 1.0), (bench.gpu, bench.model, bench.tensor_parallel)
-    whose = f"{bench.model.name} on {bench.tensor_parallel} x {bench.gpu.name} in {bench.model.arithmetic}"
+    batch, bound_by = max(run.batch, 1.0), (bench.gpu, bench.model, bench.parallelism)
+    whose = f"{bench.model.name} on {bench.boards} x {bench.gpu.name} in {bench.model.arithmetic}"
     step = Batch(batch, batch * run.prompt_tokens, 0.0, 0.0)
     prompt = Batch(0.0, 0.0, run.prompt_tokens, prefill_pairs(round(run.prompt_tokens)))
     step_s, prompt_s = physical_bound_s(*bound_by, step), physical_bound_s(*bound_by, prompt)
@@ -46,13 +46,13 @@ def _too_fast(run: Run, bench: Bench) -> list[str]:
 
 
 def _too_large(run: Run, bench: Bench) -> list[str]:
-    held = kv_capacity_tokens(bench.gpu, bench.model, bench.tensor_parallel, memory_utilisation=1.0)
+    held = kv_capacity_tokens(bench.gpu, bench.model, bench.parallelism, memory_utilisation=1.0)
     needed = run.batch * bench.model.attended_tokens(run.context_tokens) / (1.0 + bench.model.window_ratio)
     if needed <= held:
         return []
     return [
         f"{run.place}: {run.batch:.4g} sequences of {run.context_tokens:.4g} tokens need a KV cache of {needed:.4g} "
-        f"tokens, but at most {held} fit on {bench.tensor_parallel} x {bench.gpu.name}; "
+        f"tokens, but at most {held} fit on {bench.boards} x {bench.gpu.name}; "
         "give the mean number that ran as 'batch', or check --gpu and --tensor-parallel"
     ]
 
@@ -60,10 +60,10 @@ def _too_large(run: Run, bench: Bench) -> list[str]:
 def _too_hot_or_cold(run: Run, bench: Bench) -> list[str]:
     if run.power_w is None:
         return []
-    board_w, gpu = run.power_w / bench.tensor_parallel, bench.gpu
+    board_w, gpu = run.power_w / bench.boards, bench.gpu
     if gpu.asleep_w <= board_w <= OVER_TDP * gpu.tdp_w:
         return []
     return [
         f"{run.place}: power of {run.power_w:.4g} W is {board_w:.4g} W a board; {gpu.name} draws {gpu.asleep_w:g} to "
-        f"{gpu.tdp_w:g} W; give the sum over the {bench.tensor_parallel} boards of the replica, without the server"
+        f"{gpu.tdp_w:g} W; give the sum over the {bench.boards} boards of the replica, without the server"
     ]

@@ -79,7 +79,7 @@ def fit_profile(bench: Bench, start: ProfileSpec, runs: Sequence[Run]) -> Fit:
     if len(useful) < FEWEST_RUNS:
         speak = "a time between tokens, or a TTFT of one request at a time"
         raise SpecError([f"runs: at least {FEWEST_RUNS} with {speak} are needed (got {len(useful)}); measure more"])
-    least = bounds_s(bench.gpu, bench.model, bench.tensor_parallel)
+    least = bounds_s(bench.gpu, bench.model, bench.parallelism)
     solved = _solve(bench, start, least, runs)
     if TOLD not in solved.kept.values():
         raise SpecError([f"runs: they tell none of the profile's numbers ({solved.kept['host_ms']}); vary the batch"])

@@ -15,7 +15,7 @@ import numpy as np
 
 from tokenfleet.envs.fitting.knots import never_falling
 from tokenfleet.envs.layers.llm import Bounds, ProfileSpec
-from tokenfleet.envs.layers.llm.roofline import JOIN_POWER
+from tokenfleet.envs.layers.llm.part import JOIN_POWER
 
 MOST_TIMES = 20.0  # a factor beyond it is a mistake in the measurements (assumption)
 Values = Mapping[str, float]

@@ -104,7 +104,7 @@ def fit_requests(
     Raises:
         SpecError: the log tells no number, or the replica cannot serve it.
     """
-    least = bounds_s(bench.gpu, bench.model, bench.tensor_parallel)
+    least = bounds_s(bench.gpu, bench.model, bench.parallelism)
     server = Server(pool, log.arrival_s, log.prompt_tokens, log.output_tokens, search_paths)
     everyone = np.ones(len(log), np.bool_)
     first = np.arange(len(log)) < FITTED_SHARE * len(log)

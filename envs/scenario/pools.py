@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec, catalog_names
-from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
+from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
     LargestBatch,
     ModelSpec,
+    Parallelism,
     ProfileSpec,
     kv_capacity_tokens,
     load_model,
@@ -40,7 +41,18 @@ class PoolSpec(CatalogSpec):
         gpu, model: their names in the catalogue.
         replicas: how many of them there are.
         row: the row of the site that its racks stand in; by default it is fed from the site directly.
-        tensor_parallel: GPUs per replica.
+        tensor_parallel: GPUs that split every matrix; all of a replica unless it has data parallelism or stages.
+        data_parallel: groups of `tensor_parallel` GPUs in a replica of a mixture of experts, each with all of attention
+            and the KV cache of its own sequences.
+        expert_parallel: GPUs that routed experts are shared out among, `tensor_parallel * data_parallel` of them; 1
+            slices every expert over all GPUs.
+        pipeline_parallel: stages of a replica, each `tensor_parallel * data_parallel` GPUs with a share of the layers;
+            a batch is cut into as many parts, and each stage works on another one.
+        interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
+            default. A replica of several GPUs that is wired otherwise runs on a roofline.
+        async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
+            default in its releases of 2026); of a roofline it takes the time on the host away, which is that of vLLM's
+            releases of 2025, and a measured profile is what was measured.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
@@ -70,8 +82,11 @@ class PoolSpec(CatalogSpec):
         decode_only: take nothing but what other pools hand over.
         migrate_prefixes: fetch the cached beginning of a conversation from the replica that holds it, if a request
             comes here instead of returning there, wherever that is quicker than computing it again.
-        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache within its site [bytes/s]; 50e9 is an
-            assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s` holds too.
+        kv_path: which way KV cache goes within a site: over the `network` between servers, or in one server over the
+            `interconnect`, where each board sends its part at the rate that its lines were timed at.
+        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
+            [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`
+            holds too.
     """
 
     site: Name
@@ -79,6 +94,11 @@ class PoolSpec(CatalogSpec):
     model: Name
     row: Name | None = None
     tensor_parallel: PositiveInt = 1
+    data_parallel: PositiveInt = 1
+    expert_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
+    interconnect: Name | None = None
+    async_scheduling: bool = False
     needs_profile: bool = False
     replicas: PositiveInt = 1
     max_batch: PositiveInt = 256
@@ -96,6 +116,7 @@ class PoolSpec(CatalogSpec):
     hand_off_to: Name | None = None
     decode_only: bool = False
     migrate_prefixes: bool = False
+    kv_path: Literal["network", "interconnect"] = "network"
     kv_bandwidth_bytes_per_s: PositiveFloat = 50e9
 
     @model_validator(mode="after")
@@ -133,12 +154,22 @@ class PoolSpec(CatalogSpec):
     @property
     def gpus(self) -> int:
         """GPUs in the pool."""
-        return self.tensor_parallel * self.replicas
+        return self.parallelism.boards * self.replicas
+
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the GPUs of a replica share the model."""
+        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel, self.pipeline_parallel)
 
     @cached_property
     def gpu_spec(self) -> GpuSpec:
         """The catalogue entry of the pool's GPU."""
         return load_gpu(self.gpu, self.search_paths)
+
+    @cached_property
+    def interconnect_spec(self) -> InterconnectSpec:
+        """The catalogue entry of what wires the pool's GPUs."""
+        return load_interconnect(self.interconnect or self.gpu_spec.interconnect, self.search_paths)
 
     @cached_property
     def model_spec(self) -> ModelSpec:
@@ -148,7 +179,9 @@ class PoolSpec(CatalogSpec):
     @cached_property
     def profile(self) -> ProfileSpec:
         """Measured iteration coefficients, or the roofline's where nobody measured."""
-        return load_profile(self.model, self.gpu, self.tensor_parallel, self.search_paths)
+        return load_profile(
+            self.model, self.gpu, self.parallelism, self.search_paths, self.interconnect, self.async_scheduling
+        )
 
     @cached_property
     def coefficients(self) -> Coefficients:
@@ -163,10 +196,17 @@ class PoolSpec(CatalogSpec):
         return kv_capacity_tokens(
             self.gpu_spec,
             self.model_spec,
-            self.tensor_parallel,
+            self.parallelism,
             self.memory_utilisation,
             LargestBatch(self.token_budget, self.max_batch),
         )
+
+    @property
+    def kv_move_bytes_per_s(self) -> float:
+        """At which a replica sends and receives KV cache within its site [bytes/s]."""
+        if self.kv_path == "interconnect":
+            return self.parallelism.boards * self.interconnect_spec.send_bytes_per_s
+        return self.kv_bandwidth_bytes_per_s
 
     @property
     def kv_grows(self) -> bool:
@@ -217,6 +257,7 @@ def catalog_problem(pool: PoolSpec) -> str:
     """What is wrong with a pool's GPU, its model, or how they fit together, behind the pool's key; empty if nothing."""
     return (
         _check_part("gpu", lambda: pool.gpu_spec)
+        or _check_part("interconnect", lambda: pool.interconnect_spec)
         or _check_part("model", lambda: pool.model_spec)
         or _check_memory(pool)
         or _check_profile(pool)
@@ -233,7 +274,12 @@ def _check_part(key: str, load: Callable[[], object]) -> str:
 
 def _check_memory(pool: PoolSpec) -> str:
     try:
-        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.tensor_parallel, pool.memory_utilisation)
+        model = pool.model_spec
+        pool.parallelism.check(model.name, model.attention_heads, model.experts, model.layers)
+    except SpecError as error:
+        return str(error)
+    try:
+        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.parallelism, pool.memory_utilisation)
         _ = pool.kv_capacity_tokens, pool.profile
     except SpecError as error:
         return _keyed("tensor_parallel", error)
@@ -243,9 +289,11 @@ def _check_memory(pool: PoolSpec) -> str:
 
 
 def _check_profile(pool: PoolSpec) -> str:
-    name, known = profile_name(pool.model, pool.gpu, pool.tensor_parallel), catalog_names("profile", pool.search_paths)
-    if not pool.needs_profile or name in known:
+    name, known = profile_name(pool.model, pool.gpu, pool.parallelism), catalog_names("profile", pool.search_paths)
+    if not pool.needs_profile or pool.profile.origin != "roofline":
         return ""
+    if name in known:
+        return f"needs_profile: {name!r} is of GPUs wired by {pool.gpu_spec.interconnect}, not {pool.interconnect}"
     way_out = "add its file to a folder of catalog.search_paths, or write needs_profile: false to run on a roofline"
     return f"needs_profile: the catalogue has no profile {name!r}{suggest(name, known)}; {way_out}"
 

@@ -147,7 +147,7 @@ class Scenario(CatalogSpec):
         between_sites = self.network.site_bytes_per_s
 
         def token_s(sender: PoolSpec, receiver: PoolSpec) -> float:
-            nearest = min(sender.kv_bandwidth_bytes_per_s, receiver.kv_bandwidth_bytes_per_s)
+            nearest = min(sender.kv_move_bytes_per_s, receiver.kv_move_bytes_per_s)
             rate = nearest if sender.site == receiver.site else min(nearest, between_sites)
             return transfer_s(sender.model_spec.kv_bytes_per_token, rate)
 

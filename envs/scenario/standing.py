@@ -36,7 +36,7 @@ def pool_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
         name: {
             "model": pool.model,
             "gpu": pool.gpu,
-            "tensor_parallel": pool.tensor_parallel,
+            **{f"{way}_parallel": count for way, count in pool.parallelism._asdict().items()},
             "profile": pool.profile.origin,
             "expected_errors": expected_errors(pool.profile, pool.model_spec),
         }
@@ -71,7 +71,7 @@ def refuse_rooflines(scenario: Scenario) -> None:
 
 
 def _pair(pool: PoolSpec) -> str:
-    return f"{pool.model} on {pool.tensor_parallel} x {pool.gpu}"
+    return f"{pool.model} on {pool.parallelism.boards} x {pool.gpu}"
 
 
 def _errors(pool: PoolSpec) -> str:
@@ -80,5 +80,6 @@ def _errors(pool: PoolSpec) -> str:
 
 
 def _command(pool: PoolSpec) -> str:
-    boards = f" --tensor-parallel {pool.tensor_parallel}" if pool.tensor_parallel > 1 else ""
+    ways = pool.parallelism._asdict().items()
+    boards = "".join(f" --{way}-parallel {count}" for way, count in ways if count > 1)
     return f"{FIT} runs.csv --model {pool.model} --gpu {pool.gpu}{boards} --out mine"

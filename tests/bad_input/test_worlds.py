@@ -101,6 +101,9 @@ FLEETS: dict[str, tuple[str, ...]] = {
     "train scenario=tiny scenario.pools.lab-70b.tensor_parallel=3": (
         r"^scenario\.pools\.lab-70b\.tensor_parallel: must divide .* 64 heads \(got 3\)$",
     ),
+    "train scenario=tiny scenario.pools.lab-70b.data_parallel=2": (
+        r"^scenario\.pools\.lab-70b\.data_parallel: llama-3\.1-70b is dense; write replicas: 2 instead \(got 2\)$",
+    ),
     "train scenario=tiny scenario.pools.lab-8b.kv_tokens=100_000_000": (
         r"^scenario\.pools\.lab-8b\.kv_tokens: 100000000 tokens do not fit; at most \d+ do",
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -9,17 +11,23 @@ from calibration.excerpts import DATA, table
 from calibration.fit.__main__ import report
 from calibration.fit.power.board import fit_board, rates_by_gpu
 from calibration.fit.power.clock import fit_clock
-from calibration.fit.power.experts import fit_expert_costs
+from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_cost
 from calibration.fit.power.profile import power_errors
 from calibration.fit.power.runs import runs
 from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, power_factors, time_fits
 from calibration.fit.shapes import SHAPES
 from calibration.fit.shipped import shipped_differences
 from calibration.fit.time.attention import with_work
+from calibration.fit.time.experts import fit_kernel
 from calibration.fit.time.kernels import VOCABULARY, Kernels
-from calibration.fit.time.serving_law import fit_law, most_touched
+from calibration.fit.time.mixtures import fit_layer_costs
+from calibration.fit.time.products import attention_ratios, median_products
+from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
+from calibration.fit.time.serving_law import most_touched
+from tokenfleet.envs.layers.gpu import KernelSpec
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
-from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, PACKED_BYTE_COST
+from tokenfleet.envs.layers.llm.experts import KERNELS
+from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 
 
 def test_the_shipped_numbers_are_the_fit():
@@ -82,6 +90,7 @@ def test_one_law_gives_the_watts_of_every_dense_model(chip, mean, worst):
 
 def test_the_shipped_costs_of_experts_are_the_fit():
     assert fit_expert_costs() == pytest.approx((EXPERT_FLOP_COST, PACKED_BYTE_COST), abs=0.05)
+    assert fit_fp8_byte_cost() == pytest.approx(FP8_EXPERT_BYTE_COST, abs=0.02)
     left_out = [fit_expert_costs(family)[0] for family in runs(dense=False).family.unique()]
     assert 3.6 < min(left_out) < max(left_out) < 4.2
 
@@ -157,11 +166,20 @@ def test_a_model_of_the_catalogue_has_the_shape_that_was_measured(name, measured
     np.testing.assert_allclose(touched, shape.touched_experts(tokens))
 
 
-def test_the_roofline_holds_the_law():
-    law = fit_law()
-    found = (law.base_s, law.layer_s, law.expert_layer_s, law.collective_layer_s, law.sequence_s, law.memory_efficiency)
-    shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.EXPERT_LAYER_S, roofline.COLLECTIVE_LAYER_S)
-    np.testing.assert_allclose(found, (*shipped, roofline.SEQUENCE_S, roofline.MEMORY_EFFICIENCY), rtol=5e-3)
+def test_boards_that_nobody_timed_get_the_medians_of_those_that_were():
+    timed = table("products")[["gpu", "precision"]].drop_duplicates()
+    defaults, ratios = KernelSpec(), [attention_ratios(gpu) for gpu in timed.gpu.unique()]
+    for precision, default in (("bf16", defaults.bf16), ("fp8", defaults.fp8)):
+        assert median_products([(gpu, precision) for gpu in timed.gpu[timed.precision == precision]]) == default
+    for name in ("context_ratio", "prefill_attention_ratio"):
+        assert np.median([ratio[name] for ratio in ratios]) == pytest.approx(getattr(defaults, name), abs=0.01)
+
+
+def test_the_roofline_has_the_fitted_costs_of_serving():
+    costs = fit_costs()
+    shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.SEQUENCE_S)
+    np.testing.assert_allclose(astuple(costs), shipped, rtol=5e-3)
+    assert kernel_sequence_s() == pytest.approx(roofline.KERNEL_SEQUENCE_S, rel=5e-3)
 
 
 @pytest.mark.parametrize(("experts", "boards", "tokens", "expected"), [
@@ -185,3 +203,13 @@ def test_the_factor_of_a_profile_meets_its_runs():
         errors = np.array(power_errors(load_profile(*pair)))
         assert len(errors) >= 5
         assert abs(np.log1p(errors).mean()) < 1e-3
+
+
+def test_the_roofline_holds_the_costs_of_mixtures():
+    shipped = (roofline.EXPERT_LAYER_S, roofline.DISPATCH_LAYER_S, roofline.FP8_LAYER_S)
+    np.testing.assert_allclose(fit_layer_costs(), shipped, rtol=5e-3)
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_the_kernels_of_experts_are_those_of_the_fit(kind):
+    np.testing.assert_allclose(fit_kernel(kind), KERNELS[kind], rtol=5e-3)

@@ -13,7 +13,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fitting import Bench, Run
 from tokenfleet.envs.fitting.compare import BOARD_POWER, DECODE_STEP, MEAN_ITERATION, prompt_time_s
 from tokenfleet.envs.fitting.numbers import moved, start_values
-from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, bounds_s, load_model, roofline_profile
 from tokenfleet.envs.traces import RequestTable
 
@@ -22,12 +22,12 @@ H100_70B = Bench(load_gpu("h100-sxm"), load_model("llama-3.1-70b"), 4, token_bud
 
 
 def roofline(bench: Bench) -> ProfileSpec:
-    return roofline_profile(bench.gpu, bench.model, bench.tensor_parallel)
+    return roofline_profile(bench.gpu, bench.model, bench.parallelism, load_interconnect(bench.gpu.interconnect))
 
 
 def with_numbers(bench: Bench, **values: float) -> ProfileSpec:
     """The roofline of a bench with some of its numbers at known values."""
-    start, least = roofline(bench), bounds_s(bench.gpu, bench.model, bench.tensor_parallel)
+    start, least = roofline(bench), bounds_s(bench.gpu, bench.model, bench.parallelism)
     return moved(start, least, {**start_values(start), **values})
 
 

@@ -14,7 +14,7 @@ from tests.command_line import Outcome, check_refusal, tree
 from tests.fitting.test_runs import VLLM
 from tokenfleet.envs import FleetEnv, catalog
 from tokenfleet.envs.fitting.__main__ import main
-from tokenfleet.envs.layers.llm import load_profile
+from tokenfleet.envs.layers.llm import Parallelism, load_profile
 from tokenfleet.envs.scenario import load_scenario
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_hardware" / "runs.csv"
@@ -139,6 +139,16 @@ def test_a_second_model_is_fitted_on_the_same_boards(fit: Fit, tmp_path: Path) -
     assert load_profile("llama-3.1-70b", "my-h100", 4, [tmp_path / "mine"]).origin == "measured"
 
 
+def test_a_mixture_whose_experts_are_shared_out_is_fitted_and_found_under_its_name(fit: Fit, tmp_path: Path) -> None:
+    (tmp_path / "mixture.csv").write_text(GOOD.replace(",8\n", ",30\n").replace("8.6", "32").replace("9.9", "34"))
+    shared = "--data-parallel 8 --expert-parallel 8"
+    done = fit(f"mixture.csv --model qwen3-235b-a22b-fp8 --gpu h100-sxm --own-gpu my-h100 {shared} --out mine")
+    assert done.code == 0, done.errors
+    assert (tmp_path / "mine" / "profile" / "qwen3-235b-a22b-fp8_my-h100_tp1_dp8_ep8.yaml").exists()
+    found = load_profile("qwen3-235b-a22b-fp8", "my-h100", Parallelism(1, 8, 8), [tmp_path / "mine"])
+    assert found.origin == "measured"
+
+
 def test_help_says_what_is_asked_for(fit: Fit) -> None:
     done = fit("--help")
     assert done.code == 0
@@ -165,6 +175,7 @@ MISTAKES = {
         r"^--own-gpu: the shipped catalogue has llama-3\.1-8b_h100-sxm_tp1; .* as in --own-gpu my-h100-sxm$"
     ),
     "runs.csv --model llama-3.1-8b --gpu l40s --tensor-parallel 3": r"^tensor_parallel: must divide .* \(got 3\)",
+    "runs.csv --model llama-3.1-8b --gpu l40s --data-parallel 2": r"^data_parallel: .* write replicas: 2 instead",
     "runs.csv --model llama-3.1-8b --gpu l40s --tensor-parallel 0": r"^tensor_parallel: .*greater than 0 \(got 0\)$",
     "runs.csv --model llama-3.1-8b --gpu l40s --token-budget 0": r"^token_budget: .*greater than 0 \(got 0\)$",
     "runs.csv --model llama-3.1-8b --gpu h100-sxm --own-gpu a/b": r"^own_gpu: .*pattern.* \(got 'a/b'\)$",

@@ -15,7 +15,6 @@ from tokenfleet.envs.layers.llm import (
     kv_capacity_tokens,
     load_model,
     load_profile,
-    roofline_profile,
 )
 from tokenfleet.envs.layers.llm.bound import physical_bound_s
 from tokenfleet.envs.layers.llm.iteration import (
@@ -31,7 +30,7 @@ from tokenfleet.envs.layers.llm.iteration import (
 )
 
 PROFILES = [ProfileSpec.parse(load_entry("profile", name)) for name in catalog_names("profile")]
-ROOFLINE = roofline_profile(load_gpu("b200-sxm"), load_model("llama-3.1-70b"), 8)
+ROOFLINE = load_profile("llama-3.1-70b", "b200-sxm", 8)
 profiles = st.sampled_from([*PROFILES, ROOFLINE])
 batches = st.tuples(
     st.integers(0, 512).map(float), st.integers(0, 400_000).map(float), st.integers(0, 8192).map(float)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
-from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
     TOKEN_KNOTS,
     ModelSpec,
@@ -21,7 +21,7 @@ from tokenfleet.envs.layers.llm import (
     profile_name,
     roofline_profile,
 )
-from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
+from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients, iteration_time_s, prefill_pairs
 from tokenfleet.envs.spec import SpecError
 
 PROFILES = catalog_names("profile")
@@ -72,15 +72,21 @@ def test_a_pair_that_nobody_measured_gets_a_roofline():
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_roofline_comes_near_each_fit(name):
-    """Farthest off: boards of which kernels alone are known, without what serving adds, and the A100's attention."""
+    """Farthest off: boards of which kernels alone are known, without what serving adds, and the A100's attention.
+
+    The profile of 405B over eight boards leaves out what their all-reduces take of a prompt, a quarter of its time;
+    those of mixtures take prompts by a share of peak that kernels of experts do not reach.
+    """
     spec = ProfileSpec.parse(load_entry("profile", name))
-    guess = roofline_profile(load_gpu(spec.gpu), load_model(spec.model), spec.tensor_parallel)
+    gpu, model = load_gpu(spec.gpu), load_model(spec.model)
+    guess = roofline_profile(gpu, model, spec.tensor_parallel, load_interconnect(gpu.interconnect))
+    laws = [Coefficients.of(gpu, model, profile).at_clock(1.0) for profile in (guess, spec)]
     for tokens, context, prompt in ((8, 8_000, 0), (64, 64_000, 0), (128, 128_000, 0), (0, 0, 2048)):
         batch = Batch(tokens, context, prompt, prefill_pairs(prompt))
-        ratio = [iteration_time_s(profile, batch) for profile in (guess, spec)]
-        assert 1 / 1.4 < ratio[0] / ratio[1] < 1.6
+        ratio = [iteration_time_s(law, batch) for law in laws]
+        assert 1 / 1.4 < ratio[0] / ratio[1] < 1.8
     for key in ATTENTION:
-        assert 1 / 2.2 < getattr(guess, key) / getattr(spec, key) < 2
+        assert 1 / 2.3 < getattr(guess, key) / getattr(spec, key) < 2
 
 
 LEAST_BOARDS = {

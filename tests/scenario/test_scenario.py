@@ -11,6 +11,7 @@ from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.agents import MmppStream, TraceStream
+from tokenfleet.envs.layers.llm import kv_capacity_tokens
 from tokenfleet.envs.scenario import MAX_HORIZON_S, Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -197,6 +198,16 @@ def test_kv_cache_travels_at_the_slower_of_both_ends():
     assert scenario.kv_token_s[0, 2] == scenario.pools["lab-8b"].model_spec.kv_bytes_per_token / 1e9
 
 
+def test_kv_cache_within_a_server_travels_over_the_lines_of_its_boards():
+    within = handing_off()
+    within |= {f"pools.{name}.kv_path": "interconnect" for name in ("lab-8b", "far")}
+    scenario = load_scenario("tiny", within)
+    pool = scenario.pools["far"]
+    expected_s = pool.model_spec.kv_bytes_per_token / (pool.tensor_parallel * pool.interconnect_spec.send_bytes_per_s)
+    assert scenario.kv_token_s[0, 2] == pytest.approx(expected_s)
+    assert scenario.kv_token_s[0, 2] < load_scenario("tiny", handing_off()).kv_token_s[0, 2]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -254,3 +265,14 @@ def test_a_scenario_is_flattened_once_for_all_who_ask() -> None:
     other = load_scenario("tiny")
     assert FleetArrays.from_scenario(other) is not power.arrays
     assert scenario == other
+
+
+def test_boards_that_share_out_experts_are_counted_and_hold_more_cache():
+    eight = {"gpu": "h200-sxm", "model": "deepseek-v3", "tensor_parallel": 1, "data_parallel": 8, "expert_parallel": 8}
+    changes = {f"pools.lab-70b.{key}": value for key, value in {**eight, "replicas": 1}.items()}
+    pool = load_scenario("tiny", {**changes, "classes.chat-70b.model": "deepseek-v3"}).pools["lab-70b"]
+    sliced = pool.model_copy(update={"tensor_parallel": 8, "data_parallel": 1, "expert_parallel": 1})
+    assert pool.gpus == sliced.gpus == 8
+    assert pool.profile.name == "deepseek-v3_h200-sxm_tp1_dp8_ep8"
+    held = [kv_capacity_tokens(pool.gpu_spec, pool.model_spec, way.parallelism) for way in (pool, sliced)]
+    assert held[0] > 4 * held[1]

@@ -1,4 +1,8 @@
-"""What FLOPs and bytes of routed experts cost over those of dense layers, from the watts of mixtures of experts."""
+"""What FLOPs and bytes of routed experts cost over those of dense layers, from the watts of mixtures of experts.
+
+Bytes are those of experts that tokens touch. Two costs come from mixtures in bf16 and MXFP4, and given these one from
+the only mixture in fp8.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,15 @@ from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
 
 
-def mixture_w(rows: pd.DataFrame, expert_flop_cost: float, packed_byte_cost: float) -> Array:
+def mixture_w(
+    rows: pd.DataFrame, expert_flop_cost: float, packed_byte_cost: float, fp8_byte_cost: float = 1.0
+) -> Array:
     """Watts of runs of mixtures of experts by the laws of dense models, experts at costs of their own."""
     gpus = {chip: fit_board(chip).gpus[chip] for chip in rows.gpu.unique()}
+    priced_bytes = (packed_byte_cost - 1.0) * rows.packed_bytes + (fp8_byte_cost - 1.0) * rows.fp8_bytes
     priced = rows.assign(
-        flops=rows.flops + (expert_flop_cost - 1.0) * rows.expert_flops,
-        weight_bytes=rows.weight_bytes + (packed_byte_cost - 1.0) * rows.packed_bytes,
+        flops=rows.flops + (expert_flop_cost - 1.0) * rows.padded_flops,
+        weight_bytes=rows.weight_bytes + priced_bytes,
     )
     return predicted_w(gpus, rates_by_gpu(priced))
 
@@ -30,7 +37,7 @@ def fit_expert_costs(without: str = "") -> tuple[float, float]:
     Every family but `without` counts the same.
     """
     rows = runs(dense=False)
-    rows = rows[rows.family != without].reset_index(drop=True)
+    rows = rows[(rows.family != without) & (rows.fp8_bytes == 0.0)].reset_index(drop=True)
     weight = np.sqrt(1.0 / rows.groupby("family").watts.transform("size"))
 
     def error(costs: Array) -> Array:
@@ -38,3 +45,15 @@ def fit_expert_costs(without: str = "") -> tuple[float, float]:
 
     flop_cost, packed_byte_cost = minimise(error, [[3.0, 2.0]], bounds=([1.0, 1.0], [10.0, 10.0]), step=1e-4).values
     return float(flop_cost), float(packed_byte_cost)
+
+
+@cache
+def fit_fp8_byte_cost(without_boards: int = 0) -> float:
+    """FP8_EXPERT_BYTE_COST from the runs on any number of boards but one, by least squares of relative error."""
+    rows = runs(dense=False)
+    rows = rows[(rows.fp8_bytes > 0.0) & (rows.num_gpus != without_boards)].reset_index(drop=True)
+
+    def error(cost: Array) -> Array:
+        return relative_errors(mixture_w(rows, *fit_expert_costs(), float(cost[0])), rows.watts)
+
+    return float(minimise(error, [[3.0]], bounds=([1.0], [20.0]), step=1e-4).values[0])

@@ -50,7 +50,7 @@ def power_errors(profile: ProfileSpec) -> list[float]:
 def predicted_w(profile: ProfileSpec) -> Array:
     """Watts of all boards in each of a pair's runs, of which there is one at least; vLLM's token budget is assumed."""
     gpu, model = load_gpu(profile.gpu), load_model(profile.model)
-    bench = Bench(gpu, model, profile.tensor_parallel, TOKEN_BUDGET)
+    bench = Bench(gpu, model, profile.parallelism, TOKEN_BUDGET)
     return BOARD_POWER.predicted(profile, bench, [_run(row) for row in _runs_of(profile).to_dict("records")])
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from calibration.excerpts import table
@@ -23,6 +24,7 @@ from calibration.fit.serving_runs import described
 from calibration.fit.shapes import DENSE, SHAPES, Shape
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.llm.iteration import EXPERT_TILE_ROWS
 
 USABLE_MEMORY = 0.92
 SPLITWISE_ANSWER = 128  # tokens generated in each of its runs
@@ -43,7 +45,8 @@ def runs(dense: bool = True) -> pd.DataFrame:
 def with_work(rows: pd.DataFrame) -> pd.DataFrame:
     """Add family and weight_bytes, context_bytes and flops of a board in an iteration, and drop runs that do not fit.
 
-    Of them, expert_flops are of routed experts and packed_bytes of experts in less than 8 bits a weight.
+    Of them, padded_flops are of routed experts with fewer rows than a tile has, packed_bytes of experts in less than 8
+    bits a weight, and fp8_bytes of experts in 8.
     """
     frames = []
     for model_id, group in rows.groupby("model_id"):
@@ -62,9 +65,10 @@ def with_work(rows: pd.DataFrame) -> pd.DataFrame:
                 family=shape.family,
                 weight_bytes=weights + expert_bytes,
                 packed_bytes=expert_bytes * (shape.bytes_per_expert_weight < 1.0),
+                fp8_bytes=expert_bytes * (shape.bytes_per_expert_weight == 1.0),
                 context_bytes=shape.kv_bytes_per_token * attended / boards,
                 flops=2.0 * (shape.common_weights + shape.expert_weights * shape.routed) * tokens / boards,
-                expert_flops=2.0 * shape.expert_weights * shape.routed * tokens / boards,
+                padded_flops=2.0 * shape.expert_weights * shape.routed * _padded_tokens(shape, group) / boards,
             )[held_bytes < USABLE_MEMORY * memory_bytes]
         )
     return pd.concat(frames, ignore_index=True)
@@ -76,6 +80,15 @@ def _touched_experts(shape: Shape, rows: pd.DataFrame) -> float | Array:
         return 0.0
     batch, prompt, prefill = (rows[name].to_numpy(float) for name in ("avg_batch_size", "prompt", "prefill"))
     return mean_over_prompts(shape.touched_experts, batch, prompt, prefill / prompt)
+
+
+def _padded_tokens(shape: Shape, rows: pd.DataFrame) -> float | Array:
+    """Tokens of an iteration, on average, as far as they leave experts with fewer rows than a tile has."""
+    if not shape.experts:
+        return 0.0
+    batch, prompt, prefill = (rows[name].to_numpy(float) for name in ("avg_batch_size", "prompt", "prefill"))
+    most = EXPERT_TILE_ROWS * shape.experts / shape.routed
+    return mean_over_prompts(lambda tokens: np.minimum(tokens, most), batch, prompt, prefill / prompt)
 
 
 def _splitwise() -> pd.DataFrame:

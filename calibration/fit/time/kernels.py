@@ -21,8 +21,8 @@ from tokenfleet.envs.fitting.least_squares import factors
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS, ModelSpec, bounds_s, load_model
 from tokenfleet.envs.layers.llm.iteration import prefill_pairs
+from tokenfleet.envs.layers.llm.part import memory_share
 from tokenfleet.envs.layers.llm.profile import memory_and_compute_s
-from tokenfleet.envs.layers.llm.roofline import memory_share
 
 MEASURED_ON = {"h100-sxm": "h200-sxm"}  # every other GPU has tables of its own
 # (query + key + value outputs, feed-forward width) of the Llama 3.1 shapes, from their config.json.

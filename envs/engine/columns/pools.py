@@ -63,7 +63,7 @@ class PoolSource:
 
     def boards(self, value: float) -> float:
         """A quantity of one board, for all boards of a replica."""
-        return self.spec.tensor_parallel * value
+        return self.spec.parallelism.boards * value
 
 
 def _iteration(name: str) -> Callable[[PoolSource], Any]:

@@ -1,4 +1,4 @@
-"""Layer 3, the GPU: what a board draws and what its clock costs; servers that fail."""
+"""Layer 3, the GPU: what a board draws, what its clock costs, what kernels and lines reach; servers that fail."""
 
 from tokenfleet.envs.layers.gpu.board import (
     Coefficient,
@@ -15,21 +15,27 @@ from tokenfleet.envs.layers.gpu.board import (
     voltage_fraction,
 )
 from tokenfleet.envs.layers.gpu.clock import LOWEST_CLOCK_FRACTION, Load, clock_under_limit
+from tokenfleet.envs.layers.gpu.interconnect import InterconnectSpec, load_interconnect
+from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
 
 __all__ = [
     "LOWEST_CLOCK_FRACTION",
     "Coefficient",
     "Draw",
     "GpuSpec",
+    "InterconnectSpec",
+    "KernelSpec",
     "Load",
     "Number",
     "PowerCoefficients",
     "Precision",
+    "ProductSpec",
     "board_power_w",
     "busy_floor_w",
     "byte_energy_scale",
     "clock_stretch",
     "clock_under_limit",
     "load_gpu",
+    "load_interconnect",
     "voltage_fraction",
 ]

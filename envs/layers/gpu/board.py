@@ -40,6 +40,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
+from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveFraction, Spec, SpecError, UnitFraction
 
 Number = TypeVar("Number", float, NDArray[np.float64])
@@ -72,6 +73,10 @@ class GpuSpec(Spec):
         memory_bandwidth_bytes_per_s: peak memory bandwidth [bytes/s].
         peak_bf16_flops: peak dense bf16 arithmetic rate [FLOP/s], without sparsity.
         peak_fp8_flops: the same in fp8 [FLOP/s]; 0 where the chip has no such units and runs fp8 at the rate of bf16.
+        peak_fp4_flops: the same on 4-bit weights that stay packed [FLOP/s]; 0 where served kernels unpack them first.
+        interconnect: catalogue name of how the boards of a server are wired; by default what a board without lines of
+            its own has (assumption).
+        kernels: what kernels reach of its peaks.
         tdp_w: rated board power [W].
         idle_w: draw with a model loaded and nothing running [W]; also while it loads one (assumption: the copy waits
             for its host).
@@ -103,6 +108,9 @@ class GpuSpec(Spec):
     memory_bandwidth_bytes_per_s: PositiveFloat
     peak_bf16_flops: PositiveFloat
     peak_fp8_flops: NonNegativeFloat = 0.0
+    peak_fp4_flops: NonNegativeFloat = 0.0
+    interconnect: Name = "pcie-5"
+    kernels: KernelSpec = KernelSpec()
     tdp_w: PositiveFloat
     idle_w: NonNegativeFloat
     asleep_w: NonNegativeFloat
@@ -145,6 +153,10 @@ class GpuSpec(Spec):
     def peak_flops(self, precision: Precision) -> float:
         """Peak arithmetic rate at a precision [FLOP/s]."""
         return (self.peak_fp8_flops if precision == "fp8" else 0.0) or self.peak_bf16_flops
+
+    def products(self, precision: Precision) -> ProductSpec:
+        """What products reach at a precision; those of bf16 where the chip computes fp8 at its rate."""
+        return self.kernels.fp8 if precision == "fp8" and self.peak_fp8_flops else self.kernels.bf16
 
     @property
     def core_context_fraction(self) -> float:

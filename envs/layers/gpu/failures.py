@@ -44,11 +44,11 @@ class FailureSpec(Spec):
 
 
 class Servers(NamedTuple):
-    """A pool as failures see it: `replicas` of `tensor_parallel` GPUs, numbered from `first_replica`."""
+    """A pool as failures see it: `replicas` of `gpus` GPUs each, numbered from `first_replica`."""
 
     first_replica: int
     replicas: int
-    tensor_parallel: int
+    gpus: int
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def draw_failures(
     """
     rows: list[tuple[int, int, float]] = []
     for pool in pools:
-        together = max(spec.gpus_per_server // pool.tensor_parallel, 1)
+        together = max(spec.gpus_per_server // pool.gpus, 1)
         for first in range(0, pool.replicas, together):
             standing = range(first, min(first + together, pool.replicas))
-            rate_per_s = spec.server_rate_per_s(len(standing) * pool.tensor_parallel)
+            rate_per_s = spec.server_rate_per_s(len(standing) * pool.gpus)
             for time_s in rng.uniform(0.0, horizon_ticks * tick_s, rng.poisson(rate_per_s * horizon_ticks * tick_s)):
                 tick = int(np.ceil(time_s / tick_s))
                 repair_s = spec.repair_median_s * float(np.exp(spec.repair_sigma * rng.standard_normal()))

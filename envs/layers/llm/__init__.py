@@ -8,9 +8,15 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 |---|---|
 | `attention` | what the tokens of a prompt attend to |
 | `model` | models: their weights, experts, KV cache and arithmetic |
+| `parallelism` | how the boards of a replica share a model |
 | `memory` | what weights, activations and libraries leave for the KV cache |
 | `profile` | the coefficients of a model on a GPU, and the least that physics allows |
-| `roofline` | coefficients for a pair that nobody measured |
+| `part` | parts of an iteration that add up |
+| `products` | the matrices of a model, and what multiplying with them takes on a board |
+| `experts` | what routed experts take on the busiest board |
+| `latent_attention` | what attention over a compressed cache takes |
+| `collectives` | what boards that share a model tell one another |
+| `roofline` | coefficients for a pair that nobody measured: the sum of its parts |
 | `unlimited` | times at the highest clock from times as measured at the boards' power limit |
 | `iteration` | the law of an iteration: its time and its energy at any clock |
 | `steady_state` | what follows for a replica that serves one kind of request |
@@ -23,10 +29,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenfleet.envs.catalog import PathLike, catalog_names, load_entry
-from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm.accuracy import QUANTITIES, expected_errors
 from tokenfleet.envs.layers.llm.memory import LargestBatch, kv_capacity_tokens
 from tokenfleet.envs.layers.llm.model import ModelSpec, load_model
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.layers.llm.profile import (
     TOKEN_KNOTS,
     Bounds,
@@ -44,6 +51,7 @@ __all__ = [
     "Bounds",
     "LargestBatch",
     "ModelSpec",
+    "Parallelism",
     "ProfileSpec",
     "bounds_s",
     "check_profile",
@@ -56,14 +64,25 @@ __all__ = [
 ]
 
 
-def load_profile(model: str, gpu: str, tensor_parallel: int, search_paths: Sequence[PathLike] = ()) -> ProfileSpec:
+def load_profile(
+    model: str,
+    gpu: str,
+    parallelism: Parallelism | int,
+    search_paths: Sequence[PathLike] = (),
+    interconnect: str | None = None,
+    async_scheduling: bool = False,
+) -> ProfileSpec:
     """The catalogue's profile of a model on a GPU, or a roofline where nobody measured the pair.
+
+    A measured profile holds for boards that are wired as the GPU's entry says. Wired otherwise, they get the roofline.
 
     Args:
         model: catalogue name of the model.
         gpu: catalogue name of the GPU.
-        tensor_parallel: GPUs per replica.
+        parallelism: how the GPUs of a replica share the model; a number is tensor parallelism alone.
         search_paths: the user's catalogue folders.
+        interconnect: how the boards are wired, by its catalogue name; as the GPU's entry says by default.
+        async_scheduling: for a roofline, whether iterations are planned ahead; a measured profile is as measured.
 
     Raises:
         SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or one of the user's that
@@ -72,12 +91,13 @@ def load_profile(model: str, gpu: str, tensor_parallel: int, search_paths: Seque
     >>> load_profile("llama-3.1-8b", "h100-sxm", 1).origin
     'measured'
     """
-    name = profile_name(model, gpu, tensor_parallel)
+    name = profile_name(model, gpu, parallelism)
     gpu_spec, model_spec = load_gpu(gpu, search_paths), load_model(model, search_paths)
     names = catalog_names("profile", search_paths)
-    if name not in names:
+    wired = load_interconnect(interconnect or gpu_spec.interconnect, search_paths)
+    if name not in names or (Parallelism.of(parallelism).boards > 1 and wired.name != gpu_spec.interconnect):
         _check_none_is_meant(name, [other for other in names if other not in catalog_names("profile")], search_paths)
-        return roofline_profile(gpu_spec, model_spec, tensor_parallel)
+        return roofline_profile(gpu_spec, model_spec, parallelism, wired, async_scheduling)
     profile = ProfileSpec.parse(load_entry("profile", name, search_paths), f"profile.{name}")
     check_profile(profile, gpu_spec, model_spec)
     return profile
@@ -87,5 +107,6 @@ def _check_none_is_meant(name: str, others: Sequence[str], search_paths: Sequenc
     """Refuse a roofline where the user has a profile of the pair under another name."""
     for other in others:
         data = load_entry("profile", other, search_paths)
-        if profile_name(data.get("model", ""), data.get("gpu", ""), data.get("tensor_parallel", 0)) == name:
+        degrees = [data.get(f"{kind}_parallel", int(kind != "tensor")) for kind in Parallelism._fields]
+        if profile_name(data.get("model", ""), data.get("gpu", ""), Parallelism(*degrees)) == name:
             raise SpecError([f"profile.{other}: is of the pair {name}; name it so, else nobody finds it"])

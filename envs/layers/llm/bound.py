@@ -7,15 +7,16 @@ import numpy as np
 from tokenfleet.envs.layers.gpu import GpuSpec, Number
 from tokenfleet.envs.layers.llm.iteration import KNOTS, Batch, at_tokens
 from tokenfleet.envs.layers.llm.model import ModelSpec
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
 
 
-def physical_bound_s(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, batch: Batch[Number]) -> Number:
+def physical_bound_s(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int, batch: Batch[Number]) -> Number:
     """No iteration can be faster: max(FLOPs / peak rate, bytes / peak bandwidth), at full clock [s].
 
     Args:
         gpu: the board.
         model: the model.
-        tensor_parallel: GPUs per replica.
+        parallelism: how the boards of a replica share it; a number is tensor parallelism alone.
         batch: what the iteration works on.
 
     >>> from tokenfleet.envs.layers import gpu, llm
@@ -24,11 +25,12 @@ def physical_bound_s(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, batch
     62.1
     """
     flops = model.flops_per_token * batch.tokens + model.attention_flops_per_pair * (batch.pairs + batch.context)
-    read_bytes = at_tokens(model.weight_bytes_read(KNOTS), batch.tokens)
-    context_bytes = model.kv_copies(tensor_parallel) * batch.context + batch.tokens
+    shared = Parallelism.of(parallelism)
+    read_bytes = at_tokens(model.weight_bytes_read(KNOTS, shared.data), batch.tokens)
+    context_bytes = model.kv_copies(shared.tensor) * batch.context + batch.tokens
     moved_bytes = read_bytes + model.kv_bytes_per_token * context_bytes
-    compute_s = flops / (tensor_parallel * gpu.peak_flops(model.arithmetic))
-    memory_s = moved_bytes / (tensor_parallel * gpu.memory_bandwidth_bytes_per_s)
+    compute_s = flops / (shared.boards * gpu.peak_flops(model.arithmetic))
+    memory_s = moved_bytes / (shared.boards * gpu.memory_bandwidth_bytes_per_s)
     if isinstance(compute_s, np.ndarray):
         return np.maximum(compute_s, memory_s)
     return max(compute_s, memory_s)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.layers.llm.model import ModelSpec
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.spec import SpecError
 
 ACTIVATION_BYTES = 2.0  # of one number, bf16
@@ -47,7 +48,7 @@ class LargestBatch:
 def kv_capacity_tokens(
     gpu: GpuSpec,
     model: ModelSpec,
-    tensor_parallel: int,
+    parallelism: Parallelism | int,
     memory_utilisation: float = 0.9,
     largest_batch: LargestBatch | None = None,
 ) -> int:
@@ -56,7 +57,8 @@ def kv_capacity_tokens(
     Args:
         gpu: the board.
         model: the model.
-        tensor_parallel: GPUs per replica.
+        parallelism: how the boards of a replica share it; a number is tensor parallelism alone. Each group of data
+            parallelism holds all that is not routed, and has room for its share of the largest batch.
         memory_utilisation: share of device memory that the server may use; vLLM's default is 0.9.
         largest_batch: what the server makes room for; without it, only the weights, which is the most that can be.
 
@@ -69,22 +71,23 @@ def kv_capacity_tokens(
     >>> kv_capacity_tokens(*pair, 1), kv_capacity_tokens(*pair, 1, largest_batch=LargestBatch(2048, 256))
     (54347, 41426)
     """
-    usable_bytes = gpu.memory_bytes * memory_utilisation
+    shared, usable_bytes = Parallelism.of(parallelism), gpu.memory_bytes * memory_utilisation
     if largest_batch is not None:
-        usable_bytes -= workspace_bytes(model, tensor_parallel, largest_batch)
-    token_bytes = (model.kv_bytes_per_token + model.window_kv_bytes_per_token) * model.kv_copies(tensor_parallel)
-    needed_bytes = model.weight_bytes + token_bytes
-    if tensor_parallel * usable_bytes < needed_bytes:
+        usable_bytes -= workspace_bytes(model, shared, largest_batch)
+    token_bytes = (model.kv_bytes_per_token + model.window_kv_bytes_per_token) * model.kv_copies(shared.tensor)
+    held_bytes = model.weight_bytes + (shared.data - 1) * model.common_weight_bytes
+    needed_bytes = held_bytes + token_bytes
+    if shared.boards * usable_bytes < needed_bytes:
         needed = math.ceil(needed_bytes / usable_bytes) if usable_bytes > 0 else 0
-        fits = f"; it needs at least {needed}" if needed else ""
-        size = f"{model.weight_bytes / 1e9:.1f} GB of weights"
-        raise SpecError([f"{model.name} ({size}) does not fit on {tensor_parallel} x {gpu.name}{fits}"])
-    return int((tensor_parallel * usable_bytes - model.weight_bytes) // token_bytes)
+        fits = f"; it needs at least {needed}" if needed and shared.data == 1 else ""
+        size = f"{held_bytes / 1e9:.1f} GB of weights"
+        raise SpecError([f"{model.name} ({size}) does not fit on {shared.boards} x {gpu.name}{fits}"])
+    return int((shared.boards * usable_bytes - held_bytes) // token_bytes)
 
 
-def workspace_bytes(model: ModelSpec, tensor_parallel: int, largest_batch: LargestBatch) -> float:
+def workspace_bytes(model: ModelSpec, parallelism: Parallelism | int, largest_batch: LargestBatch) -> float:
     """What a server takes of each board's memory beside weights and KV cache [bytes]."""
-    whole, split = model.activation_values_per_token
-    activations = largest_batch.token_budget * (whole + split / tensor_parallel) * ACTIVATION_BYTES
-    logits = largest_batch.max_batch * model.vocabulary * SAMPLER_BYTES
+    shared, (whole, split) = Parallelism.of(parallelism), model.activation_values_per_token
+    activations = largest_batch.token_budget / shared.data * (whole + split / shared.tensor) * ACTIVATION_BYTES
+    logits = largest_batch.max_batch / shared.data * model.vocabulary * SAMPLER_BYTES
     return LIBRARY_BYTES + max(activations, logits)

@@ -35,6 +35,9 @@ class ModelSpec(Spec):
         experts: routed experts of a layer; 1 for a dense model.
         experts_per_token: routed experts that a token takes; shared experts, which every token takes, are not counted.
         expert_parameters: weights of all routed experts of all layers; 0 for a dense model.
+        expert_layers: layers that have routed experts; all of them by default.
+        routing_skew: s, where tokens go to the i-th most popular expert of a layer in proportion to i^-s. At 0.6 served
+            mixtures touch as many experts as their steps show (`calibration/fit/time/mixtures.py`); 0 is even.
         layers: transformer layers.
         full_attention_layers: layers that attend to the whole context; all of them by default.
         sliding_window: tokens of context that the other layers attend to, and keep in their KV cache.
@@ -45,6 +48,8 @@ class ModelSpec(Spec):
         head_dim: dimension of a head's queries and keys.
         value_head_dim: dimension of a head's values, where it differs from `head_dim`.
         kv_values_per_head: numbers that the cache holds per token, layer and KV head; twice `head_dim` by default.
+        latent_values: of them, those that heads multiply as keys and as values, in multi-head latent attention.
+        latent_query_values: width that queries are compressed to there.
         bytes_per_parameter: 2 for bf16.
         bytes_per_expert_parameter: of routed experts, where it differs.
         arithmetic: precision that products are computed in, `bf16` or `fp8`.
@@ -61,6 +66,8 @@ class ModelSpec(Spec):
     experts: PositiveInt = 1
     experts_per_token: PositiveInt = 1
     expert_parameters: NonNegativeFloat = 0.0
+    expert_layers: PositiveInt | None = None
+    routing_skew: NonNegativeFloat = 0.6
     layers: PositiveInt
     full_attention_layers: PositiveInt | None = None
     sliding_window: PositiveInt | None = None
@@ -71,6 +78,8 @@ class ModelSpec(Spec):
     head_dim: PositiveInt
     value_head_dim: PositiveInt | None = None
     kv_values_per_head: PositiveInt | None = None
+    latent_values: PositiveInt | None = None
+    latent_query_values: PositiveInt | None = None
     bytes_per_parameter: PositiveFloat = 2.0
     bytes_per_expert_parameter: PositiveFloat | None = None
     arithmetic: Precision = "bf16"
@@ -99,10 +108,33 @@ class ModelSpec(Spec):
         return self
 
     @property
+    def width(self) -> int:
+        """Of the residual stream, `hidden_dim` or what the heads make."""
+        return self.hidden_dim or self.attention_heads * self.head_dim
+
+    @property
+    def routed_layers(self) -> int:
+        """Layers with routed experts."""
+        return self.expert_layers or self.layers
+
+    @property
+    def expert_width(self) -> float:
+        """Width of one routed expert, which has three matrices.
+
+        >>> round(load_model("qwen3-30b-a3b").expert_width)
+        768
+        """
+        return self.expert_parameters / (3.0 * self.experts * self.routed_layers * self.width)
+
+    @property
     def weight_bytes(self) -> float:
         """Memory that the weights take [bytes]."""
-        other = self.parameters - self.expert_parameters
-        return other * self.bytes_per_parameter + self.expert_parameters * self._bytes_per_expert_parameter
+        return self.common_weight_bytes + self.expert_parameters * self.expert_bytes_per_weight
+
+    @property
+    def common_weight_bytes(self) -> float:
+        """Of `weight_bytes`, all that is not routed."""
+        return (self.parameters - self.expert_parameters) * self.bytes_per_parameter
 
     @property
     def kv_bytes_per_token(self) -> float:
@@ -122,7 +154,7 @@ class ModelSpec(Spec):
         The peak is in the feed-forward part: the residual stream and its normed copy, beside the inner values of gate,
         up and their product; of each of its experts in a mixture, whose outputs are whole, too.
         """
-        width = float(self.hidden_dim or self.attention_heads * self.head_dim)
+        width = float(self.width)
         if self.experts > 1:
             inner = self._active_expert_parameters / (self.layers * width)
             return (2.0 + self.experts_per_token) * width, inner
@@ -154,8 +186,8 @@ class ModelSpec(Spec):
     def attended_tokens(self, context_tokens: Number) -> Number:
         """Tokens that a sequence of so much context attends to, as tokens of the layers that attend to all of it.
 
-        >>> load_model("gpt-oss-20b").attended_tokens(1000.0), load_model("llama-3.1-8b").attended_tokens(1000.0)
-        (1128.0, 1000.0)
+        >>> [float(load_model(name).attended_tokens(1000.0)) for name in ("gpt-oss-20b", "llama-3.1-8b")]
+        [1128.0, 1000.0]
         """
         if self.sliding_window is None:
             return context_tokens
@@ -179,19 +211,28 @@ class ModelSpec(Spec):
         skipped: Number = (1.0 - self.experts_per_token / self.experts) ** tokens
         return 1.0 - skipped
 
-    def weight_bytes_read(self, tokens: Number) -> Number:
-        """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model."""
-        always = self.active_parameters - self._active_expert_parameters
-        return always * self.bytes_per_parameter + self.expert_bytes_read(tokens)
+    def weight_bytes_read(self, tokens: Number, groups: int = 1) -> Number:
+        """Weights that an iteration of `tokens` tokens reads at the least [bytes]; exact for a dense model.
+
+        Args:
+            tokens: of the iteration.
+            groups: of boards that each read all that is not routed (data parallelism of attention).
+        """
+        return groups * self.common_parameters * self.bytes_per_parameter + self.expert_bytes_read(tokens)
+
+    @property
+    def common_parameters(self) -> float:
+        """Weights that every token is multiplied with."""
+        return self.active_parameters - self._active_expert_parameters
 
     def expert_bytes_read(self, tokens: Number) -> Number:
         """Of `weight_bytes_read`, those of routed experts [bytes]."""
-        return self.expert_parameters * self._bytes_per_expert_parameter * self.experts_touched(tokens)
+        return self.expert_parameters * self.expert_bytes_per_weight * self.experts_touched(tokens)
 
     @property
     def has_packed_experts(self) -> bool:
         """Whether several weights of routed experts share a byte, so that kernels have to unpack them."""
-        return self._bytes_per_expert_parameter < 1.0
+        return self.expert_bytes_per_weight < 1.0
 
     def kv_copies(self, tensor_parallel: int) -> float:
         """How many times a replica holds a token's cache: more than once where GPUs outnumber KV heads."""
@@ -207,7 +248,8 @@ class ModelSpec(Spec):
         return self.full_attention_layers or self.layers
 
     @property
-    def _bytes_per_expert_parameter(self) -> float:
+    def expert_bytes_per_weight(self) -> float:
+        """Of a weight of a routed expert."""
         return self.bytes_per_expert_parameter or self.bytes_per_parameter
 
 

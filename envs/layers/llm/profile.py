@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.layers.llm.model import ModelSpec
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, UnitFraction
 
 TOKEN_KNOTS = tuple(2**j for j in range(15))
@@ -31,10 +32,14 @@ class ProfileSpec(Spec):
     """How fast one model runs on one kind of GPU, at full clock; see `tokenfleet.envs.layers.llm.iteration`.
 
     Attributes:
-        name: `<model>_<gpu>_tp<tensor_parallel>`, the name of the catalogue's file.
+        name: `<model>_<gpu>_tp<tensor_parallel>`, the name of the catalogue's file; behind it `_dp<data_parallel>`,
+            `_ep<expert_parallel>` and `_pp<pipeline_parallel>` where they are not 1.
         model: catalogue name of the model.
         gpu: catalogue name of the GPU.
-        tensor_parallel: GPUs per replica.
+        tensor_parallel: GPUs that split every matrix.
+        data_parallel: groups of such GPUs in a replica, each with all of attention and sequences of its own.
+        expert_parallel: GPUs that routed experts are shared out among; 1 where all GPUs slice every expert.
+        pipeline_parallel: stages, each of such GPUs, with a share of the layers.
         host_s: an iteration's time on the host, which no GPU clock changes [s].
         token_s: time of an iteration that computes 1, 2, 4 ... 16384 tokens, decoded or prefilled, without attention:
             weights, matrix products, element-wise layers, collectives [s]; never falling.
@@ -59,6 +64,9 @@ class ProfileSpec(Spec):
     model: Name
     gpu: Name
     tensor_parallel: PositiveInt
+    data_parallel: PositiveInt = 1
+    expert_parallel: PositiveInt = 1
+    pipeline_parallel: PositiveInt = 1
     host_s: NonNegativeFloat
     token_s: TokenSeconds
     token_memory_share: TokenShares
@@ -81,6 +89,11 @@ class ProfileSpec(Spec):
             raise SpecError([f"token_s must not fall with tokens (it does at {falls[0]} tokens)"])
         return self
 
+    @property
+    def parallelism(self) -> Parallelism:
+        """How the GPUs of a replica share the model."""
+        return Parallelism(self.tensor_parallel, self.data_parallel, self.expert_parallel, self.pipeline_parallel)
+
 
 class Bounds(NamedTuple):
     """The least that the coefficients of a profile can be."""
@@ -90,23 +103,30 @@ class Bounds(NamedTuple):
     prefill_attention_s: float
 
 
-def profile_name(model: str, gpu: str, tensor_parallel: int) -> str:
-    """The catalogue's name of a pair: `llama-3.1-8b_h100-sxm_tp1`."""
-    return f"{model}_{gpu}_tp{tensor_parallel}"
+def profile_name(model: str, gpu: str, parallelism: Parallelism | int) -> str:
+    """The catalogue's name of a pair, a number of boards being tensor parallelism alone.
+
+    >>> profile_name("llama-3.1-8b", "h100-sxm", 1), profile_name("deepseek-v3", "h200-sxm", Parallelism(1, 8, 8))
+    ('llama-3.1-8b_h100-sxm_tp1', 'deepseek-v3_h200-sxm_tp1_dp8_ep8')
+    """
+    return f"{model}_{gpu}_{Parallelism.of(parallelism).label}"
 
 
 def memory_and_compute_s(
-    gpu: GpuSpec, model: ModelSpec, tensor_parallel: int
+    gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bytes over peak bandwidth and FLOPs over peak rate of an iteration without attention, `[J]` each [s]."""
-    tokens = np.array(TOKEN_KNOTS, dtype=np.float64)
-    moved_bytes = model.weight_bytes_read(tokens) + model.kv_bytes_per_token * tokens
-    memory_s = moved_bytes / (tensor_parallel * gpu.memory_bandwidth_bytes_per_s)
-    compute_s = model.flops_per_token * tokens / (tensor_parallel * gpu.peak_flops(model.arithmetic))
+    """Bytes over peak bandwidth and FLOPs over peak rate of an iteration without attention, `[J]` each [s].
+
+    Each group of data parallelism reads what is not routed; experts and work are spread evenly over all boards.
+    """
+    shared, tokens = Parallelism.of(parallelism), np.array(TOKEN_KNOTS, dtype=np.float64)
+    moved_bytes = model.weight_bytes_read(tokens, shared.data) + model.kv_bytes_per_token * tokens
+    memory_s = moved_bytes / (shared.boards * gpu.memory_bandwidth_bytes_per_s)
+    compute_s = model.flops_per_token * tokens / (shared.boards * gpu.peak_flops(model.arithmetic))
     return memory_s, compute_s
 
 
-def bounds_s(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> Bounds:
+def bounds_s(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int) -> Bounds:
     """The least that each coefficient can be [s]: its FLOPs at peak rate or its bytes at peak bandwidth.
 
     Attention is bounded at bf16 rates, which is what kernels compute it in.
@@ -116,10 +136,11 @@ def bounds_s(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> Bounds:
     >>> round(1e3 * float(bounds.token_s[0]), 2)
     4.48
     """
-    pair_s = model.attention_flops_per_pair / (tensor_parallel * gpu.peak_bf16_flops)
-    kv_bytes = model.kv_bytes_per_token * model.kv_copies(tensor_parallel)
-    context_s = kv_bytes / (tensor_parallel * gpu.memory_bandwidth_bytes_per_s)
-    return Bounds(np.maximum(*memory_and_compute_s(gpu, model, tensor_parallel)), max(context_s, pair_s), pair_s)
+    shared = Parallelism.of(parallelism)
+    pair_s = model.attention_flops_per_pair / (shared.boards * gpu.peak_bf16_flops)
+    kv_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)
+    context_s = kv_bytes / (shared.boards * gpu.memory_bandwidth_bytes_per_s)
+    return Bounds(np.maximum(*memory_and_compute_s(gpu, model, shared)), max(context_s, pair_s), pair_s)
 
 
 def check_profile(profile: ProfileSpec, gpu: GpuSpec, model: ModelSpec) -> None:
@@ -131,10 +152,11 @@ def check_profile(profile: ProfileSpec, gpu: GpuSpec, model: ModelSpec) -> None:
         SpecError: one line per coefficient that is too small.
     """
     where = f"profile.{profile.name}"
-    expected = profile_name(model.name, gpu.name, profile.tensor_parallel)
-    if profile.name != expected or profile_name(profile.model, profile.gpu, profile.tensor_parallel) != expected:
-        raise SpecError([f"{where}: name, model, gpu and tensor_parallel must agree (expected {expected})"])
-    least = bounds_s(gpu, model, profile.tensor_parallel)
+    shared = profile.parallelism
+    expected = profile_name(model.name, gpu.name, shared)
+    if profile.name != expected or profile_name(profile.model, profile.gpu, shared) != expected:
+        raise SpecError([f"{where}: name, model, gpu and degrees of parallelism must agree (expected {expected})"])
+    least = bounds_s(gpu, model, shared)
     knots = zip(TOKEN_KNOTS, profile.token_s, least.token_s, strict=True)
     pairs = [
         ("context_s", profile.context_s, least.context_s),

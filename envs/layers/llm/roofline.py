@@ -1,103 +1,150 @@
-"""Layer 4, rooflines: a profile for a pair that nobody measured, from peaks and typical efficiencies.
+"""Layer 4, rooflines: a profile for a pair that nobody measured, the sum of parts that others timed.
 
-An iteration's products are bound by memory where they are few and by arithmetic where they are many; in between both
-count, so their times, each over its efficiency, are joined by a fourth-power mean, as measured kernels show. On top
-comes what an iteration takes whatever it computes: so much a layer (launches, norms, attention's start), more in a
-mixture of experts, more where boards must agree after each layer; and so much for each sequence (sampling, its page
-table). `calibration/fit/time/serving_law.py` fits those to twelve models on H100 and B200, and predicts each model that
-is left out.
+| part of an iteration | by | comes from |
+|---|---|---|
+| products of matrices | tokens | `products`: bytes, FLOPs, launches, at what a board's kernels reach |
+| routed experts | tokens | `experts`: bytes and FLOPs of the experts that tokens touch on the busiest board |
+| element-wise layers | tokens | their bytes |
+| all-reduces, tokens sent to experts | tokens | `collectives`: latency and bytes over the boards' interconnect |
+| attention | context, pairs | bytes and FLOPs at what kernels reach; `latent_attention` of a compressed cache |
+| logits | sequences | `collectives`: an all-gather |
+| what serving adds | iterations, layers, sequences | the constants below |
+
+`calibration/fit/time/serving_costs.py` fits the last to vLLM's runs of dense models on H100 and B200, and `mixtures.py`
+to those of mixtures of experts, all other parts being known; both predict each model that is left out.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.gpu import GpuSpec
+from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec
+from tokenfleet.envs.layers.llm.collectives import all_reduces_s, dispatch_s, logits_s, stage_s
+from tokenfleet.envs.layers.llm.experts import experts_part
+from tokenfleet.envs.layers.llm.latent_attention import KERNEL, decode_context_s, extra_launch_s
 from tokenfleet.envs.layers.llm.model import ModelSpec
-from tokenfleet.envs.layers.llm.profile import ProfileSpec, bounds_s, memory_and_compute_s, profile_name
+from tokenfleet.envs.layers.llm.parallelism import Parallelism
+from tokenfleet.envs.layers.llm.part import Float64Array, Part, together
+from tokenfleet.envs.layers.llm.products import elementwise_part, products_part
+from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec, bounds_s, profile_name
 from tokenfleet.envs.layers.llm.unlimited import without_limit
-from tokenfleet.envs.spec import SpecError
 
-# The law of `calibration/fit/time/serving_law.py`; a test holds them to it.
-MEMORY_EFFICIENCY = 0.940
-BASE_S = 3.71e-4
-LAYER_S = 6.06e-5
-EXPERT_LAYER_S = 7.79e-6
-COLLECTIVE_LAYER_S = 2.05e-5  # for each doubling of the boards
-SEQUENCE_S = 5.82e-5
-# Typical shares of peak that measured kernels reach (`calibration/fit/time`), and of attention over its bound.
-COMPUTE_EFFICIENCY = 0.66
-CONTEXT_RATIO = 1.15
-PREFILL_ATTENTION_RATIO = 1.94
-JOIN_POWER = 4.0
-Float64Array = NDArray[np.float64]
+# `calibration/fit/time/serving_costs.py`; a test holds them to it.
+BASE_S = 3.93e-4
+LAYER_S = 3.59e-5
+SEQUENCE_S = 4.93e-5
+KERNEL_SEQUENCE_S = 7.64e-6  # kernels alone: logits, sampling, attention's part for each sequence
+# `calibration/fit/time/mixtures.py`; a test holds them to it.
+EXPERT_LAYER_S = -2.9e-6  # beside the fused kernel's own launch
+DISPATCH_LAYER_S = 1.703e-5  # where tokens go to other boards' experts, beside collectives
+FP8_LAYER_S = 8.288e-5  # of a mixture in fp8, beside kernels
 
 
-def roofline_profile(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int) -> ProfileSpec:
-    """A profile for a pair that nobody measured: the physical bound over typical efficiencies, and what serving adds.
+def roofline_profile(
+    gpu: GpuSpec,
+    model: ModelSpec,
+    parallelism: Parallelism | int,
+    interconnect: InterconnectSpec,
+    async_scheduling: bool = False,
+) -> ProfileSpec:
+    """A profile for a pair that nobody measured.
 
     Args:
         gpu: the board.
         model: the model.
-        tensor_parallel: GPUs per replica; must divide the attention heads.
+        parallelism: how the boards of a replica share it; a number is tensor parallelism alone.
+        interconnect: how they are wired.
+        async_scheduling: the server plans an iteration while the one before it runs, so that only kernels count
+            (simplified: a batch that takes longer to plan than to run does not wait).
 
     Raises:
-        SpecError: the heads cannot be split over that many GPUs.
+        SpecError: the model cannot be shared so.
 
     >>> from tokenfleet.envs.layers import gpu, llm
-    >>> roofline_profile(gpu.load_gpu("b200-sxm"), llm.load_model("llama-3.1-70b"), 8).origin
+    >>> parts = gpu.load_gpu("b200-sxm"), llm.load_model("llama-3.1-70b"), 8, gpu.load_interconnect("nvlink-5")
+    >>> roofline_profile(*parts).origin
     'roofline'
     """
-    if tensor_parallel < 1 or model.attention_heads % tensor_parallel:
-        heads = model.attention_heads
-        raise SpecError([f"tensor_parallel: must divide {model.name}'s {heads} heads (got {tensor_parallel})"])
-    least = bounds_s(gpu, model, tensor_parallel)
-    memory_s, compute_s = memory_and_compute_s(gpu, model, tensor_parallel)
-    memory_s, compute_s = memory_s / MEMORY_EFFICIENCY, compute_s / COMPUTE_EFFICIENCY
+    shared = Parallelism.of(parallelism)
+    shared.check(model.name, model.attention_heads, model.experts, model.layers)
+    least, latent = bounds_s(gpu, model, shared), model.latent_values is not None
+    whole = pipeline_part(gpu, model, shared, interconnect, np.array(TOKEN_KNOTS, dtype=np.float64))
+    pair_ratio = KERNEL.prefill_ratio if latent else gpu.kernels.prefill_attention_ratio
+    latent_s = decode_context_s(gpu, model, shared) / shared.pipeline if latent else 0.0
+    sequence_s = KERNEL_SEQUENCE_S if async_scheduling else SEQUENCE_S
     measured = ProfileSpec(
-        name=profile_name(model.name, gpu.name, tensor_parallel),
+        name=profile_name(model.name, gpu.name, shared),
         model=model.name,
         gpu=gpu.name,
-        tensor_parallel=tensor_parallel,
-        host_s=host_s(model, tensor_parallel),
-        token_s=tuple(joined_s(memory_s, compute_s).tolist()),
-        token_memory_share=tuple(memory_share(memory_s, compute_s).tolist()),
-        decode_s=SEQUENCE_S,
-        context_s=least.context_s * CONTEXT_RATIO,
-        prefill_attention_s=least.prefill_attention_s * PREFILL_ATTENTION_RATIO,
+        tensor_parallel=shared.tensor,
+        data_parallel=shared.data,
+        expert_parallel=shared.expert,
+        pipeline_parallel=shared.pipeline,
+        host_s=host_s(model, shared, async_scheduling) + extra_launch_s(gpu, model),
+        token_s=tuple(np.maximum.accumulate(np.maximum(whole.time_s, least.token_s)).tolist()),
+        token_memory_share=tuple(np.clip(whole.memory_share, 0.0, 1.0).tolist()),
+        decode_s=sequence_s + logits_s(model, interconnect, shared.tensor),
+        context_s=latent_s if latent else least.context_s * gpu.kernels.context_ratio,
+        mixed_context_s=0.0 if latent else least.context_s * gpu.kernels.mixed_context_ratio,
+        prefill_attention_s=least.prefill_attention_s * pair_ratio,
         origin="roofline",
-        sources=("assumption: physical bound over typical efficiencies of kernels, and what serving adds to others",),
+        sources=(
+            "assumption: sum of parts that others timed on these boards or others, and what serving adds to others",
+        ),
     )
     return without_limit(measured, gpu, model)
 
 
-def joined_s(memory_s: Float64Array, compute_s: Float64Array) -> Float64Array:
-    """Time of products that are bound by memory and by arithmetic, the fourth-power mean of both, `[...]` [s].
+def pipeline_part(
+    gpu: GpuSpec, model: ModelSpec, shared: Parallelism, interconnect: InterconnectSpec, tokens: Float64Array
+) -> Part:
+    """The same of a pipeline of S stages, `[J]`: a batch is cut into S parts, and every stage works on another one.
 
-    >>> round(float(joined_s(np.array(3.0), np.array(3.0))), 3), round(float(joined_s(np.array(3.0), np.array(1.0))), 3)
-    (3.568, 3.009)
+    Until each sequence has its token, S parts pass each stage, each in a stage's share of what a part takes. Fewer than
+    S tokens leave stages idle. Prompts are cut likewise: vLLM sends the next chunk of a prompt after the one before.
+
+    >>> from tokenfleet.envs.layers import gpu, llm
+    >>> parts = gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-70b")
+    >>> link, tokens = gpu.load_interconnect("nvlink-4"), np.array([1.0, 2.0, 4096.0])
+    >>> staged = pipeline_part(*parts, Parallelism(2, pipeline=2), link, tokens).time_s
+    >>> (staged / pipeline_part(*parts, Parallelism(2), link, tokens).time_s).round(2).tolist()
+    [1.0, 1.0, 0.5]
     """
-    return np.asarray((memory_s**JOIN_POWER + compute_s**JOIN_POWER) ** (1.0 / JOIN_POWER))
+    if shared.pipeline == 1:
+        return token_part(gpu, model, shared, interconnect, tokens)
+    part = np.maximum(tokens / shared.pipeline, 1.0)
+    sent_s = shared.pipeline * stage_s(model, interconnect, shared, part)
+    return together([token_part(gpu, model, shared.stage, interconnect, part), Part(sent_s, np.ones_like(sent_s))])
 
 
-def memory_share(memory_s: Float64Array, compute_s: Float64Array) -> Float64Array:
-    """Share of the joined time that is bound by memory, `[...]`.
+def token_part(
+    gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int, interconnect: InterconnectSpec, tokens: Float64Array
+) -> Part:
+    """All of an iteration that goes by its tokens, `[J]`; groups of boards have equal shares of them."""
+    shared = Parallelism.of(parallelism)
+    mine = tokens / shared.data
+    collectives_s = all_reduces_s(model, interconnect, shared.tensor, mine)
+    collectives_s = collectives_s + dispatch_s(model, interconnect, shared, tokens)
+    return together(
+        [
+            products_part(gpu, model, shared.tensor, mine),
+            experts_part(gpu, model, shared, tokens),
+            elementwise_part(gpu, model, shared.tensor, mine),
+            Part(collectives_s, np.ones_like(collectives_s)),
+        ]
+    )
 
-    >>> float(memory_share(np.array(3.0), np.array(3.0)))
-    0.5
-    """
-    return np.asarray(memory_s**JOIN_POWER / (memory_s**JOIN_POWER + compute_s**JOIN_POWER))
 
-
-def host_s(model: ModelSpec, tensor_parallel: int) -> float:
-    """What an iteration takes whatever it computes [s].
+def host_s(model: ModelSpec, parallelism: Parallelism, async_scheduling: bool = False) -> float:
+    """What an iteration takes whatever it computes: planning, unless that is done before, and small kernels [s].
 
     >>> from tokenfleet.envs.layers import llm
-    >>> [round(1e3 * host_s(llm.load_model(name), 8), 2) for name in ("llama-3.1-8b", "gpt-oss-120b")]
-    [4.28, 5.05]
+    >>> [round(1e3 * host_s(llm.load_model("llama-3.1-8b"), Parallelism(), ahead), 2) for ahead in (False, True)]
+    [1.54, 1.15]
     """
-    layer_s = LAYER_S + COLLECTIVE_LAYER_S * math.log2(tensor_parallel)
-    return BASE_S + model.layers * (layer_s + (EXPERT_LAYER_S if model.experts > 1 else 0.0))
+    always_s = (0.0 if async_scheduling else BASE_S) + model.layers * LAYER_S
+    if model.experts == 1:
+        return always_s
+    dispatch_layer_s = DISPATCH_LAYER_S if parallelism.data > 1 else 0.0
+    fp8_layer_s = FP8_LAYER_S if model.arithmetic == "fp8" else 0.0
+    return always_s + model.routed_layers * (EXPERT_LAYER_S + dispatch_layer_s + fp8_layer_s)

@@ -43,7 +43,7 @@ def without_limit(profile: ProfileSpec, gpu: GpuSpec, model: ModelSpec) -> Profi
     True
     """
     rated = gpu.model_copy(update={"limit_fraction": max(gpu.limit_fraction, RATED_LIMIT_FRACTION)})
-    least, measured_s = bounds_s(gpu, model, profile.tensor_parallel), np.array(profile.token_s)
+    least, measured_s = bounds_s(gpu, model, profile.parallelism), np.array(profile.token_s)
     prompts = Batch(np.zeros_like(KNOTS), np.zeros_like(KNOTS), KNOTS, prefill_pairs(KNOTS))
     wanted_s = unlimited_time_s(profile, prompts)
     speedup = np.ones_like(KNOTS)

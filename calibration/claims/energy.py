@@ -1,0 +1,105 @@
+"""Claims of energy as a user runs it: nothing of the judged model is given, its step time neither.
+
+`claims.power` judges the law of power at the measured step time. Here the roofline predicts it too, prompts included,
+with what serving adds by all other models. What a run does not say, prompts and contexts, is assumed
+(`fit.serving_runs`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pandas as pd
+
+from calibration.claims.comparison import Claim, Comparison
+from calibration.fit.iterations import mean_over_prompts
+from calibration.fit.power.board import CHIPS, fit_board, rates_by_gpu
+from calibration.fit.power.runs import runs
+from calibration.fit.shapes import SHAPES
+from calibration.fit.time.serving_costs import fit_costs
+from calibration.fit.time.serving_law import PACED_BY_SOMETHING_ELSE
+from tokenfleet.envs.fitting.errors import Array
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
+from tokenfleet.envs.layers.llm import ProfileSpec, roofline_profile
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
+from tokenfleet.envs.layers.llm.roofline import SEQUENCE_S, host_s
+
+BUSY_CHIPS = ("h100-sxm", "b200-sxm")
+
+
+def mean_iteration() -> Comparison:
+    """Mean iteration of dense models on H100 and B200 [s], prompts included, by a roofline: model left out."""
+    rows = _rows()
+    return _compare(rows, rows.mean_s, rows.predicted_s)
+
+
+def board_power() -> Comparison:
+    """Board power of a dense model on H100 and B200 [W] by the law of all the others, at the step of its roofline."""
+    rows = _rows()
+    return _compare(rows, rows.watts, rows.predicted_w)
+
+
+def energy_per_token() -> Comparison:
+    """Energy per generated token of a dense model on H100 and B200 [J], law and step from all the others."""
+    rows = _rows()
+    boards = rows.num_gpus / rows.avg_batch_size
+    return _compare(rows, boards * rows.watts * rows.mean_s, boards * rows.predicted_w * rows.predicted_s)
+
+
+CLAIMS = (
+    Claim("mean iteration, dense, model left out", mean_iteration, 0.10),
+    Claim(
+        "board power, model and step left out",
+        board_power,
+        judged_by="Board power of a dense model [W] by the law of all the others, at the step of its roofline; a third "
+        "of the error is that of two 8B models on B200, whose steps double between 64 and 128 sequences",
+    ),
+    Claim("energy per token, model and step left out", energy_per_token, 0.12),
+)
+
+
+@cache
+def _rows() -> pd.DataFrame:
+    """The runs of ML.ENERGY v3 that keep a GPU busy, with what nothing of their own predicts."""
+    frames = []
+    for chip in BUSY_CHIPS:
+        rows = runs()
+        paced = (rows.gpu == PACED_BY_SOMETHING_ELSE[0]) & (rows.task == PACED_BY_SOMETHING_ELSE[1])
+        rows = rows[rows.gpu.isin(CHIPS[chip]) & rows.busy & ~paced].reset_index(drop=True)
+        for (model_id, gpu, boards), own in rows.groupby(["model_id", "gpu", "num_gpus"]):
+            family = SHAPES[model_id].family
+            predicted_s = _mean_iteration_s(_profile(model_id, str(gpu), int(boards)), own)
+            law = fit_board(chip, family).gpus[str(gpu)]
+            predicted_w = rates_by_gpu(own.assign(mean_s=predicted_s))[str(gpu)].lawful_w(law)
+            frames.append(own.assign(predicted_s=predicted_s, predicted_w=predicted_w))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _profile(model_id: str, gpu: str, boards: int) -> ProfileSpec:
+    """A roofline whose costs of serving are those of all other families."""
+    model, board = SHAPES[model_id].spec(), load_gpu(gpu)
+    costs = fit_costs(model.name)
+    roofline = roofline_profile(board, model, boards, load_interconnect(board.interconnect))
+    added_s = costs.base_s + model.layers * costs.layer_s
+    changed = {
+        "host_s": roofline.host_s - host_s(model, roofline.parallelism) + added_s,
+        "decode_s": roofline.decode_s - SEQUENCE_S + costs.sequence_s,
+    }
+    return roofline.model_copy(update=changed)
+
+
+def _mean_iteration_s(profile: ProfileSpec, rows: pd.DataFrame) -> Array:
+    """The mean iteration of each run, prompts included [s]."""
+    shape = SHAPES[rows.model_id.iloc[0]]
+    batch, prompt = (rows[name].to_numpy(float)[:, None] for name in ("avg_batch_size", "prompt"))
+    context = batch * shape.attended(rows.context.to_numpy(float))[:, None]
+
+    def time_s(tokens: Array) -> Array:
+        started = (tokens - batch) / prompt
+        return iteration_time_s(profile, Batch(batch, context, tokens - batch, started * prefill_pairs(prompt)))
+
+    return mean_over_prompts(time_s, batch[:, 0], prompt[:, 0], rows.prompts.to_numpy(float))
+
+
+def _compare(rows: pd.DataFrame, measured: pd.Series, predicted: pd.Series) -> Comparison:
+    return Comparison(measured.to_numpy(float), predicted.to_numpy(float), tuple(rows.gpu + " " + rows.family))

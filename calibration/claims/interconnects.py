@@ -1,0 +1,58 @@
+"""Claims of collectives: the pieces of an interconnect on boards, and of interconnects, that they never saw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from calibration.claims.comparison import Claim, Comparison
+from calibration.excerpts import table
+from calibration.fit.kernels import scaled
+from calibration.fit.time.collectives import MEASURED_ON
+from tokenfleet.envs.fitting.errors import Array
+from tokenfleet.envs.layers.gpu import InterconnectSpec, load_interconnect
+
+UNSEEN_BOARD = ("nvlink-4", "h200-sxm")
+LEFT_OUT = {"nvlink-4": "nvlink-3", "nvlink-5": "nvlink-4", "pcie-5": "pcie-4", "pcie-4": "pcie-5"}
+"""Interconnect -> the older or newer one of its kind that it is predicted from."""
+SERVED = (2**13, 2**26)  # bytes: an all-reduce of one token of a small model, and of 4096 tokens of a large one
+
+
+def collectives_as_fitted() -> Comparison:
+    """All collectives by interconnect, boards and bytes, as fitted: three pieces for each series."""
+    return _compared([(load_interconnect(name), gpu) for name, gpu in MEASURED_ON.items()])
+
+
+def collectives_of_another_board() -> Comparison:
+    """NVLink 4 fitted on H100, judged on H200: a board of another memory on the same lines, timed on its own."""
+    name, gpu = UNSEEN_BOARD
+    return _compared([(load_interconnect(name), gpu)])
+
+
+def all_reduces_of_an_interconnect_left_out() -> Comparison:
+    """All-reduces of an interconnect from another of its kind: its latencies, rates by the ratio of lines."""
+    pairs = []
+    for name, like in LEFT_OUT.items():
+        numbers = {"name": name, "link_bytes_per_s": load_interconnect(name).link_bytes_per_s}
+        pairs.append((InterconnectSpec.parse({**numbers, **scaled(name, like)}), MEASURED_ON[name]))
+    return _compared(pairs, only="all_reduce")
+
+
+CLAIMS = (
+    Claim("collectives, as fitted", collectives_as_fitted, 0.05),
+    Claim("collectives, board left out", collectives_of_another_board, 0.08),
+    Claim("all-reduce, interconnect left out", all_reduces_of_an_interconnect_left_out),
+)
+
+
+def _compared(pairs: list[tuple[InterconnectSpec, str]], only: str = "") -> Comparison:
+    measured: list[Array] = []
+    predicted: list[Array] = []
+    groups: list[str] = []
+    for spec, gpu in pairs:
+        rows: pd.DataFrame = table("collectives").query("gpu == @gpu and bytes >= @SERVED[0] and bytes <= @SERVED[1]")
+        for (collective, boards), own in rows[rows.collective.str.startswith(only)].groupby(["collective", "boards"]):
+            measured.append(1e-6 * own.time_us.to_numpy())
+            predicted.append(spec.collective_s(collective, int(boards), own.bytes.to_numpy(float)))
+            groups += [f"{gpu} {collective} over {boards}"] * len(own)
+    return Comparison(np.concatenate(measured), np.concatenate(predicted), tuple(groups))

@@ -1,0 +1,138 @@
+"""What serving adds to the kernels of a mixture of experts, from vLLM's runs (ML.ENERGY v3): three costs a layer.
+
+A decode step is that of the roofline, as a user gets it, of which
+
+    EXPERT_LAYER_S, DISPATCH_LAYER_S where boards have attention of their own, and FP8_LAYER_S in fp8
+
+for each layer are fitted, by least squares of relative error. Runs over several boards that the benchmark calls expert
+parallelism have `tensor_parallel` 1: each board holds all of attention and its own sequences (data parallelism). Two
+things show it: the cache that their batches need would not fit if every board held all sequences, and layers that every
+token passes take as long as on one board.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from calibration.excerpts import table
+from calibration.fit.serving_runs import decodes, described, has_memory
+from calibration.fit.time.serving_law import PACED_BY_SOMETHING_ELSE
+from tokenfleet.envs.fitting.errors import Array, relative_errors
+from tokenfleet.envs.fitting.least_squares import minimise
+from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
+from tokenfleet.envs.layers.llm import ModelSpec, Parallelism, load_model
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
+from tokenfleet.envs.layers.llm.roofline import (
+    DISPATCH_LAYER_S,
+    EXPERT_LAYER_S,
+    FP8_LAYER_S,
+    roofline_profile,
+)
+
+MODELS = {
+    "Qwen/Qwen3-30B-A3B-Instruct-2507": "qwen3-30b-a3b",
+    "Qwen/Qwen3-30B-A3B-Thinking-2507": "qwen3-30b-a3b",
+    "Qwen/Qwen3-Coder-30B-A3B-Instruct": "qwen3-30b-a3b",
+    "Qwen/Qwen3-Coder-480B-A35B-Instruct": "qwen3-coder-480b-a35b",
+    "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8": "qwen3-235b-a22b-fp8",
+    "openai/gpt-oss-20b": "gpt-oss-20b",
+    "openai/gpt-oss-120b": "gpt-oss-120b",
+    "meta-llama/Llama-4-Scout-17B-16E-Instruct": "llama-4-scout",
+}
+UNIT_S = 1e-5
+
+
+class LayerCosts(NamedTuple):
+    """Costs a layer, as the roofline has them [s]."""
+
+    expert_s: float
+    dispatch_s: float
+    fp8_s: float
+
+
+SHIPPED = LayerCosts(EXPERT_LAYER_S, DISPATCH_LAYER_S, FP8_LAYER_S)
+
+
+@cache
+def steps() -> pd.DataFrame:
+    """Runs of mixtures, and of one dense model in fp8, with their roofline's step; treat it as read-only.
+
+    Columns beside those of the runs: `kind` (bf16, fp8 or mxfp4, of the experts), `roofline_s` without the costs that
+    are fitted, and how often each cost is in it.
+    """
+    rows = table("power_runs")
+    rows = described(rows[rows.model_id.isin(MODELS)])
+    paced = (rows.gpu == PACED_BY_SOMETHING_ELSE[0]) & (rows.task == PACED_BY_SOMETHING_ELSE[1])
+    rows = rows[decodes(rows) & has_memory(rows) & ~paced]
+    keys = ["model_id", "gpu", "num_gpus", "tensor_parallel"]
+    return pd.concat([_with_roofline(group, *names) for names, group in rows.groupby(keys)], ignore_index=True)
+
+
+def parallelism(boards: int, tensor_parallel: int) -> Parallelism:
+    """How the boards of a run share its model."""
+    groups = boards // tensor_parallel
+    return Parallelism(tensor_parallel, groups, boards if groups > 1 else 1)
+
+
+def _with_roofline(rows: pd.DataFrame, model_id: str, gpu: str, boards: int, tensor_parallel: int) -> pd.DataFrame:
+    model, shared = load_model(MODELS[model_id]), parallelism(boards, tensor_parallel)
+    nothing, batch = np.zeros(len(rows)), rows.avg_batch_size.to_numpy()
+    work = Batch(batch, batch * model.attended_tokens(rows.context.to_numpy()), nothing, nothing)
+    mixture = model.routed_layers if model.experts > 1 else 0
+    rows = rows.assign(
+        family=model.name.removesuffix("-fp8"),
+        kind=_kind(model),
+        time_s=rows.median_itl_ms / 1e3,
+        expert=mixture,
+        dispatch=mixture if shared.data > 1 else 0,
+        fp8=mixture if model.arithmetic == "fp8" else 0,
+    )
+    board = load_gpu(gpu)
+    roofline = roofline_profile(board, model, shared, load_interconnect(board.interconnect))
+    step_s = iteration_time_s(roofline, work)
+    return rows.assign(roofline_s=step_s - added_s(SHIPPED, rows))
+
+
+def _kind(model: ModelSpec) -> str:
+    return "mxfp4" if model.has_packed_experts else model.arithmetic
+
+
+def added_s(costs: LayerCosts, rows: pd.DataFrame) -> Array:
+    """What the costs add to the step of each run [s]."""
+    added = costs.expert_s * rows.expert + costs.dispatch_s * rows.dispatch + costs.fp8_s * rows.fp8
+    return np.asarray(added)
+
+
+@cache
+def fit_layer_costs(without: str = "", boards: int = 0) -> LayerCosts:
+    """The costs from all runs but those of the family `without`, of them only those on `boards` if it is not 0.
+
+    Every family counts the same.
+    """
+    rows = steps()
+    rows = rows[(rows.family != without) | ((boards > 0) & (rows.num_gpus != boards))]
+    weight = np.sqrt(1.0 / rows.groupby("family").time_s.transform("size").to_numpy())
+
+    def error(x: Array) -> Array:
+        step_s = rows.roofline_s + added_s(LayerCosts(*(UNIT_S * x).tolist()), rows)
+        return np.asarray(weight * relative_errors(step_s, rows.time_s))
+
+    found = minimise(error, [[0.0, 2.0, 7.0]], bounds=([-np.inf, 0.0, 0.0], np.inf), soft=0.05).values
+    return LayerCosts(*(UNIT_S * found).tolist())
+
+
+def left_out() -> pd.DataFrame:
+    """The runs with the step by the costs of all other families, as `predicted` [s].
+
+    Only one family is in fp8: its runs on some number of boards are left out, and those on another stay.
+    """
+    rows = steps()
+    frames = []
+    for (family, boards), group in rows.groupby(["family", "num_gpus"]):
+        costs = fit_layer_costs(str(family), int(boards) if (group.fp8 > 0).any() else 0)
+        frames.append(group.assign(predicted=group.roofline_s + added_s(costs, group)))
+    return pd.concat(frames)

@@ -1,0 +1,148 @@
+"""Layer 3, interconnects: how long boards of one server take to exchange what each of them holds.
+
+A collective of s bytes over g boards takes
+
+    time = latency + s / rate
+
+with latency and rate of the piece that s falls into: libraries change their algorithm with the size of a message, from
+one that is soon done to one that fills the lines, so time may step where a piece begins. s is what a board holds before
+an all-reduce or a reduce-scatter, after an all-gather, and before an all-to-all, of which it keeps 1/g. Between and
+beyond measured numbers of boards, times go straight with the logarithm of the number.
+
+Every number is data: `tokenfleet/envs/catalog/interconnect/<name>.yaml`, with its sources. Those of all-reduces are
+what vLLM picks by size: a kernel of its own that reads the other boards' memory (up to 8 MiB on the A100, and over PCIe
+between two boards only), multicast memory on H100 and newer, NCCL beyond.
+
+References:
+    P. Patarasuk and X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", JPDC 2009,
+    doi:10.1016/j.jpdc.2008.09.002.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.catalog import PathLike, load_entry
+from tokenfleet.envs.layers.gpu.board import Number
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
+
+LARGE_BYTES = 64e6  # a board's part of the KV cache of a few thousand tokens of a large model
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
+Piece = tuple[NonNegativeFloat, NonNegativeFloat, PositiveFloat]  # from so many bytes on: latency [s], rate [bytes/s]
+Pieces = Annotated[tuple[Piece, ...], Field(min_length=1)]
+ByBoards = Annotated[dict[PositiveInt, Pieces], Field(min_length=1)]
+
+
+class InterconnectSpec(Spec):
+    """How the boards of a server are wired, and what their collectives take.
+
+    Attributes:
+        name: catalogue name.
+        description: one sentence for people.
+        link_bytes_per_s: rate of a board's lines in one direction, by their data sheet [bytes/s].
+        all_reduce: number of boards -> pieces, each `[from so many bytes on, latency in s, rate in bytes/s]`; the first
+            begins at 0.
+        all_gather: the same of all-gathers.
+        reduce_scatter: the same of reduce-scatters.
+        all_to_all: the same of all-to-alls.
+        sources: where each number comes from, assumptions marked as such.
+    """
+
+    name: Name
+    description: str = ""
+    link_bytes_per_s: PositiveFloat
+    all_reduce: ByBoards
+    all_gather: ByBoards
+    reduce_scatter: ByBoards
+    all_to_all: ByBoards
+    sources: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_pieces(self) -> Self:
+        problems = []
+        for name in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all"):
+            for boards, pieces in self._pieces(name).items():
+                starts = [start for start, _, _ in pieces]
+                if boards < 2:
+                    problems.append(f"{name}: a collective takes two boards or more (got {boards})")
+                if starts[0] != 0.0 or starts != sorted(set(starts)):
+                    problems.append(f"{name}.{boards}: pieces must begin at 0 bytes and go up (got {starts})")
+        if problems:
+            raise SpecError(problems)
+        return self
+
+    def collective_s(self, collective: Collective, boards: int, size_bytes: Number) -> Number:
+        """Time of a collective [s]; none on a single board.
+
+        Args:
+            collective: which.
+            boards: g.
+            size_bytes: s, a number or an array [bytes].
+
+        >>> link = load_interconnect("nvlink-4")
+        >>> 4e-6 < link.collective_s("all_reduce", 2, 8192.0) < 6e-6
+        True
+        >>> link.collective_s("all_reduce", 1, 8192.0)
+        0.0
+        """
+        sizes = np.asarray(size_bytes, np.float64)
+        time_s = np.zeros_like(sizes) if boards < 2 else self._between(self._pieces(collective), boards, sizes)
+        return time_s if isinstance(size_bytes, np.ndarray) else float(time_s)
+
+    def send_s(self, size_bytes: Number) -> Number:
+        """Time to send bytes from one board to another [s]: of the all-to-all of two boards, half of what each holds.
+
+        >>> 1e9 / load_interconnect("nvlink-4").send_s(1e9) > 2e11
+        True
+        """
+        return self.collective_s("all_to_all", 2, size_bytes * 2.0)
+
+    @property
+    def send_bytes_per_s(self) -> float:
+        """Rate at which a board sends `LARGE_BYTES` to another [bytes/s].
+
+        >>> [round(load_interconnect(name).send_bytes_per_s / 1e9) for name in ("nvlink-4", "pcie-5")]
+        [259, 26]
+        """
+        return LARGE_BYTES / self.send_s(LARGE_BYTES)
+
+    def _pieces(self, collective: str) -> dict[int, tuple[Piece, ...]]:
+        pieces: dict[int, tuple[Piece, ...]] = getattr(self, collective)
+        return pieces
+
+    def _between(
+        self, by_boards: dict[int, tuple[Piece, ...]], boards: int, sizes: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        measured = sorted(by_boards)
+        if boards in by_boards or len(measured) == 1:
+            return _pieces_s(by_boards[boards if boards in by_boards else measured[0]], sizes)
+        above = min((index for index, known in enumerate(measured) if known > boards), default=len(measured) - 1)
+        low, high = measured[max(above, 1) - 1], measured[max(above, 1)]
+        low_s, high_s = (_pieces_s(by_boards[known], sizes) for known in (low, high))
+        return np.asarray(low_s + (high_s - low_s) * (math.log(boards / low) / math.log(high / low)))
+
+
+def load_interconnect(name: str, search_paths: Sequence[PathLike] = ()) -> InterconnectSpec:
+    """An interconnect of the catalogue.
+
+    Args:
+        name: for example `nvlink-4`.
+        search_paths: the user's catalogue folders.
+
+    Raises:
+        SpecError: an unknown name or an invalid file.
+    """
+    return InterconnectSpec.parse(load_entry("interconnect", name, search_paths), f"interconnect.{name}")
+
+
+def _pieces_s(pieces: Sequence[Piece], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    starts, latency_s, bytes_per_s = (np.array(column) for column in zip(*pieces, strict=True))
+    piece = np.searchsorted(starts, sizes, side="right") - 1
+    return np.asarray(latency_s[piece] + sizes / bytes_per_s[piece])
