@@ -28,6 +28,7 @@ from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
 
 
@@ -98,7 +99,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `overrides` | none | dotted keys and values laid over the scenario |
     | `split` | `"train"` | `train`, `validation` or `test` |
     | `engine` | `"native"` | `native` or `reference`: the same fleet, fast or readable |
-    | `observation`, `action`, `reward` | none | parts of your own: see `docs/environments/fleet.md` |
+    | `observation`, `action`, `reward` | none | names, or parts of your own: see `docs/environments/fleet.md` |
+    | `decide_every` | the action's, else 1 | ticks for which an action holds |
     | `reward_weights` | all 1 | weight by name of term |
     | `reward_scale` | the reward's, else `"reference_revenue"` | divides the weighted sum; 1 for not at all |
     | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
@@ -124,6 +126,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         engine: str = "native",
         observation: Any = None,
         action: Any = None,
+        decide_every: int | None = None,
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
         reward_scale: Any = None,
@@ -140,6 +143,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
             engine=engine,
             observation=observation,
             action=action,
+            decide_every=decide_every,
             reward=reward,
             reward_weights=reward_weights,
             reward_scale=reward_scale,
@@ -192,11 +196,11 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         observations, infos = self.batch.reset(options=options)
         return observations[0], self._info(infos)
 
-    def step(self, action: NDArray[Any] | Controls) -> tuple[NDArray[Any], float, bool, bool, Info]:
-        """Advance by one tick.
+    def step(self, action: NDArray[Any] | Controls | Setpoints) -> tuple[NDArray[Any], float, bool, bool, Info]:
+        """Advance by one decision; see `FleetVectorEnv.step`.
 
         Args:
-            action: `[A]`, or the `Controls` of one fleet, `[1, ...]` each.
+            action: `[A]`, or the `Controls` or `Setpoints` of one fleet, `[1, ...]` each.
 
         Raises:
             ValueError: an action of the wrong shape, or with NaN.
@@ -206,7 +210,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         _check_usable(self.batch, begun=True)
         if self.batch.ended:
             raise RuntimeError("the episode has ended; reset the environment before the next step")
-        if not isinstance(action, Controls):
+        if not isinstance(action, (Controls, Setpoints)):
             action = checked_action(action, self.action_space.shape or ())[None]
         observations, rewards, terminations, truncations, infos = self.batch.step(action)
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), self._info(infos)

@@ -8,12 +8,13 @@ replicas to sleep (that takes a < -0.5) nor cuts a class off.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.knobs import SEGMENTS
 from tokenfleet.envs.interface.segments import SegmentBox
 from tokenfleet.envs.layers.scheduling import Controls
@@ -33,6 +34,33 @@ class Action(Protocol):
 
     def decode(self, action: NDArray[np.generic]) -> Controls:
         """Rows `[N, A]` to controls in physical units; raises `ValueError` on NaN."""
+
+
+@runtime_checkable
+class Supervises(Protocol):
+    """An action whose decisions are held by a loop: controls come from them at every tick anew.
+
+    `decode` gives a `record` instead of `Controls`. What the loop remembers are arrays whose first axis is the fleet.
+
+    Attributes:
+        record: type of what `decode` gives; it has `num_envs`.
+        decide_every: ticks for which a decision holds unless the environment is told otherwise.
+    """
+
+    record: type[Any]
+    decide_every: int
+
+    def check(self, decision: Any) -> None:
+        """Refuse a `record` of another fleet, or outside of its bounds; raises `SpecError`."""
+
+    def initial_memory(self, num_envs: int) -> tuple[NDArray[Any], ...]:
+        """What is remembered when an episode begins."""
+
+    def decided(self, decision: Any, memory: Any) -> Any:
+        """What is remembered once a decision has been taken; `memory` is not changed in place."""
+
+    def controls(self, decision: Any, view: Record, memory: Any) -> tuple[Controls, Any]:
+        """Controls of N fleets for the coming tick, and what is remembered then."""
 
 
 class FleetAction:

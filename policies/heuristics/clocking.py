@@ -129,10 +129,10 @@ class UniformClock(Clocking):
 class FeedbackClock(Clocking):
     """Proportional feedback: the clock of a site moves by what its meter says is left under the cap.
 
-    The law is `supervision.laws.ClockFeedback`, its target `1 - margin` of the cap: the lowest that can come in the next
-    `ahead_s`, so that the clock is down when the cap is. It knows no more than the meter: a burst breaks the cap for
-    some ticks, which the brake's delay forgives. No loop can keep a cap that the clock floor does not reach, so replicas
-    that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
+    The law is `supervision.laws.ClockFeedback`, its target `1 - margin` of the cap: the lowest that can come in the
+    next `ahead_s`, so that the clock is down when the cap is. It knows no more than the meter: a burst breaks the cap
+    for some ticks, which the brake's delay forgives. No loop can keep a cap that the clock floor does not reach, so
+    replicas that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
 
     Args:
         scenario: of the fleet.

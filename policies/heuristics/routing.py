@@ -69,7 +69,7 @@ class LeastWork(Routing):
     """Shares to the pools with the least outstanding work per awake replica.
 
     The work of a pool is a backlog in seconds (`estimates.backlog.backlog_seconds`). A pool's weight is its awake
-    capacity times how far its backlog lies below `least + spread_s` (`least_work_weights`); beyond that it gets nothing.
+    capacity times how far its backlog lies below `least + spread_s` (`least_work_weights`); beyond that, nothing.
 
     It does not see prefix caches, and calls do not return to a pool without a share: where contexts are long, the
     spread must be wide enough for those that hold them.

@@ -14,10 +14,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index
+from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index, check_moving
 from tokenfleet.envs.engine.reference.fleet import Fleet
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
@@ -48,15 +49,18 @@ class ReferenceEngine:
             Record(self.outcome.layout, self.outcome.rows[row]),
         )
 
-    def step(self, controls: Controls) -> None:
+    def step(self, controls: Controls, moving: NDArray[np.bool_] | None = None) -> None:
         """See `Engine.step`."""
+        moves = np.ones(self._num_envs, np.bool_) if moving is None else check_moving(moving, self._num_envs)
         check_controls(controls, self.arrays, self._num_envs)
         for index in range(len(self._fleets)):
-            if self._fleet(index).tick >= self.arrays.horizon_ticks:
+            if self._fleet(index).tick >= self.arrays.horizon_ticks and moves[index]:
                 raise IndexError("the episode is over: reset first")
         complete = controls.complete(self.arrays.sizes)
         for index in range(len(self._fleets)):
-            self._fleet(index).step(complete[index])
+            if moves[index]:
+                self._fleet(index).step(complete[index])
+        self.outcome.rows[~moves] = 0.0
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
