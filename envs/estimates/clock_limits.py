@@ -35,12 +35,14 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
     Raises:
         SpecError: a site or row does not fit with every replica asleep; no policy could keep its cap.
     """
-    awake, at_fault, limit_w = _fit(scenario, power, cap_w)
+    deepest_row_w = CapForecast.of_rows(scenario, np.zeros(len(scenario.rows))).deepest_w
+    limit_w = np.concatenate([cap_w, deepest_row_w])
+    awake, at_fault = _fit(power, limit_w)
     if at_fault is not None:
         names = [f"site {site!r}" for site in scenario.sites] + [f"row {row!r} of {at!r}" for at, row in scenario.rows]
         raise SpecError(
             [
-                f"clocking: {names[at_fault]} draws more than its deepest cap, {limit_w[at_fault]:.0f} W, even "
+                f"clocking: {names[at_fault]} draws more than its deepest cap, {limit_w[at_fault] * (1.0 - ROUNDING):.0f} W, even "
                 "with every replica asleep, and no policy could keep it; raise the cap"
             ]
         )
@@ -48,33 +50,31 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
 
 
 def usual_replicas(scenario: Scenario) -> Int64Array:
-    """How many replicas of each pool a careful operator keeps awake, `[P]`: those that fit the deepest caps.
+    """How many replicas of each pool an operator keeps awake who knows of no event, `[P]`: those that fit contracts.
 
-    Where a cap cannot be kept even with every replica asleep, there is nothing to gain by sleep, and all are awake.
+    Where a contract cannot be kept even with every replica asleep, sleep gains nothing, and all are awake.
     """
     power = PowerModel(scenario)
-    arrays = power.arrays
-    deepest_w = CapForecast.of_sites(scenario, np.zeros(arrays.num_sites)).deepest_w
-    awake, at_fault, _ = _fit(scenario, power, deepest_w)
-    return awake if at_fault is None else arrays.replicas
+    contract_w = np.array([scenario.contract_w(site) for site in scenario.sites], np.float64)
+    row_w = np.array([scenario.row_cap_w(*key) for key in scenario.rows], np.float64)
+    awake, at_fault = _fit(power, np.concatenate([contract_w, row_w]))
+    return awake if at_fault is None else power.arrays.replicas
 
 
-def _fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> tuple[Int64Array, int | None, Float64Array]:
-    """Replicas that fit `[P]`, the site or row that does not fit without any, and the limits of all of those [W]."""
+def _fit(power: PowerModel, limit_w: Float64Array) -> tuple[Int64Array, int | None]:
+    """Replicas with which all sites and rows keep within limits [W], and the one that does not even without any."""
     a = power.arrays
     awake = a.replicas.copy()
     members = [*(a.site == s for s in range(a.num_sites)), *power.is_behind_row.T]
-    deepest_row_w = CapForecast.of_rows(scenario, np.zeros(a.num_rows)).deepest_w
-    limit_w = np.concatenate([cap_w, deepest_row_w]) * (1.0 - ROUNDING)
     while True:
         worst_w = [power.worst_site_w(a.clock_floor_fraction, awake), power.worst_row_w(a.clock_floor_fraction, awake)]
-        over = np.concatenate(worst_w) > limit_w
+        over = np.concatenate(worst_w) > limit_w * (1.0 - ROUNDING)
         if not over.any():
-            return awake, None, limit_w
+            return awake, None
         at_fault = int(np.argmax(over))
         removable = members[at_fault] & (awake > 0)
         if not removable.any():
-            return awake, at_fault, limit_w
+            return awake, at_fault
         awake[np.argmax(np.where(removable, awake / a.replicas + (awake > 1), 0.0))] -= 1
 
 

@@ -80,7 +80,7 @@ def awake_segment(scenario: Scenario, capacity_share: Float64Array) -> Segment:
         low="0 (from a = -0.95)",
         high="1",
         formula="`usual * min(1, 1 + (a + 0.5) / 0.45)` replicas, rounded, over all; above a = 0.5 up to all",
-        doc="Replicas that should be awake; usual is how many fit the deepest cap at the clock floor.",
+        doc="Replicas that should be awake; usual is how many fit the contract at the clock floor.",
         bias=0.0 * ones,
         gain=ones,
         lowest=-ones,

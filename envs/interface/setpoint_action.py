@@ -1,7 +1,7 @@
 """The action `setpoints`: what a human supervisor sets, held by an inner loop at every tick.
 
 One number in [-1, 1] for each knob (`envs.interface.setpoint_knobs`). The middle of the box is a careful operator:
-power just under the cap, shortest backlogs, every replica awake that fits the deepest cap, nothing refused before its
+power just under the cap, shortest backlogs, every replica awake that fits the contract, nothing refused before its
 backlog is hopeless, batteries at rest. Noise around the middle changes none of that much.
 """
 

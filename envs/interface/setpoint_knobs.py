@@ -150,7 +150,7 @@ def awake_segment(scenario: Scenario) -> Segment:
         high="all (from a = 0.6)",
         formula="`usual * min(1, 1 + 2 (a + 0.1))`; above a = 0.1 up to all",
         doc="Replicas to keep awake, rounded with a hysteresis of a quarter of one and kept for 30 s or the time to "
-        "wake; usual is how many fit the deepest cap at the clock floor.",
+        "wake; usual is how many fit the contract at the clock floor.",
         bias=0.0 * ones,
         gain=ones,
         lowest=-ones,

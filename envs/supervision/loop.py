@@ -67,7 +67,7 @@ class InnerLoop:
     Attributes:
         fields: names of the view's fields that it reads.
         sizes: lengths of the axes of its set-points, but for N.
-        usual_replicas: replicas of each pool that fit the deepest caps, `[P]`.
+        usual_replicas: replicas of each pool that fit the contracts, `[P]`.
     """
 
     fields = (
