@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import suggest
@@ -248,6 +249,11 @@ class Layout:
             return self._slices[name]
         except KeyError:
             raise KeyError(f"unknown field {name!r}{suggest(name, self._slices)}") from None
+
+    def columns(self, *names: str) -> NDArray[np.intp]:
+        """The columns of some fields, one field after the other."""
+        every = np.arange(self.width)
+        return np.concatenate([every[self.slice(name)] for name in names])
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

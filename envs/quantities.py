@@ -125,8 +125,8 @@ def record_problems(record: Any, sizes: Mapping[str, int], where: str) -> list[s
 
 
 def outside(name: str, values: NDArray[Any], low: float, high: float) -> list[str]:
-    """One line if any value is not within [low, high]; a column of equal values may be a single number in memory."""
-    values = values[:1] if values.strides == (0,) else values
+    """One line if any value is not within [low, high]."""
+    values = distinct(values)
     if not values.size or (
         low <= np.minimum.reduce(values, axis=None) and np.maximum.reduce(values, axis=None) <= high
     ):
@@ -144,3 +144,8 @@ def outside(name: str, values: NDArray[Any], low: float, high: float) -> list[st
         else f"{low:g} or more"
     )
     return [f"{name}: must be {allowed} (got {bad!s})"]
+
+
+def distinct(column: NDArray[Any]) -> NDArray[Any]:
+    """The column, or its first entry alone where a column of equal values is a single number in memory."""
+    return column[:1] if column.strides == (0,) else column

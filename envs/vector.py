@@ -185,9 +185,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._serves = self.scenario.route_mask
         self._awake = arrays.view.slice("awake_replicas")
         self._dark = arrays.view.slice("dark_remaining_s")
-        columns = np.arange(arrays.outcome.width)
-        above_cap = [columns[arrays.outcome.slice(name)] for name in ("above_cap_s", "row_above_cap_s")]
-        self._above_cap = np.concatenate(above_cap)
+        self._above_cap = arrays.outcome.columns("above_cap_s", "row_above_cap_s")
 
     @property
     def blank(self) -> Mapping[str, Any]:
@@ -280,18 +278,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         restarting = self._restart_ended()
         terms, rewards, cost = self._hold(self._decisions.take(actions), restarting)
         observations = self._observe()
-        terminations, truncations = self._endings()
-        self._ended = (terminations | truncations).nonzero()[0].tolist()
-        happened: Info = {"reward_terms": terms, "cost": cost}
-        ending = self._ending_info() if self._ended else {}
-        info = self._infos.of_step(happened, ending, restarting, self._ended)
-        if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            last: Info = {**happened, "route_mask": self._route_mask(), **ending}
-            info |= self._infos.of_last(observations, last, self._ended)
-            for index in list(self._ended):
-                self._draw_episode(index)
-            observations = self._observe()
-        info |= self._infos.of_routes(self._route_mask())
+        terminations, truncations = self._end()
+        observations, info = self._report(observations, terms, cost, restarting)
         return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -383,7 +371,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         terms, rewards = self._tick(self._decisions.controls(self.engine.view, moving), moving)
         cost = self._cost()
         for _ in range(ticks - 1):
-            over = np.logical_or(*self._endings())
+            over = np.logical_or(*self._over())
             if over.any():
                 moving = ~over if moving is None else moving & ~over
             if moving is not None and not moving.any():
@@ -456,11 +444,32 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _observe(self) -> NDArray[Any]:
         return self._parts.observe(self.engine.view)
 
-    def _endings(self) -> tuple[BoolArray, BoolArray]:
+    def _over(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
         dark = self.engine.view.rows[:, self._dark] > 0.0
         all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
         return all_dark, self._episodes.tick >= self._last_tick
+
+    def _end(self) -> tuple[BoolArray, BoolArray]:
+        """Terminations and truncations `[N]`, noted as ended."""
+        terminations, truncations = self._over()
+        self._ended = (terminations | truncations).nonzero()[0].tolist()
+        return terminations, truncations
+
+    def _report(
+        self, observations: NDArray[Any], terms: dict[str, Float64Array], cost: Float64Array, restarting: list[int]
+    ) -> tuple[NDArray[Any], Info]:
+        """The infos of the step, and the observations: those of a new episode where one begins in the same step."""
+        happened: Info = {"reward_terms": terms, "cost": cost}
+        ending = self._ending_info() if self._ended else {}
+        info = self._infos.of_step(happened, ending, restarting, self._ended)
+        if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            last: Info = {**happened, "route_mask": self._route_mask(), **ending}
+            info |= self._infos.of_last(observations, last, self._ended)
+            for index in list(self._ended):
+                self._draw_episode(index)
+            observations = self._observe()
+        return observations, info | self._infos.of_routes(self._route_mask())
 
     def _cost(self) -> Float64Array:
         cost: Float64Array = np.add.reduce(self.engine.outcome.rows.take(self._above_cap, axis=1), axis=1)

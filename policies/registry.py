@@ -22,7 +22,7 @@ Choice = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Entry:
+class Preset:
     """What a name stands for.
 
     Attributes:
@@ -37,16 +37,16 @@ class Entry:
 _HEURISTICS = "tokenfleet.policies.heuristics"
 _COMPOSED = f"{_HEURISTICS}.composed:ComposedPolicy"
 
-POLICIES: dict[str, Entry] = {
-    "random": Entry(f"{_HEURISTICS}.uniform_random:RandomPolicy"),
-    "round_robin": Entry(_COMPOSED, {"routing": "round_robin", "clocking": "proportional"}),
-    "capacity_weighted": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "proportional"}),
-    "least_work": Entry(_COMPOSED, {"routing": "least_work", "clocking": "proportional"}),
-    "max_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "full"}),
-    "uniform_clock": Entry(_COMPOSED, {"routing": "capacity_weighted", "clocking": "uniform"}),
-    "feedback_capping": Entry(_COMPOSED, {"routing": "least_work", "clocking": "feedback"}),
-    "thermal_capping": Entry(_COMPOSED, {"routing": "least_work", "clocking": "thermal"}),
-    "greedy_efficiency": Entry(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
+POLICIES: dict[str, Preset] = {
+    "random": Preset(f"{_HEURISTICS}.uniform_random:RandomPolicy"),
+    "round_robin": Preset(_COMPOSED, {"routing": "round_robin", "clocking": "proportional"}),
+    "capacity_weighted": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "proportional"}),
+    "least_work": Preset(_COMPOSED, {"routing": "least_work", "clocking": "proportional"}),
+    "max_clock": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "full"}),
+    "uniform_clock": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "uniform"}),
+    "feedback_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "feedback"}),
+    "thermal_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "thermal"}),
+    "greedy_efficiency": Preset(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
 }
 """The shipped policies; `register_policy` adds to it."""
 
@@ -62,7 +62,7 @@ def register_policy(name: str, target: str | type[Any], **parameters: Any) -> No
     Raises:
         SpecError: the name already means something else.
     """
-    entry = Entry(target, parameters)
+    entry = Preset(target, parameters)
     if POLICIES.setdefault(name, entry) != entry:
         raise SpecError([f"policy: the name {name!r} is taken by {POLICIES[name].target}; choose another"])
 
@@ -84,7 +84,7 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
     return cast(Policy, policy)
 
 
-def build(choice: Choice, choices: Mapping[str, Entry], where: str, *arguments: Any) -> Any:
+def build(choice: Choice, choices: Mapping[str, Preset], where: str, *arguments: Any) -> Any:
     """Look a choice up, check its parameters against the constructor, and construct it.
 
     Args:
@@ -97,7 +97,7 @@ def build(choice: Choice, choices: Mapping[str, Entry], where: str, *arguments: 
         SpecError: one line per mistake.
     """
     name, given = _split(choice, choices, where)
-    entry = choices.get(name, Entry(name))
+    entry = choices.get(name, Preset(name))
     target = _import(entry.target, where) if isinstance(entry.target, str) else entry.target
     _check_takes(target, arguments, f"{where}.{name}")
     parameters = check_parameters(target, len(arguments), {**entry.parameters, **given}, f"{where}.{name}")
@@ -107,7 +107,7 @@ def build(choice: Choice, choices: Mapping[str, Entry], where: str, *arguments: 
         return target(*arguments, **parameters)
 
 
-def _split(choice: Choice, choices: Mapping[str, Entry], where: str) -> tuple[str, dict[str, Any]]:
+def _split(choice: Choice, choices: Mapping[str, Preset], where: str) -> tuple[str, dict[str, Any]]:
     """Name and parameters of a choice whose name exists."""
     given = {"name": choice} if isinstance(choice, str) else choice
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):

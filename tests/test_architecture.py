@@ -9,7 +9,7 @@ from tests.sources import INSTALLED, modules
 ENVS = "tokenfleet.envs"
 LAYERS = ("power.series", "power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
-    (f"{ENVS}.spec",),
+    (f"{ENVS}.spec", f"{ENVS}.splits", f"{ENVS}.units"),
     (f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
     (f"{ENVS}.traces",),
     (f"{ENVS}.catalog",),

@@ -69,24 +69,26 @@ def prefix_reuse() -> Comparison:
 
 CLAIMS = (
     Claim(
-        "chat burstiness", chat_burstiness, 0.2, True,
-        "stream hawkes is as bursty as the hour of chat that its two parameters are fitted to",
+        "chat burstiness", chat_burstiness, 0.2, of_each=True,
+        judged_by="stream hawkes is as bursty as the hour of chat that its two parameters are fitted to",
     ),
     Claim(
-        "week burstiness", week_burstiness, 0.2, True,
-        "stream servegen is as bursty over ten minutes as the recorded rates and gaps make it; nothing is fitted here",
+        "week burstiness", week_burstiness, 0.2, of_each=True,
+        judged_by="stream servegen is as bursty over ten minutes as the recorded rates and gaps make it; nothing is "
+        "fitted here",
     ),
     Claim(
-        "invented sessions", invented_sessions, 0.2, True,
-        "stream agent_generator, fitted to the training split, has the quartiles of the validation split",
+        "invented sessions", invented_sessions, 0.2, of_each=True,
+        judged_by="stream agent_generator, fitted to the training split, has the quartiles of the validation split",
     ),
     Claim(
-        "invented shares", invented_shares, 0.15, True,
-        "stream agent_generator, fitted to the training split, reuses, waits and begins anew as the validation split",
+        "invented shares", invented_shares, 0.15, of_each=True,
+        judged_by="stream agent_generator, fitted to the training split, reuses, waits and begins anew as the "
+        "validation split",
     ),
     Claim(
-        "prefix reuse", prefix_reuse, 0.1, True,
-        "ignoring prefix reuse overstates what coding agents prefill 27 times",
+        "prefix reuse", prefix_reuse, 0.1, of_each=True,
+        judged_by="ignoring prefix reuse overstates what coding agents prefill 27 times",
     ),
 )  # fmt: skip
 

@@ -42,10 +42,8 @@ Prompts of mixtures of experts: the runs of ML.ENERGY say little of them, and th
 
 def page(found: Mapping[Claim, Comparison], facts: Sequence[Fact]) -> str:
     """The whole page."""
-    rows = [_row(claim, comparison) for claim, comparison in found.items()]
-    shown = [
-        f"| {fact.name} | {fact.published} | {fact.found} | {'yes' if fact.holds else '**no**'} |" for fact in facts
-    ]
+    rows = [row(claim, comparison) for claim, comparison in found.items()]
+    shown = [fact_row(fact) for fact in facts]
     picture = "\n\n![Predicted against measured](images/validation.png)\n"
     return HEAD + "\n".join(rows) + picture + FACTS_HEAD + "\n".join(shown) + "\n" + MISSING
 
@@ -55,10 +53,16 @@ def goal(claim: Claim) -> str:
     return "" if claim.target is None else f"{claim.target:.0%}"
 
 
-def _row(claim: Claim, found: Comparison) -> str:
+def row(claim: Claim, found: Comparison) -> str:
+    """A claim's row of the page."""
     met = "" if claim.target is None else "yes" if claim.holds(found) else "**no**"
     numbers = f"{len(found.errors)} | {found.mean_error:.1%} | {found.errors.max():.1%} | {goal(claim)} | {met}"
     return f"| {claim.name}: {claim.judged} | {numbers} |"
+
+
+def fact_row(fact: Fact) -> str:
+    """A fact's row of the page."""
+    return f"| {fact.name} | {fact.published} | {fact.found} | {'yes' if fact.holds else '**no**'} |"
 
 
 def draw(found: Mapping[Claim, Comparison], path: Path) -> None:

@@ -32,7 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.catalog import SHIPPED
-from tokenfleet.envs.traces.sessions import SPLIT_NAMES, SessionTrace, count_reusable, write_sessions
+from tokenfleet.envs.splits import SPLITS
+from tokenfleet.envs.traces.sessions import SessionTrace, count_reusable, write_sessions
 
 BLOCK_TOKENS = 64
 TEST_BUCKET = 5  # of the record's buckets 0 to 5, which are its training split
@@ -201,7 +202,7 @@ def _splits(records: list[Record], published: dict[str, list[str]]) -> NDArray[n
         if (record["id"] in published["validation"]) != (bucket == 6):
             raise SystemExit(f"{record['id']}: the published split does not follow its own rule")
         names.append({TEST_BUCKET: "test", 6: "validation"}.get(bucket, "train"))
-    return np.array([SPLIT_NAMES.index(name) for name in names], np.int8)
+    return np.array([SPLITS.index(name) for name in names], np.int8)
 
 
 def _buckets(records: list[Record]) -> list[int]:
@@ -241,7 +242,7 @@ def report(trace: SessionTrace, records: list[Record]) -> str:
         drift += (np.diff(derived) - np.diff([call["t"] for call in main_calls(record)])).tolist()
     share = float(trace.reusable_tokens.sum()) / float(trace.prompt_tokens.sum())
     quantiles = np.quantile(drift, [0.01, 0.5, 0.99]).round(2).tolist()
-    sessions = {name: len(trace.sessions_of(name)) for name in SPLIT_NAMES}
+    sessions = {name: len(trace.sessions_of(name)) for name in SPLITS}
     return (
         f"{sessions} sessions, {len(trace.prompt_tokens)} calls, {len(trace.group_tokens)} groups "
         f"({np.mean(trace.group >= 0):.1%} of calls), {share:.1%} of prompt tokens reusable\n"

@@ -33,9 +33,7 @@ class EpisodeMetrics:
         self._classes = tuple(scenario.classes)
         self._tick_s = scenario.tick_s
         self._net_value = NetValue(scenario)
-        layout = arrays.outcome
-        columns = np.arange(layout.width)
-        self._over_cap_w = np.concatenate([columns[layout.slice(name)] for name in ("over_cap_w", "row_over_cap_w")])
+        self._over_cap_w = arrays.outcome.columns("over_cap_w", "row_over_cap_w")
         self._accounts = Accounts(scenario, arrays, num_envs)
         self._returns = np.zeros(num_envs)
         self._peak_over_cap_w = np.zeros((num_envs, len(self._over_cap_w)))

@@ -11,7 +11,6 @@ from tokenfleet.envs.fields import Layout, Record
 from tokenfleet.envs.layers.distribution import BYTES_PER_GB
 from tokenfleet.envs.layers.ledger import (
     PRICED,
-    SECONDS_PER_HOUR,
     Ledger,
     Rates,
     Sums,
@@ -21,6 +20,7 @@ from tokenfleet.envs.layers.ledger import (
 )
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
+from tokenfleet.envs.units import SECONDS_PER_HOUR
 
 Float64Array = NDArray[np.float64]
 
@@ -88,10 +88,10 @@ class Accounts:
 
 def priced_columns(arrays: FleetArrays) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Columns of the outcome that `PRICED` names, one after the other, and the site of each."""
-    columns, everywhere = np.arange(arrays.outcome.width), np.arange(arrays.num_sites)
+    everywhere = np.arange(arrays.num_sites)
     axis = {field.name: field.axis for field in arrays.outcome}
     site = [everywhere if axis[name] == "S" else arrays.site for name in PRICED]
-    return np.concatenate([columns[arrays.outcome.slice(name)] for name in PRICED]), np.concatenate(site)
+    return arrays.outcome.columns(*PRICED), np.concatenate(site)
 
 
 def in_flight(log: RequestLog) -> NDArray[np.bool_]:

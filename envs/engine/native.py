@@ -14,7 +14,7 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.quantities import neutral_arrays, quantities_of
+from tokenfleet.envs.quantities import distinct, neutral_arrays, quantities_of
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
 CLIENT_COLUMNS = tuple(name for name in DEFAULTS if name not in ("class_id", "context_age_s"))
@@ -105,7 +105,7 @@ def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
     columns = {
         name: np.ascontiguousarray(getattr(requests, name))
         for name in CLIENT_COLUMNS
-        if _differs(getattr(requests, name), DEFAULTS[name][1])
+        if (distinct(getattr(requests, name)) != DEFAULTS[name][1]).any()
     }
     columns |= {name: _dense(columns[name]) for name in COUNTED_COLUMNS if name in columns}
     if requests.is_closed_loop:
@@ -121,13 +121,3 @@ def _dense(number: NDArray[np.int32]) -> NDArray[np.int32]:
     dense = np.full_like(number, NONE)
     dense[has_one] = np.unique(number[has_one], return_inverse=True)[1]
     return dense
-
-
-def _differs(column: NDArray[Any], value: float) -> bool:
-    """Whether any entry is not `value`."""
-    return bool((_distinct(column) != value).any())
-
-
-def _distinct(column: NDArray[Any]) -> NDArray[Any]:
-    """The column, or its first entry alone where it is a single number in memory."""
-    return column[:1] if column.strides == (0,) else column

@@ -40,9 +40,10 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
     awake, at_fault = _fit(power, limit_w)
     if at_fault is not None:
         names = [f"site {site!r}" for site in scenario.sites] + [f"row {row!r} of {at!r}" for at, row in scenario.rows]
+        limit = limit_w[at_fault] * (1.0 - ROUNDING)
         raise SpecError(
             [
-                f"clocking: {names[at_fault]} draws more than its deepest cap, {limit_w[at_fault] * (1.0 - ROUNDING):.0f} W, even "
+                f"clocking: {names[at_fault]} draws more than its deepest cap, {limit:.0f} W, even "
                 "with every replica asleep, and no policy could keep it; raise the cap"
             ]
         )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet.envs.fitting.bench import Bench
-from tokenfleet.envs.fitting.errors import Array, relative_errors
+from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.iterations import Iterations, batches, prefills_per_iteration
 from tokenfleet.envs.fitting.runs import Run
 from tokenfleet.envs.layers.llm import ProfileSpec
@@ -59,10 +59,6 @@ class Comparison:
     def values(self, runs: Sequence[Run], bench: Bench) -> Array:
         """What they say, of runs that do."""
         return np.array([self.measured(run, bench) for run in runs], dtype=np.float64)
-
-    def errors(self, profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Array:
-        """Signed relative errors of a profile over runs that say it."""
-        return relative_errors(self.predicted(profile, bench, runs), self.values(runs, bench))
 
 
 def prompt_time_s(profile: ProfileSpec, bench: Bench, prompt_tokens: float) -> float:

@@ -80,8 +80,7 @@ class FleetObservation:
         self.space = Box(low, high, dtype=np.float32)
         self._low, self._high = low, high
         self._divisor = self.scale.astype(np.float32)
-        columns = [np.arange(view.width)[view.slice(field.name)] for field in kept]
-        self._columns = None if len(kept) == len(VIEW) else np.concatenate(columns)
+        self._columns = None if len(kept) == len(VIEW) else view.columns(*(field.name for field in kept))
 
     def observe(self, view: Record) -> Float32Array:
         """See `Observation.observe`; `[N, D]`."""

@@ -57,9 +57,8 @@ class NetValue:
     def __init__(self, scenario: Scenario) -> None:
         """Read prices and shares from `scenario`."""
         layout = Layout(OUTCOMES, axis_sizes(scenario))
-        columns = np.arange(layout.width)
         self._energy_j = layout.slice("energy_j")
-        self._value_usd = np.concatenate([columns[layout.slice(f"value_{ending}_usd")] for ending in ENDINGS])
+        self._value_usd = layout.columns(*(f"value_{ending}_usd" for ending in ENDINGS))
         self._paid_share = _paid_share(scenario).ravel()
 
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from tokenfleet.envs.files import Version, read_arrays, version_of
 from tokenfleet.envs.files.limits import SESSION_BYTES
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError, suggest
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces.table import FloatColumn, IntColumn
-
-SPLIT_NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +27,7 @@ class SessionTrace:
     it. Recorded times follow from waits and services, and are not stored.
 
     Attributes:
-        split: `[N]` int8, index into `SPLIT_NAMES`.
+        split: `[N]` int8, index into `SPLITS`.
         start_s: `[N]` float64, when the session's first call was made, on a clock of the record; 0 where the record
             has no such clock.
         first_call: `[N + 1]` int64, where each session's calls begin.
@@ -88,11 +87,11 @@ class SessionTrace:
 
     def calls_of(self, split: str) -> NDArray[np.int64]:
         """Rows of the calls of a split's sessions."""
-        return np.flatnonzero(self.split[self.session] == SPLIT_NAMES.index(split))
+        return np.flatnonzero(self.split[self.session] == SPLITS.index(split))
 
     def sessions_of(self, split: str) -> NDArray[np.int64]:
         """Rows of a split's sessions."""
-        return np.flatnonzero(self.split == SPLIT_NAMES.index(split))
+        return np.flatnonzero(self.split == SPLITS.index(split))
 
     def _longest_path(self, service_s: FloatColumn) -> FloatColumn:
         at_s = self.wait_s.tolist()
@@ -186,7 +185,7 @@ def _problem(trace: SessionTrace) -> str:
         return "start_s needs one number a session, caller and waiter one each"
     session = trace.session
     bad = {
-        "split": not np.isin(trace.split, range(len(SPLIT_NAMES))).all(),
+        "split": not np.isin(trace.split, range(len(SPLITS))).all(),
         "conversation": (trace.conversation < 0).any(),
         "group": ((trace.group < -1) | (trace.group >= len(trace.group_tokens))).any(),
         **{name: _is_no_time(getattr(trace, name)) for name in ("start_s", "wait_s", "service_s")},

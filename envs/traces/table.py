@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.quantities import distinct
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError
 
 FloatColumn = NDArray[np.float64]
@@ -287,8 +288,7 @@ def _check_clients(table: RequestTable) -> list[str]:
     """What is wrong with the columns that have defaults; those that are a single number in memory are read as one."""
     problems = []
     for name, (low, high) in _BOUNDS.items():
-        column = getattr(table, name)
-        column = column[:1] if column.strides == (0,) else column
+        column = distinct(getattr(table, name))
         if len(column) and not (low <= column.min() and column.max() <= high):
             bad = column[~((column >= low) & (column <= high))][0]
             allowed = f"{low:g} or more" if high >= _HIGHEST_INDEX else f"{low:g} to {high:g}"

@@ -22,7 +22,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.envs.supervision.laws import ClockFeedback
 from tokenfleet.policies.base import State
-from tokenfleet.policies.registry import Entry
+from tokenfleet.policies.registry import Preset
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -208,11 +208,11 @@ class ThermalClock(FeedbackClock):
         return np.minimum(clock, pool_clocks(self._power, highest)), state
 
 
-CLOCKINGS: dict[str, Entry] = {
-    "full": Entry(FullClock),
-    "proportional": Entry(ProportionalClock),
-    "uniform": Entry(UniformClock),
-    "feedback": Entry(FeedbackClock),
-    "thermal": Entry(ThermalClock),
+CLOCKINGS: dict[str, Preset] = {
+    "full": Preset(FullClock),
+    "proportional": Preset(ProportionalClock),
+    "uniform": Preset(UniformClock),
+    "feedback": Preset(FeedbackClock),
+    "thermal": Preset(ThermalClock),
 }
 """Clock rules by name; a configuration may also name a `module:Class`."""

@@ -18,7 +18,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import PositiveFloat
-from tokenfleet.policies.registry import Entry
+from tokenfleet.policies.registry import Preset
 
 Float64Array = NDArray[np.float64]
 
@@ -99,9 +99,9 @@ def _repeat(share: Float64Array, view: Record) -> Float64Array:
     return np.broadcast_to(share, (len(view.rows), *share.shape))
 
 
-ROUTINGS: dict[str, Entry] = {
-    "round_robin": Entry(RoundRobin),
-    "capacity_weighted": Entry(CapacityWeighted),
-    "least_work": Entry(LeastWork),
+ROUTINGS: dict[str, Preset] = {
+    "round_robin": Preset(RoundRobin),
+    "capacity_weighted": Preset(CapacityWeighted),
+    "least_work": Preset(LeastWork),
 }
 """Routing rules by name; a configuration may also name a `module:Class`."""

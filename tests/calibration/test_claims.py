@@ -9,6 +9,7 @@ import pytest
 from calibration.claims import __main__ as command
 from calibration.claims.comparison import Claim
 from calibration.claims.emergent import FACTS, Fact
+from calibration.claims.page import fact_row, row
 from calibration.claims.registry import CLAIMS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
@@ -19,14 +20,14 @@ def test_a_claim_is_within_its_target(claim: Claim) -> None:
     found = claim.compare()
     assert claim.holds(found), dict(zip(found.group, found.signed_errors.round(3).tolist(), strict=True))
     assert len(found.measured) == len(found.predicted) == len(found.group)
-    assert f"| {claim.name}: {claim.judged} | {len(found.group)} |" in PAGE
+    assert row(claim, found) in PAGE
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)
 def test_a_published_fact_emerges(fact) -> None:
     found: Fact = fact()
     assert found.holds, found.found
-    assert f"| {found.name} | {found.published} |" in PAGE
+    assert fact_row(found) in PAGE
 
 
 def test_words_choose_claims_to_print_value_by_value_or_group_by_group(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fitting.benches import H100_8B, H100_70B, engine_run, lawful_runs, roofline, with_numbers
 from tokenfleet.envs.fitting import Fit, Run, fit_profile
+from tokenfleet.envs.fitting.errors import relative_errors
 from tokenfleet.envs.fitting.numbers import moved, start_values
 from tokenfleet.envs.fitting.problem import TOLD
 from tokenfleet.envs.layers.llm import bounds_s, check_profile
@@ -135,7 +136,8 @@ def test_a_run_that_was_left_out_is_predicted_without_it() -> None:
     fit = fit_profile(H100_8B, roofline(H100_8B), runs)
     others = fit_profile(H100_8B, roofline(H100_8B), runs[1:])
     decode = next(result for result in fit.results if result.comparison.name == "decode_step")
-    alone = decode.comparison.errors(others.profile, H100_8B, runs[:1])
+    predicted = decode.comparison.predicted(others.profile, H100_8B, runs[:1])
+    alone = relative_errors(predicted, decode.comparison.values(runs[:1], H100_8B))
     assert decode.left_out_errors[0] == pytest.approx(alone[0], abs=1e-3)
 
 

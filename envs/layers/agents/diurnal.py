@@ -13,6 +13,7 @@ from typing_extensions import Self, override
 from tokenfleet.envs.catalog import load_entry
 from tokenfleet.envs.layers.agents.streams import AnyStream, Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, SpecError
+from tokenfleet.envs.units import SECONDS_PER_HOUR
 
 FloatArray = NDArray[np.float64]
 
@@ -72,10 +73,9 @@ class DiurnalStream(StreamSpec):
     def _profile_is_known(self) -> Self:
         with named_by("profile", "rate"):
             span_s = self._profile.step_s * len(self._profile.requests_per_minute)
-        if self.start_hour is not None and self.start_hour * 3600.0 >= span_s:
-            raise SpecError(
-                [f"start_hour: {self.profile!r} ends after {span_s / 3600:g} hours (got {self.start_hour:g})"]
-            )
+        if self.start_hour is not None and self.start_hour * SECONDS_PER_HOUR >= span_s:
+            ends = f"{self.profile!r} ends after {span_s / SECONDS_PER_HOUR:g} hours"
+            raise SpecError([f"start_hour: {ends} (got {self.start_hour:g})"])
         return self
 
     @property
@@ -110,7 +110,7 @@ class DiurnalStream(StreamSpec):
     def _start_s(self, rng: np.random.Generator) -> float:
         """Where in the record the episode begins [s]."""
         drawn = rng.random() * self._profile.step_s * len(self._relative_rate)
-        return drawn if self.start_hour is None else self.start_hour * 3600.0
+        return drawn if self.start_hour is None else self.start_hour * SECONDS_PER_HOUR
 
     def _clock(self, start_s: float, horizon_s: float) -> tuple[FloatArray, FloatArray]:
         """Knots of the episode's time and of operational time, both from 0 [s]; the record repeats behind its end."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from tokenfleet.envs.layers.agents.behaviour import AgentSpec, SubAgentSpec
 from tokenfleet.envs.layers.agents.quantiles import correlated
 from tokenfleet.envs.spec import MAX_TOKENS
+from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import SessionTrace
-from tokenfleet.envs.traces.sessions import SPLIT_NAMES
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -43,14 +43,14 @@ def invent_sessions(spec: AgentSpec, sessions_per_split: int, seed: int) -> Sess
         seed: the same seed gives the same library.
     """
     rng = np.random.default_rng(seed)
-    count = sessions_per_split * len(SPLIT_NAMES)
+    count = sessions_per_split * len(SPLITS)
     main = _main_calls(spec, count, rng)
     edges = np.stack([np.arange(len(main.session) - 1), np.arange(1, len(main.session))], axis=1)
     edges = edges[main.session[edges[:, 0]] == main.session[edges[:, 1]]]
     calls = main
     if spec.sub_agents is not None:
         calls, edges = _with_sub_agents(spec, spec.sub_agents, main, edges, rng)
-    split = np.repeat(np.arange(len(SPLIT_NAMES), dtype=np.int8), sessions_per_split)
+    split = np.repeat(np.arange(len(SPLITS), dtype=np.int8), sessions_per_split)
     return _trace(spec, calls, edges, split)
 
 

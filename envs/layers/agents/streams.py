@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
 from tokenfleet.envs.catalog import CatalogSpec
-from tokenfleet.envs.layers.power.series import Split as Split
 from tokenfleet.envs.spec import Name, PositiveFloat, SpecError, shown, suggest
+from tokenfleet.envs.splits import SPLITS
+from tokenfleet.envs.splits import Split as Split
 from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours
 
-SPLIT_BOUNDS: dict[str, tuple[float, float]] = {"train": (0.0, 0.6), "validation": (0.6, 0.8), "test": (0.8, 1.0)}
+SPLIT_BOUNDS: dict[str, tuple[float, float]] = dict(zip(SPLITS, ((0.0, 0.6), (0.6, 0.8), (0.8, 1.0)), strict=True))
 """Shares of a trace's time span that belong to each split; they never overlap."""
 
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
-
-SECONDS_PER_HOUR = 3600.0
+from tokenfleet.envs.units import SECONDS_PER_HOUR
 
 
 class FailureSpec(Spec):

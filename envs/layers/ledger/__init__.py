@@ -22,7 +22,6 @@ from tokenfleet.envs.layers.ledger.entries import all_entries
 from tokenfleet.envs.layers.ledger.sums import PRICED, Rates, Sums
 
 TOKENS_PER_MILLION = 1e6
-SECONDS_PER_HOUR = 3600.0
 
 __all__ = [
     "ACCOUNTS",
@@ -31,7 +30,6 @@ __all__ = [
     "JOULES_PER_MWH",
     "LAYERS",
     "PRICED",
-    "SECONDS_PER_HOUR",
     "TOKENS_PER_MILLION",
     "Account",
     "Check",

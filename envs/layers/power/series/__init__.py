@@ -7,7 +7,7 @@ is told of the hours ahead; `solar` turns irradiance into power. These feed laye
 
 from __future__ import annotations
 
-from tokenfleet.envs.layers.power.series.calendar import Calendar, CalendarSpec, Split, draw_calendar, split_blocks
+from tokenfleet.envs.layers.power.series.calendar import Calendar, CalendarSpec, draw_calendar, split_blocks
 from tokenfleet.envs.layers.power.series.forecast import ForecastSpec
 from tokenfleet.envs.layers.power.series.real_time import RealTimePriceSpec
 from tokenfleet.envs.layers.power.series.signals import (
@@ -21,6 +21,7 @@ from tokenfleet.envs.layers.power.series.signals import (
     signal_at,
 )
 from tokenfleet.envs.layers.power.series.solar import SolarSpec
+from tokenfleet.envs.splits import Split
 
 __all__ = [
     "SIGNAL_KINDS",

@@ -8,7 +8,7 @@ series was recorded in (days of the week do not: a Monday of 2023 is a Sunday of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,16 @@ from typing_extensions import Self
 
 from tokenfleet.envs.catalog.hourly import HOURS_PER_YEAR
 from tokenfleet.envs.spec import PositiveFloat, Spec
+from tokenfleet.envs.splits import SPLITS, Split
+from tokenfleet.envs.units import SECONDS_PER_HOUR
 
 Float64Array = NDArray[np.float64]
 Day = Annotated[int, Field(ge=0, le=364, strict=True)]
 HourOfDay = Annotated[float, Field(ge=0, le=24)]
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 HOURS_PER_DAY = 24
 HOURS_PER_WEEK = 168
 WEEKS = 52
-SECONDS_PER_HOUR = 3600.0
 WEEKS_DEALT: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
 """Whose week each is, in turn from 1 January; five weeks against 52 let every split see every season."""
 MARGIN_H = 1.0
