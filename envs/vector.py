@@ -223,6 +223,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._episodes.seeds
 
     @property
+    def tick(self) -> NDArray[np.int64]:
+        """Ticks since the episode of each fleet began, `[N]`."""
+        return self._episodes.tick.copy()
+
+    @property
     def ended(self) -> tuple[int, ...]:
         """The fleets whose episodes ended in the last step and have not begun anew."""
         return tuple(self._ended)
