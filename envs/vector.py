@@ -63,8 +63,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         split: `train`, `validation` or `test`: which part of the traces episodes are drawn from.
         engine: `native` or `reference`.
         threads: worker threads inside the native engine.
-        observation: None for `FleetObservation`; field names to keep; an object, a class or function that takes the
-            scenario, or `"module:Class"`.
+        observation: None or `"fleet"` for `FleetObservation`, `"supervisor"` for `SupervisorObservation`; field names
+            to keep; an object, a class or function that takes the scenario, or `"module:Class"`.
         action: None or `"direct"` for `FleetAction`, `"setpoints"` for `SetpointAction`; else as above.
         decide_every: ticks for which an action holds. None for what the action says itself (5 for set-points), else 1.
         reward: None for `NetValue`; a function of outcome and price; else as above.
@@ -447,7 +447,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise RuntimeError("reset every fleet before the first step")
 
     def _observe(self) -> NDArray[Any]:
-        return self._parts.observe(self.engine.view)
+        return self._parts.observe(self.engine.view, self._decisions.memory)
 
     def _over(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""

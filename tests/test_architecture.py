@@ -40,6 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         f"{ENVS}.interface.reward",
         f"{ENVS}.interface.render",
     ),
+    (f"{ENVS}.interface.supervisor_observation",),
     (f"{ENVS}.interface.arguments", f"{ENVS}.interface.parts"),
     (f"{ENVS}.interface.decisions",),
     (f"{ENVS}.interface",),

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.action import Action, FleetAction, Supervises
-from tokenfleet.envs.interface.observation import FleetObservation, Observation
+from tokenfleet.envs.interface.observation import FleetObservation, Observation, Recalls
 from tokenfleet.envs.interface.reward import NetValue, Reward
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
@@ -38,10 +39,10 @@ class Parts:
             remembered then; None for an action that gives controls at once.
     """
 
-    observation: Observation
+    observation: Observation | Recalls
     action: Action | Supervises
     reward: Reward
-    observe: Callable[[Record], NDArray[Any]]
+    observe: Callable[[Record, tuple[NDArray[Any], ...]], NDArray[Any]]
     decode: Callable[[NDArray[Any]], Any]
     track: Callable[[Any, Record, Any], tuple[Controls, Any]] | None
     value: Reward
@@ -53,11 +54,13 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
     Raises:
         SpecError: one of them cannot be built.
     """
+    acts = has_methods("space", "decode")
+    acted, acted_by = build_part("action", _named("action", action, ACTIONS), scenario, FleetAction, acts)
     if isinstance(observation, Sequence) and not isinstance(observation, str):
         observation = FleetObservation(scenario, observation)
-    shows, acts = has_methods("space", "observe"), has_methods("space", "decode")
-    seen, seen_by = build_part("observation", observation, scenario, FleetObservation, shows)
-    acted, acted_by = build_part("action", _named("action", action, ACTIONS), scenario, FleetAction, acts)
+    known = {"fleet": FleetObservation, "supervisor": lambda scenario: SupervisorObservation(scenario, acted)}
+    named_observation = _named("observation", observation, known)
+    seen, seen_by = build_part("observation", named_observation, scenario, FleetObservation, is_observation)
     supervises = isinstance(acted, Supervises)
     valued, valued_by = build_part("reward", reward, scenario, NetValue, is_reward)
     return Parts(
@@ -131,6 +134,11 @@ def has_methods(*names: str) -> Callable[[Any], bool]:
     return lambda candidate: all(hasattr(candidate, name) for name in names)
 
 
+def is_observation(candidate: Any) -> bool:
+    """Whether an object has a space, and shows a view."""
+    return hasattr(candidate, "space") and (hasattr(candidate, "observe") or hasattr(candidate, "recall"))
+
+
 def is_reward(candidate: Any) -> bool:
     """Whether an object can be called with an outcome and a price, and not with a scenario alone.
 
@@ -169,14 +177,23 @@ def guarded_reward(reward: Reward, guard: Guard | None) -> Reward:
     return call
 
 
-def guarded_observe(observation: Observation, guard: Guard | None) -> Callable[[Record], NDArray[Any]]:
-    """`observation.observe`, and for a user's the promise that rows are what its space says."""
-    if guard is None:
-        return observation.observe
+def guarded_observe(
+    observation: Observation | Recalls, guard: Guard | None
+) -> Callable[[Record, tuple[NDArray[Any], ...]], NDArray[Any]]:
+    """Rows from a view and what the action remembers, and for a user's the promise that they are as its space says."""
 
-    def observe(view: Record) -> NDArray[Any]:
+    def show(view: Record, memory: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+        return observation.recall(view, memory) if isinstance(observation, Recalls) else observation.observe(view)
+
+    if guard is None:
+        if isinstance(observation, Recalls):
+            return observation.recall
+        plain = observation.observe
+        return lambda view, memory: plain(view)
+
+    def observe(view: Record, memory: tuple[NDArray[Any], ...]) -> NDArray[Any]:
         with guard:
-            rows = observation.observe(view)
+            rows = show(view, memory)
         space = observation.space
         check_numbers(guard, "observations [N, ...]", rows, (len(view.rows), *space.shape), space.dtype)
         return rows
