@@ -79,7 +79,7 @@ def compose(composed: DictConfig) -> float:
 
 def main() -> None:
     """Entry point of `tokenfleet-evaluate`."""
-    entry.run(compose)
+    entry.run(compose, EvaluateConfig)
 
 
 if __name__ == "__main__":

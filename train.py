@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from tokenfleet.cli import entry
 from tokenfleet.cli.environments import make_vector_env, settled
 from tokenfleet.cli.lock import only_writer
-from tokenfleet.cli.runs import finish_run, is_run, recorded_run
+from tokenfleet.cli.runs import check_same_run, finish_run, is_run, not_restorable, recorded_run
 from tokenfleet.cli.validation import validation_metrics
 from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.policies.learned.stopping import Stopped, StopSignals
@@ -41,7 +41,7 @@ def train(config: TrainConfig, folder: Path) -> float:
         try:
             return _train(config, folder, stop)
         except Stopped as stopped:
-            hint = f"; go on with resume={folder}" if is_run(folder) and not config.not_restorable else ""
+            hint = f"; go on with resume={folder}" if is_run(folder) and not not_restorable(config) else ""
             print(f"interrupted{hint}", file=sys.stderr)
             sys.exit(stopped.exit_status)
 
@@ -49,7 +49,7 @@ def train(config: TrainConfig, folder: Path) -> float:
 def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
     # Imported here, for torch takes a second that --help and a mistyped key should not cost.
     from tokenfleet.policies.learned.callbacks import Cadence
-    from tokenfleet.policies.learned.checkpoint import Origin
+    from tokenfleet.policies.learned.checkpoint_meta import Origin
     from tokenfleet.policies.learned.trackers import check_installed
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
@@ -79,6 +79,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
     )
     model = make_model(job)
     with only_writer(folder):
+        check_same_run(config, folder)
         result = train_policy(job, model, folder, partial(_announced, config, folder))
         finish_run(folder, **vars(result))
     if not result.learned:
@@ -91,9 +92,9 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
 def _announced(config: TrainConfig, folder: Path) -> Iterator[None]:
     """`recorded_run`, with what the user should know as it begins."""
     with recorded_run(config, folder):
-        hint = "" if config.not_restorable else f"; if it is interrupted, go on with resume={folder}"
+        hint = "" if not_restorable(config) else f"; if it is interrupted, go on with resume={folder}"
         log.info("training in %s%s", folder, hint)
-        for part in config.not_restorable:
+        for part in not_restorable(config):
             log.warning("%s does not tell its state, so this run cannot be resumed; see docs/training.md", part)
         warning = learning_warning(config.algo, config.n_envs, config.total_timesteps)
         if warning:
@@ -109,7 +110,7 @@ def compose(composed: DictConfig) -> float:
 
 def main() -> None:
     """Entry point of `tokenfleet-train`."""
-    entry.run(compose)
+    entry.run(compose, TrainConfig)
 
 
 if __name__ == "__main__":

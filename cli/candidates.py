@@ -14,10 +14,11 @@ from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import Candidate
 from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.learned.layout import has_checkpoint, run_of
 from tokenfleet.policies.registry import make_policy
 
 if TYPE_CHECKING:
-    from tokenfleet.policies.learned.checkpoint import CheckpointMeta
+    from tokenfleet.policies.learned.checkpoint_meta import CheckpointMeta
     from tokenfleet.policies.learned.network_policy import NetworkPolicy
 
 HASH_DIGITS = 12
@@ -54,9 +55,7 @@ def run_folders(candidates: Iterable[Candidate]) -> dict[str, Path]:
     checkpoints = {
         candidate.label: Path(candidate.source["checkpoint"]) for candidate in candidates if candidate.learned
     }
-    return {
-        label: path.parent.parent if path.parent.name == "checkpoints" else path for label, path in checkpoints.items()
-    }
+    return {label: run_of(path) for label, path in checkpoints.items()}
 
 
 def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candidate:
@@ -107,7 +106,11 @@ def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> Candidate:
 
 
 class _Sampling:
-    """A network that draws its actions; its draws follow the seeds of the episodes and not what ran before."""
+    """A network that draws its actions.
+
+    torch draws for the whole batch at once, so the draws follow the first seed of the batch: they are the same whatever
+    ran before, and others for batches of another size.
+    """
 
     def __init__(self, policy: NetworkPolicy) -> None:
         self.predict, self.prepare = policy.predict, policy.prepare
@@ -121,11 +124,6 @@ class _Sampling:
 
 def _folders(path: Path) -> list[Path]:
     """A checkpoint or run itself, or the runs of a sweep."""
-    from tokenfleet.policies.learned.checkpoint import META_FILE
-
-    def has_checkpoint(folder: Path) -> bool:
-        return (folder / META_FILE).is_file() or (folder / "checkpoints").is_dir()
-
     if has_checkpoint(path) or not path.is_dir():
         return [path]
     return [folder for folder in sorted(path.iterdir()) if has_checkpoint(folder)] or [path]

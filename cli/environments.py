@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial, reduce
 from typing import Any, cast
 
@@ -13,8 +13,8 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
-from tokenfleet.configs.wrappers import (
+from tokenfleet.cli.guarded import GuardedBatch
+from tokenfleet.cli.wrappers import (
     Wrapping,
     around_batch,
     around_single,
@@ -22,15 +22,19 @@ from tokenfleet.configs.wrappers import (
     find_wrappers,
     with_wrappers,
 )
+from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
-from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.envs.user_code import failure
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.user_code import Guard, UserCodeError, failure, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.policies.parameters import check_parameters, keyword_parameters
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 OWN_ARGUMENTS = ("scenario", "split", "engine", "threads", "num_envs", "autoreset_mode")
 """Constructor arguments of a fleet that have a key of their own or are the entry script's to set."""
+_MAKE_ARGUMENTS = ("max_episode_steps", "disable_env_checker", "render_mode")
+"""Arguments that `gymnasium.make` takes out before an environment's constructor sees them."""
 
 
 def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_mode: AutoresetMode) -> AnyVectorEnv:
@@ -57,35 +61,59 @@ def _bare_vector_env(
 ) -> AnyVectorEnv:
     """The batched environment with the wrappers of its single environments only."""
     target = find_environment(config.env)
-    kwargs = dict(config.env.kwargs)
-    vector_class, single_class = _classes(target)
-    if vector_class is not None and (is_fleet(target) or not isinstance(target, EnvSpec)):
+    batched, single = _constructors(target)
+    fleet = is_fleet(target)
+    is_batch = batched is not None and (fleet or not isinstance(target, EnvSpec))
+    if is_batch:
         check_batch_only(wrappings, config.env.id)
-    wraps = around_single(wrappings)
-    if is_fleet(target):
-        kwargs |= _fleet_arguments(config, split)
-        if vector_class is not None:
-            kwargs |= {"num_envs": num_envs, "threads": config.threads, "autoreset_mode": autoreset_mode}
-            if isinstance(target, EnvSpec):
-                batched = partial(gymnasium.make_vec, target, vectorization_mode="vector_entry_point")
-                return _vectorised(batched, vector_class, kwargs)
-            return _vectorised(vector_class, vector_class, kwargs)
-    if isinstance(target, EnvSpec):
-        mode = {"autoreset_mode": autoreset_mode}
-        lined_up = partial(
-            gymnasium.make_vec, target, num_envs, vectorization_mode="sync", vector_kwargs=mode, wrappers=wraps
-        )
-        return _vectorised(lined_up, None, kwargs)
-    if vector_class is not None:
-        takes_mode = "autoreset_mode" in inspect.signature(vector_class).parameters
-        accepted = {"autoreset_mode": autoreset_mode} if takes_mode else {}
-        return _vectorised(vector_class, vector_class, {"num_envs": num_envs, **accepted, **kwargs})
-    if single_class is None:
+    constructor = batched if is_batch else single
+    if constructor is None:
         raise SpecError([f"env.id: {config.env.id!r} is neither a gymnasium.Env nor a gymnasium.vector.VectorEnv"])
-    create = partial(_create, single_class, single_class, kwargs)
+    fleet_arguments = _fleet_arguments(config, split) if fleet else {}
+    kwargs = _checked_arguments(config, target, constructor) | fleet_arguments
+    create: Callable[..., Any]
+    if is_batch:
+        create = constructor
+        if isinstance(target, EnvSpec):
+            create = partial(gymnasium.make_vec, target, vectorization_mode="vector_entry_point")
+        kwargs = _batch_arguments(config, constructor, num_envs, autoreset_mode) | kwargs
+    elif isinstance(target, EnvSpec):
+        create = partial(
+            gymnasium.make_vec,
+            target,
+            num_envs,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": autoreset_mode},
+            wrappers=around_single(wrappings),
+        )
+    else:
+        create = partial(_lined_up, constructor, num_envs, autoreset_mode, around_single(wrappings))
+    env = _made(config, constructor, create, kwargs)
+    return env if is_ours(constructor) else GuardedBatch(env, named("env.id", config.env.id))
+
+
+def _batch_arguments(
+    config: EntryConfig, constructor: Callable[..., Any], num_envs: int, autoreset_mode: AutoresetMode
+) -> dict[str, Any]:
+    """What a batch's own constructor is told beside `env.kwargs`, as far as it takes it."""
+    known, open_ended = keyword_parameters(constructor, 0)
+    if "num_envs" not in known and not open_ended:
+        raise SpecError([f"env.id: the constructor of {config.env.id} must take num_envs, the size of the batch"])
+    optional = {"threads": config.threads, "autoreset_mode": autoreset_mode}
+    return {"num_envs": num_envs, **{name: value for name, value in optional.items() if name in known}}
+
+
+def _lined_up(
+    constructor: Callable[..., Any],
+    num_envs: int,
+    autoreset_mode: AutoresetMode,
+    wraps: Sequence[Callable[[Any], Any]],
+    **kwargs: Any,
+) -> AnyVectorEnv:
+    """Single environments side by side, each in its wrappers."""
 
     def single() -> Any:
-        return reduce(lambda env, wrap: wrap(env), wraps, create())
+        return reduce(lambda env, wrap: wrap(env), wraps, constructor(**kwargs))
 
     return SyncVectorEnv([single] * num_envs, autoreset_mode=autoreset_mode)
 
@@ -131,15 +159,50 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
 
 def is_fleet(target: EnvSpec | type[Any]) -> bool:
     """Whether an environment is built from a scenario."""
-    return any(found is not None and issubclass(found, (FleetVectorEnv, FleetEnv)) for found in _classes(target))
+    return any(
+        isinstance(found, type) and issubclass(found, (FleetVectorEnv, FleetEnv)) for found in _constructors(target)
+    )
 
 
-def _classes(target: EnvSpec | type[Any]) -> tuple[type[Any] | None, type[Any] | None]:
-    """The classes behind an environment's own batched form and behind its single form."""
-    entries = [target.vector_entry_point, target.entry_point] if isinstance(target, EnvSpec) else [target, target]
-    found = [load_env_creator(entry) if isinstance(entry, str) else entry for entry in entries]
-    vector, single = (entry if isinstance(entry, type) else object for entry in found)
-    return (vector if issubclass(vector, VectorEnv) else None, single if issubclass(single, gymnasium.Env) else None)
+def _constructors(target: EnvSpec | type[Any]) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
+    """What makes an environment's own batched form, and what makes its single form; None where there is none.
+
+    Raises:
+        SpecError: a registered environment's code cannot be imported.
+    """
+    if not isinstance(target, EnvSpec):
+        return (
+            target if issubclass(target, VectorEnv) else None,
+            target if issubclass(target, gymnasium.Env) else None,
+        )
+    try:
+        with Guard(named("env.id", target.id)):
+            batched, single = (
+                load_env_creator(entry) if isinstance(entry, str) else entry
+                for entry in (target.vector_entry_point, target.entry_point)
+            )
+    except UserCodeError as error:
+        if isinstance(error.__cause__, (ImportError, gymnasium.error.Error)):
+            raise SpecError([f"env.id: {target.id} needs what is not installed ({error.__cause__})"]) from None
+        raise
+    return batched, single
+
+
+def _checked_arguments(
+    config: EntryConfig, target: EnvSpec | type[Any], constructor: Callable[..., Any]
+) -> dict[str, Any]:
+    """`env.kwargs`, checked by the constructor's signature.
+
+    Raises:
+        SpecError: one line per argument that is unknown, missing or of the wrong type.
+    """
+    given = config.env.kwargs
+    made = _MAKE_ARGUMENTS if isinstance(target, EnvSpec) else ()
+    registered = target.kwargs.keys() if isinstance(target, EnvSpec) else ()
+    set_here = OWN_ARGUMENTS if is_fleet(target) else ("num_envs", "autoreset_mode")
+    withheld = {*registered, *set_here} - given.keys()
+    checked = {name: value for name, value in given.items() if name not in made}
+    return {**given, **check_parameters(constructor, 0, checked, "env.kwargs", withheld, typed=False)}
 
 
 def _fleet_arguments(config: EntryConfig, split: Split) -> dict[str, Any]:
@@ -148,10 +211,6 @@ def _fleet_arguments(config: EntryConfig, split: Split) -> dict[str, Any]:
         raise SpecError([f"env.kwargs.{key}: is set by the other keys; leave it out" for key in taken])
     scenario = config.scenario if config.scenario is not None else "default"
     return {"scenario": scenario, "split": split, "engine": config.engine}
-
-
-def _vectorised(create: Callable[..., Any], signature_of: type[Any] | None, kwargs: dict[str, Any]) -> AnyVectorEnv:
-    return cast(AnyVectorEnv, _create(create, signature_of, kwargs))
 
 
 def env_keys(problems: Iterable[str], kwargs: Mapping[str, Any]) -> list[str]:
@@ -164,22 +223,18 @@ def env_keys(problems: Iterable[str], kwargs: Mapping[str, Any]) -> list[str]:
     return [f"env.kwargs.{line}" if re.split(r"[.:=]", line)[0] in own else line for line in problems]
 
 
-def _create(create: Any, signature_of: type[Any] | None, kwargs: dict[str, Any]) -> Any:
-    """Call a constructor; arguments that it does not take are the user's mistake, any other failure is its own."""
-    if signature_of is not None:
-        parameters = inspect.signature(signature_of).parameters
-        open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-        known = [name for name in parameters if name not in OWN_ARGUMENTS]
-        wrong = [key for key in kwargs if key not in parameters and not open_ended]
-        if wrong:
-            raise SpecError([f"env.kwargs.{key}: unknown argument{suggest(key, known)}" for key in wrong])
-    try:
-        return create(**kwargs)
-    except SpecError as error:
-        raise SpecError(env_keys(error.problems, kwargs)) from error.__cause__
-    except gymnasium.error.Error as error:
-        raise SpecError([f"env.id: {error}"]) from None
-    except TypeError as error:
-        if signature_of is None and "argument" in str(error):
-            raise SpecError([f"env.kwargs: {error}"]) from None
-        raise
+def _made(config: EntryConfig, constructor: Any, create: Callable[..., Any], kwargs: Mapping[str, Any]) -> AnyVectorEnv:
+    """What a call makes; a failure is the user's own where the environment is.
+
+    Raises:
+        SpecError: the environment refuses its arguments, or fails.
+    """
+    with nullcontext() if is_ours(constructor) else Guard(named("env.id", config.env.id)):
+        try:
+            return cast(AnyVectorEnv, create(**kwargs))
+        except UserCodeError:
+            raise
+        except SpecError as error:
+            raise SpecError(env_keys(error.problems, kwargs)) from error.__cause__
+        except gymnasium.error.Error as error:
+            raise UserCodeError([f"env.id: {error}"]) from None

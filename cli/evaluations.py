@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.cli.lock import only_writer
-from tokenfleet.cli.manifest import config_hash, describe, read_manifest
-from tokenfleet.cli.runs import COMPLETE, JOURNAL_FILE, check_new_folder, finish_run, is_run, recorded_run
+from tokenfleet.cli.manifest import describe, read_manifest
+from tokenfleet.cli.runs import JOURNAL_FILE, check_same_run, finish_run, is_run, recorded_run
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import Candidate
@@ -37,6 +37,7 @@ def recorded_evaluation(config: EvaluateConfig, folder: Path, candidates: Iterab
     """
     policies = {candidate.label: candidate.source for candidate in candidates}
     with only_writer(folder):
+        check_same_run(config, folder)
         if is_run(folder):
             _check_same_evaluation(config, folder, policies)
         with recorded_run(config, folder, policies=policies):
@@ -51,8 +52,6 @@ def recorded_evaluation(config: EvaluateConfig, folder: Path, candidates: Iterab
 def _check_same_evaluation(config: EvaluateConfig, folder: Path, policies: Mapping[str, Any]) -> None:
     """Make sure that rows of two evaluations never mix: training may have replaced a checkpoint meanwhile."""
     earlier = read_manifest(folder)
-    if earlier.get("status") == COMPLETE or earlier.get("config_sha256", config_hash(config)) != config_hash(config):
-        check_new_folder(EvaluateConfig, folder)
     before = earlier.get("policies", policies)
     changed = [label for label in {**before, **policies} if before.get(label) != policies.get(label)]
     if changed:

@@ -8,16 +8,16 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.configs.schema import EntryConfig
+from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.plain_data import replace_file
+from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of
 
 MANIFEST_FILE = "manifest.json"
-PACKAGES = ("tokenfleet", "gymnasium", "numpy", "torch", "stable-baselines3", "sb3-contrib", "safetensors", "pydantic")
+PACKAGES = (*LEARNING_PACKAGES, "gymnasium", "numpy", "safetensors", "pydantic")
 
 
 def describe(config: EntryConfig) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def describe(config: EntryConfig) -> dict[str, Any]:
         "config_sha256": config_hash(config),
         "seed": config.seed,
         "git_commit": _git_commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **versions_of(PACKAGES)},
         "hardware": {
             "machine": platform.machine(),
             "system": platform.platform(),
@@ -61,13 +61,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
         raise SpecError([f"{file}: is damaged; delete it to go on without the record of earlier starts"]) from None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _git_commit() -> str | None:

@@ -15,15 +15,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tokenfleet.cli.lock import LOCK_FILE, has_writer
 from tokenfleet.cli.manifest import MANIFEST_FILE, config_hash, describe, read_manifest, write_manifest
+from tokenfleet.cli.wrappers import not_resumable
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.files.writing import replace_file, sync_folder
 from tokenfleet.envs.spec import SpecError, shown
-from tokenfleet.policies.learned.plain_data import replace_file, sync_folder
-from tokenfleet.policies.learned.resume import SNAPSHOTS
+from tokenfleet.policies.learned.layout import CHECKPOINTS, SNAPSHOTS
 from tokenfleet.policies.learned.trust import refuse_untrusted
 
 CONFIG_FILE = "config.yaml"
-CHECKPOINTS = "checkpoints"
 JOURNAL_FILE = ".journal.jsonl"
 RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "failed"
 
@@ -75,10 +75,33 @@ def run_status(folder: Path) -> str:
     Raises:
         SpecError: the manifest is damaged.
     """
-    if has_writer(folder):
-        return RUNNING
+    return RUNNING if has_writer(folder) else _recorded_status(folder)
+
+
+def _recorded_status(folder: Path) -> str:
+    """How a run stands that no other process writes to."""
     status = read_manifest(folder).get("status", RUNNING)
     return INTERRUPTED if status == RUNNING else str(status)
+
+
+def check_same_run(config: EntryConfig, folder: Path) -> None:
+    """Make sure that a folder, once it is locked, still holds no run, or the one that is to go on.
+
+    Another process may have begun a run there, or ended it, since the command was checked.
+
+    Raises:
+        SpecError: it holds another run, or one that is complete.
+    """
+    if not is_run(folder):
+        return
+    earlier = read_manifest(folder)
+    if earlier.get("status") == COMPLETE or earlier.get("config_sha256", config_hash(config)) != config_hash(config):
+        raise _holds_a_run(type(config), folder, _recorded_status(folder))
+
+
+def not_restorable(config: EntryConfig) -> list[str]:
+    """What a run could not bring back after an interruption, in words; whatever it is, the run cannot go on."""
+    return not_resumable(config.env.wrappers) if isinstance(config, TrainConfig) else []
 
 
 def check_new_folder(config_type: type[EntryConfig], folder: Path) -> None:
@@ -92,15 +115,17 @@ def check_new_folder(config_type: type[EntryConfig], folder: Path) -> None:
         SpecError: another run is there, of the same script or of the other, or a process that is about to begin one.
     """
     if is_run(folder):
-        script, status = _script(read_yaml(folder / CONFIG_FILE)), run_status(folder)
-        is_own = script == config_type.script
-        whose = "" if is_own else f" of {script}"
-        go_on = f", or go on with resume={folder}" if is_own and status not in (RUNNING, COMPLETE) else ""
-        raise SpecError(
-            [f"hydra.run.dir: {folder} already holds a run{whose} ({status}); choose another folder{go_on}"]
-        )
+        raise _holds_a_run(config_type, folder, run_status(folder))
     if has_writer(folder):
         raise SpecError([f"hydra.run.dir: {folder} is being written by another process; choose another folder"])
+
+
+def _holds_a_run(config_type: type[EntryConfig], folder: Path, status: str) -> SpecError:
+    script = _script(read_yaml(folder / CONFIG_FILE))
+    is_own = script == config_type.script
+    whose = "" if is_own else f" of {script}"
+    go_on = f", or go on with resume={folder}" if is_own and status not in (RUNNING, COMPLETE) else ""
+    return SpecError([f"hydra.run.dir: {folder} already holds a run{whose} ({status}); choose another folder{go_on}"])
 
 
 def resumed_config(
@@ -128,6 +153,9 @@ def resumed_config(
     if not is_run(folder):
         cause = f"{CONFIG_FILE} is missing"
         raise SpecError([f"resume: {folder} holds no run of {config_type.script} ({cause}); start a new run"])
+    keys = _overridden(overrides)
+    if not any(key.partition(".")[0] == "scenario" for key in keys):
+        composed = {**composed, "scenario": None}  # a default that nobody asked for
     wanted = parse_config(config_type, composed, scenario_folder)
     refuse_untrusted(_code_in(read_yaml(folder / CONFIG_FILE)), wanted.trust, f"resume: {folder / CONFIG_FILE}")
     config = _kept_config(config_type, folder)
@@ -136,14 +164,15 @@ def resumed_config(
         raise SpecError([f"resume: {folder} is complete ({config.extent}); start a new run"])
     if status == RUNNING:
         raise SpecError([f"resume: {folder} is being written by another process; wait for it or stop it"])
-    if config.not_restorable:
+    lost = not_restorable(config)
+    if lost:
         hint = "write its get_state and set_state, or start a new run"
-        raise SpecError([f"resume: {part} does not tell its state; {hint}" for part in config.not_restorable])
+        raise SpecError([f"resume: {part} does not tell its state; {hint}" for part in lost])
     _check_config_is_the_same(config, folder)
-    problems = _conflicts(config.kept(), wanted.kept(), overrides)
+    problems = _conflicts(config.kept(), wanted.kept(), keys)
     if problems:
         raise SpecError(problems)
-    return _kept_config(config_type, folder).model_copy(update={"trust": wanted.trust})
+    return config.model_copy(update={"trust": wanted.trust})
 
 
 def _code_in(config: Mapping[str, Any]) -> list[Any]:
@@ -225,8 +254,12 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _conflicts(running: Any, wanted: Any, overrides: Sequence[str]) -> list[str]:
-    keys = {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
+def _overridden(overrides: Sequence[str]) -> set[str]:
+    """The keys that a command line says something about."""
+    return {override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))}
+
+
+def _conflicts(running: Any, wanted: Any, keys: set[str]) -> list[str]:
     problems = []
     for key in sorted(keys - {"resume", "trust"}):
         here, there = _at(running, key), _at(wanted, key)

@@ -15,21 +15,15 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from tokenfleet.configs.wrappers import not_resumable
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError, shown
+from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveInt, Spec, SpecError, shown, whole
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
-from tokenfleet.policies.learned.updates import learning_problem
+from tokenfleet.policies.learned.updates import batch_problem, learning_problem
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
-
-
-def _whole(value: Any) -> Any:
-    """`1e6` is a float to YAML and a count to a person."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _listed(value: Any) -> Any:
@@ -51,7 +45,8 @@ def _device(name: str) -> str:
     return name
 
 
-Count = Annotated[PositiveInt, BeforeValidator(_whole)]
+Seed = Annotated[NonNegativeInt, BeforeValidator(whole), Field(lt=2**31)]
+Threads = Annotated[PositiveInt, Field(le=4096)]
 Folder = Annotated[str, Field(min_length=1)]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Device = Annotated[str, AfterValidator(_device)]
@@ -65,7 +60,7 @@ class EnvConfig(Spec):
     Attributes:
         id: a Gymnasium id, `module:namespace/Name-v0`, or `module:Class`.
         kwargs: its constructor's keyword arguments.
-        wrappers: Gymnasium wrappers around it, the innermost first; `tokenfleet.configs.wrappers` checks them.
+        wrappers: Gymnasium wrappers around it, the innermost first; `tokenfleet.cli.wrappers` checks them.
     """
 
     id: str = Field(default="tokenfleet/Fleet-v0", min_length=1)
@@ -104,9 +99,9 @@ class EntryConfig(Spec):
     scenario: Scenario | None = None
     env: EnvConfig = EnvConfig()
     catalog: CatalogConfig = CatalogConfig()
-    seed: Annotated[NonNegativeInt, Field(lt=2**31)] = 0
+    seed: Seed = 0
     n_envs: Count = 64
-    threads: PositiveInt = 1
+    threads: Threads = 1
     engine: Engine = "native"
     resume: Folder | None = None
     trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
@@ -115,11 +110,6 @@ class EntryConfig(Spec):
     @abstractmethod
     def extent(self) -> str:
         """How long the whole run is, in words."""
-
-    @property
-    def not_restorable(self) -> list[str]:
-        """What the run could not bring back after an interruption, in words; whatever it is, the run cannot go on."""
-        return []
 
     def check_new(self) -> None:
         """Refuse a new run that would come to nothing; one that is resumed has been checked.
@@ -144,9 +134,9 @@ class EvaluationDuringTraining(Spec):
     """
 
     every: Count | None = 50_000
-    episodes: PositiveInt = 16
-    seed: NonNegativeInt = 1_000_000
-    n_envs: PositiveInt = 16
+    episodes: Count = 16
+    seed: Seed = 1_000_000
+    n_envs: Count = 16
 
 
 class TrainConfig(EntryConfig):
@@ -179,16 +169,15 @@ class TrainConfig(EntryConfig):
         """See `EntryConfig`."""
         return f"{self.total_timesteps} steps"
 
-    @property
-    def not_restorable(self) -> list[str]:
-        """See `EntryConfig`."""
-        return not_resumable(self.env.wrappers)
-
     def check_new(self) -> None:
         """See `EntryConfig`; a policy that learns nothing is nothing."""
-        problem = learning_problem(self.algo, self.n_envs, self.total_timesteps)
-        if problem:
-            raise SpecError([problem])
+        found = (
+            batch_problem(self.algo, self.n_envs),
+            learning_problem(self.algo, self.n_envs, self.total_timesteps),
+        )
+        problems = [problem for problem in found if problem is not None]
+        if problems:
+            raise SpecError(problems)
 
 
 class EvaluateConfig(EntryConfig):
@@ -198,6 +187,7 @@ class EvaluateConfig(EntryConfig):
         policies: baselines, each a name, a `module:Class`, or a mapping with `name` and parameters.
         checkpoint: checkpoint or run folders.
         episodes: that every policy meets.
+        n_envs: see `EntryConfig`.
         split: which part of traces and random streams the episodes come from.
         deterministic: the most likely action instead of a sample.
         formats: of the results file.
@@ -206,9 +196,15 @@ class EvaluateConfig(EntryConfig):
 
     script = "evaluate.py"
 
-    policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = ()
+    policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = (
+        "uniform_clock",
+        "feedback_capping",
+        "least_work",
+        "greedy_efficiency",
+    )
     checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
     episodes: Count = 100
+    n_envs: Count = 16
     split: Split = "test"
     deterministic: bool = True
     formats: Annotated[tuple[Literal["parquet", "csv"], ...], BeforeValidator(_listed), Field(min_length=1)] = (

@@ -26,10 +26,13 @@ from tokenfleet.envs.interface.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.plans import Acts, Plan, Same
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.snapshots import BatchSnapshot
 from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
+from tokenfleet.envs.what_if import Simulation
 
 
 class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
@@ -244,6 +247,31 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         self._np_random = self.batch.generators[0]
         observation: NDArray[Any] = observations[0]
         return observation
+
+    def snapshot(self) -> BatchSnapshot:
+        """Hold the fleet as it is now; see `FleetVectorEnv.snapshot`."""
+        return self.batch.snapshot()
+
+    def restore(self, snapshot: BatchSnapshot) -> NDArray[Any]:
+        """See `FleetVectorEnv.restore`; `[D]`."""
+        observations = self.batch.restore(snapshot)
+        self._np_random = self.batch.generators[0]
+        observation: NDArray[Any] = observations[0]
+        return observation
+
+    def simulate(
+        self,
+        plan: Plan,
+        horizon: int,
+        *,
+        then: Acts | None = None,
+        branches: int | None = None,
+        futures: int | Same | Sequence[int | Same] = "same",
+        state: Any = None,
+    ) -> Simulation:
+        """See `FleetVectorEnv.simulate`; arrays `[1, B, F]`."""
+        _check_usable(self.batch, begun=True)
+        return self.batch.simulate(plan, horizon, then=then, branches=branches, futures=futures, state=state)
 
     def _info(self, infos: Info) -> Info:
         """What the batch of one tells, over zeros where it has nothing to tell."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from typing_extensions import Self
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -21,6 +21,8 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 UnitFraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+Count = Annotated[PositiveInt, BeforeValidator(lambda value: whole(value))]
+"""`1e6` is a float to YAML and a count to a person."""
 MAX_TOKENS = 100_000_000
 """Most tokens of a prompt or of an answer, whoever asks: ten times the longest context of any model today. Engines add
 up a few of such numbers in 32 bits and many in 64."""
@@ -76,6 +78,11 @@ class Spec(BaseModel):
             return cls.model_validate(dict(data))
         except ValidationError as error:
             raise SpecError(_messages(error, cls, where)) from _cause(error)
+
+
+def whole(value: Any) -> Any:
+    """A float that is a whole number as that number; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def shown(value: object, longest: int = 120) -> str:

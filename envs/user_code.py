@@ -18,7 +18,9 @@ import numpy as np
 from tokenfleet.envs.spec import SpecError, shown
 
 _OURS = Path(__file__).resolve().parents[1]
-_ROOMS = tuple(str(_OURS / room) for room in ("envs", "policies", "evaluation", "configs", "train.py", "evaluate.py"))
+_ROOMS = tuple(
+    str(_OURS / room) for room in ("envs", "policies", "evaluation", "configs", "cli", "train.py", "evaluate.py")
+)
 _LIBRARIES = ("site-packages", "dist-packages")
 _STANDARD = str(Path(traceback.__file__).resolve().parent)
 
@@ -52,7 +54,7 @@ class Guard:
             return
         if isinstance(error, SpecError):
             raise UserCodeError(f"{self.part}: {problem}" for problem in error.problems) from error
-        raise UserCodeError([f"{self.part}: {failure(error)}; mend that line"]) from error
+        raise UserCodeError([f"{self.part}: {failure(error)}{_way_out(error)}"]) from error
 
     def refuse(self, problem: str) -> UserCodeError:
         """The error of an answer that cannot be used, to be raised."""
@@ -63,6 +65,13 @@ def failure(error: BaseException) -> str:
     """A failure in one line: where in the user's code, of what kind, and what it says."""
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     return f"{user_place(error)}: {type(error).__name__}{f': {text}' if text else ''}"
+
+
+def _way_out(error: BaseException) -> str:
+    """What to do about a failure in a line of the user's own; a library's line is not for them to mend."""
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = isinstance(error, SyntaxError) or any(not _is_foreign(frame.filename) for frame in frames)
+    return "; mend that line" if mine else ""
 
 
 def user_place(error: BaseException) -> str:

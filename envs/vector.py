@@ -13,11 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
+from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics, HeldMetrics
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.episode.batch import Episodes
+from tokenfleet.envs.episode.batch import Episodes, HeldEpisode
 from tokenfleet.envs.episode.history import History
 from tokenfleet.envs.episode.replay import replayed
 from tokenfleet.envs.fields import Record
@@ -31,7 +31,7 @@ from tokenfleet.envs.interface.arguments import (
     parse_reset_options,
     parse_seeds,
 )
-from tokenfleet.envs.interface.decisions import Decisions
+from tokenfleet.envs.interface.decisions import Decisions, Memory
 from tokenfleet.envs.interface.infos import BatchInfos, Info
 from tokenfleet.envs.interface.parts import build_parts
 from tokenfleet.envs.interface.render import make_renderer
@@ -39,9 +39,12 @@ from tokenfleet.envs.interface.reward import weighted_reward
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.plans import Acts, Plan, Planned, Same, check_simulated, parse_futures
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.snapshots import BatchSnapshot, FleetSnapshot, Views
 from tokenfleet.envs.supervision.setpoints import Setpoints
+from tokenfleet.envs.what_if import Setting, Simulation, Simulator, all_dark
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
@@ -171,6 +174,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._episodes = Episodes(self.scenario, count)
         self._decisions = Decisions(self._parts, count, self.decide_every)
         self._ended: list[int] = []
+        self._simulator: Simulator | None = None
         self._metrics = EpisodeMetrics(self.scenario, arrays, count)
         names = self._metrics.summary(np.zeros(1, np.intp), np.ones(1, np.int64))
         blank = {
@@ -184,7 +188,6 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._begun = False
         self._serves = self.scenario.route_mask
         self._awake = arrays.view.slice("awake_replicas")
-        self._dark = arrays.view.slice("dark_remaining_s")
         self._above_cap = arrays.outcome.columns("above_cap_s", "row_above_cap_s")
 
     @property
@@ -349,6 +352,106 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.split = state["split"]
         return self._observe()
 
+    def fork(self, sources: Sequence[int], targets: Sequence[int]) -> NDArray[Any]:
+        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]`; observations `[N, D]` of all fleets.
+
+        Everything is copied: the fleet, its episode, its metrics, and where its next episode comes from. It takes time
+        for what lives in the fleets, not for how long they have lived. Every source counts as it was before.
+
+        Raises:
+            SpecError: not as many targets as sources, or a fleet that is to become two.
+            IndexError: there is no such fleet.
+        """
+        self._check_begun()
+        self.engine.fork(sources, targets)
+        books = [self._books(source) for source in sources]
+        for target, held in zip(targets, books, strict=True):
+            self._resume(target, *held)
+        return self._observe()
+
+    def snapshot(self, fleets: Sequence[int] | None = None) -> BatchSnapshot:
+        """Hold some fleets, by default all, as they are now; for `restore`."""
+        self._check_begun()
+        held = [
+            FleetSnapshot(self.engine.snapshot(index), *self._books(index))
+            for index in (range(self.num_envs) if fleets is None else fleets)
+        ]
+        return BatchSnapshot(tuple(held), self.split)
+
+    def restore(self, snapshot: BatchSnapshot, fleets: Sequence[int] | None = None) -> NDArray[Any]:
+        """Bring fleets back to a snapshot, as often as one likes; observations `[N, D]` of all fleets.
+
+        Args:
+            snapshot: of this environment, or of another one of the same scenario and engine in this process.
+            fleets: which fleet each one of the snapshot becomes; by default the first the first, and so on.
+
+        Raises:
+            ValueError: the snapshot is of another number of fleets.
+            SpecError: it is of another scenario or engine.
+        """
+        self._check_open()
+        targets = range(self.num_envs) if fleets is None else fleets
+        if len(targets) != len(snapshot):
+            raise ValueError(f"the snapshot holds {len(snapshot)} fleets, for {len(targets)}")
+        for index, held in zip(targets, snapshot.fleets, strict=True):
+            self.engine.restore(index, held.engine)
+            self._resume(index, held.episode, held.metrics, held.views, held.ended, held.memory)
+        self.split = snapshot.split
+        self._check_begun()
+        return self._observe()
+
+    def simulate(
+        self,
+        plan: Plan,
+        horizon: int,
+        *,
+        then: Acts | None = None,
+        branches: int | None = None,
+        futures: int | Same | Sequence[int | Same] = "same",
+        fleets: Sequence[int] | None = None,
+        state: Any = None,
+    ) -> Simulation:
+        """What would become of fleets, without touching them: copies of them live on for up to `horizon` ticks.
+
+        Args:
+            plan: what the copies do: a policy; actions `[B, A]` of B branches, `[N, B, A]` if every fleet has its own,
+                or `Controls` of as many rows, which are held; or a list of these, actions for `decide_every` ticks
+                each, controls for one, the last one held.
+            horizon: ticks at most; a copy whose episode ends stops there.
+            then: a policy that takes over when a list of decisions has come to its end.
+            branches: B of a policy, 1 by default; its observations come fleet by fleet, branch by branch, future by
+                future, and it may act otherwise in every branch.
+            futures: `"same"` goes on with what will come, which nobody can know; a seed draws anew what nobody can know
+                now (`docs/what-if.md`); a list gives each branch all of these futures, the same ones for every branch.
+            fleets: which ones; all by default.
+            state: what the policy remembers of them, for policies that remember; None lets it begin afresh.
+
+        Raises:
+            SpecError: a plan of another shape, no such future, or a fleet whose episode has ended.
+        """
+        self._check_begun()
+        chosen = list(range(self.num_envs)) if fleets is None else [int(index) for index in fleets]
+        check_simulated(chosen, self._ended, horizon, branches)
+        seeds = parse_futures(futures)
+        planned = Planned(plan, then, self._parts, (len(chosen), branches, len(seeds)), state)
+        copies = len(chosen) * planned.branches * len(seeds)
+        if self._simulator is None or self._simulator.copies != copies:
+            self._simulator = Simulator(self._setting(), copies)
+        return self._simulator.run(self.snapshot(chosen).fleets, planned.branches, seeds, horizon, planned)
+
+    def _setting(self) -> Setting:
+        """What a simulation needs of this environment."""
+        engine, threads = str(self._arguments["engine"]), int(self._arguments["threads"])
+        return Setting(
+            scenario=self.scenario,
+            arrays=self.engine.arrays,
+            parts=self._parts,
+            reward=lambda terms: weighted_reward(terms, self.reward_weights, self._reward_scale),
+            last_tick=self._last_tick,
+            decide_every=self.decide_every,
+            make_engine=lambda copies: make_engine(engine, self.engine.arrays, copies, threads),
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         """Constructor arguments and `get_state`: an engine's memory does not travel between processes."""
         begun = all(episode is not None for episode in self.episodes)
@@ -435,6 +538,29 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if self._views is not None:
             self._views.begin(index)
 
+    def _books(self, index: int) -> tuple[HeldEpisode, HeldMetrics, Views | None, bool, Memory]:
+        """What is known of fleet `index` outside of the engine."""
+        views = None if self._views is None else self._views.past(index)
+        memory = self._decisions.hold(index)
+        return self._episodes.hold(index), self._metrics.hold(index), views, index in self._ended, memory
+
+    def _resume(
+        self,
+        index: int,
+        episode: HeldEpisode,
+        metrics: HeldMetrics,
+        views: Views | None,
+        ended: bool,
+        memory: Memory,
+    ) -> None:
+        """Let fleet `index`, whose engine has been seen to, go on from there."""
+        self._decisions.resume(index, memory)
+        self._episodes.resume(index, episode)
+        self._metrics.resume(index, metrics)
+        if self._views is not None:
+            self._views.resume(index, views or ())
+        self._ended = sorted({*self._ended, index} if ended else {*self._ended} - {index})
+
     def _check_open(self) -> None:
         if self.closed:
             raise ClosedEnvironmentError("the environment is closed; make a new one")
@@ -451,9 +577,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _over(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
-        dark = self.engine.view.rows[:, self._dark] > 0.0
-        all_dark = np.logical_and.reduce(dark, axis=1) if dark.any() else np.zeros(self.num_envs, np.bool_)
-        return all_dark, self._episodes.tick >= self._last_tick
+        return all_dark(self.engine.view), self._episodes.tick >= self._last_tick
 
     def _end(self) -> tuple[BoolArray, BoolArray]:
         """Terminations and truncations `[N]`, noted as ended."""

@@ -2,7 +2,8 @@
 
 Row i depends on its seed and the policy alone, not on how many episodes run side by side: environments keep their
 lanes apart, a network is always called with the same number of rows (a matrix product of another height rounds its last
-bit differently), and a policy that draws can offer `begin_episodes(seeds)` to draw from the episode's seed.
+bit differently), and a policy that draws can offer `begin_episodes(seeds)` to draw from the episode's seed. A policy
+that draws for the whole batch at once, as a network does, needs batches of the same size for the same rows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
+from tokenfleet.envs.user_code import Guard, UserCodeError, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
@@ -226,7 +227,9 @@ def seeded_reset(env: VectorEnv[Any, Any, Any], seeds: Sequence[int]) -> Any:
     try:
         # Gymnasium's own vector environments take a list; the base class's type does not say so.
         observation, _ = env.reset(seed=list(seeds))  # type: ignore[arg-type]
-    except (TypeError, gymnasium.error.Error) as error:
+    except (TypeError, UserCodeError, gymnasium.error.Error) as error:
+        if isinstance(error, UserCodeError) and not isinstance(error.__cause__, (TypeError, gymnasium.error.Error)):
+            raise
         name = type(env.unwrapped).__name__
         raise SpecError([f"env: reset of {name} must take one seed per environment ({error})"]) from error
     return observation

@@ -14,6 +14,7 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.layers.ledger import Check, Entry, Ledger
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.results import EpisodeRow
@@ -48,7 +49,7 @@ class Journal:
         self._path = path
         whole, self._batches = _read(path)
         if path.exists() and path.stat().st_size > len(whole):
-            _replace(path, whole)
+            replace_file(path, whole)
 
     @property
     def episodes(self) -> int:
@@ -124,9 +125,3 @@ def _hash(text: str) -> str:
 def _plain_number(value: Any) -> Any:
     """A NumPy scalar as a Python number."""
     return value.item()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.files import csv_rows
 from tokenfleet.envs.spec import SpecError
 
 Float64Array = NDArray[np.float64]
 
 PROGRESS_FILE = "progress.csv"
+PROGRESS_ROWS = 100_000
+"""Most rows that are read."""
 STEPS = "steps"
 TRAINING, VALIDATION = "episode/", "validation/"
 """Columns of recent training episodes (means over the last hundred), and of the episodes of the validation split."""
@@ -27,12 +29,13 @@ def read_progress(run: Path) -> dict[str, Float64Array]:
     """
     path = run / PROGRESS_FILE
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        names = list(rows[0]) if rows else []
-        columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
-    except OSError as error:
-        raise SpecError([f"cannot read {path} ({error.strerror})"]) from None
+        names, *rows = [cells for _, cells in csv_rows(path, PROGRESS_ROWS)] or [[]]
+        columns = {
+            name: np.array([float(cell or "nan") for cell in column])
+            for name, column in zip(names, zip(*rows, strict=True), strict=bool(rows))
+        }
+    except SpecError:
+        raise
     except (ValueError, TypeError) as error:
         raise SpecError([f"{path} is not a log of numbers ({error})"]) from None
     if STEPS not in columns:

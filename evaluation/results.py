@@ -7,9 +7,7 @@ Columns stand in a fixed order: who (`policy`, `policy_hash`, `algorithm`, `trai
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.files import csv_rows, version_of
+from tokenfleet.envs.files.limits import CELLS_PER_ROW, MIB, TABLE_BYTES
+from tokenfleet.envs.files.writing import replaced
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.metrics import in_order
 
 SUFFIXES = (".parquet", ".csv")
+RESULT_ROWS = 200_000
+"""Most rows that are read: twenty policies on ten thousand episodes."""
+_BATCH_ROWS = 64
+_MOST_PARTS = 100_000
+"""Of a Parquet file's own description."""
 
 
 @dataclass(frozen=True)
@@ -161,16 +167,13 @@ def write_rows(path: str | Path, rows: Sequence[EpisodeRow]) -> Path:
         SpecError: an unknown suffix, or a place that cannot be written.
     """
     path = _known_suffix(path)
-    partial = path.with_name(f".{path.name}.partial")
+    write = _write_parquet if path.suffix == ".parquet" else _write_csv
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (_write_parquet if path.suffix == ".parquet" else _write_csv)(partial, _columns(rows))
-        os.replace(partial, path)
+        with replaced(path) as draft:
+            write(draft, _columns(rows))
     except OSError as error:
         raise SpecError([f"results: cannot write {path}: {error.strerror or error}"]) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
     return path
 
 
@@ -186,6 +189,8 @@ def read_rows(path: str | Path) -> list[EpisodeRow]:
     try:
         columns = (_read_parquet if path.suffix == ".parquet" else _read_csv)(path)
         return _rows(columns)
+    except SpecError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SpecError([f"results: {path} is not a file of episode rows ({type(error).__name__}: {error})"]) from None
 
@@ -260,12 +265,11 @@ def _columns(rows: Sequence[EpisodeRow]) -> dict[str, list[Any]]:
 
 
 def _rows(columns: Mapping[str, Sequence[Any]]) -> list[EpisodeRow]:
-    missing = [name for name in IDENTITY if name not in columns and name != "policy_hash"]
+    missing = [name for name in IDENTITY if name not in columns]
     if missing:
         raise ValueError(f"missing columns {', '.join(missing)}")
     metrics = [name for name in columns if name not in _READ]
     count = len(columns["policy"])
-    columns = {"policy_hash": [""] * count, **columns}  # older files lack it
     return [
         EpisodeRow(
             **{name: columns[name][i] for name in IDENTITY}, metrics={name: float(columns[name][i]) for name in metrics}
@@ -285,10 +289,31 @@ def _write_parquet(path: Path, columns: Mapping[str, list[Any]]) -> None:
 
 
 def _read_parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow as pa
     from pyarrow import parquet
 
-    columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+    if version_of(path).size_bytes > TABLE_BYTES:
+        raise _too_large(path)
+    limits = {"thrift_string_size_limit": TABLE_BYTES, "thrift_container_size_limit": _MOST_PARTS}
+    with parquet.ParquetFile(path, **limits) as file:
+        meta = file.metadata
+        claimed = sum(meta.row_group(index).total_byte_size for index in range(meta.num_row_groups))
+        if meta.num_rows > RESULT_ROWS or meta.num_columns > CELLS_PER_ROW or claimed > TABLE_BYTES:
+            raise _too_large(path)
+        batches, num_bytes = [], 0
+        # A few rows at a time: a claim may be false, and a long text that many rows share is unpacked for each.
+        for batch in file.iter_batches(_BATCH_ROWS):
+            num_bytes += batch.nbytes
+            if num_bytes > TABLE_BYTES:
+                raise _too_large(path)
+            batches.append(batch)
+        columns: dict[str, list[Any]] = pa.Table.from_batches(batches, file.schema_arrow).to_pydict()
     return columns
+
+
+def _too_large(path: Path) -> SpecError:
+    limits = f"{RESULT_ROWS:,} rows, {CELLS_PER_ROW:,} columns or {TABLE_BYTES // MIB} MiB"
+    return SpecError([f"results: {path} has more than {limits}; give the rows of fewer episodes"])
 
 
 def _write_csv(path: Path, columns: Mapping[str, list[Any]]) -> None:
@@ -300,8 +325,7 @@ def _write_csv(path: Path, columns: Mapping[str, list[Any]]) -> None:
 
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        names = next(reader, [])
-        values = list(zip(*reader, strict=True)) or [()] * len(names)
+    rows = (cells for _, cells in csv_rows(path, RESULT_ROWS + 1, "give the rows of fewer episodes"))
+    names = next(rows, [])
+    values = list(zip(*rows, strict=True)) or [()] * len(names)
     return {name: [_READ.get(name, float)(text) for text in column] for name, column in zip(names, values, strict=True)}

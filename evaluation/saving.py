@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tokenfleet.envs.files.writing import sync_file
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.results import EpisodeRow, write_rows
 from tokenfleet.evaluation.summary import Summary, summary_csv
@@ -63,7 +64,8 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
         partial.mkdir(parents=True)
         yield partial
         for written in partial.rglob("*"):
-            _flush(written)
+            if written.is_file():
+                sync_file(written)
         for written in sorted(partial.iterdir()):
             if (folder / written.name).is_dir():
                 shutil.rmtree(folder / written.name)
@@ -72,10 +74,3 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
         raise SpecError([f"results: cannot write {folder}: {error.strerror or error}"]) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Make sure that a file is on disk."""
-    if path.is_file():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())

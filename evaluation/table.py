@@ -70,7 +70,7 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
     columns = [_column(summary, name) for name in shown_columns(summary)]
     fitting = _fit(columns, console.width - names.width - 1)
     console.print(_render(summary, [names, *fitting]))
-    for line in _notes(summary, len(columns) - len(fitting)):
+    for line in _notes(summary, len(columns) - len(fitting), console.is_terminal):
         console.print(Text(line, style="dim"))
     for line in verdict(summary):
         console.print(Text(f"- {line}"))
@@ -162,10 +162,8 @@ def _render(summary: Summary, columns: Sequence[Column]) -> object:
     return table
 
 
-def _notes(summary: Summary, hidden: int) -> list[str]:
+def _notes(summary: Summary, hidden: int, at_terminal: bool) -> list[str]:
     study = summary.study
     note = f"Means over {study.episodes} episodes that every policy met; 95 % bootstrap interval; * best of its column."
-    return [
-        note,
-        *([f"{hidden} more columns are in the summary file; widen the terminal to see them."] if hidden else []),
-    ]
+    way_out = "; widen the terminal to see them" if at_terminal else ""
+    return [note, *([f"{hidden} more columns are in the summary file{way_out}."] if hidden else [])]

@@ -18,7 +18,12 @@ class _Parameters(Spec):
 
 
 def check_parameters(
-    target: Any, leading: int, data: Mapping[str, Any], where: str, withheld: Collection[str] = ()
+    target: Any,
+    leading: int,
+    data: Mapping[str, Any],
+    where: str,
+    withheld: Collection[str] = (),
+    typed: bool = True,
 ) -> dict[str, Any]:
     """Values for the keyword parameters of `target`, checked by name, and by type where the signature says one.
 
@@ -28,6 +33,7 @@ def check_parameters(
         data: values by name.
         where: dotted prefix of every message.
         withheld: parameters that the caller sets by itself.
+        typed: whether to go by the types; Gymnasium's own wrappers take more than their signatures say.
 
     Raises:
         SpecError: one line per parameter that is unknown, missing or of the wrong type.
@@ -35,7 +41,10 @@ def check_parameters(
     parameters, open_ended = keyword_parameters(target, leading)
     unchecked = {name: value for name, value in data.items() if open_ended and name not in parameters}
     fields: dict[str, Any] = {
-        name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
+        name: (
+            parameter.annotation if typed else Any,
+            ... if parameter.default is parameter.empty else parameter.default,
+        )
         for name, parameter in parameters.items()
         if not name.startswith("_") and name not in withheld
     }
@@ -58,6 +67,7 @@ def keyword_parameters(target: Any, leading: int) -> tuple[dict[str, inspect.Par
         Parameters by name, with types for annotations, and whether `target` takes any other name as well.
     """
     found: dict[str, inspect.Parameter] = {}
+    open_ended = False
     for depth, (function, first) in enumerate(_constructors(target, leading)):
         hints = _hints(function)
         declared = list(inspect.signature(function).parameters.values())
@@ -72,7 +82,8 @@ def keyword_parameters(target: Any, leading: int) -> tuple[dict[str, inspect.Par
                 found.setdefault(parameter.name, typed)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in declared):
             return found, False
-    return found, True
+        open_ended = True
+    return found, open_ended
 
 
 def _constructors(target: Any, leading: int) -> Iterator[tuple[Any, int]]:

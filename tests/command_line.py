@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 QUICK = (
-    "total_timesteps=64 n_envs=2 algo.rollout_steps=64 algo.batch_size=64 algo.learning_rate=3e-3 "
+    "total_timesteps=64 n_envs=2 algo.n_steps=32 algo.batch_size=64 algo.learning_rate=3e-3 "
     "validation.every=null tracking=none"
 )
 """A training run that takes a moment."""

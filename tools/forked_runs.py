@@ -6,12 +6,15 @@ import importlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tokenfleet.cli.runs import COMPLETE, is_run, run_status
 
 _PROCESSES = multiprocessing.get_context("forkserver")
+Wait = Callable[[BaseProcess, Path], object]
+"""Waits for the moment at which a process that writes to a folder is to die, or until the process has ended."""
 
 
 def load_libraries(modules: Sequence[str]) -> None:
@@ -26,7 +29,7 @@ def load_libraries(modules: Sequence[str]) -> None:
     process.join()
 
 
-def start(script: str, arguments: Sequence[str], folder: Path) -> multiprocessing.process.BaseProcess:
+def start(script: str, arguments: Sequence[str], folder: Path) -> BaseProcess:
     """Begin a run, or go on with the one that the folder holds.
 
     Args:
@@ -38,6 +41,17 @@ def start(script: str, arguments: Sequence[str], folder: Path) -> multiprocessin
     process = _PROCESSES.Process(target=_run, args=(script, words, _output(folder)))
     process.start()
     return process
+
+
+def kill_when(wait: Wait, script: str, arguments: Sequence[str], folder: Path) -> int | None:
+    """As `start`, and a SIGKILL when the wait is over; the exit status of a process that has ended before, or None."""
+    process = start(script, arguments, folder)
+    wait(process, folder)
+    if process.exitcode is not None:
+        return process.exitcode
+    process.kill()
+    process.join()
+    return None
 
 
 def finish(script: str, arguments: Sequence[str], folder: Path) -> int:

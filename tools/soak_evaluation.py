@@ -20,7 +20,7 @@ from pathlib import Path
 from tokenfleet.cli.manifest import MANIFEST_FILE
 from tokenfleet.cli.runs import JOURNAL_FILE
 from tokenfleet.evaluation.journal import Journal
-from tools.forked_runs import finish, is_complete, last_line, load_libraries, start
+from tools.forked_runs import Wait, finish, is_complete, kill_when, last_line, load_libraries
 
 EVALUATION = (
     "scenario=tiny",
@@ -70,7 +70,9 @@ def main() -> None:
     sys.exit(1 if tally.losses else 0)
 
 
-def soak(kills: int, seed: int, scratch: Path, evaluation: Sequence[str] = EVALUATION) -> Tally:
+def soak(
+    kills: int, seed: int, scratch: Path, evaluation: Sequence[str] = EVALUATION, wait: Wait | None = None
+) -> Tally:
     """Kill so many evaluations.
 
     Args:
@@ -78,6 +80,7 @@ def soak(kills: int, seed: int, scratch: Path, evaluation: Sequence[str] = EVALU
         seed: of the moments.
         scratch: an empty folder.
         evaluation: what `evaluate.py` is told.
+        wait: for the moment of a kill; by default for a time that is drawn.
 
     Raises:
         RuntimeError: an evaluation that nobody kills does not come to its end.
@@ -88,9 +91,10 @@ def soak(kills: int, seed: int, scratch: Path, evaluation: Sequence[str] = EVALU
     began_s = time.monotonic()
     _finish(evaluation, whole)
     length_s = time.monotonic() - began_s
+    drawn: Wait = lambda process, _: process.join(rng.uniform(0, length_s))  # noqa: E731
     while tally.kills < kills:
         folder = scratch / f"cut{tally.evaluations}"
-        _finish_with_kills(evaluation, folder, kills, length_s, rng, tally)
+        _finish_with_kills(evaluation, folder, kills, wait or drawn, tally)
         tally.evaluations += 1
         tally.losses += [f"{folder.name}: {name} differs" for name in differences(results(whole), results(folder))]
         shutil.rmtree(folder)
@@ -108,20 +112,14 @@ def differences(first: Mapping[str, bytes], second: Mapping[str, bytes]) -> list
     return sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
 
 
-def _finish_with_kills(
-    evaluation: Sequence[str], folder: Path, most: int, length_s: float, rng: random.Random, tally: Tally
-) -> None:
+def _finish_with_kills(evaluation: Sequence[str], folder: Path, most: int, wait: Wait, tally: Tally) -> None:
     """Evaluate, killed again and again until it is through or enough processes are killed."""
     done = 0
     while tally.kills < most and not is_complete(folder):
-        process = start("evaluate", evaluation, folder)
-        process.join(rng.uniform(0, length_s))
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            tally.kills += 1
-        elif process.exitcode != 0:
-            tally.losses.append(f"{folder.name}: exit status {process.exitcode}: {last_line(folder)}")
+        status = kill_when(wait, "evaluate", evaluation, folder)
+        tally.kills += status is None
+        if status:
+            tally.losses.append(f"{folder.name}: exit status {status}: {last_line(folder)}")
             return
         if not is_complete(folder):
             before, done = done, Journal(folder / JOURNAL_FILE).episodes

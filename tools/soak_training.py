@@ -23,17 +23,17 @@ from pathlib import Path
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint import load_policy
 from tokenfleet.policies.learned.resume import Snapshots
-from tools.forked_runs import finish, is_complete, last_line, load_libraries, start
+from tools.forked_runs import finish, is_complete, kill_when, last_line, load_libraries
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "ppo": ("total_timesteps=4096", "algo.rollout_steps=512", "algo.batch_size=128"),
+    "ppo": ("total_timesteps=4096", "algo.n_steps=64", "algo.batch_size=128"),
     "sac": (
         "total_timesteps=1200",
         "algo.learning_starts=200",
         "algo.batch_size=64",
         "algo.gradient_steps=1",
-        "algo.network.actor_layers=[32]",
-        "algo.network.critic_layers=[32]",
+        "algo.policy_kwargs.net_arch.pi=[32]",
+        "algo.policy_kwargs.net_arch.qf=[32]",
     ),
 }
 """What makes a run of an algorithm one of a few seconds with many updates."""
@@ -46,7 +46,7 @@ EVERY_RUN = (
     "log_every=512",
     "snapshot_every=300",
     "tracking=none",
-    "algo.normalise.observation=true",
+    "algo.normalize.norm_obs=true",
 )
 COMPARED = tuple(
     f"checkpoints/{name}/{file}" for name in ("best", "last") for file in ("policy.safetensors", "meta.json")
@@ -141,19 +141,16 @@ def _killed_run(
     while tally.kills < goal:
         if is_complete(run):
             return None
-        process = start("train", arguments, run)
-        process.join(rng.uniform(0, length_s))
-        if process.exitcode is None:
-            process.kill()
-            process.join()
+        status = kill_when(lambda process, _: process.join(rng.uniform(0, length_s)), "train", arguments, run)
+        if status is None:
             tally.kills += 1
             print(f"\rkill {tally.kills}", end="", file=sys.stderr, flush=True)
             if rng.random() < DAMAGE_SHARE:
                 tally.damaged_snapshots += _damage_newest(run, rng)
-        elif process.exitcode == 0:
+        elif status == 0:
             return None
         else:
-            return f"exit status {process.exitcode}: {last_line(run)}"
+            return f"exit status {status}: {last_line(run)}"
     if is_complete(run):
         return None
     status = finish("train", arguments, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,15 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeldMetrics:
+    """What the episode of one fleet has come to so far."""
+
+    accounts: tuple[Float64Array, Float64Array]
+    total_reward: float
+    peak_over_cap_w: Float64Array
 
 
 class EpisodeMetrics:
@@ -43,6 +53,17 @@ class EpisodeMetrics:
         self._accounts.begin(index)
         self._returns[index] = 0.0
         self._peak_over_cap_w[index] = 0.0
+
+    def hold(self, index: int) -> HeldMetrics:
+        """What fleet `index` has come to, for `resume`."""
+        peak = self._peak_over_cap_w[index].copy()
+        return HeldMetrics(self._accounts.hold(index), float(self._returns[index]), peak)
+
+    def resume(self, index: int, held: HeldMetrics) -> None:
+        """Let fleet `index` go on from what it, or another, had come to."""
+        self._accounts.resume(index, held.accounts)
+        self._returns[index] = held.total_reward
+        self._peak_over_cap_w[index] = held.peak_over_cap_w
 
     def add(self, outcome: Record, tariff: Float64Array, reward: Float64Array) -> None:
         """Count one tick.

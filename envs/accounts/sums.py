@@ -52,6 +52,14 @@ class Accounts:
         self.totals.rows[index] = 0.0
         self._tariffed[index] = 0.0
 
+    def hold(self, index: int) -> tuple[Float64Array, Float64Array]:
+        """The sums of fleet `index`, for `resume`."""
+        return self.totals.rows[index].copy(), self._tariffed[index].copy()
+
+    def resume(self, index: int, held: tuple[Float64Array, Float64Array]) -> None:
+        """Let fleet `index` go on from sums of its own or of another."""
+        self.totals.rows[index], self._tariffed[index] = held
+
     def add(self, outcome: Record, tariff: Float64Array) -> None:
         """Count one tick at a `tariff`: price [USD/MWh] of every site, then carbon intensity [g/kWh], `[N, 2 S]`."""
         self.totals.rows += outcome.rows

@@ -7,6 +7,7 @@ to event. `make_engine` picks one by name.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol, cast
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.future import Future, Present
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError, suggest
@@ -56,6 +58,14 @@ class RequestLog:
     finished_s: NDArray[np.float64]
 
 
+class Snapshot(Protocol):
+    """The whole state of one fleet between two ticks, its rows of `view` and `outcome` included; it never changes."""
+
+    @property
+    def arrays(self) -> FleetArrays:
+        """The fleet that it is of."""
+
+
 class Engine(Protocol):
     """N independent fleets that advance one tick at a time."""
 
@@ -82,8 +92,48 @@ class Engine(Protocol):
             SpecError: a control is of the wrong shape or outside of its bounds; nothing has happened.
         """
 
+    def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now.
+
+        It takes time for what lives in the fleet, not for how long that has lived. From then on the two live separate
+        lives, which are the same to the last bit under the same controls. A fleet may be a source and a target.
+
+        Raises:
+            SpecError: not as many sources as targets, or a fleet that is to become two.
+            IndexError: there is no such fleet.
+        """
+
+    def snapshot(self, index: int) -> Any:
+        """A `Snapshot` of fleet `index`, for `restore` of any engine of the same kind with the same arrays."""
+
+    def restore(self, index: int, snapshot: Any) -> None:
+        """Let fleet `index` become an exact copy of what the snapshot shows, as often as one likes.
+
+        Raises:
+            SpecError: the snapshot is of another engine, or of another fleet.
+        """
+
+    def change_future(self, index: int, future: Future) -> None:
+        """Let fleet `index` go on in another episode that agrees with its own up to now.
+
+        It becomes the fleet that had lived the other episode from its start under the same controls.
+
+        Raises:
+            SpecError: the episode is of another fleet.
+        """
+
+    def thinking(self, index: int) -> NDArray[np.int32]:
+        """Rows of the calls that clients of fleet `index` are thinking about: made next, nobody knows when."""
+
     def request_log(self, index: int) -> RequestLog:
         """What has become of the requests of fleet `index` so far."""
+
+
+def present_of(engine: Engine, index: int, tick: int) -> Present:
+    """How far the episode of fleet `index`, whose next tick is `tick`, has come."""
+    log = engine.request_log(index)
+    lost = (log.status != RequestStatus.PENDING) & (log.status != RequestStatus.COMPLETED)
+    return Present(tick, np.isfinite(log.asked_s), lost, log.finished_s.copy(), engine.thinking(index))
 
 
 def make_engine(name: str, arrays: FleetArrays, num_envs: int, threads: int = 1) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -121,6 +122,14 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             "J": len(TOKEN_KNOTS),
             "G": len(self.network_s),
         }
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for fleets that live the same lives."""
+        known = hashlib.sha256(repr((self.tick_s, self.horizon_ticks, sorted(self.sizes.items()))).encode())
+        for column in quantities_of(FleetArrays):
+            known.update(column.name.encode() + getattr(self, column.name).tobytes())
+        return known.hexdigest()
 
     @cached_property
     def num_sites(self) -> int:

@@ -6,6 +6,7 @@ writes them by hand can, and C++ reads them by shape alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,29 @@ def check_index(index: int, num_envs: int) -> None:
     """Refuse a fleet that there is not; raises `IndexError`."""
     if not 0 <= index < num_envs:
         raise IndexError(f"fleet {index} of {num_envs}")
+
+
+def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -> None:
+    """Refuse forks of fleets that there are not, or that contradict each other; see `Engine.fork`."""
+    if len(sources) != len(targets):
+        raise SpecError([f"fork: needs as many targets as sources (got {len(targets)} and {len(sources)})"])
+    for index in (*sources, *targets):
+        check_index(index, num_envs)
+    if len(set(targets)) < len(targets):
+        twice = next(index for index in targets if list(targets).count(index) > 1)
+        raise SpecError([f"fork: a fleet can become one other (fleet {twice} is a target more than once)"])
+
+
+def check_snapshot(snapshot: Any, kind: type[Any], arrays: FleetArrays) -> None:
+    """Refuse a snapshot of another kind of engine, or of another fleet.
+
+    Raises:
+        SpecError: one line.
+    """
+    if not isinstance(snapshot, kind):
+        raise SpecError([f"snapshot: must be one of this engine, {kind.__name__} (got {type(snapshot).__name__})"])
+    if snapshot.arrays is not arrays and snapshot.arrays.digest != arrays.digest:
+        raise SpecError(["snapshot: is of another fleet; restore it in an environment of the same scenario"])
 
 
 def check_episode(arrays: FleetArrays, episode: Episode) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,22 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index, check_moving
+from tokenfleet.envs.engine.door import (
+    check_controls,
+    check_episode,
+    check_fleet,
+    check_forks,
+    check_index,
+    check_moving,
+    check_snapshot,
+)
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import distinct, neutral_arrays, quantities_of
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
 CLIENT_COLUMNS = tuple(name for name in DEFAULTS if name not in ("class_id", "context_age_s"))
@@ -25,6 +37,19 @@ READ_ELSEWHERE = {"price_usd_per_mwh", "carbon_g_per_kwh", "exogenous"}
 """Series of an episode that C++ does without, and one that C++ reads apart because it is float32."""
 COUNTED_COLUMNS = ("session_id", "conversation_id")
 """Those whose numbers C++ takes as places in a list."""
+
+
+@dataclass(frozen=True)
+class NativeSnapshot:
+    """See `tokenfleet.envs.engine.Snapshot`; `state` is C++'s."""
+
+    arrays: FleetArrays
+    state: _native.Snapshot
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of the fleet's state, which forks copy; what never changes is shared and not counted."""
+        return self.state.state_bytes()
 
 
 class NativeEngine:
@@ -67,6 +92,44 @@ class NativeEngine:
         # C++ holds the values against their bounds, which is cheap there, and here they are refused.
         if not self._engine.step(columns, moving):
             check_controls(controls, self.arrays, self._num_envs)
+
+    def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """See `Engine.fork`; threads share out the targets."""
+        check_forks(sources, targets, self._num_envs)
+        changing = [(source, target) for source, target in zip(sources, targets, strict=True) if source != target]
+        overwritten = {target for _, target in changing}
+        held = {source: self.snapshot(source) for source, _ in changing if source in overwritten}
+        free = [(source, target) for source, target in changing if source not in held]
+        if free:
+            self._engine.fork(*np.ascontiguousarray(np.array(free, np.int64).T))
+        for source, target in changing:
+            if source in held:
+                self.restore(target, held[source])
+
+    def snapshot(self, index: int) -> NativeSnapshot:
+        """See `Engine.snapshot`."""
+        check_index(index, self._num_envs)
+        return NativeSnapshot(self.arrays, self._engine.snapshot(index))
+
+    def restore(self, index: int, snapshot: NativeSnapshot) -> None:
+        """See `Engine.restore`."""
+        check_index(index, self._num_envs)
+        check_snapshot(snapshot, NativeSnapshot, self.arrays)
+        self._engine.restore(index, snapshot.state)
+
+    def change_future(self, index: int, future: Future) -> None:
+        """See `Engine.change_future`; takes time for the episode, not for how long it has lasted."""
+        check_index(index, self._num_envs)
+        check_episode(self.arrays, future.episode)
+        count = self._engine.num_requests(index)
+        if len(future.row) != count:
+            raise SpecError([f"future: must be of the fleet's episode, of {count} requests (got {len(future.row)})"])
+        self._engine.change_future(index, future.episode, _client_columns(future.episode.requests), future.row)
+
+    def thinking(self, index: int) -> NDArray[np.int32]:
+        """See `Engine.thinking`."""
+        check_index(index, self._num_envs)
+        return np.sort(np.array(self._engine.thinking(index), np.int32))
 
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""

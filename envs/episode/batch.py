@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from tokenfleet.envs.episode import Episode, sample_episode
-from tokenfleet.envs.episode.history import History
+from tokenfleet.envs.episode.history import History, Stretch
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
@@ -17,6 +19,25 @@ from tokenfleet.envs.scenario import Scenario
 Float64Array = NDArray[np.float64]
 
 EPISODE_SEEDS = 2**63
+
+
+def tariff_of(episode: Episode) -> Float64Array:
+    """Price [USD/MWh] at every site, then carbon intensity [g/kWh], of every tick, `[H, 2 S]`."""
+    return np.concatenate([episode.price_usd_per_mwh, episode.carbon_g_per_kwh], axis=1)
+
+
+@dataclass(frozen=True)
+class HeldEpisode:
+    """An episode under way, and where the next one comes from; see `Episodes` for the attributes."""
+
+    current: Episode | None
+    seed: int
+    split: Split
+    generator: np.random.Generator | None
+    generator_seed: int
+    tick: int
+    controls: tuple[Stretch[Controls], ...]
+    tariff: Float64Array
 
 
 class Episodes:
@@ -69,7 +90,7 @@ class Episodes:
         episode = sample_episode(self._scenario, episode_seed, split)
         self.current[index] = episode
         self.seeds[index], self.splits[index] = episode_seed, split
-        self._tariff[index] = np.concatenate([episode.price_usd_per_mwh, episode.carbon_g_per_kwh], axis=1)
+        self._tariff[index] = tariff_of(episode)
         return self.rewind(index)
 
     def rewind(self, index: int) -> Episode:
@@ -106,6 +127,28 @@ class Episodes:
         self.tick += moving
         for index in np.flatnonzero(~moving & (self.tick == 0)).tolist():
             self.controls.begin(index)  # they stand at the start
+
+    def hold(self, index: int) -> HeldEpisode:
+        """How far the episode of fleet `index` has come, for `resume`."""
+        return HeldEpisode(
+            current=self.current[index],
+            seed=self.seeds[index],
+            split=self.splits[index],
+            generator=deepcopy(self.generators[index]),
+            generator_seed=self.generator_seeds[index],
+            tick=int(self.tick[index]),
+            controls=self.controls.past(index),
+            tariff=self._tariff[index].copy(),
+        )
+
+    def resume(self, index: int, held: HeldEpisode) -> None:
+        """Let fleet `index` be as far as another was."""
+        self.current[index] = held.current
+        self.seeds[index], self.splits[index] = held.seed, held.split
+        self.generators[index], self.generator_seeds[index] = deepcopy(held.generator), held.generator_seed
+        self.tick[index] = held.tick
+        self.controls.resume(index, held.controls)
+        self._tariff[index] = held.tariff
 
     def get_state(self, index: int) -> dict[str, Any]:
         """What `set_state` needs: how the episode of fleet `index` was drawn, and the controls since, `[T, ...]`."""

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.episode.signals import sample_signals
+from tokenfleet.envs.episode.course import PER_TICK, DrawnCourse, exogenous_of, pue_of
+from tokenfleet.envs.episode.demand import DrawnStreams, group_bounds, merged_requests
 from tokenfleet.envs.episode.warm_caches import ContextTable, draw_contexts
-from tokenfleet.envs.fields import EXOGENOUS
-from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, client_columns, draw_demand, merge
-from tokenfleet.envs.layers.facility import fixed_w, pue
+from tokenfleet.envs.layers.agents import SPLIT_BOUNDS, Split, draw_demand
+from tokenfleet.envs.layers.facility import fixed_w
 from tokenfleet.envs.layers.gpu.failures import FailureTable, Servers, draw_failures
-from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
 from tokenfleet.envs.quantities import LARGEST, quantity
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
@@ -26,6 +25,25 @@ _CLIENTS, _CONTEXTS = 1, 2
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What an episode was drawn from, and what its series alone do not tell of it.
+
+    Attributes:
+        scenario, seed, split: as for `sample_episode`.
+        streams: where on their own clocks the streams of requests are.
+        course: what chance decided about sites and rows.
+        pue_factor: what it decided about PUE, if anything.
+    """
+
+    scenario: Scenario
+    seed: int
+    split: Split
+    streams: DrawnStreams
+    course: DrawnCourse
+    pue_factor: float | None
+
+
+@dataclass(frozen=True)
 class Episode:
     """One draw of a scenario: demand, what breaks, and the course of sites, rows and pools from tick to tick.
 
@@ -33,6 +51,7 @@ class Episode:
         requests: demand, sorted by arrival.
         failures: what breaks.
         contexts: what prefix caches hold at the start.
+        origin: what it was drawn from, for `future`; None for one that nobody has drawn.
     """
 
     requests: RequestTable
@@ -61,6 +80,7 @@ class Episode:
     )
     failures: FailureTable = field(default_factory=FailureTable.none)
     contexts: ContextTable = field(default_factory=ContextTable.none)
+    origin: Origin | None = None
 
 
 def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Episode:
@@ -73,105 +93,64 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     """
     seeds = [seed, list(SPLIT_BOUNDS).index(split)]
     rng = np.random.default_rng(seeds)
-    requests = _sample_requests(scenario, rng, [*seeds, _CLIENTS], split)
-    course = _sample_course(scenario, rng, split)
+    requests, streams = _sample_requests(scenario, rng, seeds, split)
+    course = DrawnCourse.draw(scenario, split, rng)
+    series = course.series()
+    decode_memory_fraction = _sample_decode_memory_fraction(scenario, rng)
+    failures = _sample_failures(scenario, rng)
+    facilities, pue_factor = _sample_facilities(scenario, series["outdoor_c"][:-1], rng)
     return Episode(
         requests=requests,
-        **{name: np.ascontiguousarray(course[name][:-1]) for name in PER_TICK},
-        exogenous=_exogenous(course),
-        decode_memory_fraction=_sample_decode_memory_fraction(scenario, rng),
-        failures=_sample_failures(scenario, rng),
+        **{name: np.ascontiguousarray(series[name][:-1]) for name in PER_TICK},
+        exogenous=exogenous_of(series),
+        decode_memory_fraction=decode_memory_fraction,
+        failures=failures,
         contexts=draw_contexts(scenario, requests, [*seeds, _CONTEXTS]),
-        **_sample_facilities(scenario, course["outdoor_c"][:-1], rng),
+        **facilities,
+        origin=Origin(scenario, seed, split, streams, course, pue_factor),
     )
 
 
-LIMITS = ("cap_w", "rating_w", "row_cap_w", "row_rating_w")
-PER_TICK = (*LIMITS, "price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w")
-"""What an `Episode` holds of the course of its sites and rows, `[H, S]` or `[H, W]` each."""
-
-
-def _exogenous(course: dict[str, Float64Array]) -> NDArray[np.float32]:
-    """The fields of `fields.EXOGENOUS` side by side, `[H + 1, E]`."""
-    values = [course[field.name] for field in EXOGENOUS]
-    columns = [value.reshape(len(value), -1) for value in values if value.size]
-    return np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
-
-
 def _sample_requests(
-    scenario: Scenario, rng: np.random.Generator, client_seed: Sequence[int], split: Split
-) -> RequestTable:
-    names, streams = list(scenario.classes), list(scenario.workload.values())
-    demands = [draw_demand(name, stream, rng, scenario.horizon_s, split) for name, stream in scenario.workload.items()]
-    clients = client_columns(client_seed, demands, streams, scenario.classes, scenario.region_weights)
-    return merge(demands, [names.index(stream.request_class) for stream in streams], **clients)
-
-
-def _sample_course(scenario: Scenario, rng: np.random.Generator, split: Split) -> dict[str, Float64Array]:
-    """What no policy changes, before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
-    sites = {name: site.grid for name, site in scenario.sites.items()}
-    course = _sample_caps(scenario, list(sites.values()), [scenario.contract_w(name) for name in sites], rng)
-    contracts_w = [scenario.row_cap_w(*key) for key in scenario.rows]
-    rows = _sample_caps(scenario, list(scenario.rows.values()), contracts_w, rng)
-    signals = vars(sample_signals(scenario, split, rng))
-    time_fraction = np.linspace(0, 1, scenario.horizon_ticks + 1)
-    return {
-        **course,
-        **{ROW_CAPS[name]: caps for name, caps in rows.items()},
-        **signals,
-        "time_fraction": time_fraction,
-    }
-
-
-ROW_CAPS = {"cap_w": "row_cap_w", "rating_w": "row_rating_w", "announced_cap_w": "announced_row_cap_w"}
-"""What the caps of rows are called."""
-
-
-def _sample_caps(
-    scenario: Scenario, limits: Sequence[CapSpec], contracts_w: Sequence[float], rng: np.random.Generator
-) -> dict[str, Float64Array]:
-    """The caps of D limits through the episode, `[H + 1, D]` each, announced ones `[H + 1, D, L]`."""
-    now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
-    contract_w, leads_s = np.array(contracts_w, np.float64), scenario.announced_lead_s
-    caps = {
-        "cap_w": np.full((len(now_s), len(limits)), contract_w),
-        "rating_w": np.full((len(now_s), len(limits)), contract_w),
-        "announced_cap_w": np.full((len(now_s), len(limits), len(leads_s)), contract_w[:, None]),
-    }
-    for d, limit in enumerate(limits):
-        if not (events := draw_events(limit, rng)):
-            continue
-        caps["cap_w"][:, d] = cap_schedule_w(events, contracts_w[d], now_s)
-        caps["rating_w"][:, d] = rating_schedule_w(events, contracts_w[d], now_s)
-        for lead, lead_s in enumerate(leads_s):
-            caps["announced_cap_w"][:, d, lead] = announced_cap_w(events, contracts_w[d], now_s, lead_s)
-    return caps
+    scenario: Scenario, rng: np.random.Generator, seeds: Sequence[int], split: Split
+) -> tuple[RequestTable, DrawnStreams]:
+    streams, states, demands = scenario.workload, [], []
+    for name, stream in streams.items():
+        states.append(rng.bit_generator.state)
+        demands.append(draw_demand(name, stream, rng, scenario.horizon_s, split))
+    return merged_requests(scenario, demands, [*seeds, _CLIENTS]), DrawnStreams(tuple(states), group_bounds(demands))
 
 
 def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTable:
     if scenario.failures is None:
         return FailureTable.none()
-    pools = list(scenario.pools.values())
-    first = np.cumsum([0, *[pool.replicas for pool in pools]]).tolist()
-    servers = [Servers(first[p], pool.replicas, pool.tensor_parallel) for p, pool in enumerate(pools)]
-    return draw_failures(scenario.failures, servers, scenario.tick_s, scenario.horizon_ticks, rng)
+    return draw_failures(scenario.failures, servers_of(scenario), scenario.tick_s, scenario.horizon_ticks, rng)
 
 
 def _sample_facilities(
     scenario: Scenario, outdoor_c: Float64Array, rng: np.random.Generator
-) -> dict[str, Float64Array]:
-    """What facilities draw beyond the boards, under skies of `outdoor_c`, `[H, S]`; without bounds nothing is drawn."""
+) -> tuple[dict[str, Float64Array], float | None]:
+    """What facilities draw beyond the boards, under skies of `outdoor_c`, `[H, S]`; and the factor on PUE, if any.
+
+    Without bounds nothing is drawn.
+    """
     bounds = scenario.uncertainty
-    factor = 1.0 if bounds.pue_factor is None else rng.uniform(*bounds.pue_factor)
+    factor = None if bounds.pue_factor is None else rng.uniform(*bounds.pue_factor)
     host_factor = 1.0 if bounds.host_power_factor is None else rng.uniform(*bounds.host_power_factor)
-    facilities = {name: site.facility for name, site in scenario.sites.items()}
-    plain = np.stack([pue(f, outdoor_c[:, s]) for s, f in enumerate(facilities.values())], axis=1)
-    fixed = np.array([fixed_w(f, scenario.it_nameplate_w(name)) for name, f in facilities.items()])
-    return {
-        "pue": plain if bounds.pue_factor is None else 1.0 + (plain - 1.0) * factor,
-        "fixed_w": fixed * factor,
-        "host_power_factor": np.full(len(facilities), host_factor),
+    fixed = [fixed_w(site.facility, scenario.it_nameplate_w(name)) for name, site in scenario.sites.items()]
+    columns = {
+        "pue": pue_of(scenario, outdoor_c, factor),
+        "fixed_w": np.array(fixed) * (1.0 if factor is None else factor),
+        "host_power_factor": np.full(len(fixed), host_factor),
     }
+    return columns, factor
+
+
+def servers_of(scenario: Scenario) -> list[Servers]:
+    """The pools as failures see them."""
+    pools = list(scenario.pools.values())
+    first = np.cumsum([0, *[pool.replicas for pool in pools]]).tolist()
+    return [Servers(first[p], pool.replicas, pool.tensor_parallel) for p, pool in enumerate(pools)]
 
 
 def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator) -> Float64Array:

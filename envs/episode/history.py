@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 Row = TypeVar("Row", covariant=True)
 
@@ -14,8 +14,17 @@ class Tick(Protocol[Row]):
         """That of one fleet."""
 
 
+class Stretch(NamedTuple, Generic[Row]):
+    """Ticks in which a fleet's rows are those of one column."""
+
+    ticks: list[Tick[Row]]
+    column: int
+
+
 class History(Generic[Row]):
     """Remembers one row a tick for each of N fleets, from the start of that fleet's episode.
+
+    A fleet may take over the past of another, which it shares.
 
     >>> history = History[str](2)
     >>> history.append(["west 0", "east 0"])
@@ -23,11 +32,16 @@ class History(Generic[Row]):
     >>> history.append(["west 1", "east 1"])
     >>> history.of(0), history.of(1)
     (['west 0', 'west 1'], ['east 1'])
+    >>> history.resume(1, history.past(0))
+    >>> history.append(["west 2", "east 2"])
+    >>> history.of(1)
+    ['west 0', 'west 1', 'east 2']
     """
 
     def __init__(self, num_envs: int) -> None:
         self._ticks: list[Tick[Row]] = []
         self._first = [0] * num_envs
+        self._before: list[tuple[Stretch[Row], ...]] = [()] * num_envs
 
     def append(self, tick: Tick[Row]) -> None:
         """Add a tick."""
@@ -35,6 +49,15 @@ class History(Generic[Row]):
 
     def begin(self, index: int) -> None:
         """Forget what fleet `index` did: its next row is its first."""
+        self.resume(index, ())
+
+    def past(self, index: int) -> tuple[Stretch[Row], ...]:
+        """What fleet `index` did so far, for `resume`."""
+        return (*self._before[index], Stretch(self._ticks[self._first[index] :], index))
+
+    def resume(self, index: int, past: tuple[Stretch[Row], ...]) -> None:
+        """Give fleet `index` a past: its next row follows on that."""
+        self._before[index] = tuple(stretch for stretch in past if stretch.ticks)
         self._first[index] = len(self._ticks)
         unused = min(self._first)
         if unused:
@@ -43,4 +66,4 @@ class History(Generic[Row]):
 
     def of(self, index: int) -> list[Row]:
         """Fleet `index`'s rows, T of them."""
-        return [tick[index] for tick in self._ticks[self._first[index] :]]
+        return [tick[column] for ticks, column in self.past(index) for tick in ticks]

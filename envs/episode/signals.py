@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from tokenfleet.envs.scenario import Scenario, SiteSpec
 
 Float64Array = NDArray[np.float64]
 FloatOrArray = float | Float64Array
+Weather = tuple[FloatOrArray, FloatOrArray, FloatOrArray]
+"""Carbon intensity [g/kWh], temperature [C] and solar power [W]."""
 
 _CONSTANT = Calendar(start_h=0.0, hours_per_s=0.0)
 
@@ -39,9 +41,12 @@ class Signals:
 
 
 def sample_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -> Signals:
-    """Draw the signals before every tick and after the last, T = horizon + 1.
+    """Draw the signals before every tick and after the last, T = horizon + 1; see `draw_signals`."""
+    return draw_signals(scenario, split, rng).signals()
 
-    Nothing is drawn from `rng` where nothing varies.
+
+def draw_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -> DrawnSignals:
+    """Let chance decide; nothing is drawn from `rng` where nothing varies.
 
     Args:
         scenario: of the fleet.
@@ -52,68 +57,131 @@ def sample_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -
     varies = any(site.varies for site in sites)
     window_s = scenario.calendar_window_s
     calendar = draw_calendar(scenario.calendar, window_s, split, rng) if varies else _CONSTANT
-    drawn = [_SiteSignals.draw(scenario, site, calendar, rng) for site in sites]
-    count, leads_s = scenario.horizon_ticks + 1, scenario.forecast_lead_s
-    values = np.empty((4, count, len(sites)))
-    forecasts = np.empty((4, count, len(sites), len(leads_s)))
-    for s, site in enumerate(drawn):
-        for quantity, now in enumerate(site.at_lead(0.0)):
-            values[quantity, :, s] = now
-        for lead, lead_s in enumerate(leads_s):
-            for quantity, ahead in enumerate(site.at_lead(lead_s)):
-                forecasts[quantity, :, s, lead] = ahead
-    return Signals(*values, *forecasts)
+    return DrawnSignals(scenario, tuple(_SiteSignals.draw(scenario, site, calendar, rng) for site in sites))
+
+
+@dataclass(frozen=True)
+class DrawnSignals:
+    """What chance decided for every site."""
+
+    scenario: Scenario
+    sites: tuple[_SiteSignals, ...]
+
+    def signals(self) -> Signals:
+        """The signals before every tick and after the last, T = horizon + 1."""
+        leads_s, count = self.scenario.forecast_lead_s, self.scenario.horizon_ticks + 1
+        values = np.empty((4, count, len(self.sites)))
+        forecasts = np.empty((4, count, len(self.sites), len(leads_s)))
+        for s, site in enumerate(self.sites):
+            for quantity, now in enumerate(site.at_lead(0.0)):
+                values[quantity, :, s] = now
+            for lead, lead_s in enumerate(leads_s):
+                for quantity, ahead in enumerate(site.at_lead(lead_s)):
+                    forecasts[quantity, :, s, lead] = ahead
+        return Signals(*values, *forecasts)
+
+    def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnSignals:
+        """Signals that are these up to entry `tick`, and behind it others that what was known then allows.
+
+        Day-ahead prices are known; the real-time price wanders on from where it stands. Carbon intensity, temperature
+        and sun come to what was forecast, but for an error of the size that such a forecast has.
+
+        Args:
+            tick: the last entry that is kept.
+            rng: decides what follows.
+            told: decides what was forecast where the scenario tells no forecasts.
+        """
+        return replace(self, sites=tuple(site.go_on(tick, rng, told) for site in self.sites))
 
 
 @dataclass(frozen=True)
 class _SiteSignals:
-    """What chance decided for one site: the residual of its price, and the errors of its forecasts."""
+    """What chance decided for one site.
+
+    Attributes:
+        scenario, site, calendar: whose, where and when.
+        time_s: of every entry, `[T]`.
+        residual: of the real-time price.
+        errors: of the forecasts of carbon intensity, temperature and sun.
+        expected: the signals that these went on from, if they did, and at which time [s].
+    """
 
     scenario: Scenario
     site: SiteSpec
     calendar: Calendar
-    time_s: Float64Array  # [T]
+    time_s: Float64Array
     residual: Residual | None
-    errors: tuple[ErrorPath, ErrorPath, ErrorPath] | None  # carbon, temperature, solar
+    errors: tuple[ErrorPath, ErrorPath, ErrorPath] | None
+    expected: tuple[_SiteSignals, float] | None = None
 
     @classmethod
     def draw(cls, scenario: Scenario, site: SiteSpec, calendar: Calendar, rng: np.random.Generator) -> _SiteSignals:
         time_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
         real_time = site.grid.real_time_price
         residual = real_time.draw(calendar, time_s, rng) if real_time else None
-        errors = None
-        if site.varies and scenario.forecast_lead_s:
-            end_s = scenario.calendar_window_s
-            carbon, outdoor, solar = (scenario.forecast.draw_error(calendar, end_s, rng) for _ in range(3))
-            errors = (carbon, outdoor, solar)
+        forecasts = site.varies and scenario.forecast_lead_s
+        errors = _draw_errors(scenario, calendar, rng) if forecasts else None
         return cls(scenario, site, calendar, time_s, residual, errors)
+
+    def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> _SiteSignals:
+        """See `DrawnSignals.go_on`."""
+        residual = self.residual
+        if residual is not None:
+            residual = residual.spec.go_on(residual, tick, self.calendar, self.time_s, rng)
+        if not self.site.varies:
+            return replace(self, residual=residual)
+        before = self if self.errors else replace(self, errors=_draw_errors(self.scenario, self.calendar, told))
+        errors = _draw_errors(self.scenario, self.calendar, rng)
+        return replace(self, residual=residual, errors=errors, expected=(before, float(self.time_s[tick])))
 
     def at_lead(self, lead_s: float) -> tuple[FloatOrArray, FloatOrArray, FloatOrArray, FloatOrArray]:
         """Price, carbon intensity, temperature and solar power expected `lead_s` ahead, the truth at 0.
 
         `[T]` each, or a number that holds at all times.
         """
-        hour = self.calendar.hour(self.time_s + lead_s)
+        time_s = self.time_s + lead_s
         lead_h = lead_s * self.calendar.hours_per_s
-        carbon, outdoor, solar = self._errors(hour, lead_h)
-        forecast, grid = self.scenario.forecast, self.site.grid
-        carbon_share = 1.0 + forecast.carbon_error_fraction * carbon
-        solar_share = 1.0 + forecast.solar_error_fraction * solar
-        return (
-            signal_at(grid.price_usd_per_mwh, hour) + (self.residual.expected(lead_h) if self.residual else 0.0),
-            signal_at(grid.carbon_g_per_kwh, hour) * np.maximum(carbon_share, 0.0),
-            signal_at(self.site.facility.outdoor_c, hour) + forecast.outdoor_error_c * outdoor,
-            self._solar_w(hour) * np.maximum(solar_share, 0.0),
-        )
+        growth = self.scenario.forecast.growth(lead_h) if lead_s > 0.0 else 0.0
+        price = signal_at(self.site.grid.price_usd_per_mwh, self.calendar.hour(time_s))
+        residual = self.residual.expected(lead_h) if self.residual else 0.0
+        return (price + residual, *self._told(self._truth(time_s), time_s, growth))
 
-    def _errors(self, hour: Float64Array, lead_h: float) -> tuple[FloatOrArray, FloatOrArray, FloatOrArray]:
-        """Errors of variance one a day ahead: of carbon intensity, temperature and solar power."""
+    def _truth(self, time_s: Float64Array) -> Weather:
+        """Carbon intensity, temperature and solar power at times of any shape."""
+        if self.expected is None:
+            hour, site = self.calendar.hour(time_s), self.site
+            return (
+                signal_at(site.grid.carbon_g_per_kwh, hour),
+                signal_at(site.facility.outdoor_c, hour),
+                self._solar_w(hour),
+            )
+        before, since_s = self.expected
+        growth = self.scenario.forecast.growth_over((time_s - since_s) * self.calendar.hours_per_s)
+        forecast = before._told(before._truth(time_s), time_s, growth)
+        carbon, outdoor, solar = self._told(forecast, time_s, -growth)
+        return carbon, outdoor, np.minimum(solar, self.site.solar.peak_w) if self.site.solar else solar
+
+    def _told(self, truth: Weather, time_s: Float64Array, growth: FloatOrArray) -> Weather:
+        """What is said about those times, with errors of `growth` times their size a day ahead."""
         if self.errors is None:
-            return 0.0, 0.0, 0.0
-        growth = self.scenario.forecast.growth(lead_h)
+            return truth
+        hour, forecast = self.calendar.hour(time_s), self.scenario.forecast
         carbon, outdoor, solar = (growth * path.at(hour) for path in self.errors)
-        return carbon, outdoor, solar
+        return (
+            truth[0] * np.maximum(1.0 + forecast.carbon_error_fraction * carbon, 0.0),
+            truth[1] + forecast.outdoor_error_c * outdoor,
+            truth[2] * np.maximum(1.0 + forecast.solar_error_fraction * solar, 0.0),
+        )
 
     def _solar_w(self, hour: Float64Array) -> FloatOrArray:
         solar = self.site.solar
         return solar.power_w(signal_at(solar.irradiance_w_per_m2, hour)) if solar else 0.0
+
+
+def _draw_errors(
+    scenario: Scenario, calendar: Calendar, rng: np.random.Generator
+) -> tuple[ErrorPath, ErrorPath, ErrorPath]:
+    """Errors of variance one a day ahead: of carbon intensity, temperature and solar power."""
+    end_s = scenario.calendar_window_s
+    carbon, outdoor, solar = (scenario.forecast.draw_error(calendar, end_s, rng) for _ in range(3))
+    return carbon, outdoor, solar

@@ -10,6 +10,7 @@ goes through this room, so that what a file may cost is decided once, in `limits
 | `yaml_file` | YAML to plain data |
 | `lines` | lines of text and cells of CSV |
 | `archives` | arrays of numbers in `.npz` |
+| `writing` | files that are written whole or not at all |
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ class Decisions:
 
     Attributes:
         memory: what a supervising action remembers of the fleets; `()` for others.
+        ticks: for how many ticks the last decisions hold.
     """
 
     def __init__(self, parts: Parts, num_envs: int, decide_every: int) -> None:
@@ -40,6 +41,7 @@ class Decisions:
         self._fresh: Memory = () if self._action is None else tuple(self._action.initial_memory(1))
         self.memory: Memory = () if self._action is None else self._action.initial_memory(num_envs)
         self._current: Any = None
+        self.ticks = 0
 
     def begin(self, index: int) -> None:
         """Forget what fleet `index` was told: its episode starts."""
@@ -55,7 +57,7 @@ class Decisions:
             rows[index] = row
 
     def take(self, actions: Any) -> int:
-        """Take actions `[N, A]`, controls or set-points; for how many ticks they hold.
+        """Take actions `[N, A]`, controls or set-points; for how many ticks they hold (`ticks`).
 
         Raises:
             ValueError: the wrong shape or number, or NaN.
@@ -66,16 +68,17 @@ class Decisions:
             name = "controls" if isinstance(actions, Controls) else "set-points"
             raise ValueError(f"{self._num_envs} fleets need as many {name} (got {actions.num_envs})")
         if isinstance(actions, Controls):
-            self._current = deepcopy(actions)  # nobody else will change them
-            return 1
+            self._current, self.ticks = deepcopy(actions), 1  # nobody else will change them
+            return self.ticks
+        self.ticks = self._decide_every
         if self._action is None:
             self._current = self._parts.decode(checked_actions(actions, self._num_envs))
-            return self._decide_every
+            return self.ticks
         if ours:
             self._action.check(actions)
         self._current = actions if ours else self._parts.decode(checked_actions(actions, self._num_envs))
         self.memory = self._action.decided(self._current, self.memory)
-        return self._decide_every
+        return self.ticks
 
     def controls(self, view: Record, moving: BoolArray | None) -> Controls:
         """Controls of the coming tick; what is remembered changes for the fleets that move."""

@@ -30,10 +30,10 @@ def load_scenario(
     Raises:
         SpecError: one line per mistake, naming the key.
     """
-    if isinstance(scenario, Scenario) and not overrides and not search_paths:
-        return scenario
     folders = user_folders(search_paths)
     if isinstance(scenario, Scenario):
+        if not overrides and set(folders) <= set(scenario.search_paths):
+            return scenario
         data: dict[str, Any] = scenario.model_dump(mode="json")
         folders = (*scenario.search_paths, *folders)
     elif isinstance(scenario, Mapping):

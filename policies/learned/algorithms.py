@@ -1,8 +1,9 @@
 """The algorithms that a configuration may name, and every hyper-parameter that each of them takes.
 
 A hyper-parameter is a field here, with its type and range, and a sentence in `configs/algo/<name>.yaml`; a test holds
-the two together. Nothing here imports torch, and nothing imports what `custom` names: a wrong configuration is refused
-in a fraction of a second, and a description from a stranger is only data.
+the two together. It has the name of stable-baselines3's argument, so that a recipe from elsewhere can be pasted in.
+Nothing here imports torch, and nothing imports what `custom` names: a wrong configuration is refused in a fraction of a
+second, and a description from a stranger is only data.
 """
 
 from __future__ import annotations
@@ -10,73 +11,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.spec import (
+    Count,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveFraction,
     PositiveInt,
-    Spec,
     SpecError,
     UnitFraction,
     suggest,
+    whole,
 )
-from tokenfleet.policies.learned.networks import ActorCriticNetwork, OffPolicyNetwork, QuantileNetwork, RecurrentNetwork
-from tokenfleet.policies.learned.trust import is_class_path
-
-
-class Schedule(Spec):
-    """A rate over the run.
-
-    Attributes:
-        initial: at the first step.
-        final: at the last, with a straight line between; None to stay at `initial`.
-    """
-
-    initial: PositiveFloat
-    final: NonNegativeFloat | None = None
-
-
-def _as_schedule(value: Any) -> Any:
-    return value if isinstance(value, (Mapping, Schedule)) else {"initial": value}
-
-
-Rate = Annotated[Schedule, BeforeValidator(_as_schedule)]
-"""A number, or `{initial: 3.0e-4, final: 0.0}`."""
-
-
-class NormaliseSpec(Spec):
-    """Running normalisation of what the algorithm sees; its numbers are part of every checkpoint.
-
-    Attributes:
-        observation: subtract the running mean and divide by the running standard deviation.
-        reward: divide by the running standard deviation of the discounted return; the mean stays.
-        clip: largest magnitude after either.
-    """
-
-    observation: bool = False
-    reward: bool = False
-    clip: PositiveFloat = 10.0
-
-
-class AlgorithmSpec(Spec):
-    """What every algorithm takes.
-
-    Attributes:
-        name: of `ALGORITHMS`.
-        normalise: running normalisation.
-    """
-
-    name: str
-    normalise: NormaliseSpec = NormaliseSpec()
-
-    @property
-    def label(self) -> str:
-        """What tables and figures call the algorithm."""
-        return self.name
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Rate, Schedule
+from tokenfleet.policies.learned.custom_spec import CustomSpec
+from tokenfleet.policies.learned.networks import (
+    ActorCriticNetwork,
+    OffPolicyNetwork,
+    QuantileNetwork,
+    RecurrentNetwork,
+)
 
 
 class ShippedSpec(AlgorithmSpec):
@@ -95,20 +52,20 @@ class OnPolicySpec(ShippedSpec):
     """What the on-policy algorithms share.
 
     Attributes:
-        rollout_steps: environment steps between two updates, over all environments.
+        n_steps: steps of each environment between two updates.
         gae_lambda: bias against variance of the advantage estimate (Schulman et al. 2016, arXiv:1506.02438).
-        entropy_coefficient, value_coefficient: weights of these losses.
-        max_gradient_norm: gradients are scaled down to this norm.
-        normalise_advantage: to zero mean and unit deviation in each batch.
+        ent_coef, vf_coef: weights of these losses.
+        max_grad_norm: gradients are scaled down to this norm.
+        normalize_advantage: to zero mean and unit deviation in each batch.
     """
 
-    rollout_steps: PositiveInt = 8192
+    n_steps: Count = 128
     gae_lambda: UnitFraction = 0.95
-    entropy_coefficient: NonNegativeFloat = 0.0
-    value_coefficient: NonNegativeFloat = 0.5
-    max_gradient_norm: PositiveFloat = 0.5
-    normalise_advantage: bool = True
-    network: ActorCriticNetwork = ActorCriticNetwork()
+    ent_coef: NonNegativeFloat = 0.0
+    vf_coef: NonNegativeFloat = 0.5
+    max_grad_norm: PositiveFloat = 0.5
+    normalize_advantage: bool = True
+    policy_kwargs: ActorCriticNetwork = ActorCriticNetwork()
 
 
 class PpoSpec(OnPolicySpec):
@@ -116,44 +73,38 @@ class PpoSpec(OnPolicySpec):
 
     Attributes:
         batch_size: steps in one gradient step.
-        epochs: passes over the rollout.
+        n_epochs: passes over the rollout.
         clip_range: how far the new policy's probability ratio may move.
         target_kl: end an update early above this divergence; null for never.
     """
 
     name: Literal["ppo"] = "ppo"
-    batch_size: PositiveInt = 512
-    epochs: PositiveInt = 10
+    batch_size: Count = 512
+    n_epochs: Count = 10
     clip_range: Rate = Schedule(initial=0.2)
     target_kl: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _batch_fits_the_rollout(self) -> Self:
-        if self.batch_size > self.rollout_steps:
-            raise ValueError(f"batch_size ({self.batch_size}) must not exceed rollout_steps ({self.rollout_steps})")
-        return self
 
 
 class RecurrentPpoSpec(PpoSpec):
     """PPO with an LSTM policy."""
 
     name: Literal["recurrent_ppo"] = "recurrent_ppo"  # type: ignore[assignment]
-    network: RecurrentNetwork = RecurrentNetwork()
+    policy_kwargs: RecurrentNetwork = RecurrentNetwork()
 
 
 class A2cSpec(OnPolicySpec):
     """Synchronous advantage actor-critic (Mnih et al. 2016, arXiv:1602.01783).
 
     Attributes:
-        rms_prop: RMSProp as in the paper instead of Adam.
+        use_rms_prop: RMSProp as in the paper instead of Adam.
     """
 
     name: Literal["a2c"] = "a2c"
     learning_rate: Rate = Schedule(initial=7e-4)
-    rollout_steps: PositiveInt = 512
+    n_steps: Count = 8
     gae_lambda: UnitFraction = 1.0
-    normalise_advantage: bool = False
-    rms_prop: bool = True
+    normalize_advantage: bool = False
+    use_rms_prop: bool = True
 
 
 class OffPolicySpec(ShippedSpec):
@@ -164,17 +115,17 @@ class OffPolicySpec(ShippedSpec):
         learning_starts: random steps before the first update.
         batch_size: transitions in one gradient step.
         tau: how far the target network moves towards the network at each update.
-        train_every: steps of the batch of environments between two updates.
+        train_freq: steps of the batch of environments between two updates.
         gradient_steps: gradient steps in one update; -1 for as many as transitions were collected.
     """
 
-    buffer_size: PositiveInt = 300_000
-    learning_starts: NonNegativeInt = 10_000
-    batch_size: PositiveInt = 256
+    buffer_size: Count = 300_000
+    learning_starts: Annotated[NonNegativeInt, BeforeValidator(whole)] = 10_000
+    batch_size: Count = 256
     tau: PositiveFraction = 0.005
-    train_every: PositiveInt = 1
+    train_freq: Count = 1
     gradient_steps: Annotated[int, Field(ge=-1, strict=True)] = 8
-    network: OffPolicyNetwork = OffPolicyNetwork()
+    policy_kwargs: OffPolicyNetwork = OffPolicyNetwork()
 
     @model_validator(mode="after")
     def _some_gradient_step(self) -> Self:
@@ -187,12 +138,12 @@ class SacSpec(OffPolicySpec):
     """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905).
 
     Attributes:
-        entropy_coefficient: weight of the entropy, or `auto` to learn it.
+        ent_coef: weight of the entropy, or `auto` to learn it.
         target_entropy: entropy that `auto` aims at; `auto` for minus the number of actions.
     """
 
     name: Literal["sac"] = "sac"
-    entropy_coefficient: NonNegativeFloat | Literal["auto"] = "auto"
+    ent_coef: NonNegativeFloat | Literal["auto"] = "auto"
     target_entropy: float | Literal["auto"] = "auto"
 
 
@@ -200,22 +151,22 @@ class TqcSpec(OffPolicySpec):
     """Truncated quantile critics (Kuznetsov et al. 2020, arXiv:2005.04269).
 
     Attributes:
-        entropy_coefficient, target_entropy: as in SAC.
-        dropped_quantiles: highest quantiles that are left out, per critic.
+        ent_coef, target_entropy: as in SAC.
+        top_quantiles_to_drop_per_net: highest quantiles that are left out, per critic.
     """
 
     name: Literal["tqc"] = "tqc"
-    entropy_coefficient: NonNegativeFloat | Literal["auto"] = "auto"
+    ent_coef: NonNegativeFloat | Literal["auto"] = "auto"
     target_entropy: float | Literal["auto"] = "auto"
-    dropped_quantiles: NonNegativeInt = 2
-    network: QuantileNetwork = QuantileNetwork()
+    top_quantiles_to_drop_per_net: NonNegativeInt = 2
+    policy_kwargs: QuantileNetwork = QuantileNetwork()
 
     @model_validator(mode="after")
     def _some_quantile_stays(self) -> Self:
-        if self.dropped_quantiles >= self.network.quantiles:
+        dropped, kept = self.top_quantiles_to_drop_per_net, self.policy_kwargs.n_quantiles
+        if dropped >= kept:
             raise ValueError(
-                f"dropped_quantiles ({self.dropped_quantiles}) must be below network.quantiles "
-                f"({self.network.quantiles})"
+                f"top_quantiles_to_drop_per_net ({dropped}) must be below policy_kwargs.n_quantiles ({kept})"
             )
         return self
 
@@ -224,70 +175,17 @@ class Td3Spec(OffPolicySpec):
     """Twin delayed deterministic policy gradient (Fujimoto et al. 2018, arXiv:1802.09477).
 
     Attributes:
-        exploration_noise: standard deviation of the noise on actions while collecting, in half action ranges.
+        action_noise: standard deviation of the normal noise on actions while collecting, in half action ranges.
         policy_delay: critic updates per actor update.
-        target_noise, target_noise_clip: smoothing of the target policy.
+        target_policy_noise, target_noise_clip: smoothing of the target policy.
     """
 
     name: Literal["td3"] = "td3"
     learning_rate: Rate = Schedule(initial=1e-3)
-    exploration_noise: NonNegativeFloat = 0.1
+    action_noise: NonNegativeFloat = 0.1
     policy_delay: PositiveInt = 2
-    target_noise: NonNegativeFloat = 0.2
+    target_policy_noise: NonNegativeFloat = 0.2
     target_noise_clip: NonNegativeFloat = 0.5
-
-
-def _class_path(value: str) -> str:
-    if not is_class_path(value):
-        raise ValueError(f"must be module:Class, for example stable_baselines3:PPO (got {value!r})")
-    return value
-
-
-SET_ELSEWHERE = {
-    "policy": "algo.policy",
-    "policy_kwargs": "algo.policy_kwargs",
-    "env": "env.id",
-    "seed": "seed",
-    "device": "device",
-    "tensorboard_log": "tensorboard",
-    "verbose": "log_every",
-}
-"""Keyword arguments of stable-baselines3 that have a key of their own."""
-
-
-class CustomSpec(AlgorithmSpec):
-    """Any algorithm of stable-baselines3's making, the user's own among them, under its own names.
-
-    In arguments of either kind, a string `module:Class` stands for the class, the name of an activation for that
-    activation, and `{initial, final}` for a schedule.
-
-    Attributes:
-        model: its class, a subclass of stable-baselines3's `BaseAlgorithm`.
-        policy: a name that the class knows, such as `MlpPolicy`, or `module:Class`; None to choose by the observation.
-        kwargs: keyword arguments of the class.
-        policy_kwargs: keyword arguments of the policy.
-    """
-
-    name: Literal["custom"] = "custom"
-    model: Annotated[str, AfterValidator(_class_path)]
-    policy: str | None = None
-    kwargs: dict[str, Any] = Field(default_factory=dict)
-    policy_kwargs: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The name of the class."""
-        return self.model.rpartition(":")[2]
-
-    @model_validator(mode="after")
-    def _says_only_what_has_no_key_of_its_own(self) -> Self:
-        problems = [f"kwargs.{key}: say {SET_ELSEWHERE[key]}= instead" for key in self.kwargs if key in SET_ELSEWHERE]
-        if "use_sde" in self.kwargs:
-            hint = "its noise is drawn where a run cannot go on to the bit"
-            problems.append(f"kwargs.use_sde: state-dependent exploration is not offered, for {hint}; leave it out")
-        if problems:
-            raise SpecError(problems)
-        return self
 
 
 ALGORITHMS: dict[str, type[AlgorithmSpec]] = {

@@ -20,8 +20,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tokenfleet.policies.base import Policy
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec
-from tokenfleet.policies.learned.checkpoint import BEST, LAST, Origin, save_checkpoint
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.checkpoint import save_checkpoint
+from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.layout import BEST, LAST, checkpoint_of
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.progress_log import TIME, ProgressLog, restore_unwritten, unwritten
 from tokenfleet.policies.learned.resume import Snapshots
@@ -226,7 +228,7 @@ class RunKeeper(BaseCallback):
     def _save_checkpoint(self, name: str, steps: int) -> None:
         value = self.last_validation.get(RETURN)
         origin = self.origin.model_copy(update={"timesteps": steps, "validation_return": value})
-        save_checkpoint(self.folder / "checkpoints" / name, self.model, self.algorithm, origin)
+        save_checkpoint(checkpoint_of(self.folder, name), self.model, self.algorithm, origin)
 
     def _may_snapshot(self) -> bool:
         """A snapshot that starts the environments anew waits until each has ended an episode, so that all can end."""

@@ -8,25 +8,31 @@ is refused at worst, and before it has cost memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
-from pydantic import Field
 
-from tokenfleet.envs.spec import NonNegativeInt, Spec, SpecError
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
+from tokenfleet.policies.learned.checkpoint_meta import (
+    FORMAT_VERSION,
+    MOST_META_BYTES,
+    ArrayLayout,
+    CheckpointMeta,
+    Origin,
+)
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
+from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of
 from tokenfleet.policies.learned.network_policy import (
     VARIANCE,
     NetworkPolicy,
-    ObservationNormalisation,
     moment_shapes,
     normalisation_of,
     wrapper_statistics_of,
 )
+from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of
 from tokenfleet.policies.learned.plain_data import (
     MOST_WEIGHT_BYTES,
     encode_arrays,
@@ -42,70 +48,12 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
 
-META_FILE, WEIGHTS_FILE = "meta.json", "policy.safetensors"
-BEST, LAST = "best", "last"
-MOST_META_BYTES = 2 * 2**20
+FILES = {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES}
+"""The files of a checkpoint, and how many bytes each may have."""
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
 _WRAPPER = "wrapper."
 _NO_HASH = "0" * 64
-
-
-class Origin(Spec):
-    """Where a policy comes from.
-
-    Attributes:
-        environment: its id.
-        environment_kwargs: arguments of its constructor.
-        environment_wrappers: names, or mappings with `name` and arguments, the innermost first.
-        scenario: as plain data; None for an environment that is not a fleet.
-        training_seed: of the run.
-        timesteps: environment steps that it has been trained for.
-        validation_return: mean return on validation episodes at that moment; None without validation.
-    """
-
-    environment: str
-    environment_kwargs: dict[str, Any] = Field(default_factory=dict)
-    environment_wrappers: tuple[str | dict[str, Any], ...] = ()
-    scenario: dict[str, Any] | None = None
-    training_seed: NonNegativeInt
-    timesteps: NonNegativeInt
-    validation_return: float | None = None
-
-
-class ArrayLayout(Spec):
-    """Type and shape of an array beside the weights."""
-
-    dtype: Literal["float32", "float64"]
-    shape: tuple[NonNegativeInt, ...]
-
-
-class CheckpointMeta(Spec):
-    """What `meta.json` holds.
-
-    Attributes:
-        format, format_version: of this folder.
-        algorithm: name and hyper-parameters.
-        observation_space, action_space: of a single environment.
-        network_observation_space: what the network sees, which differs for images.
-        normalisation: of observations; None for none.
-        wrapper_statistics: what the wrappers of the environment have learnt, by name.
-        origin: where the policy comes from.
-        versions: of the packages that wrote it.
-        weights_sha256: of `policy.safetensors`; results name the policy by it.
-    """
-
-    format: Literal["tokenfleet-checkpoint"] = "tokenfleet-checkpoint"
-    format_version: Literal[1] = 1
-    algorithm: AnyAlgorithm
-    observation_space: dict[str, Any]
-    action_space: dict[str, Any]
-    network_observation_space: dict[str, Any]
-    normalisation: ObservationNormalisation | None = None
-    wrapper_statistics: dict[str, ArrayLayout] = Field(default_factory=dict)
-    origin: Origin
-    versions: dict[str, str | None] = Field(default_factory=dict)
-    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class LearnedPolicy(NetworkPolicy):
@@ -198,7 +146,7 @@ def describe_policy(
             for name, value in wrapper_statistics_of(model).items()
         },
         origin=origin,
-        versions={name: _version(name) for name in ("tokenfleet", "stable-baselines3", "torch")},
+        versions=versions_of(LEARNING_PACKAGES),
         weights_sha256=weights_sha256,
     )
     content = json_bytes(meta.model_dump(mode="json"))
@@ -222,8 +170,12 @@ def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedP
         SpecError: anything but a sound checkpoint that names no code or code of trusted modules.
     """
     found = find_checkpoint(Path(folder))
-    digests = check_hashed_folder(found, {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES})
-    meta = CheckpointMeta.parse(parse_json(read_bytes(found / META_FILE), found / META_FILE), str(found / META_FILE))
+    digests = check_hashed_folder(found, FILES)
+    plain = parse_json(read_bytes(found / META_FILE), found / META_FILE)
+    if plain.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
+        hint = "evaluate it there, or train again"
+        raise SpecError([f"{found / META_FILE}: was written by another version of tokenfleet; {hint}"])
+    meta = CheckpointMeta.parse(plain, str(found / META_FILE))
     if digests[WEIGHTS_FILE] != meta.weights_sha256:
         raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
     refuse_untrusted(
@@ -238,7 +190,7 @@ def find_checkpoint(path: Path) -> Path:
     Raises:
         SpecError: there is none.
     """
-    candidates = [path, path / "checkpoints" / BEST, path / "checkpoints" / LAST]
+    candidates = [path, checkpoint_of(path, BEST), checkpoint_of(path, LAST)]
     for candidate in candidates:
         if (candidate / META_FILE).is_file():
             return candidate
@@ -322,10 +274,3 @@ def _may_see(seen: Space[Any], observation: Space[Any]) -> bool:
         channels_first = (observation.shape[-1:] + observation.shape[:-1]) if len(observation.shape) == 3 else None
         return isinstance(seen, spaces.Box) and seen.shape in (observation.shape, channels_first)
     return seen == observation
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -9,7 +9,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 
 from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.policies.learned.algorithms import SET_ELSEWHERE, CustomSpec
+from tokenfleet.policies.learned.custom_spec import SET_ELSEWHERE, CustomSpec
 from tokenfleet.policies.learned.named_values import import_class, realise
 from tokenfleet.policies.learned.trust import is_class_path
 from tokenfleet.policies.parameters import check_parameters, keyword_parameters
@@ -32,7 +32,7 @@ def model_class(spec: CustomSpec) -> type[BaseAlgorithm]:
     return cast("type[BaseAlgorithm]", found)
 
 
-def arguments(spec: CustomSpec, num_envs: int, action: gymnasium.Space[Any]) -> dict[str, Any]:
+def arguments(spec: CustomSpec, action: gymnasium.Space[Any]) -> dict[str, Any]:
     """The constructor's keyword arguments.
 
     Raises:

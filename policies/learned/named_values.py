@@ -9,7 +9,7 @@ from torch import nn
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import import_object
-from tokenfleet.policies.learned.algorithms import Schedule
+from tokenfleet.policies.learned.algorithm_base import Schedule
 from tokenfleet.policies.learned.trust import is_class_path
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tokenfleet.envs.files.writing import sync_file, sync_folder
 from tokenfleet.envs.spec import SpecError
 
 Arrays = dict[str, NDArray[Any]]
@@ -144,7 +144,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     _remove(temporary)
     temporary.mkdir(parents=True)
     for name, content in files.items():
-        _write_synced(temporary / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        (temporary / name).write_bytes(content)
+        sync_file(temporary / name)
     sync_folder(temporary)
     if folder.exists():
         _remove(old)
@@ -161,32 +162,6 @@ def recover_folder(folder: Path) -> None:
         old.rename(folder)
     _remove(old)
     _remove(folder.with_name(f".{folder.name}.new"))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it holds either its old content or the new, and is on disk when this returns."""
-    temporary = path.with_name(f".{path.name}.new")
-    _write_synced(temporary, lambda file: file.write(content))
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def _write_synced(path: Path, write: Callable[[Any], Any]) -> None:
-    with path.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable, where the operating system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(folder: Path) -> None:

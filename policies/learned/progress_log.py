@@ -10,7 +10,7 @@ from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from tokenfleet.policies.learned.plain_data import replace_file
+from tokenfleet.envs.files.writing import replace_file
 
 TIME = "time/"
 """Columns that begin so depend on the clock; all others are the same whenever the run is repeated."""

@@ -15,9 +15,9 @@ from typing import Any
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.hashed_folder import read_hashed_folder, write_hashed_folder
+from tokenfleet.policies.learned.layout import SNAPSHOTS
 from tokenfleet.policies.learned.plain_data import decode_arrays, encode_arrays, json_bytes, pack, parse_json, unpack
 
-SNAPSHOTS = "snapshots"
 STATE_FILE, ARRAYS_FILE = "state.json", "state.safetensors"
 FORMAT_VERSION = 2
 _KEPT = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import gymnasium
@@ -17,8 +18,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.overrides import TorchFunctionMode
 
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.user_code import Guard
 from tokenfleet.policies.learned import custom
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, OnPolicySpec
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.network_policy import wrapper_statistics_of
 from tokenfleet.policies.learned.plain_data import MOST_WEIGHT_BYTES
 from tokenfleet.policies.learned.recipes import RECIPES
@@ -26,6 +29,7 @@ from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
 from tokenfleet.policies.learned.spaces import space_from_plain, space_to_plain
 from tokenfleet.policies.learned.weights import layout_difference, layout_of, num_bytes
 
+_LIBRARIES = ("stable_baselines3", "sb3_contrib")
 _BESIDE_WEIGHTS_BYTES = 16 * 2**20
 """Room for the header and the moments of the largest observations in the file of weights."""
 
@@ -38,17 +42,10 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec) -> VecEnv:
     """
     check_spaces(spec, env.single_observation_space, env.single_action_space)
     adapted = Sb3VecEnv(env)
-    normalise = spec.normalise
-    if not (normalise.observation or normalise.reward):
+    normalize = spec.normalize
+    if not (normalize.norm_obs or normalize.norm_reward):
         return adapted
-    return VecNormalize(
-        adapted,
-        norm_obs=normalise.observation,
-        norm_reward=normalise.reward,
-        clip_obs=normalise.clip,
-        clip_reward=normalise.clip,
-        gamma=RECIPES[spec.name].gamma(spec),
-    )
+    return VecNormalize(adapted, **normalize.model_dump(), gamma=RECIPES[spec.name].gamma(spec))
 
 
 def check_spaces(spec: AlgorithmSpec, observation: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> None:
@@ -70,8 +67,8 @@ def check_spaces(spec: AlgorithmSpec, observation: gymnasium.Space[Any], action:
     elif isinstance(action, spaces.Box) and not action.is_bounded("both"):
         problems.append(f"env: actions must be bounded, for example by a RescaleAction wrapper (got {action})")
     inner = observation.spaces.values() if isinstance(observation, spaces.Dict) else [observation]
-    if spec.normalise.observation and not all(isinstance(space, spaces.Box) for space in inner):
-        problems.append("algo.normalise.observation: only Box observations can be normalised; set it to false")
+    if spec.normalize.norm_obs and not all(isinstance(space, spaces.Box) for space in inner):
+        problems.append("algo.normalize.norm_obs: only Box observations can be normalised; set it to false")
     if problems:
         raise SpecError(problems)
 
@@ -83,14 +80,9 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
         SpecError: arguments that do not fit the algorithm or this number of environments, a device that is not there,
             or a policy that a checkpoint could not give back.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise SpecError([f"device: {device} is not there; use cpu"])
-    if isinstance(spec, OnPolicySpec) and spec.rollout_steps < env.num_envs:
-        raise SpecError(
-            [f"algo.rollout_steps: must be at least n_envs ({env.num_envs}), a step of each (got {spec.rollout_steps})"]
-        )
+    _check_device(device)
     recipe = RECIPES[spec.name]
-    arguments = recipe.arguments(spec, env.num_envs, env.action_space)
+    arguments = recipe.arguments(spec, env.action_space)
     policy, network = _policy(spec, env.observation_space)
     fixed = {"policy_kwargs": network, "seed": seed, "device": device, "verbose": 0}
     make: Any = recipe.model(spec)
@@ -119,6 +111,26 @@ def build_policy(
         return cast(BasePolicy, _made(spec, make))
     with _without_weights():
         return make()
+
+
+def _check_device(device: str) -> None:
+    """Make sure that a device of torch is there.
+
+    Raises:
+        SpecError: it is not, with those that are.
+    """
+    kind, _, index = device.partition(":")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(index or 0) >= count:
+        there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
+        raise SpecError([f"device: {device} is not there (choose from {there})"])
+
+
+def own_code(spec: AlgorithmSpec) -> AbstractContextManager[Any]:
+    """Names an algorithm of the user's own, and the line in it that fails; nothing for a shipped one."""
+    if isinstance(spec, CustomSpec) and not spec.model.startswith(_LIBRARIES):
+        return Guard(f"algo.model={spec.model}")
+    return contextlib.nullcontext()
 
 
 def use_threads(threads: int) -> None:
@@ -150,7 +162,10 @@ def _fitting(aliases: Mapping[str, type[BasePolicy]], observation: gymnasium.Spa
 def _made(spec: AlgorithmSpec, make: Callable[[], Any]) -> Any:
     """What a constructor makes; arguments that it refuses are the user's mistake."""
     try:
-        return make()
+        with own_code(spec):
+            return make()
+    except SpecError:
+        raise
     except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SpecError([f"algo: {spec.label} cannot be made from these arguments ({reason})"]) from error

@@ -12,8 +12,8 @@ from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, TensorBoardOutputFormat
 
+from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.plain_data import replace_file
 from tokenfleet.policies.learned.tracking import (
     MlflowTracking,
     NoTracking,
@@ -23,6 +23,7 @@ from tokenfleet.policies.learned.tracking import (
 )
 
 ID_FILE = "tracking_run_id"
+_EXIT_INTERRUPTED = 130
 LIBRARIES: dict[type[TrackingSpec], str] = {WandbTracking: "wandb", MlflowTracking: "mlflow"}
 """What a tracker needs beside this project's own requirements; the extra of the same name installs it."""
 
@@ -52,7 +53,22 @@ def make_writers(tracking: TrackingSpec, folder: Path, config: Mapping[str, Any]
     return _WRITERS[type(tracking)](tracking, folder, config)
 
 
-class WandbWriter(KVWriter):
+class TrackedRun(KVWriter):
+    """A run of a tracker that has a status of its own; it ends as complete unless it is told otherwise.
+
+    Attributes:
+        error: what ended the run before it was complete; None for nothing.
+    """
+
+    error: BaseException | None = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the user ended the run."""
+        return isinstance(self.error, KeyboardInterrupt)
+
+
+class WandbWriter(TrackedRun):
     """Writes to a run of Weights & Biases."""
 
     def __init__(self, tracking: WandbTracking, folder: Path, config: Mapping[str, Any]) -> None:
@@ -76,11 +92,11 @@ class WandbWriter(KVWriter):
         self._run.log(_numbers(key_values), step=step)
 
     def close(self) -> None:
-        """Finish the run."""
-        self._run.finish()
+        """Finish the run; Weights & Biases shows one of another exit code than 0 as failed."""
+        self._run.finish(exit_code=0 if self.error is None else _EXIT_INTERRUPTED if self.is_interrupted else 1)
 
 
-class MlflowWriter(KVWriter):
+class MlflowWriter(TrackedRun):
     """Writes to a run of MLflow."""
 
     def __init__(self, tracking: MlflowTracking, folder: Path, config: Mapping[str, Any]) -> None:
@@ -95,6 +111,8 @@ class MlflowWriter(KVWriter):
             known = self._client.create_run(experiment_id, run_name=_run_name(folder)).info.run_id
             self._client.log_dict(known, dict(config), "config.yaml")
             _remember_id(folder, known)
+        else:
+            self._client.update_run(known, status="RUNNING")
         self._run_id = known
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
@@ -103,8 +121,9 @@ class MlflowWriter(KVWriter):
             self._client.log_metric(self._run_id, name, value, step=step)
 
     def close(self) -> None:
-        """Finish the run."""
-        self._client.set_terminated(self._run_id)
+        """Finish the run with the status that MLflow shows."""
+        status = "FINISHED" if self.error is None else "KILLED" if self.is_interrupted else "FAILED"
+        self._client.set_terminated(self._run_id, status)
 
 
 _WRITERS: dict[type[TrackingSpec], Callable[[Any, Path, Mapping[str, Any]], list[KVWriter]]] = {

@@ -18,20 +18,21 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
-from tokenfleet.policies.learned.checkpoint import BEST, LAST, META_FILE, WEIGHTS_FILE, Origin, describe_policy
-from tokenfleet.policies.learned.hashed_folder import read_hashed_folder
+from tokenfleet.policies.learned.checkpoint import FILES, describe_policy
+from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.hashed_folder import check_hashed_folder
+from tokenfleet.policies.learned.layout import BEST, LAST, PROGRESS_FILE, checkpoint_of
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.resume import Snapshots
-from tokenfleet.policies.learned.sb3 import build_model, make_vec_env, use_threads
+from tokenfleet.policies.learned.sb3 import build_model, make_vec_env, own_code, use_threads
 from tokenfleet.policies.learned.stopping import StopSignals
-from tokenfleet.policies.learned.trackers import make_writers
+from tokenfleet.policies.learned.trackers import TrackedRun, make_writers
 from tokenfleet.policies.learned.tracking import NoTracking, TrackingSpec
 from tokenfleet.policies.learned.training_state import restore
 
-PROGRESS_FILE = "progress.csv"
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 """How torch says so, in errors that are no `MemoryError`."""
 log = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def train_policy(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (BEST, LAST):
-        recover_folder(folder / "checkpoints" / name)
+        recover_folder(checkpoint_of(folder, name))
     state = Snapshots(folder).newest()
     if state is not None:
         _check_best(folder)
@@ -141,12 +142,18 @@ def _train(job: TrainingJob, model: BaseAlgorithm, folder: Path, state: dict[str
     first_weights = _weights(model)
     keeper = _keeper(job, folder)
     model.set_logger(_logger(job, folder, keeper.progress_log))
-    if state is not None:
-        restore(model, state["model"])
-        keeper.restore(state["run"], model.logger)
-        log.info("going on from step %s", f"{model.num_timesteps:,}")
     try:
-        _learn(model, job, keeper, first=state is None)
+        if state is not None:
+            restore(model, state["model"])
+            keeper.restore(state["run"], model.logger)
+            log.info("going on from step %s", f"{model.num_timesteps:,}")
+        with own_code(job.algorithm):
+            _learn(model, job, keeper, first=state is None)
+    except BaseException as error:
+        for writer in model.logger.output_formats:
+            if isinstance(writer, TrackedRun):
+                writer.error = error
+        raise
     finally:
         keeper.close()
         model.logger.close()
@@ -156,10 +163,10 @@ def _train(job: TrainingJob, model: BaseAlgorithm, folder: Path, state: dict[str
 
 def _check_best(folder: Path) -> None:
     """A damaged best checkpoint would stay in place if no later validation was better."""
-    best = folder / "checkpoints" / BEST
+    best = checkpoint_of(folder, BEST)
     if best.exists():
         try:
-            read_hashed_folder(best, (META_FILE, WEIGHTS_FILE))
+            check_hashed_folder(best, FILES)
         except SpecError as error:
             hint = f"delete {best} to go on without the best policy so far"
             raise SpecError([f"resume: {line} ({hint})" for line in error.problems]) from None

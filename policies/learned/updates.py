@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, OffPolicySpec, OnPolicySpec, ShippedSpec, Td3Spec
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.algorithms import OffPolicySpec, OnPolicySpec, PpoSpec, ShippedSpec, Td3Spec
 
 FEW_UPDATES = 10
 """Below this number of updates a run overshoots its total by up to a tenth or more, and hardly learns."""
@@ -58,14 +59,26 @@ def update_plan(algorithm: AlgorithmSpec, num_envs: int) -> UpdatePlan | None:
         return None
     last_is_idle = algorithm.learning_rate.final == 0
     if isinstance(algorithm, OnPolicySpec):
-        round_steps = max(algorithm.rollout_steps // num_envs, 1) * num_envs
-        return UpdatePlan(round_steps, round_steps, 0, last_is_idle, "rollout_steps")
+        round_steps = algorithm.n_steps * num_envs
+        return UpdatePlan(round_steps, round_steps, 0, last_is_idle, "n_steps")
     if isinstance(algorithm, OffPolicySpec):
-        round_steps = algorithm.train_every * num_envs
+        round_steps = algorithm.train_freq * num_envs
         first_step = (algorithm.learning_starts // round_steps + 1) * round_steps
         spared = _updates_before_the_actor(algorithm, round_steps)
         return UpdatePlan(round_steps, first_step, spared, last_is_idle, "learning_starts")
     return None
+
+
+def batch_problem(algorithm: AlgorithmSpec, num_envs: int) -> str | None:
+    """Why a gradient step has no such batch to take; None where it has."""
+    if not isinstance(algorithm, PpoSpec) or algorithm.batch_size <= algorithm.n_steps * num_envs:
+        return None
+    least = math.ceil(algorithm.batch_size / num_envs)
+    return (
+        f"algo.batch_size: must be at most the {algorithm.n_steps * num_envs} steps of a rollout, algo.n_steps "
+        f"({algorithm.n_steps}) of each of n_envs ({num_envs}) (got {algorithm.batch_size}); give a smaller batch, or "
+        f"algo.n_steps={least}"
+    )
 
 
 def learning_problem(algorithm: AlgorithmSpec, num_envs: int, total_timesteps: int) -> str | None:

@@ -69,7 +69,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train scenario=tiny total_timesteps=3000": (
         r"^total_timesteps: 3000 steps would change no weight of the policy: ppo updates it first after 8192 steps, "
         r"and algo\.learning_rate is 0 in the last update; give at least 8193 \(81921 for 10 updates\), a smaller "
-        r"algo\.rollout_steps, or a final algo\.learning_rate above 0$",
+        r"algo\.n_steps, or a final algo\.learning_rate above 0$",
     ),
     "train scenario=tiny algo=sac total_timesteps=5000": (
         r"^total_timesteps: 5000 steps would .*: sac updates it first after 10048 steps; give at least 9985 "

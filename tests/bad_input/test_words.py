@@ -20,7 +20,7 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^scenario\.pools\.lab-8b\.replica: unknown key; did you mean 'replicas'\?",
     ),
     "train algo.gama=0.9": (r"^algo\.gama: unknown key; did you mean 'gamma'\?",),
-    "train env.kwargs.rewardd=1": (r"^env\.kwargs\.rewardd: unknown argument; did you mean 'reward'\?",),
+    "train env.kwargs.rewardd=1": (r"^env\.kwargs\.rewardd: unknown key; did you mean 'reward'\?",),
     "train env.kwargs.engine=native": (r"^env\.kwargs\.engine: is set by the other keys; leave it out$",),
     # Choices.
     "train scenario=defualt": (
@@ -47,7 +47,19 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "train algo.gamma=2": (r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",),
     "train algo.learning_rate=fast": (r"^algo\.learning_rate\S*: .*valid number.*\(got 'fast'\)$",),
-    "train algo.batch_size=10000": (r"^algo: batch_size \(10000\) must not exceed rollout_steps",),
+    "train algo.batch_size=10000": (
+        r"^algo\.batch_size: must be at most the 8192 steps of a rollout, .* a smaller batch, or algo\.n_steps=157$",
+    ),
+    "train algo.rollout_steps=64": (
+        r"^algo\.rollout_steps: unknown key; did you mean 'n_steps', as stable-baselines3 calls it\?$",
+    ),
+    "train algo.network.actor_layers=[8] algo.normalise.clip=1": (
+        r"^algo\.network: unknown key; did you mean 'policy_kwargs', as",
+        r"^algo\.normalise: unknown key; did you mean 'normalize', as",
+    ),
+    "train algo.policy_kwargs.activation=relu": (
+        r"^algo\.policy_kwargs\.activation: unknown key; did you mean 'activation_fn', as",
+    ),
     # The grammar of a command line.
     "train 'seed=[1'": (r"^command line: 'seed=\[1'",),
     "train seed": (r"^command line: 'seed'",),

@@ -17,10 +17,10 @@ from gymnasium.vector import AutoresetMode
 from tests.command_line import Outcome, Run
 from tokenfleet import train as train_script
 from tokenfleet.cli import help as config_help
-from tokenfleet.cli.entry import CONFIGS
 from tokenfleet.cli.environments import make_vector_env, settled
 from tokenfleet.cli.help import described_keys
 from tokenfleet.cli.manifest import config_hash
+from tokenfleet.cli.resolvers import CONFIGS
 from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.spec import Spec, SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
@@ -31,7 +31,7 @@ QUICK = (
     "scenario=tiny",
     "total_timesteps=512",
     "n_envs=4",
-    "algo.rollout_steps=256",
+    "algo.n_steps=64",
     "algo.batch_size=64",
     "validation.episodes=2",
     "tracking=none",
@@ -87,6 +87,21 @@ def test_an_entry_file_explains_every_key_that_its_schema_knows(name: str, confi
         key for key in fields_of(config_type) if key.split(".")[0] not in {"scenario", "algo", "env", "tracking"}
     }
     assert all(sentence.endswith(".") for sentence in described.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "config_type", "required"),
+    [
+        ("train", TrainConfig, {"algo": {"name": "ppo"}, "total_timesteps": 1_000_000}),
+        ("evaluate", EvaluateConfig, {}),
+    ],
+)
+def test_an_entry_file_says_what_its_schema_takes_by_default(
+    name: str, config_type: type[Spec], required: dict[str, Any]
+) -> None:
+    written = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    given = {key: value for key, value in written.items() if key not in {"defaults", "hydra"}}
+    assert config_type.parse({**required, **given}) == config_type.parse(required)
 
 
 @pytest.mark.parametrize("script", ["train", "evaluate"])
@@ -216,3 +231,11 @@ def test_help_reads_nested_keys_and_their_comments(tmp_path: Path) -> None:
     )
     assert described_keys(tmp_path / "x.yaml") == [("a", "", "First. Second."), ("a.b", "3", "Inner.")]
     assert config_help.keys_help(tmp_path / "x.yaml").split() == ["a.b=3", "Inner."]
+
+
+def test_validation_counts_and_seeds_are_those_of_the_run() -> None:
+    data = {"algo": {"name": "ppo"}, "total_timesteps": 1, "validation": {"episodes": 2e1, "n_envs": 4e0, "seed": 1e3}}
+    validation = parse_config(TrainConfig, data).validation
+    assert (validation.episodes, validation.n_envs, validation.seed) == (20, 4, 1000)
+    with pytest.raises(SpecError, match=r"^validation\.seed: .* less than 2147483648"):
+        parse_config(TrainConfig, {**data, "validation": {"seed": 2**31}})

@@ -16,8 +16,8 @@ from tests.command_line import QUICK, Run
 from tokenfleet import evaluate as evaluate_script
 from tokenfleet import train as train_script
 from tokenfleet.cli.candidates import make_candidates
-from tokenfleet.cli.entry import CONFIGS
 from tokenfleet.cli.environments import make_vector_env
+from tokenfleet.cli.resolvers import CONFIGS
 from tokenfleet.envs.catalog import find
 
 RUN = "runs/train/default-ppo-seed0/2026-01-31_12-00-00"
@@ -83,7 +83,13 @@ def test_every_evaluation_example_finds_its_policies(
 
 def test_help_lists_the_keys_of_the_environment_and_of_the_chosen_algorithm(run: Run) -> None:
     shown = run("train --help algo=tqc tracking=wandb").out
-    for key in ("env.id=", "env.kwargs=", "env.wrappers=", "algo.dropped_quantiles=2", "tracking.project=tokenfleet"):
+    for key in (
+        "env.id=",
+        "env.kwargs=",
+        "env.wrappers=",
+        "algo.top_quantiles_to_drop_per_net=2",
+        "tracking.project=tokenfleet",
+    ):
         assert key in shown
     assert "algo.clip_range" not in shown
     assert "algo.clip_range=0.2" in run("train --help").out

@@ -66,7 +66,9 @@ def without_caches(folder: Path) -> dict[str, bytes | None]:
     return {name: content for name, content in tree(folder).items() if "__pycache__" not in name}
 
 
-@pytest.mark.parametrize(("kind", "words"), [("spec", "^world: no such day$"), ("memory", "^memory: not enough")])
+@pytest.mark.parametrize(
+    ("kind", "words"), [("spec", "^env.id=my_world:Fragile: world: no such day$"), ("memory", "^memory: not enough")]
+)
 @pytest.mark.parametrize("at_step", [0, 7])
 def test_a_start_that_is_refused_or_finds_no_memory_leaves_nothing(
     kind: str, words: str, at_step: int, run: Run, tmp_path: Path
@@ -78,7 +80,8 @@ def test_a_start_that_is_refused_or_finds_no_memory_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("memory", "MemoryError: of 9 GiB"), ("spec", "SpecError: world: no such day")]
+    ("kind", "reason"),
+    [("memory", "MemoryError: of 9 GiB"), ("spec", "UserCodeError: env.id=my_world:Fragile: world: no such day")],
 )
 def test_a_run_that_fails_after_a_snapshot_stays_and_says_why(kind: str, reason: str, run: Run, tmp_path: Path) -> None:
     failed = run(f"train {FRAGILE} env.kwargs.kind={kind} env.kwargs.at_step=80 hydra.run.dir=run")
@@ -87,9 +90,13 @@ def test_a_run_that_fails_after_a_snapshot_stays_and_says_why(kind: str, reason:
     assert list((tmp_path / "run" / "snapshots").iterdir())
 
 
-def test_a_defect_is_recorded_as_a_failure(run: Run, tmp_path: Path) -> None:
+def test_a_defect_is_recorded_as_a_failure(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(*arguments: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("tokenfleet.policies.learned.training._learn", defect)
     with pytest.raises(ZeroDivisionError):
-        run(f"train {FRAGILE} env.kwargs.kind=bug env.kwargs.at_step=7 hydra.run.dir=run")
+        run(f"train {QUICK} scenario=tiny hydra.run.dir=run")
     assert manifest(tmp_path / "run")["status"] == "failed"
     assert manifest(tmp_path / "run")["reason"] == "ZeroDivisionError: division by zero"
 
@@ -145,3 +152,23 @@ def test_a_few_kills_lose_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 kills" in done.stdout
     assert "60 bytes changed; 0 lost or missed" in done.stdout
+
+
+def test_a_folder_in_which_another_process_has_ended_a_run_meanwhile_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own lock is not told as a process that writes there."""
+    typed = f"train {QUICK} scenario=tiny hydra.run.dir=run"
+    assert run(typed).code == 0
+    before = tree(tmp_path)
+    monkeypatch.setattr("tokenfleet.cli.entry.check_new_folder", lambda *_: None)
+    patterns = (r"^hydra\.run\.dir: \S*run already holds a run \(complete\); choose another folder$",)
+    check_refusal(run(typed), patterns)
+    check_refusal(
+        run("evaluate scenario=tiny policies=random episodes=2 hydra.run.dir=run"),
+        (r"^hydra\.run\.dir: \S*run already holds a run of train\.py \(complete\); choose another folder$",),
+    )
+    left = tree(tmp_path)
+    assert {name: left[name] for name in before if not name.endswith(".log")} == {
+        name: content for name, content in before.items() if not name.endswith(".log")
+    }

@@ -103,7 +103,7 @@ def test_single_wrappers_wrap_each_environment_and_vector_wrappers_the_batch(own
         (
             ["FrameStackObservation"],
             {},
-            "env.wrappers[0].stack_size: FrameStackObservation needs it",
+            "env.wrappers[0].stack_size: missing; this key is required",
         ),
         (
             [{"name": "FrameStackObservation", "stack_size": 3}],
@@ -134,7 +134,7 @@ def test_single_wrappers_wrap_each_environment_and_vector_wrappers_the_batch(own
         (
             [{"name": "NormalizeReward", "gama": 0.9}],
             {},
-            "env.wrappers[0].gama: NormalizeReward takes no such argument; did you mean 'gamma'?",
+            "env.wrappers[0].gama: unknown key; did you mean 'gamma'?",
         ),
         (
             [{"name": "NormalizeReward", "gamma": 7}],

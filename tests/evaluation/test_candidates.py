@@ -45,7 +45,8 @@ def write_checkpoint(
 ) -> Path:
     """A checkpoint of a network as it is before training, its weights drawn from the training seed or from another."""
     from tokenfleet.policies.learned.algorithms import parse_algorithm
-    from tokenfleet.policies.learned.checkpoint import Origin, save_checkpoint
+    from tokenfleet.policies.learned.checkpoint import save_checkpoint
+    from tokenfleet.policies.learned.checkpoint_meta import Origin
     from tokenfleet.policies.learned.sb3 import build_model, make_vec_env
 
     wanted = config()

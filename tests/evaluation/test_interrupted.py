@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -85,5 +87,16 @@ def test_an_evaluation_goes_on_with_the_policies_that_it_began_with(run: Run, mi
 
 def test_killed_processes_lose_nothing(tmp_path: Path) -> None:
     short = ("scenario=tiny", "scenario.horizon_ticks=20", "policies=random", "episodes=8", "n_envs=1", "figures=false")
-    found = soak(kills=2, seed=0, scratch=tmp_path, evaluation=short)
-    assert (found.kills, found.losses) == (2, [])
+    found = soak(kills=2, seed=0, scratch=tmp_path, evaluation=short, wait=until_another_episode)
+    assert (found.kills, found.kept, found.losses) == (2, 2, [])
+
+
+def until_another_episode(process: BaseProcess, folder: Path) -> None:
+    journal = folder / JOURNAL_FILE
+
+    def size() -> int:
+        return journal.stat().st_size if journal.exists() else 0
+
+    before = size()
+    while process.is_alive() and size() == before:
+        time.sleep(0.001)

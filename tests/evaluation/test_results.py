@@ -170,12 +170,31 @@ def test_rows_of_two_policies_under_one_label_are_neither_merged_nor_compared() 
         make_study(merged)
 
 
-def test_rows_from_before_policies_had_hashes_can_be_read(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "rows.csv", rows_of("a", [1.0]))
-    lines = [line.split(",") for line in path.read_text().splitlines()]
-    at = lines[0].index("policy_hash")
-    path.write_text("".join(",".join(line[:at] + line[at + 1 :]) + "\n" for line in lines))
-    assert read_rows(path) == rows_of("a", [1.0])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_of_more_rows_than_anybody_needs_is_refused(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_rows(tmp_path / f"rows.{suffix}", rows_of("a", [1.0, 2.0, 3.0]))
+    monkeypatch.setattr("tokenfleet.evaluation.results.RESULT_ROWS", 3)
+    assert len(read_rows(path)) == 3
+    monkeypatch.setattr("tokenfleet.evaluation.results.RESULT_ROWS", 2)
+    with pytest.raises(SpecError, match=r"more than .*; give the rows of fewer episodes"):
+        read_rows(path)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    one = write_rows(tmp_path / "one.parquet", rows_of("a" * 2**20, [1.0]))
+    many = pa.concat_tables([parquet.read_table(one)] * 1000)
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(many, path, compression="zstd")  # texts that are equal are kept once: 1 GiB in a few kB
+    assert path.stat().st_size < 2**20
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(SpecError, match=r"more than .* 128 MiB"):
+        read_rows(path)
+    assert pa.default_memory_pool().max_memory() < before + 2**28
 
 
 def test_only_episodes_that_everyone_met_are_compared() -> None:

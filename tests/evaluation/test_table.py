@@ -35,6 +35,14 @@ def test_no_line_is_wider_than_the_terminal(summary: Summary, width: int) -> Non
 def test_columns_that_do_not_fit_are_counted(summary: Summary) -> None:
     assert "more columns are in the summary file" in printed(summary, 80)
     assert "more columns" not in printed(summary, 220)
+    assert "widen the terminal" in printed(summary, 80)
+
+
+def test_a_file_is_not_told_to_widen_the_terminal(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenfleet.evaluation.table.PLAIN_WIDTH", 80)
+    text = table_text(summary)
+    assert "more columns are in the summary file." in text
+    assert "terminal" not in text
 
 
 def test_plain_text_has_no_escapes_and_names_everything(summary: Summary) -> None:

@@ -22,7 +22,8 @@ from safetensors.numpy import load_file, save_file
 from tests.forged import forge_hashes
 from tests.policies.toys import Target, job_on, same_step, small_algorithm
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.checkpoint import Origin, load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.training import make_model
 
 HEADROOM_BYTES = 700 * 2**20
@@ -42,7 +43,7 @@ class Reading(NamedTuple):
 
 def make_sound(folder: Path, name: str = "ppo") -> None:
     """An untrained checkpoint with normalised observations."""
-    algorithm = small_algorithm(name, normalise={"observation": True})
+    algorithm = small_algorithm(name, normalize={"norm_obs": True})
     origin = Origin(environment="toy", training_seed=3, timesteps=100)
     save_checkpoint(folder, make_model(job_on(same_step(Target, 2), algorithm)), algorithm, origin)
 
@@ -79,7 +80,7 @@ def change_weights(folder: Path, change: Callable[[dict[str, np.ndarray]], Any])
 
 def other_algorithm(name: str, **network: Any) -> Callable[[Path], None]:
     def craft(folder: Path) -> None:
-        change_meta(folder, algorithm={"name": name, "network": network})
+        change_meta(folder, algorithm={"name": name, "policy_kwargs": network})
 
     return craft
 
@@ -91,7 +92,7 @@ def set_meta(**changes: Any) -> Callable[[Path], None]:
 def see(**space: Any) -> Callable[[Path], None]:
     """Another space of observations, for the network as well; not normalised."""
     return set_meta(
-        observation_space=space, network_observation_space=space, algorithm__normalise={}, normalisation=None
+        observation_space=space, network_observation_space=space, algorithm__normalize={}, normalisation=None
     )
 
 
@@ -142,7 +143,7 @@ def fill(name: str, value: float) -> Callable[[Path], None]:
 def largest_sound(folder: Path) -> None:
     """A network of 174 MiB whose description is true: nothing is wrong with it."""
     width = 6_750
-    change_meta(folder, algorithm__network__actor_layers=[width, width])
+    change_meta(folder, algorithm__policy_kwargs__net_arch={"pi": [width, width], "vf": [8]})
     weights = load_file(folder / _WEIGHTS)
     shapes = {
         name: (list(value.shape), "F64" if value.dtype == np.float64 else "F32") for name, value in weights.items()
@@ -190,9 +191,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
         set_meta(network_observation_space={"kind": "discrete", "n": 2}),
         "does not belong to observation_space",
     ),
-    "many critics": (other_algorithm("tqc", critics=64, critic_layers=_LARGE, actor_layers=_LARGE), UNFIT),
-    "huge layers": (other_algorithm("ppo", critic_layers=_LARGE, actor_layers=_LARGE), UNFIT),
-    "a huge memory": (other_algorithm("recurrent_ppo", lstm_units=65_536, lstm_layers=8), UNFIT),
+    "many critics": (other_algorithm("tqc", n_critics=64, net_arch=_LARGE), UNFIT),
+    "huge layers": (other_algorithm("ppo", net_arch=_LARGE), UNFIT),
+    "a huge memory": (other_algorithm("recurrent_ppo", lstm_hidden_size=65_536, n_lstm_layers=8), UNFIT),
     "sparse weights of 20 GB": (sparse_file(_WEIGHTS, 20 * 10**9), "too large"),
     "a sparse description of 20 GB": (sparse_file(_META, 20 * 10**9), "too large"),
     "weights that nothing asks for": (

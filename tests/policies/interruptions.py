@@ -18,7 +18,7 @@ from tokenfleet.policies.learned.training import TrainingJob, make_model, train_
 
 TOTAL, EVERY = 256, 64
 KEPT = ("checkpoints/best/policy.safetensors", "checkpoints/last/policy.safetensors", "checkpoints/best/meta.json")
-NORMALISE = {"observation": True, "reward": True}
+NORMALIZE = {"norm_obs": True, "norm_reward": True}
 
 
 def fleets() -> FleetVectorEnv:
@@ -39,7 +39,7 @@ def score_in(make_env: Callable[[], Any]) -> Callable[[Any], dict[str, float]]:
 
 
 def short_job(name: str, make_env: Callable[[], Any], validate: Any) -> TrainingJob:
-    algorithm = small_algorithm(name, normalise=NORMALISE)
+    algorithm = small_algorithm(name, normalize=NORMALIZE)
     return job_on(make_env(), algorithm, total=TOTAL, every=EVERY, validate=validate)
 
 

@@ -19,14 +19,15 @@ from safetensors.numpy import load_file, save_file
 from tests.forged import forge_hashes
 from tests.policies.toys import SMALL, Scripted, Target, job_on, same_step, small_algorithm
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.checkpoint import Origin, load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.plain_data import recover_folder, sha256, write_folder
 from tokenfleet.policies.learned.spaces import space_from_plain, space_to_plain
 from tokenfleet.policies.learned.training import make_model
 
 ORIGIN = Origin(environment="toy", training_seed=3, timesteps=100, scenario={"name": "tiny"})
-NORMALISE = {"observation": True, "reward": True}
+NORMALIZE = {"norm_obs": True, "norm_reward": True}
 
 
 def trained(name: str, make: Callable[[], Any] = Target, **changes: Any) -> tuple[Any, Any]:
@@ -40,14 +41,14 @@ def trained(name: str, make: Callable[[], Any] = Target, **changes: Any) -> tupl
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint to be tampered with."""
     folder = tmp_path_factory.mktemp("run") / "checkpoint"
-    model, algorithm = trained("ppo", normalise=NORMALISE)
+    model, algorithm = trained("ppo", normalize=NORMALIZE)
     save_checkpoint(folder, model, algorithm, ORIGIN)
     return folder
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_loaded_policy_acts_as_the_one_that_was_saved(name: str, tmp_path: Path) -> None:
-    model, algorithm = trained(name, normalise=NORMALISE)
+    model, algorithm = trained(name, normalize=NORMALIZE)
     save_checkpoint(tmp_path / "checkpoint", model, algorithm, ORIGIN)
     loaded, live = load_policy(tmp_path / "checkpoint"), NetworkPolicy.of_model(model)
     rng = np.random.default_rng(0)
@@ -63,7 +64,7 @@ def test_the_loaded_policy_acts_as_the_one_that_was_saved(name: str, tmp_path: P
 
 
 def test_the_live_policy_acts_as_stable_baselines3_does_on_normalised_observations() -> None:
-    model, _ = trained("ppo", normalise=NORMALISE)
+    model, _ = trained("ppo", normalize=NORMALIZE)
     seen = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
     expected, _ = model.predict(model.get_vec_normalize_env().normalize_obs(seen), deterministic=True)
     actions, _ = NetworkPolicy.of_model(model).predict(seen, deterministic=True)
@@ -85,7 +86,7 @@ def test_dict_observations_and_discrete_actions(tmp_path: Path) -> None:
         space = spaces.Dict({"seen": plain.observation_space})
         return gymnasium.wrappers.TransformObservation(plain, lambda seen: {"seen": seen}, space)
 
-    model, algorithm = trained("ppo", make, normalise=NORMALISE)
+    model, algorithm = trained("ppo", make, normalize=NORMALIZE)
     save_checkpoint(tmp_path / "checkpoint", model, algorithm, ORIGIN)
     seen = {"seen": np.ones((3, 2), np.float32)}
     actions, _ = load_policy(tmp_path / "checkpoint").predict(seen, deterministic=True)
@@ -218,20 +219,23 @@ CRAFTED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a folder for a file": (weights_are_a_folder, "no such file"),
     "os.system as algorithm": (lambda f: tamper(f, algorithm__name="os:system"), "unknown algorithm 'os:system'"),
     "a list as algorithm": (lambda f: tamper(f, algorithm=["ppo"]), "must be a mapping"),
-    "a class as activation": (lambda f: tamper(f, algorithm__network__activation="os.system"), "activation: .*'tanh'"),
+    "a class as activation": (
+        lambda f: tamper(f, algorithm__policy_kwargs__activation_fn="os.system"),
+        "activation_fn: .*'tanh'",
+    ),
     "a foreign key": (lambda f: tamper(f, algorithm__policy_class="builtins:eval"), "policy_class: unknown key"),
     "a target": (lambda f: tamper(f, _target_="os.system"), "_target_: unknown key"),
     "a path": (lambda f: tamper(f, weights_file="../../etc/passwd"), "weights_file: unknown key"),
     "no hash": (lambda f: tamper(f, weights_sha256="../../x"), "weights_sha256"),
     "a huge layer": (
-        lambda f: tamper(f, algorithm__network__actor_layers=[60_000, 60_000]),
+        lambda f: tamper(f, algorithm__policy_kwargs__net_arch=[60_000, 60_000]),
         r"is float32 \[8, 2\] and should be float32 \[60000, 2\]",
     ),
-    "an endless network": (lambda f: tamper(f, algorithm__network__actor_layers=[8] * 10_000), "actor_layers"),
+    "an endless network": (lambda f: tamper(f, algorithm__policy_kwargs__net_arch=[8] * 10_000), "net_arch"),
     "a huge space": (lambda f: tamper(f, observation_space__shape=[2**40]), "no valid space"),
     "a negative space": (lambda f: tamper(f, action_space={"kind": "discrete", "n": -3}), "no valid space"),
     "an unknown space": (lambda f: tamper(f, action_space={"kind": "os.system"}), "no known space"),
-    "another format": (lambda f: tamper(f, format_version=2), "format_version"),
+    "another format": (lambda f: tamper(f, format_version=1), "another version of tokenfleet"),
     "nested": (deeply_nested_meta, "meta.json"),
     "a transposed layer": (transpose_a_layer, r"does not fit the network .*action_net\.weight"),
     "a missing layer": (lose_a_layer, r"action_net\.weight is missing"),

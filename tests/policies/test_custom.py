@@ -17,8 +17,9 @@ from stable_baselines3 import PPO
 from tests.policies.interruptions import assert_same_run, train, train_with_power_cuts
 from tests.policies.toys import Target, job_on, same_step, target_score
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.algorithms import CustomSpec, parse_algorithm
+from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.checkpoint import load_policy
+from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.sb3 import check_spaces
 from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
@@ -62,7 +63,7 @@ def model_of(make: Callable[[], Any] = Target, **description: Any) -> Any:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_with_it_goes_on_to_the_bit(case: str, tmp_path: Path) -> None:
-    spec = custom(**CASES[case], normalise={"observation": True, "reward": True})
+    spec = custom(**CASES[case], normalize={"norm_obs": True, "norm_reward": True})
 
     def job(validate: Any) -> TrainingJob:
         return job_on(same_step(Target, 2), spec, total=256, every=64, validate=validate)
@@ -158,8 +159,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         r"^algo\.kwargs\.learning_rate: must be float .*\(got 'high'\)\nalgo\.kwargs\.n_steps: .*\(got 'many'\)$",
     ),
     "an argument with a key of its own": (
-        {"model": "stable_baselines3:PPO", "kwargs": {"seed": 1, "policy_kwargs": {}}},
-        r"^algo\.kwargs\.seed: say seed= instead\nalgo\.kwargs\.policy_kwargs: say algo\.policy_kwargs= instead$",
+        {"model": "stable_baselines3:PPO", "kwargs": {"seed": 1, "policy_kwargs": {}, "tensorboard_log": "logs"}},
+        r"^algo\.kwargs\.seed: say seed= instead\nalgo\.kwargs\.policy_kwargs: say algo\.policy_kwargs= instead\n"
+        r"algo\.kwargs\.tensorboard_log: say tracking= instead$",
     ),
     "exploration that cannot be resumed": (
         {"model": "stable_baselines3:PPO", "kwargs": {"use_sde": True}},
@@ -211,8 +213,8 @@ def test_what_cannot_work_is_refused_before_training(case: str) -> None:
 
 
 def test_rewards_are_discounted_as_the_algorithm_does() -> None:
-    given = model_of(**{**TRPO, "kwargs": {**TRPO["kwargs"], "gamma": 0.5}}, normalise={"reward": True})
-    default = model_of(**TRPO, normalise={"reward": True})
+    given = model_of(**{**TRPO, "kwargs": {**TRPO["kwargs"], "gamma": 0.5}}, normalize={"norm_reward": True})
+    default = model_of(**TRPO, normalize={"norm_reward": True})
     assert (given.get_vec_normalize_env().gamma, default.get_vec_normalize_env().gamma) == (0.5, default.gamma)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import inspect
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from tests.policies.toys import SMALL, Scripted, Target, job_on, same_step, small_algorithm, target_score
@@ -34,9 +36,7 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def test_ppo_learns_to_say_what_it_sees(tmp_path: Path) -> None:
-    algorithm = parse_algorithm(
-        {"name": "ppo", "rollout_steps": 512, "batch_size": 128, "learning_rate": 3e-3, "gamma": 0.0}
-    )
+    algorithm = parse_algorithm({"name": "ppo", "n_steps": 64, "batch_size": 128, "learning_rate": 3e-3, "gamma": 0.0})
     job = job_on(same_step(Target, 8), algorithm, total=10_000, validate=target_score, every=5_000)
     fresh = target_score(make_model(job))["return"]
     result = run(job, tmp_path)
@@ -121,7 +121,7 @@ def test_there_is_a_recipe_for_every_algorithm() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_recipes_say_only_what_the_library_knows(name: str) -> None:
     known = set(inspect.signature(RECIPES[name].model(ALGORITHMS[name](name=name))).parameters)
-    assert set(RECIPES[name].arguments(ALGORITHMS[name](name=name), 4, Target.action_space)) <= known
+    assert set(RECIPES[name].arguments(ALGORITHMS[name](name=name), Target.action_space)) <= known
 
 
 @pytest.mark.parametrize("name", ["sac", "td3", "tqc"])
@@ -141,17 +141,24 @@ def test_continuous_algorithms_refuse_discrete_actions_and_name_those_that_can(n
 )
 def test_spaces_that_cannot_work_are_refused(observation: Any, action: Any, words: str) -> None:
     with pytest.raises(SpecError, match=words):
-        check_spaces(parse_algorithm({"name": "ppo", "normalise": {"observation": True}}), observation, action)
+        check_spaces(parse_algorithm({"name": "ppo", "normalize": {"norm_obs": True}}), observation, action)
 
 
-def test_a_rollout_shorter_than_a_step_of_each_environment_is_refused() -> None:
-    algorithm = small_algorithm("ppo", rollout_steps=3, batch_size=3)
-    with pytest.raises(SpecError, match=r"algo\.rollout_steps: must be at least n_envs \(4\)"):
-        build_model(algorithm, make_vec_env(same_step(Target, 4), algorithm), 0, "cpu")
+def test_a_recipe_of_stable_baselines3_is_taken_as_it_is() -> None:
+    """Every hyper-parameter of the recipe becomes the argument of its name."""
+    recipe = {"n_steps": 16, "batch_size": 8.0, "n_epochs": 3, "gae_lambda": 0.8, "ent_coef": 1e-3, "vf_coef": 0.4}
+    recipe |= {"max_grad_norm": 0.6, "normalize_advantage": False, "target_kl": 0.1}
+    network = {"net_arch": [7, 5], "ortho_init": False, "log_std_init": -2.0, "activation_fn": "relu"}
+    algorithm = parse_algorithm({"name": "ppo", "policy_kwargs": network, **recipe})
+    model: Any = build_model(algorithm, make_vec_env(same_step(Target, 2), algorithm), 0, "cpu")
+    assert {name: getattr(model, name) for name in recipe} == recipe
+    assert model.policy.net_arch == {"pi": [7, 5], "vf": [7, 5]}
+    assert (model.policy.ortho_init, model.policy.activation_fn) == (False, torch.nn.ReLU)
+    assert model.rollout_buffer.buffer_size == 16  # of each environment
 
 
 def test_an_exploration_of_zero_needs_no_noise() -> None:
-    model = make_model(job_on(same_step(Target, 2), small_algorithm("td3", exploration_noise=0.0)))
+    model = make_model(job_on(same_step(Target, 2), small_algorithm("td3", action_noise=0.0)))
     assert model.action_noise is None
 
 
@@ -160,3 +167,11 @@ def test_what_no_checkpoint_could_describe_is_refused_before_training() -> None:
     origin = job.origin.model_copy(update={"environment_kwargs": {"names": ["x" * 99] * 30_000}})
     with pytest.raises(SpecError, match=r"^env: .* bytes; a checkpoint may have 2,097,152$"):
         make_model(TrainingJob(**{**vars(job), "origin": origin}))
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    job = replace(job_on(same_step(Target, 2), parse_algorithm({"name": "ppo"})), device="cuda:2")
+    with pytest.raises(SpecError, match=r"^device: cuda:2 is not there \(choose from cpu, cuda:0, cuda:1\)$"):
+        make_model(job)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.policies.toys import SMALL, Target, job_on, same_step, small_algorithm
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, parse_algorithm
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.training import make_model, train_policy
 from tokenfleet.policies.learned.updates import FEW_UPDATES, learning_problem, learning_warning, update_plan
 
@@ -17,11 +18,10 @@ FALLING = {"learning_rate": {"initial": 0.01, "final": 0.0}}
 LEARNERS: dict[str, AlgorithmSpec] = {
     **{f"{name} at a constant rate": small_algorithm(name) for name in SMALL},
     **{f"{name} at a falling rate": small_algorithm(name, **FALLING) for name in SMALL},
-    "rollouts that the environments do not divide": small_algorithm("ppo", rollout_steps=65, **FALLING),
     "learning that starts at once": small_algorithm("sac", learning_starts=0),
-    "learning that starts between two rounds": small_algorithm("tqc", learning_starts=31, train_every=7, **FALLING),
+    "learning that starts between two rounds": small_algorithm("tqc", learning_starts=31, train_freq=7, **FALLING),
     "a delayed actor": small_algorithm("td3", policy_delay=5, gradient_steps=2),
-    "as many gradient steps as transitions": small_algorithm("td3", policy_delay=5, gradient_steps=-1, train_every=2),
+    "as many gradient steps as transitions": small_algorithm("td3", policy_delay=5, gradient_steps=-1, train_freq=2),
 }
 
 

@@ -10,15 +10,16 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-from tokenfleet.policies.learned.algorithms import AlgorithmSpec, parse_algorithm
+from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
+from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.callbacks import Cadence, Validate
-from tokenfleet.policies.learned.checkpoint import Origin
+from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.training import TrainingJob
 
 SMALL: dict[str, dict[str, Any]] = {
-    "ppo": {"rollout_steps": 64, "batch_size": 32, "epochs": 2},
-    "a2c": {"rollout_steps": 64},
-    "recurrent_ppo": {"rollout_steps": 64, "batch_size": 32, "epochs": 2},
+    "ppo": {"n_steps": 32, "batch_size": 32, "n_epochs": 2},
+    "a2c": {"n_steps": 32},
+    "recurrent_ppo": {"n_steps": 32, "batch_size": 32, "n_epochs": 2},
     "sac": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
     "td3": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
     "tqc": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
@@ -90,9 +91,9 @@ def same_step(make: Any, count: int) -> SyncVectorEnv:
 
 def small_algorithm(name: str, **changes: Any) -> AlgorithmSpec:
     """An algorithm with small networks and frequent updates."""
-    layers = {"actor_layers": [8], "critic_layers": [8]}
-    network = {**layers, "lstm_units": 4} if name == "recurrent_ppo" else layers
-    return parse_algorithm({"name": name, "network": network, **SMALL[name], **changes})
+    network: dict[str, Any] = {"net_arch": [8]}
+    network |= {"lstm_hidden_size": 4} if name == "recurrent_ppo" else {}
+    return parse_algorithm({"name": name, "policy_kwargs": network, **SMALL[name], **changes})
 
 
 def job_on(

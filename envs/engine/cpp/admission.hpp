@@ -8,6 +8,7 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 #include "ties.hpp"
 
 namespace tokenfleet {
@@ -18,11 +19,10 @@ struct Release {
     std::int32_t index;
 };
 
-class Admission {
+class Admission : DemandLink {
 public:
     Admission(const FleetArrays& arrays, Demand& demand)
-        : arrays_(arrays),
-          demand_(demand),
+        : DemandLink(arrays, demand),
           held_(arrays.classes.size()),
           credit_(arrays.classes.size(), 1.0),
           credited_s_(arrays.classes.size()) {}
@@ -33,6 +33,11 @@ public:
     std::int64_t held(std::int64_t k) const { return held_[k].size; }
 
     void hold(std::int32_t index) { held_[demand_.requests[index].class_id].push(demand_.requests, index); }
+
+    // Requests stand in other rows now.
+    void renumber(const std::int32_t* row) {
+        for (RequestQueue& held : held_) held.renumber(row);
+    }
 
     // Token bucket one second deep (at least one request).
     bool admit(std::int32_t k, double now_s) {
@@ -75,8 +80,6 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
     const double* rate_rps_ = nullptr;         // [K]
     std::vector<RequestQueue> held_;           // [K]
     std::vector<double> credit_, credited_s_;  // [K]

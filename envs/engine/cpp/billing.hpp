@@ -8,20 +8,29 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 
 namespace tokenfleet {
 
-class Billing {
+class Billing : DemandLink {
 public:
     std::vector<double> factor;  // [K] on the list price, for the calls of the tick
 
     Billing(const FleetArrays& arrays, Demand& demand)
-        : factor(arrays.classes.size(), 1.0),
-          arrays_(arrays),
-          demand_(demand),
+        : DemandLink(arrays, demand),
+          factor(arrays.classes.size(), 1.0),
           moves_prices_(arrays.has_moving_prices()),
           paid_usd_(arrays.has_budgets() ? static_cast<std::size_t>(demand.calls.num_sessions()) : 0) {
         set_prices(factor.data());
+    }
+
+    // Sessions have other numbers in another episode; `for_each_session(visit)` tells the old and the new one of each.
+    template <typename ForEachSession>
+    void renumber(const ForEachSession& for_each_session) {
+        if (!arrays_.has_budgets()) return;
+        const std::vector<double> paid_usd = paid_usd_;
+        paid_usd_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0.0);
+        for_each_session([&](std::int32_t old, std::int32_t now) { paid_usd_[now] = paid_usd[old]; });
     }
 
     // Factors on the list price, [K], for the calls of a tick.
@@ -56,8 +65,6 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
     bool moves_prices_;
     std::vector<double> paid_usd_;  // by session; empty without budgets
 };

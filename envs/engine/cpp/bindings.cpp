@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 
 #include "fleet.hpp"
 #include "python_arrays.hpp"
+#include "snapshot.hpp"
 #include "workers.hpp"
 
 namespace nb = nanobind;
@@ -66,10 +68,10 @@ public:
     // and high of each control, in their order.
     Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads,
            Array<const double> control_bounds)
-        : arrays_(read_arrays(arrays)),
+        : shared_arrays_(std::make_shared<const FleetArrays>(read_arrays(arrays))),
+          arrays_(*shared_arrays_),
           view_(view.data()),
           outcome_(outcome.data()),
-          demands_(view.shape(0)),
           fleets_(view.shape(0)),
           workers_(threads) {
         const double* bounds = control_bounds.data();
@@ -79,41 +81,46 @@ public:
     // Read an Episode object, whose shapes door.py has checked; `clients` are columns of its request table.
     void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
         const Turn turn(in_use_);
-        const Columns e(episode), r(e.part("requests")), f(e.part("failures")), x(e.part("contexts"));
-        const auto arrival_s = r.column<double>("arrival_s");
-        const auto prompt_tokens = r.column<std::int32_t>("prompt_tokens");
-        const auto output_tokens = r.column<std::int32_t>("output_tokens");
-        const auto class_id = r.column<std::int32_t>("class_id");
-#define TOKENFLEET_HOLD(name, length) const auto name = e.column<double>(#name);
-        TOKENFLEET_EPISODE_SERIES(TOKENFLEET_HOLD)
-#undef TOKENFLEET_HOLD
-        const auto exogenous = e.column<float>("exogenous");
-        const auto failure_tick = f.column<std::int64_t>("tick"), failed_replica = f.column<std::int64_t>("replica");
-        const auto repaired_s = f.column<double>("repaired_s");
-        const auto context_row = x.column<std::int64_t>("row"), holder = x.column<std::int64_t>("replica");
-        const CallTable calls(clients);
-        const EpisodeColumns columns{.num_requests = static_cast<std::int64_t>(arrival_s.size()),
-                                     .num_failures = static_cast<std::int64_t>(repaired_s.size()),
-                                     .num_contexts = static_cast<std::int64_t>(context_row.size()),
-                                     .arrival_s = arrival_s.data(),
-                                     .prompt_tokens = prompt_tokens.data(),
-                                     .output_tokens = output_tokens.data(),
-                                     .class_id = class_id.data(),
-                                     .calls = calls.columns,
-                                     .has_calls = !calls.empty(),
-#define TOKENFLEET_SERIES(name, length) .name = name.data(),
-                                     TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
-#undef TOKENFLEET_SERIES
-                                         .exogenous = exogenous.data(),
-                                     .failure_tick = failure_tick.data(),
-                                     .failed_replica = failed_replica.data(),
-                                     .repaired_s = repaired_s.data(),
-                                     .context_row = context_row.data(),
-                                     .context_holder = holder.data()};
-        fleets_[index].reset();  // it refers to its demand
-        demands_[index].load(arrays_, columns);
-        fleets_[index] = std::make_unique<Fleet>(arrays_, columns, demands_[index], view_ + index * arrays_.view.width,
-                                                 outcome_ + index * arrays_.outcome.width);
+        const EpisodeSource source(episode, clients);
+        Demand demand;  // in the memory of the episode before
+        if (fleets_[index] != nullptr) demand = fleets_[index]->release_demand();
+        fleets_[index].reset();
+        demand.load(arrays_, source.columns);
+        fleets_[index] =
+            std::make_unique<Fleet>(arrays_, source.columns, std::move(demand), view_row(index), outcome_row(index));
+    }
+
+    // Let each fleet of `targets` go on as the fleet of `sources` beside it; no fleet is in both, none twice in `targets`.
+    void fork(Array<const std::int64_t> sources, Array<const std::int64_t> targets) {
+        const Turn turn(in_use_);
+        const std::int64_t *source = sources.data(), *target = targets.data();
+        const auto count = static_cast<std::int64_t>(targets.size());
+        for (std::int64_t i = 0; i < count; ++i) static_cast<void>(fleet(source[i]));
+        const nb::gil_scoped_release unlocked;
+        try {
+            workers_.run(count, [&](std::int64_t first, std::int64_t end) {
+                for (std::int64_t i = first; i < end; ++i) put(target[i], fleet(source[i]));
+            });
+        } catch (...) {
+            for (std::int64_t i = 0; i < count; ++i) fleets_[target[i]].reset();  // some are whole and some are not
+            throw;
+        }
+    }
+
+    std::unique_ptr<Snapshot> snapshot(std::int64_t index) {
+        const Turn turn(in_use_);
+        return std::make_unique<Snapshot>(shared_arrays_, fleet(index));
+    }
+
+    // Let a fleet go on from a snapshot, which may be another engine's with the same arrays.
+    void restore(std::int64_t index, const Snapshot& snapshot) {
+        const Turn turn(in_use_);
+        try {
+            put(index, snapshot.fleet());
+        } catch (...) {
+            fleets_[index].reset();
+            throw;
+        }
     }
 
     // Advance the fleets that move, `[N]`, by a tick; nothing happens to the others. False, and nothing has happened to
@@ -145,6 +152,25 @@ public:
         return true;
     }
 
+    // Let a fleet go on in another episode that agrees with its own up to now; `row` is where its requests stand there.
+    void change_future(std::int64_t index, nb::handle episode, nb::handle clients, Array<const std::int32_t> row) {
+        const Turn turn(in_use_);
+        const EpisodeSource source(episode, clients);
+        static_cast<void>(fleet(index));
+        try {
+            fleets_[index]->change_future(source.columns, row.data());
+        } catch (...) {
+            fleets_[index].reset();
+            throw;
+        }
+    }
+
+    // Calls that a fleet's clients are thinking about.
+    std::vector<std::int32_t> thinking(std::int64_t index) {
+        const Turn turn(in_use_);
+        return fleet(index).thinking();
+    }
+
     // Copy a fleet's log into five arrays of its number of requests.
     void request_log(std::int64_t index, Array<std::int8_t> status, Array<std::int32_t> replica, Array<double> asked_s,
                      Array<double> first_token_s, Array<double> finished_s) {
@@ -166,14 +192,26 @@ public:
     }
 
 private:
-    FleetArrays arrays_;
+    std::shared_ptr<const FleetArrays> shared_arrays_;  // with snapshots
+    const FleetArrays& arrays_;
     float* view_;
     double* outcome_;
-    std::vector<Demand> demands_;                 // [N]
     std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after a step that failed
     std::array<Bounds, kNumControls> bounds_;
     Workers workers_;
     bool in_use_ = false;
+
+    float* view_row(std::int64_t index) const { return view_ + index * arrays_.view.width; }
+    double* outcome_row(std::int64_t index) const { return outcome_ + index * arrays_.outcome.width; }
+
+    // Let a fleet take over the state of another, in the memory that it has.
+    void put(std::int64_t index, const Fleet& other) {
+        if (fleets_[index] == nullptr) {
+            fleets_[index] = std::make_unique<Fleet>(arrays_, other, view_row(index), outcome_row(index));
+        } else {
+            fleets_[index]->become(other);
+        }
+    }
 
     std::int64_t num_fleets() const { return static_cast<std::int64_t>(fleets_.size()); }
 
@@ -213,11 +251,17 @@ NB_MODULE(_native, m) {
     m.attr("EPISODE_SERIES") = names({TOKENFLEET_EPISODE_SERIES(TOKENFLEET_NAME)});
     m.attr("CONTROLS") = names({TOKENFLEET_CONTROLS(TOKENFLEET_NAME)});
 #undef TOKENFLEET_NAME
+    nb::class_<Snapshot>(m, "Snapshot").def("state_bytes", [](const Snapshot& s) { return s.fleet().state_bytes(); });
     nb::class_<Engine>(m, "Engine")
         .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t, Array<const double>>(), nb::arg("arrays"),
              nb::arg("view"), nb::arg("outcome"), nb::arg("threads"), nb::arg("control_bounds"))
         .def("reset", &Engine::reset)
         .def("step", &Engine::step)
+        .def("fork", &Engine::fork)
+        .def("snapshot", &Engine::snapshot)
+        .def("restore", &Engine::restore)
+        .def("change_future", &Engine::change_future)
+        .def("thinking", &Engine::thinking)
         .def("request_log", &Engine::request_log)
         .def("num_requests", &Engine::num_requests);
 }

@@ -23,6 +23,7 @@ public:
     };
 
     std::int64_t tokens() const { return tokens_; }
+    std::size_t bytes() const { return entries_.size() * sizeof(Entry) + buckets_.size() * sizeof(std::int32_t); }
 
     const Entry* find(std::int64_t key) const {
         if (named_ == 0) return nullptr;
@@ -92,6 +93,17 @@ public:
                 drop(static_cast<std::int32_t>(&entry - entries_.data()));
             }
             on_freed(freed);
+        }
+    }
+
+    // Give every entry that has a key the row and the key that `change(entry)` writes into it.
+    template <typename Change>
+    void rename(const Change& change) {
+        std::fill(buckets_.begin(), buckets_.end(), -1);
+        for (std::int32_t slot = oldest_; slot >= 0; slot = entries_[slot].newer) {
+            if (entries_[slot].key == kNoKey) continue;
+            change(entries_[slot]);
+            buckets_[position(entries_[slot].key)] = slot;
         }
     }
 

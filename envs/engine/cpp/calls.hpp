@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,9 +24,11 @@ struct alignas(kCacheLineBytes) Call {
     std::int32_t first_successor = 0, num_successors = 0;  // calls that wait for it
 };
 
-// The calls of an episode. Where no call differs from the default one, that stands for all of them.
+// The calls of an episode, which copies share. Where no call differs from the default one, that stands for all of them.
 class Calls {
 public:
+    Calls() = default;
+
     // Read every row, none if all have the defaults, and find out which call of a conversation came before which.
     void load(const EpisodeColumns& e) {
         const CallColumns& c = e.calls;
@@ -33,8 +36,10 @@ public:
         const auto at = []<typename T>(const T* column, std::size_t row, T common) {
             return column ? column[row] : common;
         };
-        rows_.clear();
-        rows_.reserve(count);
+        if (table_ == nullptr || table_.use_count() > 1) table_ = std::make_shared<Table>();  // others may have it
+        const auto& table = table_;
+        table->rows.clear();
+        table->rows.reserve(count);
         num_sessions_ = num_conversations_ = 0;
         std::vector<std::int32_t> last;  // call of each conversation so far
         for (std::size_t row = 0; row < count; ++row) {
@@ -60,13 +65,16 @@ public:
             if (call.conversation_id >= 0) {
                 call.previous = std::exchange(last[call.conversation_id], static_cast<std::int32_t>(row));
             }
-            rows_.push_back(call);
+            table->rows.push_back(call);
         }
-        successor_.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
+        table->successor.assign(c.successor, c.successor + (c.successor_start ? c.successor_start[count] : 0));
+        rows_ = table->rows;
+        successor_ = table->successor;
     }
 
     const Call& operator[](std::int32_t row) const { return rows_.empty() ? common_ : rows_[row]; }
     bool empty() const { return rows_.empty(); }
+    std::int32_t size() const { return static_cast<std::int32_t>(rows_.size()); }
     bool has_successors() const { return !successor_.empty(); }
     std::int32_t num_sessions() const { return num_sessions_; }
     std::int32_t num_conversations() const { return num_conversations_; }
@@ -87,8 +95,13 @@ public:
     }
 
 private:
-    std::vector<Call> rows_;
-    std::vector<std::int32_t> successor_;
+    struct Table {
+        std::vector<Call> rows;
+        std::vector<std::int32_t> successor;
+    };
+    std::shared_ptr<Table> table_;
+    std::span<const Call> rows_;  // of the table
+    std::span<const std::int32_t> successor_;
     std::int32_t num_sessions_ = 0, num_conversations_ = 0;
     Call common_;
 };

@@ -9,6 +9,7 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 #include "quad_heap.hpp"
 
 namespace tokenfleet {
@@ -35,20 +36,58 @@ struct StepOrder {
     }
 };
 
-class Clients {
+class Clients : DemandLink {
 public:
     std::vector<std::int64_t> thinking, away;  // [K]
 
     // Whether what happens at a site can bring further calls, or end a session.
-    const bool has_feedback;
+    bool has_feedback;
 
     Clients(const FleetArrays& arrays, Demand& demand)
-        : thinking(arrays.classes.size()),
+        : DemandLink(arrays, demand),
+          thinking(arrays.classes.size()),
           away(arrays.classes.size()),
           has_feedback(arrays.has_retries() || arrays.has_budgets() || demand.calls.has_successors()),
-          arrays_(arrays),
-          demand_(demand),
           ended_session_(static_cast<std::size_t>(demand.calls.num_sessions())) {}
+
+    // Requests stand in other rows of another episode; those that clients are thinking about are made when that says.
+    void change_future(const Demand& before, const std::int32_t* row) {
+        has_feedback |= demand_.calls.has_successors();
+        const std::vector<std::uint8_t> ended = ended_session_;
+        ended_session_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0);
+        for_each_session(before.calls, row,
+                         [&](std::int32_t old, std::int32_t now) { ended_session_[now] = ended[old]; });
+        const QuadHeap<StepOrder> steps = steps_;
+        steps_.clear();
+        for (std::size_t i = 0; i < steps.size(); ++i) {
+            Step step = steps[i];
+            step.index = row[step.index];
+            if (is_thought_of(step)) {
+                step.time_s = demand_.details[step.index].last_answer_s + demand_.calls[step.index].wait_s;
+            }
+            steps_.push(step);
+        }
+    }
+
+    // Calls that will be made for the first time, in no order.
+    std::vector<std::int32_t> thought_of() const {
+        std::vector<std::int32_t> rows;
+        for (std::size_t i = 0; i < steps_.size(); ++i) {
+            if (is_thought_of(steps_[i])) rows.push_back(steps_[i].index);
+        }
+        return rows;
+    }
+
+    // `visit(old, now)` the number of every session in the calls of another episode and in these, as `row` tells.
+    template <typename Visit>
+    void for_each_session(const Calls& before, const std::int32_t* row, Visit visit) const {
+        for (std::int32_t i = 0; i < before.size(); ++i) {
+            const std::int32_t old = before[i].session_id, now = row[i] < 0 ? -1 : demand_.calls[row[i]].session_id;
+            if (old >= 0 && now >= 0) visit(old, now);
+        }
+    }
+
+    std::size_t bytes() const { return steps_.bytes() + ended_session_.size(); }
 
     double next_s() const { return steps_.first().time_s; }
 
@@ -112,10 +151,12 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
     std::vector<std::uint8_t> ended_session_;
     QuadHeap<StepOrder> steps_;  // what clients will do next
+
+    bool is_thought_of(const Step& step) const {
+        return step.pool == kCalls && std::isnan(demand_.requests[step.index].asked_s);
+    }
 
     std::int32_t class_of(std::int32_t index) const { return demand_.requests[index].class_id; }
 

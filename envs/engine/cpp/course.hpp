@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "arrays.hpp"
 #include "episode.hpp"
+#include "links.hpp"
 #include "power_delivery.hpp"
 
 namespace tokenfleet {
@@ -16,22 +19,37 @@ struct Failure {
     double repaired_s;
 };
 
-class Course {
+// Its series never change, and copies share them.
+class Course : ArraysLink {
 public:
-#define TOKENFLEET_SERIES(name, length) std::vector<double> name;
+#define TOKENFLEET_SERIES(name, length) std::span<const double> name;
     TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
 #undef TOKENFLEET_SERIES
 
-    Course(const FleetArrays& arrays, const EpisodeColumns& e) : arrays_(arrays) {
+    explicit Course(const FleetArrays& arrays) : ArraysLink(arrays) {}  // of no episode
+
+    Course(const FleetArrays& arrays, const EpisodeColumns& e) : ArraysLink(arrays) {
         const std::int64_t ticks = arrays.horizon_ticks, sites = arrays.num_sites(), rows = arrays.num_rows(),
                            pools = arrays.num_pools();
-#define TOKENFLEET_LOAD(name, length) name.assign(e.name, e.name + (length));
+        const auto drawn = std::make_shared<Drawn>();
+#define TOKENFLEET_LOAD(name, length) \
+    drawn->name.assign(e.name, e.name + (length)); \
+    name = drawn->name;
         TOKENFLEET_EPISODE_SERIES(TOKENFLEET_LOAD)
 #undef TOKENFLEET_LOAD
-        exogenous_.assign(e.exogenous, e.exogenous + (ticks + 1) * exogenous_width());
+        drawn->exogenous.assign(e.exogenous, e.exogenous + (ticks + 1) * exogenous_width());
         for (std::int64_t f = 0; f < e.num_failures; ++f) {
-            failures_.push_back({e.failure_tick[f], e.failed_replica[f], e.repaired_s[f]});
+            drawn->failures.push_back({e.failure_tick[f], e.failed_replica[f], e.repaired_s[f]});
         }
+        exogenous_ = drawn->exogenous;
+        failures_ = drawn->failures;
+        drawn_ = drawn;
+    }
+
+    // Another episode's course, which is this one up to now.
+    void change_future(Course other) {
+        other.next_failure_ = next_failure_;
+        *this = other;
     }
 
     bool has_failures() const { return !failures_.empty(); }
@@ -62,9 +80,16 @@ public:
     std::int64_t exogenous_width() const { return arrays_.view.width - arrays_.view.exogenous; }
 
 private:
-    const FleetArrays& arrays_;
-    std::vector<float> exogenous_;  // [H + 1, E]
-    std::vector<Failure> failures_;
+    struct Drawn {
+#define TOKENFLEET_SERIES(name, length) std::vector<double> name;
+        TOKENFLEET_EPISODE_SERIES(TOKENFLEET_SERIES)
+#undef TOKENFLEET_SERIES
+        std::vector<float> exogenous;
+        std::vector<Failure> failures;
+    };
+    std::shared_ptr<const Drawn> drawn_;
+    std::span<const float> exogenous_;  // [H + 1, E]
+    std::span<const Failure> failures_;
     std::size_t next_failure_ = 0;
 };
 

@@ -106,6 +106,7 @@ private:
         const double value_usd = billing_.value_usd(request, index, hit_tokens);
         request.status = how;
         request.finished_s = now_s;
+        demand_.end(index);
         outcome_(ending.count, request.class_id) += 1.0;
         outcome_(ending.prompt_tokens, request.class_id) += request.prompt_tokens;
         outcome_(ending.output_tokens, request.class_id) += request.output_tokens;

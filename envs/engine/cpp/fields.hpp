@@ -132,6 +132,8 @@ public:
         row_[layout_.offsets[field] + index] = static_cast<float>(value);
     }
 
+    void copy(const View& other) const { std::copy_n(other.row_, layout_.width, row_); }
+
     void set_exogenous(const float* values) const {
         std::copy_n(values, layout_.width - layout_.exogenous, row_ + layout_.exogenous);
     }
@@ -156,6 +158,7 @@ public:
     double& operator()(Field field, std::int64_t index) const { return row_[layout_.offsets[field] + index]; }
 
     void clear() const { std::fill_n(row_, layout_.width, 0.0); }
+    void copy(const Outcome& other) const { std::copy_n(other.row_, layout_.width, row_); }
 
 private:
     const Layout& layout_;

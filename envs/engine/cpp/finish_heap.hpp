@@ -15,6 +15,7 @@ public:
 
     void clear() { keys_.clear(); }
     bool empty() const { return keys_.empty(); }
+    std::size_t bytes() const { return keys_.bytes(); }
     std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
 
     std::int64_t first_iteration() const { return iteration_of(keys_.first()); }
@@ -35,6 +36,11 @@ public:
     // Count iterations from `first` on.
     void renumber(std::int64_t first) {
         keys_.replace_all([first](std::int64_t key) { return key - (first << 32); });
+    }
+
+    // Requests stand in other rows now, in the same order.
+    void renumber_requests(const std::int32_t* row) {
+        keys_.replace_all([row](std::int64_t key) { return iteration_of(key) << 32 | row[request_of(key)]; });
     }
 
     void remove(std::int32_t index) {

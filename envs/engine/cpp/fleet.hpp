@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "admission.hpp"
@@ -15,6 +16,7 @@
 #include "endings.hpp"
 #include "hand_offs.hpp"
 #include "kv_moves.hpp"
+#include "links.hpp"
 #include "pool_meter.hpp"
 #include "pool_state.hpp"
 #include "power_delivery.hpp"
@@ -29,30 +31,72 @@ namespace tokenfleet {
 class Fleet {
 public:
     // Begin with everything awake and idle. `demand` is the episode's; `view` and `outcome` are the rows that it writes.
-    Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, Demand& demand, float* view, double* outcome)
-        : arrays_(arrays),
-          view_(arrays.view, view),
-          outcome_(arrays.outcome, outcome),
-          course_(arrays, episode),
-          demand_(demand),
-          clients_(arrays, demand_),
-          billing_(arrays, demand_),
-          endings_(arrays, demand_, clients_, billing_, outcome_),
-          admission_(arrays, demand_),
-          kv_moves_(arrays, outcome_),
-          hand_offs_(arrays, demand_, clients_, endings_, kv_moves_),
-          power_(arrays),
-          in_order_of_time_(clients_.has_feedback || arrays.has_hand_offs()),
-          pools_(make_pools()),
-          replicas_(arrays, pools_, in_order_of_time_),
-          router_(arrays, demand_, replicas_) {
+    Fleet(const FleetArrays& arrays, const EpisodeColumns& episode, Demand demand, float* view, double* outcome)
+        : Fleet(arrays, Course(arrays, episode), std::move(demand), view, outcome) {
+        for (PoolState& pool : pools_) {
+            pool.physics = at_clock(pool.limits, course_.decode_memory_fraction[pool.index], 1.0);
+        }
         load_contexts(episode);
         outcome_.clear();
         write_view();
     }
 
+    // A fleet that has lived as another, which has the same arrays, and lives on as that would, in rows of its own.
+    Fleet(const FleetArrays& arrays, const Fleet& other, float* view, double* outcome)
+        : Fleet(arrays, Course(arrays), Demand(), view, outcome) {
+        become(other);
+    }
+
     Fleet(const Fleet&) = delete;  // its parts refer to each other
     Fleet& operator=(const Fleet&) = delete;
+
+    // Take over the state of another fleet with the same arrays; what never changes is shared.
+    void become(const Fleet& other) {
+        view_.copy(other.view_);
+        outcome_.copy(other.outcome_);
+        course_ = other.course_;
+        demand_ = other.demand_;
+        clients_ = other.clients_;
+        billing_ = other.billing_;
+        admission_ = other.admission_;
+        power_ = other.power_;
+        in_order_of_time_ = other.in_order_of_time_;
+        pools_ = other.pools_;  // as many as there are: each is assigned
+        replicas_ = other.replicas_;
+        router_ = other.router_;
+        tick_ = other.tick_;
+        next_request_ = other.next_request_;
+    }
+
+    // Memory of all that may change, but for a few numbers of each site and pool.
+    std::size_t state_bytes() const {
+        std::size_t bytes = sizeof(*this) + demand_.bytes() + clients_.bytes() + router_.bytes();
+        for (const Replica& replica : replicas_.all()) bytes += replica.bytes();
+        return bytes;
+    }
+
+    // Go on in another episode that agrees with this one up to now. Request i stands in row[i] of it, in the same order, or
+    // nowhere (-1) if it has not been made and no client is thinking about it.
+    void change_future(const EpisodeColumns& episode, const std::int32_t* row) {
+        const Demand before = std::move(demand_);
+        demand_ = Demand();
+        demand_.load(arrays_, episode);
+        demand_.continue_from(before, row);
+        course_.change_future(Course(arrays_, episode));
+        clients_.change_future(before, row);
+        billing_.renumber([&](const auto& visit) { clients_.for_each_session(before.calls, row, visit); });
+        admission_.renumber(row);
+        for (Replica& replica : replicas_.all()) replica.renumber(row);
+        router_.change_future(before, row);
+        if (clients_.has_feedback && !in_order_of_time_) replicas_.begin_order_of_time();
+        in_order_of_time_ |= clients_.has_feedback;
+    }
+
+    // Its demand, for whose memory another fleet has a use; this one can do nothing more.
+    Demand release_demand() { return std::move(demand_); }
+
+    // Calls that clients are thinking about.
+    std::vector<std::int32_t> thinking() const { return clients_.thought_of(); }
 
     std::int64_t tick() const { return tick_; }
     const std::vector<Request>& requests() const { return demand_.requests; }
@@ -80,7 +124,7 @@ private:
     const View view_;
     const Outcome outcome_;
     Course course_;
-    Demand& demand_;
+    Demand demand_;
     Clients clients_;
     Billing billing_;
     Endings endings_;
@@ -88,24 +132,36 @@ private:
     KvMoves kv_moves_;
     HandOffs hand_offs_;
     PowerDelivery power_;
-    const bool in_order_of_time_;  // see replicas.hpp
+    bool in_order_of_time_;  // see replicas.hpp
     std::vector<PoolState> pools_;
     Replicas replicas_;
     Router router_;
     std::int64_t tick_ = 0;
     std::size_t next_request_ = 0;
 
+    // At rest and without physics.
+    Fleet(const FleetArrays& arrays, Course course, Demand demand, float* view, double* outcome)
+        : arrays_(arrays),
+          view_(arrays.view, view),
+          outcome_(arrays.outcome, outcome),
+          course_(std::move(course)),
+          demand_(std::move(demand)),
+          clients_(arrays, demand_),
+          billing_(arrays, demand_),
+          endings_(arrays, demand_, clients_, billing_, outcome_),
+          admission_(arrays, demand_),
+          kv_moves_(arrays, outcome_),
+          hand_offs_(arrays, demand_, clients_, endings_, kv_moves_),
+          power_(arrays),
+          in_order_of_time_(clients_.has_feedback || arrays.has_hand_offs()),
+          pools_(make_pools()),
+          replicas_(arrays, pools_, in_order_of_time_),
+          router_(arrays, demand_, replicas_) {}
+
     std::vector<PoolState> make_pools() {
         std::vector<PoolState> pools;
         for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
-            const Pool& pool = arrays_.pools[p];
-            pools.push_back({.index = p,
-                             .limits = pool,
-                             .classes = arrays_.classes,
-                             .demand = demand_,
-                             .endings = endings_,
-                             .hand_offs = hand_offs_,
-                             .physics = at_clock(pool, course_.decode_memory_fraction[p], 1.0)});
+            pools.push_back({{p, arrays_, demand_, endings_, hand_offs_}, {}});
         }
         return pools;
     }
@@ -209,6 +265,7 @@ private:
         const std::int32_t k = request.class_id;
         request.arrival_s = now_s;
         if (clients_.ask(index, now_s)) {
+            demand_.begin(index);
             outcome_(Outcome::arrived, k) += 1.0;
             outcome_(Outcome::prompt_tokens_asked, k) += request.prompt_tokens;
             outcome_(Outcome::output_tokens_asked, k) += request.output_tokens;

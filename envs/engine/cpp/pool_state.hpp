@@ -8,18 +8,28 @@
 #include "demand.hpp"
 #include "endings.hpp"
 #include "hand_offs.hpp"
+#include "links.hpp"
 #include "physics.hpp"
 
 namespace tokenfleet {
 
-struct PoolState {
+// What does not change in an episode, and what a pool refers to.
+struct PoolLinks {
     const std::int64_t index;
     const Pool& limits;
     const std::vector<RequestClass>& classes;
     Demand& demand;
     Endings& endings;     // told what becomes of requests
     HandOffs& hand_offs;  // given those that another pool decodes
-    Physics physics;      // at the clock in force
+
+    PoolLinks(std::int64_t p, const FleetArrays& arrays, Demand& asked, Endings& told, HandOffs& given)
+        : index(p), limits(arrays.pools[p]), classes(arrays.classes), demand(asked), endings(told), hand_offs(given) {}
+    PoolLinks(const PoolLinks&) = default;
+    PoolLinks& operator=(const PoolLinks&) { return *this; }
+};
+
+struct PoolState : PoolLinks {
+    Physics physics;  // at the clock in force
     double clock_fraction = 1.0;
     Counts counts = {};               // of this tick
     std::int64_t running_tokens = 0;  // at the end of the last tick

@@ -8,6 +8,7 @@
 
 #include "arrays.hpp"
 #include "delay_line.hpp"
+#include "links.hpp"
 #include "power_node.hpp"
 #include "room.hpp"
 #include "site_supply.hpp"
@@ -28,10 +29,10 @@ struct SiteTick {
     const double* battery_power_w;  // asked for
 };
 
-class PowerDelivery {
+class PowerDelivery : ArraysLink {
 public:
     explicit PowerDelivery(const FleetArrays& arrays)
-        : arrays_(arrays),
+        : ArraysLink(arrays),
           nodes_(arrays.nodes.begin(), arrays.nodes.end()),
           node_j_(arrays.nodes.size()),
           rooms_(arrays.sites.begin(), arrays.sites.end()),
@@ -118,7 +119,6 @@ private:
         View::row_braked,     View::row_brake_timer_s,  View::row_dark_remaining_s,
     };
 
-    const FleetArrays& arrays_;
     std::vector<PowerNode> nodes_;             // [S + W]
     std::vector<double> node_j_;               // [S + W] IT energy of the tick
     std::vector<Room> rooms_;                  // [S]

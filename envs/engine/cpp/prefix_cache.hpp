@@ -9,14 +9,21 @@
 
 namespace tokenfleet {
 
+// Keys of entries: of a conversation, of a request outside of one, and of groups.
+inline constexpr std::int64_t kFirstGroupKey = std::int64_t{1} << 32;
+inline bool is_group_key(std::int64_t key) { return key >= kFirstGroupKey; }
+inline std::int64_t own_key(std::int32_t row, std::int32_t conversation_id) {
+    return conversation_id >= 0 ? conversation_id : -2 - std::int64_t{row};
+}
+
 // What the cache has to know of a request.
 struct Prompt {
     std::int32_t row, conversation_id, group_id, group_tokens;
     std::int32_t context_tokens;   // that prefill has to compute
     std::int32_t migrated_tokens;  // of them, that another replica has sent along
 
-    std::int64_t own_key() const { return conversation_id >= 0 ? conversation_id : -2 - std::int64_t{row}; }
-    std::int64_t group_key() const { return (std::int64_t{1} << 32) + group_id; }
+    std::int64_t own_key() const { return tokenfleet::own_key(row, conversation_id); }
+    std::int64_t group_key() const { return kFirstGroupKey + group_id; }
 };
 
 // Leading tokens of a request that need not be computed; of them, what the host has to give back and what is not here at
@@ -31,6 +38,7 @@ public:
         : block_(block_tokens), host_tokens_(host_tokens) {}
 
     std::int64_t tokens() const { return gpu_.tokens(); }
+    std::size_t bytes() const { return sizeof(*this) + gpu_.bytes() + host_.bytes(); }
     std::int64_t pinned_tokens() const { return pinned_tokens_; }
 
     Found find(const Prompt& prompt, const Calls& calls) const {
@@ -109,6 +117,16 @@ public:
         const CacheTier::Entry* group = group_of(prompt, gpu_);
         const std::int32_t pinned = group != nullptr && group->users > 0 ? group->tokens : 0;
         return pinned_tokens_ + std::max(shared_tokens(prompt) - pinned, 0);
+    }
+
+    // Requests stand in other rows now, and conversations have the numbers of `calls`.
+    void renumber(const std::int32_t* row, const Calls& calls) {
+        const auto rename = [&](CacheTier::Entry& entry) {
+            entry.row = row[entry.row];
+            if (!is_group_key(entry.key)) entry.key = own_key(entry.row, calls[entry.row].conversation_id);
+        };
+        gpu_.rename(rename);
+        host_.rename(rename);
     }
 
     void clear() {

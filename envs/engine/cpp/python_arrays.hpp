@@ -135,4 +135,42 @@ private:
     }
 };
 
+// The columns of an Episode object, as long as this lives; `clients` are columns of its request table.
+class EpisodeSource {
+public:
+    EpisodeSource(nb::handle episode, nb::handle clients) : calls_(clients) {
+        const Columns e(episode), r(e.part("requests")), f(e.part("failures")), x(e.part("contexts"));
+        columns.num_requests = hold(r, "arrival_s", columns.arrival_s);
+        hold(r, "prompt_tokens", columns.prompt_tokens);
+        hold(r, "output_tokens", columns.output_tokens);
+        hold(r, "class_id", columns.class_id);
+        columns.calls = calls_.columns;
+        columns.has_calls = !calls_.empty();
+#define TOKENFLEET_HOLD(name, length) hold(e, #name, columns.name);
+        TOKENFLEET_EPISODE_SERIES(TOKENFLEET_HOLD)
+#undef TOKENFLEET_HOLD
+        hold(e, "exogenous", columns.exogenous);
+        columns.num_failures = hold(f, "repaired_s", columns.repaired_s);
+        hold(f, "tick", columns.failure_tick);
+        hold(f, "replica", columns.failed_replica);
+        columns.num_contexts = hold(x, "row", columns.context_row);
+        hold(x, "replica", columns.context_holder);
+    }
+
+    EpisodeColumns columns{};
+
+private:
+    CallTable calls_;
+    std::vector<nb::object> held_;
+
+    // Point at a column; returns its length.
+    template <typename T>
+    std::int64_t hold(const Columns& c, const char* name, const T*& column) {
+        const auto array = c.column<T>(name);
+        column = array.data();
+        held_.push_back(nb::cast(array));
+        return static_cast<std::int64_t>(array.size());
+    }
+};
+
 }  // namespace tokenfleet

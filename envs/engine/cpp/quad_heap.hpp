@@ -22,6 +22,7 @@ public:
 
     bool empty() const { return size_ == 0; }
     std::size_t size() const { return size_; }
+    std::size_t bytes() const { return items_.size() * sizeof(Item); }
     const Item& operator[](std::size_t i) const { return items_[i]; }
     const Item& first() const { return items_[0]; }  // kLast if it is empty
 

@@ -8,11 +8,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include "finish_heap.hpp"
+#include "links.hpp"
 #include "pool_state.hpp"
 #include "prefetch.hpp"
 #include "prefix_cache.hpp"
@@ -30,7 +30,15 @@ struct BoardEnergy {
     double total_j() const { return busy_j + idle_j + asleep_j; }
 };
 
-class Replica {
+struct PoolLink {
+    PoolState& pool_;
+
+    explicit PoolLink(PoolState& pool) : pool_(pool) {}
+    PoolLink(const PoolLink&) = default;
+    PoolLink& operator=(const PoolLink&) { return *this; }
+};
+
+class Replica : PoolLink {
 public:
     State state = State::kAwake;
     double ready_s = 0.0;
@@ -38,14 +46,16 @@ public:
     std::int64_t work_tokens = 0;         // what the router compares: tokens to compute and expected answers
     std::int64_t unprefilled_tokens = 0;  // to compute for the requests whose prefill has not ended
 
-    explicit Replica(PoolState& pool) : pool_(pool) {
+    explicit Replica(PoolState& pool) : PoolLink(pool) {
         if (limits().prefix_block_tokens == 0) return;
         const auto block_tokens = static_cast<std::int32_t>(limits().prefix_block_tokens);
-        cache_ = std::make_unique<PrefixCache>(block_tokens, limits().host_cache_tokens);
+        cache_.make(block_tokens, limits().host_cache_tokens);
     }
 
     // To be called some time before a tick.
     [[gnu::always_inline]] inline void prefetch() const { prefetch_completions(pool_.demand, finishing_); }
+
+    std::size_t bytes() const { return sizeof(*this) + finishing_.bytes() + (cache_ ? cache_->bytes() : 0); }
 
     bool is_idle() const { return next_boundary_s == kNever; }
     std::int64_t waiting() const { return waiting_.size; }
@@ -146,11 +156,18 @@ public:
         return tokens;
     }
 
+    // Requests stand in other rows of another episode, in the same order.
+    void renumber(const std::int32_t* row) {
+        waiting_.renumber(row);
+        prefilling_.renumber(row);
+        finishing_.renumber_requests(row);
+        if (cache_) cache_->renumber(row, pool_.demand.calls);
+    }
+
     // What the boards have drawn since the last call.
     BoardEnergy take_energy() { return std::exchange(energy_, {}); }
 
 private:
-    PoolState& pool_;
     Segment segment_;
     Stopwatch next_end_;      // of the segment, which next_boundary_s shows
     double metered_s_ = 0.0;  // while idle: up to when energy has been counted
@@ -160,7 +177,7 @@ private:
     std::int64_t kv_shared_ = 0;    // part of what running requests hold that stands in entries of the cache
     std::int64_t iteration_ = 0;    // by which iterations are numbered; see renumber_iterations
     std::int64_t ended_at_tick_ = 0;
-    std::unique_ptr<PrefixCache> cache_;
+    Owned<PrefixCache> cache_;
     std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
     RequestQueue waiting_, prefilling_;
     std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done

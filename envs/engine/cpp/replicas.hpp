@@ -10,12 +10,13 @@
 #include "arrays.hpp"
 #include "batching.hpp"
 #include "earliest.hpp"
+#include "links.hpp"
 #include "pool_state.hpp"
 #include "replica.hpp"
 
 namespace tokenfleet {
 
-class Replicas {
+class Replicas : ArraysLink {
 public:
     std::vector<std::int64_t> pool_of;  // of each replica
 
@@ -25,7 +26,7 @@ public:
     // (`catch_up`, `pass_boundaries`). Its results are the same, but for the order in which sums are added up, and the
     // tree of next boundaries is spared: with it the plain fleet of benchmarks/layers.py takes 18 % more instructions.
     Replicas(const FleetArrays& arrays, std::vector<PoolState>& pools, bool in_order_of_time)
-        : arrays_(arrays),
+        : ArraysLink(arrays),
           in_order_of_time_(in_order_of_time),
           next_boundary_(in_order_of_time ? static_cast<std::size_t>(arrays.num_replicas) : 1) {
         replicas_.reserve(static_cast<std::size_t>(arrays.num_replicas));
@@ -38,10 +39,11 @@ public:
     }
 
     Replicas(const Replicas&) = delete;
-    Replicas& operator=(const Replicas&) = delete;
+    Replicas& operator=(const Replicas&) = default;  // as many replicas as there are: each is assigned
 
     Replica& operator[](std::int64_t r) { return replicas_[r]; }
     std::span<Replica> all() { return replicas_; }
+    std::span<const Replica> all() const { return replicas_; }
     std::span<Replica> of(std::int64_t p) {
         return {&replicas_[arrays_.pools[p].first_replica], static_cast<std::size_t>(arrays_.pools[p].replicas)};
     }
@@ -53,6 +55,13 @@ public:
         next_boundary_s_[r] = replica.next_boundary_s;
         load_tokens_[r] = replica.state == State::kAwake ? replica.work_tokens : kClosed;
         if (in_order_of_time_) next_boundary_.set(static_cast<std::size_t>(r), replica.next_boundary_s);
+    }
+
+    // Between ticks: boundaries are passed in order of time from now on.
+    void begin_order_of_time() {
+        in_order_of_time_ = true;
+        next_boundary_ = Earliest(replicas_.size());
+        for (std::size_t r = 0; r < replicas_.size(); ++r) note(static_cast<std::int64_t>(r));
     }
 
     bool is_awake(std::int64_t r) const { return load_tokens_[r] != kClosed; }
@@ -96,11 +105,10 @@ public:
 private:
     static constexpr std::int64_t kClosed = std::numeric_limits<std::int64_t>::max();
 
-    const FleetArrays& arrays_;
     std::vector<Replica> replicas_;
     std::vector<double> next_boundary_s_;    // of each replica
     std::vector<std::int64_t> load_tokens_;  // work of each replica; kClosed if it takes no requests
-    const bool in_order_of_time_;
+    bool in_order_of_time_;
     Earliest next_boundary_;  // of all replicas; kept only in order of time
 
     void pass(std::int64_t r, double until_s) {

@@ -74,6 +74,12 @@ struct RequestQueue {
         head = index;
         ++size;
     }
+    // Requests stand in other rows now.
+    void renumber(const std::int32_t* row) {
+        if (size == 0) return;
+        head = row[head];
+        tail = row[tail];
+    }
     std::int32_t pop(const std::vector<Request>& requests) {
         const std::int32_t index = head;
         head = requests[index].next;

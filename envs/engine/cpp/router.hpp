@@ -7,20 +7,42 @@
 
 #include "arrays.hpp"
 #include "demand.hpp"
+#include "links.hpp"
 #include "replicas.hpp"
 
 namespace tokenfleet {
 
-class Router {
+struct RouterLinks : DemandLink {
+    Replicas& replicas_;
+
+    RouterLinks(const FleetArrays& arrays, Demand& demand, Replicas& replicas)
+        : DemandLink(arrays, demand), replicas_(replicas) {}
+    RouterLinks(const RouterLinks&) = default;
+    RouterLinks& operator=(const RouterLinks&) { return *this; }
+};
+
+class Router : RouterLinks {
 public:
     Router(const FleetArrays& arrays, Demand& demand, Replicas& replicas)
-        : arrays_(arrays),
-          demand_(demand),
-          replicas_(replicas),
+        : RouterLinks(arrays, demand, replicas),
           is_open_(arrays.pools.size()),
           share_(arrays.route_mask.size()),
           credit_(arrays.route_mask.size()),
           home_replica_(arrays.has_caches() ? static_cast<std::size_t>(demand.calls.num_conversations()) : 0, -1) {}
+
+    std::size_t bytes() const { return home_replica_.size() * sizeof(std::int32_t); }
+
+    // Conversations have other numbers in another episode, in which request i stands in row[i].
+    void change_future(const Demand& before, const std::int32_t* row) {
+        if (!arrays_.has_caches()) return;
+        const std::vector<std::int32_t> home = home_replica_;
+        home_replica_.assign(static_cast<std::size_t>(demand_.calls.num_conversations()), -1);
+        for (std::int32_t i = 0; i < before.calls.size(); ++i) {
+            const std::int32_t old = before.calls[i].conversation_id;
+            const std::int32_t now = row[i] < 0 ? -1 : demand_.calls[row[i]].conversation_id;
+            if (old >= 0 && now >= 0) home_replica_[now] = home[old];
+        }
+    }
 
     // Follow shares [K, P] among the pools that can take requests now, and affinities [K], from now on.
     void set_shares(const double* route_share, const double* prefix_affinity) {
@@ -76,9 +98,6 @@ public:
     }
 
 private:
-    const FleetArrays& arrays_;
-    Demand& demand_;
-    Replicas& replicas_;
     std::vector<std::uint8_t> is_open_;       // [P] has an awake replica in this tick
     std::vector<double> share_, credit_;      // [K, P]
     const double* affinity_ = nullptr;        // [K]

@@ -13,16 +13,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import check_controls, check_episode, check_fleet, check_index, check_moving
+from tokenfleet.envs.engine.door import (
+    check_controls,
+    check_episode,
+    check_fleet,
+    check_forks,
+    check_index,
+    check_moving,
+    check_snapshot,
+)
 from tokenfleet.envs.engine.reference.fleet import Fleet
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+
+
+@dataclass(frozen=True)
+class ReferenceSnapshot:
+    """See `tokenfleet.envs.engine.Snapshot`; `fleet` stands still."""
+
+    arrays: FleetArrays
+    fleet: Fleet
 
 
 class ReferenceEngine:
@@ -41,13 +61,7 @@ class ReferenceEngine:
         """See `Engine.reset`."""
         check_index(index, len(self._fleets))
         check_episode(self.arrays, episode)
-        row = slice(index, index + 1)
-        self._fleets[index] = Fleet(
-            self.arrays,
-            episode,
-            Record(self.view.layout, self.view.rows[row]),
-            Record(self.outcome.layout, self.outcome.rows[row]),
-        )
+        self._fleets[index] = Fleet(self.arrays, episode, *self._records(index))
 
     def step(self, controls: Controls, moving: NDArray[np.bool_] | None = None) -> None:
         """See `Engine.step`."""
@@ -62,10 +76,50 @@ class ReferenceEngine:
                 self._fleet(index).step(complete[index])
         self.outcome.rows[~moves] = 0.0
 
+    def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """See `Engine.fork`."""
+        check_forks(sources, targets, self._num_envs)
+        held = [self.snapshot(source) for source in sources]
+        for target, snapshot in zip(targets, held, strict=True):
+            self.restore(target, snapshot)
+
+    def snapshot(self, index: int) -> ReferenceSnapshot:
+        """See `Engine.snapshot`."""
+        check_index(index, self._num_envs)
+        fleet = self._fleet(index)
+        blank = (Record(record.layout, np.empty_like(record.rows[:1])) for record in (self.view, self.outcome))
+        return ReferenceSnapshot(self.arrays, fleet.copy(*blank))
+
+    def restore(self, index: int, snapshot: ReferenceSnapshot) -> None:
+        """See `Engine.restore`."""
+        check_index(index, self._num_envs)
+        check_snapshot(snapshot, ReferenceSnapshot, self.arrays)
+        self._fleets[index] = snapshot.fleet.copy(*self._records(index))
+
+    def change_future(self, index: int, future: Future) -> None:
+        """See `Engine.change_future`; the fleet lives the other episode up to now."""
+        check_index(index, self._num_envs)
+        check_episode(self.arrays, future.episode)
+        past = self._fleet(index).past
+        fleet = Fleet(self.arrays, future.episode, *self._records(index))
+        for controls in past:
+            fleet.step(controls)
+        self._fleets[index] = fleet
+
+    def thinking(self, index: int) -> NDArray[np.int32]:
+        """See `Engine.thinking`."""
+        check_index(index, self._num_envs)
+        return np.array(self._fleet(index).clients.thought_of(), np.int32)
+
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
         check_index(index, len(self._fleets))
         return self._fleet(index).log
+
+    def _records(self, index: int) -> tuple[Record, Record]:
+        """The rows that fleet `index` writes."""
+        row = slice(index, index + 1)
+        return Record(self.view.layout, self.view.rows[row]), Record(self.outcome.layout, self.outcome.rows[row])
 
     def _fleet(self, index: int) -> Fleet:
         fleet = self._fleets[index]

@@ -62,6 +62,10 @@ class Clients:
             self.asked_s[index] = now_s
         return first
 
+    def thought_of(self) -> list[int]:
+        """Rows of the calls that will be made for the first time, in their order."""
+        return sorted(step.row for step in self._steps if step.pool == CALLS and np.isnan(self.asked_s[step.row]))
+
     def travel(self, index: int, pool: int, arrival_s: float) -> None:
         """Send a request on its way to a pool."""
         self.away[self._class_of(index)] += 1

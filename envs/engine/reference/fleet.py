@@ -19,6 +19,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from copy import deepcopy
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class Fleet:
         self.view = view
         self.outcome = outcome
         self.tick = 0
+        self.past: tuple[Controls, ...] = ()
         self.next_request = 0
         self.clients = Clients(arrays, episode.requests)
         self.billing = Billing(arrays, episode.requests)
@@ -59,8 +61,8 @@ class Fleet:
         self.admission = Admission(arrays)
         self.kv_moves = KvMoves(arrays, outcome)
         self.power = PowerDelivery(arrays, episode)
-        calls = Calls(episode.requests)
-        self.pools = [make_replicas(arrays, p, calls) for p in range(arrays.num_pools)]
+        self.calls = Calls(episode.requests)
+        self.pools = [make_replicas(arrays, p, self.calls) for p in range(arrays.num_pools)]
         self.switches = [PowerStates(pool, float(arrays.wake_s[p])) for p, pool in enumerate(self.pools)]
         self.router = Router(arrays, self.pools)
         self.replicas, self.pool_of = self.router.replicas, self.router.pool_of
@@ -75,6 +77,14 @@ class Fleet:
         outcome.rows[:] = 0.0
         self._write_view()
 
+    def copy(self, view: Record, outcome: Record) -> Fleet:
+        """A fleet that has lived as this one, in records of its own; what never changes is shared."""
+        view.rows[:], outcome.rows[:] = self.view.rows, self.outcome.rows
+        unchanging = (self.arrays, self.episode, self.episode.requests, self.calls, self.coefficients, self.past)
+        shared = {id(part): part for part in unchanging}
+        fleet: Fleet = deepcopy(self, {**shared, id(self.view): view, id(self.outcome): outcome})
+        return fleet
+
     def _load_contexts(self) -> None:
         """What calls before the episode have left in prefix caches."""
         for index, holder in zip(*self.episode.contexts.columns(), strict=True):
@@ -86,7 +96,9 @@ class Fleet:
 
     def step(self, controls: Controls) -> None:
         """Advance by one tick under controls of this fleet alone, none left out."""
-        now = {name: values[0] for name, values in controls.given().items()}
+        given = controls.given()
+        now = {name: values[0] for name, values in given.items()}
+        self.past = (*self.past, Controls(**{name: values.copy() for name, values in given.items()}))
         start_s = self.tick * self.arrays.tick_s
         end_s = (self.tick + 1) * self.arrays.tick_s
         self.outcome.rows[:] = 0.0

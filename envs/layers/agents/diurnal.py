@@ -107,6 +107,15 @@ class DiurnalStream(StreamSpec):
         arrival_s[own] = np.minimum(arrival_s[own], np.nextafter(horizon_s, 0.0))
         return Demand(arrival_s, demand.prompt_tokens, demand.output_tokens, demand.columns, demand.edges)
 
+    @override
+    def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> DiurnalStream:
+        start_s = self._start_s(known)
+        time_s, operational_s = self._clock(start_s, horizon_s)
+        inner_s = float(np.interp(begin_s, time_s, operational_s))
+        inner = self.stream.going_on(known, inner_s, float(operational_s[-1]), split)
+        now_s = start_s + begin_s * self.time_compression
+        return self.model_copy(update={"start_hour": now_s / 3600.0, "stream": inner})
+
     def _start_s(self, rng: np.random.Generator) -> float:
         """Where in the record the episode begins [s]."""
         drawn = rng.random() * self._profile.step_s * len(self._relative_rate)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_clients
@@ -45,6 +45,7 @@ class ServeGenStream(StreamSpec):
     rate_rps: PositiveFloat | None = None
     time_compression: PositiveFloat = 1.0
     max_tokens: TokenCount = 32_768
+    _start_s: float | None = PrivateAttr(default=None)  # where in the record every episode begins; drawn by default
 
     @model_validator(mode="after")
     def _clients_can_be_read(self) -> Self:
@@ -81,8 +82,7 @@ class ServeGenStream(StreamSpec):
         """See `StreamSpec.sample`."""
         table = self._table
         window_s = float(table.window_s[0])
-        low_s, high_s = (bound * table.span_s for bound in SPLIT_BOUNDS[split])
-        start_s = rng.uniform(low_s, high_s - horizon_s * self.time_compression)
+        start_s = self._drawn_start_s(rng, horizon_s, split) if self._start_s is None else self._start_s
         windows = np.arange(
             start_s // window_s, (start_s + horizon_s * self.time_compression) // window_s + 1, dtype=int
         )
@@ -106,6 +106,17 @@ class ServeGenStream(StreamSpec):
             self._tokens(rng, self._table.prompt_tokens, sender),
             self._tokens(rng, self._table.output_tokens, sender),
         )
+
+    @override
+    def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> ServeGenStream:
+        later = self.model_copy()
+        start_s = self._drawn_start_s(known, horizon_s, split) if self._start_s is None else self._start_s
+        later._start_s = start_s + begin_s * self.time_compression
+        return later
+
+    def _drawn_start_s(self, rng: np.random.Generator, horizon_s: float, split: Split) -> float:
+        low_s, high_s = (bound * self._table.span_s for bound in SPLIT_BOUNDS[split])
+        return float(rng.uniform(low_s, high_s - horizon_s * self.time_compression))
 
     @cached_property
     def _table(self) -> ClientTable:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from typing_extensions import Self, override
 
 from tokenfleet.envs.catalog import Recording, load_sessions
@@ -47,6 +47,7 @@ class SessionStream(StreamSpec):
     burst_spread_s: NonNegativeFloat = 10.0
     warm: bool = True
     max_context_tokens: TokenCount = Field(default=131_072, ge=2)
+    _age_s: float = PrivateAttr(default=0.0)  # without `warm`: for how long it has run
 
     @abstractmethod
     def sessions(self) -> SessionTrace:
@@ -76,7 +77,28 @@ class SessionStream(StreamSpec):
         copies = self._begun(rng, trace, horizon_s, split)
         if self.warm:
             copies = copies.and_also(self._under_way(rng, trace, horizon_s, split))
+        elif self._age_s > 0.0:
+            copies = copies.and_also(self._begun_before(rng, trace, split))
         return replay(trace, copies, horizon_s, self.max_context_tokens)
+
+    @override
+    def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> Self:
+        later = self.model_copy()
+        later._age_s = self._age_s + begin_s
+        return later
+
+    def _begun_before(self, rng: np.random.Generator, trace: SessionTrace, split: Split) -> Copies:
+        """Sessions that have begun since the stream began to run, by their first call from now on."""
+        begun = self._begun(rng, trace, self._age_s, split)
+        rows, last, since_s = [], [], []
+        for first, end, at_s in zip(*begun, strict=True):
+            made_s = trace.recorded_s[first:end] - trace.recorded_s[first] + at_s - self._age_s
+            if made_s[-1] >= 0.0:
+                to_come = int(np.searchsorted(made_s, 0.0))
+                rows.append(first + to_come)
+                last.append(end)
+                since_s.append(made_s[to_come])
+        return Copies(np.array(rows, np.int64), np.array(last, np.int64), np.array(since_s, np.float64))
 
     def _begun(self, rng: np.random.Generator, trace: SessionTrace, horizon_s: float, split: Split) -> Copies:
         """Sessions that begin in the episode."""

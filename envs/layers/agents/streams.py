@@ -78,6 +78,19 @@ class StreamSpec(CatalogSpec):
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:
         """Requests of one episode, all chance drawn from `rng`; different splits must not share requests."""
 
+    def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> StreamSpec:
+        """The stream as it goes on `begin_s` into an episode: at the same hour, with nothing else known of it.
+
+        Its `sample` gives the requests of the rest, by times from `begin_s` on. A stream without hours is itself.
+
+        Args:
+            known: the generator as it was before the episode was sampled from it: what it says of the hour holds.
+            begin_s: how much of the episode is over [s].
+            horizon_s: length of the whole episode [s].
+            split: whose requests it is of.
+        """
+        return self
+
     def check(self, horizon_s: float) -> None:
         """Raise `ValueError` when the stream cannot fill an episode of `horizon_s`."""
 

@@ -47,6 +47,11 @@ class ForecastSpec(Spec):
         """
         return math.sqrt(math.expm1(-2.0 * lead_h / self.memory_h) / math.expm1(-48.0 / self.memory_h))
 
+    def growth_over(self, lead_h: Float64Array) -> Float64Array:
+        """`growth` at leads of any shape; 0 for those that have passed [h]."""
+        reached: Float64Array = np.expm1(-2.0 * np.maximum(lead_h, 0.0) / self.memory_h)
+        return np.sqrt(reached / math.expm1(-48.0 / self.memory_h))
+
     def draw_error(self, calendar: Calendar, end_s: float, rng: np.random.Generator) -> ErrorPath:
         """One path of error from the episode's start to `end_s`, the furthest time that is spoken of."""
         first, last = math.floor(calendar.start_h), math.ceil(calendar.start_h + calendar.hours_per_s * end_s)

@@ -58,15 +58,46 @@ class RealTimePriceSpec(Spec):
         row = interval - interval[0]
         return Residual(self, wander[row], spike[row] - self.mean_spike_usd_per_mwh)
 
+    def go_on(
+        self, path: Residual, tick: int, calendar: Calendar, time_s: Float64Array, rng: np.random.Generator
+    ) -> Residual:
+        """A path that is `path` up to entry `tick`, and behind it one that may follow, all chance drawn from `rng`.
+
+        What holds at `tick` holds to the end of its settlement interval.
+
+        Args:
+            path: drawn at the same `time_s`.
+            tick: the last entry that is kept.
+            calendar: of the episode.
+            time_s: as for `draw`.
+            rng: decides what follows.
+        """
+        interval = np.floor(calendar.hour(time_s) / SETTLEMENT_H).astype(np.int64)
+        row = interval[tick + 1 :] - interval[tick]
+        count = int(row[-1]) if len(row) else 0
+        keep = math.exp(-self.reversion_per_h * SETTLEMENT_H)
+        noise = self.sigma_usd_per_mwh * _noise(keep) * rng.standard_normal(count)
+        wander = _decayed_sum(np.r_[path.wander[tick], noise], keep)
+        begun = path.spike[tick] + self.mean_spike_usd_per_mwh
+        spike = _decayed_sum(np.r_[begun, self._jumps(rng, count)], math.exp(-self.spike_decay_per_h * SETTLEMENT_H))
+        return Residual(
+            self,
+            np.concatenate([path.wander[: tick + 1], wander[row]]),
+            np.concatenate([path.spike[: tick + 1], spike[row] - self.mean_spike_usd_per_mwh]),
+        )
+
     def _wander(self, normal: Float64Array) -> Float64Array:
         keep = math.exp(-self.reversion_per_h * SETTLEMENT_H)
         return self.sigma_usd_per_mwh * _decayed_sum(normal * np.r_[1.0, np.full(len(normal) - 1, _noise(keep))], keep)
 
     def _spikes(self, rng: np.random.Generator, count: int) -> Float64Array:
+        return _decayed_sum(self._jumps(rng, count), math.exp(-self.spike_decay_per_h * SETTLEMENT_H))
+
+    def _jumps(self, rng: np.random.Generator, count: int) -> Float64Array:
+        """By how much the price jumps in each of `count` settlement intervals."""
         jumps = rng.poisson(self.spikes_per_h * SETTLEMENT_H, count)
         # A sum of exponentials is a gamma variate; shape 0 is no jump.
-        amount = np.where(jumps > 0, self.spike_usd_per_mwh * rng.standard_gamma(np.maximum(jumps, 1)), 0.0)
-        return _decayed_sum(amount, math.exp(-self.spike_decay_per_h * SETTLEMENT_H))
+        return np.where(jumps > 0, self.spike_usd_per_mwh * rng.standard_gamma(np.maximum(jumps, 1)), 0.0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ A name without a module means a wrapper of `gymnasium.wrappers.vector` where the
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +22,15 @@ from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 from gymnasium.wrappers.utils import RunningMeanStd
 from numpy.typing import NDArray
 
+from tokenfleet.cli.guarded import GuardedBatch, GuardedSingle
 from tokenfleet.envs.spec import SpecError, suggest
-from tokenfleet.envs.user_code import import_object
+from tokenfleet.envs.user_code import Guard, UserCodeError, import_object
 from tokenfleet.policies.learned.wrapper_state import tells_state
+from tokenfleet.policies.parameters import check_parameters
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
+_LEADING = 1
+"""Arguments of a wrapper by position: the environment."""
 SINGLE, VECTOR = "gymnasium.wrappers", "gymnasium.wrappers.vector"
 
 
@@ -49,6 +52,12 @@ class Wrapping:
     def of_batch(self) -> bool:
         """Whether it wraps a vector environment."""
         return issubclass(self.wrapper, VectorWrapper)
+
+    @property
+    def part(self) -> str | None:
+        """What messages call it; None for one of Gymnasium's, whose failures are not the user's to mend."""
+        path = f"{self.wrapper.__module__}:{self.wrapper.__qualname__}"
+        return None if path.startswith("gymnasium.") else f"{self.where}={path}"
 
 
 def find_wrappers(choices: Sequence[Any]) -> tuple[Wrapping, ...]:
@@ -209,24 +218,7 @@ def _find(where: str, choice: Any) -> Wrapping:
         )
     name, arguments = given["name"], {str(key): value for key, value in given.items() if key != "name"}
     wrapper = _own(where, name) if ":" in name else _gymnasiums(where, name)
-    parameters = inspect.signature(wrapper).parameters
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    known = list(parameters)[1:]
-    problems = [
-        f"{where}.{key}: {wrapper.__name__} takes no such argument{suggest(key, known)}"
-        for key in arguments
-        if key not in known and not open_ended
-    ]
-    problems += [
-        f"{where}.{key}: {wrapper.__name__} needs it"
-        for key in known
-        if key not in arguments
-        and parameters[key].default is inspect.Parameter.empty
-        and parameters[key].kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    ]
-    if problems:
-        raise SpecError(problems)
-    return Wrapping(where, wrapper, arguments)
+    return Wrapping(where, wrapper, check_parameters(wrapper, _LEADING, arguments, where, typed=False))
 
 
 def _own(where: str, path: str) -> type[Any]:
@@ -247,8 +239,8 @@ def _gymnasiums(where: str, name: str) -> type[Any]:
         module = gymnasium.wrappers.vector if name in gymnasium.wrappers.vector.__all__ else gymnasium.wrappers
         try:
             found: type[Any] = getattr(module, name)
-        except gymnasium.error.Error as error:
-            raise SpecError([f"{where}: {error}"]) from None
+        except (ImportError, gymnasium.error.Error) as error:
+            raise SpecError([f"{where}: {name} needs what is not installed ({error})"]) from None
         return found
     raise SpecError(
         [f"{where}: no wrapper {name!r} in {VECTOR} or {SINGLE}{suggest(name, sorted(names))}, or 'module:Class'"]
@@ -260,27 +252,29 @@ def _wrap_single(wrapping: Wrapping, env: Any) -> Any:
     if any(isinstance(value, RunningMeanStd) for value in vars(wrapped).values()):
         name = wrapping.wrapper.__name__
         hint = f"use {VECTOR}:{name}" if hasattr(gymnasium.wrappers.vector, name) else "wrap the batch"
-        raise SpecError(
+        raise UserCodeError(
             [
                 f"{wrapping.where}: {name} of {SINGLE} keeps running statistics of each environment apart, which no "
                 f"checkpoint can carry; {hint}"
             ]
         )
-    return wrapped
+    return wrapped if wrapping.part is None else GuardedSingle(wrapped, wrapping.part)
 
 
 def _wrap_batch(wrapping: Wrapping, env: AnyVectorEnv) -> AnyVectorEnv:
     same_step = env.metadata.get("autoreset_mode") is AutoresetMode.SAME_STEP
-    if same_step and issubclass(wrapping.wrapper, VectorObservationWrapper):
-        return SameStepObservation(env, partial(_built, wrapping))
-    wrapped: AnyVectorEnv = _built(wrapping, env)
-    return wrapped
+    adapted = same_step and issubclass(wrapping.wrapper, VectorObservationWrapper)
+    wrapped = SameStepObservation(env, partial(_built, wrapping)) if adapted else _built(wrapping, env)
+    return cast(AnyVectorEnv, wrapped if wrapping.part is None else GuardedBatch(wrapped, wrapping.part))
 
 
 def _built(wrapping: Wrapping, env: Any) -> Any:
+    if wrapping.part is not None:
+        with Guard(wrapping.part):
+            return wrapping.wrapper(env, **wrapping.arguments)
     try:
         return wrapping.wrapper(env, **wrapping.arguments)
     except (TypeError, ValueError, AssertionError, AttributeError, gymnasium.error.Error) as error:
         name = wrapping.wrapper.__name__
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError([f"{wrapping.where}: {name} cannot wrap this environment ({first})"]) from None
+        raise UserCodeError([f"{wrapping.where}: {name} cannot wrap this environment ({first})"]) from None

@@ -1,0 +1,135 @@
+"""The course of sites and rows from tick to tick: what chance decides about it, and the series that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.episode.signals import DrawnSignals, draw_signals
+from tokenfleet.envs.fields import EXOGENOUS
+from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.layers.facility import pue
+from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
+from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
+from tokenfleet.envs.scenario import Scenario
+
+Float64Array = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+
+LIMITS = ("cap_w", "rating_w", "row_cap_w", "row_rating_w")
+PER_TICK = (*LIMITS, "price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w")
+"""What an `Episode` holds of the course of its sites and rows, `[H, S]` or `[H, W]` each."""
+ROW_CAPS = {"cap_w": "row_cap_w", "rating_w": "row_rating_w", "announced_cap_w": "announced_row_cap_w"}
+"""What the caps of rows are called."""
+
+
+@dataclass(frozen=True)
+class DrawnCourse:
+    """What chance decided.
+
+    Attributes:
+        scenario: as for `sample_episode`.
+        site_events, row_events: what lowers the cap of each site, and of each row.
+        signals: price, carbon intensity, weather.
+    """
+
+    scenario: Scenario
+    site_events: tuple[tuple[CapEvent, ...], ...]
+    row_events: tuple[tuple[CapEvent, ...], ...]
+    signals: DrawnSignals
+
+    @classmethod
+    def draw(cls, scenario: Scenario, split: Split, rng: np.random.Generator) -> DrawnCourse:
+        """Let chance decide."""
+        site_events = tuple(tuple(draw_events(site.grid, rng)) for site in scenario.sites.values())
+        row_events = tuple(tuple(draw_events(row, rng)) for row in scenario.rows.values())
+        return cls(scenario, site_events, row_events, draw_signals(scenario, split, rng))
+
+    def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnCourse:
+        """A course that is this one up to entry `tick`, and behind it another that what was known then allows.
+
+        Args:
+            tick: the last entry that is kept.
+            rng: decides what follows; events that are announced, or have begun, stay.
+            told: decides what was forecast of signals whose forecasts nobody was told.
+        """
+        now_s = tick * self.scenario.tick_s
+        sites, rows = self.scenario.sites.values(), self.scenario.rows.values()
+        site_limits, row_limits = [site.grid for site in sites], list(rows)
+        return DrawnCourse(
+            self.scenario,
+            tuple(_other_events(*pair, now_s, rng) for pair in zip(site_limits, self.site_events, strict=True)),
+            tuple(_other_events(*pair, now_s, rng) for pair in zip(row_limits, self.row_events, strict=True)),
+            self.signals.go_on(tick, rng, told),
+        )
+
+    def series(self) -> dict[str, Float64Array]:
+        """What no policy changes, before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
+        scenario = self.scenario
+        rows = _caps(scenario, self.row_events, [scenario.row_cap_w(*key) for key in scenario.rows])
+        return {
+            **_caps(scenario, self.site_events, [scenario.contract_w(name) for name in scenario.sites]),
+            **{ROW_CAPS[name]: caps for name, caps in rows.items()},
+            **vars(self.signals.signals()),
+            "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1),
+        }
+
+
+def exogenous_of(series: dict[str, Float64Array]) -> Float32Array:
+    """The fields of `fields.EXOGENOUS` side by side, `[H + 1, E]`."""
+    values = [series[field.name] for field in EXOGENOUS]
+    columns = [value.reshape(len(value), -1) for value in values if value.size]
+    return np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
+
+
+def pue_of(scenario: Scenario, outdoor_c: Float64Array, factor: float | None) -> Float64Array:
+    """PUE under skies of `outdoor_c`, `[H, S]`; `factor` multiplies what is above 1, None leaves it alone."""
+    facilities = [site.facility for site in scenario.sites.values()]
+    plain = np.stack([pue(facility, outdoor_c[:, s]) for s, facility in enumerate(facilities)], axis=1)
+    return plain if factor is None else 1.0 + (plain - 1.0) * factor
+
+
+def _caps(
+    scenario: Scenario, events_of: Sequence[Sequence[CapEvent]], contracts_w: Sequence[float]
+) -> dict[str, Float64Array]:
+    """The caps of D limits through the episode, `[H + 1, D]` each, announced ones `[H + 1, D, L]`."""
+    now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
+    contract_w, leads_s = np.array(contracts_w, np.float64), scenario.announced_lead_s
+    caps = {
+        "cap_w": np.full((len(now_s), len(events_of)), contract_w),
+        "rating_w": np.full((len(now_s), len(events_of)), contract_w),
+        "announced_cap_w": np.full((len(now_s), len(events_of), len(leads_s)), contract_w[:, None]),
+    }
+    for d, events in enumerate(events_of):
+        if not events:
+            continue
+        caps["cap_w"][:, d] = cap_schedule_w(events, contracts_w[d], now_s)
+        caps["rating_w"][:, d] = rating_schedule_w(events, contracts_w[d], now_s)
+        for lead, lead_s in enumerate(leads_s):
+            caps["announced_cap_w"][:, d, lead] = announced_cap_w(events, contracts_w[d], now_s, lead_s)
+    return caps
+
+
+def _other_events(
+    limit: CapSpec, events: Sequence[CapEvent], now_s: float, rng: np.random.Generator
+) -> tuple[CapEvent, ...]:
+    """The events that are known of at `now_s`, and others in the place of those that are not."""
+    return tuple(
+        event if _is_known(event, now_s) else _unknown_event(spec, now_s, rng)
+        for spec, event in zip(limit.events, events, strict=True)
+    )
+
+
+def _unknown_event(spec: DemandResponseSpec | EmergencySpec, now_s: float, rng: np.random.Generator) -> CapEvent:
+    """An event of which nobody knows at `now_s`: drawn until it is one, for that is what is known of it."""
+    while _is_known(event := spec.draw(rng), now_s):
+        pass
+    return event
+
+
+def _is_known(event: CapEvent, now_s: float) -> bool:
+    """Whether an operator knows at `now_s` that there is such an event; of one that never comes nobody hears."""
+    return event.depth_fraction > 0.0 and bool(event.is_known(np.array(now_s)))

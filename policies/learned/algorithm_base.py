@@ -1,0 +1,65 @@
+"""What every algorithm takes, shipped or not: rates over the run and running normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, Spec
+from tokenfleet.policies.learned.networks import SameNames
+
+
+class Schedule(Spec):
+    """A rate over the run.
+
+    Attributes:
+        initial: at the first step.
+        final: at the last, with a straight line between; None to stay at `initial`.
+    """
+
+    initial: PositiveFloat
+    final: NonNegativeFloat | None = None
+
+
+def _as_schedule(value: Any) -> Any:
+    return value if isinstance(value, (Mapping, Schedule)) else {"initial": value}
+
+
+Rate = Annotated[Schedule, BeforeValidator(_as_schedule)]
+"""A number, or `{initial: 3.0e-4, final: 0.0}`."""
+
+
+class NormalizeSpec(SameNames):
+    """Running normalisation of what the algorithm sees; its numbers are part of every checkpoint.
+
+    Its names are those of stable-baselines3's `VecNormalize`.
+
+    Attributes:
+        norm_obs: subtract the running mean of observations and divide by their running standard deviation.
+        norm_reward: divide rewards by the running standard deviation of the discounted return; the mean stays.
+        clip_obs, clip_reward: largest magnitude of either afterwards.
+    """
+
+    norm_obs: bool = False
+    norm_reward: bool = False
+    clip_obs: PositiveFloat = 10.0
+    clip_reward: PositiveFloat = 10.0
+
+
+class AlgorithmSpec(SameNames):
+    """What every algorithm takes.
+
+    Attributes:
+        name: of `ALGORITHMS`.
+        normalize: running normalisation.
+    """
+
+    name: str
+    normalize: NormalizeSpec = NormalizeSpec()
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call the algorithm."""
+        return self.name

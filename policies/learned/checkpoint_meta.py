@@ -1,0 +1,71 @@
+"""What the `meta.json` of a checkpoint holds: plain data, from which the network is rebuilt."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from tokenfleet.envs.spec import NonNegativeInt, Spec
+from tokenfleet.policies.learned.algorithms import AnyAlgorithm
+from tokenfleet.policies.learned.network_policy import ObservationNormalisation
+
+FORMAT_VERSION: Literal[2] = 2
+MOST_META_BYTES = 2 * 2**20
+
+
+class Origin(Spec):
+    """Where a policy comes from.
+
+    Attributes:
+        environment: its id.
+        environment_kwargs: arguments of its constructor.
+        environment_wrappers: names, or mappings with `name` and arguments, the innermost first.
+        scenario: as plain data; None for an environment that is not a fleet.
+        training_seed: of the run.
+        timesteps: environment steps that it has been trained for.
+        validation_return: mean return on validation episodes at that moment; None without validation.
+    """
+
+    environment: str
+    environment_kwargs: dict[str, Any] = Field(default_factory=dict)
+    environment_wrappers: tuple[str | dict[str, Any], ...] = ()
+    scenario: dict[str, Any] | None = None
+    training_seed: NonNegativeInt
+    timesteps: NonNegativeInt
+    validation_return: float | None = None
+
+
+class ArrayLayout(Spec):
+    """Type and shape of an array beside the weights."""
+
+    dtype: Literal["float32", "float64"]
+    shape: tuple[NonNegativeInt, ...]
+
+
+class CheckpointMeta(Spec):
+    """What `meta.json` holds.
+
+    Attributes:
+        format, format_version: of this folder.
+        algorithm: name and hyper-parameters.
+        observation_space, action_space: of a single environment.
+        network_observation_space: what the network sees, which differs for images.
+        normalisation: of observations; None for none.
+        wrapper_statistics: what the wrappers of the environment have learnt, by name.
+        origin: where the policy comes from.
+        versions: of the packages that wrote it.
+        weights_sha256: of `policy.safetensors`; results name the policy by it.
+    """
+
+    format: Literal["tokenfleet-checkpoint"] = "tokenfleet-checkpoint"
+    format_version: Literal[2] = FORMAT_VERSION
+    algorithm: AnyAlgorithm
+    observation_space: dict[str, Any]
+    action_space: dict[str, Any]
+    network_observation_space: dict[str, Any]
+    normalisation: ObservationNormalisation | None = None
+    wrapper_statistics: dict[str, ArrayLayout] = Field(default_factory=dict)
+    origin: Origin
+    versions: dict[str, str | None] = Field(default_factory=dict)
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

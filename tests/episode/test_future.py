@@ -1,0 +1,236 @@
+"""Another future keeps what is known, draws all else as a new episode would, and tells nothing of the true one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tokenfleet.envs.engine import Engine, make_engine, present_of
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.episode import Episode, sample_episode
+from tokenfleet.envs.episode.future import Future, Present, draw_future
+from tokenfleet.envs.layers.agents.diurnal import DiurnalStream
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import SpecError
+
+TICK = 60
+SHORT = {"horizon_ticks": 120}
+WORLDS: dict[str, dict[str, Any]] = {
+    "tiny": SHORT,
+    "agent-swarm": {"horizon_ticks": 120, "workload.agents.rate_sessions_per_s": 0.04},
+    "budget-squeeze": SHORT,
+    "follow-the-sun": SHORT,
+    "failure-storm": {"horizon_ticks": 120, "workload.chat-8b.rate_rps": 60.0},
+    "demand-response-day": SHORT,
+}
+
+
+def lived(world: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
+    """A fleet some ticks into an episode, at full clocks."""
+    arrays = FleetArrays.from_scenario(world)
+    fleet, episode = make_engine("native", arrays, 1), sample_episode(world, seed)
+    fleet.reset(0, episode)
+    for _ in range(ticks):
+        fleet.step(Controls.neutral(1, arrays.route_mask.astype(float)))
+    return fleet, episode
+
+
+def undisturbed(world: Scenario, episode: Episode, tick: int) -> Present:
+    """A present in which every call that waits for none has been made in its time, and none has ended."""
+    none = np.zeros(len(episode.requests), np.bool_)
+    asked = episode.requests.arrival_s < tick * world.tick_s
+    return Present(tick, asked, none, np.full(len(none), np.nan), np.empty(0, np.int32))
+
+
+def to_come(future: Future) -> np.ndarray:
+    """Rows of the requests that were drawn anew."""
+    fresh = np.ones(len(future.episode.requests), np.bool_)
+    fresh[future.row[future.row >= 0]] = False
+    return np.flatnonzero(fresh)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(name: str) -> None:
+    world = load_scenario(name, WORLDS[name])
+    fleet, episode = lived(world, TICK)
+    future = draw_future(episode, present_of(fleet, 0, TICK), 7)
+    again = make_engine("native", fleet.arrays, 1)
+    again.reset(0, future.episode)
+    neutral = Controls.neutral(1, fleet.arrays.route_mask.astype(float))
+    for _ in range(TICK):
+        again.step(neutral)
+    np.testing.assert_array_equal(again.view.rows, fleet.view.rows)
+    np.testing.assert_array_equal(again.outcome.rows, fleet.outcome.rows)
+    fleet.change_future(0, future)
+    for _ in range(40):
+        for engine in (fleet, again):
+            engine.step(neutral)
+        np.testing.assert_array_equal(again.view.rows, fleet.view.rows)
+        np.testing.assert_array_equal(again.outcome.rows, fleet.outcome.rows)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_one_seed_is_one_future_and_two_differ_only_after_now(name: str) -> None:
+    world = load_scenario(name, WORLDS[name])
+    fleet, episode = lived(world, TICK)
+    now = present_of(fleet, 0, TICK)
+    first, twin, second = (draw_future(episode, now, seed) for seed in (1, 1, 2))
+    for field in ("exogenous", "cap_w", "price_usd_per_mwh", "outdoor_c", "pue"):
+        values = [getattr(future.episode, field) for future in (first, twin, second)]
+        np.testing.assert_array_equal(values[0], values[1])
+        np.testing.assert_array_equal(values[0][: TICK + 1], values[2][: TICK + 1])
+        np.testing.assert_array_equal(values[0][: TICK + 1], getattr(episode, field)[: TICK + 1])
+    for column, values in vars(first.episode.requests).items():
+        np.testing.assert_array_equal(values, getattr(twin.episode.requests, column))
+    made = np.flatnonzero(now.asked)
+    for column in ("prompt_tokens", "output_tokens", "class_id", "region_id"):
+        mine = getattr(first.episode.requests, column)[first.row[made]]
+        np.testing.assert_array_equal(mine, getattr(episode.requests, column)[made])
+    others = (
+        first.episode.requests.prompt_tokens[to_come(first)],
+        second.episode.requests.prompt_tokens[to_come(second)],
+    )
+    assert not np.array_equal(*others)
+    arrivals = [future.episode.requests.arrival_s[to_come(future)] for future in (first, second)]
+    assert min(times.min() for times in arrivals) >= TICK * world.tick_s
+
+
+def offered_tokens(world: Scenario, episode: Episode, now: Present, futures: int) -> np.ndarray:
+    """Tokens that are asked for from now on in each of some futures, by class `[F, K]`."""
+    sums = np.zeros((futures, len(world.classes)))
+    for seed in range(futures):
+        future = draw_future(episode, now, seed)
+        requests, rows = future.episode.requests, to_come(future)
+        tokens = (requests.prompt_tokens + requests.output_tokens)[rows]
+        np.add.at(sums[seed], requests.class_id[rows], tokens)
+    return sums
+
+
+@pytest.mark.parametrize("name", ["tiny", "retry-storm"])
+def test_futures_offer_what_the_streams_do_on_average(name: str) -> None:
+    world = load_scenario(name, {"horizon_ticks": 120})
+    fleet, episode = lived(world, TICK)
+    sums = offered_tokens(world, episode, present_of(fleet, 0, TICK), 200)
+    names, wanted = list(world.classes), np.zeros(len(world.classes))
+    for stream in world.workload.values():
+        tokens = stream.mean_prompt_tokens + stream.mean_output_tokens
+        wanted[names.index(stream.request_class)] += stream.mean_rate_rps * tokens * (120 - TICK) * world.tick_s
+    off = (sums.mean(axis=0) - wanted) / (sums.std(axis=0) / np.sqrt(len(sums)))
+    assert np.abs(off).max() < 4.0
+
+
+def test_futures_of_a_stream_with_hours_keep_the_hour() -> None:
+    inner = {"kind": "poisson", "request_class": "chat", "rate_rps": 20.0}
+    inner |= {length: {"median_tokens": 100, "sigma": 0.1} for length in ("prompt", "output")}
+    day = {"kind": "diurnal", "stream": inner, "time_compression": 288.0}
+    base = load_scenario("tiny").model_dump(mode="json", exclude_unset=True)
+    chat = next(iter(base["classes"]))
+    inner["request_class"] = chat
+    world = load_scenario({**base, "workload": {"day": day}, "horizon_ticks": 300})
+    stream = world.workload["day"]
+    assert isinstance(stream, DiurnalStream)
+    for seed in range(4):
+        fleet, episode = lived(world, 150, seed)
+        start_s = stream._start_s(np.random.default_rng([seed, 0]))
+        time_s, operational_s = stream._clock(start_s, world.horizon_s)
+        done, end = np.interp([150 * world.tick_s, world.horizon_s], time_s, operational_s)
+        now = present_of(fleet, 0, 150)
+        counts = [len(to_come(draw_future(episode, now, future))) for future in range(30)]
+        wanted = stream.mean_rate_rps * (end - done)
+        assert abs(np.mean(counts) - wanted) < 4.0 * np.sqrt(wanted / len(counts))
+
+
+def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
+    emergency = {"earliest_start_s": 0.0, "latest_start_s": 120.0, "hold_s": 10.0, "probability": 0.5}
+    response = {"earliest_start_s": 80.0, "latest_start_s": 90.0, "hold_s": 10.0, "notice_s": 60.0}
+    site = next(iter(load_scenario("tiny").sites))
+    world = load_scenario(
+        "tiny",
+        {
+            "horizon_ticks": 120,
+            f"sites.{site}.grid.emergencies": [emergency],
+            f"sites.{site}.grid.demand_response": [response],
+        },
+    )
+    episode = next(
+        episode
+        for episode in (sample_episode(world, seed) for seed in range(50))
+        if (episode.rating_w == episode.rating_w[0]).all()  # no emergency comes
+    )
+    fleet = make_engine("native", FleetArrays.from_scenario(world), 1)
+    fleet.reset(0, episode)
+    for _ in range(60):
+        fleet.step(Controls.neutral(1, fleet.arrays.route_mask.astype(float)))
+    now = present_of(fleet, 0, 60)
+    futures = [draw_future(episode, now, seed).episode for seed in range(300)]
+    comes = np.array([(future.rating_w < future.rating_w[0]).any() for future in futures])
+    # Nothing has come in the first half: 0.25 against 0.5 that nothing comes at all.
+    assert abs(comes.mean() - 1.0 / 3.0) < 4.0 * np.sqrt(2.0 / 9.0 / len(futures))
+    calm = [future for future, called in zip(futures, comes, strict=True) if not called]
+    assert all(np.array_equal(future.cap_w, episode.cap_w) for future in calm)
+
+
+def test_a_market_wanders_on_from_its_price_and_forecasts_hold_on_average() -> None:
+    world = load_scenario(
+        "follow-the-sun",
+        {"horizon_ticks": 200, "calendar.speedup": 144.0},
+    )
+    episode, tick = sample_episode(world, 3), 40
+    now = undisturbed(world, episode, tick)
+    futures = [draw_future(episode, now, seed).episode for seed in range(200)]
+    assert episode.origin is not None
+    signals = episode.origin.course.signals.signals()
+    lead = len(world.forecast_lead_s) - 1
+    later = tick + round(world.forecast_lead_s[lead] / world.tick_s)
+    told = signals.carbon_forecast_g_per_kwh[tick, :, lead]
+    carbon = np.array([future.carbon_g_per_kwh[later] for future in futures])
+    np.testing.assert_allclose(carbon.mean(axis=0), told, atol=4.0 * carbon.std(axis=0).max() / np.sqrt(len(futures)))
+    assert (carbon.std(axis=0) > 0.0).all()
+    price = np.array([future.price_usd_per_mwh[later] for future in futures])
+    expected = signals.price_forecast_usd_per_mwh[tick, :, lead]
+    np.testing.assert_allclose(
+        price.mean(axis=0), expected, atol=4.0 * price.std(axis=0).max() / np.sqrt(len(futures)) + 1e-9
+    )
+
+
+def test_failures_to_come_are_drawn_anew() -> None:
+    world = load_scenario("failure-storm", {"horizon_ticks": 120, "workload.chat-8b.rate_rps": 1.0})
+    episode = sample_episode(world, 0)
+    now = undisturbed(world, episode, TICK)
+    counts, whole = [], [len(sample_episode(world, seed).failures.tick) for seed in range(100)]
+    for seed in range(100):
+        failures = draw_future(episode, now, seed).episode.failures
+        old = episode.failures.tick < TICK
+        np.testing.assert_array_equal(failures.tick[: old.sum()], episode.failures.tick[old])
+        assert (np.diff(failures.tick) >= 0).all()
+        counts.append(len(failures.tick) - int(old.sum()))
+    spread = np.std(whole) / 10.0
+    assert abs(np.mean(counts) - np.mean(whole) * (120 - TICK) / 120) < 4.0 * spread
+
+
+def test_thinking_clients_go_on_without_adding_calls() -> None:
+    world = load_scenario("agent-swarm", WORLDS["agent-swarm"])
+    fleet, episode = lived(world, TICK)
+    now = present_of(fleet, 0, TICK)
+    assert len(now.thinking) > 1
+    alone = Present(TICK, now.asked, now.lost, now.finished_s, np.empty(0, np.int32))
+    with_them, without = draw_future(episode, now, 5), draw_future(episode, alone, 5)
+    sums = []
+    for future in (with_them, without):
+        requests = future.episode.requests
+        comes = requests.wait_s < world.horizon_s
+        comes[future.row[now.asked]] = False
+        comes &= ~((requests.predecessors == 0) & (requests.arrival_s >= world.horizon_s))
+        sums.append(int(requests.prompt_tokens[comes].sum(dtype=np.int64)))
+    assert sums[0] == sums[1]
+
+
+def test_an_episode_that_nobody_drew_has_no_other_future() -> None:
+    world = load_scenario("tiny")
+    episode = sample_episode(world, 0)
+    with pytest.raises(SpecError, match="future: an episode that was not drawn from a scenario"):
+        draw_future(replace(episode, origin=None), undisturbed(world, episode, 0), 0)
