@@ -148,7 +148,7 @@ class Planned:
         """Actions or controls of every copy."""
         if self._branches_of(step) != self.branches:
             raise SpecError(
-                [f"plan: every step must decide for {self.branches} branches (got {self._branches_of(step)})"]
+                [f"plan: every tick must decide for {self.branches} branches (got {self._branches_of(step)})"]
             )
         if not isinstance(step, Controls):
             single = self._parts.action.space.shape or ()

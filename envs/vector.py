@@ -146,7 +146,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         }
         weights = {} if reward_weights is None else reward_weights
         self._build_parts(observation, action, reward, weights, reward_scale)
-        self.decide_every = decide_every or getattr(self.action_model, "decide_every", 1)
+        held: int = getattr(self.action_model, "decide_every", 1)
+        self.decide_every = held if decide_every is None else decide_every
         horizon = self.scenario.horizon_ticks
         self._last_tick = min(horizon, horizon if max_episode_steps is None else max_episode_steps * self.decide_every)
         self._allocate(engine, threads)

@@ -50,6 +50,13 @@ class Supervises(Protocol):
     record: type[Any]
     decide_every: int
 
+    @property
+    def space(self) -> Box:
+        """The space of one environment's action."""
+
+    def decode(self, action: NDArray[np.generic]) -> Any:
+        """Rows `[N, A]` to a `record`; raises `ValueError` on NaN."""
+
     def check(self, decision: Any) -> None:
         """Refuse a `record` of another fleet, or outside of its bounds; raises `SpecError`."""
 

@@ -198,7 +198,8 @@ class Replicas:
         """See `Filling.fill`."""
         below = np.minimum(values + self._dead, 0.0) / self._span
         above = np.clip((values - self._dead) / self._span, 0.0, 1.0)
-        return self._usual * np.maximum(1.0 + below, 0.0) + (self._replicas - self._usual) * above
+        replicas: Float64Array = self._usual * np.maximum(1.0 + below, 0.0) + (self._replicas - self._usual) * above
+        return replicas
 
     def pick(self, control: Float64Array | None) -> Float64Array:
         """See `Filling.pick`."""
@@ -234,7 +235,7 @@ class Exponential:
 
     def fill(self, values: Float64Array) -> Float64Array:
         """See `Filling.fill`."""
-        numbers = 10.0**values
+        numbers: Float64Array = 10.0**values
         return numbers if self._highest is None else np.where(values >= self._highest, np.inf, numbers)
 
     def pick(self, control: Float64Array | None) -> Float64Array:

@@ -16,7 +16,7 @@ from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.fields import VIEW, Field, Record
 from tokenfleet.envs.interface.action import Action, Supervises
 from tokenfleet.envs.interface.observation import ScaledFields
-from tokenfleet.envs.interface.setpoint_action import SetpointAction, SetpointMemory
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.supervision.loop import AHEAD_S
@@ -81,6 +81,6 @@ class SupervisorObservation(ScaledFields):
             np.where(falls, self._leads_s, np.inf).min(axis=2, initial=np.inf),
         ]
         if self._holds:
-            remembered = SetpointMemory(*memory)
-            blocks += [remembered.clock, remembered.entries]
+            clock, *_, entries = memory
+            blocks += [np.asarray(clock, np.float64), np.asarray(entries, np.float64)]
         return self.scaled(np.concatenate(blocks, axis=1))

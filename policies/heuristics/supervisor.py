@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,4 +143,4 @@ def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, A
                 problems.append(f"{where}.{declared.name}.{name}: unknown name{suggest(name, names)}")
     if problems:
         raise SpecError(problems)
-    return Setpoints(**cast(dict[str, Any], rows))
+    return Setpoints(**rows)
