@@ -3,7 +3,7 @@
 An action is a row of segments, one a control (`envs.interface.knobs`). The middle of the box is a sane fleet:
 capacity-weighted routing, every replica awake that fits the contract, everything admitted, middle clocks, batteries
 at rest, calls that weigh waiting and computing alike, prices half-way. Exploration noise around the middle neither puts
-replicas to sleep (that takes a < -0.5) nor cuts a class off.
+replicas to sleep (that takes a < -0.6) nor cuts a class off.
 """
 
 from __future__ import annotations

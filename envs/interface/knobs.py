@@ -68,7 +68,7 @@ def clock_segment(scenario: Scenario, capacity_share: Float64Array) -> Segment:
 
 
 def awake_segment(scenario: Scenario, capacity_share: Float64Array) -> Segment:
-    """How much of each pool is awake: the usual number down to a = -0.5, so that noise around 0 changes nothing."""
+    """How much of each pool is awake: the usual number down to a = -0.6, so that noise around 0 changes nothing."""
     ones = np.ones(len(scenario.pools))
     replicas = np.array([pool.replicas for pool in scenario.pools.values()])
     return Segment(
@@ -77,15 +77,15 @@ def awake_segment(scenario: Scenario, capacity_share: Float64Array) -> Segment:
         per="pool",
         labels=tuple(scenario.pools),
         unit="share",
-        low="0 (from a = -0.95)",
+        low="0",
         high="1",
-        formula="`usual * min(1, 1 + (a + 0.5) / 0.45)` replicas, rounded, over all; above a = 0.5 up to all",
+        formula="`usual * min(1, 1 + (a + 0.6) / 0.4)` replicas, rounded, over all; above a = 0.6 up to all",
         doc="Replicas that should be awake; usual is how many fit the contract at the clock floor.",
         bias=0.0 * ones,
         gain=ones,
         lowest=-ones,
         highest=ones,
-        filling=AwakeShares(usual_replicas(scenario), replicas, dead=0.5, span=0.45),
+        filling=AwakeShares(usual_replicas(scenario), replicas, dead=0.6, span=0.4),
     )
 
 

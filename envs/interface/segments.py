@@ -215,7 +215,8 @@ class AwakeShares(Replicas):
 
     def fill(self, values: Float64Array) -> Float64Array:
         """See `Filling.fill`."""
-        return np.rint(super().fill(values)) / self._replicas
+        shares: Float64Array = np.rint(super().fill(values)) / self._replicas
+        return shares
 
     def pick(self, control: Float64Array | None) -> Float64Array:
         """See `Filling.pick`; like the engines, a part of a replica counts as a whole one."""

@@ -17,6 +17,8 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.registry import make_policy
 
 SHORT = {"horizon_ticks": 12}
 
@@ -161,3 +163,30 @@ def test_gymnasium_accepts_the_environment() -> None:
     made = gymnasium.make_vec("tokenfleet:tokenfleet/Fleet-v0", num_envs=2, scenario="tiny", action="setpoints")
     made.reset(seed=0)
     assert made.step(made.action_space.sample())[0].shape == made.observation_space.shape
+
+
+def test_a_fork_and_what_if_take_along_what_the_loop_remembers() -> None:
+    env = FleetVectorEnv("tiny", 2, overrides={"horizon_ticks": 40}, action="setpoints")
+    env.reset(seed=0)
+    actions = actions_of(env, 6)
+    for action in actions[:3]:
+        env.step(action)
+    plan = actions[3, :1]
+    answer = env.simulate(plan, 15)
+    env.fork([0], [1])
+    observations = [env.step(np.repeat(plan, 2, axis=0))[0] for _ in range(3)]
+    np.testing.assert_array_equal(observations[-1][0], observations[-1][1])
+    np.testing.assert_array_equal(answer.observations[0, 0, 0], observations[-1][0])
+
+
+def test_what_if_asks_a_rule_at_every_tick() -> None:
+    env = FleetVectorEnv("tiny", 1, overrides={"horizon_ticks": 40}, action="setpoints")
+    env.reset(seed=0)
+    policy: Any = make_policy("feedback_capping", PolicyContext.from_env(env))
+    answer = env.simulate(policy, 7)
+    observation, state, reward = env.set_state(env.get_state()), None, 0.0
+    for tick in range(7):
+        controls, state = policy.decide(observation, state, np.array([tick == 0]))
+        observation, rewards, *_ = env.step(controls)
+        reward += rewards[0]
+    assert answer.reward[0, 0, 0] == pytest.approx(reward, rel=1e-12)

@@ -58,12 +58,12 @@ def test_sleep_takes_more_than_noise_around_the_middle_and_every_number_is_withi
     action = FleetAction(load_scenario("default"))  # where 1, 3, 1 and 4 of 1, 4, 1 and 4 replicas fit the contract
     for value, replicas in (
         (-1.0, [0, 0, 0, 0]),
-        (-0.9, [0, 0, 0, 0]),
-        (-0.75, [0, 1, 0, 2]),
-        (-0.6, [1, 2, 1, 3]),
-        (-0.5, [1, 3, 1, 4]),
-        (0.5, [1, 3, 1, 4]),
-        (0.95, [1, 4, 1, 4]),
+        (-0.96, [0, 0, 0, 0]),
+        (-0.81, [0, 1, 0, 2]),
+        (-0.66, [1, 3, 1, 3]),
+        (-0.6, [1, 3, 1, 4]),
+        (0.6, [1, 3, 1, 4]),
+        (1.0, [1, 4, 1, 4]),
     ):
         awake = decode_one(action, awake_fraction=value).awake_fraction[0] * [1, 4, 1, 4]
         assert awake.tolist() == replicas
