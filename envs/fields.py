@@ -34,6 +34,7 @@ AXES = {
     "G": "region of clients",
     "L": "lead time",
     "F": "forecast",
+    "A": "entry of an action",
 }
 """What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
 

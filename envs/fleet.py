@@ -30,6 +30,7 @@ from tokenfleet.envs.plans import Acts, Plan, Same
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.snapshots import BatchSnapshot
+from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
 from tokenfleet.envs.what_if import Simulation
 
@@ -102,7 +103,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `overrides` | none | dotted keys and values laid over the scenario |
     | `split` | `"train"` | `train`, `validation` or `test` |
     | `engine` | `"native"` | `native` or `reference`: the same fleet, fast or readable |
-    | `observation`, `action`, `reward` | none | parts of your own: see `docs/environments/fleet.md` |
+    | `observation`, `action`, `reward` | none | names, or parts of your own: see `docs/environments/fleet.md` |
+    | `decide_every` | the action's, else 1 | ticks for which an action holds |
     | `reward_weights` | all 1 | weight by name of term |
     | `reward_scale` | the reward's, else `"reference_revenue"` | divides the weighted sum; 1 for not at all |
     | `strict_profiles` | `False` | refuse pools that run on a roofline |
@@ -129,6 +131,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         engine: str = "native",
         observation: Any = None,
         action: Any = None,
+        decide_every: int | None = None,
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
         reward_scale: Any = None,
@@ -146,6 +149,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
             engine=engine,
             observation=observation,
             action=action,
+            decide_every=decide_every,
             reward=reward,
             reward_weights=reward_weights,
             reward_scale=reward_scale,
@@ -199,11 +203,11 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         observations, infos = self.batch.reset(options=options)
         return observations[0], self._info(infos)
 
-    def step(self, action: NDArray[Any] | Controls) -> tuple[NDArray[Any], float, bool, bool, Info]:
-        """Advance by one tick.
+    def step(self, action: NDArray[Any] | Controls | Setpoints) -> tuple[NDArray[Any], float, bool, bool, Info]:
+        """Advance by one decision; see `FleetVectorEnv.step`.
 
         Args:
-            action: `[A]`, or the `Controls` of one fleet, `[1, ...]` each.
+            action: `[A]`, or the `Controls` or `Setpoints` of one fleet, `[1, ...]` each.
 
         Raises:
             ValueError: an action of the wrong shape, or with NaN.
@@ -213,7 +217,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         _check_usable(self.batch, begun=True)
         if self.batch.ended:
             raise RuntimeError("the episode has ended; reset the environment before the next step")
-        if not isinstance(action, Controls):
+        if not isinstance(action, (Controls, Setpoints)):
             action = checked_action(action, self.action_space.shape or ())[None]
         observations, rewards, terminations, truncations, infos = self.batch.step(action)
         return observations[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), self._info(infos)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,9 +76,9 @@ class Planned:
     """The decisions of a plan, for copies that stand in the order fleet, branch, future.
 
     Args:
-        plan: a policy; decisions that are held; or a list of decisions, one a tick, of which the last is held.
+        plan: a policy; decisions that are held; or a list of decisions, of which the last is held.
         then: a policy that decides when the list has come to its end.
-        parts: decode actions.
+        parts: the action that decisions are of.
         copies: N, B and F; B is None where the plan says it.
         state: what the policy remembers, arrays of N rows; None to let it begin afresh.
 
@@ -96,7 +96,7 @@ class Planned:
         self._parts, self._fleets, self._futures = parts, fleets, futures
         self._policy = plan if hasattr(plan, "predict") else then
         if hasattr(plan, "predict"):
-            self._listed: list[Controls] = []
+            self._listed: list[NDArray[Any] | Controls] = []
             self.branches = branches or 1
         else:
             steps = list(plan) if isinstance(plan, (list, tuple)) else [plan]
@@ -109,20 +109,24 @@ class Planned:
         count = fleets * self.branches * futures
         self._state = None if state is None else tuple(self._repeated(rows, count) for rows in state)
         self._begins: BoolArray | None = None if state is not None else np.ones(count, np.bool_)
-        self._tick = 0
+        self._step = 0
 
-    def __call__(self, observe: Callable[[], NDArray[Any]]) -> Controls:
-        """Controls of all copies for the next tick."""
-        tick = self._tick
-        self._tick += 1
-        if tick < len(self._listed) or self._policy is None:
-            return self._listed[min(tick, len(self._listed) - 1)]
+    def __call__(self, observe: Callable[[], NDArray[Any]]) -> Any:
+        """The next decisions for all copies."""
+        step = self._step
+        self._step += 1
+        if step < len(self._listed) or self._policy is None:
+            return self._listed[min(step, len(self._listed) - 1)]
         observations = observe()
         begins = np.zeros(len(observations), np.bool_) if self._begins is None else self._begins
         self._begins = None
-        policy = cast(Acts, self._policy)
+        policy: Any = self._policy
+        if self._parts.track is not None and hasattr(policy, "decide"):
+            # A rule of a fleet says what it wants in physical units, which actions that are held cannot say.
+            decided, self._state = policy.decide(observations, self._state, begins)
+            return decided
         actions, self._state = policy.predict(observations, self._state, begins, deterministic=True)
-        return self._parts.decode(np.asarray(actions))
+        return np.asarray(actions)
 
     def _branches_of(self, step: Any) -> int:
         """How many branches a step decides for."""
@@ -140,8 +144,8 @@ class Planned:
             )
         return int(shape[len(shape) - len(single) - 1])
 
-    def _spread(self, step: Any) -> Controls:
-        """Controls of every copy."""
+    def _spread(self, step: Any) -> NDArray[Any] | Controls:
+        """Actions or controls of every copy."""
         if self._branches_of(step) != self.branches:
             raise SpecError(
                 [f"plan: every tick must decide for {self.branches} branches (got {self._branches_of(step)})"]
@@ -149,8 +153,8 @@ class Planned:
         if not isinstance(step, Controls):
             single = self._parts.action.space.shape or ()
             rows = np.broadcast_to(step, (self._fleets, self.branches, *single)).reshape(-1, *single)
-            step = self._parts.decode(np.ascontiguousarray(rows))
-        elif step.num_envs == self.branches:
+            return np.repeat(rows, self._futures, axis=0)
+        if step.num_envs == self.branches:
             step = Controls.stack([step] * self._fleets)
         return Controls(**{name: np.repeat(values, self._futures, axis=0) for name, values in step.given().items()})
 

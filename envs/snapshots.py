@@ -27,6 +27,7 @@ class FleetSnapshot:
         metrics: what that has come to.
         views: what it has seen, for rendering; None where nothing is rendered.
         ended: whether its episode has ended and the next one has not begun.
+        memory: what its action remembers.
     """
 
     engine: Snapshot
@@ -34,6 +35,7 @@ class FleetSnapshot:
     metrics: HeldMetrics
     views: Views | None
     ended: bool
+    memory: tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,13 @@ from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     check_choices,
     check_weights,
-    checked_actions,
     checked_scale,
     first_terms,
     parse_autoreset_mode,
     parse_reset_options,
     parse_seeds,
 )
+from tokenfleet.envs.interface.decisions import Decisions, Memory
 from tokenfleet.envs.interface.infos import BatchInfos, Info
 from tokenfleet.envs.interface.parts import build_parts
 from tokenfleet.envs.interface.render import make_renderer
@@ -45,6 +44,7 @@ from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.standing import pool_arrays, refuse_rooflines
 from tokenfleet.envs.snapshots import BatchSnapshot, FleetSnapshot, Views
+from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.envs.what_if import Setting, Simulation, Simulator, all_dark
 
 BoolArray = NDArray[np.bool_]
@@ -55,7 +55,7 @@ RENDER_FPS = 10
 
 
 class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
-    """N independent fleets of one scenario, advanced one tick at a time by one call.
+    """N independent fleets of one scenario, advanced by one decision, of a tick or several, in one call.
 
     Fleet `i` of `reset(seed=s)` lives exactly the life of a batch of one with `reset(seed=s + i)`, to the last bit,
     whatever N or the number of threads. The two engines agree within 1e-8 s.
@@ -67,9 +67,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         split: `train`, `validation` or `test`: which part of the traces episodes are drawn from.
         engine: `native` or `reference`.
         threads: worker threads inside the native engine.
-        observation: None for `FleetObservation`; field names to keep; an object, a class or function that takes the
-            scenario, or `"module:Class"`.
-        action: None for `FleetAction`; else as above.
+        observation: None or `"fleet"` for `FleetObservation`, `"supervisor"` for `SupervisorObservation`; field names
+            to keep; an object, a class or function that takes the scenario, or `"module:Class"`.
+        action: None or `"direct"` for `FleetAction`, `"setpoints"` for `SetpointAction`; else as above.
+        decide_every: ticks for which an action holds. None for what the action says itself (5 for set-points), else 1.
         reward: None for `NetValue`; a function of outcome and price; else as above.
         reward_weights: weight by name of term, 1 where missing.
         reward_scale: what the weighted sum of the terms is divided by: a number, or `"reference_revenue"`, what a tick
@@ -79,13 +80,15 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
-        max_episode_steps: a time limit below the scenario's horizon; Gymnasium hands over the one of an id.
+        max_episode_steps: a time limit in decisions, where it is below the scenario's horizon; Gymnasium hands over the
+            one of an id.
         search_paths: folders that are searched, after the shipped ones, for the scenario and for whatever it names:
             GPUs, models, profiles, recordings, series.
 
     Attributes:
         scenario: validated.
         observation_model, action_model, reward_model: the parts in use.
+        decide_every: ticks for which an action holds.
         engine: the engine in use.
         split: where the next episodes are drawn from; `reset(options={"split": ...})` changes it.
 
@@ -104,6 +107,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         threads: int = 1,
         observation: Any = None,
         action: Any = None,
+        decide_every: int | None = None,
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
         reward_scale: Any = None,
@@ -114,7 +118,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         max_episode_steps: int | None = None,
         search_paths: Sequence[str | Path] = (),
     ) -> None:
-        check_choices(num_envs, threads, split, render_mode, max_episode_steps)
+        check_choices(num_envs, threads, split, render_mode, max_episode_steps, decide_every)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.scenario = load_scenario(scenario, overrides, search_paths)
         if strict_profiles:
@@ -126,6 +130,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "threads": threads,
             "observation": observation,
             "action": action,
+            "decide_every": decide_every,
             "reward": reward,
             "reward_weights": reward_weights,
             "reward_scale": reward_scale,
@@ -136,7 +141,6 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "max_episode_steps": max_episode_steps,
         }
         self._spec: EnvSpec | None = None
-        self._last_tick = min(self.scenario.horizon_ticks, max_episode_steps or self.scenario.horizon_ticks)
         self.num_envs = num_envs
         self.split: Split = split
         self.render_mode = render_mode
@@ -148,6 +152,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         }
         weights = {} if reward_weights is None else reward_weights
         self._build_parts(observation, action, reward, weights, reward_scale)
+        held: int = getattr(self.action_model, "decide_every", 1)
+        self.decide_every = held if decide_every is None else decide_every
+        horizon = self.scenario.horizon_ticks
+        self._last_tick = min(horizon, horizon if max_episode_steps is None else max_episode_steps * self.decide_every)
         self._allocate(engine, threads)
 
     def _build_parts(
@@ -171,6 +179,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         arrays = FleetArrays.from_scenario(self.scenario)
         self.engine = make_engine(engine, arrays, count, threads)
         self._episodes = Episodes(self.scenario, count)
+        self._decisions = Decisions(self._parts, count, self.decide_every)
         self._ended: list[int] = []
         self._simulator: Simulator | None = None
         self._metrics = EpisodeMetrics(self.scenario, arrays, count)
@@ -227,6 +236,11 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._episodes.seeds
 
     @property
+    def tick(self) -> NDArray[np.int64]:
+        """Ticks since the episode of each fleet began, `[N]`."""
+        return self._episodes.tick.copy()
+
+    @property
     def ended(self) -> tuple[int, ...]:
         """The fleets whose episodes ended in the last step and have not begun anew."""
         return tuple(self._ended)
@@ -261,11 +275,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._check_begun()
         return self._observe(), self._infos.of_reset(self._route_mask(), mask)
 
-    def step(self, actions: NDArray[Any] | Controls) -> StepResult:
-        """Advance every fleet by one tick.
+    def step(self, actions: NDArray[Any] | Controls | Setpoints) -> StepResult:
+        """Advance every fleet by one decision, or less where its episode ends before that.
 
         Args:
-            actions: `[N, A]`, or the `Controls` of N fleets in physical units.
+            actions: `[N, A]`, which hold for `decide_every` ticks; or what they stand for in physical units: the
+                `Controls` of N fleets, which hold for one tick whatever the action, or with the action `setpoints` the
+                `Setpoints` of N fleets, which hold like actions.
 
         Raises:
             ValueError: the actions have the wrong shape, or hold NaN.
@@ -276,16 +292,15 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
             `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
             class's requests now), `profiles` as after a reset, `episode_metrics`, under a mask `_episode_metrics` of
-            the fleets whose episode has just ended, and, if asked for, their `ledger`.
+            the fleets whose episode has just ended, and, if asked for, their `ledger`. Rewards, terms and
+            cost are sums over the ticks.
         """
         self._check_begun()
         restarting = self._restart_ended()
-        controls = self._decode(actions)
-        tariff = self._advance(controls, restarting)
+        terms, rewards, cost = self._hold(self._decisions.take(actions), restarting)
         observations = self._observe()
-        terms, rewards = self._value(tariff, restarting)
         terminations, truncations = self._end()
-        observations, info = self._report(observations, terms, restarting)
+        observations, info = self._report(observations, terms, cost, restarting)
         return observations, rewards, terminations, truncations, info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -298,7 +313,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             self._draw_frame = make_renderer(self.scenario, str(self.render_mode))
         frames = []
         for index in range(self.num_envs):
-            seen = [*self._views.of(index), self.engine.view.rows[index]]
+            past = self._views.of(index)[: int(self._episodes.tick[index])]  # it stood still afterwards
+            seen = [*past, self.engine.view.rows[index]]
             frames.append(self._draw_frame(Record(self.engine.view.layout, np.stack(seen))))
         return tuple(frames)
 
@@ -320,7 +336,14 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Plain data and NumPy arrays. Observation, action and reward parts are taken to be stateless.
         """
         self._check_begun()
-        fleets = [{**self._episodes.get_state(index), "ended": index in self._ended} for index in range(self.num_envs)]
+        fleets = [
+            {
+                **self._episodes.get_state(index),
+                "memory": list(self._decisions.hold(index)),
+                "ended": index in self._ended,
+            }
+            for index in range(self.num_envs)
+        ]
         return {"split": self.split, "fleets": fleets}
 
     def set_state(self, state: Mapping[str, Any]) -> NDArray[Any]:
@@ -335,7 +358,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         for index, fleet in enumerate(fleets):
             self._begin(index, self._episodes.set_state(index, fleet))
         for controls, waiting in replayed([fleet["controls"] for fleet in fleets]):
-            self._value(self._advance(controls, waiting), waiting)
+            self._tick(controls, self._all_but(waiting))
+        for index, fleet in enumerate(fleets):
+            self._decisions.resume(index, tuple(np.asarray(row) for row in fleet["memory"]))
         self._ended = [index for index, fleet in enumerate(fleets) if fleet["ended"]]
         self.split = state["split"]
         return self._observe()
@@ -383,7 +408,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise ValueError(f"the snapshot holds {len(snapshot)} fleets, for {len(targets)}")
         for index, held in zip(targets, snapshot.fleets, strict=True):
             self.engine.restore(index, held.engine)
-            self._resume(index, held.episode, held.metrics, held.views, held.ended)
+            self._resume(index, held.episode, held.metrics, held.views, held.ended, held.memory)
         self.split = snapshot.split
         self._check_begun()
         return self._observe()
@@ -403,7 +428,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
         Args:
             plan: what the copies do: a policy; actions `[B, A]` of B branches, `[N, B, A]` if every fleet has its own,
-                or `Controls` of as many rows, which are held; or a list of these, one a tick, the last one held.
+                or `Controls` of as many rows, which are held; or a list of these, actions for `decide_every` ticks
+                each, controls for one, the last one held.
             horizon: ticks at most; a copy whose episode ends stops there.
             then: a policy that takes over when a list of decisions has come to its end.
             branches: B of a policy, 1 by default; its observations come fleet by fleet, branch by branch, future by
@@ -435,6 +461,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             parts=self._parts,
             reward=lambda terms: weighted_reward(terms, self.reward_weights, self._reward_scale),
             last_tick=self._last_tick,
+            decide_every=self.decide_every,
             make_engine=lambda copies: make_engine(engine, self.engine.arrays, copies, threads),
         )
 
@@ -455,36 +482,52 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if state["fleets"] is not None:
             self.set_state(state["fleets"])
 
-    def _decode(self, actions: NDArray[Any] | Controls) -> Controls:
-        """Controls of all fleets that nobody else will change."""
-        if not isinstance(actions, Controls):
-            return self._parts.decode(checked_actions(actions, self.num_envs))
-        if actions.num_envs != self.num_envs:
-            raise ValueError(f"{self.num_envs} fleets need as many controls (got {actions.num_envs})")
-        return deepcopy(actions)
+    def _hold(self, ticks: int, restarting: list[int]) -> tuple[dict[str, Float64Array], Float64Array, Float64Array]:
+        """Let the last decision hold for so many ticks, in fleets that neither restart nor end.
 
-    def _advance(self, controls: Controls, idle: list[int]) -> Float64Array:
-        """One tick of every fleet but the `idle` ones, which stay at the start of their episodes; the tick's tariff."""
+        Returns:
+            Sums of the reward terms, of the rewards and of the cost, `[N]` each.
+        """
+        moving = self._all_but(restarting)
+        terms, rewards = self._tick(self._decisions.controls(self.engine.view, moving), moving)
+        cost = self._cost()
+        for _ in range(ticks - 1):
+            over = np.logical_or(*self._over())
+            if over.any():
+                moving = ~over if moving is None else moving & ~over
+            if moving is not None and not moving.any():
+                break
+            more_terms, more = self._tick(self._decisions.controls(self.engine.view, moving), moving)
+            terms = {name: values + more_terms[name] for name, values in terms.items()}
+            rewards, cost = rewards + more, cost + self._cost()
+        return terms, rewards, cost
+
+    def _tick(self, controls: Controls, moving: BoolArray | None) -> tuple[dict[str, Float64Array], Float64Array]:
+        """One tick of the fleets that move, `[N]`, or of all; its reward terms and rewards, 0 for the others."""
         tariff = self._episodes.tariff()
-        if len(idle) < self.num_envs:
+        if moving is None or moving.any():
             if self._views is not None:
                 self._views.append(self.engine.view.rows.copy())
-            self.engine.step(controls)
-            self._episodes.controls.append(controls)
-            self._episodes.tick += 1
-            for index in idle:
-                # An engine steps all of its fleets; the ones that should not have moved are put back.
-                self._begin(index, self._episodes.rewind(index))
-        return tariff
-
-    def _value(self, tariff: Float64Array, idle: list[int]) -> tuple[dict[str, Float64Array], Float64Array]:
-        """The terms and the reward of the tick, which are booked; nothing for the `idle` fleets."""
+            self.engine.step(controls, moving)
+            self._episodes.advance(controls, moving)
         terms = self._parts.value(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
         rewards = weighted_reward(terms, self.reward_weights, self._reward_scale)
-        if idle:
-            rewards[idle] = 0.0
+        if moving is not None:
+            terms = {name: np.where(moving, values, 0) for name, values in terms.items()}
+            rewards = np.where(moving, rewards, 0.0)
+            self._forget_views(moving)
         self._metrics.add(self.engine.outcome, tariff, rewards)
         return terms, rewards
+
+    def _all_but(self, fleets: list[int]) -> BoolArray | None:
+        """The mask of all other fleets, `[N]`; None for all."""
+        return ~self._infos.only(fleets) if fleets else None
+
+    def _forget_views(self, moving: BoolArray) -> None:
+        """Those of fleets that stand at the start of their episodes have seen nothing yet."""
+        if self._views is not None:
+            for index in np.flatnonzero(~moving & (self._episodes.tick == 0)).tolist():
+                self._views.begin(index)
 
     def _restart_ended(self) -> list[int]:
         """The fleets that spend this step on a new episode, which is drawn here."""
@@ -504,16 +547,27 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if index in self._ended:
             self._ended.remove(index)
         self._metrics.begin(index)
+        self._decisions.begin(index)
         if self._views is not None:
             self._views.begin(index)
 
-    def _books(self, index: int) -> tuple[HeldEpisode, HeldMetrics, Views | None, bool]:
+    def _books(self, index: int) -> tuple[HeldEpisode, HeldMetrics, Views | None, bool, Memory]:
         """What is known of fleet `index` outside of the engine."""
         views = None if self._views is None else self._views.past(index)
-        return self._episodes.hold(index), self._metrics.hold(index), views, index in self._ended
+        memory = self._decisions.hold(index)
+        return self._episodes.hold(index), self._metrics.hold(index), views, index in self._ended, memory
 
-    def _resume(self, index: int, episode: HeldEpisode, metrics: HeldMetrics, views: Views | None, ended: bool) -> None:
+    def _resume(
+        self,
+        index: int,
+        episode: HeldEpisode,
+        metrics: HeldMetrics,
+        views: Views | None,
+        ended: bool,
+        memory: Memory,
+    ) -> None:
         """Let fleet `index`, whose engine has been seen to, go on from there."""
+        self._decisions.resume(index, memory)
         self._episodes.resume(index, episode)
         self._metrics.resume(index, metrics)
         if self._views is not None:
@@ -532,19 +586,23 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             raise RuntimeError("reset every fleet before the first step")
 
     def _observe(self) -> NDArray[Any]:
-        return self._parts.observe(self.engine.view)
+        return self._parts.observe(self.engine.view, self._decisions.memory)
+
+    def _over(self) -> tuple[BoolArray, BoolArray]:
+        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
+        return all_dark(self.engine.view), self._episodes.tick >= self._last_tick
 
     def _end(self) -> tuple[BoolArray, BoolArray]:
-        """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`; noted as ended."""
-        dark, over = all_dark(self.engine.view), self._episodes.tick >= self._last_tick
-        self._ended = (dark | over).nonzero()[0].tolist()
-        return dark, over
+        """Terminations and truncations `[N]`, noted as ended."""
+        terminations, truncations = self._over()
+        self._ended = (terminations | truncations).nonzero()[0].tolist()
+        return terminations, truncations
 
     def _report(
-        self, observations: NDArray[Any], terms: dict[str, Float64Array], restarting: list[int]
+        self, observations: NDArray[Any], terms: dict[str, Float64Array], cost: Float64Array, restarting: list[int]
     ) -> tuple[NDArray[Any], Info]:
         """The infos of the step, and the observations: those of a new episode where one begins in the same step."""
-        happened: Info = {"reward_terms": terms, "cost": self._cost()}
+        happened: Info = {"reward_terms": terms, "cost": cost}
         ending = self._ending_info() if self._ended else {}
         info = self._infos.of_step(happened, ending, restarting, self._ended)
         if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:

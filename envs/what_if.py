@@ -16,8 +16,8 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.batch import tariff_of
 from tokenfleet.envs.episode.future import draw_future
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.interface.decisions import Decisions, Memory
 from tokenfleet.envs.interface.parts import Parts
-from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.plans import Same
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.snapshots import FleetSnapshot
@@ -69,6 +69,7 @@ class Setting:
         parts: observation, action and reward.
         reward: from the terms of a tick, `[M]`.
         last_tick: at which episodes end.
+        decide_every: ticks for which an action holds.
         make_engine: an engine for M fleets.
     """
 
@@ -77,6 +78,7 @@ class Setting:
     parts: Parts
     reward: Callable[[dict[str, Float64Array]], Float64Array]
     last_tick: int
+    decide_every: int
     make_engine: Callable[[int], Engine]
 
 
@@ -96,6 +98,7 @@ class Simulator:
         self._setting = setting
         self._engine = setting.make_engine(copies)
         self._metrics = EpisodeMetrics(setting.scenario, setting.arrays, copies)
+        self._decisions = Decisions(setting.parts, copies, setting.decide_every)
 
     def run(
         self,
@@ -112,7 +115,7 @@ class Simulator:
             branches: B.
             futures: F of them, `"same"` or a seed each.
             horizon: ticks at most.
-            decide: controls for all copies.
+            decide: actions or controls for all copies.
         """
         shape = len(fleets), branches, len(futures)
         starts = [self._starts(fleet, futures) for fleet in fleets]
@@ -122,23 +125,26 @@ class Simulator:
         for copy, start in enumerate(begin):
             self._engine.restore(copy, start.state)
             self._metrics.begin(copy)
+            self._decisions.resume(copy, start.memory)
         last = np.minimum(first + horizon, self._setting.last_tick)
         found = _Found(self._engine.view.copy(), self._observe().copy(), self.copies)
         living, tick, every = np.ones(self.copies, np.bool_), first.copy(), np.arange(self.copies)
+        held, left = None, 0
         while living.any():
-            self._engine.step(decide(self._observe))
-            found.rewards += np.where(living, self._account(tariff[every, tick]), 0.0)
-            tick += 1
+            if not left:
+                before, held = held, decide(self._observe)
+                left = self._decisions.take(held) if held is not before else self._decisions.ticks
+            left -= 1
+            self._engine.step(self._decisions.controls(self._engine.view, living), living)
+            paid = self._account(tariff[every, np.minimum(tick, tariff.shape[1] - 1)])
+            found.rewards += np.where(living, paid, 0.0)
+            tick += living
             over = all_dark(self._engine.view) | (tick >= self._setting.last_tick)
             done = np.flatnonzero(living & (over | (tick >= last)))
             if len(done):
                 living[done] = False
                 summary = self._metrics.summary(done, (tick - first)[done])
                 found.write(done, self._engine.view, self._observe(), (tick - first)[done], over[done], summary)
-            for copy in np.flatnonzero(tick >= self._setting.arrays.horizon_ticks).tolist():
-                # An engine steps all of its fleets; one that is at its end is put back and no longer looked at.
-                self._engine.restore(copy, begin[copy].state)
-                tick[copy] = first[copy]
         return found.simulation(shape)
 
     def _starts(self, fleet: FleetSnapshot, futures: Sequence[int | Same]) -> list[_Start]:
@@ -148,11 +154,11 @@ class Simulator:
         starts = []
         for seed in futures:
             if seed == "same":
-                starts.append(_Start(fleet.engine, fleet.episode.tariff, tick))
+                starts.append(_Start(fleet.engine, fleet.episode.tariff, tick, fleet.memory))
                 continue
             self._engine.restore(0, fleet.engine)
             other = self._other_future(episode, tick, int(seed))
-            starts.append(_Start(self._engine.snapshot(0), tariff_of(other), tick))
+            starts.append(_Start(self._engine.snapshot(0), tariff_of(other), tick, fleet.memory))
         return starts
 
     def _other_future(self, episode: Episode, tick: int, seed: int) -> Episode:
@@ -169,20 +175,22 @@ class Simulator:
         return rewards
 
     def _observe(self) -> NDArray[Any]:
-        return self._setting.parts.observe(self._engine.view)
+        return self._setting.parts.observe(self._engine.view, self._decisions.memory)
 
 
-Decide = Callable[[Callable[[], NDArray[Any]]], Controls]
-"""Controls of M copies; called once a tick with what gives their observations `[M, D]`."""
+Decide = Callable[[Callable[[], NDArray[Any]]], Any]
+"""Actions or controls of M copies, the same object for as long as they stay; called once a decision with what gives
+their observations `[M, D]`."""
 
 
 @dataclass(frozen=True)
 class _Start:
-    """A fleet at the beginning of a future: its state, and the tariff of its episode, `[H, 2 S]`."""
+    """A fleet at the beginning of a future: its state, its episode's tariff `[H, 2 S]`, what its action remembers."""
 
     state: Any
     tariff: Float64Array
     tick: int
+    memory: Memory
 
 
 class _Found:

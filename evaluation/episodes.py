@@ -286,7 +286,7 @@ def _run_batch(
                 ledgers.append(env.unwrapped.ledger(index))
         running &= ~ended
         if on_progress is not None:
-            on_progress(_done(env, running, length))
+            on_progress(_done(env, running))
     return metrics
 
 
@@ -294,11 +294,12 @@ def _from(on_progress: Callable[[float], None] | None, before: int) -> Callable[
     return None if on_progress is None else lambda done: on_progress(before + done)
 
 
-def _done(env: VectorEnv[Any, Any, Any], running: NDArray[np.bool_], length: NDArray[np.float64]) -> float:
+def _done(env: VectorEnv[Any, Any, Any], running: NDArray[np.bool_]) -> float:
     """Episodes done; of a fleet, whose horizon is known, the running ones count in part."""
     fleet = env.unwrapped
-    horizon = fleet.scenario.horizon_ticks if isinstance(fleet, FleetVectorEnv) else np.inf
-    return float((~running).sum() + (length[running] / horizon).sum())
+    if not isinstance(fleet, FleetVectorEnv):
+        return float((~running).sum())
+    return float((~running).sum() + (fleet.tick[running] / fleet.scenario.horizon_ticks).sum())
 
 
 def _reported(env: VectorEnv[Any, Any, Any], info: Mapping[str, Any], index: int) -> dict[str, float]:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import VIEW, Layout, Record
 from tokenfleet.envs.fleet import FleetEnv
-from tokenfleet.envs.interface.action import Action
-from tokenfleet.envs.interface.observation import Observation
+from tokenfleet.envs.interface.action import Action, Supervises
+from tokenfleet.envs.interface.observation import Observation, Recalls
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError, suggest
@@ -67,8 +67,8 @@ class PolicyContext:
     observation_space: Space[Any]
     action_space: Space[Any]
     scenario: Scenario | None = None
-    observation: Observation | None = None
-    action: Action | None = None
+    observation: Observation | Recalls | None = None
+    action: Action | Supervises | None = None
     seed: int = 0
     env_id: str = "this environment"
     policy_name: str = ""
@@ -169,7 +169,18 @@ class ControlPolicy(ABC):
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
-        """See `Policy.predict`; `deterministic` changes nothing, for there is nothing to draw."""
+        """See `Policy.predict`; `deterministic` changes nothing, for there is nothing to draw.
+
+        Raises:
+            SpecError: actions of the environment are not controls; `decide` gives what its `step` takes all the same.
+        """
+        if isinstance(self._action, Supervises):
+            raise SpecError(
+                [
+                    f"policy.{self.name}: answers with controls at every tick, which actions of "
+                    f"{type(self._action).__name__} cannot say; evaluate it on the environment without wrappers"
+                ]
+            )
         controls, after = self.decide(np.atleast_2d(observation), state, episode_start)
         action = self._action.encode(controls)
         return (action[0] if np.ndim(observation) == 1 else action), after

@@ -47,6 +47,7 @@ POLICIES: dict[str, Preset] = {
     "feedback_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "feedback"}),
     "thermal_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "thermal"}),
     "greedy_efficiency": Preset(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
+    "supervisor": Preset(f"{_HEURISTICS}.supervisor:Supervisor"),
 }
 """The shipped policies; `register_policy` adds to it."""
 

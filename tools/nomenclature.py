@@ -23,6 +23,7 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import AXES, EXOGENOUS, MEASUREMENTS, OUTCOMES, Field
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import Quantity, quantities_of
+from tokenfleet.envs.supervision.setpoints import Setpoints
 
 LAW = "envs/layers/llm/iteration.py"
 SYMBOLS = (
@@ -59,6 +60,7 @@ PARTS: tuple[tuple[str, type[Any]], ...] = (
     ("Links", Links),
     ("Episode", Episode),
     ("Controls", Controls),
+    ("Set-points", Setpoints),
 )
 FIELDS: tuple[tuple[str, str, Sequence[Field]], ...] = (
     ("Measurements", "What an engine measures in a tick; the first part of what a policy sees.", MEASUREMENTS),

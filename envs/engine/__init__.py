@@ -80,8 +80,13 @@ class Engine(Protocol):
             SpecError: the episode is of another fleet, or holds what is no number (`door.check_episode`).
         """
 
-    def step(self, controls: Controls) -> None:
-        """Advance every fleet by one tick, and overwrite `view` and `outcome`.
+    def step(self, controls: Controls, moving: NDArray[np.bool_] | None = None) -> None:
+        """Advance fleets by one tick, and overwrite `view` and `outcome`.
+
+        Args:
+            controls: of all fleets.
+            moving: which fleets advance, `[N]`; by default all. Nothing happens to the others: their view stays, and
+                their outcome is all zero.
 
         Raises:
             SpecError: a control is of the wrong shape or outside of its bounds; nothing has happened.

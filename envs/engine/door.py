@@ -17,7 +17,7 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import outside, record_problems
 from tokenfleet.envs.scenario import MAX_HORIZON_S
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, shown
 
 
 def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
@@ -91,6 +91,17 @@ def check_controls(controls: Controls, arrays: FleetArrays, num_envs: int) -> No
     problems = record_problems(controls, {"N": num_envs, **arrays.sizes}, "controls")
     if problems:
         raise SpecError(problems)
+
+
+def check_moving(moving: NDArray[Any], num_envs: int) -> NDArray[np.bool_]:
+    """Which fleets advance, `[N]`.
+
+    Raises:
+        SpecError: it is no such mask.
+    """
+    if not (isinstance(moving, np.ndarray) and moving.dtype == np.bool_ and moving.shape == (num_envs,)):
+        raise SpecError([f"moving: must be a bool array of shape ({num_envs},) (got {shown(moving)})"])
+    return np.ascontiguousarray(moving)
 
 
 def _check_failures(arrays: FleetArrays, episode: Episode) -> list[str]:

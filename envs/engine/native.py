@@ -17,6 +17,7 @@ from tokenfleet.envs.engine.door import (
     check_fleet,
     check_forks,
     check_index,
+    check_moving,
     check_snapshot,
 )
 from tokenfleet.envs.episode import Episode
@@ -67,6 +68,7 @@ class NativeEngine:
         neutral = neutral_arrays(Controls, {"N": num_envs, **arrays.sizes})
         self._wanted = [(name, neutral[name], CONTROLS[name].optional) for name in _native.CONTROLS]
         bounds = np.array([(CONTROLS[name].low, CONTROLS[name].high) for name in _native.CONTROLS])
+        self._everyone = np.ones(num_envs, np.bool_)
         self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, min(threads, num_envs), bounds)
 
     def reset(self, index: int, episode: Episode) -> None:
@@ -75,8 +77,9 @@ class NativeEngine:
         check_episode(self.arrays, episode)
         self._engine.reset(index, episode, _client_columns(episode.requests))
 
-    def step(self, controls: Controls) -> None:
+    def step(self, controls: Controls, moving: NDArray[np.bool_] | None = None) -> None:
         """See `Engine.step`."""
+        moving = self._everyone if moving is None else check_moving(moving, self._num_envs)
         columns = []
         for name, neutral, optional in self._wanted:
             values = getattr(controls, name)
@@ -87,7 +90,7 @@ class NativeEngine:
                 check_controls(controls, self.arrays, self._num_envs)
             columns.append(np.ascontiguousarray(values, np.float64))
         # C++ holds the values against their bounds, which is cheap there, and here they are refused.
-        if not self._engine.step(columns):
+        if not self._engine.step(columns, moving):
             check_controls(controls, self.arrays, self._num_envs)
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:

@@ -111,9 +111,22 @@ class Episodes:
         return episode
 
     def tariff(self) -> Float64Array:
-        """Price [USD/MWh] at every site, then carbon intensity [g/kWh], of the tick of every fleet, `[N, 2 S]`."""
-        tariff: Float64Array = self._tariff[self._every, self.tick]
+        """Price [USD/MWh] at every site, then carbon intensity [g/kWh], of the tick of every fleet, `[N, 2 S]`.
+
+        At the end of an episode, those of its last tick.
+        """
+        tariff: Float64Array = self._tariff[self._every, np.minimum(self.tick, self._tariff.shape[1] - 1)]
         return tariff
+
+    def advance(self, controls: Controls, moving: NDArray[np.bool_] | None) -> None:
+        """Count a tick of the fleets that move, `[N]`; None for all."""
+        self.controls.append(controls)
+        if moving is None:
+            self.tick += 1
+            return
+        self.tick += moving
+        for index in np.flatnonzero(~moving & (self.tick == 0)).tolist():
+            self.controls.begin(index)  # they stand at the start
 
     def hold(self, index: int) -> HeldEpisode:
         """How far the episode of fleet `index` has come, for `resume`."""
@@ -139,7 +152,7 @@ class Episodes:
 
     def get_state(self, index: int) -> dict[str, Any]:
         """What `set_state` needs: how the episode of fleet `index` was drawn, and the controls since, `[T, ...]`."""
-        controls = self.controls.of(index)
+        controls = self.controls.of(index)[: int(self.tick[index])]  # it stood still afterwards
         return {
             "episode_seed": self.seeds[index],
             "split": self.splits[index],

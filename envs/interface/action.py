@@ -1,23 +1,22 @@
 """What a policy sets: one number in [-1, 1] for each knob, and its meaning in `Controls`.
 
 An action is a row of segments, one a control (`envs.interface.knobs`). The middle of the box is a sane fleet:
-capacity-weighted routing, everything awake, everything admitted, middle clocks, batteries at rest, calls that weigh
-waiting and computing alike, prices half-way. Exploration noise around the middle neither puts replicas to sleep (that
-takes a < -0.5) nor cuts a class off.
+capacity-weighted routing, every replica awake that fits the contract, everything admitted, middle clocks, batteries
+at rest, calls that weigh waiting and computing alike, prices half-way. Exploration noise around the middle neither puts
+replicas to sleep (that takes a < -0.6) nor cuts a class off.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.knobs import SEGMENTS
-from tokenfleet.envs.interface.segments import LEAST_GAIN, Segment
+from tokenfleet.envs.interface.segments import SegmentBox
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
@@ -37,8 +36,42 @@ class Action(Protocol):
         """Rows `[N, A]` to controls in physical units; raises `ValueError` on NaN."""
 
 
+@runtime_checkable
+class Supervises(Protocol):
+    """An action whose decisions are held by a loop: controls come from them at every tick anew.
+
+    `decode` gives a `record` instead of `Controls`. What the loop remembers are arrays whose first axis is the fleet.
+
+    Attributes:
+        record: type of what `decode` gives; it has `num_envs`.
+        decide_every: ticks for which a decision holds unless the environment is told otherwise.
+    """
+
+    record: type[Any]
+    decide_every: int
+
+    @property
+    def space(self) -> Box:
+        """The space of one environment's action."""
+
+    def decode(self, action: NDArray[np.generic]) -> Any:
+        """Rows `[N, A]` to a `record`; raises `ValueError` on NaN."""
+
+    def check(self, decision: Any) -> None:
+        """Refuse a `record` of another fleet, or outside of its bounds; raises `SpecError`."""
+
+    def initial_memory(self, num_envs: int) -> tuple[NDArray[Any], ...]:
+        """What is remembered when an episode begins."""
+
+    def decided(self, decision: Any, memory: Any) -> Any:
+        """What is remembered once a decision has been taken; `memory` is not changed in place."""
+
+    def controls(self, decision: Any, view: Record, memory: Any) -> tuple[Controls, Any]:
+        """Controls of N fleets for the coming tick, and what is remembered then."""
+
+
 class FleetAction:
-    """The default action; see the module.
+    """The action `direct`, the default; see the module.
 
     Args:
         scenario: fixes sizes, legal routes, clock floors and rates.
@@ -53,14 +86,8 @@ class FleetAction:
     def __init__(self, scenario: Scenario) -> None:
         capacity = capacity_rps(scenario)
         self.capacity_share = capacity / capacity.sum(axis=1, keepdims=True)
-        self.table = self._lay_out([make(scenario, self.capacity_share) for make in SEGMENTS])
-        self._fills = [(segment.control, segment.columns, segment.filling.fill) for segment in self.table]
-        self._width = self.table[-1].columns.stop
-        self.space = Box(-1.0, 1.0, (self._width,), np.float32)
-        self._gain = np.maximum(np.concatenate([segment.gain for segment in self.table]), LEAST_GAIN)
-        self._bias, self._lowest, self._highest = (
-            np.concatenate([getattr(segment, name) for segment in self.table]) for name in ("bias", "lowest", "highest")
-        )
+        self._box = SegmentBox([make(scenario, self.capacity_share) for make in SEGMENTS])
+        self.table, self.space = self._box.table, self._box.space
 
     def decode(self, action: NDArray[np.generic]) -> Controls:
         """Controls that rows `[N, A]` stand for; entries outside [-1, 1] count as the nearer end.
@@ -68,18 +95,7 @@ class FleetAction:
         Raises:
             ValueError: wrong shape, or NaN.
         """
-        shape = np.shape(action)
-        if len(shape) != 2 or shape[1] != self._width:
-            raise ValueError(f"actions must have shape [N, {self._width}] (got {list(shape)})")
-        values: Float64Array = np.multiply(action, self._gain, dtype=np.float64)
-        values += self._bias
-        # Every control rises with its entry: cutting it here cuts the entry to [-1, 1], infinite ones too.
-        np.maximum(values, self._lowest, out=values)
-        np.minimum(values, self._highest, out=values)
-        if math.isnan(np.add.reduce(values, axis=None)):
-            where = np.argwhere(np.isnan(np.asarray(action, dtype=np.float64))).tolist()
-            raise ValueError(f"actions hold NaN in entries {where[:5]} ([env, entry])")
-        return Controls(**{control: fill(values[:, columns]) for control, columns, fill in self._fills})  # type: ignore[arg-type]
+        return Controls(**self._box.decode(action))  # type: ignore[arg-type]
 
     def encode(self, controls: Controls) -> Float32Array:
         """The action `[N, A]` that means `controls`; `decode` of it gives them back up to float32.
@@ -87,12 +103,4 @@ class FleetAction:
         What the box cannot say becomes the nearest it can: a class whose shares are all 0 is routed by capacity, and a
         rate above four times the class's mean is no limit.
         """
-        action = np.empty((controls.num_envs, self._width), np.float32)
-        for part in self.table:
-            action[:, part.columns] = part.entries(controls)
-        return action
-
-    @staticmethod
-    def _lay_out(segments: list[Segment]) -> tuple[Segment, ...]:
-        first = np.cumsum([0, *(len(segment.labels) for segment in segments)]).tolist()
-        return tuple(replace(segment, first=column) for segment, column in zip(segments, first, strict=False))
+        return self._box.encode(controls)

@@ -24,13 +24,19 @@ SINGLE_RESET_OPTIONS = ("split",)
 
 
 def check_choices(
-    num_envs: int, threads: int, split: str, render_mode: str | None, max_episode_steps: int | None
+    num_envs: int,
+    threads: int,
+    split: str,
+    render_mode: str | None,
+    max_episode_steps: int | None,
+    decide_every: int | None,
 ) -> None:
     """Refuse counts that are not positive integers, and unknown names."""
     counts = {
         "num_envs": num_envs,
         "threads": threads,
         "max_episode_steps": 1 if max_episode_steps is None else max_episode_steps,
+        "decide_every": 1 if decide_every is None else decide_every,
     }
     problems = [
         f"{name}: must be a positive integer (got {shown(value)})"

@@ -16,6 +16,9 @@ from tokenfleet.envs.accounts.metrics import FLEET, RETURN
 from tokenfleet.envs.fields import AXES, OUTCOMES, VIEW, Field
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.interface.observation import SCALES, FleetObservation
+from tokenfleet.envs.interface.segments import Segment
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.interface.supervisor_observation import ESTIMATED, REMEMBERED
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.axes import axis_names
 from tokenfleet.envs.spec import SpecError
@@ -25,20 +28,22 @@ SCENARIOS = ("tiny", "default")
 
 def observation_fields() -> str:
     """The observation, whatever the scenario: one row a field."""
-    rows = [
-        (f"`{field.name}`", _per(field), field.unit, SCALES[field.scale].doc, _bounds(field), field.doc)
-        for field in VIEW
-    ]
-    return _table(("field", "one for each", "unit", "divided by", "cut at", "meaning"), rows)
+    return _fields(VIEW)
 
 
 def action_segments() -> str:
     """The action, whatever the scenario: one row a segment."""
-    rows = [
-        (f"`{part.name}`", part.per, part.unit, part.low, part.high, part.formula, part.doc)
-        for part in FleetAction(load_scenario("tiny")).table
-    ]
-    return _table(("segment", "one for each", "unit", "a = -1", "a = 1", "formula", "meaning"), rows)
+    return _segments(FleetAction(load_scenario("tiny")).table)
+
+
+def setpoint_segments() -> str:
+    """The action `setpoints`, whatever the scenario: one row a segment."""
+    return _segments(SetpointAction(load_scenario("tiny")).table)
+
+
+def supervisor_fields() -> str:
+    """What the observation `supervisor` adds: one row a field."""
+    return _fields((*ESTIMATED, *REMEMBERED))
 
 
 def outcome_fields() -> str:
@@ -97,7 +102,9 @@ def scenario_tables(name: str) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "action": action_segments,
+    "setpoints": setpoint_segments,
     "observation": observation_fields,
+    "supervisor": supervisor_fields,
     "outcome": outcome_fields,
     "metrics": episode_metrics,
     **{f"scenario {name}": lambda name=name: scenario_tables(name) for name in SCENARIOS},  # type: ignore[misc]
@@ -133,6 +140,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _segments(table: Iterable[Segment]) -> str:
+    rows = [(f"`{part.name}`", part.per, part.unit, part.low, part.high, part.formula, part.doc) for part in table]
+    return _table(("segment", "one for each", "unit", "a = -1", "a = 1", "formula", "meaning"), rows)
+
+
+def _fields(fields: Iterable[Field]) -> str:
+    rows = [
+        (f"`{field.name}`", _per(field), field.unit, SCALES[field.scale].doc, _bounds(field), field.doc)
+        for field in fields
+    ]
+    return _table(("field", "one for each", "unit", "divided by", "cut at", "meaning"), rows)
 
 
 def _per(field: Field) -> str:

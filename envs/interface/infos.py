@@ -65,7 +65,7 @@ class BatchInfos:
         """After a step, but for the routes.
 
         Args:
-            happened: what a tick brought, `[N]` each; it brought nothing to the `idle` fleets.
+            happened: what a step brought, `[N]` each; it brought nothing to the `idle` fleets.
             ending: what the end of an episode brings, to the `ended` fleets.
             idle: fleets that spent the step on a new episode.
             ended: fleets whose episode has just ended.

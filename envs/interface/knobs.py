@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.interface.segments import Limit, Segment, Shares, Some, Whole
+from tokenfleet.envs.estimates.clock_limits import usual_replicas
+from tokenfleet.envs.interface.segments import AwakeShares, Limit, Segment, Shares, Some, Whole
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
@@ -67,8 +68,9 @@ def clock_segment(scenario: Scenario, capacity_share: Float64Array) -> Segment:
 
 
 def awake_segment(scenario: Scenario, capacity_share: Float64Array) -> Segment:
-    """How much of each pool is awake: all of it down to a = -0.5, so that noise around 0 puts nothing to sleep."""
+    """How much of each pool is awake: the usual number down to a = -0.6, so that noise around 0 changes nothing."""
     ones = np.ones(len(scenario.pools))
+    replicas = np.array([pool.replicas for pool in scenario.pools.values()])
     return Segment(
         name="awake_fraction",
         control="awake_fraction",
@@ -76,14 +78,14 @@ def awake_segment(scenario: Scenario, capacity_share: Float64Array) -> Segment:
         labels=tuple(scenario.pools),
         unit="share",
         low="0",
-        high="1 (from a = -0.5)",
-        formula="`min(1, 2 * (a + 1))`",
-        doc="Replicas that should be awake, rounded up to whole ones.",
-        bias=2.0 * ones,
-        gain=2.0 * ones,
-        lowest=0.0 * ones,
+        high="1",
+        formula="`usual * min(1, 1 + (a + 0.6) / 0.4)` replicas, rounded, over all; above a = 0.6 up to all",
+        doc="Replicas that should be awake; usual is how many fit the contract at the clock floor.",
+        bias=0.0 * ones,
+        gain=ones,
+        lowest=-ones,
         highest=ones,
-        filling=Whole(),
+        filling=AwakeShares(usual_replicas(scenario), replicas, dead=0.6, span=0.4),
     )
 
 

@@ -6,8 +6,8 @@ means the same in every episode, batch and process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -27,6 +27,7 @@ PRICE_SCALE_USD_PER_MWH = 100.0
 CARBON_SCALE_G_PER_KWH = 500.0
 TEMPERATURE_SCALE_C = 25.0
 SEQUENCE_TOKENS_PER_S = 10.0
+BACKLOG_SCALE_S = 10.0
 
 
 class Observation(Protocol):
@@ -38,6 +39,18 @@ class Observation(Protocol):
 
     def observe(self, view: Record) -> NDArray[np.generic]:
         """Rows `[N, ...]` in memory of their own, from the view of N fleets; must not keep `view`."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """An observation that also shows what the environment's action remembers."""
+
+    @property
+    def space(self) -> Box:
+        """The space of one environment's observation."""
+
+    def recall(self, view: Record, memory: tuple[NDArray[np.generic], ...]) -> NDArray[np.generic]:
+        """Rows `[N, ...]` in memory of their own; see `interface.action.Supervises` for what is remembered."""
 
 
 class ObservationRow(NamedTuple):
@@ -52,39 +65,32 @@ class ObservationRow(NamedTuple):
     doc: str
 
 
-class FleetObservation:
-    """The default observation: the view's fields, each divided by its scale and cut to [`Field.low`, `Field.high`].
+class ScaledFields:
+    """Fields in a row, each divided by its scale and cut to [`Field.low`, `Field.high`].
 
     Args:
-        scenario: fixes sizes and scales.
-        fields: names of `fields.VIEW` to keep, in the order of that table; all by default.
+        scenario: fixes scales.
+        fields: in order.
+        sizes: length of each axis letter.
 
     Attributes:
-        layout: where each kept field stands in a row of width D.
+        layout: where each field stands in a row of width D.
         space: `Box` of shape `(D,)`, float32.
         scale: what each entry is divided by, `[D]`, in the field's unit.
-
-    Raises:
-        SpecError: unknown or no field names.
     """
 
-    def __init__(self, scenario: Scenario, fields: Sequence[str] | None = None) -> None:
+    def __init__(self, scenario: Scenario, fields: Sequence[Field], sizes: Mapping[str, int]) -> None:
         self.scenario = scenario
-        sizes = axis_sizes(scenario)
-        view = Layout(VIEW, sizes)
-        kept = _select(fields)
-        self.layout = Layout(kept, sizes)
-        self.scale = _per_entry(self.layout, {field.name: _scale(scenario, field) for field in kept})
-        low = _per_entry(self.layout, {field.name: np.array(field.low) for field in kept}).astype(np.float32)
-        high = _per_entry(self.layout, {field.name: np.array(field.high) for field in kept}).astype(np.float32)
+        self.layout = Layout(fields, sizes)
+        self.scale = _per_entry(self.layout, {field.name: _scale(scenario, field) for field in fields})
+        low = _per_entry(self.layout, {field.name: np.array(field.low) for field in fields}).astype(np.float32)
+        high = _per_entry(self.layout, {field.name: np.array(field.high) for field in fields}).astype(np.float32)
         self.space = Box(low, high, dtype=np.float32)
         self._low, self._high = low, high
         self._divisor = self.scale.astype(np.float32)
-        self._columns = None if len(kept) == len(VIEW) else view.columns(*(field.name for field in kept))
 
-    def observe(self, view: Record) -> Float32Array:
-        """See `Observation.observe`; `[N, D]`."""
-        rows = view.rows if self._columns is None else view.rows[:, self._columns]
+    def scaled(self, rows: NDArray[np.generic]) -> Float32Array:
+        """Rows `[N, D]` in the fields' units, divided and cut."""
         scaled: Float32Array = np.divide(rows, self._divisor, dtype=np.float32)
         np.maximum(scaled, self._low, out=scaled)
         np.minimum(scaled, self._high, out=scaled)
@@ -113,6 +119,28 @@ class FleetObservation:
             high = float((self.scale[columns] * self._high[columns]).max())
             rows.append(ObservationRow(field.name, columns.start, columns.stop - 1, field.unit, low, high, field.doc))
         return rows
+
+
+class FleetObservation(ScaledFields):
+    """The default observation: the view's fields; see `ScaledFields`.
+
+    Args:
+        scenario: fixes sizes and scales.
+        fields: names of `fields.VIEW` to keep, in the order of that table; all by default.
+
+    Raises:
+        SpecError: unknown or no field names.
+    """
+
+    def __init__(self, scenario: Scenario, fields: Sequence[str] | None = None) -> None:
+        sizes = axis_sizes(scenario)
+        view, kept = Layout(VIEW, sizes), _select(fields)
+        super().__init__(scenario, kept, sizes)
+        self._columns = None if len(kept) == len(VIEW) else view.columns(*(field.name for field in kept))
+
+    def observe(self, view: Record) -> Float32Array:
+        """See `Observation.observe`; `[N, D]`."""
+        return self.scaled(view.rows if self._columns is None else view.rows[:, self._columns])
 
 
 def _select(names: Sequence[str] | None) -> tuple[Field, ...]:
@@ -204,6 +232,10 @@ def _solar_w(scenario: Scenario) -> list[float]:
     return [solar.peak_w for solar in scenario.solar_sites.values()]
 
 
+def _longest_lead_s(scenario: Scenario) -> float:
+    return max([*scenario.announced_lead_s, scenario.tick_s])
+
+
 class Scale(NamedTuple):
     """What a field is divided by: in words, and from a scenario (one number, or one along the field's first axis)."""
 
@@ -244,6 +276,8 @@ SCALES: dict[str, Scale] = {
     "row_restart_s": Scale("the restart time after a trip, at least a tick", _row_restart_s),
     "battery_w": Scale("the most that the battery gives or takes", _battery_w),
     "solar_w": Scale("the rating of the panels", _solar_w),
+    "backlog": Scale("10 s", lambda scenario: BACKLOG_SCALE_S),
+    "lead": Scale("the longest lead time of announced caps, at least a tick", _longest_lead_s),
     "price": Scale("100 USD/MWh", lambda scenario: PRICE_SCALE_USD_PER_MWH),
     "carbon": Scale("500 g/kWh", lambda scenario: CARBON_SCALE_G_PER_KWH),
     "temperature": Scale("25 C", lambda scenario: TEMPERATURE_SCALE_C),

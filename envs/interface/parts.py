@@ -12,15 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.interface.action import Action, FleetAction
-from tokenfleet.envs.interface.observation import FleetObservation, Observation
+from tokenfleet.envs.interface.action import Action, FleetAction, Supervises
+from tokenfleet.envs.interface.observation import FleetObservation, Observation, Recalls
 from tokenfleet.envs.interface.reward import NetValue, Reward
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
-from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.envs.spec import SpecError, shown, suggest
 from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours, named
+
+ACTIONS: dict[str, Callable[[Scenario], Action | Supervises]] = {"direct": FleetAction, "setpoints": SetpointAction}
+"""Actions by name."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,16 @@ class Parts:
     Attributes:
         observation, action, reward: the parts themselves.
         observe, decode, value: calls of the parts; those of a user's parts are guarded.
+        track: controls of the coming tick from what was decided, the view and what is remembered, and what is
+            remembered then; None for an action that gives controls at once.
     """
 
-    observation: Observation
-    action: Action
+    observation: Observation | Recalls
+    action: Action | Supervises
     reward: Reward
-    observe: Callable[[Record], NDArray[Any]]
-    decode: Callable[[NDArray[Any]], Controls]
+    observe: Callable[[Record, tuple[NDArray[Any], ...]], NDArray[Any]]
+    decode: Callable[[NDArray[Any]], Any]
+    track: Callable[[Any, Record, Any], tuple[Controls, Any]] | None
     value: Reward
 
 
@@ -46,18 +54,22 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
     Raises:
         SpecError: one of them cannot be built.
     """
+    acts = has_methods("space", "decode")
+    acted, acted_by = build_part("action", _named("action", action, ACTIONS), scenario, FleetAction, acts)
     if isinstance(observation, Sequence) and not isinstance(observation, str):
         observation = FleetObservation(scenario, observation)
-    shows, acts = has_methods("space", "observe"), has_methods("space", "decode")
-    seen, seen_by = build_part("observation", observation, scenario, FleetObservation, shows)
-    acted, acted_by = build_part("action", action, scenario, FleetAction, acts)
+    known = {"fleet": FleetObservation, "supervisor": lambda scenario: SupervisorObservation(scenario, acted)}
+    named_observation = _named("observation", observation, known)
+    seen, seen_by = build_part("observation", named_observation, scenario, FleetObservation, is_observation)
+    supervises = isinstance(acted, Supervises)
     valued, valued_by = build_part("reward", reward, scenario, NetValue, is_reward)
     return Parts(
         observation=seen,
         action=acted,
         reward=valued,
         observe=guarded_observe(seen, seen_by),
-        decode=guarded_decode(acted, acted_by, scenario),
+        decode=acted.decode if supervises else guarded_decode(acted, acted_by, scenario),
+        track=guarded_track(acted, acted_by, scenario) if supervises else None,
         value=guarded_reward(valued, valued_by),
     )
 
@@ -97,6 +109,19 @@ def build_part(
     return built, None if is_ours(built) else guard
 
 
+def _named(role: str, part: Any, known: Mapping[str, Any]) -> Any:
+    """What a name stands for; anything that is no name, as it is.
+
+    Raises:
+        SpecError: a name that nothing has.
+    """
+    if not isinstance(part, str) or ":" in part:
+        return part
+    if part not in known:
+        raise SpecError([f"{role}: unknown name {part!r}{suggest(part, known)}, or 'module:Class'"])
+    return known[part]
+
+
 def _check_takes_scenario(builder: Callable[..., Any], scenario: Scenario) -> None:
     try:
         inspect.signature(builder).bind(scenario)
@@ -107,6 +132,11 @@ def _check_takes_scenario(builder: Callable[..., Any], scenario: Scenario) -> No
 def has_methods(*names: str) -> Callable[[Any], bool]:
     """A test for objects with all of these attributes."""
     return lambda candidate: all(hasattr(candidate, name) for name in names)
+
+
+def is_observation(candidate: Any) -> bool:
+    """Whether an object has a space, and shows a view."""
+    return hasattr(candidate, "space") and (hasattr(candidate, "observe") or hasattr(candidate, "recall"))
 
 
 def is_reward(candidate: Any) -> bool:
@@ -147,14 +177,23 @@ def guarded_reward(reward: Reward, guard: Guard | None) -> Reward:
     return call
 
 
-def guarded_observe(observation: Observation, guard: Guard | None) -> Callable[[Record], NDArray[Any]]:
-    """`observation.observe`, and for a user's the promise that rows are what its space says."""
-    if guard is None:
-        return observation.observe
+def guarded_observe(
+    observation: Observation | Recalls, guard: Guard | None
+) -> Callable[[Record, tuple[NDArray[Any], ...]], NDArray[Any]]:
+    """Rows from a view and what the action remembers, and for a user's the promise that they are as its space says."""
 
-    def observe(view: Record) -> NDArray[Any]:
+    def show(view: Record, memory: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+        return observation.recall(view, memory) if isinstance(observation, Recalls) else observation.observe(view)
+
+    if guard is None:
+        if isinstance(observation, Recalls):
+            return observation.recall
+        plain = observation.observe
+        return lambda view, memory: plain(view)
+
+    def observe(view: Record, memory: tuple[NDArray[Any], ...]) -> NDArray[Any]:
         with guard:
-            rows = observation.observe(view)
+            rows = show(view, memory)
         space = observation.space
         check_numbers(guard, "observations [N, ...]", rows, (len(view.rows), *space.shape), space.dtype)
         return rows
@@ -171,13 +210,32 @@ def guarded_decode(action: Action, guard: Guard | None, scenario: Scenario) -> C
     def decode(rows: NDArray[Any]) -> Controls:
         with guard:
             controls = action.decode(rows)
-        if not isinstance(controls, Controls):
-            raise guard.refuse(f"decode must give Controls (got {type(controls).__name__})")
-        for declared in quantities_of(Controls):
-            value = getattr(controls, declared.name)
-            if value is not None or not declared.optional:
-                shape = declared.shape({"N": len(rows), **sizes})
-                check_numbers(guard, f"controls.{declared.name}", value, shape)
-        return controls
+        return _checked_controls(guard, "decode", controls, {"N": len(rows), **sizes})
 
     return decode
+
+
+def guarded_track(
+    action: Supervises, guard: Guard | None, scenario: Scenario
+) -> Callable[[Any, Record, Any], tuple[Controls, Any]]:
+    """`action.controls`, and for a user's the promise that it gives controls of the right shapes."""
+    if guard is None:
+        return action.controls
+    sizes = axis_sizes(scenario)
+
+    def track(decision: Any, view: Record, memory: Any) -> tuple[Controls, Any]:
+        with guard:
+            controls, after = action.controls(decision, view, memory)
+        return _checked_controls(guard, "controls", controls, {"N": len(view.rows), **sizes}), after
+
+    return track
+
+
+def _checked_controls(guard: Guard, method: str, controls: Any, sizes: Mapping[str, int]) -> Controls:
+    if not isinstance(controls, Controls):
+        raise guard.refuse(f"{method} must give Controls (got {type(controls).__name__})")
+    for declared in quantities_of(Controls):
+        value = getattr(controls, declared.name)
+        if value is not None or not declared.optional:
+            check_numbers(guard, f"controls.{declared.name}", value, declared.shape(sizes))
+    return controls

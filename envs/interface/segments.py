@@ -5,20 +5,28 @@ An entry `a` in [-1, 1] stands for `bias + gain a`, cut to [lowest, highest], in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.supervision.setpoints import Setpoints
 
+Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 LEAST_GAIN = float(np.finfo(np.float64).tiny)
 """A gain of zero, as of a class without demand, would make NaN of an infinite entry."""
+
+
+ROUNDED_UP_FROM = 1e-4
+"""Part of a replica from which the engines round `awake_fraction` up."""
 
 
 class Filling(Protocol):
@@ -37,7 +45,7 @@ class Segment:
 
     Attributes:
         name: of the segment.
-        control: the field of `Controls` that the segment fills.
+        control: the field of `Controls`, or of `Setpoints`, that the segment fills.
         per: what an entry stands for.
         labels: one an entry.
         unit: of the control.
@@ -71,10 +79,59 @@ class Segment:
         """Where the segment stands in an action."""
         return slice(self.first, self.first + len(self.labels))
 
-    def entries(self, controls: Controls) -> Float64Array:
+    def entries(self, controls: Controls | Setpoints) -> Float64Array:
         """The entries `[N, n]` or `[1, n]` that mean `controls`, cut to [-1, 1]."""
         values = self.filling.pick(getattr(controls, self.control))
         return np.clip((values - self.bias) / np.maximum(self.gain, LEAST_GAIN), -1.0, 1.0)
+
+
+class SegmentBox:
+    """The box of a row of segments.
+
+    Args:
+        segments: in order; where each stands in an action is worked out here.
+
+    Attributes:
+        table: the segments.
+        space: `Box(-1, 1, (A,))`, float32.
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        first = np.cumsum([0, *(len(segment.labels) for segment in segments)]).tolist()
+        self.table = tuple(replace(segment, first=column) for segment, column in zip(segments, first, strict=False))
+        self._fills = [(segment.control, segment.columns, segment.filling.fill) for segment in self.table]
+        self._width = self.table[-1].columns.stop
+        self.space = Box(-1.0, 1.0, (self._width,), np.float32)
+        self._gain = np.maximum(np.concatenate([segment.gain for segment in self.table]), LEAST_GAIN)
+        self._bias, self._lowest, self._highest = (
+            np.concatenate([getattr(segment, name) for segment in self.table]) for name in ("bias", "lowest", "highest")
+        )
+
+    def decode(self, action: NDArray[np.generic]) -> dict[str, Float64Array | None]:
+        """What rows `[N, A]` stand for, by name; entries outside [-1, 1] count as the nearer end.
+
+        Raises:
+            ValueError: wrong shape, or NaN.
+        """
+        shape = np.shape(action)
+        if len(shape) != 2 or shape[1] != self._width:
+            raise ValueError(f"actions must have shape [N, {self._width}] (got {list(shape)})")
+        values: Float64Array = np.multiply(action, self._gain, dtype=np.float64)
+        values += self._bias
+        # Every control rises with its entry: cutting it here cuts the entry to [-1, 1], infinite ones too.
+        np.maximum(values, self._lowest, out=values)
+        np.minimum(values, self._highest, out=values)
+        if math.isnan(np.add.reduce(values, axis=None)):
+            where = np.argwhere(np.isnan(np.asarray(action, dtype=np.float64))).tolist()
+            raise ValueError(f"actions hold NaN in entries {where[:5]} ([env, entry])")
+        return {control: fill(values[:, columns]) for control, columns, fill in self._fills}
+
+    def encode(self, controls: Controls | Setpoints) -> Float32Array:
+        """The action `[N, A]` that means `controls`."""
+        action = np.empty((controls.num_envs, self._width), np.float32)
+        for part in self.table:
+            action[:, part.columns] = part.entries(controls)
+        return action
 
 
 class Whole:
@@ -91,30 +148,129 @@ class Whole:
 
 
 class Some:
-    """The values belong to some sites or classes; the others rest.
+    """The values belong to some sites, pools or classes; the others rest.
 
     Args:
         chosen: indices of those that have an entry.
-        size: how many sites or classes there are.
+        size: how many sites, pools or classes there are.
         rest: value of the others, and of all where nothing was said.
+        always: whether the control may not be left out where nobody is chosen.
+        inner: from values to numbers.
     """
 
-    def __init__(self, chosen: Sequence[int], size: int, rest: float) -> None:
-        self._chosen, self._size, self._rest = list(chosen), size, rest
+    def __init__(
+        self, chosen: Sequence[int], size: int, rest: float, always: bool = False, inner: Filling | None = None
+    ) -> None:
+        self._chosen, self._size, self._rest, self._always = list(chosen), size, rest, always
+        self._inner = Whole() if inner is None else inner
 
     def fill(self, values: Float64Array) -> Float64Array | None:
         """See `Filling.fill`."""
-        if not self._chosen:
+        if not self._chosen and not self._always:
             return None
         control = np.full((len(values), self._size), self._rest)
-        control[:, self._chosen] = values
+        control[:, self._chosen] = self._inner.fill(values)
         return control
 
     def pick(self, control: Float64Array | None) -> Float64Array:
         """See `Filling.pick`."""
-        if control is None:
-            return np.full((1, len(self._chosen)), self._rest)
-        return control[:, self._chosen]
+        chosen = np.full((1, len(self._chosen)), self._rest) if control is None else control[:, self._chosen]
+        return self._inner.pick(chosen)
+
+
+class Replicas:
+    """Whole numbers of replicas, all within reach, whose usual number has a neighbourhood.
+
+    A value is the entry `a` itself. Down to `a = -dead` and up to `a = dead` it means the usual number of a pool; from
+    there it falls in a straight line to 0 at `a = -dead - span`, and rises to all replicas at `a = dead + span`.
+
+    Args:
+        usual: replicas of each pool in the middle, `[P]`.
+        replicas: all of them, `[P]`.
+        dead, span: see above.
+    """
+
+    def __init__(self, usual: NDArray[np.int64], replicas: NDArray[np.int64], dead: float, span: float) -> None:
+        self._usual, self._replicas = usual.astype(float), replicas.astype(float)
+        self._dead, self._span = dead, span
+
+    def fill(self, values: Float64Array) -> Float64Array:
+        """See `Filling.fill`."""
+        below = np.minimum(values + self._dead, 0.0) / self._span
+        above = np.clip((values - self._dead) / self._span, 0.0, 1.0)
+        replicas: Float64Array = self._usual * np.maximum(1.0 + below, 0.0) + (self._replicas - self._usual) * above
+        return replicas
+
+    def pick(self, control: Float64Array | None) -> Float64Array:
+        """See `Filling.pick`."""
+        assert control is not None
+        less = control / np.maximum(self._usual, 1.0) - 1.0
+        more = (np.minimum(control, self._replicas) - self._usual) / np.maximum(self._replicas - self._usual, 1.0)
+        entry = np.where(less < 0.0, self._span * less - self._dead, self._dead + self._span * more)
+        return np.where(np.minimum(control, self._replicas) == self._usual, 0.0, entry)
+
+
+class AwakeShares(Replicas):
+    """`Replicas`, rounded to whole ones, as shares of all of them."""
+
+    def fill(self, values: Float64Array) -> Float64Array:
+        """See `Filling.fill`."""
+        shares: Float64Array = np.rint(super().fill(values)) / self._replicas
+        return shares
+
+    def pick(self, control: Float64Array | None) -> Float64Array:
+        """See `Filling.pick`; like the engines, a part of a replica counts as a whole one."""
+        assert control is not None
+        return super().pick(np.ceil(control * self._replicas - ROUNDED_UP_FROM))
+
+
+class Exponential:
+    """Values are logarithms to the base ten; the highest of them may mean no limit.
+
+    Args:
+        highest: of the values, `[n]`; None where every value is a number.
+    """
+
+    def __init__(self, highest: Float64Array | None = None) -> None:
+        self._highest = highest
+
+    def fill(self, values: Float64Array) -> Float64Array:
+        """See `Filling.fill`."""
+        numbers: Float64Array = 10.0**values
+        return numbers if self._highest is None else np.where(values >= self._highest, np.inf, numbers)
+
+    def pick(self, control: Float64Array | None) -> Float64Array:
+        """See `Filling.pick`; no limit is the far end of the box, so that float32 cannot turn it into one."""
+        assert control is not None
+        logarithm = np.log10(np.maximum(control, np.finfo(np.float64).tiny))
+        return (
+            logarithm
+            if self._highest is None
+            else np.where(np.isinf(control), 1e3, np.minimum(logarithm, self._highest))
+        )
+
+
+class Routes:
+    """The values belong to some pairs of a class and a pool; the others are 0.
+
+    Args:
+        route_class, route_pool: indices of the class and the pool of every entry.
+        shape: `[K, P]`.
+    """
+
+    def __init__(self, route_class: IntArray, route_pool: IntArray, shape: tuple[int, ...]) -> None:
+        self._route_class, self._route_pool, self._shape = route_class, route_pool, shape
+
+    def fill(self, values: Float64Array) -> Float64Array:
+        """See `Filling.fill`."""
+        control = np.zeros((len(values), *self._shape))
+        control[:, self._route_class, self._route_pool] = values
+        return control
+
+    def pick(self, control: Float64Array | None) -> Float64Array:
+        """See `Filling.pick`."""
+        assert control is not None
+        return control[:, self._route_class, self._route_pool]
 
 
 class Limit:

@@ -14,24 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from tokenfleet.envs.estimates.cap_forecast import CapForecast
+from tokenfleet.envs.estimates.clock_limits import CLOCK_STEPS, ROUNDING, RowClock, pool_clocks, replicas_that_fit
+from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, SpecError
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
+from tokenfleet.envs.supervision.laws import ClockFeedback
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.cap_forecast import CapForecast
-from tokenfleet.policies.heuristics.power_model import PowerModel
 from tokenfleet.policies.registry import Preset
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 
 Margin = Annotated[float, Field(ge=0, lt=1)]
-
-CLOCK_STEPS = 241
-"""How finely a rule searches the clocks between the lowest floor and 1: steps of a quarter of a per cent."""
-
-ROUNDING = 1e-5
-"""Share of a cap that is left for the float32 of observation and action; their errors are below 1e-6."""
 
 
 class Clocking(ABC):
@@ -133,15 +129,10 @@ class UniformClock(Clocking):
 class FeedbackClock(Clocking):
     """Proportional feedback: the clock of a site moves by what its meter says is left under the cap.
 
-    `F <- F + gain * ((1 - margin) * cap - power) / slope`, within [floor, 1], where `slope` is how much the worst draw
-    of the site rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one
-    tick if the load were the worst one; a real load answers less, so the loop is slower and stable. The cap is the
-    lowest that can come in the next `ahead_s`, so that the clock is down when the cap is. It knows no more than the
-    meter: a burst breaks the cap for some ticks, which the brake's delay forgives. No loop can keep a cap that the
-    clock floor does not reach, so replicas that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
-
-    C. Lefurgy, X. Wang, M. Ware, "Server-level power control", ICAC 2007, doi:10.1109/ICAC.2007.35 (such a loop on the
-    clock of one server).
+    The law is `supervision.laws.ClockFeedback`, its target `1 - margin` of the cap: the lowest that can come in the
+    next `ahead_s`, so that the clock is down when the cap is. It knows no more than the meter: a burst breaks the cap
+    for some ticks, which the brake's delay forgives. No loop can keep a cap that the clock floor does not reach, so
+    replicas that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
 
     Args:
         scenario: of the fleet.
@@ -158,10 +149,8 @@ class FeedbackClock(Clocking):
         self._power = PowerModel(scenario)
         a = self._power.arrays
         self._forecast = CapForecast.of_sites(scenario, np.full(a.num_sites, ahead_s))
-        self._floor = np.array([a.clock_floor_fraction[a.site == s].min() for s in range(a.num_sites)])
-        floor_w = self._power.worst_site_w(a.clock_floor_fraction, a.replicas)
-        range_w = self._power.worst_site_w(np.ones(a.num_pools), a.replicas) - floor_w
-        self._clock_per_w = gain * (1.0 - self._floor) / np.maximum(range_w, 1e-9)
+        self._feedback = ClockFeedback(self._power, gain)
+        self._floor = self._feedback.floor
         self._margin = margin
         self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
         self._row_clock = RowClock(scenario, self._power, self.most_replicas, np.full(a.num_pools, ahead_s))
@@ -175,7 +164,7 @@ class FeedbackClock(Clocking):
         (clock,) = state
         cap_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"])
         free_w = (1.0 - self._margin) * cap_w - view["site_power_w"]
-        clock = np.clip(clock + self._clock_per_w * free_w, self._floor, 1.0)
+        clock = self._feedback.step(clock, free_w)
         return self._row_clock.limit(pool_clocks(self._power, clock), view), (clock,)
 
 
@@ -217,77 +206,6 @@ class ThermalClock(FeedbackClock):
         floor = self._floor[self._rooms]
         highest[:, self._rooms] = floor + (1.0 - floor) * share
         return np.minimum(clock, pool_clocks(self._power, highest)), state
-
-
-def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:
-    """How many replicas of each pool may be awake for every cap to be kept at the clock floor at worst, `[P]`.
-
-    Where all do not fit, replicas are left out one by one from the pool with the largest share still awake; the last
-    one of a pool goes last.
-
-    Args:
-        scenario: of the fleet.
-        power: its physics.
-        cap_w: the cap that each site must be able to keep, `[S]` [W].
-
-    Raises:
-        SpecError: a site or row does not fit with every replica asleep; no policy could keep its cap.
-    """
-    a = power.arrays
-    awake = a.replicas.copy()
-    names = [f"site {site!r}" for site in scenario.sites] + [f"row {row!r} of {site!r}" for site, row in scenario.rows]
-    members = [*(a.site == s for s in range(a.num_sites)), *power.is_behind_row.T]
-    deepest_row_w = CapForecast.of_rows(scenario, np.zeros(a.num_rows)).deepest_w
-    limit_w = np.concatenate([cap_w, deepest_row_w]) * (1.0 - ROUNDING)
-    while True:
-        worst_w = [power.worst_site_w(a.clock_floor_fraction, awake), power.worst_row_w(a.clock_floor_fraction, awake)]
-        over = np.concatenate(worst_w) > limit_w
-        if not over.any():
-            return awake
-        at_fault = int(np.argmax(over))
-        removable = members[at_fault] & (awake > 0)
-        if not removable.any():
-            raise SpecError(
-                [
-                    f"clocking: {names[at_fault]} draws more than its deepest cap, {limit_w[at_fault]:.0f} W, even "
-                    "with every replica asleep, and no policy could keep it; raise the cap"
-                ]
-            )
-        awake[np.argmax(np.where(removable, awake / a.replicas + (awake > 1), 0.0))] -= 1
-
-
-class RowClock:
-    """The highest clock at which every row keeps its cap at worst.
-
-    Args:
-        scenario: of the fleet.
-        power: its physics.
-        awake: replicas of each pool that may be awake, `[P]`.
-        carry_s: how long a clock of each pool may be in force after its tick, `[P]` [s].
-    """
-
-    def __init__(self, scenario: Scenario, power: PowerModel, awake: Int64Array, carry_s: Float64Array) -> None:
-        a = power.arrays
-        ahead_s = np.array([carry_s[behind].max() for behind in power.is_behind_row.T], dtype=np.float64)
-        self._forecast = CapForecast.of_rows(scenario, ahead_s)
-        self._is_behind = power.is_behind_row
-        self._floor = a.clock_floor_fraction
-        self._grid = np.linspace(self._floor.min(), 1.0, CLOCK_STEPS)
-        self._worst_w = power.worst_row_w(np.maximum(self._grid[:, None], self._floor), awake)
-
-    def limit(self, clock: Float64Array, view: Record) -> Float64Array:
-        """Clocks `[N, P]` lowered to what the rows above each pool allow."""
-        limit_w = self._forecast.lowest_w(view["row_cap_w"], view["announced_row_cap_w"]) * (1.0 - ROUNDING)
-        for w in range(limit_w.shape[1]):
-            step = np.searchsorted(self._worst_w[:, w], limit_w[:, w], side="right")
-            allowed = np.maximum(self._grid[np.maximum(step - 1, 0)][:, None], self._floor)
-            clock = np.where(self._is_behind[:, w], np.minimum(clock, allowed), clock)
-        return clock
-
-
-def pool_clocks(power: PowerModel, site_clock: Float64Array) -> Float64Array:
-    """A clock for every pool from one for every site, `[N, S]` to `[N, P]`, within what each GPU can do."""
-    return np.clip(site_clock[:, power.arrays.site], power.arrays.clock_floor_fraction, 1.0)
 
 
 CLOCKINGS: dict[str, Preset] = {

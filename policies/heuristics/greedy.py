@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.clocking import CLOCKINGS, Clocking
-from tokenfleet.policies.heuristics.service_model import ServiceModel
 from tokenfleet.policies.registry import Choice, build
 
 Float64Array = NDArray[np.float64]

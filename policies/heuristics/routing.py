@@ -12,12 +12,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, least_work_weights
+from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.layers.gpu import clock_stretch
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import PositiveFloat
-from tokenfleet.policies.heuristics.service_model import ServiceModel
 from tokenfleet.policies.registry import Preset
 
 Float64Array = NDArray[np.float64]
@@ -68,18 +68,11 @@ class CapacityWeighted(Routing):
 class LeastWork(Routing):
     """Shares to the pools with the least outstanding work per awake replica.
 
-    The work of a pool is the replica time that it still owes, at the clock in force: its unprefilled tokens at the
-    pool's cost of a prompt token, and the output tokens of waiting requests (all of them) and running ones (half, on
-    average) at the pool's cost of an output token at full batch. Divided by awake replicas it is a backlog in seconds.
-    A pool's weight is its awake capacity times how far its backlog lies below `least + spread_s`; beyond that it gets
-    nothing.
+    The work of a pool is a backlog in seconds (`estimates.backlog.backlog_seconds`). A pool's weight is its awake
+    capacity times how far its backlog lies below `least + spread_s` (`least_work_weights`); beyond that, nothing.
 
     It does not see prefix caches, and calls do not return to a pool without a share: where contexts are long, the
     spread must be wide enough for those that hold them.
-
-    Join the shortest queue, the classic rule (W. Winston, "Optimality of the shortest line discipline", J. Appl. Prob.
-    14, 1977, doi:10.1017/s0021900200104772), sends everything to one pool; for a decision that holds for a whole tick
-    that would only move the queue, hence the spread.
 
     Args:
         scenario: of the fleet.
@@ -87,7 +80,7 @@ class LeastWork(Routing):
             and swing more.
     """
 
-    fields = ("waiting_requests", "running_requests", "unprefilled_tokens", "awake_replicas", "clock_fraction")
+    fields = BACKLOG_FIELDS
 
     def __init__(self, scenario: Scenario, spread_s: PositiveFloat = 1.0) -> None:
         self._service = ServiceModel(scenario)
@@ -97,24 +90,9 @@ class LeastWork(Routing):
 
     def shares(self, view: Record) -> Float64Array:
         """See `Routing.shares`."""
-        arrays = self._service.power.arrays
         backlog_s = np.where(self._mask, backlog_seconds(self._service, view)[:, None, :], np.inf)
-        least_s = backlog_s.min(axis=2, keepdims=True)
-        room_s = np.where(np.isfinite(least_s), least_s, 0.0) + self._spread_s - backlog_s
-        awake = view["awake_replicas"] / arrays.replicas
-        return np.maximum(room_s, 0.0) * self._capacity_rps * awake[:, None, :]
-
-
-def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
-    """How long each pool's awake replicas would take for what they have, `[N, P]` [s]; inf where none is awake."""
-    clock = view["clock_fraction"]
-    prefill = clock_stretch(clock, service.power.arrays.prefill_memory_fraction)
-    decode = clock_stretch(clock, service.decode_memory_fraction)
-    answers = view["waiting_requests"] + 0.5 * view["running_requests"]
-    work_s = view["unprefilled_tokens"] * service.prompt_token_s * prefill
-    work_s += answers * service.pool_output_tokens * service.output_token_s * decode
-    awake = np.rint(view["awake_replicas"])
-    return np.where(awake > 0.0, work_s / np.maximum(awake, 1.0), np.inf)
+        awake_share = view["awake_replicas"] / self._service.power.arrays.replicas
+        return least_work_weights(backlog_s, self._spread_s, self._capacity_rps, awake_share)
 
 
 def _repeat(share: Float64Array, view: Record) -> Float64Array:

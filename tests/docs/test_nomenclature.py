@@ -15,6 +15,7 @@ from tokenfleet.envs.fields import OUTCOMES, VIEW
 from tokenfleet.envs.layers.llm.iteration import Batch
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.supervision.setpoints import Setpoints
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "nomenclature.md").read_text(encoding="utf-8")
@@ -28,7 +29,7 @@ def test_the_page_is_what_the_tool_writes() -> None:
     assert TOOL["page"]() == PAGE
 
 
-@pytest.mark.parametrize("record", [FleetArrays, Episode, Controls])
+@pytest.mark.parametrize("record", [FleetArrays, Episode, Controls, Setpoints])
 def test_every_quantity_is_on_the_page(record: type) -> None:
     assert [q.name for q in quantities_of(record) if q.name not in LISTED] == []
 

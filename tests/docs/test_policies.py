@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.scenario import load_scenario
-from tokenfleet.policies.heuristics.power_model import PowerModel
 from tokenfleet.policies.registry import POLICIES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")

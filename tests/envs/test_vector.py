@@ -386,7 +386,7 @@ def test_actions_are_checked() -> None:
         ({"autoreset_mode": "NextStop"}, r"autoreset_mode: unknown mode 'NextStop'; did you mean 'NextStep'\?"),
         ({"observation": ["cap"]}, r"observation: unknown field 'cap'; did you mean 'cap_w'\?"),
         ({"observation": "nowhere:Thing"}, r"cannot import 'nowhere:Thing' .*; write 'module:Class'"),
-        ({"observation": "nowhere"}, r"cannot import 'nowhere'"),
+        ({"observation": "nowhere"}, r"observation: unknown name 'nowhere' .*, or 'module:Class'"),
         ({"action": "builtins:repr"}, "action=builtins:repr: gives str, which lacks"),
         ({"reward_weights": {"energy": 2}}, r"reward_weights.energy: unknown term; did you mean 'energy_usd'\?"),
         ({"reward_weights": {"energy_usd": np.inf}}, r"reward_weights.energy_usd: must be a finite number \(got inf\)"),

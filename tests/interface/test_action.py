@@ -38,7 +38,7 @@ def test_the_middle_of_the_box_is_a_sane_fleet() -> None:
     # Two replicas against one of the same kind; the 70B class has one pool.
     np.testing.assert_allclose(controls.route_share[0], [[2 / 3, 0, 1 / 3], [0, 1, 0], [2 / 3, 0, 1 / 3]])
     np.testing.assert_allclose(controls.clock_fraction, (FLOOR + 1) / 2)
-    assert (controls.awake_fraction == 1.0).all()
+    assert controls.awake_fraction.tolist() == [[0.5, 1.0, 1.0]]  # what fits the contract at the clock floor
     assert np.isinf(controls.admit_rate_rps).all()
 
 
@@ -54,10 +54,19 @@ def test_clocks_run_from_the_floor_to_one() -> None:
     assert controls.clock_fraction[0].tolist() == [FLOOR, 1.0]
 
 
-def test_sleep_takes_more_than_noise_around_the_middle() -> None:
-    action = FleetAction(load_scenario("tiny"))
-    for value, awake in ((-1.0, 0.0), (-0.75, 0.5), (-0.5, 1.0), (0.3, 1.0), (1.0, 1.0)):
-        assert decode_one(action, awake_fraction=value).awake_fraction.tolist() == [[awake, awake]]
+def test_sleep_takes_more_than_noise_around_the_middle_and_every_number_is_within_reach() -> None:
+    action = FleetAction(load_scenario("default"))  # where 1, 3, 1 and 4 of 1, 4, 1 and 4 replicas fit the contract
+    for value, replicas in (
+        (-1.0, [0, 0, 0, 0]),
+        (-0.96, [0, 0, 0, 0]),
+        (-0.81, [0, 1, 0, 2]),
+        (-0.66, [1, 3, 1, 3]),
+        (-0.6, [1, 3, 1, 4]),
+        (0.6, [1, 3, 1, 4]),
+        (1.0, [1, 4, 1, 4]),
+    ):
+        awake = decode_one(action, awake_fraction=value).awake_fraction[0] * [1, 4, 1, 4]
+        assert awake.tolist() == replicas
 
 
 def test_admission_is_a_rate_below_zero_and_no_limit_above() -> None:

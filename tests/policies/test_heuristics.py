@@ -9,13 +9,14 @@ from tests.engine.small_worlds import one_pool, plain_episode
 from tests.policies.worlds import context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
 from tokenfleet.envs.engine import make_engine
+from tokenfleet.envs.estimates.backlog import backlog_seconds
+from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.heuristics.clocking import FeedbackClock, FullClock, ProportionalClock, ThermalClock
-from tokenfleet.policies.heuristics.routing import CapacityWeighted, LeastWork, RoundRobin, backlog_seconds
-from tokenfleet.policies.heuristics.service_model import ServiceModel
+from tokenfleet.policies.heuristics.routing import CapacityWeighted, LeastWork, RoundRobin
 
 EAST, WEST = 0, 1  # 2 and 4 replicas of the same kind
 

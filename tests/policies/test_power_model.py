@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from tests.policies.worlds import two_sites
 from tokenfleet.envs import load_scenario
 from tokenfleet.envs.episode import sample_episode
+from tokenfleet.envs.estimates.cap_forecast import CapForecast
+from tokenfleet.envs.estimates.power_model import PowerModel
+from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.layers.facility import CoolingSpec, pue_at
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_power_w, iteration_time_s
 from tokenfleet.envs.scenario.capacity import capacity_rps
-from tokenfleet.policies.heuristics.cap_forecast import CapForecast
-from tokenfleet.policies.heuristics.power_model import PowerModel
-from tokenfleet.policies.heuristics.service_model import ServiceModel
 
 SCENARIOS = ("tiny", "default")
 

@@ -88,14 +88,16 @@ def test_every_control_policy_says_what_it_means(control_name):
     policy = make_policy(control_name, context)
     observation, _ = env.reset(seed=5)
     for _ in range(10):
-        observation, *_ = env.step(env.action_space.sample())
+        observation, *_ = env.step(np.abs(env.action_space.sample()))  # nothing sleeps
     meant, _ = policy.controls(context.observation.decode(observation), policy.initial_state(3))
     said = context.action.decode(policy.predict(observation)[0])
     mask = context.scenario.route_mask
     share = np.where(mask, meant.route_share, 0.0)
     np.testing.assert_allclose(said.route_share, share / share.sum(axis=2, keepdims=True), atol=1e-6)
     np.testing.assert_allclose(said.clock_fraction, meant.clock_fraction, atol=1e-6)
-    np.testing.assert_array_equal(said.admit_rate_rps, meant.admit_rate_rps)
+    most_rps = 4.0 * np.array([context.scenario.mean_rate_rps(name) for name in context.scenario.classes])
+    sayable_rps = np.where(meant.admit_rate_rps >= most_rps, np.inf, meant.admit_rate_rps)
+    np.testing.assert_allclose(said.admit_rate_rps, sayable_rps, rtol=1e-5)
     replicas = env.engine.arrays.replicas
     np.testing.assert_array_equal(
         np.ceil(said.awake_fraction * replicas - ROUNDED_REPLICAS), np.rint(meant.awake_fraction * replicas)

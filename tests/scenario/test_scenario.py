@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
+from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.layers.agents import MmppStream, TraceStream
 from tokenfleet.envs.layers.llm import kv_capacity_tokens
 from tokenfleet.envs.scenario import MAX_HORIZON_S, Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.policies.heuristics.power_model import PowerModel
 
 
 @pytest.fixture(params=catalog_names("scenario"))

@@ -5,6 +5,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <stdexcept>
@@ -122,19 +123,27 @@ public:
         }
     }
 
-    // Advance every fleet by a tick; false, and nothing has happened, if a control lies outside of its bounds.
-    bool step(const std::vector<Array<const double>>& controls) {
+    // Advance the fleets that move, `[N]`, by a tick; nothing happens to the others. False, and nothing has happened to
+    // any, if a control lies outside of its bounds.
+    bool step(const std::vector<Array<const double>>& controls, const Array<const bool>& moving) {
         const Turn turn(in_use_);
         for (std::size_t c = 0; c < bounds_.size(); ++c) {
             if (!bounds_[c].hold(controls[c])) return false;
         }
+        const bool* moves = moving.data();
         for (std::int64_t i = 0; i < num_fleets(); ++i) {
-            if (fleet(i).tick() >= arrays_.horizon_ticks) throw std::out_of_range("the episode is over: reset first");
+            if (fleet(i).tick() >= arrays_.horizon_ticks && moves[i]) throw std::out_of_range("the episode is over: reset first");
         }
         const nb::gil_scoped_release unlocked;
         try {
             workers_.run(num_fleets(), [&](std::int64_t first, std::int64_t end) {
-                for (std::int64_t i = first; i < end; ++i) step_one(i, controls);
+                for (std::int64_t i = first; i < end; ++i) {
+                    if (moves[i]) {
+                        step_one(i, controls);
+                    } else {
+                        std::fill_n(outcome_ + i * arrays_.outcome.width, arrays_.outcome.width, 0.0);
+                    }
+                }
             });
         } catch (...) {
             for (auto& fleet : fleets_) fleet.reset();  // some have stepped and some have not

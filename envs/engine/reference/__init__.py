@@ -27,6 +27,7 @@ from tokenfleet.envs.engine.door import (
     check_fleet,
     check_forks,
     check_index,
+    check_moving,
     check_snapshot,
 )
 from tokenfleet.envs.engine.reference.fleet import Fleet
@@ -62,15 +63,18 @@ class ReferenceEngine:
         check_episode(self.arrays, episode)
         self._fleets[index] = Fleet(self.arrays, episode, *self._records(index))
 
-    def step(self, controls: Controls) -> None:
+    def step(self, controls: Controls, moving: NDArray[np.bool_] | None = None) -> None:
         """See `Engine.step`."""
+        moves = np.ones(self._num_envs, np.bool_) if moving is None else check_moving(moving, self._num_envs)
         check_controls(controls, self.arrays, self._num_envs)
         for index in range(len(self._fleets)):
-            if self._fleet(index).tick >= self.arrays.horizon_ticks:
+            if self._fleet(index).tick >= self.arrays.horizon_ticks and moves[index]:
                 raise IndexError("the episode is over: reset first")
         complete = controls.complete(self.arrays.sizes)
         for index in range(len(self._fleets)):
-            self._fleet(index).step(complete[index])
+            if moves[index]:
+                self._fleet(index).step(complete[index])
+        self.outcome.rows[~moves] = 0.0
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """See `Engine.fork`."""

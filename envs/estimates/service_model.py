@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_power_w, unlimited_time_s
 from tokenfleet.envs.layers.llm.steady_state import steady_batch
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import SteadyState
-from tokenfleet.policies.heuristics.power_model import PowerModel
 
 Float64Array = NDArray[np.float64]
 

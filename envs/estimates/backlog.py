@@ -1,0 +1,64 @@
+"""How long the work that pools have would take them: the backlog that routing and admission answer to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.estimates.service_model import ServiceModel
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.gpu import clock_stretch
+
+Float64Array = NDArray[np.float64]
+
+BACKLOG_FIELDS = ("waiting_requests", "running_requests", "unprefilled_tokens", "awake_replicas", "clock_fraction")
+"""Fields of the view that `backlog_seconds` reads."""
+
+
+def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
+    """How long each pool's awake replicas would take for what they have, `[N, P]` [s]; inf where none is awake.
+
+    The work of a pool is the replica time that it still owes, at the clock in force: its unprefilled tokens at the
+    pool's cost of a prompt token, and the output tokens of waiting requests (all of them) and running ones (half, on
+    average) at the pool's cost of an output token at full batch.
+    """
+    clock = view["clock_fraction"]
+    prefill = clock_stretch(clock, service.power.arrays.prefill_memory_fraction)
+    decode = clock_stretch(clock, service.decode_memory_fraction)
+    answers = view["waiting_requests"] + 0.5 * view["running_requests"]
+    work_s = view["unprefilled_tokens"] * service.prompt_token_s * prefill
+    work_s += answers * service.pool_output_tokens * service.output_token_s * decode
+    awake = np.rint(view["awake_replicas"])
+    return np.where(awake > 0.0, work_s / np.maximum(awake, 1.0), np.inf)
+
+
+def class_backlog_seconds(pool_backlog_s: Float64Array, route_mask: NDArray[np.bool_]) -> Float64Array:
+    """The shortest backlog that a request of each class can meet, `[N, K]` [s]; inf where no pool of it is awake.
+
+    Args:
+        pool_backlog_s: `[N, P]`.
+        route_mask: which pools serve which class, `[K, P]`.
+    """
+    met: Float64Array = np.where(route_mask, pool_backlog_s[:, None, :], np.inf).min(axis=2)
+    return met
+
+
+def least_work_weights(
+    backlog_s: Float64Array, spread_s: float | Float64Array, capacity_rps: Float64Array, awake_share: Float64Array
+) -> Float64Array:
+    """Weights of routes by how far each backlog lies below the least one plus `spread_s`, `[N, K, P]`.
+
+    Join the shortest queue, the classic rule (W. Winston, "Optimality of the shortest line discipline", J. Appl. Prob.
+    14, 1977, doi:10.1017/s0021900200104772), sends everything to one pool; for a decision that holds for a whole tick
+    that would only move the queue, hence the spread.
+
+    Args:
+        backlog_s: what a request of each class meets in each pool, `[N, K, P]` [s]; inf where it cannot go.
+        spread_s: backlog above the least one at which a weight reaches 0, a number or `[N, K, 1]` [s].
+        capacity_rps: what each pool could serve of each class, `[K, P]`.
+        awake_share: awake replicas of each pool over all of them, `[N, P]`.
+    """
+    least_s = backlog_s.min(axis=2, keepdims=True)
+    room_s = np.where(np.isfinite(least_s), least_s, 0.0) + spread_s - backlog_s
+    weights: Float64Array = np.maximum(room_s, 0.0) * capacity_rps * awake_share[:, None, :]
+    return weights

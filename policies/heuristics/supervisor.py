@@ -1,0 +1,146 @@
+"""A supervisor who decides once: constant set-points, held by the inner loop."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.axes import axis_names
+from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.supervision.loop import InnerLoop, LoopState
+from tokenfleet.envs.supervision.setpoints import Setpoints
+from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
+
+Amount = float | dict[str, float] | None
+"""One number for all, numbers by name, or None for the middle of the action `setpoints`."""
+
+
+class Supervisor(ControlPolicy):
+    """Holds set-points that never change; what remains to choose are constants, for a person or a tuner.
+
+    Where the environment's action is `setpoints` it answers with set-points; elsewhere it holds them by a loop of its
+    own, tick by tick, and answers with controls: the same but for the float32 of observations. Every parameter is a
+    number, or numbers by name of site, pool or class (a route is named `class to pool`); what is left out stays in the
+    middle of the box.
+
+    Args:
+        context: the environment.
+        power_share: see `Setpoints`; by site.
+        brake_share: likewise.
+        clock_bias: by pool.
+        route_bias_s: by route [s].
+        route_spread_s: by class [s].
+        awake_replicas: by pool.
+        backlog_limit_s: by class [s].
+        battery_charge: by site with a battery.
+        prefix_affinity: by class.
+        token_price_factor: by class.
+
+    Raises:
+        SpecError: a name that the scenario does not have, or a number outside of its bounds.
+    """
+
+    fields = InnerLoop.fields
+
+    def __init__(
+        self,
+        context: PolicyContext,
+        power_share: Amount = None,
+        brake_share: Amount = None,
+        clock_bias: Amount = None,
+        route_bias_s: Amount = None,
+        route_spread_s: Amount = None,
+        awake_replicas: Amount = None,
+        backlog_limit_s: Amount = None,
+        battery_charge: Amount = None,
+        prefix_affinity: Amount = None,
+        token_price_factor: Amount = None,
+    ) -> None:
+        super().__init__(context)
+        given = {
+            "power_share": power_share,
+            "brake_share": brake_share,
+            "clock_bias": clock_bias,
+            "route_bias_s": route_bias_s,
+            "route_spread_s": route_spread_s,
+            "awake_replicas": awake_replicas,
+            "backlog_limit_s": backlog_limit_s,
+            "battery_charge": battery_charge,
+            "prefix_affinity": prefix_affinity,
+            "token_price_factor": token_price_factor,
+        }
+        self._answers_setpoints = isinstance(context.action, SetpointAction)
+        self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)
+        middle = self._box.decode(np.zeros((1, *self._box.space.shape)))
+        self.setpoints = constant_setpoints(self.scenario, middle, given, f"policy.{self.name}")
+        self._box.check(self.setpoints)
+
+    def initial_state(self, num_envs: int) -> State:
+        """See `LoopState`; nothing where the environment holds set-points by itself."""
+        return () if self._answers_setpoints else self._box.loop.initial_state(num_envs)
+
+    def controls(self, view: Record, state: State) -> tuple[Controls, State]:
+        """See `ControlPolicy.controls`."""
+        return self._box.loop.controls(self._repeated(len(view.rows)), view, LoopState(*state))
+
+    def decide(
+        self,
+        observation: NDArray[np.float32],
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+    ) -> tuple[Any, State | None]:
+        """Set-points for a batch `[N, D]` where the environment takes them, else controls."""
+        if self._answers_setpoints:
+            return self._repeated(len(observation)), None
+        return super().decide(observation, state, episode_start)
+
+    def predict(
+        self,
+        observation: NDArray[np.float32],
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """See `Policy.predict`."""
+        if not self._answers_setpoints:
+            return super().predict(observation, state, episode_start, deterministic)
+        action = self._box.encode(self._repeated(len(np.atleast_2d(observation))))
+        return (action[0] if np.ndim(observation) == 1 else action), None
+
+    def _repeated(self, num_envs: int) -> Setpoints:
+        rows = {name: np.repeat(row, num_envs, axis=0) for name, row in vars(self.setpoints).items() if row is not None}
+        return Setpoints(**rows)
+
+
+def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, Amount], where: str) -> Setpoints:
+    """Set-points of one fleet: those of `middle`, and the `given` ones over them.
+
+    Raises:
+        SpecError: one line per name that the scenario does not have.
+    """
+    axes, problems, rows = axis_names(scenario), [], dict(vars(middle))
+    for declared in quantities_of(Setpoints):
+        amount, row = given[declared.name], rows[declared.name]
+        if amount is None:
+            continue
+        if row is None:
+            problems.append(f"{where}.{declared.name}: this scenario has nothing to set by it")
+            continue
+        names = [" to ".join(parts) for parts in product(*(axes[letter] for letter in declared.axis[1:]))]
+        row = rows[declared.name] = np.array(row)
+        for name, value in amount.items() if isinstance(amount, dict) else ((name, amount) for name in names):
+            if name in names:
+                row.reshape(-1)[names.index(name)] = value
+            else:
+                problems.append(f"{where}.{declared.name}.{name}: unknown name{suggest(name, names)}")
+    if problems:
+        raise SpecError(problems)
+    return Setpoints(**rows)

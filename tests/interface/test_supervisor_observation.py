@@ -1,0 +1,71 @@
+"""The observation `supervisor` shows what rules know, in the units in which they know it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tokenfleet.envs.estimates.backlog import backlog_seconds
+from tokenfleet.envs.estimates.service_model import ServiceModel
+from tokenfleet.envs.fields import VIEW, Record
+from tokenfleet.envs.interface.observation import FleetObservation
+from tokenfleet.envs.vector import FleetVectorEnv
+
+
+def seen(env: FleetVectorEnv, observation: np.ndarray) -> Record:
+    return env.observation_model.decode(observation)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("action", ["direct", "setpoints"])
+@pytest.mark.parametrize("name", ["tiny", "default", "demand-response-day"])
+def test_it_stands_behind_the_default_one_and_within_its_space(name: str, action: str) -> None:
+    env = FleetVectorEnv(name, 2, action=action, observation="supervisor")
+    observation, _ = env.reset(seed=0)
+    env.action_space.seed(0)
+    for _ in range(5):
+        observation, *_ = env.step(env.action_space.sample())
+        assert env.observation_space.contains(observation)
+    default = FleetObservation(env.scenario).observe(env.engine.view)
+    np.testing.assert_array_equal(observation[:, : default.shape[1]], default)
+
+
+def test_backlogs_are_those_of_the_rules() -> None:
+    env = FleetVectorEnv("default", 2, observation="supervisor")
+    env.reset(seed=0)
+    for _ in range(20):
+        observation, *_ = env.step(np.zeros(env.action_space.shape, np.float32))
+    view = Record(env.engine.view.layout, env.engine.view.rows.astype(np.float64))
+    backlog_s = backlog_seconds(ServiceModel(env.scenario), view)
+    np.testing.assert_allclose(seen(env, observation)["pool_backlog_s"], np.minimum(backlog_s, 100.0), rtol=1e-5)
+
+
+def test_an_event_is_seen_when_it_is_announced() -> None:
+    env = FleetVectorEnv("tiny", 1, observation="supervisor")
+    observation, _ = env.reset(seed=0)
+    for _ in range(59):
+        shown, view = seen(env, observation)["event_in_s"][0, 0], env.engine.view
+        falls = view["announced_cap_w"][0, 0] < 0.9999 * view["cap_w"][0, 0]
+        leads = np.array(env.scenario.announced_lead_s)
+        assert shown == pytest.approx(leads[falls].min() if falls.any() else 2.0 * leads.max())
+        observation, *_ = env.step(np.zeros(env.action_space.shape, np.float32))
+
+
+def test_the_last_set_points_are_shown_and_begin_at_the_middle() -> None:
+    env = FleetVectorEnv("tiny", 1, action="setpoints", observation="supervisor")
+    observation, _ = env.reset(seed=0)
+    assert (seen(env, observation)["last_setpoints"] == 0.0).all()
+    action = np.full(env.action_space.shape, 0.1, np.float32)
+    observation, *_ = env.step(action)
+    shown = env.action_model.decode(seen(env, observation)["last_setpoints"])
+    wanted = env.action_model.decode(action)
+    for name, values in vars(wanted).items():
+        if values is not None:
+            np.testing.assert_allclose(getattr(shown, name), values, rtol=1e-5)
+
+
+def test_the_default_fields_are_all_there() -> None:
+    env = FleetVectorEnv("tiny", 1, observation="supervisor")
+    env.reset(seed=0)
+    names = [field.name for field in env.observation_model.layout]  # type: ignore[union-attr]
+    assert names[: len(VIEW)] == [field.name for field in VIEW]
+    assert "loop_clock" not in names
