@@ -30,10 +30,10 @@ def test_a_published_fact_emerges(fact) -> None:
 
 
 def test_words_choose_claims_to_print_value_by_value_or_group_by_group(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["vllm 0.19, mean e2e", "Perseus, time"]) == 0
+    assert command.main(["vllm 0.19, mean tpot", "Perseus, time"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines if not line.startswith(" ")] == [
-        "vLLM 0.19, mean E2E",
+        "vLLM 0.19, mean TPOT",
         "Perseus, time by clock",
     ]
     assert any(line.split()[0] == "rtx-4090" for line in lines)
@@ -42,4 +42,4 @@ def test_words_choose_claims_to_print_value_by_value_or_group_by_group(capsys: p
 
 def test_a_word_that_no_claim_holds_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["wattage"]) == command.USER_MISTAKE
-    assert "no claim's name holds 'wattage'; there are: decode step, dense;" in capsys.readouterr().err
+    assert "no claim's name holds 'wattage'; there are: products of matrices, as fitted;" in capsys.readouterr().err
