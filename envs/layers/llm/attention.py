@@ -19,8 +19,8 @@ def prefill_pairs(chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> N
 def window_pairs(window_tokens: Coefficient, chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> Number:
     """(query, key) pairs of a prefill chunk in a layer with a sliding window: each token sees so many at the most.
 
-    >>> window_pairs(3, 4.0), window_pairs(3, 2.0, prior_tokens=4.0), window_pairs(9, 2.0, prior_tokens=4.0)
-    (9.0, 6.0, 11.0)
+    >>> [float(window_pairs(window, 2.0, prior_tokens=4.0)) for window in (3, 9)]
+    [6.0, 11.0]
     """
     before = np.clip(window_tokens - prior_tokens, 0.0, chunk_tokens)  # tokens that see less than the window holds
     pairs: Number = prefill_pairs(before, prior_tokens) + (chunk_tokens - before) * window_tokens

@@ -182,7 +182,7 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         >>> coefficients = Coefficients.of(*parts, llm.load_profile("llama-3.1-8b", "h100-sxm", 1))
         >>> physics, batch = coefficients.at_clock(1.0), Batch(32.0, 32 * 590.0, 0.0, 0.0)
         >>> round(iteration_energy_j(physics, batch) / iteration_time_s(physics, batch))
-        561
+        557
         """
         boards, factor = profile.tensor_parallel, profile.power_factor
         priced_bytes = model.weight_bytes_read(KNOTS)

@@ -154,8 +154,8 @@ class ModelSpec(Spec):
     def attended_tokens(self, context_tokens: Number) -> Number:
         """Tokens that a sequence of so much context attends to, as tokens of the layers that attend to all of it.
 
-        >>> load_model("gpt-oss-20b").attended_tokens(1000.0), load_model("llama-3.1-8b").attended_tokens(1000.0)
-        (1128.0, 1000.0)
+        >>> [float(load_model(name).attended_tokens(1000.0)) for name in ("gpt-oss-20b", "llama-3.1-8b")]
+        [1128.0, 1000.0]
         """
         if self.sliding_window is None:
             return context_tokens
