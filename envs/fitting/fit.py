@@ -27,6 +27,8 @@ TIME_NUMBERS = ("host_ms", "decode_us", "context", "compute", "frontend_ms")
 POWER_NUMBERS = ("power_factor",)
 SUBSTITUTE = {"host_ms": "memory", "decode_us": "context"}
 FEWEST_RUNS = 3
+ROUNDS = 4  # of times and watts
+SETTLED = 3e-5  # relative change of watts from which on no further round is needed
 NOTHING = 0.01  # of a number's unit: at its bound
 
 
@@ -98,25 +100,31 @@ def fit_profile(bench: Bench, start: ProfileSpec, runs: Sequence[Run]) -> Fit:
 
 
 def _solve(bench: Bench, start: ProfileSpec, least: Bounds, runs: Sequence[Run]) -> Solved:
-    """Times first, then watts."""
-    solved = solve_times(Problem(bench, start, least, _time_targets(bench, runs)))
+    """Times first, then watts; again where these change how far boards at their limit slow down."""
+    problem = Problem(bench, start, least, _time_targets(bench, runs))
     watts = Problem(bench, start, least, [(BOARD_POWER, _members(BOARD_POWER, bench, runs))])
-    powered = watts.solve(POWER_NUMBERS, solved.values)
-    return Solved(powered.values, {**solved.kept, **powered.kept})
+    values = start_values(start)
+    for _ in range(ROUNDS):
+        solved = solve_times(problem, {**start_values(start), **{name: values[name] for name in POWER_NUMBERS}})
+        powered = watts.solve(POWER_NUMBERS, solved.values)
+        settled = all(abs(powered.values[name] / values[name] - 1.0) < SETTLED for name in POWER_NUMBERS)
+        values = powered.values
+        if settled:
+            break
+    return Solved(values, {**solved.kept, **powered.kept})
 
 
-def solve_times(problem: Problem) -> Solved:
-    """The numbers that move times; a number that would fall to 0 gives way to its substitute."""
-    solved = problem.solve(TIME_NUMBERS, start_values(problem.start))
+def solve_times(problem: Problem, values: Values) -> Solved:
+    """The numbers that move times, from `values`; a number that would fall to 0 gives way to its substitute."""
+    solved = problem.solve(TIME_NUMBERS, values)
     for name, substitute in SUBSTITUTE.items():
         if solved.kept[name] == TOLD and solved.values[name] < NOTHING and solved.kept.get(substitute) != TOLD:
-            solved = _substituted(problem, name, substitute)
+            solved = _substituted(problem, values, name, substitute)
     return solved
 
 
-def _substituted(problem: Problem, name: str, substitute: str) -> Solved:
+def _substituted(problem: Problem, values: Values, name: str, substitute: str) -> Solved:
     """The substitute moves instead of the number; where physics stops it, the number moves the rest of the way."""
-    values = start_values(problem.start)
     order = [substitute if other == name else other for other in TIME_NUMBERS if other != substitute]
     instead = problem.solve(order, values)
     if instead.values[substitute] <= NUMBERS[substitute].least(problem.start, problem.least) + NOTHING:

@@ -108,7 +108,8 @@ def fit_requests(
     server = Server(pool, log.arrival_s, log.prompt_tokens, log.output_tokens, search_paths)
     everyone = np.ones(len(log), np.bool_)
     first = np.arange(len(log)) < FITTED_SHARE * len(log)
-    half, whole = (solve_times(_LogProblem(bench, start, least, log, server, chosen)) for chosen in (first, everyone))
+    problems = (_LogProblem(bench, start, least, log, server, chosen) for chosen in (first, everyone))
+    half, whole = (solve_times(problem, start_values(start)) for problem in problems)
     if TOLD not in whole.kept.values():
         raise SpecError([f"{log.place}: it tells none of the profile's numbers ({whole.kept['host_ms']})"])
     before = serve(server, start, least, start_values(start))

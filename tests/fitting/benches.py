@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from tokenfleet.envs.fitting.compare import BOARD_POWER, DECODE_STEP, MEAN_ITERA
 from tokenfleet.envs.fitting.numbers import moved, start_values
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, bounds_s, load_model, roofline_profile
+from tokenfleet.envs.layers.llm.iteration import Coefficients
+from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.traces import RequestTable
 
 H100_8B = Bench(load_gpu("h100-sxm"), load_model("llama-3.1-8b"), 1, token_budget=2048)
@@ -63,7 +65,9 @@ def engine_run(bench: Bench, truth: ProfileSpec, clients: int, prompt: int, answ
         edges=[(call, call + clients) for call in range(total - clients)],
     )
     arrays = _server(bench, truth, clients)
-    log = run_engine("native", arrays, plain_episode(arrays, requests)).log
+    memory_fraction = np.array([truth.decode_memory_fraction])
+    episode = replace(plain_episode(arrays, requests), decode_memory_fraction=memory_fraction)
+    log = run_engine("native", arrays, episode).log
     assert np.all(log.status == 1)
     # The first call of each client finds a cold server, the last ones a server that others have left.
     steady = np.arange(clients, max(total - 2 * clients, clients + 1))
@@ -83,12 +87,10 @@ def engine_run(bench: Bench, truth: ProfileSpec, clients: int, prompt: int, answ
 
 
 def _server(bench: Bench, truth: ProfileSpec, max_batch: int) -> FleetArrays:
-    """One replica of a profile, with nothing else in the way."""
+    """One replica of a profile on its boards, which keep their limit, with nothing else in the way."""
+    law = Coefficients.stack([Coefficients.of(bench.gpu, bench.model, truth)])
+    columns = {quantity.name for quantity in quantities_of(FleetArrays)}
     return replace(
         one_pool(max_batch=max_batch, token_budget=bench.token_budget, tick_s=10.0, horizon_ticks=60),
-        host_s=np.array([truth.host_s]),
-        token_s=np.array([truth.token_s]),
-        decode_s=np.array([truth.decode_s]),
-        context_s=np.array([truth.context_s]),
-        prefill_attention_s=np.array([truth.prefill_attention_s]),
+        **{field.name: getattr(law, field.name) for field in fields(law) if field.name in columns},
     )
