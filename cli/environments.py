@@ -25,13 +25,14 @@ from tokenfleet.cli.wrappers import (
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.scenario.standing import refuse_rooflines
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard, UserCodeError, failure, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies.parameters import check_parameters, keyword_parameters
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
-OWN_ARGUMENTS = ("scenario", "split", "engine", "threads", "num_envs", "autoreset_mode")
+OWN_ARGUMENTS = ("scenario", "split", "engine", "strict_profiles", "threads", "num_envs", "autoreset_mode")
 """Constructor arguments of a fleet that have a key of their own or are the entry script's to set."""
 _MAKE_ARGUMENTS = ("max_episode_steps", "disable_env_checker", "render_mode")
 """Arguments that `gymnasium.make` takes out before an environment's constructor sees them."""
@@ -210,6 +211,8 @@ def _fleet_arguments(config: EntryConfig, split: Split) -> dict[str, Any]:
     if taken:
         raise SpecError([f"env.kwargs.{key}: is set by the other keys; leave it out" for key in taken])
     scenario = config.scenario if config.scenario is not None else "default"
+    if config.strict_profiles and config.scenario is not None:
+        refuse_rooflines(config.scenario)
     return {"scenario": scenario, "split": split, "engine": config.engine}
 
 

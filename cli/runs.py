@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,9 +20,12 @@ from tokenfleet.cli.wrappers import not_resumable
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.files.writing import replace_file, sync_folder
+from tokenfleet.envs.scenario.standing import pool_facts, pool_lines
 from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.policies.learned.layout import CHECKPOINTS, SNAPSHOTS
 from tokenfleet.policies.learned.trust import refuse_untrusted
+
+log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
 JOURNAL_FILE = ".journal.jsonl"
@@ -44,6 +48,8 @@ def recorded_run(config: EntryConfig, folder: Path, **known: Any) -> Iterator[No
     found = {path for path in folder.iterdir() if path.name != LOCK_FILE}
     try:
         _start_run(config, folder, known)
+        for line in [] if config.scenario is None else pool_lines(config.scenario):
+            log.info(line)
         yield
     except (SpecError, MemoryError, OSError, KeyboardInterrupt) as error:
         if is_new and not _has_kept_anything(folder):
@@ -215,7 +221,8 @@ def _check_config_is_the_same(config: EntryConfig, folder: Path) -> None:
 def _start_run(config: EntryConfig, folder: Path, known: Mapping[str, Any]) -> None:
     earlier = read_manifest(folder) if is_run(folder) else {}
     started = [*earlier.get("started", []), _now()]
-    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config), **known})
+    pools = {} if config.scenario is None else {"pools": pool_facts(config.scenario)}
+    write_manifest(folder, {"status": RUNNING, "started": started, **describe(config), **pools, **known})
     # Last, for a folder with a configuration is a run.
     text = yaml.safe_dump(config.kept(), sort_keys=False, allow_unicode=True)
     replace_file(folder / CONFIG_FILE, text.encode())

@@ -90,6 +90,7 @@ class EntryConfig(Spec):
         n_envs: environments side by side.
         threads: of torch and of the engine.
         engine: which of the two simulators.
+        strict_profiles: refuse pools that run on a roofline.
         resume: folder of an interrupted run to go on with.
         trust: modules whose code a checkpoint or a resumed run may name; what the command line names runs anyway.
     """
@@ -103,6 +104,7 @@ class EntryConfig(Spec):
     n_envs: Count = 64
     threads: Threads = 1
     engine: Engine = "native"
+    strict_profiles: bool = False
     resume: Folder | None = None
     trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
 

@@ -77,7 +77,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
 
     ## Infos
     `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites and rows, for constrained learning;
-    `route_mask` `[K, P]`, the pools that can take a class's requests now; `episode_metrics` (see
+    `route_mask` `[K, P]`, the pools that can take a class's requests now; `profiles`, what each pool stands on:
+    `is_roofline` and the expected error of every quantity, `[P]` each; `episode_metrics` (see
     `envs.accounts.metrics`). `reset` and every step give the same keys, shapes and types: the terms and the cost of a
     reset are 0, and so are the metrics until an episode ends. If asked for, the step that ends an episode also brings
     `ledger`: what each layer has cost and added (`docs/ledger.md`). `ledger()` says so at any time.
@@ -106,6 +107,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     | `decide_every` | the action's, else 1 | ticks for which an action holds |
     | `reward_weights` | all 1 | weight by name of term |
     | `reward_scale` | the reward's, else `"reference_revenue"` | divides the weighted sum; 1 for not at all |
+    | `strict_profiles` | `False` | refuse pools that run on a roofline |
     | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
     | `render_mode` | none | `ansi` or `rgb_array` |
     | `search_paths` | none | folders of your own GPUs, models, profiles, recordings, series, scenarios |
@@ -133,6 +135,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
         reward_scale: Any = None,
+        strict_profiles: bool = False,
         ledgers: bool = False,
         render_mode: str | None = None,
         search_paths: Sequence[str | Path] = (),
@@ -150,6 +153,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
             reward=reward,
             reward_weights=reward_weights,
             reward_scale=reward_scale,
+            strict_profiles=strict_profiles,
             ledgers=ledgers,
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,

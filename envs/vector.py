@@ -42,6 +42,7 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.plans import Acts, Plan, Planned, Same, check_simulated, parse_futures
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.scenario.standing import pool_arrays, refuse_rooflines
 from tokenfleet.envs.snapshots import BatchSnapshot, FleetSnapshot, Views
 from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.envs.what_if import Setting, Simulation, Simulator, all_dark
@@ -75,6 +76,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         reward_scale: what the weighted sum of the terms is divided by: a number, or `"reference_revenue"`, what a tick
             earns if every request is served within its SLO. None for the reward's own attribute `reward_scale`, else
             `"reference_revenue"`.
+        strict_profiles: refuse a scenario with a pool that runs on a roofline; see `envs.scenario.standing`.
         ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
@@ -109,6 +111,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         reward: Any = None,
         reward_weights: Mapping[str, float] | None = None,
         reward_scale: Any = None,
+        strict_profiles: bool = False,
         ledgers: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -118,6 +121,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         check_choices(num_envs, threads, split, render_mode, max_episode_steps, decide_every)
         self.autoreset_mode = parse_autoreset_mode(autoreset_mode)
         self.scenario = load_scenario(scenario, overrides, search_paths)
+        if strict_profiles:
+            refuse_rooflines(self.scenario)
         self._arguments = {
             "scenario": self.scenario,
             "num_envs": num_envs,
@@ -129,6 +134,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "reward": reward,
             "reward_weights": reward_weights,
             "reward_scale": reward_scale,
+            "strict_profiles": strict_profiles,
             "ledgers": ledgers,
             "autoreset_mode": self.autoreset_mode,
             "render_mode": render_mode,
@@ -183,7 +189,10 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             "cost": np.zeros(count),
             "episode_metrics": {name: np.zeros(count) for name in names},
         }
-        self._infos = BatchInfos(blank, count)
+        standing = {name: np.tile(values, (count, 1)) for name, values in pool_arrays(self.scenario).items()}
+        for values in standing.values():
+            values.flags.writeable = False  # the infos of all steps share them
+        self._infos = BatchInfos(blank, {"profiles": standing}, count)
         self._views = History[NDArray[np.float32]](count) if self.render_mode else None
         self._draw_frame: Callable[[Record], Any] | None = None
         self._begun = False
@@ -252,7 +261,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 reset to some fleets.
 
         Returns:
-            Observations `[N, D]` of all fleets, and infos with the keys of `step`, of which only `route_mask` is told.
+            Observations `[N, D]` of all fleets, and infos with the keys of `step`, of which only `route_mask` and
+            `profiles` are told: what each pool stands on, `is_roofline` and the expected error of every quantity,
+            `[N, P]` each.
         """
         self._check_open()
         mask, self.split = parse_reset_options(options, self.num_envs, self.split)
@@ -280,8 +291,9 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Returns:
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
             `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
-            class's requests now), `episode_metrics`, under a mask `_episode_metrics` of the fleets whose episode has
-            just ended, and, if asked for, their `ledger`. Rewards, terms and cost are sums over the ticks.
+            class's requests now), `profiles` as after a reset, `episode_metrics`, under a mask `_episode_metrics` of
+            the fleets whose episode has just ended, and, if asked for, their `ledger`. Rewards, terms and cost are
+            sums over the ticks.
         """
         self._check_begun()
         restarting = self._restart_ended()
@@ -594,7 +606,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ending = self._ending_info() if self._ended else {}
         info = self._infos.of_step(happened, ending, restarting, self._ended)
         if self._ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            last: Info = {**happened, "route_mask": self._route_mask(), **ending}
+            last: Info = {**happened, **self._infos.constant, "route_mask": self._route_mask(), **ending}
             info |= self._infos.of_last(observations, last, self._ended)
             for index in list(self._ended):
                 self._draw_episode(index)

@@ -1,8 +1,8 @@
 """Compare predicted with measured: `python -m calibration.claims [WORD ...] [--docs docs]`, about half a minute.
 
-Without words it writes docs/validation.md, a table of every claim and fact, and one scatter figure of each claim that
-has values. With words it only prints the claims whose names hold one of them, value by value where there are few and
-group by group where there are many.
+Without words it writes docs/validation.md, a table of every claim and fact, one scatter figure of each claim that has
+values, and the errors that are expected of a profile (`expected`). With words it only prints the claims whose names
+hold one of them, value by value where there are few and group by group where there are many.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.claims.emergent import FACTS
+from calibration.claims.expected import write_accuracy
 from calibration.claims.page import draw, goal, page
 from calibration.claims.registry import CLAIMS
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(summary(claim, comparison))
     for fact in facts:
         print(f"{'holds' if fact.holds else 'FAILS':6} {fact.name}: {fact.found}")
+    write_accuracy(found)
     (chosen.docs / "validation.md").write_text(page(found, facts), encoding="utf-8")
     draw(found, chosen.docs / "images" / "validation.png")
     return 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from calibration.claims import demand, power, prompts, steps, whole_runs
+from calibration.claims import demand, power, prompts, request_logs, steps, whole_runs
 
 CLAIMS = (
     *steps.CLAIMS,
     power.PROFILES,
     *whole_runs.CLAIMS,
+    *request_logs.CLAIMS,
     *prompts.CLAIMS,
     *power.CLAIMS,
     *demand.CLAIMS,

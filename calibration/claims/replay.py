@@ -1,49 +1,11 @@
-"""Run given requests through the engine on one replica of the catalogue: what whole runs are compared by."""
+"""Rows of measured requests through the engine on one replica of the catalogue: what whole runs are compared by."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from tokenfleet.envs.engine import make_engine
-from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.episode import sample_episode
-from tokenfleet.envs.fitting.errors import Array
-from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.traces import RequestTable
-
-TICK_S = 60.0
-DRAIN_TICKS = 30  # after the last arrival
-
-
-@dataclass(frozen=True)
-class Latencies:
-    """Of every request, in the order of arrival [s]."""
-
-    arrival_s: Array
-    first_s: Array
-    last_s: Array
-    output_tokens: NDArray[np.int64]
-
-    @cached_property
-    def ttft_s(self) -> Array:
-        """Time to the first token."""
-        return self.first_s - self.arrival_s
-
-    @cached_property
-    def e2e_s(self) -> Array:
-        """Time to the last token."""
-        return self.last_s - self.arrival_s
-
-    @cached_property
-    def tpot_s(self) -> Array:
-        """Mean time between tokens; nan for an answer of one."""
-        return (self.last_s - self.first_s) / np.where(self.output_tokens > 1, self.output_tokens - 1.0, np.nan)
+from tokenfleet.envs.fitting.replay import Latencies as Latencies
+from tokenfleet.envs.fitting.replay import Server
 
 
 def replay(pool: dict[str, object], requests: pd.DataFrame) -> Latencies:
@@ -54,36 +16,7 @@ def replay(pool: dict[str, object], requests: pd.DataFrame) -> Latencies:
         requests: `arrival_s` in ascending order, `prompt_tokens`, `output_tokens`.
 
     Raises:
-        RuntimeError: a request was not completed.
+        SpecError: a request was not completed.
     """
-    arrival_s, outputs = requests.arrival_s.to_numpy(), requests.output_tokens.to_numpy()
-    scenario = _one_replica(pool, int(arrival_s[-1] / TICK_S) + DRAIN_TICKS)
-    given = RequestTable.of(arrival_s, requests.prompt_tokens.to_numpy(), outputs)
-    engine = make_engine("native", FleetArrays.from_scenario(scenario), 1)
-    engine.reset(0, replace(sample_episode(scenario, 0), requests=given))
-    one = np.ones((1, 1))
-    controls = Controls(np.ones((1, 1, 1)), one, one, np.inf * one)
-    for _ in range(scenario.horizon_ticks):
-        engine.step(controls)
-    log = engine.request_log(0)
-    lost = int(np.isnan(log.finished_s).sum())
-    if lost:
-        raise RuntimeError(f"{lost} requests were not completed")
-    return Latencies(arrival_s, log.first_token_s, log.finished_s, outputs)
-
-
-def _one_replica(pool: dict[str, object], ticks: int) -> Scenario:
-    """A scenario around the pool; its own stream of requests is replaced."""
-    length = {"median_tokens": 100, "sigma": 0.0, "max_tokens": 100}
-    price = {"usd_per_million_input_tokens": 1.0, "usd_per_million_output_tokens": 1.0}
-    stream = {"kind": "poisson", "request_class": "chat", "rate_rps": 1.0, "prompt": length, "output": length}
-    data = {
-        "name": "replay",
-        "tick_s": TICK_S,
-        "horizon_ticks": ticks,
-        "sites": {"site": {"grid": {"cap_fraction": 2.0}}},
-        "pools": {"pool": {"site": "site", **pool}},
-        "classes": {"chat": {"model": pool["model"], "patience_s": 1e6, **price}},
-        "workload": {"chat": stream},
-    }
-    return load_scenario(data)
+    columns = (requests[name].to_numpy() for name in ("arrival_s", "prompt_tokens", "output_tokens"))
+    return Server(pool, *columns).serve()

@@ -60,8 +60,10 @@ __all__ = [
 
 SHIPPED = Path(__file__).parent
 KINDS: dict[str, tuple[str, ...]] = {
+    "accuracy": (".yaml",),
     "agent": (".yaml",),
     "clients": (".npz",),
+    "demand": (".yaml",),
     "gpu": (".yaml",),
     "model": (".yaml",),
     "profile": (".yaml",),

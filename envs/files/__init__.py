@@ -11,11 +11,13 @@ goes through this room, so that what a file may cost is decided once, in `limits
 | `lines` | lines of text and cells of CSV |
 | `archives` | arrays of numbers in `.npz` |
 | `writing` | files that are written whole or not at all |
+| `entries` | entries of the catalogue that commands write, all or none |
 """
 
 from __future__ import annotations
 
 from tokenfleet.envs.files.archives import read_arrays
+from tokenfleet.envs.files.entries import check_free, entry_text, write_whole
 from tokenfleet.envs.files.lines import csv_rows, text_lines
 from tokenfleet.envs.files.opening import PathLike, Version, read_text, version_of
 from tokenfleet.envs.files.yaml_file import check_yaml, read_yaml
@@ -23,11 +25,14 @@ from tokenfleet.envs.files.yaml_file import check_yaml, read_yaml
 __all__ = [
     "PathLike",
     "Version",
+    "check_free",
     "check_yaml",
     "csv_rows",
+    "entry_text",
     "read_arrays",
     "read_text",
     "read_yaml",
     "text_lines",
     "version_of",
+    "write_whole",
 ]

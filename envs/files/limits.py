@@ -42,3 +42,10 @@ ARCHIVE_MEMBERS = 64
 """Arrays of an `.npz`; sessions have 14."""
 ARCHIVE_DIRECTORY_BYTES = 64 * 1024
 """Of the list of an archive's members, which Python reads whole before it can count them."""
+
+IMPORT_BYTES = 4096 * MIB
+"""Of a table that a person converts once, watching: a week of a large service has 1.6 GB of text."""
+IMPORT_ROWS = 32_000_000
+"""Lines of it, as many as an archive holds: 16 bytes each are kept."""
+IMPORT_JSON_BYTES = 128 * MIB
+"""Of a benchmark's result with the time of every token, which is read whole."""

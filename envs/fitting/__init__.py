@@ -2,6 +2,8 @@
 
 python -m tokenfleet.envs.fitting runs.csv --model llama-3.1-8b --gpu h100-sxm --own-gpu my-h100 --out mine
 
+python -m tokenfleet.envs.fitting requests.csv.gz --model llama-3.1-8b --gpu h100-sxm --own-gpu my-h100 --out mine
+
 A fit starts from a profile, the catalogue's or a roofline, and moves only those of its numbers that the runs tell; it
 says which they are, how far its predictions are from the runs, and how far from a run that it had not seen.
 docs/your-own-hardware.md has an example.
@@ -18,6 +20,8 @@ docs/your-own-hardware.md has an example.
 | `problem` | which numbers some runs do tell, and their least squares |
 | `fit` | the whole fit: times, then watts, then the runs left out in turn |
 | `report` | the fit as text |
+| `request_log`, `request_fit`, `request_report` | logs of requests, and a fit to one |
+| `replay` | given requests on one replica of the engine |
 | `entry` | the fit as files of the catalogue |
 
 `errors`, `least_squares`, `knots` and `rounding` are the machinery. The fits of the shipped catalogue, in the folder

@@ -6,17 +6,21 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tokenfleet.envs.catalog import catalog_names, find, load_entry
+from tokenfleet.envs.files import check_free
 from tokenfleet.envs.fitting.bench import TOKEN_BUDGET, Bench
 from tokenfleet.envs.fitting.checks import check_runs
-from tokenfleet.envs.fitting.entry import check_free, gpu_entry, is_there, profile_entry, write_entries
-from tokenfleet.envs.fitting.fit import Fit, fit_profile
+from tokenfleet.envs.fitting.entry import gpu_entry, is_there, profile_entry, write_entries
+from tokenfleet.envs.fitting.fit import Estimate, fit_profile
 from tokenfleet.envs.fitting.power_log import read_power_log, with_power
 from tokenfleet.envs.fitting.report import fitted_numbers, kept_from_start, report
+from tokenfleet.envs.fitting.request_fit import fit_requests
+from tokenfleet.envs.fitting.request_log import is_request_log, read_request_log
+from tokenfleet.envs.fitting.request_report import request_report
 from tokenfleet.envs.fitting.runs import Run, read_runs
 from tokenfleet.envs.layers.gpu import GpuSpec, load_gpu
 from tokenfleet.envs.layers.llm import (
@@ -47,7 +51,27 @@ class Options(Spec):
     power_log: str | None
     boards: str
     token_budget: PositiveInt
+    max_batch: PositiveInt
+    kv_tokens: PositiveInt | None
+    requests: bool
     force: bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """What measurements tell of a profile.
+
+    Attributes:
+        profile: with its numbers fitted.
+        estimates: what became of each number.
+        measured: how many measurements there were, and of what.
+        report: what a person is shown.
+    """
+
+    profile: ProfileSpec
+    estimates: list[Estimate]
+    measured: str
+    report: str
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,16 +91,15 @@ def _run(chosen: Options, words: Sequence[str]) -> None:
     bench = _bench(chosen, folders)
     name = profile_name(chosen.model, chosen.own_gpu or chosen.gpu, chosen.tensor_parallel)
     _check_target(chosen, name, folders)
-    runs, notes = _runs(chosen)
-    check_runs(runs, bench)
-    fit = fit_profile(bench, _start(chosen, folders, bench), runs)
+    start = _start(chosen, folders, bench)
+    told = (_told_by_requests if _is_log(chosen) else _told_by_runs)(chosen, folders, bench, start)
     gpu_data = load_entry("gpu", chosen.gpu, folders)
     entries = [gpu_entry(gpu_data, chosen.own_gpu)] if chosen.own_gpu else []
     entries = [entry for entry in entries if not is_there(chosen.out, entry)]
     gpu = bench.gpu.model_copy(update={"name": chosen.own_gpu or chosen.gpu})
-    fit = replace(fit, profile=_described(fit, gpu, words, chosen))
-    entries.append(profile_entry(fit.profile, gpu, bench.model))
-    print(report(fit, notes))
+    profile = _described(told, start, gpu, words, chosen)
+    entries.append(profile_entry(profile, gpu, bench.model))
+    print(told.report.replace(told.profile.name, profile.name))
     for path in write_entries(chosen.out, entries):
         print(f"wrote {path}")
 
@@ -88,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="docs/your-own-hardware.md has an example.",
     )
     parser.add_argument(
-        "runs", nargs="+", help="CSV of runs, JSON of vllm bench serve --save-result, or a folder of it"
+        "runs",
+        nargs="+",
+        help="CSV of runs, JSON of vllm bench serve --save-result or a folder of it, or one log of requests",
     )
     parser.add_argument("--model", required=True, help="catalogue name of the model, such as llama-3.1-8b")
     parser.add_argument("--gpu", required=True, help="catalogue name of the GPU, such as h100-sxm")
@@ -108,6 +133,15 @@ def _parser() -> argparse.ArgumentParser:
         "--token-budget", type=int, default=TOKEN_BUDGET,
         help=f"max_num_batched_tokens of vLLM (default: {TOKEN_BUDGET}, as vLLM has it on an H100; on an A100 2048)",
     )  # fmt: skip
+    parser.add_argument(
+        "--requests", action="store_true", help="the file is a log of requests; of a CSV, its columns say so"
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=256, help="max_num_seqs of vLLM, for a log of requests (default: 256)"
+    )
+    parser.add_argument(
+        "--kv-tokens", type=int, help="KV cache of the replica, for a log of requests (default: what memory leaves)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite an entry that is already there")
     return parser
 
@@ -137,7 +171,41 @@ def _check_target(chosen: Options, name: str, folders: Sequence[str]) -> None:
         raise SpecError(
             [f"--catalog: {find('profile', name, elsewhere)} is there already; write to its folder (--out)"]
         )
-    check_free(chosen.out, f"profile/{name}.yaml", chosen.force)
+    check_free(Path(chosen.out) / "profile" / f"{name}.yaml", chosen.force)
+
+
+def _is_log(chosen: Options) -> bool:
+    """Whether a log of requests was given, by its columns or because the user says so."""
+    if not chosen.requests and not any(is_request_log(Path(path)) for path in chosen.runs):
+        return False
+    if len(chosen.runs) > 1:
+        raise SpecError([f"runs: one log of requests at a time (got {len(chosen.runs)} files)"])
+    if chosen.power_log is not None or chosen.boards:
+        raise SpecError(["--power-log: a log of requests says nothing of watts; fit them to runs"])
+    return True
+
+
+def _told_by_runs(chosen: Options, folders: Sequence[str], bench: Bench, start: ProfileSpec) -> Told:
+    runs, notes = _runs(chosen)
+    check_runs(runs, bench)
+    fit = fit_profile(bench, start, runs)
+    return Told(fit.profile, fit.estimates, f"{len(runs)} runs", report(fit, notes))
+
+
+def _told_by_requests(chosen: Options, folders: Sequence[str], bench: Bench, start: ProfileSpec) -> Told:
+    pool = {
+        "gpu": chosen.gpu,
+        "model": chosen.model,
+        "tensor_parallel": chosen.tensor_parallel,
+        "token_budget": chosen.token_budget,
+        "max_batch": chosen.max_batch,
+        "kv_tokens": chosen.kv_tokens,
+        "kv_policy": "grow",
+        "kv_watermark": 0.0,
+        "prefix_cache": True,
+    }
+    fit = fit_requests(bench, start, read_request_log(Path(chosen.runs[0])), pool, tuple(folders))
+    return Told(fit.profile, fit.estimates, f"{len(fit.log)} requests", request_report(fit))
 
 
 def _runs(chosen: Options) -> tuple[list[Run], list[str]]:
@@ -160,19 +228,19 @@ def _start(chosen: Options, folders: Sequence[str], bench: Bench) -> ProfileSpec
     return load_profile(chosen.model, chosen.gpu, chosen.tensor_parallel, folders)
 
 
-def _described(fit: Fit, gpu: GpuSpec, words: Sequence[str], chosen: Options) -> ProfileSpec:
+def _described(told: Told, start: ProfileSpec, gpu: GpuSpec, words: Sequence[str], chosen: Options) -> ProfileSpec:
     """The profile under its GPU's name, with what it comes from."""
     files = ", ".join([*chosen.runs, *([chosen.power_log] if chosen.power_log else [])])
-    start = "a roofline" if fit.start.origin == "roofline" else fit.start.name
-    kept = [*kept_from_start(fit), "decode_memory_fraction", "prefill_memory_fraction"]
+    begun = "a roofline" if start.origin == "roofline" else start.name
+    kept = [*kept_from_start(told.estimates), "decode_memory_fraction", "prefill_memory_fraction"]
     sources = [
-        f"{', '.join(fitted_numbers(fit))}: fitted to {len(fit.runs)} runs of {files}",
-        f"{', '.join(kept)}: kept from {start}, which the runs do not tell",
+        f"{', '.join(fitted_numbers(told.estimates))}: fitted to {told.measured} of {files}",
+        f"{', '.join(kept)}: kept from {begun}, which the {told.measured.split()[-1]} do not tell",
         f"command: {COMMAND} {shlex.join(words)}",
-        *(f"{start}: {source}" for source in fit.start.sources),
+        *(f"{begun}: {source}" for source in start.sources),
     ]
-    name = profile_name(fit.profile.model, gpu.name, fit.profile.tensor_parallel)
-    return fit.profile.model_copy(update={"name": name, "gpu": gpu.name, "sources": tuple(sources)})
+    name = profile_name(told.profile.model, gpu.name, told.profile.tensor_parallel)
+    return told.profile.model_copy(update={"name": name, "gpu": gpu.name, "sources": tuple(sources)})
 
 
 if __name__ == "__main__":

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tokenfleet.envs.catalog import PathLike, read_yaml
+from tokenfleet.envs.files import entry_text, write_whole
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.layers.llm import ModelSpec, ProfileSpec, check_profile
 from tokenfleet.envs.spec import SpecError
@@ -38,17 +35,6 @@ def gpu_entry(data: Mapping[str, Any], name: str) -> Entry:
     return f"gpu/{name}.yaml", {**data, "name": name, "sources": [source, *data.get("sources", [])]}
 
 
-def check_free(folder: PathLike, entry_path: str, force: bool) -> None:
-    """Refuse to overwrite.
-
-    Raises:
-        SpecError: the file is there, and nobody said --force.
-    """
-    path = Path(folder) / entry_path
-    if path.exists() and not force:
-        raise SpecError([f"--out: {path} is already there; choose another folder, or overwrite it with --force"])
-
-
 def is_there(folder: PathLike, entry: Entry) -> bool:
     """Whether a folder already holds an entry with these very data.
 
@@ -69,52 +55,5 @@ def write_entries(folder: PathLike, entries: Sequence[Entry]) -> list[Path]:
     Raises:
         SpecError: the folder cannot be written.
     """
-    root = Path(folder)
-    made = [path for path in _folders(root, entries) if not path.exists()]
-    drafts = {root / name: root / f"{name}.part" for name, _ in entries}
-    try:
-        for (name, data), draft in zip(entries, drafts.values(), strict=True):
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(_yaml(data, ENTRY_COMMENT if name.startswith("profile/") else ""), encoding="utf-8")
-        for path, draft in drafts.items():
-            os.replace(draft, path)
-    except OSError as error:
-        _take_back(drafts.values(), made)
-        raise SpecError(
-            [f"--out: cannot write {error.filename or root} ({error.strerror}); choose another folder"]
-        ) from None
-    return list(drafts)
-
-
-def _folders(root: Path, entries: Sequence[Entry]) -> list[Path]:
-    """Every folder that the entries need, the innermost first."""
-    needed = [root, *root.parents, *((root / name).parent for name, _ in entries)]
-    return sorted(dict.fromkeys(needed), key=lambda path: -len(path.parts))
-
-
-def _take_back(drafts: Any, made: Sequence[Path]) -> None:
-    for draft in drafts:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-    for folder in made:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-def _yaml(data: Mapping[str, Any], comment: str) -> str:
-    """One key a line as the shipped entries have it, its sources below each other."""
-    lines = [comment] if comment else []
-    for key, value in data.items():
-        if key == "sources":
-            lines += [f"{key}:", *(f"  - {_flow(str(source), quoted=True)}" for source in value)]
-        else:
-            lines.append(f"{key}: {_flow(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def _flow(value: Any, quoted: bool = False) -> str:
-    style = '"' if quoted else None
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, width=10**9, allow_unicode=True, default_style=style, sort_keys=False
-    )
-    return text.removesuffix("\n").removesuffix("\n...")
+    comments = {name: ENTRY_COMMENT if name.startswith("profile/") else "" for name, _ in entries}
+    return write_whole({Path(folder) / name: entry_text(data, comments[name]).encode() for name, data in entries})

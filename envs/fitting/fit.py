@@ -92,21 +92,26 @@ def fit_profile(bench: Bench, start: ProfileSpec, runs: Sequence[Run]) -> Fit:
         runs=list(runs),
         start=start,
         profile=profile.model_copy(update={"origin": "measured", "fit_errors": _mean_errors(results)}),
-        estimates=[_estimate(name, start, solved) for name in NUMBERS],
+        estimates=estimates_of(start, solved),
         results=results,
     )
 
 
 def _solve(bench: Bench, start: ProfileSpec, least: Bounds, runs: Sequence[Run]) -> Solved:
     """Times first, then watts."""
-    problem = Problem(bench, start, least, _time_targets(bench, runs))
-    solved = problem.solve(TIME_NUMBERS, start_values(start))
-    for name, substitute in SUBSTITUTE.items():
-        if solved.kept[name] == TOLD and solved.values[name] < NOTHING and solved.kept.get(substitute) != TOLD:
-            solved = _substituted(problem, name, substitute)
+    solved = solve_times(Problem(bench, start, least, _time_targets(bench, runs)))
     watts = Problem(bench, start, least, [(BOARD_POWER, _members(BOARD_POWER, bench, runs))])
     powered = watts.solve(POWER_NUMBERS, solved.values)
     return Solved(powered.values, {**solved.kept, **powered.kept})
+
+
+def solve_times(problem: Problem) -> Solved:
+    """The numbers that move times; a number that would fall to 0 gives way to its substitute."""
+    solved = problem.solve(TIME_NUMBERS, start_values(problem.start))
+    for name, substitute in SUBSTITUTE.items():
+        if solved.kept[name] == TOLD and solved.values[name] < NOTHING and solved.kept.get(substitute) != TOLD:
+            solved = _substituted(problem, name, substitute)
+    return solved
 
 
 def _substituted(problem: Problem, name: str, substitute: str) -> Solved:
@@ -172,6 +177,11 @@ def _mean_errors(results: Sequence[Result]) -> dict[str, float]:
         found[result.comparison.name] = round(mean_error(result.errors), 4)
         found[f"{result.comparison.name}_left_out"] = round(mean_error(result.left_out_errors), 4)
     return found
+
+
+def estimates_of(start: ProfileSpec, solved: Solved) -> list[Estimate]:
+    """What became of every number."""
+    return [_estimate(name, start, solved) for name in NUMBERS]
 
 
 def _estimate(name: str, start: ProfileSpec, solved: Solved) -> Estimate:

@@ -37,7 +37,14 @@ class Solved:
 
 
 class Problem:
-    """Least squares over some comparisons."""
+    """Least squares over some comparisons.
+
+    Attributes:
+        step: of a finite difference, relative to the value; SciPy's by default.
+        measurements: how many there are.
+    """
+
+    step: float | None = None
 
     def __init__(self, bench: Bench, start: ProfileSpec, least: Bounds, targets: Targets) -> None:
         self.bench, self.start, self.least = bench, start, least
@@ -57,6 +64,7 @@ class Problem:
             [inside],
             bounds=(lower, upper),
             soft=SOFT,
+            step=self.step,
             scale=[NUMBERS[name].told_within for name in told],
         )
         return Solved({**values, **dict(zip(told, found.values.tolist(), strict=True))}, kept)
@@ -71,7 +79,7 @@ class Problem:
         return told, kept
 
     def _why_not(self, told: Sequence[str], name: str, values: Values) -> str:
-        alone = self._spread([name], values)[0] if self.targets else np.inf
+        alone = self._spread([name], values)[0] if self.measurements else np.inf
         if np.isinf(alone):
             return "no run depends on it"
         if alone > NUMBERS[name].told_within:

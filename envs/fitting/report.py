@@ -9,6 +9,7 @@ from tokenfleet.envs.fitting.fit import Estimate, Fit, Result
 from tokenfleet.envs.fitting.numbers import NUMBERS
 from tokenfleet.envs.fitting.problem import TOLD
 from tokenfleet.envs.fitting.runs import Run
+from tokenfleet.envs.layers.llm import ProfileSpec
 
 FAR = 0.1  # an error of a fitted run that deserves a second look
 
@@ -20,12 +21,10 @@ def report(fit: Fit, notes: Sequence[str] = ()) -> str:
         fit: the fit.
         notes: remarks on how the runs were read.
     """
-    shown = [estimate for estimate in fit.estimates if estimate.name != "frontend_ms" or estimate.kept == TOLD]
     lines = [
-        f"{fit.profile.name}: {len(fit.runs)} runs; starts from {_origin(fit)}",
+        f"{fit.profile.name}: {len(fit.runs)} runs; starts from {origin_of(fit.start)}",
         "",
-        f"{'number':36} {'start':>12} {'fitted':>12}",
-        *map(_estimate_line, shown),
+        *estimate_lines(fit.estimates),
         "",
         f"{'mean and worst error':36} {'runs':>5}   {'start':15} {'fitted':15} left out in turn",
         *map(_result_line, fit.results),
@@ -37,21 +36,26 @@ def report(fit: Fit, notes: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def kept_from_start(fit: Fit) -> list[str]:
-    """Names of the profile's numbers that the runs do not tell."""
-    return [
-        NUMBERS[estimate.name].doc for estimate in fit.estimates if estimate.kept and estimate.name != "frontend_ms"
-    ]
+def estimate_lines(estimates: Sequence[Estimate]) -> list[str]:
+    """A table of the numbers, and why some were kept."""
+    shown = [estimate for estimate in estimates if estimate.name != "frontend_ms" or estimate.kept == TOLD]
+    return [f"{'number':36} {'start':>12} {'fitted':>12}", *map(_estimate_line, shown)]
 
 
-def fitted_numbers(fit: Fit) -> list[str]:
-    """Names of the profile's numbers that the runs tell."""
-    told = [estimate.name for estimate in fit.estimates if not estimate.kept and estimate.name != "frontend_ms"]
+def origin_of(start: ProfileSpec) -> str:
+    """What a fit started from, in words."""
+    return "a roofline" if start.origin == "roofline" else f"the catalogue's {start.name}"
+
+
+def kept_from_start(estimates: Sequence[Estimate]) -> list[str]:
+    """Names of the profile's numbers that the measurements do not tell."""
+    return [NUMBERS[estimate.name].doc for estimate in estimates if estimate.kept and estimate.name != "frontend_ms"]
+
+
+def fitted_numbers(estimates: Sequence[Estimate]) -> list[str]:
+    """Names of the profile's numbers that the measurements tell."""
+    told = [estimate.name for estimate in estimates if not estimate.kept and estimate.name != "frontend_ms"]
     return [NUMBERS[name].doc for name in told]
-
-
-def _origin(fit: Fit) -> str:
-    return "a roofline" if fit.start.origin == "roofline" else f"the catalogue's {fit.start.name}"
 
 
 def _estimate_line(estimate: Estimate) -> str:

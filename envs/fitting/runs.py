@@ -14,7 +14,7 @@ from tokenfleet.envs.files.limits import JSON_BYTES, RUN_ROWS, TABLE_BYTES, TABL
 from tokenfleet.envs.fitting.columns import Heading, headings, missing, moment_s, quantities
 from tokenfleet.envs.spec import SpecError, shown
 
-JSON_SUFFIXES = (".json", ".jsonl")
+JSON_SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 FULL_SHARE = 0.8  # a server that decodes fewer of the requests in flight keeps the others waiting
 Record = tuple[str, Mapping[str, Any]]  # place, column -> value
 
@@ -68,12 +68,12 @@ def read_runs(paths: Sequence[PathLike]) -> tuple[list[Run], list[str]]:
     notes: list[str] = []
     problems: list[str] = []
     for path in _files(paths):
-        records = list(_csv_records(path) if path.suffix not in JSON_SUFFIXES else _json_records(path))
+        records = list(_csv_records(path) if not path.name.endswith(JSON_SUFFIXES) else _json_records(path))
         if not records:
             raise SpecError([f"{path}: holds no run"])
         names = dict.fromkeys(name for _, row in records for name in row)
-        known, unknown = headings(f"{path}:1" if path.suffix not in JSON_SUFFIXES else str(path), names)
-        if unknown and path.suffix not in JSON_SUFFIXES:
+        known, unknown = headings(f"{path}:1" if not path.name.endswith(JSON_SUFFIXES) else str(path), names)
+        if unknown and not path.name.endswith(JSON_SUFFIXES):
             notes.append(f"{path}: columns that are not used: {', '.join(unknown)}")
         for place, row in records:
             try:
@@ -97,7 +97,7 @@ def _files(paths: Sequence[PathLike]) -> Iterator[Path]:
         found = [
             file
             for file in sorted(path.iterdir())
-            if file.suffix in JSON_SUFFIXES and not file.stem.endswith(".pytorch")
+            if file.name.endswith(JSON_SUFFIXES) and not file.stem.endswith(".pytorch")
         ]
         if not found:
             raise SpecError([f"{path}: no .json file in this folder; name a folder of vllm bench serve --save-result"])

@@ -42,21 +42,22 @@ class BatchInfos:
 
     Args:
         blank: what infos hold while there is nothing to tell, `[N]` each, or a dict of such arrays.
+        constant: what they always tell, likewise.
 
     Attributes:
-        blank: as given.
+        blank, constant: as given.
     """
 
-    def __init__(self, blank: Mapping[str, Any], num_envs: int) -> None:
-        self.blank = blank
+    def __init__(self, blank: Mapping[str, Any], constant: Mapping[str, Any], num_envs: int) -> None:
+        self.blank, self.constant = blank, constant
         self._num_envs = num_envs
         self._everyone = np.ones(num_envs, np.bool_)
         self._everyone.flags.writeable = False  # the infos of all steps share it
         self._untold = with_masks(blank, np.zeros(num_envs, np.bool_), complete=True)
 
     def of_reset(self, route_mask: NDArray[np.bool_], mask: NDArray[np.bool_]) -> Info:
-        """After a reset of the fleets in `mask`: nothing has happened, and only their routes are told."""
-        return self._nothing(*self.blank) | with_masks({"route_mask": route_mask}, mask)
+        """After a reset of the fleets in `mask`: nothing has happened; what is constant and their routes are told."""
+        return self._nothing(*self.blank) | with_masks({**self.constant, "route_mask": route_mask}, mask)
 
     def of_step(
         self, happened: Mapping[str, Any], ending: Mapping[str, Any], idle: list[int], ended: list[int]
@@ -74,8 +75,8 @@ class BatchInfos:
         return with_masks(happened, ticked, not idle) | told
 
     def of_routes(self, route_mask: NDArray[np.bool_]) -> Info:
-        """Where the requests of each class can go now, told of every fleet."""
-        return with_masks({"route_mask": route_mask}, self._everyone, complete=True)
+        """What is constant, and where the requests of each class can go now, told of every fleet."""
+        return with_masks({**self.constant, "route_mask": route_mask}, self._everyone, complete=True)
 
     def of_last(self, observations: NDArray[Any], info: Mapping[str, Any], ended: list[int]) -> Info:
         """`final_obs` and `final_info` of the `ended` fleets, as `SyncVectorEnv` gives them."""

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clients
-from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, write_trace
+from tokenfleet.envs.traces.formats import FORMATS
+from tokenfleet.envs.traces.importing import UNITS, ZERO_OUTPUTS, How, Imported, import_trace
+from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, trace_bytes, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
 from tokenfleet.envs.traces.table import DEFAULTS, NONE, RequestTable, Trace, arrival_order
 
 __all__ = [
     "DEFAULTS",
+    "FORMATS",
     "NONE",
     "TRACE_SUFFIXES",
+    "UNITS",
+    "ZERO_OUTPUTS",
     "ClientTable",
+    "How",
+    "Imported",
     "RequestTable",
     "SessionTrace",
     "Trace",
     "arrival_order",
+    "import_trace",
     "read_clients",
     "read_sessions",
     "read_trace",
+    "trace_bytes",
     "write_clients",
     "write_sessions",
     "write_trace",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class ClientTable:
         return float(self.window_s[0] * self.rate_rps.shape[1])
 
 
-def write_clients(table: ClientTable, path: Path | str) -> None:
+def write_clients(table: ClientTable, path: Path | str | BinaryIO) -> None:
     """Write the compact `.npz` form, as the catalogue ships it."""
     np.savez_compressed(path, **{column.name: getattr(table, column.name) for column in fields(ClientTable)})
 

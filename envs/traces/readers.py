@@ -1,51 +1,36 @@
-"""Read public trace formats into a `Trace`; a mistake in a file is reported with the file and the line.
+"""Read tables of requests into a `Trace`; a mistake in a file is reported with the file and the line.
 
-| format | recognised by | columns |
-|---|---|---|
-| Azure LLM inference trace | `.csv` with `TIMESTAMP` | TIMESTAMP (date and time), ContextTokens, GeneratedTokens |
-| generic | `.csv` with `arrival_s` | arrival_s, prompt_tokens, output_tokens |
-| Mooncake | `.jsonl` | timestamp (ms), input_length, output_length |
-| compact | `.npz` | arrival_s, prompt_tokens, output_tokens (what `write_trace` writes) |
-
-The text formats may be gzipped (`.csv.gz`, `.jsonl.gz`). Every request must have at least one prompt token and one
-output token, and at most `MAX_TOKENS` of each: a request that generates nothing cannot be scheduled, so such a row is
-an error, not silently dropped. The public Azure 2023 and Mooncake conversation traces have none. Times are shifted so
-that the first request arrives at 0 s.
+The text formats are those of `formats`, CSV and JSON lines, gzipped or not; `.npz` is the compact form that
+`write_trace` writes. Every request must have at least one prompt token and one output token, and at most `MAX_TOKENS`
+of each: a request that generates nothing cannot be scheduled, so such a row is an error, not silently dropped. The
+public Azure 2023 and Mooncake conversation traces have none. Times must not decrease, and are shifted so that the first
+request arrives at 0 s. What is not so is made so by `importing`.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
 import io
-import json
 import math
 import zipfile
 from array import array
-from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tokenfleet.envs.files import Version, csv_rows, read_arrays, text_lines, version_of
-from tokenfleet.envs.spec import MAX_TOKENS, SpecError, shown, suggest
+from tokenfleet.envs.files import Version, read_arrays, version_of
+from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.traces.formats import CONTAINERS, FORMATS, ROLES, container_of
+from tokenfleet.envs.traces.rows import Limits, LineError, Table, read_rows
 from tokenfleet.envs.traces.table import Trace
 
-TRACE_SUFFIXES = (".npz", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz")
+TRACE_SUFFIXES = (".npz", *CONTAINERS["csv"], *CONTAINERS["jsonl"])
+IMPORT = "python -m tokenfleet.envs.demand import"
 _NPZ_KEYS = ("arrival_s", "prompt_tokens", "output_tokens")
-Row = tuple[int, float, int, int]  # line, time in ticks of the file's own clock, prompt tokens, output tokens
-Rows = tuple[float, Iterator[Row]]  # ticks per second, rows
-CsvRows = Iterator[tuple[int, list[str]]]  # line, cells
-_MORE = "keep longer recordings as .npz: numpy.savez_compressed with arrival_s, prompt_tokens and output_tokens"
-
-
-class _LineError(ValueError):
-    """A mistake on a known line."""
-
-    def __init__(self, line: int, problem: str) -> None:
-        super().__init__(problem)
-        self.line = line
+_LIMITS = Limits(more=f"keep longer recordings as .npz: {IMPORT} FILE --out trace.npz")
 
 
 class _TableError(SpecError):
@@ -68,46 +53,77 @@ def read_trace(path: Path | str) -> Trace:
 
 
 def write_trace(trace: Trace, path: Path | str) -> None:
-    """Write the compact `.npz` form, as the catalogue ships it; the same trace gives the same bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in _NPZ_KEYS:
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, getattr(trace, name), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+    """Write a trace, by the end of its name as `.npz`, `.csv` or `.csv.gz`; the same trace gives the same bytes.
+
+    Raises:
+        SpecError: the name has another ending.
+    """
+    Path(path).write_bytes(trace_bytes(trace, str(path)))
+
+
+def trace_bytes(trace: Trace, name: str) -> bytes:
+    """The contents of a file of this name that holds a trace.
+
+    Raises:
+        SpecError: the name ends neither in `.npz` nor in `.csv` or `.csv.gz`.
+    """
+    buffer = io.BytesIO()
+    if name.endswith(".npz"):
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+            for key in _NPZ_KEYS:
+                column = io.BytesIO()
+                np.lib.format.write_array(column, getattr(trace, key), allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo(f"{key}.npy"), column.getvalue(), zipfile.ZIP_DEFLATED)
+        return buffer.getvalue()
+    if not name.endswith(CONTAINERS["csv"]):
+        raise SpecError([f"{name}: a trace is written as .npz, .csv or .csv.gz; end its name in one of them"])
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow([FORMATS["tokenfleet"].columns[role] for role in ROLES])
+    columns = (trace.arrival_s.tolist(), trace.prompt_tokens.tolist(), trace.output_tokens.tolist())
+    writer.writerows(zip(*columns, strict=True))
+    text = lines.getvalue().encode()
+    return gzip.compress(text, mtime=0) if name.endswith(".gz") else text
 
 
 @lru_cache(maxsize=32)
 def _read_version(path: Path, version: Version) -> Trace:
     """Read once for each version of the file."""
-    name = path.name
-    for suffix in sorted(TRACE_SUFFIXES, key=len, reverse=True):
-        name = name.removesuffix(suffix)
+    name = trace_name(path)
     try:
         if path.name.endswith(".npz"):
             return _read_npz(path, name)
-        return _build(name, *(_jsonl_rows(path) if ".jsonl" in path.name else _csv_rows(path)))
-    except _LineError as error:
+        return _build(name, read_rows(path, str(container_of(path.name)), lambda recognised: recognised, _LIMITS))
+    except LineError as error:
         raise SpecError([f"{path}:{error.line}: {error}"]) from None
     except _TableError as error:
         raise SpecError(f"{path}: {problem}" for problem in error.problems) from None
 
 
-def _build(name: str, ticks_per_s: float, rows: Iterator[Row]) -> Trace:
+def trace_name(path: Path) -> str:
+    """A file's name without the endings of traces."""
+    name = path.name
+    for suffix in sorted((*TRACE_SUFFIXES, *CONTAINERS["json"]), key=len, reverse=True):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _build(name: str, table: Table) -> Trace:
     times: list[float] = []
     prompts, outputs = array("i"), array("i")
     previous = -math.inf
-    for line, time, prompt_tokens, output_tokens in rows:
+    for line, time, prompt_tokens, output_tokens in table.rows:
         if time < previous:
-            late_s = (previous - time) / ticks_per_s
-            raise _LineError(line, f"times must not decrease (this row is {late_s:g} s before the last)")
+            late_s = (previous - time) / table.ticks_per_s
+            raise LineError(
+                line, f"times must not decrease (this row is {late_s:g} s before the last); sort them with {IMPORT}"
+            )
         previous = time
         times.append(time)
         prompts.append(prompt_tokens)
         outputs.append(output_tokens)
-    if not times:
-        raise _LineError(1, "the trace is empty: it has no request")
     # Subtracted in ticks: whole nanoseconds since 1970 do not fit a float, their differences do.
-    arrivals = np.fromiter(((time - times[0]) / ticks_per_s for time in times), np.float64, len(times))
+    arrivals = np.fromiter(((time - times[0]) / table.ticks_per_s for time in times), np.float64, len(times))
     return _trace(name, arrivals, np.array(prompts, dtype=np.int32), np.array(outputs, dtype=np.int32))
 
 
@@ -120,101 +136,6 @@ def _trace(name: str, arrival_s: Any, prompt_tokens: Any, output_tokens: Any) ->
     for column in (arrival_s, prompt_tokens, output_tokens):
         column.flags.writeable = False
     return trace
-
-
-def _csv_rows(path: Path) -> Rows:
-    reader = csv_rows(path, more=_MORE)
-    _, cells = next(reader, (1, []))
-    header = cells
-    if not header:
-        raise _LineError(1, "the trace is empty: it has no header")
-    for names, ticks_per_s, parse_time in _CSV_FORMATS:
-        if names[0] in header:
-            return ticks_per_s, _csv_body(reader, header, names, parse_time)
-    choices = " or ".join(",".join(names) for names, *_ in _CSV_FORMATS)
-    raise _LineError(1, f"unknown columns {shown(','.join(header))}; expected {choices}")
-
-
-def _csv_body(
-    reader: CsvRows, header: list[str], names: tuple[str, ...], parse: Callable[[str], float]
-) -> Iterator[Row]:
-    missing = [name for name in names if name not in header]
-    if missing:
-        raise _LineError(1, f"column {missing[0]!r} is missing{suggest(missing[0], header)}")
-    places = [header.index(name) for name in names]
-    for line, cells in reader:
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise _LineError(line, f"{len(cells)} values for {len(header)} columns")
-        time, prompt, output = (cells[place] for place in places)
-        yield line, _time(line, names[0], time, parse), _tokens(line, names[1], prompt), _tokens(line, names[2], output)
-
-
-def _jsonl_rows(path: Path) -> Rows:
-    return 1e3, _jsonl_body(text_lines(path, more=_MORE))
-
-
-def _jsonl_body(lines: Iterator[str]) -> Iterator[Row]:
-    for line, text in enumerate(lines, start=1):
-        if not text.strip():
-            continue
-        try:
-            record = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise _LineError(line, f"not valid JSON: {error.msg}") from None
-        except (ValueError, RecursionError) as error:  # digits without end, brackets without end
-            raise _LineError(line, f"not valid JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise _LineError(line, f"must be an object (got {type(record).__name__})")
-        missing = [key for key in ("timestamp", "input_length", "output_length") if key not in record]
-        if missing:
-            raise _LineError(line, f"key {missing[0]!r} is missing{suggest(missing[0], record)}")
-        time_ms = _time(line, "timestamp", record["timestamp"], float)
-        prompt_tokens = _tokens(line, "input_length", record["input_length"])
-        yield line, time_ms, prompt_tokens, _tokens(line, "output_length", record["output_length"])
-
-
-def _time(line: int, name: str, value: Any, parse: Callable[[Any], float]) -> float:
-    try:
-        time = parse(value)
-    except (TypeError, ValueError, OverflowError):
-        raise _LineError(line, f"{name}: not a time (got {shown(value)})") from None
-    if not math.isfinite(time):
-        raise _LineError(line, f"{name}: must be finite (got {shown(value)})")
-    return time
-
-
-def _tokens(line: int, name: str, value: Any) -> int:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise _LineError(line, f"{name}: not a number (got {shown(value)})") from None
-    if isinstance(value, bool) or not (number.is_integer() and 1 <= number <= MAX_TOKENS):
-        raise _LineError(line, f"{name}: must be a whole number of tokens, 1 to {MAX_TOKENS:,} (got {shown(value)})")
-    return int(number)
-
-
-def _date_time_ns(text: str) -> int:
-    """Nanoseconds since 1970 of `2023-11-16 18:15:46.6805900`, with or without a fraction and a UTC offset.
-
-    >>> _date_time_ns("1970-01-01 00:01:00.2500000")
-    60250000000
-    """
-    whole, point, rest = text.strip().partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    if point and not digits:
-        raise ValueError(text)
-    moment = datetime.fromisoformat((whole + rest[len(digits) :]).replace("Z", "+00:00"))
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 10**9 + int(digits.ljust(9, "0")[:9] or 0)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_CSV_FORMATS: tuple[tuple[tuple[str, str, str], float, Callable[[str], float]], ...] = (
-    (("TIMESTAMP", "ContextTokens", "GeneratedTokens"), 1e9, _date_time_ns),
-    (("arrival_s", "prompt_tokens", "output_tokens"), 1.0, float),
-)
 
 
 def _read_npz(path: Path, name: str) -> Trace:

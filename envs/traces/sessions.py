@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +120,7 @@ _LOADED: dict[str, type] = {
 }
 
 
-def write_sessions(trace: SessionTrace, path: Path | str) -> None:
+def write_sessions(trace: SessionTrace, path: Path | str | BinaryIO) -> None:
     """Write the compact `.npz` form, as the catalogue ships it; the same sessions give the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for column in fields(SessionTrace):

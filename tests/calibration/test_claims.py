@@ -9,8 +9,10 @@ import pytest
 from calibration.claims import __main__ as command
 from calibration.claims.comparison import Claim
 from calibration.claims.emergent import FACTS, Fact
+from calibration.claims.expected import CLAIM_OF
 from calibration.claims.page import fact_row, row
 from calibration.claims.registry import CLAIMS
+from tokenfleet.envs.catalog import load_entry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
 
@@ -28,6 +30,16 @@ def test_a_published_fact_emerges(fact) -> None:
     found: Fact = fact()
     assert found.holds, found.found
     assert fact_row(found) in PAGE
+
+
+def test_the_errors_that_runs_announce_are_those_of_the_page() -> None:
+    """To its digit, so that a claim that changes changes both."""
+    errors = load_entry("accuracy", "validation")["errors"]
+    found = [each for kinds in errors.values() for quantities in kinds.values() for each in quantities.values()]
+    wanted = [claim for kinds in CLAIM_OF.values() for quantities in kinds.values() for claim in quantities.values()]
+    assert [each["claim"] for each in found] == wanted
+    rows = {line.split("|")[1].split(":")[0].strip(): line.split("|")[3] for line in PAGE.splitlines() if "%" in line}
+    assert [each for each in found if f"{each['error']:.1%}" != rows[each["claim"]].strip()] == []
 
 
 def test_words_choose_claims_to_print_value_by_value_or_group_by_group(capsys: pytest.CaptureFixture[str]) -> None:

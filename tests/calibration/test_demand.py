@@ -9,7 +9,7 @@ import pytest
 
 from calibration.claims.demand import QUANTITIES
 from calibration.extract.sessions import session_calls
-from calibration.fit.demand import agents, arrivals
+from calibration.fit.demand import agents, arrivals, streams
 from calibration.fit.demand.sessions import lognormals, prefill_overstatement, statistics
 from tokenfleet.envs.catalog import SHIPPED, load_sessions, read_yaml
 from tokenfleet.envs.layers.agents import HawkesStream
@@ -111,6 +111,10 @@ def test_the_report_reads():
 
 
 # --- arrivals ---
+
+
+def test_the_shipped_descriptions_of_demand_are_the_fit():
+    assert streams.shipped_differences() == []
 
 
 def test_the_hawkes_process_is_by_default_the_one_fitted_to_production_chat():

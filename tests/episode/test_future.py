@@ -13,6 +13,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.episode.future import Future, Present, draw_future
 from tokenfleet.envs.layers.agents.diurnal import DiurnalStream
+from tokenfleet.envs.layers.agents.streams import STREAM_KINDS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
@@ -234,3 +235,39 @@ def test_an_episode_that_nobody_drew_has_no_other_future() -> None:
     episode = sample_episode(world, 0)
     with pytest.raises(SpecError, match="future: an episode that was not drawn from a scenario"):
         draw_future(replace(episode, origin=None), undisturbed(world, episode, 0), 0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "begins_at_s"),
+    [
+        ({"kind": "servegen", "time_compression": 4.0}, lambda stream: stream._start_s),
+        (
+            {"kind": "fitted", "demand": "azure-chat", "time_compression": 4.0},
+            lambda stream: stream.start_hour * 3600.0,
+        ),
+    ],
+)
+def test_the_clock_of_a_stream_that_goes_on_has_gone_on(keys: dict[str, Any], begins_at_s: Any) -> None:
+    stream = STREAM_KINDS[keys["kind"]].parse({"request_class": "chat", **keys})
+    start, later = (stream.going_on(np.random.default_rng(5), begin_s, 300.0, "train") for begin_s in (0.0, 100.0))
+    assert begins_at_s(later) - begins_at_s(start) == pytest.approx(400.0)
+    again = later.going_on(np.random.default_rng(6), 50.0, 300.0, "train")
+    assert begins_at_s(again) - begins_at_s(later) == pytest.approx(200.0)
+    drawn, kept = (
+        stream.sample(np.random.default_rng(5), 300.0, "train"),
+        start.sample(np.random.default_rng(5), 300.0, "train"),
+    )
+    assert len(kept) > 0
+    assert abs(np.log(len(drawn) / len(kept))) < 1.5
+
+
+def test_sessions_of_a_stream_that_began_empty_go_on() -> None:
+    stream = STREAM_KINDS["agent_sessions"].parse({"request_class": "a", "rate_sessions_per_s": 0.5, "warm": False})
+    later = stream.going_on(np.random.default_rng(0), 300.0, 600.0, "train")
+    whole, rest = (
+        np.mean(
+            [np.isfinite(s.sample(np.random.default_rng(seed), 300.0, "train").arrival_s).sum() for seed in range(20)]
+        )
+        for s in (stream, later)
+    )
+    assert rest > 1.2 * whole  # besides those that begin, those that have begun

@@ -59,9 +59,9 @@ def test_the_text_is_a_table_of_sites_and_pools() -> None:
         "site     power against cap                 kW   cap kW  state",
         "lab      [#########---------|------]     4.00     8.00  ok",
         "",
-        "pool        queue  running   clock    awake     kv       kW",
-        "lab-8b          7       31    100%      2/2    25%      0.9",
-        "lab-70b       120       64     55%      1/2    50%      2.4",
+        "pool        queue  running   clock    awake     kv       kW  profile (error)",
+        "lab-8b          7       31    100%      2/2    25%      0.9  measured (1%)",
+        "lab-70b       120       64     55%      1/2    50%      2.4  measured (1%)",
     ]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.extract import traces
 from tokenfleet.envs.catalog import load_sessions
+from tokenfleet.envs.demand.mooncake import conversations
 from tokenfleet.envs.layers.agents import ConversationStream, merge
 from tokenfleet.envs.spec import SpecError
 
@@ -62,7 +62,7 @@ def test_conversations_come_out_of_chained_blocks():
             "hash_ids": blocks,
         }  # fmt: skip
 
-    record = traces.mooncake([
+    record = conversations([
         line(0, [0, 1, 2, 3]),
         line(30, [0, 1, 2, 4, 5]),
         line(33, [0, 1, 6, 7]),

@@ -9,6 +9,7 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 | `streams` | what every stream answers, and how a kind becomes a class |
 | `poisson` | arrivals without memory, and in bursts |
 | `hawkes` | arrivals that draw others after them |
+| `fitted`, `cascade`, `joint_lengths` | arrivals and lengths fitted to any trace, through the hours of a week |
 | `servegen` | many clients, each a renewal process of its own |
 | `diurnal` | any stream through the hours of a day |
 | `trace`, `conversations` | windows of a recorded trace, of independent requests or of conversations |
@@ -24,6 +25,7 @@ from tokenfleet.envs.layers.agents.classes import PriceRangeSpec, PriceTolerance
 from tokenfleet.envs.layers.agents.clients import client_columns, region_problems
 from tokenfleet.envs.layers.agents.conversations import ConversationStream
 from tokenfleet.envs.layers.agents.diurnal import DiurnalStream
+from tokenfleet.envs.layers.agents.fitted import DemandSpec, FittedStream
 from tokenfleet.envs.layers.agents.hawkes import HawkesStream
 from tokenfleet.envs.layers.agents.lengths import TokenLengthSpec
 from tokenfleet.envs.layers.agents.merge import merge
@@ -52,7 +54,9 @@ __all__ = [
     "AnyStream",
     "ConversationStream",
     "Demand",
+    "DemandSpec",
     "DiurnalStream",
+    "FittedStream",
     "HawkesStream",
     "MmppStream",
     "PoissonStream",
@@ -78,6 +82,7 @@ register_stream("trace", TraceStream)
 register_stream("poisson", PoissonStream)
 register_stream("mmpp", MmppStream)
 register_stream("hawkes", HawkesStream)
+register_stream("fitted", FittedStream)
 register_stream("servegen", ServeGenStream)
 register_stream("diurnal", DiurnalStream)
 register_stream("conversations", ConversationStream)

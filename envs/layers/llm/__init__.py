@@ -11,6 +11,7 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 | `roofline` | coefficients for a pair that nobody measured |
 | `iteration` | the law of an iteration: its time and its energy at any clock |
 | `steady_state` | what follows for a replica that serves one kind of request |
+| `accuracy` | how wrong a profile is expected to be |
 | `bound` | the least time that physics allows an iteration |
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 
 from tokenfleet.envs.catalog import PathLike, catalog_names, load_entry
 from tokenfleet.envs.layers.gpu import load_gpu
+from tokenfleet.envs.layers.llm.accuracy import QUANTITIES, expected_errors
 from tokenfleet.envs.layers.llm.model import ModelSpec, kv_capacity_tokens, load_model
 from tokenfleet.envs.layers.llm.profile import (
     TOKEN_KNOTS,
@@ -33,12 +35,14 @@ from tokenfleet.envs.layers.llm.roofline import roofline_profile
 from tokenfleet.envs.spec import SpecError
 
 __all__ = [
+    "QUANTITIES",
     "TOKEN_KNOTS",
     "Bounds",
     "ModelSpec",
     "ProfileSpec",
     "bounds_s",
     "check_profile",
+    "expected_errors",
     "kv_capacity_tokens",
     "load_model",
     "load_profile",

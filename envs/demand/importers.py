@@ -1,0 +1,132 @@
+"""What can be imported: an importer is an entry of `IMPORTERS`, and the command knows nothing else of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from tokenfleet.envs.demand import mooncake, servegen
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.traces import FORMATS, How, import_trace, trace_bytes, write_clients, write_sessions
+
+AUTO = "auto"
+NPZ = (".npz",)
+TABLES = (".csv", ".csv.gz", ".npz")
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for.
+
+    Attributes:
+        source: file or folder to read.
+        out: file to write.
+        how: how to read tables of requests.
+        model: which of a record's models.
+        progress: told of every so many rows that were read.
+    """
+
+    source: Path
+    out: Path
+    how: How
+    model: str | None
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A record in a form of the catalogue.
+
+    Attributes:
+        data: contents of the file.
+        summary: what it holds.
+        use: how a scenario names it.
+        begins: when it begins; None where nobody knows.
+        notes: what was changed.
+    """
+
+    data: bytes
+    summary: str
+    use: str
+    begins: datetime | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Importer:
+    """One kind of record.
+
+    Attributes:
+        doc: what it reads.
+        suffixes: endings that the result may have.
+        convert: does it.
+        tables: whether it reads a table of requests, so that options on columns, times and empty answers apply.
+        models: whether its record has several models.
+    """
+
+    doc: str
+    suffixes: tuple[str, ...]
+    convert: Callable[[Request], Converted]
+    tables: bool = False
+    models: bool = False
+
+
+def _requests(asked: Request) -> Converted:
+    found = import_trace(asked.source, asked.how, asked.progress)
+    trace = found.trace
+    summary = f"{len(trace):,} requests in {trace.duration_s:,.0f} s, {trace.mean_rate_rps:.3g} a second"
+    data = trace_bytes(trace, asked.out.name)
+    return Converted(data, summary, f"{{kind: trace, trace: {asked.out}}}", found.begins, found.notes)
+
+
+def _of_format(name: str) -> Callable[[Request], Converted]:
+    return lambda asked: _requests(replace(asked, how=replace(asked.how, format=name)))
+
+
+def _conversations(asked: Request) -> Converted:
+    sessions = mooncake.conversations(mooncake.read_requests(asked.source))
+    file = io.BytesIO()
+    write_sessions(sessions, file)
+    summary = f"{len(sessions.prompt_tokens):,} requests in {len(sessions):,} conversations"
+    note = f"answers are taken to come at {1 / mooncake.ASSUMED_TPOT_S:g} tokens a second: the record has no durations"
+    return Converted(file.getvalue(), summary, f"{{kind: conversations, trace: {asked.out}}}", notes=(note,))
+
+
+def _clients(asked: Request) -> Converted:
+    table = servegen.read_clients_of(asked.source, asked.model)
+    file = io.BytesIO()
+    write_clients(table, file)
+    summary = (
+        f"{len(table.rate_rps)} clients over {table.span_s / 86_400:.3g} days, {table.mean_rate_rps:.4g} requests/s"
+    )
+    return Converted(file.getvalue(), summary, f"{{kind: servegen, clients: {asked.out}}}")
+
+
+IMPORTERS: dict[str, Importer] = {
+    AUTO: Importer("a table of requests, its format by its columns", TABLES, _requests, tables=True),
+    **{name: Importer(form.doc, TABLES, _of_format(name), tables=True) for name, form in FORMATS.items()},
+    "mooncake-conversations": Importer(
+        "Mooncake, requests joined to conversations by their blocks", NPZ, _conversations
+    ),
+    "servegen": Importer("a folder of ServeGen's client_rates and client_token_stats", NPZ, _clients, models=True),
+}
+
+
+def convert(name: str, asked: Request) -> Converted:
+    """Convert a record by the importer of a name.
+
+    Raises:
+        SpecError: the record cannot be read, or an option does not belong to this importer.
+    """
+    importer = IMPORTERS[name]
+    if not asked.out.name.endswith(importer.suffixes):
+        raise SpecError([f"--out: must end in {' or '.join(importer.suffixes)} for {name} (got {asked.out.name!r})"])
+    if asked.how != How() and not importer.tables:
+        raise SpecError([f"--column, --time-unit and --zero-outputs: {name} is no table of requests; leave them out"])
+    if asked.model is not None and not importer.models:
+        raise SpecError([f"--model: a record of {name} has no models; leave it out"])
+    return importer.convert(asked)

@@ -1,0 +1,229 @@
+"""The requests of a table, row by row, whatever it is written in; a mistake names the line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.envs.files import csv_rows, read_text, text_lines
+from tokenfleet.envs.files.limits import JSON_BYTES, TABLE_BYTES, TABLE_ROWS
+from tokenfleet.envs.spec import MAX_TOKENS, shown, suggest
+from tokenfleet.envs.traces.formats import ROLES, TICKS_PER_S, Format, choices, parser_of, recognise, unit_of
+
+Row = tuple[int, float, int, int]
+"""Line, time in ticks of the file's own clock, prompt tokens, output tokens."""
+Cells = tuple[int, tuple[Any, Any, Any]]
+"""Line, and the values of the three columns."""
+Choose = Callable[[Format | None], Format | None]
+"""What a user says of a format that was recognised, or was not."""
+
+
+class LineError(ValueError):
+    """A mistake on a known line."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a table may cost.
+
+    Attributes:
+        rows: most lines.
+        table_bytes: most bytes of text, inflated.
+        json_bytes: most bytes of one JSON document.
+        more: what to do with a longer table.
+        least_output: fewest tokens of an answer.
+    """
+
+    rows: int = TABLE_ROWS
+    table_bytes: int = TABLE_BYTES
+    json_bytes: int = JSON_BYTES
+    more: str = ""
+    least_output: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a table and the format that they were read by, whose unit is known."""
+
+    format: Format
+    rows: Iterator[Row]
+
+    @property
+    def ticks_per_s(self) -> float:
+        """Of the rows' times."""
+        return TICKS_PER_S[str(self.format.unit)]
+
+
+def read_rows(path: Path, container: str, choose: Choose, limits: Limits) -> Table:
+    """The requests of a table.
+
+    Args:
+        path: the file.
+        container: how it is written.
+        choose: the format to read by, given the one that the columns look like.
+        limits: what it may cost.
+
+    Raises:
+        LineError: what is wrong with its head; the rows raise it as they are read.
+        SpecError: the file cannot be read.
+    """
+    form, cells = _OPEN[container](path, choose, limits)
+    first = next(cells, None)
+    if first is None:
+        raise LineError(1, "the trace is empty: it has no request")
+    unit = form.unit or unit_of(form.columns["arrival"], first[1][0])
+    form = Format(form.doc, form.container, form.columns, unit)
+    return Table(form, _parsed(form, first, cells, limits))
+
+
+def _parsed(form: Format, first: Cells, others: Iterator[Cells], limits: Limits) -> Iterator[Row]:
+    arrival, prompt, output = (form.columns[role] for role in ROLES)
+    parse = parser_of(str(form.unit))
+    line, cells = first
+    while True:
+        yield (
+            line,
+            _time(line, arrival, cells[0], parse),
+            _tokens(line, prompt, cells[1], 1),
+            _tokens(line, output, cells[2], limits.least_output),
+        )
+        try:
+            line, cells = next(others)
+        except StopIteration:
+            return
+
+
+def _open_csv(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Iterator[Cells]]:
+    reader = csv_rows(path, limits.rows, limits.more, limits.table_bytes)
+    _, header = next(reader, (1, []))
+    if not header:
+        raise LineError(1, "the trace is empty: it has no header")
+    form = choose(recognise("csv", header))
+    if form is None:
+        known = choices(("azure-2023", "tokenfleet", "burstgpt"))
+        raise LineError(
+            1, f"unknown columns {shown(','.join(header))}; expected {known}, or name them with --column of the import"
+        )
+    missing = [name for name in form.columns.values() if name not in header]
+    if missing:
+        raise LineError(1, f"column {missing[0]!r} is missing{suggest(missing[0], header)}")
+    places = [header.index(form.columns[role]) for role in ROLES]
+
+    def body() -> Iterator[Cells]:
+        for line, cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise LineError(line, f"{len(cells)} values for {len(header)} columns")
+            yield line, (cells[places[0]], cells[places[1]], cells[places[2]])
+
+    return form, body()
+
+
+def _open_jsonl(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Iterator[Cells]]:
+    records = _records(path, limits)
+    first = next(records, None)
+    if first is None:
+        raise LineError(1, "the trace is empty: it has no request")
+    # Lines without the key of a known format are read as Mooncake's, whose missing keys are then named.
+    form = choose(recognise("jsonl", first[1])) or recognise("jsonl", ("timestamp",))
+    assert form is not None
+
+    def body() -> Iterator[Cells]:
+        line, record = first
+        while True:
+            arrival, prompt, output = (_value(line, record, form.columns[role]) for role in ROLES)
+            yield line, (arrival, prompt, output)
+            try:
+                line, record = next(records)
+            except StopIteration:
+                return
+
+    return form, body()
+
+
+def _records(path: Path, limits: Limits) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for line, text in enumerate(text_lines(path, limits.rows, limits.more, limits.table_bytes), start=1):
+        if not text.strip():
+            continue
+        yield line, _object(line, text)
+
+
+def _object(line: int, text: str) -> Mapping[str, Any]:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LineError(line, f"not valid JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
+        raise LineError(line, f"not valid JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise LineError(line, f"must be an object (got {type(record).__name__})")
+    return record
+
+
+def _value(line: int, record: Mapping[str, Any], path: str) -> Any:
+    """What stands behind a key, or behind the parts of its dotted path."""
+    if path in record:
+        return record[path]
+    found: Any = record
+    for part in path.split("."):
+        if not isinstance(found, dict) or part not in found:
+            raise LineError(line, f"key {path!r} is missing{suggest(path, record)}")
+        found = found[part]
+    return found
+
+
+def _open_json(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Iterator[Cells]]:
+    record = _object(1, read_text(path, limits.json_bytes))
+    form = choose(recognise("json", record)) or recognise("json", ("start_times",))
+    assert form is not None
+    for role, name in form.columns.items():
+        if not isinstance(record.get(name), list):
+            hint = "; vllm bench serve writes it with --save-detailed" if role in ROLES else ""
+            raise LineError(1, f"list {name!r} is missing{hint}{suggest(name, _lists(record))}")
+    lists = [record[form.columns[role]] for role in ROLES]
+    if len({len(values) for values in lists}) != 1:
+        lengths = ", ".join(f"{len(values)} {form.columns[role]}" for role, values in zip(ROLES, lists, strict=True))
+        raise LineError(1, f"lists must be as long as each other (got {lengths})")
+    return form, ((number, values) for number, values in enumerate(zip(*lists, strict=True), start=1))
+
+
+def _lists(record: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in record.items() if isinstance(value, list)]
+
+
+_OPEN: dict[str, Callable[[Path, Choose, Limits], tuple[Format, Iterator[Cells]]]] = {
+    "csv": _open_csv,
+    "jsonl": _open_jsonl,
+    "json": _open_json,
+}
+
+
+def _time(line: int, name: str, value: Any, parse: Callable[[Any], float]) -> float:
+    try:
+        time = parse(value)
+    except (TypeError, ValueError, OverflowError):
+        raise LineError(line, f"{name}: not a time (got {shown(value)})") from None
+    if not math.isfinite(time):
+        raise LineError(line, f"{name}: must be finite (got {shown(value)})")
+    return time
+
+
+def _tokens(line: int, name: str, value: Any, least: int) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise LineError(line, f"{name}: not a number (got {shown(value)})") from None
+    if isinstance(value, bool) or not (number.is_integer() and least <= number <= MAX_TOKENS):
+        raise LineError(
+            line, f"{name}: must be a whole number of tokens, {least} to {MAX_TOKENS:,} (got {shown(value)})"
+        )
+    return int(number)

@@ -1,0 +1,128 @@
+"""A log of requests tells a profile: the engine serves the same requests, and half of the log judges the other half."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.command_line import Outcome, check_refusal, tree
+from tokenfleet.envs.fitting.__main__ import main
+from tokenfleet.envs.fitting.replay import Latencies, Server
+from tokenfleet.envs.fitting.request_log import is_request_log, read_request_log
+from tokenfleet.envs.layers.llm import expected_errors, load_model, load_profile
+from tokenfleet.envs.spec import SpecError
+
+HEADER = "arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s"
+POOL = {"gpu": "h100-sxm", "model": "llama-3.1-8b", "token_budget": 8192, "kv_policy": "grow", "kv_watermark": 0.0}
+PAIR = "--model llama-3.1-8b --gpu h100-sxm --own-gpu my-h100 --start roofline --out mine"
+Fit = Callable[[str], Outcome]
+
+
+def served_by_the_catalogue(requests: int = 120, rate_rps: float = 12.0) -> tuple[Server, Latencies]:
+    """What the shipped profile of an H100 makes of a chat, and who asked."""
+    rng = np.random.default_rng(0)
+    arrival_s = np.cumsum(rng.exponential(1.0 / rate_rps, requests))
+    arrival_s -= arrival_s[0]
+    prompt = np.clip(rng.lognormal(6.5, 1.0, requests), 10, 8000).astype(np.int32)
+    output = np.clip(rng.lognormal(5.0, 0.7, requests), 2, 800).astype(np.int32)
+    server = Server(POOL, arrival_s, prompt, output)
+    return server, server.serve()
+
+
+def lines(server: Server, served: Latencies) -> list[str]:
+    columns = (served.arrival_s, server.prompt_tokens, server.output_tokens, served.ttft_s, served.e2e_s)
+    return [f"{a:.6f},{p},{o},{t:.6f},{e:.6f}" for a, p, o, t, e in zip(*columns, strict=True)]
+
+
+@pytest.fixture
+def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fit:
+    monkeypatch.chdir(tmp_path)
+    text = "\n".join([HEADER, *lines(*served_by_the_catalogue())]) + "\n"
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text.encode()))
+
+    def fit(typed: str) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = main(typed.split())
+        except SystemExit as ended:  # argparse
+            code = int(ended.code or 0)
+        return Outcome(code, *capsys.readouterr())
+
+    return fit
+
+
+def test_a_log_of_known_boards_brings_a_roofline_to_them(fit: Fit, tmp_path: Path) -> None:
+    """The log is what the shipped profile makes of it: the half that was not fitted is met within 3 %."""
+    done = fit(f"log.csv.gz {PAIR}")
+    assert done.code == 0, done.errors
+    entry = yaml.safe_load((tmp_path / "mine/profile/llama-3.1-8b_my-h100_tp1.yaml").read_text())
+    assert entry["fit_errors"]["tpot_left_out"] < 0.03
+    assert entry["fit_errors"]["e2e_left_out"] < 0.03
+    assert "fitted to 120 requests of log.csv.gz" in entry["sources"][0]
+    profile = load_profile("llama-3.1-8b", "my-h100", 1, [tmp_path / "mine"])
+    assert profile.origin == "measured"
+    errors = expected_errors(profile, load_model("llama-3.1-8b"))
+    assert errors["decode_step"] == entry["fit_errors"]["tpot_left_out"]
+    assert f"{100 * errors['decode_step']:.1f}%" in done.out
+
+
+def test_the_same_log_in_milliseconds_and_as_vllm_writes_it_is_the_same(tmp_path: Path) -> None:
+    server, served = served_by_the_catalogue(40)
+    rows = [HEADER.replace("ttft_s", "ttft_ms").replace("e2e_s", "latency_ms")]
+    for line in lines(server, served):
+        *others, ttft_s, e2e_s = line.split(",")
+        rows.append(",".join([*others, f"{1e3 * float(ttft_s):.6f}", f"{1e3 * float(e2e_s):.6f}"]))
+    (tmp_path / "ms.csv").write_text("\n".join(rows))
+    gaps = [[step] * (n - 1) for step, n in zip(served.tpot_s.tolist(), server.output_tokens.tolist(), strict=True)]
+    result = {
+        "start_times": (served.arrival_s + 1e6).tolist(),
+        "input_lens": server.prompt_tokens.tolist(),
+        "output_lens": server.output_tokens.tolist(),
+        "ttfts": served.ttft_s.tolist(),
+        "itls": gaps,
+    }
+    (tmp_path / "bench.json").write_text(json.dumps(result))
+    for name in ("ms.csv", "bench.json"):
+        log = read_request_log(tmp_path / name)
+        np.testing.assert_allclose(log.e2e_s, served.e2e_s, atol=2e-6)
+        np.testing.assert_allclose(log.arrival_s, served.arrival_s, atol=2e-6)
+    assert is_request_log(tmp_path / "ms.csv")
+
+
+def test_requests_without_an_answer_are_left_out_and_said(tmp_path: Path) -> None:
+    rows = [HEADER, *(f"{30 - k},100,10,0.1,0.5" for k in range(30)), "31,100,0,0,0"]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    log = read_request_log(tmp_path / "log.csv")
+    assert len(log) == 30
+    assert (np.diff(log.arrival_s) > 0).all()
+    assert log.notes == (f"{tmp_path / 'log.csv'}: 1 requests without an answer are left out",)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("arrival_s,prompt_tokens,output_tokens,e2e_s\n0,1,1,1\n", r":1: nothing says the ttft; call its column ttft_s"),
+    (f"{HEADER}\n" + "0,1,1,1,2\n" * 5, r": at least 20 requests with an answer are needed \(got 5\)"),
+    (f"{HEADER}\n0,1,1,2,1\n", r":2: the first token must come after the request, not after the last"),
+    (f"{HEADER}\n0,1,x,2,1\n", r":2: output_tokens: must be a number \(got 'x'\)"),
+    (f"{HEADER}\n0,1.5,1,2,1\n", r":2: the prompt must be a whole number of tokens"),
+    (f"{HEADER}\n0,1,1\n", r":2: 3 values for 5 columns"),
+])  # fmt: skip
+def test_a_bad_log_names_the_line_and_the_value(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(SpecError, match=message):
+        read_request_log(tmp_path / "log.csv")
+
+
+def test_mistakes_leave_nothing_behind(fit: Fit, tmp_path: Path) -> None:
+    before = tree(tmp_path)
+    check_refusal(fit(f"log.csv.gz log.csv.gz {PAIR}"), [r"runs: one log of requests at a time \(got 2 files\)"])
+    check_refusal(
+        fit(f"log.csv.gz {PAIR} --power-log x.csv"), [r"--power-log: a log of requests says nothing of watts"]
+    )
+    check_refusal(fit(f"log.csv.gz {PAIR} --kv-tokens 100000000"), [r"kv_tokens: 100000000 tokens do not fit"])
+    assert tree(tmp_path) == before
