@@ -1,7 +1,8 @@
 """What a fork costs: `python -m benchmarks.forks [--output FILE.json] [SCENARIO ...]`.
 
-Forks a fleet in the middle of an episode of each scenario into 32 others, again and again, and copies as many bytes as
-its state has between buffers of their number. Then asks `simulate` for 8 candidates over 60 ticks. One core.
+Forks a fleet in the middle of an episode of each scenario into 32 others, again and again (so that both have all in
+common that has ended), then fleets of two episodes in turn (which have nothing in common), and copies as many bytes as
+the state has between buffers of their number. Then asks `simulate` for 8 candidates over 60 ticks. One core.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ CANDIDATES, HORIZON = 8, 60
 
 
 def half_way(scenario: str, num_envs: int) -> FleetVectorEnv:
-    """Fleets in the middle of the same episode, all actions 0."""
+    """Fleets in the middle of an episode, the last of them of another one, all actions 0."""
     envs = FleetVectorEnv(scenario, num_envs)
-    envs.reset(seed=[0] * num_envs)
+    envs.reset(seed=[0] * (num_envs - 1) + [1])
     action = np.zeros(envs.action_space.shape or (), np.float32)
     for _ in range(envs.scenario.horizon_ticks // 2):
         envs.step(action)
     return envs
 
 
-def forks(envs: FleetVectorEnv) -> tuple[float, float]:
-    """Forks a second."""
-    sources, targets = [0] * TARGETS, list(range(1, TARGETS + 1))
+def forks(envs: FleetVectorEnv, source: int, before: int) -> tuple[float, float]:
+    """Forks of fleet `source` a second, into fleets that have just been forked off fleet `before`."""
+    targets = list(range(1, TARGETS + 1))
 
     def work() -> float:
-        envs.engine.fork(sources, targets)
+        envs.engine.fork([source] * TARGETS, targets)
         return float(TARGETS)
 
-    return best_rate(work, repeats=20)
+    return best_rate(work, repeats=20, before=lambda: envs.engine.fork([before] * TARGETS, targets))
 
 
 def copies(count: int) -> tuple[float, float]:
@@ -83,11 +84,12 @@ def answers(envs: FleetVectorEnv, futures: object) -> tuple[float, float]:
 
 def measured(scenario: str) -> dict[str, object]:
     """One row of the table."""
-    envs = half_way(scenario, TARGETS + 1)
+    envs = half_way(scenario, TARGETS + 2)
     engine = envs.engine
     assert isinstance(engine, NativeEngine)
     state_bytes = engine.snapshot(0).state_bytes
-    forked, _ = forks(envs)
+    forked, _ = forks(envs, 0, 0)
+    anew, _ = forks(envs, 0, TARGETS + 1)
     copied, _ = copies(state_bytes)
     stepped, _ = steps(envs)
     same, _ = answers(envs, "same")
@@ -98,6 +100,7 @@ def measured(scenario: str) -> dict[str, object]:
         "state [KiB]": state_bytes / 1024.0,
         "forks/s": forked,
         "fork over memcpy": copied / forked,
+        "nothing in common": copied / anew,
         "fork over tick": stepped / forked,
         "answers/s, same future": same,
         "answers/s, 4 drawn futures": drawn,

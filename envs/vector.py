@@ -292,8 +292,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             Observations `[N, D]`, rewards, terminations and truncations `[N]`, and infos: `reward_terms` by name [USD],
             `cost` (seconds above a cap, summed over sites and rows), `route_mask` `[N, K, P]` (pools that can take a
             class's requests now), `profiles` as after a reset, `episode_metrics`, under a mask `_episode_metrics` of
-            the fleets whose episode has just ended, and, if asked for, their `ledger`. Rewards, terms and
-            cost are sums over the ticks.
+            the fleets whose episode has just ended, and, if asked for, their `ledger`. Rewards, terms and cost are
+            sums over the ticks.
         """
         self._check_begun()
         restarting = self._restart_ended()

@@ -8,7 +8,7 @@ from tests.scenario.middles import PINNED, middle_usd, rule_usd
 from tokenfleet.envs.catalog import catalog_names
 
 BEST = json.loads(PINNED.read_text(encoding="utf-8"))
-EPISODES = 4
+EPISODES = 8
 SHARE = 0.8
 
 
