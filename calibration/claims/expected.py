@@ -23,14 +23,20 @@ CLAIM_OF: dict[str, dict[str, dict[str, str]]] = {
     },
     "kernels": {
         "dense": {"decode_step": "decode step, GPU left out", "board_power": "board power, model left out"},
-        "experts": {"decode_step": "decode step, mixture in fp8 left out", "board_power": "board power, mixture left out"},
+        "experts": {
+            "decode_step": "decode step, mixture in fp8 left out",
+            "board_power": "board power, mixture left out",
+        },
     },
     "roofline": {
         "dense": {
             "decode_step": "decode step, roofline on other boards",
             "board_power": "board power, chip left out",
         },
-        "experts": {"decode_step": "decode step, mixture in fp8 left out", "board_power": "board power, mixture left out"},
+        "experts": {
+            "decode_step": "decode step, mixture in fp8 left out",
+            "board_power": "board power, mixture left out",
+        },
     },
 }
 """Origin of a profile -> kind of model -> quantity -> name of a claim."""
