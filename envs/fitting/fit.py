@@ -103,7 +103,7 @@ def _solve(bench: Bench, start: ProfileSpec, least: Bounds, runs: Sequence[Run])
     """Times first, then watts; again where these change how far boards at their limit slow down."""
     problem = Problem(bench, start, least, _time_targets(bench, runs))
     watts = Problem(bench, start, least, [(BOARD_POWER, _members(BOARD_POWER, bench, runs))])
-    values = start_values(start)
+    values: Values = start_values(start)
     for _ in range(ROUNDS):
         solved = _times(problem, {**start_values(start), **{name: values[name] for name in POWER_NUMBERS}})
         powered = watts.solve(POWER_NUMBERS, solved.values)
