@@ -140,7 +140,7 @@ def test_a_run_that_was_left_out_is_predicted_without_it() -> None:
 
 
 def test_watts_move_times_only_where_boards_are_at_their_limit() -> None:
-    """A board at its limit slows down the more, the more its work draws: the same prompts are faster without a limit."""
+    """A board at its limit slows down the more, the more its work draws: prompts would be faster without it."""
     runs = lawful_runs(H100_8B, with_numbers(H100_8B, **TRUTH), BATCHES, 0.01)
     cold = fit_profile(H100_8B, roofline(H100_8B), [replace(run, power_w=None) for run in runs])
     hot = fit_profile(H100_8B, roofline(H100_8B), runs)
