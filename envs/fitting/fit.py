@@ -27,8 +27,8 @@ TIME_NUMBERS = ("host_ms", "decode_us", "context", "compute", "frontend_ms")
 POWER_NUMBERS = ("power_factor",)
 SUBSTITUTE = {"host_ms": "memory", "decode_us": "context"}
 FEWEST_RUNS = 3
-ROUNDS = 4  # of times and watts
-SETTLED = 3e-5  # relative change of watts from which on no further round is needed
+ROUNDS = 3  # of times and watts
+SETTLED = 1e-4  # relative change of watts from which on no further round is needed
 NOTHING = 0.01  # of a number's unit: at its bound
 
 
