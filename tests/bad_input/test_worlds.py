@@ -158,7 +158,7 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
     ),
     f"evaluate scenario=tiny {added('columns.csv')}": (
         r"^scenario\.workload\.mine\.trace: \S*/columns\.csv:1: unknown columns 'time,in,out'; expected TIMESTAMP,"
-        r".* or arrival_s,prompt_tokens,output_tokens$",
+        r".* or arrival_s,prompt_tokens,output_tokens or .*, or name them with --column of the import",
     ),
     f"evaluate scenario=tiny {added('./table.xlsx')}": (
         r"^scenario\.workload\.mine\.trace: \S*/table\.xlsx: not a trace file: its name must end in one of",
@@ -191,7 +191,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         r"^env\.id: cannot import 'half_written' .*\(half_written\.py, line 1\)\); start in the folder",
     ),
     "train env.id=plain:Plain": (r"^env\.id: 'plain:Plain' is neither a gymnasium\.Env nor a gymnasium\.vector",),
-    "train env.id=CartPole-v1 env.kwargs.foo=1": (r"^env\.kwargs: .*'foo'",),
+    "train env.id=CartPole-v1 env.kwargs.foo=1": (r"^env\.kwargs\.foo: unknown key \(choose from render_mode, ",),
     "train scenario=tiny env.kwargs.reward=no_module:Reward": (
         r"^env\.kwargs\.reward=no_module:Reward: cannot import 'no_module:Reward' .*; write 'module:Class'$",
     ),

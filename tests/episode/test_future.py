@@ -217,7 +217,7 @@ def test_thinking_clients_go_on_without_adding_calls() -> None:
     world = load_scenario("agent-swarm", WORLDS["agent-swarm"])
     fleet, episode = lived(world, TICK)
     now = present_of(fleet, 0, TICK)
-    assert len(now.thinking) > 1
+    assert len(now.thinking) > 0
     alone = Present(TICK, now.asked, now.lost, now.finished_s, np.empty(0, np.int32))
     with_them, without = draw_future(episode, now, 5), draw_future(episode, alone, 5)
     sums = []

@@ -28,7 +28,7 @@ OVERRIDES = {"horizon_ticks": 20}
 def config(**changes: Any) -> EvaluateConfig:
     overrides = OVERRIDES | changes.pop("overrides", {})
     scenario = load_scenario(changes.pop("scenario", "tiny"), overrides)
-    return EvaluateConfig.parse({"scenario": scenario, **changes})
+    return EvaluateConfig.parse({"scenario": scenario, "policies": [], **changes})
 
 
 def environment(wanted: EvaluateConfig, count: int = 1) -> Any:
