@@ -87,12 +87,19 @@ class SessionTrace:
 
     @property
     def amounts(self) -> FloatColumn:
-        """What splits share, `[S, 6]`: calls, prompt tokens, new ones of these, output tokens, seconds, sessions."""
+        """What splits share, `[S, 8]`: calls, tokens of prompts, new ones of these, of answers, s, turns, busy, 1.
+
+        `busy` is the share of its time that a session waits for answers.
+        """
         first = self.first_call[:-1]
-        tokens = (self.prompt_tokens, self.prompt_tokens - self.reusable_tokens, self.output_tokens)
-        totals = [np.add.reduceat(column, first, dtype=np.float64) for column in tokens]
+        sums = (self.prompt_tokens, self.prompt_tokens - self.reusable_tokens, self.output_tokens)
+        tokens = [np.add.reduceat(column, first, dtype=np.float64) for column in sums]
         lasts_s = np.maximum.reduceat(self.recorded_s, first)
-        return np.stack([np.diff(self.first_call), *totals, lasts_s, np.ones(len(self))], axis=1)
+        turns, served_s = (
+            np.add.reduceat(column, first, dtype=np.float64) for column in (self.begins_turn, self.service_s)
+        )
+        busy = np.minimum(served_s / np.maximum(lasts_s, 1.0), 1.0)
+        return np.stack([np.diff(self.first_call), *tokens, lasts_s, turns, busy, np.ones(len(self))], axis=1)
 
     def calls_of(self, split: str) -> NDArray[np.int64]:
         """Rows of the calls of a split's sessions."""
