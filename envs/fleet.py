@@ -53,7 +53,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     |---|---|---|---|---|
     | `route_weight` | R | route closed | by capacity | twice the weight |
     | `clock_fraction` | P | clock floor | half-way | full clock |
-    | `awake_fraction` | P | all asleep | all awake | all awake |
+    | `awake_fraction` | P | all asleep | what fits the contract | all awake |
     | `admit_rate_rps` | K | nothing admitted or released | no limit | no limit |
 
     ## Observation Space

@@ -89,6 +89,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         scenario: validated.
         observation_model, action_model, reward_model: the parts in use.
         decide_every: ticks for which an action holds.
+        on_tick: called after every tick, for whoever watches the ticks inside a decision; None for nobody.
         engine: the engine in use.
         split: where the next episodes are drawn from; `reset(options={"split": ...})` changes it.
 
@@ -181,6 +182,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._episodes = Episodes(self.scenario, count)
         self._decisions = Decisions(self._parts, count, self.decide_every)
         self._ended: list[int] = []
+        self.on_tick: Callable[[], None] | None = None
         self._simulator: Simulator | None = None
         self._metrics = EpisodeMetrics(self.scenario, arrays, count)
         names = self._metrics.summary(np.zeros(1, np.intp), np.ones(1, np.int64))
@@ -517,6 +519,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             rewards = np.where(moving, rewards, 0.0)
             self._forget_views(moving)
         self._metrics.add(self.engine.outcome, tariff, rewards)
+        if self.on_tick is not None:
+            self.on_tick()
         return terms, rewards
 
     def _all_but(self, fleets: list[int]) -> BoolArray | None:

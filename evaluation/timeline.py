@@ -127,14 +127,22 @@ def _run(
     actor = Actor(candidate, env, [seed], deterministic)
     observation = seeded_reset(env, [seed])
     starts, over = np.ones(1, np.bool_), False
-    ticks: list[dict[str, Float64Array]] = []
+    imposed, ticks = [_imposed(fleet)], list[dict[str, Float64Array]]()
+
+    def keep() -> None:
+        ticks.append(imposed[-1] | _measured(fleet))
+        imposed.append(_imposed(fleet))
+
+    fleet.on_tick = keep
     while not over:
-        # The view before a tick holds the cap of that tick, and whether the brake acts in it.
-        imposed = {name: fleet.engine.view[name][0].astype(np.float64) for name in ("cap_w", "braked")}
         observation, _, terminated, truncated, _ = env.step(actor.act(observation, starts))
         starts, over = np.zeros(1, np.bool_), bool(terminated[0] or truncated[0])
-        ticks.append(imposed | _measured(fleet))
     return ticks
+
+
+def _imposed(fleet: FleetVectorEnv) -> dict[str, Float64Array]:
+    """The view before a tick holds the cap of that tick, and whether the brake acts in it."""
+    return {name: fleet.engine.view[name][0].astype(np.float64) for name in ("cap_w", "braked")}
 
 
 def _measured(fleet: FleetVectorEnv) -> dict[str, Float64Array]:

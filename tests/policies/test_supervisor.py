@@ -7,6 +7,7 @@ import pytest
 from tokenfleet.envs import FleetVectorEnv, SpecError
 from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.timeline import record_timeline
 from tokenfleet.policies import PolicyContext, make_policy
 
 SHORT = {"horizon_ticks": 20}
@@ -86,3 +87,10 @@ def test_a_wrong_constant_is_answered_by_name(constants, words):
 def test_set_points_are_answered_where_they_are_understood():
     observation = np.zeros((2, 57), np.float32)
     assert isinstance(supervisor().decide(observation)[0], Setpoints)
+
+
+def test_its_timeline_shows_every_tick():
+    policy = make_policy("supervisor", PolicyContext.from_env(envs("setpoints", 1)))
+    timeline = record_timeline(lambda count: envs("setpoints", count), Candidate(policy, "supervisor"), 0)
+    assert timeline.power_w.shape == (20, 1)
+    assert len(np.unique(timeline.power_w)) > 10

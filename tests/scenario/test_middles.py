@@ -8,7 +8,9 @@ from tests.scenario.middles import PINNED, middle_usd, rule_usd
 from tokenfleet.envs.catalog import catalog_names
 
 BEST = json.loads(PINNED.read_text(encoding="utf-8"))
-EPISODES = 8
+EPISODES = 4
+NOISY = {"budget-squeeze": 16, "failure-storm": 16}
+"""Episodes of scenarios in which few tell little."""
 SHARE = 0.8
 
 
@@ -19,6 +21,7 @@ def test_every_scenario_has_a_best_rule() -> None:
 
 @pytest.mark.parametrize("name", sorted(BEST))
 def test_the_middle_earns_most_of_what_the_best_rule_earns(name: str) -> None:
-    best_usd = rule_usd(name, BEST[name], EPISODES)
-    earned = {action: middle_usd(name, action, EPISODES) / best_usd for action in ("direct", "setpoints")}
+    episodes = NOISY.get(name, EPISODES)
+    best_usd = rule_usd(name, BEST[name], episodes)
+    earned = {action: middle_usd(name, action, episodes) / best_usd for action in ("direct", "setpoints")}
     assert {action: share for action, share in earned.items() if share < SHARE} == {}
