@@ -84,7 +84,9 @@ def test_an_algorithm_file_gives_every_hyper_parameter_a_value_and_a_sentence(pa
 def test_an_entry_file_explains_every_key_that_its_schema_knows(name: str, config_type: type[Spec]) -> None:
     described = {key: sentence for key, value, sentence in described_keys(CONFIGS / f"{name}.yaml") if value}
     assert set(described) == {
-        key for key in fields_of(config_type) if key.split(".")[0] not in {"scenario", "shift", "algo", "env", "tracking"}
+        key
+        for key in fields_of(config_type)
+        if key.split(".")[0] not in {"scenario", "shift", "algo", "env", "tracking"}
     }
     assert all(sentence.endswith(".") for sentence in described.values())
 
