@@ -38,6 +38,8 @@ from tokenfleet.envs.traces.deal import deal_clusters
 from tokenfleet.envs.traces.sessions import SessionTrace, count_reusable, write_sessions
 
 BLOCK_TOKENS = 64
+EPISODE_S = 1200.0
+"""Of the shipped scenario with these sessions; what they bring to such an episode is shared alike too."""
 Record = dict[str, Any]
 Call = dict[str, Any]
 
@@ -78,7 +80,8 @@ def convert(records: list[Record]) -> SessionTrace:
         wait_s=np.array([call["wait_s"] for call in calls], np.float64),
         service_s=np.array([call["service_s"] for call in calls], np.float64),
     )
-    return replace(trace, split=deal_clusters(trace.amounts, clusters(records)))
+    amounts = np.concatenate([trace.amounts, trace.offered(EPISODE_S)], axis=1)
+    return replace(trace, split=deal_clusters(amounts, clusters(records)))
 
 
 def main_calls(record: Record) -> list[Call]:

@@ -101,6 +101,22 @@ class SessionTrace:
         busy = np.minimum(served_s / np.maximum(lasts_s, 1.0), 1.0)
         return np.stack([np.diff(self.first_call), *tokens, lasts_s, turns, busy, np.ones(len(self))], axis=1)
 
+    def offered(self, horizon_s: float) -> FloatColumn:
+        """What each session brings to episodes that it is under way in, for each start: `[S, 3]`.
+
+        Calls, and their tokens of prompts and of answers: a session enters an episode with each of its calls, as often
+        as its wait is long, and brings the calls that can follow before the horizon.
+        """
+        first, brought = self.first_call, np.zeros((len(self), 3))
+        each = np.stack([np.ones(len(self.wait_s)), self.prompt_tokens, self.output_tokens], axis=1)
+        for number in range(len(self)):
+            rows = slice(first[number], first[number + 1])
+            earliest_s = self.earliest_s[rows]
+            gap_s = np.diff(self.recorded_s[rows], prepend=-horizon_s).clip(0.0, horizon_s)[:, None]
+            left_s = horizon_s - (earliest_s - earliest_s[:, None])
+            brought[number] = (np.clip(np.triu(left_s), 0.0, gap_s) @ each[rows]).sum(axis=0) / horizon_s
+        return brought
+
     def calls_of(self, split: str) -> NDArray[np.int64]:
         """Rows of the calls of a split's sessions."""
         return np.flatnonzero(self.split[self.session] == SPLITS.index(split))
