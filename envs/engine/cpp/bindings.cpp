@@ -132,7 +132,8 @@ public:
         }
         const bool* moves = moving.data();
         for (std::int64_t i = 0; i < num_fleets(); ++i) {
-            if (fleet(i).tick() >= arrays_.horizon_ticks && moves[i]) throw std::out_of_range("the episode is over: reset first");
+            if (fleet(i).tick() >= arrays_.horizon_ticks && moves[i])
+                throw std::out_of_range("the episode is over: reset first");
         }
         const nb::gil_scoped_release unlocked;
         try {
