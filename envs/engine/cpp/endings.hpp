@@ -47,9 +47,10 @@ public:
         if (has_caches_) demand_.details[index].billed_hit_tokens = hit_tokens;
         request.first_token_s += network_s(index);
         prefetch_successors(demand_, index);
+        const double waited_s = ttft_s(request);
         outcome_(Outcome::first_tokens, request.class_id) += 1.0;
-        outcome_(Outcome::ttft_sum_s, request.class_id) += ttft_s(request);
-        overdue_.first_token(index, ttft_s(request));
+        outcome_(Outcome::ttft_sum_s, request.class_id) += waited_s;
+        overdue_.first_token(index, waited_s);
     }
 
     // The last token of an answer leaves its site.

@@ -28,8 +28,13 @@ public:
         while (first_ < rows_.size() && exceeds(now_s - requests[rows_[first_]].asked_s, limit_s_)) {
             visit(rows_[first_++]);
         }
-        if (2 * first_ < rows_.size()) return;
-        rows_.erase(rows_.begin(), rows_.begin() + static_cast<std::ptrdiff_t>(first_));  // at most as many as stay
+        if (first_ == rows_.size()) {
+            rows_.clear();
+        } else {
+            if (first_ < kFewRows || 2 * first_ < rows_.size()) return;
+            rows_.erase(rows_.begin(),
+                        rows_.begin() + static_cast<std::ptrdiff_t>(first_));  // as many as stay, or more
+        }
         first_ = 0;
     }
 
@@ -41,6 +46,8 @@ public:
     std::size_t bytes() const { return rows_.size() * sizeof(std::int32_t); }
 
 private:
+    static constexpr std::size_t kFewRows = 64;  // not worth being moved out of the way
+
     double limit_s_;
     std::vector<std::int32_t> rows_;
     std::size_t first_ = 0;  // of those that have not passed it
@@ -89,18 +96,19 @@ public:
     void first_token(std::int32_t index, double ttft_s) {
         Request& request = demand_.requests[index];
         request.has_first_token = true;
-        if (exceeds(ttft_s, arrays_.classes[request.class_id].ttft_s)) add(index);
+        if (exceeds(ttft_s, arrays_.classes[request.class_id].ttft_s)) [[unlikely]]
+            add(index);
     }
 
     // An attempt has failed; another one has to bring another first token.
-    void retry(std::int32_t index, double now_s) {
+    [[gnu::noinline]] void retry(std::int32_t index, double now_s) {
         Request& request = demand_.requests[index];
         request.has_first_token = false;
         if (exceeds(now_s - request.asked_s, arrays_.classes[request.class_id].ttft_s)) add(index);
     }
 
     // A tick ends: find those whose limits have passed in it, and write down the sum.
-    void look(double end_s) {
+    [[gnu::noinline]] void look(double end_s) {
         const std::vector<Request>& requests = demand_.requests;
         for (std::size_t k = 0; k < sum_usd_.size(); ++k) {
             before_ttft_[k].pass(requests, end_s, [&](std::int32_t index) {
@@ -112,7 +120,7 @@ public:
     }
 
     // Count a request as overdue, if it is under way.
-    void add(std::int32_t index) {
+    [[gnu::noinline]] void add(std::int32_t index) {
         Request& request = demand_.requests[index];
         if (request.is_overdue || request.status != Status::kPending) return;
         request.is_overdue = true;
@@ -121,16 +129,21 @@ public:
 
     // Count a request no longer, and say whether it was overdue.
     bool remove(std::int32_t index) {
-        Request& request = demand_.requests[index];
-        if (!request.is_overdue) return false;
-        request.is_overdue = false;
-        count(request, index, -1.0);
-        return true;
+        const bool was_overdue = demand_.requests[index].is_overdue;
+        if (was_overdue) [[unlikely]]
+            forget(index);
+        return was_overdue;
     }
 
 private:
     std::vector<BeforeLimit> before_ttft_, before_deadline_;  // [K]
     std::vector<double> sum_usd_;                             // [K]
+
+    [[gnu::noinline]] void forget(std::int32_t index) {
+        Request& request = demand_.requests[index];
+        request.is_overdue = false;
+        count(request, index, -1.0);
+    }
 
     void count(const Request& request, std::int32_t index, double sign) {
         const double change_usd = sign * billing_.value_usd(request, index, 0);
