@@ -32,8 +32,8 @@ public:
             rows_.clear();
         } else {
             if (first_ < kFewRows || 2 * first_ < rows_.size()) return;
-            rows_.erase(rows_.begin(),
-                        rows_.begin() + static_cast<std::ptrdiff_t>(first_));  // as many as stay, or more
+            // It moves no more rows than it drops.
+            rows_.erase(rows_.begin(), rows_.begin() + static_cast<std::ptrdiff_t>(first_));
         }
         first_ = 0;
     }
