@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from omegaconf import DictConfig
 
 from tokenfleet.cli import entry
-from tokenfleet.cli.environments import make_vector_env, settled
+from tokenfleet.cli.environments import make_vector_env, rewarded, settled
 from tokenfleet.cli.lock import only_writer
 from tokenfleet.cli.runs import check_same_run, finish_run, is_run, not_restorable, recorded_run
 from tokenfleet.cli.validation import validation_metrics
@@ -55,7 +55,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
 
     config = settled(config)
     check_installed(config.tracking)
-    env = make_vector_env(config, config.n_envs, "train", AutoresetMode.SAME_STEP)
+    env = make_vector_env(rewarded(config), config.n_envs, "train", AutoresetMode.SAME_STEP)
     job = TrainingJob(
         algorithm=config.algo,
         env=env,

@@ -22,7 +22,7 @@ from tokenfleet.cli.wrappers import (
     find_wrappers,
     with_wrappers,
 )
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig
+from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig, TrainConfig
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario.standing import refuse_rooflines
@@ -126,6 +126,21 @@ def settled(config: ConfigType) -> ConfigType:
         SpecError: no such environment.
     """
     return config if is_fleet(find_environment(config.env)) else config.model_copy(update={"scenario": None})
+
+
+def rewarded(config: TrainConfig) -> TrainConfig:
+    """The configuration with the reward of training in `env.kwargs`, if a fleet takes one and none is named there.
+
+    Raises:
+        SpecError: no such environment.
+    """
+    target = find_environment(config.env)
+    constructor = next((found for found in _constructors(target) if found is not None), None)
+    takes_one = is_fleet(target) and "reward" in keyword_parameters(constructor, 0)[0]
+    if not takes_one or "reward" in config.env.kwargs:
+        return config
+    env = config.env.model_copy(update={"kwargs": {**config.env.kwargs, "reward": config.reward}})
+    return config.model_copy(update={"env": env})
 
 
 def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:

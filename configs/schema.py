@@ -24,6 +24,7 @@ from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTrackin
 from tokenfleet.policies.learned.updates import batch_problem, learning_problem
 
 Engine = Literal["native", "reference"]
+TrainingReward = Literal["net_value", "certain_value", "cap_aware"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
 
 
@@ -162,6 +163,7 @@ class TrainConfig(EntryConfig):
     Attributes:
         algo: algorithm and hyper-parameters.
         total_timesteps: environment steps to train for, over all environments.
+        reward: of fleets that are trained on, if `env.kwargs.reward` names none.
         validation: see `EvaluationDuringTraining`.
         log_every: environment steps between two rows of progress.csv.
         snapshot_every: environment steps between two snapshots of the whole training state.
@@ -174,6 +176,7 @@ class TrainConfig(EntryConfig):
 
     algo: AnyAlgorithm
     total_timesteps: Count
+    reward: TrainingReward = "cap_aware"
     validation: EvaluationDuringTraining = EvaluationDuringTraining()
     log_every: Count = 8192
     snapshot_every: Count = 50_000

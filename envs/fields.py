@@ -218,6 +218,13 @@ OUTCOMES: tuple[Field, ...] = (
     Field("value_late_usd", "K", "USD", "Price of `completed_late`, before what being late takes off."),
     Field("value_lost_usd", "K", "USD", "Price of `refused` and `expired`, as if nothing of them had been cached."),
     Field("value_declined_usd", "K", "USD", "Price that the clients of `declined` did not accept."),
+    Field(
+        "overdue_usd",
+        "K",
+        "USD",
+        "Price of requests under way that can no longer be within their SLO, as if nothing of them had been cached.",
+    ),
+    Field("overdue_change_usd", "K", "USD", "The same, at the end less the start; an episode ends with none."),
     Field("first_tokens", "K", "requests", "Requests that got their first token."),
     Field("ttft_sum_s", "K", "s", "Sum of their times to first token."),
 )

@@ -35,7 +35,7 @@ from tokenfleet.envs.interface.decisions import Decisions, Memory
 from tokenfleet.envs.interface.infos import BatchInfos, Info
 from tokenfleet.envs.interface.parts import build_parts
 from tokenfleet.envs.interface.render import make_renderer
-from tokenfleet.envs.interface.reward import weighted_reward
+from tokenfleet.envs.interface.reward import settle_overdue, weighted_reward
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
@@ -71,7 +71,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             to keep; an object, a class or function that takes the scenario, or `"module:Class"`.
         action: None or `"direct"` for `FleetAction`, `"setpoints"` for `SetpointAction`; else as above.
         decide_every: ticks for which an action holds. None for what the action says itself (5 for set-points), else 1.
-        reward: None for `NetValue`; a function of outcome and price; else as above.
+        reward: None or `"net_value"` for `NetValue`, `"certain_value"` for `CertainValue`, `"cap_aware"` for
+            `CapAwareNetValue`; a function of outcome and price; else as above.
         reward_weights: weight by name of term, 1 where missing.
         reward_scale: what the weighted sum of the terms is divided by: a number, or `"reference_revenue"`, what a tick
             earns if every request is served within its SLO. None for the reward's own attribute `reward_scale`, else
@@ -494,7 +495,7 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         terms, rewards = self._tick(self._decisions.controls(self.engine.view, moving), moving)
         cost = self._cost()
         for _ in range(ticks - 1):
-            over = np.logical_or(*self._over())
+            over = np.logical_or(*self._over)
             if over.any():
                 moving = ~over if moving is None else moving & ~over
             if moving is not None and not moving.any():
@@ -512,6 +513,8 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 self._views.append(self.engine.view.rows.copy())
             self.engine.step(controls, moving)
             self._episodes.advance(controls, moving)
+        self._over = self._all_over()
+        settle_overdue(self.engine.outcome, np.logical_or(*self._over))
         terms = self._parts.value(self.engine.outcome, tariff[:, : len(self.scenario.sites)])
         rewards = weighted_reward(terms, self.reward_weights, self._reward_scale)
         if moving is not None:
@@ -592,13 +595,13 @@ class FleetVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _observe(self) -> NDArray[Any]:
         return self._parts.observe(self.engine.view, self._decisions.memory)
 
-    def _over(self) -> tuple[BoolArray, BoolArray]:
+    def _all_over(self) -> tuple[BoolArray, BoolArray]:
         """Terminations (every site is dark) and truncations (the horizon or the time limit), `[N]`."""
         return all_dark(self.engine.view), self._episodes.tick >= self._last_tick
 
     def _end(self) -> tuple[BoolArray, BoolArray]:
         """Terminations and truncations `[N]`, noted as ended."""
-        terminations, truncations = self._over()
+        terminations, truncations = self._over
         self._ended = (terminations | truncations).nonzero()[0].tolist()
         return terminations, truncations
 

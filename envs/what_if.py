@@ -18,6 +18,7 @@ from tokenfleet.envs.episode.future import draw_future
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.decisions import Decisions, Memory
 from tokenfleet.envs.interface.parts import Parts
+from tokenfleet.envs.interface.reward import settle_overdue
 from tokenfleet.envs.plans import Same
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.snapshots import FleetSnapshot
@@ -136,10 +137,11 @@ class Simulator:
                 left = self._decisions.take(held) if held is not before else self._decisions.ticks
             left -= 1
             self._engine.step(self._decisions.controls(self._engine.view, living), living)
-            paid = self._account(tariff[every, np.minimum(tick, tariff.shape[1] - 1)])
-            found.rewards += np.where(living, paid, 0.0)
+            tariff_now = tariff[every, np.minimum(tick, tariff.shape[1] - 1)]
             tick += living
             over = all_dark(self._engine.view) | (tick >= self._setting.last_tick)
+            settle_overdue(self._engine.outcome, over)
+            found.rewards += np.where(living, self._account(tariff_now), 0.0)
             done = np.flatnonzero(living & (over | (tick >= last)))
             if len(done):
                 living[done] = False

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.action import Action, FleetAction, Supervises
 from tokenfleet.envs.interface.observation import FleetObservation, Observation, Recalls
-from tokenfleet.envs.interface.reward import NetValue, Reward
+from tokenfleet.envs.interface.reward import CapAwareNetValue, CertainValue, NetValue, Reward
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
 from tokenfleet.envs.layers.scheduling import Controls
@@ -26,6 +26,12 @@ from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ou
 
 ACTIONS: dict[str, Callable[[Scenario], Action | Supervises]] = {"direct": FleetAction, "setpoints": SetpointAction}
 """Actions by name."""
+REWARDS: dict[str, Callable[[Scenario], Reward]] = {
+    "net_value": NetValue,
+    "certain_value": CertainValue,
+    "cap_aware": CapAwareNetValue,
+}
+"""Rewards by name."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
     named_observation = _named("observation", observation, known)
     seen, seen_by = build_part("observation", named_observation, scenario, FleetObservation, is_observation)
     supervises = isinstance(acted, Supervises)
-    valued, valued_by = build_part("reward", reward, scenario, NetValue, is_reward)
+    valued, valued_by = build_part("reward", _named("reward", reward, REWARDS), scenario, NetValue, is_reward)
     return Parts(
         observation=seen,
         action=acted,

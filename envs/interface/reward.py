@@ -79,8 +79,33 @@ class NetValue:
         return paid
 
 
-class CapAwareNetValue(NetValue):
-    """`NetValue`, and at once what standing above a cap may cost later: a reward to train on.
+class CertainValue(NetValue):
+    """`NetValue`, with what being late costs booked in the tick in which it becomes certain: a reward to train on.
+
+    `NetValue` pays less for a late answer when that completes, seconds or minutes after its cause. This reward adds
+
+    - `overdue_usd`: minus what being late takes off the price of a request, `1 - late_value_fraction` of it, when the
+      request becomes overdue: its first token came late, or has not come in time, or its deadline has passed. The same
+      amount comes back when the request ends, however it does, and when the episode ends.
+
+    So an overdue answer pays its whole price when it completes, and being late is charged when it happens. Over an
+    episode `overdue_usd` adds up to zero: the return is that of `NetValue`. What an answer loses that has been written
+    too slowly is still charged when it completes.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self._change_usd = Layout(OUTCOMES, axis_sizes(scenario)).slice("overdue_change_usd")
+        self._taken_off = np.array([1.0 - cls.late_value_fraction for cls in scenario.classes.values()])
+
+    def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
+        """See `Reward.__call__`; USD."""
+        overdue = outcome.rows[:, self._change_usd] * self._taken_off
+        return {**super().__call__(outcome, price_usd_per_mwh), "overdue_usd": -np.add.reduce(overdue, axis=1)}
+
+
+class CapAwareNetValue(CertainValue):
+    """`CertainValue`, and at once what standing above a cap may cost later: the default of training.
 
     The brake makes a fleet pay for broken caps, but seconds afterwards and mixed with everything else. This reward adds
 
@@ -99,6 +124,18 @@ class CapAwareNetValue(NetValue):
         over_cap_j = over_cap_w[:, None] * self._tick_s
         charge = energy_cost_usd(over_cap_j, np.array(VALUE_OF_LOST_LOAD_USD_PER_MWH))
         return {**super().__call__(outcome, price_usd_per_mwh), "over_cap_usd": -charge[:, 0]}
+
+
+def settle_overdue(outcome: Record, ended: NDArray[np.bool_]) -> None:
+    """Let nothing be overdue any more in fleets whose episode has ended, `[N]`: nobody pays for what is under way then.
+
+    Args:
+        outcome: of the tick that has just passed, in which the change is noted.
+        ended: which fleets end with it.
+    """
+    if ended.any():
+        outcome["overdue_change_usd"][ended] -= outcome["overdue_usd"][ended]
+        outcome["overdue_usd"][ended] = 0.0
 
 
 def weighted_reward(terms: Mapping[str, Float64Array], weights: Mapping[str, float], scale: float) -> Float64Array:

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 from tests.command_line import Outcome, Run
 from tokenfleet import train as train_script
 from tokenfleet.cli import help as config_help
-from tokenfleet.cli.environments import make_vector_env, settled
+from tokenfleet.cli.environments import make_vector_env, rewarded, settled
 from tokenfleet.cli.help import described_keys
 from tokenfleet.cli.manifest import config_hash
 from tokenfleet.cli.resolvers import CONFIGS
@@ -211,6 +211,22 @@ def test_a_scenario_without_a_fleet_is_left_out() -> None:
     data = {"algo": {"name": "ppo"}, "total_timesteps": 1, "scenario": "tiny", "env": {"id": "CartPole-v1"}}
     assert settled(parse_config(TrainConfig, data)).scenario is None
     assert settled(parse_config(TrainConfig, {**data, "env": {}})).scenario is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "reward"),
+    [
+        ({}, "cap_aware"),
+        ({"reward": "certain_value"}, "certain_value"),
+        ({"env": {"kwargs": {"reward": "mine:MyReward"}}}, "mine:MyReward"),
+        ({"env": {"id": "CartPole-v1"}}, None),
+    ],
+)
+def test_fleets_are_trained_on_the_reward_of_training_unless_one_is_named(
+    said: dict[str, Any], reward: str | None
+) -> None:
+    config = parse_config(TrainConfig, {"algo": {"name": "ppo"}, "total_timesteps": 1e6, **said})
+    assert rewarded(config).env.kwargs.get("reward") == reward
 
 
 def test_a_class_may_stand_for_an_environment() -> None:

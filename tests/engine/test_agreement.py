@@ -61,7 +61,14 @@ def test_the_random_worlds_reach_every_situation():
         assert sum(r.total(name) > 0.0 for r in runs) > 20
     assert sum(r.views["waking_replicas"].sum() for r in runs) > 50
     assert sum(r.views["held_requests"].sum() for r in runs) > 50
-    for name in ("prefix_hit_tokens", "preempted_tokens", "dropped_tokens", "value_late_usd", "value_declined_usd"):
+    for name in (
+        "prefix_hit_tokens",
+        "preempted_tokens",
+        "dropped_tokens",
+        "value_late_usd",
+        "value_declined_usd",
+        "overdue_usd",
+    ):
         assert sum(r.total(name) for r in runs) > 1000, name
 
 

@@ -29,18 +29,19 @@ def candidates(envs: FleetVectorEnv, *shape: int) -> np.ndarray:
     return np.random.default_rng(9).uniform(-1, 1, (*shape, *envs.single_action_space.shape)).astype(np.float32)  # type: ignore[misc]
 
 
-def test_every_branch_is_what_happens() -> None:
-    envs = under_way()
+@pytest.mark.parametrize(("reward", "ticks"), [("net_value", 8), ("certain_value", 8), ("certain_value", 28)])
+def test_every_branch_is_what_happens(reward: str, ticks: int) -> None:
+    envs = under_way(reward=reward)
     plans = candidates(envs, 3, 4)
-    answer = envs.simulate(plans, 8)
+    answer = envs.simulate(plans, ticks)
     held = envs.snapshot()
     assert answer.reward.shape == (3, 4, 1)
     for branch in range(4):
         observations = envs.restore(held)
         rewards = np.zeros(3)
-        for _ in range(8):
-            observations, reward, *_ = envs.step(plans[:, branch])
-            rewards += reward
+        for _ in range(ticks):
+            observations, earned, *_ = envs.step(plans[:, branch])
+            rewards += earned
         assert_same(answer.reward[:, branch, 0], rewards)
         assert_same(answer.observations[:, branch, 0], observations)
         for fleet in range(3):

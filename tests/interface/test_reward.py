@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import numpy as np
 import pytest
 
+from tests.envs.worlds import FRAGILE
+from tokenfleet.configs.schema import TrainingReward
 from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
-from tokenfleet.envs.interface.reward import NetValue, weighted_reward
+from tokenfleet.envs.interface.parts import REWARDS
+from tokenfleet.envs.interface.reward import CertainValue, NetValue, settle_overdue, weighted_reward
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -17,6 +22,13 @@ TINY = load_scenario(
     "tiny", {"classes.chat-70b.late_value_fraction": 0.2, "classes.chat-8b.lost_penalty_fraction": 0.4}
 )
 CHAT_8B, CHAT_70B, BATCH_8B = range(3)
+TRIES_AGAIN: dict[str, Any] = {
+    "horizon_ticks": 60,
+    "sites.lab.grid.breaker": {"delay_s": 8.0, "overload_ratio": 1.5, "restart_s": 20.0},
+    **{f"classes.{name}.max_attempts": 4 for name in ("chat-8b", "chat-70b")},
+    **{f"classes.{name}.backoff_s": 5.0 for name in ("chat-8b", "chat-70b")},
+}
+"""With this, who loses an answer to a trip is under way while every site is dark."""
 
 
 def outcome_of(**values: object) -> Record:
@@ -66,6 +78,60 @@ def test_without_caches_and_moving_prices_value_is_tokens_at_list_price(world: s
 
 def test_nothing_happened_is_worth_nothing() -> None:
     assert all(value == 0.0 for value in NetValue(TINY)(outcome_of(), np.zeros((1, 1))).values())
+
+
+def test_what_being_late_costs_is_booked_when_it_is_certain_and_comes_back_with_the_end() -> None:
+    """Two dollars of `chat-70b`, which pays a fifth when it is late, become overdue; two of `chat-8b` end."""
+    outcome = outcome_of(overdue_change_usd=[-2.0, 2.0, 0.0])
+    lateness = [1 - cls.late_value_fraction for cls in TINY.classes.values()]
+    booked = CertainValue(TINY)(outcome, np.zeros((1, 1)))
+    assert booked.keys() - NetValue(TINY)(outcome, np.zeros((1, 1))).keys() == {"overdue_usd"}
+    assert booked["overdue_usd"][0] == pytest.approx(2.0 * lateness[CHAT_8B] - 2.0 * 0.8)
+
+
+def test_nothing_is_overdue_after_an_episode() -> None:
+    outcome = outcome_of(overdue_usd=[3.0, 1.0, 0.0], overdue_change_usd=[2.0, -1.0, 0.0])
+    going_on = outcome.copy()
+    settle_overdue(going_on, np.array([False]))
+    np.testing.assert_array_equal(going_on.rows, outcome.rows)
+    settle_overdue(outcome, np.array([True]))
+    assert outcome["overdue_usd"][0].tolist() == [0.0, 0.0, 0.0]
+    assert outcome["overdue_change_usd"][0].tolist() == [-1.0, -2.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("world", "lowest_action", "arguments"),
+    [
+        ("tiny", -1.0, {}),
+        ("tiny", -1.0, {"max_episode_steps": 23, "decide_every": 2}),
+        ("tiny", 0.5, {"overrides": {**FRAGILE, **TRIES_AGAIN}}),
+        ("retry-storm", -1.0, {"overrides": {"horizon_ticks": 90}}),
+        ("agent-swarm", -1.0, {"overrides": {"horizon_ticks": 90}}),
+    ],
+    ids=["to the horizon", "to a time limit", "until every site is dark", "with retries", "in a closed loop"],
+)
+def test_an_episode_is_worth_its_net_value_whenever_that_is_booked(
+    world: str, lowest_action: float, arguments: dict[str, Any], engine: str
+) -> None:
+    """Under random actions; the sums agree to rounding, and on the way they do not."""
+    totals, moved = {}, 0.0
+    for name in ("net_value", "certain_value"):
+        envs = FleetVectorEnv(world, num_envs=3, engine=engine, reward=name, autoreset_mode="Disabled", **arguments)
+        envs.reset(seed=4)
+        rng, total, ended = np.random.default_rng(5), np.zeros(3), np.zeros(3, bool)
+        while not ended.any():
+            actions = rng.uniform(lowest_action, 1.0, envs.action_space.shape).astype(np.float32)
+            _, rewards, terminated, truncated, info = envs.step(actions)
+            total += rewards
+            moved += np.abs(info["reward_terms"].get("overdue_usd", np.zeros(3))).sum()
+            ended = terminated | truncated
+        totals[name] = total[ended]
+    assert moved > 0.0
+    np.testing.assert_allclose(totals["certain_value"], totals["net_value"], rtol=1e-9, atol=1e-9)
+
+
+def test_training_may_name_every_reward_that_an_environment_knows() -> None:
+    assert set(get_args(TrainingReward)) == set(REWARDS)
 
 
 def test_the_reward_is_the_weighted_sum_over_the_reference() -> None:

@@ -7,6 +7,7 @@
 #include "billing.hpp"
 #include "clients.hpp"
 #include "demand.hpp"
+#include "overdue.hpp"
 #include "prefetch.hpp"
 #include "ties.hpp"
 
@@ -14,11 +15,13 @@ namespace tokenfleet {
 
 class Endings {
 public:
-    Endings(const FleetArrays& arrays, Demand& demand, Clients& clients, Billing& billing, const Outcome& outcome)
+    Endings(const FleetArrays& arrays, Demand& demand, Clients& clients, Billing& billing, Overdue& overdue,
+            const Outcome& outcome)
         : arrays_(arrays),
           demand_(demand),
           clients_(clients),
           billing_(billing),
+          overdue_(overdue),
           outcome_(outcome),
           has_distances_(arrays.has_distances()),
           has_uploads_(arrays.has_uploads()),
@@ -44,8 +47,10 @@ public:
         if (has_caches_) demand_.details[index].billed_hit_tokens = hit_tokens;
         request.first_token_s += network_s(index);
         prefetch_successors(demand_, index);
+        const double waited_s = ttft_s(request);
         outcome_(Outcome::first_tokens, request.class_id) += 1.0;
-        outcome_(Outcome::ttft_sum_s, request.class_id) += ttft_s(request);
+        outcome_(Outcome::ttft_sum_s, request.class_id) += waited_s;
+        overdue_.first_token(index, waited_s);
     }
 
     // The last token of an answer leaves its site.
@@ -67,6 +72,7 @@ public:
     void fail(std::int32_t index, double now_s, Status how) {
         if (clients_.fail(index, now_s, how)) {
             outcome_(Outcome::retries, demand_.requests[index].class_id) += 1.0;
+            overdue_.retry(index, now_s);
         } else {
             lose(index, now_s, how);
         }
@@ -97,6 +103,7 @@ private:
     Demand& demand_;
     Clients& clients_;
     Billing& billing_;
+    Overdue& overdue_;
     const Outcome& outcome_;
     bool has_distances_, has_uploads_, has_caches_;
 
@@ -104,6 +111,7 @@ private:
     double end(std::int32_t index, double now_s, Status how, const Ending& ending, std::int32_t hit_tokens) {
         Request& request = demand_.requests[index];
         const double value_usd = billing_.value_usd(request, index, hit_tokens);
+        overdue_.remove(index);
         request.status = how;
         request.finished_s = now_s;
         demand_.end(index);

@@ -106,6 +106,8 @@
     X(value_late_usd) \
     X(value_lost_usd) \
     X(value_declined_usd) \
+    X(overdue_usd) \
+    X(overdue_change_usd) \
     X(first_tokens) \
     X(ttft_sum_s)
 

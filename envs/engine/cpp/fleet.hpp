@@ -17,6 +17,7 @@
 #include "hand_offs.hpp"
 #include "kv_moves.hpp"
 #include "links.hpp"
+#include "overdue.hpp"
 #include "pool_meter.hpp"
 #include "pool_state.hpp"
 #include "power_delivery.hpp"
@@ -58,6 +59,7 @@ public:
         demand_ = other.demand_;
         clients_ = other.clients_;
         billing_ = other.billing_;
+        overdue_ = other.overdue_;
         admission_ = other.admission_;
         power_ = other.power_;
         in_order_of_time_ = other.in_order_of_time_;
@@ -70,7 +72,7 @@ public:
 
     // Memory of all that may change, but for a few numbers of each site and pool.
     std::size_t state_bytes() const {
-        std::size_t bytes = sizeof(*this) + demand_.bytes() + clients_.bytes() + router_.bytes();
+        std::size_t bytes = sizeof(*this) + demand_.bytes() + clients_.bytes() + overdue_.bytes() + router_.bytes();
         for (const Replica& replica : replicas_.all()) bytes += replica.bytes();
         return bytes;
     }
@@ -85,6 +87,7 @@ public:
         course_.change_future(Course(arrays_, episode));
         clients_.change_future(before, row);
         billing_.renumber([&](const auto& visit) { clients_.for_each_session(before.calls, row, visit); });
+        overdue_.renumber(row);
         admission_.renumber(row);
         for (Replica& replica : replicas_.all()) replica.renumber(row);
         router_.change_future(before, row);
@@ -115,6 +118,7 @@ public:
         run(tick.start_s, tick.end_s);
         meter(tick.end_s);
         read_meters(tick);
+        overdue_.look(tick.end_s);
         ++tick_;
         write_view();
     }
@@ -127,6 +131,7 @@ private:
     Demand demand_;
     Clients clients_;
     Billing billing_;
+    Overdue overdue_;
     Endings endings_;
     Admission admission_;
     KvMoves kv_moves_;
@@ -148,7 +153,8 @@ private:
           demand_(std::move(demand)),
           clients_(arrays, demand_),
           billing_(arrays, demand_),
-          endings_(arrays, demand_, clients_, billing_, outcome_),
+          overdue_(arrays, demand_, billing_, outcome_),
+          endings_(arrays, demand_, clients_, billing_, overdue_, outcome_),
           admission_(arrays, demand_),
           kv_moves_(arrays, outcome_),
           hand_offs_(arrays, demand_, clients_, endings_, kv_moves_),
@@ -266,11 +272,12 @@ private:
         request.arrival_s = now_s;
         if (clients_.ask(index, now_s)) {
             demand_.begin(index);
+            overdue_.watch(index, k);
             outcome_(Outcome::arrived, k) += 1.0;
             outcome_(Outcome::prompt_tokens_asked, k) += request.prompt_tokens;
             outcome_(Outcome::output_tokens_asked, k) += request.output_tokens;
         }
-        if (!billing_.quote(index, k)) {
+        if (!quote(index, k)) {
             endings_.fail(index, now_s, Status::kDeclined);
         } else if (arrays_.classes[k].deferrable) {
             admission_.hold(index);
@@ -279,6 +286,14 @@ private:
         } else {
             endings_.fail(index, now_s, Status::kRefused);
         }
+    }
+
+    // Tell a client the price of its call; an overdue one counts at its new price.
+    bool quote(std::int32_t index, std::int32_t k) {
+        const bool was_overdue = overdue_.remove(index);
+        const bool accepted = billing_.quote(index, k);
+        if (was_overdue) overdue_.add(index);
+        return accepted;
     }
 
     // Choose a pool and send the request there.

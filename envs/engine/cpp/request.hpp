@@ -26,6 +26,8 @@ struct alignas(kCacheLineBytes) Request {
     std::int32_t failed_attempts = 0;
     Status status = Status::kPending;
     Status last_failure = Status::kPending;  // how the last attempt failed
+    bool has_first_token = false;            // in this attempt
+    bool is_overdue = false;                 // see overdue.hpp
 
     // Its whole prompt and answer.
     std::int64_t kv_tokens() const { return std::int64_t{prompt_tokens} + output_tokens; }

@@ -8,6 +8,7 @@ from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
+from tokenfleet.envs.engine.reference.overdue import Overdue
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.ties import exceeds
 from tokenfleet.envs.fields import Record
@@ -19,11 +20,14 @@ LOST_AS = {RequestStatus.DECLINED: "declined"}
 class Endings:
     """Tells clients and books what their requests came to, and keeps the log."""
 
-    def __init__(self, arrays: FleetArrays, clients: Clients, billing: Billing, outcome: Record) -> None:
+    def __init__(
+        self, arrays: FleetArrays, clients: Clients, billing: Billing, overdue: Overdue, outcome: Record
+    ) -> None:
         """Begin with every request pending."""
         self.arrays = arrays
         self.clients = clients
         self.billing = billing
+        self.overdue = overdue
         self.outcome = outcome
         count = len(clients.table)
         self.log = RequestLog(
@@ -40,6 +44,7 @@ class Endings:
         self.log.first_token_s[request.index] = request.first_token_s
         self.outcome["first_tokens"][0, request.class_id] += 1
         self.outcome["ttft_sum_s"][0, request.class_id] += self._ttft_s(request)
+        self.overdue.first_token(request.index, self._ttft_s(request))
 
     def complete(self, request: Request, p: int, now_s: float) -> None:
         """The last token of an answer from pool `p` has reached its client."""
@@ -56,6 +61,7 @@ class Endings:
         """An attempt has come to nothing."""
         if self.clients.fail(request.index, now_s, status):
             self.outcome["retries"][0, request.class_id] += 1
+            self.overdue.retry(request.index, now_s)
         else:
             self.lose(request, now_s, status)
 
@@ -67,6 +73,7 @@ class Endings:
         """A request has come to its end; its price [USD]."""
         k, hit_tokens = request.class_id, request.billed_hit_tokens if status is RequestStatus.COMPLETED else 0
         value_usd = self.billing.value_usd(request, hit_tokens)
+        self.overdue.end(request.index)
         self.log.status[request.index] = status
         self.log.finished_s[request.index] = now_s
         self.outcome[count][0, k] += 1

@@ -11,7 +11,7 @@ A tick reads as the specification of both engines:
    until it is done.
 3. What has completed, failed or expired is answered by its client at once: the calls that waited for it follow, or it
    is tried again.
-4. The meters are read; brake and breaker answer from the next tick on.
+4. The meters are read; brake and breaker answer from the next tick on. It is noted who is overdue.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.endings import Endings
 from tokenfleet.envs.engine.reference.kv_moves import KvMoves
+from tokenfleet.envs.engine.reference.overdue import Overdue
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.power_states import PowerStates
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
@@ -56,7 +57,8 @@ class Fleet:
         self.next_request = 0
         self.clients = Clients(arrays, episode.requests)
         self.billing = Billing(arrays, episode.requests)
-        self.endings = Endings(arrays, self.clients, self.billing, outcome)
+        self.overdue = Overdue(arrays, self.clients, self.billing, outcome)
+        self.endings = Endings(arrays, self.clients, self.billing, self.overdue, outcome)
         self.log = self.endings.log
         self.admission = Admission(arrays)
         self.kv_moves = KvMoves(arrays, outcome)
@@ -112,6 +114,7 @@ class Fleet:
         for replica in self.replicas:
             replica.meter(end_s)
         self._read_meters(end_s, now["battery_power_w"])
+        self.overdue.look(end_s)
         self.tick += 1
         self._write_view()
 
@@ -191,10 +194,11 @@ class Fleet:
         request = Request.of(self.episode.requests, index, now_s)
         k = request.class_id
         if self.clients.ask(index, now_s):
+            self.overdue.watch(request)
             self.outcome["arrived"][0, k] += 1
             self.outcome["prompt_tokens_asked"][0, k] += request.prompt_tokens
             self.outcome["output_tokens_asked"][0, k] += request.output_tokens
-        if not self.billing.quote(request):
+        if not self._quote(request):
             self.endings.fail(request, now_s, RequestStatus.DECLINED)
         elif self.arrays.deferrable[k]:
             self.admission.held[k].append(request)
@@ -202,6 +206,14 @@ class Fleet:
             self._dispatch(request, now_s)
         else:
             self.endings.fail(request, now_s, RequestStatus.REFUSED)
+
+    def _quote(self, request: Request) -> bool:
+        """Tell a client the price of its call; an overdue one counts at its new price."""
+        was_overdue = self.overdue.remove(request.index)
+        accepted = self.billing.quote(request)
+        if was_overdue:
+            self.overdue.add(request.index)
+        return accepted
 
     def _dispatch(self, request: Request, now_s: float) -> None:
         """Choose a pool and send the request there."""
