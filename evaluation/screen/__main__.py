@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +16,7 @@ from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.run import Options, Screen
+from tokenfleet.evaluation.world import scenario_hash
 
 COMMAND = "python -m tokenfleet.evaluation.screen"
 USER_MISTAKE = 2
@@ -63,10 +62,9 @@ def _check(typed: argparse.Namespace) -> None:
 
 
 def _header(scenario: Scenario, options: Options) -> dict[str, object]:
-    text = json.dumps(scenario.model_dump(mode="json"), sort_keys=True)
     return {
         "scenario": scenario.name,
-        "config_hash": hashlib.sha256(text.encode()).hexdigest()[:12],
+        "config_hash": scenario_hash(scenario),
         "seed": options.seed,
         "generations": options.generations,
         "episodes": options.episodes,

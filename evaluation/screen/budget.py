@@ -15,10 +15,12 @@ FEWEST_EPISODES, MOST_EPISODES = 16, 64
 """Bounds of the validation episodes that plans are chosen by, and of those that findings are from."""
 EPISODES_TIME_SHARE = 0.01
 """Share of the time that one plan may take for the episodes that findings are from."""
-FEEDBACK_COST = 1.5
+FEEDBACK_COST = 2.5
 """Time of an episode with feedback, over that of one with constants."""
 KEPT_BACK = 0.15
 """Share of the time that is left unplanned."""
+ENDS_AT = {"constants": 0.35, "feedback": 0.65, "constants further": 0.8}
+"""Share of the time at which a search ends in any case."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ class Record:
         self._data["elapsed_s"] = self.elapsed_s
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, json.dumps(self._data, indent=1).encode())
+            replace_file(self._path, json.dumps(_without_nan(self._data), indent=1).encode())
         except OSError as error:
             raise SpecError([f"--out: cannot write {self._path}: {error.strerror or error}"]) from None
 
@@ -83,3 +84,12 @@ def read_record(path: Path) -> dict[str, Any]:
     if not (isinstance(data, dict) and {"header", "elapsed_s", "measured"} <= data.keys()):
         raise SpecError([f"{path}: is not the file of a screen; choose another --out"])
     return data
+
+
+def _without_nan(value: Any) -> Any:
+    """Plain data in which null stands for NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

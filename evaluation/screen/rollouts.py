@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import Split
@@ -24,7 +27,8 @@ from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import Choice, make_policy
 
 Float64Array = NDArray[np.float64]
-Task, Result = TypeVar("Task"), TypeVar("Result")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 Outcome = dict[str, Float64Array]
 """Metrics by name, `[B, E]` for B policies and E episodes."""
 KEPT = ("net_value_usd", "slo_attainment", "above_cap_s", "brakes", "trips")
@@ -110,7 +114,7 @@ def measured_scale(setting: Setting) -> Scale:
     features, seen = Features(setting.scenario, env.num_envs, env.decide_every * setting.scenario.tick_s), []
     over = np.zeros(env.num_envs, np.bool_)
     while not over.all():
-        seen.append(features.read(env.observation_model.decode(observation))[~over])
+        seen.append(features.read(_view(env, observation))[~over])
         observation, _, terminated, truncated, _ = env.step(np.zeros(env.action_space.shape or (), np.float32))
         over |= terminated | truncated
     env.close()
@@ -148,11 +152,11 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
     if setting.scale is None:
         raise ValueError("plans with gains need the scale of the features")
     scale, gains = setting.scale, np.repeat(plans.gains, episodes, axis=0)
-    columns, follows = steered_entries(setting.scenario, tuple(env.action_model.table))
+    columns, follows = steered_entries(setting.scenario, tuple(SetpointAction(setting.scenario).table))
     features = Features(setting.scenario, env.num_envs, env.decide_every * setting.scenario.tick_s)
 
     def act(observation: Any) -> NDArray[np.float32]:
-        seen = scaled(features.read(env.observation_model.decode(observation)), scale)
+        seen = scaled(features.read(_view(env, observation)), scale)
         action = base.copy()
         action[:, columns] += np.einsum("nmf,nmf->nm", gains, seen[:, follows])
         return np.clip(action, -1.0, 1.0).astype(np.float32)
@@ -163,6 +167,12 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
 def _environment(setting: Setting, rows: int, sees: bool) -> FleetVectorEnv:
     observation = "supervisor" if sees else None
     return FleetVectorEnv(setting.scenario, rows, split=setting.split, action="setpoints", observation=observation)
+
+
+def _view(env: FleetVectorEnv, observation: Any) -> Record:
+    model = env.observation_model
+    assert isinstance(model, SupervisorObservation)
+    return model.decode(observation)
 
 
 def _is_kept(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 from tokenfleet.evaluation.screen import findings
-from tokenfleet.evaluation.screen.budget import TRAIN_EPISODES, Budget, episodes_for, generations_for
+from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, Budget, episodes_for, generations_for
 from tokenfleet.evaluation.screen.features import NAMES, Scale, steered_entries
 from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
 from tokenfleet.evaluation.screen.probes import absurd, frozen
@@ -87,7 +87,7 @@ class Screen:
         """The findings; they are on file too."""
         speed = self._once("speed", "speed", self._speed)
         episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
-        episodes = self._record.once("episodes", lambda: episodes)
+        episodes = int(self._record.once("episodes", lambda: episodes))
         rules, refused = self._rules(episodes)
         budget = Budget(**self._once("budget", "budget", partial(self._budget, episodes, speed["episodes_per_s"])))
         plans = self._plans(budget)
@@ -95,11 +95,12 @@ class Screen:
         beside = {f"frozen/{name}": plan for name, plan in frozen(plans[best], self._table).items()}
         beside |= {f"absurd/{name}": plan for name, plan in absurd(plans[best], self._scenario, self._table).items()}
         reported = self._reported({MIDDLE: self._middle, **plans, **beside}, budget)
-        load = {split: self._load(split) for split in SPLITS}
+        load: dict[str, Float64Array] = {split: self._load(split) for split in SPLITS}
         card = self._card(rules, refused, reported, best, load) | {
             "scenario": self._scenario.name,
             "speed": speed,
-            "budget": budget.plain() | self._searched() | {"minutes": self._options.minutes},
+            "budget": budget.plain()
+            | {"done": {stage: self._done(stage) for stage in ENDS_AT}, "minutes": self._options.minutes},
             "supervisor": supervisor_parameters(self._scenario, plans["tuned constants"].base[0]),
             "plans": {name: _plain_plan(plan) for name, plan in plans.items()},
         }
@@ -146,29 +147,31 @@ class Screen:
 
     def _plans(self, budget: Budget) -> dict[str, Plans]:
         """The tuned plans: constants, constants after as many generations again, and feedback after these."""
-        first = self._search("constants", self._middle.flat()[0], FIRST_SPREAD, budget, 1, None)
-        scale = self._scale()
+        first = self._search("constants", self._middle.flat()[0], FIRST_SPREAD, budget, None)
         zeros = np.zeros(self._steered * len(NAMES))
-        start = first.flat()[0]
-        state = self._search("feedback", np.concatenate([start, zeros]), FURTHER_SPREAD, budget, 3, scale)
-        further = self._search("constants further", start, FURTHER_SPREAD, budget, 2, None)
+        start = np.concatenate([first.flat()[0], zeros])
+        state = self._search("feedback", start, FURTHER_SPREAD, budget, self._scale())
+        as_many = replace(budget, generations=self._done("feedback"))
+        further = self._search("constants further", first.flat()[0], FURTHER_SPREAD, as_many, None)
         return {"tuned constants": further, "tuned feedback": state}
 
-    def _search(
-        self, stage: str, start: Float64Array, spread: float, budget: Budget, number: int, scale: Scale | None
-    ) -> Plans:
+    def _search(self, stage: str, start: Float64Array, spread: float, budget: Budget, scale: Scale | None) -> Plans:
+        """The centre of a search that does best in the episodes that plans are chosen by, one plan."""
+        number = 1 + list(ENDS_AT).index(stage)
+
         def values(flat: Float64Array, generation: int) -> Float64Array:
             self._say(f"{stage}: generation {generation + 1} of {budget.generations}")
             setting = Setting(self._scenario, "train", self._training_seeds(number, generation), scale)
             found: Float64Array = outcomes(setting, self._of_flat(flat), self._workers)[findings.VALUE].mean(axis=1)
             return found
 
-        seed = 10 * self._options.seed + number
-        centres = tune(self._record, stage, start, spread, budget.generations, seed, values, self._goes_on)
-        plans = self._of_flat(np.array(centres))
+        seed, goes_on = 10 * self._options.seed + number, partial(self._goes_on, stage)
+        plans = self._of_flat(
+            np.array(tune(self._record, stage, start, spread, budget.generations, seed, values, goes_on))
+        )
         setting = Setting(self._scenario, "validation", self._seeds(CHOOSING, budget.episodes), scale)
         means = self._once(
-            f"{stage}/chosen by",
+            f"chosen by/{stage}",
             f"{stage}: choice",
             lambda: outcomes(setting, plans, self._workers)[findings.VALUE].mean(axis=1).tolist(),
         )
@@ -178,19 +181,19 @@ class Screen:
     def _of_flat(self, flat: Float64Array) -> Plans:
         return Plans.of_flat(flat, self._entries, len(NAMES))
 
-    def _goes_on(self) -> bool:
-        """Searches end when three quarters of the time are over, unless their length was asked for."""
-        return self._options.generations is not None or self._record.elapsed_s < 0.75 * 60.0 * self._options.minutes
+    def _goes_on(self, stage: str) -> bool:
+        """Whether a search has time left; always, if its length was asked for."""
+        over_s = ENDS_AT[stage] * 60.0 * self._options.minutes
+        return self._options.generations is not None or self._record.elapsed_s < over_s
 
-    def _searched(self) -> dict[str, Any]:
-        done = self._record.names()
-        stages = ("constants", "constants further", "feedback")
-        return {"done": {stage: sum(name.startswith(f"{stage}/") for name in done) - 1 for stage in stages}}
+    def _done(self, stage: str) -> int:
+        """Generations of a search."""
+        return sum(name.startswith(f"{stage}/") for name in self._record.names())
 
     def _chosen_name(self, plans: Mapping[str, Plans]) -> str:
         """The better of the tuned plans by the episodes that plans are chosen by."""
         stages = {"tuned constants": "constants further", "tuned feedback": "feedback"}
-        return max(plans, key=lambda name: max(self._record.once(f"{stages[name]}/chosen by", list)))
+        return max(plans, key=lambda name: max(self._record.once(f"chosen by/{stages[name]}", list)))
 
     def _scale(self) -> Scale:
         setting = Setting(self._scenario, "train", self._training_seeds(0, 0))
@@ -209,7 +212,7 @@ class Screen:
         def measure() -> dict[str, Any]:
             constants = {name: plan for name, plan in plans.items() if plan.gains is None}
             moved = {name: plan for name, plan in plans.items() if plan.gains is not None}
-            found = {}
+            found: dict[str, Any] = {}
             for kind in (constants, moved):
                 if kind:
                     done = outcomes(setting, stacked(list(kind.values())), self._workers)
