@@ -7,7 +7,7 @@
 | `rollouts` | what plans and rules come to in episodes, spread over processes |
 | `tuning` | CMA-ES with the same episodes for all of a generation |
 | `record` | everything measured, in one JSON file from which a screen that was killed goes on |
-| `budget` | how many generations and episodes fit the minutes |
+| `budget` | how a screen divides its minutes |
 | `probes` | plans that a sensible scenario punishes, and plans without one group of set-points |
 | `findings` | numbers with intervals from what was measured |
 | `card` | the findings as text |

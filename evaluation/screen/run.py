@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 from tokenfleet.evaluation.screen import findings
-from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, Budget, episodes_for, generations_for
+from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, episodes_for
 from tokenfleet.evaluation.screen.features import NAMES, Scale, steered_entries
 from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
 from tokenfleet.evaluation.screen.probes import absurd, frozen
@@ -81,26 +81,29 @@ class Screen:
         self._table = tuple(SetpointAction(scenario).table)
         self._entries = sum(len(segment.labels) for segment in self._table)
         self._steered = len(steered_entries(scenario, self._table)[0])
+        self._episodes = 0  # until the speed is known
         self._middle = Plans(np.zeros((1, self._entries)))
 
     def run(self) -> dict[str, Any]:
         """The findings; they are on file too."""
         speed = self._once("speed", "speed", self._speed)
         episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
-        episodes = int(self._record.once("episodes", lambda: episodes))
-        rules, refused = self._rules(episodes)
-        budget = Budget(**self._once("budget", "budget", partial(self._budget, episodes, speed["episodes_per_s"])))
-        plans = self._plans(budget)
+        self._episodes = int(self._record.once("episodes", lambda: episodes))
+        rules, refused = self._rules()
+        plans = self._plans()
         best = self._chosen_name(plans)
         beside = {f"frozen/{name}": plan for name, plan in frozen(plans[best], self._table).items()}
         beside |= {f"absurd/{name}": plan for name, plan in absurd(plans[best], self._scenario, self._table).items()}
-        reported = self._reported({MIDDLE: self._middle, **plans, **beside}, budget)
+        reported = self._reported({MIDDLE: self._middle, **plans, **beside})
         load: dict[str, Float64Array] = {split: self._load(split) for split in SPLITS}
         card = self._card(rules, refused, reported, best, load) | {
             "scenario": self._scenario.name,
             "speed": speed,
-            "budget": budget.plain()
-            | {"done": {stage: self._done(stage) for stage in ENDS_AT}, "minutes": self._options.minutes},
+            "budget": {
+                "minutes": self._options.minutes,
+                "episodes": self._episodes,
+                "done": {stage: self._done(stage) for stage in ENDS_AT},
+            },
             "supervisor": supervisor_parameters(self._scenario, plans["tuned constants"].base[0]),
             "plans": {name: _plain_plan(plan) for name, plan in plans.items()},
         }
@@ -122,20 +125,13 @@ class Screen:
         per_s = POPULATION * TRAIN_EPISODES / (time.monotonic() - began)
         return {"episodes_per_s": per_s, "ticks_per_s": per_s * self._scenario.horizon_ticks / self._workers.count}
 
-    def _budget(self, episodes: int, episodes_per_s: float) -> dict[str, Any]:
-        extra = len(frozen(self._middle, self._table)) + len(absurd(self._middle, self._scenario, self._table))
-        last = episodes * (4 + len(NAMES) + extra + 12)
-        left_s = 60.0 * self._options.minutes - self._record.elapsed_s
-        generations = self._options.generations or generations_for(left_s, episodes_per_s, last)
-        return Budget(episodes, generations).plain()
-
-    def _rules(self, episodes: int) -> tuple[dict[str, Outcome], dict[str, str]]:
+    def _rules(self) -> tuple[dict[str, Outcome], dict[str, str]]:
         """What the shipped rules come to, and why some are refused."""
         names = [name for name in POLICIES if name not in NO_RULES]
         seed = self._options.seed + REPORTING
 
         def measure() -> dict[str, Any]:
-            done = self._workers.map(partial(rule_outcome, self._scenario, "validation", seed, episodes), names)
+            done = self._workers.map(partial(rule_outcome, self._scenario, "validation", seed, self._episodes), names)
             return {
                 name: outcome if isinstance(outcome, str) else _plain_outcome(outcome, 0)
                 for name, outcome in zip(names, done, strict=True)
@@ -145,31 +141,31 @@ class Screen:
         refused = {name: outcome for name, outcome in found.items() if isinstance(outcome, str)}
         return {name: _arrays(found[name]) for name in found if name not in refused}, refused
 
-    def _plans(self, budget: Budget) -> dict[str, Plans]:
+    def _plans(self) -> dict[str, Plans]:
         """The tuned plans: constants, constants after as many generations again, and feedback after these."""
-        first = self._search("constants", self._middle.flat()[0], FIRST_SPREAD, budget, None)
+        first = self._search("constants", self._middle.flat()[0], FIRST_SPREAD, self._options.generations, None)
         zeros = np.zeros(self._steered * len(NAMES))
         start = np.concatenate([first.flat()[0], zeros])
-        state = self._search("feedback", start, FURTHER_SPREAD, budget, self._scale())
-        as_many = replace(budget, generations=self._done("feedback"))
+        state = self._search("feedback", start, FURTHER_SPREAD, self._options.generations, self._scale())
+        as_many = self._done("feedback")
         further = self._search("constants further", first.flat()[0], FURTHER_SPREAD, as_many, None)
         return {"tuned constants": further, "tuned feedback": state}
 
-    def _search(self, stage: str, start: Float64Array, spread: float, budget: Budget, scale: Scale | None) -> Plans:
+    def _search(
+        self, stage: str, start: Float64Array, spread: float, generations: int | None, scale: Scale | None
+    ) -> Plans:
         """The centre of a search that does best in the episodes that plans are chosen by, one plan."""
         number = 1 + list(ENDS_AT).index(stage)
 
         def values(flat: Float64Array, generation: int) -> Float64Array:
-            self._say(f"{stage}: generation {generation + 1} of {budget.generations}")
+            self._say(f"{stage}: generation {generation + 1}")
             setting = Setting(self._scenario, "train", self._training_seeds(number, generation), scale)
             found: Float64Array = outcomes(setting, self._of_flat(flat), self._workers)[findings.VALUE].mean(axis=1)
             return found
 
         seed, goes_on = 10 * self._options.seed + number, partial(self._goes_on, stage)
-        plans = self._of_flat(
-            np.array(tune(self._record, stage, start, spread, budget.generations, seed, values, goes_on))
-        )
-        setting = Setting(self._scenario, "validation", self._seeds(CHOOSING, budget.episodes), scale)
+        plans = self._of_flat(np.array(tune(self._record, stage, start, spread, generations, seed, values, goes_on)))
+        setting = Setting(self._scenario, "validation", self._seeds(CHOOSING, self._episodes), scale)
         means = self._once(
             f"chosen by/{stage}",
             f"{stage}: choice",
@@ -205,9 +201,9 @@ class Screen:
         mean, deviation = self._once("scale", "scale of the state", measure)
         return Scale(np.array(mean), np.array(deviation))
 
-    def _reported(self, plans: Mapping[str, Plans], budget: Budget) -> dict[str, Outcome]:
+    def _reported(self, plans: Mapping[str, Plans]) -> dict[str, Outcome]:
         """What plans come to in the episodes that findings are from."""
-        setting = Setting(self._scenario, "validation", self._seeds(REPORTING, budget.episodes), self._scale())
+        setting = Setting(self._scenario, "validation", self._seeds(REPORTING, self._episodes), self._scale())
 
         def measure() -> dict[str, Any]:
             constants = {name: plan for name, plan in plans.items() if plan.gains is None}

@@ -7,6 +7,7 @@ its seed and of the values that it is told, so that a search that was killed is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 import cma
 import numpy as np
@@ -24,7 +25,7 @@ def tune(
     stage: str,
     start: Float64Array,
     spread: float,
-    generations: int,
+    generations: int | None,
     seed: int,
     values: Callable[[Float64Array, int], Float64Array],
     goes_on: Callable[[], bool],
@@ -36,7 +37,7 @@ def tune(
         stage: their name there.
         start: the first centre of the search, `[D]`.
         spread: standard deviation of the first generation.
-        generations: at most.
+        generations: at most; None for as many as there is time for.
         seed: of the search.
         values: of candidates `[POPULATION, D]` in a generation, to be maximised.
         goes_on: whether there is time for one more generation.
@@ -47,7 +48,7 @@ def tune(
     options = {"seed": seed + 1, "popsize": POPULATION, "verbose": -9, "verb_log": 0}
     search = cma.CMAEvolutionStrategy(start, spread, options)
     centres = [start]
-    for generation in range(generations):
+    for generation in count() if generations is None else range(generations):
         candidates = np.array(search.ask())
 
         def measure(candidates: Float64Array = candidates, generation: int = generation) -> list[float] | None:

@@ -10,8 +10,9 @@ from tests.evaluation.synthetic import rows_of
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
-from tokenfleet.evaluation.protocol import Protocol, load_protocol
+from tokenfleet.evaluation.protocol import Protocol, load_protocol, suite_score
 from tokenfleet.evaluation.results import EpisodeRow
+from tokenfleet.evaluation.suite import main, suite_scores
 from tokenfleet.evaluation.summary import summarise
 from tokenfleet.evaluation.table import print_table
 
@@ -29,8 +30,13 @@ PROTOCOL = Protocol.parse(PLAIN)
 
 
 def rows(episodes: int = 4, **identity: object) -> list[EpisodeRow]:
-    seeds = episode_seeds(0, episodes)
-    found = [*rows_of("careful", [1.0] * episodes, **identity), *rows_of("better", [2.5] * episodes, **identity)]
+    both = [*rows_of("careful", [1.0] * episodes, **identity), *rows_of("better", [2.5] * episodes, **identity)]
+    return scored(both)
+
+
+def scored(found: list[EpisodeRow]) -> list[EpisodeRow]:
+    """The rows with the seeds of the protocol's episodes."""
+    seeds = episode_seeds(0, len(found))
     return [EpisodeRow(**{**vars(row), "seed": seeds[row.episode]}) for row in found]
 
 
@@ -79,3 +85,23 @@ def test_the_shipped_protocol_is_about_shipped_scenarios() -> None:
 def test_a_protocol_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"none\.yaml"):
         load_protocol(tmp_path / "none.yaml")
+
+
+def test_the_score_of_a_suite_is_the_interquartile_mean_over_its_scenarios() -> None:
+    references = {name: REFERENCE for name in ("a", "b", "c", "d")}
+    protocol = Protocol.parse({**PLAIN, "references": references})
+    levels = {"a": [1.0] * 4, "b": [2.0] * 4, "c": [2.5] * 4, "d": [-9.0] * 4}
+    studies = [summarise(scored(rows_of("rule", values, scenario=name))) for name, values in levels.items()]
+    found = suite_scores(studies, protocol)
+    assert found == {"rule": {"a": 0.0, "b": 50.0, "c": 75.0, "d": -500.0}}
+    assert suite_score(found["rule"].values()) == 25.0
+
+
+def test_a_study_that_is_not_scored_is_named() -> None:
+    with pytest.raises(SpecError, match="mine: example-1 has no reference for it"):
+        suite_scores([summarise(rows(scenario="mine"))], PROTOCOL)
+
+
+def test_a_folder_without_results_is_answered_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
