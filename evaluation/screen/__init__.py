@@ -6,6 +6,7 @@
 | `features` | what the state is, site by site, on a common scale |
 | `rollouts` | what plans and rules come to in episodes, spread over processes |
 | `tuning` | CMA-ES with the same episodes for all of a generation |
+| `planner` | a planner by forks, and its placebo |
 | `record` | everything measured, in one JSON file from which a screen that was killed goes on |
 | `budget` | how a screen divides its minutes |
 | `probes` | plans that a sensible scenario punishes, and plans without one group of set-points |

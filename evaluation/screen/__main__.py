@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _screen(typed: argparse.Namespace) -> None:
     _check(typed)
     scenario = load_scenario(typed.scenario, None, typed.search_path)
-    options = Options(typed.minutes, typed.seed, typed.generations, typed.episodes)
+    options = Options(typed.minutes, typed.seed, typed.generations, typed.episodes, typed.planner)
     out = Path(typed.out or f"runs/screen/{scenario.name}.json")
     record = Record(out, _header(scenario, options))
     with tqdm(bar_format="{elapsed} {desc}", disable=not sys.stderr.isatty()) as bar, Workers(typed.workers) as workers:
@@ -53,7 +53,7 @@ def _screen(typed: argparse.Namespace) -> None:
 
 def _check(typed: argparse.Namespace) -> None:
     problems = [f"--minutes: must be above 0 (got {typed.minutes:g})"] if not typed.minutes > 0.0 else []
-    for name, least in (("seed", 0), ("workers", 1), ("generations", 1), ("episodes", 2)):
+    for name, least in (("seed", 0), ("workers", 1), ("generations", 1), ("episodes", 2), ("planner", 0)):
         value = getattr(typed, name)
         if value is not None and value < least:
             problems.append(f"--{name}: must be at least {least} (got {value})")
@@ -69,6 +69,7 @@ def _header(scenario: Scenario, options: Options) -> dict[str, object]:
         "generations": options.generations,
         "episodes": options.episodes,
         "minutes": options.minutes,
+        "planner_episodes": options.planner_episodes,
     }
 
 
@@ -87,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--generations", type=int, help="of each search, instead of as many as fit the minutes")
     parser.add_argument("--episodes", type=int, help="of validation, instead of as many as fit the minutes")
+    parser.add_argument(
+        "--planner", type=int, default=0, metavar="EPISODES",
+        help="of validation that a planner by forks and its placebo meet besides; takes long (default: 0, none)",
+    )  # fmt: skip
     return parser
 
 

@@ -27,6 +27,8 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name:26} refused: {why}"
     yield f"headroom    {_difference(card['headroom'])}: {card['best_known']} over {card['best_rule']}"
     yield f"state       {_difference(card['state'])}: feedback over constants, as many generations each"
+    for name, gain in card["planner"].items():
+        yield f"{name:11} {_difference(gain)}: over tuned constants"
     yield (
         f"saturation  {100 * saturation['slo_attainment']:.1f} % of requests in time, value "
         f"{100 * saturation['value_over_offered']:.0f} % of what is offered"

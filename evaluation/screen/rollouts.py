@@ -109,7 +109,7 @@ def rule_outcome(scenario: Scenario, split: Split, seed: int, episodes: int, rul
 
 def measured_scale(setting: Setting) -> Scale:
     """The features' scale while the middle of the box is held."""
-    env = _environment(setting, len(setting.seeds), sees=True)
+    env = environment(setting, len(setting.seeds), sees=True)
     observation, _ = env.reset(seed=list(setting.seeds))
     features, seen = Features(setting.scenario, env.num_envs, env.decide_every * setting.scenario.tick_s), []
     over = np.zeros(env.num_envs, np.bool_)
@@ -125,7 +125,7 @@ def measured_scale(setting: Setting) -> Scale:
 def _live(setting: Setting, plans: Plans) -> Outcome:
     """The episodes of some plans, all side by side."""
     episodes = len(setting.seeds)
-    env = _environment(setting, len(plans) * episodes, sees=plans.gains is not None)
+    env = environment(setting, len(plans) * episodes, sees=plans.gains is not None)
     observation, _ = env.reset(seed=list(setting.seeds) * len(plans))
     act = _actions(setting, plans, env)
     metrics: dict[str, Float64Array] = {}
@@ -164,7 +164,8 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
     return act
 
 
-def _environment(setting: Setting, rows: int, sees: bool) -> FleetVectorEnv:
+def environment(setting: Setting, rows: int, sees: bool) -> FleetVectorEnv:
+    """Fleets that take set-points, `rows` of them; they show what `Features` reads if it `sees`."""
     observation = "supervisor" if sees else None
     return FleetVectorEnv(setting.scenario, rows, split=setting.split, action="setpoints", observation=observation)
 

@@ -19,6 +19,7 @@ from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, episodes_for
 from tokenfleet.evaluation.screen.features import NAMES, Scale, steered_entries
+from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
 from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
 from tokenfleet.evaluation.screen.probes import absurd, frozen
 from tokenfleet.evaluation.screen.record import Record
@@ -54,12 +55,14 @@ class Options:
         seed: of searches and episodes.
         generations: of each search; None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
+        planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
     """
 
     minutes: float = 15.0
     seed: int = 0
     generations: int | None = None
     episodes: int | None = None
+    planner_episodes: int = 0
 
 
 class Screen:
@@ -107,6 +110,7 @@ class Screen:
             "supervisor": supervisor_parameters(self._scenario, plans["tuned constants"].base[0]),
             "plans": {name: _plain_plan(plan) for name, plan in plans.items()},
         }
+        card["planner"] = self._planner(plans["tuned constants"].base[0], reported["tuned constants"][findings.VALUE])
         card["elapsed_s"] = self._record.elapsed_s
         self._record.conclude(card)
         return card
@@ -217,6 +221,21 @@ class Screen:
 
         measured = self._once("reported", "tuned plans, knobs and absurd plans", measure)
         return {name: _arrays(outcome) for name, outcome in measured.items()}
+
+    def _planner(self, base: Float64Array, constants_usd: Float64Array) -> dict[str, dict[str, float]]:
+        """What planning gains over constants, and what a placebo does; empty without a planner."""
+        episodes = min(self._options.planner_episodes, self._episodes)
+        if not episodes:
+            return {}
+        setting = Setting(self._scenario, "validation", self._seeds(REPORTING, episodes))
+        plan = partial(planned_value_usd, setting, base, self._options.seed)
+
+        def measure() -> dict[str, list[float]]:
+            done = self._workers.map(plan, list(SIZES.values()))
+            return {name: values.tolist() for name, values in zip(SIZES, done, strict=True)}
+
+        measured = self._once("planner", "planner and placebo", measure)
+        return {name: findings.against(np.array(measured[name]), constants_usd[:episodes]) for name in SIZES}
 
     def _load(self, split: Split) -> Float64Array:
         rows = self._once(

@@ -18,13 +18,14 @@ from tokenfleet.evaluation.screen.__main__ import main
 from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.features import NAMES, Scale
 from tokenfleet.evaluation.screen.findings import absurd_optima, alike
+from tokenfleet.evaluation.screen.planner import clearly_best
 from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import Options, Screen
 
 HEADER = {"scenario": "tiny"}
-OPTIONS = Options(minutes=60.0, seed=0, generations=1, episodes=3)
+OPTIONS = Options(minutes=60.0, seed=0, generations=1, episodes=3, planner_episodes=2)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,19 @@ def test_a_card_has_every_finding(finished: tuple[Path, dict[str, Any]]) -> None
     path, card = finished
     assert json.loads(path.read_text())["card"] == json.loads(json.dumps(card))
     text = card_text(card)
-    for heading in ("headroom", "state", "saturation", "knobs", "absurd", "alike", "offered", "speed", "budget"):
+    for heading in (
+        "headroom",
+        "state",
+        "planner",
+        "placebo",
+        "saturation",
+        "knobs",
+        "absurd",
+        "alike",
+        "offered",
+        "speed",
+        "budget",
+    ):
         assert f"\n{heading} " in text
     assert card["budget"]["done"] == {"constants": 1, "constants further": 1, "feedback": 1}
     assert {"uniform_clock", "tuned constants", "tuned feedback"} <= card["values"].keys()
@@ -72,6 +85,12 @@ def test_a_screen_that_was_killed_comes_to_the_same(
     path = tmp_path / "tiny.json"
     path.write_text(json.dumps(killed))
     assert timeless(screen(tiny, path, workers)) == timeless(finished[1])
+
+
+def test_a_planner_leaves_its_constants_only_for_a_clear_gain() -> None:
+    unclear = [[0.0, 0.0], [3.0, -1.0], [1.0, 1.1]]
+    worse = [[0.0, 0.0], [-1.0, -1.1], [5.0, -4.0]]
+    assert clearly_best(np.array([unclear, worse])).tolist() == [2, 0]
 
 
 def test_what_is_on_file_is_not_measured_again(tmp_path: Path) -> None:
