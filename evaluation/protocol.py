@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import model_validator
 from typing_extensions import Self
@@ -33,6 +34,7 @@ class Reference(Spec):
         best_usd: mean net value of the best policy known.
         best: which that is.
         found_by: the search that found it.
+        policy: what evaluate.py takes for it; None for feedback, which only the screen's file holds.
     """
 
     config_hash: str
@@ -40,6 +42,7 @@ class Reference(Spec):
     best_usd: float
     best: str
     found_by: str
+    policy: str | dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _above(self) -> Self:

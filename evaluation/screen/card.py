@@ -26,7 +26,8 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     for name, why in card["refused"].items():
         yield f"  {name:26} refused: {why}"
     yield f"headroom    {_difference(card['headroom'])}: {card['best_known']} over {card['best_rule']}"
-    yield f"state       {_difference(card['state'])}: feedback over constants, as many generations each"
+    after = f"{budget['done']['feedback']} and {budget['done']['constants further']} more generations"
+    yield f"state       {_difference(card['state'])}: feedback over constants, after {after}"
     for name, gain in card["planner"].items():
         yield f"{name:11} {_difference(gain)}: over tuned constants"
     yield (

@@ -76,10 +76,20 @@ def _reference(protocol: Protocol, path: Path) -> tuple[Scenario, Reference]:
             "careful_usd": round(careful, 6),
             "best_usd": round(usd, 6),
             "best": best,
+            "policy": _choice(card, best),
             "found_by": f"screen of {minutes:g} minutes, {sum(done.values())} generations in all",
         },
         scenario.name,
     )
+
+
+def _choice(card: Mapping[str, Any], best: str) -> str | dict[str, Any] | None:
+    """The best policy of a screen as evaluate.py takes it."""
+    if best == "tuned constants":
+        return {"name": "supervisor", **card["supervisor"]}
+    if best in card["plans"]:
+        return None
+    return "supervisor" if best == MIDDLE else str(best)
 
 
 def _rule_usd(protocol: Protocol, scenario: Scenario, rule: str) -> float:
@@ -99,7 +109,7 @@ def _plan_usd(protocol: Protocol, scenario: Scenario, plan: Mapping[str, Any], s
 
 def _write(path: Path, protocol: Protocol) -> None:
     comment = f"# Written by {COMMAND}. Another reference or episode makes another protocol.\n"
-    text = yaml.safe_dump(protocol.model_dump(mode="json"), sort_keys=False, width=120)
+    text = yaml.safe_dump(protocol.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None)
     try:
         replace_file(path, (comment + text).encode())
     except OSError as error:
