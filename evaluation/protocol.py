@@ -107,6 +107,15 @@ def score_interval(reference: Reference, value_usd: Interval) -> Interval:
     return Interval(*(reference.score(value) for value in (value_usd.estimate, value_usd.low, value_usd.high)))
 
 
+def score_text(score: float) -> str:
+    """A score as it is printed; zero has no sign.
+
+    >>> score_text(-0.2), score_text(99.6)
+    ('0', '100')
+    """
+    return str(round(score))
+
+
 def suite_score(scores: Iterable[float]) -> float:
     """The score over scenarios: the interquartile mean.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.protocol import Protocol, load_protocol, suite_score
+from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_text, suite_score
 from tokenfleet.evaluation.results import read_rows
 from tokenfleet.evaluation.saving import ROWS
 from tokenfleet.evaluation.summary import Summary, summarise
@@ -70,7 +70,7 @@ def _lines(protocol: Protocol, scores: Mapping[str, Mapping[str, float]]) -> Ite
     yield "  ".join([f"{'policy':{width}}", f"{protocol.name:>12}", *(f"{name:>12}" for name in scenarios)])
     for name, of_each in scores.items():
         numbers = [suite_score(of_each.values()), *of_each.values()]
-        yield "  ".join([f"{name:{width}}", *(f"{score:12.0f}" for score in numbers)])
+        yield "  ".join([f"{name:{width}}", *(f"{score_text(score):>12}" for score in numbers)])
 
 
 if __name__ == "__main__":

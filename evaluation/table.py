@@ -10,7 +10,7 @@ import numpy as np
 
 from tokenfleet.envs.accounts.metrics import Metric
 from tokenfleet.evaluation.metrics import describe
-from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_interval
+from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_interval, score_text
 from tokenfleet.evaluation.summary import Summary, decimals, number, scaled, verdict
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def _score_columns(summary: Summary, protocol: Protocol) -> list[Column]:
     scores = [score_interval(reference, mean) for mean in means]
     best = _best([score.estimate for score in scores], describe("net_value_usd"))
     cells = [
-        f"{number(score.estimate, 0)} [{number(score.low, 0)}, {number(score.high, 0)}]" + (" *" if is_best else "  ")
+        f"{score_text(score.estimate)} [{score_text(score.low)}, {score_text(score.high)}]"
+        + (" *" if is_best else "  ")
         for score, is_best in zip(scores, best, strict=True)
     ]
     return [Column("score", protocol.name, tuple(cells), tuple(best))]

@@ -10,7 +10,7 @@ FEWEST_EPISODES, MOST_EPISODES = 16, 128
 """Bounds of the validation episodes that plans are chosen by, and of those that findings are from."""
 EPISODES_TIME_SHARE = 0.006
 """Share of the time that one plan may take for the episodes that findings are from."""
-ENDS_AT = {"constants": 0.35, "feedback": 0.6, "constants further": 0.8}
+ENDS_AT = {"constants": 0.3, "feedback": 0.55, "constants further": 0.7}
 """Share of the time at which each search ends."""
 
 
