@@ -112,12 +112,16 @@ class Study:
         columns: metric columns, in order.
         seeds: of the common episodes.
         left_out: episodes that not every policy met and that therefore do not count.
+        scenario, split, config_hash: where the episodes are from; see `EpisodeRow`.
     """
 
     entries: tuple[Entry, ...]
     columns: tuple[str, ...]
     seeds: tuple[int, ...]
     left_out: int
+    scenario: str
+    split: str
+    config_hash: str
 
     @property
     def episodes(self) -> int:
@@ -152,7 +156,16 @@ def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
     groups = [[row.policy] for row in of_each] if by_policy else _training_seeds(of_each)
     entries = tuple(_entry(labels, [by_label[label] for label in labels], seeds, columns) for labels in groups)
     every = {seed for met in by_label.values() for seed in met}
-    return Study(entries, tuple(columns), tuple(seeds), len(every) - len(seeds))
+    world = rows[0]
+    return Study(
+        entries,
+        tuple(columns),
+        tuple(seeds),
+        len(every) - len(seeds),
+        scenario=world.scenario,
+        split=world.split,
+        config_hash=world.config_hash,
+    )
 
 
 def merge_rows(*parts: Iterable[EpisodeRow]) -> list[EpisodeRow]:

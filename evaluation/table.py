@@ -10,6 +10,7 @@ import numpy as np
 
 from tokenfleet.envs.accounts.metrics import Metric
 from tokenfleet.evaluation.metrics import describe
+from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_interval, score_text
 from tokenfleet.evaluation.summary import Summary, decimals, number, scaled, verdict
 
 if TYPE_CHECKING:
@@ -51,12 +52,13 @@ class Column:
         return max(len(text) for text in (self.heading, self.unit, *self.cells)) + 3
 
 
-def print_table(summary: Summary, console: Console | None = None) -> None:
+def print_table(summary: Summary, console: Console | None = None, protocol: Protocol | None = None) -> None:
     """Print the table and the verdict; plain text of a fixed width where nobody is at a terminal.
 
     Args:
         summary: of the study.
         console: where to print; by default standard output.
+        protocol: that scores policies; by default the one in force.
     """
     from rich.console import Console
     from rich.text import Text
@@ -67,11 +69,15 @@ def print_table(summary: Summary, console: Console | None = None) -> None:
     names = Column(
         "policy", "", tuple(_title(summary, name) for name in summary.ranking), (False,) * len(summary.ranking)
     )
+    protocol = protocol or load_protocol()
     columns = [_column(summary, name) for name in shown_columns(summary)]
+    columns[1:1] = _score_columns(summary, protocol)  # beside the dollars
     fitting = _fit(columns, console.width - names.width - 1)
     console.print(_render(summary, [names, *fitting]))
     for line in _notes(summary, len(columns) - len(fitting), console.is_terminal):
         console.print(Text(line, style="dim"))
+    if why := protocol.why_none(summary.study):
+        console.print(Text(why, style="dim"))
     for line in verdict(summary):
         console.print(Text(f"- {line}"))
 
@@ -124,6 +130,22 @@ def _column(summary: Summary, name: str) -> Column:
     unit = "%" if metric.percent else metric.unit
     detail = f"{unit} [95 %]" if ranks else f"{unit}, {request_class}" if request_class else unit
     return Column(describe(base).label, detail, tuple(cells), tuple(best))
+
+
+def _score_columns(summary: Summary, protocol: Protocol) -> list[Column]:
+    """The scores, where the study is of episodes that the protocol scores."""
+    reference = protocol.reference(summary.study)
+    if reference is None:
+        return []
+    means = [summary.estimates[policy]["net_value_usd"].mean for policy in summary.ranking]
+    scores = [score_interval(reference, mean) for mean in means]
+    best = _best([score.estimate for score in scores], describe("net_value_usd"))
+    cells = [
+        f"{score_text(score.estimate)} [{score_text(score.low)}, {score_text(score.high)}]"
+        + (" *" if is_best else "  ")
+        for score, is_best in zip(scores, best, strict=True)
+    ]
+    return [Column("score", protocol.name, tuple(cells), tuple(best))]
 
 
 def _best(values: Sequence[float], metric: Metric) -> list[bool]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
+from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 
 _VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")
@@ -33,12 +34,17 @@ class World:
         fleet = env.unwrapped
         if isinstance(fleet, FleetVectorEnv):
             scenario = fleet.scenario
-            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, _hash(scenario.model_dump(mode="json")))
+            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, scenario_hash(scenario))
         if env.spec is None:
             return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
         own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
         wrappers = [[wrapper.entry_point, repr(wrapper.kwargs)] for wrapper in env.spec.additional_wrappers]
         return cls(env.spec.id, "", "", _hash([env.spec.id, own, *wrappers]))
+
+
+def scenario_hash(scenario: Scenario) -> str:
+    """Of everything that a scenario says."""
+    return _hash(scenario.model_dump(mode="json"))
 
 
 def _hash(data: Any) -> str:

@@ -54,6 +54,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (ENVS,),
     (f"{ENVS}.interface.document", f"{ENVS}.fitting", f"{ENVS}.demand"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
+    ("tokenfleet.evaluation.screen",),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
     ("tokenfleet.train", "tokenfleet.evaluate"),

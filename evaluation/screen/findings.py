@@ -1,0 +1,108 @@
+"""Numbers with intervals from what a screen has measured; every difference is paired, episode by episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
+
+Float64Array = NDArray[np.float64]
+Outcomes = Mapping[str, Mapping[str, Float64Array]]
+"""Metrics `[E]` by policy and name, all of the same episodes."""
+
+VALUE = "net_value_usd"
+ALIKE = 0.005
+"""Mean absolute difference of two rules, over the best rule's value, from which on they act differently."""
+SATURATED = 0.995
+"""Share of requests in time above which nothing is left to win from them."""
+CLOSE = 0.02
+"""Share of the best value within which an absurd plan is an optimum."""
+GIVEN_UP = 0.1
+"""Share of a class's requests in time below which the class counts as given up."""
+ABOVE = 0.5
+"""Share of an episode above a cap from which a fleet stands there throughout."""
+
+
+def against(ours: Float64Array, theirs: Float64Array) -> dict[str, float]:
+    """The mean paired difference with its 95 % interval [USD], and over the mean of `theirs` [%]."""
+    difference = PairedBootstrap(len(ours)).difference(ours, theirs)
+    mean = abs(float(theirs.mean()))
+    percent = 100.0 * difference.estimate / mean if mean > 0.0 else float("nan")
+    return _plain(difference) | {"percent": percent}
+
+
+def mean_of(values: Float64Array) -> dict[str, float]:
+    """A mean with its 95 % interval."""
+    return _plain(PairedBootstrap(len(values)).mean(values))
+
+
+def alike(rules: Outcomes) -> list[list[str]]:
+    """Pairs of rules that come to the same in nearly every episode."""
+    best = max(abs(float(rule[VALUE].mean())) for rule in rules.values())
+    return [
+        [one, other]
+        for one, other in combinations(rules, 2)
+        if np.abs(rules[one][VALUE] - rules[other][VALUE]).mean() < ALIKE * best
+    ]
+
+
+def best_of(policies: Outcomes) -> str:
+    """The name of the policy with the highest mean value."""
+    return max(policies, key=lambda name: float(policies[name][VALUE].mean()))
+
+
+def saturation(best: Mapping[str, Float64Array], offered_usd: float) -> dict[str, Any]:
+    """How much of what is asked for a policy serves in time, and earns."""
+    in_time = float(best["slo_attainment"].mean())
+    return {
+        "slo_attainment": in_time,
+        "value_over_offered": float(best[VALUE].mean()) / offered_usd if offered_usd > 0.0 else float("nan"),
+        "saturated": in_time >= SATURATED,
+    }
+
+
+def knobs(best: Float64Array, frozen: Outcomes) -> dict[str, dict[str, float]]:
+    """What is lost where one group is held at its default, the most important first."""
+    lost = {name: against(best, outcome[VALUE]) for name, outcome in frozen.items()}
+    return dict(sorted(lost.items(), key=lambda item: -item[1]["estimate"]))
+
+
+def absurd_optima(
+    best: Float64Array, probes: Outcomes, horizon_s: float, metrics_of_best: Mapping[str, Float64Array]
+) -> list[str]:
+    """Absurd plans within 2 % of the best, and what is absurd about the best plan itself.
+
+    A plan that should give up a class, or stand above the cap, counts only where its metrics say that it does.
+    """
+    least = float(best.mean()) - CLOSE * abs(float(best.mean()))
+    found = [
+        f"{name}: {outcome[VALUE].mean():.3g} USD"
+        for name, outcome in probes.items()
+        if outcome[VALUE].mean() >= least and _does(name, outcome, horizon_s)
+    ]
+    return found + [f"the best plan: {what}" for what in _habits(metrics_of_best, horizon_s)]
+
+
+def _does(name: str, outcome: Mapping[str, Float64Array], horizon_s: float) -> bool:
+    habits = _habits(outcome, horizon_s)
+    return name.endswith("is switched off") or name in habits
+
+
+def _habits(outcome: Mapping[str, Float64Array], horizon_s: float) -> list[str]:
+    habits = []
+    for name, values in outcome.items():
+        metric, _, request_class = name.partition("/")
+        if metric == "slo_attainment" and request_class and np.nanmean(values) < GIVEN_UP:
+            habits.append(f"{request_class} is given up")
+    if outcome["above_cap_s"].mean() > ABOVE * horizon_s:
+        habits.append("power stands above the cap")
+    return habits
+
+
+def _plain(interval: Interval) -> dict[str, float]:
+    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}

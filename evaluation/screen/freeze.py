@@ -1,0 +1,120 @@
+"""Freeze the references of the protocol of scores: `python -m tokenfleet.evaluation.screen.freeze FILE.json ...`.
+
+For each file of a screen the careful operator and the best policy of the screen meet the protocol's episodes. The best
+is chosen by the screen's own validation episodes, so that the protocol's episodes choose nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tokenfleet.envs.files.writing import replace_file
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.episodes import episode_seeds
+from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
+from tokenfleet.evaluation.screen.features import Scale
+from tokenfleet.evaluation.screen.findings import VALUE
+from tokenfleet.evaluation.screen.plans import Plans
+from tokenfleet.evaluation.screen.record import read_record
+from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
+from tokenfleet.evaluation.screen.run import MIDDLE
+from tokenfleet.evaluation.world import scenario_hash
+
+COMMAND = "python -m tokenfleet.evaluation.screen.freeze"
+USER_MISTAKE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; see the module."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Freeze references of the protocol of scores.")
+    parser.add_argument("screens", nargs="+", type=Path, metavar="FILE.json", help="what screens have written")
+    parser.add_argument("--out", type=Path, default=PROTOCOL, help="the protocol's file (default: the shipped one)")
+    typed = parser.parse_args(arguments)
+    try:
+        protocol = load_protocol(typed.out if typed.out.exists() else PROTOCOL)
+        references = dict(protocol.references)
+        for path in typed.screens:
+            scenario, reference = _reference(protocol, path)
+            references[scenario.name] = reference
+            print(f"{scenario.name}: {reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})")
+        _write(typed.out, protocol.model_copy(update={"references": references, "version": version("tokenfleet")}))
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return USER_MISTAKE
+    return 0
+
+
+def _reference(protocol: Protocol, path: Path) -> tuple[Scenario, Reference]:
+    record = read_record(path)
+    if "card" not in record:
+        raise SpecError([f"{path}: the screen is not at its end; run it again"])
+    scenario = load_scenario(record["header"]["scenario"])
+    if scenario_hash(scenario) != record["header"]["config_hash"]:
+        raise SpecError([f"{path}: the scenario {scenario.name} is another one now; screen it again"])
+    card = record["card"]
+    careful = _rule_usd(protocol, scenario, protocol.careful_operator)
+    best = card["best_known"]
+    if best in card["plans"]:
+        usd = _plan_usd(protocol, scenario, card["plans"][best], record["measured"]["scale"])
+    elif best == MIDDLE:
+        usd = _rule_usd(protocol, scenario, "supervisor")
+    else:
+        usd = _rule_usd(protocol, scenario, best)
+    minutes, done = card["budget"]["minutes"], card["budget"]["done"]
+    return scenario, Reference.parse(
+        {
+            "config_hash": scenario_hash(scenario),
+            "careful_usd": round(careful, 6),
+            "best_usd": round(usd, 6),
+            "best": best,
+            "policy": _choice(card, best),
+            "found_by": f"screen of {minutes:g} minutes, {sum(done.values())} generations in all",
+        },
+        scenario.name,
+    )
+
+
+def _choice(card: Mapping[str, Any], best: str) -> str | dict[str, Any] | None:
+    """The best policy of a screen as evaluate.py takes it."""
+    if best == "tuned constants":
+        return {"name": "supervisor", **card["supervisor"]}
+    if best in card["plans"]:
+        return None
+    return "supervisor" if best == MIDDLE else str(best)
+
+
+def _rule_usd(protocol: Protocol, scenario: Scenario, rule: str) -> float:
+    outcome = rule_outcome(scenario, protocol.split, protocol.seed, protocol.episodes, rule)
+    if isinstance(outcome, str):
+        raise SpecError([f"{scenario.name}: no score without {rule}: {outcome}"])
+    return float(outcome[VALUE].mean())
+
+
+def _plan_usd(protocol: Protocol, scenario: Scenario, plan: Mapping[str, Any], scale: Sequence[Any]) -> float:
+    seeds = tuple(episode_seeds(protocol.seed, protocol.episodes))
+    setting = Setting(scenario, protocol.split, seeds, Scale(np.array(scale[0]), np.array(scale[1])))
+    gains = None if plan["gains"] is None else np.array([plan["gains"]])
+    with Workers(1) as workers:
+        return float(outcomes(setting, Plans(np.array([plan["base"]]), gains), workers)[VALUE].mean())
+
+
+def _write(path: Path, protocol: Protocol) -> None:
+    comment = f"# Written by {COMMAND}. Another reference or episode makes another protocol.\n"
+    text = yaml.safe_dump(protocol.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None)
+    try:
+        replace_file(path, (comment + text).encode())
+    except OSError as error:
+        raise SpecError([f"--out: cannot write {path}: {error.strerror or error}"]) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Plans: set-points of many policies at once, as entries of the action `setpoints`, constant or moved by the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.axes import axis_names
+from tokenfleet.envs.supervision.setpoints import Setpoints
+
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plans:
+    """B policies over the A entries of the action `setpoints`.
+
+    Attributes:
+        base: entries while every feature stands at its mean, `[B, A]`.
+        gains: what each of M steered entries gains with one standard deviation of each of F features, `[B, M, F]`;
+            None for constants.
+    """
+
+    base: Float64Array
+    gains: Float64Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def part(self, rows: slice) -> Plans:
+        """Some of the plans."""
+        return Plans(self.base[rows], None if self.gains is None else self.gains[rows])
+
+    def flat(self) -> Float64Array:
+        """All numbers of each plan, `[B, D]`: the base, then the gains."""
+        count = len(self)
+        gains = np.empty((count, 0)) if self.gains is None else self.gains.reshape(count, -1)
+        return np.concatenate([self.base, gains], axis=1)
+
+    @classmethod
+    def of_flat(cls, flat: Float64Array, entries: int, features: int) -> Plans:
+        """Plans from `flat`, which begins with so many entries; further numbers are gains on so many features."""
+        base = np.clip(flat[:, :entries], -1.0, 1.0)
+        rest = flat[:, entries:]
+        return cls(base, rest.reshape(len(flat), -1, features) if rest.shape[1] else None)
+
+
+def stacked(plans: list[Plans]) -> Plans:
+    """Plans one behind the other; a constant among plans with feedback gets gains of zero."""
+    shape = next((plan.gains.shape[1:] for plan in plans if plan.gains is not None), None)
+    base = np.concatenate([plan.base for plan in plans])
+    if shape is None:
+        return Plans(base)
+    gains = [np.zeros((len(plan), *shape)) if plan.gains is None else plan.gains for plan in plans]
+    return Plans(base, np.concatenate(gains))
+
+
+def supervisor_parameters(scenario: Scenario, base: Float64Array) -> dict[str, Any]:
+    """Constants `[A]` as parameters of the policy `supervisor`: numbers by name, in physical units."""
+    box, axes = SetpointAction(scenario), axis_names(scenario)
+    setpoints = box.decode(base[None])
+    used = {segment.control for segment in box.table if segment.labels}
+    parameters: dict[str, Any] = {}
+    for declared in quantities_of(Setpoints):
+        row = getattr(setpoints, declared.name)
+        if row is None or declared.name not in used:
+            continue
+        names = [" to ".join(parts) for parts in product(*(axes[letter] for letter in declared.axis[1:]))]
+        numbers = (float(f"{value:.6g}") for value in row.ravel())
+        parameters[declared.name] = dict(zip(names, numbers, strict=True))
+    return parameters
