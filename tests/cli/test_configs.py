@@ -170,7 +170,7 @@ GUIDE = (CONFIGS.parent / "docs" / "training.md").read_text()
 # Commands with a folder, a module or a run that only the reader has are left out.
 DOCUMENTED = [
     line
-    for line in re.findall(r"^python train\.py (?!-)([^#\n]+)", GUIDE, re.M)
+    for line in re.findall(r"^python train\.py (?!-)([^#\n]+)", GUIDE.replace("\\\n", ""), re.M)
     if "my" not in line and "resume" not in line
 ]
 

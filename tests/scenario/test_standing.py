@@ -15,7 +15,7 @@ from tokenfleet.envs.spec import SpecError
 MEASURED = load_scenario("tiny")
 ROOFLINE = load_scenario("tiny", {"pools.lab-70b.gpu": "mi300x"})
 REFUSAL = (
-    r"strict_profiles: pool 'lab-70b' runs llama-3\.1-70b on 4 x mi300x on a roofline .*decode step 14\.\d%.*"
+    r"strict_profiles: pool 'lab-70b' runs llama-3\.1-70b on 4 x mi300x on a roofline .*decode step \d+\.\d%.*"
     r"python -m tokenfleet\.envs\.fitting runs\.csv --model llama-3\.1-70b --gpu mi300x --tensor-parallel 4 --out mine"
 )
 
