@@ -9,7 +9,7 @@
 namespace tokenfleet {
 
 inline constexpr double kLowestClockFraction = 0.125;
-inline constexpr int kHalleySteps = 2;
+inline constexpr int kHalleySteps = 3;
 
 // What an iteration takes of boards, in parts that follow the core's clock and parts that do not.
 struct Load {

@@ -6,8 +6,8 @@ its power limit therefore settles at the highest clock that holds the limit, and
 there. (A real one hops between two of its clock's steps, a hundredth apart, so that its mean draw is the limit.)
 
 That clock solves shoulder(F) time(F) + shoulder_slope work(F) = limit_w time(F). The difference of both sides, times F,
-is a convex polynomial as long as the voltage follows the clock, which two of Halley's steps solve to 1e-7; below the
-voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
+is a convex polynomial as long as the voltage follows the clock, which three of Halley's steps solve to rounding; below
+the voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
 
 No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Where even that draws too much, which no power limit that a
 driver accepts does, a board holds its limit by stopping its clock for moments; the time that these take is not counted.
@@ -30,7 +30,7 @@ from tokenfleet.envs.layers.gpu.board import Coefficient, Number, PowerCoefficie
 
 LOWEST_CLOCK_FRACTION = 0.125
 """Assumption: the clocks that drivers list end at 210 of 1410 MHz (A100), 210 of 1980 (H100), 135 of 1380 (V100)."""
-HALLEY_STEPS = 2
+HALLEY_STEPS = 3
 LEAST_SLOPE = 1e-9  # of a shoulder; boards without one exceed a limit only where they do without any work
 
 
