@@ -134,7 +134,7 @@ CLAIMS = (
         judged_by="stream agent_generator, fitted to the training split, has the quartiles of the validation split",
     ),
     Claim(
-        "invented shares", invented_shares, 0.2, of_each=True,
+        "invented shares", invented_shares, 0.15, of_each=True,
         judged_by="stream agent_generator, fitted to the training split, reuses, waits and begins anew as the "
         "validation split",
     ),

@@ -12,6 +12,7 @@ SHARES = (3, 1, 1)
 """Of five pieces in a row, how many go to each split."""
 CLOSE = 0.005
 """How near a part's share of every amount should come to its target, relative."""
+NOBODY = -1
 
 
 def deal(amounts: NDArray[np.float64], shares: Sequence[int] = SHARES) -> NDArray[np.int8]:
@@ -45,13 +46,26 @@ def deal(amounts: NDArray[np.float64], shares: Sequence[int] = SHARES) -> NDArra
     return split
 
 
+def deal_by_size(amounts: NDArray[np.float64], shares: Sequence[int] = SHARES) -> NDArray[np.int8]:
+    """The split of every piece, dealt in the order of their first amount, so that those of a round are alike.
+
+    Args:
+        amounts: as for `deal`.
+        shares: as for `deal`.
+    """
+    order = np.argsort(-amounts[:, 0], kind="stable")
+    split = np.empty(len(amounts), np.int8)
+    split[order] = deal(amounts[order], shares)
+    return split
+
+
 def deal_clusters(
     amounts: NDArray[np.float64], cluster: NDArray[np.int64], shares: Sequence[int] = SHARES
 ) -> NDArray[np.int8]:
     """The split of every piece, where pieces of one cluster stay together.
 
-    Clusters are dealt in the order of their first amount, so that those of a round are alike. Then the two clusters
-    whose exchange helps most change splits, until every part is within `CLOSE` of its share or no exchange helps.
+    Clusters are dealt by size. Then one cluster changes its split, or two exchange theirs, whatever brings the parts
+    nearest to their shares. That goes on until every part is within `CLOSE`, or nothing helps.
 
     Args:
         amounts: as for `deal`.
@@ -59,34 +73,43 @@ def deal_clusters(
         shares: as for `deal`.
     """
     together = np.stack([np.bincount(cluster, column) for column in amounts.T], axis=1).astype(np.float64)
-    order = np.argsort(-together[:, 0], kind="stable")
-    split = np.empty(len(together), np.int8)
-    split[order] = deal(together[order], shares)
+    split = deal_by_size(together, shares)
     target = np.array(shares, np.float64)[:, None] / sum(shares)
     piece = together / np.where(together.sum(axis=0) > 0, together.sum(axis=0), 1.0)
-    while (pair := _best_exchange(split, piece, target)) is not None:
-        split[list(pair)] = split[list(pair)[::-1]]
+    while (moves := _best_moves(split, piece, target)) is not None:
+        for number, to in moves:
+            split[number] = to
     return split[cluster]
 
 
-def _best_exchange(
+def _best_moves(
     split: NDArray[np.int8], piece: NDArray[np.float64], target: NDArray[np.float64]
-) -> tuple[int, int] | None:
-    """The two pieces whose exchange brings parts nearest to their `target`, `[S, 1]`; None if they are near enough."""
+) -> list[tuple[int, int]] | None:
+    """The piece that should move, or the two that should change places, as (piece, its new split).
+
+    Args:
+        split: of each piece, `[M]`.
+        piece: its share of every amount, `[M, A]`.
+        target: share of each split, `[S, 1]`.
+
+    Returns:
+        None where every part is within `CLOSE`, or nothing brings them nearer.
+    """
     held = np.stack([piece[split == number].sum(axis=0) for number in range(len(target))]) / target - 1.0
     if np.abs(held).max() < CLOSE:
         return None
     best, least = None, np.square(held).sum() - 1e-9
     for a in range(len(target)):
         for b in range(a + 1, len(target)):
-            ours, theirs = np.flatnonzero(split == a), np.flatnonzero(split == b)
-            step = piece[theirs][None, :] - piece[ours][:, None]
-            others = np.square(np.delete(held, [a, b], axis=0)).sum()
-            error = others + np.square(held[a] + step / target[a]).sum(axis=2)
+            ours, theirs = (np.append(np.flatnonzero(split == number), NOBODY) for number in (a, b))
+            given, taken = (np.where((rows == NOBODY)[:, None], 0.0, piece[rows]) for rows in (ours, theirs))
+            step = taken[None, :] - given[:, None]
+            error = np.square(np.delete(held, [a, b], axis=0)).sum() + np.square(held[a] + step / target[a]).sum(axis=2)
             error += np.square(held[b] - step / target[b]).sum(axis=2)
-            place = np.unravel_index(int(np.argmin(error)), error.shape)
-            if error[place] < least:
-                best, least = (int(ours[place[0]]), int(theirs[place[1]])), float(error[place])
+            ours_at, theirs_at = np.unravel_index(int(np.argmin(error)), error.shape)
+            if error[ours_at, theirs_at] < least:
+                moves = ((int(ours[ours_at]), b), (int(theirs[theirs_at]), a))
+                best, least = [move for move in moves if move[0] != NOBODY], float(error[ours_at, theirs_at])
     return best
 
 

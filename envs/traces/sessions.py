@@ -87,19 +87,19 @@ class SessionTrace:
 
     @property
     def amounts(self) -> FloatColumn:
-        """What splits share, `[S, 8]`: calls, tokens of prompts, new ones of these, of answers, s, turns, busy, 1.
+        """What splits share alike, `[S, A]`.
 
-        `busy` is the share of its time that a session waits for answers.
+        Calls, tokens of prompts, new ones of these, tokens of answers, turns, seconds, 1 for the session itself, and
+        its quarter: by calls, and by the share of its time that it waits for answers.
         """
         first = self.first_call[:-1]
-        sums = (self.prompt_tokens, self.prompt_tokens - self.reusable_tokens, self.output_tokens)
-        tokens = [np.add.reduceat(column, first, dtype=np.float64) for column in sums]
+        sums = (self.prompt_tokens, self.prompt_tokens - self.reusable_tokens, self.output_tokens, self.begins_turn)
+        totals = [np.add.reduceat(column, first, dtype=np.float64) for column in sums]
         lasts_s = np.maximum.reduceat(self.recorded_s, first)
-        turns, served_s = (
-            np.add.reduceat(column, first, dtype=np.float64) for column in (self.begins_turn, self.service_s)
-        )
-        busy = np.minimum(served_s / np.maximum(lasts_s, 1.0), 1.0)
-        return np.stack([np.diff(self.first_call), *tokens, lasts_s, turns, busy, np.ones(len(self))], axis=1)
+        calls = np.diff(self.first_call).astype(np.float64)
+        busy = np.add.reduceat(self.service_s, first) / np.maximum(lasts_s, 1.0)
+        quarters = [values > np.quantile(values, p) for values in (calls, busy) for p in (0.25, 0.5, 0.75)]
+        return np.stack([calls, *totals, lasts_s, np.ones(len(self)), *quarters], axis=1)
 
     def offered(self, horizon_s: float) -> FloatColumn:
         """What each session brings to episodes that it is under way in, for each start: `[S, 3]`.

@@ -95,7 +95,7 @@ def test_the_agent_reuses_and_waits_as_sessions_do_that_it_was_not_fitted_to():
     recorded = statistics(load_sessions("coding-agents"), "validation")
     assert invented.reusable_share == pytest.approx(recorded.reusable_share, abs=0.01)
     assert invented.reusable_share == pytest.approx(0.963, abs=0.005)
-    assert invented.busy_share == pytest.approx(recorded.busy_share, abs=0.04)
+    assert invented.busy_share == pytest.approx(recorded.busy_share, abs=0.03)
 
 
 def test_two_numbers_a_quantity_are_the_published_ones():

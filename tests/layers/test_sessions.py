@@ -113,9 +113,9 @@ def test_sub_agents_fan_out_and_are_joined(record):
 
 
 def test_splits_are_alike_and_share_no_session(record):
-    assert [len(record.sessions_of(split)) for split in SPLITS] == [291, 97, 95]
+    assert [len(record.sessions_of(split)) for split in SPLITS] == [290, 97, 96]
     for split in SPLITS:
-        np.testing.assert_allclose(record.amounts[record.sessions_of(split)].mean(0), record.amounts.mean(0), rtol=0.03)
+        np.testing.assert_allclose(record.amounts[record.sessions_of(split)].mean(0), record.amounts.mean(0), rtol=0.02)
     calls = {
         split: set(zip(*(column[record.calls_of(split)].tolist() for column in
                          (record.prompt_tokens, record.output_tokens, record.service_s)), strict=True))

@@ -12,7 +12,7 @@ from tokenfleet.envs.layers.agents.quantiles import correlated
 from tokenfleet.envs.spec import MAX_TOKENS
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import SessionTrace
-from tokenfleet.envs.traces.deal import deal_clusters
+from tokenfleet.envs.traces.deal import deal_by_size
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -52,8 +52,7 @@ def invent_sessions(spec: AgentSpec, sessions_per_split: int, seed: int) -> Sess
     if spec.sub_agents is not None:
         calls, edges = _with_sub_agents(spec, spec.sub_agents, main, edges, rng)
     trace = _trace(spec, calls, edges, count)
-    split = deal_clusters(trace.amounts, np.arange(count), (1,) * len(SPLITS))
-    return replace(trace, split=split)
+    return replace(trace, split=deal_by_size(trace.amounts, (1,) * len(SPLITS)))
 
 
 def _main_calls(spec: AgentSpec, count: int, rng: np.random.Generator) -> _Calls:
