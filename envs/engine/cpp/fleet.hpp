@@ -86,7 +86,7 @@ public:
         demand_.continue_from(before, row);
         course_.change_future(Course(arrays_, episode));
         clients_.change_future(before, row);
-        billing_.renumber([&](const auto& visit) { clients_.for_each_session(before.calls, row, visit); });
+        billing_.change_future(before, row);
         overdue_.renumber(row);
         admission_.renumber(row);
         for (Replica& replica : replicas_.all()) replica.renumber(row);
