@@ -42,7 +42,7 @@ public:
         write_view();
     }
 
-    // A fleet that has lived as another, which has the same arrays, and lives on as that would, in rows of its own.
+    // A copy of another fleet with the same arrays; it writes rows of its own.
     Fleet(const FleetArrays& arrays, const Fleet& other, float* view, double* outcome)
         : Fleet(arrays, Course(arrays), Demand(), view, outcome) {
         become(other);
@@ -95,7 +95,7 @@ public:
         in_order_of_time_ |= clients_.has_feedback;
     }
 
-    // Its demand, for whose memory another fleet has a use; this one can do nothing more.
+    // Give up the demand, whose memory another fleet fills anew; this fleet can do nothing more.
     Demand release_demand() { return std::move(demand_); }
 
     // Calls that clients are thinking about.
