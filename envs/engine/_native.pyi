@@ -12,7 +12,7 @@ COLUMNS: tuple[str, ...]
 EPISODE_SERIES: tuple[str, ...]
 CONTROLS: tuple[str, ...]
 CALL_COLUMNS: tuple[str, ...]
-NUM_TOKEN_KNOTS: int
+CONSTANTS: dict[str, float]
 
 class Snapshot:
     def state_bytes(self) -> int: ...

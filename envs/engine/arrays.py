@@ -63,7 +63,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
     @classmethod
     def from_scenario(cls, scenario: Scenario) -> FleetArrays:
         """Flatten a validated scenario, once: all who ask for the same scenario's get the same arrays."""
-        return scenario.derived(_flattened)
+        return scenario.derived(cls._of)
 
     @classmethod
     def _of(cls, scenario: Scenario) -> FleetArrays:
@@ -150,7 +150,3 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
     def num_classes(self) -> int:
         """K."""
         return len(self.patience_s)
-
-
-def _flattened(scenario: Scenario) -> FleetArrays:
-    return FleetArrays._of(scenario)

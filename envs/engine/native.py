@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.engine import RequestLog, _native
+from tokenfleet.envs.engine import RequestLog, RequestStatus, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.door import (
     check_controls,
@@ -20,9 +20,11 @@ from tokenfleet.envs.engine.door import (
     check_moving,
     check_snapshot,
 )
+from tokenfleet.envs.engine.ties import TIE_S
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.gpu.clock import HALLEY_STEPS, LEAST_SLOPE, LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import distinct, neutral_arrays, quantities_of
@@ -142,15 +144,25 @@ class NativeEngine:
 
 
 def _check_tables() -> None:
-    """The names that C++ was built with are those that are declared; a difference means an old build."""
+    """The names and numbers that C++ was built with are those that are declared; a difference means an old build."""
     declared = {
         "COLUMNS": [column.name for column in quantities_of(FleetArrays)],
         "EPISODE_SERIES": [series.name for series in quantities_of(Episode) if series.name not in READ_ELSEWHERE],
         "CONTROLS": list(CONTROLS),
         "CALL_COLUMNS": [*CLIENT_COLUMNS, "successor_start", "successor"],
     }
-    if len(TOKEN_KNOTS) != _native.NUM_TOKEN_KNOTS:
-        raise ImportError(f"the native engine has {_native.NUM_TOKEN_KNOTS} token knots (`kTokenKnots`); build it anew")
+    constants: dict[str, float] = {
+        "NUM_TOKEN_KNOTS": len(TOKEN_KNOTS),
+        "LOWEST_CLOCK_FRACTION": LOWEST_CLOCK_FRACTION,
+        "HALLEY_STEPS": HALLEY_STEPS,
+        "LEAST_SLOPE": LEAST_SLOPE,
+        "TIE_S": TIE_S,
+        **{status.name: status.value for status in RequestStatus},
+    }
+    for name in constants.keys() | _native.CONSTANTS.keys():
+        here, there = constants.get(name), _native.CONSTANTS.get(name)
+        if here != there:
+            raise ImportError(f"the native engine was built with {name} = {there}, which is {here} here; build it anew")
     for table, names in declared.items():
         differences = set(names) ^ set(getattr(_native, table))
         if differences:

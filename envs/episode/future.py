@@ -250,6 +250,7 @@ def join_requests(
     source = source.astype(np.int64)
     fresh_row[grafts[1]] = row[grafts[0]]
     source[row[grafts[0]]] = len(old) + grafts[1]
+    old = replace(old, reusable_tokens=_shared_tokens(old, now.asked | held))
     columns = _columns(old, fresh, source)
     columns["arrival_s"][first[2] : first[4]] = end_s
     columns["arrival_s"][first[4] :] = np.inf
@@ -263,6 +264,29 @@ def join_requests(
         columns["predecessors"][ghosts] = 1
         edges.append(np.stack([np.full(len(ghosts), first[3]), ghosts], axis=1))
     return RequestTable.of(edges=np.concatenate(edges), **columns), row.astype(np.int32)
+
+
+def _shared_tokens(table: RequestTable, stays: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Reusable tokens, `[R]`, where a conversation is left with the calls that stay.
+
+    A call shares with an earlier one what it shares with each call between them, so it answers for those that go.
+
+    >>> columns = {"conversation_id": [0, 1, 0, 0], "reusable_tokens": [0, 1, 5, 9]}
+    >>> table = RequestTable.of([0.0, 1.0, 2.0, 3.0], [9] * 4, [1] * 4, **columns)
+    >>> _shared_tokens(table, np.array([True, False, False, True])).tolist()
+    [0, 1, 5, 5]
+    """
+    tokens, conversation = table.reusable_tokens, table.conversation_id
+    if tokens.strides == (0,) or conversation.strides == (0,) or not stays.any():
+        return tokens
+    order = np.argsort(conversation, kind="stable")
+    stays = stays[order]
+    staying = order[stays]
+    next_one = staying[np.minimum(np.cumsum(stays) - stays, len(staying) - 1)]  # that stays, or the call itself
+    between = (conversation[order] != NONE) & (conversation[order] == conversation[next_one]) & (order <= next_one)
+    shared = tokens.copy()
+    np.minimum.at(shared, next_one[between], tokens[order[between]])
+    return shared
 
 
 def _waits_s(

@@ -11,104 +11,147 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 
 
-def random_fleet(rng: np.random.Generator, small_kv: bool, cap_share: float) -> FleetArrays:
+def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
+    """1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes; what is drawn first decides what a seed means."""
     sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
     rows = int(rng.integers(0, 3))
     battery, solar, room = (places(rng.random(sites) < 0.5) for _ in range(3))
     prices = _price_columns(rng, classes)
     some = {"B": battery, "V": solar, "R": room, "T": prices["priced"]}
-
-    def between(low: float, high: float, size: int = pools) -> np.ndarray:
-        return rng.uniform(low, high, size)
-
-    def whole(low: int, high: int, size: int = pools) -> np.ndarray:
-        return rng.integers(low, high, size).astype(np.int64)
-
-    def knots(low: float, high: float, slope: float) -> np.ndarray:
-        rises = np.diff(TOKEN_KNOTS) * rng.uniform(0, slope, (pools, len(TOKEN_KNOTS) - 1))
-        return between(low, high)[:, None] + np.pad(np.cumsum(rises, axis=1), ((0, 0), (1, 0)))
-
-    max_batch = whole(1, 40)
-    kv_tokens = whole(300, 3_000) if small_kv else whole(20_000, 200_000)
-    kv_grows = rng.random(pools) < 0.5
-    prefix_block_tokens = rng.choice([0, 1, 16], pools).astype(np.int64)
-    mask = rng.random((classes, pools)) < 0.7
-    mask[np.arange(classes), rng.integers(0, pools, classes)] = True
-    limits = np.where(rng.random((3, classes)) < 0.3, np.inf, rng.uniform(0.02, 5.0, (3, classes)))
-    static_w, floor_w = between(50, 200), between(20, 150)
-    limit_w, host_w, replicas = static_w + floor_w + between(5, 400), between(0, 100), whole(1, 4)
-    site = np.concatenate([np.arange(min(sites, pools)), whole(0, sites, max(pools - sites, 0))]).astype(np.int64)
-    row = np.array([rng.choice([-1, *(w for w in range(rows) if w % sites == s)]) for s in site], dtype=np.int64)
-    # The last row feeds its whole site now and then.
-    whole_site_row = np.full(pools, -1)
-    if rows and rng.random() < 0.5:
-        row, whole_site_row = np.where(row == rows - 1, -1, row), np.where(site == (rows - 1) % sites, rows - 1, -1)
+    memory = _memory(rng, pools, small_kv)
+    max_batch, kv_tokens = memory["max_batch"], memory["kv_tokens"]
+    rules = _class_rules(rng, classes, pools)
+    power = _power(rng, pools)
+    most_w = power["replicas"] * (power["limit_w"] + power["host_w"])
+    position = _positions(rng, sites, rows, pools)
     sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1, **counts(some)}
     return FleetArrays.neutral(
         float(rng.choice([0.25, 1.0, 2.0])),
         int(rng.integers(8, 25)),
         sizes,
-        site=site,
-        row=row,
-        whole_site_row=whole_site_row,
-        replicas=replicas,
-        max_batch=max_batch,
-        token_budget=max_batch + whole(0, 600),
+        token_budget=max_batch + rng.integers(0, 600, pools),
         clock_latency_ticks=rng.choice([0, 0, 1, 3], pools),
-        kv_tokens=kv_tokens,
-        kv_grows=kv_grows,
-        prefix_block_tokens=prefix_block_tokens,
-        **_kv_moves(rng, kv_tokens, prefix_block_tokens > 0),
+        **memory,
+        **_kv_moves(rng, kv_tokens, memory["prefix_block_tokens"] > 0),
         host_cache_tokens=np.where(rng.random(pools) < 0.5, 0, rng.integers(0, 2 * kv_tokens)),
-        host_load_s=between(0, 1e-5),
+        host_load_s=rng.uniform(0, 1e-5, pools),
         **_windows(rng, pools),
-        watermark_tokens=(kv_grows * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
+        watermark_tokens=(memory["kv_grows"] * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
-        host_s=between(0, 0.01),
-        token_s=knots(0.0, 0.03, 2e-4),
-        token_memory_share=rng.random((pools, len(TOKEN_KNOTS))),
-        decode_s=between(0, 3e-4),
-        context_s=between(0, 4e-7),
-        mixed_context_s=rng.choice([0.0, 3e-7], pools),
-        prefill_attention_s=between(0, 1e-8),
-        prefill_memory_fraction=between(0, 0.3),
-        static_w=static_w,
-        floor_w=floor_w,
-        work_j=knots(0.0, 5.0, 1e-2),
-        context_j=between(0, 1e-4),
-        token_j=between(0, 0.05),
-        attention_j=between(0, 1e-6),
-        core_byte_fraction=between(0.0, 1.0),
-        core_context_fraction=between(0.0, 1.0),
-        knee_fraction=between(0.1, 1.0),
-        shoulder_slope=rng.choice([0.0, 0.3, 0.7, 1.0], pools),
-        limit_w=limit_w,
-        idle_w=between(20, 50),
-        asleep_w=between(1, 10),
-        host_w=host_w,
-        host_w_per_board_w=rng.choice([0.0, 0.2], pools),
-        host_asleep_w=between(0, 5),
-        voltage_floor_fraction=between(0.5, 0.9),
-        clock_floor_fraction=between(0.2, 0.6),
-        route_mask=mask,
-        ttft_s=limits[0],
-        tpot_s=limits[1],
-        deadline_s=limits[2] * 3,
-        patience_s=rng.uniform(0.2, 20.0, classes),
-        deferrable=rng.random(classes) < 0.3,
-        output_weight=whole(1, 300, classes),
-        max_attempts=np.ones(classes, np.int64),
-        backoff_s=between(0, 2, classes),
-        backoff_factor=between(1, 3, classes),
-        backoff_jitter=between(0, 1, classes),
+        **_times(rng, pools),
+        **power,
+        **_work(rng, pools),
+        **_idle_power(rng, pools),
+        **rules,
+        **_clients(rng, classes),
         **prices,
-        pue=between(1.0, 1.5, sites),
+        **position,
+        pue=rng.uniform(1.0, 1.5, sites),
         fixed_w=rng.choice([0.0, 30.0], sites),
         solar=solar,
-        **room_columns(rng, room, np.bincount(site, replicas * (limit_w + host_w), sites)),
+        **room_columns(rng, room, np.bincount(position["site"], most_w, sites)),
         **battery_columns(rng, battery),
         **node_columns(rng, sites + rows),
     )
+
+
+def _memory(rng: np.random.Generator, pools: int, small_kv: bool) -> dict[str, np.ndarray]:
+    return {
+        "max_batch": rng.integers(1, 40, pools),
+        "kv_tokens": rng.integers(300, 3_000, pools) if small_kv else rng.integers(20_000, 200_000, pools),
+        "kv_grows": rng.random(pools) < 0.5,
+        "prefix_block_tokens": rng.choice([0, 1, 16], pools).astype(np.int64),
+    }
+
+
+def _class_rules(rng: np.random.Generator, classes: int, pools: int) -> dict[str, np.ndarray]:
+    """At least one pool for every class, and limits in time for most."""
+    mask = rng.random((classes, pools)) < 0.7
+    mask[np.arange(classes), rng.integers(0, pools, classes)] = True
+    limits = np.where(rng.random((3, classes)) < 0.3, np.inf, rng.uniform(0.02, 5.0, (3, classes)))
+    return {"route_mask": mask, "ttft_s": limits[0], "tpot_s": limits[1], "deadline_s": limits[2] * 3}
+
+
+def _power(rng: np.random.Generator, pools: int) -> dict[str, np.ndarray]:
+    """How many replicas there are, and what boards draw awake and at most."""
+    static_w, floor_w = rng.uniform(50, 200, pools), rng.uniform(20, 150, pools)
+    return {
+        "static_w": static_w,
+        "floor_w": floor_w,
+        "limit_w": static_w + floor_w + rng.uniform(5, 400, pools),
+        "host_w": rng.uniform(0, 100, pools),
+        "replicas": rng.integers(1, 4, pools),
+    }
+
+
+def _positions(rng: np.random.Generator, sites: int, rows: int, pools: int) -> dict[str, np.ndarray]:
+    """The site of every pool, and its row, if it has one."""
+    elsewhere = rng.integers(0, sites, max(pools - sites, 0))
+    site = np.concatenate([np.arange(min(sites, pools)), elsewhere]).astype(np.int64)
+    row = np.array([rng.choice([-1, *(w for w in range(rows) if w % sites == s)]) for s in site], dtype=np.int64)
+    # The last row feeds its whole site now and then.
+    whole_site_row = np.full(pools, -1)
+    if rows and rng.random() < 0.5:
+        row, whole_site_row = np.where(row == rows - 1, -1, row), np.where(site == (rows - 1) % sites, rows - 1, -1)
+    return {"site": site, "row": row, "whole_site_row": whole_site_row}
+
+
+def _knots(rng: np.random.Generator, pools: int, low: float, high: float, slope: float) -> np.ndarray:
+    rises = np.diff(TOKEN_KNOTS) * rng.uniform(0, slope, (pools, len(TOKEN_KNOTS) - 1))
+    return rng.uniform(low, high, pools)[:, None] + np.pad(np.cumsum(rises, axis=1), ((0, 0), (1, 0)))
+
+
+def _times(rng: np.random.Generator, pools: int) -> dict[str, np.ndarray]:
+    """What an iteration takes at full clock."""
+    return {
+        "host_s": rng.uniform(0, 0.01, pools),
+        "token_s": _knots(rng, pools, 0.0, 0.03, 2e-4),
+        "token_memory_share": rng.random((pools, len(TOKEN_KNOTS))),
+        "decode_s": rng.uniform(0, 3e-4, pools),
+        "context_s": rng.uniform(0, 4e-7, pools),
+        "mixed_context_s": rng.choice([0.0, 3e-7], pools),
+        "prefill_attention_s": rng.uniform(0, 1e-8, pools),
+        "prefill_memory_fraction": rng.uniform(0, 0.3, pools),
+    }
+
+
+def _work(rng: np.random.Generator, pools: int) -> dict[str, np.ndarray]:
+    """The joules of an iteration, and how boards near their limit."""
+    return {
+        "work_j": _knots(rng, pools, 0.0, 5.0, 1e-2),
+        "context_j": rng.uniform(0, 1e-4, pools),
+        "token_j": rng.uniform(0, 0.05, pools),
+        "attention_j": rng.uniform(0, 1e-6, pools),
+        "core_byte_fraction": rng.uniform(0.0, 1.0, pools),
+        "core_context_fraction": rng.uniform(0.0, 1.0, pools),
+        "knee_fraction": rng.uniform(0.1, 1.0, pools),
+        "shoulder_slope": rng.choice([0.0, 0.3, 0.7, 1.0], pools),
+    }
+
+
+def _idle_power(rng: np.random.Generator, pools: int) -> dict[str, np.ndarray]:
+    """What boards and hosts draw without work, and how far clocks and voltages go down."""
+    return {
+        "idle_w": rng.uniform(20, 50, pools),
+        "asleep_w": rng.uniform(1, 10, pools),
+        "host_w_per_board_w": rng.choice([0.0, 0.2], pools),
+        "host_asleep_w": rng.uniform(0, 5, pools),
+        "voltage_floor_fraction": rng.uniform(0.5, 0.9, pools),
+        "clock_floor_fraction": rng.uniform(0.2, 0.6, pools),
+    }
+
+
+def _clients(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
+    """Patience and retries; `with_clients` lets clients try more than once."""
+    return {
+        "patience_s": rng.uniform(0.2, 20.0, classes),
+        "deferrable": rng.random(classes) < 0.3,
+        "output_weight": rng.integers(1, 300, classes),
+        "max_attempts": np.ones(classes, np.int64),
+        "backoff_s": rng.uniform(0, 2, classes),
+        "backoff_factor": rng.uniform(1, 3, classes),
+        "backoff_jitter": rng.uniform(0, 1, classes),
+    }
 
 
 def _kv_moves(rng: np.random.Generator, kv_tokens: np.ndarray, caches: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.engine.agreement import assert_same
@@ -50,9 +50,9 @@ def with_other_future(engine: str, worlds: list[World], tick: int, seed: int) ->
     return recorder.run(0, before, tick), future
 
 
-# Derandomised, for one counter-example in some hundred is known and not yet mended: docs/reliability.md.
 @pytest.mark.parametrize("situation", SITUATIONS)
-@settings(max_examples=4, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None)
+@example(seed=4690135, share=0.25)  # of conversations with calls that nobody has made, between others
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.1, 0.9))
 def test_a_changed_future_is_that_of_the_other_episode(situation: str, seed: int, share: float) -> None:
     worlds = random_worlds(seed, 2, Situation(**SITUATIONS[situation]))  # type: ignore[arg-type]

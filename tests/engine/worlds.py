@@ -69,7 +69,7 @@ def random_worlds(seed: int, fleets: int, situation: Situation) -> list[World]:
 
 
 def _arrays(rng: np.random.Generator, situation: Situation) -> FleetArrays:
-    arrays = random_fleet(rng, situation.small_kv, situation.cap_share)
+    arrays = random_fleet(rng, situation.small_kv)
     if situation.long_talks:
         arrays = with_small_caches(rng, arrays)
     if situation.hand_offs:

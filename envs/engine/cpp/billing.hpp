@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
@@ -24,13 +25,13 @@ public:
         set_prices(factor.data());
     }
 
-    // Sessions have other numbers in another episode; `for_each_session(visit)` tells the old and the new one of each.
-    template <typename ForEachSession>
-    void renumber(const ForEachSession& for_each_session) {
+    // Sessions have other numbers in another episode, in which request i stands in row[i].
+    void change_future(const Demand& before, const std::int32_t* row) {
         if (!arrays_.has_budgets()) return;
-        const std::vector<double> paid_usd = paid_usd_;
+        const std::vector<double> paid_usd = std::exchange(paid_usd_, {});
         paid_usd_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0.0);
-        for_each_session([&](std::int32_t old, std::int32_t now) { paid_usd_[now] = paid_usd[old]; });
+        demand_.calls.for_each_number(&Call::session_id, before.calls, row,
+                                      [&](std::int32_t old, std::int32_t now) { paid_usd_[now] = paid_usd[old]; });
     }
 
     // Factors on the list price, [K], for the calls of a tick.

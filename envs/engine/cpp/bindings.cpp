@@ -247,7 +247,18 @@ NB_MODULE(_native, m) {
                                        TOKENFLEET_LINK_COLUMNS(TOKENFLEET_NAME)});
     m.attr("CALL_COLUMNS") = names({TOKENFLEET_CALL_COLUMNS(TOKENFLEET_NAME)});
 #undef TOKENFLEET_NAME
-    m.attr("NUM_TOKEN_KNOTS") = kTokenKnots;
+    nb::dict constants;
+    constants["NUM_TOKEN_KNOTS"] = kTokenKnots;
+    constants["LOWEST_CLOCK_FRACTION"] = kLowestClockFraction;
+    constants["HALLEY_STEPS"] = kHalleySteps;
+    constants["LEAST_SLOPE"] = kLeastSlope;
+    constants["TIE_S"] = kTieS;
+    constants["PENDING"] = static_cast<int>(Status::kPending);
+    constants["COMPLETED"] = static_cast<int>(Status::kCompleted);
+    constants["REFUSED"] = static_cast<int>(Status::kRefused);
+    constants["EXPIRED"] = static_cast<int>(Status::kExpired);
+    constants["DECLINED"] = static_cast<int>(Status::kDeclined);
+    m.attr("CONSTANTS") = constants;
 #define TOKENFLEET_NAME(name, length) #name,
     m.attr("EPISODE_SERIES") = names({TOKENFLEET_EPISODE_SERIES(TOKENFLEET_NAME)});
     m.attr("CONTROLS") = names({TOKENFLEET_CONTROLS(TOKENFLEET_NAME)});

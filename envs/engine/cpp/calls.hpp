@@ -84,6 +84,18 @@ public:
         return {successor_.data() + call.first_successor, static_cast<std::size_t>(call.num_successors)};
     }
 
+    // `visit(old, now)` the `number` (of a session or conversation) of every call of another episode that stands in row[i]
+    // of this one, in both of them.
+    template <typename Visit>
+    void for_each_number(std::int32_t Call::*number, const Calls& before, const std::int32_t* row,
+                         const Visit& visit) const {
+        for (std::int32_t i = 0; i < before.size(); ++i) {
+            if (row[i] < 0) continue;
+            const std::int32_t old = before[i].*number, now = (*this)[row[i]].*number;
+            if (old >= 0 && now >= 0) visit(old, now);
+        }
+    }
+
     // Leading tokens of call `row` that equal the context of call `earlier`, over every call between them.
     std::int32_t common_tokens(std::int32_t row, std::int32_t earlier) const {
         std::int32_t common = std::numeric_limits<std::int32_t>::max();

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
@@ -53,10 +54,10 @@ public:
     // Requests stand in other rows of another episode; those that clients are thinking about are made when that says.
     void change_future(const Demand& before, const std::int32_t* row) {
         has_feedback |= demand_.calls.has_successors();
-        const std::vector<std::uint8_t> ended = ended_session_;
+        const std::vector<std::uint8_t> ended = std::exchange(ended_session_, {});
         ended_session_.assign(static_cast<std::size_t>(demand_.calls.num_sessions()), 0);
-        for_each_session(before.calls, row,
-                         [&](std::int32_t old, std::int32_t now) { ended_session_[now] = ended[old]; });
+        demand_.calls.for_each_number(&Call::session_id, before.calls, row,
+                                      [&](std::int32_t old, std::int32_t now) { ended_session_[now] = ended[old]; });
         const QuadHeap<StepOrder> steps = steps_;
         steps_.clear();
         for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -76,15 +77,6 @@ public:
             if (is_thought_of(steps_[i])) rows.push_back(steps_[i].index);
         }
         return rows;
-    }
-
-    // `visit(old, now)` the number of every session in the calls of another episode and in these, as `row` tells.
-    template <typename Visit>
-    void for_each_session(const Calls& before, const std::int32_t* row, Visit visit) const {
-        for (std::int32_t i = 0; i < before.size(); ++i) {
-            const std::int32_t old = before[i].session_id, now = row[i] < 0 ? -1 : demand_.calls[row[i]].session_id;
-            if (old >= 0 && now >= 0) visit(old, now);
-        }
     }
 
     std::size_t bytes() const { return steps_.bytes() + ended_session_.size(); }

@@ -42,7 +42,7 @@ public:
         write_view();
     }
 
-    // A fleet that has lived as another, which has the same arrays, and lives on as that would, in rows of its own.
+    // A copy of another fleet with the same arrays; it writes rows of its own.
     Fleet(const FleetArrays& arrays, const Fleet& other, float* view, double* outcome)
         : Fleet(arrays, Course(arrays), Demand(), view, outcome) {
         become(other);
@@ -86,7 +86,7 @@ public:
         demand_.continue_from(before, row);
         course_.change_future(Course(arrays_, episode));
         clients_.change_future(before, row);
-        billing_.renumber([&](const auto& visit) { clients_.for_each_session(before.calls, row, visit); });
+        billing_.change_future(before, row);
         overdue_.renumber(row);
         admission_.renumber(row);
         for (Replica& replica : replicas_.all()) replica.renumber(row);
@@ -95,7 +95,7 @@ public:
         in_order_of_time_ |= clients_.has_feedback;
     }
 
-    // Its demand, for whose memory another fleet has a use; this one can do nothing more.
+    // Give up the demand, whose memory another fleet fills anew; this fleet can do nothing more.
     Demand release_demand() { return std::move(demand_); }
 
     // Calls that clients are thinking about.

@@ -11,7 +11,7 @@
 
 namespace tokenfleet {
 
-struct Demand;
+class Demand;
 
 struct ArraysLink {
     const FleetArrays& arrays_;

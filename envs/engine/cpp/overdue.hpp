@@ -1,6 +1,7 @@
 // Requests under way that can no longer be answered within their SLO: the C++ mirror of envs/engine/reference/overdue.py.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -13,34 +14,32 @@
 
 namespace tokenfleet {
 
-// Requests of a class before a limit, in the order in which they were made, which is that in which they pass it.
-class BeforeLimit {
+// Requests of a class before its limits, in the order in which they were made, which is that in which they pass each.
+class BeforeLimits {
 public:
-    explicit BeforeLimit(double limit_s) : limit_s_(limit_s) {}
+    BeforeLimits(double ttft_s, double deadline_s) : ttft_{ttft_s}, deadline_{deadline_s} {}
 
     void push(std::int32_t index) {
-        if (limit_s_ < kNever) rows_.push_back(index);
+        if (ttft_.limit_s < kNever || deadline_.limit_s < kNever) rows_.push_back(index);
     }
 
-    // `visit(index)` those that pass the limit by `now_s`, for the last time.
-    template <typename Visit>
-    void pass(const std::vector<Request>& requests, double now_s, const Visit& visit) {
-        while (first_ < rows_.size() && exceeds(now_s - requests[rows_[first_]].asked_s, limit_s_)) {
-            visit(rows_[first_++]);
-        }
-        if (first_ == rows_.size()) {
-            rows_.clear();
-        } else {
-            if (first_ < kFewRows || 2 * first_ < rows_.size()) return;
-            // It moves no more rows than it drops.
-            rows_.erase(rows_.begin(), rows_.begin() + static_cast<std::ptrdiff_t>(first_));
-        }
-        first_ = 0;
+    // Visit those that pass a limit by `now_s`, for the last time: first that of the first token, then the deadline.
+    template <typename VisitTtft, typename VisitDeadline>
+    void pass(const std::vector<Request>& requests, double now_s, const VisitTtft& late_token,
+              const VisitDeadline& late_end) {
+        pass(ttft_, requests, now_s, late_token);
+        pass(deadline_, requests, now_s, late_end);
+        const std::size_t first = std::min(ttft_.first_of(rows_), deadline_.first_of(rows_));
+        if (first < rows_.size() && (first < kFewRows || 2 * first < rows_.size())) return;
+        // It moves no more rows than it drops.
+        rows_.erase(rows_.begin(), rows_.begin() + static_cast<std::ptrdiff_t>(first));
+        for (Limit* limit : {&ttft_, &deadline_}) limit->first -= std::min(limit->first, first);
     }
 
     // Requests stand in other rows now.
     void renumber(const std::int32_t* row) {
-        for (std::size_t i = first_; i < rows_.size(); ++i) rows_[i] = row[rows_[i]];
+        const std::size_t first = std::min(ttft_.first_of(rows_), deadline_.first_of(rows_));
+        for (std::size_t i = first; i < rows_.size(); ++i) rows_[i] = row[rows_[i]];
     }
 
     std::size_t bytes() const { return rows_.size() * sizeof(std::int32_t); }
@@ -48,9 +47,23 @@ public:
 private:
     static constexpr std::size_t kFewRows = 64;  // not worth being moved out of the way
 
-    double limit_s_;
+    struct Limit {
+        double limit_s;
+        std::size_t first = 0;  // of the rows that have not passed it; 0 without a limit
+
+        std::size_t first_of(const std::vector<std::int32_t>& rows) const {
+            return limit_s < kNever ? first : rows.size();
+        }
+    };
+    Limit ttft_, deadline_;
     std::vector<std::int32_t> rows_;
-    std::size_t first_ = 0;  // of those that have not passed it
+
+    template <typename Visit>
+    void pass(Limit& limit, const std::vector<Request>& requests, double now_s, const Visit& visit) {
+        while (limit.first < rows_.size() && exceeds(now_s - requests[rows_[limit.first]].asked_s, limit.limit_s)) {
+            visit(rows_[limit.first++]);
+        }
+    }
 };
 
 struct OverdueLinks : DemandLink {
@@ -68,29 +81,23 @@ public:
     Overdue(const FleetArrays& arrays, Demand& demand, const Billing& billing, const Outcome& outcome)
         : OverdueLinks(arrays, demand, billing, outcome), sum_usd_(arrays.classes.size()) {
         for (const RequestClass& k : arrays.classes) {
-            before_ttft_.emplace_back(k.ttft_s);
-            before_deadline_.emplace_back(k.deadline_s);
+            before_.emplace_back(k.ttft_s, k.deadline_s);
         }
     }
 
     std::size_t bytes() const {
         std::size_t bytes = 0;
-        for (const BeforeLimit& before : before_ttft_) bytes += before.bytes();
-        for (const BeforeLimit& before : before_deadline_) bytes += before.bytes();
+        for (const BeforeLimits& before : before_) bytes += before.bytes();
         return bytes;
     }
 
     // Requests stand in other rows now.
     void renumber(const std::int32_t* row) {
-        for (BeforeLimit& before : before_ttft_) before.renumber(row);
-        for (BeforeLimit& before : before_deadline_) before.renumber(row);
+        for (BeforeLimits& before : before_) before.renumber(row);
     }
 
     // A request is made for the first time.
-    void watch(std::int32_t index, std::int32_t k) {
-        before_ttft_[k].push(index);
-        before_deadline_[k].push(index);
-    }
+    void watch(std::int32_t index, std::int32_t k) { before_[k].push(index); }
 
     // Its first token is on its way, and comes so long after the call.
     void first_token(std::int32_t index, double ttft_s) {
@@ -111,10 +118,10 @@ public:
     [[gnu::noinline]] void look(double end_s) {
         const std::vector<Request>& requests = demand_.requests;
         for (std::size_t k = 0; k < sum_usd_.size(); ++k) {
-            before_ttft_[k].pass(requests, end_s, [&](std::int32_t index) {
+            const auto late_token = [&](std::int32_t index) {
                 if (!requests[index].has_first_token) add(index);
-            });
-            before_deadline_[k].pass(requests, end_s, [&](std::int32_t index) { add(index); });
+            };
+            before_[k].pass(requests, end_s, late_token, [&](std::int32_t index) { add(index); });
             outcome_(Outcome::overdue_usd, static_cast<std::int64_t>(k)) = sum_usd_[k];
         }
     }
@@ -136,8 +143,8 @@ public:
     }
 
 private:
-    std::vector<BeforeLimit> before_ttft_, before_deadline_;  // [K]
-    std::vector<double> sum_usd_;                             // [K]
+    std::vector<BeforeLimits> before_;  // [K]
+    std::vector<double> sum_usd_;       // [K]
 
     [[gnu::noinline]] void forget(std::int32_t index) {
         Request& request = demand_.requests[index];

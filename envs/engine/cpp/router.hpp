@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "arrays.hpp"
@@ -35,13 +36,10 @@ public:
     // Conversations have other numbers in another episode, in which request i stands in row[i].
     void change_future(const Demand& before, const std::int32_t* row) {
         if (!arrays_.has_caches()) return;
-        const std::vector<std::int32_t> home = home_replica_;
+        const std::vector<std::int32_t> home = std::exchange(home_replica_, {});
         home_replica_.assign(static_cast<std::size_t>(demand_.calls.num_conversations()), -1);
-        for (std::int32_t i = 0; i < before.calls.size(); ++i) {
-            const std::int32_t old = before.calls[i].conversation_id;
-            const std::int32_t now = row[i] < 0 ? -1 : demand_.calls[row[i]].conversation_id;
-            if (old >= 0 && now >= 0) home_replica_[now] = home[old];
-        }
+        demand_.calls.for_each_number(&Call::conversation_id, before.calls, row,
+                                      [&](std::int32_t old, std::int32_t now) { home_replica_[now] = home[old]; });
     }
 
     // Follow shares [K, P] among the pools that can take requests now, and affinities [K], from now on.

@@ -1,4 +1,4 @@
-// When two times, or two amounts of credit, count as equal: the C++ mirror of envs/engine/reference/ties.py.
+// When two times, or two amounts of credit, count as equal: the C++ mirror of envs/engine/ties.py.
 #pragma once
 
 #include <algorithm>

@@ -6,7 +6,7 @@
 | `request`, `replica`, `stopwatch`, `prefix_cache` | continuous batching on one replica |
 | `layers.llm.iteration`, elsewhere | what an iteration takes |
 | `clients`, `endings`, `overdue`, `billing` | who calls when, what came of it or can no longer come, what it costs |
-| `admission`, `router`, `kv_moves`, `ties` | who is let in, the way to a replica, KV cache that moves |
+| `admission`, `router`, `kv_moves` | who is let in, the way to a replica, KV cache that moves |
 | `power_states`, `power_delivery`, `power_node`, `site_supply`, `battery`, `room`, `delay_line` | power and heat |
 | `view` | what the policy sees |
 """

@@ -10,7 +10,7 @@ import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.request import Request
-from tokenfleet.envs.engine.reference.ties import credit_tie, exceeds
+from tokenfleet.envs.engine.ties import credit_tie, exceeds
 
 
 class Release(NamedTuple):

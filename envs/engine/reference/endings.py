@@ -10,7 +10,7 @@ from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
 from tokenfleet.envs.engine.reference.overdue import Overdue
 from tokenfleet.envs.engine.reference.request import Request
-from tokenfleet.envs.engine.reference.ties import exceeds
+from tokenfleet.envs.engine.ties import exceeds
 from tokenfleet.envs.fields import Record
 
 LOST_AS = {RequestStatus.DECLINED: "declined"}

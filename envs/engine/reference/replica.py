@@ -28,7 +28,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.stopwatch import Stopwatch
-from tokenfleet.envs.engine.reference.ties import exceeds
+from tokenfleet.envs.engine.ties import exceeds
 from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_effort, prefill_pairs, window_pairs
 
 
