@@ -35,7 +35,7 @@ from tokenfleet.envs.fitting.clock_law import ClockLaw, Sweep, best_clock, fit_c
 from tokenfleet.envs.fitting.errors import Array, scaled_errors
 from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
 from tokenfleet.envs.layers.llm import load_profile, profile_name
-from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
+from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
 

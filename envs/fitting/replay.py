@@ -15,7 +15,7 @@ from tokenfleet.envs.engine.arrays import ITERATION, FleetArrays
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.llm import ProfileSpec
-from tokenfleet.envs.layers.llm.iteration import Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError

@@ -15,8 +15,9 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
     roofline_profile,
 )
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.collectives import all_reduces_s
-from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients, iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.scenario.pools import PoolSpec
 from tokenfleet.envs.spec import SpecError
