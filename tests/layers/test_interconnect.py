@@ -60,6 +60,13 @@ def test_between_and_beyond_measured_boards_times_go_with_the_logarithm(boards, 
     assert link.collective_s("all_reduce", boards, 8.0) == pytest.approx(expected_s)
 
 
+@pytest.mark.parametrize(("measured", "boards"), [({4: 1e-5, 8: 3e-5}, 2), ({4: 1e-5}, 2), ({4: 1e-5}, 8)])
+def test_boards_that_nothing_is_drawn_through_take_as_long_as_the_nearest(measured, boards):
+    all_reduce = {number: [[0, latency_s, 1e30]] for number, latency_s in measured.items()}
+    link = InterconnectSpec.parse({**PLAIN, "all_reduce": all_reduce})
+    assert link.collective_s("all_reduce", boards, 8.0) == pytest.approx(1e-5)
+
+
 @pytest.mark.parametrize(("pieces", "message"), [
     ({2: [[5, 1e-5, 1e9]]}, "all_reduce.2: pieces must begin at 0 bytes and go up"),
     ({2: [[0, 1e-5, 1e9], [0, 1e-5, 1e9]]}, "all_reduce.2: pieces must begin at 0 bytes and go up"),
