@@ -114,7 +114,7 @@ def vllm_each_ttft() -> Comparison:
 
 
 def vidur_e2e() -> Comparison:
-    """As Vidur simulates Llama-2-70B on A100, one replica and eight in turn; from its kernels, the form of T chosen by them."""
+    """Vidur's Llama-2-70B on A100, one replica, and eight in turn; from its kernels, the form of T chosen by them."""
     pairs = _vidur_pairs()
     mean, tail = _means(pairs, lambda run: float(run.e2e_s.mean())), _means(pairs, lambda run: _tail_s(run.e2e_s))
     both = [np.concatenate([mean.measured, tail.measured]), np.concatenate([mean.predicted, tail.predicted])]
