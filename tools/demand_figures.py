@@ -16,8 +16,9 @@ from matplotlib.lines import Line2D
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from calibration.fit.demand import agents, arrivals, sessions  # noqa: E402
+from calibration.fit.demand import agents, sessions  # noqa: E402
 from tokenfleet.envs.catalog import load_sessions, load_trace  # noqa: E402
+from tokenfleet.envs.demand.counts import fano_factor  # noqa: E402
 from tokenfleet.envs.layers.agents import (  # noqa: E402
     HawkesStream,
     MmppStream,
@@ -72,13 +73,17 @@ def _burstiness() -> Figure:
     ax = axes[0, 0]
     for name, (stream, colour) in streams.items():
         draws = [stream.sample(np.random.default_rng(seed), 3500.0, "train").arrival_s for seed in range(40)]
-        factors = [[arrivals.fano_factor(a, w, 3500.0) for w in windows_s] for a in draws]
+        factors = [[fano_factor(a, w, 3500.0) for w in windows_s] for a in draws]
         low, middle, high = np.quantile(factors, [0.1, 0.5, 0.9], axis=0)
         ax.plot(windows_s, middle, color=colour, label=name)
         ax.fill_between(windows_s, low, high, color=colour, alpha=0.15, linewidth=0)
     recorded = load_trace("azure-chat-2023").arrival_s
     ax.plot(
-        windows_s, [arrivals.fano_factor(recorded, w) for w in windows_s], "o", color=INK, label="Azure chat, recorded"
+        windows_s,
+        [fano_factor(recorded, w, recorded[-1]) for w in windows_s],
+        "o",
+        color=INK,
+        label="Azure chat, recorded",
     )
     ax.set(xscale="log", yscale="log", xlabel="window [s]", ylabel="variance / mean of counts")
     ax.set_title("Burstiness of one hour (band: 10th to 90th percentile of 40 draws)")

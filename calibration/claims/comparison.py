@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -61,7 +62,8 @@ class Claim:
     @property
     def judged(self) -> str:
         """What was fitted on what, and which measurements judge it."""
-        return self.judged_by or " ".join((self.compare.__doc__ or "").split("\n")[0].split()).rstrip(".")
+        compared = self.compare.func if isinstance(self.compare, partial) else self.compare
+        return self.judged_by or (compared.__doc__ or "").split("\n")[0].strip().rstrip(".")
 
     def holds(self, found: Comparison) -> bool:
         """Whether a comparison is within the target."""

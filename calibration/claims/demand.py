@@ -1,8 +1,8 @@
 """Claims of layer 7: what records say beside what streams draw.
 
 A process fitted to the one recorded hour of Azure chat is judged on that hour, and the command that users fit with on
-the part of a record that it has not seen; the invented agent is judged on the
-validation split, which took no part in its fit.
+the part of a record that it has not seen; the invented agent is judged on the validation split, which took no part in
+its fit.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from calibration.fit.demand.agents import generated
 from calibration.fit.demand.sessions import Statistics, prefill_overstatement, statistics
 from tokenfleet.envs.catalog import load_clients, load_sessions, load_trace
 from tokenfleet.envs.demand.cascade_fit import Counted
-from tokenfleet.envs.demand.counts import fano_factor, spread_over_clock
-from tokenfleet.envs.demand.judge import Judged, judge
+from tokenfleet.envs.demand.counts import fano_factor
+from tokenfleet.envs.demand.fit import on_a_fine_clock
+from tokenfleet.envs.demand.judge import HELD_OUT, Judged, judge
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.agents import DemandSpec, HawkesStream, ServeGenStream, TokenLengthSpec
 from tokenfleet.envs.traces import Trace
@@ -31,7 +32,6 @@ SHARES = ("reusable_share", "busy_share", "calls_per_turn", "resets_per_call")
 PUBLISHED_OVERSTATEMENT = 27.0
 FITTED_WINDOWS_S = (1.0, 10.0, 60.0, 600.0)
 HOURS = 300
-FIRST_SHARE = 0.6
 
 
 def chat_burstiness() -> Comparison:
@@ -172,7 +172,7 @@ def _judged() -> dict[str, Judged]:
         "Mooncake": _in_order(made_s, mooncake.prompt_tokens, mooncake.output_tokens),
         "clients": _in_order(*_week_of_clients()),
     }
-    return {name: judge("held-out", trace, None, FIRST_SHARE) for name, trace in records.items()}
+    return {name: judge("held-out", on_a_fine_clock(trace), None, 1.0 - HELD_OUT) for name, trace in records.items()}
 
 
 def _week_of_clients() -> tuple[Array, NDArray[np.int32], NDArray[np.int32]]:
@@ -184,8 +184,7 @@ def _week_of_clients() -> tuple[Array, NDArray[np.int32], NDArray[np.int32]]:
 
 def _in_order(arrival_s: Array, prompt_tokens: NDArray[np.int32], output_tokens: NDArray[np.int32]) -> Trace:
     order = np.argsort(arrival_s, kind="stable")
-    from_first_s = spread_over_clock(arrival_s[order] - arrival_s.min())
-    return Trace("record", from_first_s, prompt_tokens[order], output_tokens[order])
+    return Trace("record", arrival_s[order] - arrival_s.min(), prompt_tokens[order], output_tokens[order])
 
 
 def _recorded() -> Statistics:

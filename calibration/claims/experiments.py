@@ -11,6 +11,7 @@ from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.fitting.errors import Array
+from tokenfleet.envs.fitting.replay import per_gap_s
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.traces import RequestTable
@@ -130,9 +131,8 @@ def served(scenario: Scenario, episodes: int = 2, prefix_affinity: float = 1.0) 
             engine.step(controls)
         log, output_tokens = engine.request_log(0), episode.requests.output_tokens
         answered = np.isfinite(log.first_token_s)
-        gaps = np.where(output_tokens > 1, output_tokens - 1.0, np.nan)
         ttft_s.append((log.first_token_s - log.asked_s)[answered])
-        tpot_s.append(((log.finished_s - log.first_token_s) / gaps)[answered])
+        tpot_s.append(per_gap_s(log.finished_s - log.first_token_s, output_tokens)[answered])
     return Served(np.concatenate(ttft_s), np.concatenate(tpot_s))
 
 

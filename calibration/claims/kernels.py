@@ -8,10 +8,10 @@ import numpy as np
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.excerpts import table
+from calibration.fit.gpus import SAME_CHIP
 from calibration.fit.time.products import fit_products, median_products, predicted_s, rows_of
 from tokenfleet.envs.layers.gpu import ProductSpec, load_gpu
 
-SAME_CHIP = {"h200-sxm": "h100-sxm"}
 Pair = tuple[str, str]  # board, precision
 
 

@@ -42,7 +42,7 @@ def kernels_of_a_shape_left_out() -> Comparison:
 
 
 def latent_attention_of_a_board_left_out() -> Comparison:
-    """Multi-head latent attention of a layer with its products, on H100 and H200 by the modules of all other boards."""
+    """The same on H100 and H200 by the modules of all other boards."""
     rows = latent_attention.modules()
     frames = []
     for gpu in LATENT_BOARDS:
@@ -52,7 +52,7 @@ def latent_attention_of_a_board_left_out() -> Comparison:
 
 
 def latent_attention_of_known_boards() -> Comparison:
-    """The same on H100, H200 and B200, all of which took part."""
+    """Multi-head latent attention of a layer with its products on H100, H200 and B200, all of which took part."""
     rows = latent_attention.modules()
     return _compare(rows.assign(predicted=latent_attention.fit_latent().predicted_s(rows)), "gpu")
 
@@ -80,7 +80,7 @@ CLAIMS = (
     Claim(
         "decode step, mixture in bf16 left out", partial(steps_left_out, "bf16"), 0.10,
         judged_by="vLLM's runs on H100 and B200 by the roofline that a user gets, its three costs a layer from all "
-        "other families",
+        "other families; the skew of routing was chosen with all of them",
     ),
     Claim(
         "decode step, mixture in fp8 left out", partial(steps_left_out, "fp8"), 0.12,

@@ -49,7 +49,7 @@ def prefills() -> Comparison:
 
 
 def steps_of_mixtures() -> Comparison:
-    """Decode steps of mixtures of experts: host and per-sequence time fitted on the same runs, all else by one law."""
+    """Decode steps of mixtures: host and per-sequence time fitted, and the form of the law chosen, on the same runs."""
     pairs = [pair for pair in FROM_RUNS if load_model(pair[0]).experts > 1]
     measured = [pair_steps(*pair).time_s.to_numpy() for pair in pairs]
     errors = [np.array(time_fits()[profile_name(*pair)].errors["decode_step"]) for pair in pairs]

@@ -14,20 +14,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tokenfleet.envs.catalog import catalog_names
-from tokenfleet.envs.demand.counts import clock_step_s, spread_over_clock
-from tokenfleet.envs.demand.fit import fit_demand
+from tokenfleet.envs.demand.counts import clock_step_s
+from tokenfleet.envs.demand.fit import fit_demand, on_a_fine_clock
 from tokenfleet.envs.demand.importers import IMPORTERS, Progress, Request, convert
-from tokenfleet.envs.demand.judge import Judged, judge
+from tokenfleet.envs.demand.judge import HELD_OUT, Judged, judge
 from tokenfleet.envs.demand.report import ENTRY_COMMENT, entry, report
 from tokenfleet.envs.files import check_free, entry_text, write_whole
 from tokenfleet.envs.layers.agents import DemandSpec
 from tokenfleet.envs.layers.agents.fitted import DAY_S, DAYS
 from tokenfleet.envs.spec import SpecError, shown
-from tokenfleet.envs.traces import FORMATS, UNITS, ZERO_OUTPUTS, How, Imported, Trace, import_trace
+from tokenfleet.envs.traces import FORMATS, UNITS, ZERO_OUTPUTS, How, Imported, import_trace
 
 COMMAND = "python -m tokenfleet.envs.demand"
 USER_MISTAKE = 2
-HELD_OUT = 0.4
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 IMPORT_EXAMPLES = f"""examples:
   {COMMAND} import azure-2024 week.csv.gz --out week.npz
@@ -162,7 +161,7 @@ def _fitted(
     name: str, found: Imported, start_s: float | None, typed: argparse.Namespace
 ) -> tuple[DemandSpec, int, Judged | None]:
     """The description to write, how many requests it was fitted to, and what the held-out part says."""
-    trace, parts = _on_a_fine_clock(found.trace), 1 + (typed.held_out > 0.0) - typed.leave_out
+    trace, parts = on_a_fine_clock(found.trace), 1 + (typed.held_out > 0.0) - typed.leave_out
     if trace.duration_s <= 0.0:
         raise SpecError([f"{trace.name}: all requests come at one time; a fit needs a record that lasts"])
     with tqdm(total=parts, desc="fitting", unit="fit", disable=None, leave=False) as bar:
@@ -171,10 +170,6 @@ def _fitted(
         if judged and typed.leave_out:
             return judged.demand, judged.fitted_requests, judged
         return fit_demand(name, trace, trace.duration_s, start_s), len(trace), judged
-
-
-def _on_a_fine_clock(trace: Trace) -> Trace:
-    return Trace(trace.name, spread_over_clock(trace.arrival_s), trace.prompt_tokens, trace.output_tokens)
 
 
 def _notes(found: Imported, start_s: float | None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.demand.cascade_fit import Counted, Expected, fit_cascade
+from tokenfleet.envs.demand.counts import spread_over_clock
 from tokenfleet.envs.demand.hours import fit_hours
 from tokenfleet.envs.demand.lengths_fit import fit_lengths
 from tokenfleet.envs.layers.agents.fitted import PROFILE_STEP_S, DemandSpec
@@ -36,6 +37,11 @@ def fit_demand(name: str, trace: Trace, span_s: float, start_s: float | None = N
     rate_rps = float(f"{scale * level.rate_rps:.4g}")
     cascade = fit_cascade(trace.arrival_s, counted)
     return level.model_copy(update={"rate_rps": rate_rps, "cascade": cascade})
+
+
+def on_a_fine_clock(trace: Trace) -> Trace:
+    """A trace whose times, if its clock is coarse, are spread over the steps of the clock."""
+    return Trace(trace.name, spread_over_clock(trace.arrival_s), trace.prompt_tokens, trace.output_tokens)
 
 
 def check_enough(trace: Trace) -> None:

@@ -20,6 +20,8 @@ WINDOWS_S = (1.0, 10.0, 60.0, 600.0, 3600.0)
 LAG_WINDOWS_S = (1.0, 10.0, 60.0)
 LEVELS = (0.25, 0.5, 0.75, 0.95)
 DRAWS = 40
+HELD_OUT = 0.4
+"""Share at the end of a record that judges, if nobody says otherwise."""
 FEWEST_HELD_OUT = 50
 FEWEST_WINDOWS = 4
 DRAWN_AT_MOST = 5_000_000

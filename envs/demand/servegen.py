@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.files import csv_rows
+from tokenfleet.envs.files import csv_table
 from tokenfleet.envs.spec import SpecError, shown, suggest
 from tokenfleet.envs.traces import ClientTable
 
@@ -114,17 +114,12 @@ def _table(folder: Path, name: str) -> Path:
 
 def _rows(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
     """Place and cells of the columns that are asked for."""
-    rows = csv_rows(path)
-    _, header = next(rows, (1, []))
+    header, rows = csv_table(path)
     missing = [name for name in names if name not in header]
     if missing:
         raise SpecError([f"{path}:1: column {missing[0]!r} is missing{suggest(missing[0], header)}"])
     places = [header.index(name) for name in names]
     for line, cells in rows:
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])
         yield f"{path}:{line}", [cells[at] for at in places]
 
 

@@ -17,7 +17,7 @@ from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSou
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
 from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
-from tokenfleet.envs.layers.llm.iteration import Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes

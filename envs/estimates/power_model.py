@@ -27,13 +27,8 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
-from tokenfleet.envs.layers.llm.iteration import (
-    Batch,
-    Physics,
-    iteration_effort,
-    iteration_work_j,
-    unlimited_time_s,
-)
+from tokenfleet.envs.layers.llm.coefficients import Physics
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, iteration_work_j, unlimited_time_s
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]

@@ -18,16 +18,18 @@ from __future__ import annotations
 
 from tokenfleet.envs.files.archives import read_arrays
 from tokenfleet.envs.files.entries import check_free, entry_text, write_whole
-from tokenfleet.envs.files.lines import csv_rows, text_lines
+from tokenfleet.envs.files.lines import CsvTable, csv_rows, csv_table, text_lines
 from tokenfleet.envs.files.opening import PathLike, Version, read_text, version_of
 from tokenfleet.envs.files.yaml_file import check_yaml, read_yaml
 
 __all__ = [
+    "CsvTable",
     "PathLike",
     "Version",
     "check_free",
     "check_yaml",
     "csv_rows",
+    "csv_table",
     "entry_text",
     "read_arrays",
     "read_text",

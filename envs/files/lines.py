@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tokenfleet.envs.files.limits import CELLS_PER_ROW, LINE_CHARACTERS, TABLE_BYTES, TABLE_ROWS
 from tokenfleet.envs.files.opening import PathLike, open_bytes, readable, version_of
@@ -60,3 +61,36 @@ def csv_rows(
             yield reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise SpecError([f"{path}:{reader.line_num}: not CSV: {error}"]) from None
+
+
+class CsvTable(NamedTuple):
+    """A CSV with names of columns: its header, empty where the file is, and the line and cells of every row."""
+
+    header: list[str]
+    rows: Iterator[tuple[int, list[str]]]
+
+
+def csv_table(path: PathLike, limit_rows: int = TABLE_ROWS, more: str = "", limit_bytes: int = TABLE_BYTES) -> CsvTable:
+    """A CSV with names of columns; lines without text are left out, and every row has a cell for each column.
+
+    Args:
+        path: see `text_lines`.
+        limit_rows: likewise.
+        more: likewise.
+        limit_bytes: likewise.
+
+    Raises:
+        SpecError: see `csv_rows`; or a row, as it is read, has more or fewer cells than the header.
+    """
+    lines = csv_rows(path, limit_rows, more, limit_bytes)
+    _, header = next(lines, (1, []))
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        for line, cells in lines:
+            if cells in ([], [""]):
+                continue
+            if len(cells) != len(header):
+                raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])
+            yield line, cells
+
+    return CsvTable(header, rows())

@@ -21,7 +21,6 @@ FEWEST_POINTS = 4
 SOFT = 0.02
 STEP = 1e-3
 FLOORS = (0.55, 0.65, 0.75, 0.85)  # starts: the voltage's kink has a local minimum between each two clocks
-NO_LIMIT_W = 1e9
 
 
 @dataclass(frozen=True)

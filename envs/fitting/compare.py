@@ -22,13 +22,8 @@ from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.iterations import Iterations, batches, prefills_per_iteration
 from tokenfleet.envs.fitting.runs import Run
 from tokenfleet.envs.layers.llm import ProfileSpec
-from tokenfleet.envs.layers.llm.iteration import (
-    Batch,
-    Coefficients,
-    Physics,
-    iteration_effort,
-    iteration_time_s,
-)
+from tokenfleet.envs.layers.llm.coefficients import Coefficients, Physics
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, iteration_time_s
 
 RARE_PREFILLS = 0.4  # share of iterations with a prompt up to which the median is an iteration without one
 ONE_AT_A_TIME = 1.5  # batch up to which a prompt mostly meets an idle server

@@ -15,7 +15,7 @@ from tokenfleet.envs.engine.arrays import ITERATION, FleetArrays
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.llm import ProfileSpec
-from tokenfleet.envs.layers.llm.iteration import Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
@@ -50,7 +50,16 @@ class Latencies:
     @cached_property
     def tpot_s(self) -> Array:
         """Mean time between tokens; nan for an answer of one."""
-        return (self.last_s - self.first_s) / np.where(self.output_tokens > 1, self.output_tokens - 1.0, np.nan)
+        return per_gap_s(self.last_s - self.first_s, self.output_tokens)
+
+
+def per_gap_s(answering_s: Array, output_tokens: Tokens) -> Array:
+    """Mean time between the tokens of each answer, `[R]` [s]; nan for an answer of one.
+
+    >>> per_gap_s(np.array([0.5, 0.5]), np.array([6, 1])).tolist()
+    [0.1, nan]
+    """
+    return np.asarray(answering_s / np.where(output_tokens > 1, output_tokens - 1.0, np.nan))
 
 
 @dataclass(frozen=True)

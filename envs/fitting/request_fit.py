@@ -18,7 +18,7 @@ from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.fit import Estimate, estimates_of, solve_times
 from tokenfleet.envs.fitting.numbers import NUMBERS, Values, moved, start_values
 from tokenfleet.envs.fitting.problem import TOLD, Problem, Solved
-from tokenfleet.envs.fitting.replay import Latencies, Server
+from tokenfleet.envs.fitting.replay import Latencies, Server, per_gap_s
 from tokenfleet.envs.fitting.request_log import RequestLog
 from tokenfleet.envs.fitting.rounding import rounded
 from tokenfleet.envs.layers.llm import Bounds, ProfileSpec, bounds_s
@@ -135,7 +135,7 @@ def serve(server: Server, start: ProfileSpec, least: Bounds, values: Values) -> 
 
 def tpot_s(log: RequestLog) -> Array:
     """Mean time between tokens of every request, nan for an answer of one."""
-    return np.asarray((log.e2e_s - log.ttft_s) / np.where(log.output_tokens > 1, log.output_tokens - 1.0, np.nan))
+    return per_gap_s(log.e2e_s - log.ttft_s, log.output_tokens)
 
 
 def judge(log: RequestLog, before: Latencies, after: Latencies, chosen: Chosen) -> list[Judged]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.files import csv_rows, read_text
+from tokenfleet.envs.files import csv_table, read_text
 from tokenfleet.envs.files.limits import IMPORT_JSON_BYTES
 from tokenfleet.envs.fitting.columns import TIME_UNITS
 from tokenfleet.envs.fitting.errors import Array
@@ -68,7 +68,7 @@ def is_request_log(path: Path) -> bool:
     """
     if path.is_dir() or not path.name.endswith((".csv", ".csv.gz")):
         return False
-    _, header = next(csv_rows(path), (1, []))
+    header = csv_table(path).header
     return all(_column(role, header) for role in ("arrival", "e2e"))
 
 
@@ -104,8 +104,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    reader = csv_rows(path)
-    _, header = next(reader, (1, []))
+    header, rows = csv_table(path)
     found = {role: _column(role, header) for role in NAMES}
     for role, column in found.items():
         if column is None:
@@ -114,11 +113,9 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             raise SpecError([f"{path}:1: nothing says the {role}; call its column {NAMES[role][0]}{unit}{known}"])
     columns = [column for column in found.values() if column is not None]
     places = [header.index(name) for name, _ in columns]
-    for line, cells in reader:
+    for line, cells in rows:
         if not any(cells):
             continue
-        if len(cells) != len(header):
-            raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])
         values = [
             factor * _number(f"{path}:{line}", name, cells[at])
             for at, (name, factor) in zip(places, columns, strict=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.envs.files import PathLike, csv_rows, read_text
+from tokenfleet.envs.files import PathLike, csv_table, read_text
 from tokenfleet.envs.files.limits import JSON_BYTES, RUN_ROWS, TABLE_BYTES, TABLE_ROWS
 from tokenfleet.envs.fitting.columns import Heading, headings, missing, moment_s, quantities
 from tokenfleet.envs.spec import SpecError, shown
@@ -110,20 +110,15 @@ def table_rows(path: Path, limit_rows: int = TABLE_ROWS, limit_bytes: int = TABL
     Raises:
         SpecError: the file cannot be read, has no header, names a column twice, or a row has too many or too few cells.
     """
-    rows = csv_rows(path, limit_rows, "cut it to what belongs to the runs", limit_bytes)
-    _, cells = next(rows, (1, []))
-    header = cells
+    header, rows = csv_table(path, limit_rows, "cut it to what belongs to the runs", limit_bytes)
     if not any(header):
         raise SpecError([f"{path}:1: the table is empty: it has no header"])
     twice = sorted(name for name, count in Counter(header).items() if count > 1)
     if twice:
         raise SpecError([f"{path}:1: column {shown(twice[0])} is given twice"])
     for line, cells in rows:
-        if not any(cells):
-            continue
-        if len(cells) != len(header):
-            raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])
-        yield f"{path}:{line}", dict(zip(header, cells, strict=True))
+        if any(cells):
+            yield f"{path}:{line}", dict(zip(header, cells, strict=True))
 
 
 def _csv_records(path: Path) -> Iterator[Record]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.llm.iteration import Coefficients, Physics
+from tokenfleet.envs.layers.llm.coefficients import Coefficients, Physics
 from tokenfleet.envs.layers.llm.steady_state import MeanRequest, largest_batch, service_rate_rps
 from tokenfleet.envs.scenario import Scenario
 

@@ -21,7 +21,7 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
     profile_name,
 )
-from tokenfleet.envs.layers.llm.iteration import Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,

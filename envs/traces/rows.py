@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.envs.files import csv_rows, read_text, text_lines
+from tokenfleet.envs.files import csv_table, read_text, text_lines
 from tokenfleet.envs.files.limits import JSON_BYTES, TABLE_BYTES, TABLE_ROWS
 from tokenfleet.envs.spec import MAX_TOKENS, shown, suggest
 from tokenfleet.envs.traces.formats import ROLES, TICKS_PER_S, Format, choices, parser_of, recognise, unit_of
@@ -102,8 +102,7 @@ def _parsed(form: Format, first: Cells, others: Iterator[Cells], limits: Limits)
 
 
 def _open_csv(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Iterator[Cells]]:
-    reader = csv_rows(path, limits.rows, limits.more, limits.table_bytes)
-    _, header = next(reader, (1, []))
+    header, rows = csv_table(path, limits.rows, limits.more, limits.table_bytes)
     if not header:
         raise LineError(1, "the trace is empty: it has no header")
     form = choose(recognise("csv", header))
@@ -118,11 +117,7 @@ def _open_csv(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Itera
     places = [header.index(form.columns[role]) for role in ROLES]
 
     def body() -> Iterator[Cells]:
-        for line, cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise LineError(line, f"{len(cells)} values for {len(header)} columns")
+        for line, cells in rows:
             yield line, (cells[places[0]], cells[places[1]], cells[places[2]])
 
     return form, body()

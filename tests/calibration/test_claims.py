@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ def test_a_claim_is_within_its_target(claim: Claim) -> None:
     assert claim.holds(found), dict(zip(found.group, found.signed_errors.round(3).tolist(), strict=True))
     assert len(found.measured) == len(found.predicted) == len(found.group)
     assert row(claim, found) in PAGE
+
+
+def test_every_claim_says_in_words_of_its_own_what_judges_it() -> None:
+    library = (partial.__doc__ or "").split("\n")[0].rstrip(".")
+    assert [claim.name for claim in CLAIMS if claim.judged in ("", library)] == []
 
 
 @pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.__name__)

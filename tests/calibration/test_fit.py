@@ -26,8 +26,8 @@ from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
 from calibration.fit.time.serving_law import most_touched
 from tokenfleet.envs.layers.gpu import KernelSpec
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
+from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 from tokenfleet.envs.layers.llm.experts import KERNELS
-from tokenfleet.envs.layers.llm.iteration import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 
 
 def test_the_shipped_numbers_are_the_fit():

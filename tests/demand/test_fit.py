@@ -38,7 +38,7 @@ def fano_of_draws(known: DemandSpec, window_s: float, span_s: float, seeds: int)
 ], ids=["swings", "spells", "both"])  # fmt: skip
 def test_counts_have_the_variance_of_the_closed_form(cascade):
     known = demand(20.0, cascade=cascade)
-    (arrival_s,) = (drawn(known, 40_000.0).arrival_s,)
+    arrival_s = drawn(known, 40_000.0).arrival_s
     for window_s in (1.0, 5.0, 20.0):
         law = 1.0 + 20.0 * window_s * mean_variance(*known.cascade.components, np.array([window_s]))[0]
         assert fano_factor(arrival_s, window_s, 40_000.0) == pytest.approx(law, rel=0.1)

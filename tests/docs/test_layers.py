@@ -19,7 +19,8 @@ from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.layers import gpu, llm
 from tokenfleet.envs.layers.gpu import LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import iteration
-from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients
+from tokenfleet.envs.layers.llm.coefficients import KNOTS, Coefficients
+from tokenfleet.envs.layers.llm.iteration import Batch
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
@@ -36,7 +37,7 @@ def as_python(block: str) -> str:
 
 def by_the_page(law: Coefficients, batch: Batch[float], clock: float) -> dict[str, float]:
     letters = {"B": batch.decoding, "C": batch.context, "P": batch.prefill, "A": batch.pairs, "F": clock}
-    names = {**asdict(law), **letters, "line": lambda values, tokens: np.interp(tokens, iteration.KNOTS, values)}
+    names = {**asdict(law), **letters, "line": lambda values, tokens: np.interp(tokens, KNOTS, values)}
     exec(compile(as_python(BLOCK), "docs/layers.md", "exec"), names)
     return names
 

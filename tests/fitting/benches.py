@@ -15,7 +15,7 @@ from tokenfleet.envs.fitting.compare import BOARD_POWER, DECODE_STEP, MEAN_ITERA
 from tokenfleet.envs.fitting.numbers import moved, start_values
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, bounds_s, load_model, roofline_profile
-from tokenfleet.envs.layers.llm.iteration import Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.traces import RequestTable
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.fitting.__main__ import main
-from tokenfleet.envs.fitting.clock_law import best_clock, fit_clock_law
+from tokenfleet.envs.fitting.clock_law import Sweep, best_clock, fit_clock_law
 from tokenfleet.envs.fitting.clock_sweep import read_sweeps
 from tokenfleet.envs.layers.gpu import load_gpu
 
@@ -43,16 +43,15 @@ def test_times_stop_changing_where_the_limit_holds_the_clock(sweep):
 
 
 def test_a_sweep_of_power_limits_tells_the_law_too():
-    """A job of 2 s, a fifth of it the memory's, that would draw 400 W at full clock."""
-    clock = np.array([1.0] * 8)
-    (blank,) = read_sweeps(EXAMPLE, load_gpu("a40"))
-    law = fit_clock_law([blank])
-    job = next(iter(law.jobs))
-    limits = type(blank)(job, clock, np.linspace(150.0, 290.0, 8), clock, clock)
+    """The law of the A40 at eight limits and one clock; a fit to what it says of them says the same."""
+    clock = np.ones(8)
+    (sweep,) = read_sweeps(EXAMPLE, load_gpu("a40"))
+    law = fit_clock_law([sweep])
+    limits = Sweep(sweep.job, clock, np.linspace(150.0, 290.0, 8), clock, clock)
     time_s, power_w = law.predicted(limits)
     assert np.all(np.diff(time_s) < 0)
     assert np.all(np.diff(power_w) > 0)
-    again = fit_clock_law([type(blank)(job, clock, limits.limit_w, time_s, power_w)])
+    again = fit_clock_law([Sweep(sweep.job, clock, limits.limit_w, time_s, power_w)])
     found_s, found_w = again.predicted(limits)
     np.testing.assert_allclose(found_s, time_s, rtol=0.01)
     np.testing.assert_allclose(found_w, power_w, rtol=0.01)

@@ -11,12 +11,7 @@ from hypothesis import strategies as st
 
 from tests.layers.test_iteration import batches, law_of, mixed, profiles
 from tokenfleet.envs.layers.gpu import LOWEST_CLOCK_FRACTION, Load, PowerCoefficients, clock_under_limit
-from tokenfleet.envs.layers.llm.iteration import (
-    iteration_effort,
-    iteration_time_s,
-    iteration_work_j,
-    unlimited_time_s,
-)
+from tokenfleet.envs.layers.llm.iteration import iteration_effort, iteration_time_s, iteration_work_j, unlimited_time_s
 
 BOARD = PowerCoefficients(
     static_w=100.0, floor_w=0.0, core_byte_fraction=0.0, core_context_fraction=0.0, knee_fraction=1.0,

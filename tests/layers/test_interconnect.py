@@ -15,8 +15,9 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
     roofline_profile,
 )
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.collectives import all_reduces_s
-from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients, iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.scenario.pools import PoolSpec
 from tokenfleet.envs.spec import SpecError
@@ -57,6 +58,13 @@ def test_a_larger_message_takes_the_piece_it_falls_into():
 def test_between_and_beyond_measured_boards_times_go_with_the_logarithm(boards, expected_s):
     link = InterconnectSpec.parse({**PLAIN, "all_reduce": {2: [[0, 1e-5, 1e30]], 4: [[0, 3e-5, 1e30]]}})
     assert link.collective_s("all_reduce", boards, 8.0) == pytest.approx(expected_s)
+
+
+@pytest.mark.parametrize(("measured", "boards"), [({4: 1e-5, 8: 3e-5}, 2), ({4: 1e-5}, 2), ({4: 1e-5}, 8)])
+def test_boards_that_nothing_is_drawn_through_take_as_long_as_the_nearest(measured, boards):
+    all_reduce = {number: [[0, latency_s, 1e30]] for number, latency_s in measured.items()}
+    link = InterconnectSpec.parse({**PLAIN, "all_reduce": all_reduce})
+    assert link.collective_s("all_reduce", boards, 8.0) == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize(("pieces", "message"), [

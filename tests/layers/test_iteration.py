@@ -17,11 +17,9 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
 )
 from tokenfleet.envs.layers.llm.bound import physical_bound_s
+from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, PACKED_BYTE_COST, Coefficients
 from tokenfleet.envs.layers.llm.iteration import (
-    EXPERT_FLOP_COST,
-    PACKED_BYTE_COST,
     Batch,
-    Coefficients,
     at_tokens,
     iteration_energy_j,
     iteration_power_w,

@@ -21,7 +21,8 @@ from tokenfleet.envs.layers.llm import (
     profile_name,
     roofline_profile,
 )
-from tokenfleet.envs.layers.llm.iteration import Batch, Coefficients, iteration_time_s, prefill_pairs
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 from tokenfleet.envs.spec import SpecError
 
 PROFILES = catalog_names("profile")

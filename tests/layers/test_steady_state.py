@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenfleet.envs.layers.llm import load_profile
-from tokenfleet.envs.layers.llm.iteration import TimeCoefficients, iteration_time_s
+from tokenfleet.envs.layers.llm.coefficients import TimeCoefficients
+from tokenfleet.envs.layers.llm.iteration import iteration_time_s
 from tokenfleet.envs.layers.llm.steady_state import (
     MeanRequest,
     largest_batch,

@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import gamma
 
 from tokenfleet.envs.catalog import load_clients, load_trace
+from tokenfleet.envs.demand.counts import fano_factor
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.agents import (
     HawkesStream,
@@ -20,18 +21,10 @@ from tokenfleet.envs.layers.agents.hawkes import hawkes_fano_factor
 WINDOWS_S = (1.0, 10.0, 60.0)  # an hour of Azure chat holds 58 windows of a minute; five of ten minutes say nothing
 
 
-def fano_factor(arrival_s: Array, window_s: float, horizon_s: float | None = None) -> float:
-    """Variance over mean of the counts in whole windows; 1 for a Poisson process."""
-    span_s = float(arrival_s.max()) if horizon_s is None else horizon_s
-    windows = int(span_s // window_s)
-    counts = np.bincount((arrival_s[arrival_s < windows * window_s] // window_s).astype(int), minlength=windows)
-    return float(counts.var(ddof=1) / counts.mean())
-
-
 def recorded_fano_factors() -> dict[float, float]:
     """Of one hour of Azure chat, by window [s]."""
     arrival_s = load_trace("azure-chat-2023").arrival_s
-    return {window_s: fano_factor(arrival_s, window_s) for window_s in WINDOWS_S}
+    return {window_s: fano_factor(arrival_s, window_s, float(arrival_s[-1])) for window_s in WINDOWS_S}
 
 
 def fit_hawkes() -> tuple[float, float]:

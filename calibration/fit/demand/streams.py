@@ -29,7 +29,7 @@ from tokenfleet.envs.layers.agents.fitted import DAY_S, HOUR_S
 from tokenfleet.envs.layers.agents.joint_lengths import JointLengthsSpec
 
 CODING_REQUESTS, CODING_SPAN_S = 8_819, 3_435.0
-"""Of the recorded hour of coding, as published (Azure 2023)."""
+"""Of the recorded hour of coding (Azure 2023): an assumption, not counted in the file that `data/` is cut from."""
 CODING_CLOCK_S = 3 * DAY_S + 18.5 * HOUR_S
 """Since Monday's midnight: that hour was a Thursday's, from about 18:17 UTC."""
 SAME_FANO = 0.01
@@ -61,6 +61,7 @@ def coding() -> DemandSpec:
     found = level.model_copy(update={"rate_rps": rate_rps, "cascade": CascadeSpec(spells=bursts.spells, swings=swings)})
     sources = (
         f"cascade: fitted by {COMMAND} to the Fano factors of an hour of coding, Azure LLM inference trace 2023",
+        f"rate_rps: assumption, {CODING_REQUESTS:,} requests in {CODING_SPAN_S:,.0f} s of that hour",
         "weekday, weekend, swings above an hour: rate/azure-coding-2024.yaml, five days read off a published plot",
         "lengths: quantiles read off published plots, Azure LLM inference dataset 2024; the two are drawn apart",
         "licence of all: CC-BY-4.0 (Azure/AzurePublicDataset)",

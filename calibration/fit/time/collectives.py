@@ -67,7 +67,7 @@ def fit_pieces(size_bytes: Array, time_s: Array) -> list[Piece]:
 
 @cache
 def _line(size_bytes: tuple[float, ...], time_s: tuple[float, ...]) -> tuple[float, float, float]:
-    """Sum of squared relative errors, latency [s] and rate [bytes/s] of one straight line, to four digits."""
+    """Sum of squared relative errors, latency [s] and rate [bytes/s] of one straight line, to three digits."""
     sizes, times = np.array(size_bytes), np.array(time_s)
     columns = np.column_stack([1.0 / times, sizes / times])
     scale = columns.max(axis=0)

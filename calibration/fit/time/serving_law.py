@@ -1,5 +1,8 @@
 """One law for the decode step of every model on H100 and B200, from vLLM's serving runs (ML.ENERGY v3).
 
+Only the shipped profiles of `fit.profiles.FROM_RUNS` come from it. Rooflines add up timed parts instead, with what
+`serving_costs` and `mixtures` find; both read the runs through this module.
+
 A step that decodes B sequences whose contexts total C tokens takes
 
     t = base + layers (layer + mixture expert_layer + log2(boards) collective_layer) + sequence B
@@ -8,8 +11,8 @@ A step that decodes B sequences whose contexts total C tokens takes
 
 `mixture` is 1 for a mixture of experts. Boards that share out experts (expert parallelism) wait for the one whose
 experts are touched most, and each reads all of attention; boards that split every matrix share all of it. (That
-attention is not split beside shared-out experts is an assumption: how the runs were launched suggests otherwise, but
-splitting it misses a mixture left out by 15.0 instead of 10.6 %.) Six numbers are fitted to all models by least squares
+attention is not split beside shared-out experts was chosen on these runs: split, a mixture left out is 15.0 instead of
+10.6 % off. `mixtures` says what else speaks for it.) Six numbers are fitted to all models by least squares
 of relative error; the efficiencies of arithmetic and of attention come from measured kernels.
 What a run does not say, prompts and the context of a running sequence, is assumed (`fit.serving_runs`).
 
@@ -135,10 +138,9 @@ def predicted_s(law: Law, rows: pd.DataFrame) -> Array:
 
 
 @cache
-def fit_law(without: str = "") -> Law:
-    """The law of all runs but those of the family `without`."""
+def fit_law() -> Law:
+    """The law of all runs."""
     rows = steps()
-    rows = rows[rows.family != without]
 
     def law_of(x: Array) -> Law:
         seconds = {name: float(value) * unit for (name, unit), value in zip(UNITS.items(), x, strict=False)}
@@ -149,14 +151,6 @@ def fit_law(without: str = "") -> Law:
 
     upper = [np.inf] * len(UNITS) + [1.0]
     return law_of(minimise(error, [[*START.values(), 0.9]], bounds=(0.0, upper), soft=0.05).values)
-
-
-def left_out_s() -> pd.DataFrame:
-    """The runs, each with the step that the law of all other families predicts, as `predicted` [s]."""
-    frames = [
-        group.assign(predicted=predicted_s(fit_law(str(name)), group)) for name, group in steps().groupby("family")
-    ]
-    return pd.concat(frames)
 
 
 def pair_steps(model: str, gpu: str, boards: int) -> pd.DataFrame:

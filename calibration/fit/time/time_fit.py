@@ -11,7 +11,8 @@ import numpy as np
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import factors
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
-from tokenfleet.envs.layers.llm.iteration import TimeCoefficients, prefill_pairs
+from tokenfleet.envs.layers.llm.coefficients import TimeCoefficients
+from tokenfleet.envs.layers.llm.iteration import prefill_pairs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.columns.ticks import MANY, whole_ticks
 from tokenfleet.envs.layers.facility import FacilitySpec
-from tokenfleet.envs.layers.llm.iteration import Coefficients, at_tokens
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
+from tokenfleet.envs.layers.llm.iteration import at_tokens
 from tokenfleet.envs.quantities import quantity
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.pools import PoolSpec

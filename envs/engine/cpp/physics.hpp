@@ -1,4 +1,5 @@
-// The law of an iteration: the C++ mirror of envs/layers/llm/iteration.py, and of what that takes of envs/layers/gpu/.
+// The law of an iteration: the C++ mirror of envs/layers/llm/coefficients.py and iteration.py, and of what they take of
+// envs/layers/gpu/.
 //
 // Same names and same order of operations, so that both give an iteration the same time and work, to the last bit.
 #pragma once

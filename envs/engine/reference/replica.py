@@ -29,7 +29,8 @@ from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.stopwatch import Stopwatch
 from tokenfleet.envs.engine.ties import exceeds
-from tokenfleet.envs.layers.llm.iteration import Batch, Physics, iteration_effort, prefill_pairs, window_pairs
+from tokenfleet.envs.layers.llm.coefficients import Physics
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, prefill_pairs, window_pairs
 
 
 class State(Enum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -107,11 +107,9 @@ class TraceStream(StreamSpec):
         rows = slice(int(trace.arrival_s.searchsorted(self._begin_s)), None)
         return Demand(trace.arrival_s[rows] - self._begin_s, trace.prompt_tokens[rows], trace.output_tokens[rows])
 
-    @cached_property
+    @property
     def _parts(self) -> tuple[Part, ...]:
-        trace = self._record
-        amounts = np.stack([trace.prompt_tokens, trace.output_tokens], axis=1).astype(np.float64)
-        return parts(trace.arrival_s, self._span_s(), amounts)
+        return _parts_of(self._record)
 
     @override
     def going_on(self, known: np.random.Generator, begin_s: float, horizon_s: float, split: Split) -> TraceStream:
@@ -130,3 +128,10 @@ class TraceStream(StreamSpec):
 
     def _recorded_rate_rps(self) -> float:
         return len(self._record) / self._span_s()
+
+
+@lru_cache(maxsize=32)
+def _parts_of(trace: Trace) -> tuple[Part, ...]:
+    """What each split has of a trace; dealt once for each record, which all streams of the process share."""
+    amounts = np.stack([trace.prompt_tokens, trace.output_tokens], axis=1).astype(np.float64)
+    return parts(trace.arrival_s, float(trace.arrival_s[-1]), amounts)

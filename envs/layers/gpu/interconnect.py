@@ -6,8 +6,9 @@ A collective of s bytes over g boards takes
 
 with latency and rate of the piece that s falls into: libraries change their algorithm with the size of a message, from
 one that is soon done to one that fills the lines, so time may step where a piece begins. s is what a board holds before
-an all-reduce or a reduce-scatter, after an all-gather, and before an all-to-all, of which it keeps 1/g. Between and
-beyond measured numbers of boards, times go straight with the logarithm of the number.
+an all-reduce or a reduce-scatter, after an all-gather, and before an all-to-all, of which it keeps 1/g. Between
+measured numbers of boards and beyond the most, times go straight with the logarithm of the number. Fewer boards than
+were measured take as long as the fewest. Where one number was measured alone, any other takes as long (assumption).
 
 Every number is data: `tokenfleet/envs/catalog/interconnect/<name>.yaml`, with its sources. Those of all-reduces are
 what vLLM picks by size: a kernel of its own that reads the other boards' memory (up to 8 MiB on the A100, and over PCIe
@@ -121,7 +122,7 @@ class InterconnectSpec(Spec):
         self, by_boards: dict[int, tuple[Piece, ...]], boards: int, sizes: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         measured = sorted(by_boards)
-        if boards in by_boards or len(measured) == 1:
+        if boards in by_boards or boards < measured[0] or len(measured) == 1:
             return _pieces_s(by_boards[boards if boards in by_boards else measured[0]], sizes)
         above = min((index for index, known in enumerate(measured) if known > boards), default=len(measured) - 1)
         low, high = measured[max(above, 1) - 1], measured[max(above, 1)]

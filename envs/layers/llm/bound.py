@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.layers.gpu import GpuSpec, Number
-from tokenfleet.envs.layers.llm.iteration import KNOTS, Batch, at_tokens
+from tokenfleet.envs.layers.llm.coefficients import KNOTS
+from tokenfleet.envs.layers.llm.iteration import Batch, at_tokens
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 

@@ -17,13 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet.envs.layers.gpu import Coefficient
+from tokenfleet.envs.layers.llm.coefficients import KNOTS, Float64Array, Physics, TimeCoefficients
 from tokenfleet.envs.layers.llm.iteration import (
-    KNOTS,
     LAST_PIECE,
     Batch,
-    Float64Array,
-    Physics,
-    TimeCoefficients,
     at_tokens,
     iteration_effort,
     prefill_pairs,

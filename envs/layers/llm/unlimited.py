@@ -11,14 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.layers.gpu import GpuSpec
-from tokenfleet.envs.layers.llm.iteration import (
-    KNOTS,
-    Batch,
-    Coefficients,
-    iteration_time_s,
-    prefill_pairs,
-    unlimited_time_s,
-)
+from tokenfleet.envs.layers.llm.coefficients import KNOTS, Coefficients
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs, unlimited_time_s
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.profile import ProfileSpec, bounds_s
 

@@ -1,0 +1,243 @@
+"""Layer 4, coefficients of an iteration: what a replica's boards take for each part, and how it follows the clock.
+
+`Coefficients` are those of a model on its boards at full clock. `Physics` is the same at the clock asked for. The law
+that reads both is in `tokenfleet.envs.layers.llm.iteration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.layers.gpu import (
+    Coefficient,
+    Draw,
+    GpuSpec,
+    PowerCoefficients,
+    byte_energy_scale,
+    clock_stretch,
+    voltage_fraction,
+)
+from tokenfleet.envs.layers.llm.model import ModelSpec
+from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
+
+Float64Array = NDArray[np.float64]
+KNOTS = np.array(TOKEN_KNOTS, dtype=np.float64)
+EXPERT_FLOP_COST = 4.75
+"""What a FLOP of a routed expert costs over one of a layer that every token passes: an expert has few rows at a time.
+
+This and the next are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by the laws of dense models
+for all else (`calibration.fit.power.experts`); without any one of the five they are 4.4 to 5.0 and 1.7 to 2.1.
+"""
+EXPERT_TILE_ROWS = 64
+"""Rows that an expert computes at the least; beyond them a FLOP costs what it does elsewhere.
+
+Between what fused kernels show (45 to 90, `experts.KERNELS`); of tiles of 16, 32, 64, 128 and 256 rows, a mixture left
+out of the fit is 9.2, 8.4, 7.3, 6.8 and 6.8 % off. At `EXPERT_FLOP_COST` whatever its rows, a long prompt would draw
+several times the boards' limit.
+"""
+PACKED_BYTE_COST = 2.04
+"""What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
+FP8_EXPERT_BYTE_COST = 3.38
+"""The same of routed experts in fp8, whose activations are made fp8 and whose products are scaled block by block.
+
+Fitted to a mixture of 235B on four and eight H100; from four alone it is 3.32, from eight alone 3.45.
+"""
+
+
+@dataclass(frozen=True)
+class TimeCoefficients:
+    """What the law of time reads: fields of `ProfileSpec`, floats or arrays that broadcast against batches [s]."""
+
+    host_s: Coefficient
+    token_s: Sequence[float] | Float64Array  # at the knots, `[..., J]`
+    decode_s: Coefficient
+    context_s: Coefficient
+    mixed_context_s: Coefficient
+    prefill_attention_s: Coefficient
+
+
+@dataclass(frozen=True)
+class WorkCoefficients:
+    """What the work of an iteration takes, all boards of a replica together; broadcast as times do.
+
+    Attributes:
+        work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs, packed ones at their own cost, and what
+            experts with few rows compute in vain, `[..., J]` [J]; times M(core_byte_fraction).
+        context_j: reading one token of KV cache [J]; times M(core_context_fraction).
+        token_j: the arithmetic of one token, decoded or prefilled [J]; times V^2.
+        attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.
+    """
+
+    work_j: Sequence[float] | Float64Array
+    context_j: Coefficient
+    token_j: Coefficient
+    attention_j: Coefficient
+
+
+@dataclass(frozen=True)
+class Part(TimeCoefficients, WorkCoefficients):
+    """Coefficients of that part of time and work which follows the clock, or of that which does not."""
+
+
+@dataclass(frozen=True)
+class Physics(TimeCoefficients, WorkCoefficients):
+    """The coefficients at the clock asked for, or at many, and what a slower one would change.
+
+    Attributes:
+        draw: what the boards draw at that clock.
+        clock_fraction: that clock, F.
+        full_clock: the coefficients at full clock.
+    """
+
+    draw: Draw
+    clock_fraction: Coefficient
+    full_clock: Coefficients
+
+
+@dataclass(frozen=True)
+class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
+    """What an iteration of a replica takes at full clock, all its boards together, and how each part follows the clock.
+
+    Attributes:
+        token_memory_share: at the knots, `[..., J]`; see `ProfileSpec`.
+        decode_memory_fraction, prefill_memory_fraction: m of memory-bound and of compute-bound time.
+    """
+
+    token_memory_share: Float64Array
+    decode_memory_fraction: Coefficient
+    prefill_memory_fraction: Coefficient
+
+    @classmethod
+    def of(cls, gpu: GpuSpec, model: ModelSpec, profile: ProfileSpec) -> Coefficients:
+        """Of a model on its boards.
+
+        A FLOP in fp8 costs what one in bf16 costs: so priced, the law of the H100's bf16 models is within 6 % of the
+        watts of Llama 3.1 405B in fp8 (ML.ENERGY v3); at half the price it is 15 % too low.
+
+        >>> from tokenfleet.envs.layers import gpu, llm
+        >>> from tokenfleet.envs.layers.llm.iteration import Batch, iteration_energy_j, iteration_time_s
+        >>> parts = gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b")
+        >>> coefficients = Coefficients.of(*parts, llm.load_profile("llama-3.1-8b", "h100-sxm", 1))
+        >>> physics, batch = coefficients.at_clock(1.0), Batch(32.0, 32 * 590.0, 0.0, 0.0)
+        >>> round(iteration_energy_j(physics, batch) / iteration_time_s(physics, batch))
+        557
+        """
+        shared, factor = profile.parallelism, profile.power_factor
+        boards = shared.boards
+        parts = np.minimum(KNOTS, shared.pipeline)  # that a batch is cut into; each reads all weights
+        tokens = KNOTS / parts
+        dearer_bytes = (_expert_byte_cost(model) - 1.0) * model.expert_bytes_read(tokens)
+        priced_bytes = parts * (model.weight_bytes_read(tokens, shared.data) + dearer_bytes)
+        padded_tokens = parts * np.minimum(tokens, EXPERT_TILE_ROWS * model.experts / model.experts_per_token)
+        padding_j = gpu.joule_per_flop * ((EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token) * padded_tokens
+        work_j = gpu.joule_per_byte * priced_bytes if profile.work_j is None else np.array(profile.work_j)
+        context_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)
+        return cls(
+            host_s=profile.host_s,
+            token_s=np.array(profile.token_s),
+            token_memory_share=np.array(profile.token_memory_share),
+            decode_s=profile.decode_s,
+            context_s=profile.context_s,
+            mixed_context_s=profile.mixed_context_s,
+            prefill_attention_s=profile.prefill_attention_s,
+            decode_memory_fraction=profile.decode_memory_fraction,
+            prefill_memory_fraction=(
+                gpu.compute_memory_fraction
+                if profile.prefill_memory_fraction is None
+                else profile.prefill_memory_fraction
+            ),
+            work_j=factor * (work_j + padding_j),
+            context_j=factor * (gpu.joule_per_context_byte * context_bytes),
+            token_j=factor * (gpu.joule_per_flop * model.flops_per_token),
+            attention_j=factor * (gpu.joule_per_flop * model.attention_flops_per_pair),
+            static_w=boards * gpu.static_w,
+            floor_w=boards * gpu.floor_w,
+            core_byte_fraction=gpu.core_byte_fraction,
+            core_context_fraction=gpu.core_context_fraction,
+            knee_fraction=gpu.knee_fraction,
+            shoulder_slope=gpu.shoulder_slope,
+            limit_w=boards * gpu.limit_w,
+            voltage_floor_fraction=gpu.voltage_floor_fraction,
+        )
+
+    @classmethod
+    def stack(cls, replicas: Sequence[Coefficients]) -> Coefficients:
+        """Of several replicas side by side, `[P]`, and `[P, J]` at the knots."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.array([getattr(one, name) for one in replicas], np.float64) for name in names})
+
+    def replica(self, index: int) -> Coefficients:
+        """One of those side by side."""
+        own: dict[str, Coefficient] = {field.name: getattr(self, field.name)[index] for field in fields(self)}
+        plain: dict[str, Coefficient] = {name: part if part.ndim else float(part) for name, part in own.items()}
+        return Coefficients(**plain)
+
+    def at_clock(self, clock_fraction: Coefficient) -> Physics:
+        """The coefficients at F in (0, 1]; those at full clock are themselves."""
+        decode: Coefficient = clock_stretch(clock_fraction, self.decode_memory_fraction)
+        prefill: Coefficient = clock_stretch(clock_fraction, self.prefill_memory_fraction)
+        voltage: Coefficient = voltage_fraction(clock_fraction, self.voltage_floor_fraction)
+        stretch = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
+        return Physics(
+            host_s=self.host_s,
+            token_s=_plain(self.token_s * stretch),
+            decode_s=self.decode_s * decode,
+            context_s=self.context_s * decode,
+            mixed_context_s=self.mixed_context_s * decode,
+            prefill_attention_s=self.prefill_attention_s * prefill,
+            work_j=_plain(self.work_j * _beside_knots(byte_energy_scale(self.core_byte_fraction, voltage))),
+            context_j=self.context_j * byte_energy_scale(self.core_context_fraction, voltage),
+            token_j=self.token_j * (voltage * voltage),
+            attention_j=self.attention_j * (voltage * voltage),
+            draw=Draw.at_clock(self, clock_fraction),
+            clock_fraction=clock_fraction,
+            full_clock=self,
+        )
+
+    @cached_property
+    def full(self) -> Part:
+        """All of it, at full clock."""
+        names = [field.name for field in fields(Part)]
+        knots = {"token_s": _plain(np.asarray(self.token_s)), "work_j": _plain(np.asarray(self.work_j))}
+        return Part(**{name: knots[name] if name in knots else getattr(self, name) for name in names})
+
+    @cached_property
+    def core(self) -> Part:
+        """The part that follows the core: time as 1 / F, joules as V^2."""
+        decode, prefill = self.decode_memory_fraction, self.prefill_memory_fraction
+        share = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
+        return Part(
+            host_s=0.0,
+            token_s=_plain(self.token_s * (1.0 - share)),
+            decode_s=self.decode_s * (1.0 - decode),
+            context_s=self.context_s * (1.0 - decode),
+            mixed_context_s=self.mixed_context_s * (1.0 - decode),
+            prefill_attention_s=self.prefill_attention_s * (1.0 - prefill),
+            work_j=_plain(self.work_j * _beside_knots(self.core_byte_fraction)),
+            context_j=self.context_j * self.core_context_fraction,
+            token_j=self.token_j,
+            attention_j=self.attention_j,
+        )
+
+
+def _expert_byte_cost(model: ModelSpec) -> float:
+    """What a byte of routed experts costs over one of other weights."""
+    if model.has_packed_experts:
+        return PACKED_BYTE_COST
+    return FP8_EXPERT_BYTE_COST if model.arithmetic == "fp8" else 1.0
+
+
+def _beside_knots(coefficient: Coefficient) -> Float64Array:
+    """With a last axis to broadcast against the knots."""
+    return np.asarray(coefficient, np.float64)[..., None]
+
+
+def _plain(values: Float64Array) -> Sequence[float] | Float64Array:
+    """Of one replica at one clock a list, in which an engine looks up single knots several times as fast."""
+    listed: list[float] = values.tolist() if values.ndim == 1 else []
+    return listed or values
