@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.run import Options, Screen
-from tokenfleet.evaluation.world import scenario_hash
 
 COMMAND = "python -m tokenfleet.evaluation.screen"
 USER_MISTAKE = 2

@@ -20,6 +20,7 @@ from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
 from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.findings import VALUE
@@ -27,7 +28,6 @@ from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MIDDLE
-from tokenfleet.evaluation.world import scenario_hash
 
 COMMAND = "python -m tokenfleet.evaluation.screen.freeze"
 USER_MISTAKE = 2
