@@ -17,7 +17,13 @@ PERCENTILES = (50, 95, 99)
 
 GENERIC: tuple[Metric, ...] = (
     RETURN,
-    Metric("length_steps", "length", "steps", "", "Steps until the episode was truncated or terminated."),
+    Metric(
+        "length_steps",
+        "length",
+        "steps",
+        "",
+        "Decisions until the episode was truncated or terminated; one may hold for several ticks.",
+    ),
 )
 
 _LATENCIES = {
