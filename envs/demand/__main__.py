@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.demand.counts import clock_step_s, spread_over_clock
 from tokenfleet.envs.demand.fit import fit_demand
 from tokenfleet.envs.demand.importers import IMPORTERS, Progress, Request, convert
@@ -26,7 +27,6 @@ from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.envs.traces import FORMATS, UNITS, ZERO_OUTPUTS, How, Imported, Trace, import_trace
 
 COMMAND = "python -m tokenfleet.envs.demand"
-USER_MISTAKE = 2
 HELD_OUT = 0.4
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 IMPORT_EXAMPLES = f"""examples:
@@ -49,12 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the package."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     typed = _parser().parse_args(words)
-    try:
-        (_import if typed.command == "import" else _fit)(typed, words)
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    return 0
+    return exit_status(lambda: (_import if typed.command == "import" else _fit)(typed, words))
 
 
 def _parser() -> argparse.ArgumentParser:

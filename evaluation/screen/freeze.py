@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
@@ -31,7 +32,6 @@ from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, ru
 from tokenfleet.evaluation.screen.run import MIDDLE
 
 COMMAND = "python -m tokenfleet.evaluation.screen.freeze"
-USER_MISTAKE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,20 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="the protocol's file; a new one is named by it (default: the shipped)",
     )
     typed = parser.parse_args(arguments)
-    try:
-        protocol = _protocol(typed.out)
-        references = dict(protocol.references)
-        for path in typed.screens:
-            scenario, card, scale = _screened(path)
-            if scenario.name in references:
-                raise SpecError([f"{path}: {protocol.name} has a reference of {scenario.name}; give another --out"])
-            reference = references[scenario.name] = _reference(protocol, scenario, card, scale)
-            print(f"{scenario.name}: {reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})")
-        _write(typed.out, protocol.model_copy(update={"references": references}))
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    return 0
+    return exit_status(lambda: _freeze(typed.screens, typed.out))
+
+
+def _freeze(screens: Sequence[Path], out: Path) -> None:
+    protocol = _protocol(out)
+    references = dict(protocol.references)
+    for path in screens:
+        scenario, card, scale = _screened(path)
+        if scenario.name in references:
+            raise SpecError([f"{path}: {protocol.name} has a reference of {scenario.name}; give another --out"])
+        reference = references[scenario.name] = _reference(protocol, scenario, card, scale)
+        print(f"{scenario.name}: {reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})")
+    _write(out, protocol.model_copy(update={"references": references}))
 
 
 def _protocol(path: Path) -> Protocol:
