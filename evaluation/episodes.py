@@ -26,6 +26,7 @@ from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.identity import EnvironmentIdentity
 from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
+from tokenfleet.evaluation.metrics import GENERIC_NAMES
 from tokenfleet.evaluation.results import EpisodeRow
 
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
@@ -308,7 +309,7 @@ def _reported(env: VectorEnv[Any, Any, Any], info: Mapping[str, Any], index: int
     final = info.get("final_info", info)
     if "episode_metrics" in final and final["_episode_metrics"][index]:
         for name, values in final["episode_metrics"].items():
-            if not name.startswith("_") and name not in {"return", "length_steps"}:
+            if not name.startswith("_") and name not in GENERIC_NAMES:
                 reported[name] = float(values[index])
     fleet = env.unwrapped
     if isinstance(fleet, FleetVectorEnv):

@@ -25,6 +25,8 @@ GENERIC: tuple[Metric, ...] = (
         "Decisions until the episode was truncated or terminated; one may hold for several ticks.",
     ),
 )
+GENERIC_NAMES = tuple(metric.name for metric in GENERIC)
+"""Columns of every environment's episodes."""
 
 _LATENCIES = {
     "ttft": ("TTFT", "time to first token of the requests that got one"),

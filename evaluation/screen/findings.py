@@ -43,7 +43,7 @@ def mean_of(values: Float64Array) -> dict[str, float]:
 
 
 def alike(rules: Outcomes) -> list[list[str]]:
-    """Pairs of rules that come to the same in nearly every episode."""
+    """Pairs of rules whose values differ by next to nothing, episode by episode, in the mean."""
     best = max(abs(float(rule[VALUE].mean())) for rule in rules.values())
     return [
         [one, other]
