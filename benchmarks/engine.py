@@ -4,7 +4,7 @@ Measures, on one core:
 - trace mode: requests per second through 16 replicas in ticks of ten minutes, both engines;
 - environment steps: 64 environments of 16 replicas at 20 requests per step; engine alone; with observation, reward and
   infos; and with the drawing of new episodes of 600 steps as well;
-- the first and the third again with every layer switched on (`benchmarks.worlds.LAYERS`), the trace as sessions too;
+- the first and the third again with every layer switched on (`benchmarks.scenarios.LAYERS`), the trace as sessions too;
 - memory per environment.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from benchmarks.worlds import LAYERS, as_sessions, sixteen_replicas
+from benchmarks.scenarios import LAYERS, as_sessions, sixteen_replicas
 from benchmarks.yardstick import best_rate, report, resident_mib
 from tokenfleet.envs.engine import RequestStatus, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.worlds import LAYERS, as_sessions, sixteen_replicas
+from benchmarks.scenarios import LAYERS, as_sessions, sixteen_replicas
 from benchmarks.yardstick import report
 from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays

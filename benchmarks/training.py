@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from benchmarks.worlds import sixteen_replicas
+from benchmarks.scenarios import sixteen_replicas
 from benchmarks.yardstick import report
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -81,9 +81,9 @@ def seconds_of_rollout(model: Any) -> float:
     return time.perf_counter() - start_s
 
 
-def compare(world: str | Scenario, rounds: int, rollouts: int, threads: int) -> tuple[float, float, float]:
-    """Environment steps per second of PPO on `world` and on its zero-cost twin, and the median ratio of the rounds."""
-    fleet = FleetVectorEnv(world, NUM_ENVS, threads=threads, autoreset_mode=AutoresetMode.SAME_STEP)
+def compare(scenario: str | Scenario, rounds: int, rollouts: int, threads: int) -> tuple[float, float, float]:
+    """Environment steps per second of PPO on a scenario and its zero-cost twin, and the median ratio of the rounds."""
+    fleet = FleetVectorEnv(scenario, NUM_ENVS, threads=threads, autoreset_mode=AutoresetMode.SAME_STEP)
     models = make_ppo(fleet), make_ppo(ZeroCostVectorEnv(fleet))
     for model in models:
         seconds_of_rollout(model)
@@ -105,14 +105,14 @@ def main() -> None:
 
     torch.set_num_threads(1)
     rounds, rollouts = (2, 1) if arguments.quick else (7, 5)
-    worlds: dict[str, str | Scenario] = {
+    scenarios: dict[str, str | Scenario] = {
         "16 replicas, 20 requests per step": sixteen_replicas(20.0, tick_s=1.0, horizon_ticks=600),
         "default scenario": "default",
     }
     rows: list[dict[str, object]] = []
-    for name, world in worlds.items():
+    for name, scenario in scenarios.items():
         for threads in (1, 2):
-            real, idle, ratio = compare(world, rounds, rollouts, threads)
+            real, idle, ratio = compare(scenario, rounds, rollouts, threads)
             rows.append(
                 {
                     "measure": f"{name}; engine threads: {threads}",

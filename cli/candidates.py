@@ -81,7 +81,7 @@ def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> Candidate:
     try:
         policy.check_spaces(env.single_observation_space, env.single_action_space)
     except SpecError as error:
-        here = _world_name(env)
+        here = _name_of(env)
         raise SpecError([f"{line} (here: {here}; checkpoint {folder})" for line in error.problems]) from None
     policy.prepare(env)
     origin = policy.meta.origin
@@ -205,14 +205,14 @@ def _hash(data: Any) -> str:
 
 
 def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:
-    """Say so where a policy was trained on another world that happens to have the same spaces."""
+    """Say so where a policy was trained in another scenario or environment that happens to have the same spaces."""
     scenario = getattr(env.unwrapped, "scenario", None)
     here = None if scenario is None else scenario.model_dump(mode="json")
     if trained == here:
         return
     changed = sorted(_differences(trained or {}, here or {}))
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    log.warning("%s was trained on another world than this one (%s%s)", label, ", ".join(changed[:3]), more)
+    log.warning("%s was trained in another scenario than this one (%s%s)", label, ", ".join(changed[:3]), more)
 
 
 def _warn_of_wrappers(label: str, trained: Sequence[Any], here: Sequence[Any]) -> None:
@@ -230,7 +230,7 @@ def _differences(first: Any, second: Any, key: str = "scenario") -> set[str]:
     return set() if first == second else {key}
 
 
-def _world_name(env: Any) -> str:
+def _name_of(env: Any) -> str:
     scenario = getattr(env.unwrapped, "scenario", None)
     if scenario is not None:
         return f"scenario={scenario.name}"

@@ -31,11 +31,11 @@ from tokenfleet.cli.runs import check_new_folder, resumed_config
 from tokenfleet.cli.words import hydras_words
 from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
 from tokenfleet.envs.catalog import from_working_folder
+from tokenfleet.envs.commands import USER_MISTAKE
 from tokenfleet.envs.layers.ledger import LedgerError
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import UserCodeError
 
-USER_MISTAKE = 2
 INTERRUPTED = 130
 CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
 Result = TypeVar("Result")

@@ -56,13 +56,13 @@ def _keys_of(name: str, *, _root_: DictConfig) -> str:
 
 
 def _run_folder(started: str, kind: str, *, _root_: DictConfig) -> str:
-    """The folder of a run: the resumed one, or a new one that says world, algorithm, seed and time."""
+    """The folder of a run: the resumed one, or a new one that says environment, algorithm, seed and time."""
     if OmegaConf.select(_root_, "resume") is not None:
         return str(_root_.resume)
     env_id, scenario = str(_selected(_root_, "env.id")), _selected(_root_, "scenario.name")
-    world = scenario if env_id.startswith("tokenfleet/") and scenario else re.sub(r"[^\w.-]+", "-", env_id)
+    environment = scenario if env_id.startswith("tokenfleet/") and scenario else re.sub(r"[^\w.-]+", "-", env_id)
     algorithm, seed = _selected(_root_, "algo.name"), _selected(_root_, "seed")
-    label = "-".join(str(part) for part in (world, algorithm) if part) + (f"-seed{seed}" if algorithm else "")
+    label = "-".join(str(part) for part in (environment, algorithm) if part) + (f"-seed{seed}" if algorithm else "")
     return f"runs/{kind}/{label}/{started}"
 
 

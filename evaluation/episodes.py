@@ -23,10 +23,11 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard, UserCodeError, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.identity import EnvironmentIdentity
 from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
+from tokenfleet.evaluation.metrics import GENERIC_NAMES
 from tokenfleet.evaluation.results import EpisodeRow
-from tokenfleet.evaluation.world import World
 
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
 BATCH_SIZE = 64
@@ -248,11 +249,11 @@ def _evaluate(
     ledgers: list[Ledger] = []
     env = make_env_for(candidate, make_env, len(seeds))
     try:
-        world = World.of(env)
+        identity = EnvironmentIdentity.of(env)
         lanes = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None)
     finally:
         env.close()
-    rows = [_row(candidate, world, first + i, seed, lanes[i]) for i, seed in enumerate(seeds)]
+    rows = [_row(candidate, identity, first + i, seed, lanes[i]) for i, seed in enumerate(seeds)]
     return Batch(tuple(rows), tuple(ledgers))
 
 
@@ -308,7 +309,7 @@ def _reported(env: VectorEnv[Any, Any, Any], info: Mapping[str, Any], index: int
     final = info.get("final_info", info)
     if "episode_metrics" in final and final["_episode_metrics"][index]:
         for name, values in final["episode_metrics"].items():
-            if not name.startswith("_") and name not in {"return", "length_steps"}:
+            if not name.startswith("_") and name not in GENERIC_NAMES:
                 reported[name] = float(values[index])
     fleet = env.unwrapped
     if isinstance(fleet, FleetVectorEnv):
@@ -328,17 +329,19 @@ def _padded(values: Any, rows: int) -> Any:
     return values if missing <= 0 else np.concatenate([values, np.repeat(values[:1], missing, axis=0)])
 
 
-def _row(candidate: Candidate, world: World, episode: int, seed: int, metrics: Mapping[str, float]) -> EpisodeRow:
+def _row(
+    candidate: Candidate, identity: EnvironmentIdentity, episode: int, seed: int, metrics: Mapping[str, float]
+) -> EpisodeRow:
     return EpisodeRow(
         policy=candidate.label,
         policy_hash=candidate.policy_hash,
         algorithm=candidate.algorithm or candidate.label,
         training_seed=candidate.training_seed,
         learned=candidate.learned,
-        environment=world.environment,
-        scenario=world.scenario,
-        split=world.split,
-        config_hash=world.config_hash,
+        environment=identity.environment,
+        scenario=identity.scenario,
+        split=identity.split,
+        config_hash=identity.config_hash,
         episode=episode,
         seed=seed,
         metrics=metrics,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation import style
 from tokenfleet.evaluation.learning import TRAINING, VALIDATION, curve, read_progress
-from tokenfleet.evaluation.metrics import describe
+from tokenfleet.evaluation.metrics import GENERIC_NAMES, describe
 from tokenfleet.evaluation.statistics import Interval
 from tokenfleet.evaluation.summary import Summary, scaled
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Float64Array = NDArray[np.float64]
 
 COMPARED = ("net_value_usd", "goodput_tokens_per_s", "slo_attainment", "above_cap_s")
-COMPARED_FOREIGN = ("return", "length_steps")
 LEARNED = ("return", "net_value_usd", "slo_attainment", "above_cap_s")
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ def draw_comparison(summary: Summary, path: Path) -> Path:
         path: of the PNG.
     """
     fleet = summary.headline.name == "net_value_usd"
-    columns = [name for name in (COMPARED if fleet else COMPARED_FOREIGN) if name in summary.study.columns]
+    columns = [name for name in (COMPARED if fleet else GENERIC_NAMES) if name in summary.study.columns]
     panels = len(columns) + 1
     with style.house_style():
         height = 1.55 + 0.36 * len(summary.ranking)

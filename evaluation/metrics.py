@@ -17,8 +17,16 @@ PERCENTILES = (50, 95, 99)
 
 GENERIC: tuple[Metric, ...] = (
     RETURN,
-    Metric("length_steps", "length", "steps", "", "Steps until the episode was truncated or terminated."),
+    Metric(
+        "length_steps",
+        "length",
+        "steps",
+        "",
+        "Decisions until the episode was truncated or terminated; one may hold for several ticks.",
+    ),
 )
+GENERIC_NAMES = tuple(metric.name for metric in GENERIC)
+"""Columns of every environment's episodes."""
 
 _LATENCIES = {
     "ttft": ("TTFT", "time to first token of the requests that got one"),

@@ -35,6 +35,7 @@ class Reference(Spec):
         best: which that is.
         found_by: the search that found it.
         policy: what evaluate.py takes for it; None for feedback, which only the screen's file holds.
+        version: of tokenfleet that measured it.
     """
 
     config_hash: str
@@ -43,6 +44,7 @@ class Reference(Spec):
     best: str
     found_by: str
     policy: str | dict[str, Any] | None = None
+    version: str
 
     @model_validator(mode="after")
     def _above(self) -> Self:
@@ -60,14 +62,12 @@ class Protocol(Spec):
 
     Attributes:
         name: of the protocol; other references or episodes are another protocol.
-        version: of tokenfleet that measured the references.
         split, seed, episodes: as of evaluate.py.
         careful_operator: the policy that scores 0.
         references: by scenario.
     """
 
     name: str
-    version: str
     split: Split
     seed: NonNegativeInt
     episodes: PositiveInt

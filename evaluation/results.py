@@ -43,7 +43,7 @@ class EpisodeRow:
         environment: Gymnasium id.
         scenario: name of the scenario; empty for a foreign environment.
         split: which part of the traces and random streams the episode is from; empty for a foreign environment.
-        config_hash: of the world; equal for rows that may be compared.
+        config_hash: of the environment or its scenario; equal for rows that may be compared.
         episode: position in the study, from 0.
         seed: that the environment was reset with.
         metrics: columns of `tokenfleet.evaluation.metrics`; NaN where the episode has no such number.
@@ -64,7 +64,7 @@ class EpisodeRow:
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:
-        """World, split, policy and seed: a study holds one row of each."""
+        """Environment, split, policy and seed: a study holds one row of each."""
         return self.config_hash, self.split, self.policy, self.policy_hash, self.seed
 
 
@@ -133,14 +133,15 @@ def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
     """Arrange rows so that policies can be compared on equal terms.
 
     Args:
-        rows: of one world and split.
+        rows: of one environment and split.
         by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry. A
             training seed counts once there: a second checkpoint of it is an entry by itself.
 
     Raises:
-        SpecError: no rows, rows of several worlds, two policies of one label, or policies without a common episode.
+        SpecError: no rows, rows of several environments, two policies of one label, or policies without a common
+            episode.
     """
-    _check_one_world(rows)
+    _check_one_environment(rows)
     _check_labels(rows)
     by_label: dict[str, dict[int, EpisodeRow]] = {}
     for row in rows:
@@ -156,20 +157,20 @@ def make_study(rows: Sequence[EpisodeRow], by_policy: bool = False) -> Study:
     groups = [[row.policy] for row in of_each] if by_policy else _training_seeds(of_each)
     entries = tuple(_entry(labels, [by_label[label] for label in labels], seeds, columns) for labels in groups)
     every = {seed for met in by_label.values() for seed in met}
-    world = rows[0]
+    first_row = rows[0]
     return Study(
         entries,
         tuple(columns),
         tuple(seeds),
         len(every) - len(seeds),
-        scenario=world.scenario,
-        split=world.split,
-        config_hash=world.config_hash,
+        scenario=first_row.scenario,
+        split=first_row.split,
+        config_hash=first_row.config_hash,
     )
 
 
 def merge_rows(*parts: Iterable[EpisodeRow]) -> list[EpisodeRow]:
-    """All rows, a later row replacing an earlier one of the same world, split, policy and seed."""
+    """All rows, a later row replacing an earlier one of the same environment, split, policy and seed."""
     return list({row.key: row for part in parts for row in part}.values())
 
 
@@ -214,14 +215,14 @@ def append_rows(path: str | Path, rows: Sequence[EpisodeRow]) -> Path:
     return write_rows(path, merge_rows(before, rows))
 
 
-def _check_one_world(rows: Sequence[EpisodeRow]) -> None:
-    worlds: dict[tuple[str, str], str] = {}
+def _check_one_environment(rows: Sequence[EpisodeRow]) -> None:
+    names: dict[tuple[str, str], str] = {}
     for row in rows:
-        worlds[row.config_hash, row.split] = f"{row.scenario or row.environment} {row.split} {row.config_hash}"
-    if not worlds:
+        names[row.config_hash, row.split] = f"{row.scenario or row.environment} {row.split} {row.config_hash}"
+    if not names:
         raise SpecError(["results: there are no rows"])
-    if len(worlds) > 1:
-        raise SpecError([f"results: rows of several worlds cannot be compared: {', '.join(worlds.values())}"])
+    if len(names) > 1:
+        raise SpecError([f"results: rows of several environments cannot be compared: {', '.join(names.values())}"])
 
 
 def _check_labels(rows: Sequence[EpisodeRow]) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_text, suite_score
 from tokenfleet.evaluation.results import read_rows
@@ -18,7 +19,6 @@ from tokenfleet.evaluation.saving import ROWS
 from tokenfleet.evaluation.summary import Summary, summarise
 
 COMMAND = "python -m tokenfleet.evaluation.suite"
-USER_MISTAKE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,14 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description="Score policies over a suite of scenarios.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="what evaluate.py has written")
     typed = parser.parse_args(arguments)
-    try:
-        protocol = load_protocol()
-        scores = suite_scores([_summary(folder) for folder in typed.folders], protocol)
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
+    return exit_status(lambda: _print_scores(typed.folders))
+
+
+def _print_scores(folders: Sequence[Path]) -> None:
+    protocol = load_protocol()
+    scores = suite_scores([_summary(folder) for folder in folders], protocol)
     print("\n".join(_lines(protocol, scores)))
-    return 0
 
 
 def suite_scores(summaries: Sequence[Summary], protocol: Protocol) -> dict[str, dict[str, float]]:

@@ -90,7 +90,7 @@ def summarise(
     """Estimate every metric of every policy.
 
     Args:
-        rows: of one world and split.
+        rows: of one environment and split.
         reference: entry that differences are against; by default the best baseline, or the best of all without one.
         by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry.
         resamples: of the bootstrap.

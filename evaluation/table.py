@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tokenfleet.envs.accounts.metrics import Metric
-from tokenfleet.evaluation.metrics import describe
+from tokenfleet.evaluation.metrics import GENERIC_NAMES, describe
 from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_interval, score_text
 from tokenfleet.evaluation.summary import Summary, decimals, number, scaled, verdict
 
@@ -28,8 +28,7 @@ _SHOWN = (
     "ttft_p99_s/",
     "usd_per_million_tokens",
     "g_per_million_tokens",
-    "return",
-    "length_steps",
+    *GENERIC_NAMES,
 )
 """Columns in order of importance; those that do not fit the terminal are left to the file. A `/` stands for classes."""
 
@@ -102,7 +101,7 @@ def shown_columns(summary: Summary) -> list[str]:
         ]
         shown += [name for name in matching if _has_numbers(summary, name)][:_MOST_CLASSES]
     fleet = summary.headline.name == "net_value_usd"
-    return [column for column in shown if not (fleet and column in {"return", "length_steps"})]
+    return [column for column in shown if not (fleet and column in GENERIC_NAMES)]
 
 
 def _has_numbers(summary: Summary, column: str) -> bool:

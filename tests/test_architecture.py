@@ -10,7 +10,7 @@ ENVS = "tokenfleet.envs"
 LAYERS = ("power.series", "power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec", f"{ENVS}.splits", f"{ENVS}.units"),
-    (f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
+    (f"{ENVS}.commands", f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
     (f"{ENVS}.traces",),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],

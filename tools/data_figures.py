@@ -86,7 +86,7 @@ def _splits() -> Figure:
     return figure
 
 
-def _world() -> Scenario:
+def _scenario() -> Scenario:
     weather = {"series": "san-jose-weather"}
     west = {
         "grid.price_usd_per_mwh": {"series": "caiso-2023-price"},
@@ -100,7 +100,7 @@ def _world() -> Scenario:
 
 
 def _episode() -> Figure:
-    scenario = _world()
+    scenario = _scenario()
     episode = sample_episode(scenario, 7)
     seen = Record(Layout(EXOGENOUS, axis_sizes(scenario)), episode.exogenous)
     parts = (

@@ -19,9 +19,9 @@ from calibration.claims.emergent import FACTS
 from calibration.claims.expected import write_accuracy
 from calibration.claims.page import draw, goal, page
 from calibration.claims.registry import CLAIMS
+from tokenfleet.envs.commands import USER_MISTAKE
 
 FEW_VALUES = 20
-USER_MISTAKE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.demand.counts import clock_step_s
 from tokenfleet.envs.demand.fit import fit_demand, on_a_fine_clock
 from tokenfleet.envs.demand.importers import IMPORTERS, Progress, Request, convert
@@ -26,7 +27,6 @@ from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.envs.traces import FORMATS, UNITS, ZERO_OUTPUTS, How, Imported, import_trace
 
 COMMAND = "python -m tokenfleet.envs.demand"
-USER_MISTAKE = 2
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 IMPORT_EXAMPLES = f"""examples:
   {COMMAND} import azure-2024 week.csv.gz --out week.npz
@@ -48,12 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the package."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     typed = _parser().parse_args(words)
-    try:
-        (_import if typed.command == "import" else _fit)(typed, words)
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    return 0
+    return exit_status(lambda: (_import if typed.command == "import" else _fit)(typed, words))
 
 
 def _parser() -> argparse.ArgumentParser:

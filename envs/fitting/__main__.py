@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tokenfleet.envs.catalog import catalog_names, find, load_entry
+from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files import check_free
 from tokenfleet.envs.fitting import clocks
 from tokenfleet.envs.fitting.bench import TOKEN_BUDGET, Bench
@@ -36,7 +37,6 @@ from tokenfleet.envs.layers.llm import (
 from tokenfleet.envs.spec import Name, PositiveInt, Spec, SpecError
 
 COMMAND = "python -m tokenfleet.envs.fitting"
-USER_MISTAKE = 2
 
 
 class Options(Spec):
@@ -87,16 +87,10 @@ class Told:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the package."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if words[:1] == ["clocks"]:
-            clocks.run(words[1:])
-            return 0
-        typed = _parser().parse_args(words)
-        _run(Options.parse(vars(typed)), words)
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    return 0
+    if words[:1] == ["clocks"]:
+        return exit_status(lambda: clocks.run(words[1:]))
+    typed = _parser().parse_args(words)
+    return exit_status(lambda: _run(Options.parse(vars(typed)), words))
 
 
 def _run(chosen: Options, words: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ T classes whose token price the policy sets, L lead times of announced caps, F l
 
 from __future__ import annotations
 
+from itertools import product
+
 from tokenfleet.envs.scenario import Scenario
 
 
@@ -28,6 +30,17 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
     }
+
+
+def entry_names(scenario: Scenario, axes: str) -> tuple[str, ...]:
+    """What the entries along several axes are called, the last axis running fastest; a route is `class to pool`.
+
+    >>> from tokenfleet.envs.scenario import load_scenario
+    >>> entry_names(load_scenario("tiny"), "KP")[1]
+    'chat-8b to lab-70b'
+    """
+    names = axis_names(scenario)
+    return tuple(" to ".join(parts) for parts in product(*(names[axis] for axis in axes)))
 
 
 def axis_sizes(scenario: Scenario) -> dict[str, int]:

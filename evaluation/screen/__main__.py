@@ -10,16 +10,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.run import Options, Screen
-from tokenfleet.evaluation.world import scenario_hash
 
 COMMAND = "python -m tokenfleet.evaluation.screen"
-USER_MISTAKE = 2
 MOST_WORKERS = 2
 EXAMPLES = f"""examples:
   {COMMAND} --scenario default
@@ -31,12 +31,7 @@ The same command goes on with what --out holds; docs/screen.md says how to read 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the package."""
     typed = _parser().parse_args(arguments)
-    try:
-        _screen(typed)
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    return 0
+    return exit_status(lambda: _screen(typed))
 
 
 def _screen(typed: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ GIVEN_UP = 0.1
 """Share of a class's requests in time below which the class counts as given up."""
 ABOVE = 0.5
 """Share of an episode above a cap from which a fleet stands there throughout."""
+ABOVE_CAP = "power stands above the cap"
 
 
 def against(ours: Float64Array, theirs: Float64Array) -> dict[str, float]:
@@ -42,7 +43,7 @@ def mean_of(values: Float64Array) -> dict[str, float]:
 
 
 def alike(rules: Outcomes) -> list[list[str]]:
-    """Pairs of rules that come to the same in nearly every episode."""
+    """Pairs of rules whose values differ by next to nothing, episode by episode, in the mean."""
     best = max(abs(float(rule[VALUE].mean())) for rule in rules.values())
     return [
         [one, other]
@@ -83,25 +84,25 @@ def absurd_optima(
     found = [
         f"{name}: {outcome[VALUE].mean():.3g} USD"
         for name, outcome in probes.items()
-        if outcome[VALUE].mean() >= least and _does(name, outcome, horizon_s)
+        if outcome[VALUE].mean() >= least and _habits(outcome, horizon_s).get(name, True)
     ]
-    return found + [f"the best plan: {what}" for what in _habits(metrics_of_best, horizon_s)]
+    habits = _habits(metrics_of_best, horizon_s)
+    return found + [f"the best plan: {name}" for name, has_it in habits.items() if has_it]
 
 
-def _does(name: str, outcome: Mapping[str, Float64Array], horizon_s: float) -> bool:
-    habits = _habits(outcome, horizon_s)
-    return name.endswith("is switched off") or name in habits
+def given_up(request_class: str) -> str:
+    """The name of the habit of serving a class hardly at all."""
+    return f"{request_class} is given up"
 
 
-def _habits(outcome: Mapping[str, Float64Array], horizon_s: float) -> list[str]:
-    habits = []
-    for name, values in outcome.items():
-        metric, _, request_class = name.partition("/")
-        if metric == "slo_attainment" and request_class and np.nanmean(values) < GIVEN_UP:
-            habits.append(f"{request_class} is given up")
-    if outcome["above_cap_s"].mean() > ABOVE * horizon_s:
-        habits.append("power stands above the cap")
-    return habits
+def _habits(outcome: Mapping[str, Float64Array], horizon_s: float) -> dict[str, bool]:
+    """By name, what metrics can tell of a plan's habits, and whether they do."""
+    by_class = {
+        given_up(name.partition("/")[2]): bool(np.nanmean(values) < GIVEN_UP)
+        for name, values in outcome.items()
+        if name.startswith("slo_attainment/")
+    }
+    return by_class | {ABOVE_CAP: bool(outcome["above_cap_s"].mean() > ABOVE * horizon_s)}
 
 
 def _plain(interval: Interval) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""Freeze the references of the protocol of scores: `python -m tokenfleet.evaluation.screen.freeze FILE.json ...`.
+"""Freeze references of a protocol of scores: `python -m tokenfleet.evaluation.screen.freeze FILE.json ...`.
 
 For each file of a screen the careful operator and the best policy of the screen meet the protocol's episodes. The best
-is chosen by the screen's own validation episodes, so that the protocol's episodes choose nothing.
+is chosen by the screen's own validation episodes, so that the protocol's episodes choose nothing. A reference that a
+protocol holds is never replaced: another reference makes another protocol, a file of another name.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
 from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.findings import VALUE
@@ -27,57 +30,73 @@ from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MIDDLE
-from tokenfleet.evaluation.world import scenario_hash
 
 COMMAND = "python -m tokenfleet.evaluation.screen.freeze"
-USER_MISTAKE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the module."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Freeze references of the protocol of scores.")
     parser.add_argument("screens", nargs="+", type=Path, metavar="FILE.json", help="what screens have written")
-    parser.add_argument("--out", type=Path, default=PROTOCOL, help="the protocol's file (default: the shipped one)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=PROTOCOL,
+        help="the protocol's file; a new one is named by it (default: the shipped)",
+    )
     typed = parser.parse_args(arguments)
-    try:
-        protocol = load_protocol(typed.out if typed.out.exists() else PROTOCOL)
-        references = dict(protocol.references)
-        for path in typed.screens:
-            scenario, reference = _reference(protocol, path)
-            references[scenario.name] = reference
-            print(f"{scenario.name}: {reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})")
-        _write(typed.out, protocol.model_copy(update={"references": references, "version": version("tokenfleet")}))
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USER_MISTAKE
-    return 0
+    return exit_status(lambda: _freeze(typed.screens, typed.out))
 
 
-def _reference(protocol: Protocol, path: Path) -> tuple[Scenario, Reference]:
+def _freeze(screens: Sequence[Path], out: Path) -> None:
+    protocol = _protocol(out)
+    references = dict(protocol.references)
+    for path in screens:
+        scenario, card, scale = _screened(path)
+        if scenario.name in references:
+            raise SpecError([f"{path}: {protocol.name} has a reference of {scenario.name}; give another --out"])
+        reference = references[scenario.name] = _reference(protocol, scenario, card, scale)
+        print(f"{scenario.name}: {reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})")
+    _write(out, protocol.model_copy(update={"references": references}))
+
+
+def _protocol(path: Path) -> Protocol:
+    """The protocol of a file; where there is none, an empty one with the episodes and the operator of the shipped."""
+    if path.exists():
+        return load_protocol(path)
+    return load_protocol().model_copy(update={"name": path.stem, "references": {}})
+
+
+def _screened(path: Path) -> tuple[Scenario, Mapping[str, Any], Sequence[Any]]:
+    """The scenario of a screen, its card, and the scale of its features."""
     record = read_record(path)
     if "card" not in record:
         raise SpecError([f"{path}: the screen is not at its end; run it again"])
     scenario = load_scenario(record["header"]["scenario"])
     if scenario_hash(scenario) != record["header"]["config_hash"]:
         raise SpecError([f"{path}: the scenario {scenario.name} is another one now; screen it again"])
-    card = record["card"]
+    return scenario, record["card"], record["measured"]["scale"]
+
+
+def _reference(protocol: Protocol, scenario: Scenario, card: Mapping[str, Any], scale: Sequence[Any]) -> Reference:
     careful = _rule_usd(protocol, scenario, protocol.careful_operator)
     best = card["best_known"]
     if best in card["plans"]:
-        usd = _plan_usd(protocol, scenario, card["plans"][best], record["measured"]["scale"])
+        usd = _plan_usd(protocol, scenario, card["plans"][best], scale)
     elif best == MIDDLE:
         usd = _rule_usd(protocol, scenario, "supervisor")
     else:
         usd = _rule_usd(protocol, scenario, best)
-    minutes, done = card["budget"]["minutes"], card["budget"]["done"]
-    return scenario, Reference.parse(
+    minutes, done = card["elapsed_s"] / 60.0, card["budget"]["done"]
+    return Reference.parse(
         {
             "config_hash": scenario_hash(scenario),
             "careful_usd": round(careful, 6),
             "best_usd": round(usd, 6),
             "best": best,
             "policy": _choice(card, best),
-            "found_by": f"screen of {minutes:g} minutes, {sum(done.values())} generations in all",
+            "found_by": f"screen of {minutes:.1f} minutes, {sum(done.values())} generations in all",
+            "version": version("tokenfleet"),
         },
         scenario.name,
     )

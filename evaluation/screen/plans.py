@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.axes import axis_names
+from tokenfleet.envs.scenario.axes import entry_names
 from tokenfleet.envs.supervision.setpoints import Setpoints
 
 Float64Array = NDArray[np.float64]
@@ -64,7 +63,7 @@ def stacked(plans: list[Plans]) -> Plans:
 
 def supervisor_parameters(scenario: Scenario, base: Float64Array) -> dict[str, Any]:
     """Constants `[A]` as parameters of the policy `supervisor`: numbers by name, in physical units."""
-    box, axes = SetpointAction(scenario), axis_names(scenario)
+    box = SetpointAction(scenario)
     setpoints = box.decode(base[None])
     used = {segment.control for segment in box.table if segment.labels}
     parameters: dict[str, Any] = {}
@@ -72,7 +71,6 @@ def supervisor_parameters(scenario: Scenario, base: Float64Array) -> dict[str, A
         row = getattr(setpoints, declared.name)
         if row is None or declared.name not in used:
             continue
-        names = [" to ".join(parts) for parts in product(*(axes[letter] for letter in declared.axis[1:]))]
         numbers = (float(f"{value:.6g}") for value in row.ravel())
-        parameters[declared.name] = dict(zip(names, numbers, strict=True))
+        parameters[declared.name] = dict(zip(entry_names(scenario, declared.axis[1:]), numbers, strict=True))
     return parameters

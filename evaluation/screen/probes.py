@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.screen.features import NAMES, STEERED
+from tokenfleet.evaluation.screen.findings import ABOVE_CAP, given_up
 from tokenfleet.evaluation.screen.plans import Plans
 
 Table = tuple[Segment, ...]
@@ -46,13 +47,13 @@ def absurd(plan: Plans, scenario: Scenario, table: Table) -> dict[str, Plans]:
     backlog = by_name["backlog_limit"]
     if len(backlog.labels) > 1:
         for offset, name in enumerate(backlog.labels):
-            plans[f"{name} is given up"] = _with(plan, {backlog.first + offset: -1.0})
+            plans[given_up(name)] = _with(plan, {backlog.first + offset: -1.0})
     sites = [
         segment.first + offset
         for segment in (by_name["power_share"], by_name["brake_share"])
         for offset in range(len(segment.labels))
     ]
-    plans["power stands above the cap"] = _with(plan, dict.fromkeys(sites, 1.0))
+    plans[ABOVE_CAP] = _with(plan, dict.fromkeys(sites, 1.0))
     return plans
 
 

@@ -51,6 +51,10 @@ class Record:
             self._save()
         return measured[name]
 
+    def measured(self, name: str) -> Any:
+        """A measurement that is on file."""
+        return self._data["measured"][name]
+
     def names(self) -> list[str]:
         """What has been measured."""
         return [name for name, value in self._data["measured"].items() if value is not None]

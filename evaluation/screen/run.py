@@ -146,7 +146,7 @@ class Screen:
         return {name: _arrays(found[name]) for name in found if name not in refused}, refused
 
     def _plans(self) -> dict[str, Plans]:
-        """The tuned plans: constants, constants after as many generations again, and feedback after these."""
+        """The tuned plans: feedback on top of constants, and constants after at most as many more generations."""
         first = self._search("constants", self._middle.flat()[0], FIRST_SPREAD, self._options.generations, None)
         zeros = np.zeros(self._steered * len(NAMES))
         start = np.concatenate([first.flat()[0], zeros])
@@ -193,7 +193,7 @@ class Screen:
     def _chosen_name(self, plans: Mapping[str, Plans]) -> str:
         """The better of the tuned plans by the episodes that plans are chosen by."""
         stages = {"tuned constants": "constants further", "tuned feedback": "feedback"}
-        return max(plans, key=lambda name: max(self._record.once(f"chosen by/{stages[name]}", list)))
+        return max(plans, key=lambda name: max(self._record.measured(f"chosen by/{stages[name]}")))
 
     def _scale(self) -> Scale:
         setting = Setting(self._scenario, "train", self._training_seeds(0, 0))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.screen.planner import clearly_best
 from tokenfleet.policies.base import Policy, PolicyContext, State
 from tokenfleet.policies.registry import make_policy
 
@@ -46,13 +47,6 @@ class Shifted:
 def shifted(action: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Actions `[N, A]` inside their box."""
     return np.clip(action + shift, -1.0, 1.0).astype(np.float32)
-
-
-def clearly_best(reward: np.ndarray) -> np.ndarray:
-    """The branch with the highest mean of `[N, B, F]`, `[N]`; the first where none is clearly better than that."""
-    gain = reward - reward[:, :1]  # future by future
-    error = gain.std(axis=2, ddof=1) / np.sqrt(gain.shape[2])
-    return np.where(gain.mean(axis=2) > 2.0 * error, gain.mean(axis=2), 0.0).argmax(axis=1)
 
 
 def returns(scenario: str, rule: str, size: float | None, episodes: int, ticks: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.axes import axis_names
+from tokenfleet.envs.scenario.axes import entry_names
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.supervision.loop import InnerLoop, LoopState
 from tokenfleet.envs.supervision.setpoints import Setpoints
@@ -126,7 +125,7 @@ def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, A
     Raises:
         SpecError: one line per name that the scenario does not have.
     """
-    axes, problems, rows = axis_names(scenario), [], dict(vars(middle))
+    problems, rows = [], dict(vars(middle))
     for declared in quantities_of(Setpoints):
         amount, row = given[declared.name], rows[declared.name]
         if amount is None:
@@ -134,7 +133,7 @@ def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, A
         if row is None:
             problems.append(f"{where}.{declared.name}: this scenario has nothing to set by it")
             continue
-        names = [" to ".join(parts) for parts in product(*(axes[letter] for letter in declared.axis[1:]))]
+        names = entry_names(scenario, declared.axis[1:])
         row = rows[declared.name] = np.array(row)
         for name, value in amount.items() if isinstance(amount, dict) else ((name, amount) for name in names):
             if name in names:

@@ -33,8 +33,8 @@ _CLOCK = "start_time"
 def can_restore(env: VecEnv) -> bool:
     """Whether the environment can go on in the middle of its episodes: it and all of its wrappers tell their state."""
     wrapped = _adapter(env).env
-    world = wrapped.unwrapped
-    tells = callable(getattr(world, "get_state", None)) and callable(getattr(world, "set_state", None))
+    bare = wrapped.unwrapped
+    tells = callable(getattr(bare, "get_state", None)) and callable(getattr(bare, "set_state", None))
     return tells and can_tell(wrapped)
 
 

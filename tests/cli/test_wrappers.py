@@ -17,8 +17,8 @@ from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.configs.schema import EvaluateConfig, parse_config
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.identity import EnvironmentIdentity
 from tokenfleet.evaluation.results import read_rows
-from tokenfleet.evaluation.world import World
 from tokenfleet.policies.learned.checkpoint import load_policy
 
 TINY = "scenario=tiny scenario.horizon_ticks=20"
@@ -221,15 +221,15 @@ def test_other_wrappers_than_in_training_are_noticed(run: Run) -> None:
 
 
 def test_wrappers_are_part_of_what_a_row_is_about_where_returns_are_all_that_is_measured() -> None:
-    def world(env_id: str, *wrappers: Any) -> str:
+    def hash_of(env_id: str, *wrappers: Any) -> str:
         config = parse_config(EvaluateConfig, {"env": {"id": env_id, "wrappers": list(wrappers)}})
-        return World.of(make_vector_env(config, 1, "test", AutoresetMode.NEXT_STEP)).config_hash
+        return EnvironmentIdentity.of(make_vector_env(config, 1, "test", AutoresetMode.NEXT_STEP)).config_hash
 
     limits = [[{"name": "TimeLimit", "max_episode_steps": steps}] for steps in (10, 20)]
     batch = [{"name": "NormalizeReward", "gamma": 0.5}]
-    assert len({world("CartPole-v1", *wrappers) for wrappers in ([], *limits, batch)}) == 4
-    assert world("CartPole-v1", *limits[0]) == world("CartPole-v1", *limits[0])
-    assert world("tokenfleet/Fleet-v0") == world("tokenfleet/Fleet-v0", *batch)
+    assert len({hash_of("CartPole-v1", *wrappers) for wrappers in ([], *limits, batch)}) == 4
+    assert hash_of("CartPole-v1", *limits[0]) == hash_of("CartPole-v1", *limits[0])
+    assert hash_of("tokenfleet/Fleet-v0") == hash_of("tokenfleet/Fleet-v0", *batch)
 
 
 def interrupted(run: Run, monkeypatch: pytest.MonkeyPatch, typed: str, folder: str) -> None:

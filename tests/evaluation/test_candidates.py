@@ -54,8 +54,8 @@ def write_checkpoint(
     env = make_vector_env(wanted, 2, "train", AutoresetMode.SAME_STEP)
     model = build_model(spec, make_vec_env(env, spec), seed if drawn_from is None else drawn_from, "cpu")
     assert wanted.scenario is not None
-    world = wanted.scenario.model_dump(mode="json")
-    origin = Origin(environment=wanted.env.id, scenario=world, training_seed=seed, timesteps=timesteps)
+    scenario = wanted.scenario.model_dump(mode="json")
+    origin = Origin(environment=wanted.env.id, scenario=scenario, training_seed=seed, timesteps=timesteps)
     save_checkpoint(folder, model, spec, origin)
     return folder
 
@@ -149,7 +149,7 @@ def test_a_run_or_a_checkpoint_folder_will_do(sweep: Path, part: str) -> None:
     assert run_folders(found) == {"ppo-seed1": sweep / "1"}
 
 
-def test_a_checkpoint_of_other_spaces_names_both_worlds(sweep: Path) -> None:
+def test_a_checkpoint_of_other_spaces_names_both_scenarios(sweep: Path) -> None:
     with pytest.raises(SpecError) as caught:
         candidates(checkpoint=str(sweep / "0"), scenario="default")
     message = str(caught.value)
@@ -158,14 +158,14 @@ def test_a_checkpoint_of_other_spaces_names_both_worlds(sweep: Path) -> None:
     assert str(sweep / "0") in message
 
 
-def test_a_checkpoint_of_another_world_with_the_same_spaces_is_announced(
+def test_a_checkpoint_of_another_scenario_with_the_same_spaces_is_announced(
     sweep: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         candidates(checkpoint=str(sweep / "0"))
         assert not caplog.records
         candidates(checkpoint=str(sweep / "0"), overrides={"sites.lab.grid.cap_fraction": 0.5})
-    assert "another world than this one (scenario.sites.lab.grid.cap_fraction)" in caplog.text
+    assert "another scenario than this one (scenario.sites.lab.grid.cap_fraction)" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "weights", "meta", "zip"])

@@ -14,8 +14,8 @@ from tests.evaluation.worlds import TINY, Constant, Dice, StepCounter, countdown
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import NETWORK_ROWS, Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.identity import EnvironmentIdentity
 from tokenfleet.evaluation.results import EpisodeRow
-from tokenfleet.evaluation.world import World
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
@@ -116,23 +116,23 @@ def test_a_fleet_reports_every_metric_of_its_contract() -> None:
     assert promised <= set(row.metrics)
 
 
-def test_worlds_that_differ_have_different_hashes() -> None:
-    def world(**changes: Any) -> World:
+def test_environments_that_differ_have_different_hashes() -> None:
+    def identity(**changes: Any) -> EnvironmentIdentity:
         overrides = {"horizon_ticks": 20, **changes.pop("overrides", {})}
-        return World.of(FleetVectorEnv("tiny", 1, overrides=overrides, **changes))
+        return EnvironmentIdentity.of(FleetVectorEnv("tiny", 1, overrides=overrides, **changes))
 
-    assert world() == world(engine="reference") == world(reward_weights={"energy_usd": 2.0})
-    assert world() != world(overrides={"horizon_ticks": 21})
-    assert world().config_hash == world(split="test").config_hash
-    assert world() != world(split="test")
+    assert identity() == identity(engine="reference") == identity(reward_weights={"energy_usd": 2.0})
+    assert identity() != identity(overrides={"horizon_ticks": 21})
+    assert identity().config_hash == identity(split="test").config_hash
+    assert identity() != identity(split="test")
 
 
 def test_the_hash_of_a_gymnasium_environment_does_not_depend_on_the_batch() -> None:
-    def world(count: int, **kwargs: Any) -> World:
-        return World.of(gymnasium.make_vec("CartPole-v1", count, vectorization_mode="sync", **kwargs))
+    def identity(count: int, **kwargs: Any) -> EnvironmentIdentity:
+        return EnvironmentIdentity.of(gymnasium.make_vec("CartPole-v1", count, vectorization_mode="sync", **kwargs))
 
-    assert world(1) == world(5)
-    assert world(1) != world(1, sutton_barto_reward=True)
+    assert identity(1) == identity(5)
+    assert identity(1) != identity(1, sutton_barto_reward=True)
 
 
 def refusing(**metadata: Any) -> Callable[[int], Any]:

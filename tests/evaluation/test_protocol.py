@@ -16,10 +16,16 @@ from tokenfleet.evaluation.suite import main, suite_scores
 from tokenfleet.evaluation.summary import summarise
 from tokenfleet.evaluation.table import print_table
 
-REFERENCE = {"config_hash": "0123456789ab", "careful_usd": 1.0, "best_usd": 3.0, "best": "x", "found_by": "y"}
+REFERENCE = {
+    "config_hash": "0123456789ab",
+    "careful_usd": 1.0,
+    "best_usd": 3.0,
+    "best": "x",
+    "found_by": "y",
+    "version": "0",
+}
 PLAIN = {
     "name": "example-1",
-    "version": "0",
     "split": "test",
     "seed": 0,
     "episodes": 4,

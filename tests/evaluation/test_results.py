@@ -209,8 +209,8 @@ def test_only_episodes_that_everyone_met_are_compared() -> None:
     [
         ([], "no rows"),
         ([row("a", 100), row("b", 101)], "no episode was met by all of a, b"),
-        ([row("a", 100), row("b", 100, config_hash="other")], "several worlds"),
-        ([row("a", 100), row("b", 100, split="train")], "several worlds"),
+        ([row("a", 100), row("b", 100, config_hash="other")], "several environments"),
+        ([row("a", 100), row("b", 100, split="train")], "several environments"),
     ],
 )
 def test_rows_that_cannot_be_compared_are_refused(rows: list[EpisodeRow], message: str) -> None:

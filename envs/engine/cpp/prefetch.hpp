@@ -2,7 +2,7 @@
 //
 // What a tick takes longer without a use is written beside it: least times of each tick over dozens of episodes, with and
 // without in turn in one process, on a virtual machine with 2 MiB of second-level cache a core; fleets and layers are
-// those of benchmarks/worlds.py. Tried and dropped, as they gained less than 1 %: the next fleet's replicas, and after
+// those of benchmarks/scenarios.py. Tried and dropped, as they gained less than 1 %: the next fleet's replicas, and after
 // each completion the next one.
 #pragma once
 

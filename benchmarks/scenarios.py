@@ -1,4 +1,4 @@
-"""The worlds that the benchmarks run: 16 replicas of an 8B model on H100, at 20 requests per second."""
+"""The scenarios that the benchmarks run: 16 replicas of an 8B model on H100, at 20 requests per second."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def sixteen_replicas(
     source = {"trace": "azure-chat-2023"} if stream == "trace" else lengths
     pool = {"gpu": "h100-sxm", "model": "llama-3.1-8b", "replicas": 4}
     overrides = {key: value for layer in layers for key, value in LAYERS[layer].items()}
-    world = {
+    described = {
         "name": "benchmark",
         "tick_s": tick_s,
         "horizon_ticks": horizon_ticks,
@@ -103,4 +103,4 @@ def sixteen_replicas(
         "classes": {"chat": CLASS},
         "workload": {"chat": {"kind": stream, "request_class": "chat", "rate_rps": rate_rps, **source}},
     }
-    return load_scenario(world, overrides)
+    return load_scenario(described, overrides)

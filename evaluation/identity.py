@@ -16,7 +16,7 @@ _VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "vector_kwargs", "wrapper
 
 
 @dataclass(frozen=True)
-class World:
+class EnvironmentIdentity:
     """What an environment is; see `EpisodeRow` for the names."""
 
     environment: str
@@ -25,8 +25,8 @@ class World:
     config_hash: str
 
     @classmethod
-    def of(cls, env: VectorEnv[Any, Any, Any]) -> World:
-        """The world of a vector environment; the hash covers what decides its metrics.
+    def of(cls, env: VectorEnv[Any, Any, Any]) -> EnvironmentIdentity:
+        """That of a vector environment; the hash covers what decides its metrics.
 
         A fleet measures itself, whatever wrappers make of its observations and rewards. Any other environment is known
         by its returns, so its wrappers count.
