@@ -12,17 +12,17 @@ from tokenfleet.envs.accounts.episode_metrics import HeldMetrics
 from tokenfleet.envs.engine import Snapshot
 from tokenfleet.envs.episode.batch import HeldEpisode
 from tokenfleet.envs.episode.history import Stretch
+from tokenfleet.envs.interface.decisions import Memory
 from tokenfleet.envs.layers.agents import Split
 
 Views = tuple[Stretch[NDArray[np.float32]], ...]
 
 
 @dataclass(frozen=True)
-class FleetSnapshot:
-    """One fleet of an environment between two steps.
+class FleetBooks:
+    """What is known of one fleet outside of its engine.
 
     Attributes:
-        engine: its state.
         episode: what it lives through, and how far it has come.
         metrics: what that has come to.
         views: what it has seen, for rendering; None where nothing is rendered.
@@ -30,12 +30,19 @@ class FleetSnapshot:
         memory: what its action remembers.
     """
 
-    engine: Snapshot
     episode: HeldEpisode
     metrics: HeldMetrics
     views: Views | None
     ended: bool
-    memory: tuple[NDArray[Any], ...]
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class FleetSnapshot:
+    """One fleet of an environment between two steps: its engine's state, and the rest."""
+
+    engine: Snapshot
+    books: FleetBooks
 
 
 @dataclass(frozen=True)

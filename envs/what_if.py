@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
-from tokenfleet.envs.engine import Engine, present_of
-from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine import present_of
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.batch import tariff_of
 from tokenfleet.envs.episode.future import draw_future
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.decisions import Decisions, Memory
-from tokenfleet.envs.interface.parts import Parts
-from tokenfleet.envs.interface.reward import settle_overdue
 from tokenfleet.envs.plans import Same
-from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.setting import Setting
 from tokenfleet.envs.snapshots import FleetSnapshot
 
 BoolArray = NDArray[np.bool_]
@@ -59,28 +56,6 @@ class Simulation:
         """The branch with the highest mean reward over the futures, of every fleet, `[N]`."""
         best: NDArray[np.intp] = self.reward.mean(axis=2).argmax(axis=1)
         return best
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a simulation needs of an environment.
-
-    Attributes:
-        scenario, arrays: the fleet.
-        parts: observation, action and reward.
-        reward: from the terms of a tick, `[M]`.
-        last_tick: at which episodes end.
-        decide_every: ticks for which an action holds.
-        make_engine: an engine for M fleets.
-    """
-
-    scenario: Scenario
-    arrays: FleetArrays
-    parts: Parts
-    reward: Callable[[dict[str, Float64Array]], Float64Array]
-    last_tick: int
-    decide_every: int
-    make_engine: Callable[[int], Engine]
 
 
 class Simulator:
@@ -139,9 +114,10 @@ class Simulator:
             self._engine.step(self._decisions.controls(self._engine.view, living), living)
             tariff_now = tariff[every, np.minimum(tick, tariff.shape[1] - 1)]
             tick += living
-            over = all_dark(self._engine.view) | (tick >= self._setting.last_tick)
-            settle_overdue(self._engine.outcome, over)
-            found.rewards += np.where(living, self._account(tariff_now), 0.0)
+            over = np.logical_or(*self._setting.over(self._engine.view, tick))
+            _, rewards = self._setting.value(self._engine.outcome, tariff_now, over)
+            self._metrics.add(self._engine.outcome, tariff_now, rewards)
+            found.rewards += np.where(living, rewards, 0.0)
             done = np.flatnonzero(living & (over | (tick >= last)))
             if len(done):
                 living[done] = False
@@ -151,16 +127,17 @@ class Simulator:
 
     def _starts(self, fleet: FleetSnapshot, futures: Sequence[int | Same]) -> list[_Start]:
         """One fleet at the beginning of each future."""
-        episode, tick = fleet.episode.current, fleet.episode.tick
+        held, memory = fleet.books.episode, fleet.books.memory
+        episode, tick = held.current, held.tick
         assert episode is not None
         starts = []
         for seed in futures:
             if seed == "same":
-                starts.append(_Start(fleet.engine, fleet.episode.tariff, tick, fleet.memory))
+                starts.append(_Start(fleet.engine, held.tariff, tick, memory))
                 continue
             self._engine.restore(0, fleet.engine)
             other = self._other_future(episode, tick, int(seed))
-            starts.append(_Start(self._engine.snapshot(0), tariff_of(other), tick, fleet.memory))
+            starts.append(_Start(self._engine.snapshot(0), tariff_of(other), tick, memory))
         return starts
 
     def _other_future(self, episode: Episode, tick: int, seed: int) -> Episode:
@@ -168,13 +145,6 @@ class Simulator:
         future = draw_future(episode, present_of(self._engine, 0, tick), seed)
         self._engine.change_future(0, future)
         return future.episode
-
-    def _account(self, tariff: Float64Array) -> Float64Array:
-        """Count a tick; its rewards, `[M]`."""
-        sites = len(self._setting.scenario.sites)
-        rewards = self._setting.reward(self._setting.parts.value(self._engine.outcome, tariff[:, :sites]))
-        self._metrics.add(self._engine.outcome, tariff, rewards)
-        return rewards
 
     def _observe(self) -> NDArray[Any]:
         return self._setting.parts.observe(self._engine.view, self._decisions.memory)
@@ -231,8 +201,3 @@ class _Found:
             observations=self._observations.reshape(*shape, *self._observations.shape[1:]),
             views=self._view,
         )
-
-
-def all_dark(view: Record) -> BoolArray:
-    """Where every site is without power, `[N]`."""
-    return cast(BoolArray, np.logical_and.reduce(view["dark_remaining_s"] > 0.0, axis=1))
