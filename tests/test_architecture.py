@@ -31,8 +31,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.estimates",),
     (f"{ENVS}.supervision",),
     (f"{ENVS}.accounts.sums", f"{ENVS}.accounts.metrics"),
-    (f"{ENVS}.interface.frame_state", f"{ENVS}.interface.segments", f"{ENVS}.interface.infos"),
-    (f"{ENVS}.interface.picture", f"{ENVS}.interface.knobs"),
+    (f"{ENVS}.interface.frame_state", f"{ENVS}.interface.fillings", f"{ENVS}.interface.infos"),
+    (f"{ENVS}.interface.picture", f"{ENVS}.interface.segments"),
+    (f"{ENVS}.interface.entries",),
+    (f"{ENVS}.interface.knobs",),
     (f"{ENVS}.interface.setpoint_knobs",),
     (
         f"{ENVS}.interface.observation",

@@ -19,7 +19,6 @@ from tokenfleet.envs.interface.knobs import SEGMENTS
 from tokenfleet.envs.interface.segments import SegmentBox
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.capacity import capacity_rps
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -79,14 +78,10 @@ class FleetAction:
     Attributes:
         space: `Box(-1, 1, (A,))`, float32.
         table: the segments, in order.
-        capacity_share: what each pool could serve of each class alone, normalised over pools, `[K, P]`; 0 where a pool
-            does not serve a class.
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        capacity = capacity_rps(scenario)
-        self.capacity_share = capacity / capacity.sum(axis=1, keepdims=True)
-        self._box = SegmentBox([make(scenario, self.capacity_share) for make in SEGMENTS])
+        self._box = SegmentBox([make(scenario) for make in SEGMENTS])
         self.table, self.space = self._box.table, self._box.space
 
     def decode(self, action: NDArray[np.generic]) -> Controls:

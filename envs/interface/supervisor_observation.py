@@ -26,7 +26,15 @@ Float32Array = NDArray[np.float32]
 ESTIMATED: tuple[Field, ...] = (
     Field("pool_backlog_s", "P", "s", "How long the pool would take for what it has.", "backlog", 10.0),
     Field("class_backlog_s", "K", "s", "The shortest backlog that a request of the class meets.", "backlog", 10.0),
-    Field("headroom_w", "S", "W", "The lowest cap of the next 2 s, less metered power.", "nameplate_w", 2.0, -2.0),
+    Field(
+        "headroom_w",
+        "S",
+        "W",
+        f"The lowest cap of the next {AHEAD_S:g} s, less metered power.",
+        "nameplate_w",
+        2.0,
+        -2.0,
+    ),
     Field("brake_allowance_s", "S", "s", "Time above the cap that the brake still forgives.", "brake_s", 1.0),
     Field(
         "event_in_s",

@@ -71,3 +71,10 @@ def capacity_rps(scenario: Scenario) -> Float64Array:
     full_clock = Coefficients.stack([pool.coefficients for pool in pools]).at_clock(np.ones(len(pools)))
     replicas = np.array([pool.replicas for pool in pools])
     return replicas * steady.rate_rps(full_clock, steady.batch(full_clock))
+
+
+def capacity_share(scenario: Scenario) -> Float64Array:
+    """`capacity_rps` of each class, normalised over pools, `[K, P]`; 0 where a pool does not serve a class."""
+    capacity = capacity_rps(scenario)
+    share: Float64Array = capacity / capacity.sum(axis=1, keepdims=True)
+    return share

@@ -14,6 +14,9 @@ from tokenfleet.envs.spec import SpecError
 
 Float64Array = NDArray[np.float64]
 
+POWER_SHARE = 0.96
+"""What the rule `feedback_capping` leaves free is the rest."""
+
 
 @dataclass(frozen=True)
 class Setpoints:
@@ -28,7 +31,7 @@ class Setpoints:
         "Power that the clocks of a site are steered to, over the lowest cap that can come in the next seconds.",
         low=0.0,
         high=2.0,
-        neutral=0.96,
+        neutral=POWER_SHARE,
     )
     clock_bias: Float64Array = quantity(
         "NP",

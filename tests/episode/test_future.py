@@ -215,10 +215,11 @@ def test_failures_to_come_are_drawn_anew() -> None:
 
 def test_thinking_clients_go_on_without_adding_calls() -> None:
     world = load_scenario("agent-swarm", WORLDS["agent-swarm"])
-    fleet, episode = lived(world, TICK)
-    now = present_of(fleet, 0, TICK)
-    assert len(now.thinking) > 0
-    alone = Present(TICK, now.asked, now.lost, now.finished_s, np.empty(0, np.int32))
+    late = 90
+    fleet, episode = lived(world, late)
+    now = present_of(fleet, 0, late)
+    assert len(now.thinking) > 1
+    alone = Present(late, now.asked, now.lost, now.finished_s, np.empty(0, np.int32))
     with_them, without = draw_future(episode, now, 5), draw_future(episode, alone, 5)
     sums = []
     for future in (with_them, without):

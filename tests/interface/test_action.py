@@ -9,7 +9,7 @@ from tests.envs.worlds import TWO_ROUTES, two_routes
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import load_scenario
-from tokenfleet.envs.scenario.capacity import capacity_rps
+from tokenfleet.envs.scenario.capacity import capacity_rps, capacity_share
 from tokenfleet.envs.vector import FleetVectorEnv
 
 FLOOR = load_scenario("tiny").pools["lab-8b"].gpu_spec.clock_floor_fraction
@@ -160,11 +160,12 @@ def test_encode_undoes_decode() -> None:
 
 
 def test_what_the_box_cannot_say_becomes_the_nearest_it_can() -> None:
-    action = FleetAction(two_routes())
+    scenario = two_routes()
+    action = FleetAction(scenario)
     controls = Controls.neutral(1, np.zeros((3, 3)))
     controls.admit_rate_rps[0] = [1e6, 1.0, np.inf]
     again = action.decode(action.encode(controls))
-    np.testing.assert_allclose(again.route_share[0], action.capacity_share)
+    np.testing.assert_allclose(again.route_share[0], capacity_share(scenario))
     np.testing.assert_allclose(again.admit_rate_rps[0], [np.inf, 1.0, np.inf], rtol=1e-6)
 
 
