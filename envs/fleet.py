@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fleets.plans import Acts, Plan, Same
+from tokenfleet.envs.fleets.snapshots import BatchSnapshot
+from tokenfleet.envs.fleets.what_if import Simulation
 from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     SINGLE_RESET_OPTIONS,
@@ -26,13 +29,10 @@ from tokenfleet.envs.interface.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.plans import Acts, Plan, Same
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.snapshots import BatchSnapshot
 from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
-from tokenfleet.envs.what_if import Simulation
 
 
 class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):

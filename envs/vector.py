@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.fleets.live import LiveFleets
+from tokenfleet.envs.fleets.running import RunningFleets
+from tokenfleet.envs.fleets.setting import Setting
 from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     check_choices,
@@ -29,12 +32,9 @@ from tokenfleet.envs.interface.parts import Parts, build_parts
 from tokenfleet.envs.interface.render import make_renderer
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.live import LiveFleets
 from tokenfleet.envs.registration import check_time_limit
-from tokenfleet.envs.running import RunningFleets
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.standing import pool_arrays, refuse_rooflines
-from tokenfleet.envs.setting import Setting
 from tokenfleet.envs.supervision.setpoints import Setpoints
 
 BoolArray = NDArray[np.bool_]

@@ -12,7 +12,7 @@ from tokenfleet.envs.layers.agents import client_columns, merge
 from tokenfleet.envs.layers.agents.streams import Demand
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.traces.table import NONE
+from tokenfleet.envs.traces.columns import NONE
 
 
 @dataclass(frozen=True)

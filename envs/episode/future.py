@@ -34,7 +34,7 @@ from tokenfleet.envs.layers.gpu.failures import FailureTable, draw_failures
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.traces.table import DEFAULTS, NONE
+from tokenfleet.envs.traces.columns import DEFAULTS, NONE
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -16,7 +16,7 @@ from tokenfleet.envs.files import Version, read_arrays, version_of
 from tokenfleet.envs.files.limits import SESSION_BYTES
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError, suggest
 from tokenfleet.envs.splits import SPLITS
-from tokenfleet.envs.traces.table import FloatColumn, IntColumn
+from tokenfleet.envs.traces.columns import FloatColumn, IntColumn
 
 
 @dataclass(frozen=True, eq=False)

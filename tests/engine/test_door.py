@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, neutral
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.gpu.failures import FailureTable
@@ -75,10 +75,10 @@ def test_an_episode_that_does_not_fit_the_fleet_is_refused(engine, change, messa
 
 @pytest.mark.parametrize("index", [-1, 1])
 def test_there_is_no_fleet_beyond_the_batch(engine, index):
-    world = random_world(0)
-    fleet = make_engine(engine, world.arrays, 1)
+    instance = random_instance(0)
+    fleet = make_engine(engine, instance.arrays, 1)
     with pytest.raises(IndexError, match=f"fleet {index} of 1"):
-        fleet.reset(index, world.episode)
+        fleet.reset(index, instance.episode)
     with pytest.raises(IndexError, match=f"fleet {index} of 1"):
         fleet.request_log(index)
 

@@ -16,7 +16,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tests.conftest import ENGINE
-from tests.envs.worlds import FRAGILE, TWO_ROUTES
+from tests.envs.scenarios import FRAGILE, TWO_ROUTES
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.observation import FleetObservation
@@ -85,7 +85,7 @@ def test_a_batch_is_gymnasiums_vector_of_single_environments(mode: AutoresetMode
         assert_same(info, gyms_info)
         endings.add(tuple(ended.tolist()))
     if overrides is FRAGILE:
-        assert any(0 < sum(ending) < 4 for ending in endings), "the point of the fragile world is to end apart"
+        assert any(0 < sum(ending) < 4 for ending in endings), "the point of the fragile scenario is to end apart"
 
 
 def structure(info: dict[str, Any]) -> dict[str, Any]:

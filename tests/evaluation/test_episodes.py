@@ -10,7 +10,7 @@ import gymnasium
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from tests.evaluation.worlds import TINY, Constant, Dice, StepCounter, countdowns
+from tests.evaluation.known_answers import TINY, Constant, Dice, StepCounter, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import NETWORK_ROWS, Candidate, episode_seeds, evaluate_policy

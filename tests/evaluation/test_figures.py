@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.evaluation.known_answers import TINY, Constant, countdowns
 from tests.evaluation.synthetic import fleet_rows, rows_of
-from tests.evaluation.worlds import TINY, Constant, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation import figures, style
 from tokenfleet.evaluation.episodes import Candidate, evaluate_policy

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.evaluation.known_answers import TINY
 from tests.evaluation.synthetic import row
 from tests.evaluation.test_candidates import write_checkpoint
 from tests.evaluation.test_ledgers import ledger
-from tests.evaluation.worlds import TINY
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import Candidate
 from tokenfleet.evaluation.journal import Batch, Journal

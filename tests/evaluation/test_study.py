@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.evaluation.known_answers import TINY, Constant, countdowns
 from tests.evaluation.synthetic import fleet_rows
-from tests.evaluation.worlds import TINY, Constant, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
 from tokenfleet.evaluation.results import read_rows

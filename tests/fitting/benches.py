@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from tests.engine.runs import run as run_engine
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fitting import Bench, Run
 from tokenfleet.envs.fitting.compare import BOARD_POWER, DECODE_STEP, MEAN_ITERATION, prompt_time_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.envs.worlds import TWO_ROUTES, two_routes
+from tests.envs.scenarios import TWO_ROUTES, two_routes
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import load_scenario
@@ -205,7 +205,7 @@ def test_capacity_is_about_what_the_engine_can_serve(load: float, low: float, hi
     assert ((low <= attainment) & (attainment <= high)).all(), attainment
 
 
-def test_the_worlds_differ_only_by_the_pool() -> None:
+def test_the_scenarios_differ_only_by_the_pool() -> None:
     assert set(two_routes().pools) - set(load_scenario("tiny").pools) == {
         key.removeprefix("pools.") for key in TWO_ROUTES
     }

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policies.worlds import two_sites
+from tests.policies.views import two_sites
 from tokenfleet.envs import load_scenario
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.estimates.cap_forecast import CapForecast

@@ -1,4 +1,4 @@
-"""Random columns of sites and rows for `worlds`: batteries, rooms, meters, brakes and breakers."""
+"""Random columns of sites and rows for `random_fleets`: batteries, rooms, meters, brakes and breakers."""
 
 from __future__ import annotations
 

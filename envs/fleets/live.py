@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import Engine, RequestLog
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fleets.plans import Acts, Plan, Planned, Same, check_simulated, parse_futures
+from tokenfleet.envs.fleets.running import RunningFleets
+from tokenfleet.envs.fleets.snapshots import BatchSnapshot
+from tokenfleet.envs.fleets.what_if import Simulation, Simulator
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
-from tokenfleet.envs.plans import Acts, Plan, Planned, Same, check_simulated, parse_futures
-from tokenfleet.envs.running import RunningFleets
-from tokenfleet.envs.snapshots import BatchSnapshot
-from tokenfleet.envs.what_if import Simulation, Simulator
 
 
 class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):

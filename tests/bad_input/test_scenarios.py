@@ -1,4 +1,4 @@
-"""A world that cannot be: hardware, caps, workloads, recordings, environments that are wrong or missing.
+"""A scenario that cannot be: hardware, caps, workloads, recordings, environments that are wrong or missing.
 
 A recording of one's own reaches a scenario in three ways, and each is tried: `scenario.workload.<stream>.trace=path`
 changes the file of a stream that replays one (those of the default scenario), `scenario.workload.<new>={kind: trace,
@@ -26,20 +26,20 @@ FILES = {
     "columns.csv": "time,in,out\n0,10,10\n",
     "table.xlsx": "0,10,10\n",
     "junk.npz": "junk",
-    "half_written.py": "class World(\n",
+    "half_written.py": "class Mine(\n",
     "plain.py": "class Plain:\n    pass\n",
 }
 
 
 def write_catalogue(mine: Path) -> None:
     """Scenarios with a mistake each, and the GPU and the trace that they name."""
-    world = yaml.safe_load(catalog.find("scenario", "tiny").read_text())
+    scenario = yaml.safe_load(catalog.find("scenario", "tiny").read_text())
     stream = {"kind": "trace", "request_class": "chat-8b", "trace": "my-trace"}
-    pool = {**world["pools"]["lab-8b"], "gpu": "my-gpu"}
+    pool = {**scenario["pools"]["lab-8b"], "gpu": "my-gpu"}
     gpu = yaml.safe_load(catalog.find("gpu", "h100-sxm").read_text())
     files = {
-        "scenario/recorded.yaml": yaml.safe_dump({**world, "name": "recorded", "workload": {"recorded": stream}}),
-        "scenario/upgraded.yaml": yaml.safe_dump({**world, "pools": {**world["pools"], "lab-8b": pool}}),
+        "scenario/recorded.yaml": yaml.safe_dump({**scenario, "name": "recorded", "workload": {"recorded": stream}}),
+        "scenario/upgraded.yaml": yaml.safe_dump({**scenario, "pools": {**scenario["pools"], "lab-8b": pool}}),
         "scenario/unclosed.yaml": "name: unclosed\nsites: {lab: [}\n",
         "scenario/listed.yaml": "- tiny\n",
         "scenario/merging.yaml": doubling("{{<<: [*a{0}, *a{0}]}}"),
@@ -57,7 +57,7 @@ def write_catalogue(mine: Path) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the commands name; no command changes them."""
-    tmp_path = tmp_path_factory.mktemp("worlds")
+    tmp_path = tmp_path_factory.mktemp("folder")
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
     write_catalogue(tmp_path / "mine")
@@ -184,10 +184,10 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         r"^env\.id: tokenfleet/AgentSwarm-v0 brings a scenario, .*; write scenario=agent-swarm$",
     ),
     "train env.id=CartPole-v7": (r"^env\.id: .*`v7` .* doesn't exist.*`v1`",),
-    "train env.id=no_module:World-v0": (
-        r"^env\.id: cannot import 'no_module' of 'no_module:World-v0' .*; start in the folder that holds it, or .*$",
+    "train env.id=no_module:Mine-v0": (
+        r"^env\.id: cannot import 'no_module' of 'no_module:Mine-v0' .*; start in the folder that holds it, or .*$",
     ),
-    "train env.id=half_written:World": (
+    "train env.id=half_written:Mine": (
         r"^env\.id: cannot import 'half_written' .*\(half_written\.py, line 1\)\); start in the folder",
     ),
     "train env.id=plain:Plain": (r"^env\.id: 'plain:Plain' is neither a gymnasium\.Env nor a gymnasium\.vector",),

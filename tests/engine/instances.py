@@ -1,4 +1,4 @@
-"""Random small worlds for engine tests and the fuzz: arrays, an episode and a tape of controls, from one integer."""
+"""Random small instances for engine tests and the fuzz: arrays, an episode and a tape of controls, from one integer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tokenfleet.envs.traces import RequestTable
 
 
 @dataclass(frozen=True)
-class World:
+class Instance:
     """What an engine needs for one episode."""
 
     arrays: FleetArrays
@@ -28,7 +28,7 @@ class World:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a random world is like; the seed decides everything else.
+    """What a random instance is like; the seed decides everything else.
 
     Attributes:
         load: arrivals per second and replica.
@@ -55,17 +55,17 @@ class Situation:
     long_clock: bool = False
 
 
-def random_world(seed: int, **situation: Any) -> World:
-    """A world with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes, as a `Situation` asks."""
-    return random_worlds(seed, 1, Situation(**situation))[0]
+def random_instance(seed: int, **situation: Any) -> Instance:
+    """An instance with 1-2 sites, 0-2 rows, 1-4 pools, 1-3 classes, as a `Situation` asks."""
+    return random_instances(seed, 1, Situation(**situation))[0]
 
 
-def random_worlds(seed: int, fleets: int, situation: Situation) -> list[World]:
-    """Worlds of the same arrays, for one batch; the first of them does not depend on how many there are."""
+def random_instances(seed: int, fleets: int, situation: Situation) -> list[Instance]:
+    """Instances of the same arrays, for one batch; the first of them does not depend on how many there are."""
     rng = np.random.default_rng(seed)
     arrays = _arrays(rng, situation)
     children = [rng, *(np.random.default_rng([seed, fleet]) for fleet in range(1, fleets))]
-    return [World(arrays, _episode(child, arrays, situation), _tape(child, arrays, situation)) for child in children]
+    return [Instance(arrays, _episode(child, arrays, situation), _tape(child, arrays, situation)) for child in children]
 
 
 def _arrays(rng: np.random.Generator, situation: Situation) -> FleetArrays:

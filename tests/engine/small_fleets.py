@@ -1,10 +1,10 @@
-"""Small worlds worked by hand: one or two pools, a plain episode."""
+"""Small fleets worked by hand: one or two pools, a plain episode."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tests.engine.site_worlds import counts
+from tests.engine.site_columns import counts
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.columns.nodes import NodeColumns
 from tokenfleet.envs.episode import Episode

@@ -1,4 +1,4 @@
-"""Hand-made views and small worlds for policy tests."""
+"""Hand-made views and small scenarios for policy tests."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ from tokenfleet.envs.episode.batch import Episodes
 from tokenfleet.envs.episode.history import History
 from tokenfleet.envs.episode.replay import replayed
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.fleets.setting import Setting
+from tokenfleet.envs.fleets.snapshots import FleetBooks, FleetSnapshot
 from tokenfleet.envs.interface.decisions import Decisions
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.setting import Setting
-from tokenfleet.envs.snapshots import FleetBooks, FleetSnapshot
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
