@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fleets.plans import Acts, Plan, Same
+from tokenfleet.envs.fleets.plans import Plan, PolicyPredictor, Same
 from tokenfleet.envs.fleets.snapshots import BatchSnapshot
 from tokenfleet.envs.fleets.what_if import Simulation
 from tokenfleet.envs.interface.arguments import (
@@ -268,7 +268,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         plan: Plan,
         horizon: int,
         *,
-        then: Acts | None = None,
+        then: PolicyPredictor | None = None,
         branches: int | None = None,
         futures: int | Same | Sequence[int | Same] = "same",
         state: Any = None,

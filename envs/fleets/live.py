@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import Engine, RequestLog
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fleets.plans import Acts, Plan, Planned, Same, check_simulated, parse_futures
+from tokenfleet.envs.fleets.plans import Plan, Planned, PolicyPredictor, Same, check_simulated, parse_futures
 from tokenfleet.envs.fleets.running import RunningFleets
 from tokenfleet.envs.fleets.snapshots import BatchSnapshot
 from tokenfleet.envs.fleets.what_if import Simulation, Simulator
@@ -158,7 +158,7 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         plan: Plan,
         horizon: int,
         *,
-        then: Acts | None = None,
+        then: PolicyPredictor | None = None,
         branches: int | None = None,
         futures: int | Same | Sequence[int | Same] = "same",
         fleets: Sequence[int] | None = None,

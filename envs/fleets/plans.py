@@ -18,8 +18,8 @@ Decisions = NDArray[Any] | Controls
 """Actions `[B, A]` or `[N, B, A]`, or the `Controls` of B or N * B fleets."""
 
 
-class Acts(Protocol):
-    """A policy: the signature is that of stable-baselines3's `predict`."""
+class PolicyPredictor(Protocol):
+    """Anything with `predict`, as stable-baselines3's type of the same name has it."""
 
     def predict(
         self,
@@ -31,7 +31,7 @@ class Acts(Protocol):
         """Actions `[M, A]` for observations `[M, D]`, and what is remembered."""
 
 
-Plan = Acts | Decisions | Sequence[Decisions]
+Plan = PolicyPredictor | Decisions | Sequence[Decisions]
 
 
 def parse_futures(futures: Any) -> list[int | Same]:
@@ -90,7 +90,7 @@ class Planned:
     """
 
     def __init__(
-        self, plan: Plan, then: Acts | None, parts: Parts, copies: tuple[int, int | None, int], state: Any
+        self, plan: Plan, then: PolicyPredictor | None, parts: Parts, copies: tuple[int, int | None, int], state: Any
     ) -> None:
         fleets, branches, futures = copies
         self._parts, self._fleets, self._futures = parts, fleets, futures

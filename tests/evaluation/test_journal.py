@@ -15,7 +15,7 @@ from tests.evaluation.synthetic import row
 from tests.evaluation.test_candidates import write_checkpoint
 from tests.evaluation.test_ledgers import ledger
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate
+from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.study import run_study
