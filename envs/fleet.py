@@ -39,8 +39,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     """A token factory behind a capped grid connection: route its requests and set its power, tick by tick.
 
     ## Description
-    A fleet of GPU pools at one or more sites serves requests for tokens. Between two decisions every request lives
-    through continuous batching, event by event; every site's meter is read once a tick against a cap that may fall
+    A fleet of GPU pools at one or more sites serves requests for tokens. Between two decisions every request goes
+    through continuous batching, event by event. Every site's meter is read once a tick against a cap that may fall
     with short notice. Above the cap for too long the power brake forces all clocks of the site to the floor; far above
     it for too long the breaker trips and the site is dark. Power, not silicon, is the limit.
 

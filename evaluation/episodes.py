@@ -1,7 +1,7 @@
 """Policies meet episodes: the same list of seeds for everyone, in batches, one row per episode.
 
-Row i depends on its seed and the policy alone, not on how many episodes run side by side: environments keep their
-lanes apart, and `tokenfleet.evaluation.candidates` says how a policy acts in a batch. A policy that draws for the whole
+Row i depends on its seed and the policy alone, not on how many episodes run side by side: environments keep their rows
+apart, and `tokenfleet.evaluation.candidates` says how a policy acts in a batch. A policy that draws for the whole
 batch at once, as a network does, needs batches of the same size for the same rows.
 """
 
@@ -97,7 +97,7 @@ def _batches(seeds: Sequence[int], size: int) -> Iterator[list[int]]:
 
 
 def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
-    """When an environment begins anew; one that never does could not run lanes of unequal length.
+    """When an environment begins anew; one that never does could not run episodes of unequal length.
 
     A fleet that begins anew within the step that ended it has already thrown its request log away.
     """
@@ -139,10 +139,10 @@ def _evaluate(
     env = make_env_for(candidate, make_env, len(seeds))
     try:
         identity = EnvironmentIdentity.of(env)
-        lanes = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None)
+        metrics = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None)
     finally:
         env.close()
-    rows = [_row(candidate, identity, first + i, seed, lanes[i]) for i, seed in enumerate(seeds)]
+    rows = [_row(candidate, identity, first + i, seed, metrics[i]) for i, seed in enumerate(seeds)]
     return Batch(tuple(rows), tuple(ledgers))
 
 

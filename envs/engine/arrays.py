@@ -125,7 +125,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
 
     @cached_property
     def digest(self) -> str:
-        """Equal for fleets that live the same lives."""
+        """Equal for fleets that do the same in the same episode under the same controls."""
         known = hashlib.sha256(repr((self.tick_s, self.horizon_ticks, sorted(self.sizes.items()))).encode())
         for column in quantities_of(FleetArrays):
             known.update(column.name.encode() + getattr(self, column.name).tobytes())

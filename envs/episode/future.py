@@ -12,7 +12,7 @@ in their mean number; events that nobody knows of, and failures; real-time price
 intensity, temperature and sun, around what is forecast. Sessions end with the calls of theirs that have been made, but
 for those whose clients are thinking, which can be seen: each goes on when and how one of the drawn sessions does.
 
-The result is an episode in its own right: whoever lives it from its start under the same controls comes to the same
+The result is an episode in its own right: a fleet that runs it from its start under the same controls comes to the same
 present, to the last bit.
 """
 

@@ -116,7 +116,7 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """Let fleet `targets[i]` become an exact copy of fleet `sources[i]`; observations `[N, D]` of all fleets.
 
         Everything is copied: the fleet, its episode, its metrics, and where its next episode comes from. It takes time
-        for what lives in the fleets, not for how long they have lived. Every source counts as it was before.
+        for what is in the fleets, not for how long they have run. Every source counts as it was before.
 
         Raises:
             SpecError: not as many targets as sources, or a fleet that is to become two.
@@ -164,7 +164,7 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         fleets: Sequence[int] | None = None,
         state: Any = None,
     ) -> Simulation:
-        """What would become of fleets, without touching them: copies of them live on for up to `horizon` ticks.
+        """What would become of fleets, without touching them: copies of them run on for up to `horizon` ticks.
 
         Args:
             plan: what the copies do: a policy; actions `[B, A]` of B branches, `[N, B, A]` if every fleet has its own,

@@ -16,7 +16,7 @@ from tokenfleet.envs.episode.history import History
 from tokenfleet.envs.episode.replay import replayed
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleets.setting import Setting
-from tokenfleet.envs.fleets.snapshots import FleetBooks, FleetSnapshot
+from tokenfleet.envs.fleets.snapshots import Bookkeeping, FleetSnapshot
 from tokenfleet.envs.interface.decisions import Decisions
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
@@ -37,7 +37,7 @@ class RunningFleets:
     Attributes:
         setting: as given.
         engine: simulates them.
-        episodes: what they live through, and how far each has come.
+        episodes: what happens to them, and how far each has come.
         decisions: what they were told last.
         ended: the fleets whose episodes ended in the last step and have not begun anew, in order.
         on_tick: called after every tick; None for nobody.
@@ -142,7 +142,7 @@ class RunningFleets:
 
     def hold(self, index: int) -> FleetSnapshot:
         """All of fleet `index`, for `resume`."""
-        return FleetSnapshot(self.engine.snapshot(index), self._books(index))
+        return FleetSnapshot(self.engine.snapshot(index), self._bookkeeping(index))
 
     def resume(self, index: int, held: FleetSnapshot) -> None:
         """Let fleet `index` go on from there.
@@ -151,7 +151,7 @@ class RunningFleets:
             SpecError: the snapshot is of another scenario or engine.
         """
         self.engine.restore(index, held.engine)
-        self._resume_books(index, held.books)
+        self._resume_bookkeeping(index, held.bookkeeping)
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Let fleet `targets[i]` become fleet `sources[i]`, as that was before.
@@ -161,9 +161,9 @@ class RunningFleets:
             IndexError: there is no such fleet.
         """
         self.engine.fork(sources, targets)
-        books = [self._books(source) for source in sources]
-        for target, held in zip(targets, books, strict=True):
-            self._resume_books(target, held)
+        bookkeeping = [self._bookkeeping(source) for source in sources]
+        for target, held in zip(targets, bookkeeping, strict=True):
+            self._resume_bookkeeping(target, held)
 
     def get_state(self) -> list[dict[str, Any]]:
         """What `set_state` needs of every fleet, as plain data and NumPy arrays."""
@@ -177,7 +177,7 @@ class RunningFleets:
         ]
 
     def set_state(self, fleets: Sequence[Mapping[str, Any]]) -> None:
-        """Bring every fleet back to what `get_state` gave, by living its episode again."""
+        """Bring every fleet back to what `get_state` gave, by running its episode again."""
         for index, fleet in enumerate(fleets):
             self._begin(index, self.episodes.set_state(index, dict(fleet)))
         for controls, waiting in replayed([fleet["controls"] for fleet in fleets]):
@@ -196,8 +196,8 @@ class RunningFleets:
         if self._views is not None:
             self._views.begin(index)
 
-    def _books(self, index: int) -> FleetBooks:
-        return FleetBooks(
+    def _bookkeeping(self, index: int) -> Bookkeeping:
+        return Bookkeeping(
             episode=self.episodes.hold(index),
             metrics=self._metrics.hold(index),
             views=None if self._views is None else self._views.past(index),
@@ -205,7 +205,7 @@ class RunningFleets:
             memory=self.decisions.hold(index),
         )
 
-    def _resume_books(self, index: int, held: FleetBooks) -> None:
+    def _resume_bookkeeping(self, index: int, held: Bookkeeping) -> None:
         self.decisions.resume(index, held.memory)
         self.episodes.resume(index, held.episode)
         self._metrics.resume(index, held.metrics)

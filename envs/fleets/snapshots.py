@@ -19,11 +19,11 @@ Views = tuple[Stretch[NDArray[np.float32]], ...]
 
 
 @dataclass(frozen=True)
-class FleetBooks:
+class Bookkeeping:
     """What is known of one fleet outside of its engine.
 
     Attributes:
-        episode: what it lives through, and how far it has come.
+        episode: what happens to it, and how far it has come.
         metrics: what that has come to.
         views: what it has seen, for rendering; None where nothing is rendered.
         ended: whether its episode has ended and the next one has not begun.
@@ -42,12 +42,12 @@ class FleetSnapshot:
     """One fleet of an environment between two steps: its engine's state, and the rest."""
 
     engine: Snapshot
-    books: FleetBooks
+    bookkeeping: Bookkeeping
 
 
 @dataclass(frozen=True)
 class BatchSnapshot:
-    """Fleets of an environment between two steps; lives in this process only (`get_state` gives what can be stored).
+    """Fleets of an environment between two steps; valid in this process only (`get_state` gives what can be stored).
 
     Attributes:
         fleets: the fleets, in the order in which they were asked for.
@@ -61,4 +61,4 @@ class BatchSnapshot:
         return len(self.fleets)
 
     def __reduce__(self) -> Any:
-        raise TypeError("a snapshot lives in this process only; get_state gives what can be stored or sent")
+        raise TypeError("a snapshot is valid in this process only; get_state gives what can be stored or sent")

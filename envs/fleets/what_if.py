@@ -1,4 +1,4 @@
-"""What would become of fleets under other decisions: copies of them live on beside them, in one future or in many."""
+"""What would become of fleets under other decisions: copies of them run on, in one future or in many."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Simulation:
 
 
 class Simulator:
-    """M copies of fleets that live on beside them.
+    """M copies of fleets, which run on by themselves.
 
     Args:
         setting: the environment.
@@ -84,7 +84,7 @@ class Simulator:
         horizon: int,
         decide: Decide,
     ) -> Simulation:
-        """Let every fleet live in `branches` times `futures` copies.
+        """Run every fleet in `branches` times `futures` copies.
 
         Args:
             fleets: N of them, as they are now.
@@ -104,30 +104,30 @@ class Simulator:
             self._decisions.resume(copy, start.memory)
         last = np.minimum(first + horizon, self._setting.last_tick)
         found = _Found(self._engine.view.copy(), self._observe().copy(), self.copies)
-        living, tick, every = np.ones(self.copies, np.bool_), first.copy(), np.arange(self.copies)
+        running, tick, every = np.ones(self.copies, np.bool_), first.copy(), np.arange(self.copies)
         held, left = None, 0
-        while living.any():
+        while running.any():
             if not left:
                 before, held = held, decide(self._observe)
                 left = self._decisions.take(held) if held is not before else self._decisions.ticks
             left -= 1
-            self._engine.step(self._decisions.controls(self._engine.view, living), living)
+            self._engine.step(self._decisions.controls(self._engine.view, running), running)
             tariff_now = tariff[every, np.minimum(tick, tariff.shape[1] - 1)]
-            tick += living
+            tick += running
             over = np.logical_or(*self._setting.over(self._engine.view, tick))
             _, rewards = self._setting.value(self._engine.outcome, tariff_now, over)
             self._metrics.add(self._engine.outcome, tariff_now, rewards)
-            found.rewards += np.where(living, rewards, 0.0)
-            done = np.flatnonzero(living & (over | (tick >= last)))
+            found.rewards += np.where(running, rewards, 0.0)
+            done = np.flatnonzero(running & (over | (tick >= last)))
             if len(done):
-                living[done] = False
+                running[done] = False
                 summary = self._metrics.summary(done, (tick - first)[done])
                 found.write(done, self._engine.view, self._observe(), (tick - first)[done], over[done], summary)
         return found.simulation(shape)
 
     def _starts(self, fleet: FleetSnapshot, futures: Sequence[int | Same]) -> list[_Start]:
         """One fleet at the beginning of each future."""
-        held, memory = fleet.books.episode, fleet.books.memory
+        held, memory = fleet.bookkeeping.episode, fleet.bookkeeping.memory
         episode, tick = held.current, held.tick
         assert episode is not None
         starts = []

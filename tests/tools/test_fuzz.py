@@ -97,6 +97,6 @@ def test_something_malformed_that_is_taken_is_a_problem(monkeypatch, check_at_th
 
 
 def test_requests_that_refer_to_what_a_fleet_lacks_are_a_problem_if_they_are_taken(monkeypatch):
-    monkeypatch.setattr("tokenfleet.envs.engine.door._check_references", lambda *_: [])
+    monkeypatch.setattr("tokenfleet.envs.engine.checks._check_references", lambda *_: [])
     with pytest.raises(AssertionError, match="malformed: reference: requests were taken"):
         check(Case(0, ticks=1))

@@ -1,4 +1,4 @@
-"""The door of both engines: what they are given is checked here, and trusted from then on.
+"""What both engines are given is checked here, and trusted from then on.
 
 Whoever builds a fleet, an episode or controls from a scenario cannot make the mistakes that are refused here; whoever
 writes them by hand can, and C++ reads them by shape alone.

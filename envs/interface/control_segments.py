@@ -1,4 +1,4 @@
-"""The knobs of the default action, one function a segment; `SEGMENTS` is their order.
+"""The segments of the default action, one function each; `SEGMENTS` is their order.
 
 The documentation's table is made from them (`python -m tokenfleet.envs.interface.document`).
 """
@@ -174,4 +174,4 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     affinity_segment,
     price_segment,
 )
-"""Every knob, in the order in which it stands in an action."""
+"""Every segment, in the order in which it stands in an action."""

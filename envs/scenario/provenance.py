@@ -1,4 +1,4 @@
-"""What each pool of a scenario stands on: a measured profile or a roofline, and how wrong that is expected to be."""
+"""Where the coefficients of each pool come from: a measured profile or a roofline, and the error to expect of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The knobs of the action `setpoints`, one function a segment; `SEGMENTS` is their order.
+"""The segments of the action `setpoints`, one function each; `SEGMENTS` is their order.
 
 The documentation's table is made from them (`python -m tokenfleet.envs.interface.document`).
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tokenfleet.envs.estimates.clock_limits import usual_replicas
+from tokenfleet.envs.interface.control_segments import affinity_segment, price_segment
 from tokenfleet.envs.interface.entries import (
     classes_with_choice,
     every_class,
@@ -21,7 +22,6 @@ from tokenfleet.envs.interface.entries import (
     sites_with_battery,
 )
 from tokenfleet.envs.interface.fillings import Exponential, Limit, Pairs, Replicas, Whole
-from tokenfleet.envs.interface.knobs import affinity_segment, price_segment
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.supervision.loop import AHEAD_S, LEAST_DWELL_S, WAITING_S
@@ -208,4 +208,4 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     affinity_segment,
     price_segment,
 )
-"""Every knob, in the order in which it stands in an action."""
+"""Every segment, in the order in which it stands in an action."""

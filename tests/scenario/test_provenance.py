@@ -9,7 +9,7 @@ from tokenfleet.envs import FleetEnv
 from tokenfleet.envs.catalog import load_entry
 from tokenfleet.envs.layers.llm import expected_errors, load_model, load_profile
 from tokenfleet.envs.scenario import load_scenario
-from tokenfleet.envs.scenario.standing import pool_arrays, pool_facts, pool_lines, refuse_rooflines
+from tokenfleet.envs.scenario.provenance import pool_arrays, pool_facts, pool_lines, refuse_rooflines
 from tokenfleet.envs.spec import SpecError
 
 MEASURED = load_scenario("tiny")
