@@ -10,7 +10,7 @@ from tokenfleet.envs.engine.columns.nodes import NodeColumns
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
-from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.quantities import neutral_arrays, quantities_of
 from tokenfleet.envs.traces import RequestTable
 
 
@@ -79,19 +79,14 @@ def plain_episode(
 
     caps, row_caps = through_time(cap_w, sites), through_time(row_cap_w, arrays.num_rows)
     width = arrays.view.width - arrays.view.offsets["cap_w"]
-    return Episode(
-        requests=requests,
-        cap_w=caps,
-        rating_w=caps,
-        row_cap_w=row_caps,
-        row_rating_w=row_caps,
-        price_usd_per_mwh=np.zeros((horizon, sites)),
-        carbon_g_per_kwh=np.zeros((horizon, sites)),
-        outdoor_c=np.full((horizon, sites), 15.0),
-        pue=np.tile(arrays.pue, (horizon, 1)),
-        fixed_w=arrays.fixed_w,
-        host_power_factor=np.ones(sites),
-        solar_w=np.zeros((horizon, sites)),
-        exogenous=np.ones((horizon + 1, width), np.float32),
-        decode_memory_fraction=np.zeros(arrays.num_pools),
-    )
+    given = {
+        "cap_w": caps,
+        "rating_w": caps,
+        "row_cap_w": row_caps,
+        "row_rating_w": row_caps,
+        "outdoor_c": np.full((horizon, sites), 15.0),
+        "pue": np.tile(arrays.pue, (horizon, 1)),
+        "fixed_w": arrays.fixed_w,
+        "exogenous": np.ones((horizon + 1, width), np.float32),
+    }
+    return Episode(requests=requests, **{**neutral_arrays(Episode, arrays.sizes), **given})
