@@ -60,6 +60,12 @@ class Episode:
     rating_w: Float64Array = quantity(
         "HS", "W", "What the grid connection can carry, which its breaker minds.", low=0.0, high=LARGEST
     )
+    brake_cap_w: Float64Array = quantity(
+        "HS", "W", "Cap that the brake holds: without calls that only money holds.", low=0.0, high=LARGEST
+    )
+    called_w: Float64Array = quantity("HC", "W", "How much of the contract is called back.", low=0.0, high=LARGEST)
+    call_phase: Float64Array = quantity("HC", "", "See `layers.power.programme.CallPhase`.", low=0.0, high=3.0)
+    regulation_signal: Float64Array = quantity("HU", "", "Signal that regulation follows.", low=-1.0, high=1.0)
     row_cap_w: Float64Array = quantity("HW", "W", "Cap of the row's IT power.", low=0.0, high=LARGEST)
     row_rating_w: Float64Array = quantity("HW", "W", "What the row can carry.", low=0.0, high=LARGEST)
     price_usd_per_mwh: Float64Array = quantity("HS", "USD/MWh", "Electricity price.", low=-LARGEST, high=LARGEST)

@@ -61,7 +61,7 @@ def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWRBVPKTLF", 0), **sizes}
+    every = {**dict.fromkeys("SWRBVMCUPKQTLF", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 
@@ -78,11 +78,16 @@ def plain_episode(
         return np.ascontiguousarray(np.broadcast_to(np.asarray(limit_w, float).reshape(-1, 1), (horizon, count)))
 
     caps, row_caps = through_time(cap_w, sites), through_time(row_cap_w, arrays.num_rows)
+    calls = np.zeros((horizon, arrays.sizes["C"]))
     width = arrays.view.width - arrays.view.offsets["cap_w"]
     return Episode(
         requests=requests,
         cap_w=caps,
         rating_w=caps,
+        brake_cap_w=caps,
+        called_w=calls,
+        call_phase=calls,
+        regulation_signal=np.zeros((horizon, arrays.sizes["U"])),
         row_cap_w=row_caps,
         row_rating_w=row_caps,
         price_usd_per_mwh=np.zeros((horizon, sites)),
