@@ -34,6 +34,7 @@ AXES = {
     "G": "region of clients",
     "L": "lead time",
     "F": "forecast",
+    "Q": "regime with an indicator",
     "A": "entry of an action",
 }
 """What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
@@ -155,6 +156,7 @@ EXOGENOUS: tuple[Field, ...] = (
     Field("carbon_forecast_g_per_kwh", "SF", "g/kWh", "Carbon intensity expected.", "carbon", 2.0),
     Field("outdoor_forecast_c", "SF", "C", "Outdoor temperature expected.", "temperature", 2.0, -2.0),
     Field("solar_forecast_w", "SF", "W", "On-site solar power expected.", "nameplate_w", 2.0),
+    Field("regime_indicator", "Q", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
 """What happens to a fleet whatever its policy does; written after the measurements."""

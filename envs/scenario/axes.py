@@ -1,7 +1,8 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
 S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, P pools, K classes,
-T classes whose token price the policy sets, L lead times of announced caps, F lead times of forecasts.
+T classes whose token price the policy sets, L lead times of announced caps, F lead times of forecasts, Q regimes
+with an indicator.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
+        "Q": tuple(name for name, regime in scenario.regimes.items() if regime.indicator is not None),
     }
 
 
