@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.engine.site_worlds import places
+from tests.engine.site_columns import places
 from tokenfleet.envs.engine.arrays import FleetArrays
 
 

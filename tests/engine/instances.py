@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.engine.money_worlds import random_calls
+from tests.engine.charge_columns import random_calls
 from tests.engine.random_fleets import random_fleet, with_clients, with_hand_offs, with_small_caches
 from tests.engine.random_requests import linked, random_contexts, random_failures, random_requests, with_long_talks
 from tests.engine.ties import on_ticks, with_tied_controls, with_tied_limits
