@@ -19,6 +19,7 @@ def client_columns(
     streams: Sequence[StreamSpec],
     classes: Mapping[str, RequestClassSpec],
     region_weights: Mapping[str, float],
+    tolerance_factors: Mapping[str, float],
 ) -> dict[str, NDArray[Any]]:
     """Columns of `RequestTable` that follow from clients, for the demands one after the other.
 
@@ -30,6 +31,7 @@ def client_columns(
         streams: the streams.
         classes: request classes by name.
         region_weights: regions by name, in the order of `region_id`, and how many clients each has, relatively.
+        tolerance_factors: of the episode, on what clients of each class that minds the price would pay.
     """
     asked = [classes[stream.request_class] for stream in streams]
     columns: dict[str, NDArray[Any]] = {}
@@ -39,8 +41,12 @@ def client_columns(
     if any(spec.max_attempts > 1 for spec in asked):
         columns["retry_uniform"] = rng.random(sum(len(demand) for demand in demands))
     if any(spec.price_tolerance is not None for spec in asked):
-        pairs = zip(demands, asked, strict=True)
-        columns["price_tolerance"] = np.concatenate([_price_tolerance(rng, *pair) for pair in pairs])
+        columns["price_tolerance"] = np.concatenate(
+            [
+                _price_tolerance(rng, demand, spec) * tolerance_factors.get(stream.request_class, 1.0)
+                for demand, stream, spec in zip(demands, streams, asked, strict=True)
+            ]
+        )
     if len(region_weights) > 1:
         shares = [_region_shares(stream, region_weights) for stream in streams]
         columns["region_id"] = np.concatenate(
