@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.power import CapSpec
+from tokenfleet.envs.layers.power import CapSpec, DemandResponseSpec, EmergencySpec
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
+CapEventSpec = DemandResponseSpec | EmergencySpec
 
 
 class CapForecast:
@@ -20,10 +21,11 @@ class CapForecast:
     Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
 
     - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than
-      the sum over its events;
-    - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
-      two ends, provided that the notice is no shorter than L (an emergency gives none) and the hold lasts at least L;
-    - *depth*: it never falls below the contract with every event at its full depth.
+      the sum over events that can coincide;
+    - *announced*: an event that no other can meet falls, holds and recovers, so between now and L the cap is at least
+      the lower of its two ends, provided that the notice is no shorter than L (an emergency gives none) and the hold
+      lasts at least L;
+    - *depth*: it never falls below the contract with every event that can coincide at its full depth.
 
     Args:
         limits: D limits with their events.
@@ -40,15 +42,18 @@ class CapForecast:
     ) -> None:
         self._contract_w, leads = np.array(contract_w, dtype=np.float64), np.array(leads_s)
         events = [limit.events for limit in limits]
-        left = [math.prod(1.0 - event.deepest_fraction for event in some) for some in events]
+        groups = [coinciding(some) for some in events]
+        left = [min(math.prod(1.0 - event.deepest_fraction for event in group) for group in some) for some in groups]
         self.deepest_w = self._contract_w * np.array(left, dtype=np.float64)
-        slope = [sum(event.deepest_fraction / max(event.ramp_s, 1e-9) for event in some) for some in events]
+        slope = [max(sum(e.deepest_fraction / max(e.ramp_s, 1e-9) for e in group) for group in some) for some in groups]
         self._fall_w = self._contract_w * np.array(slope, dtype=np.float64) * ahead_s
         self._lead = np.array([_shortest_cover(leads, ahead) for ahead in ahead_s], dtype=np.int64)
         self._announced_counts = np.array(
             [
-                lead >= 0 and len(some) <= 1 and all(min(event.notice_s, event.hold_s) >= leads[lead] for event in some)
-                for lead, some in zip(self._lead, events, strict=True)
+                lead >= 0
+                and all(len(group) <= 1 for group in some)
+                and all(min(event.notice_s, event.hold_s) >= leads[lead] for group in some for event in group)
+                for lead, some in zip(self._lead, groups, strict=True)
             ],
             dtype=np.bool_,
         )
@@ -78,6 +83,21 @@ class CapForecast:
             lowest_w = np.where(self._announced_counts, np.maximum(lowest_w, ends_w), lowest_w)
         bound_w: Float64Array = np.minimum(lowest_w, cap_w)
         return bound_w
+
+
+def coinciding(events: Sequence[CapEventSpec]) -> list[list[CapEventSpec]]:
+    """Groups of events that can lower a cap at the same moment; one empty group where there is no event.
+
+    An event can act from its earliest start until its latest end. Of intervals on a line, those that share a moment
+    share the start of one of them, so there is a group for each start.
+    """
+
+    def acts_at(event: CapEventSpec, time_s: float) -> bool:
+        latest_end_s = event.latest_start_s + event.ramp_s + event.hold_s + event.recovery_s
+        return event.earliest_start_s <= time_s <= latest_end_s
+
+    groups = [[event for event in events if acts_at(event, start.earliest_start_s)] for start in events]
+    return groups or [[]]
 
 
 def _shortest_cover(leads_s: Float64Array, ahead_s: float) -> int:
