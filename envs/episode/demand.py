@@ -14,9 +14,6 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.envs.traces.table import NONE
 
-_TOLERANCE = 6
-"""Last number of the seeds of what all clients of an episode share, apart from all else."""
-
 
 @dataclass(frozen=True)
 class DrawnStreams:
@@ -31,22 +28,10 @@ class DrawnStreams:
     group_bounds: tuple[int, ...]
 
 
-def merged_requests(
-    scenario: Scenario, demands: Sequence[Demand], episode_seed: Sequence[int], client_seed: Sequence[int]
-) -> RequestTable:
-    """One table of what all streams of a scenario ask for, clients included.
-
-    Args:
-        scenario: of the streams.
-        demands: of every stream.
-        episode_seed: of what holds for all clients of the episode, those of its drawn futures included.
-        client_seed: of each client.
-    """
+def merged_requests(scenario: Scenario, demands: Sequence[Demand], client_seed: Sequence[int]) -> RequestTable:
+    """One table of what all streams of a scenario ask for, clients included."""
     names, streams = list(scenario.classes), list(scenario.workload.values())
-    rng = np.random.default_rng([*episode_seed, _TOLERANCE])
-    tolerances = {name: cls.price_tolerance for name, cls in scenario.classes.items()}
-    factors = {name: spec.draw_factor(rng) for name, spec in tolerances.items() if spec is not None}
-    clients = client_columns(client_seed, demands, streams, scenario.classes, scenario.region_weights, factors)
+    clients = client_columns(client_seed, demands, streams, scenario.classes, scenario.region_weights)
     return merge(demands, [names.index(stream.request_class) for stream in streams], **clients)
 
 

@@ -119,7 +119,7 @@ def _sample_requests(
     for name, stream in streams.items():
         states.append(rng.bit_generator.state)
         demands.append(draw_demand(name, stream, rng, scenario.horizon_s, split))
-    return merged_requests(scenario, demands, seeds, [*seeds, _CLIENTS]), DrawnStreams(tuple(states), group_bounds(demands))
+    return merged_requests(scenario, demands, [*seeds, _CLIENTS]), DrawnStreams(tuple(states), group_bounds(demands))
 
 
 def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTable:

@@ -150,8 +150,7 @@ def _draw_requests(origin: Origin, tick: int, client_seed: list[int], rng: np.ra
         later = stream.going_on(known, now_s, scenario.horizon_s, origin.split)
         demand = draw_demand(name, later, rng, scenario.horizon_s - now_s, origin.split)
         demands.append(replace(demand, arrival_s=demand.arrival_s + now_s))
-    seeds = [origin.seed, SPLITS.index(origin.split)]
-    table = merged_requests(scenario, demands, seeds, client_seed)
+    table = merged_requests(scenario, demands, client_seed)
     if table.group_id.strides == (0,):
         return table
     return replace(table, group_id=_renumbered(table.group_id, group_bounds(demands), origin.streams.group_bounds))

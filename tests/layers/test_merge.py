@@ -77,8 +77,8 @@ def stream(request_class: str, **keys: object) -> PoissonStream:
     })  # fmt: skip
 
 
-def draw(demands, streams, regions=None, factors=None):
-    return client_columns([0], demands, streams, CLASSES, regions or {}, factors or {})
+def draw(demands, streams, regions=None):
+    return client_columns([0], demands, streams, CLASSES, regions or {})
 
 
 def test_clients_are_drawn_only_for_classes_that_ask():
@@ -92,12 +92,6 @@ def test_a_session_is_one_client():
     assert tolerance[0] == tolerance[1] != tolerance[2]
     assert tolerance[3] == np.inf
     assert len(set(tolerance[[0, 2, 4, 5]])) == 4
-
-
-def test_a_factor_of_the_episode_moves_all_clients_of_its_class():
-    demands, streams = [plain(1.0, 2.0), plain(1.0)], [stream("picky"), stream("plain")]
-    usual, today = (draw(demands, streams, factors=factors)["price_tolerance"] for factors in (None, {"picky": 1.5}))
-    assert today.tolist() == (usual * [1.5, 1.5, 1.0]).tolist()
 
 
 def test_clients_stand_where_their_stream_or_else_the_scenario_says():
