@@ -39,7 +39,7 @@ AXES = {
     "G": "region of clients",
     "L": "lead time",
     "F": "forecast",
-    "I": "regime with an indicator",
+    "X": "regime with an indicator",
     "A": "entry of an action",
 }
 """What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
@@ -180,7 +180,7 @@ EXOGENOUS: tuple[Field, ...] = (
     Field("damages_usd_per_mwh", "C", "USD/MWh", "Damages for energy above the called cap.", "damages", 10.0),
     Field("activation_usd_per_mwh", "C", "USD/MWh", "Payment for delivered reduction.", "damages", 10.0),
     Field("regulation_signal", "U", "share", "Signal to follow in the coming tick.", "one", 1.0, -1.0),
-    Field("regime_indicator", "I", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
+    Field("regime_indicator", "X", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
 """What happens to a fleet whatever its policy does; written after the measurements."""

@@ -90,7 +90,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             tick_s: time between two decisions [s].
             horizon_ticks: ticks of an episode.
             sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
-                I, the indicators, 0.
+                X, the indicators, 0.
             columns: arrays by name; values that broadcast to the column's shape are enough.
         """
         sizes = {**dict.fromkeys(MONEY_AXES, 0), **sizes}
@@ -101,7 +101,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             raise TypeError(f"no columns of a fleet: {', '.join(sorted(unknown))}")
         for name, value in columns.items():
             values[name] = np.array(np.broadcast_to(value, values[name].shape), values[name].dtype)
-        return cls._laid_out(tick_s, horizon_ticks, {"I": 0, **sizes}, values)
+        return cls._laid_out(tick_s, horizon_ticks, {"X": 0, **sizes}, values)
 
     @classmethod
     def _laid_out(

@@ -3,7 +3,7 @@
 S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, M sites whose tariff
 charges for more than energy, C sites in a demand-response programme, U sites that regulate frequency, P pools,
 K classes, Q classes with a service agreement, T classes whose token price the policy sets, L lead times of announced
-caps, F lead times of forecasts, I regimes with an indicator.
+caps, F lead times of forecasts, X regimes with an indicator.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
-        "I": tuple(name for name, regime in scenario.regimes.items() if regime.indicator is not None),
+        "X": tuple(name for name, regime in scenario.regimes.items() if regime.indicator is not None),
     }
 
 
