@@ -57,8 +57,8 @@ class FleetVectorEnv(LiveFleets):
         split: `train`, `validation` or `test`: which part of the traces episodes are drawn from.
         engine: `native` or `reference`.
         threads: worker threads inside the native engine.
-        observation: None or `"fleet"` for `FleetObservation`, `"supervisor"` for `SupervisorObservation`; field names
-            to keep; an object, a class or function that takes the scenario, or `"module:Class"`.
+        observation: None or `"fleet"` for `FleetObservation`, `"supervisor"` for `SupervisorObservation`; names of
+            fields of either to keep; an object, a class or function that takes the scenario, or `"module:Class"`.
         action: None or `"direct"` for `FleetAction`, `"setpoints"` for `SetpointAction`; else as above.
         decide_every: ticks for which an action holds. None for what the action says itself (5 for set-points), else 1.
         reward: None or `"net_value"` for `NetValue`, `"certain_value"` for `CertainValue`, `"cap_aware"` for

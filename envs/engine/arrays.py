@@ -16,6 +16,7 @@ from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
 from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.agents import MAX_TIERS
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
@@ -25,6 +26,8 @@ from tokenfleet.envs.scenario.axes import axis_sizes
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+MONEY_AXES = "MCUQ"
+"""Axes of sites and classes with agreements about money, of which a fleet that is built by hand may say nothing."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 
@@ -86,17 +89,19 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
         Args:
             tick_s: time between two decisions [s].
             horizon_ticks: ticks of an episode.
-            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing.
+            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
+                X, the indicators, 0.
             columns: arrays by name; values that broadcast to the column's shape are enough.
         """
-        every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS)}
+        sizes = {**dict.fromkeys(MONEY_AXES, 0), **sizes}
+        every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS), "Y": MAX_TIERS}
         values: dict[str, Any] = neutral_arrays(cls, every)
         unknown = columns.keys() - values
         if unknown:
             raise TypeError(f"no columns of a fleet: {', '.join(sorted(unknown))}")
         for name, value in columns.items():
             values[name] = np.array(np.broadcast_to(value, values[name].shape), values[name].dtype)
-        return cls._laid_out(tick_s, horizon_ticks, sizes, values)
+        return cls._laid_out(tick_s, horizon_ticks, {"X": 0, **sizes}, values)
 
     @classmethod
     def _laid_out(
@@ -120,6 +125,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             "E": self.view.width - self.view.offsets[EXOGENOUS[0].name],
             "D": self.num_sites + self.num_rows,
             "J": len(TOKEN_KNOTS),
+            "Y": MAX_TIERS,
             "G": len(self.network_s),
         }
 

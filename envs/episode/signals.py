@@ -144,7 +144,10 @@ class _SiteSignals:
         growth = self.scenario.forecast.growth(lead_h) if lead_s > 0.0 else 0.0
         price = signal_at(self.site.grid.price_usd_per_mwh, self.calendar.hour(time_s))
         residual = self.residual.expected(lead_h) if self.residual else 0.0
-        return (price + residual, *self._told(self._truth(time_s), time_s, growth))
+        weather = self._told(self._truth(time_s), time_s, growth)
+        tariff = self.site.grid.tariff
+        adder = tariff.adder_usd_per_mwh(self.calendar.hour(time_s), weather[0]) if tariff else 0.0
+        return (price + residual + adder, *weather)
 
     def _truth(self, time_s: Float64Array) -> Weather:
         """Carbon intensity, temperature and solar power at times of any shape."""

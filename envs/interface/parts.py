@@ -16,7 +16,7 @@ from tokenfleet.envs.interface.action import Action, FleetAction, Supervises
 from tokenfleet.envs.interface.observation import FleetObservation, Observation, Recalls
 from tokenfleet.envs.interface.reward import CapAwareNetValue, CertainValue, NetValue, Reward
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
-from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
+from tokenfleet.envs.interface.supervisor_observation import ESTIMATED, REMEMBERED, SupervisorObservation
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
@@ -63,7 +63,7 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
     acts = has_methods("space", "decode")
     acted, acted_by = build_part("action", _named("action", action, ACTIONS), scenario, FleetAction, acts)
     if isinstance(observation, Sequence) and not isinstance(observation, str):
-        observation = FleetObservation(scenario, observation)
+        observation = _of_fields(scenario, acted, observation)
     known = {"fleet": FleetObservation, "supervisor": lambda scenario: SupervisorObservation(scenario, acted)}
     named_observation = _named("observation", observation, known)
     seen, seen_by = build_part("observation", named_observation, scenario, FleetObservation, is_observation)
@@ -78,6 +78,13 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
         track=checked_track(acted, acted_by, scenario) if supervises else None,
         value=checked_reward(valued, valued_by),
     )
+
+
+def _of_fields(scenario: Scenario, action: Any, names: Sequence[str]) -> FleetObservation | SupervisorObservation:
+    """The least observation that has the fields of these names."""
+    if {field.name for field in (*ESTIMATED, *REMEMBERED)} & set(names):
+        return SupervisorObservation(scenario, action, names)
+    return FleetObservation(scenario, names)
 
 
 def build_part(

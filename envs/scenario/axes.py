@@ -1,7 +1,9 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
-S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, P pools, K classes,
-T classes whose token price the policy sets, L lead times of announced caps, F lead times of forecasts.
+S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, M sites whose tariff
+charges for more than energy, C sites in a demand-response programme, U sites that regulate frequency, P pools,
+K classes, Q classes with a service agreement, T classes whose token price the policy sets, L lead times of announced
+caps, F lead times of forecasts, X regimes with an indicator.
 """
 
 from __future__ import annotations
@@ -24,11 +26,16 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "R": tuple(scenario.rooms),
         "B": tuple(scenario.batteries),
         "V": tuple(scenario.solar_sites),
+        "M": tuple(scenario.charging_tariffs),
+        "C": tuple(scenario.programmes),
+        "U": tuple(scenario.regulators),
         "P": tuple(scenario.pools),
         "K": tuple(scenario.classes),
+        "Q": tuple(scenario.agreements),
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
+        "X": tuple(name for name, regime in scenario.regimes.items() if regime.indicator is not None),
     }
 
 

@@ -17,7 +17,7 @@ from tokenfleet.evaluation.screen.record import Record
 
 Float64Array = NDArray[np.float64]
 
-POPULATION = 16
+POPULATION = 12
 
 
 def tune(

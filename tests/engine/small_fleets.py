@@ -61,7 +61,7 @@ def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWRBVPKTLF", 0), **sizes}
+    every = {**dict.fromkeys("SWRBVMCUPKQTLF", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 
@@ -82,6 +82,7 @@ def plain_episode(
     given = {
         "cap_w": caps,
         "rating_w": caps,
+        "brake_cap_w": caps,
         "row_cap_w": row_caps,
         "row_rating_w": row_caps,
         "outdoor_c": np.full((horizon, sites), 15.0),
