@@ -1,4 +1,4 @@
-"""Random charges, demand-response programmes and calls for `worlds`."""
+"""Random charges, demand-response programmes and calls for `random_fleets`."""
 
 from __future__ import annotations
 

@@ -277,8 +277,8 @@ def test_sessions_of_a_stream_that_began_empty_go_on() -> None:
 def test_what_clients_would_pay_today_goes_on_in_every_future() -> None:
     """Half of the clients of an episode take a price near its own factor, known or not."""
     tolerance = {"median": 1.0, "sigma": 0.01, "episode_factor": [0.5, 2.0]}
-    world = load_scenario("tiny", {"classes.chat-8b.price_tolerance": tolerance})
-    fleet, episode = lived(world, 20, seed=3)
+    scenario = load_scenario("tiny", {"classes.chat-8b.price_tolerance": tolerance})
+    fleet, episode = lived(scenario, 20, seed=3)
     future = draw_future(episode, present_of(fleet, 0, 20), 7)
     drawn, minds = future.episode.requests, future.episode.requests.class_id == 0
     fresh = to_come(future)[minds[to_come(future)]]
