@@ -13,7 +13,6 @@ from calibration.excerpts import table
 from calibration.fit.kernels import scaled
 from calibration.fit.time.collectives import (
     MEASURED_ON,
-    SERVED,
     fit_lines,
     is_across_sockets,
     lines_s,

@@ -108,7 +108,9 @@ def test_clients_would_pay_what_the_regime_has_when_they_come() -> None:
 
 
 def test_cooling_takes_what_the_regime_has() -> None:
-    scenario = scenario_with({"clean": {"mean_stay_s": 20.0}, "fouled": {"mean_stay_s": 20.0, "cooling_factor": {"lab": 1.5}}})
+    scenario = scenario_with(
+        {"clean": {"mean_stay_s": 20.0}, "fouled": {"mean_stay_s": 20.0, "cooling_factor": {"lab": 1.5}}}
+    )
     episode, plain = sample_episode(scenario, 1), sample_episode(load_scenario("tiny", {"horizon_ticks": 120}), 1)
     assert episode.origin is not None
     factor = np.where(episode.origin.regimes.courses[0].position[:120] == 1, 1.5, 1.0)
