@@ -61,14 +61,14 @@ CLAIMS = (
     Claim("collectives, board left out", collectives_of_another_board, 0.08),
     Claim(
         "all-reduce, interconnect left out", partial(all_reduces_of_an_interconnect_left_out, across_sockets=False),
-        judged_by="All-reduces of an interconnect from another of its kind, its latencies and its rates by the ratio of "
-        "lines: NVLink, and two boards over PCIe",
+        judged_by="All-reduces of an interconnect from another of its kind, its latencies and its rates by the ratio "
+        "of lines: NVLink, and two boards over PCIe",
     ),
     Claim(
         "all-reduce across sockets, interconnect left out",
         partial(all_reduces_of_an_interconnect_left_out, across_sockets=True),
-        judged_by="The same of four and eight boards over PCIe: of two hosts with such lines, one exchanges eight times "
-        "as fast as the other, whose lines are half as fast; the host decides it, so measure it",
+        judged_by="The same of four and eight boards over PCIe: of two hosts with such lines, one exchanges eight "
+        "times as fast as the other, whose lines are half as fast; the host decides it, so measure it",
     ),
     Claim("collectives, interconnect known by its lines alone", collectives_by_lines, 0.25),
 )  # fmt: skip

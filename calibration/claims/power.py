@@ -239,8 +239,8 @@ CLAIMS = (
         partial(limited_best_clock, "forward"),
         0.08,
         of_each=True,
-        judged_by="Clock of the least energy of the A40's forward passes, by half of their points; 8 % of it are 0.05 of "
-        "the highest clock",
+        judged_by="Clock of the least energy of the A40's forward passes, by half of their points; 8 % of it are 0.05 "
+        "of the highest clock",
     ),
     Claim(
         "Perseus A40 at its limit, clock of the least energy, backward",

@@ -1,4 +1,4 @@
-"""Plans beside a tuned one: without a group of set-points, such as a sensible scenario punishes, and an obvious rule."""
+"""Plans beside a tuned one: without a group of set-points, absurd ones, and an obvious rule."""
 
 from __future__ import annotations
 
