@@ -37,7 +37,8 @@ NAMES = (
 """Cap [W] now, the lowest that is announced, and the mean of the other sites'; electricity price [USD/MWh] now, the
 mean of its forecasts, and the mean of the other sites'; the logarithm of 1 s and the longest backlog of the site's
 pools; means over the past of arrivals and of the share of calls that decline the token price; the share of awake
-replicas; room temperature [C]; charge of the battery; time to the next announced event [s]; the part of the episode that has passed.
+replicas; room temperature [C]; charge of the battery; time to the next announced event [s]; the part of the episode
+that has passed.
 """
 MEMORY_S = 60.0
 """Time constant of means over the past [s]."""
