@@ -319,7 +319,7 @@ def _columns(old: RequestTable, fresh: RequestTable, source: IntArray) -> dict[s
 
 
 def _edges(table: RequestTable, wanted: NDArray[np.bool_]) -> IntArray:
-    """Who waits for whom, `[E, 2]`, of those who wait that are wanted."""
+    """Pairs (call, call that waits for it) whose second one is wanted, `[E, 2]`."""
     caller = np.repeat(np.arange(len(table)), np.diff(table.successor_start))
     edges = np.stack([caller, table.successor.astype(np.int64)], axis=1)
     return edges[wanted[edges[:, 1]]]

@@ -10,8 +10,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from tests.conftest import ENGINE
+from tests.envs.batches import SHORT, assert_same, batch, random_actions
 from tests.envs.scenarios import FRAGILE
-from tests.envs.test_vector import SHORT, assert_same, batch, random_actions
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
