@@ -26,8 +26,8 @@ from tokenfleet.envs.scenario.axes import axis_sizes
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-MONEY_AXES = "MCUQ"
-"""Axes of sites and classes with agreements about money, of which a fleet that is built by hand may say nothing."""
+MONEY_AXES = "MCUXQO"
+"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.course import PER_TICK, DrawnCourse, exogenous_of, pue_of
-from tokenfleet.envs.episode.demand import DrawnStreams, group_bounds, merged_requests
+from tokenfleet.envs.episode.demand import (
+    DEMAND_FORECASTS,
+    DrawnStreams,
+    demand_forecast,
+    group_bounds,
+    merged_requests,
+)
 from tokenfleet.envs.episode.warm_caches import ContextTable, draw_contexts
 from tokenfleet.envs.layers.agents import Split, draw_demand
 from tokenfleet.envs.layers.facility import fixed_w
@@ -102,7 +108,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     rng = np.random.default_rng(seeds)
     requests, streams = _sample_requests(scenario, rng, seeds, split)
     course = DrawnCourse.draw(scenario, split, rng)
-    series = course.series()
+    series = course.series() | demand_forecast(scenario, requests, [*seeds, DEMAND_FORECASTS])
     decode_memory_fraction = _sample_decode_memory_fraction(scenario, rng)
     failures = _sample_failures(scenario, rng)
     facilities, pue_factor = _sample_facilities(scenario, series["outdoor_c"][:-1], rng)

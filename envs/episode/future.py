@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.course import PER_TICK, exogenous_of, pue_of
-from tokenfleet.envs.episode.demand import group_bounds, merged_requests
+from tokenfleet.envs.episode.demand import DEMAND_FORECASTS, demand_forecast, group_bounds, merged_requests
 from tokenfleet.envs.episode.episode import Episode, Origin, servers_of
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.agents import draw_demand
@@ -93,7 +93,7 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
     fresh = _draw_requests(origin, tick, [*seeds, _CLIENTS, seed, tick], rng)
     requests, row = join_requests(episode, now, fresh, (tick * origin.scenario.tick_s, origin.scenario.horizon_s), rng)
     course = origin.course.go_on(tick, rng, np.random.default_rng([*seeds, _FORECASTS, tick]))
-    series = course.series()
+    series = course.series() | demand_forecast(origin.scenario, requests, [*seeds, DEMAND_FORECASTS])
     outdoor_c = series["outdoor_c"][:-1]
     later: dict[str, NDArray[Any]] = {
         **{name: series[name][:-1] for name in PER_TICK},
