@@ -36,9 +36,7 @@ def board_kernels() -> dict[str, dict[str, Any]]:
 @cache
 def interconnects() -> dict[str, dict[str, Any]]:
     """Interconnect -> collective -> boards -> pieces."""
-    numbers: dict[str, dict[str, Any]] = {
-        name: fit_interconnect(name) for name in (*MEASURED_ON, *NCCL_ALONE)
-    }
+    numbers: dict[str, dict[str, Any]] = {name: fit_interconnect(name) for name in (*MEASURED_ON, *NCCL_ALONE)}
     numbers.update({name: scaled(name, like) for name, like in SCALED.items()})
     return numbers
 

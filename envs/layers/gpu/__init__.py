@@ -19,12 +19,15 @@ from tokenfleet.envs.layers.gpu.interconnect import LINE_LAWS, Collective, Inter
 from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
 
 __all__ = [
+    "LINE_LAWS",
     "LOWEST_CLOCK_FRACTION",
     "Coefficient",
+    "Collective",
     "Draw",
     "GpuSpec",
     "InterconnectSpec",
     "KernelSpec",
+    "LineLaw",
     "Load",
     "Number",
     "PowerCoefficients",
