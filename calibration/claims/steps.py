@@ -10,9 +10,9 @@ import pandas as pd
 from calibration.claims.comparison import Claim, Comparison
 from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, SERVED_LIKE, Pair, time_fits
 from calibration.fit.time import serving_costs
+from calibration.fit.time.decode_steps import pair_steps
 from calibration.fit.time.kernels import Kernels
 from calibration.fit.time.serving import decode_batches, fit_measured, from_kernels, runs
-from calibration.fit.time.serving_law import pair_steps
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, load_model, load_profile, profile_name, roofline_profile

@@ -24,7 +24,6 @@ from calibration.fit.time.kernels import VOCABULARY, Kernels
 from calibration.fit.time.mixtures import SHIPPED_SKEW, chosen_skew, fit_layer_costs
 from calibration.fit.time.products import attention_ratios, median_products
 from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
-from calibration.fit.time.serving_law import most_touched
 from tokenfleet.envs.layers.gpu import LINE_LAWS, KernelSpec
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
 from tokenfleet.envs.layers.llm.coefficients import (
@@ -194,22 +193,6 @@ def test_the_roofline_has_the_fitted_costs_of_serving():
     shipped = (roofline.BASE_S, roofline.LAYER_S, roofline.SEQUENCE_S)
     np.testing.assert_allclose(astuple(costs), shipped, rtol=5e-3)
     assert kernel_sequence_s() == pytest.approx(roofline.KERNEL_SEQUENCE_S, rel=5e-3)
-
-
-@pytest.mark.parametrize(("experts", "boards", "tokens", "expected"), [
-    (8, 8, 1, 1.0),  # one token, one expert, on one board
-    (8, 2, 1, 1.0),
-    (4, 1, 1, 1.0),
-    (4, 2, 1000, 2.0),  # many tokens touch them all
-])  # fmt: skip
-def test_boards_that_share_out_experts_wait_for_the_busiest(experts, boards, tokens, expected):
-    assert most_touched(experts, 1, boards, tokens) == expected
-
-
-def test_the_busiest_board_has_more_experts_to_read_than_the_mean():
-    """16 experts on 4 boards, 8 tokens of one expert each: 6.5 experts are touched, 1.6 a board."""
-    busiest = most_touched(16, 1, 4, 8)
-    assert 1.62 * 1.3 < busiest < 1.62 * 2.0
 
 
 def test_the_factor_of_a_profile_meets_its_runs():
