@@ -13,6 +13,7 @@ from calibration.excerpts import table
 from calibration.fit.kernels import scaled
 from calibration.fit.time.collectives import (
     MEASURED_ON,
+    SERVED,
     fit_lines,
     is_across_sockets,
     lines_s,
@@ -83,7 +84,8 @@ def _compared(
     predicted: list[Array] = []
     groups: list[str] = []
     for spec, gpu in pairs:
-        rows: pd.DataFrame = table("collectives").query("gpu == @gpu and bytes >= @SERVED[0] and bytes <= @SERVED[1]")
+        rows = table("collectives")
+        rows = rows[(rows.gpu == gpu) & rows.bytes.between(*SERVED)]
         for (collective, boards), own in rows[rows.collective.str.startswith(only)].groupby(["collective", "boards"]):
             if not chosen(spec.name, int(boards)):
                 continue

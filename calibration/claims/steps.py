@@ -49,7 +49,7 @@ def prefills() -> Comparison:
 
 
 def steps_of_mixtures() -> Comparison:
-    """Decode steps of mixtures: host and per-sequence time fitted, and the form of the law chosen, on the same runs."""
+    """Decode steps of mixtures: host and per-sequence time fitted on the same runs, all else from kernels."""
     pairs = [pair for pair in FROM_RUNS if load_model(pair[0]).experts > 1]
     measured = [pair_steps(*pair).time_s.to_numpy() for pair in pairs]
     errors = [np.array(time_fits()[profile_name(*pair)].errors["decode_step"]) for pair in pairs]
@@ -88,7 +88,7 @@ def steps_on_other_boards() -> Comparison:
 CLAIMS = (
     Claim(
         "decode step, dense", decode_steps, 0.05,
-        judged_by="two numbers a profile fitted on these vLLM runs (ML.ENERGY v3), all else from kernels or one law",
+        judged_by="two numbers a profile fitted on these vLLM runs (ML.ENERGY v3), all else from kernels",
     ),
     Claim(
         "decode step, GPU left out", decode_steps_of_another_gpu, 0.12,
