@@ -146,7 +146,9 @@ def _evaluate(
     env = make_env_for(candidate, make_env, len(seeds))
     try:
         identity = EnvironmentIdentity.of(env)
-        metrics = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None, events)
+        metrics = _run_batch(
+            env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None, events
+        )
     finally:
         env.close()
     rows = [_row(candidate, identity, first + i, seed, metrics[i]) for i, seed in enumerate(seeds)]
