@@ -28,8 +28,8 @@ def client_columns(
     A session is one client; so is every request outside of one. A column that nobody asks for is left out.
 
     Args:
-        seed: of a generator of its own, so that a class that begins to retry changes nothing else of an episode. What all
-            clients share follows from its first two numbers, seed and split of the episode, in drawn futures too.
+        seed: of a generator of its own, so that a class that begins to retry changes nothing else of an episode. What
+            all clients share follows from its first two numbers, seed and split of the episode, in futures too.
         demands: of every stream.
         streams: the streams.
         classes: request classes by name.
