@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.files import read_yaml
@@ -58,7 +58,7 @@ class Reference(Spec):
     found_by: str
     policy: str | dict[str, Any] | None = None
     version: str
-    criteria: dict[str, Verdict] = {}
+    criteria: dict[str, Verdict] = Field(default_factory=dict)
 
     @property
     def is_benchmark(self) -> bool:

@@ -27,6 +27,7 @@ from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MOST_DIALS, Options, Screen
 from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
+from tokenfleet.evaluation.screen.table import table
 
 HEADER = {"scenario": "tiny"}
 CRITERIA = ("headroom", "state matters", "not saturated", "knobs matter", "no absurd optimum", "rules differ")
@@ -69,6 +70,14 @@ def test_a_card_has_every_finding(finished: tuple[Path, dict[str, Any]]) -> None
     as_many = 1 + -(-probed // tuning.POPULATION)
     assert done == {"constants": 2, "feedback": 1, "constants further": as_many}
     assert {"uniform_clock", "tuned constants", "tuned feedback"} <= card["values"].keys()
+
+
+def test_a_table_has_a_row_for_each_card(finished: tuple[Path, dict[str, Any]]) -> None:
+    path, card = finished
+    head, rule, row = table([path]).splitlines()
+    assert head.count("|") == rule.count("|") == row.count("|")
+    assert row.startswith("| `tiny` | ")
+    assert f"{card['values']['tuned feedback']['estimate']:.2f}" in row
 
 
 def test_a_screen_that_was_killed_comes_to_the_same(
