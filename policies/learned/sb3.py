@@ -38,10 +38,13 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec) -> VecEnv:
     """A vector environment as the algorithm sees it: adapted, and normalised where that was asked for.
 
     Raises:
-        SpecError: the algorithm cannot work on these spaces.
+        SpecError: the algorithm cannot work on these spaces, or on so many environments.
     """
     check_spaces(spec, env.single_observation_space, env.single_action_space)
-    adapted = Sb3VecEnv(env)
+    problem = spec.environments_problem(env.num_envs)
+    if problem is not None:
+        raise SpecError([problem])
+    adapted = Sb3VecEnv(env, spec.group_size(env.num_envs))
     normalize = spec.normalize
     if not (normalize.norm_obs or normalize.norm_reward):
         return adapted
