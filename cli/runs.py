@@ -187,7 +187,7 @@ def _code_in(config: Mapping[str, Any]) -> list[Any]:
     workload = scenario.get("workload") if isinstance(scenario, Mapping) else None
     streams = workload.values() if isinstance(workload, Mapping) else ()
     kinds = [stream.get("kind") for stream in streams if isinstance(stream, Mapping)]
-    return [config.get("env"), config.get("algo"), config.get("policies"), kinds]
+    return [config.get("env"), config.get("algo"), config.get("policies"), config.get("policy"), kinds]
 
 
 def _kept_config(config_type: type[ConfigType], folder: Path) -> ConfigType:

@@ -16,6 +16,7 @@ from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.user_code import Guard, import_object, is_ours
 from tokenfleet.policies.base import Policy, PolicyContext
 from tokenfleet.policies.parameters import check_parameters
+from tokenfleet.policies.tuned_files import resolved
 
 Choice = str | Mapping[str, Any]
 """A name, a `module:Class`, or a mapping with `name` and parameters."""
@@ -72,12 +73,18 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
     """Build a policy.
 
     Args:
-        choice: `"least_work"`, `{"name": "least_work", "clocking": "full"}`, or either with `"module:Class"` as name.
+        choice: `"least_work"`, `{"name": "least_work", "clocking": "full"}`, either with `"module:Class"` as name, or a
+            file (see `tokenfleet.policies.tuned_files`).
         context: the environment that it will act in.
 
     Raises:
         SpecError: one line per mistake.
     """
+    return build_policy(resolved(choice), context)
+
+
+def build_policy(choice: Choice, context: PolicyContext) -> Policy:
+    """`make_policy` of anything but a file."""
     name, _ = _split(choice, POLICIES, "policy")
     policy = build(choice, POLICIES, "policy", replace(context, policy_name=name))
     if not callable(getattr(policy, "predict", None)):
