@@ -254,6 +254,50 @@ class EvaluateConfig(EntryConfig):
         return f"{self.episodes} episodes"
 
 
+class ChoiceAfterTuning(Spec):
+    """The validation episodes by which a tuner chooses among what its search came to, its start included.
+
+    Attributes:
+        episodes: how many.
+        seed: of the episodes.
+    """
+
+    episodes: Count = 64
+    seed: Seed = 1_000_000
+
+
+class TuneConfig(EntryConfig):
+    """The configuration of tune.py.
+
+    Attributes:
+        policy: whose numbers are tuned, and from where: as `EvaluateConfig.policies` takes it.
+        evaluations: candidates, over all generations.
+        episodes: training episodes that every candidate of a generation meets; each generation meets others.
+        spread: standard deviation of the first generation, on the scales of `tokenfleet.policies.tunable`.
+        population: candidates of a generation; None for 4 + 3 ln D, of D numbers.
+        diagonal: adapt a standard deviation for each number instead of a whole covariance matrix.
+        validation: see `ChoiceAfterTuning`.
+        workers: processes.
+    """
+
+    script = "tune.py"
+
+    policy: PolicyChoice = "supervisor"
+    evaluations: Annotated[Count, Field(ge=2)] = 64
+    episodes: Count = 16
+    n_envs: Count = 64
+    spread: PositiveFloat = 0.3
+    population: Annotated[int, Field(ge=2, strict=True)] | None = None
+    diagonal: bool = True
+    validation: ChoiceAfterTuning = ChoiceAfterTuning()
+    workers: PositiveInt = 2
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.evaluations} evaluations"
+
+
 def parse_config(
     config_type: type[ConfigType], data: Mapping[str, Any], scenario_folder: Path | None = None
 ) -> ConfigType:

@@ -105,14 +105,23 @@ def build(choice: Choice, choices: Mapping[str, Preset], where: str, *arguments:
         SpecError: one line per mistake.
     """
     name, given = _split(choice, choices, where)
-    entry = choices.get(name, Preset(name))
-    target = _import(entry.target, where) if isinstance(entry.target, str) else entry.target
+    target, preset = target_of(name, choices, where)
     _check_takes(target, arguments, f"{where}.{name}")
-    parameters = check_parameters(target, len(arguments), {**entry.parameters, **given}, f"{where}.{name}")
+    parameters = check_parameters(target, len(arguments), {**preset, **given}, f"{where}.{name}")
     if is_ours(target):
         return target(*arguments, **parameters)
     with Guard(f"{where}={name}"):
         return target(*arguments, **parameters)
+
+
+def target_of(name: str, choices: Mapping[str, Preset], where: str) -> tuple[Any, Mapping[str, Any]]:
+    """The class that a name of `choices`, or `module:Class`, stands for, and the parameters of its preset.
+
+    Raises:
+        SpecError: it cannot be imported, or is no class.
+    """
+    entry = choices.get(name, Preset(name))
+    return _import(entry.target, where) if isinstance(entry.target, str) else entry.target, entry.parameters
 
 
 def _split(choice: Choice, choices: Mapping[str, Preset], where: str) -> tuple[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, episodes_for
 from tokenfleet.evaluation.screen.features import NAMES, Scale, steered_entries
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
-from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
+from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import absurd, frozen
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import (
@@ -32,6 +32,7 @@ from tokenfleet.evaluation.screen.rollouts import (
     rule_outcome,
 )
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
+from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.registry import POLICIES
 
 Float64Array = NDArray[np.float64]

@@ -25,7 +25,7 @@ from tokenfleet.policies.learned.controller import ControllerPolicy
 from tokenfleet.policies.learned.links import own_links
 from tokenfleet.policies.search import Float64Array, Search, replay
 
-Links = Literal["all", "own"]
+Links = Literal["all", "own", "none"]
 
 
 class Evolution(BaseAlgorithm):
@@ -36,7 +36,7 @@ class Evolution(BaseAlgorithm):
         env: `episodes` groups of environments that live one episode each.
         episodes: that every candidate lives in a generation.
         links: which entries of an observation a linear policy's actions may follow; `own` are those of the action's
-            site and of no site.
+            site and of no site. With none, the search is for a constant action.
         make_search: from where it begins, `[D]`, how many candidates a generation has, and a seed. A step of one moves
             a bias by one, and a weight by one over the root of how many stand in its row.
         policy_kwargs: of the policy.
@@ -130,14 +130,21 @@ class Evolution(BaseAlgorithm):
         for layer in self.policy.layers:
             rows, width = layer.weight.shape
             scale += [np.full((rows, width), 1.0 / np.sqrt(width)).ravel(), np.ones(rows)]
-        if self.links == "own":
-            if len(self.policy.layers) > 1:
-                raise SpecError(["algo.links: own is for linear policies; leave policy_kwargs.net_arch empty, or all"])
-            linked = own_links(self._env().unwrapped.env)  # type: ignore[attr-defined]
-            scale[0] = (linked / np.sqrt(linked.sum(axis=1, keepdims=True))).ravel()
+        if self.links != "all":
+            linked = self._linked()
+            scale[0] = (linked / np.sqrt(np.maximum(linked.sum(axis=1, keepdims=True), 1))).ravel()
         whole = np.concatenate(scale)
         columns = np.flatnonzero(whole)
         return columns, whole[columns]
+
+    def _linked(self) -> NDArray[np.bool_]:
+        """Which entries of an observation every action may follow, `[A, D]`."""
+        if len(self.policy.layers) > 1:
+            hint = "leave policy_kwargs.net_arch empty, or say links=all"
+            raise SpecError([f"algo.links: {self.links} is for linear policies; {hint}"])
+        if self.links == "none":
+            return np.zeros(self.policy.layers[0].weight.shape, np.bool_)
+        return own_links(self._env().unwrapped.env)  # type: ignore[attr-defined]
 
     def _values(self, weights: Float64Array, hooks: BaseCallback) -> Float64Array:
         """Mean return of every candidate over the same episodes, `[P]`."""

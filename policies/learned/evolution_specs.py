@@ -20,7 +20,7 @@ class EvolutionSpec(AlgorithmSpec):
 
     episodes: Count = 8
     sigma: PositiveFloat = 0.1
-    links: Literal["all", "own"] = "all"
+    links: Literal["all", "own", "none"] = "all"
     policy_kwargs: ControllerNetwork = ControllerNetwork()
 
     def group_size(self, num_envs: int) -> int:

@@ -19,10 +19,11 @@ from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.features import NAMES, Scale
 from tokenfleet.evaluation.screen.findings import absurd_optima, alike
 from tokenfleet.evaluation.screen.planner import clearly_best
-from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
+from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import Options, Screen
+from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 
 HEADER = {"scenario": "tiny"}
 OPTIONS = Options(minutes=60.0, seed=0, generations=1, episodes=3, planner_episodes=2)
