@@ -21,7 +21,7 @@ from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosin
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
-from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
+from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import ON_FEATURE, absurd, awake_by_cap, frozen
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import (
@@ -43,6 +43,7 @@ from tokenfleet.evaluation.screen.space import (
     probes,
 )
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
+from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.registry import POLICIES
 
 Float64Array = NDArray[np.float64]
