@@ -86,18 +86,18 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
         Args:
             tick_s: time between two decisions [s].
             horizon_ticks: ticks of an episode.
-            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
-                Q, the indicators, 0.
+            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, Q
+                and Y, indicators and pools that can stand by, 0.
             columns: arrays by name; values that broadcast to the column's shape are enough.
         """
-        every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS)}
+        every = {"G": 1, "Y": 0, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS)}
         values: dict[str, Any] = neutral_arrays(cls, every)
         unknown = columns.keys() - values
         if unknown:
             raise TypeError(f"no columns of a fleet: {', '.join(sorted(unknown))}")
         for name, value in columns.items():
             values[name] = np.array(np.broadcast_to(value, values[name].shape), values[name].dtype)
-        return cls._laid_out(tick_s, horizon_ticks, {"Q": 0, **sizes}, values)
+        return cls._laid_out(tick_s, horizon_ticks, {"Q": 0, "Y": 0, **sizes}, values)
 
     @classmethod
     def _laid_out(

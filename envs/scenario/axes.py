@@ -2,7 +2,7 @@
 
 S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, P pools, K classes,
 T classes whose token price the policy sets, L lead times of announced caps, F lead times of forecasts, Q regimes
-with an indicator.
+with an indicator, Y pools whose replicas can stand by.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "B": tuple(scenario.batteries),
         "V": tuple(scenario.solar_sites),
         "P": tuple(scenario.pools),
+        "Y": tuple(scenario.standby_pools),
         "K": tuple(scenario.classes),
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
