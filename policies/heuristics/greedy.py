@@ -12,7 +12,8 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
-from tokenfleet.policies.heuristics.clocking import CLOCKINGS, Clocking
+from tokenfleet.policies.heuristics.parts import Clocking
+from tokenfleet.policies.heuristics.rules import CLOCKINGS
 from tokenfleet.policies.registry import Choice, build
 
 Float64Array = NDArray[np.float64]
@@ -65,7 +66,7 @@ class GreedyEfficiency(ControlPolicy):
     ) -> None:
         super().__init__(context)
         self.clocking: Clocking = build(clocking, CLOCKINGS, f"policy.{self.name}.clocking", self.scenario)
-        self.require(self.clocking.fields)
+        self.require(self.clocking.reads)
         self._target_load, self._drain_s = target_load, drain_s
         self._service = ServiceModel(self.scenario)
         arrays = self._service.power.arrays

@@ -6,11 +6,7 @@ engine's business. Rules are stateless: what they need to know is in the observa
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import ClassVar
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, least_work_weights
 from tokenfleet.envs.estimates.service_model import ServiceModel
@@ -18,23 +14,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import PositiveFloat
-from tokenfleet.policies.registry import Preset
-
-Float64Array = NDArray[np.float64]
-
-
-class Routing(ABC):
-    """One idea of where requests go.
-
-    Attributes:
-        fields: names of the view's fields that it reads.
-    """
-
-    fields: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def shares(self, view: Record) -> Float64Array:
-        """Shares `[N, K, P]`, non-negative; only their ratios within a class count."""
+from tokenfleet.policies.heuristics.parts import Float64Array, Routing
 
 
 class RoundRobin(Routing):
@@ -97,11 +77,3 @@ class LeastWork(Routing):
 
 def _repeat(share: Float64Array, view: Record) -> Float64Array:
     return np.broadcast_to(share, (len(view.rows), *share.shape))
-
-
-ROUTINGS: dict[str, Preset] = {
-    "round_robin": Preset(RoundRobin),
-    "capacity_weighted": Preset(CapacityWeighted),
-    "least_work": Preset(LeastWork),
-}
-"""Routing rules by name; a configuration may also name a `module:Class`."""
