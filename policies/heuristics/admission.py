@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, admission_rates_rps, backlog_seconds, class_backlog_seconds
+from tokenfleet.envs.estimates.backlog import (
+    BACKLOG_FIELDS,
+    admission_rates_rps,
+    backlog_seconds,
+    class_backlog_seconds,
+)
 from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario

@@ -15,11 +15,11 @@ class FixedAffinity(Affinity):
 
     Args:
         scenario: of the fleet.
-        tokens_per_token: longer queue that a call accepts for each cached token; infinity always returns.
+        tokens_per_token: longer queue that a call accepts for each cached token; None always returns.
     """
 
-    def __init__(self, scenario: Scenario, tokens_per_token: NonNegativeFloat = 1.0) -> None:
-        self._classes, self._value = len(scenario.classes), tokens_per_token
+    def __init__(self, scenario: Scenario, tokens_per_token: NonNegativeFloat | None = 1.0) -> None:
+        self._classes, self._value = len(scenario.classes), np.inf if tokens_per_token is None else tokens_per_token
 
     def affinity(self, view: Record) -> Float64Array:
         """See `Affinity.affinity`."""

@@ -69,7 +69,7 @@ class ByValue(FixedAwake):
         fill: share of the cap that full load may draw.
     """
 
-    def __init__(self, scenario: Scenario, fill: PositiveFloat = 0.95) -> None:
+    def __init__(self, scenario: Scenario, fill: PositiveFloat = 0.9) -> None:
         super().__init__(awake_by_value(scenario, fill))
 
 
@@ -144,7 +144,7 @@ class FollowDemand(Awake):
         return kept, (rate_rps, kept, spare_s)
 
 
-def awake_by_value(scenario: Scenario, fill: float = 0.95) -> Float64Array:
+def awake_by_value(scenario: Scenario, fill: float = 0.9) -> Float64Array:
     """The set of `ByValue`, `[P]`."""
     pools = SteadyPools(scenario)
     a = pools.service.power.arrays

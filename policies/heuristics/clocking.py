@@ -12,6 +12,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array, Int64Array
 
+
 class FullClock(Clocking):
     """Every GPU at its highest clock, whatever the cap: what a fleet without power management does."""
 

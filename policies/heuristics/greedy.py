@@ -12,6 +12,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
+from tokenfleet.policies.heuristics.awake import awake_by_value
 from tokenfleet.policies.heuristics.parts import Clocking
 from tokenfleet.policies.heuristics.rules import CLOCKINGS
 from tokenfleet.policies.registry import Choice, build
@@ -74,8 +75,8 @@ class GreedyEfficiency(ControlPolicy):
         self._smoothing = min(1.0, arrays.tick_s / smoothing_s)
         self._sleep_after_s = patience * arrays.wake_s
         self._replicas = arrays.replicas.astype(float)
-        most = arrays.replicas if self.clocking.most_replicas is None else self.clocking.most_replicas
-        self._most = most.astype(float)
+        most = self.clocking.most_replicas
+        self._most = awake_by_value(self.scenario) if most is None else most.astype(np.float64)
         self._tabulate()
 
     def initial_state(self, num_envs: int) -> State:

@@ -92,6 +92,18 @@ class SteadyPools:
         idle_usd = (tried @ (self.idle_w - self.asleep_w)[pools]) * REFERENCE_USD_PER_J
         return np.where(fits[:, 0], can_usd, 0.0) - idle_usd
 
+    def earned_and_drawn(self) -> tuple[Float64Array, Float64Array, float]:
+        """What a loaded replica earns [USD/s] and draws [W] at each clock, `[G, P]`, and the mean of their ratio [USD/J].
+
+        Pools that decode for others earn nothing themselves; they are reckoned to earn as much for a watt at full clock
+        as the rest, and at lower ones as the square root of the clock, as decoding that waits for memory does.
+        """
+        earned, drawn = self.replica_usd_per_s, self.replica_w
+        serves = earned[-1] > 0.0
+        usd_per_j = float((earned[-1, serves] / drawn[-1, serves]).mean())
+        decoding = np.sqrt(self.pool_clocks) * drawn[-1] * usd_per_j
+        return np.where(serves, earned, decoding), drawn, usd_per_j
+
     def busy_replicas(self, rate_rps: Float64Array, awake: Float64Array) -> Float64Array:
         """Replicas of each pool that a load keeps busy at full clock, each model's spread by capacity, `[N, P]`.
 
@@ -130,22 +142,26 @@ class IterationTimes:
             weight = np.where(mask.any(axis=0), weight, np.maximum(service.mean_rate_rps, 1e-9)[:, None])
         weight = weight / weight.sum(axis=0)
         self.prompt_tokens = service.prompt_tokens @ weight
-        self.context_tokens = self.prompt_tokens + service.output_tokens @ weight / 2.0
+        output_tokens = service.output_tokens @ weight
+        self.context_tokens = self.prompt_tokens + output_tokens / 2.0
+        does_both = mask.any(axis=0) & (a.hand_off_to < 0)
+        self._prefill_share = np.where(does_both, self.prompt_tokens / output_tokens, 0.0)
         classes = scenario.classes.values()
         self.tpot_s = _tightest(np.array([cls.tpot_s or np.inf for cls in classes]), weight)
         self.ttft_s = _tightest(np.array([cls.ttft_s or np.inf for cls in classes]), weight)
 
     def decode_s(self, sequences: Float64Array, context: Float64Array) -> Float64Array:
-        """Of iterations that only decode, `[N, G, P]` [s].
+        """What a token of each of some sequences takes, `[N, G, P]` [s].
+
+        In a pool that also prefills, as many prompt tokens go along as keep the number of sequences steady.
 
         Args:
             sequences: on each replica, `[N, P]`.
             context: all their tokens of context, `[N, P]`.
         """
-        nothing = np.zeros_like(sequences)[:, None]
-        time_s: Float64Array = unlimited_time_s(
-            self._physics, Batch(sequences[:, None], context[:, None], nothing, nothing)
-        )
+        decoding, prefill = sequences[:, None], (sequences * self._prefill_share)[:, None]
+        batch = Batch(decoding, context[:, None], prefill, prefill * self.prompt_tokens / 2.0)
+        time_s: Float64Array = unlimited_time_s(self._physics, batch)
         return time_s
 
     def prompt_token_s(self) -> Float64Array:

@@ -51,5 +51,7 @@ class CarryEvents(Storage):
             others_w = view["site_power_w"][:, self._at] + view["battery_power_w"]
             free_w = np.maximum((1.0 - self._margin) * cap_w - others_w, 0.0)
             is_low = missing_w > 0.01 * self._contract_w
-            asked_w[:, self._at] = np.where(is_low, np.minimum(missing_w, self._most_w), -np.minimum(free_w, self._most_w))
+            asked_w[:, self._at] = np.where(
+                is_low, np.minimum(missing_w, self._most_w), -np.minimum(free_w, self._most_w)
+            )
         return asked_w, state

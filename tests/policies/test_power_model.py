@@ -199,6 +199,4 @@ def test_only_events_that_can_coincide_deepen_each_other():
     for second, share in ((later, 0.75), (event, 0.75**2)):
         scenario = two_sites(demand_response=[event, second])
         contract_w = [scenario.contract_w(site) for site in scenario.sites]
-        np.testing.assert_allclose(
-            CapForecast.of_sites(scenario, np.zeros(2)).deepest_w, share * np.array(contract_w)
-        )
+        np.testing.assert_allclose(CapForecast.of_sites(scenario, np.zeros(2)).deepest_w, share * np.array(contract_w))
