@@ -30,16 +30,18 @@ AXES = {
     "M": "site whose tariff charges for more than energy",
     "C": "site in a demand-response programme",
     "U": "site that regulates frequency",
+    "X": "site whose spread of the price is forecast",
     "P": "pool",
     "J": "knot of tokens in an iteration",
     "K": "class",
     "Q": "class with a service agreement",
+    "O": "class whose demand is forecast",
     "T": "class with a price to set",
     "Y": "step of an agreement's credit",
     "G": "region of clients",
     "L": "lead time",
     "F": "forecast",
-    "X": "regime with an indicator",
+    "Z": "regime with an indicator",
     "A": "entry of an action",
 }
 """What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
@@ -180,7 +182,12 @@ EXOGENOUS: tuple[Field, ...] = (
     Field("damages_usd_per_mwh", "C", "USD/MWh", "Damages for energy above the called cap.", "damages", 10.0),
     Field("activation_usd_per_mwh", "C", "USD/MWh", "Payment for delivered reduction.", "damages", 10.0),
     Field("regulation_signal", "U", "share", "Signal to follow in the coming tick.", "one", 1.0, -1.0),
-    Field("regime_indicator", "X", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
+    Field("price_spread_usd_per_mwh", "XF", "USD/MWh", "Standard deviation of the price expected.", "price", 10.0),
+    Field("demand_forecast_rps", "OF", "requests/s", "Arrivals expected.", "arrival_rate", 10.0),
+    Field(
+        "demand_spread_rps", "OF", "requests/s", "Standard deviation of the arrivals expected.", "arrival_rate", 10.0
+    ),
+    Field("regime_indicator", "Z", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
 """What happens to a fleet whatever its policy does; written after the measurements."""

@@ -62,7 +62,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("tokenfleet.evaluation.screen",),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
-    ("tokenfleet.train", "tokenfleet.evaluate"),
+    ("tokenfleet.train", "tokenfleet.evaluate", "tokenfleet.tune"),
     ("calibration", "calibration.excerpts"),
     ("calibration.extract", "calibration.fit.shapes", "calibration.fit.serving_runs", "calibration.fit.iterations"),
     ("calibration.fit.time", "calibration.fit.power", "calibration.fit.demand"),

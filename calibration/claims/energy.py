@@ -16,8 +16,8 @@ from calibration.fit.iterations import mean_over_prompts
 from calibration.fit.power.board import CHIPS, fit_board, rates_by_gpu
 from calibration.fit.power.runs import runs
 from calibration.fit.shapes import SHAPES
+from calibration.fit.time.decode_steps import PACED_BY_SOMETHING_ELSE
 from calibration.fit.time.serving_costs import fit_costs
-from calibration.fit.time.serving_law import PACED_BY_SOMETHING_ELSE
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, roofline_profile

@@ -13,6 +13,7 @@ from calibration.excerpts import table
 from calibration.fit.kernels import scaled
 from calibration.fit.time.collectives import (
     MEASURED_ON,
+    SERVED,
     fit_lines,
     is_across_sockets,
     lines_s,
@@ -61,16 +62,16 @@ CLAIMS = (
     Claim("collectives, board left out", collectives_of_another_board, 0.08),
     Claim(
         "all-reduce, interconnect left out", partial(all_reduces_of_an_interconnect_left_out, across_sockets=False),
-        judged_by="All-reduces of an interconnect from another of its kind, its latencies and its rates by the ratio "
-        "of lines: NVLink, and two boards over PCIe",
+        judged_by="All-reduces of an interconnect from another of its kind: its latencies, its rates by the ratio of "
+        "lines; NVLink, and two boards over PCIe",
     ),
     Claim(
         "all-reduce across sockets, interconnect left out",
         partial(all_reduces_of_an_interconnect_left_out, across_sockets=True),
-        judged_by="The same of four and eight boards over PCIe: of two hosts with such lines, one exchanges eight "
-        "times as fast as the other, whose lines are half as fast; the host decides it, so measure it",
+        judged_by="The same of four and eight boards over PCIe: on twice as fast lines, one of two hosts exchanges "
+        "eight times as fast as the other; how a host joins its sockets decides, so measure it",
     ),
-    Claim("collectives, interconnect known by its lines alone", collectives_by_lines, 0.25),
+    Claim("collectives, interconnect known by its lines alone", collectives_by_lines),
 )  # fmt: skip
 
 
@@ -83,7 +84,8 @@ def _compared(
     predicted: list[Array] = []
     groups: list[str] = []
     for spec, gpu in pairs:
-        rows: pd.DataFrame = table("collectives").query("gpu == @gpu and bytes >= @SERVED[0] and bytes <= @SERVED[1]")
+        rows = table("collectives")
+        rows = rows[(rows.gpu == gpu) & rows.bytes.between(*SERVED)]
         for (collective, boards), own in rows[rows.collective.str.startswith(only)].groupby(["collective", "boards"]):
             if not chosen(spec.name, int(boards)):
                 continue

@@ -26,8 +26,8 @@ from tokenfleet.envs.scenario.axes import axis_sizes
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-MONEY_AXES = "MCUQ"
-"""Axes of sites and classes with agreements about money, of which a fleet that is built by hand may say nothing."""
+OPTIONAL_AXES = "MCUXQOZ"
+"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 
@@ -90,10 +90,10 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             tick_s: time between two decisions [s].
             horizon_ticks: ticks of an episode.
             sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
-                X, the indicators, 0.
+                those of `OPTIONAL_AXES` are 0.
             columns: arrays by name; values that broadcast to the column's shape are enough.
         """
-        sizes = {**dict.fromkeys(MONEY_AXES, 0), **sizes}
+        sizes = {**dict.fromkeys(OPTIONAL_AXES, 0), **sizes}
         every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS), "Y": MAX_TIERS}
         values: dict[str, Any] = neutral_arrays(cls, every)
         unknown = columns.keys() - values
@@ -101,7 +101,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             raise TypeError(f"no columns of a fleet: {', '.join(sorted(unknown))}")
         for name, value in columns.items():
             values[name] = np.array(np.broadcast_to(value, values[name].shape), values[name].dtype)
-        return cls._laid_out(tick_s, horizon_ticks, {"X": 0, **sizes}, values)
+        return cls._laid_out(tick_s, horizon_ticks, sizes, values)
 
     @classmethod
     def _laid_out(

@@ -6,7 +6,7 @@ writes them by hand can, and C++ reads them by shape alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,15 +68,20 @@ def check_snapshot(snapshot: Any, kind: type[Any], arrays: FleetArrays) -> None:
         raise SpecError(["snapshot: is of another fleet; restore it in an environment of the same scenario"])
 
 
-def check_episode(arrays: FleetArrays, episode: Episode) -> None:
+def check_episode(arrays: FleetArrays, episode: Episode, checks_bounds_of: Container[str] | None = None) -> None:
     """Refuse an episode of another fleet, or one that holds what is no number.
 
     Its `RequestTable` has checked itself, but for what refers to the fleet.
 
+    Args:
+        arrays: the fleet.
+        episode: of it.
+        checks_bounds_of: the series whose values are looked at, by default all; the shape of every one is.
+
     Raises:
         SpecError: one line per mistake.
     """
-    problems = record_problems(episode, arrays.sizes, "episode") + _check_failures(arrays, episode)
+    problems = record_problems(episode, arrays.sizes, "episode", checks_bounds_of) + _check_failures(arrays, episode)
     problems = problems or _check_references(arrays, episode)
     if problems:
         raise SpecError(problems)

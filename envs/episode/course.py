@@ -105,9 +105,30 @@ class DrawnCourse:
             **{row_name: rows[name] for name, row_name in ROW_CAPS.items()},
             **_calls(scenario, self.site_events),
             "regulation_signal": cut(np.array(self.regulation).reshape(-1, scenario.horizon_ticks + 1).T),
-            **vars(self.signals.signals()),
+            **self._prices(),
             "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1),
         }
+
+    def _prices(self) -> dict[str, Float64Array]:
+        """The signals, with what events at a site add to its price, and how far prices may stray from forecasts."""
+        scenario, leads_s = self.scenario, self.scenario.forecast_lead_s
+        series = vars(self.signals.signals())
+        now_s = _now_s(scenario)
+        for s, (drawn, events) in enumerate(zip(self.signals.sites, self.site_events, strict=True)):
+            law, calendar = drawn.site.grid.real_time_price, drawn.calendar
+            if law is None or law.call_spike_usd_per_mwh is None:
+                continue
+            for event in events:
+                if event.depth_fraction == 0.0:
+                    continue
+                series["price_usd_per_mwh"][:, s] += law.call_spike(calendar, now_s, event.start_s)
+                for lead, lead_s in enumerate(leads_s):
+                    ahead = law.call_spike(calendar, now_s + lead_s, event.start_s)
+                    series["price_forecast_usd_per_mwh"][:, s, lead] += np.where(event.is_known(now_s), ahead, 0.0)
+        hours_per_s = scenario.calendar.hours(1.0)
+        spread = [[law.deviation(hours_per_s * lead_s) for lead_s in leads_s] for law in scenario.spread_sites.values()]
+        table = np.array(spread).reshape(len(scenario.spread_sites), len(leads_s))
+        return {**series, "price_spread_usd_per_mwh": np.broadcast_to(table, (len(now_s), *table.shape))}
 
 
 def exogenous_of(series: dict[str, Float64Array]) -> Float32Array:

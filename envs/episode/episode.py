@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.course import PER_TICK, DrawnCourse, exogenous_of, pue_of
 from tokenfleet.envs.episode.demand import (
+    DEMAND_FORECASTS,
     DrawnStreams,
     busiest_streams,
+    demand_forecast,
     draw_under_regimes,
     group_bounds,
     merged_requests,
@@ -112,7 +114,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     regimes = DrawnRegimes.draw(scenario, np.random.default_rng([*seeds, _REGIMES]))
     requests, streams = _sample_requests(regimes, rng, seeds, split)
     course = DrawnCourse.draw(scenario, split, rng)
-    series = course.series()
+    series = course.series() | demand_forecast(scenario, requests, [*seeds, DEMAND_FORECASTS])
     decode_memory_fraction = _sample_decode_memory_fraction(scenario, rng)
     failures = _sample_failures(scenario, rng)
     facilities, pue_factor = _sample_facilities(regimes, series["outdoor_c"][:-1], rng)

@@ -250,6 +250,10 @@ def _window_arrivals(scenario: Scenario) -> list[float]:
     return [max(spec.window_s * scenario.mean_rate_rps(name), 1.0) for name, spec in scenario.agreements.items()]
 
 
+def _arrival_rate(scenario: Scenario) -> list[float]:
+    return [max(scenario.mean_rate_rps(name), 1.0) for name in scenario.forecast_classes]
+
+
 def _solar_w(scenario: Scenario) -> list[float]:
     return [solar.peak_w for solar in scenario.solar_sites.values()]
 
@@ -302,6 +306,7 @@ SCALES: dict[str, Scale] = {
     "offering_w": Scale("the site's power with everything at its rating, PUE included", _offering_w),
     "regulating_w": Scale("the site's power with everything at its rating, PUE included", _regulating_w),
     "window_arrivals": Scale("the class's mean arrivals in a window of its agreement, at least 1", _window_arrivals),
+    "arrival_rate": Scale("the class's mean arrivals in a second, at least 1", _arrival_rate),
     "call_phases": Scale("3", lambda scenario: 3.0),
     "damages": Scale("1,000 USD/MWh", lambda scenario: DAMAGES_SCALE_USD_PER_MWH),
     "backlog": Scale("10 s", lambda scenario: BACKLOG_SCALE_S),

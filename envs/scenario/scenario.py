@@ -31,7 +31,7 @@ from tokenfleet.envs.layers.distribution import (
 from tokenfleet.envs.layers.facility import RoomSpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.gpu.failures import FailureSpec
 from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
-from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, SolarSpec
+from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, RealTimePriceSpec, SolarSpec
 from tokenfleet.envs.layers.power.series.calendar import window_problems
 from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems
 from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product
@@ -226,6 +226,17 @@ class Scenario(CatalogSpec):
     def agreements(self) -> dict[str, AgreementSpec]:
         """The service agreements, by their classes."""
         return {name: cls.agreement for name, cls in self.classes.items() if cls.agreement is not None}
+
+    @property
+    def spread_sites(self) -> dict[str, RealTimePriceSpec]:
+        """The real-time prices whose spread is forecast, by their sites."""
+        prices = {name: site.grid.real_time_price for name, site in self.sites.items()}
+        return {name: price for name, price in prices.items() if price is not None and self.forecast.price_spread}
+
+    @property
+    def forecast_classes(self) -> tuple[str, ...]:
+        """The classes whose demand is forecast: all or none."""
+        return () if self.forecast.demand is None else tuple(self.classes)
 
     @property
     def priced_classes(self) -> dict[str, PriceRangeSpec]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-TRAIN_EPISODES = 8
+TRAIN_EPISODES = 6
 """Episodes that the candidates of a generation meet, and those that dials are probed in."""
 FEWEST_EPISODES, MOST_EPISODES = 16, 128
 """Bounds of the validation episodes that findings are from."""
 EPISODES_TIME_SHARE = 0.006
 """Share of the time that one plan may take for the episodes that findings are from."""
-ENDS_AT = {"constants": 0.25, "feedback": 0.5, "constants further": 0.7}
+ENDS_AT = {"constants": 0.3, "feedback": 0.5, "constants further": 0.7}
 """Share of the time at which each search ends."""
 
 

@@ -1,7 +1,8 @@
-"""What a plan with feedback sees: a row of numbers a site, on the scale that they have while the middle is held.
+"""What a plan with feedback sees: a row of numbers a site and class, on the scale of fleets that hold the middle.
 
 All of it is in the observation `supervisor`, or a mean over the past of what is. An entry of a site or pool follows its
-own site; an entry of a request class follows the mean over sites.
+own site. An entry of a request class follows its class: demand, backlog and clients who decline are the class's own,
+and all else is the mean over sites.
 """
 
 from __future__ import annotations
@@ -35,11 +36,9 @@ NAMES = (
     "time",
 )
 """Cap [W] now, the lowest that is announced, and the mean of the other sites'; electricity price [USD/MWh] now, the
-mean of its forecasts, and the mean of the other sites'; the logarithm of 1 s and the longest backlog of the site's
-pools; means over the past of arrivals and of the share of calls that decline the token price; the share of awake
-replicas; room temperature [C]; charge of the battery; time to the next announced event [s]; the part of the episode
-that has passed.
-"""
+mean of its forecasts, and the other sites' mean; the logarithm of 1 s and the longest backlog; means over the past of
+arrivals and of the share of calls that decline the token price; the share of awake replicas; room temperature [C];
+charge of the battery; time to the next announced event [s]; the part of the episode so far."""
 MEMORY_S = 60.0
 """Time constant of means over the past [s]."""
 WIDEST = 4.0
@@ -48,14 +47,14 @@ WIDEST = 4.0
 
 @dataclass(frozen=True)
 class Scale:
-    """Means and standard deviations of the features, `[S, F]` each; 0 deviation for one that never moves."""
+    """Means and standard deviations of the features, `[S + K, F]` each; 0 deviation for one that never moves."""
 
     mean: Float64Array
     deviation: Float64Array
 
     @property
     def moves(self) -> NDArray[np.bool_]:
-        """Which features move at all, `[S, F]`."""
+        """Which features move at all, `[S + K, F]`."""
         found: NDArray[np.bool_] = self.deviation > 1e-9 * np.maximum(np.abs(self.mean), 1.0)
         return found
 
@@ -70,23 +69,25 @@ class Features:
     """
 
     def __init__(self, scenario: Scenario, num_envs: int, step_s: float) -> None:
-        sites = list(scenario.sites)
+        sites, classes = list(scenario.sites), list(scenario.classes)
         self._pools_at = [[p for p, pool in enumerate(scenario.pools.values()) if pool.site == site] for site in sites]
         self._replicas = np.array([pool.replicas for pool in scenario.pools.values()], np.float64)
         self._rooms = [sites.index(name) for name in scenario.rooms]
         self._batteries = [sites.index(name) for name in scenario.batteries]
+        self._priced = [classes.index(name) for name in scenario.priced_classes]
         self._weight = min(1.0, step_s / MEMORY_S)
         self._past: Float64Array | None = None
-        self._shape = (num_envs, len(sites))
+        self._sites, self._classes = (num_envs, len(sites)), (num_envs, len(classes))
 
     def read(self, view: Record) -> Float64Array:
-        """The features as they are, `[N, S, F]`."""
+        """The features as they are, of sites and then of classes, `[N, S + K, F]`."""
 
         def field(name: str) -> Float64Array:
             return np.asarray(view[name], np.float64)
 
         cap, price = field("cap_w"), field("price_usd_per_mwh")
-        arrived, declined = self._means(np.stack([field("arrived").sum(axis=1), field("declined").sum(axis=1)]))
+        arrived, declined = self._means(np.stack([field("arrived"), self._declined(field("declined"))]))
+        everything = arrived.sum(axis=1), declined.sum(axis=1)
         found = {
             "cap": cap,
             "cap to come": np.minimum(field("announced_cap_w").min(axis=2, initial=np.inf), cap),
@@ -95,29 +96,37 @@ class Features:
             "price to come": _mean_or(field("price_forecast_usd_per_mwh"), price),
             "price elsewhere": _elsewhere(price),
             "backlog": np.log1p(self._at_sites(field("pool_backlog_s"), _longest)),
-            "demand": self._everywhere(arrived),
-            "declined": self._everywhere(declined / np.maximum(arrived, 1e-9)),
+            "demand": self._everywhere(everything[0]),
+            "declined": self._everywhere(_share(everything[1], everything[0])),
             "awake": self._at_sites(field("awake_replicas") / self._replicas, _mean),
             "room": self._where(self._rooms, field("room_c")),
             "battery": self._where(self._batteries, field("battery_charge_fraction")),
             "time to event": field("event_in_s"),
             "time": self._everywhere(field("time_fraction")),
         }
-        return np.stack([found[name] for name in NAMES], axis=2)
+        own = {"backlog": np.log1p(field("class_backlog_s")), "demand": arrived, "declined": _share(declined, arrived)}
+        means = {name: np.broadcast_to(site.mean(axis=1)[:, None], self._classes) for name, site in found.items()}
+        of_classes = np.stack([(means | own)[name] for name in NAMES], axis=2)
+        return np.concatenate([np.stack([found[name] for name in NAMES], axis=2), of_classes], axis=1)
 
     def _means(self, now: Float64Array) -> Float64Array:
         before = now if self._past is None else self._past
         self._past = before + self._weight * (now - before)
         return self._past
 
+    def _declined(self, of_priced: Float64Array) -> Float64Array:
+        row = np.zeros(self._classes)
+        row[:, self._priced] = of_priced
+        return row
+
     def _at_sites(self, pools: Float64Array, together: Callable[[Float64Array], Float64Array]) -> Float64Array:
         return np.stack([together(pools[:, here]) for here in self._pools_at], axis=1)
 
     def _everywhere(self, fleet: Float64Array) -> Float64Array:
-        return np.broadcast_to(fleet[:, None], self._shape)
+        return np.broadcast_to(fleet[:, None], self._sites)
 
     def _where(self, sites: list[int], values: Float64Array) -> Float64Array:
-        row = np.zeros(self._shape)
+        row = np.zeros(self._sites)
         row[:, sites] = values
         return row
 
@@ -143,21 +152,26 @@ def _mean_or(values: Float64Array, otherwise: Float64Array) -> Float64Array:
     return values.mean(axis=2) if values.shape[2] else otherwise
 
 
+def _share(part: Float64Array, whole: Float64Array) -> Float64Array:
+    share: Float64Array = part / np.maximum(whole, 1e-9)
+    return share
+
+
 def scaled(values: Float64Array, scale: Scale) -> Float64Array:
-    """Features in standard deviations from their mean; behind the last site the mean over sites: `[N, S + 1, F]`."""
+    """Features in standard deviations from their mean, cut."""
     shares = np.where(scale.moves, (values - scale.mean) / np.where(scale.moves, scale.deviation, 1.0), 0.0)
-    cut = np.clip(shares, -WIDEST, WIDEST)
-    return np.concatenate([cut, cut.mean(axis=1, keepdims=True)], axis=1)
+    return np.clip(shares, -WIDEST, WIDEST)
 
 
-def followed_sites(scenario: Scenario, table: tuple[Segment, ...]) -> list[int]:
-    """The site that each entry of the action follows; S stands for the mean over sites."""
-    sites, pools = list(scenario.sites), scenario.pools
+def followed_rows(scenario: Scenario, table: tuple[Segment, ...]) -> list[int]:
+    """The site, or behind all sites the class, that each entry of the action follows."""
+    sites, classes, pools = list(scenario.sites), list(scenario.classes), scenario.pools
 
-    def site_of(segment: Segment, label: str) -> int:
+    def row_of(segment: Segment, label: str) -> int:
         if segment.per.startswith("site"):
             return sites.index(label)
-        pool = label.rpartition(" to ")[2]
-        return sites.index(pools[pool].site) if segment.per.startswith(("pool", "class and pool")) else len(sites)
+        if segment.per.startswith(("pool", "class and pool")):
+            return sites.index(pools[label.rpartition(" to ")[2]].site)
+        return len(sites) + classes.index(label)
 
-    return [site_of(segment, label) for segment in table for label in segment.labels]
+    return [row_of(segment, label) for segment in table for label in segment.labels]

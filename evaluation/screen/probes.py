@@ -1,4 +1,4 @@
-"""Plans beside a tuned one: without a group of set-points, absurd ones, and an obvious rule."""
+"""Plans beside a tuned one: without a group of set-points, or such as a scenario should punish; and an obvious rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_sites
+from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_rows
 from tokenfleet.evaluation.screen.findings import ABOVE_CAP, given_up
 from tokenfleet.evaluation.screen.plans import Plans
 
@@ -23,7 +23,7 @@ def awake_by_cap(scenario: Scenario, table: Table, scale: Scale) -> Plans:
     """The middle of the box, but awake replicas in proportion to the cap: an obvious rule, and nothing is tuned."""
     (awake,) = (segment for segment in table if segment.name == "awake_replicas")
     entries = sum(len(segment.labels) for segment in table)
-    follows, cap = followed_sites(scenario, table), NAMES.index("cap")
+    follows, cap = followed_rows(scenario, table), NAMES.index("cap")
     contract_w = [scenario.contract_w(site) for site in scenario.sites]
     base, gains = np.zeros((1, entries)), np.zeros((1, entries, len(NAMES)))
     for column in range(awake.first, awake.first + len(awake.labels)):

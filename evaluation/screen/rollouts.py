@@ -22,7 +22,7 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
-from tokenfleet.evaluation.screen.features import Features, Scale, followed_sites, scaled
+from tokenfleet.evaluation.screen.features import Features, Scale, followed_rows, scaled
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import Choice, make_policy
@@ -153,7 +153,7 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
     if setting.scale is None:
         raise ValueError("plans with gains need the scale of the features")
     scale, gains = setting.scale, np.repeat(plans.gains, episodes, axis=0)
-    follows = followed_sites(setting.scenario, tuple(SetpointAction(setting.scenario).table))
+    follows = followed_rows(setting.scenario, tuple(SetpointAction(setting.scenario).table))
     features = Features(setting.scenario, env.num_envs, env.decide_every * setting.scenario.tick_s)
 
     def act(observation: Any) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosin
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
-from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
+from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import ON_FEATURE, absurd, awake_by_cap, frozen
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import (
@@ -32,8 +32,18 @@ from tokenfleet.evaluation.screen.rollouts import (
     outcomes,
     rule_outcome,
 )
-from tokenfleet.evaluation.screen.space import Space, dials, directions, together
+from tokenfleet.evaluation.screen.space import (
+    Probe,
+    Space,
+    best_by_dial,
+    dials,
+    directions,
+    narrowed,
+    numbers_of,
+    probes,
+)
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
+from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.registry import POLICIES
 
 Float64Array = NDArray[np.float64]
@@ -50,8 +60,10 @@ CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
 OFFERED_EPISODES = 32
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of constants, and of what goes on from them."""
+FIRST_TIMES = 2
+"""Generations of the first search, over those of each search that goes on from it."""
 PROBED_GAIN, MOST_DIALS = 0.3, 8
-"""Gain, either way, at which a dial is probed; and how many of the best are searched."""
+"""Gain at which a dial is probed; and how many of the best are searched."""
 CHOOSING, REPORTING = 1, 2
 """Offsets of the seeds of the validation episodes that plans are chosen by, and that findings are from."""
 
@@ -63,7 +75,8 @@ class Options:
     Attributes:
         minutes: for the whole screen.
         seed: of searches and episodes.
-        generations: of each search; None for as many as fit the minutes.
+        generations: of the search of feedback; the first search of constants takes twice as many, and the one that
+            goes on as long as feedback and its probes took. None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
         planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
     """
@@ -159,12 +172,13 @@ class Screen:
     def _plans(self) -> dict[str, Plans]:
         """The tuned plans: feedback on top of constants, and constants after as many more episodes."""
         middle = Space(self._middle.base[0], self._directions)
-        first = self._search("constants", middle, np.zeros(len(self._directions)), self._options.generations)
+        first_generations = self._options.generations and FIRST_TIMES * self._options.generations
+        first = self._search("constants", middle, np.zeros(len(self._directions)), first_generations)
         start = first.base[0]
-        best, probes = self._best_dials(start)
+        best, probed = self._best_dials(start)
         feedback = self._search("feedback", best[0], best[1], self._options.generations)
         again = Space(start, self._directions)
-        as_many = self._done("feedback") + -(-probes // POPULATION)
+        as_many = self._done("feedback") + -(-probed // POPULATION)
         further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
         return {CONSTANTS: further, FEEDBACK: feedback}
 
@@ -174,25 +188,22 @@ class Screen:
         Every dial is probed alone, then the best one, the two best and so on together.
         """
         space = Space(start, self._directions, dials(self._scenario, self._table, self._scale()))
-        width, count = len(self._directions), len(space.dials)
-        ways = PROBED_GAIN * np.concatenate([np.eye(count), -np.eye(count)])
-        alone = self._probed("dials", space, np.vstack([np.zeros((1, count)), ways]))
-        gained = alone[1:].reshape(2, count) - alone[0]
-        signs = np.where(gained[0] >= gained[1], PROBED_GAIN, -PROBED_GAIN)
-        sets = together(gained.max(axis=0).tolist(), MOST_DIALS) * signs
-        best = sets[int(np.argmax(self._probed("dials together", space, sets)))]
-        kept = np.flatnonzero(sets[-1])
-        chosen = Space(start, self._directions, tuple(space.dials[dial] for dial in kept))
-        return (chosen, np.concatenate([np.zeros(width), best[kept]])), len(ways) + 1 + len(sets)
+        alone = probes(space, PROBED_GAIN)
+        values = self._probed("dials", space, [[], *([probe] for probe in alone)])
+        best = best_by_dial(alone, values[1:], MOST_DIALS)
+        sets = [best[: count + 1] for count in range(len(best))]
+        together = numbers_of(space, sets[int(np.argmax(self._probed("dials together", space, sets)))])
+        chosen, numbers = narrowed(space, together, sorted(probe.dial for probe in best))
+        return (chosen, numbers), len(alone) + 1 + len(sets)
 
-    def _probed(self, name: str, space: Space, gains: Float64Array) -> Float64Array:
-        """Mean values of gains `[B, number of dials]` on top of the space's start [USD]."""
-        plans = space.plans(np.concatenate([np.zeros((len(gains), len(self._directions))), gains], axis=1))
+    def _probed(self, name: str, space: Space, sets: Sequence[Sequence[Probe]]) -> list[float]:
+        """Mean values of sets of dials turned at once, on top of the space's start [USD]."""
+        plans = space.plans(np.array([numbers_of(space, turned) for turned in sets]))
         setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self._scale())
-        values = self._once(
+        values: list[float] = self._once(
             name, name, lambda: outcomes(setting, plans, self._workers)[findings.VALUE].mean(axis=1).tolist()
         )
-        return np.array(values)
+        return values
 
     def _search(self, stage: str, space: Space, start: Float64Array, generations: int | None) -> Plans:
         """The centre of a search that does best in the episodes that plans are chosen by, one plan."""

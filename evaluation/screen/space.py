@@ -2,7 +2,8 @@
 
 Directions of the base are single entries of the action, but biases of routing are shared by the classes of a pool, and
 all classes share the spread. A *dial* moves all entries of one group with one feature: awake replicas by cap, token
-prices by demand. A screen probes every dial that has a reason, and searches the few that gain most.
+prices by demand. A screen probes every dial that has a reason, and searches the few that gain most. A probe may move
+the middle of its entries too: more replicas than before where the cap is high, and as many as before where it is low.
 """
 
 from __future__ import annotations
@@ -126,10 +127,59 @@ def dials(scenario: Scenario, table: Table, scale: Scale) -> tuple[Dial, ...]:
     )
 
 
-def together(gains: Sequence[float], count: int) -> Float64Array:
-    """Rows in which the best number, the two best, and so on up to `count` are 1 and all others 0."""
-    order = np.argsort(-np.array(gains), kind="stable")[:count]
-    rows = np.zeros((len(order), len(gains)))
-    for last in range(len(order)):
-        rows[last, order[: last + 1]] = 1.0
-    return rows
+@dataclass(frozen=True)
+class Probe:
+    """One dial turned, and the base of its entries moved.
+
+    Attributes:
+        dial: its place among the space's dials.
+        gain: of the dial.
+        offset: of the entries.
+    """
+
+    dial: int
+    gain: float
+    offset: float
+
+
+def probes(space: Space, gain: float) -> list[Probe]:
+    """Every dial turned either way, with its entries' base held or moved by as much either way."""
+    return [
+        Probe(dial, sign * gain, offset * gain)
+        for dial in range(len(space.dials))
+        for sign in (1.0, -1.0)
+        for offset in (0.0, 1.0, -1.0)
+    ]
+
+
+def best_by_dial(candidates: Sequence[Probe], gained: Sequence[float], count: int) -> list[Probe]:
+    """The best probe of each dial, of the so many dials that gain most, the best first."""
+    order = sorted(range(len(candidates)), key=lambda index: -gained[index])
+    best: dict[int, Probe] = {}
+    for index in order:
+        best.setdefault(candidates[index].dial, candidates[index])
+    return list(best.values())[:count]
+
+
+def numbers_of(space: Space, turned: Sequence[Probe]) -> Float64Array:
+    """Some dials turned at once; of the dials of one group the first moves its base."""
+    width = len(space.directions)
+    numbers, moved = np.zeros(width + len(space.dials)), set()
+    for probe in turned:
+        dial = space.dials[probe.dial]
+        numbers[width + probe.dial] = probe.gain
+        if dial.group not in moved:
+            moved.add(dial.group)
+            touches = space.directions[:, list(dial.columns)].any(axis=1)
+            numbers[:width][touches] += probe.offset
+    return numbers
+
+
+def narrowed(space: Space, numbers: Float64Array, kept: Sequence[int]) -> tuple[Space, Float64Array]:
+    """The space of some of the dials and of the base of their entries around a plan, and what the plan is there."""
+    width = len(space.directions)
+    some = tuple(space.dials[dial] for dial in kept)
+    columns = sorted({column for dial in some for column in dial.columns})
+    start = space.start + numbers[:width] @ space.directions
+    near = space.directions[space.directions[:, columns].any(axis=1)]
+    return Space(start, near, some), np.concatenate([np.zeros(len(near)), numbers[width:][list(kept)]])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from tokenfleet.envs.fields import Record
@@ -9,7 +12,7 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.clocking import CLOCKINGS, Clocking
 from tokenfleet.policies.heuristics.routing import ROUTINGS, Routing
-from tokenfleet.policies.registry import Choice, build
+from tokenfleet.policies.registry import Choice, Preset, build
 
 
 class ComposedPolicy(ControlPolicy):
@@ -19,7 +22,12 @@ class ComposedPolicy(ControlPolicy):
         context: the environment.
         routing: a name of `ROUTINGS`, `{name: ..., parameters}`, or `module:Class` of a `Routing`.
         clocking: the same of `CLOCKINGS` and `Clocking`.
+
+    Attributes:
+        parts: what may stand for the parts that have parameters of their own.
     """
+
+    parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {"routing": ROUTINGS, "clocking": CLOCKINGS}
 
     def __init__(
         self, context: PolicyContext, routing: Choice = "capacity_weighted", clocking: Choice = "proportional"

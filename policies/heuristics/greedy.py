@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.clocking import CLOCKINGS, Clocking
-from tokenfleet.policies.registry import Choice, build
+from tokenfleet.policies.registry import Choice, Preset, build
 
 Float64Array = NDArray[np.float64]
 
@@ -50,9 +51,13 @@ class GreedyEfficiency(ControlPolicy):
         smoothing_s: time constant of the arrival rate [s].
         drain_s: time in which waiting requests should be worked off [s].
         patience: spare time before a replica sleeps, in wake times of its model.
+
+    Attributes:
+        parts: see `ComposedPolicy`.
     """
 
     fields = ("arrived", "waiting_requests", "awake_replicas")
+    parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {"clocking": CLOCKINGS}
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ def fitted(loads: list[tuple[float, float, float]], noise: float = 0.01, seed: i
 
 def test_without_noise_every_number_is_found_to_four_digits() -> None:
     fit = fitted([*BATCHES, *CONTEXTS, *PROMPTS], noise=0.0, **TRUTH)
-    assert told(fit).pop("frontend_ms") == pytest.approx(0.0, abs=0.02)
+    assert told(fit).pop("frontend_ms") == pytest.approx(0.0, abs=1e-4)
     assert {name: told(fit)[name] for name in TRUTH} == pytest.approx(TRUTH, rel=1e-4)
     assert errors(fit, "decode_step").max() < 1e-4
     assert errors(fit, "board_power").max() < 1e-4

@@ -22,11 +22,11 @@ import pandas as pd
 
 from calibration.excerpts import table
 from calibration.fit.serving_runs import decodes, described, has_memory
-from calibration.fit.time.serving_law import PACED_BY_SOMETHING_ELSE
+from calibration.fit.time.decode_steps import PACED_BY_SOMETHING_ELSE, run_parallelism
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
-from tokenfleet.envs.layers.llm import ModelSpec, Parallelism, load_model
+from tokenfleet.envs.layers.llm import ModelSpec, load_model
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 from tokenfleet.envs.layers.llm.roofline import (
     DISPATCH_LAYER_S,
@@ -76,17 +76,11 @@ def steps(skew: float = SHIPPED_SKEW) -> pd.DataFrame:
     return pd.concat([_with_roofline(group, skew, *names) for names, group in rows.groupby(keys)], ignore_index=True)
 
 
-def parallelism(boards: int, tensor_parallel: int) -> Parallelism:
-    """How the boards of a run share its model."""
-    groups = boards // tensor_parallel
-    return Parallelism(tensor_parallel, groups, boards if groups > 1 else 1)
-
-
 def _with_roofline(
     rows: pd.DataFrame, skew: float, model_id: str, gpu: str, boards: int, tensor_parallel: int
 ) -> pd.DataFrame:
     model = load_model(MODELS[model_id]).model_copy(update={"routing_skew": skew})
-    shared = parallelism(boards, tensor_parallel)
+    shared = run_parallelism(boards, tensor_parallel)
     nothing, batch = np.zeros(len(rows)), rows.avg_batch_size.to_numpy()
     work = Batch(batch, batch * model.attended_tokens(rows.context.to_numpy()), nothing, nothing)
     mixture = model.routed_layers if model.experts > 1 else 0

@@ -29,7 +29,7 @@ def client_columns(
 
     Args:
         seed: of a generator of its own, so that a class that begins to retry changes nothing else of an episode. What
-            all clients share follows from its first two numbers, seed and split of the episode, in drawn futures too.
+            all clients share follows from its first two numbers, seed and split of the episode, in futures too.
         demands: of every stream.
         streams: the streams.
         classes: request classes by name.

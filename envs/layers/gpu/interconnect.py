@@ -15,9 +15,9 @@ A collective that an entry leaves out follows from the lines alone,
     latency = latency_s * growth^(log2 g - 1),    rate = share * link_bytes_per_s * s / traffic
     traffic = s (g - 1) / g, twice that in an all-reduce: what a ring sends from each board
 
-with three numbers of each collective, fitted to five interconnects whose boards all reach each other (`LINE_LAWS`). An
-interconnect that took no part in the fit is a fifth off, between 7 and 31 %. Lines that cross two sockets of a host are
-not of that kind: how they exchange goes by the host, not by their rate.
+with three numbers of each collective, fitted to five interconnects whose boards all reach each other (`LINE_LAWS`).
+All-reduces of an interconnect that took no part in the fit are 7 to 31 % off. Lines that cross two sockets of a host
+are not of that kind: how they exchange goes by the host, not by their rate.
 
 Every number is data: `tokenfleet/envs/catalog/interconnect/<name>.yaml`, with its sources. Those of all-reduces are
 what vLLM picks by size: a kernel of its own that reads the other boards' memory (up to 8 MiB on the A100, and over PCIe
