@@ -10,6 +10,7 @@
 | `table`, `figures`, `timeline`, `style`, `learning` | what a person looks at |
 | `ledgers`, `saving` | means of ledgers; all files of a study |
 | `protocol`, `suite` | scores by a frozen protocol, and over a suite of scenarios |
+| `events` | how a fleet answered each call for less power |
 | `offered` | what the episodes of a split offer |
 | `screen` | whether a scenario is worth learning on; a package of its own |
 """

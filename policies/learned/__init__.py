@@ -5,6 +5,9 @@
 | `training` | a run from its first step, or from a snapshot: begin here |
 | `algorithms`, `algorithm_base`, `networks`, `named_values` | what a configuration may say of an algorithm |
 | `recipes` | how each algorithm is made |
+| `paired` | PPO whose baseline comes from paired episodes |
+| `evolution`, `evolution_specs`, `controller` | weights that are searched for without gradients, and their network |
+| `correction`, `links` | a network that corrects another policy; which observations belong to which entry of an action |
 | `custom`, `custom_spec` | algorithms that a user names |
 | `sb3`, `sb3_vec_env`, `updates` | models and environments as stable-baselines3 has them; when they learn |
 | `callbacks`, `stopping` | what happens between two updates |
