@@ -1,6 +1,6 @@
 """PPO with a baseline that only paired episodes can give.
 
-Environments of a group live the same episodes. At the same moment of the same episode the same requests, weather and
+Environments of a group go through the same episodes. At the same moment of the same episode the same requests, weather and
 events lie ahead of all of them, so the mean of the others' advantages estimates what none of one's own actions has
 brought about. The baseline does not depend on the action that it is subtracted from, so the expected gradient stays
 as it is where the inputs do not answer to actions (Mao et al. 2018, arXiv:1807.02264). Where clients retry or sessions
