@@ -32,6 +32,7 @@ AXES = {
     "U": "site that regulates frequency",
     "X": "site whose spread of the price is forecast",
     "P": "pool",
+    "p": "pool whose replicas can stand by",
     "J": "knot of tokens in an iteration",
     "K": "class",
     "Q": "class with a service agreement",
@@ -93,6 +94,8 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("awake_replicas", "P", "replicas", "Replicas that take requests.", "replicas", 1.0),
     Field("waking_replicas", "P", "replicas", "Replicas that are loading.", "replicas", 1.0),
     Field("failed_replicas", "P", "replicas", "Replicas under repair.", "replicas", 1.0),
+    Field("standby_replicas", "p", "replicas", "Replicas that stand by.", "standby_replicas", 1.0),
+    Field("preparing_replicas", "p", "replicas", "Replicas that load to stand by.", "standby_replicas", 1.0),
     Field("clock_fraction", "P", "share", "Clock in force during the tick, after the brake.", "one", 1.0),
     Field(
         "pool_power_w", "P", "W", "Mean IT power of the pool (boards and servers) in the tick.", "pool_nameplate_w", 1.0
@@ -230,7 +233,7 @@ OUTCOMES: tuple[Field, ...] = (
     Field("it_energy_j", "P", "J", "Energy of boards and servers."),
     Field("busy_energy_j", "P", "J", "Energy of boards while an iteration runs."),
     Field("idle_energy_j", "P", "J", "Energy of boards that are on, with nothing running."),
-    Field("asleep_energy_j", "P", "J", "Energy of boards that are asleep."),
+    Field("asleep_energy_j", "P", "J", "Energy of boards that are asleep or stand by."),
     Field("host_energy_j", "P", "J", "Energy of the servers around the boards."),
     Field("generated_tokens", "P", "tokens", "Output tokens generated."),
     Field("prefilled_tokens", "P", "tokens", "Prompt tokens computed, and tokens computed again after a preemption."),

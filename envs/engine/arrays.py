@@ -26,7 +26,7 @@ from tokenfleet.envs.scenario.axes import axis_sizes
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-OPTIONAL_AXES = "MCUXQOZ"
+OPTIONAL_AXES = "MCUXQOZp"
 """Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""

@@ -15,6 +15,7 @@ from tokenfleet.envs.interface.entries import (
     classes_with_price,
     every_class,
     every_pool,
+    pools_with_standby,
     routes,
     segment,
     sites_with_battery,
@@ -144,6 +145,24 @@ def affinity_segment(scenario: Scenario) -> Segment:
     )
 
 
+def standby_segment(scenario: Scenario) -> Segment:
+    """How much of each pool stands by, where it can."""
+    of = pools_with_standby(scenario)
+    return segment(
+        of,
+        middle=0.5,
+        reach=0.5,
+        name="standby_fraction",
+        control="standby_fraction",
+        unit="share",
+        low="0",
+        high="1",
+        formula="`(a + 1) / 2` of the pool, at most those that need not be awake",
+        doc="Replicas that should stand by; the rest sleeps.",
+        filling=of.filling(rest=0.0),
+    )
+
+
 def price_segment(scenario: Scenario) -> Segment:
     """The token price of each class that may have another than the list price."""
     of, factors = classes_with_price(scenario), scenario.priced_classes.values()
@@ -169,6 +188,7 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     route_segment,
     clock_segment,
     awake_segment,
+    standby_segment,
     admission_segment,
     battery_segment,
     affinity_segment,

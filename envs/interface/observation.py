@@ -283,6 +283,9 @@ SCALES: dict[str, Scale] = {
         "the sequences that the class's pools can run at once, `max_batch * replicas`", _batch_of_class
     ),
     "replicas": Scale("the pool's replicas", _per_pool(lambda pool: pool.replicas)),
+    "standby_replicas": Scale(
+        "the pool's replicas", lambda scenario: [pool.replicas for pool in scenario.standby_pools.values()]
+    ),
     "pool_nameplate_w": Scale("the pool's boards at TDP and servers on, before PUE", _pool_nameplate_w),
     "batch_tokens": Scale("10 tokens/s for every sequence that the pool can run, over a tick", _batch_tokens),
     "arrivals": Scale(

@@ -202,6 +202,11 @@ class Scenario(CatalogSpec):
         return {name: site.facility.room for name, site in self.sites.items() if site.facility.room is not None}
 
     @property
+    def standby_pools(self) -> dict[str, PoolSpec]:
+        """The pools whose replicas can stand by."""
+        return {name: pool for name, pool in self.pools.items() if pool.standby is not None}
+
+    @property
     def batteries(self) -> dict[str, BatterySpec]:
         """The batteries, by their sites."""
         return {name: site.battery for name, site in self.sites.items() if site.battery is not None}

@@ -42,6 +42,7 @@ class Supervisor(ControlPolicy):
         battery_charge: by site with a battery.
         prefix_affinity: by class.
         token_price_factor: by class.
+        standby_fraction: by pool whose replicas can stand by.
 
     Raises:
         SpecError: a name that the scenario does not have, or a number outside of its bounds.
@@ -62,6 +63,7 @@ class Supervisor(ControlPolicy):
         battery_charge: Amount = None,
         prefix_affinity: Amount = None,
         token_price_factor: Amount = None,
+        standby_fraction: Amount = None,
     ) -> None:
         super().__init__(context)
         given = {
@@ -75,6 +77,7 @@ class Supervisor(ControlPolicy):
             "battery_charge": battery_charge,
             "prefix_affinity": prefix_affinity,
             "token_price_factor": token_price_factor,
+            "standby_fraction": standby_fraction,
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)

@@ -137,7 +137,7 @@ def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
 
 def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
     classes, pools = arrays.num_classes, arrays.num_pools
-    changes_clock, sleeps, throttles, charges, returns, prices = rng.random(6) < 0.7
+    changes_clock, sleeps, throttles, charges, returns, prices, stands = rng.random(7) < 0.7
     tape = []
     for _ in range(arrays.horizon_ticks):
         clock = rng.uniform(0.1, 1.0, (1, pools)) if changes_clock else np.full((1, pools), 0.8)
@@ -147,7 +147,8 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
         battery_power_w = rng.uniform(-800.0, 800.0, (1, arrays.num_sites)) if charges else None
         affinity = rng.choice([0.0, 0.5, 1.0, np.inf], (1, classes)) if returns else None
         price_factor = rng.uniform(0.4, 4.5, (1, classes)) if prices else None
-        tape.append(Controls(share, clock, awake, rate, battery_power_w, affinity, price_factor))
+        standby = rng.choice([0.0, 0.3, 0.7, 1.0], (1, pools)) if stands else None
+        tape.append(Controls(share, clock, awake, rate, battery_power_w, affinity, standby, price_factor))
     return tape
 
 

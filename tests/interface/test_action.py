@@ -223,3 +223,11 @@ def test_affinity_runs_from_load_alone_over_one_to_two_and_encodes_back() -> Non
     np.testing.assert_allclose(controls.prefix_affinity[:, 0], [0.0, 1.0, 2.0])
     np.testing.assert_allclose(controls.prefix_affinity[:, 1], 1.0)  # a class without a cache
     np.testing.assert_allclose(action.encode(controls)[:, column], rows[:, column])
+
+
+def test_who_can_stand_by_has_a_knob_and_nobody_else() -> None:
+    action = FleetAction(load_scenario("tiny", {"pools.lab-70b.standby": {}}))
+    controls = decoded(action, standby_fraction=0.5)
+    assert controls.standby_fraction is not None
+    assert controls.standby_fraction.tolist() == [[0.0, 0.75]]
+    assert FleetAction(load_scenario("tiny")).decode(np.zeros((1, 7))).standby_fraction is None
