@@ -32,6 +32,7 @@ AXES = {
     "U": "site that regulates frequency",
     "X": "site whose spread of the price is forecast",
     "P": "pool",
+    "p": "pool whose replicas can stand by",
     "J": "knot of tokens in an iteration",
     "K": "class",
     "Q": "class with a service agreement",
@@ -41,6 +42,7 @@ AXES = {
     "G": "region of clients",
     "L": "lead time",
     "F": "forecast",
+    "Z": "regime with an indicator",
     "A": "entry of an action",
 }
 """What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
@@ -92,6 +94,8 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("awake_replicas", "P", "replicas", "Replicas that take requests.", "replicas", 1.0),
     Field("waking_replicas", "P", "replicas", "Replicas that are loading.", "replicas", 1.0),
     Field("failed_replicas", "P", "replicas", "Replicas under repair.", "replicas", 1.0),
+    Field("standby_replicas", "p", "replicas", "Replicas that stand by.", "standby_replicas", 1.0),
+    Field("preparing_replicas", "p", "replicas", "Replicas that load to stand by.", "standby_replicas", 1.0),
     Field("clock_fraction", "P", "share", "Clock in force during the tick, after the brake.", "one", 1.0),
     Field(
         "pool_power_w", "P", "W", "Mean IT power of the pool (boards and servers) in the tick.", "pool_nameplate_w", 1.0
@@ -186,6 +190,7 @@ EXOGENOUS: tuple[Field, ...] = (
     Field(
         "demand_spread_rps", "OF", "requests/s", "Standard deviation of the arrivals expected.", "arrival_rate", 10.0
     ),
+    Field("regime_indicator", "Z", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
 """What happens to a fleet whatever its policy does; written after the measurements."""
@@ -228,7 +233,7 @@ OUTCOMES: tuple[Field, ...] = (
     Field("it_energy_j", "P", "J", "Energy of boards and servers."),
     Field("busy_energy_j", "P", "J", "Energy of boards while an iteration runs."),
     Field("idle_energy_j", "P", "J", "Energy of boards that are on, with nothing running."),
-    Field("asleep_energy_j", "P", "J", "Energy of boards that are asleep."),
+    Field("asleep_energy_j", "P", "J", "Energy of boards that are asleep or stand by."),
     Field("host_energy_j", "P", "J", "Energy of the servers around the boards."),
     Field("generated_tokens", "P", "tokens", "Output tokens generated."),
     Field("prefilled_tokens", "P", "tokens", "Prompt tokens computed, and tokens computed again after a preemption."),

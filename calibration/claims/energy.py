@@ -16,8 +16,8 @@ from calibration.fit.iterations import mean_over_prompts
 from calibration.fit.power.board import CHIPS, fit_board, rates_by_gpu
 from calibration.fit.power.runs import runs
 from calibration.fit.shapes import SHAPES
+from calibration.fit.time.decode_steps import PACED_BY_SOMETHING_ELSE
 from calibration.fit.time.serving_costs import fit_costs
-from calibration.fit.time.serving_law import PACED_BY_SOMETHING_ELSE
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, roofline_profile
@@ -25,6 +25,9 @@ from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefil
 from tokenfleet.envs.layers.llm.roofline import SEQUENCE_S, host_s
 
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
+SERIES = ["gpu", "model_id", "num_gpus", "task"]  # runs of a series differ in their batch
+WAITING = 0.2
+"""Share of its watts that a board loses with more sequences when it waits for its host: more work never draws less."""
 
 
 def mean_iteration() -> Comparison:
@@ -36,6 +39,15 @@ def mean_iteration() -> Comparison:
 def board_power() -> Comparison:
     """Board power of a dense model on H100 and B200 [W] by the law of all the others, at the step of its roofline."""
     rows = _rows()
+    return _compare(rows, rows.watts, rows.predicted_w)
+
+
+def board_power_without_waits() -> Comparison:
+    """The same of series whose boards never wait."""
+    rows = _rows()
+    most_w = rows.groupby(SERIES).watts.cummax()
+    least_share = (rows.watts / most_w).groupby([rows[name] for name in SERIES]).transform("min")
+    rows = rows[least_share >= 1.0 - WAITING]
     return _compare(rows, rows.watts, rows.predicted_w)
 
 
@@ -51,8 +63,15 @@ CLAIMS = (
     Claim(
         "board power, model and step left out",
         board_power,
-        judged_by="Board power of a dense model [W] by the law of all the others, at the step of its roofline; a third "
-        "of the error is that of two 8B models on B200, whose steps double between 64 and 128 sequences",
+        judged_by="Board power of a dense model [W] by the law of all the others, at the step of its roofline; target "
+        "8 % missed for two 8B models on B200, whose boards wait: 128 sequences draw a third less than 16 did",
+    ),
+    Claim(
+        "board power, model and step left out, boards that do not wait",
+        board_power_without_waits,
+        0.08,
+        judged_by="The same of the series that never draw a fifth less than they did with fewer sequences; the other "
+        "15 series draw 8 % less at most",
     ),
     Claim("energy per token, model and step left out", energy_per_token, 0.12),
 )
@@ -72,7 +91,7 @@ def _rows() -> pd.DataFrame:
             law = fit_board(chip, family).gpus[str(gpu)]
             predicted_w = rates_by_gpu(own.assign(mean_s=predicted_s))[str(gpu)].lawful_w(law)
             frames.append(own.assign(predicted_s=predicted_s, predicted_w=predicted_w))
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True).sort_values([*SERIES, "avg_batch_size"], ignore_index=True)
 
 
 def _profile(model_id: str, gpu: str, boards: int) -> ProfileSpec:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.episode.regimes import DrawnRegimes
 from tokenfleet.envs.episode.signals import DrawnSignals, draw_signals
 from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.layers.agents import Split
@@ -74,7 +75,7 @@ class DrawnCourse:
         return cls(scenario, site_events, row_events, signals, regulation)
 
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnCourse:
-        """A course that is this one up to entry `tick`, and behind it another that what was known then allows.
+        """This course up to entry `tick`, and from there on another one in accord with what was known then.
 
         Args:
             tick: the last entry that is kept.
@@ -137,11 +138,12 @@ def exogenous_of(series: dict[str, Float64Array]) -> Float32Array:
     return np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
 
 
-def pue_of(scenario: Scenario, outdoor_c: Float64Array, factor: float | None) -> Float64Array:
-    """PUE under skies of `outdoor_c`, `[H, S]`; `factor` multiplies what is above 1, None leaves it alone."""
+def pue_of(scenario: Scenario, outdoor_c: Float64Array, factor: float | None, regimes: DrawnRegimes) -> Float64Array:
+    """PUE under skies of `outdoor_c`, `[H, S]`; `factor` and regimes multiply what is above 1, None leaves it alone."""
     facilities = [site.facility for site in scenario.sites.values()]
     plain = np.stack([pue(facility, outdoor_c[:, s]) for s, facility in enumerate(facilities)], axis=1)
-    return plain if factor is None else 1.0 + (plain - 1.0) * factor
+    plain = plain if factor is None else 1.0 + (plain - 1.0) * factor
+    return 1.0 + (plain - 1.0) * regimes.cooling_factor() if scenario.regimes else plain
 
 
 def _caps(

@@ -89,7 +89,7 @@ class DrawnSignals:
         return Signals(*values, *forecasts)
 
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnSignals:
-        """Signals that are these up to entry `tick`, and behind it others that what was known then allows.
+        """These signals up to entry `tick`, and from there on others in accord with what was known then.
 
         Day-ahead prices are known; the real-time price wanders on from where it stands. Carbon intensity, temperature
         and sun come to what was forecast, but for an error of the size that such a forecast has.

@@ -78,8 +78,8 @@ def test_the_citation_is_whole() -> None:
 
 
 def test_the_readme_counts_what_there_is() -> None:
-    assert len(catalog_names("scenario")) == 17
-    assert "Seventeen [scenarios]" in README
+    assert len(catalog_names("scenario")) == 19
+    assert "Nineteen [scenarios]" in README
     assert (f"on {len(catalog_names('gpu'))} boards" in README, len(catalog_names("model"))) == (True, 17)
     assert (len(POLICIES), "ten baselines" in README) == (10, True)
 
@@ -91,6 +91,15 @@ def test_no_recipe_of_contributing_declares_in_more_than_three_files() -> None:
     declared = {row[0].strip("| "): set(re.findall(rf"`((?:{FOLDERS})/[\w/.]+)`", row[1])) for row in rows}
     assert {"a control", "a metric", "an episode series", "a wrapper"} <= declared.keys()
     assert {what: files for what, files in declared.items() if len(files) > 3} == {}
+
+
+def test_architecture_names_what_stands_in_the_named_files() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Za-z_.]+)`\s+in\s+`([\w/]+\.(?:py|hpp))`", text)
+    assert len(named) >= 10
+    source = {file: (ROOT / file).read_text(encoding="utf-8") for _, file in named}
+    missing = [(name, file) for name, file in named if not all(part in source[file] for part in name.split("."))]
+    assert missing == []
 
 
 def test_the_named_tables_stand_in_the_named_files() -> None:

@@ -25,6 +25,8 @@
     X(bool, takes_over) \
     X(bool, migrates_prefixes) \
     X(double, wake_s) \
+    X(std::int64_t, standby) \
+    X(double, resume_s) \
     X(double, host_s) \
     X(double, decode_s) \
     X(double, context_s) \
@@ -42,9 +44,11 @@
     X(Knots, work_j) \
     X(double, idle_w) \
     X(double, asleep_w) \
+    X(double, standby_w) \
     X(double, host_w) \
     X(double, host_w_per_board_w) \
     X(double, host_asleep_w) \
+    X(double, host_standby_w) \
     X(double, voltage_floor_fraction) \
     X(double, clock_floor_fraction) \
     X(double, core_byte_fraction) \
@@ -163,6 +167,7 @@
     X(route_share, (classes * pools)) \
     X(clock_fraction, pools) \
     X(awake_fraction, pools) \
+    X(standby_fraction, pools) \
     X(admit_rate_rps, classes) \
     X(battery_power_w, sites) \
     X(prefix_affinity, classes) \

@@ -15,6 +15,8 @@
     X(awake_replicas) \
     X(waking_replicas) \
     X(failed_replicas) \
+    X(standby_replicas) \
+    X(preparing_replicas) \
     X(clock_fraction) \
     X(pool_power_w) \
     X(generated_tokens) \

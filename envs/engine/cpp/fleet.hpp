@@ -112,7 +112,7 @@ public:
         const SiteTick tick = course_.at(tick_, controls.battery_power_w);
         outcome_.clear();
         break_and_repair(tick.start_s);
-        apply_power_states(tick.start_s, controls.awake_fraction);
+        apply_power_states(tick.start_s, controls);
         apply_clocks(controls.clock_fraction);
         router_.set_shares(controls.route_share, controls.prefix_affinity);
         admission_.set_rates(controls.admit_rate_rps);
@@ -202,10 +202,11 @@ private:
         }
     }
 
-    void apply_power_states(double now_s, const double* awake_fraction) {
+    void apply_power_states(double now_s, const ControlsRow& controls) {
         for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
             if (power_.is_dark(arrays_.pools[p], now_s)) continue;
-            follow(replicas_.of(p), arrays_.pools[p], awake_fraction[p], now_s);
+            const Pool& pool = arrays_.pools[p];
+            follow(replicas_.of(p), pool, controls.awake_fraction[p], controls.standby_fraction[p], now_s);
             for (Replica& replica : replicas_.of(p)) replicas_.note(replicas_.index_of(replica));
         }
     }
