@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, neutral, run
 from tests.engine.small_fleets import one_pool, plain_episode
-from tests.engine.instances import random_instance
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.power.programme import CallPhase
 from tokenfleet.envs.traces import RequestTable
