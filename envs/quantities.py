@@ -1,14 +1,14 @@
-"""How arrays that cross the engines' door are declared: once, as a field of a record, with all that is known of them.
+"""How arrays that engines are given are declared: once, as a field of a record, with all that is known of them.
 
 Such records are the columns of a fleet (`engine.columns`), the series of an episode (`episode`) and the controls
-(`layers.scheduling`). Their declarations are checked at the door, compared with the native engine's own lists when that
-engine is imported, and filled in for fleets that are built by hand.
+(`layers.scheduling`). `engine.checks` holds arrays against their declarations. The native engine, when it is imported,
+compares them with its own lists. Fleets that are built by hand get the neutral values where nothing is given.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,14 +59,17 @@ class Quantity:
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """From the length of each axis letter."""
-        return tuple(sizes[letter] for letter in self.axis)
+        return tuple([sizes[letter] for letter in self.axis])
 
-    def problems(self, values: Any, sizes: Mapping[str, int], where: str) -> list[str]:
-        """One line if `values` have another shape, or any of them lies outside of the bounds."""
+    def problems(self, values: Any, sizes: Mapping[str, int], where: str, checks_bounds: bool = True) -> list[str]:
+        """One line if `values` have another shape, or any of them lies outside of the bounds, if these are checked."""
         if values is None and self.optional:
             return []
-        if np.shape(values) != self.shape(sizes):
-            return [f"{where}.{self.name}: shape {np.shape(values)}, need {self.shape(sizes)}"]
+        shape = values.shape if isinstance(values, np.ndarray) else np.shape(values)
+        if shape != self.shape(sizes):
+            return [f"{where}.{self.name}: shape {shape}, need {self.shape(sizes)}"]
+        if not checks_bounds:
+            return []
         high = sizes[self.index_of] - 1 if self.index_of else self.high
         return outside(f"{where}.{self.name}", np.asarray(values), self.low, high)
 
@@ -118,10 +121,15 @@ def neutral_arrays(record: type[Any], sizes: Mapping[str, int]) -> dict[str, NDA
     return {q.name: np.full(q.shape(sizes), q.neutral, q.dtype) for q in quantities_of(record)}
 
 
-def record_problems(record: Any, sizes: Mapping[str, int], where: str) -> list[str]:
-    """One line for each quantity of a record that is not as declared."""
-    lines = (q.problems(getattr(record, q.name), sizes, where) for q in quantities_of(type(record)))
-    return [line for found in lines for line in found]
+def record_problems(
+    record: Any, sizes: Mapping[str, int], where: str, checks_bounds_of: Container[str] | None = None
+) -> list[str]:
+    """One line for each quantity of a record that is not as declared; None checks the bounds of all."""
+    problems = []
+    for q in quantities_of(type(record)):
+        checks_bounds = checks_bounds_of is None or q.name in checks_bounds_of
+        problems += q.problems(getattr(record, q.name), sizes, where, checks_bounds)
+    return problems
 
 
 def outside(name: str, values: NDArray[Any], low: float, high: float) -> list[str]:

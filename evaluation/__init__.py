@@ -3,10 +3,12 @@
 if __name__ != "tokenfleet.evaluation":
     raise ImportError("import tokenfleet.evaluation, not evaluation")
 
-from tokenfleet.evaluation.episodes import Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.journal import Journal
 from tokenfleet.evaluation.ledgers import LedgerBook
-from tokenfleet.evaluation.results import EpisodeRow, append_rows, make_study, merge_rows, read_rows, write_rows
+from tokenfleet.evaluation.pairing import make_study
+from tokenfleet.evaluation.results import EpisodeRow, append_rows, merge_rows, read_rows, write_rows
 from tokenfleet.evaluation.saving import save_study
 from tokenfleet.evaluation.statistics import (
     Interval,

@@ -16,7 +16,7 @@ docs/your-own-hardware.md has an example.
 | `bench`, `checks` | what was measured on; no run may beat physics |
 | `iterations` | the iterations of a run, with and without prompts |
 | `compare` | what a profile predicts of a run, beside what was measured |
-| `numbers` | the numbers that runs can tell, and a profile with such numbers moved |
+| `numbers` | the numbers that runs can tell, and a profile with them at other values |
 | `problem` | which numbers some runs do tell, and their least squares |
 | `fit` | the whole fit: times, then watts, then the runs left out in turn |
 | `report` | the fit as text |

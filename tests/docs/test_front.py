@@ -93,6 +93,15 @@ def test_no_recipe_of_contributing_declares_in_more_than_three_files() -> None:
     assert {what: files for what, files in declared.items() if len(files) > 3} == {}
 
 
+def test_architecture_names_what_stands_in_the_named_files() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Za-z_.]+)`\s+in\s+`([\w/]+\.(?:py|hpp))`", text)
+    assert len(named) >= 10
+    source = {file: (ROOT / file).read_text(encoding="utf-8") for _, file in named}
+    missing = [(name, file) for name, file in named if not all(part in source[file] for part in name.split("."))]
+    assert missing == []
+
+
 def test_the_named_tables_stand_in_the_named_files() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`", text)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policies.worlds import two_sites
+from tests.policies.views import two_sites
 from tokenfleet.envs import load_scenario
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
@@ -162,11 +162,16 @@ EVENTS = st.fixed_dictionaries(
 )
 
 
-@given(events=st.lists(EVENTS, max_size=2), ahead_ticks=st.integers(0, 8), seed=st.integers(0, 1000))
+@given(
+    events=st.lists(EVENTS, max_size=2),
+    ahead_ticks=st.integers(0, 8),
+    window_s=st.sampled_from([0.0, 10.0]),
+    seed=st.integers(0, 1000),
+)
 @settings(max_examples=60, deadline=None)
-def test_no_cap_falls_below_its_forecast(events, ahead_ticks, seed):
+def test_no_cap_falls_below_its_forecast(events, ahead_ticks, window_s, seed):
     scenario = two_sites(
-        demand_response=[{**event, "latest_start_s": event["earliest_start_s"] + 10.0} for event in events]
+        demand_response=[{**event, "latest_start_s": event["earliest_start_s"] + window_s} for event in events]
     )
     drawn = sample_episode(scenario, seed)
     announced_w = drawn.exogenous[:-1, 2:4].reshape(-1, 2, 1).astype(float)  # one lead time
@@ -193,3 +198,13 @@ def test_a_forecast_follows_a_ramp_no_steeper_than_it_is():
     contract_w = np.array([[scenario.contract_w("east"), scenario.contract_w("west")]])
     lowest_w = CapForecast.of_sites(scenario, np.full(2, 2.0)).lowest_w(contract_w, 0.75 * contract_w[..., None])
     np.testing.assert_allclose(lowest_w, 0.875 * contract_w)
+
+
+def test_only_events_that_can_coincide_deepen_each_other():
+    """Two events of a quarter: one after the other the cap keeps 75 % of the contract, at once 56.25 %."""
+    event = {"earliest_start_s": 5.0, "latest_start_s": 5.0, "ramp_s": 1.0, "hold_s": 5.0, "recovery_s": 1.0}
+    later = {**event, "earliest_start_s": 20.0, "latest_start_s": 20.0}
+    for second, share in ((later, 0.75), (event, 0.75**2)):
+        scenario = two_sites(demand_response=[event, second])
+        contract_w = [scenario.contract_w(site) for site in scenario.sites]
+        np.testing.assert_allclose(CapForecast.of_sites(scenario, np.zeros(2)).deepest_w, share * np.array(contract_w))

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from tests.policies.worlds import context_of, episode, two_sites
+from tests.policies.views import context_of, episode, two_sites
 from tokenfleet.envs import FleetVectorEnv, SpecError, load_scenario
 from tokenfleet.envs.engine.reference.power_states import ROUNDED_REPLICAS
 from tokenfleet.policies import POLICIES, PolicyContext, make_policy, register_policy
@@ -105,7 +105,7 @@ def test_every_control_policy_says_what_it_means(control_name):
 
 
 def test_the_baselines_are_distinct():
-    """On a world with a choice of pools, a cap that binds and a room that gets warm, no two act alike."""
+    """In a scenario with a choice of pools, a cap that binds and a room that gets warm, no two act alike."""
     room = {"limit_c": 26.5, "time_constant_s": 10.0}
     scenario = load_scenario(two_sites(cap_fraction=0.6), {"sites.east.facility.room": room})
     env = FleetVectorEnv(scenario, 1)

@@ -13,7 +13,6 @@ namespace tokenfleet {
 // The running segment ends: let finished requests go and start the next batch. Inlined, as `start` is.
 [[gnu::always_inline]] inline void Replica::pass_boundary() {
     const double now_s = next_boundary_s;
-    const Stopwatch now = next_end_;
     const std::int64_t iterations = segment_.planned;
     energy_.busy_j += segment_.meter_all();
     if (cache_) shrink_cache(iterations - 1);
@@ -28,7 +27,7 @@ namespace tokenfleet {
         complete(index, now_s);
     }
     if (!decoding_only_) end_prefill(now_s);
-    start(now_s, now);
+    start(now_s, next_end_);
 }
 
 // A heap's keys hold so many iterations and no more: count again from 0.
@@ -174,7 +173,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
                 .growth = static_cast<double>(decoding())};
     std::int64_t iterations = decoding_only_ ? undisturbed_iterations() : 1;
     if (limits().window_tokens > 0) iterations = std::min(iterations, add_windows(batch));
-    segment_.begin(now, limits(), pool_.physics, batch, iterations);
+    segment_.begin(now, now_s, limits(), pool_.physics, batch, iterations);
     if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * limits().host_load_s, limits().idle_w);
     plan_end();
 }

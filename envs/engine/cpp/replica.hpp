@@ -21,7 +21,17 @@
 
 namespace tokenfleet {
 
-enum class State : std::uint8_t { kAwake, kDraining, kAsleep, kWaking, kDark, kFailed };
+enum class State : std::uint8_t {
+    kAwake,
+    kDraining,
+    kAsleep,
+    kWaking,
+    kDark,
+    kFailed,
+    kStandby,
+    kResuming,
+    kPreparing
+};
 
 // What the boards of a replica have drawn, by what they were doing.
 struct BoardEnergy {
@@ -115,9 +125,8 @@ public:
     // Add the energy of the boards since the last call, and the tokens generated since then, up to the end of a tick.
     void meter(double until_s) {
         if (is_idle()) {
-            const bool is_off = state == State::kDark || state == State::kFailed;
-            const double power_w = is_off ? 0.0 : state == State::kAsleep ? limits().asleep_w : limits().idle_w;
-            (state == State::kAsleep ? energy_.asleep_j : energy_.idle_j) += power_w * (until_s - metered_s_);
+            const bool rests = state == State::kAsleep || state == State::kStandby;
+            (rests ? energy_.asleep_j : energy_.idle_j) += idle_power_w() * (until_s - metered_s_);
             metered_s_ = until_s;
             return;
         }
@@ -195,6 +204,21 @@ private:
         return pool_.classes[request(index).class_id].output_weight;
     }
     std::int64_t decoding() const { return finishing_.size(); }
+
+    // What the boards draw while nothing runs.
+    double idle_power_w() const {
+        switch (state) {
+            case State::kDark:
+            case State::kFailed:
+                return 0.0;
+            case State::kAsleep:
+                return limits().asleep_w;
+            case State::kStandby:
+                return limits().standby_w;
+            default:
+                return limits().idle_w;
+        }
+    }
 
     // Whether a request's context has come along from the pool that prefilled it.
     bool is_computed(std::int32_t index) const { return limits().takes_over && detail(index).progress.computed; }

@@ -20,10 +20,11 @@ class Segment {
 public:
     std::int64_t planned = 0;  // iterations until the batch changes
 
-    [[gnu::always_inline]] inline void begin(const Stopwatch& now, const Pool& pool, const Physics& physics,
-                                             const Batch& batch, std::int64_t iterations) {
+    // `now` shows `now_s`.
+    [[gnu::always_inline]] inline void begin(const Stopwatch& now, double now_s, const Pool& pool,
+                                             const Physics& physics, const Batch& batch, std::int64_t iterations) {
         start_ = now;
-        start_s_ = now.now_s();
+        start_s_ = now_s;
         planned = iterations;
         time0_ = unlimited_time_s(physics.asked, batch);
         time_step_ = context_token_s(physics.asked, batch.prefill) * batch.growth;

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import (
+from tokenfleet.envs.engine.checks import (
     check_controls,
     check_episode,
     check_fleet,
@@ -97,7 +97,7 @@ class ReferenceEngine:
         self._fleets[index] = snapshot.fleet.copy(*self._records(index))
 
     def change_future(self, index: int, future: Future) -> None:
-        """See `Engine.change_future`; the fleet lives the other episode up to now."""
+        """See `Engine.change_future`; the fleet runs the other episode up to now."""
         check_index(index, self._num_envs)
         check_episode(self.arrays, future.episode)
         past = self._fleet(index).past

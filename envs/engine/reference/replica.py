@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -40,6 +41,9 @@ class State(Enum):
     DRAINING = "finishes what it has, then sleeps"
     ASLEEP = "suspended"
     WAKING = "loads its model"
+    STANDBY = "keeps its weights at hand"
+    RESUMING = "takes its weights back"
+    PREPARING = "loads its model to stand by"
     DARK = "without power"
     FAILED = "broken, under repair"
 
@@ -105,11 +109,11 @@ class BoardEnergy:
 class Replica:
     """A model instance with its queue, its batch and its electricity meter (boards only)."""
 
-    def __init__(self, limits: Limits, idle_w: float, asleep_w: float, calls: Calls) -> None:
+    def __init__(self, limits: Limits, idle_w: float, resting_w: Mapping[State, float], calls: Calls) -> None:
         """Begin awake and idle at time 0."""
         self.limits = limits
         self.idle_w = idle_w
-        self.asleep_w = asleep_w
+        self.resting_w = resting_w
         self.cache = PrefixCache(limits.prefix_block_tokens, limits.host_cache_tokens, calls)
         self.state = State.AWAKE
         self.ready_s = 0.0
@@ -174,7 +178,7 @@ class Replica:
         self.metered_s = until_s
         if self.iteration is not None:
             self.energy.busy_j += energy_j
-        elif self.state is State.ASLEEP:
+        elif self.state in self.resting_w:
             self.energy.asleep_j += energy_j
         else:
             self.energy.idle_j += energy_j
@@ -203,8 +207,8 @@ class Replica:
     def _power_w(self) -> float:
         if self.state in (State.DARK, State.FAILED):
             return 0.0
-        if self.state is State.ASLEEP:
-            return self.asleep_w
+        if self.state in self.resting_w:
+            return self.resting_w[self.state]
         return self.idle_w if self.iteration is None else self.iteration.power_w
 
     def _finish_iteration(self, iteration: Iteration) -> None:
@@ -358,5 +362,5 @@ def make_replicas(a: FleetArrays, p: int, calls: Calls) -> list[Replica]:
         hands_off=bool(a.hand_off_to[p] >= 0),
         patience_s=a.patience_s,
     )
-    idle_w, asleep_w = float(a.idle_w[p]), float(a.asleep_w[p])
-    return [Replica(limits, idle_w, asleep_w, calls) for _ in range(a.replicas[p])]
+    resting_w = {State.ASLEEP: float(a.asleep_w[p]), State.STANDBY: float(a.standby_w[p])}
+    return [Replica(limits, float(a.idle_w[p]), resting_w, calls) for _ in range(a.replicas[p])]
