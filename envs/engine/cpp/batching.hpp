@@ -40,7 +40,7 @@ namespace tokenfleet {
 inline void Replica::end_prefill(double now_s) {
     pool_.counts[Counts::prefilled_tokens] += chunk_tokens_;
     for (; prompts_ending_ > 0; --prompts_ending_) {
-        const std::int32_t index = prefilling_.pop(pool_.demand.requests);
+        const std::int32_t index = prefilling_.pop(demand_.requests);
         Request& ending = request(index);
         const std::int64_t computed = prefill_tokens(index);
         const std::int64_t hit = hit_tokens(index);
@@ -90,14 +90,14 @@ inline void Replica::complete(std::int32_t index, double now_s) {
 [[gnu::noinline]] inline void Replica::preempt_until_next_iteration_fits() {
     while (!next_iteration_fits()) {
         const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding() : stop_prefilling();
-        waiting_.push_front(pool_.demand.requests, index);
+        waiting_.push_front(demand_.requests, index);
         ++pool_.counts[Counts::preemptions];
     }
 }
 
 // At a boundary at most one prompt is in prefill.
 inline std::int32_t Replica::stop_prefilling() {
-    const std::int32_t index = prefilling_.pop(pool_.demand.requests);
+    const std::int32_t index = prefilling_.pop(demand_.requests);
     pool_.counts[Counts::preempted_tokens] += head_done_;
     const std::int64_t hit = hit_tokens(index);
     kv_reserved_ -= prefill_tokens(index);
@@ -141,7 +141,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     std::int64_t budget = limits().token_budget - decoding();
     if (!prefilling_.empty()) budget -= add_chunk(prefill_tokens(prefilling_.head), head_done_, budget, pairs);
     while (budget > 0 && !waiting_.empty() && head_fits()) {
-        const std::int32_t index = waiting_.pop(pool_.demand.requests);
+        const std::int32_t index = waiting_.pop(demand_.requests);
         if (is_computed(index)) {
             take_over(index);
             --budget;
@@ -153,7 +153,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
             pool_.endings.fail(index, now_s, Status::kExpired);
             continue;
         }
-        prefilling_.push(pool_.demand.requests, index);
+        prefilling_.push(demand_.requests, index);
         kv_reserved_ += room_tokens(index);
         std::int64_t found_tokens = 0;
         if (cache_) {
@@ -192,7 +192,7 @@ inline bool Replica::has_expired(std::int32_t index, double now_s) const {
     if (cache_) {
         Prompt whole = prompt(index);
         whole.context_tokens += progress.generated_tokens;
-        cache_->join(whole, pool_.demand.calls, detail(index).cache);
+        cache_->join(whole, demand_.calls, detail(index).cache);
         kv_shared_ += detail(index).cache.shared_tokens;
     }
     progress.computed = false;
@@ -251,7 +251,7 @@ inline std::int64_t Replica::undisturbed_iterations() const {
     Prompt whole = prompt(index);
     whole.context_tokens = static_cast<std::int32_t>(prefill_tokens(index));
     CacheUse& use = detail(index).cache;
-    const Found found = cache_->join(whole, pool_.demand.calls, use);
+    const Found found = cache_->join(whole, demand_.calls, use);
     kv_shared_ += use.shared_tokens;
     pool_.counts[Counts::prefix_hit_tokens] += found.tokens;
     pool_.counts[Counts::host_hit_tokens] += found.host_tokens;
