@@ -9,7 +9,7 @@ from tokenfleet.envs.catalog import catalog_names
 
 BEST = json.loads(PINNED.read_text(encoding="utf-8"))
 EPISODES = 4
-NOISY = {"budget-squeeze": 16, "failure-storm": 16}
+NOISY = {"budget-squeeze": 16, "failure-storm": 16, "two-markets": 16}
 """Episodes of scenarios in which few tell little."""
 SHARE = 0.8
 
