@@ -23,6 +23,7 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard, UserCodeError, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.events import EventCard, EventRecorder
 from tokenfleet.evaluation.identity import EnvironmentIdentity
 from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
@@ -109,6 +110,7 @@ def evaluate_policy(
     deterministic: bool = True,
     on_progress: Callable[[float], None] | None = None,
     on_ledger: Callable[[str, Ledger], None] | None = None,
+    on_event: Callable[[EventCard], None] | None = None,
     journal: Journal | None = None,
 ) -> list[EpisodeRow]:
     """Run a policy on the episodes of a study.
@@ -123,6 +125,7 @@ def evaluate_policy(
         deterministic: handed to `predict`.
         on_progress: told now and then how many episodes are done; for a fleet, with the part of the running ones.
         on_ledger: told the policy's label and the ledger of every episode of a fleet.
+        on_event: told how every demand-response event of a fleet went.
         journal: of this study and no other; batches that it holds are not run again, and those that are run are added.
 
     Returns:
@@ -144,6 +147,9 @@ def evaluate_policy(
         if on_ledger is not None:
             for ledger in done.ledgers:
                 on_ledger(candidate.label, ledger)
+        if on_event is not None:
+            for card in done.events:
+                on_event(card)
     return rows
 
 
@@ -247,14 +253,15 @@ def _evaluate(
 ) -> Batch:
     """Run the episodes of a batch, the first of which is the study's episode `first`."""
     ledgers: list[Ledger] = []
+    events: list[EventCard] = []
     env = make_env_for(candidate, make_env, len(seeds))
     try:
         identity = EnvironmentIdentity.of(env)
-        lanes = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None)
+        lanes = _run_batch(env, candidate, seeds, deterministic, on_progress, ledgers if with_ledgers else None, events)
     finally:
         env.close()
     rows = [_row(candidate, identity, first + i, seed, lanes[i]) for i, seed in enumerate(seeds)]
-    return Batch(tuple(rows), tuple(ledgers))
+    return Batch(tuple(rows), tuple(ledgers), tuple(events))
 
 
 def _run_batch(
@@ -264,14 +271,17 @@ def _run_batch(
     deterministic: bool,
     on_progress: Callable[[float], None] | None,
     ledgers: list[Ledger] | None,
+    events: list[EventCard],
 ) -> list[dict[str, float]]:
     """The metrics of one episode per row; rows that are through go on unread until the last one is.
 
-    The ledgers of a fleet's episodes are put into `ledgers` as they end.
+    The ledgers of a fleet's episodes, and the cards of their events, are put into `ledgers` and `events` as they end.
     """
     count, mode = len(seeds), _autoreset_mode(env)
     actor = Actor(candidate, env, seeds, deterministic)
     observation = seeded_reset(env, seeds)
+    fleet = env.unwrapped
+    recorder = EventRecorder(fleet) if isinstance(fleet, FleetVectorEnv) else None
     metrics: list[dict[str, float]] = [{} for _ in seeds]
     total, length = np.zeros(count), np.zeros(count)
     running, ended, starts = np.ones(count, np.bool_), np.zeros(count, np.bool_), np.ones(count, np.bool_)
@@ -283,8 +293,10 @@ def _run_batch(
         starts = before if mode is AutoresetMode.NEXT_STEP else ended
         for index in np.flatnonzero(running & ended).tolist():
             metrics[index] = {"return": total[index], "length_steps": length[index]} | _reported(env, info, index)
-            if ledgers is not None and isinstance(env.unwrapped, FleetVectorEnv):
-                ledgers.append(env.unwrapped.ledger(index))
+            if recorder is not None:
+                events += recorder.cards(candidate.label, seeds[index], index)
+            if ledgers is not None and isinstance(fleet, FleetVectorEnv):
+                ledgers.append(fleet.ledger(index))
         running &= ~ended
         if on_progress is not None:
             on_progress(_done(env, running))

@@ -10,6 +10,7 @@ import numpy as np
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import BATCH_SIZE, Candidate, MakeEnv, evaluate_policy
+from tokenfleet.evaluation.events import EventCard
 from tokenfleet.evaluation.journal import Journal
 from tokenfleet.evaluation.results import EpisodeRow
 from tokenfleet.evaluation.summary import Summary
@@ -26,6 +27,7 @@ def run_study(
     deterministic: bool = True,
     show_progress: bool = False,
     on_ledger: Callable[[str, Ledger], None] | None = None,
+    on_event: Callable[[EventCard], None] | None = None,
     journal: Journal | None = None,
 ) -> list[EpisodeRow]:
     """The rows of all candidates on the same episodes; arguments as for `evaluate_policy`.
@@ -39,6 +41,7 @@ def run_study(
         deterministic: handed to `predict`.
         show_progress: draw a bar on standard error where that is a terminal.
         on_ledger: as for `evaluate_policy`.
+        on_event: as for `evaluate_policy`.
         journal: as for `evaluate_policy`.
     """
     rows: list[EpisodeRow] = []
@@ -54,6 +57,7 @@ def run_study(
                 deterministic=deterministic,
                 on_progress=counted,
                 on_ledger=on_ledger,
+                on_event=on_event,
                 journal=journal,
             )
     return rows

@@ -17,6 +17,7 @@ from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSou
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
 from tokenfleet.envs.engine.columns.ticks import MANY
 from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.agents import MAX_TIERS
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
@@ -27,6 +28,10 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+MONEY_AXES = "MCUXQO"
+"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts."""
+STOCK_AXES = "ip"
+"""Likewise: indicators of regimes, pools that can stand by."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 
@@ -96,18 +101,19 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
         Args:
             tick_s: time between two decisions [s].
             horizon_ticks: ticks of an episode.
-            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, Q
-                and Y, indicators and pools that can stand by, 0.
+            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
+                those of `MONEY_AXES` and `STOCK_AXES` are 0.
             columns: arrays by name; values that broadcast to the column's shape are enough.
         """
-        every = {"G": 1, "Y": 0, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS)}
+        sizes = {**dict.fromkeys(MONEY_AXES + STOCK_AXES, 0), **sizes}
+        every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS), "Y": MAX_TIERS}
         values: dict[str, Any] = neutral_arrays(cls, every)
         unknown = columns.keys() - values
         if unknown:
             raise TypeError(f"no columns of a fleet: {', '.join(sorted(unknown))}")
         for name, value in columns.items():
             values[name] = np.array(np.broadcast_to(value, values[name].shape), values[name].dtype)
-        return cls._laid_out(tick_s, horizon_ticks, {"Q": 0, "Y": 0, **sizes}, values)
+        return cls._laid_out(tick_s, horizon_ticks, sizes, values)
 
     @classmethod
     def _laid_out(
@@ -131,6 +137,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             "E": self.view.width - self.view.offsets[EXOGENOUS[0].name],
             "D": self.num_sites + self.num_rows,
             "J": len(TOKEN_KNOTS),
+            "Y": MAX_TIERS,
             "G": len(self.network_s),
         }
 

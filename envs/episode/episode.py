@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.course import PER_TICK, DrawnCourse, exogenous_of, pue_of
 from tokenfleet.envs.episode.demand import (
+    DEMAND_FORECASTS,
     DrawnStreams,
     busiest_streams,
+    demand_forecast,
     draw_under_regimes,
     group_bounds,
     merged_requests,
@@ -28,7 +30,7 @@ from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
-_CLIENTS, _CONTEXTS, _REGIMES = 1, 2, 6
+_CLIENTS, _CONTEXTS, _REGIMES = 1, 2, 8
 """Third number of the seeds from which clients, contexts in caches, and regimes are drawn, apart from all else."""
 
 
@@ -69,6 +71,12 @@ class Episode:
     rating_w: Float64Array = quantity(
         "HS", "W", "What the grid connection can carry, which its breaker minds.", low=0.0, high=LARGEST
     )
+    brake_cap_w: Float64Array = quantity(
+        "HS", "W", "Cap that the brake holds: without calls that only money holds.", low=0.0, high=LARGEST
+    )
+    called_w: Float64Array = quantity("HC", "W", "How much of the contract is called back.", low=0.0, high=LARGEST)
+    call_phase: Float64Array = quantity("HC", "", "See `layers.power.programme.CallPhase`.", low=0.0, high=3.0)
+    regulation_signal: Float64Array = quantity("HU", "", "Signal that regulation follows.", low=-1.0, high=1.0)
     row_cap_w: Float64Array = quantity("HW", "W", "Cap of the row's IT power.", low=0.0, high=LARGEST)
     row_rating_w: Float64Array = quantity("HW", "W", "What the row can carry.", low=0.0, high=LARGEST)
     price_usd_per_mwh: Float64Array = quantity("HS", "USD/MWh", "Electricity price.", low=-LARGEST, high=LARGEST)
@@ -106,7 +114,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     regimes = DrawnRegimes.draw(scenario, np.random.default_rng([*seeds, _REGIMES]))
     requests, streams = _sample_requests(regimes, rng, seeds, split)
     course = DrawnCourse.draw(scenario, split, rng)
-    series = course.series()
+    series = course.series() | demand_forecast(scenario, requests, [*seeds, DEMAND_FORECASTS])
     decode_memory_fraction = _sample_decode_memory_fraction(scenario, rng)
     failures = _sample_failures(scenario, rng)
     facilities, pue_factor = _sample_facilities(regimes, series["outdoor_c"][:-1], rng)

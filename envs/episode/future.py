@@ -27,7 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.course import PER_TICK, exogenous_of, pue_of
-from tokenfleet.envs.episode.demand import busiest_streams, draw_under_regimes, group_bounds, merged_requests
+from tokenfleet.envs.episode.demand import (
+    DEMAND_FORECASTS,
+    busiest_streams,
+    demand_forecast,
+    draw_under_regimes,
+    group_bounds,
+    merged_requests,
+)
 from tokenfleet.envs.episode.episode import Episode, Origin, servers_of
 from tokenfleet.envs.episode.regimes import DrawnRegimes
 from tokenfleet.envs.episode.warm_caches import ContextTable
@@ -39,7 +46,7 @@ from tokenfleet.envs.traces.table import DEFAULTS, NONE
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-_FUTURE, _CLIENTS, _FORECASTS, _REGIMES = 3, 4, 5, 7
+_FUTURE, _CLIENTS, _FORECASTS, _REGIMES = 3, 4, 5, 9
 """Third number of the seeds of a future, of its clients, of forecasts that nobody was told, and of its regimes."""
 
 
@@ -95,7 +102,7 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
     fresh = _draw_requests(origin, regimes, tick, [*seeds, _CLIENTS, seed, tick], rng)
     requests, row = join_requests(episode, now, fresh, (tick * origin.scenario.tick_s, origin.scenario.horizon_s), rng)
     course = origin.course.go_on(tick, rng, np.random.default_rng([*seeds, _FORECASTS, tick]))
-    series = course.series()
+    series = course.series() | demand_forecast(origin.scenario, requests, [*seeds, DEMAND_FORECASTS])
     outdoor_c = series["outdoor_c"][:-1]
     later: dict[str, NDArray[Any]] = {
         **{name: series[name][:-1] for name in PER_TICK},

@@ -12,7 +12,14 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec
-from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, check_stream, region_problems
+from tokenfleet.envs.layers.agents import (
+    AgreementSpec,
+    AnyStream,
+    PriceRangeSpec,
+    RequestClassSpec,
+    check_stream,
+    region_problems,
+)
 from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
     RegionSpec,
@@ -23,8 +30,8 @@ from tokenfleet.envs.layers.distribution import (
 )
 from tokenfleet.envs.layers.facility import RoomSpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.gpu.failures import FailureSpec
-from tokenfleet.envs.layers.power import BatterySpec
-from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, SolarSpec
+from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
+from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, RealTimePriceSpec, SolarSpec
 from tokenfleet.envs.layers.power.series.calendar import window_problems
 from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems, seat_problems
 from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product
@@ -216,6 +223,38 @@ class Scenario(CatalogSpec):
     def batteries(self) -> dict[str, BatterySpec]:
         """The batteries, by their sites."""
         return {name: site.battery for name, site in self.sites.items() if site.battery is not None}
+
+    @property
+    def charging_tariffs(self) -> dict[str, TariffSpec]:
+        """The tariffs that charge for more than energy, by their sites."""
+        tariffs = {name: site.grid.tariff for name, site in self.sites.items()}
+        return {name: tariff for name, tariff in tariffs.items() if tariff is not None and tariff.has_charges}
+
+    @property
+    def programmes(self) -> dict[str, ProgrammeSpec]:
+        """The demand-response programmes, by their sites."""
+        return {name: site.grid.programme for name, site in self.sites.items() if site.grid.programme is not None}
+
+    @property
+    def regulators(self) -> dict[str, RegulationSpec]:
+        """What is offered for frequency regulation, by sites."""
+        return {name: site.grid.regulation for name, site in self.sites.items() if site.grid.regulation is not None}
+
+    @property
+    def agreements(self) -> dict[str, AgreementSpec]:
+        """The service agreements, by their classes."""
+        return {name: cls.agreement for name, cls in self.classes.items() if cls.agreement is not None}
+
+    @property
+    def spread_sites(self) -> dict[str, RealTimePriceSpec]:
+        """The real-time prices whose spread is forecast, by their sites."""
+        prices = {name: site.grid.real_time_price for name, site in self.sites.items()}
+        return {name: price for name, price in prices.items() if price is not None and self.forecast.price_spread}
+
+    @property
+    def forecast_classes(self) -> tuple[str, ...]:
+        """The classes whose demand is forecast: all or none."""
+        return () if self.forecast.demand is None else tuple(self.classes)
 
     @property
     def priced_classes(self) -> dict[str, PriceRangeSpec]:

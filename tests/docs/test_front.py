@@ -79,7 +79,7 @@ def test_the_citation_is_whole() -> None:
 
 def test_the_readme_counts_what_there_is() -> None:
     assert len(catalog_names("scenario")) == 16
-    assert "Sixteen [scenarios]" in README
+    assert "Seventeen [scenarios]" in README
     assert (f"on {len(catalog_names('gpu'))} boards" in README, len(catalog_names("model"))) == (True, 17)
     assert (len(POLICIES), "ten baselines" in README) == (10, True)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tests.engine.money_worlds import agreement_columns, charge_columns
 from tests.engine.site_worlds import battery_columns, counts, node_columns, places, room_columns
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
@@ -17,13 +18,17 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
     rows = int(rng.integers(0, 3))
     battery, solar, room = (places(rng.random(sites) < 0.5) for _ in range(3))
     prices, standby = _price_columns(rng, classes), places(rng.random(pools) < 0.5)
-    some = {"B": battery, "V": solar, "R": room, "T": prices["priced"], "Y": standby}
     memory = _memory(rng, pools, small_kv)
     max_batch, kv_tokens = memory["max_batch"], memory["kv_tokens"]
     rules = _class_rules(rng, classes, pools)
     power = _power(rng, pools)
     most_w = power["replicas"] * (power["limit_w"] + power["host_w"])
     position = _positions(rng, sites, rows, pools)
+    money_rng = rng.spawn(1)[0]
+    money = charge_columns(money_rng, np.bincount(position["site"], most_w, sites))
+    money |= agreement_columns(money_rng, classes)
+    some = {"B": battery, "V": solar, "R": room, "T": prices["priced"], "M": money["charges"], "C": money["programme"]}
+    some |= {"U": money["regulation"], "Q": money["agreement"], "p": standby}
     sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1, **counts(some)}
     return FleetArrays.neutral(
         float(rng.choice([0.25, 1.0, 2.0])),
@@ -55,6 +60,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         **room_columns(rng, room, np.bincount(position["site"], most_w, sites)),
         **battery_columns(rng, battery),
         **node_columns(rng, sites + rows),
+        **money,
     )
 
 

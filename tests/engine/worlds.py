@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.engine.money_worlds import random_calls
 from tests.engine.random_fleets import random_fleet, with_clients, with_hand_offs, with_small_caches
 from tests.engine.random_requests import linked, random_contexts, random_failures, random_requests, with_long_talks
 from tests.engine.ties import on_ticks, with_tied_controls, with_tied_limits
@@ -118,6 +119,7 @@ def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
     return Episode(
         requests=requests,
         cap_w=cap_w,
+        **random_calls(rng.spawn(1)[0], arrays, cap_w),
         rating_w=cap_w * rng.choice([1.0, 1.2], (horizon, sites)),
         row_cap_w=row_cap_w,
         row_rating_w=row_cap_w * rng.choice([1.0, 1.2], (horizon, len(rows))),

@@ -27,6 +27,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "follow-the-sun": SHORT,
     "failure-storm": {"horizon_ticks": 120, "workload.chat-8b.rate_rps": 60.0},
     "demand-response-day": SHORT,
+    "priced-power": SHORT,
 }
 
 

@@ -16,7 +16,7 @@ EVENT = st.fixed_dictionaries(
     {
         "depth_fraction": st.floats(0.05, 0.5),
         "notice_s": st.floats(0.0, 20.0),
-        "earliest_start_s": st.floats(0.0, 15.0),
+        "earliest_start_s": st.floats(0.0, 30.0),
         "ramp_s": st.sampled_from([0.0, 1.0, 5.0]),
         "hold_s": st.floats(1.0, 15.0),
         "recovery_s": st.sampled_from([0.0, 5.0]),

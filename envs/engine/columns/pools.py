@@ -225,7 +225,7 @@ class PoolShape:
         "Place among the pools whose replicas can stand by, -1 for another.",
         lambda p: p.standby,
         low=-1,
-        index_of="Y",
+        index_of="p",
         neutral=-1,
     )
     resume_s: Float64Array = quantity("P", "s", "From standing by to awake.", lambda p: p.spec.resume_s)

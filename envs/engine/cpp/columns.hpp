@@ -76,7 +76,12 @@
     X(std::int64_t, max_attempts) \
     X(std::int64_t, priced) \
     X(std::int64_t, priority) \
-    X(bool, deferrable)
+    X(bool, deferrable) \
+    X(std::int64_t, agreement) \
+    X(std::int64_t, agreement_window_ticks) \
+    X(double, agreement_ttft_s) \
+    X(Tiers, agreement_below_share) \
+    X(Tiers, agreement_credit_fraction)
 
 #define TOKENFLEET_SITE_COLUMNS(X) \
     X(double, pue) \
@@ -97,7 +102,29 @@
     X(double, battery_capacity_j) \
     X(double, battery_lowest_j) \
     X(double, battery_highest_j) \
-    X(double, battery_initial_j)
+    X(double, battery_initial_j) \
+    X(std::int64_t, charges) \
+    X(std::int64_t, demand_window_ticks) \
+    X(double, demand_usd_per_w) \
+    X(double, ratchet_w) \
+    X(double, ramp_limit_w) \
+    X(double, ramp_usd_per_w) \
+    X(std::int64_t, programme) \
+    X(std::int64_t, baseline_ticks) \
+    X(double, initial_baseline_w) \
+    X(double, contract_w) \
+    X(double, availability_usd_per_s) \
+    X(double, activation_usd_per_j) \
+    X(double, damages_usd_per_j) \
+    X(double, rebound_level) \
+    X(double, rebound_usd_per_j) \
+    X(std::int64_t, regulation) \
+    X(std::int64_t, regulation_base_ticks) \
+    X(double, regulation_initial_base_w) \
+    X(double, regulation_w) \
+    X(double, regulation_usd_per_s) \
+    X(double, regulation_usd_per_mileage) \
+    X(double, regulation_least_score)
 
 #define TOKENFLEET_NODE_COLUMNS(X) \
     X(std::int64_t, meter_window_ticks) \
@@ -124,7 +151,11 @@
 // What an episode holds of the course of sites, rows and pools, all of doubles; X(name, length) of a vector.
 #define TOKENFLEET_EPISODE_SERIES(X) \
     X(cap_w, (ticks * sites)) \
+    X(brake_cap_w, (ticks * sites)) \
     X(rating_w, (ticks * sites)) \
+    X(called_w, (ticks * programmes)) \
+    X(call_phase, (ticks * programmes)) \
+    X(regulation_signal, (ticks * regulators)) \
     X(row_cap_w, (ticks * rows)) \
     X(row_rating_w, (ticks * rows)) \
     X(solar_w, (ticks * sites)) \

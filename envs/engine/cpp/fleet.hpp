@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "admission.hpp"
+#include "agreements.hpp"
 #include "arrays.hpp"
 #include "billing.hpp"
 #include "clients.hpp"
@@ -60,6 +61,7 @@ public:
         clients_ = other.clients_;
         billing_ = other.billing_;
         overdue_ = other.overdue_;
+        agreements_ = other.agreements_;
         admission_ = other.admission_;
         power_ = other.power_;
         in_order_of_time_ = other.in_order_of_time_;
@@ -119,6 +121,7 @@ public:
         meter(tick.end_s);
         read_meters(tick);
         overdue_.look(tick.end_s);
+        agreements_.account(tick_, outcome_);
         ++tick_;
         write_view();
     }
@@ -132,6 +135,7 @@ private:
     Clients clients_;
     Billing billing_;
     Overdue overdue_;
+    Agreements agreements_;
     Endings endings_;
     Admission admission_;
     KvMoves kv_moves_;
@@ -154,6 +158,7 @@ private:
           clients_(arrays, demand_),
           billing_(arrays, demand_),
           overdue_(arrays, demand_, billing_, outcome_),
+          agreements_(arrays),
           endings_(arrays, demand_, clients_, billing_, overdue_, outcome_),
           admission_(arrays, demand_),
           kv_moves_(arrays, outcome_),
@@ -378,6 +383,7 @@ private:
             view_.set(View::generated_tokens, p, outcome_(Outcome::generated_tokens, p));
         }
         write_classes(view_, arrays_, outcome_, clients_, admission_, billing_);
+        agreements_.write_view(view_);
         const double now_s = static_cast<double>(tick_) * arrays_.tick_s;
         const float* exogenous = course_.exogenous(tick_);
         const float* row_cap_w = exogenous + (arrays_.view.row_cap_w - arrays_.view.exogenous);

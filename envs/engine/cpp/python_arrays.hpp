@@ -43,6 +43,9 @@ void read(const Columns& c, const char* name, std::size_t i, Number& value) {
 inline void read(const Columns& c, const char* name, std::size_t i, Knots& values) {
     std::copy_n(c.column<double>(name).data() + i * kTokenKnots, kTokenKnots, values.begin());
 }
+inline void read(const Columns& c, const char* name, std::size_t i, Tiers& values) {
+    std::copy_n(c.column<double>(name).data() + i * kCreditTiers, kCreditTiers, values.begin());
+}
 
 // A whole column; NumPy's bool is a byte.
 inline void read(const Columns& c, const char* name, std::vector<double>& values) {

@@ -26,6 +26,7 @@ import numpy as np
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.admission import Admission
+from tokenfleet.envs.engine.reference.agreements import Agreements
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.endings import Endings
@@ -58,6 +59,7 @@ class Fleet:
         self.clients = Clients(arrays, episode.requests)
         self.billing = Billing(arrays, episode.requests)
         self.overdue = Overdue(arrays, self.clients, self.billing, outcome)
+        self.agreements = Agreements(arrays)
         self.endings = Endings(arrays, self.clients, self.billing, self.overdue, outcome)
         self.log = self.endings.log
         self.admission = Admission(arrays)
@@ -115,6 +117,7 @@ class Fleet:
             replica.meter(end_s)
         self._read_meters(end_s, now["battery_power_w"])
         self.overdue.look(end_s)
+        self.agreements.account(self.tick, self.outcome)
         self.tick += 1
         self._write_view()
 
@@ -339,6 +342,7 @@ class Fleet:
         view["pool_power_w"][:] = self.outcome["it_energy_j"] / a.tick_s
         view["generated_tokens"][:] = self.outcome["generated_tokens"]
         write_classes(view, a, self.outcome, self.clients, self.admission, self.billing)
+        self.agreements.write_view(view)
         exogenous = self.episode.exogenous[self.tick]
         view.rows[0, view.layout.width - len(exogenous) :] = exogenous
         site_cap_w, row_cap_w = view["cap_w"][0].tolist(), view["row_cap_w"][0].tolist()

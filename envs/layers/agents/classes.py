@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, folders_in_use, load_entry
+from tokenfleet.envs.layers.agents.agreement import AgreementSpec
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
@@ -110,6 +111,7 @@ class RequestClassSpec(Spec):
         price_tolerance: how high a price factor clients accept; any by default. A client that is asked for more
             declines, and tries again later if the class retries.
         token_price_factor: what the policy may set the token price to, over the list price; fixed at 1 by default.
+        agreement: what the class gets back where too few of its requests are in time; nothing by default.
     """
 
     model: Name
@@ -133,6 +135,7 @@ class RequestClassSpec(Spec):
     session_budget_usd: PositiveFloat | None = None
     price_tolerance: PriceToleranceSpec | None = None
     token_price_factor: PriceRangeSpec = PriceRangeSpec()
+    agreement: AgreementSpec | None = None
 
     @model_validator(mode="before")
     @classmethod
