@@ -19,7 +19,7 @@ DEMO_STEPS ?= 2_000_000
 KILLS ?= 10
 MINUTES ?= 1
 FIRST_SEED ?= 0
-BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
+BASELINES := random,max_clock,least_work,careful_operator,feedback_capping,greedy_efficiency,operator,supervisor
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test soak check format benchmark calibration validate fuzz sanitize clean

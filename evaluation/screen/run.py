@@ -37,7 +37,9 @@ from tokenfleet.policies.registry import POLICIES
 Float64Array = NDArray[np.float64]
 
 NO_RULES = ("random", "supervisor")
-"""Policies that are no rule of their own: one draws, one holds the middle of the box until it is tuned."""
+"""Policies that are no rule of their own: one draws, one holds what the search starts beside."""
+RULE_GROUPS = ("reference", "baseline")
+"""Kinds of shipped policies that count as rules."""
 MIDDLE = "middle of the set-points"
 OFFERED_EPISODES = 32
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
@@ -131,7 +133,7 @@ class Screen:
 
     def _rules(self) -> tuple[dict[str, Outcome], dict[str, str]]:
         """What the shipped rules come to, and why some are refused."""
-        names = [name for name in POLICIES if name not in NO_RULES]
+        names = [name for name, preset in POLICIES.items() if preset.group in RULE_GROUPS and name not in NO_RULES]
         seed = self._options.seed + REPORTING
 
         def measure() -> dict[str, Any]:

@@ -59,7 +59,7 @@ class GreedyEfficiency(ControlPolicy):
     def __init__(
         self,
         context: PolicyContext,
-        clocking: Choice = "feedback",
+        clocking: Choice = "thermal",
         target_load: PositiveFraction = 0.5,
         smoothing_s: PositiveFloat = 10.0,
         drain_s: PositiveFloat = 2.0,

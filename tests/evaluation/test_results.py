@@ -136,7 +136,7 @@ def test_training_seeds_of_one_algorithm_form_one_entry() -> None:
     shapes = {entry.name: entry.scores["net_value_usd"].shape for entry in study.entries}
     assert shapes == {
         "least_work": (1, 6),
-        "uniform_clock": (1, 6),
+        "careful_operator": (1, 6),
         "max_clock": (1, 6),
         "random": (1, 6),
         "ppo": (3, 6),

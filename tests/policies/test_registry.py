@@ -14,6 +14,7 @@ from tokenfleet.envs import FleetVectorEnv, SpecError, load_scenario
 from tokenfleet.envs.engine.reference.power_states import ROUNDED_REPLICAS
 from tokenfleet.policies import POLICIES, PolicyContext, make_policy, register_policy
 from tokenfleet.policies.heuristics.uniform_random import RandomPolicy
+from tokenfleet.policies.shipped import GROUPS
 
 NIGHT_SHIFT = "examples.custom_policy.night_shift:NightShift"
 
@@ -46,18 +47,25 @@ def make_and_run(name, seed=0):
 # everything registered
 
 
-def test_the_baselines_are_these():
-    assert set(POLICIES) >= {
-        "random",
-        "round_robin",
-        "capacity_weighted",
-        "least_work",
-        "max_clock",
-        "uniform_clock",
+def test_every_shipped_policy_is_of_a_declared_group():
+    groups = {name: preset.group for name, preset in POLICIES.items() if preset.group}
+    assert set(groups.values()) == set(GROUPS)
+    assert [name for name, group in groups.items() if group == "baseline"] == [
         "feedback_capping",
-        "thermal_capping",
+        "operator",
         "greedy_efficiency",
+        "supervisor",
+    ]
+
+
+def test_no_two_references_or_baselines_act_alike_where_there_is_one_pool_to_choose():
+    env = FleetVectorEnv("retry-storm", 2, overrides={"horizon_ticks": 120})
+    earned = {
+        name: episode(env, make_policy(name, PolicyContext.from_env(env)), seed=5)["reward"].sum()
+        for name, preset in POLICIES.items()
+        if preset.group in ("reference", "baseline")
     }
+    assert len(set(earned.values())) == len(earned)
 
 
 def test_every_policy_plays_a_whole_episode_inside_the_box(name):

@@ -72,7 +72,7 @@ def test_a_card_has_every_finding(finished: tuple[Path, dict[str, Any]]) -> None
     ):
         assert f"\n{heading} " in text
     assert card["budget"]["done"] == {"constants": 1, "constants further": 1, "feedback": 1}
-    assert {"uniform_clock", "tuned constants", "tuned feedback"} <= card["values"].keys()
+    assert {"careful_operator", "tuned constants", "tuned feedback"} <= card["values"].keys()
 
 
 def test_a_screen_that_was_killed_comes_to_the_same(
