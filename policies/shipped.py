@@ -9,6 +9,7 @@ from tokenfleet.policies.presets import Preset
 GROUPS = {
     "reference": "what others are measured against: chance, no power management, a rule of thumb, a proof",
     "baseline": "hand-made rules; none of them earns less than the middle of the action box on any shipped scenario",
+    "variant": "one idea each beside `feedback_capping`, to see what the idea is worth",
     "classical": "laws of queues from textbooks, made into rules",
     "published": "controllers of others, as their texts and public code have them",
 }
@@ -54,6 +55,13 @@ POLICIES: dict[str, Preset] = {
     ),
     "greedy_efficiency": Preset(f"{_HERE}.greedy:GreedyEfficiency", group="baseline"),
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
+    "awake_with_cap": _router("variant", _WIDE, awake="proportional_to_cap"),
+    "awake_with_demand": _router("variant", _WIDE, awake="follow_demand"),
+    "gate_backlog": _router("variant", _WIDE, admission="backlog_gate"),
+    "spend_brake": _router("variant", _WIDE, clocking={"name": "feedback", "brake_share": 0.3}),
+    "stay_cool": _router("variant", _WIDE, clocking="thermal"),
+    "battery_for_events": _router("variant", _WIDE, storage="carry_events"),
+    "price_by_demand": _router("variant", _WIDE, pricing="by_demand"),
     "join_shortest_queue": _router("classical", "join_shortest_queue"),
     "power_of_two": _router("classical", "power_of_two"),
     "whittle": _router("classical", "whittle"),

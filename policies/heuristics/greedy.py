@@ -60,7 +60,7 @@ class GreedyEfficiency(ControlPolicy):
         self,
         context: PolicyContext,
         clocking: Choice = "thermal",
-        target_load: PositiveFraction = 0.5,
+        target_load: PositiveFraction = 0.35,
         smoothing_s: PositiveFloat = 10.0,
         drain_s: PositiveFloat = 2.0,
         patience: PositiveFloat = 2.0,

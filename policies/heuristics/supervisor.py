@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.estimates.clock_limits import usual_replicas
+from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.scheduling import Controls
@@ -37,10 +39,11 @@ class Supervisor(ControlPolicy):
     own, tick by tick, and answers with controls: the same but for the float32 of observations. Every parameter is a
     number, or numbers by name of site, pool or class (a route is named `class to pool`).
 
-    What is left out is made by hand: replicas awake by value (`awake.ByValue`), deferrable work released up to a backlog
-    of 3 s and interactive work refused when it would run out of patience (`admission.BacklogGate`), a spread of 10 s
-    where contexts are kept and else of 2.5 s, list prices, and 0.3 of the brake's delay spent while work waits. All else, or all of it
-    with `rest="middle"`, stays in the middle of the box.
+    What is left out is made by hand: replicas awake by value (`awake.ByValue`), but as many as fit their contracts
+    behind rows, whose clocks the loop bounds as if so many were awake; deferrable work released up to a backlog of 3 s
+    and interactive work refused when it would run out of patience (`admission.BacklogGate`), a spread of 10 s where
+    contexts are kept and else of 2.5 s, list prices, and 0.3 of the brake's delay spent while work waits. All else, or
+    all of it with `rest="middle"`, stays in the middle of the box.
 
     Args:
         context: the environment.
@@ -138,9 +141,10 @@ class Supervisor(ControlPolicy):
 def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
     """Set-points of one fleet that a good operator would choose who knows the scenario; see `Supervisor`."""
     price = middle.token_price_factor
+    behind_row = PowerModel(scenario).is_behind_row.any(axis=1)
     return replace(
         middle,
-        awake_replicas=awake_by_value(scenario)[None],
+        awake_replicas=np.where(behind_row, usual_replicas(scenario), awake_by_value(scenario))[None],
         backlog_limit_s=backlog_limits_s(scenario)[None],
         route_spread_s=spreads_s(scenario, SPREAD_S, CONTEXT_SPREAD_S)[None],
         brake_share=np.full_like(middle.brake_share, BRAKE_SHARE),
