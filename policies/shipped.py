@@ -47,7 +47,7 @@ POLICIES: dict[str, Preset] = {
     "operator": _composed(
         "baseline",
         routing=_WIDE,
-        clocking={"name": "thermal", "brake_share": 0.3},
+        clocking={"name": "thermal", "brake_share": 0.5},
         awake="by_value",
         admission="backlog_gate",
         storage="carry_events",

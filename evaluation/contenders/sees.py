@@ -10,26 +10,44 @@ SIGHTS: dict[str, tuple[str, ...]] = {
     "caps": ("cap_w", "row_cap_w"),
     "announced caps": ("announced_cap_w", "announced_row_cap_w"),
     "meters": ("site_power_w", "power_over_cap", "row_power_over_cap", "pool_power_w"),
-    "brakes and trips": (
-        "braked", "brake_timer_s", "dark_remaining_s", "row_braked", "row_brake_timer_s", "row_dark_remaining_s",
+    "brakes, trips": (
+        "braked",
+        "brake_timer_s",
+        "dark_remaining_s",
+        "row_braked",
+        "row_brake_timer_s",
+        "row_dark_remaining_s",
     ),
     "queues": (
-        "waiting_requests", "running_requests", "unprefilled_tokens", "held_requests", "away_requests", "thinking_calls",
+        "waiting_requests",
+        "running_requests",
+        "unprefilled_tokens",
+        "held_requests",
+        "away_requests",
+        "thinking_calls",
     ),
     "arrivals": ("arrived", "retries"),
     "KV cache": ("kv_reserved_fraction", "cached_fraction"),
-    "latency and tokens": (
-        "ttft_mean_s", "generated_tokens", "completed_in_slo", "completed_late", "refused", "expired",
+    "latency, tokens": (
+        "ttft_mean_s",
+        "generated_tokens",
+        "completed_in_slo",
+        "completed_late",
+        "refused",
+        "expired",
     ),
-    "replicas and clocks": ("awake_replicas", "waking_replicas", "failed_replicas", "clock_fraction"),
+    "replicas, clocks": ("awake_replicas", "waking_replicas", "failed_replicas", "clock_fraction"),
     "rooms": ("room_c", "derated", "outdoor_forecast_c"),
-    "batteries and sun": ("battery_charge_fraction", "battery_power_w", "solar_power_w", "solar_forecast_w"),
+    "batteries, sun": ("battery_charge_fraction", "battery_power_w", "solar_power_w", "solar_forecast_w"),
     "energy prices": (
-        "price_usd_per_mwh", "price_forecast_usd_per_mwh", "carbon_g_per_kwh", "carbon_forecast_g_per_kwh",
+        "price_usd_per_mwh",
+        "price_forecast_usd_per_mwh",
+        "carbon_g_per_kwh",
+        "carbon_forecast_g_per_kwh",
     ),
     "token prices": ("token_price_factor", "declined"),
     "time": ("time_fraction",),
-}  # fmt: skip
+}
 """Fields of a view by what a reader would call them."""
 
 
