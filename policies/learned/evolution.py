@@ -88,6 +88,7 @@ class Evolution(BaseAlgorithm):
         self.policy = made.to(self.device)
         self.first_weights = self.policy.weights()
         self.told = np.empty((0, self.population))
+        self._columns, self._scale = self._searched()
 
     def learn(
         self,
@@ -101,7 +102,7 @@ class Evolution(BaseAlgorithm):
         """See `BaseAlgorithm.learn`; whole generations, until `total_timesteps` are reached."""
         total, hooks = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         hooks.on_training_start(locals(), globals())
-        columns, scale = self._searched()
+        columns, scale = self._columns, self._scale
         search = self._make_search(np.zeros(len(columns)), self.population, self.seed or 0)
         replay(search, self.told)
         while self.num_timesteps < total:

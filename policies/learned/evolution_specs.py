@@ -70,5 +70,5 @@ class ArsSpec(EvolutionSpec):
     """
 
     name: Literal["ars"] = "ars"
-    learning_rate: PositiveFloat = 0.1
+    learning_rate: PositiveFloat = 0.05
     top_fraction: PositiveFraction = 0.5
