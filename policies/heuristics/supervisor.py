@@ -47,8 +47,6 @@ class Supervisor(ControlPolicy):
         SpecError: a name that the scenario does not have, or a number outside of its bounds.
     """
 
-    fields = InnerLoop.fields
-
     def __init__(
         self,
         context: PolicyContext,
@@ -78,6 +76,8 @@ class Supervisor(ControlPolicy):
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)
+        if not self._answers_setpoints:
+            self.require(InnerLoop.fields)
         middle = self._box.decode(np.zeros((1, *self._box.space.shape)))
         self.setpoints = constant_setpoints(self.scenario, middle, given, f"policy.{self.name}")
         self._box.check(self.setpoints)

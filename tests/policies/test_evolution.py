@@ -13,7 +13,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.evolution import Evolution
-from tokenfleet.policies.learned.links import own_links
+from tokenfleet.policies.learned.links import fleet_links
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.training import make_model, train_policy
 
@@ -91,7 +91,7 @@ def test_all_candidates_act_as_each_would_alone() -> None:
 
 def test_own_links_are_those_of_the_site_and_of_no_site() -> None:
     env = fleets(1)
-    scenario, links = env.scenario, own_links(env)
+    scenario, links = env.scenario, fleet_links(env, own=True, fields=None)
     assert links.shape == (env.single_action_space.shape[0], env.single_observation_space.shape[0])
     layout, table = env.observation_model.layout, env.action_model.table  # type: ignore[union-attr]
     power = next(segment for segment in table if segment.name == "power_share")
@@ -101,6 +101,9 @@ def test_own_links_are_those_of_the_site_and_of_no_site() -> None:
     assert links[power.first + east, layout.slice("pool_backlog_s")].tolist() == pools
     assert links[power.first + east, layout.slice("class_backlog_s")].all()
     assert links[limits.columns].all()
+    assert fleet_links(env, own=False, fields=["cap_w"]).sum() == len(links) * len(scenario.sites)
+    with pytest.raises(SpecError, match=r"algo\.fields: unknown field 'cap'; did you mean 'cap_w'"):
+        fleet_links(env, own=False, fields=["cap"])
 
 
 def test_without_links_the_action_is_constant() -> None:
@@ -113,7 +116,7 @@ def test_without_links_the_action_is_constant() -> None:
 
 
 def test_links_need_a_fleet_and_no_hidden_layers() -> None:
-    for changes, words in (({}, "needs a fleet"), ({"policy_kwargs": {"net_arch": [4]}}, "for linear policies")):
+    for changes, words in (({}, "need a fleet"), ({"policy_kwargs": {"net_arch": [4]}}, "for linear policies")):
         algorithm = parse_algorithm({"name": "ars", "episodes": 1, "links": "own", **changes})
         with pytest.raises(SpecError, match=words):
             make_model(job_on(same_step(Target, 2), algorithm))
