@@ -84,7 +84,8 @@ class Supervisor(ControlPolicy):
 
     def tuned_from(self) -> NDArray[np.float64]:
         """Where a tuner begins: the set-points as entries of the action `setpoints`, `[A]`."""
-        return self._box.encode(self.setpoints)[0].astype(np.float64)
+        entries: NDArray[np.float64] = self._box.encode(self.setpoints)[0].astype(np.float64)
+        return entries
 
     def tuned_to(self, numbers: NDArray[np.float64]) -> dict[str, Any]:
         """The parameters that entries `[A]` stand for; those outside [-1, 1] count as the nearer end."""

@@ -130,7 +130,7 @@ class Evolution(BaseAlgorithm):
     def _searched(self) -> tuple[NDArray[np.intp], Float64Array]:
         """Which weights are searched, and how far each goes for a step of one."""
         scale = []
-        for layer in self.policy.layers:
+        for layer in self.policy.linears():
             rows, width = layer.weight.shape
             scale += [np.full((rows, width), 1.0 / np.sqrt(width)).ravel(), np.ones(rows)]
         if self.links != "all" or self.fields is not None:
@@ -146,7 +146,7 @@ class Evolution(BaseAlgorithm):
             hint = "leave policy_kwargs.net_arch empty, or say links=all and fields=null"
             raise SpecError([f"algo: links and fields are for linear policies; {hint}"])
         if self.links == "none":
-            return np.zeros(self.policy.layers[0].weight.shape, np.bool_)
+            return np.zeros(self.policy.linears()[0].weight.shape, np.bool_)
         return fleet_links(self._env().unwrapped.env, self.links == "own", self.fields)  # type: ignore[attr-defined]
 
     def _values(self, weights: Float64Array, hooks: BaseCallback) -> Float64Array:
@@ -172,7 +172,8 @@ class Evolution(BaseAlgorithm):
             hooks.on_step()
         if not alike:  # some are in the middle of their next episodes
             self._begin_alike(env)
-        return returns.reshape(self.episodes, self.population).mean(axis=0)
+        means: Float64Array = returns.reshape(self.episodes, self.population).mean(axis=0)
+        return means
 
     def _begin_alike(self, env: VecEnv) -> None:
         """Let every group begin a new episode, the same whatever became of the one before."""
