@@ -64,8 +64,6 @@ class Supervisor(ControlPolicy):
         SpecError: a name that the scenario does not have, or a number outside of its bounds.
     """
 
-    fields = InnerLoop.fields
-
     def __init__(
         self,
         context: PolicyContext,
@@ -98,6 +96,8 @@ class Supervisor(ControlPolicy):
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)
+        if not self._answers_setpoints:
+            self.require(InnerLoop.fields)
         left_out = self._box.decode(np.zeros((1, *self._box.space.shape)))
         if rest == "hand_made":
             left_out = hand_made(self.scenario, left_out)
@@ -106,7 +106,8 @@ class Supervisor(ControlPolicy):
 
     def tuned_from(self) -> NDArray[np.float64]:
         """Where a tuner begins: the set-points as entries of the action `setpoints`, `[A]`."""
-        return self._box.encode(self.setpoints)[0].astype(np.float64)
+        entries: NDArray[np.float64] = self._box.encode(self.setpoints)[0].astype(np.float64)
+        return entries
 
     def tuned_to(self, numbers: NDArray[np.float64]) -> dict[str, Any]:
         """The parameters that entries `[A]` stand for; those outside [-1, 1] count as the nearer end."""
