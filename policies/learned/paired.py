@@ -80,4 +80,5 @@ def others_mean(advantages: NDArray[np.float32], moments: NDArray[np.int64], gro
     together = (at[:, :, :, None] == at[:, :, None]).all(axis=-1) & ~np.eye(group, dtype=bool)
     total = np.einsum("tngh,tnh->tng", together, split, dtype=np.float64)
     mean = total / np.maximum(together.sum(axis=-1), 1)
-    return mean.reshape(steps, count).astype(np.float32)
+    rows: NDArray[np.float32] = mean.reshape(steps, count).astype(np.float32)
+    return rows

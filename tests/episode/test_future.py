@@ -179,7 +179,7 @@ def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
 def test_a_market_wanders_on_from_its_price_and_forecasts_hold_on_average() -> None:
     scenario = load_scenario(
         "follow-the-sun",
-        {"horizon_ticks": 200, "calendar.speedup": 144.0},
+        {"horizon_ticks": 200, "calendar.speedup": 144.0, "forecast_lead_s": [38.0, 150.0]},
     )
     episode, tick = sample_episode(scenario, 3), 40
     now = undisturbed(scenario, episode, tick)
