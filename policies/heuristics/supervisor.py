@@ -163,6 +163,8 @@ def supervisor_parameters(scenario: Scenario, entries: NDArray[np.float64]) -> d
         numbers = (float(f"{value:.6g}") for value in row.ravel())
         parameters[declared.name] = dict(zip(entry_names(scenario, declared.axis[1:]), numbers, strict=True))
     return parameters
+
+
 def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
     """Set-points of one fleet that a good operator would choose who knows the scenario; see `Supervisor`."""
     price = middle.token_price_factor
