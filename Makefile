@@ -19,10 +19,10 @@ DEMO_STEPS ?= 2_000_000
 KILLS ?= 10
 MINUTES ?= 1
 FIRST_SEED ?= 0
-BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
+BASELINES := random,max_clock,least_work,careful_operator,feedback_capping,greedy_efficiency,operator,supervisor
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check format benchmark calibration validate fuzz sanitize clean
+.PHONY: help install demo test soak check format benchmark contenders calibration validate fuzz sanitize clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -81,6 +81,9 @@ format:  ## apply ruff's fixes, ruff format and clang-format
 benchmark: $(STAMP)  ## measure engine and training throughput
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.training
+
+contenders: $(STAMP)  ## run every shipped policy on every shipped scenario; writes docs/controllers.md (resumable)
+	@$(BIN)/python -m tokenfleet.evaluation.contenders --docs docs
 
 calibration: $(STAMP)  ## recompute every measured coefficient and print its error
 	@$(BIN)/python -m calibration.fit

@@ -199,7 +199,8 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 def _recipe_hash(meta: CheckpointMeta) -> str:
     """Of all that two runs share which differ only in their training seed; the best checkpoint's age is chance."""
     origin = {"environment", "environment_kwargs", "environment_wrappers", "scenario"}
-    shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin})
+    base = {"reach", "choice"}  # a learned base has a seed of its own
+    shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin, "base": base})
     return _hash(shared)
 
 

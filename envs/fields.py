@@ -42,7 +42,7 @@ AXES = {
     "G": "region of clients",
     "L": "lead time",
     "F": "forecast",
-    "Z": "regime with an indicator",
+    "i": "regime with an indicator",
     "A": "entry of an action",
 }
 """What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
@@ -180,6 +180,7 @@ EXOGENOUS: tuple[Field, ...] = (
     Field("carbon_forecast_g_per_kwh", "SF", "g/kWh", "Carbon intensity expected.", "carbon", 2.0),
     Field("outdoor_forecast_c", "SF", "C", "Outdoor temperature expected.", "temperature", 2.0, -2.0),
     Field("solar_forecast_w", "SF", "W", "On-site solar power expected.", "nameplate_w", 2.0),
+    Field("regime_indicator", "i", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
     Field("called_w", "C", "W", "Reduction called in the coming tick.", "offering_w", 2.0),
     Field("call_phase", "C", "", "0 no call, 1 announced, 2 called, 3 in the time after one.", "call_phases", 1.0),
     Field("damages_usd_per_mwh", "C", "USD/MWh", "Damages for energy above the called cap.", "damages", 10.0),
@@ -190,7 +191,6 @@ EXOGENOUS: tuple[Field, ...] = (
     Field(
         "demand_spread_rps", "OF", "requests/s", "Standard deviation of the arrivals expected.", "arrival_rate", 10.0
     ),
-    Field("regime_indicator", "Z", "", "The state to come, by its place, with noise.", "one", 8.0, -4.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
 """What happens to a fleet whatever its policy does; written after the measurements."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,17 +60,14 @@ class Quantity:
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """From the length of each axis letter."""
-        return tuple([sizes[letter] for letter in self.axis])
+        return tuple(sizes[letter] for letter in self.axis)
 
-    def problems(self, values: Any, sizes: Mapping[str, int], where: str, checks_bounds: bool = True) -> list[str]:
-        """One line if `values` have another shape, or any of them lies outside of the bounds, if these are checked."""
+    def problems(self, values: Any, sizes: Mapping[str, int], where: str) -> list[str]:
+        """One line if `values` have another shape, or any of them lies outside of the bounds."""
         if values is None and self.optional:
             return []
-        shape = values.shape if isinstance(values, np.ndarray) else np.shape(values)
-        if shape != self.shape(sizes):
-            return [f"{where}.{self.name}: shape {shape}, need {self.shape(sizes)}"]
-        if not checks_bounds:
-            return []
+        if np.shape(values) != self.shape(sizes):
+            return [f"{where}.{self.name}: shape {np.shape(values)}, need {self.shape(sizes)}"]
         high = sizes[self.index_of] - 1 if self.index_of else self.high
         return outside(f"{where}.{self.name}", np.asarray(values), self.low, high)
 
@@ -124,12 +122,27 @@ def neutral_arrays(record: type[Any], sizes: Mapping[str, int]) -> dict[str, NDA
 def record_problems(
     record: Any, sizes: Mapping[str, int], where: str, checks_bounds_of: Container[str] | None = None
 ) -> list[str]:
-    """One line for each quantity of a record that is not as declared; None checks the bounds of all."""
+    """One line for each quantity of a record that is not as declared.
+
+    Args:
+        record: the record.
+        sizes: length of each axis letter.
+        where: what to call it.
+        checks_bounds_of: the quantities whose values are looked at, by default all; the shape of every one is.
+    """
     problems = []
-    for q in quantities_of(type(record)):
-        checks_bounds = checks_bounds_of is None or q.name in checks_bounds_of
-        problems += q.problems(getattr(record, q.name), sizes, where, checks_bounds)
+    for q, shape in _wanted(type(record), tuple(sizes.items())):
+        values = getattr(record, q.name)
+        leaves_values = checks_bounds_of is not None and q.name not in checks_bounds_of
+        if not (leaves_values and getattr(values, "shape", None) == shape):
+            problems += q.problems(values, sizes, where)
     return problems
+
+
+@lru_cache(maxsize=64)
+def _wanted(record: type[Any], sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[Quantity, tuple[int, ...]], ...]:
+    """The quantities of a record and the shape that each must have."""
+    return tuple((q, q.shape(dict(sizes))) for q in quantities_of(record))
 
 
 def outside(name: str, values: NDArray[Any], low: float, high: float) -> list[str]:

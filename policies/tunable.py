@@ -71,7 +71,7 @@ class Number:
 
     def moved(self, step: float) -> float | int:
         """The number after a step on its scale."""
-        if self.low == 0.0 and math.isinf(self.high) and self.value > 0.0:
+        if self.low >= 0.0 and math.isinf(self.high) and self.value > 0.0:
             moved = self.value * math.exp(float(np.clip(step, -20.0, 20.0)))
         elif math.isinf(self.low) or math.isinf(self.high):
             moved = self.value + step * (abs(self.value) or 1.0)
@@ -143,10 +143,10 @@ def _bounds(annotation: Any) -> tuple[float, float, bool]:
     limits = [limit for one in told for limit in (one.metadata if isinstance(one, FieldInfo) else [one])]
     low = max((_bound(limit) for limit in limits if isinstance(limit, (Gt, Ge))), default=-math.inf)
     high = min((_bound(limit) for limit in limits if isinstance(limit, (Lt, Le))), default=math.inf)
-    if math.isfinite(low) and math.isfinite(high):
-        inset = MARGIN * (high - low)
-        low += inset * any(isinstance(limit, Gt) for limit in limits)
-        high -= inset * any(isinstance(limit, Lt) for limit in limits)
+    span = high - low
+    inset = 1.0 if base is int else MARGIN * span if math.isfinite(span) else 0.0
+    low += inset * any(isinstance(limit, Gt) for limit in limits)
+    high -= inset * any(isinstance(limit, Lt) for limit in limits)
     return low, high, base is int
 
 

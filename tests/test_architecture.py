@@ -60,6 +60,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.interface.document", f"{ENVS}.fitting", f"{ENVS}.demand"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.evaluation.screen",),
+    ("tokenfleet.evaluation.contenders",),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
     ("tokenfleet.train", "tokenfleet.evaluate", "tokenfleet.tune"),

@@ -15,6 +15,7 @@ from tokenfleet.envs.engine.columns.classes import ClassColumns, ClassSource
 from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
+from tokenfleet.envs.engine.columns.ticks import MANY
 from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
 from tokenfleet.envs.layers.agents import MAX_TIERS
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
@@ -24,9 +25,10 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 
 Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-OPTIONAL_AXES = "MCUXQOZp"
+OPTIONAL_AXES = "MCUXQOip"
 """Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
@@ -42,6 +44,14 @@ class Links:
         "G", "s", "On the line of a region's clients, for each token of a prompt.", lambda s: s.upload_token_s
     )
     kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", lambda s: s.kv_latency_s)
+    reserved_seats: Int64Array = quantity(
+        "PK",
+        "",
+        "Seats of each replica's batch that are kept for a class.",
+        lambda s: s.reserved_seats,
+        low=0,
+        high=MANY,
+    )
     kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", lambda s: s.kv_token_s)
 
 

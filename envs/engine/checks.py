@@ -135,7 +135,8 @@ def _check_references(arrays: FleetArrays, episode: Episode) -> list[str]:
     problems = []
     for name, (values, count) in counts.items():
         problems += outside(f"episode.{name}", values, 0, count - 1)
-    if not problems and (lone := requests.conversation_id[episode.contexts.row] < 0).any():
+    has_contexts = len(episode.contexts.row) > 0
+    if has_contexts and not problems and (lone := requests.conversation_id[episode.contexts.row] < 0).any():
         row = int(episode.contexts.row[int(np.argmax(lone))])
         problems.append(f"episode.contexts.row: must be calls of conversations (row {row} is of none)")
     return problems

@@ -28,7 +28,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu.clock import HALLEY_STEPS, LEAST_SLOPE, LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.quantities import Quantity, distinct, neutral_arrays, quantities_of
+from tokenfleet.envs.quantities import Quantity, neutral_arrays, quantities_of
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
@@ -200,9 +200,10 @@ def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
 
 
 def _differs(column: NDArray[Any], default: float) -> bool:
-    """Whether any entry of a column is not the default."""
-    values = distinct(column)
-    return bool(values.item() != default if values.size == 1 else (values != default).any())
+    """Whether any entry of a column is not the default; one of equal values may be a single number in memory."""
+    if column.strides == (0,):
+        return len(column) > 0 and bool(column[0] != default)
+    return bool((column != default).any())
 
 
 def _dense(number: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -30,7 +30,7 @@ from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
-_CLIENTS, _CONTEXTS, _REGIMES = 1, 2, 6
+_CLIENTS, _CONTEXTS, _REGIMES = 1, 2, 8
 """Third number of the seeds from which clients, contexts in caches, and regimes are drawn, apart from all else."""
 
 

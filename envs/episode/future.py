@@ -46,7 +46,7 @@ from tokenfleet.envs.traces.columns import DEFAULTS, NONE
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-_FUTURE, _CLIENTS, _FORECASTS, _REGIMES = 3, 4, 5, 7
+_FUTURE, _CLIENTS, _FORECASTS, _REGIMES = 3, 4, 5, 9
 """Third number of the seeds of a future, of its clients, of forecasts that nobody was told, and of its regimes."""
 
 

@@ -22,6 +22,7 @@ docs/your-own-hardware.md has an example.
 | `report` | the fit as text |
 | `request_log`, `request_fit`, `request_report` | logs of requests, and a fit to one |
 | `replay` | given requests on one replica of the engine |
+| `clock_sweep`, `clock_law`, `clocks` | jobs at several clocks, their law, and a fit to them |
 | `entry` | the fit as files of the catalogue |
 
 `errors`, `least_squares`, `knots` and `rounding` are the machinery. The fits of the shipped catalogue, in the folder

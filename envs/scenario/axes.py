@@ -2,9 +2,9 @@
 
 S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, M sites whose tariff
 charges for more than energy, C sites in a demand-response programme, U sites that regulate frequency, X sites
-whose spread of the price is forecast, P pools, p pools whose replicas can stand by, K classes, Q classes with a service
-agreement, O classes whose demand is forecast, T classes whose token price the policy sets, L lead times of announced
-caps, F lead times of forecasts, Z regimes with an indicator.
+whose spread of the price is forecast, P pools, K classes, Q classes with a service agreement, O classes whose demand is
+forecast, T classes whose token price the policy sets, L lead times of announced
+caps, F lead times of forecasts, i regimes with an indicator, p pools whose replicas can stand by.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
-        "Z": tuple(name for name, regime in scenario.regimes.items() if regime.indicator is not None),
+        "i": tuple(name for name, regime in scenario.regimes.items() if regime.indicator is not None),
     }
 
 

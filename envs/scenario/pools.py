@@ -127,6 +127,9 @@ class PoolSpec(CatalogSpec):
         kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
             [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`
             holds too.
+        reserved_seats: seats of each replica's batch that are kept for a class, by class: others take one only while
+            enough are left for what it has not taken up. Llumnix (OSDI 2024, arXiv:2406.03243) keeps headroom for
+            requests of high priority likewise.
         standby: lets replicas stand by; by default they are awake or asleep.
         cold: sleep is with the server switched off; by default it is suspended.
     """
@@ -160,6 +163,7 @@ class PoolSpec(CatalogSpec):
     migrate_prefixes: bool = False
     kv_path: Literal["network", "interconnect"] = "network"
     kv_bandwidth_bytes_per_s: PositiveFloat = 50e9
+    reserved_seats: dict[Name, PositiveInt] = Field(default_factory=dict)
     standby: StandbySpec | None = None
     cold: ColdSpec | None = None
 
@@ -318,6 +322,25 @@ def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
         for name, pool in pools.items()
         if pool.decode_only and name not in receivers
     ]
+    return problems
+
+
+def seat_problems(pools: Mapping[str, PoolSpec], models: Mapping[str, str]) -> list[str]:
+    """What is wrong with the seats that pools keep, one line each; `models` are those that the classes ask for."""
+    problems = []
+    for name, pool in pools.items():
+        served = [cls for cls, model in models.items() if model == pool.model]
+        problems += [
+            f"pools.{name}.reserved_seats.{cls}: no class of that name asks for {pool.model!r}{suggest(cls, served)}"
+            for cls in pool.reserved_seats
+            if cls not in served
+        ]
+        kept = sum(pool.reserved_seats.values())
+        if kept >= pool.max_batch:
+            problems.append(
+                f"pools.{name}.reserved_seats: at least one of max_batch ({pool.max_batch}) seats must be left for all "
+                f"(got {kept}); keep fewer"
+            )
     return problems
 
 

@@ -33,7 +33,7 @@ from tokenfleet.envs.layers.gpu.failures import FailureSpec
 from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
 from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, RealTimePriceSpec, SolarSpec
 from tokenfleet.envs.layers.power.series.calendar import window_problems
-from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems
+from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems, seat_problems
 from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product
 from tokenfleet.envs.scenario.sites import SiteSpec
 from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
@@ -100,6 +100,7 @@ class Scenario(CatalogSpec):
             *self._horizon_problems(),
             *self._pool_problems(),
             *hand_off_problems(self.pools),
+            *seat_problems(self.pools, {name: cls.model for name, cls in self.classes.items()}),
             *self._class_problems(),
             *self._workload_problems(),
             *self._calendar_problems(),
@@ -183,6 +184,18 @@ class Scenario(CatalogSpec):
         """Which pools serve which class's model and take requests from clients, `[K, P]`."""
         open_pools = [None if pool.decode_only else pool.model for pool in self.pools.values()]
         return np.array([[model == cls.model for model in open_pools] for cls in self.classes.values()])
+
+    @property
+    def reserved_seats(self) -> NDArray[np.int64]:
+        """Seats of a replica's batch that each pool keeps for each class, `[P, K]`."""
+        pools = self.pools.values()
+        return np.array([[pool.reserved_seats.get(name, 0) for name in self.classes] for pool in pools], np.int64)
+
+    def ranks_classes(self, name: str) -> bool:
+        """Whether the queues of a pool look at the classes of requests."""
+        pool = self.pools[name]
+        priorities = {cls.priority for cls in self.classes.values() if cls.model == pool.model}
+        return bool(pool.reserved_seats) or len(priorities) > 1
 
     def nameplate_w(self, site: str) -> float:
         """A site's facility power with everything at its rating [W]."""

@@ -1,4 +1,13 @@
-"""Requests as columns: the table the engines take, and readers of public trace formats."""
+"""Requests as columns: the table the engines take, and readers of public trace formats.
+
+| module | subject |
+|---|---|
+| `columns`, `table` | the columns of requests, and the table that the engines take |
+| `trace`, `sessions`, `clients` | records: a stream of requests, sessions of calls, clients by window |
+| `readers`, `archive` | files of these records |
+| `formats`, `rows`, `importing` | tables of requests in public formats |
+| `parts`, `deal` | train, validation and test parts of a record |
+"""
 
 from __future__ import annotations
 

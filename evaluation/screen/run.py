@@ -49,11 +49,13 @@ from tokenfleet.policies.registry import POLICIES
 Float64Array = NDArray[np.float64]
 
 NO_RULES = ("random", "supervisor")
-"""Policies that are no rule of their own: one draws, one is the middle of the box until it is tuned."""
+"""Policies that are no rule of their own: one draws, one holds what the search starts beside."""
+RULE_GROUPS = ("reference", "baseline")
+"""Kinds of shipped policies that count as rules."""
 OF_ROOMS = ("thermal_capping",)
 """Rules that are another one where there is no room."""
-CAREFUL = "uniform_clock"
-"""The careful operator: the provable clock with capacity-weighted routing."""
+CAREFUL = "careful_operator"
+"""The provable clock with capacity-weighted routing."""
 MIDDLE, BY_CAP = "middle of the set-points", "awake in proportion to the cap"
 """Plans that are untuned rules like the shipped ones."""
 CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
@@ -155,7 +157,8 @@ class Screen:
 
     def _rules(self) -> tuple[dict[str, Outcome], dict[str, str]]:
         """What the shipped rules come to, and why some are refused."""
-        names = [name for name in POLICIES if name not in (*NO_RULES, *([] if self._scenario.rooms else OF_ROOMS))]
+        without = NO_RULES if self._scenario.rooms else (*NO_RULES, *OF_ROOMS)
+        names = [name for name, preset in POLICIES.items() if preset.group in RULE_GROUPS and name not in without]
         seed = self._options.seed + REPORTING
 
         def measure() -> dict[str, Any]:

@@ -59,10 +59,10 @@ class ByValue(FixedAwake):
     """The fixed set of replicas that earns most under the cap, by the steady state.
 
     For every site all numbers of replicas are tried with the highest common clock at which they, fully loaded, draw no
-    more than `fill` of the contract, and of the caps of rows. What they can serve then is worth its list price, and idle
-    power costs its own. In the deepest cap that comes without notice the set must stand at the clock floor within what
-    the breaker carries, for nobody can put a loaded replica to sleep at once. Every model keeps a replica at each of its
-    sites where one stands.
+    more than `fill` of the contract, and of the caps of rows. What they can serve then is worth its list price, and
+    idle power costs its own. In the deepest cap that comes without notice the set must stand at the clock floor within
+    what the breaker carries, for nobody can put a loaded replica to sleep at once. Every model keeps a replica at each
+    of its sites where one stands.
 
     Args:
         scenario: of the fleet.

@@ -37,8 +37,8 @@ from tokenfleet.policies.registry import Choice, build
 class ComposedPolicy(ControlPolicy):
     """Routes by one rule, sets clocks by another, and so on; each rule is chosen by name.
 
-    A choice is a name of the table in `heuristics.rules`, `{name: ..., parameters}`, or `module:Class`. A clock rule may
-    bound how many replicas are awake, whatever the awake rule says.
+    A choice is a name of the table in `heuristics.rules`, `{name: ..., parameters}`, or `module:Class`. A clock rule
+    may bound how many replicas are awake, whatever the awake rule says.
 
     Args:
         context: the environment.

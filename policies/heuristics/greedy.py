@@ -65,8 +65,8 @@ class GreedyEfficiency(ControlPolicy):
     def __init__(
         self,
         context: PolicyContext,
-        clocking: Choice = "feedback",
-        target_load: PositiveFraction = 0.5,
+        clocking: Choice = "thermal",
+        target_load: PositiveFraction = 0.35,
         smoothing_s: PositiveFloat = 10.0,
         drain_s: PositiveFloat = 2.0,
         patience: PositiveFloat = 2.0,

@@ -19,7 +19,7 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 
 
-class Rule(ABC):
+class Rule:
     """What all rules have in common.
 
     Attributes:
@@ -38,7 +38,7 @@ class Rule(ABC):
         return ()
 
 
-class Routing(Rule):
+class Routing(Rule, ABC):
     """One idea of where requests go; it remembers nothing, what it needs to know is in the view."""
 
     @abstractmethod
@@ -46,7 +46,7 @@ class Routing(Rule):
         """Shares `[N, K, P]`, non-negative; only their ratios within a class count."""
 
 
-class Clocking(Rule):
+class Clocking(Rule, ABC):
     """One idea of how fast GPUs run.
 
     Attributes:
@@ -60,7 +60,7 @@ class Clocking(Rule):
         """Clock fractions `[N, P]`, and the state for the next tick."""
 
 
-class Awake(Rule):
+class Awake(Rule, ABC):
     """One idea of how many replicas are awake."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Awake(Rule):
         """Whole numbers of replicas `[N, P]`, and the state for the next tick."""
 
 
-class Admission(Rule):
+class Admission(Rule, ABC):
     """One idea of what is let in (interactive classes) and released (deferrable ones)."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class Admission(Rule):
         """Rates `[N, K]` [requests/s], infinity for no limit, and the state for the next tick."""
 
 
-class Storage(Rule):
+class Storage(Rule, ABC):
     """One idea of what batteries do."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Storage(Rule):
         """Power asked of each site's battery `[N, S]`, positive to discharge [W], and the state for the next tick."""
 
 
-class Affinity(Rule):
+class Affinity(Rule, ABC):
     """One idea of how much a call is drawn to the replica that holds its context; it remembers nothing."""
 
     @abstractmethod
@@ -92,7 +92,7 @@ class Affinity(Rule):
         """`Controls.prefix_affinity`, `[N, K]`."""
 
 
-class Pricing(Rule):
+class Pricing(Rule, ABC):
     """One idea of what a token costs."""
 
     @abstractmethod

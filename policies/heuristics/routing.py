@@ -51,8 +51,8 @@ class LeastWork(Routing):
     The work of a pool is a backlog in seconds (`estimates.backlog.backlog_seconds`). A pool's weight is its awake
     capacity times how far its backlog lies below `least + spread` (`least_work_weights`); beyond that, nothing.
 
-    It does not see prefix caches, and calls do not return to a pool without a share: where contexts are kept, the spread
-    must be wide enough for those that hold them.
+    It does not see prefix caches, and calls do not return to a pool without a share: where contexts are kept, the
+    spread must be wide enough for those that hold them.
 
     Args:
         scenario: of the fleet.

@@ -93,7 +93,7 @@ class SteadyPools:
         return np.where(fits[:, 0], can_usd, 0.0) - idle_usd
 
     def earned_and_drawn(self) -> tuple[Float64Array, Float64Array, float]:
-        """What a loaded replica earns [USD/s] and draws [W] at each clock, `[G, P]`, and the mean of their ratio [USD/J].
+        """What a loaded replica earns [USD/s] and draws [W] at each clock, `[G, P]`, and their mean ratio [USD/J].
 
         Pools that decode for others earn nothing themselves; they are reckoned to earn as much for a watt at full clock
         as the rest, and at lower ones as the square root of the clock, as decoding that waits for memory does.

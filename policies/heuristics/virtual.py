@@ -49,7 +49,14 @@ class Load:
         return self.waiting + self.running
 
 
-LOAD_FIELDS = ("waiting_requests", "running_requests", "unprefilled_tokens", "kv_reserved_fraction", "awake_replicas", "arrived")  # fmt: skip
+LOAD_FIELDS = (
+    "waiting_requests",
+    "running_requests",
+    "unprefilled_tokens",
+    "kv_reserved_fraction",
+    "awake_replicas",
+    "arrived",
+)
 """Fields of the view that virtual requests need."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,10 +41,14 @@ class ControllerPolicy(BasePolicy):
         widths = [self.features_extractor.features_dim, *net_arch, int(np.prod(action_space.shape))]
         self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in pairwise(widths))
         self.activation = activation_fn()
-        for layer in self.layers:
+        for layer in self.linears():
             nn.init.orthogonal_(layer.weight)
             nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.linears()[-1].weight)
+
+    def linears(self) -> list[nn.Linear]:
+        """The layers, the last one included."""
+        return [cast(nn.Linear, layer) for layer in self.layers]
 
     def forward(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         """Actions in [-1, 1], `[N, A]`."""
@@ -52,20 +56,20 @@ class ControllerPolicy(BasePolicy):
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
         values = self.extract_features(observation, self.features_extractor)
-        for layer in self.layers[:-1]:
+        for layer in self.linears()[:-1]:
             values = self.activation(layer(values))
-        return torch.clamp(self.layers[-1](values), -1.0, 1.0).reshape(-1, *(self.action_space.shape or ()))
+        return torch.clamp(self.linears()[-1](values), -1.0, 1.0).reshape(-1, *(self.action_space.shape or ()))
 
     def weights(self) -> Float64Array:
         """All weights in a row: of each layer the weights, then the biases; `[D]`."""
-        parts = [part.detach().cpu().numpy().ravel() for layer in self.layers for part in (layer.weight, layer.bias)]
+        parts = [part.detach().cpu().numpy().ravel() for layer in self.linears() for part in (layer.weight, layer.bias)]
         return np.concatenate(parts).astype(np.float64)
 
     def set_weights(self, weights: Float64Array) -> None:
         """Take weights `[D]`, as `weights` gives them."""
         flat = torch.as_tensor(weights, dtype=torch.float32, device=self.device)
         with torch.no_grad():
-            for layer in self.layers:
+            for layer in self.linears():
                 for part in (layer.weight, layer.bias):
                     part.copy_(flat[: part.numel()].reshape(part.shape))
                     flat = flat[part.numel() :]
@@ -83,7 +87,7 @@ class ControllerPolicy(BasePolicy):
         count, episodes = observations.shape[:2]
         values = torch.as_tensor(observations.reshape(count, episodes, -1), dtype=torch.float32)
         flat = torch.as_tensor(weights, dtype=torch.float32)
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.linears()):
             size = layer.weight.numel()
             weight = flat[:, :size].reshape(count, *layer.weight.shape)
             bias = flat[:, size : size + len(layer.bias)]

@@ -101,11 +101,9 @@ class CorrectedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._starts = np.array(state["starts"])
 
 
-def corrected(
-    base: NDArray[np.generic], corrections: NDArray[np.generic], reach: float, box: spaces.Box
-) -> NDArray[np.generic]:
+def corrected(base: NDArray[Any], corrections: NDArray[Any], reach: float, box: spaces.Box) -> NDArray[Any]:
     """Actions `[N, A]` of the base with corrections, cut to the box; those of the base where corrections are 0."""
-    actions: NDArray[np.generic] = np.clip(base + reach * corrections, box.low, box.high).astype(box.dtype)
+    actions: NDArray[Any] = np.clip(base + reach * corrections, box.low, box.high).astype(box.dtype)
     return actions
 
 

@@ -7,7 +7,7 @@ all candidates so far, from which the search is brought back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.controller import ControllerPolicy
-from tokenfleet.policies.learned.links import own_links
+from tokenfleet.policies.learned.links import fleet_links
 from tokenfleet.policies.search import Float64Array, Search, replay
 
 Links = Literal["all", "own", "none"]
@@ -37,6 +37,7 @@ class Evolution(BaseAlgorithm):
         episodes: that every candidate lives in a generation.
         links: which entries of an observation a linear policy's actions may follow; `own` are those of the action's
             site and of no site. With none, the search is for a constant action.
+        fields: fields of a fleet's observation that a linear policy's actions may follow; None for all.
         make_search: from where it begins, `[D]`, how many candidates a generation has, and a seed. A step of one moves
             a bias by one, and a weight by one over the root of how many stand in its row.
         policy_kwargs: of the policy.
@@ -59,6 +60,7 @@ class Evolution(BaseAlgorithm):
         *,
         episodes: int,
         links: Links,
+        fields: Sequence[str] | None,
         make_search: Callable[[Float64Array, int, int], Search],
         policy_kwargs: dict[str, Any] | None = None,
         seed: int | None = None,
@@ -76,7 +78,7 @@ class Evolution(BaseAlgorithm):
             support_multi_env=True,
             supported_action_spaces=(spaces.Box,),
         )
-        self.episodes, self.links, self._make_search = episodes, links, make_search
+        self.episodes, self.links, self.fields, self._make_search = episodes, links, fields, make_search
         self.population = self.n_envs // episodes
         self._setup_model()
 
@@ -88,6 +90,7 @@ class Evolution(BaseAlgorithm):
         self.policy = made.to(self.device)
         self.first_weights = self.policy.weights()
         self.told = np.empty((0, self.population))
+        self._columns, self._scale = self._searched()
 
     def learn(
         self,
@@ -101,7 +104,7 @@ class Evolution(BaseAlgorithm):
         """See `BaseAlgorithm.learn`; whole generations, until `total_timesteps` are reached."""
         total, hooks = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         hooks.on_training_start(locals(), globals())
-        columns, scale = self._searched()
+        columns, scale = self._columns, self._scale
         search = self._make_search(np.zeros(len(columns)), self.population, self.seed or 0)
         replay(search, self.told)
         while self.num_timesteps < total:
@@ -127,10 +130,10 @@ class Evolution(BaseAlgorithm):
     def _searched(self) -> tuple[NDArray[np.intp], Float64Array]:
         """Which weights are searched, and how far each goes for a step of one."""
         scale = []
-        for layer in self.policy.layers:
+        for layer in self.policy.linears():
             rows, width = layer.weight.shape
             scale += [np.full((rows, width), 1.0 / np.sqrt(width)).ravel(), np.ones(rows)]
-        if self.links != "all":
+        if self.links != "all" or self.fields is not None:
             linked = self._linked()
             scale[0] = (linked / np.sqrt(np.maximum(linked.sum(axis=1, keepdims=True), 1))).ravel()
         whole = np.concatenate(scale)
@@ -140,11 +143,11 @@ class Evolution(BaseAlgorithm):
     def _linked(self) -> NDArray[np.bool_]:
         """Which entries of an observation every action may follow, `[A, D]`."""
         if len(self.policy.layers) > 1:
-            hint = "leave policy_kwargs.net_arch empty, or say links=all"
-            raise SpecError([f"algo.links: {self.links} is for linear policies; {hint}"])
+            hint = "leave policy_kwargs.net_arch empty, or say links=all and fields=null"
+            raise SpecError([f"algo: links and fields are for linear policies; {hint}"])
         if self.links == "none":
-            return np.zeros(self.policy.layers[0].weight.shape, np.bool_)
-        return own_links(self._env().unwrapped.env)  # type: ignore[attr-defined]
+            return np.zeros(self.policy.linears()[0].weight.shape, np.bool_)
+        return fleet_links(self._env().unwrapped.env, self.links == "own", self.fields)  # type: ignore[attr-defined]
 
     def _values(self, weights: Float64Array, hooks: BaseCallback) -> Float64Array:
         """Mean return of every candidate over the same episodes, `[P]`."""
@@ -169,7 +172,8 @@ class Evolution(BaseAlgorithm):
             hooks.on_step()
         if not alike:  # some are in the middle of their next episodes
             self._begin_alike(env)
-        return returns.reshape(self.episodes, self.population).mean(axis=0)
+        means: Float64Array = returns.reshape(self.episodes, self.population).mean(axis=0)
+        return means
 
     def _begin_alike(self, env: VecEnv) -> None:
         """Let every group begin a new episode, the same whatever became of the one before."""

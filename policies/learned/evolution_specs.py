@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from tokenfleet.envs.spec import Count, PositiveFloat, PositiveFraction
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
@@ -16,11 +18,13 @@ class EvolutionSpec(AlgorithmSpec):
         episodes: that every candidate of a generation lives, the same for all; `n_envs / episodes` are the candidates.
         sigma: how far candidates stand from the centre at first; for CMA-ES at first, for the others always.
         links: which entries of an observation the actions of a linear policy may follow.
+        fields: which fields of a fleet's observation they may follow; None for all.
     """
 
     episodes: Count = 8
     sigma: PositiveFloat = 0.1
     links: Literal["all", "own", "none"] = "all"
+    fields: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     policy_kwargs: ControllerNetwork = ControllerNetwork()
 
     def group_size(self, num_envs: int) -> int:
@@ -70,5 +74,5 @@ class ArsSpec(EvolutionSpec):
     """
 
     name: Literal["ars"] = "ars"
-    learning_rate: PositiveFloat = 0.1
+    learning_rate: PositiveFloat = 0.05
     top_fraction: PositiveFraction = 0.5

@@ -1,8 +1,8 @@
-"""Which entries of an observation belong to an entry of an action: those of its own site, and those of no site."""
+"""Which entries of an observation an entry of an action may follow: of some fields, of its own site and of no site."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
@@ -12,20 +12,23 @@ from numpy.typing import NDArray
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_names
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, suggest
 
 _EVERYWHERE = ""
 """The site of what belongs to no single one, such as a request class."""
 
 
-def own_links(env: Any) -> NDArray[np.bool_]:
-    """Whether action entry `a` may see observation entry `d`, `[A, D]`.
+def fleet_links(env: Any, own: bool, fields: Sequence[str] | None) -> NDArray[np.bool_]:
+    """Whether action entry `a` may follow observation entry `d`, `[A, D]`.
 
     Args:
         env: a vector environment of fleets.
+        own: only entries of the action's own site, and of no site.
+        fields: only entries of these fields of the observation; None for all.
 
     Raises:
-        SpecError: it is no fleet, or its observation or action does not say what its entries are.
+        SpecError: it is no fleet, its observation or action does not say what its entries are, or the observation lacks
+            a field.
     """
     fleet = env.unwrapped
     scenario = getattr(fleet, "scenario", None)
@@ -33,11 +36,19 @@ def own_links(env: Any) -> NDArray[np.bool_]:
     table = getattr(getattr(fleet, "action_model", None), "table", None)
     spaces = getattr(env, "single_observation_space", None), getattr(env, "single_action_space", None)
     if scenario is None or layout is None or table is None or spaces[0] != fleet.observation_model.space:
-        hint = "choose links=all"
-        raise SpecError([f"algo.links: own needs a fleet whose observation and action name their entries; {hint}"])
+        hint = "choose links=all and fields=null"
+        raise SpecError(
+            [f"algo: links and fields need a fleet whose observation and action name their entries; {hint}"]
+        )
+    known = [field.name for field in layout]
+    chosen = known if fields is None else fields
+    problems = [f"algo.fields: unknown field {name!r}{suggest(name, known)}" for name in chosen if name not in known]
+    if problems:
+        raise SpecError(problems)
     acts = _sites_of_actions(scenario, table)
     sees = [site for field in layout for site in _sites_of_field(scenario, field.axis, acts)]
-    return np.array([[not a or not d or a == d for d in sees] for a in acts])
+    linked = np.array([[not own or not a or not d or a == d for d in sees] for a in acts])
+    return linked & np.isin(np.arange(layout.width), layout.columns(*chosen))
 
 
 def _sites_of_actions(scenario: Scenario, table: Iterable[Segment]) -> list[str]:

@@ -103,7 +103,7 @@ def _evolution(make: Callable[..., Search]) -> Callable[[EvolutionSpec, gymnasiu
         def make_search(start: Float64Array, population: int, seed: int) -> Search:
             return make(start, population=population, seed=seed, **own)
 
-        return {"episodes": spec.episodes, "links": spec.links, "make_search": make_search}
+        return {"episodes": spec.episodes, "links": spec.links, "fields": spec.fields, "make_search": make_search}
 
     return arguments
 

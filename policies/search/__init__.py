@@ -6,6 +6,7 @@ telling a fresh one the same values again (`replay`); nothing else of it needs t
 | module | what |
 |---|---|
 | `covariance` | CMA-ES |
+| `recorded` | the loop of a search whose values are on file |
 | `pairs` | OpenAI's evolution strategy and augmented random search, over antithetic pairs |
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cma
 import numpy as np
+from cma.sigma_adaptation import CMAAdaptSigmaCSA
 from numpy.typing import NDArray
 
 from tokenfleet.policies.search import Float64Array, finite
@@ -28,6 +29,7 @@ class CovarianceSearch:
         options = {
             "seed": np.nan,  # do not seed numpy's
             "randn": lambda *shape: rng.standard_normal(shape),
+            "AdaptSigma": CMAAdaptSigmaCSA,  # by default another one where numbers are many, which costs two candidates
             "CMA_diagonal": diagonal,
             "verbose": -9,
             "verb_log": 0,

@@ -50,6 +50,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         **_work(rng, pools),
         **_idle_power(rng, pools),
         **rules,
+        **_ranks(rng, max_batch, classes),
         **_clients(rng, classes),
         **prices,
         **position,
@@ -176,6 +177,17 @@ def _kv_moves(rng: np.random.Generator, kv_tokens: np.ndarray, caches: np.ndarra
         "prompt_token_s": rng.uniform(1e-5, 1e-3, pools),
         "kv_latency_s": rng.choice([0.0, 0.02], (pools, pools)),
         "kv_token_s": rng.uniform(1e-7, 2e-4, (pools, pools)),
+    }
+
+
+def _ranks(rng: np.random.Generator, max_batch: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """Some pools rank classes, and keep seats for some of them, but one at least for all."""
+    pools = len(max_batch)
+    most = np.maximum(max_batch - 1, 0)[:, None] // classes
+    return {
+        "ranks_classes": rng.random(pools) < 0.5,
+        "priority": rng.integers(0, 3, classes),
+        "reserved_seats": rng.integers(0, most + 1, (pools, classes)) * (rng.random((pools, classes)) < 0.5),
     }
 
 

@@ -157,7 +157,7 @@ def test_a_tick_below_the_least_score_is_not_paid(engine):
 
 
 def test_the_demand_charge_is_that_of_the_highest_window():
-    """Whatever the fleet: what was booked tick by tick is what a utility would bill at the end."""
+    """Whatever the scenario: what was booked tick by tick is what a utility would bill at the end."""
     for seed in range(20):
         instance = random_instance(seed, load=3.0)
         result, a = run("native", instance.arrays, instance.episode, instance.controls), instance.arrays

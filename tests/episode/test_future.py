@@ -31,7 +31,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 }
 
 
-def lived(scenario: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
+def fleet_at(scenario: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
     """A fleet some ticks into an episode, at full clocks."""
     arrays = FleetArrays.from_scenario(scenario)
     fleet, episode = make_engine("native", arrays, 1), sample_episode(scenario, seed)
@@ -58,7 +58,7 @@ def to_come(future: Future) -> np.ndarray:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(name: str) -> None:
     scenario = load_scenario(name, SCENARIOS[name])
-    fleet, episode = lived(scenario, TICK)
+    fleet, episode = fleet_at(scenario, TICK)
     future = draw_future(episode, present_of(fleet, 0, TICK), 7)
     again = make_engine("native", fleet.arrays, 1)
     again.reset(0, future.episode)
@@ -78,7 +78,7 @@ def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(n
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_one_seed_is_one_future_and_two_differ_only_after_now(name: str) -> None:
     scenario = load_scenario(name, SCENARIOS[name])
-    fleet, episode = lived(scenario, TICK)
+    fleet, episode = fleet_at(scenario, TICK)
     now = present_of(fleet, 0, TICK)
     first, twin, second = (draw_future(episode, now, seed) for seed in (1, 1, 2))
     for field in ("exogenous", "cap_w", "price_usd_per_mwh", "outdoor_c", "pue"):
@@ -115,7 +115,7 @@ def offered_tokens(scenario: Scenario, episode: Episode, now: Present, futures: 
 @pytest.mark.parametrize("name", ["tiny", "retry-storm"])
 def test_futures_offer_what_the_streams_do_on_average(name: str) -> None:
     scenario = load_scenario(name, {"horizon_ticks": 120})
-    fleet, episode = lived(scenario, TICK)
+    fleet, episode = fleet_at(scenario, TICK)
     sums = offered_tokens(scenario, episode, present_of(fleet, 0, TICK), 200)
     names, wanted = list(scenario.classes), np.zeros(len(scenario.classes))
     for stream in scenario.workload.values():
@@ -136,7 +136,7 @@ def test_futures_of_a_stream_with_hours_keep_the_hour() -> None:
     stream = scenario.workload["day"]
     assert isinstance(stream, DiurnalStream)
     for seed in range(4):
-        fleet, episode = lived(scenario, 150, seed)
+        fleet, episode = fleet_at(scenario, 150, seed)
         start_s = stream._start_s(np.random.default_rng([seed, 0]))
         time_s, operational_s = stream._clock(start_s, scenario.horizon_s)
         done, end = np.interp([150 * scenario.tick_s, scenario.horizon_s], time_s, operational_s)
@@ -179,7 +179,7 @@ def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
 def test_a_market_wanders_on_from_its_price_and_forecasts_hold_on_average() -> None:
     scenario = load_scenario(
         "follow-the-sun",
-        {"horizon_ticks": 200, "calendar.speedup": 144.0},
+        {"horizon_ticks": 200, "calendar.speedup": 144.0, "forecast_lead_s": [38.0, 150.0]},
     )
     episode, tick = sample_episode(scenario, 3), 40
     now = undisturbed(scenario, episode, tick)
@@ -217,7 +217,7 @@ def test_failures_to_come_are_drawn_anew() -> None:
 def test_thinking_clients_go_on_without_adding_calls() -> None:
     scenario = load_scenario("agent-swarm", SCENARIOS["agent-swarm"])
     late = 90
-    fleet, episode = lived(scenario, late)
+    fleet, episode = fleet_at(scenario, late)
     now = present_of(fleet, 0, late)
     assert len(now.thinking) > 1
     alone = Present(late, now.asked, now.lost, now.finished_s, np.empty(0, np.int32))
@@ -279,7 +279,7 @@ def test_what_clients_would_pay_today_goes_on_in_every_future() -> None:
     """Half of the clients of an episode take a price near its own factor, known or not."""
     tolerance = {"median": 1.0, "sigma": 0.01, "episode_factor": [0.5, 2.0]}
     scenario = load_scenario("tiny", {"classes.chat-8b.price_tolerance": tolerance})
-    fleet, episode = lived(scenario, 20, seed=3)
+    fleet, episode = fleet_at(scenario, 20, seed=3)
     future = draw_future(episode, present_of(fleet, 0, 20), 7)
     drawn, minds = future.episode.requests, future.episode.requests.class_id == 0
     fresh = to_come(future)[minds[to_come(future)]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.episode.test_future import lived, undisturbed
+from tests.episode.test_future import fleet_at, undisturbed
 from tokenfleet.envs.engine import present_of
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.episode.future import draw_future
@@ -152,7 +152,7 @@ def test_another_future_draws_the_regime_from_what_its_indicator_says() -> None:
 
 def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() -> None:
     scenario = scenario_with(TWO, indicator={"lead_s": 10.0, "noise": 0.5})
-    fleet, episode = lived(scenario, 60)
+    fleet, episode = fleet_at(scenario, 60)
     future = draw_future(episode, present_of(fleet, 0, 60), 7)
     again = draw_future(episode, undisturbed(scenario, episode, 60), 7).episode
     before = future.episode.requests.arrival_s < 60 * scenario.tick_s

@@ -80,7 +80,7 @@ def test_baselines_are_called_by_their_names_and_numbered_when_they_repeat() -> 
 
 def test_every_mistake_is_reported_at_once() -> None:
     with pytest.raises(SpecError) as caught:
-        candidates(policies=["least_wrk", "max_clock", {"name": "uniform_clock", "speed": 1}])
+        candidates(policies=["least_wrk", "max_clock", {"name": "careful_operator", "speed": 1}])
     assert len(caught.value.problems) == 2
     assert "did you mean 'least_work'" in caught.value.problems[0]
 

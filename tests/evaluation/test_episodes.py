@@ -60,7 +60,7 @@ def test_a_policy_with_memory_starts_every_episode_afresh(mode: AutoresetMode, b
     assert [row.metrics["return"] for row in rows] == [sum(min(step, 4) for step in range(n)) for n in lengths]
 
 
-@pytest.mark.parametrize("name", ["random", "least_work", "uniform_clock", "feedback_capping", "greedy_efficiency"])
+@pytest.mark.parametrize("name", ["random", "least_work", "careful_operator", "feedback_capping", "greedy_efficiency"])
 def test_a_row_of_a_fleet_does_not_depend_on_its_neighbours(name: str) -> None:
     together, apart = (evaluate_policy(TINY, baseline(name), 7, 3, batch_size=size) for size in (64, 3))
     assert numbers(together) == numbers(apart)

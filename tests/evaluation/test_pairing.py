@@ -15,7 +15,7 @@ def test_training_seeds_of_one_algorithm_form_one_method() -> None:
     shapes = {method.name: method.scores["net_value_usd"].shape for method in study.methods}
     assert shapes == {
         "least_work": (1, 6),
-        "uniform_clock": (1, 6),
+        "careful_operator": (1, 6),
         "max_clock": (1, 6),
         "random": (1, 6),
         "ppo": (3, 6),

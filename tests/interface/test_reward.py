@@ -58,7 +58,7 @@ def test_terms_of_a_tick_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize("scenario", ["tiny", "default"])
+@pytest.mark.parametrize("scenario", ["tiny", "split-serving"])
 def test_without_caches_and_moving_prices_value_is_tokens_at_list_price(scenario: str, engine: str) -> None:
     env = FleetVectorEnv(scenario, engine=engine, overrides={"horizon_ticks": 60})
     env.reset(seed=1)

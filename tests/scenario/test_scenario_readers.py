@@ -79,9 +79,11 @@ NO_EFFECTS = {
 NOT_SHIPPED = {
     "IndicatorSpec.lead_s",
     "IndicatorSpec.noise_memory_s",
+    "PoolSpec.reserved_seats",
     "RegimeStateSpec.cooling_factor",
     "RegimeStateSpec.price_tolerance_factor",
     "RegimeStateSpec.streams",
+    "RequestClassSpec.priority",
     "Scenario.regimes",
 }
 """Effects that no shipped scenario has yet; a scenario that switches one on takes it out."""

@@ -124,6 +124,9 @@ class ClassColumns:
         index_of="T",
         neutral=-1,
     )
+    priority: Int64Array = quantity(
+        "K", "", "Who has a higher one waits in front, where pools rank classes.", lambda c: c.spec.priority, low=0
+    )
     deferrable: BoolArray = quantity("K", "", "May be held back.", lambda c: c.spec.deferrable)
     agreement: Int64Array = quantity(
         "K",

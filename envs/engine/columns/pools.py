@@ -184,6 +184,9 @@ class PoolShape:
     migrates_prefixes: BoolArray = quantity(
         "P", "", "Cached beginnings are fetched from where they are.", lambda p: p.spec.migrate_prefixes
     )
+    ranks_classes: BoolArray = quantity(
+        "P", "", "The queue looks at priorities and reserved seats.", lambda p: p.scenario.ranks_classes(p.name)
+    )
     kv_bytes_per_token: Float64Array = quantity(
         "P", "bytes/token", "Size of the KV cache.", lambda p: p.spec.model_spec.kv_bytes_per_token, neutral=1.0
     )

@@ -12,6 +12,8 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "fleet.hpp"
@@ -45,12 +47,16 @@ enum SeriesIndex : std::size_t {
 struct Bounds {
     double low, high;
 
-    // NaN lies outside of all bounds. Without a branch, so that the compiler takes many values at once.
+    // NaN lies outside of all bounds. Without a branch, and counted in the numbers' own width, so that the compiler takes
+    // many of them at once.
     template <typename Number>
     bool hold(const Number* values, std::int64_t count) const {
-        bool inside = true;
-        for (std::int64_t i = 0; i < count; ++i) inside &= (values[i] >= low) & (values[i] <= high);
-        return inside;
+        const auto lowest = static_cast<Number>(low), highest = static_cast<Number>(high);
+        std::conditional_t<sizeof(Number) == 4, std::int32_t, std::int64_t> outside = 0;
+        for (std::int64_t i = 0; i < count; ++i) {
+            outside |= (values[i] >= lowest) & (values[i] <= highest) ? 0 : 1;
+        }
+        return outside == 0;
     }
 };
 

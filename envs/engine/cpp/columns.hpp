@@ -24,6 +24,7 @@
     X(bool, kv_grows) \
     X(bool, takes_over) \
     X(bool, migrates_prefixes) \
+    X(bool, ranks_classes) \
     X(double, wake_s) \
     X(std::int64_t, standby) \
     X(double, resume_s) \
@@ -74,6 +75,7 @@
     X(std::int64_t, output_weight) \
     X(std::int64_t, max_attempts) \
     X(std::int64_t, priced) \
+    X(std::int64_t, priority) \
     X(bool, deferrable) \
     X(std::int64_t, agreement) \
     X(std::int64_t, agreement_window_ticks) \
@@ -139,11 +141,12 @@
     X(double, restart_s)
 
 #define TOKENFLEET_LINK_COLUMNS(X) \
-    X(std::vector<std::uint8_t>, route_mask) /* [K, P] */ \
-    X(std::vector<double>, network_s)        /* [G, S] */ \
-    X(std::vector<double>, upload_token_s)   /* [G] */ \
-    X(std::vector<double>, kv_latency_s)     /* [P, P] */ \
-    X(std::vector<double>, kv_token_s)       /* [P, P] */
+    X(std::vector<std::uint8_t>, route_mask)     /* [K, P] */ \
+    X(std::vector<double>, network_s)            /* [G, S] */ \
+    X(std::vector<double>, upload_token_s)       /* [G] */ \
+    X(std::vector<double>, kv_latency_s)         /* [P, P] */ \
+    X(std::vector<double>, kv_token_s)           /* [P, P] */ \
+    X(std::vector<std::int64_t>, reserved_seats) /* [P, K] */
 
 // What an episode holds of the course of sites, rows and pools, all of doubles; X(name, length) of a vector.
 #define TOKENFLEET_EPISODE_SERIES(X) \

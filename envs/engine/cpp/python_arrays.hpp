@@ -52,6 +52,10 @@ inline void read(const Columns& c, const char* name, std::vector<double>& values
     const auto column = c.column<double>(name);
     values.assign(column.data(), column.data() + column.size());
 }
+inline void read(const Columns& c, const char* name, std::vector<std::int64_t>& values) {
+    const auto column = c.column<std::int64_t>(name);
+    values.assign(column.data(), column.data() + column.size());
+}
 inline void read(const Columns& c, const char* name, std::vector<std::uint8_t>& values) {
     const auto column = c.column<bool>(name);
     values.assign(column.data(), column.data() + column.size());

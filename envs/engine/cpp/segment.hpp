@@ -32,11 +32,13 @@ public:
         const auto first_j = physics.draw.pieces_j(time0_, work_j);
         const auto step_j = physics.draw.pieces_j(time_step_, physics.asked.context_j * batch.growth);
         for (std::size_t k = 0; k < energies_.size(); ++k) energies_[k] = {first_j[k], step_j[k]};
-        const double limit_j = physics.draw.limit_w * time0_;
-        if (energies_[1].first > limit_j) {
+        const Line limit{physics.draw.limit_w * time0_, physics.draw.limit_w * time_step_};
+        if (energies_[1].first > limit.first) {
             slow_down(pool, physics, batch, work_j);
-        } else if (energies_[1].step > physics.draw.limit_w * time_step_) [[unlikely]] {
-            end_at_limit(physics, batch);
+        } else if (energies_[1].step > limit.step) {
+            const double last = static_cast<double>(planned - 1);
+            if (energies_[1].at(last) > limit.at(last)) [[unlikely]]
+                end_at_limit(physics, batch);
         }
         metered_j_ = 0.0;
         counted_ = 0;

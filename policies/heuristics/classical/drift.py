@@ -16,10 +16,10 @@ from tokenfleet.policies.heuristics.steady import SteadyPools
 class DriftPlusPenalty(Clocking):
     """Each pool's clock minimises `V price W(F) + Z W(F) - Q mu(F)`.
 
-    M. Neely, "Stochastic network optimization", 2010, doi:10.2200/s00271ed1v01y201006cnt007. `Z` is the virtual queue of
-    the cap, `Z <- max(0, Z + (power - cap) / cap)`; `Q` is what waits and runs in the pool, in units of money a request is
-    worth; `W` and `mu` are those of a loaded replica (`SteadyPools`). The gap to the best is O(1 / V) and the backlog
-    O(V).
+    M. Neely, "Stochastic network optimization", 2010, doi:10.2200/s00271ed1v01y201006cnt007. `Z` is the virtual queue
+    of the cap, `Z <- max(0, Z + (power - cap) / cap)`; `Q` is what waits and runs in the pool, in units of money a
+    request is worth; `W` and `mu` are those of a loaded replica (`SteadyPools`). The gap to the best is O(1 / V) and
+    the backlog O(V).
 
     Args:
         scenario: of the fleet.
@@ -27,7 +27,15 @@ class DriftPlusPenalty(Clocking):
         z_scale: weight of the virtual queue, in values of a replica's watt; how fast clocks answer the cap.
     """
 
-    fields = ("cap_w", "announced_cap_w", "site_power_w", "price_usd_per_mwh", "waiting_requests", "running_requests", "awake_replicas")  # fmt: skip
+    fields = (
+        "cap_w",
+        "announced_cap_w",
+        "site_power_w",
+        "price_usd_per_mwh",
+        "waiting_requests",
+        "running_requests",
+        "awake_replicas",
+    )
 
     def __init__(self, scenario: Scenario, v: PositiveFloat = 1.0, z_scale: PositiveFloat = 1.0) -> None:
         self._pools = SteadyPools(scenario)

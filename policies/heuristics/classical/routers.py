@@ -27,8 +27,8 @@ class PowerOfTwo(Routing):
     """Two pools at random, by their awake replicas, and the one with fewer requests a replica of the two.
 
     M. Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001,
-    doi:10.1109/71.963420. The shares are the expected ones: a pool drawn with probability q gets q times q and twice all
-    that is longer. No constants.
+    doi:10.1109/71.963420. The shares are the expected ones: a pool drawn with probability q gets q times q and twice
+    all that is longer. No constants.
     """
 
     fields = ("waiting_requests", "running_requests", "awake_replicas")
@@ -51,10 +51,10 @@ class PowerOfTwo(Routing):
 class Whittle(VirtualRequests):
     """Every request to the pool with the lowest index: what one more request adds to all waits, for ever.
 
-    For a pool that serves `mu` with arrivals `lam`, the index of its n-th request is the first difference of the relative
-    value of an M/M/1 queue, `(n + 1) / (mu - lam)` (K. Krishnan, "Joining the right queue", IEEE TAC 35, 1990,
-    doi:10.1109/9.45148; N. Argon et al., "Dynamic routing of customers with general delay costs in a multiserver queuing
-    system", PEIS 23, 2009). `lam` is the pool's share, by capacity, of the mean load.
+    For a pool that serves `mu` with arrivals `lam`, the index of its n-th request is the first difference of the
+    relative value of an M/M/1 queue, `(n + 1) / (mu - lam)` (K. Krishnan, "Joining the right queue", IEEE TAC 35,
+    1990, doi:10.1109/9.45148; N. Argon et al., "Dynamic routing of customers with general delay costs in a multiserver
+    queuing system", PEIS 23, 2009). `lam` is the pool's share, by capacity, of the mean load.
 
     Args:
         scenario: of the fleet.

@@ -45,9 +45,9 @@ class MaxWeight(Routing):
 class CMu(Admission):
     """The c-mu rule: while work waits, what costs most for the time that it takes goes first; the others are held.
 
-    D. Cox, W. Smith, "Queues", 1961. Order inside a replica is the engine's, so that priority acts where there is a gate:
-    with a backlog above `busy_s`, classes are let in by falling `c mu` until a tick of capacity is filled. `c` is what a
-    request of the class loses by being late, its price, over its limit of time.
+    D. Cox, W. Smith, "Queues", 1961. Order inside a replica is the engine's, so that priority acts where there is a
+    gate: with a backlog above `busy_s`, classes are let in by falling `c mu` until a tick of capacity is filled. `c`
+    is what a request of the class loses by being late, its price, over its limit of time.
 
     Args:
         scenario: of the fleet.
@@ -96,9 +96,9 @@ class EarliestDeadline(Admission):
     """Earliest deadline first at the gate: deferrable work goes when nothing due sooner waits, or when it must.
 
     C. Liu, J. Layland, "Scheduling algorithms for multiprogramming in a hard-real-time environment", J. ACM 20, 1973,
-    doi:10.1145/321738.321743. Interactive work is due in its time to first token, deferrable work at its deadline, so that
-    it is released only while no backlog delays what is due sooner. A held queue that would take longer than `urgent_share`
-    of the deadline to work off is urgent, and goes.
+    doi:10.1145/321738.321743. Interactive work is due in its time to first token, deferrable work at its deadline, so
+    that it is released only while no backlog delays what is due sooner. A held queue that would take longer than
+    `urgent_share` of the deadline to work off is urgent, and goes.
 
     Args:
         scenario: of the fleet.

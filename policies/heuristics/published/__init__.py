@@ -1,1 +1,1 @@
-"""Published controllers, written anew from their texts and public code; docs/controllers.md says how sure each number is."""
+"""Published controllers, written anew from their texts and public code; each number says how sure it is."""

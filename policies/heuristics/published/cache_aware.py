@@ -18,9 +18,9 @@ class SglangRouter(VirtualRequests):
     """The shortest queue while loads are out of balance, else the worker with the smallest tree of prefixes.
 
     SGLang, `sgl-router/src/policies/cache_aware.rs` [code]: out of balance is `max - min > 32` active requests and
-    `max > 1.1 min`. In balance a request with a match above a half goes to the best match, which is
-    `SglangAffinity` here, and others to the worker with the smallest tree, for which the cached share stands. A pool's mean
-    replica stands for a worker.
+    `max > 1.1 min`. In balance a request with a match above a half goes to the best match, which is `SglangAffinity`
+    here, and others to the worker with the smallest tree, for which the cached share stands. A pool's mean replica
+    stands for a worker.
 
     Args:
         scenario: of the fleet.
@@ -76,11 +76,12 @@ def out_of_balance(
 class PrebleE2(VirtualRequests):
     """Explores by cost: what the worker has to compute, what it would evict, and what of the request is missing.
 
-    Preble (WukLab/preble, `global_scheduler_with_time.py`) [code]: a request whose cached part is longer than the rest is
-    exploited where it is cached, else it goes to the least `L + M + P`. `L` is what the last three minutes' nodes cost, and
-    active requests times their mean answer times 0.15 s a token; here the prefill that waits and the running answers stand
-    for it. `M` is the prefill time of what would be evicted: the request's tokens where the cache is full. `P` is its own
-    prefill. Exploitation is the affinity `even`. Its rebalancing moves nodes between workers, which nothing here can.
+    Preble (WukLab/preble, `global_scheduler_with_time.py`) [code]: a request whose cached part is longer than the rest
+    is exploited where it is cached, else it goes to the least `L + M + P`. `L` is what the last three minutes' nodes
+    cost, and active requests times their mean answer times 0.15 s a token; here the prefill that waits and the running
+    answers stand for it. `M` is the prefill time of what would be evicted: the request's tokens where the cache is
+    full. `P` is its own prefill. Exploitation is the affinity `even`. Its rebalancing moves nodes between workers,
+    which nothing here can.
 
     Args:
         scenario: of the fleet.
@@ -106,9 +107,9 @@ class PrebleE2(VirtualRequests):
 class MooncakeConductor(VirtualRequests):
     """The least estimated time to first token: the prefill queued, and the request's own.
 
-    Mooncake (arXiv 2407.00079, algorithm 1) [text]: the estimate is the queue's predicted prefill time and the request's,
-    less what is cached; a transfer is counted where another instance's prefix is much longer. The cached part and the
-    transfer are the engine's here, by the affinity `even`.
+    Mooncake (arXiv 2407.00079, algorithm 1) [text]: the estimate is the queue's predicted prefill time and the
+    request's, less what is cached; a transfer is counted where another instance's prefix is much longer. The cached
+    part and the transfer are the engine's here, by the affinity `even`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -124,10 +125,11 @@ class MooncakeConductor(VirtualRequests):
 class MooncakeAdmission(Admission):
     """Early rejection: nothing is let in whose first token, or whose tokens, would come too late.
 
-    Mooncake, section 7 [text]: a request is turned away where the estimated time to first token or per token breaks its
-    limit; the decode load is predicted for the end of its prefill, since acting on the present one oscillates. Here the
-    predicted load is the running requests and those waiting, on the seats of the awake replicas. Deferrable work is held
-    instead of turned away. Rejecting costs more here than answering late does, which the paper's goodput does not count.
+    Mooncake, section 7 [text]: a request is turned away where the estimated time to first token or per token breaks
+    its limit; the decode load is predicted for the end of its prefill, since acting on the present one oscillates.
+    Here the predicted load is the running requests and those waiting, on the seats of the awake replicas. Deferrable
+    work is held instead of turned away. Rejecting costs more here than answering late does, which the paper's goodput
+    does not count.
 
     Args:
         scenario: of the fleet.

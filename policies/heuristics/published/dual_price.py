@@ -15,14 +15,14 @@ from tokenfleet.policies.heuristics.steady import SteadyPools
 
 
 class DualPrice(Clocking):
-    """A watt has a shadow price that rises above the cap and falls below it; each pool's clock earns most at that price.
+    """A watt has a shadow price that rises above the cap and falls below; each pool's clock earns most at that price.
 
     OpenG2G @c582a51, `openg2g/controller/ofo.py` [code]: online feedback optimisation with dual ascent on a measured
-    limit and primal ascent on the knobs. There the limit is voltage, the knob the logarithm of the batch size; here they
-    are the cap and the clock. `pi <- max(0, pi + rho (power - (1 - margin) cap) / cap)`, in units of what a watt of a
-    loaded fleet earns, and `mu <- max(0, mu + sigma (TTFT - limit) / limit)` raises what a late pool earns. A pool takes
-    the clock with the highest `(1 + mu) value(F) - (price + pi) W(F)`, so that pools are ranked by value per watt.
-    A primal step of 0.5 closes half the way to that clock, as there the step bounds each move.
+    limit and primal ascent on the knobs. There the limit is voltage, the knob the logarithm of the batch size; here
+    they are the cap and the clock. `pi <- max(0, pi + rho (power - (1 - margin) cap) / cap)`, in units of what a watt
+    of a loaded fleet earns, and `mu <- max(0, mu + sigma (TTFT - limit) / limit)` raises what a late pool earns. A
+    pool takes the clock with the highest `(1 + mu) value(F) - (price + pi) W(F)`, so that pools are ranked by value
+    per watt. A primal step of 0.5 closes half the way to that clock, as there the step bounds each move.
 
     Args:
         scenario: of the fleet.

@@ -16,11 +16,11 @@ class DynamoPlanner(Awake):
     """A throughput loop bounds replicas from below, a load loop adds or removes one, a power budget shrinks them all.
 
     ai-dynamo/dynamo, `components/src/dynamo/planner/core` (power budget: #12012) [code]. Every 180 s: replicas for the
-    forecast rate, at least one, a change of at most 8. Every 5 s: one more where every engine's estimated latency is above
-    its limit, one less only if after the load has moved to the others all stay below 0.8 of theirs. Projected watts are
-    replicas times nameplate watts; over the budget all are shrunk in proportion, rounded down, never below one. The budget
-    is a constant there; here it is the lowest announced cap (ours), and a smoothed rate stands for the ARIMA forecast
-    (ours). Rates to serve a limit come from the steady state, engines are a pool's mean replica (ours).
+    forecast rate, at least one, a change of at most 8. Every 5 s: one more where every engine's estimated latency is
+    above its limit, one less only if after the load has moved to the others all stay below 0.8 of theirs. Projected
+    watts are replicas times nameplate watts; over the budget all are shrunk in proportion, rounded down, never below
+    one. The budget is a constant there; here it is the lowest announced cap (ours), and a smoothed rate stands for the
+    ARIMA forecast (ours). Rates to serve a limit come from the steady state, engines are a pool's mean replica (ours).
 
     Args:
         scenario: of the fleet.

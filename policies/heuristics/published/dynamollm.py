@@ -59,9 +59,9 @@ class DynamoLlmPool(Awake):
 class DynamoLlmInstance(Clocking):
     """The instance manager: every five seconds the clock of least energy among those that keep the limits.
 
-    DynamoLLM [text]: clocks from 800 to 1980 MHz in steps of 200 MHz; those that break the limit at the current load are
-    discarded, and the one of least energy is taken; under an emergency the highest. The current load is the running batch
-    with what waits. It ignores caps.
+    DynamoLLM [text]: clocks from 800 to 1980 MHz in steps of 200 MHz; those that break the limit at the current load
+    are discarded, and the one of least energy is taken; under an emergency the highest. The current load is the
+    running batch with what waits. It ignores caps.
 
     Args:
         scenario: of the fleet.

@@ -56,8 +56,8 @@ class KvSteps(Clocking):
 class KairosClock(Clocking):
     """Clocks that rise with the use of the KV cache, and full clocks while agents are too slow; it ignores caps.
 
-    KAIROS (arXiv 2604.16682) [text]: the clock never falls with the use U of the cache, from a sweet spot of about
-    900 of 1680 MHz, below which agents thrash, to a protective high clock from U = 0.75 on. While the slowest agent gets
+    KAIROS (arXiv 2604.16682) [text]: the clock never falls with the use U of the cache, from a sweet spot of about 900
+    of 1680 MHz, below which agents thrash, to a protective high clock from U = 0.75 on. While the slowest agent gets
     less than its floor of tokens/s, the clock is full. The curve between is not printed: a straight line stands for it
     (ours). The slowest agent is not observed; the mean of running requests stands for it (ours).
 

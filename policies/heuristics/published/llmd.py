@@ -17,9 +17,10 @@ class LlmdScorer(VirtualRequests):
     """The pod with the highest weighted score of a short queue, a free KV cache and a known prefix.
 
     llm-d/llm-d-inference-scheduler @520af47, `pkg/epp/framework/plugins`, weights of the default chart [code]: queue
-    `(longest - q) / (longest - shortest)`, 1 where all are equal; KV `1 - utilisation`; prefix the share of blocks that match.
-    A pool's mean replica stands for a pod. Matches are not observed; the share of the cache that holds prefixes stands for
-    the prefix score (ours), and the affinity `always_return` for its weight, the largest of the three.
+    `(longest - q) / (longest - shortest)`, 1 where all are equal; KV `1 - utilisation`; prefix the share of blocks
+    that match. A pool's mean replica stands for a pod. Matches are not observed; the share of the cache that holds
+    prefixes stands for the prefix score (ours), and the affinity `always_return` for its weight, the largest of the
+    three.
 
     Args:
         scenario: of the fleet.
@@ -54,10 +55,10 @@ class LlmdScorer(VirtualRequests):
 class LlmdAdmitter(Admission):
     """Deferrable work is let in with the probability that its admitter would, which falls steeply with saturation.
 
-    llm-d, probabilistic admitter [code]: requests of negative priority are rejected with probability
-    `min(1, 300 sat^5)`, `sat` the mean over pods of the larger of `queue / 5` and `utilisation / 0.8`. Deferrable classes are
-    those of negative priority here; what would be rejected is held instead, as the environment holds such work. The rate
-    is the coin's mean.
+    llm-d, probabilistic admitter [code]: requests of negative priority are rejected with probability `min(1, 300
+    sat^5)`, `sat` the mean over pods of the larger of `queue / 5` and `utilisation / 0.8`. Deferrable classes are
+    those of negative priority here; what would be rejected is held instead, as the environment holds such work. The
+    rate is the coin's mean.
 
     Args:
         scenario: of the fleet.

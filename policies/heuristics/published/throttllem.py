@@ -18,11 +18,11 @@ class ThrottLLeM(Clocking):
     """The lowest clock at which projected iterations keep the time per token and what waits is served in time.
 
     throttLL'eM (arXiv 2408.05235, HPCA 2025) [text]: a scoreboard projects the batch and the KV blocks of every coming
-    iteration from predicted lengths, and a binary search finds the lowest clock that keeps a mean time per token of 200 ms
-    and every end-to-end deadline. Lengths are not known to a policy: the class's means stand for them, and the projection
-    is the present batch with what waits let in up to the seats (ours). A deadline here is the time to first token of what
-    waits. Its own autoscaler changes tensor parallelism, which cannot change here; compose it with an awake rule. It
-    ignores caps.
+    iteration from predicted lengths, and a binary search finds the lowest clock that keeps a mean time per token of
+    200 ms and every end-to-end deadline. Lengths are not known to a policy: the class's means stand for them, and the
+    projection is the present batch with what waits let in up to the seats (ours). A deadline here is the time to first
+    token of what waits. Its own autoscaler changes tensor parallelism, which cannot change here; compose it with an
+    awake rule. It ignores caps.
 
     Args:
         scenario: of the fleet.

@@ -17,11 +17,12 @@ from tokenfleet.policies.heuristics.virtual import Load, VirtualRequests
 class EcoFreq(Clocking):
     """The lowest clock that keeps the limits per token and of the prompts in prefill; full clock while work waits.
 
-    VoltanaLLM (arXiv 2509.04827; Supercomputing-System-AI-Lab/VoltanaLLM @f7789ac, `freq_manager.py`) [code]: the waiting
-    queue sends the clock to the highest; else the lowest clock of the list with `latency(f, batch, tokens) <= limit
-    (1 + margin) - waited`, prefill against the limit of the first token and decode against that per token. Its latency model is fitted per clock and tile of batch sizes; ours is the iteration's law. It
-    decides at every iteration there, once a tick here, and ignores caps. Its two switches by tokens/s and requests/s are off
-    in its demo, and left out.
+    VoltanaLLM (arXiv 2509.04827; Supercomputing-System-AI-Lab/VoltanaLLM @f7789ac, `freq_manager.py`) [code]: the
+    waiting queue sends the clock to the highest; else the lowest clock of the list with `latency(f, batch, tokens) <=
+    limit (1 + margin) - waited`, prefill against the limit of the first token and decode against that per token. Its
+    latency model is fitted per clock and tile of batch sizes; ours is the iteration's law. It decides at every
+    iteration there, once a tick here, and ignores caps. Its two switches by tokens/s and requests/s are off in its
+    demo, and left out.
 
     Args:
         scenario: of the fleet.
@@ -53,11 +54,11 @@ class EcoFreq(Clocking):
 class EcoRoute(VirtualRequests):
     """A request goes where it does not raise the clock; among those, to the pool that is already fast, and fullest.
 
-    VoltanaLLM, `echo_lb_new.py`, `_tile_aware_sche2` [code]: a server's key is the clock that it needs with the request, or
-    minus the clock that it needs now where the request does not raise it. Servers far apart (more than one level) are
-    ordered by the size of the key, others by the key itself, then by fewer tiles of 128 requests, then by more requests
-    (bins are filled). Below a tile everywhere the lowest clock and then the fewest requests count. A pool's mean replica
-    stands for a server here.
+    VoltanaLLM, `echo_lb_new.py`, `_tile_aware_sche2` [code]: a server's key is the clock that it needs with the
+    request, or minus the clock that it needs now where the request does not raise it. Servers far apart (more than one
+    level) are ordered by the size of the key, others by the key itself, then by fewer tiles of 128 requests, then by
+    more requests (bins are filled). Below a tile everywhere the lowest clock and then the fewest requests count. A
+    pool's mean replica stands for a server here.
 
     Args:
         scenario: of the fleet.

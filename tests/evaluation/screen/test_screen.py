@@ -70,7 +70,7 @@ def test_a_card_has_every_finding(finished: tuple[Path, dict[str, Any]]) -> None
     probed = len(json.loads(path.read_text())["measured"]["dials"]) + MOST_DIALS
     as_many = 1 + -(-probed // tuning.POPULATION)
     assert done == {"constants": 2, "feedback": 1, "constants further": as_many}
-    assert {"uniform_clock", "tuned constants", "tuned feedback"} <= card["values"].keys()
+    assert {"careful_operator", "tuned constants", "tuned feedback"} <= card["values"].keys()
 
 
 def test_a_table_has_a_row_for_each_card(finished: tuple[Path, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`uniform_clock` keeps every cap in every tick, whatever the scenario, the requests and the episode."""
+"""`careful_operator` keeps every cap in every tick, whatever the scenario, the requests and the episode."""
 
 from typing import Any
 
@@ -117,7 +117,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 def uniform_policy(env):
-    return make_policy("uniform_clock", PolicyContext.from_env(env))
+    return make_policy("careful_operator", PolicyContext.from_env(env))
 
 
 @given(scenario=scenarios(), seed=st.integers(0, 2**20))
@@ -251,4 +251,4 @@ def test_replicas_sleep_from_the_first_tick_on():
 
 def test_a_cap_that_nobody_can_keep_is_refused():
     with pytest.raises(SpecError, match=r"clocking: site 'east' draws more than its deepest cap, .* raise the cap"):
-        make_policy("uniform_clock", context_of(two_sites(cap_fraction=0.05)))
+        make_policy("careful_operator", context_of(two_sites(cap_fraction=0.05)))
