@@ -3,7 +3,7 @@
 # PYTHON=python3.12   the interpreter to build .venv with (3.10 to 3.13)
 # TORCH=torch==X      another torch build than the pinned CPU one
 # KILLS=100           how many processes `make soak` kills, of trainings and of evaluations
-# MINUTES=10          of random worlds for `make fuzz` and `make sanitize`
+# MINUTES=10          of random instances for `make fuzz` and `make sanitize`
 # FIRST_SEED=5000     where `make fuzz` begins; a run prints where the next one goes on
 
 PYTHON ?= python3
@@ -91,10 +91,10 @@ calibration: $(STAMP)  ## recompute every measured coefficient and print its err
 validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/validation.md
 	@$(BIN)/python -m calibration.claims
 
-fuzz: $(STAMP)  ## run random worlds in both engines for MINUTES=1; prints the smallest counter-example
+fuzz: $(STAMP)  ## run random instances in both engines for MINUTES=1; prints the smallest counter-example
 	@$(BIN)/python -m tools.fuzz --minutes $(MINUTES) --first-seed $(FIRST_SEED)
 
-sanitize: $(STAMP)  ## run the native engine under sanitizers of memory, undefined behaviour and threads, MINUTES=1 of worlds
+sanitize: $(STAMP)  ## run the native engine under sanitizers of memory, undefined behaviour and threads, MINUTES=1 of instances
 	@tools/sanitize.sh $(MINUTES)
 
 clean:  ## remove .venv and everything built

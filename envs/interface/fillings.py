@@ -94,7 +94,7 @@ class Replicas:
     def fill(self, values: Float64Array) -> Float64Array:
         """See `Filling.fill`."""
         below = np.minimum(values + self._dead, 0.0) / self._span
-        above = np.clip((values - self._dead) / self._span, 0.0, 1.0)
+        above = np.minimum(np.maximum((values - self._dead) / self._span, 0.0), 1.0)
         replicas: Float64Array = self._usual * np.maximum(1.0 + below, 0.0) + (self._replicas - self._usual) * above
         return replicas
 

@@ -140,6 +140,7 @@ class InnerLoop:
             battery_power_w=self._battery_power_w(setpoints, seen, target_w),
             prefix_affinity=setpoints.prefix_affinity,
             token_price_factor=setpoints.token_price_factor,
+            standby_fraction=setpoints.standby_fraction,
         )
         return controls, LoopState(clock, awake, dwell_s)
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from tokenfleet.envs.estimates.cap_forecast import CapForecast, coinciding
+from tokenfleet.envs.estimates.cap_forecast import CapForecast, least_left_fraction
 from tokenfleet.envs.estimates.clock_limits import replicas_that_fit, usual_replicas
 from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.fields import Record
@@ -178,7 +178,7 @@ def _sudden_caps_w(scenario: Scenario) -> Float64Array:
     left = []
     for site in scenario.sites.values():
         sudden = [event for event in site.grid.events if isinstance(event, EmergencySpec)]
-        left.append(min(float(np.prod([1.0 - e.deepest_fraction for e in group])) for group in coinciding(sudden)))
+        left.append(least_left_fraction(sudden))
     contract_w = np.array([scenario.contract_w(name) for name in scenario.sites])
     sudden_w: Float64Array = contract_w * np.array(left)
     return sudden_w

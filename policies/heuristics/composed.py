@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from tokenfleet.policies.heuristics.rules import (
     ROUTINGS,
     STORAGES,
 )
+from tokenfleet.policies.presets import Preset
 from tokenfleet.policies.registry import Choice, build
 
 
@@ -48,7 +49,20 @@ class ComposedPolicy(ControlPolicy):
         storage: what batteries do.
         affinity: how much calls are drawn to their contexts.
         pricing: what a token costs.
+
+    Attributes:
+        parts: what may stand for the parts that have parameters of their own.
     """
+
+    parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {
+        "routing": ROUTINGS,
+        "clocking": CLOCKINGS,
+        "awake": AWAKES,
+        "admission": ADMISSIONS,
+        "storage": STORAGES,
+        "affinity": AFFINITIES,
+        "pricing": PRICINGS,
+    }
 
     def __init__(
         self,
@@ -63,16 +77,16 @@ class ComposedPolicy(ControlPolicy):
     ) -> None:
         super().__init__(context)
 
-        def rule(choice: Choice, table: Any, kind: str) -> Any:
-            return build(choice, table, f"policy.{self.name}.{kind}", self.scenario)
+        def rule(choice: Choice, part: str) -> Any:
+            return build(choice, self.parts[part], f"policy.{self.name}.{part}", self.scenario)
 
-        self.routing: Routing = rule(routing, ROUTINGS, "routing")
-        self.clocking: Clocking = rule(clocking, CLOCKINGS, "clocking")
-        self.awake: Awake = rule(awake, AWAKES, "awake")
-        self.admission: Admission = rule(admission, ADMISSIONS, "admission")
-        self.storage: Storage = rule(storage, STORAGES, "storage")
-        self.affinity: Affinity = rule(affinity, AFFINITIES, "affinity")
-        self.pricing: Pricing = rule(pricing, PRICINGS, "pricing")
+        self.routing: Routing = rule(routing, "routing")
+        self.clocking: Clocking = rule(clocking, "clocking")
+        self.awake: Awake = rule(awake, "awake")
+        self.admission: Admission = rule(admission, "admission")
+        self.storage: Storage = rule(storage, "storage")
+        self.affinity: Affinity = rule(affinity, "affinity")
+        self.pricing: Pricing = rule(pricing, "pricing")
         rules: tuple[Rule, ...] = (
             self.routing, self.clocking, self.awake, self.admission, self.storage, self.affinity, self.pricing,
         )  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.awake import awake_by_value
 from tokenfleet.policies.heuristics.parts import Clocking
 from tokenfleet.policies.heuristics.rules import CLOCKINGS
+from tokenfleet.policies.presets import Preset
 from tokenfleet.policies.registry import Choice, build
 
 Float64Array = NDArray[np.float64]
@@ -52,9 +54,13 @@ class GreedyEfficiency(ControlPolicy):
         smoothing_s: time constant of the arrival rate [s].
         drain_s: time in which waiting requests should be worked off [s].
         patience: spare time before a replica sleeps, in wake times of its model.
+
+    Attributes:
+        parts: see `ComposedPolicy`.
     """
 
     fields = ("arrived", "waiting_requests", "awake_replicas")
+    parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {"clocking": CLOCKINGS}
 
     def __init__(
         self,

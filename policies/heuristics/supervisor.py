@@ -57,13 +57,12 @@ class Supervisor(ControlPolicy):
         battery_charge: by site with a battery.
         prefix_affinity: by class.
         token_price_factor: by class.
+        standby_fraction: by pool whose replicas can stand by.
         rest: what is left out is `hand_made`, or in the `middle` of the box.
 
     Raises:
         SpecError: a name that the scenario does not have, or a number outside of its bounds.
     """
-
-    fields = InnerLoop.fields
 
     def __init__(
         self,
@@ -78,6 +77,7 @@ class Supervisor(ControlPolicy):
         battery_charge: Amount = None,
         prefix_affinity: Amount = None,
         token_price_factor: Amount = None,
+        standby_fraction: Amount = None,
         rest: Literal["hand_made", "middle"] = "hand_made",
     ) -> None:
         super().__init__(context)
@@ -92,14 +92,26 @@ class Supervisor(ControlPolicy):
             "battery_charge": battery_charge,
             "prefix_affinity": prefix_affinity,
             "token_price_factor": token_price_factor,
+            "standby_fraction": standby_fraction,
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)
+        if not self._answers_setpoints:
+            self.require(InnerLoop.fields)
         left_out = self._box.decode(np.zeros((1, *self._box.space.shape)))
         if rest == "hand_made":
             left_out = hand_made(self.scenario, left_out)
         self.setpoints = constant_setpoints(self.scenario, left_out, given, f"policy.{self.name}")
         self._box.check(self.setpoints)
+
+    def tuned_from(self) -> NDArray[np.float64]:
+        """Where a tuner begins: the set-points as entries of the action `setpoints`, `[A]`."""
+        entries: NDArray[np.float64] = self._box.encode(self.setpoints)[0].astype(np.float64)
+        return entries
+
+    def tuned_to(self, numbers: NDArray[np.float64]) -> dict[str, Any]:
+        """The parameters that entries `[A]` stand for; those outside [-1, 1] count as the nearer end."""
+        return supervisor_parameters(self.scenario, numbers)
 
     def initial_state(self, num_envs: int) -> State:
         """See `LoopState`; nothing where the environment holds set-points by itself."""
@@ -136,6 +148,21 @@ class Supervisor(ControlPolicy):
     def _repeated(self, num_envs: int) -> Setpoints:
         rows = {name: np.repeat(row, num_envs, axis=0) for name, row in vars(self.setpoints).items() if row is not None}
         return Setpoints(**rows)
+
+
+def supervisor_parameters(scenario: Scenario, entries: NDArray[np.float64]) -> dict[str, Any]:
+    """Entries `[A]` of the action `setpoints` as parameters of `Supervisor`: numbers by name, in physical units."""
+    box = SetpointAction(scenario)
+    setpoints = box.decode(entries[None])
+    used = {segment.control for segment in box.table if segment.labels}
+    parameters: dict[str, Any] = {}
+    for declared in quantities_of(Setpoints):
+        row = getattr(setpoints, declared.name)
+        if row is None or declared.name not in used:
+            continue
+        numbers = (float(f"{value:.6g}") for value in row.ravel())
+        parameters[declared.name] = dict(zip(entry_names(scenario, declared.axis[1:]), numbers, strict=True))
+    return parameters
 
 
 def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:

@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from tests.evaluation.test_candidates import write_checkpoint
-from tokenfleet.evaluation.results import make_study, read_rows
+from tokenfleet.evaluation.pairing import make_study
+from tokenfleet.evaluation.results import read_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +47,7 @@ def test_baselines_and_a_checkpoint_on_a_fleet(tmp_path: Path) -> None:
     assert {line.split(",")[0] for line in lines} == {"least_work", "careful_operator", "ppo-seed0"}
     assert {path.name for path in (folder / "figures").iterdir()} == {"comparison.png", "episode.png"}
     study = make_study(read_rows(folder / "episodes.parquet"))
-    assert [entry.name for entry in study.entries] == ["least_work", "careful_operator", "ppo-seed0"]
+    assert [method.name for method in study.methods] == ["least_work", "careful_operator", "ppo-seed0"]
     assert study.episodes == 5
     assert yaml.safe_load((folder / "config.yaml").read_text())["scenario"]["horizon_ticks"] == 20
     manifest = json.loads((folder / "manifest.json").read_text())

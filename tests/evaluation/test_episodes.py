@@ -10,10 +10,11 @@ import gymnasium
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from tests.evaluation.worlds import TINY, Constant, Dice, StepCounter, countdowns
+from tests.evaluation.known_answers import TINY, Constant, Dice, StepCounter, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import NETWORK_ROWS, Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.candidates import NETWORK_ROWS, Candidate
+from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.identity import EnvironmentIdentity
 from tokenfleet.evaluation.results import EpisodeRow
 from tokenfleet.policies.base import PolicyContext

@@ -1,4 +1,4 @@
-"""`careful_operator` keeps every cap in every tick, whatever the world, the requests and the episode."""
+"""`careful_operator` keeps every cap in every tick, whatever the scenario, the requests and the episode."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from tests.policies.worlds import context_of, episode, two_sites, view_of
+from tests.policies.views import context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, Scenario, SpecError, load_scenario
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.heuristics.clocking import UniformClock
@@ -16,7 +16,7 @@ EVENT = st.fixed_dictionaries(
     {
         "depth_fraction": st.floats(0.05, 0.5),
         "notice_s": st.floats(0.0, 20.0),
-        "earliest_start_s": st.floats(0.0, 15.0),
+        "earliest_start_s": st.floats(0.0, 30.0),
         "ramp_s": st.sampled_from([0.0, 1.0, 5.0]),
         "hold_s": st.floats(1.0, 15.0),
         "recovery_s": st.sampled_from([0.0, 5.0]),
@@ -94,7 +94,7 @@ STREAM = st.fixed_dictionaries(
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> Scenario:
+def scenarios(draw: st.DrawFn) -> Scenario:
     pools = draw(st.lists(POOL, min_size=1, max_size=4))
     sites = {pool["site"]: draw(SITE) for pool in pools}
     models = dict.fromkeys(pool["model"] for pool in pools)
@@ -120,10 +120,10 @@ def uniform_policy(env):
     return make_policy("careful_operator", PolicyContext.from_env(env))
 
 
-@given(world=worlds(), seed=st.integers(0, 2**20))
+@given(scenario=scenarios(), seed=st.integers(0, 2**20))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_site_and_no_row_is_ever_above_its_cap(world, seed):
-    env = FleetVectorEnv(world, 2)
+def test_no_site_and_no_row_is_ever_above_its_cap(scenario, seed):
+    env = FleetVectorEnv(scenario, 2)
     try:
         policy = uniform_policy(env)
     except SpecError:
@@ -134,7 +134,7 @@ def test_no_site_and_no_row_is_ever_above_its_cap(world, seed):
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_the_shipped_worlds_are_never_above_their_caps(split):
+def test_the_shipped_scenarios_are_never_above_their_caps(split):
     for name in ("tiny", "default"):
         env = FleetVectorEnv(name, 4, split=split)
         assert episode(env, uniform_policy(env), 0)["above_cap_s"].sum() == 0.0

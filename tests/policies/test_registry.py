@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from tests.policies.worlds import context_of, episode, two_sites
+from tests.policies.views import context_of, episode, two_sites
 from tokenfleet.envs import FleetVectorEnv, SpecError
 from tokenfleet.envs.engine.reference.power_states import ROUNDED_REPLICAS
 from tokenfleet.policies import POLICIES, PolicyContext, make_policy, register_policy

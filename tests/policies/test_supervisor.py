@@ -6,7 +6,8 @@ import pytest
 
 from tokenfleet.envs import FleetVectorEnv, SpecError
 from tokenfleet.envs.supervision.setpoints import Setpoints
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.timeline import record_timeline
 from tokenfleet.policies import PolicyContext, make_policy
 

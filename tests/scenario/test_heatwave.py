@@ -1,4 +1,4 @@
-"""The hot world is hot, and heat is what makes it hard."""
+"""The hot scenario is hot, and heat is what makes it hard."""
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ from tokenfleet.policies import POLICIES
 
 BASELINES = [name for name, preset in POLICIES.items() if preset.group == "baseline"]
 EPISODES = 4
-NOISY = {"budget-squeeze": 16, "failure-storm": 16}
+NOISY = {"budget-squeeze": 16, "failure-storm": 16, "two-markets": 16}
 """Episodes of scenarios in which few tell little."""
 SHARE = 0.75
 NOISE = 0.99

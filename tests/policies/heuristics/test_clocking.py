@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.policies.worlds import episode, two_sites, view_of
+from tests.engine.small_fleets import one_pool, plain_episode
+from tests.policies.views import episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
 from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.layers.scheduling import Controls

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.policies.worlds import context_of, episode, two_sites, view_of
+from tests.policies.views import context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
 from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.policies import PolicyContext, make_policy

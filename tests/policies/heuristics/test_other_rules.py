@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.policies.worlds import context_of, two_sites, view_of
+from tests.policies.views import context_of, two_sites, view_of
 from tokenfleet.envs import load_scenario
 from tokenfleet.policies import make_policy
 from tokenfleet.policies.heuristics.admission import BacklogGate

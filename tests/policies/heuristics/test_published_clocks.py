@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.policies.worlds import two_sites, view_of
+from tests.policies.views import two_sites, view_of
 from tokenfleet.envs import load_scenario
 from tokenfleet.policies.heuristics.published.agft import Agft
 from tokenfleet.policies.heuristics.published.dual_price import DualPrice

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.policies.worlds import context_of, two_sites, view_of
+from tests.policies.views import context_of, two_sites, view_of
 from tokenfleet.envs import load_scenario
 from tokenfleet.envs.estimates.backlog import backlog_seconds
 from tokenfleet.envs.estimates.service_model import ServiceModel
