@@ -59,7 +59,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (ENVS,),
     (f"{ENVS}.interface.document", f"{ENVS}.fitting", f"{ENVS}.demand"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
-    ("tokenfleet.evaluation.screen",),
+    ("tokenfleet.evaluation.bound", "tokenfleet.evaluation.screen"),
     ("tokenfleet.evaluation.contenders",),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
