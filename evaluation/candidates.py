@@ -19,6 +19,7 @@ from tokenfleet.envs.fleets.plans import PolicyPredictor
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.policies.base import FleetSimulator
 
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
 """Gives a vector environment of so many rows."""
@@ -39,6 +40,14 @@ class PreparesEnvironment(Protocol):
     """A policy that needs something of the environments that it acts in, such as what wrappers have learnt."""
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
+        """Called once for every vector environment, before its first reset."""
+
+
+@runtime_checkable
+class PlansOnCopies(Protocol):
+    """A policy that asks what would become of copies of the fleets that it acts in."""
+
+    def meet(self, simulator: FleetSimulator) -> None:
         """Called once for every vector environment, before its first reset."""
 
 
@@ -72,6 +81,8 @@ def make_env_for(candidate: Candidate, make_env: MakeEnv, num_envs: int) -> Vect
     env = make_env(num_envs)
     if isinstance(candidate.policy, PreparesEnvironment):
         candidate.policy.prepare(env)
+    if isinstance(candidate.policy, PlansOnCopies) and isinstance(env.unwrapped, FleetVectorEnv):
+        candidate.policy.meet(FleetSimulator(env.unwrapped))
     return env
 
 

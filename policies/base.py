@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import VIEW, Layout, Record
 from tokenfleet.envs.fleet import FleetEnv
+from tokenfleet.envs.fleets.live import LiveFleets
+from tokenfleet.envs.fleets.plans import Plan
+from tokenfleet.envs.fleets.what_if import Simulation
 from tokenfleet.envs.interface.action import Action, Supervises
 from tokenfleet.envs.interface.observation import Observation, Recalls
 from tokenfleet.envs.layers.scheduling import Controls
@@ -51,6 +54,26 @@ class Policy(Protocol):
         """
 
 
+class FleetSimulator:
+    """What a planner may ask of the environment that it acts in: what would become of copies, and nothing else.
+
+    Args:
+        fleets: the environment.
+    """
+
+    def __init__(self, fleets: LiveFleets) -> None:
+        self._fleets = fleets
+
+    @property
+    def ended(self) -> tuple[int, ...]:
+        """Fleets whose episodes have ended, which have no future."""
+        return self._fleets.ended
+
+    def simulate(self, plan: Plan, horizon: int, **asked: Any) -> Simulation:
+        """See `LiveFleets.simulate`."""
+        return self._fleets.simulate(plan, horizon, **asked)
+
+
 @dataclass(frozen=True)
 class PolicyContext:
     """What a policy may know before the first observation; every space is that of a single environment.
@@ -62,6 +85,7 @@ class PolicyContext:
         seed: for policies that draw.
         env_id: what messages call the environment.
         policy_name: what messages call the policy; the registry fills it in.
+        simulator: of the environment; the registry takes it from every policy that does not say `needs_simulator`.
     """
 
     observation_space: Space[Any]
@@ -72,6 +96,7 @@ class PolicyContext:
     seed: int = 0
     env_id: str = "this environment"
     policy_name: str = ""
+    simulator: FleetSimulator | None = None
 
     @classmethod
     def from_env(cls, env: Any, seed: int = 0) -> PolicyContext:
@@ -86,6 +111,7 @@ class PolicyContext:
             action=getattr(fleet, "action_model", None),
             seed=seed,
             env_id=env.spec.id if env.spec is not None else type(unwrapped).__name__,
+            simulator=FleetSimulator(fleet) if isinstance(fleet, LiveFleets) else None,
         )
 
 

@@ -57,7 +57,9 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
 def build_policy(choice: Choice, context: PolicyContext) -> Policy:
     """`make_policy` of anything but a file."""
     name, _ = _split(choice, POLICIES, "policy")
-    policy = build(choice, POLICIES, "policy", replace(context, policy_name=name))
+    target, _ = target_of(name, POLICIES, "policy")
+    simulator = context.simulator if getattr(target, "needs_simulator", False) else None
+    policy = build(choice, POLICIES, "policy", replace(context, policy_name=name, simulator=simulator))
     if not callable(getattr(policy, "predict", None)):
         raise SpecError([f"policy.{name}: has no method predict(observation, state, episode_start, deterministic)"])
     return cast(Policy, policy)

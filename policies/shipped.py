@@ -12,6 +12,7 @@ GROUPS = {
     "variant": "one idea each beside `feedback_capping`, to see what the idea is worth",
     "classical": "laws of queues from textbooks, made into rules",
     "published": "controllers of others, as their texts and public code have them",
+    "planner": "choose by what copies of the fleet would come to, beside placebos, or by a linear programme",
 }
 """Kinds of shipped policies."""
 
@@ -37,6 +38,13 @@ def _capped(clocking: str, **rules: Any) -> Preset:
     """The same under the lower of its clocks and those of `feedback_capping`."""
     return _raw({"name": "lowest", "of": [clocking, "feedback"]}, **rules)
 
+
+def _rollout(**parameters: Any) -> Preset:
+    return Preset("tokenfleet.policies.planning.rollout:Rollout", parameters, "planner")
+
+
+PLACEBO_SIZE = 1e-4
+"""Of alternatives that are too small to mean anything."""
 
 POLICIES: dict[str, Preset] = {
     "random": Preset(f"{_HERE}.uniform_random:RandomPolicy", group="reference"),
@@ -93,5 +101,9 @@ POLICIES: dict[str, Preset] = {
     "mooncake": _router("published", "mooncake", admission="mooncake"),
     "preble": _router("published", "preble"),
     "tapas": _router("published", "tapas", clocking="thermal"),
+    "rollout": _rollout(),
+    "rollout_placebo": _rollout(size=PLACEBO_SIZE),
+    "rollout_clairvoyant": _rollout(future="same"),
+    "rollout_clairvoyant_placebo": _rollout(future="same", size=PLACEBO_SIZE),
 }
 """The shipped policies by name; `register_policy` adds to it."""

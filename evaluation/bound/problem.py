@@ -1,4 +1,4 @@
-"""From an episode to its fluid relaxation: what requests pay and need at the least, and what fleets have at the most."""
+"""From an episode to its fluid relaxation: what requests need at least, and fleets have at most."""
 
 from __future__ import annotations
 

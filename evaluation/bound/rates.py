@@ -9,6 +9,7 @@ a I + b N, and I is at least the decoded tokens over the largest batch, and thei
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,8 +111,8 @@ def _rates(
     draws_w = [board * float(boards[p]) + host * float(servers[p]) for boards, servers in resting]
     rest_w = 0.0 if dark else min(*draws_w, lowest_busy_w)
     least: list[tuple[Float64Array, float, float, float]] = []
-    for index, (low, high) in enumerate(zip(clocks[:-1], clocks[1:], strict=True)):
-        slow, fast = own.at_clock(float(low)), own.at_clock(float(high))  # least watts and joules, least seconds
+    for index, (low, high) in enumerate(pairwise(clocks.tolist())):
+        slow, fast = own.at_clock(low), own.at_clock(high)  # least watts and joules, least seconds
         watts = board * float(slow.draw.busy_w) + steady_w - rest_w
         work = 0.0 if always_limited and index == 0 else board * min(float(own.shoulder_slope), 1.0)
         per_iteration_j = watts * (fast.host_s + _line(fast.token_s, tokens)) + work * _line(slow.work_j, tokens)
@@ -135,7 +136,7 @@ def _line(values: object, tokens: Float64Array) -> Float64Array:
 
 
 def _lines(tokens: Float64Array, cost: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """a and b of the ray and of `EDGES` lines below the points, a never negative, `[1 + EDGES]` each.
+    """A and b of the ray and of `EDGES` lines below the points, a never negative, `[1 + EDGES]` each.
 
     >>> [line.tolist() for line in _lines(np.array([1.0, 2.0, 4.0]), np.array([3.0, 3.0, 4.0]))]
     [[0.0, 2.0, 3.0], [1.0, 0.5, 0.0]]
@@ -147,7 +148,7 @@ def _lines(tokens: Float64Array, cost: Float64Array) -> tuple[Float64Array, Floa
         hull.append(point)
     ray = (0.0, float((cost / tokens).min()))
     edges = []
-    for first, second in zip(hull[:-1], hull[1:], strict=True):
+    for first, second in pairwise(hull):
         slope = _slope(tokens, cost, first, second)
         intercept = float(cost[first] - slope * tokens[first])
         if intercept > 0.0 and slope >= 0.0:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.screen.planner import clearly_best
 from tokenfleet.policies.base import Policy, PolicyContext, State
+from tokenfleet.policies.planning.rollout import clearly_best
 from tokenfleet.policies.registry import make_policy
 
 DECIDE_EVERY, LOOK_AHEAD, CANDIDATES, FUTURES = 10, 100, 8, 8

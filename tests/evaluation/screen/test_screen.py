@@ -20,7 +20,6 @@ from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_rows
 from tokenfleet.evaluation.screen.findings import absurd_optima, alike
-from tokenfleet.evaluation.screen.planner import clearly_best
 from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import awake_by_cap
 from tokenfleet.evaluation.screen.record import Record
@@ -29,6 +28,7 @@ from tokenfleet.evaluation.screen.run import MOST_DIALS, Options, Screen
 from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
 from tokenfleet.evaluation.screen.table import table
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
+from tokenfleet.policies.planning.rollout import clearly_best
 
 HEADER = {"scenario": "tiny"}
 CRITERIA = ("headroom", "state matters", "not saturated", "knobs matter", "no absurd optimum", "rules differ")

@@ -1,0 +1,192 @@
+"""A planner by forks: a rule, and now and then something near it that copies of the fleet do better with.
+
+Every so often the planner asks what would become of each fleet if it acted as its rule does, or a little otherwise
+until the next decision and as the rule from then on, each in the same few drawn futures. It takes the alternative with
+the highest mean, if that beats the rule by more than so many standard errors. A fleet is chaotic: the best of many
+continuations is partly luck, so a planner is worth what it gains over its placebo, whose alternatives are too small to
+mean anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
+from tokenfleet.policies.base import FleetSimulator, Policy, PolicyContext, State
+from tokenfleet.policies.registry import Choice, build_policy
+
+Float64Array = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+_CANDIDATES, _FUTURES = 0, 1
+"""Second number of the seeds of candidates and of futures."""
+
+
+class RolloutPlanner:
+    """A rule, changed where copies of the fleet do clearly better.
+
+    Args:
+        context: the environment.
+        rule: what it does otherwise, and what the copies do after the next decision.
+        look_ahead: ticks for which the copies run.
+        decide_every: decisions of the environment from one question to the next.
+        candidates: alternatives, with the rule itself.
+        futures: drawn ones; what is chosen is best in their mean.
+        future: `drawn`, or `same` for a planner that knows what will come, whose value is no policy's.
+        size: standard deviation of the alternatives around the rule, in entries of the action.
+        clear: standard errors by which an alternative must beat the rule.
+
+    Attributes:
+        needs_simulator: says that the context has to come with `simulator`.
+
+    Raises:
+        SpecError: there is no fleet to copy, or one future only, in which no error can be told.
+    """
+
+    needs_simulator = True
+
+    def __init__(
+        self,
+        context: PolicyContext,
+        rule: Policy,
+        look_ahead: PositiveInt = 60,
+        decide_every: PositiveInt = 10,
+        candidates: Annotated[int, Field(ge=2)] = 6,
+        futures: PositiveInt = 4,
+        future: Literal["drawn", "same"] = "drawn",
+        size: PositiveFloat = 0.2,
+        clear: NonNegativeFloat = 2.0,
+    ) -> None:
+        where, shape = f"policy.{context.policy_name or 'rollout'}", getattr(context.action_space, "shape", None)
+        if context.simulator is None or not shape:
+            raise SpecError([f"{where}: plans on copies of a fleet, and there is none at hand; choose another policy"])
+        if future == "drawn" and futures < 2:
+            raise SpecError([f"{where}.futures: must be at least 2 to judge a gain by (got {futures})"])
+        self._rule, self._simulator, self._shape = rule, context.simulator, shape
+        self._look_ahead, self._decide_every, self._candidates = look_ahead, decide_every, candidates
+        self._futures, self._future, self._size, self._clear = futures, future, size, clear
+        self._seed = context.seed
+        self._seeds: list[int] | None = None
+
+    def meet(self, simulator: FleetSimulator) -> None:
+        """Act in another environment from now on."""
+        self._simulator = simulator
+
+    def begin_episodes(self, seeds: Sequence[int]) -> None:
+        """Draw the alternatives of row i from `seeds[i]` until the next call."""
+        self._seeds = [int(seed) for seed in seeds]
+
+    def predict(
+        self,
+        observation: Any,
+        state: State | None = None,
+        episode_start: BoolArray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """See `Policy.predict`; the observation must be that of the environment as it is now."""
+        rows = np.atleast_2d(observation)
+        fresh = np.ones(len(rows), np.bool_) if state is None else np.zeros(len(rows), np.bool_)
+        begins = fresh if episode_start is None else fresh | np.atleast_1d(episode_start)
+        age, shift, *rest = self._begin(len(rows)) if state is None else state
+        age, shift = np.where(begins, 0, age), shift.copy()
+        own = tuple(rest) or None
+        asks = begins | (age % self._decide_every == 0)
+        asks[list(self._simulator.ended)] = False
+        for fleets, remembered in ((asks & begins, None), (asks & ~begins, own)):
+            if fleets.any():
+                shift[fleets] = self._choose(np.flatnonzero(fleets), age, remembered)
+        action, after = self._rule.predict(rows, own, begins, deterministic)
+        moved = np.clip(action + shift, -1.0, 1.0).astype(np.float32)
+        moved = moved[0] if np.ndim(observation) == 1 else moved
+        return moved, (age + 1, shift, *(after or ()))
+
+    def _begin(self, count: int) -> State:
+        return np.zeros(count, np.int64), np.zeros((count, *self._shape))
+
+    def _choose(self, fleets: NDArray[np.intp], age: NDArray[np.int64], own: State | None) -> Float64Array:
+        """The shift of each of some fleets, `[n, A]`; `own` is what the rule remembers of all, None where it begins."""
+        shifts = np.stack([self._shifts(fleet, int(age[fleet])) for fleet in fleets.tolist()])
+        futures: Any = "same"
+        if self._future == "drawn":
+            rng = np.random.default_rng([self._seed, _FUTURES])
+            futures = rng.integers(2**31, size=self._futures).tolist()
+        count = 1 if futures == "same" else len(futures)
+        answer = self._simulator.simulate(
+            Shifted(self._rule, shifts, count, self._decide_every),
+            self._look_ahead,
+            branches=self._candidates,
+            futures=futures,
+            fleets=fleets.tolist(),
+            state=None if own is None else tuple(rows[fleets] for rows in own),
+        )
+        chosen: Float64Array = shifts[np.arange(len(fleets)), clearly_best(answer.value_usd, self._clear)]
+        return chosen
+
+    def _shifts(self, fleet: int, age: int) -> Float64Array:
+        """The rule and its alternatives for one fleet, `[B, A]`, by its episode's seed and its age alone."""
+        episode = fleet if self._seeds is None else self._seeds[fleet]
+        rng = np.random.default_rng([self._seed, _CANDIDATES, episode, age])
+        shifts = self._size * rng.standard_normal((self._candidates, *self._shape))
+        shifts[0] = 0.0
+        return shifts
+
+
+class Rollout(RolloutPlanner):
+    """A `RolloutPlanner` around a rule by name.
+
+    Args:
+        context: the environment.
+        rule: any policy that is no planner itself.
+        planning: see `RolloutPlanner`.
+    """
+
+    def __init__(self, context: PolicyContext, rule: Choice = "feedback_capping", **planning: Any) -> None:
+        super().__init__(context, build_policy(rule, replace(context, simulator=None)), **planning)
+
+
+class Shifted:
+    """A rule whose actions are shifted for the first decisions.
+
+    Args:
+        rule: the rule.
+        shifts: what is added to its actions, `[N, B, A]`.
+        futures: F, how many copies of every branch there are.
+        decisions: for how many the shifts last.
+    """
+
+    def __init__(self, rule: Policy, shifts: Float64Array, futures: int, decisions: int) -> None:
+        self._rule, self._left = rule, decisions
+        self._shifts = np.repeat(shifts.reshape(-1, *shifts.shape[2:]), futures, axis=0)
+
+    def predict(
+        self,
+        observation: Any,
+        state: State | None = None,
+        episode_start: BoolArray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """See `Policy.predict`; for all copies, in the order of `simulate`."""
+        action, state = self._rule.predict(observation, state, episode_start, deterministic)
+        self._left -= 1
+        return (action if self._left < 0 else np.clip(action + self._shifts, -1.0, 1.0).astype(np.float32)), state
+
+
+def clearly_best(value: Float64Array, clear: float = 2.0) -> NDArray[np.intp]:
+    """The candidate with the highest mean over futures of `[E, B, F]`, `[E]`; the first where no gain is clear.
+
+    Args:
+        value: of every candidate in every future.
+        clear: standard errors that a gain must exceed; in a single future there are none, and any gain counts.
+    """
+    gain = value - value[:, :1]
+    futures = gain.shape[2]
+    error = gain.std(axis=2, ddof=1) / np.sqrt(futures) if futures > 1 else np.zeros(gain.shape[:2])
+    mean = gain.mean(axis=2)
+    best: NDArray[np.intp] = np.where(mean > clear * error, mean, 0.0).argmax(axis=1)
+    return best
