@@ -65,6 +65,11 @@ class FleetSimulator:
         self._fleets = fleets
 
     @property
+    def num_envs(self) -> int:
+        """How many fleets there are."""
+        return self._fleets.num_envs
+
+    @property
     def ended(self) -> tuple[int, ...]:
         """Fleets whose episodes have ended, which have no future."""
         return self._fleets.ended

@@ -101,6 +101,11 @@ POLICIES: dict[str, Preset] = {
     "mooncake": _router("published", "mooncake", admission="mooncake"),
     "preble": _router("published", "preble"),
     "tapas": _router("published", "tapas", clocking="thermal"),
+    "rolling_horizon": Preset(
+        "tokenfleet.policies.planning.rolling:RollingHorizon",
+        {"routing": _WIDE, "clocking": "feedback", "awake": "by_value"},
+        "planner",
+    ),
     "rollout": _rollout(),
     "rollout_placebo": _rollout(size=PLACEBO_SIZE),
     "rollout_clairvoyant": _rollout(future="same"),

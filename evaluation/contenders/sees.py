@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.policies.base import ControlPolicy, PolicyContext
+from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
 SIGHTS: dict[str, tuple[str, ...]] = {
@@ -56,7 +56,7 @@ def reads(name: str, scenario: str = "default") -> frozenset[str]:
     env = FleetVectorEnv(scenario, 1)
     policy = make_policy(name, PolicyContext.from_env(env))
     env.close()
-    return policy.reads if isinstance(policy, ControlPolicy) else frozenset()
+    return getattr(policy, "reads", frozenset())
 
 
 def sights(fields: frozenset[str]) -> list[str]:

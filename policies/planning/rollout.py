@@ -44,6 +44,7 @@ class RolloutPlanner:
 
     Attributes:
         needs_simulator: says that the context has to come with `simulator`.
+        reads: fields that its rule reads.
 
     Raises:
         SpecError: there is no fleet to copy, or one future only, in which no error can be told.
@@ -63,11 +64,13 @@ class RolloutPlanner:
         size: PositiveFloat = 0.2,
         clear: NonNegativeFloat = 2.0,
     ) -> None:
-        where, shape = f"policy.{context.policy_name or 'rollout'}", getattr(context.action_space, "shape", None)
+        self.name = context.policy_name or type(self).__name__
+        where, shape = f"policy.{self.name}", getattr(context.action_space, "shape", None)
         if context.simulator is None or not shape:
             raise SpecError([f"{where}: plans on copies of a fleet, and there is none at hand; choose another policy"])
         if future == "drawn" and futures < 2:
             raise SpecError([f"{where}.futures: must be at least 2 to judge a gain by (got {futures})"])
+        self.reads: frozenset[str] = getattr(rule, "reads", frozenset())
         self._rule, self._simulator, self._shape = rule, context.simulator, shape
         self._look_ahead, self._decide_every, self._candidates = look_ahead, decide_every, candidates
         self._futures, self._future, self._size, self._clear = futures, future, size, clear
@@ -89,8 +92,15 @@ class RolloutPlanner:
         episode_start: BoolArray | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[np.float32], State | None]:
-        """See `Policy.predict`; the observation must be that of the environment as it is now."""
+        """See `Policy.predict`; the observations must be those of the environment as it is now.
+
+        Raises:
+            SpecError: there are more or fewer of them than fleets in the environment.
+        """
         rows = np.atleast_2d(observation)
+        if len(rows) != self._simulator.num_envs:
+            fleets = f"all {self._simulator.num_envs} fleets of its environment together"
+            raise SpecError([f"policy.{self.name}: plans for {fleets} (got {len(rows)} observations)"])
         fresh = np.ones(len(rows), np.bool_) if state is None else np.zeros(len(rows), np.bool_)
         begins = fresh if episode_start is None else fresh | np.atleast_1d(episode_start)
         age, shift, *rest = self._begin(len(rows)) if state is None else state
