@@ -39,15 +39,22 @@ def fluid_problem(scenario: Scenario, episode: Episode, spans: int = SPANS) -> F
     fails = np.full(a.num_pools, scenario.failures is not None)
     rates = pool_rates(scenario, episode, dark_sites[a.site] | fails)
     table = episode.requests
-    asked_s = earliest_s(table)
-    rows = np.flatnonzero(asked_s < scenario.horizon_s)
-    value_usd, late_usd = _paid_usd(a, table, rows)
     routes = tuple((p, q if q >= 0 else p) for p, q in enumerate(a.hand_off_to.tolist()))
+    length = table.prompt_tokens.astype(np.int64) + table.output_tokens
+    allowed = a.route_mask[table.class_id] & (length[:, None] <= a.context_limit_tokens)
+    prefill_least_s, decode_least_s = _least_times_s(a, table, [rate.seconds for rate in rates], routes, allowed)
+    answer_s = prefill_least_s + decode_least_s
+    asked_s = earliest_s(table, answer_s)
+    rows = np.flatnonzero(asked_s + answer_s <= scenario.horizon_s + ROUNDING_S)
+    value_usd, late_usd = _paid_usd(a, table, rows)
+    k, further = table.class_id[rows], table.output_tokens[rows] - 1
+    too_long = prefill_least_s[rows] > a.ttft_s[k] + ROUNDING_S
+    too_long |= (further > 0) & (decode_least_s[rows] > np.maximum(further, 1) * a.tpot_s[k] + ROUNDING_S)
+    too_long |= answer_s[rows] > a.deadline_s[k] + ROUNDING_S
+    value_usd = np.where(too_long, late_usd, value_usd)
     windows = _windows(a, table, rows, asked_s[rows], edges * a.tick_s)
     prefill_s, decode_s = _needs(a, table, rows, [rate.seconds for rate in rates])
     prefill_j, decode_j = _needs(a, table, rows, [rate.joules for rate in rates])
-    length = table.prompt_tokens[rows].astype(np.int64) + table.output_tokens[rows]
-    fits = length[:, None] <= a.context_limit_tokens
     seconds = np.diff(edges)[:, None] * a.tick_s
     model = PowerModel(scenario)
     most_w = (model.worst_busy_w(np.ones(a.num_pools)) * (1.0 + model.host_power_factor * a.host_w_per_board_w)) + (
@@ -59,7 +66,7 @@ def fluid_problem(scenario: Scenario, episode: Episode, spans: int = SPANS) -> F
         kind=table.class_id[rows].astype(np.int64),
         **windows,
         routes=routes,
-        allowed=a.route_mask[table.class_id[rows]] & fits,
+        allowed=allowed[rows],
         prefill_s=prefill_s,
         decode_s=decode_s,
         prefill_kwh=prefill_j / JOULES_PER_KWH,
@@ -72,20 +79,63 @@ def fluid_problem(scenario: Scenario, episode: Episode, spans: int = SPANS) -> F
     )
 
 
-def earliest_s(table: RequestTable) -> Float64Array:
-    """When each request can be asked for at the earliest, `[R]`: its predecessors take no time, its wait all of it."""
+def earliest_s(table: RequestTable, answer_s: Float64Array) -> Float64Array:
+    """When each request can be asked for at the earliest, `[R]`: after its predecessors' answers and its wait.
+
+    Args:
+        table: the requests.
+        answer_s: the least time that each answer takes, `[R]`.
+    """
     asked_s = np.where(table.predecessors > 0, 0.0, table.arrival_s)
     missing = table.predecessors.astype(np.int64).copy()
     ready = np.flatnonzero(missing == 0).tolist()
     while ready:
         row = ready.pop()
         for after in table.successors(row).tolist():
-            asked_s[after] = max(asked_s[after], asked_s[row] + float(table.wait_s[after]))
+            asked_s[after] = max(asked_s[after], asked_s[row] + answer_s[row] + float(table.wait_s[after]))
             missing[after] -= 1
             if missing[after] == 0:
                 ready.append(after)
     asked_s[missing > 0] = np.inf  # they wait for calls that never come
     return asked_s
+
+
+def _least_times_s(
+    a: FleetArrays,
+    table: RequestTable,
+    least: list[Least],
+    routes: tuple[tuple[int, int], ...],
+    allowed: BoolArray,
+) -> tuple[Float64Array, Float64Array]:
+    """Least time of each prompt and of each answer after it, alone on the fastest pool, `[R]`; inf where none serves.
+
+    An answer's tokens come one after the other, an iteration of one token or more each.
+    """
+    prefill_s, decode_s = np.full((2, len(table)), np.inf)
+    for route, (p, q) in enumerate(routes):
+        fresh, pairs = _fresh(a, table, p)
+        one_s = [float((cost.per_iteration + cost.per_token).max()) for cost in (least[p], least[q])]
+        prompt_s = np.maximum(least[p].per_token[0] * fresh, one_s[0] * (fresh > 0)) + least[p].per_pair * pairs
+        further, context = _generated(table)
+        further_s = (one_s[1] + least[q].per_decoded) * further + least[q].per_context * context
+        prefill_s = np.where(allowed[:, route], np.minimum(prefill_s, prompt_s), prefill_s)
+        decode_s = np.where(allowed[:, route], np.minimum(decode_s, further_s), decode_s)
+    return prefill_s, decode_s
+
+
+def _fresh(a: FleetArrays, table: RequestTable, p: int) -> tuple[Float64Array, Float64Array]:
+    """Prompt tokens that a pool has to compute at the least, and their attention pairs, `[R]`."""
+    prompt = table.prompt_tokens.astype(np.float64)
+    shared = np.maximum(table.reusable_tokens, table.group_tokens).astype(np.float64)
+    found = np.minimum(shared, prompt) if a.prefix_block_tokens[p] > 0 else np.zeros_like(prompt)
+    fresh = prompt - found
+    return fresh, fresh * found + fresh * (fresh + 1.0) / 2.0
+
+
+def _generated(table: RequestTable) -> tuple[Float64Array, Float64Array]:
+    """Tokens after the first, and the context that they attend to in all, `[R]`."""
+    further = table.output_tokens.astype(np.float64) - 1.0
+    return further, further * table.prompt_tokens + further * (further + 1.0) / 2.0
 
 
 def _paid_usd(a: FleetArrays, table: RequestTable, rows: IntArray) -> tuple[Float64Array, Float64Array]:
@@ -127,19 +177,14 @@ def _needs(
 
     The iterations that decoding takes are bounded by the batch, and without a prefix cache by the KV cache too.
     """
-    prompt = table.prompt_tokens[rows].astype(np.float64)
-    further = table.output_tokens[rows].astype(np.float64) - 1.0
-    shared = np.maximum(table.reusable_tokens[rows], table.group_tokens[rows]).astype(np.float64)
-    context = further * prompt + further * (further + 1.0) / 2.0  # of prompt and what has been generated
+    further, context = (values[rows] for values in _generated(table))
     prefill, decode = [], []
     for p, cost in enumerate(least):
         caches = bool(a.prefix_block_tokens[p] > 0)
-        found = np.minimum(shared, prompt) if caches else np.zeros_like(prompt)
-        fresh = prompt - found
-        pairs = fresh * found + fresh * (fresh + 1.0) / 2.0
+        fresh, pairs = (values[rows] for values in _fresh(a, table, p))
         by_batch = further / float(a.max_batch[p])
         by_memory = by_batch if caches else context / float(a.kv_tokens[p])
-        lines = [(cost.per_token[0], np.zeros_like(prompt))]
+        lines = [(cost.per_token[0], np.zeros_like(fresh))]
         for intercept, slope in zip(cost.per_iteration[1:], cost.per_token[1:], strict=True):
             lines += [(slope, intercept * by_batch), (slope, intercept * by_memory)]
         prefill.append(np.stack([slope * fresh + cost.per_pair * pairs for slope, _ in lines], axis=1))

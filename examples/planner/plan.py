@@ -3,45 +3,22 @@
 Every few ticks it asks what would become of each fleet if it acted as a rule does, or a little otherwise until the
 next decision, and as the rule from then on; each in the same few drawn futures. It takes what is best on average, if
 that beats the rule by more than two standard errors. The placebo plans alike, but its alternatives are too small to
-mean anything: what it gains is luck with the futures.
+mean anything: what it gains is luck with the futures. `policies=[rollout, rollout_placebo]` is the same as policies.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.policies.base import Policy, PolicyContext, State
-from tokenfleet.policies.planning.rollout import clearly_best
+from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.planning.rollout import Shifted, clearly_best
 from tokenfleet.policies.registry import make_policy
 
 DECIDE_EVERY, LOOK_AHEAD, CANDIDATES, FUTURES = 10, 100, 8, 8
-
-
-class Shifted:
-    """A rule whose actions are shifted for the first ticks.
-
-    Args:
-        rule: the rule.
-        shifts: what is added to its actions, `[N, B, A]`.
-        futures: F, how many copies of every branch there are.
-    """
-
-    def __init__(self, rule: Policy, shifts: np.ndarray, futures: int) -> None:
-        self._rule, self._tick = rule, 0
-        self._shifts = np.repeat(shifts.reshape(-1, shifts.shape[-1]), futures, axis=0)
-
-    def predict(
-        self, observation: Any, state: State | None = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[np.ndarray, State | None]:
-        """See `Policy.predict`; for all copies, in the order of `simulate`."""
-        action, state = self._rule.predict(observation, state, episode_start, deterministic)
-        self._tick += 1
-        return (shifted(action, self._shifts) if self._tick <= DECIDE_EVERY else action), state
 
 
 def shifted(action: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -68,7 +45,7 @@ def returns(scenario: str, rule: str, size: float | None, episodes: int, ticks: 
             shifts = size * rng.standard_normal((episodes, CANDIDATES, *envs.single_action_space.shape))  # type: ignore[misc]
             shifts[:, 0] = 0.0
             futures = rng.integers(2**31, size=FUTURES).tolist()
-            plan = Shifted(policy, shifts, FUTURES)
+            plan = Shifted(policy, shifts, FUTURES, DECIDE_EVERY)
             answer = envs.simulate(plan, LOOK_AHEAD, branches=CANDIDATES, futures=futures, state=state)
             shift = shifts[np.arange(episodes), clearly_best(answer.reward)]
         action, state = policy.predict(observations, state, np.full(episodes, tick == 0))

@@ -42,7 +42,7 @@ class RollingHorizon(ComposedPolicy):
         look_ahead_s: how far a plan goes [s].
         steps: into how many steps it is cut.
         decide_every: ticks from one plan to the next.
-        fill: share of the capacity of awake replicas, and of the caps, that a plan uses.
+        fill: share of the capacity of awake replicas that a plan uses; the rest is for bursts.
         smoothing_s: time constant of the arrival rate, where no forecast says it [s].
     """
 
@@ -91,7 +91,7 @@ class RollingHorizon(ComposedPolicy):
         self._own = len(self._plan_state(1))
 
     def initial_state(self, num_envs: int) -> State:
-        """Ticks, rates `[N, K]`, replicas `[N, P]`, battery power `[N, S]`, release `[N, K]`, and what rules remember."""
+        """Ticks, rates `[N, K]`, replicas `[N, P]`, battery power `[N, S]`, release `[N, K]`, and the rules' own."""
         return (*self._plan_state(num_envs), *super().initial_state(num_envs))
 
     def controls(self, view: Record, state: State) -> tuple[Controls, State]:
@@ -141,7 +141,7 @@ class RollingHorizon(ComposedPolicy):
         cost[grid] = price * (step_s / JOULES_PER_KWH / KWH_PER_MWH)
         high[served] = np.where(self._rate_rps > 0.0, np.inf, 0.0)
         high[awake] = most
-        high[grid] = np.maximum(self._fill_caps(view), 0.0)
+        high[grid] = np.maximum(self._caps_w(view), 0.0)
         has_battery = a.battery >= 0
         high[charge] = high[discharge] = np.where(has_battery, a.battery_limit_w, 0.0)
         low[stored], high[stored] = (np.where(has_battery, j, 0.0) for j in (a.battery_lowest_j, a.battery_highest_j))
@@ -242,8 +242,8 @@ class RollingHorizon(ComposedPolicy):
         columns = [np.interp(self._starts_s, [0.0, *leads], [now[s], *series[s]]) for s in range(len(now))]
         return np.stack(columns, axis=1)
 
-    def _fill_caps(self, view: Record) -> Float64Array:
-        """Power that each step may plan with, `[H, S]` [W]: the lowest cap that is announced up to its end."""
+    def _caps_w(self, view: Record) -> Float64Array:
+        """Power that each step may draw, `[H, S]` [W]: the lowest cap that is announced up to its end."""
         lead_s = np.array([0.0, *self.scenario.announced_lead_s])
         caps_w = np.concatenate([view["cap_w"][0][:, None], view["announced_cap_w"][0]], axis=1)  # [S, L + 1]
         usable = []

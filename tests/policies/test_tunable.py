@@ -44,7 +44,9 @@ def scenario() -> Scenario:
 
 
 def test_the_start_is_the_policy_as_it_is(scenario: Scenario) -> None:
-    for name in POLICIES.keys() - {"random", "round_robin", "capacity_weighted", "max_clock", "uniform_clock"}:
+    untuned = {"random", "round_robin", "capacity_weighted", "max_clock", "uniform_clock"}
+    on_copies = {name for name in POLICIES if "rollout" in name}  # they need a live environment
+    for name in POLICIES.keys() - untuned - on_copies:
         subject = tunable(name, context_of(scenario))
         policy = make_policy(subject.choice(subject.start), context_of(scenario))
         assert type(policy) is type(make_policy(name, context_of(scenario)))

@@ -71,9 +71,9 @@ def _two_requests() -> FluidProblem:
 
 
 def test_the_bound_is_exact_where_the_best_is_known() -> None:
-    # 10 s of a replica hold the dear request and, in the first span and in time, a quarter of the cheap one: prefill
-    # 0.5 s, decoding 1.5 s. Energy is cheaper there and goes into decoding alone, so the dear one decodes there for the other
-    # 3 s; its prefill and 3 s of decoding lie in the second span. (A fluid does not mind that prefill comes after.)
+    # 10 s hold the dear request and, in the first span and in time, a quarter of the cheap one: prefill 0.5 s, decoding
+    # 1.5 s. Energy is cheaper there and goes into decoding alone, so the dear one decodes there for the other 3 s; its
+    # prefill and 3 s of decoding lie in the second span. (A fluid does not mind that prefill comes after.)
     energy_first, energy_second = 0.5 * (1.5 + 3.0) / 6.0, 0.5 * 3.0 / 6.0
     bill = 0.1 * (0.25 + 1.2 * energy_first) + 0.2 * (0.25 + 1.2 * energy_second - 0.05)
     assert upper_bound_usd(_two_requests(), sizes=1) == pytest.approx(3.0 + 0.25 * 2.0 - bill, rel=1e-4)
@@ -96,7 +96,7 @@ def test_a_battery_carries_cheap_energy_to_dear_hours() -> None:
     assert upper_bound_usd(carried) == pytest.approx(-0.1 * (0.25 + 0.25 / 0.8), rel=1e-4)
 
 
-def test_a_call_that_waits_comes_no_earlier_than_its_waits_add_up() -> None:
+def test_a_call_that_waits_comes_no_earlier_than_answers_and_waits_add_up() -> None:
     table = RequestTable.of(
         arrival_s=np.array([1.0, np.inf, np.inf]),
         prompt_tokens=np.array([9, 9, 9]),
@@ -106,7 +106,7 @@ def test_a_call_that_waits_comes_no_earlier_than_its_waits_add_up() -> None:
         predecessors=np.array([0, 1, 1]),
         edges=np.array([[0, 1], [1, 2]]),
     )
-    assert earliest_s(table).tolist() == [1.0, 3.0, 7.0]
+    assert earliest_s(table, np.array([0.5, 1.0, 2.0])).tolist() == [1.0, 3.5, 8.5]
 
 
 def test_the_command_prints_the_bound_beside_policies(capsys: pytest.CaptureFixture[str]) -> None:
