@@ -141,7 +141,8 @@ class RollingHorizon(ComposedPolicy):
         cost[grid] = price * (step_s / JOULES_PER_KWH / KWH_PER_MWH)
         high[served] = np.where(self._rate_rps > 0.0, np.inf, 0.0)
         high[awake] = most
-        high[grid] = np.maximum(self._caps_w(view), 0.0)
+        rest_w = self._rest_w(view)
+        high[grid] = np.maximum(self._caps_w(view), np.maximum(rest_w, 0.0))  # a lower cap leaves nothing to plan
         has_battery = a.battery >= 0
         high[charge] = high[discharge] = np.where(has_battery, a.battery_limit_w, 0.0)
         low[stored], high[stored] = (np.where(has_battery, j, 0.0) for j in (a.battery_lowest_j, a.battery_highest_j))
@@ -167,12 +168,11 @@ class RollingHorizon(ComposedPolicy):
                 at_most(0.0, (served[h, :, p], busy), (awake[h, p : p + 1], -self._fill))
             for s in range(a.num_sites):
                 mine = np.flatnonzero(a.site == s)
-                rest_w = float(a.fixed_w[s] + (a.replicas * self._asleep_w)[mine].sum()) - self._solar_w(view, h, s)
                 # A request's joules hold the idle power of the replica time that it takes.
                 idle_s = np.where(self._rate_rps > 0.0, self._idle_w / np.maximum(self._rate_rps, 1e-12), 0.0)
                 extra_j = np.maximum(self._request_j - idle_s, 0.0)[:, mine]
                 at_most(
-                    -rest_w,
+                    -float(rest_w[h, s]),
                     (served[h][:, mine].ravel(), extra_j.ravel()),
                     (awake[h, mine], (self._idle_w - self._asleep_w)[mine]),
                     (charge[h, s : s + 1], 1.0),
@@ -183,8 +183,8 @@ class RollingHorizon(ComposedPolicy):
         found = linprog(
             SCALE * cost, np.array(rows), np.array(bounds), equal, equals, np.stack([low, high], axis=1), method="highs"
         )
-        if found.status != 0:  # the caps to come hold less than the fleet draws asleep: nothing can be planned
-            return most, np.zeros(a.num_sites), np.full(a.num_classes, np.inf)
+        if found.status != 0:
+            raise RuntimeError(f"policy.{self.name}: the plan has no solution: {found.message}")
         plan = found.x
         soon = np.maximum(1, np.ceil(a.wake_s / step_s).astype(np.int64) + 1)  # what wakes late is woken now
         replicas = np.array([plan[awake[: soon[p], p]].max() for p in range(a.num_pools)])
@@ -253,7 +253,13 @@ class RollingHorizon(ComposedPolicy):
             usable.append(caps_w[:, near].min(axis=1))
         return np.stack(usable)
 
-    def _solar_w(self, view: Record, h: int, s: int) -> float:
-        """Sun expected in a step [W]; none where nothing forecasts it."""
-        leads = self.scenario.forecast_lead_s
-        return float(np.interp(self._starts_s[h], leads, view["solar_forecast_w"][0, s])) if leads else 0.0
+    def _rest_w(self, view: Record) -> Float64Array:
+        """What each site draws asleep in each step, less the sun that is forecast, `[H, S]` [W]."""
+        a, leads = self._a, self.scenario.forecast_lead_s
+        asleep_w = a.fixed_w + (a.replicas * self._asleep_w) @ np.eye(a.num_sites)[a.site]
+        if not leads:
+            return np.broadcast_to(asleep_w, (self._steps, a.num_sites))
+        series = view["solar_forecast_w"][0]
+        solar_w = [np.interp(self._starts_s, leads, series[s]) for s in range(a.num_sites)]
+        rest_w: Float64Array = asleep_w - np.stack(solar_w, axis=1)
+        return rest_w

@@ -56,7 +56,7 @@ def test_held_work_is_released_where_there_is_power_and_kept_where_there_is_none
     policy = make_policy_of(tiny)
     contract_w = tiny.contract_w("lab")
     calm = decide(policy, view_of(tiny, held_requests=[0.0, 0.0, 50.0]))
-    asleep_w = 0.12 * contract_w
+    asleep_w = 0.05 * contract_w
     tight = decide(policy, view_of(tiny, held_requests=[0.0, 0.0, 50.0], cap_w=asleep_w, announced_cap_w=contract_w))
     assert calm.admit_rate_rps[0, 2] > tight.admit_rate_rps[0, 2]
 
