@@ -78,8 +78,8 @@ def test_the_citation_is_whole() -> None:
 
 
 def test_the_readme_counts_what_there_is() -> None:
-    assert len(catalog_names("scenario")) == 17
-    assert "Seventeen [scenarios]" in README
+    assert len(catalog_names("scenario")) == 18
+    assert "Eighteen [scenarios]" in README
     assert (f"on {len(catalog_names('gpu'))} boards" in README, len(catalog_names("model"))) == (True, 17)
     assert (len(POLICIES), "ten baselines" in README) == (10, True)
 
