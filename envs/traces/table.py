@@ -261,8 +261,10 @@ def _check_columns(table: RequestTable | Trace, dtypes: dict[str, type]) -> None
 
 def _check_values(table: RequestTable | Trace) -> list[str]:
     problems = []
-    some_wait = isinstance(table, RequestTable) and bool((distinct(table.predecessors) > 0).any())
-    waits = table.predecessors > 0 if some_wait else np.broadcast_to(np.False_, len(table))
+    nobody = np.broadcast_to(np.int32(0), len(table))
+    predecessors = table.predecessors if isinstance(table, RequestTable) else nobody
+    some_wait = bool((distinct(predecessors) > 0).any())
+    waits = predecessors > 0 if some_wait else np.broadcast_to(np.False_, len(table))
     arrival_s = table.arrival_s[~waits] if some_wait else table.arrival_s
     if not _is_in_order(arrival_s):
         numbers = np.isfinite(arrival_s) & (arrival_s >= 0)
