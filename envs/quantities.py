@@ -1,8 +1,8 @@
-"""How arrays that cross the engines' door are declared: once, as a field of a record, with all that is known of them.
+"""How arrays that engines are given are declared: once, as a field of a record, with all that is known of them.
 
 Such records are the columns of a fleet (`engine.columns`), the series of an episode (`episode`) and the controls
-(`layers.scheduling`). Their declarations are checked at the door, compared with the native engine's own lists when that
-engine is imported, and filled in for fleets that are built by hand.
+(`layers.scheduling`). `engine.checks` holds arrays against their declarations. The native engine, when it is imported,
+compares them with its own lists. Fleets that are built by hand get the neutral values where nothing is given.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import (
+from tokenfleet.envs.engine.checks import (
     check_controls,
     check_episode,
     check_fleet,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "replica.hpp"
 #include "ties.hpp"
@@ -34,6 +35,30 @@ namespace tokenfleet {
 [[gnu::noinline]] inline void Replica::renumber_iterations() {
     finishing_.renumber(iteration_);
     iteration_ = 0;
+}
+
+// Let a request wait behind those of its priority and higher ones, or before those of its own.
+[[gnu::noinline]] inline void Replica::queue_by_rank(std::int32_t index, bool ahead_of_equals) {
+    const auto rank = [&](std::int32_t i) { return pool_.classes[request(i).class_id].priority; };
+    const std::int64_t own = rank(index) + (ahead_of_equals ? 1 : 0);
+    waiting_.insert(demand_.requests, index, [&](std::int32_t other) { return rank(other) >= own; });
+}
+
+// The first in the queue that takes no seat which is kept for another class; -1 for none. A seat is free.
+[[gnu::noinline]] inline std::int32_t Replica::first_with_seat() const {
+    std::vector<std::int64_t> kept(pool_.reserved_seats, pool_.reserved_seats + pool_.classes.size());
+    const auto take_seat = [&](std::int32_t index) { --kept[request(index).class_id]; };
+    finishing_.for_each([&](std::int32_t index, std::int64_t) { take_seat(index); });
+    for (std::int32_t i = prefilling_.head, n = 0; n < prefilling_.size; i = request(i).next, ++n) take_seat(i);
+    std::int64_t free = limits().max_batch - running();
+    for (std::int64_t& seats : kept) {
+        seats = std::max<std::int64_t>(seats, 0);
+        free -= seats;
+    }
+    for (std::int32_t i = waiting_.head, n = 0; n < waiting_.size; i = request(i).next, ++n) {
+        if (free + kept[request(i).class_id] > 0) return i;
+    }
+    return -1;
 }
 
 // Prompts whose last chunk has run get their first token and begin to decode.
@@ -90,7 +115,11 @@ inline void Replica::complete(std::int32_t index, double now_s) {
 [[gnu::noinline]] inline void Replica::preempt_until_next_iteration_fits() {
     while (!next_iteration_fits()) {
         const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding() : stop_prefilling();
-        waiting_.push_front(demand_.requests, index);
+        if (limits().ranks_classes) {
+            queue_by_rank(index, true);
+        } else {
+            waiting_.push_front(demand_.requests, index);
+        }
         ++pool_.counts[Counts::preemptions];
     }
 }
@@ -140,8 +169,14 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     if (cache_) shrink_cache(0);
     std::int64_t budget = limits().token_budget - decoding();
     if (!prefilling_.empty()) budget -= add_chunk(prefill_tokens(prefilling_.head), head_done_, budget, pairs);
-    while (budget > 0 && !waiting_.empty() && head_fits()) {
-        const std::int32_t index = waiting_.pop(demand_.requests);
+    while (budget > 0) {
+        const std::int32_t index = next_in_line();
+        if (index < 0 || !fits(index)) break;
+        if (index == waiting_.head) {
+            waiting_.pop(demand_.requests);
+        } else {
+            waiting_.remove(demand_.requests, index);
+        }
         if (is_computed(index)) {
             take_over(index);
             --budget;

@@ -249,7 +249,9 @@ private:
 
     bool within_bounds(const EpisodeColumns& e) const {
         const std::int64_t ticks = arrays_.horizon_ticks, sites = arrays_.num_sites(), rows = arrays_.num_rows(),
-                           pools = arrays_.num_pools(), exogenous_width = arrays_.view.width - arrays_.view.exogenous;
+                           pools = arrays_.num_pools(), programmes = arrays_.num_programmes(),
+                           regulators = arrays_.num_regulators(),
+                           exogenous_width = arrays_.view.width - arrays_.view.exogenous;
 #define TOKENFLEET_HOLD(name, length) series_bounds_[k_series_##name].hold(e.name, length)&&
         return TOKENFLEET_EPISODE_SERIES(TOKENFLEET_HOLD)
             TOKENFLEET_HOLD(exogenous, (ticks + 1) * exogenous_width) true;

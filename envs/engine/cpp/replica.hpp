@@ -21,7 +21,17 @@
 
 namespace tokenfleet {
 
-enum class State : std::uint8_t { kAwake, kDraining, kAsleep, kWaking, kDark, kFailed };
+enum class State : std::uint8_t {
+    kAwake,
+    kDraining,
+    kAsleep,
+    kWaking,
+    kDark,
+    kFailed,
+    kStandby,
+    kResuming,
+    kPreparing
+};
 
 // What the boards of a replica have drawn, by what they were doing.
 struct BoardEnergy {
@@ -98,13 +108,17 @@ public:
         const std::int64_t to_compute = is_computed(index) ? 0 : request(index).prompt_tokens;
         work_tokens += to_compute + output_weight(index);
         unprefilled_tokens += to_compute;
-        waiting_.push(demand_.requests, index);
+        if (limits().ranks_classes) {
+            queue_by_rank(index, false);
+        } else {
+            waiting_.push(demand_.requests, index);
+        }
         if (is_idle()) {
             energy_.idle_j += limits().idle_w * (now_s - metered_s_);
             start(now_s, {.begin_s = now_s});
-        } else if (waiting_.size == 1 && decoding_only_ && running() < limits().max_batch) {
+        } else if (decoding_only_ && running() < limits().max_batch && is_next(index)) {
             const std::int64_t next = segment_.ended_by(now_s) + 1;
-            if (head_fits(next)) cut(next);
+            if (fits(index, next)) cut(next);
         }
     }
 
@@ -117,9 +131,8 @@ public:
     // Add the energy of the boards since the last call, and the tokens generated since then, up to the end of a tick.
     void meter(double until_s) {
         if (is_idle()) {
-            const bool is_off = state == State::kDark || state == State::kFailed;
-            const double power_w = is_off ? 0.0 : state == State::kAsleep ? limits().asleep_w : limits().idle_w;
-            (state == State::kAsleep ? energy_.asleep_j : energy_.idle_j) += power_w * (until_s - metered_s_);
+            const bool rests = state == State::kAsleep || state == State::kStandby;
+            (rests ? energy_.asleep_j : energy_.idle_j) += idle_power_w() * (until_s - metered_s_);
             metered_s_ = until_s;
             return;
         }
@@ -198,6 +211,21 @@ private:
     }
     std::int64_t decoding() const { return finishing_.size(); }
 
+    // What the boards draw while nothing runs.
+    double idle_power_w() const {
+        switch (state) {
+            case State::kDark:
+            case State::kFailed:
+                return 0.0;
+            case State::kAsleep:
+                return limits().asleep_w;
+            case State::kStandby:
+                return limits().standby_w;
+            default:
+                return limits().idle_w;
+        }
+    }
+
     // Whether a request's context has come along from the pool that prefilled it.
     bool is_computed(std::int32_t index) const { return limits().takes_over && detail(index).progress.computed; }
 
@@ -219,14 +247,25 @@ private:
 
     bool next_iteration_fits() const { return kv_used_after(0) + pinned_tokens() <= limits().kv_tokens; }
 
-    // Whether a seat and the KV cache are free for the next in the queue, after so many iterations of the segment.
-    bool head_fits(std::int64_t iterations = 0) const {
-        std::int64_t needed = room_tokens(waiting_.head) + (running() > 0 ? limits().watermark_tokens : 0);
+    // Whether the KV cache has room for a request, after so many iterations of the segment.
+    bool fits(std::int32_t index, std::int64_t iterations = 0) const {
+        std::int64_t needed = room_tokens(index) + (running() > 0 ? limits().watermark_tokens : 0);
         if (cache_) {
-            const Prompt head = prompt(waiting_.head);
-            needed += cache_->pinned_with(head) - cache_->shared_tokens(head);
+            const Prompt waiting = prompt(index);
+            needed += cache_->pinned_with(waiting) - cache_->shared_tokens(waiting);
         }
-        return running() < limits().max_batch && kv_used_after(iterations) + needed <= limits().kv_tokens;
+        return kv_used_after(iterations) + needed <= limits().kv_tokens;
+    }
+
+    // The first in the queue for which there is a seat; -1 for none.
+    std::int32_t next_in_line() const {
+        if (waiting_.empty() || running() >= limits().max_batch) return -1;
+        return limits().ranks_classes ? first_with_seat() : waiting_.head;
+    }
+
+    // Whether one that is waiting is the first for which there is a seat.
+    bool is_next(std::int32_t index) const {
+        return limits().ranks_classes ? first_with_seat() == index : waiting_.size == 1;
     }
 
     // The prefix cache, where there is one.
@@ -255,6 +294,8 @@ private:
 
     // How batches end and begin: batching.hpp.
 
+    void queue_by_rank(std::int32_t index, bool ahead_of_equals);
+    std::int32_t first_with_seat() const;
     void pass_boundary();
     void renumber_iterations();
     void end_prefill(double now_s);

@@ -9,8 +9,8 @@ That clock solves shoulder(F) time(F) + shoulder_slope work(F) = limit_w time(F)
 is a convex polynomial as long as the voltage follows the clock, which three of Halley's steps solve to rounding; below
 the voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
 
-No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Where even that draws too much, which no power limit that a
-driver accepts does, a board holds its limit by stopping its clock for moments; the time that these take is not counted.
+No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Under a limit so low that this is not enough, and no driver
+accepts one, a board stops its clock for moments; the time that these take is not counted.
 
 References:
     J. You et al., "Zeus", NSDI 2023 (a V100 under power limits); J.-W. Chung et al., Perseus, SOSP 2024 (an A40 whose
