@@ -180,4 +180,5 @@ def _sudden_caps_w(scenario: Scenario) -> Float64Array:
         sudden = [event for event in site.grid.events if isinstance(event, EmergencySpec)]
         left.append(least_left_fraction(sudden))
     contract_w = np.array([scenario.contract_w(name) for name in scenario.sites])
-    return contract_w * np.array(left)
+    sudden_w: Float64Array = contract_w * np.array(left)
+    return sudden_w

@@ -16,7 +16,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, UnitFraction
 from tokenfleet.envs.supervision.laws import ClockFeedback
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
+from tokenfleet.policies.heuristics.parts import BoolArray, Clocking, Float64Array
 
 Margin = Annotated[float, Field(ge=0, lt=1)]
 
@@ -101,12 +101,13 @@ class FeedbackClock(Clocking):
     ) -> Float64Array:
         return law.step(clock, np.where(braked > 0.0, np.minimum(free_w, 0.0), free_w))
 
-    def _spends(self, view: Record) -> Float64Array:
+    def _spends(self, view: Record) -> BoolArray:
         """Whether each site may stand above its cap, `[N, S]`."""
         backlog_s = backlog_seconds(self._service, view)
         longest_s = [backlog_s[:, pools].max(axis=1, initial=0.0) for pools in self._at_site]
         spent_s = view["brake_timer_s"] + self._power.arrays.tick_s
-        return (spent_s <= self._brake_share * self._delay_s) & (np.stack(longest_s, axis=1) > self._waiting_s)
+        may: BoolArray = spent_s <= self._brake_share * self._delay_s
+        return may & (np.stack(longest_s, axis=1) > self._waiting_s)
 
 
 class ThermalClock(FeedbackClock):

@@ -17,6 +17,7 @@ from tokenfleet.policies.base import State
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 class Rule:

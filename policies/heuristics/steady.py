@@ -69,8 +69,9 @@ class SteadyPools:
         """
         a = self.service.power.arrays
         asleep_w = (a.replicas[pools] - tried) @ self.asleep_w[pools]
-        drawn_w: Float64Array = tried @ self.replica_w[:, pools].T + asleep_w[:, None]
-        return drawn_w + self._fixed_w[a.site[pools[0]]]
+        fixed_w = self._fixed_w[a.site[pools[0]]]
+        drawn_w: Float64Array = tried @ self.replica_w[:, pools].T + asleep_w[:, None] + fixed_w
+        return drawn_w
 
     def value_under_caps(
         self, tried: Float64Array, pools: Int64Array, limits: Sequence[tuple[float, Int64Array]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class VirtualRequests(Routing):
         service: the steady state of the scenario.
     """
 
-    fields = LOAD_FIELDS
+    fields: ClassVar[tuple[str, ...]] = LOAD_FIELDS
 
     def __init__(self, scenario: Scenario) -> None:
         self.service = ServiceModel(scenario)

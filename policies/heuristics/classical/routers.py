@@ -45,7 +45,8 @@ class PowerOfTwo(Routing):
         is_longer = (length[:, None, :] > length[:, :, None]).astype(np.float64)  # [N, P, other]
         is_equal = (length[:, None, :] == length[:, :, None]).astype(np.float64)
         loses = (drawn[:, :, None, :] * (2.0 * is_longer + is_equal)[:, None]).sum(axis=3)
-        return drawn * loses
+        shares: Float64Array = drawn * loses
+        return shares
 
 
 class Whittle(VirtualRequests):
@@ -71,4 +72,5 @@ class Whittle(VirtualRequests):
     def cost(self, view: Record, load: Load) -> Float64Array:
         """`(n + 1) / (mu - lam)`, per awake replica."""
         served = np.maximum(self._full_rps * self._free_share, 1e-300)
-        return (load.requests / load.awake + 1.0)[:, None, :] / served
+        index: Float64Array = (load.requests / load.awake + 1.0)[:, None, :] / served
+        return index

@@ -39,7 +39,8 @@ class MaxWeight(Routing):
         met_s = np.where(self._mask, np.where(np.isfinite(backlog_s), backlog_s, 0.0)[:, None, :], 0.0)
         pressure = met_s.max(axis=2, keepdims=True) - met_s
         mu = self._capacity * (view["awake_replicas"] / self._replicas)[:, None, :]
-        return mu * (1e-3 + pressure)
+        weights: Float64Array = mu * (1e-3 + pressure)
+        return weights
 
 
 class CMu(Admission):

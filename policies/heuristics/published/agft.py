@@ -9,7 +9,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat, PositiveInt
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
+from tokenfleet.policies.heuristics.parts import BoolArray, Clocking, Float64Array
 
 CLIP = 3.0
 """Normalised features lie within it [code]."""
@@ -103,7 +103,7 @@ class Agft(Clocking):
         after = (inverse, moment, count, total, mean, square, arm, x, reference, tick + 1.0)
         return np.maximum(self._clocks[arm], self._floor), after
 
-    def _measure(self, view: Record) -> tuple[Float64Array, Float64Array, Float64Array]:
+    def _measure(self, view: Record) -> tuple[Float64Array, Float64Array, BoolArray]:
         """Features `[N, P, F]`, energy-delay product `[N, P]`, and whether a token was served."""
         tokens = view["generated_tokens"].astype(np.float64)
         running = view["running_requests"].astype(np.float64)
@@ -130,7 +130,7 @@ def _learn(
     total: Float64Array,
     x: Float64Array,
     reward: Float64Array,
-    where: Float64Array,
+    where: BoolArray,
 ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     """One step of every bandit whose arm is picked, by Sherman and Morrison's formula."""
     ax = (inverse * x[..., None, None, :]).sum(axis=-1)  # [N, P, arms, F]

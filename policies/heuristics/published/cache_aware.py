@@ -9,7 +9,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.parts import Admission, Affinity, Float64Array
+from tokenfleet.policies.heuristics.parts import Admission, Affinity, BoolArray, Float64Array
 from tokenfleet.policies.heuristics.steady import IterationTimes
 from tokenfleet.policies.heuristics.virtual import LOAD_FIELDS, Load, VirtualRequests
 
@@ -63,13 +63,13 @@ class SglangAffinity(Affinity):
 
 
 def out_of_balance(
-    active: Float64Array, awake: Float64Array, mask: Float64Array, absolute: float, relative: float
-) -> Float64Array:
+    active: Float64Array, awake: Float64Array, mask: BoolArray, absolute: float, relative: float
+) -> BoolArray:
     """Whether the pools of each class are, by requests on a mean replica, `[N, K]`."""
     candidate = mask & (awake > 0.5)[:, None, :]
     most = np.where(candidate, active[:, None, :], 0.0).max(axis=2)
     least = np.where(candidate, active[:, None, :], np.inf).min(axis=2)
-    unbalanced: Float64Array = (most - least > absolute) & (most > relative * least)
+    unbalanced: BoolArray = (most - least > absolute) & (most > relative * least)
     return unbalanced
 
 
@@ -101,7 +101,8 @@ class PrebleE2(VirtualRequests):
         missing_s = self.prompt_tokens[:, None] * self._prompt_s
         full = np.minimum(view["cached_fraction"] + load.context_tokens / (load.awake * self.kv_tokens), 1.0)
         evicted_s = np.where(full > 0.99, 1.0, 0.0)[:, None, :] * missing_s
-        return waiting_s[:, None, :] + evicted_s + missing_s
+        cost_s: Float64Array = waiting_s[:, None, :] + evicted_s + missing_s
+        return cost_s
 
 
 class MooncakeConductor(VirtualRequests):
@@ -119,7 +120,8 @@ class MooncakeConductor(VirtualRequests):
     def cost(self, view: Record, load: Load) -> Float64Array:
         """Seconds."""
         queued_s = load.prompt_tokens * self._prompt_s / load.awake
-        return queued_s[:, None, :] + self.prompt_tokens[:, None] * self._prompt_s
+        first_s: Float64Array = queued_s[:, None, :] + self.prompt_tokens[:, None] * self._prompt_s
+        return first_s
 
 
 class MooncakeAdmission(Admission):

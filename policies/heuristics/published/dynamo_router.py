@@ -39,4 +39,5 @@ class DynamoKvRouter(VirtualRequests):
         """Blocks."""
         prefill = load.prompt_tokens[:, None, :] / load.awake[:, None, :] + self.prompt_tokens[:, None]
         decode = (load.context_tokens / load.awake)[:, None, :]
-        return (self._prefill * prefill + self._decode * decode) / self._block
+        blocks: Float64Array = (self._prefill * prefill + self._decode * decode) / self._block
+        return blocks
