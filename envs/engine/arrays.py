@@ -30,7 +30,7 @@ BoolArray = NDArray[np.bool_]
 
 MONEY_AXES = "MCUXQO"
 """Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts."""
-STOCK_AXES = "ip"
+STOCK_AXES = "ips"
 """Likewise: indicators of regimes, pools that can stand by."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""

@@ -21,7 +21,7 @@ from tokenfleet.envs.interface.entries import (
     sites_with_battery,
 )
 from tokenfleet.envs.interface.fillings import Exponential, Limit, Pairs, Replicas, Whole
-from tokenfleet.envs.interface.knobs import affinity_segment, price_segment, standby_segment
+from tokenfleet.envs.interface.knobs import affinity_segment, price_segment, standby_segment, training_segment
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.supervision.loop import AHEAD_S, LEAST_DWELL_S, WAITING_S
@@ -206,6 +206,7 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     standby_segment,
     backlog_segment,
     battery_segment,
+    training_segment,
     affinity_segment,
     price_segment,
 )

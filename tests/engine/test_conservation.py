@@ -58,7 +58,7 @@ def test_site_energy_is_it_energy_times_pue_and_the_fixed_part_while_it_is_lit(s
     world = random_world(seed, load=3.0, cap_share=0.5)
     result = run("native", world.arrays, world.episode, world.controls)
     for site, pue in enumerate(world.episode.pue.T):
-        it_energy_j = result.outcomes["it_energy_j"][:, world.arrays.site == site].sum(axis=1)
+        it_energy_j = result.site_it_energy_j(world.arrays, site)
         is_lit = result.views["dark_remaining_s"][:-1, site] == 0.0
         expected_j = it_energy_j * pue + is_lit * world.episode.fixed_w[site] * world.arrays.tick_s
         np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], expected_j, rtol=1e-12)
