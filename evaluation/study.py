@@ -9,7 +9,8 @@ import numpy as np
 
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import BATCH_SIZE, Candidate, MakeEnv, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate, MakeEnv
+from tokenfleet.evaluation.episodes import BATCH_SIZE, evaluate_policy
 from tokenfleet.evaluation.events import EventCard
 from tokenfleet.evaluation.journal import Journal
 from tokenfleet.evaluation.results import EpisodeRow
@@ -70,11 +71,11 @@ def record_timelines(
 
     Empty for an environment that is not a fleet.
     """
-    chosen = next((name for name in summary.ranking if summary.entry(name).learned), summary.ranking[0])
-    others = [name for name in summary.ranking if name != chosen and not summary.entry(name).learned]
+    chosen = next((name for name in summary.ranking if summary.method(name).learned), summary.ranking[0])
+    others = [name for name in summary.ranking if name != chosen and not summary.method(name).learned]
     by_label = {candidate.label: candidate for candidate in candidates}
-    members = [summary.entry(name).policies[0] for name in (chosen, *others[:1])]
-    scores = summary.entry(chosen).scores[summary.headline.name][0]
+    members = [summary.method(name).policies[0] for name in (chosen, *others[:1])]
+    scores = summary.method(chosen).scores[summary.headline.name][0]
     if not np.isfinite(scores).any():
         return []
     median = int(np.argsort(scores)[np.isfinite(scores).sum() // 2])

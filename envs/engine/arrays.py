@@ -28,10 +28,9 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-MONEY_AXES = "MCUXQO"
-"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts."""
-STOCK_AXES = "ips"
-"""Likewise: indicators of regimes, pools that can stand by."""
+OPTIONAL_AXES = "MCUXQOips"
+"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes,
+depths of sleep, training."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 
@@ -102,10 +101,10 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             tick_s: time between two decisions [s].
             horizon_ticks: ticks of an episode.
             sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
-                those of `MONEY_AXES` and `STOCK_AXES` are 0.
+                those of `OPTIONAL_AXES` are 0.
             columns: arrays by name; values that broadcast to the column's shape are enough.
         """
-        sizes = {**dict.fromkeys(MONEY_AXES + STOCK_AXES, 0), **sizes}
+        sizes = {**dict.fromkeys(OPTIONAL_AXES, 0), **sizes}
         every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS), "Y": MAX_TIERS}
         values: dict[str, Any] = neutral_arrays(cls, every)
         unknown = columns.keys() - values
@@ -143,7 +142,7 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
 
     @cached_property
     def digest(self) -> str:
-        """Equal for fleets that live the same lives."""
+        """Equal for fleets that do the same in the same episode under the same controls."""
         known = hashlib.sha256(repr((self.tick_s, self.horizon_ticks, sorted(self.sizes.items()))).encode())
         for column in quantities_of(FleetArrays):
             known.update(column.name.encode() + getattr(self, column.name).tobytes())

@@ -75,7 +75,7 @@ class DrawnCourse:
         return cls(scenario, site_events, row_events, signals, regulation)
 
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnCourse:
-        """A course that is this one up to entry `tick`, and behind it another that what was known then allows.
+        """This course up to entry `tick`, and from there on another one in accord with what was known then.
 
         Args:
             tick: the last entry that is kept.

@@ -18,7 +18,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.regimes import busiest_stream, highest_rate_factor
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.traces.table import NONE
+from tokenfleet.envs.traces.columns import NONE
 
 Float64Array = NDArray[np.float64]
 DEMAND_FORECASTS = 6

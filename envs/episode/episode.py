@@ -88,7 +88,7 @@ class Episode:
     )
     fixed_w: Float64Array = quantity("S", "W", "What the facility draws whatever its load.", low=0.0, high=LARGEST)
     host_power_factor: Float64Array = quantity(
-        "S", "W/W", "On what servers draw besides their boards.", low=0.0, high=LARGEST
+        "S", "W/W", "On what servers draw besides their boards.", low=0.0, high=LARGEST, neutral=1.0
     )
     exogenous: Float32Array = quantity(
         "IE", "", "What a policy sees from outside before each tick and after the last, in the order of `EXOGENOUS`."

@@ -13,7 +13,7 @@ intensity, temperature and sun, around what is forecast; hidden regimes, from wh
 end with the calls of theirs that have been made, but for those whose clients are thinking, which can be seen: each goes
 on when and how one of the drawn sessions does.
 
-The result is an episode in its own right: whoever lives it from its start under the same controls comes to the same
+The result is an episode in its own right: a fleet that runs it from its start under the same controls comes to the same
 present, to the last bit.
 """
 
@@ -42,7 +42,7 @@ from tokenfleet.envs.layers.gpu.failures import FailureTable, draw_failures
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.traces.table import DEFAULTS, NONE
+from tokenfleet.envs.traces.columns import DEFAULTS, NONE
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -326,7 +326,7 @@ def _columns(old: RequestTable, fresh: RequestTable, source: IntArray) -> dict[s
 
 
 def _edges(table: RequestTable, wanted: NDArray[np.bool_]) -> IntArray:
-    """Who waits for whom, `[E, 2]`, of those who wait that are wanted."""
+    """Pairs (call, call that waits for it) whose second one is wanted, `[E, 2]`."""
     caller = np.repeat(np.arange(len(table)), np.diff(table.successor_start))
     edges = np.stack([caller, table.successor.astype(np.int64)], axis=1)
     return edges[wanted[edges[:, 1]]]

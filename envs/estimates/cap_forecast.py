@@ -22,8 +22,8 @@ class CapForecast:
     - *slope*: an event takes at most `depth / ramp_s` of the contract per second, and `depth` in all, so the cap cannot
       fall faster than the sum over those events that can ramp in these moments;
     - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
-      two ends, provided that the notice is no shorter than L (an emergency gives none), that the hold lasts at least L
-      and that no other event can come so near;
+      two ends. This takes a notice no shorter than L (an emergency gives none), a hold of at least L, and no other
+      event so near;
     - *depth*: it never falls below the contract with every event at its full depth that can hold at the same time.
 
     When an event can hold follows from the bounds of its start. Events that cannot coincide are not combined: of two
@@ -44,8 +44,7 @@ class CapForecast:
     ) -> None:
         self._contract_w, leads = np.array(contract_w, dtype=np.float64), np.array(leads_s)
         events = [limit.events for limit in limits]
-        left = [min(map(_left_fraction, _together(some, _holds))) for some in events]
-        self.deepest_w = self._contract_w * np.array(left, dtype=np.float64)
+        self.deepest_w = self._contract_w * np.array([least_left_fraction(some) for some in events], dtype=np.float64)
         fall = [_fall_fraction(some, ahead) for some, ahead in zip(events, ahead_s.tolist(), strict=True)]
         self._fall_w = self._contract_w * np.array(fall, dtype=np.float64)
         self._lead = np.array([_shortest_cover(leads, ahead) for ahead in ahead_s], dtype=np.int64)
@@ -84,6 +83,11 @@ class CapForecast:
 Event = DemandResponseSpec | EmergencySpec
 
 
+def least_left_fraction(events: Sequence[Event]) -> float:
+    """The least share of the contract that events leave, those that can coincide at full depth."""
+    return min(math.prod(1.0 - event.deepest_fraction for event in some) for some in _together(events, _holds))
+
+
 def _holds(event: Event) -> tuple[float, float]:
     """When it can hold [s]."""
     return event.earliest_start_s, event.latest_start_s + event.ramp_s + event.hold_s + event.recovery_s
@@ -93,11 +97,6 @@ def _together(events: Sequence[Event], span: Callable[[Event], tuple[float, floa
     """All largest sets of events whose spans have a moment in common, and the empty set."""
     spans = [(event, *span(event)) for event in events]
     return [[], *([event for event, first, last in spans if first <= moment <= last] for _, moment, _ in spans)]
-
-
-def _left_fraction(events: Sequence[Event]) -> float:
-    """Share of the contract that events at full depth leave."""
-    return math.prod(1.0 - event.deepest_fraction for event in events)
 
 
 def _fall_fraction(events: Sequence[Event], ahead_s: float) -> float:

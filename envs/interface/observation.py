@@ -135,7 +135,7 @@ class FleetObservation(ScaledFields):
 
     def __init__(self, scenario: Scenario, fields: Sequence[str] | None = None) -> None:
         sizes = axis_sizes(scenario)
-        view, kept = Layout(VIEW, sizes), _select(fields)
+        view, kept = Layout(VIEW, sizes), kept_fields(VIEW, fields)
         super().__init__(scenario, kept, sizes)
         self._columns = None if len(kept) == len(VIEW) else view.columns(*(field.name for field in kept))
 
@@ -144,16 +144,21 @@ class FleetObservation(ScaledFields):
         return self.scaled(view.rows if self._columns is None else view.rows[:, self._columns])
 
 
-def _select(names: Sequence[str] | None) -> tuple[Field, ...]:
+def kept_fields(fields: Sequence[Field], names: Sequence[str] | None) -> tuple[Field, ...]:
+    """The fields of these names, in the order of the table; all of them for None.
+
+    Raises:
+        SpecError: unknown or no field names.
+    """
     if names is None:
-        return VIEW
-    known = {field.name: field for field in VIEW}
+        return tuple(fields)
+    known = {field.name: field for field in fields}
     problems = [f"observation: unknown field {name!r}{suggest(name, known)}" for name in names if name not in known]
     if not names:
         problems.append("observation: at least one field is needed (got none)")
     if problems:
         raise SpecError(problems)
-    return tuple(field for field in VIEW if field.name in set(names))
+    return tuple(field for field in fields if field.name in set(names))
 
 
 def _scale(scenario: Scenario, field: Field) -> Float64Array:

@@ -91,8 +91,8 @@ class PoolSpec(CatalogSpec):
         interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
             default. A replica of several GPUs that is wired otherwise runs on a roofline.
         async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
-            default in its releases of 2026); of a roofline it takes the time on the host away, which is that of vLLM's
-            releases of 2025, and a measured profile is what was measured.
+            default in its releases of 2026). Then a roofline counts no time on the host, which otherwise is that of
+            vLLM's releases of 2025. A measured profile stays as it is.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).

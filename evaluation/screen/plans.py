@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from tokenfleet.envs.interface.setpoint_action import SetpointAction
-from tokenfleet.envs.quantities import quantities_of
-from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.axes import entry_names
-from tokenfleet.envs.supervision.setpoints import Setpoints
 
 Float64Array = NDArray[np.float64]
 
@@ -23,8 +16,7 @@ class Plans:
 
     Attributes:
         base: entries while every feature stands at its mean, `[B, A]`.
-        gains: what each of M steered entries gains with one standard deviation of each of F features, `[B, M, F]`;
-            None for constants.
+        gains: what each entry gains with one standard deviation of each of F features, `[B, A, F]`; None for constants.
     """
 
     base: Float64Array
@@ -37,19 +29,6 @@ class Plans:
         """Some of the plans."""
         return Plans(self.base[rows], None if self.gains is None else self.gains[rows])
 
-    def flat(self) -> Float64Array:
-        """All numbers of each plan, `[B, D]`: the base, then the gains."""
-        count = len(self)
-        gains = np.empty((count, 0)) if self.gains is None else self.gains.reshape(count, -1)
-        return np.concatenate([self.base, gains], axis=1)
-
-    @classmethod
-    def of_flat(cls, flat: Float64Array, entries: int, features: int) -> Plans:
-        """Plans from `flat`, which begins with so many entries; further numbers are gains on so many features."""
-        base = np.clip(flat[:, :entries], -1.0, 1.0)
-        rest = flat[:, entries:]
-        return cls(base, rest.reshape(len(flat), -1, features) if rest.shape[1] else None)
-
 
 def stacked(plans: list[Plans]) -> Plans:
     """Plans one behind the other; a constant among plans with feedback gets gains of zero."""
@@ -59,18 +38,3 @@ def stacked(plans: list[Plans]) -> Plans:
         return Plans(base)
     gains = [np.zeros((len(plan), *shape)) if plan.gains is None else plan.gains for plan in plans]
     return Plans(base, np.concatenate(gains))
-
-
-def supervisor_parameters(scenario: Scenario, base: Float64Array) -> dict[str, Any]:
-    """Constants `[A]` as parameters of the policy `supervisor`: numbers by name, in physical units."""
-    box = SetpointAction(scenario)
-    setpoints = box.decode(base[None])
-    used = {segment.control for segment in box.table if segment.labels}
-    parameters: dict[str, Any] = {}
-    for declared in quantities_of(Setpoints):
-        row = getattr(setpoints, declared.name)
-        if row is None or declared.name not in used:
-            continue
-        numbers = (float(f"{value:.6g}") for value in row.ravel())
-        parameters[declared.name] = dict(zip(entry_names(scenario, declared.axis[1:]), numbers, strict=True))
-    return parameters

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.engine.money_worlds import agreement_columns, charge_columns
-from tests.engine.site_worlds import battery_columns, counts, node_columns, places, room_columns
+from tests.engine.charge_columns import agreement_columns, charge_columns
+from tests.engine.site_columns import battery_columns, counts, node_columns, places, room_columns
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, Run, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.traces import RequestTable
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)

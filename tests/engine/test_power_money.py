@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.power.programme import CallPhase
 from tokenfleet.envs.traces import RequestTable
@@ -157,10 +157,10 @@ def test_a_tick_below_the_least_score_is_not_paid(engine):
 
 
 def test_the_demand_charge_is_that_of_the_highest_window():
-    """Whatever the world: what was booked tick by tick is what a utility would bill at the end."""
+    """Whatever the scenario: what was booked tick by tick is what a utility would bill at the end."""
     for seed in range(20):
-        world = random_world(seed, load=3.0)
-        result, a = run("native", world.arrays, world.episode, world.controls), world.arrays
+        instance = random_instance(seed, load=3.0)
+        result, a = run("native", instance.arrays, instance.episode, instance.controls), instance.arrays
         for s in np.flatnonzero(a.charges >= 0):
             length = int(a.demand_window_ticks[s])
             energy_j = np.pad(result.outcomes["energy_j"][:, s], (0, -a.horizon_ticks % length))

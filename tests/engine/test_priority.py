@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import load_scenario

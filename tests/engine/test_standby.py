@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, Run, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import load_scenario

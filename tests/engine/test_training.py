@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, Run, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.accounts.metrics import FLEET
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.scheduling import Controls
@@ -110,3 +110,10 @@ def test_a_site_pays_for_its_training_and_is_paid_and_the_ledger_adds_up() -> No
     assert "training_usd" in infos["reward_terms"]
     assert "training_usd" in {metric.name for metric in FLEET}
     fleets.ledger(0).audit()
+
+
+@ON_BOTH
+def test_a_long_tick_holds_many_cycles(engine: str) -> None:
+    arrays = fleet(training_jobs=1, tick_s=5500.0, horizon_ticks=2)
+    result = lived(engine, arrays, 1.0, 1.0)
+    assert result.outcomes["training_work_s"][:, 0].tolist() == pytest.approx([4000.0, 4000.0])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.episode.test_future import lived, undisturbed
+from tests.episode.test_future import fleet_at, undisturbed
 from tokenfleet.envs.engine import present_of
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.episode.future import draw_future
@@ -34,7 +34,7 @@ def spec(states: dict[str, Any], **others: Any) -> RegimeSpec:
     return RegimeSpec.parse({"states": states, **others})
 
 
-def world(states: dict[str, Any], horizon_ticks: int = 120, **others: Any) -> Scenario:
+def scenario_with(states: dict[str, Any], horizon_ticks: int = 120, **others: Any) -> Scenario:
     return load_scenario("tiny", {"horizon_ticks": horizon_ticks, "regimes": {"mood": {"states": states, **others}}})
 
 
@@ -71,7 +71,7 @@ def test_a_regime_without_stays_holds_all_episode() -> None:
 
 
 def test_requests_come_as_the_regime_has_it() -> None:
-    scenario = world(
+    scenario = scenario_with(
         {
             "calm": {"mean_stay_s": 60.0},
             "rush": {"mean_stay_s": 60.0, "streams": {"chat-8b": {"rate_factor": 3.0, "output_factor": 2.0}}},
@@ -108,7 +108,9 @@ def test_clients_would_pay_what_the_regime_has_when_they_come() -> None:
 
 
 def test_cooling_takes_what_the_regime_has() -> None:
-    scenario = world({"clean": {"mean_stay_s": 20.0}, "fouled": {"mean_stay_s": 20.0, "cooling_factor": {"lab": 1.5}}})
+    scenario = scenario_with(
+        {"clean": {"mean_stay_s": 20.0}, "fouled": {"mean_stay_s": 20.0, "cooling_factor": {"lab": 1.5}}}
+    )
     episode, plain = sample_episode(scenario, 1), sample_episode(load_scenario("tiny", {"horizon_ticks": 120}), 1)
     assert episode.origin is not None
     factor = np.where(episode.origin.regimes.courses[0].position[:120] == 1, 1.5, 1.0)
@@ -117,7 +119,7 @@ def test_cooling_takes_what_the_regime_has() -> None:
 
 
 def test_the_indicator_goes_ahead_by_its_lead_with_its_noise() -> None:
-    scenario = world(TWO, 3000, indicator={"lead_s": 25.0, "noise": 0.3, "noise_memory_s": 4.0})
+    scenario = scenario_with(TWO, 3000, indicator={"lead_s": 25.0, "noise": 0.3, "noise_memory_s": 4.0})
     episode = sample_episode(scenario, 0)
     assert episode.origin is not None
     course, sizes = episode.origin.regimes.courses[0], axis_sizes(scenario)
@@ -149,8 +151,8 @@ def test_another_future_draws_the_regime_from_what_its_indicator_says() -> None:
 
 
 def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() -> None:
-    scenario = world(TWO, indicator={"lead_s": 10.0, "noise": 0.5})
-    fleet, episode = lived(scenario, 60)
+    scenario = scenario_with(TWO, indicator={"lead_s": 10.0, "noise": 0.5})
+    fleet, episode = fleet_at(scenario, 60)
     future = draw_future(episode, present_of(fleet, 0, 60), 7)
     again = draw_future(episode, undisturbed(scenario, episode, 60), 7).episode
     before = future.episode.requests.arrival_s < 60 * scenario.tick_s
@@ -174,7 +176,7 @@ def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() 
 )
 def test_a_wrong_regime_is_refused_by_its_key(states: dict[str, Any], others: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        world(states, **others)
+        scenario_with(states, **others)
 
 
 def test_calls_of_sessions_have_no_factor_of_length() -> None:

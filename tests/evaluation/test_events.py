@@ -11,7 +11,8 @@ import pytest
 
 from tokenfleet.envs.layers.power.events import CapEvent
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.events import Call, Course, EventCard, cards_csv, score_event
 from tokenfleet.policies import PolicyContext, make_policy
 
@@ -63,18 +64,18 @@ def test_an_episode_that_ends_within_an_event_leaves_open_what_came_after():
 
 
 def test_an_evaluation_scores_every_event_of_every_episode():
-    """`uniform_clock` keeps the called cap of `tiny` all the time, and full clocks do not."""
+    """`careful_operator` keeps the called cap of `tiny` all the time, and full clocks do not."""
     cards: list[EventCard] = []
     make_env = partial(FleetVectorEnv, "tiny")
-    for name in ("uniform_clock", "max_clock"):
+    for name in ("careful_operator", "max_clock"):
         env = make_env(1)
         policy = Candidate(make_policy(name, PolicyContext.from_env(env)), name)
         evaluate_policy(make_env, policy, episodes=3, seed=0, batch_size=2, on_event=cards.append)
-    kept = {name: [c.kept_share for c in cards if c.policy == name] for name in ("uniform_clock", "max_clock")}
-    assert kept["uniform_clock"] == [1.0, 1.0, 1.0]
+    kept = {name: [c.kept_share for c in cards if c.policy == name] for name in ("careful_operator", "max_clock")}
+    assert kept["careful_operator"] == [1.0, 1.0, 1.0]
     assert min(kept["max_clock"]) < 1.0
     seeds = {name: [c.seed for c in cards if c.policy == name] for name in kept}
-    assert seeds["uniform_clock"] == seeds["max_clock"]
+    assert seeds["careful_operator"] == seeds["max_clock"]
     table = list(csv.DictReader(io.StringIO(cards_csv(cards))))
     assert len(table) == 6
     assert {row["site"] for row in table} == {"lab"}

@@ -108,7 +108,7 @@ private:
     Clients& clients_;
     Billing& billing_;
     Overdue& overdue_;
-    const Outcome& outcome_;
+    const Outcome outcome_;
     bool has_distances_, has_uploads_, has_caches_;
 
     // A request has come to its end; returns its price.

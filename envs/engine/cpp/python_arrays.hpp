@@ -168,14 +168,14 @@ public:
 
 private:
     CallTable calls_;
-    std::vector<nb::object> held_;
+    std::vector<nb::ndarray<nb::ro>> held_;
 
     // Point at a column; returns its length.
     template <typename T>
     std::int64_t hold(const Columns& c, const char* name, const T*& column) {
         const auto array = c.column<T>(name);
         column = array.data();
-        held_.push_back(nb::cast(array));
+        held_.emplace_back(array);
         return static_cast<std::int64_t>(array.size());
     }
 };

@@ -42,8 +42,10 @@ struct BoardEnergy {
 
 struct PoolLink {
     PoolState& pool_;
+    const Pool& limits_;
+    Demand& demand_;
 
-    explicit PoolLink(PoolState& pool) : pool_(pool) {}
+    explicit PoolLink(PoolState& pool) : pool_(pool), limits_(pool.limits), demand_(pool.demand) {}
     PoolLink(const PoolLink&) = default;
     PoolLink& operator=(const PoolLink&) { return *this; }
 };
@@ -63,7 +65,7 @@ public:
     }
 
     // To be called some time before a tick.
-    [[gnu::always_inline]] inline void prefetch() const { prefetch_completions(pool_.demand, finishing_); }
+    [[gnu::always_inline]] inline void prefetch() const { prefetch_completions(demand_, finishing_); }
 
     std::size_t bytes() const { return sizeof(*this) + finishing_.bytes() + (cache_ ? cache_->bytes() : 0); }
 
@@ -85,15 +87,15 @@ public:
     std::int64_t cached_tokens(std::int32_t index, double now_s) {
         if (!cache_) return 0;
         shrink_cache(is_idle() || !decoding_only_ ? 0 : segment_.ended_by(now_s));
-        return cache_->find(prompt(index), pool_.demand.calls).tokens;
+        return cache_->find(prompt(index), demand_.calls).tokens;
     }
 
     // A call before the episode has left its reusable context here.
     void remember(std::int32_t index) {
         if (!cache_) return;
         CacheUse use;
-        cache_->join(prompt(index), pool_.demand.calls, use);
-        cache_->leave(prompt(index), use, pool_.demand.calls[index].reusable_tokens, true);
+        cache_->join(prompt(index), demand_.calls, use);
+        cache_->leave(prompt(index), use, demand_.calls[index].reusable_tokens, true);
     }
 
     // The model is unloaded.
@@ -109,7 +111,7 @@ public:
         if (limits().ranks_classes) {
             queue_by_rank(index, false);
         } else {
-            waiting_.push(pool_.demand.requests, index);
+            waiting_.push(demand_.requests, index);
         }
         if (is_idle()) {
             energy_.idle_j += limits().idle_w * (now_s - metered_s_);
@@ -147,8 +149,8 @@ public:
     // Lose power: forget all requests and return them, decoding ones in the order of their rows.
     std::vector<std::int32_t> drop_everything(double now_s) {
         std::vector<std::int32_t> lost;
-        while (!waiting_.empty()) lost.push_back(waiting_.pop(pool_.demand.requests));
-        while (!prefilling_.empty()) lost.push_back(prefilling_.pop(pool_.demand.requests));
+        while (!waiting_.empty()) lost.push_back(waiting_.pop(demand_.requests));
+        while (!prefilling_.empty()) lost.push_back(prefilling_.pop(demand_.requests));
         const auto queued = static_cast<std::ptrdiff_t>(lost.size());
         finishing_.for_each([&](std::int32_t index, std::int64_t) { lost.push_back(index); });
         std::sort(lost.begin() + queued, lost.end());
@@ -174,7 +176,7 @@ public:
         waiting_.renumber(row);
         prefilling_.renumber(row);
         finishing_.renumber_requests(row);
-        if (cache_) cache_->renumber(row, pool_.demand.calls);
+        if (cache_) cache_->renumber(row, demand_.calls);
     }
 
     // What the boards have drawn since the last call.
@@ -201,9 +203,9 @@ private:
     bool decoding_only_ = true;
     FinishHeap finishing_;  // the decoding sequences
 
-    const Pool& limits() const { return pool_.limits; }
-    Request& request(std::int32_t index) const { return pool_.demand.requests[index]; }
-    Detail& detail(std::int32_t index) const { return pool_.demand.details[index]; }
+    const Pool& limits() const { return limits_; }
+    Request& request(std::int32_t index) const { return demand_.requests[index]; }
+    Detail& detail(std::int32_t index) const { return demand_.details[index]; }
     std::int64_t output_weight(std::int32_t index) const {
         return pool_.classes[request(index).class_id].output_weight;
     }
@@ -269,7 +271,7 @@ private:
     // The prefix cache, where there is one.
 
     Prompt prompt(std::int32_t index) const {
-        const Call& call = pool_.demand.calls[index];
+        const Call& call = demand_.calls[index];
         return {.row = index,
                 .conversation_id = call.conversation_id,
                 .group_id = call.group_id,

@@ -103,6 +103,13 @@ private:
                     job.unsaved_s += left_s * speed;
                     return {work_s + left_s * speed, 0.0};
                 }
+                const double cycle_s = site.checkpoint_interval_s / speed + site.checkpoint_s;
+                if (job.unsaved_s == 0.0 && left_s >= cycle_s) {
+                    const double cycles = std::floor(left_s / cycle_s);
+                    work_s += cycles * site.checkpoint_interval_s;
+                    left_s -= cycles * cycle_s;
+                    continue;
+                }
                 work_s += to_save_s;
                 left_s -= to_save_s / speed;
                 job.mode = Mode::kSaving;

@@ -82,7 +82,7 @@ class Fleet:
         self._write_view()
 
     def copy(self, view: Record, outcome: Record) -> Fleet:
-        """A fleet that has lived as this one, in records of its own; what never changes is shared."""
+        """A fleet in the same state as this one, in records of its own; what never changes is shared."""
         view.rows[:], outcome.rows[:] = self.view.rows, self.outcome.rows
         unchanging = (self.arrays, self.episode, self.episode.requests, self.calls, self.coefficients, self.past)
         shared = {id(part): part for part in unchanging}

@@ -72,10 +72,9 @@ class PowerDelivery:
             facility_j = it_energy_j * float(self.episode.pue[tick, s]) + fixed_j
             asked_w = 0.0 if is_dark else float(battery_power_w[s])
             energy_j = self.supplies[s].draw_j(facility_j, tick, asked_w, outcome)
-            limits_w = [
-                float(limit[tick, s]) for limit in (self.episode.cap_w, self.episode.brake_cap_w, self.episode.rating_w)
-            ]
-            if self._write(self.nodes[s].read(energy_j, *limits_w, end_s), outcome, "", s):
+            cap_w, brake_cap_w = float(self.episode.cap_w[tick, s]), float(self.episode.brake_cap_w[tick, s])
+            rating_w = float(self.episode.rating_w[tick, s])
+            if self._write(self.nodes[s].read(energy_j, cap_w, brake_cap_w, rating_w, end_s), outcome, "", s):
                 lost += pools
             self.charges[s].account(energy_j, outcome)
             self.programmes[s].account(energy_j, tick, outcome)

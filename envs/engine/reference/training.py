@@ -111,6 +111,12 @@ class Training:
                 if left_s * speed < to_save_s:
                     job.unsaved_s += left_s * speed
                     return work_s + left_s * speed, 0.0
+                cycle_s = self.interval_s / speed + self.checkpoint_s
+                if job.unsaved_s == 0.0 and left_s >= cycle_s:
+                    cycles = math.floor(left_s / cycle_s)
+                    work_s += cycles * self.interval_s
+                    left_s -= cycles * cycle_s
+                    continue
                 work_s += to_save_s
                 left_s -= to_save_s / speed
                 job.mode, job.left_s, job.unsaved_s = Mode.SAVING, self.checkpoint_s, self.interval_s

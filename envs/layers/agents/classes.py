@@ -49,13 +49,28 @@ class PriceToleranceSpec(Spec):
     Attributes:
         median: half of the clients accept this factor.
         sigma: standard deviation of its logarithm; no public data, an assumption wherever it stands.
+        episode_factor: bounds of a factor on the median, log-uniform, drawn once for all clients of a class in an
+            episode: what the market would pay today. Nobody is told; the share of clients that decline tells of it.
     """
 
     median: PositiveFloat
     sigma: NonNegativeFloat = 0.5
+    episode_factor: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _factors_are_ordered(self) -> Self:
+        low, high = self.episode_factor
+        if low > high:
+            raise ValueError(f"episode_factor: the lower bound {low:g} is above the upper {high:g}")
+        return self
+
+    def draw_factor(self, rng: np.random.Generator) -> float:
+        """The factor of one episode; it takes one number of `rng`."""
+        low, high = np.log(self.episode_factor)
+        return float(np.exp(rng.uniform(low, high)))
 
     def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-        """`count` factors, positive."""
+        """`count` tolerances, positive, in an episode of factor 1."""
         return self.median * np.exp(self.sigma * rng.standard_normal(count))
 
 
