@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate
+from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.layout import has_checkpoint, run_of
 from tokenfleet.policies.registry import make_policy

@@ -20,7 +20,7 @@ from tokenfleet.cli.wrappers import not_resumable
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, TuneConfig, parse_config
 from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.files.writing import replace_file, sync_folder
-from tokenfleet.envs.scenario.standing import pool_facts, pool_lines
+from tokenfleet.envs.scenario.provenance import pool_facts, pool_lines
 from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.policies.learned.layout import CHECKPOINTS, SNAPSHOTS
 from tokenfleet.policies.learned.trust import refuse_untrusted

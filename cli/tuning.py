@@ -19,7 +19,8 @@ from tokenfleet.cli.runs import SEARCH_FILE
 from tokenfleet.configs.schema import TuneConfig
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.splits import Split
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.statistics import PairedBootstrap

@@ -55,8 +55,8 @@ def check_choices(words: Sequence[str]) -> None:
 def _words(word: str, config_type: type[EntryConfig]) -> list[str]:
     """A word as Hydra takes it.
 
-    A key that no YAML holds is passed on with `++`, so that the schema, which decides what exists, reports it with all
-    other mistakes.
+    A key that no YAML holds is passed on with `++`: the schema decides what exists, and reports the key with all other
+    mistakes.
     """
     own = _OWN_ALGORITHM.fullmatch(word)
     if own is not None:

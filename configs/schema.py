@@ -232,7 +232,7 @@ class EvaluateConfig(EntryConfig):
     script = "evaluate.py"
 
     policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = (
-        "uniform_clock",
+        "careful_operator",
         "feedback_capping",
         "least_work",
         "greedy_efficiency",

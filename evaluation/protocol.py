@@ -11,18 +11,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.episodes import episode_seeds
-from tokenfleet.evaluation.results import Study
+from tokenfleet.evaluation.pairing import Study
 from tokenfleet.evaluation.statistics import Interval, interquartile_mean
 
 PROTOCOL = Path(__file__).parent / "protocols" / "tokenfleet-1.yaml"
 """The protocol in force."""
+
+
+class Verdict(Spec):
+    """What a screen found about one criterion of a benchmark scenario.
+
+    Attributes:
+        passed: whether the scenario meets it.
+        measured: the numbers, for people.
+    """
+
+    passed: bool
+    measured: str
 
 
 class Reference(Spec):
@@ -36,6 +48,7 @@ class Reference(Spec):
         found_by: the search that found it.
         policy: what evaluate.py takes for it; None for feedback, which only the screen's file holds.
         version: of tokenfleet that measured it.
+        criteria: what the screen found of the scenario, by criterion.
     """
 
     config_hash: str
@@ -45,6 +58,12 @@ class Reference(Spec):
     found_by: str
     policy: str | dict[str, Any] | None = None
     version: str
+    criteria: dict[str, Verdict] = Field(default_factory=dict)
+
+    @property
+    def is_benchmark(self) -> bool:
+        """Whether the scenario meets every criterion; else it demonstrates something."""
+        return bool(self.criteria) and all(verdict.passed for verdict in self.criteria.values())
 
     @model_validator(mode="after")
     def _above(self) -> Self:
@@ -73,6 +92,11 @@ class Protocol(Spec):
     episodes: PositiveInt
     careful_operator: str
     references: dict[str, Reference]
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """The scenarios that meet every criterion of a benchmark."""
+        return [name for name, reference in self.references.items() if reference.is_benchmark]
 
     def reference(self, study: Study) -> Reference | None:
         """The reference of a study's scenario; None where there is none, or the study is of other episodes."""

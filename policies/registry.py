@@ -9,48 +9,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.user_code import Guard, import_object, is_ours
 from tokenfleet.policies.base import Policy, PolicyContext
 from tokenfleet.policies.parameters import check_parameters
+from tokenfleet.policies.presets import Preset as Preset
+from tokenfleet.policies.shipped import POLICIES as POLICIES
 from tokenfleet.policies.tuned_files import resolved
 
 Choice = str | Mapping[str, Any]
 """A name, a `module:Class`, or a mapping with `name` and parameters."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What a name stands for.
-
-    Attributes:
-        target: `module:Class`, imported when it is first used, or the class itself.
-        parameters: keyword arguments that make the preset; a user's own go over them.
-    """
-
-    target: str | type[Any]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-
-_HEURISTICS = "tokenfleet.policies.heuristics"
-_COMPOSED = f"{_HEURISTICS}.composed:ComposedPolicy"
-
-POLICIES: dict[str, Preset] = {
-    "random": Preset(f"{_HEURISTICS}.uniform_random:RandomPolicy"),
-    "round_robin": Preset(_COMPOSED, {"routing": "round_robin", "clocking": "proportional"}),
-    "capacity_weighted": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "proportional"}),
-    "least_work": Preset(_COMPOSED, {"routing": "least_work", "clocking": "proportional"}),
-    "max_clock": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "full"}),
-    "uniform_clock": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "uniform"}),
-    "feedback_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "feedback"}),
-    "thermal_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "thermal"}),
-    "greedy_efficiency": Preset(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
-    "supervisor": Preset(f"{_HEURISTICS}.supervisor:Supervisor"),
-}
-"""The shipped policies; `register_policy` adds to it."""
 
 
 def register_policy(name: str, target: str | type[Any], **parameters: Any) -> None:

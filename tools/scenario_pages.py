@@ -20,11 +20,19 @@ from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation import Candidate, record_timeline
 from tokenfleet.evaluation.figures import draw_timeline
+from tokenfleet.evaluation.protocol import load_protocol
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
-POLICIES = ("max_clock", "least_work", "uniform_clock", "feedback_capping", "greedy_efficiency")
-OF_ROOMS = ("thermal_capping",)  # only where there is a room
+POLICIES = (
+    "max_clock",
+    "least_work",
+    "careful_operator",
+    "feedback_capping",
+    "greedy_efficiency",
+    "operator",
+    "supervisor",
+)
 EPISODES = 8
 COLOURS = 48  # of a picture, which is then a third of its size
 COLUMNS = {
@@ -56,15 +64,30 @@ def main() -> None:
 def section(name: str, pictures: Path) -> str:
     """One scenario: words, parts, figures, picture."""
     scenario = load_scenario(name)
-    policies = POLICIES + OF_ROOMS if scenario.rooms else POLICIES
-    figures = {policy: measure(scenario, policy) for policy in policies}
+    figures = {policy: measure(scenario, policy) for policy in POLICIES}
     best = max(figures, key=lambda policy: figures[policy]["net_value_usd"])
     draw(scenario, best, pictures / f"{name}.png")
     header = ["policy", *COLUMNS.values()]
     rows = [[policy, *(f"{values[key]:.3g}" for key in COLUMNS)] for policy, values in figures.items()]
     table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
     picture = f"![{name}: one validation episode under {best}](images/scenarios/{name}.png)"
-    return f"## {name}\n\n{words(name)}\n\n{parts(scenario)}\n\n{table}\n\n{picture}\n"
+    return "\n\n".join([f"## {name}", words(name), parts(scenario), card(name), table, picture]) + "\n"
+
+
+def card(name: str) -> str:
+    """What the screen found about a scenario, criterion by criterion; see docs/screen.md."""
+    protocol = load_protocol()
+    reference = protocol.references.get(name)
+    if reference is None:
+        return "*Demonstration*: it shows a mechanism, and no screen has found it worth learning on."
+    kind = f"Benchmark of `{protocol.name}`" if reference.is_benchmark else "Demonstration"
+    rows = [
+        f"| {criterion} | {'pass' if verdict.passed else 'fail'} | {verdict.measured} |"
+        for criterion, verdict in reference.criteria.items()
+    ]
+    return "\n".join(
+        [f"*{kind}*: [the screen](screen.md) says", "", "| criterion | | measured |", "|---|---|---|", *rows]
+    )
 
 
 def words(name: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.power import CapSpec
+from tokenfleet.envs.layers.power import CapSpec, DemandResponseSpec, EmergencySpec
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
@@ -19,11 +19,15 @@ class CapForecast:
 
     Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
 
-    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than
-      the sum over its events;
+    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, and `depth` in all, so the cap cannot
+      fall faster than the sum over those events that can ramp in these moments;
     - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
-      two ends, provided that the notice is no shorter than L (an emergency gives none) and the hold lasts at least L;
-    - *depth*: it never falls below the contract with every event at its full depth.
+      two ends. This takes a notice no shorter than L (an emergency gives none), a hold of at least L, and no other
+      event so near;
+    - *depth*: it never falls below the contract with every event at its full depth that can hold at the same time.
+
+    When an event can hold follows from the bounds of its start. Events that cannot coincide are not combined: of two
+    calls, one in the morning and one in the evening, the cap gives way to one at a time.
 
     Args:
         limits: D limits with their events.
@@ -40,16 +44,12 @@ class CapForecast:
     ) -> None:
         self._contract_w, leads = np.array(contract_w, dtype=np.float64), np.array(leads_s)
         events = [limit.events for limit in limits]
-        left = [math.prod(1.0 - event.deepest_fraction for event in some) for some in events]
-        self.deepest_w = self._contract_w * np.array(left, dtype=np.float64)
-        slope = [sum(event.deepest_fraction / max(event.ramp_s, 1e-9) for event in some) for some in events]
-        self._fall_w = self._contract_w * np.array(slope, dtype=np.float64) * ahead_s
+        self.deepest_w = self._contract_w * np.array([least_left_fraction(some) for some in events], dtype=np.float64)
+        fall = [_fall_fraction(some, ahead) for some, ahead in zip(events, ahead_s.tolist(), strict=True)]
+        self._fall_w = self._contract_w * np.array(fall, dtype=np.float64)
         self._lead = np.array([_shortest_cover(leads, ahead) for ahead in ahead_s], dtype=np.int64)
         self._announced_counts = np.array(
-            [
-                lead >= 0 and len(some) <= 1 and all(min(event.notice_s, event.hold_s) >= leads[lead] for event in some)
-                for lead, some in zip(self._lead, events, strict=True)
-            ],
+            [lead >= 0 and _one_at_a_time(some, leads[lead]) for lead, some in zip(self._lead, events, strict=True)],
             dtype=np.bool_,
         )
 
@@ -78,6 +78,49 @@ class CapForecast:
             lowest_w = np.where(self._announced_counts, np.maximum(lowest_w, ends_w), lowest_w)
         bound_w: Float64Array = np.minimum(lowest_w, cap_w)
         return bound_w
+
+
+Event = DemandResponseSpec | EmergencySpec
+
+
+def least_left_fraction(events: Sequence[Event]) -> float:
+    """The least share of the contract that events leave, those that can coincide at full depth."""
+    return min(math.prod(1.0 - event.deepest_fraction for event in some) for some in _together(events, _holds))
+
+
+def _holds(event: Event) -> tuple[float, float]:
+    """When it can hold [s]."""
+    return event.earliest_start_s, event.latest_start_s + event.ramp_s + event.hold_s + event.recovery_s
+
+
+def _together(events: Sequence[Event], span: Callable[[Event], tuple[float, float]]) -> list[list[Event]]:
+    """All largest sets of events whose spans have a moment in common, and the empty set."""
+    spans = [(event, *span(event)) for event in events]
+    return [[], *([event for event, first, last in spans if first <= moment <= last] for _, moment, _ in spans)]
+
+
+def _fall_fraction(events: Sequence[Event], ahead_s: float) -> float:
+    """The most of the contract by which events can lower the cap within `ahead_s`."""
+
+    def ramps(event: Event) -> tuple[float, float]:
+        return event.earliest_start_s - ahead_s, event.latest_start_s + event.ramp_s
+
+    def fall(event: Event) -> float:
+        return event.deepest_fraction * min(ahead_s / max(event.ramp_s, 1e-9), 1.0)
+
+    return max(sum(map(fall, some)) for some in _together(events, ramps))
+
+
+def _one_at_a_time(events: Sequence[Event], lead_s: float) -> bool:
+    """Whether events are known, hold, and keep away from each other for so long that a dip has no other inside."""
+
+    def reach(event: Event) -> tuple[float, float]:
+        first_s, last_s = _holds(event)
+        return first_s - lead_s, last_s
+
+    return all(min(event.notice_s, event.hold_s) >= lead_s for event in events) and all(
+        len(some) <= 1 for some in _together(events, reach)
+    )
 
 
 def _shortest_cover(leads_s: Float64Array, ahead_s: float) -> int:

@@ -82,6 +82,12 @@ def pools_beside_others(scenario: Scenario) -> Entries:
     return _some("pool, of sites with several", tuple(scenario.pools), beside)
 
 
+def pools_with_standby(scenario: Scenario) -> Entries:
+    """An entry for each pool whose replicas can stand by."""
+    pools = tuple(scenario.pools)
+    return _some("pool whose replicas can stand by", pools, [pools.index(name) for name in scenario.standby_pools])
+
+
 def classes_with_choice(scenario: Scenario) -> Entries:
     """An entry for each class that more than one pool serves."""
     return _some("class with a choice", tuple(scenario.classes), np.flatnonzero(_has_choice(scenario)).tolist())

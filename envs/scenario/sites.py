@@ -34,7 +34,9 @@ class SiteSpec(Spec):
         """Whether price, carbon intensity, temperature or sun change in the course of an episode."""
         irradiance: float | SignalSpec = self.solar.irradiance_w_per_m2 if self.solar else 0.0
         signals = (self.grid.price_usd_per_mwh, self.grid.carbon_g_per_kwh, self.facility.outdoor_c, irradiance)
-        return self.grid.real_time_price is not None or not all(is_constant(signal) for signal in signals)
+        if self.grid.real_time_price is not None or (self.grid.tariff and self.grid.tariff.time_of_use):
+            return True
+        return not all(is_constant(signal) for signal in signals)
 
     def price_usd_per_gb(self, network: NetworkSpec) -> float:
         """Price of traffic to clients: its own, or what the network lists for its provider [USD/GB]."""

@@ -3,15 +3,18 @@
 | module | what |
 |---|---|
 | `plans` | set-points of many policies as entries of the action `setpoints`, constant or moved by the state |
-| `features` | what the state is, site by site, on a common scale |
+| `features` | what the state is, site by site and class by class, on a common scale |
+| `space` | the few directions in which plans are searched |
 | `rollouts` | what plans and rules come to in episodes, spread over processes |
 | `tuning` | CMA-ES with the same episodes for all of a generation |
 | `planner` | a planner by forks, and its placebo |
 | `record` | everything measured, in one JSON file from which a screen that was killed goes on |
 | `budget` | how a screen divides its minutes |
-| `probes` | plans that a sensible scenario punishes, and plans without one group of set-points |
+| `probes` | plans that a sensible scenario punishes, plans without one group of set-points, and an obvious rule |
 | `findings` | numbers with intervals from what was measured |
+| `criteria` | whether the findings make a benchmark |
 | `card` | the findings as text |
+| `table` | the cards of many screens side by side |
 | `run` | the screen from its start to its end |
 | `freeze` | reference values of the protocol of scores, from screens |
 """

@@ -81,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=min(MOST_WORKERS, os.cpu_count() or 1), help="processes (default: at most 2)"
     )
-    parser.add_argument("--generations", type=int, help="of each search, instead of as many as fit the minutes")
+    parser.add_argument(
+        "--generations", type=int, help="of the search of feedback, instead of as many as fit the minutes"
+    )
     parser.add_argument("--episodes", type=int, help="of validation, instead of as many as fit the minutes")
     parser.add_argument(
         "--planner", type=int, default=0, metavar="EPISODES",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-TRAIN_EPISODES = 8
-"""Episodes that the candidates of a generation meet."""
+TRAIN_EPISODES = 6
+"""Episodes that the candidates of a generation meet, and those that dials are probed in."""
 FEWEST_EPISODES, MOST_EPISODES = 16, 128
-"""Bounds of the validation episodes that plans are chosen by, and of those that findings are from."""
+"""Bounds of the validation episodes that findings are from."""
 EPISODES_TIME_SHARE = 0.006
 """Share of the time that one plan may take for the episodes that findings are from."""
-ENDS_AT = {"constants": 0.3, "feedback": 0.55, "constants further": 0.7}
+ENDS_AT = {"constants": 0.3, "feedback": 0.5, "constants further": 0.7}
 """Share of the time at which each search ends."""
 
 
@@ -18,3 +18,8 @@ def episodes_for(minutes: float, episodes_per_s: float) -> int:
     """How many validation episodes a screen of so many minutes affords."""
     affordable = EPISODES_TIME_SHARE * 60.0 * minutes * episodes_per_s
     return int(np.clip(round(affordable), FEWEST_EPISODES, MOST_EPISODES))
+
+
+def choosing(episodes: int) -> int:
+    """How many validation episodes plans are chosen by, where findings are from so many others."""
+    return max(FEWEST_EPISODES, episodes // 2)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-WORTH_PERCENT = 5.0
-"""Gain from which headroom, or the state, is worth learning for [%]."""
 EVEN = 0.03
 """Difference of a split's offered value from the mean over splits that is nothing to speak of."""
 
@@ -17,29 +15,30 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 
 def _lines(card: Mapping[str, Any]) -> Iterator[str]:
-    budget, saturation = card["budget"], card["saturation"]
-    yield f"{card['scenario']}: {_verdict(card)}"
+    budget, best = card["budget"], card["kept"]
+    failed = [name for name, criterion in card["criteria"].items() if not criterion["passed"]]
+    yield f"{card['scenario']}: {'fails ' + ', '.join(failed) if failed else 'passes'}"
     yield ""
-    yield f"values [USD an episode], {budget['episodes']} validation episodes"
+    for name, criterion in card["criteria"].items():
+        yield f"{'pass' if criterion['passed'] else 'FAIL'}  {name:18} {criterion['measured']}"
+    yield ""
+    yield f"values [USD an episode], {budget['episodes']} validation episodes, span {card['span_usd']:.3f}"
     for name, value in sorted(card["values"].items(), key=lambda item: -item[1]["estimate"]):
-        yield f"  {name:26} {value['estimate']:9.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+        yield f"  {name:30} {value['estimate']:9.3f} [{value['low']:.3f}, {value['high']:.3f}]"
     for name, why in card["refused"].items():
-        yield f"  {name:26} refused: {why}"
-    yield f"headroom    {_difference(card['headroom'])}: {card['best_known']} over {card['best_rule']}"
-    after = f"{budget['done']['feedback']} and {budget['done']['constants further']} more generations"
-    yield f"state       {_difference(card['state'])}: feedback over constants, after {after}"
+        yield f"  {name:30} refused: {why}"
     for name, gain in card["planner"].items():
-        yield f"{name:11} {_difference(gain)}: over tuned constants"
+        yield f"{name:11} {_difference(gain)} over tuned constants"
     yield (
-        f"saturation  {100 * saturation['slo_attainment']:.1f} % of requests in time, value "
-        f"{100 * saturation['value_over_offered']:.0f} % of what is offered"
+        f"kept        by {card['best_known']}: {100 * best['slo_attainment']:.1f} % of requests in time, "
+        f"{100 * best['value_over_offered']:.0f} % of the offered value"
     )
     yield f"knobs       lost where held at their default, of {card['knobs_of']}:"
     for name, lost in card["knobs"].items():
-        yield f"  {name:26} {_difference(lost)}"
-    yield f"absurd      {'; '.join(card['absurd']) or 'no optimum is'}"
-    pairs = ", ".join(" = ".join(pair) for pair in card["alike"])
-    yield f"alike       {pairs or 'no two rules'}"
+        yield f"  {name:30} {_difference(lost)} ({100 * lost['share']:+.1f} % of the best)"
+    yield "features    lost where the feedback does not follow them:"
+    for name, lost in card["features"].items():
+        yield f"  {name:30} {_difference(lost)} ({100 * lost['share']:+.1f} % of the best)"
     load = ", ".join(f"{split} {100 * row['value_usd']:+.1f} %" for split, row in card["offered"].items())
     uneven = any(abs(row["value_usd"]) > EVEN for row in card["offered"].values())
     yield f"offered     value against the mean of splits: {load}{' (uneven)' if uneven else ''}"
@@ -48,21 +47,5 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"budget      {card['elapsed_s'] / 60:.1f} min; generations: {done}"
 
 
-def _verdict(card: Mapping[str, Any]) -> str:
-    words = []
-    words.append("headroom" if _clear(card["headroom"]) else "little headroom")
-    words.append("state matters" if _clear(card["state"]) else "state not shown to matter")
-    if card["saturation"]["saturated"]:
-        words.append("saturated")
-    if card["absurd"]:
-        words.append("absurd optima")
-    return ", ".join(words)
-
-
-def _clear(difference: Mapping[str, float]) -> bool:
-    return difference["percent"] >= WORTH_PERCENT and difference["low"] > 0.0
-
-
 def _difference(difference: Mapping[str, float]) -> str:
-    interval = f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
-    return f"{difference['estimate']:+.3f} {interval} USD ({difference['percent']:+.1f} %)"
+    return f"{difference['estimate']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] USD"

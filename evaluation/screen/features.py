@@ -1,10 +1,13 @@
-"""What a plan with feedback sees: four numbers a site, on the scale that they have while the middle is held.
+"""What a plan with feedback sees: a row of numbers a site and class, on the scale of fleets that hold the middle.
 
-A steered entry follows its own site; an entry of a request class follows the mean over sites.
+All of it is in the observation `supervisor`, or a mean over the past of what is. An entry of a site or pool follows its
+own site. An entry of a request class follows its class: demand, backlog and clients who decline are the class's own,
+and all else is the mean over sites.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,25 +19,48 @@ from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
 
-NAMES = ("cap", "price", "backlog", "demand")
-STEERED = ("power_share", "awake_replicas", "backlog_limit", "battery_charge", "token_price_factor")
-"""Segments that feedback moves: where a reason is known for the best set-point to depend on the four."""
-DEMAND_TIME_S = 60.0
-"""Time constant of the mean of arrivals [s]."""
+NAMES = (
+    "cap",
+    "cap to come",
+    "cap elsewhere",
+    "price",
+    "price to come",
+    "price elsewhere",
+    "backlog",
+    "demand",
+    "declined",
+    "awake",
+    "room",
+    "battery",
+    "time to event",
+    "time",
+)
+"""Cap [W] now, the lowest that is announced, and the mean of the other sites'; electricity price [USD/MWh] now, the
+mean of its forecasts, and the other sites' mean; the logarithm of 1 s and the longest backlog; means over the past of
+arrivals and of the share of calls that decline the token price; the share of awake replicas; room temperature [C];
+charge of the battery; time to the next announced event [s]; the part of the episode so far."""
+MEMORY_S = 60.0
+"""Time constant of means over the past [s]."""
 WIDEST = 4.0
 """Standard deviations at which a feature is cut."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Means and standard deviations of the features, `[S, F]` each; 0 deviation for one that never moves."""
+    """Means and standard deviations of the features, `[S + K, F]` each; 0 deviation for one that never moves."""
 
     mean: Float64Array
     deviation: Float64Array
 
+    @property
+    def moves(self) -> NDArray[np.bool_]:
+        """Which features move at all, `[S + K, F]`."""
+        found: NDArray[np.bool_] = self.deviation > 1e-9 * np.maximum(np.abs(self.mean), 1.0)
+        return found
+
 
 class Features:
-    """Reads the features of N fleets; remembers the mean of arrivals.
+    """Reads the features of N fleets; remembers means over the past.
 
     Args:
         scenario: of the fleets.
@@ -43,46 +69,109 @@ class Features:
     """
 
     def __init__(self, scenario: Scenario, num_envs: int, step_s: float) -> None:
-        sites = list(scenario.sites)
+        sites, classes = list(scenario.sites), list(scenario.classes)
         self._pools_at = [[p for p, pool in enumerate(scenario.pools.values()) if pool.site == site] for site in sites]
-        self._weight = min(1.0, step_s / DEMAND_TIME_S)
-        self._demand: Float64Array | None = None
-        self._num_envs = num_envs
+        self._replicas = np.array([pool.replicas for pool in scenario.pools.values()], np.float64)
+        self._rooms = [sites.index(name) for name in scenario.rooms]
+        self._batteries = [sites.index(name) for name in scenario.batteries]
+        self._priced = [classes.index(name) for name in scenario.priced_classes]
+        self._weight = min(1.0, step_s / MEMORY_S)
+        self._past: Float64Array | None = None
+        self._sites, self._classes = (num_envs, len(sites)), (num_envs, len(classes))
 
     def read(self, view: Record) -> Float64Array:
-        """The features as they are, `[N, S, F]`."""
-        cap = np.asarray(view["cap_w"], np.float64)
-        price = np.asarray(view["price_usd_per_mwh"], np.float64)
-        waiting = np.log1p(np.asarray(view["pool_backlog_s"], np.float64))
-        backlog = np.stack([waiting[:, pools].max(axis=1, initial=0.0) for pools in self._pools_at], axis=1)
-        arrived = np.asarray(view["arrived"], np.float64).sum(axis=1)
-        before = arrived if self._demand is None else self._demand
-        self._demand = before + self._weight * (arrived - before)
-        demand = np.broadcast_to(self._demand[:, None], cap.shape)
-        return np.stack([cap, price, backlog, demand], axis=2)
+        """The features as they are, of sites and then of classes, `[N, S + K, F]`."""
+
+        def field(name: str) -> Float64Array:
+            return np.asarray(view[name], np.float64)
+
+        cap, price = field("cap_w"), field("price_usd_per_mwh")
+        arrived, declined = self._means(np.stack([field("arrived"), self._declined(field("declined"))]))
+        everything = arrived.sum(axis=1), declined.sum(axis=1)
+        found = {
+            "cap": cap,
+            "cap to come": np.minimum(field("announced_cap_w").min(axis=2, initial=np.inf), cap),
+            "cap elsewhere": _elsewhere(cap),
+            "price": price,
+            "price to come": _mean_or(field("price_forecast_usd_per_mwh"), price),
+            "price elsewhere": _elsewhere(price),
+            "backlog": np.log1p(self._at_sites(field("pool_backlog_s"), _longest)),
+            "demand": self._everywhere(everything[0]),
+            "declined": self._everywhere(_share(everything[1], everything[0])),
+            "awake": self._at_sites(field("awake_replicas") / self._replicas, _mean),
+            "room": self._where(self._rooms, field("room_c")),
+            "battery": self._where(self._batteries, field("battery_charge_fraction")),
+            "time to event": field("event_in_s"),
+            "time": self._everywhere(field("time_fraction")),
+        }
+        own = {"backlog": np.log1p(field("class_backlog_s")), "demand": arrived, "declined": _share(declined, arrived)}
+        means = {name: np.broadcast_to(site.mean(axis=1)[:, None], self._classes) for name, site in found.items()}
+        of_classes = np.stack([(means | own)[name] for name in NAMES], axis=2)
+        return np.concatenate([np.stack([found[name] for name in NAMES], axis=2), of_classes], axis=1)
+
+    def _means(self, now: Float64Array) -> Float64Array:
+        before = now if self._past is None else self._past
+        self._past = before + self._weight * (now - before)
+        return self._past
+
+    def _declined(self, of_priced: Float64Array) -> Float64Array:
+        row = np.zeros(self._classes)
+        row[:, self._priced] = of_priced
+        return row
+
+    def _at_sites(self, pools: Float64Array, together: Callable[[Float64Array], Float64Array]) -> Float64Array:
+        return np.stack([together(pools[:, here]) for here in self._pools_at], axis=1)
+
+    def _everywhere(self, fleet: Float64Array) -> Float64Array:
+        return np.broadcast_to(fleet[:, None], self._sites)
+
+    def _where(self, sites: list[int], values: Float64Array) -> Float64Array:
+        row = np.zeros(self._sites)
+        row[:, sites] = values
+        return row
+
+
+def _longest(values: Float64Array) -> Float64Array:
+    longest: Float64Array = values.max(axis=1, initial=0.0)
+    return longest
+
+
+def _mean(values: Float64Array) -> Float64Array:
+    mean: Float64Array = values.sum(axis=1) / max(values.shape[1], 1)
+    return mean
+
+
+def _elsewhere(values: Float64Array) -> Float64Array:
+    """The mean over the other sites; 0 where there is none."""
+    others = max(values.shape[1] - 1, 1)
+    return (values.sum(axis=1, keepdims=True) - values) / others
+
+
+def _mean_or(values: Float64Array, otherwise: Float64Array) -> Float64Array:
+    """The mean along the last axis, if that has any entry."""
+    return values.mean(axis=2) if values.shape[2] else otherwise
+
+
+def _share(part: Float64Array, whole: Float64Array) -> Float64Array:
+    share: Float64Array = part / np.maximum(whole, 1e-9)
+    return share
 
 
 def scaled(values: Float64Array, scale: Scale) -> Float64Array:
-    """Features in standard deviations from their mean; behind the last site the mean over sites: `[N, S + 1, F]`."""
-    moves = scale.deviation > 1e-9 * np.maximum(np.abs(scale.mean), 1.0)
-    shares = np.where(moves, (values - scale.mean) / np.where(moves, scale.deviation, 1.0), 0.0)
-    cut = np.clip(shares, -WIDEST, WIDEST)
-    return np.concatenate([cut, cut.mean(axis=1, keepdims=True)], axis=1)
+    """Features in standard deviations from their mean, cut."""
+    shares = np.where(scale.moves, (values - scale.mean) / np.where(scale.moves, scale.deviation, 1.0), 0.0)
+    return np.clip(shares, -WIDEST, WIDEST)
 
 
-def steered_entries(scenario: Scenario, table: tuple[Segment, ...]) -> tuple[list[int], list[int]]:
-    """Entries of the action that feedback moves, and the site that each follows; S stands for the mean over sites."""
-    sites = list(scenario.sites)
-    columns, follows = [], []
-    for segment in table:
-        if segment.name not in STEERED:
-            continue
-        for offset, label in enumerate(segment.labels):
-            columns.append(segment.first + offset)
-            if segment.per.startswith("site"):
-                follows.append(sites.index(label))
-            elif segment.per.startswith("pool"):
-                follows.append(sites.index(scenario.pools[label].site))
-            else:
-                follows.append(len(sites))
-    return columns, follows
+def followed_rows(scenario: Scenario, table: tuple[Segment, ...]) -> list[int]:
+    """The site, or behind all sites the class, that each entry of the action follows."""
+    sites, classes, pools = list(scenario.sites), list(scenario.classes), scenario.pools
+
+    def row_of(segment: Segment, label: str) -> int:
+        if segment.per.startswith("site"):
+            return sites.index(label)
+        if segment.per.startswith(("pool", "class and pool")):
+            return sites.index(pools[label.rpartition(" to ")[2]].site)
+        return len(sites) + classes.index(label)
+
+    return [row_of(segment, label) for segment in table for label in segment.labels]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,8 @@ Outcomes = Mapping[str, Mapping[str, Float64Array]]
 """Metrics `[E]` by policy and name, all of the same episodes."""
 
 VALUE = "net_value_usd"
-ALIKE = 0.005
-"""Mean absolute difference of two rules, over the best rule's value, from which on they act differently."""
-SATURATED = 0.995
-"""Share of requests in time above which nothing is left to win from them."""
+IDENTICAL = 1e-6
+"""Mean absolute difference of two rules, over the best rule's value, up to which they act identically."""
 CLOSE = 0.02
 """Share of the best value within which an absurd plan is an optimum."""
 GIVEN_UP = 0.1
@@ -30,11 +27,16 @@ ABOVE_CAP = "power stands above the cap"
 
 
 def against(ours: Float64Array, theirs: Float64Array) -> dict[str, float]:
-    """The mean paired difference with its 95 % interval [USD], and over the mean of `theirs` [%]."""
-    difference = PairedBootstrap(len(ours)).difference(ours, theirs)
-    mean = abs(float(theirs.mean()))
-    percent = 100.0 * difference.estimate / mean if mean > 0.0 else float("nan")
-    return _plain(difference) | {"percent": percent}
+    """The mean paired difference with its 95 % interval [USD]."""
+    return _plain(PairedBootstrap(len(ours)).difference(ours, theirs))
+
+
+def gain(ours: Float64Array, theirs: Float64Array, span_usd: float) -> dict[str, float]:
+    """As `against`, and the same as shares of a span [USD] that is taken as known."""
+    difference = against(ours, theirs)
+    names = {"estimate": "of_span", "low": "low_of_span", "high": "high_of_span"}
+    shares = {name: difference[key] / span_usd if span_usd > 0.0 else float("nan") for key, name in names.items()}
+    return difference | shares
 
 
 def mean_of(values: Float64Array) -> dict[str, float]:
@@ -43,12 +45,12 @@ def mean_of(values: Float64Array) -> dict[str, float]:
 
 
 def alike(rules: Outcomes) -> list[list[str]]:
-    """Pairs of rules whose values differ by next to nothing, episode by episode, in the mean."""
+    """Pairs of rules that act identically: in no episode do their values differ."""
     best = max(abs(float(rule[VALUE].mean())) for rule in rules.values())
     return [
         [one, other]
         for one, other in combinations(rules, 2)
-        if np.abs(rules[one][VALUE] - rules[other][VALUE]).mean() < ALIKE * best
+        if np.abs(rules[one][VALUE] - rules[other][VALUE]).mean() <= IDENTICAL * best
     ]
 
 
@@ -57,20 +59,20 @@ def best_of(policies: Outcomes) -> str:
     return max(policies, key=lambda name: float(policies[name][VALUE].mean()))
 
 
-def saturation(best: Mapping[str, Float64Array], offered_usd: float) -> dict[str, Any]:
-    """How much of what is asked for a policy serves in time, and earns."""
-    in_time = float(best["slo_attainment"].mean())
+def kept(outcome: Mapping[str, Float64Array], offered_usd: float) -> dict[str, float]:
+    """How much of what is asked for a policy serves in time, and how much of the offered value it earns."""
     return {
-        "slo_attainment": in_time,
-        "value_over_offered": float(best[VALUE].mean()) / offered_usd if offered_usd > 0.0 else float("nan"),
-        "saturated": in_time >= SATURATED,
+        "slo_attainment": float(outcome["slo_attainment"].mean()),
+        "value_over_offered": float(outcome[VALUE].mean()) / offered_usd if offered_usd > 0.0 else float("nan"),
     }
 
 
-def knobs(best: Float64Array, frozen: Outcomes) -> dict[str, dict[str, float]]:
-    """What is lost where one group is held at its default, the most important first."""
-    lost = {name: against(best, outcome[VALUE]) for name, outcome in frozen.items()}
-    return dict(sorted(lost.items(), key=lambda item: -item[1]["estimate"]))
+def lost(best: Float64Array, without: Outcomes) -> dict[str, dict[str, float]]:
+    """What is lost without something [USD], and as a share of the best value, the most important first."""
+    mean = abs(float(best.mean()))
+    found = {name: against(best, outcome[VALUE]) for name, outcome in without.items()}
+    shares = {name: loss | {"share": loss["estimate"] / mean} for name, loss in found.items()}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]["estimate"]))
 
 
 def absurd_optima(

@@ -2,7 +2,8 @@
 
 For each file of a screen the careful operator and the best policy of the screen meet the protocol's episodes. The best
 is chosen by the screen's own validation episodes, so that the protocol's episodes choose nothing. A reference that a
-protocol holds is never replaced: another reference makes another protocol, a file of another name.
+protocol holds is never replaced: another reference makes another protocol, a file of another name. `--anew` is for a
+protocol that is not published yet: it forgets all references.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MIDDLE
+from tokenfleet.policies.registry import Choice
+
+HELD_MIDDLE = {"name": "supervisor", "rest": "middle"}
+"""The middle of the set-points as a policy."""
 
 COMMAND = "python -m tokenfleet.evaluation.screen.freeze"
 
@@ -44,19 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=PROTOCOL,
         help="the protocol's file; a new one is named by it (default: the shipped)",
     )
+    parser.add_argument("--anew", action="store_true", help="forget the references that the protocol's file holds")
     typed = parser.parse_args(arguments)
-    return exit_status(lambda: _freeze(typed.screens, typed.out))
+    return exit_status(lambda: _freeze(typed.screens, typed.out, typed.anew))
 
 
-def _freeze(screens: Sequence[Path], out: Path) -> None:
+def _freeze(screens: Sequence[Path], out: Path, anew: bool) -> None:
     protocol = _protocol(out)
+    if anew:
+        protocol = protocol.model_copy(update={"references": {}})
     references = dict(protocol.references)
     for path in screens:
         scenario, card, scale = _screened(path)
         if scenario.name in references:
             raise SpecError([f"{path}: {protocol.name} has a reference of {scenario.name}; give another --out"])
         reference = references[scenario.name] = _reference(protocol, scenario, card, scale)
-        print(f"{scenario.name}: {reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})")
+        kind = "benchmark" if reference.is_benchmark else "demonstration"
+        span = f"{reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})"
+        print(f"{scenario.name}: {kind}, {span}")
     _write(out, protocol.model_copy(update={"references": references}))
 
 
@@ -84,7 +94,7 @@ def _reference(protocol: Protocol, scenario: Scenario, card: Mapping[str, Any], 
     if best in card["plans"]:
         usd = _plan_usd(protocol, scenario, card["plans"][best], scale)
     elif best == MIDDLE:
-        usd = _rule_usd(protocol, scenario, "supervisor")
+        usd = _rule_usd(protocol, scenario, HELD_MIDDLE)
     else:
         usd = _rule_usd(protocol, scenario, best)
     minutes, done = card["elapsed_s"] / 60.0, card["budget"]["done"]
@@ -97,6 +107,7 @@ def _reference(protocol: Protocol, scenario: Scenario, card: Mapping[str, Any], 
             "policy": _choice(card, best),
             "found_by": f"screen of {minutes:.1f} minutes, {sum(done.values())} generations in all",
             "version": version("tokenfleet"),
+            "criteria": card["criteria"],
         },
         scenario.name,
     )
@@ -108,10 +119,10 @@ def _choice(card: Mapping[str, Any], best: str) -> str | dict[str, Any] | None:
         return {"name": "supervisor", **card["supervisor"]}
     if best in card["plans"]:
         return None
-    return "supervisor" if best == MIDDLE else str(best)
+    return dict(HELD_MIDDLE) if best == MIDDLE else str(best)
 
 
-def _rule_usd(protocol: Protocol, scenario: Scenario, rule: str) -> float:
+def _rule_usd(protocol: Protocol, scenario: Scenario, rule: Choice) -> float:
     outcome = rule_outcome(scenario, protocol.split, protocol.seed, protocol.episodes, rule)
     if isinstance(outcome, str):
         raise SpecError([f"{scenario.name}: no score without {rule}: {outcome}"])

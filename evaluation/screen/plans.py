@@ -16,8 +16,7 @@ class Plans:
 
     Attributes:
         base: entries while every feature stands at its mean, `[B, A]`.
-        gains: what each of M steered entries gains with one standard deviation of each of F features, `[B, M, F]`;
-            None for constants.
+        gains: what each entry gains with one standard deviation of each of F features, `[B, A, F]`; None for constants.
     """
 
     base: Float64Array
@@ -29,19 +28,6 @@ class Plans:
     def part(self, rows: slice) -> Plans:
         """Some of the plans."""
         return Plans(self.base[rows], None if self.gains is None else self.gains[rows])
-
-    def flat(self) -> Float64Array:
-        """All numbers of each plan, `[B, D]`: the base, then the gains."""
-        count = len(self)
-        gains = np.empty((count, 0)) if self.gains is None else self.gains.reshape(count, -1)
-        return np.concatenate([self.base, gains], axis=1)
-
-    @classmethod
-    def of_flat(cls, flat: Float64Array, entries: int, features: int) -> Plans:
-        """Plans from `flat`, which begins with so many entries; further numbers are gains on so many features."""
-        base = np.clip(flat[:, :entries], -1.0, 1.0)
-        rest = flat[:, entries:]
-        return cls(base, rest.reshape(len(flat), -1, features) if rest.shape[1] else None)
 
 
 def stacked(plans: list[Plans]) -> Plans:

@@ -1,40 +1,56 @@
-"""Plans beside a tuned one: without one group of set-points, and such as a sensible scenario punishes."""
+"""Plans beside a tuned one: without a group of set-points, or such as a scenario should punish; and an obvious rule."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.evaluation.screen.features import NAMES, STEERED
+from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_rows
 from tokenfleet.evaluation.screen.findings import ABOVE_CAP, given_up
 from tokenfleet.evaluation.screen.plans import Plans
 
 Table = tuple[Segment, ...]
 
+ON_FEATURE = "feedback on "
+AWAKE_SLOPE, AWAKE_DEAD = 2.0, 0.1
+"""Of the segment `awake_replicas` below its middle: `usual * (1 + 2 (a + 0.1))`."""
+
+
+def awake_by_cap(scenario: Scenario, table: Table, scale: Scale) -> Plans:
+    """The middle of the box, but awake replicas in proportion to the cap: an obvious rule, and nothing is tuned."""
+    (awake,) = (segment for segment in table if segment.name == "awake_replicas")
+    entries = sum(len(segment.labels) for segment in table)
+    follows, cap = followed_rows(scenario, table), NAMES.index("cap")
+    contract_w = [scenario.contract_w(site) for site in scenario.sites]
+    base, gains = np.zeros((1, entries)), np.zeros((1, entries, len(NAMES)))
+    for column in range(awake.first, awake.first + len(awake.labels)):
+        site = follows[column]
+        base[:, column] = (scale.mean[site, cap] / contract_w[site] - 1.0) / AWAKE_SLOPE - AWAKE_DEAD
+        gains[:, column, cap] = scale.deviation[site, cap] / contract_w[site] / AWAKE_SLOPE
+    return Plans(base, gains)
+
 
 def frozen(plan: Plans, table: Table) -> dict[str, Plans]:
-    """The plan with each group of set-points, or of gains, or each feature, back at its default."""
+    """The plan with each group of set-points, or each feature that it follows, back at its default."""
     plans = {}
     for segment in table:
-        if not segment.labels:
-            continue
-        base = plan.base.copy()
-        base[:, segment.columns] = 0.0
-        gains = None if plan.gains is None else plan.gains.copy()
-        if gains is not None and segment.name in STEERED:
-            gains[:, _steered(segment.name, table)] = 0.0
-        plans[segment.name] = Plans(base, gains)
+        if segment.labels:
+            columns = range(segment.columns.start, segment.columns.stop)
+            plans[segment.name] = _with(plan, dict.fromkeys(columns, 0.0))
     if plan.gains is not None:
         for index, name in enumerate(NAMES):
-            gains = plan.gains.copy()
-            gains[:, :, index] = 0.0
-            plans[f"feedback on {name}"] = Plans(plan.base, gains)
+            if plan.gains[:, :, index].any():
+                gains = plan.gains.copy()
+                gains[:, :, index] = 0.0
+                plans[f"{ON_FEATURE}{name}"] = Plans(plan.base, gains)
     return plans
 
 
 def absurd(plan: Plans, scenario: Scenario, table: Table) -> dict[str, Plans]:
-    """The constants of a plan, but for one thing that no operator would do."""
+    """The plan, but for one thing that no operator would do."""
     by_name = {segment.name: segment for segment in table}
     plans = {}
     if len(scenario.sites) > 1:
@@ -58,17 +74,10 @@ def absurd(plan: Plans, scenario: Scenario, table: Table) -> dict[str, Plans]:
 
 
 def _with(plan: Plans, entries: Mapping[int, float]) -> Plans:
-    base = plan.base.copy()
+    """The plan with some entries held, whatever happens."""
+    base, gains = plan.base.copy(), None if plan.gains is None else plan.gains.copy()
     for column, value in entries.items():
         base[:, column] = value
-    return Plans(base)
-
-
-def _steered(name: str, table: Table) -> slice:
-    """Where the entries of a segment stand among those that feedback moves."""
-    before = 0
-    for segment in table:
-        if segment.name == name:
-            return slice(before, before + len(segment.labels))
-        before += len(segment.labels) if segment.name in STEERED else 0
-    raise KeyError(name)
+        if gains is not None:
+            gains[:, column] = 0.0
+    return Plans(base, gains)

@@ -20,8 +20,9 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
-from tokenfleet.evaluation.screen.features import Features, Scale, scaled, steered_entries
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.screen.features import Features, Scale, followed_rows, scaled
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import Choice, make_policy
@@ -152,13 +153,12 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
     if setting.scale is None:
         raise ValueError("plans with gains need the scale of the features")
     scale, gains = setting.scale, np.repeat(plans.gains, episodes, axis=0)
-    columns, follows = steered_entries(setting.scenario, tuple(SetpointAction(setting.scenario).table))
+    follows = followed_rows(setting.scenario, tuple(SetpointAction(setting.scenario).table))
     features = Features(setting.scenario, env.num_envs, env.decide_every * setting.scenario.tick_s)
 
     def act(observation: Any) -> NDArray[np.float32]:
         seen = scaled(features.read(_view(env, observation)), scale)
-        action = base.copy()
-        action[:, columns] += np.einsum("nmf,nmf->nm", gains, seen[:, follows])
+        action = base + np.einsum("naf,naf->na", gains, seen[:, follows])
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     return act

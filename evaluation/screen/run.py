@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,11 +17,12 @@ from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 from tokenfleet.evaluation.screen import findings
-from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, episodes_for
-from tokenfleet.evaluation.screen.features import NAMES, Scale, steered_entries
+from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosing, episodes_for
+from tokenfleet.evaluation.screen.criteria import criteria
+from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
 from tokenfleet.evaluation.screen.plans import Plans, stacked
-from tokenfleet.evaluation.screen.probes import absurd, frozen
+from tokenfleet.evaluation.screen.probes import ON_FEATURE, absurd, awake_by_cap, frozen
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import (
     Outcome,
@@ -31,6 +32,16 @@ from tokenfleet.evaluation.screen.rollouts import (
     outcomes,
     rule_outcome,
 )
+from tokenfleet.evaluation.screen.space import (
+    Probe,
+    Space,
+    best_by_dial,
+    dials,
+    directions,
+    narrowed,
+    numbers_of,
+    probes,
+)
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.registry import POLICIES
@@ -38,11 +49,23 @@ from tokenfleet.policies.registry import POLICIES
 Float64Array = NDArray[np.float64]
 
 NO_RULES = ("random", "supervisor")
-"""Policies that are no rule of their own: one draws, one holds the middle of the box until it is tuned."""
-MIDDLE = "middle of the set-points"
+"""Policies that are no rule of their own: one draws, one holds what the search starts beside."""
+RULE_GROUPS = ("reference", "baseline")
+"""Kinds of shipped policies that count as rules."""
+OF_ROOMS = ("thermal_capping",)
+"""Rules that are another one where there is no room."""
+CAREFUL = "careful_operator"
+"""The provable clock with capacity-weighted routing."""
+MIDDLE, BY_CAP = "middle of the set-points", "awake in proportion to the cap"
+"""Plans that are untuned rules like the shipped ones."""
+CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
 OFFERED_EPISODES = 32
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of constants, and of what goes on from them."""
+FIRST_TIMES = 2
+"""Generations of the first search, over those of each search that goes on from it."""
+PROBED_GAIN, MOST_DIALS = 0.3, 8
+"""Gain at which a dial is probed; and how many of the best are searched."""
 CHOOSING, REPORTING = 1, 2
 """Offsets of the seeds of the validation episodes that plans are chosen by, and that findings are from."""
 
@@ -54,7 +77,8 @@ class Options:
     Attributes:
         minutes: for the whole screen.
         seed: of searches and episodes.
-        generations: of each search; None for as many as fit the minutes.
+        generations: of the search of feedback; the first search of constants takes twice as many, and the one that
+            goes on as long as feedback and its probes took. None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
         planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
     """
@@ -83,10 +107,9 @@ class Screen:
         self._scenario, self._options, self._record = scenario, options, record
         self._workers, self._say = workers, say
         self._table = tuple(SetpointAction(scenario).table)
-        self._entries = sum(len(segment.labels) for segment in self._table)
-        self._steered = len(steered_entries(scenario, self._table)[0])
+        self._directions = directions(scenario, self._table)
         self._episodes = 0  # until the speed is known
-        self._middle = Plans(np.zeros((1, self._entries)))
+        self._middle = Plans(np.zeros((1, self._directions.shape[1])))
 
     def run(self) -> dict[str, Any]:
         """The findings; they are on file too."""
@@ -95,10 +118,11 @@ class Screen:
         self._episodes = int(self._record.once("episodes", lambda: episodes))
         rules, refused = self._rules()
         plans = self._plans()
-        best = self._chosen_name(plans)
+        best = max(plans, key=self._chosen_by)
+        by_cap = awake_by_cap(self._scenario, self._table, self._scale())
         beside = {f"frozen/{name}": plan for name, plan in frozen(plans[best], self._table).items()}
         beside |= {f"absurd/{name}": plan for name, plan in absurd(plans[best], self._scenario, self._table).items()}
-        reported = self._reported({MIDDLE: self._middle, **plans, **beside})
+        reported = self._reported({MIDDLE: self._middle, BY_CAP: by_cap, **plans, **beside})
         load: dict[str, Float64Array] = {split: self._load(split) for split in SPLITS}
         card = self._card(rules, refused, reported, best, load) | {
             "scenario": self._scenario.name,
@@ -108,11 +132,12 @@ class Screen:
                 "episodes": self._episodes,
                 "done": {stage: self._done(stage) for stage in ENDS_AT},
             },
-            "supervisor": supervisor_parameters(self._scenario, plans["tuned constants"].base[0]),
-            "plans": {name: _plain_plan(plan) for name, plan in plans.items()},
+            "supervisor": supervisor_parameters(self._scenario, plans[CONSTANTS].base[0]),
+            "plans": {name: _plain_plan(plan) for name, plan in ({BY_CAP: by_cap} | plans).items()},
         }
-        card["planner"] = self._planner(plans["tuned constants"].base[0], reported["tuned constants"][findings.VALUE])
+        card["planner"] = self._planner(plans[CONSTANTS].base[0], reported[CONSTANTS][findings.VALUE])
         card["elapsed_s"] = self._record.elapsed_s
+        card["criteria"] = criteria(card)
         self._record.conclude(card)
         return card
 
@@ -132,7 +157,8 @@ class Screen:
 
     def _rules(self) -> tuple[dict[str, Outcome], dict[str, str]]:
         """What the shipped rules come to, and why some are refused."""
-        names = [name for name in POLICIES if name not in NO_RULES]
+        without = NO_RULES if self._scenario.rooms else (*NO_RULES, *OF_ROOMS)
+        names = [name for name, preset in POLICIES.items() if preset.group in RULE_GROUPS and name not in without]
         seed = self._options.seed + REPORTING
 
         def measure() -> dict[str, Any]:
@@ -147,30 +173,56 @@ class Screen:
         return {name: _arrays(found[name]) for name in found if name not in refused}, refused
 
     def _plans(self) -> dict[str, Plans]:
-        """The tuned plans: feedback on top of constants, and constants after at most as many more generations."""
-        first = self._search("constants", self._middle.flat()[0], FIRST_SPREAD, self._options.generations, None)
-        zeros = np.zeros(self._steered * len(NAMES))
-        start = np.concatenate([first.flat()[0], zeros])
-        state = self._search("feedback", start, FURTHER_SPREAD, self._options.generations, self._scale())
-        as_many = self._done("feedback")
-        further = self._search("constants further", first.flat()[0], FURTHER_SPREAD, as_many, None)
-        return {"tuned constants": further, "tuned feedback": state}
+        """The tuned plans: feedback on top of constants, and constants after as many more episodes."""
+        middle = Space(self._middle.base[0], self._directions)
+        first_generations = self._options.generations and FIRST_TIMES * self._options.generations
+        first = self._search("constants", middle, np.zeros(len(self._directions)), first_generations)
+        start = first.base[0]
+        best, probed = self._best_dials(start)
+        feedback = self._search("feedback", best[0], best[1], self._options.generations)
+        again = Space(start, self._directions)
+        as_many = self._done("feedback") + -(-probed // POPULATION)
+        further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
+        return {CONSTANTS: further, FEEDBACK: feedback}
 
-    def _search(
-        self, stage: str, start: Float64Array, spread: float, generations: int | None, scale: Scale | None
-    ) -> Plans:
+    def _best_dials(self, start: Float64Array) -> tuple[tuple[Space, Float64Array], int]:
+        """Where feedback is searched, the best numbers there so far, and how many plans it took to know.
+
+        Every dial is probed alone, then the best one, the two best and so on together.
+        """
+        space = Space(start, self._directions, dials(self._scenario, self._table, self._scale()))
+        alone = probes(space, PROBED_GAIN)
+        values = self._probed("dials", space, [[], *([probe] for probe in alone)])
+        best = best_by_dial(alone, values[1:], MOST_DIALS)
+        sets = [best[: count + 1] for count in range(len(best))]
+        together = numbers_of(space, sets[int(np.argmax(self._probed("dials together", space, sets)))])
+        chosen, numbers = narrowed(space, together, sorted(probe.dial for probe in best))
+        return (chosen, numbers), len(alone) + 1 + len(sets)
+
+    def _probed(self, name: str, space: Space, sets: Sequence[Sequence[Probe]]) -> list[float]:
+        """Mean values of sets of dials turned at once, on top of the space's start [USD]."""
+        plans = space.plans(np.array([numbers_of(space, turned) for turned in sets]))
+        setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self._scale())
+        values: list[float] = self._once(
+            name, name, lambda: outcomes(setting, plans, self._workers)[findings.VALUE].mean(axis=1).tolist()
+        )
+        return values
+
+    def _search(self, stage: str, space: Space, start: Float64Array, generations: int | None) -> Plans:
         """The centre of a search that does best in the episodes that plans are chosen by, one plan."""
         number = 1 + list(ENDS_AT).index(stage)
+        spread = FIRST_SPREAD if stage == "constants" else FURTHER_SPREAD
+        scale = self._scale() if space.dials else None
 
-        def values(flat: Float64Array, generation: int) -> Float64Array:
+        def values(numbers: Float64Array, generation: int) -> Float64Array:
             self._say(f"{stage}: generation {generation + 1}")
             setting = Setting(self._scenario, "train", self._training_seeds(number, generation), scale)
-            found: Float64Array = outcomes(setting, self._of_flat(flat), self._workers)[findings.VALUE].mean(axis=1)
+            found: Float64Array = outcomes(setting, space.plans(numbers), self._workers)[findings.VALUE].mean(axis=1)
             return found
 
         seed, goes_on = 10 * self._options.seed + number, partial(self._goes_on, stage)
-        plans = self._of_flat(np.array(tune(self._record, stage, start, spread, generations, seed, values, goes_on)))
-        setting = Setting(self._scenario, "validation", self._seeds(CHOOSING, self._episodes), scale)
+        plans = space.plans(np.array(tune(self._record, stage, start, spread, generations, seed, values, goes_on)))
+        setting = Setting(self._scenario, "validation", self._seeds(CHOOSING, choosing(self._episodes)), scale)
         means = self._once(
             f"chosen by/{stage}",
             f"{stage}: choice",
@@ -178,9 +230,6 @@ class Screen:
         )
         best = int(np.argmax(means))
         return plans.part(slice(best, best + 1))
-
-    def _of_flat(self, flat: Float64Array) -> Plans:
-        return Plans.of_flat(flat, self._entries, len(NAMES))
 
     def _goes_on(self, stage: str) -> bool:
         """Whether a search has time left; always, if its length was asked for."""
@@ -191,10 +240,10 @@ class Screen:
         """Generations of a search."""
         return sum(name.startswith(f"{stage}/") for name in self._record.names())
 
-    def _chosen_name(self, plans: Mapping[str, Plans]) -> str:
-        """The better of the tuned plans by the episodes that plans are chosen by."""
-        stages = {"tuned constants": "constants further", "tuned feedback": "feedback"}
-        return max(plans, key=lambda name: max(self._record.measured(f"chosen by/{stages[name]}")))
+    def _chosen_by(self, plan: str) -> float:
+        """Mean value of a tuned plan in the episodes that plans are chosen by [USD]."""
+        stages = {CONSTANTS: "constants further", FEEDBACK: "feedback"}
+        return max(self._record.measured(f"chosen by/{stages[plan]}"))
 
     def _scale(self) -> Scale:
         setting = Setting(self._scenario, "train", self._training_seeds(0, 0))
@@ -253,25 +302,34 @@ class Screen:
         load: Mapping[str, Float64Array],
     ) -> dict[str, Any]:
         value = findings.VALUE
-        tuned = {name: reported[name] for name in (MIDDLE, "tuned constants", "tuned feedback")}
-        everyone = {**rules, **tuned}
-        best_rule = findings.best_of(rules)
-        best_known = findings.best_of(everyone)
+        untuned = {**rules, **{name: reported[name] for name in (MIDDLE, BY_CAP)}}
+        everyone = {**untuned, **{name: reported[name] for name in (CONSTANTS, FEEDBACK)}}
+        best_rule = findings.best_of(untuned)
+        best_known = findings.best_of({name: everyone[name] for name in (best_rule, best)})
+        usd = {name: outcome[value] for name, outcome in everyone.items()}
+        span_usd = float(usd[best_known].mean() - usd[CAREFUL].mean())
         aside, _ = differences(load)
         offered_usd = float(load["validation"][:, QUANTITIES.index("value_usd")].mean())
+        without = findings.lost(reported[best][value], _under("frozen/", reported))
+        probes = _under("absurd/", reported)
+        if best != CONSTANTS:
+            probes["a constant action"] = reported[CONSTANTS]
         return {
-            "values": {name: findings.mean_of(outcome[value]) for name, outcome in everyone.items()},
+            "values": {name: findings.mean_of(values) for name, values in usd.items()},
             "best_rule": best_rule,
             "best_known": best_known,
+            "span_usd": span_usd,
             "refused": dict(refused),
-            "headroom": findings.against(everyone[best_known][value], rules[best_rule][value]),
-            "state": findings.against(tuned["tuned feedback"][value], tuned["tuned constants"][value]),
-            "saturation": findings.saturation(everyone[best_known], offered_usd),
+            "headroom": findings.gain(usd[best_known], usd[best_rule], span_usd),
+            "state": findings.gain(usd[FEEDBACK], usd[CONSTANTS], span_usd),
+            "untuned": findings.kept(untuned[best_rule], offered_usd),
+            "kept": findings.kept(everyone[best_known], offered_usd),
             "knobs_of": best,
-            "knobs": findings.knobs(reported[best][value], _under("frozen/", reported)),
-            "absurd": findings.absurd_optima(
-                reported[best][value], _under("absurd/", reported), self._scenario.horizon_s, reported[best]
-            ),
+            "knobs": {name: loss for name, loss in without.items() if not name.startswith(ON_FEATURE)},
+            "features": {
+                name.removeprefix(ON_FEATURE): loss for name, loss in without.items() if name.startswith(ON_FEATURE)
+            },
+            "absurd": findings.absurd_optima(reported[best][value], probes, self._scenario.horizon_s, reported[best]),
             "alike": findings.alike(rules),
             "offered": {
                 split: dict(zip(QUANTITIES, row, strict=True)) for split, row in zip(load, aside.tolist(), strict=True)

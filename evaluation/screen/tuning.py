@@ -13,7 +13,7 @@ from tokenfleet.policies.search.recorded import centres_of
 
 Float64Array = NDArray[np.float64]
 
-POPULATION = 16
+POPULATION = 12
 
 
 def tune(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.estimates.clock_limits import usual_replicas
+from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.scheduling import Controls
@@ -17,6 +20,13 @@ from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.supervision.loop import InnerLoop, LoopState
 from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
+from tokenfleet.policies.heuristics.admission import backlog_limits_s
+from tokenfleet.policies.heuristics.awake import awake_by_value
+from tokenfleet.policies.heuristics.parts import Float64Array
+from tokenfleet.policies.heuristics.routing import spreads_s
+
+SPREAD_S, CONTEXT_SPREAD_S = 2.5, 10.0
+BRAKE_SHARE = 0.3
 
 Amount = float | dict[str, float] | None
 """One number for all, numbers by name, or None for the middle of the action `setpoints`."""
@@ -27,8 +37,13 @@ class Supervisor(ControlPolicy):
 
     Where the environment's action is `setpoints` it answers with set-points; elsewhere it holds them by a loop of its
     own, tick by tick, and answers with controls: the same but for the float32 of observations. Every parameter is a
-    number, or numbers by name of site, pool or class (a route is named `class to pool`); what is left out stays in the
-    middle of the box.
+    number, or numbers by name of site, pool or class (a route is named `class to pool`).
+
+    What is left out is made by hand: replicas awake by value (`awake.ByValue`), but as many as fit their contracts
+    behind rows, whose clocks the loop bounds as if so many were awake; deferrable work released up to a backlog of 3 s
+    and interactive work refused when it would run out of patience (`admission.BacklogGate`), a spread of 10 s where
+    contexts are kept and else of 2.5 s, list prices, and 0.3 of the brake's delay spent while work waits. All else, or
+    all of it with `rest="middle"`, stays in the middle of the box.
 
     Args:
         context: the environment.
@@ -42,6 +57,8 @@ class Supervisor(ControlPolicy):
         battery_charge: by site with a battery.
         prefix_affinity: by class.
         token_price_factor: by class.
+        standby_fraction: by pool whose replicas can stand by.
+        rest: what is left out is `hand_made`, or in the `middle` of the box.
 
     Raises:
         SpecError: a name that the scenario does not have, or a number outside of its bounds.
@@ -60,6 +77,8 @@ class Supervisor(ControlPolicy):
         battery_charge: Amount = None,
         prefix_affinity: Amount = None,
         token_price_factor: Amount = None,
+        standby_fraction: Amount = None,
+        rest: Literal["hand_made", "middle"] = "hand_made",
     ) -> None:
         super().__init__(context)
         given = {
@@ -73,13 +92,16 @@ class Supervisor(ControlPolicy):
             "battery_charge": battery_charge,
             "prefix_affinity": prefix_affinity,
             "token_price_factor": token_price_factor,
+            "standby_fraction": standby_fraction,
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)
         if not self._answers_setpoints:
             self.require(InnerLoop.fields)
-        middle = self._box.decode(np.zeros((1, *self._box.space.shape)))
-        self.setpoints = constant_setpoints(self.scenario, middle, given, f"policy.{self.name}")
+        left_out = self._box.decode(np.zeros((1, *self._box.space.shape)))
+        if rest == "hand_made":
+            left_out = hand_made(self.scenario, left_out)
+        self.setpoints = constant_setpoints(self.scenario, left_out, given, f"policy.{self.name}")
         self._box.check(self.setpoints)
 
     def tuned_from(self) -> NDArray[np.float64]:
@@ -141,6 +163,26 @@ def supervisor_parameters(scenario: Scenario, entries: NDArray[np.float64]) -> d
         numbers = (float(f"{value:.6g}") for value in row.ravel())
         parameters[declared.name] = dict(zip(entry_names(scenario, declared.axis[1:]), numbers, strict=True))
     return parameters
+
+
+def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
+    """Set-points of one fleet that a good operator would choose who knows the scenario; see `Supervisor`."""
+    price = middle.token_price_factor
+    behind_row = PowerModel(scenario).is_behind_row.any(axis=1)
+    return replace(
+        middle,
+        awake_replicas=np.where(behind_row, usual_replicas(scenario), awake_by_value(scenario))[None],
+        backlog_limit_s=backlog_limits_s(scenario)[None],
+        route_spread_s=spreads_s(scenario, SPREAD_S, CONTEXT_SPREAD_S)[None],
+        brake_share=np.full_like(middle.brake_share, BRAKE_SHARE),
+        token_price_factor=None if price is None else np.clip(1.0, *_price_bounds(scenario))[None],
+    )
+
+
+def _price_bounds(scenario: Scenario) -> Float64Array:
+    """Lowest and highest price factor of every class, `[2, K]`."""
+    factors = [cls.token_price_factor for cls in scenario.classes.values()]
+    return np.array([[factor.low for factor in factors], [factor.high for factor in factors]])
 
 
 def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, Amount], where: str) -> Setpoints:

@@ -65,7 +65,7 @@ class AlgorithmSpec(SameNames):
         return self.name
 
     def group_size(self, num_envs: int) -> int:
-        """How many environments, one behind the other, live the same episodes."""
+        """How many environments, one behind the other, share episodes."""
         return 1
 
     def environments_problem(self, num_envs: int) -> str | None:

@@ -94,13 +94,13 @@ class RecurrentPpoSpec(PpoSpec):
 
 
 class PairedPpoSpec(PpoSpec):
-    """PPO whose environments stand in groups that live the same episodes.
+    """PPO whose environments stand in groups that share episodes.
 
     An advantage loses the mean of the others' in its group at the same moment of the same episode, and with it what the
     episode does to all of them.
 
     Attributes:
-        group: environments that live the same episodes.
+        group: environments that share episodes.
     """
 
     name: Literal["paired_ppo"] = "paired_ppo"  # type: ignore[assignment]

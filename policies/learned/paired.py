@@ -1,9 +1,9 @@
 """PPO with a baseline that only paired episodes can give.
 
-Environments of a group live the same episodes. At the same moment of the same episode the same requests, weather and
-events lie ahead of all of them, so the mean of the others' advantages estimates what none of one's own actions has
-brought about. The baseline does not depend on the action that it is subtracted from, so the expected gradient stays
-as it is where the inputs do not answer to actions (Mao et al. 2018, arXiv:1807.02264). Where clients retry or sessions
+Environments of a group go through the same episodes. At the same moment of the same episode the same requests, weather
+and events lie ahead of all of them, so the mean of the others' advantages estimates what none of one's own actions has
+brought about. The baseline does not depend on the action that it is subtracted from, so the expected gradient stays as
+it is where the inputs do not answer to actions (Mao et al. 2018, arXiv:1807.02264). Where clients retry or sessions
 wait for answers, the inputs answer a little, and the baseline is an approximation.
 """
 
@@ -35,7 +35,7 @@ class PairedBuffer(RolloutBuffer):
 
     Args:
         arguments: see `RolloutBuffer`.
-        group: environments, one behind the other, that live the same episodes.
+        group: environments, one behind the other, that share episodes.
         more: see `RolloutBuffer`.
     """
 

@@ -6,6 +6,7 @@ telling a fresh one the same values again (`replay`); nothing else of it needs t
 | module | what |
 |---|---|
 | `covariance` | CMA-ES |
+| `recorded` | the loop of a search whose values are on file |
 | `pairs` | OpenAI's evolution strategy and augmented random search, over antithetic pairs |
 """
 
@@ -46,8 +47,8 @@ def replay(search: Search, told: Iterable[NDArray[np.generic]]) -> None:
 def ranked(values: NDArray[np.generic]) -> Float64Array:
     """Ranks of values, spread evenly over [-0.5, 0.5]; equal values share theirs, and NaN is the worst.
 
-    >>> ranked(np.array([3.0, 1.0, np.nan, 3.0])).tolist()
-    [0.3333333333333333, -0.16666666666666669, -0.5, 0.3333333333333333]
+    >>> ranked(np.array([3.0, 1.0, np.nan, 3.0])).round(3).tolist()
+    [0.333, -0.167, -0.5, 0.333]
     """
     known = finite(values)
     below = (known[:, None] > known[None, :]).sum(axis=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.engine.instances import Instance
 from tests.engine.runs import Run, run
-from tests.engine.worlds import World
 
 COUNTED = ("requests", "tokens", "events")
 
@@ -31,7 +31,9 @@ def assert_same(reference: Run, native: Run) -> None:
     np.testing.assert_allclose(native.views.rows, reference.views.rows, rtol=1e-5, atol=1e-6)
 
 
-def both(world: World) -> tuple[Run, Run]:
-    """The world in the reference and in the native engine."""
-    reference, native = (run(engine, world.arrays, world.episode, world.controls) for engine in ("reference", "native"))
+def both(instance: Instance) -> tuple[Run, Run]:
+    """The instance in the reference and in the native engine."""
+    reference, native = (
+        run(engine, instance.arrays, instance.episode, instance.controls) for engine in ("reference", "native")
+    )
     return reference, native

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from tests.envs.worlds import FRAGILE
+from tests.envs.scenarios import FRAGILE
 from tokenfleet.configs.schema import TrainingReward
 from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.engine.arrays import FleetArrays
@@ -58,9 +58,9 @@ def test_terms_of_a_tick_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize("world", ["tiny", "default"])
-def test_without_caches_and_moving_prices_value_is_tokens_at_list_price(world: str, engine: str) -> None:
-    env = FleetVectorEnv(world, engine=engine, overrides={"horizon_ticks": 60})
+@pytest.mark.parametrize("scenario", ["tiny", "split-serving"])
+def test_without_caches_and_moving_prices_value_is_tokens_at_list_price(scenario: str, engine: str) -> None:
+    env = FleetVectorEnv(scenario, engine=engine, overrides={"horizon_ticks": 60})
     env.reset(seed=1)
     outcomes = []
     for _ in range(60):
@@ -100,7 +100,7 @@ def test_nothing_is_overdue_after_an_episode() -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "lowest_action", "arguments"),
+    ("scenario", "lowest_action", "arguments"),
     [
         ("tiny", -1.0, {}),
         ("tiny", -1.0, {"max_episode_steps": 23, "decide_every": 2}),
@@ -111,12 +111,12 @@ def test_nothing_is_overdue_after_an_episode() -> None:
     ids=["to the horizon", "to a time limit", "until every site is dark", "with retries", "in a closed loop"],
 )
 def test_an_episode_is_worth_its_net_value_whenever_that_is_booked(
-    world: str, lowest_action: float, arguments: dict[str, Any], engine: str
+    scenario: str, lowest_action: float, arguments: dict[str, Any], engine: str
 ) -> None:
     """Under random actions; the sums agree to rounding, and on the way they do not."""
     totals, moved = {}, 0.0
     for name in ("net_value", "certain_value"):
-        envs = FleetVectorEnv(world, num_envs=3, engine=engine, reward=name, autoreset_mode="Disabled", **arguments)
+        envs = FleetVectorEnv(scenario, num_envs=3, engine=engine, reward=name, autoreset_mode="Disabled", **arguments)
         envs.reset(seed=4)
         rng, total, ended = np.random.default_rng(5), np.zeros(3), np.zeros(3, bool)
         while not ended.any():

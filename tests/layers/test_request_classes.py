@@ -57,6 +57,7 @@ def test_a_class_with_a_named_level_survives_its_own_dump():
     ("session_budget_usd", 0, r"session_budget_usd: .*greater than 0"),
     ("cached_input_fraction_of_price", -0.1, "cached_input_fraction_of_price: .*greater than or equal to 0"),
     ("price_tolerance", {"median": 0}, r"price_tolerance.median: .*greater than 0"),
+    ("price_tolerance", {"median": 1, "episode_factor": [2, 1]}, "episode_factor: the lower bound 2 is above .* 1"),
     ("token_price_factor", {"low": 2.0}, r"token_price_factor: low \(2\) must not be above high \(1\)"),
     ("token_price_factor", {"lowest": 1}, r"token_price_factor.lowest: unknown key.*did you mean 'low'"),
 ])  # fmt: skip
@@ -69,3 +70,12 @@ def test_half_of_the_clients_accept_the_median_price_factor():
     factors = PriceToleranceSpec(median=2.0, sigma=0.5).sample(np.random.default_rng(0), 20_001)
     assert np.median(factors) == pytest.approx(2.0, rel=0.02)
     assert np.log(factors).std() == pytest.approx(0.5, rel=0.03)
+
+
+def test_factors_of_episodes_lie_between_their_bounds_half_of_them_below_the_geometric_mean():
+    spec = PriceToleranceSpec(median=1.0, episode_factor=(0.5, 2.0))
+    rng = np.random.default_rng(0)
+    factors = np.array([spec.draw_factor(rng) for _ in range(2001)])
+    assert 0.5 <= factors.min() < 0.51
+    assert 1.98 < factors.max() <= 2.0
+    assert np.median(factors) == pytest.approx(1.0, abs=0.05)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from tests.policies.worlds import context_of, two_sites
+from tests.policies.views import context_of, two_sites
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import PositiveFloat, PositiveInt, SpecError
 from tokenfleet.policies import PolicyContext, make_policy

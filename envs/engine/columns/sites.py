@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.engine.columns.charges import ChargeColumns
 from tokenfleet.envs.engine.columns.classes import place
 from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, fixed_w, pue
-from tokenfleet.envs.layers.power import BatterySpec
+from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
 from tokenfleet.envs.quantities import quantity
 from tokenfleet.envs.scenario import Scenario
 
@@ -50,6 +51,27 @@ class SiteSource:
         battery = self.scenario.sites[self.name].battery
         return without if battery is None else value(battery)
 
+    @property
+    def contract_w(self) -> float:
+        """The cap outside events [W]."""
+        return self.scenario.contract_w(self.name)
+
+    def tariff(self, value: Callable[[TariffSpec], float | None], without: float = 0.0) -> float:
+        """A quantity of the site's tariff; `without` where there is none."""
+        tariff = self.scenario.sites[self.name].grid.tariff
+        found = None if tariff is None else value(tariff)
+        return without if found is None else found
+
+    def programme(self, value: Callable[[ProgrammeSpec], float], without: float = 0.0) -> float:
+        """A quantity of the site's demand-response programme."""
+        programme = self.scenario.sites[self.name].grid.programme
+        return without if programme is None else value(programme)
+
+    def regulation(self, value: Callable[[RegulationSpec], float], without: float = 0.0) -> float:
+        """A quantity of the site's frequency regulation."""
+        regulation = self.scenario.sites[self.name].grid.regulation
+        return without if regulation is None else value(regulation)
+
 
 def _highest_pue(site: SiteSource) -> float:
     design = pue(site.facility, np.array(site.facility.design_outdoor_c))
@@ -57,8 +79,8 @@ def _highest_pue(site: SiteSource) -> float:
 
 
 @dataclass(frozen=True)
-class SiteColumns:
-    """What stands between the grid and the servers."""
+class SiteColumns(ChargeColumns):
+    """What stands between the grid and the servers, and what is paid for it."""
 
     pue: Float64Array = quantity(
         "S", "W/W", "Highest that an episode can have, without the fixed part.", _highest_pue, neutral=1.0

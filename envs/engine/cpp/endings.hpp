@@ -1,6 +1,7 @@
 // What came of a request: the C++ mirror of envs/engine/reference/endings.py.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "arrays.hpp"
@@ -60,6 +61,9 @@ public:
         const bool in_slo = within_slo(request, now_s);
         const std::int32_t hit_tokens = has_caches_ ? demand_.details[index].billed_hit_tokens : 0;
         const double value_usd = end(index, now_s, Status::kCompleted, in_slo ? kInSlo : kLate, hit_tokens);
+        if (const std::int64_t q = arrays_.classes[request.class_id].agreement; q >= 0) {
+            outcome_(Outcome::in_agreement, q) += keeps_agreement(request, in_slo) ? 1.0 : 0.0;
+        }
         outcome_(Outcome::delivered_tokens, site) += request.output_tokens;
         const double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
         if (billing_.pay(request, index, paid_usd) && clients_.end_session(index)) {
@@ -104,7 +108,7 @@ private:
     Clients& clients_;
     Billing& billing_;
     Overdue& overdue_;
-    const Outcome& outcome_;
+    const Outcome outcome_;
     bool has_distances_, has_uploads_, has_caches_;
 
     // A request has come to its end; returns its price.
@@ -123,6 +127,12 @@ private:
     }
 
     static double ttft_s(const Request& request) { return request.first_token_s - request.asked_s; }
+
+    // Whether an answer is in time as the class's agreement counts: by its first token, or by the whole SLO.
+    bool keeps_agreement(const Request& request, bool in_slo) const {
+        const double limit_s = arrays_.classes[request.class_id].agreement_ttft_s;
+        return std::isfinite(limit_s) ? !exceeds(ttft_s(request), limit_s) : in_slo;
+    }
 
     bool within_slo(const Request& request, double now_s) const {
         const RequestClass& limits = arrays_.classes[request.class_id];

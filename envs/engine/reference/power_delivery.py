@@ -12,7 +12,10 @@ import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.delay_line import DelayLine
+from tokenfleet.envs.engine.reference.power_charges import PowerCharges
 from tokenfleet.envs.engine.reference.power_node import PowerNode, Reading
+from tokenfleet.envs.engine.reference.programme import Programme
+from tokenfleet.envs.engine.reference.regulation import Regulation
 from tokenfleet.envs.engine.reference.room import Room
 from tokenfleet.envs.engine.reference.site_supply import SiteSupply
 from tokenfleet.envs.episode import Episode
@@ -29,6 +32,9 @@ class PowerDelivery:
         sites, rows = arrays.num_sites, arrays.num_rows
         self.rooms = [Room(arrays, s) for s in range(sites)]
         self.supplies = [SiteSupply(arrays, episode, s) for s in range(sites)]
+        self.charges = [PowerCharges(arrays, s) for s in range(sites)]
+        self.programmes = [Programme(arrays, episode, s) for s in range(sites)]
+        self.regulations = [Regulation(arrays, episode, s) for s in range(sites)]
         self.nodes = [PowerNode(arrays, index) for index in range(sites + rows)]
         rows_above = [
             [int(w) for w in (arrays.whole_site_row[p], arrays.row[p]) if w >= 0] for p in range(arrays.num_pools)
@@ -61,14 +67,18 @@ class PowerDelivery:
             facility_j = it_energy_j * float(self.episode.pue[tick, s]) + fixed_j
             asked_w = 0.0 if is_dark else float(battery_power_w[s])
             energy_j = self.supplies[s].draw_j(facility_j, tick, asked_w, outcome)
-            limits_w = float(self.episode.cap_w[tick, s]), float(self.episode.rating_w[tick, s])
-            if self._write(self.nodes[s].read(energy_j, *limits_w, end_s), outcome, "", s):
+            cap_w, brake_cap_w = float(self.episode.cap_w[tick, s]), float(self.episode.brake_cap_w[tick, s])
+            rating_w = float(self.episode.rating_w[tick, s])
+            if self._write(self.nodes[s].read(energy_j, cap_w, brake_cap_w, rating_w, end_s), outcome, "", s):
                 lost += pools
+            self.charges[s].account(energy_j, outcome)
+            self.programmes[s].account(energy_j, tick, outcome)
+            self.regulations[s].account(energy_j, tick, outcome)
         for w, pools in enumerate(self.pools_of_row):
             energy_j = self._it_energy_j(pools, outcome)
-            limits_w = float(self.episode.row_cap_w[tick, w]), float(self.episode.row_rating_w[tick, w])
+            cap_w, rating_w = float(self.episode.row_cap_w[tick, w]), float(self.episode.row_rating_w[tick, w])
             node = self.nodes[self.arrays.num_sites + w]
-            if self._write(node.read(energy_j, *limits_w, end_s), outcome, "row_", w):
+            if self._write(node.read(energy_j, cap_w, cap_w, rating_w, end_s), outcome, "row_", w):
                 lost += pools
         return lost
 
@@ -97,6 +107,9 @@ class PowerDelivery:
             self._write_node(self.nodes[s], cap_w, now_s, outcome, view, "", s)
             self.supplies[s].write_view(outcome, view)
             self.rooms[s].write_view(view)
+            self.charges[s].write_view(view)
+            self.programmes[s].write_view(view)
+            self.regulations[s].write_view(view)
         for w, cap_w in enumerate(row_cap_w):
             self._write_node(self.nodes[sites + w], cap_w, now_s, outcome, view, "row_", w)
 

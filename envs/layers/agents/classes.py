@@ -11,7 +11,17 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, folders_in_use, load_entry
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, TokenCount, UnitFraction
+from tokenfleet.envs.layers.agents.agreement import AgreementSpec
+from tokenfleet.envs.spec import (
+    Name,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+    TokenCount,
+    UnitFraction,
+)
 
 
 class SloSpec(Spec):
@@ -39,13 +49,28 @@ class PriceToleranceSpec(Spec):
     Attributes:
         median: half of the clients accept this factor.
         sigma: standard deviation of its logarithm; no public data, an assumption wherever it stands.
+        episode_factor: bounds of a factor on the median, log-uniform, drawn once for all clients of a class in an
+            episode: what the market would pay today. Nobody is told; the share of clients that decline tells of it.
     """
 
     median: PositiveFloat
     sigma: NonNegativeFloat = 0.5
+    episode_factor: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _factors_are_ordered(self) -> Self:
+        low, high = self.episode_factor
+        if low > high:
+            raise ValueError(f"episode_factor: the lower bound {low:g} is above the upper {high:g}")
+        return self
+
+    def draw_factor(self, rng: np.random.Generator) -> float:
+        """The factor of one episode; it takes one number of `rng`."""
+        low, high = np.log(self.episode_factor)
+        return float(np.exp(rng.uniform(low, high)))
 
     def sample(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-        """`count` factors, positive."""
+        """`count` tolerances, positive, in an episode of factor 1."""
         return self.median * np.exp(self.sigma * rng.standard_normal(count))
 
 
@@ -83,6 +108,8 @@ class RequestClassSpec(Spec):
         deadline_s: limit on the whole request from its arrival [s]; for a class of agents, on one turn.
         patience_s: a request that has waited longer than this for its first iteration leaves the queue [s].
         deferrable: held back on arrival and released at the policy's rate.
+        priority: who has a higher one waits in front of the others in every queue of a replica, as under vLLM's
+            `--scheduling-policy priority`; who runs is left running. Equal ones wait first come, first served.
         usd_per_million_input_tokens, usd_per_million_output_tokens: list prices.
         cached_input_fraction_of_price: what a prompt token that was found in the cache costs, as a share of a fresh
             one. Median over open-weight models with such a price: 0.18 (litellm price list).
@@ -99,6 +126,7 @@ class RequestClassSpec(Spec):
         price_tolerance: how high a price factor clients accept; any by default. A client that is asked for more
             declines, and tries again later if the class retries.
         token_price_factor: what the policy may set the token price to, over the list price; fixed at 1 by default.
+        agreement: what the class gets back where too few of its requests are in time; nothing by default.
     """
 
     model: Name
@@ -108,6 +136,7 @@ class RequestClassSpec(Spec):
     deadline_s: PositiveFloat | None = None
     patience_s: PositiveFloat = 60.0
     deferrable: bool = False
+    priority: NonNegativeInt = 0
     usd_per_million_input_tokens: NonNegativeFloat
     usd_per_million_output_tokens: NonNegativeFloat
     cached_input_fraction_of_price: UnitFraction = 1.0
@@ -121,6 +150,7 @@ class RequestClassSpec(Spec):
     session_budget_usd: PositiveFloat | None = None
     price_tolerance: PriceToleranceSpec | None = None
     token_price_factor: PriceRangeSpec = PriceRangeSpec()
+    agreement: AgreementSpec | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,9 @@ from tokenfleet.envs.layers.agents.classes import RequestClassSpec
 from tokenfleet.envs.layers.agents.streams import Demand, StreamSpec
 from tokenfleet.envs.spec import suggest
 
+_EPISODE = 6
+"""Last number of the seed of what all clients of an episode share."""
+
 
 def client_columns(
     seed: Sequence[int],
@@ -25,7 +28,8 @@ def client_columns(
     A session is one client; so is every request outside of one. A column that nobody asks for is left out.
 
     Args:
-        seed: of a generator of its own, so that a class that begins to retry changes nothing else of an episode.
+        seed: of a generator of its own, so that a class that begins to retry changes nothing else of an episode. What
+            all clients share follows from its first two numbers, seed and split of the episode, in futures too.
         demands: of every stream.
         streams: the streams.
         classes: request classes by name.
@@ -39,8 +43,13 @@ def client_columns(
     if any(spec.max_attempts > 1 for spec in asked):
         columns["retry_uniform"] = rng.random(sum(len(demand) for demand in demands))
     if any(spec.price_tolerance is not None for spec in asked):
-        pairs = zip(demands, asked, strict=True)
-        columns["price_tolerance"] = np.concatenate([_price_tolerance(rng, *pair) for pair in pairs])
+        factors = _episode_factors([*seed[:2], _EPISODE], classes)
+        columns["price_tolerance"] = np.concatenate(
+            [
+                _price_tolerance(rng, demand, spec) * factors.get(stream.request_class, 1.0)
+                for demand, stream, spec in zip(demands, streams, asked, strict=True)
+            ]
+        )
     if len(region_weights) > 1:
         shares = [_region_shares(stream, region_weights) for stream in streams]
         columns["region_id"] = np.concatenate(
@@ -55,15 +64,22 @@ def region_problems(stream: StreamSpec, regions: Sequence[str]) -> list[str]:
     return [f"region: unknown region {name!r}{suggest(name, regions)}" for name in named if name not in regions]
 
 
+def _episode_factors(seed: Sequence[int], classes: Mapping[str, RequestClassSpec]) -> dict[str, float]:
+    """What clients would pay in this episode beside others, by the classes that mind the price."""
+    rng = np.random.default_rng(seed)
+    tolerances = {name: spec.price_tolerance for name, spec in classes.items()}
+    return {name: spec.draw_factor(rng) for name, spec in tolerances.items() if spec is not None}
+
+
 def _price_tolerance(rng: np.random.Generator, demand: Demand, spec: RequestClassSpec) -> NDArray[np.float64]:
     if spec.price_tolerance is None:
         return np.full(len(demand), np.inf)
-    client = _clients(demand)
+    client = clients_of(demand)
     return spec.price_tolerance.sample(rng, int(client.max(initial=-1)) + 1)[client]
 
 
 def _regions(rng: np.random.Generator, demand: Demand, shares: NDArray[np.float64]) -> NDArray[np.int32]:
-    client = _clients(demand)
+    client = clients_of(demand)
     return rng.choice(len(shares), size=int(client.max(initial=-1)) + 1, p=shares).astype(np.int32)[client]
 
 
@@ -75,7 +91,7 @@ def _region_shares(stream: StreamSpec, region_weights: Mapping[str, float]) -> N
     return shares
 
 
-def _clients(demand: Demand) -> NDArray[np.intp]:
+def clients_of(demand: Demand) -> NDArray[np.intp]:
     """Number of the client of every request, `[R]`."""
     if "session_id" in demand.columns:
         return demand.columns["session_id"].astype(np.intp)

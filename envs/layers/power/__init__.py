@@ -14,10 +14,13 @@ from tokenfleet.envs.layers.power.grid import (
     CapSpec,
     GridSpec,
     announced_cap_w,
+    brake_schedule_w,
     cap_schedule_w,
     draw_events,
     rating_schedule_w,
+    unenforced,
 )
+from tokenfleet.envs.layers.power.programme import ProgrammeSpec, call_phases, called_schedule_w
 from tokenfleet.envs.layers.power.protection import (
     BrakeSpec,
     BreakerSpec,
@@ -25,6 +28,8 @@ from tokenfleet.envs.layers.power.protection import (
     heat_to_trip_s,
     trip_time_s,
 )
+from tokenfleet.envs.layers.power.regulation import RegulationSpec
+from tokenfleet.envs.layers.power.tariff import DemandChargeSpec, RampChargeSpec, TariffSpec
 
 __all__ = [
     "BatterySpec",
@@ -32,14 +37,23 @@ __all__ = [
     "BreakerSpec",
     "CapEvent",
     "CapSpec",
+    "DemandChargeSpec",
     "DemandResponseSpec",
     "EmergencySpec",
     "GridSpec",
+    "ProgrammeSpec",
     "ProtectionSpec",
+    "RampChargeSpec",
+    "RegulationSpec",
+    "TariffSpec",
     "announced_cap_w",
+    "brake_schedule_w",
+    "call_phases",
+    "called_schedule_w",
     "cap_schedule_w",
     "draw_events",
     "heat_to_trip_s",
     "rating_schedule_w",
     "trip_time_s",
+    "unenforced",
 ]

@@ -17,6 +17,7 @@ CARD = {
     "best_known": "feedback_capping",
     "plans": {},
     "elapsed_s": 90.0,
+    "criteria": {"headroom": {"passed": True, "measured": "+9.0 % of the span"}},
     "budget": {"done": {"constants": 3, "feedback": 1, "constants further": 1}},
 }
 
@@ -49,6 +50,7 @@ def test_a_screen_adds_the_reference_of_its_scenario(screen: Path, protocol: Pat
     assert frozen.found_by == "screen of 1.5 minutes, 5 generations in all"
     assert frozen.config_hash == scenario_hash(load_scenario("tiny"))
     assert frozen.best_usd > frozen.careful_usd
+    assert load_protocol(protocol).benchmarks == ["tiny"]
 
 
 def test_a_reference_is_never_replaced(screen: Path, protocol: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +59,15 @@ def test_a_reference_is_never_replaced(screen: Path, protocol: Path, capsys: pyt
     assert main([str(screen), "--out", str(protocol)]) == 2
     assert "mine-1 has a reference of tiny; give another --out" in capsys.readouterr().err
     assert protocol.read_bytes() == before
+
+
+def test_a_protocol_is_frozen_anew_on_demand(screen: Path, protocol: Path) -> None:
+    record = json.loads(screen.read_text())
+    record["card"]["criteria"]["headroom"]["passed"] = False
+    assert main([str(screen), "--out", str(protocol)]) == 0
+    screen.write_text(json.dumps(record))
+    assert main([str(screen), "--out", str(protocol), "--anew"]) == 0
+    assert load_protocol(protocol).benchmarks == []
 
 
 def test_a_screen_of_another_scenario_is_refused(

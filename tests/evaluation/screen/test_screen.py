@@ -10,22 +10,28 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.screen import tuning
 from tokenfleet.evaluation.screen.__main__ import main
 from tokenfleet.evaluation.screen.card import card_text
-from tokenfleet.evaluation.screen.features import NAMES, Scale
+from tokenfleet.evaluation.screen.criteria import criteria
+from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_rows
 from tokenfleet.evaluation.screen.findings import absurd_optima, alike
 from tokenfleet.evaluation.screen.planner import clearly_best
 from tokenfleet.evaluation.screen.plans import Plans, stacked
+from tokenfleet.evaluation.screen.probes import awake_by_cap
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
-from tokenfleet.evaluation.screen.run import Options, Screen
+from tokenfleet.evaluation.screen.run import MOST_DIALS, Options, Screen
+from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
+from tokenfleet.evaluation.screen.table import table
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 
 HEADER = {"scenario": "tiny"}
+CRITERIA = ("headroom", "state matters", "not saturated", "knobs matter", "no absurd optimum", "rules differ")
 OPTIONS = Options(minutes=60.0, seed=0, generations=1, episodes=3, planner_episodes=2)
 
 
@@ -58,22 +64,21 @@ def test_a_card_has_every_finding(finished: tuple[Path, dict[str, Any]]) -> None
     path, card = finished
     assert json.loads(path.read_text())["card"] == json.loads(json.dumps(card))
     text = card_text(card)
-    for heading in (
-        "headroom",
-        "state",
-        "planner",
-        "placebo",
-        "saturation",
-        "knobs",
-        "absurd",
-        "alike",
-        "offered",
-        "speed",
-        "budget",
-    ):
-        assert f"\n{heading} " in text
-    assert card["budget"]["done"] == {"constants": 1, "constants further": 1, "feedback": 1}
-    assert {"uniform_clock", "tuned constants", "tuned feedback"} <= card["values"].keys()
+    for heading in (*CRITERIA, "kept", "planner", "placebo", "knobs", "features", "offered", "speed", "budget"):
+        assert f"\n{heading} " in text.replace("pass  ", "").replace("FAIL  ", "")
+    done = card["budget"]["done"]
+    probed = len(json.loads(path.read_text())["measured"]["dials"]) + MOST_DIALS
+    as_many = 1 + -(-probed // tuning.POPULATION)
+    assert done == {"constants": 2, "feedback": 1, "constants further": as_many}
+    assert {"careful_operator", "tuned constants", "tuned feedback"} <= card["values"].keys()
+
+
+def test_a_table_has_a_row_for_each_card(finished: tuple[Path, dict[str, Any]]) -> None:
+    path, card = finished
+    head, rule, row = table([path]).splitlines()
+    assert head.count("|") == rule.count("|") == row.count("|")
+    assert row.startswith("| `tiny` | ")
+    assert f"{card['values']['tuned feedback']['estimate']:.2f}" in row
 
 
 def test_a_screen_that_was_killed_comes_to_the_same(
@@ -118,8 +123,9 @@ def test_a_value_does_not_depend_on_the_plans_beside_it(tiny: Scenario, workers:
 def test_feedback_without_gains_is_the_constant(tiny: Scenario, workers: Workers) -> None:
     rng = np.random.default_rng(0)
     constant = Plans(rng.uniform(-1, 1, (1, 9)))
-    pushed = Plans(constant.base, rng.normal(size=(1, 6, len(NAMES))))
-    setting = Setting(tiny, "train", (1, 2), Scale(np.zeros((1, 4)), np.ones((1, 4))))
+    pushed = Plans(constant.base, rng.normal(size=(1, 9, len(NAMES))))
+    rows = (len(tiny.sites) + len(tiny.classes), len(NAMES))
+    setting = Setting(tiny, "train", (1, 2), Scale(np.zeros(rows), np.ones(rows)))
     expected = outcomes(setting, constant, workers)["net_value_usd"][0]
     still, moved = outcomes(setting, stacked([constant, pushed]), workers)["net_value_usd"]
     np.testing.assert_array_equal(still, expected)
@@ -154,9 +160,73 @@ def outcome(*values: float, **metrics: float) -> dict[str, np.ndarray]:
     return found | {name.replace("__", "/"): np.full(len(values), value) for name, value in metrics.items()}
 
 
-def test_rules_are_alike_where_every_episode_is() -> None:
-    rules = {"a": outcome(1.0, 3.0), "b": outcome(1.0, 3.001), "c": outcome(3.0, 1.0)}
+def test_rules_act_identically_where_no_episode_differs() -> None:
+    rules = {"a": outcome(1.0, 3.0), "b": outcome(1.0, 3.0), "c": outcome(1.0, 3.001), "d": outcome(3.0, 1.0)}
     assert alike(rules) == [["a", "b"]]
+
+
+def finding(**changes: Any) -> dict[str, Any]:
+    """What criteria are told of a scenario that passes them all."""
+    knob = {"share": 0.01, "low": 0.001}
+    return {
+        "headroom": {"of_span": 0.08, "low_of_span": 0.01, "high_of_span": 0.2, "low": 0.01},
+        "state": {"of_span": 0.05, "low_of_span": 0.01, "high_of_span": 0.2, "low": 0.01},
+        "untuned": {"slo_attainment": 0.99, "value_over_offered": 0.96},
+        "knobs": dict.fromkeys(("awake", "price", "power", "backlog"), knob),
+        "absurd": [],
+        "alike": [],
+        "best_known": "tuned feedback",
+        "best_rule": "least_work",
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("criterion", "changes"),
+    [
+        ("headroom", {"headroom": {"of_span": 0.079, "low_of_span": 0.01, "high_of_span": 0.2, "low": 0.01}}),
+        ("headroom", {"headroom": {"of_span": 0.2, "low_of_span": -0.01, "high_of_span": 0.5, "low": -0.01}}),
+        ("state matters", {"state": {"of_span": 0.049, "low_of_span": 0.01, "high_of_span": 0.2, "low": 0.01}}),
+        ("not saturated", {"untuned": {"slo_attainment": 0.98, "value_over_offered": 0.97}}),
+        ("knobs matter", {"knobs": {name: {"share": 0.5, "low": 0.1} for name in ("awake", "price", "power")}}),
+        ("no absurd optimum", {"absurd": ["a constant action: 1 USD"]}),
+        ("rules differ", {"alike": [["round_robin", "least_work"]]}),
+    ],
+)
+def test_each_criterion_has_its_threshold(criterion: str, changes: dict[str, Any]) -> None:
+    assert [name for name, judged in criteria(finding()).items() if not judged["passed"]] == []
+    assert [name for name, judged in criteria(finding(**changes)).items() if not judged["passed"]] == [criterion]
+
+
+def test_a_space_turns_the_dials_that_gain_most_and_moves_the_base_of_a_group_once() -> None:
+    dials = (Dial("awake", "cap", (0, 1)), Dial("awake", "price", (0, 1)), Dial("limit", "demand", (2,)))
+    space = Space(np.zeros(3), np.eye(3), dials)
+    every = probes(space, 0.5)
+    gained = [{Probe(0, 0.5, 0.5): 3.0, Probe(1, -0.5, -0.5): 2.0, Probe(2, 0.5, 0.0): 1.0}.get(p, 0.0) for p in every]
+    best = best_by_dial(every, gained, 2)
+    assert best == [Probe(0, 0.5, 0.5), Probe(1, -0.5, -0.5)]
+    near, numbers = narrowed(space, numbers_of(space, best), [0, 1])
+    assert (near.start.tolist(), numbers.tolist()) == ([0.5, 0.5, 0.0], [0.0, 0.0, 0.5, -0.5])
+    (plan,) = near.plans(numbers[None]).gains
+    assert plan[:, NAMES.index("cap")].tolist() == [0.5, 0.5, 0.0]
+
+
+def test_a_class_follows_its_own_demand_and_a_pool_its_site(tiny: Scenario) -> None:
+    table = tuple(SetpointAction(tiny).table)
+    rows = dict(zip([label for segment in table for label in segment.labels], followed_rows(tiny, table), strict=True))
+    assert rows == {"lab": 0, "lab-8b": 0, "lab-70b": 0, "chat-8b": 1, "chat-70b": 2, "batch-8b": 3}
+
+
+def test_awake_replicas_in_proportion_to_the_cap_follow_it(tiny: Scenario) -> None:
+    table, contract_w = tuple(SetpointAction(tiny).table), tiny.contract_w("lab")
+    rows = (len(tiny.sites) + len(tiny.classes), len(NAMES))
+    plan = awake_by_cap(tiny, table, Scale(np.full(rows, 0.9 * contract_w), np.full(rows, 0.1 * contract_w)))
+    gains = plan.gains
+    assert gains is not None
+    entry = table[[segment.name for segment in table].index("awake_replicas")].first
+    at_half = plan.base[0, entry] - 4.0 * gains[0, entry, NAMES.index("cap")]
+    awake = SetpointAction(tiny).decode(np.full((1, 9), at_half)).awake_replicas[0]
+    assert awake == pytest.approx([0.5, 1.0])  # half of the usual numbers
 
 
 def test_an_absurd_plan_counts_where_it_is_near_the_best_and_does_what_it_says() -> None:
