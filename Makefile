@@ -3,7 +3,7 @@
 # PYTHON=python3.12   the interpreter to build .venv with (3.10 to 3.13)
 # TORCH=torch==X      another torch build than the pinned CPU one
 # KILLS=100           how many processes `make soak` kills, of trainings and of evaluations
-# MINUTES=10          of random worlds for `make fuzz` and `make sanitize`
+# MINUTES=10          of random instances for `make fuzz` and `make sanitize`
 # FIRST_SEED=5000     where `make fuzz` begins; a run prints where the next one goes on
 
 PYTHON ?= python3
@@ -19,10 +19,10 @@ DEMO_STEPS ?= 2_000_000
 KILLS ?= 10
 MINUTES ?= 1
 FIRST_SEED ?= 0
-BASELINES := random,round_robin,capacity_weighted,least_work,max_clock,uniform_clock,feedback_capping,greedy_efficiency
+BASELINES := random,max_clock,least_work,careful_operator,feedback_capping,greedy_efficiency,operator,supervisor
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check format benchmark calibration validate fuzz sanitize clean
+.PHONY: help install demo test soak check format benchmark contenders calibration validate fuzz sanitize clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -82,16 +82,19 @@ benchmark: $(STAMP)  ## measure engine and training throughput
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.training
 
+contenders: $(STAMP)  ## run every shipped policy on every shipped scenario; writes docs/controllers.md (resumable)
+	@$(BIN)/python -m tokenfleet.evaluation.contenders --docs docs
+
 calibration: $(STAMP)  ## recompute every measured coefficient and print its error
 	@$(BIN)/python -m calibration.fit
 
 validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/validation.md
 	@$(BIN)/python -m calibration.claims
 
-fuzz: $(STAMP)  ## run random worlds in both engines for MINUTES=1; prints the smallest counter-example
+fuzz: $(STAMP)  ## run random instances in both engines for MINUTES=1; prints the smallest counter-example
 	@$(BIN)/python -m tools.fuzz --minutes $(MINUTES) --first-seed $(FIRST_SEED)
 
-sanitize: $(STAMP)  ## run the native engine under sanitizers of memory, undefined behaviour and threads, MINUTES=1 of worlds
+sanitize: $(STAMP)  ## run the native engine under sanitizers of memory, undefined behaviour and threads, MINUTES=1 of instances
 	@tools/sanitize.sh $(MINUTES)
 
 clean:  ## remove .venv and everything built

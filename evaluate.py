@@ -14,6 +14,7 @@ from tokenfleet.cli.candidates import make_candidates, run_folders
 from tokenfleet.cli.environments import make_vector_env, settled
 from tokenfleet.cli.evaluations import recorded_evaluation
 from tokenfleet.configs.schema import EvaluateConfig
+from tokenfleet.evaluation.events import EventCard, cards_csv
 from tokenfleet.evaluation.figures import draw_figures
 from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.saving import save_study
@@ -40,7 +41,7 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
     probe = make_env(1)
     candidates = make_candidates(config, probe)
     probe.close()
-    ledgers = LedgerBook()
+    ledgers, events = LedgerBook(), list[EventCard]()
     with recorded_evaluation(config, folder, candidates) as journal:
         rows = run_study(
             make_env,
@@ -51,17 +52,20 @@ def evaluate(config: EvaluateConfig, folder: Path) -> float:
             deterministic=config.deterministic,
             show_progress=True,
             on_ledger=ledgers.add,
+            on_event=events.append,
             journal=journal,
         )
         summary = summarise(rows)
         timelines = record_timelines(make_env, candidates, summary, config.deterministic) if config.figures else []
+        texts = {"ledger.csv": ledgers.csv()} if ledgers else {}
+        texts |= {"events.csv": cards_csv(events)} if events else {}
         save_study(
             folder,
             rows,
             summary,
             timelines,
             formats=config.formats,
-            texts={"ledger.csv": ledgers.csv()} if ledgers else {},
+            texts=texts,
             draw=partial(draw_figures, summary, timelines, run_folders(candidates)) if config.figures else None,
         )
     print_table(summary)

@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode
 from omegaconf import DictConfig
 
 from tokenfleet.cli import entry
+from tokenfleet.cli.bases import find_base, with_base_written_out
 from tokenfleet.cli.environments import make_vector_env, rewarded, settled
 from tokenfleet.cli.lock import only_writer
 from tokenfleet.cli.runs import check_same_run, finish_run, is_run, not_restorable, recorded_run
@@ -50,12 +51,15 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
     # Imported here, for torch takes a second that --help and a mistyped key should not cost.
     from tokenfleet.policies.learned.callbacks import Cadence
     from tokenfleet.policies.learned.checkpoint_meta import Origin
+    from tokenfleet.policies.learned.correction import CorrectedEnv
     from tokenfleet.policies.learned.trackers import check_installed
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
-    config = settled(config)
+    config = with_base_written_out(settled(config))
     check_installed(config.tracking)
     env = make_vector_env(rewarded(config), config.n_envs, "train", AutoresetMode.SAME_STEP)
+    base = find_base(config, folder)
+    env = env if base is None else CorrectedEnv(env, base)
     job = TrainingJob(
         algorithm=config.algo,
         env=env,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate
+from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.layout import has_checkpoint, run_of
 from tokenfleet.policies.registry import make_policy
+from tokenfleet.policies.tuned_files import TUNED, is_file_choice, resolved
 
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.checkpoint_meta import CheckpointMeta
@@ -59,10 +60,12 @@ def run_folders(candidates: Iterable[Candidate]) -> dict[str, Path]:
 
 
 def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candidate:
-    name = choice if isinstance(choice, str) else str(choice.get("name", ""))
-    spelled_out = {"name": name} if isinstance(choice, str) else dict(choice)
-    policy = make_policy(choice, context)
-    return Candidate(policy, name.rpartition(":")[2], policy_hash=_hash(spelled_out), source=choice)
+    found = resolved(choice)
+    name = found if isinstance(found, str) else str(found.get("name", ""))
+    spelled_out = {"name": name} if isinstance(found, str) else dict(found)
+    policy = make_policy(found, context)
+    label = f"{TUNED}/{name.rpartition(':')[2]}" if is_file_choice(choice) else name.rpartition(":")[2]
+    return Candidate(policy, label, policy_hash=_hash(spelled_out), source=found)
 
 
 def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[Candidate]:
@@ -196,7 +199,8 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 def _recipe_hash(meta: CheckpointMeta) -> str:
     """Of all that two runs share which differ only in their training seed; the best checkpoint's age is chance."""
     origin = {"environment", "environment_kwargs", "environment_wrappers", "scenario"}
-    shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin})
+    base = {"reach", "choice"}  # a learned base has a seed of its own
+    shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin, "base": base})
     return _hash(shared)
 
 

@@ -1,4 +1,4 @@
-"""What the two entry scripts share: composing, checking before anything is written, and plain messages for mistakes.
+"""What the entry scripts share: composing, checking before anything is written, and plain messages for mistakes.
 
 A user's mistakes end with one line each and exit status 2, never with a traceback. Setting `HYDRA_FULL_ERROR=1` shows
 the traceback after all.
@@ -29,7 +29,15 @@ from tokenfleet.cli.messages import is_mistake, messages_of
 from tokenfleet.cli.resolvers import register_resolvers
 from tokenfleet.cli.runs import check_new_folder, resumed_config
 from tokenfleet.cli.words import hydras_words
-from tokenfleet.configs.schema import CatalogConfig, ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
+from tokenfleet.configs.schema import (
+    CatalogConfig,
+    ConfigType,
+    EntryConfig,
+    EvaluateConfig,
+    TrainConfig,
+    TuneConfig,
+    parse_config,
+)
 from tokenfleet.envs.catalog import from_working_folder
 from tokenfleet.envs.commands import USER_MISTAKE
 from tokenfleet.envs.layers.ledger import LedgerError
@@ -37,7 +45,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import UserCodeError
 
 INTERRUPTED = 130
-CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig, "tune": TuneConfig}
 Result = TypeVar("Result")
 _shows_traceback: list[bool] = []
 _checked: list[tuple[dict[str, Any], EntryConfig]] = []

@@ -25,7 +25,7 @@ from tokenfleet.cli.wrappers import (
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig, TrainConfig
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.agents import Split
-from tokenfleet.envs.scenario.standing import refuse_rooflines
+from tokenfleet.envs.scenario.provenance import refuse_rooflines
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard, UserCodeError, failure, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv

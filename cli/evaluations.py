@@ -13,7 +13,7 @@ from tokenfleet.cli.manifest import describe, read_manifest
 from tokenfleet.cli.runs import JOURNAL_FILE, check_same_run, finish_run, is_run, recorded_run
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate
+from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.journal import Journal
 
 log = logging.getLogger(__name__)

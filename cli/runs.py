@@ -17,10 +17,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from tokenfleet.cli.lock import LOCK_FILE, has_writer
 from tokenfleet.cli.manifest import MANIFEST_FILE, config_hash, describe, read_manifest, write_manifest
 from tokenfleet.cli.wrappers import not_resumable
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, parse_config
+from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, TuneConfig, parse_config
 from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.files.writing import replace_file, sync_folder
-from tokenfleet.envs.scenario.standing import pool_facts, pool_lines
+from tokenfleet.envs.scenario.provenance import pool_facts, pool_lines
 from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.policies.learned.layout import CHECKPOINTS, SNAPSHOTS
 from tokenfleet.policies.learned.trust import refuse_untrusted
@@ -28,7 +28,7 @@ from tokenfleet.policies.learned.trust import refuse_untrusted
 log = logging.getLogger(__name__)
 
 CONFIG_FILE = "config.yaml"
-JOURNAL_FILE = ".journal.jsonl"
+JOURNAL_FILE, SEARCH_FILE = ".journal.jsonl", "search.json"
 RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "failed"
 
 
@@ -187,7 +187,7 @@ def _code_in(config: Mapping[str, Any]) -> list[Any]:
     workload = scenario.get("workload") if isinstance(scenario, Mapping) else None
     streams = workload.values() if isinstance(workload, Mapping) else ()
     kinds = [stream.get("kind") for stream in streams if isinstance(stream, Mapping)]
-    return [config.get("env"), config.get("algo"), config.get("policies"), kinds]
+    return [config.get("env"), config.get("algo"), config.get("policies"), config.get("policy"), kinds]
 
 
 def _kept_config(config_type: type[ConfigType], folder: Path) -> ConfigType:
@@ -204,7 +204,7 @@ def _kept_config(config_type: type[ConfigType], folder: Path) -> ConfigType:
 
 def _script(kept: Mapping[str, Any]) -> str:
     """Which script wrote a configuration."""
-    told_by = {"algo": TrainConfig.script, "episodes": EvaluateConfig.script}
+    told_by = {"algo": TrainConfig.script, "evaluations": TuneConfig.script, "episodes": EvaluateConfig.script}
     return next((script for key, script in told_by.items() if key in kept), "another program")
 
 
@@ -240,7 +240,7 @@ def _note_end(folder: Path, status: str, facts: Mapping[str, Any]) -> None:
 
 
 def _has_kept_anything(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (SNAPSHOTS, CHECKPOINTS, JOURNAL_FILE))
+    return any((folder / name).exists() for name in (SNAPSHOTS, CHECKPOINTS, JOURNAL_FILE, SEARCH_FILE))
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -9,10 +9,12 @@ from gymnasium.vector import AutoresetMode
 
 from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.configs.schema import TrainConfig
-from tokenfleet.evaluation.episodes import Candidate, Predictor, evaluate_policy
+from tokenfleet.envs.fleets.plans import PolicyPredictor
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 
 
-def validation_metrics(config: TrainConfig, policy: Predictor) -> dict[str, float]:
+def validation_metrics(config: TrainConfig, policy: PolicyPredictor) -> dict[str, float]:
     """Mean of every metric over the validation episodes, `return` among them."""
     validation = config.validation
     rows = evaluate_policy(

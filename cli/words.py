@@ -14,6 +14,8 @@ from tokenfleet.envs.spec import SpecError
 _DOTTED = re.compile(r"(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=.*", re.DOTALL)
 _TOP_LEVEL = re.compile(r"(?P<key>[A-Za-z_]\w*)=.*", re.DOTALL)
 _OWN_ALGORITHM = re.compile(r"algo=(?P<path>[A-Za-z_][\w.]*:\w+)")
+_GROUPS_ALONE = ("hydra", "experiment")
+"""Choices of files that are no keys of the schema themselves."""
 _NO_NAME = re.compile(r"(scenario|algo|env|tracking)=(|null|true|false|[-+.\d]+|[^{,]*/.*)", re.IGNORECASE)
 
 
@@ -53,12 +55,12 @@ def check_choices(words: Sequence[str]) -> None:
 def _words(word: str, config_type: type[EntryConfig]) -> list[str]:
     """A word as Hydra takes it.
 
-    A key that no YAML holds is passed on with `++`, so that the schema, which decides what exists, reports it with all
-    other mistakes.
+    A key that no YAML holds is passed on with `++`: the schema decides what exists, and reports the key with all other
+    mistakes.
     """
     own = _OWN_ALGORITHM.fullmatch(word)
     if own is not None:
         return ["algo=custom", f"++algo.model={own['path']}"]
     top_level = _TOP_LEVEL.fullmatch(word)
-    is_unknown = top_level is not None and top_level["key"] not in {*config_type.model_fields, "hydra"}
+    is_unknown = top_level is not None and top_level["key"] not in {*config_type.model_fields, *_GROUPS_ALONE}
     return [f"++{word}"] if is_unknown or _DOTTED.fullmatch(word) else [word]

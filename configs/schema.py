@@ -1,4 +1,4 @@
-"""What train.py and evaluate.py may be told: one validated tree each, checked once, every mistake reported at once.
+"""What the scripts may be told: one validated tree each, checked once, every mistake reported at once.
 
 Hydra composes `configs/train.yaml` and its groups; what comes out is parsed here and nowhere else. The sentence about
 each key stands in the YAML, where a person reads it.
@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, ShiftSpec, load_scenario, shifted
-from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveInt, Spec, SpecError, shown, whole
+from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveFloat, PositiveInt, Spec, SpecError, shown, whole
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
 from tokenfleet.policies.learned.updates import batch_problem, learning_problem
@@ -81,7 +81,7 @@ class CatalogConfig(Spec):
 
 
 class EntryConfig(Spec):
-    """What both entry points take.
+    """What all entry points take.
 
     Attributes:
         script: whose configuration it is.
@@ -157,6 +157,19 @@ class EvaluationDuringTraining(Spec):
     n_envs: Count = 16
 
 
+class PolicyConfig(Spec):
+    """What is trained.
+
+    Attributes:
+        base: what the network corrects: a policy as `EvaluateConfig.policies` takes it, or a checkpoint or run folder;
+            None for a network that acts by itself.
+        reach: share of the action's range that the ends of a correction stand for.
+    """
+
+    base: PolicyChoice | None = None
+    reach: PositiveFloat = 1.0
+
+
 class TrainConfig(EntryConfig):
     """The configuration of train.py.
 
@@ -164,6 +177,7 @@ class TrainConfig(EntryConfig):
         algo: algorithm and hyper-parameters.
         total_timesteps: environment steps to train for, over all environments.
         reward: of fleets that are trained on, if `env.kwargs.reward` names none.
+        policy: see `PolicyConfig`.
         validation: see `EvaluationDuringTraining`.
         log_every: environment steps between two rows of progress.csv.
         snapshot_every: environment steps between two snapshots of the whole training state.
@@ -177,6 +191,7 @@ class TrainConfig(EntryConfig):
     algo: AnyAlgorithm
     total_timesteps: Count
     reward: TrainingReward = "cap_aware"
+    policy: PolicyConfig = PolicyConfig()
     validation: EvaluationDuringTraining = EvaluationDuringTraining()
     log_every: Count = 8192
     snapshot_every: Count = 50_000
@@ -217,7 +232,7 @@ class EvaluateConfig(EntryConfig):
     script = "evaluate.py"
 
     policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = (
-        "uniform_clock",
+        "careful_operator",
         "feedback_capping",
         "least_work",
         "greedy_efficiency",
@@ -237,6 +252,50 @@ class EvaluateConfig(EntryConfig):
     def extent(self) -> str:
         """See `EntryConfig`."""
         return f"{self.episodes} episodes"
+
+
+class ChoiceAfterTuning(Spec):
+    """The validation episodes by which a tuner chooses among what its search came to, its start included.
+
+    Attributes:
+        episodes: how many.
+        seed: of the episodes.
+    """
+
+    episodes: Count = 64
+    seed: Seed = 1_000_000
+
+
+class TuneConfig(EntryConfig):
+    """The configuration of tune.py.
+
+    Attributes:
+        policy: whose numbers are tuned, and from where: as `EvaluateConfig.policies` takes it.
+        evaluations: candidates, over all generations.
+        episodes: training episodes that every candidate of a generation meets; each generation meets others.
+        spread: standard deviation of the first generation, on the scales of `tokenfleet.policies.tunable`.
+        population: candidates of a generation; None for 4 + 3 ln D, of D numbers.
+        diagonal: adapt a standard deviation for each number instead of a whole covariance matrix.
+        validation: see `ChoiceAfterTuning`.
+        workers: processes.
+    """
+
+    script = "tune.py"
+
+    policy: PolicyChoice = "supervisor"
+    evaluations: Annotated[Count, Field(ge=2)] = 64
+    episodes: Count = 16
+    n_envs: Count = 64
+    spread: PositiveFloat = 0.3
+    population: Annotated[int, Field(ge=2, strict=True)] | None = None
+    diagonal: bool = True
+    validation: ChoiceAfterTuning = ChoiceAfterTuning()
+    workers: PositiveInt = 2
+
+    @property
+    def extent(self) -> str:
+        """See `EntryConfig`."""
+        return f"{self.evaluations} evaluations"
 
 
 def parse_config(

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fleets.plans import Plan, PolicyPredictor, Same
+from tokenfleet.envs.fleets.snapshots import BatchSnapshot
+from tokenfleet.envs.fleets.what_if import Simulation
 from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     SINGLE_RESET_OPTIONS,
@@ -26,21 +29,18 @@ from tokenfleet.envs.interface.infos import Info, info_of, with_masks
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.plans import Acts, Plan, Same
 from tokenfleet.envs.registration import check_time_limit
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.snapshots import BatchSnapshot
 from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.envs.vector import RENDER_FPS, FleetVectorEnv
-from tokenfleet.envs.what_if import Simulation
 
 
 class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     """A token factory behind a capped grid connection: route its requests and set its power, tick by tick.
 
     ## Description
-    A fleet of GPU pools at one or more sites serves requests for tokens. Between two decisions every request lives
-    through continuous batching, event by event; every site's meter is read once a tick against a cap that may fall
+    A fleet of GPU pools at one or more sites serves requests for tokens. Between two decisions every request goes
+    through continuous batching, event by event. Every site's meter is read once a tick against a cap that may fall
     with short notice. Above the cap for too long the power brake forces all clocks of the site to the floor; far above
     it for too long the breaker trips and the site is dark. Power, not silicon, is the limit.
 
@@ -268,7 +268,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
         plan: Plan,
         horizon: int,
         *,
-        then: Acts | None = None,
+        then: PolicyPredictor | None = None,
         branches: int | None = None,
         futures: int | Same | Sequence[int | Same] = "same",
         state: Any = None,

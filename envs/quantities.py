@@ -1,15 +1,16 @@
-"""How arrays that cross the engines' door are declared: once, as a field of a record, with all that is known of them.
+"""How arrays that engines are given are declared: once, as a field of a record, with all that is known of them.
 
 Such records are the columns of a fleet (`engine.columns`), the series of an episode (`episode`) and the controls
-(`layers.scheduling`). Their declarations are checked at the door, compared with the native engine's own lists when that
-engine is imported, and filled in for fleets that are built by hand.
+(`layers.scheduling`). `engine.checks` holds arrays against their declarations. The native engine, when it is imported,
+compares them with its own lists. Fleets that are built by hand get the neutral values where nothing is given.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -118,10 +119,31 @@ def neutral_arrays(record: type[Any], sizes: Mapping[str, int]) -> dict[str, NDA
     return {q.name: np.full(q.shape(sizes), q.neutral, q.dtype) for q in quantities_of(record)}
 
 
-def record_problems(record: Any, sizes: Mapping[str, int], where: str) -> list[str]:
-    """One line for each quantity of a record that is not as declared."""
-    lines = (q.problems(getattr(record, q.name), sizes, where) for q in quantities_of(type(record)))
-    return [line for found in lines for line in found]
+def record_problems(
+    record: Any, sizes: Mapping[str, int], where: str, checks_bounds_of: Container[str] | None = None
+) -> list[str]:
+    """One line for each quantity of a record that is not as declared.
+
+    Args:
+        record: the record.
+        sizes: length of each axis letter.
+        where: what to call it.
+        checks_bounds_of: the quantities whose values are looked at, by default all; the shape of every one is.
+    """
+    problems = []
+    kind: Any = type(record)
+    for q, shape in _wanted(kind, tuple(sizes.items())):
+        values = getattr(record, q.name)
+        leaves_values = checks_bounds_of is not None and q.name not in checks_bounds_of
+        if not (leaves_values and getattr(values, "shape", None) == shape):
+            problems += q.problems(values, sizes, where)
+    return problems
+
+
+@lru_cache(maxsize=64)
+def _wanted(record: type[Any], sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[Quantity, tuple[int, ...]], ...]:
+    """The quantities of a record and the shape that each must have."""
+    return tuple((q, q.shape(dict(sizes))) for q in quantities_of(record))
 
 
 def outside(name: str, values: NDArray[Any], low: float, high: float) -> list[str]:

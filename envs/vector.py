@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.fleets.live import LiveFleets
+from tokenfleet.envs.fleets.running import RunningFleets
+from tokenfleet.envs.fleets.setting import Setting
 from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     check_choices,
@@ -29,12 +32,9 @@ from tokenfleet.envs.interface.parts import Parts, build_parts
 from tokenfleet.envs.interface.render import make_renderer
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.live import LiveFleets
 from tokenfleet.envs.registration import check_time_limit
-from tokenfleet.envs.running import RunningFleets
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.scenario.standing import pool_arrays, refuse_rooflines
-from tokenfleet.envs.setting import Setting
+from tokenfleet.envs.scenario.provenance import pool_arrays, refuse_rooflines
 from tokenfleet.envs.supervision.setpoints import Setpoints
 
 BoolArray = NDArray[np.bool_]
@@ -47,8 +47,8 @@ RENDER_FPS = 10
 class FleetVectorEnv(LiveFleets):
     """N independent fleets of one scenario, advanced by one decision, of a tick or several, in one call.
 
-    Fleet `i` of `reset(seed=s)` lives exactly the life of a batch of one with `reset(seed=s + i)`, to the last bit,
-    whatever N or the number of threads. The two engines agree within 1e-8 s.
+    Fleet `i` of `reset(seed=s)` does exactly what the fleet of a batch of one does after `reset(seed=s + i)`, to the
+    last bit, whatever N or the number of threads. The two engines agree within 1e-8 s.
 
     Args:
         scenario: a catalogue name, a YAML path, plain data, or a `Scenario`.
@@ -57,8 +57,8 @@ class FleetVectorEnv(LiveFleets):
         split: `train`, `validation` or `test`: which part of the traces episodes are drawn from.
         engine: `native` or `reference`.
         threads: worker threads inside the native engine.
-        observation: None or `"fleet"` for `FleetObservation`, `"supervisor"` for `SupervisorObservation`; field names
-            to keep; an object, a class or function that takes the scenario, or `"module:Class"`.
+        observation: None or `"fleet"` for `FleetObservation`, `"supervisor"` for `SupervisorObservation`; names of
+            fields of either to keep; an object, a class or function that takes the scenario, or `"module:Class"`.
         action: None or `"direct"` for `FleetAction`, `"setpoints"` for `SetpointAction`; else as above.
         decide_every: ticks for which an action holds. None for what the action says itself (5 for set-points), else 1.
         reward: None or `"net_value"` for `NetValue`, `"certain_value"` for `CertainValue`, `"cap_aware"` for
@@ -67,7 +67,7 @@ class FleetVectorEnv(LiveFleets):
         reward_scale: what the weighted sum of the terms is divided by: a number, or `"reference_revenue"`, what a tick
             earns if every request is served within its SLO. None for the reward's own attribute `reward_scale`, else
             `"reference_revenue"`.
-        strict_profiles: refuse a scenario with a pool that runs on a roofline; see `envs.scenario.standing`.
+        strict_profiles: refuse a scenario with a pool that runs on a roofline; see `envs.scenario.provenance`.
         ledgers: whether infos bring the `ledger` of every episode at its end, which takes time once an episode.
         autoreset_mode: what happens when an episode ends, as Gymnasium defines it.
         render_mode: None, `ansi` or `rgb_array`.
@@ -141,7 +141,7 @@ class FleetVectorEnv(LiveFleets):
             "autoreset_mode": self.autoreset_mode,
         }
         parts = build_parts(self.scenario, observation, action, reward)
-        self._face(parts)
+        self._expose(parts)
         terms = first_terms(parts.value, self.scenario)
         weights = {} if reward_weights is None else reward_weights
         check_weights(weights, terms)
@@ -164,7 +164,7 @@ class FleetVectorEnv(LiveFleets):
         self._infos = self._blank_infos(terms)
         self._draw_frame: Callable[[Record], Any] | None = None
 
-    def _face(self, parts: Parts) -> None:
+    def _expose(self, parts: Parts) -> None:
         """What a policy meets: the parts and their spaces."""
         self.observation_model, self.action_model = parts.observation, parts.action
         self.reward_model = parts.reward
@@ -181,10 +181,10 @@ class FleetVectorEnv(LiveFleets):
             "cost": np.zeros(count),
             "episode_metrics": self._fleets.blank_metrics(),
         }
-        standing = {name: np.tile(values, (count, 1)) for name, values in pool_arrays(self.scenario).items()}
-        for values in standing.values():
+        provenance = {name: np.tile(values, (count, 1)) for name, values in pool_arrays(self.scenario).items()}
+        for values in provenance.values():
             values.flags.writeable = False  # the infos of all steps share them
-        return BatchInfos(blank, {"profiles": standing}, count)
+        return BatchInfos(blank, {"profiles": provenance}, count)
 
     @property
     def blank(self) -> Mapping[str, Any]:

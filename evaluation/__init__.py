@@ -1,12 +1,29 @@
-"""Paired evaluation of policies on held-out episodes: rows, statistics, tables, figures."""
+"""Paired evaluation of policies on held-out episodes: rows, statistics, tables, figures.
+
+| module | subject |
+|---|---|
+| `study` | all of it, from candidates to rows: begin here |
+| `candidates`, `episodes` | policies under evaluation, and the episodes that they meet |
+| `metrics`, `latency`, `identity` | what is said of an episode, and which environments are the same |
+| `results`, `journal` | rows and their files; batches that an interrupted study has behind it |
+| `pairing`, `statistics`, `summary` | rows on equal terms, intervals, ranking and verdict |
+| `table`, `figures`, `timeline`, `style`, `learning` | what a person looks at |
+| `ledgers`, `saving` | means of ledgers; all files of a study |
+| `protocol`, `suite` | scores by a frozen protocol, and over a suite of scenarios |
+| `events` | how a fleet answered each call for less power |
+| `offered` | what the episodes of a split offer |
+| `screen` | whether a scenario is worth learning on; a package of its own |
+"""
 
 if __name__ != "tokenfleet.evaluation":
     raise ImportError("import tokenfleet.evaluation, not evaluation")
 
-from tokenfleet.evaluation.episodes import Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.journal import Journal
 from tokenfleet.evaluation.ledgers import LedgerBook
-from tokenfleet.evaluation.results import EpisodeRow, append_rows, make_study, merge_rows, read_rows, write_rows
+from tokenfleet.evaluation.pairing import make_study
+from tokenfleet.evaluation.results import EpisodeRow, append_rows, merge_rows, read_rows, write_rows
 from tokenfleet.evaluation.saving import save_study
 from tokenfleet.evaluation.statistics import (
     Interval,

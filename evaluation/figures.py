@@ -166,10 +166,10 @@ def _draw_intervals(axes: Axes, summary: Summary, column: str) -> None:
     metric = describe(column)
     factor = 100.0 if metric.percent else 1.0
     for position, name in enumerate(summary.ranking):
-        entry = summary.entry(name)
-        _draw_interval(axes, position, scaled(summary.estimates[name][column].mean, metric), entry.learned)
-        if len(entry.policies) > 1:
-            seeds = factor * np.nanmean(entry.scores[column], axis=1)
+        method = summary.method(name)
+        _draw_interval(axes, position, scaled(summary.estimates[name][column].mean, metric), method.learned)
+        if len(method.policies) > 1:
+            seeds = factor * np.nanmean(method.scores[column], axis=1)
             axes.plot(seeds, np.full(len(seeds), position + 0.27), "o", color=style.BLUE, markersize=2.6, alpha=0.7)
     _dress(axes, metric.label, f"{'%' if metric.percent else metric.unit}{_direction(metric.better)}")
 
@@ -182,7 +182,7 @@ def _draw_differences(axes: Axes, summary: Summary) -> None:
             axes.plot([0.0], [position], "o", color="white", markersize=6, markeredgecolor=style.MUTED)
         else:
             difference = scaled(summary.estimates[name][metric.name].difference, metric)
-            _draw_interval(axes, position, difference, summary.entry(name).learned)
+            _draw_interval(axes, position, difference, summary.method(name).learned)
     _dress(axes, f"{metric.label}, paired", f"{metric.unit or metric.label} less {summary.reference}'s")
 
 
@@ -209,17 +209,17 @@ def _name_policies(axes: Axes, summary: Summary) -> None:
     axes.set_yticks(range(len(summary.ranking)), list(summary.ranking))
     axes.set_ylim(len(summary.ranking) - 0.5, -0.5)
     for label, name in zip(axes.get_yticklabels(), summary.ranking, strict=True):
-        if summary.entry(name).learned:
+        if summary.method(name).learned:
             label.set_color(style.BLUE)
             label.set_fontweight("bold")
 
 
 def _comparison_title(summary: Summary) -> str:
-    entries = summary.study.entries
+    methods = summary.study.methods
     text = f"Mean and 95 % bootstrap interval over {summary.study.episodes} episodes"
-    if any(len(entry.policies) > 1 for entry in entries):
+    if any(len(method.policies) > 1 for method in methods):
         text += " and training seeds (small dots: single seeds)"
-    return text + ("; learned policies in blue." if any(entry.learned for entry in entries) else ".")
+    return text + ("; learned policies in blue." if any(method.learned for method in methods) else ".")
 
 
 def _draw_power(axes: Axes, timeline: Timeline, site: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.layers.ledger import Check, Entry, Ledger
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.events import EventCard
 from tokenfleet.evaluation.results import EpisodeRow
 
 _HASH_DIGITS = 16
@@ -29,10 +30,12 @@ class Batch:
     Attributes:
         rows: one per episode, in the order of the study's seeds.
         ledgers: of the same episodes in the order in which they ended; none for an environment that is not a fleet.
+        events: how their demand-response events went; likewise.
     """
 
     rows: tuple[EpisodeRow, ...]
     ledgers: tuple[Ledger, ...] = ()
+    events: tuple[EventCard, ...] = ()
 
 
 class Journal:
@@ -97,7 +100,9 @@ def _key(batch: Batch) -> tuple[str, tuple[int, ...]]:
 
 def _encoded(batch: Batch) -> bytes:
     ledgers = [astuple(ledger) for ledger in batch.ledgers]
-    text = json.dumps({"rows": [asdict(row) for row in batch.rows], "ledgers": ledgers}, default=_plain_number)
+    events = [astuple(card) for card in batch.events]
+    data = {"rows": [asdict(row) for row in batch.rows], "ledgers": ledgers, "events": events}
+    text = json.dumps(data, default=_plain_number)
     return f"{_hash(text)} {text}\n".encode()
 
 
@@ -109,7 +114,8 @@ def _decoded(line: bytes) -> Batch | None:
     try:
         data = json.loads(text)
         rows = tuple(EpisodeRow(**row) for row in data["rows"])
-        return Batch(rows, tuple(_ledger(*parts) for parts in data["ledgers"]))
+        ledgers = tuple(_ledger(*parts) for parts in data["ledgers"])
+        return Batch(rows, ledgers, tuple(EventCard(*card) for card in data["events"]))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -1,8 +1,8 @@
 """Latencies from a request log: TTFT, TPOT and E2E of every request, and their percentiles per class.
 
 Only requests that got so far have a latency: TTFT once the first token came, TPOT and E2E once the answer was complete.
-A policy that refuses what it cannot serve in time looks fast here, so latencies are read beside SLO attainment, which
-counts every request that ended.
+A policy that refuses late requests looks fast here. Read latencies beside SLO attainment, which counts every request
+that ended.
 """
 
 from __future__ import annotations

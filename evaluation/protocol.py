@@ -18,7 +18,7 @@ from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.spec import NonNegativeInt, PositiveInt, Spec, SpecError
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.episodes import episode_seeds
-from tokenfleet.evaluation.results import Study
+from tokenfleet.evaluation.pairing import Study
 from tokenfleet.evaluation.statistics import Interval, interquartile_mean
 
 PROTOCOL = Path(__file__).parent / "protocols" / "tokenfleet-1.yaml"

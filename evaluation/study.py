@@ -9,7 +9,9 @@ import numpy as np
 
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import BATCH_SIZE, Candidate, MakeEnv, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate, MakeEnv
+from tokenfleet.evaluation.episodes import BATCH_SIZE, evaluate_policy
+from tokenfleet.evaluation.events import EventCard
 from tokenfleet.evaluation.journal import Journal
 from tokenfleet.evaluation.results import EpisodeRow
 from tokenfleet.evaluation.summary import Summary
@@ -26,6 +28,7 @@ def run_study(
     deterministic: bool = True,
     show_progress: bool = False,
     on_ledger: Callable[[str, Ledger], None] | None = None,
+    on_event: Callable[[EventCard], None] | None = None,
     journal: Journal | None = None,
 ) -> list[EpisodeRow]:
     """The rows of all candidates on the same episodes; arguments as for `evaluate_policy`.
@@ -39,6 +42,7 @@ def run_study(
         deterministic: handed to `predict`.
         show_progress: draw a bar on standard error where that is a terminal.
         on_ledger: as for `evaluate_policy`.
+        on_event: as for `evaluate_policy`.
         journal: as for `evaluate_policy`.
     """
     rows: list[EpisodeRow] = []
@@ -54,6 +58,7 @@ def run_study(
                 deterministic=deterministic,
                 on_progress=counted,
                 on_ledger=on_ledger,
+                on_event=on_event,
                 journal=journal,
             )
     return rows
@@ -66,11 +71,11 @@ def record_timelines(
 
     Empty for an environment that is not a fleet.
     """
-    chosen = next((name for name in summary.ranking if summary.entry(name).learned), summary.ranking[0])
-    others = [name for name in summary.ranking if name != chosen and not summary.entry(name).learned]
+    chosen = next((name for name in summary.ranking if summary.method(name).learned), summary.ranking[0])
+    others = [name for name in summary.ranking if name != chosen and not summary.method(name).learned]
     by_label = {candidate.label: candidate for candidate in candidates}
-    members = [summary.entry(name).policies[0] for name in (chosen, *others[:1])]
-    scores = summary.entry(chosen).scores[summary.headline.name][0]
+    members = [summary.method(name).policies[0] for name in (chosen, *others[:1])]
+    scores = summary.method(chosen).scores[summary.headline.name][0]
     if not np.isfinite(scores).any():
         return []
     median = int(np.argsort(scores)[np.isfinite(scores).sum() // 2])

@@ -16,7 +16,8 @@ import numpy as np
 from tokenfleet.envs.accounts.metrics import Metric
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.evaluation.metrics import describe, headline
-from tokenfleet.evaluation.results import Entry, EpisodeRow, Study, make_study
+from tokenfleet.evaluation.pairing import Method, Study, make_study
+from tokenfleet.evaluation.results import EpisodeRow
 from tokenfleet.evaluation.statistics import RESAMPLES, Interval, PairedBootstrap
 
 FEW_EPISODES = 20
@@ -25,7 +26,7 @@ FEW_TRAINING_SEEDS = 5
 
 @dataclass(frozen=True)
 class Estimate:
-    """One metric of one entry.
+    """One metric of one method.
 
     Attributes:
         mean: over episodes (and training seeds), with its interval.
@@ -50,8 +51,8 @@ class Summary:
     Attributes:
         study: the rows behind it.
         headline: the metric that ranks.
-        reference: name of the entry that differences are against.
-        estimates: `[entry name][column]`.
+        reference: name of the method that differences are against.
+        estimates: `[method name][column]`.
         ranking: names, best first.
         bootstrap: makes further comparisons on the same resamples.
     """
@@ -63,20 +64,20 @@ class Summary:
     ranking: tuple[str, ...]
     bootstrap: PairedBootstrap
 
-    def entry(self, name: str) -> Entry:
-        """The entry of a name."""
-        return next(entry for entry in self.study.entries if entry.name == name)
+    def method(self, name: str) -> Method:
+        """The method of a name."""
+        return self.study.method(name)
 
     def compare(self, name: str, other: str) -> Interval:
         """Mean paired difference of the headline metric, `name` less `other`."""
         column = self.headline.name
-        return self.bootstrap.difference(self.entry(name).scores[column], self.entry(other).scores[column])
+        return self.bootstrap.difference(self.method(name).scores[column], self.method(other).scores[column])
 
     def improvement(self, name: str, other: str) -> Interval:
         """Probability that `name` does better than `other` on an episode, by the headline metric."""
         column = self.headline.name
         return self.bootstrap.probability_of_improvement(
-            self.entry(name).scores[column], self.entry(other).scores[column]
+            self.method(name).scores[column], self.method(other).scores[column]
         )
 
 
@@ -91,8 +92,8 @@ def summarise(
 
     Args:
         rows: of one environment and split.
-        reference: entry that differences are against; by default the best baseline, or the best of all without one.
-        by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one entry.
+        reference: method that differences are against; by default the best baseline, or the best of all without one.
+        by_policy: keep every checkpoint by itself; by default training seeds of one algorithm form one method.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -104,17 +105,17 @@ def summarise(
     if ranked_by.name not in study.columns:
         raise SpecError(["results: rows hold neither net_value_usd nor return, by which policies are ranked"])
     ranking = _rank(study, ranked_by.name)
-    names = [entry.name for entry in study.entries]
+    names = [method.name for method in study.methods]
     if reference is None:
-        baselines = [name for name in ranking if not _entry(study, name).learned]
+        baselines = [name for name in ranking if not study.method(name).learned]
         reference = (baselines or list(ranking))[0]
     elif reference not in names:
         raise SpecError([f"reference: no policy is called {reference!r}{suggest(reference, names)}"])
     bootstrap = PairedBootstrap(study.episodes, resamples=resamples, seed=seed)
-    against = _entry(study, reference)
+    against = study.method(reference)
     estimates = {
-        entry.name: {column: _estimate(entry, against, column, bootstrap) for column in study.columns}
-        for entry in study.entries
+        method.name: {column: _estimate(method, against, column, bootstrap) for column in study.columns}
+        for method in study.methods
     }
     return Summary(study, ranked_by, reference, estimates, tuple(ranking), bootstrap)
 
@@ -122,7 +123,7 @@ def summarise(
 def verdict(summary: Summary) -> list[str]:
     """Sentences that say what the study shows and what it does not."""
     lines = [_who_is_best(summary)]
-    lines += [_where_it_stands(summary, name) for name in summary.ranking if summary.entry(name).learned]
+    lines += [_where_it_stands(summary, name) for name in summary.ranking if summary.method(name).learned]
     return [line for line in (*lines, *_caveats(summary)) if line]
 
 
@@ -136,8 +137,8 @@ def summary_csv(summary: Summary) -> str:
         ["policy", "rank", "training_seeds", "metric", "unit", "better", "episodes", "missing", *spread, "reference"]
     )
     for name, column, estimate in _lines(summary):
-        metric, entry = describe(column), summary.entry(name)
-        identity = [name, summary.ranking.index(name) + 1, len(entry.policies) if entry.learned else ""]
+        metric, method = describe(column), summary.method(name)
+        identity = [name, summary.ranking.index(name) + 1, len(method.policies) if method.learned else ""]
         about = [column, metric.unit, metric.better, summary.study.episodes, estimate.missing]
         numbers = [value for key in intervals for value in _three(getattr(estimate, key))]
         writer.writerow([*identity, *about, *numbers, summary.reference])
@@ -186,19 +187,15 @@ def scaled(interval: Interval, metric: Metric) -> Interval:
 
 
 def _rank(study: Study, column: str) -> list[str]:
-    def mean(entry: Entry) -> float:
-        scores = entry.scores[column]
+    def mean(method: Method) -> float:
+        scores = method.scores[column]
         return float(np.nanmean(scores)) if np.isfinite(scores).any() else -np.inf
 
-    return [entry.name for entry in sorted(study.entries, key=mean, reverse=True)]
+    return [method.name for method in sorted(study.methods, key=mean, reverse=True)]
 
 
-def _entry(study: Study, name: str) -> Entry:
-    return next(entry for entry in study.entries if entry.name == name)
-
-
-def _estimate(entry: Entry, reference: Entry, column: str, bootstrap: PairedBootstrap) -> Estimate:
-    scores, against = entry.scores[column], reference.scores[column]
+def _estimate(method: Method, reference: Method, column: str, bootstrap: PairedBootstrap) -> Estimate:
+    scores, against = method.scores[column], reference.scores[column]
     sign = -1.0 if describe(column).better == "lower" else 1.0
     return Estimate(
         mean=bootstrap.mean(scores),
@@ -235,7 +232,7 @@ def _who_is_best(summary: Summary) -> str:
 
 
 def _where_it_stands(summary: Summary, name: str) -> str:
-    baselines = [other for other in summary.ranking if not summary.entry(other).learned]
+    baselines = [other for other in summary.ranking if not summary.method(other).learned]
     if not baselines:
         return ""
     # Of an even number the better of the middle two, so that "above the median" is never claimed cheaply.
@@ -263,7 +260,7 @@ def _caveats(summary: Summary) -> list[str]:
     caveats = []
     if study.episodes < FEW_EPISODES:
         caveats.append(f"Only {study.episodes} episodes: the intervals are too narrow; use {FEW_EPISODES} or more.")
-    runs = {entry.name: len(entry.policies) for entry in study.entries if entry.learned}
+    runs = {method.name: len(method.policies) for method in study.methods if method.learned}
     once = [name for name, count in runs.items() if count == 1]
     few = [f"{name} ({count} times)" for name, count in runs.items() if 1 < count < FEW_TRAINING_SEEDS]
     if once:

@@ -109,7 +109,7 @@ def _has_numbers(summary: Summary, column: str) -> bool:
 
 
 def _title(summary: Summary, name: str) -> str:
-    members = len(summary.entry(name).policies)
+    members = len(summary.method(name).policies)
     return f"{name} ({members} training seeds)" if members > 1 else name
 
 
@@ -177,7 +177,7 @@ def _render(summary: Summary, columns: Sequence[Column]) -> object:
         heading = Text(f"{column.heading}\n{column.unit}".rstrip("\n"))
         table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=position > 0, overflow="fold")
     for row, policy in enumerate(summary.ranking):
-        style = "bold" if summary.entry(policy).learned else ""
+        style = "bold" if summary.method(policy).learned else ""
         cells = [Text(column.cells[row], style="bold green" if column.best[row] else style) for column in columns]
         table.add_row(*cells)
     return table

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Actor, Candidate, MakeEnv, make_env_for, seeded_reset
+from tokenfleet.evaluation.candidates import ActingCandidate, Candidate, MakeEnv, make_env_for
+from tokenfleet.evaluation.episodes import seeded_reset
 
 Float64Array = NDArray[np.float64]
 
@@ -124,7 +125,7 @@ def write_timelines(path: Path, timelines: Sequence[Timeline]) -> Path:
 def _run(
     env: Any, fleet: FleetVectorEnv, candidate: Candidate, seed: int, deterministic: bool
 ) -> list[dict[str, Float64Array]]:
-    actor = Actor(candidate, env, [seed], deterministic)
+    acting = ActingCandidate(candidate, env, [seed], deterministic)
     observation = seeded_reset(env, [seed])
     starts, over = np.ones(1, np.bool_), False
     imposed, ticks = [_imposed(fleet)], list[dict[str, Float64Array]]()
@@ -135,7 +136,7 @@ def _run(
 
     fleet.on_tick = keep
     while not over:
-        observation, _, terminated, truncated, _ = env.step(actor.act(observation, starts))
+        observation, _, terminated, truncated, _ = env.step(acting.act(observation, starts))
         starts, over = np.zeros(1, np.bool_), bool(terminated[0] or truncated[0])
     return ticks
 

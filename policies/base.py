@@ -8,7 +8,7 @@ easiest to write as a `ControlPolicy`: it gets the observation as named fields i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast
 
@@ -115,6 +115,7 @@ class ControlPolicy(ABC):
         fields: names of `tokenfleet.envs.fields.VIEW` that it reads.
         context: what it was built from.
         scenario: of the fleet.
+        reads: fields that it and its parts read.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -127,10 +128,11 @@ class ControlPolicy(ABC):
         """
         self.name = context.policy_name or type(self).__name__
         self.context = context
+        self.reads: frozenset[str] = frozenset()
         self.scenario, self._observation, self._action = _fleet_of(context, f"policy.{self.name}")
         self.require(self.fields)
 
-    def require(self, fields: Iterable[str]) -> None:
+    def require(self, fields: Collection[str]) -> None:
         """Raise `SpecError` unless the observation has `fields`; for parts that read more than the policy itself."""
         kept = {field.name for field in self._observation.layout}
         known = {field.name for field in VIEW}
@@ -145,6 +147,7 @@ class ControlPolicy(ABC):
                 )
         if problems:
             raise SpecError(problems)
+        self.reads |= frozenset(fields)
 
     def initial_state(self, num_envs: int) -> State:
         """What is remembered when an episode begins, every array `[num_envs, ...]`."""

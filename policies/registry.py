@@ -9,47 +9,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.user_code import Guard, import_object, is_ours
 from tokenfleet.policies.base import Policy, PolicyContext
 from tokenfleet.policies.parameters import check_parameters
+from tokenfleet.policies.presets import Preset as Preset
+from tokenfleet.policies.shipped import POLICIES as POLICIES
+from tokenfleet.policies.tuned_files import resolved
 
 Choice = str | Mapping[str, Any]
 """A name, a `module:Class`, or a mapping with `name` and parameters."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """What a name stands for.
-
-    Attributes:
-        target: `module:Class`, imported when it is first used, or the class itself.
-        parameters: keyword arguments that make the preset; a user's own go over them.
-    """
-
-    target: str | type[Any]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-
-_HEURISTICS = "tokenfleet.policies.heuristics"
-_COMPOSED = f"{_HEURISTICS}.composed:ComposedPolicy"
-
-POLICIES: dict[str, Preset] = {
-    "random": Preset(f"{_HEURISTICS}.uniform_random:RandomPolicy"),
-    "round_robin": Preset(_COMPOSED, {"routing": "round_robin", "clocking": "proportional"}),
-    "capacity_weighted": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "proportional"}),
-    "least_work": Preset(_COMPOSED, {"routing": "least_work", "clocking": "proportional"}),
-    "max_clock": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "full"}),
-    "uniform_clock": Preset(_COMPOSED, {"routing": "capacity_weighted", "clocking": "uniform"}),
-    "feedback_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "feedback"}),
-    "thermal_capping": Preset(_COMPOSED, {"routing": "least_work", "clocking": "thermal"}),
-    "greedy_efficiency": Preset(f"{_HEURISTICS}.greedy:GreedyEfficiency"),
-    "supervisor": Preset(f"{_HEURISTICS}.supervisor:Supervisor"),
-}
-"""The shipped policies; `register_policy` adds to it."""
 
 
 def register_policy(name: str, target: str | type[Any], **parameters: Any) -> None:
@@ -72,12 +44,18 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
     """Build a policy.
 
     Args:
-        choice: `"least_work"`, `{"name": "least_work", "clocking": "full"}`, or either with `"module:Class"` as name.
+        choice: `"least_work"`, `{"name": "least_work", "clocking": "full"}`, either with `"module:Class"` as name, or a
+            file (see `tokenfleet.policies.tuned_files`).
         context: the environment that it will act in.
 
     Raises:
         SpecError: one line per mistake.
     """
+    return build_policy(resolved(choice), context)
+
+
+def build_policy(choice: Choice, context: PolicyContext) -> Policy:
+    """`make_policy` of anything but a file."""
     name, _ = _split(choice, POLICIES, "policy")
     policy = build(choice, POLICIES, "policy", replace(context, policy_name=name))
     if not callable(getattr(policy, "predict", None)):
@@ -98,14 +76,23 @@ def build(choice: Choice, choices: Mapping[str, Preset], where: str, *arguments:
         SpecError: one line per mistake.
     """
     name, given = _split(choice, choices, where)
-    entry = choices.get(name, Preset(name))
-    target = _import(entry.target, where) if isinstance(entry.target, str) else entry.target
+    target, preset = target_of(name, choices, where)
     _check_takes(target, arguments, f"{where}.{name}")
-    parameters = check_parameters(target, len(arguments), {**entry.parameters, **given}, f"{where}.{name}")
+    parameters = check_parameters(target, len(arguments), {**preset, **given}, f"{where}.{name}")
     if is_ours(target):
         return target(*arguments, **parameters)
     with Guard(f"{where}={name}"):
         return target(*arguments, **parameters)
+
+
+def target_of(name: str, choices: Mapping[str, Preset], where: str) -> tuple[Any, Mapping[str, Any]]:
+    """The class that a name of `choices`, or `module:Class`, stands for, and the parameters of its preset.
+
+    Raises:
+        SpecError: it cannot be imported, or is no class.
+    """
+    entry = choices.get(name, Preset(name))
+    return _import(entry.target, where) if isinstance(entry.target, str) else entry.target, entry.parameters
 
 
 def _split(choice: Choice, choices: Mapping[str, Preset], where: str) -> tuple[str, dict[str, Any]]:

@@ -38,12 +38,12 @@ def main() -> int:
 
 def step_with_threads() -> int:
     """Batches of several fleets on several threads; a sanitizer ends the process at what it finds."""
+    from tests.engine.instances import Situation, random_instances
     from tests.engine.runs import run_batch
-    from tests.engine.worlds import Situation, random_worlds
 
     for seed in range(30):
         situation = Situation(load=2.0, closed_loop=seed % 2 == 0, long_talks=seed % 3 == 0, hand_offs=seed % 5 == 0)
-        run_batch("native", random_worlds(seed, 7, situation), threads=3)
+        run_batch("native", random_instances(seed, 7, situation), threads=3)
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 INSTALLED = ("envs", "policies", "evaluation", "configs", "cli")
 """Folders that become rooms of the package `tokenfleet`."""
-SCRIPTS = ("train.py", "evaluate.py")
+SCRIPTS = ("train.py", "evaluate.py", "tune.py")
 
 
 def modules(outside: Sequence[str]) -> dict[str, Path]:

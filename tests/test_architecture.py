@@ -1,4 +1,4 @@
-"""Imports go down only: a room may import those on lower floors of `FLOORS`, never those beside or above it."""
+"""Imports go down only: a package may import those on lower levels of `LEVELS`, never those beside or above it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from tests.sources import INSTALLED, modules
 
 ENVS = "tokenfleet.envs"
 LAYERS = ("power.series", "power", "facility", "gpu", "llm", "distribution", "scheduling", "agents", "ledger")
-FLOORS: tuple[tuple[str, ...], ...] = (
+LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec", f"{ENVS}.splits", f"{ENVS}.units"),
     (f"{ENVS}.commands", f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
     (f"{ENVS}.traces",),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
-    (f"{ENVS}.scenario.pools", f"{ENVS}.scenario.sites", f"{ENVS}.scenario.uncertainty"),
+    (f"{ENVS}.scenario.training",),
+    (f"{ENVS}.scenario.pools", f"{ENVS}.scenario.sites", f"{ENVS}.scenario.uncertainty", f"{ENVS}.scenario.regimes"),
     (f"{ENVS}.scenario.scenario",),
     (f"{ENVS}.scenario.loading",),
     (f"{ENVS}.scenario",),
-    (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity", f"{ENVS}.scenario.standing"),
-    (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches", f"{ENVS}.episode.demand"),
+    (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity", f"{ENVS}.scenario.provenance"),
+    (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches", f"{ENVS}.episode.regimes"),
+    (f"{ENVS}.episode.demand",),
     (f"{ENVS}.episode.course",),
     (f"{ENVS}.episode.episode",),
     (f"{ENVS}.episode",),
@@ -34,8 +36,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.interface.frame_state", f"{ENVS}.interface.fillings", f"{ENVS}.interface.infos"),
     (f"{ENVS}.interface.picture", f"{ENVS}.interface.segments"),
     (f"{ENVS}.interface.entries",),
-    (f"{ENVS}.interface.knobs",),
-    (f"{ENVS}.interface.setpoint_knobs",),
+    (f"{ENVS}.interface.control_segments",),
+    (f"{ENVS}.interface.setpoint_segments",),
     (
         f"{ENVS}.interface.observation",
         f"{ENVS}.interface.action",
@@ -49,18 +51,20 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.interface",),
     (f"{ENVS}.accounts.episode_metrics",),
     (f"{ENVS}.accounts",),
-    (f"{ENVS}.registration", f"{ENVS}.snapshots", f"{ENVS}.plans", f"{ENVS}.setting"),
-    (f"{ENVS}.running", f"{ENVS}.what_if"),
-    (f"{ENVS}.live",),
+    (f"{ENVS}.fleets.snapshots", f"{ENVS}.fleets.plans", f"{ENVS}.fleets.setting"),
+    (f"{ENVS}.fleets.running", f"{ENVS}.fleets.what_if"),
+    (f"{ENVS}.fleets.live",),
+    (f"{ENVS}.fleets", f"{ENVS}.registration"),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),
     (ENVS,),
     (f"{ENVS}.interface.document", f"{ENVS}.fitting", f"{ENVS}.demand"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.evaluation.screen",),
+    ("tokenfleet.evaluation.contenders",),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
-    ("tokenfleet.train", "tokenfleet.evaluate"),
+    ("tokenfleet.train", "tokenfleet.evaluate", "tokenfleet.tune"),
     ("calibration", "calibration.excerpts"),
     ("calibration.extract", "calibration.fit.shapes", "calibration.fit.serving_runs", "calibration.fit.iterations"),
     ("calibration.fit.time", "calibration.fit.power", "calibration.fit.demand"),
@@ -101,29 +105,33 @@ def imports(text: str) -> set[str]:
     return found
 
 
-def floor_of(name: str) -> tuple[int, str] | None:
-    """Floor and room of a dotted name: the longest entry of FLOORS that it lies in."""
-    rooms = [(room, height) for height, floor in enumerate(FLOORS) for room in floor]
-    inside = [(len(room), height, room) for room, height in rooms if name == room or name.startswith(f"{room}.")]
+def level_of(name: str) -> tuple[int, str] | None:
+    """Level and package of a dotted name: the longest entry of LEVELS that it lies in."""
+    packages = [(package, height) for height, level in enumerate(LEVELS) for package in level]
+    inside = [
+        (len(package), height, package)
+        for package, height in packages
+        if name == package or name.startswith(f"{package}.")
+    ]
     return max(inside)[1:] if inside else None
 
 
 def complaints(module: str, text: str) -> list[str]:
     """What a module imports that it must not."""
     found = []
-    mine = floor_of(module)
+    mine = level_of(module)
     for name in sorted(imports(text)):
         top = name.split(".")[0]
-        theirs = floor_of(name)
+        theirs = level_of(name)
         if name.startswith("."):
             found.append(f"{module} imports {name}; write the whole name")
         elif top in INSTALLED:
             found.append(f"{module} imports {name}; write tokenfleet.{name}")
         elif mine and theirs and mine[1] != theirs[1] and theirs[0] >= mine[0]:
-            found.append(f"{module} imports {name}, which stands above or beside it")
-        for room, libraries in FORBIDDEN.items():
-            if module.startswith(room) and top in libraries:
-                found.append(f"{module} imports {top}, which {room} does without")
+            found.append(f"{module} imports {name}, which is above or beside it")
+        for package, libraries in FORBIDDEN.items():
+            if module.startswith(package) and top in libraries:
+                found.append(f"{module} imports {top}, which {package} does without")
     return found
 
 
@@ -132,8 +140,8 @@ def test_imports_go_down() -> None:
     assert [culprit for found in culprits for culprit in found] == []
 
 
-def test_every_module_stands_on_a_floor() -> None:
-    assert [module for module in MODULES if floor_of(module) is None] == []
+def test_every_module_has_a_level() -> None:
+    assert [module for module in MODULES if level_of(module) is None] == []
 
 
 def test_a_wrong_import_is_caught() -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the native engine with sanitizers, apart from the one that is installed, and run it under them.
 #
-#   tools/sanitize.sh [MINUTES]   of random worlds under the address sanitizer (default: 1)
+#   tools/sanitize.sh [MINUTES]   of random instances under the address sanitizer (default: 1)
 #
 # A sanitizer's runtime must be the first library of its process, and Python is not built with it: it is preloaded. That
 # works for both runtimes of GCC. TOKENFLEET_NATIVE names the folder from which the engine is loaded then

@@ -24,8 +24,15 @@ from tokenfleet.evaluation.protocol import load_protocol
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
-POLICIES = ("max_clock", "least_work", "uniform_clock", "feedback_capping", "greedy_efficiency")
-OF_ROOMS = ("thermal_capping",)  # only where there is a room
+POLICIES = (
+    "max_clock",
+    "least_work",
+    "careful_operator",
+    "feedback_capping",
+    "greedy_efficiency",
+    "operator",
+    "supervisor",
+)
 EPISODES = 8
 COLOURS = 48  # of a picture, which is then a third of its size
 COLUMNS = {
@@ -57,8 +64,7 @@ def main() -> None:
 def section(name: str, pictures: Path) -> str:
     """One scenario: words, parts, figures, picture."""
     scenario = load_scenario(name)
-    policies = POLICIES + OF_ROOMS if scenario.rooms else POLICIES
-    figures = {policy: measure(scenario, policy) for policy in policies}
+    figures = {policy: measure(scenario, policy) for policy in POLICIES}
     best = max(figures, key=lambda policy: figures[policy]["net_value_usd"])
     draw(scenario, best, pictures / f"{name}.png")
     header = ["policy", *COLUMNS.values()]

@@ -1,38 +1,21 @@
-"""Claims of layer 3: the watts of boards, their clocks, and their speed under a limit.
+"""Claims of layer 3: the watts of boards in serving runs.
 
-`left out` means that the judged model, board, job or network took no part in the fit.
+`left out` means that the judged model or board took no part in the fit.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.fit.power.board import CHIPS, fit_board, rates_by_gpu, scaled_coefficients
-from calibration.fit.power.clock import (
-    FITTED_STAGE,
-    OTHER_STAGE,
-    capped_gpu,
-    capped_jobs,
-    capped_speed,
-    capped_sweeps,
-    clock_job,
-    clock_power_error,
-    fit_capping,
-    fit_clock,
-    fit_limited,
-    limited_sweep,
-)
-from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_cost, mixture_w
+from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_cost, kernels_w, mixture_w
 from calibration.fit.power.profile import power_errors
 from calibration.fit.power.runs import runs
 from calibration.fit.profiles import FROM_RUNS, MEASURED
-from tokenfleet.envs.fitting.clock_law import ClockLaw, Sweep, best_clock, fit_clock_law
-from tokenfleet.envs.fitting.errors import Array, scaled_errors
-from tokenfleet.envs.layers.gpu import clock_stretch, load_gpu
+from tokenfleet.envs.fitting.errors import Array
+from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import load_profile, profile_name
 from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 
@@ -90,13 +73,20 @@ def mixture_power() -> Comparison:
 
 
 def left_out_mixture_power() -> Comparison:
-    """Board power of a mixture in bf16 or MXFP4 [W], costs from all others; the tile of 64 rows was chosen with it."""
+    """Board power of a mixture in bf16 or MXFP4 [W], costs from all others, the tile of 64 rows from kernels."""
     rows = runs(dense=False)
     groups = [group.reset_index(drop=True) for _, group in rows[rows.fp8_bytes == 0.0].groupby("family")]
     rows = pd.concat(
         [group.assign(predicted=mixture_w(group, *fit_expert_costs(group.family[0]))) for group in groups],
         ignore_index=True,
     )
+    return _compare(rows, rows.watts, rows.predicted)
+
+
+def kernels_mixture_power() -> Comparison:
+    """Board power of mixtures [W] with nothing fitted to them: tiles of rows that fused kernels show, FLOPs at par."""
+    rows = runs(dense=False)
+    rows = rows.assign(predicted=kernels_w(rows))
     return _compare(rows, rows.watts, rows.predicted)
 
 
@@ -132,65 +122,6 @@ def left_out_board_power() -> Comparison:
     return _compare(rows, rows.watts, rows.predicted)
 
 
-def clock_time() -> Comparison:
-    """Time of compute-bound work at 38 clocks over its best scale, jobs that were not fitted (Perseus)."""
-    fit = fit_clock()
-    errors = {
-        name: scaled_errors(clock_stretch(job.clock.to_numpy(), fit.memory_fraction), job.time_s.to_numpy())
-        for name, job in _other_jobs().items()
-    }
-    return _compare_jobs(errors, "time_s")
-
-
-def clock_power() -> Comparison:
-    """Board power of compute-bound work at 38 clocks [W], jobs that were not fitted (Perseus)."""
-    fit = fit_clock()
-    parameters = fit.static_w, fit.voltage_floor_fraction, fit.memory_fraction
-    errors = {name: clock_power_error(job, *parameters) for name, job in _other_jobs().items()}
-    return _compare_jobs(errors, "watts")
-
-
-def capped_training_speed() -> Comparison:
-    """Speed of training under a power limit over its speed at 250 W, networks that were not fitted (Zeus)."""
-    rows = capped_jobs()
-    frames = []
-    for network in rows.network.unique():
-        fit, mine = fit_capping(network), rows[rows.network == network]
-        gpu = capped_gpu(fit.voltage_floor_fraction)
-        frames.append(mine.assign(predicted=capped_speed(gpu, fit.demand_ratio, mine)))
-    rows = pd.concat(frames)
-    return Comparison(rows.speed.to_numpy(), rows.predicted.to_numpy(), tuple(rows.network))
-
-
-def limited_clocks(quantity: str) -> Comparison:
-    """Perseus's A40: half of the clocks of each sweep, the board's law and the job's numbers from the other half."""
-    return _halves(
-        [limited_sweep(s, i) for s in (FITTED_STAGE, OTHER_STAGE) for i in ("forward", "backward")], quantity
-    )
-
-
-def limited_sweep_left_out(quantity: str) -> Comparison:
-    """The forward pass of another stage: the board's law from the first, its own numbers from three low clocks."""
-    law, sweep = fit_limited(), limited_sweep(OTHER_STAGE, "forward")
-    known = law.of_job(sweep.at(slice(0, 3)))
-    return _of_sweep(known, sweep.at(slice(3, None)), quantity)
-
-
-def limited_best_clock() -> Comparison:
-    """Clock of the least energy of each of the A40's sweeps, by half of their points."""
-    sweeps = [limited_sweep(s, i) for s in (FITTED_STAGE, OTHER_STAGE) for i in ("forward", "backward")]
-    predicted = []
-    for sweep in sweeps:
-        time_s, power_w = fit_clock_law([sweep.at(slice(0, None, 2))]).predicted(sweep)
-        predicted.append(float(sweep.clock_fraction[(time_s * power_w).argmin()]))
-    return Comparison(np.array([best_clock(s) for s in sweeps]), np.array(predicted), tuple(s.job for s in sweeps))
-
-
-def capped_halves(quantity: str) -> Comparison:
-    """Zeus's V100: half of the power limits of each job from the other half."""
-    return _halves(capped_sweeps(), quantity)
-
-
 PROFILES = Claim("board power of shipped profiles", power_of_profiles)
 CLAIMS = (
     Claim("board power, dense", dense_power, 0.04),
@@ -200,56 +131,11 @@ CLAIMS = (
     Claim("energy per request, earlier vLLM, model left out", earlier_request_energy, 0.15),
     Claim("board power, mixtures of experts", mixture_power),
     Claim("board power, mixture left out", left_out_mixture_power, 0.10),
+    Claim("board power, mixture, by kernels alone", kernels_mixture_power),
     Claim("board power, mixture in fp8, boards left out", left_out_boards_power, 0.10),
     Claim("board power, mixtures of experts, with a profile's factor", mixture_power_with_factor),
     Claim("board power, chip left out", left_out_board_power),
-    Claim("Perseus, time by clock", clock_time, 0.01),
-    Claim("Perseus, power by clock", clock_power, 0.02),
-    Claim(
-        "Perseus A40 at its limit, time by clock, half of a sweep by the other", partial(limited_clocks, "time"), 0.05
-    ),
-    Claim(
-        "Perseus A40 at its limit, power by clock, half of a sweep by the other", partial(limited_clocks, "power"), 0.06
-    ),
-    Claim(
-        "Perseus A40 at its limit, time by clock, sweep left out",
-        partial(limited_sweep_left_out, "time"),
-        0.05,
-    ),
-    Claim(
-        "Perseus A40 at its limit, power by clock, sweep left out",
-        partial(limited_sweep_left_out, "power"),
-        0.06,
-    ),
-    Claim("Perseus A40 at its limit, clock of the least energy", limited_best_clock),
-    Claim("Zeus, speed under a power limit", capped_training_speed, 0.05),
-    Claim(
-        "Zeus, time by power limit, half of a sweep by the other",
-        partial(capped_halves, "time"),
-        0.05,
-    ),
-    Claim(
-        "Zeus, power by power limit, half of a sweep by the other",
-        partial(capped_halves, "power"),
-        0.06,
-    ),
 )
-
-
-def _halves(sweeps: list[Sweep], quantity: str) -> Comparison:
-    """Every second point of some sweeps, each by a law of its other points."""
-    parts = [_of_sweep(fit_clock_law([s.at(slice(0, None, 2))]), s.at(slice(1, None, 2)), quantity) for s in sweeps]
-    return Comparison(
-        np.concatenate([part.measured for part in parts]),
-        np.concatenate([part.predicted for part in parts]),
-        tuple(name for part in parts for name in part.group),
-    )
-
-
-def _of_sweep(law: ClockLaw, sweep: Sweep, quantity: str) -> Comparison:
-    time_s, power_w = law.predicted(sweep)
-    measured, predicted = (sweep.time_s, time_s) if quantity == "time" else (sweep.power_w, power_w)
-    return Comparison(measured, predicted, (sweep.job,) * len(measured))
 
 
 def _mixtures() -> pd.DataFrame:
@@ -273,18 +159,6 @@ def _left_out_models(chips: tuple[str, ...] = BUSY_CHIPS) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _other_jobs() -> dict[str, pd.DataFrame]:
-    jobs = [(FITTED_STAGE, "backward"), (OTHER_STAGE, "forward"), (OTHER_STAGE, "backward")]
-    return {f"stage {stage} {instruction}": clock_job(stage, instruction) for stage, instruction in jobs}
-
-
 def _compare(rows: pd.DataFrame, measured: pd.Series, predicted: pd.Series | Array) -> Comparison:
     group = tuple(rows.gpu + " " + rows.family)
     return Comparison(np.asarray(measured, float), np.asarray(predicted, float), group)
-
-
-def _compare_jobs(errors: dict[str, Array], column: str) -> Comparison:
-    jobs = _other_jobs()
-    measured = np.concatenate([jobs[name][column].to_numpy() for name in errors])
-    predicted = measured * (1.0 + np.concatenate(list(errors.values())))
-    return Comparison(measured, predicted, tuple(name for name in errors for _ in errors[name]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from calibration.claims import (
+    clocks,
     demand,
     energy,
     interconnects,
@@ -25,6 +26,7 @@ CLAIMS = (
     *request_logs.CLAIMS,
     *prompts.CLAIMS,
     *power.CLAIMS,
+    *clocks.CLAIMS,
     *energy.CLAIMS,
     *demand.CLAIMS,
 )

@@ -10,9 +10,9 @@ import pandas as pd
 from calibration.claims.comparison import Claim, Comparison
 from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, SERVED_LIKE, Pair, time_fits
 from calibration.fit.time import serving_costs
+from calibration.fit.time.decode_steps import pair_steps
 from calibration.fit.time.kernels import Kernels
 from calibration.fit.time.serving import decode_batches, fit_measured, from_kernels, runs
-from calibration.fit.time.serving_law import pair_steps
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, load_model, load_profile, profile_name, roofline_profile
@@ -49,7 +49,7 @@ def prefills() -> Comparison:
 
 
 def steps_of_mixtures() -> Comparison:
-    """Decode steps of mixtures: host and per-sequence time fitted, and the form of the law chosen, on the same runs."""
+    """Decode steps of mixtures: host and per-sequence time fitted on the same runs, all else from kernels."""
     pairs = [pair for pair in FROM_RUNS if load_model(pair[0]).experts > 1]
     measured = [pair_steps(*pair).time_s.to_numpy() for pair in pairs]
     errors = [np.array(time_fits()[profile_name(*pair)].errors["decode_step"]) for pair in pairs]
@@ -88,7 +88,7 @@ def steps_on_other_boards() -> Comparison:
 CLAIMS = (
     Claim(
         "decode step, dense", decode_steps, 0.05,
-        judged_by="two numbers a profile fitted on these vLLM runs (ML.ENERGY v3), all else from kernels or one law",
+        judged_by="two numbers a profile fitted on these vLLM runs (ML.ENERGY v3), all else from kernels",
     ),
     Claim(
         "decode step, GPU left out", decode_steps_of_another_gpu, 0.12,

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-TABLES_OF = {
-    "a100-sxm-80gb": "a100_sxm_vllm0.14.0",
-    "h100-sxm": "h100_sxm_vllm0.24.0",
-    "h200-sxm": "h200_sxm_vllm0.24.0",
-    "b200-sxm": "b200_sxm_vllm0.24.0",
-    "l40s": "l40s_vllm0.24.0",
-    "rtx-pro-6000-blackwell-server": "rtx_pro_6000_server_vllm0.24.0",
-}
+from calibration.extract.products import FILES
+
 BLOCKS = {"bfloat16": "bf16", "fp8_block": "fp8", "w4a16_mxfp4": "mxfp4"}
 # No table of this board has products in blocks; its products with one scale a matrix stand for them.
 NO_BLOCKS = {"rtx-pro-6000-blackwell-server": {"bfloat16": "bf16", "fp8": "fp8", "w4a16_mxfp4": "mxfp4"}}
@@ -31,7 +25,7 @@ RENAMED |= {"num_tokens": "tokens", "moe_tp_size": "tensor_parallel", "moe_ep_si
 def experts(source: Path) -> pd.DataFrame:
     """Fused experts of a layer on the busiest board; microseconds, routing as the exponent of its power law."""
     frames = []
-    for gpu, stem in TABLES_OF.items():
+    for gpu, stem in FILES.items():
         rows = pd.read_parquet(source / f"llm_perf/aiconfigurator/{stem}_moe.parquet")
         rows = rows.assign(
             gpu=gpu,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from calibration.fit.time.collectives import COLLECTIVES, MEASURED_ON, fit_interconnect
+from calibration.fit.time.collectives import COLLECTIVES, MEASURED_ON, NCCL_ALONE, fit_interconnect
 from calibration.fit.time.latent_attention import fit_latent
 from calibration.fit.time.products import kernel_numbers
 from tokenfleet.envs.catalog import SHIPPED, catalog_names, read_yaml
@@ -36,7 +36,7 @@ def board_kernels() -> dict[str, dict[str, Any]]:
 @cache
 def interconnects() -> dict[str, dict[str, Any]]:
     """Interconnect -> collective -> boards -> pieces."""
-    numbers: dict[str, dict[str, Any]] = {name: fit_interconnect(name) for name in MEASURED_ON}
+    numbers: dict[str, dict[str, Any]] = {name: fit_interconnect(name) for name in (*MEASURED_ON, *NCCL_ALONE)}
     numbers.update({name: scaled(name, like) for name, like in SCALED.items()})
     return numbers
 

@@ -7,8 +7,8 @@ from functools import cache, partial
 
 from calibration.fit.power.profile import power_factor
 from calibration.fit.time import llmservingsim, vidur
+from calibration.fit.time.decode_steps import fit_pair
 from calibration.fit.time.serving import fit_kernels, fit_measured
-from calibration.fit.time.serving_law import fit_pair
 from calibration.fit.time.time_fit import TimeFit
 from tokenfleet.envs.fitting.errors import mean_error
 from tokenfleet.envs.fitting.rounding import rounded

@@ -99,5 +99,6 @@ class EpisodeMetrics:
             lost_usd=lost_usd,
             electricity_usd=electricity_usd,
             carbon_g=carbon_g,
+            carbon_usd=self._accounts.carbon_usd(index),
             peak_over_cap_w=self._peak_over_cap_w[index].max(axis=1),
         )

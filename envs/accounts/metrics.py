@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.layers.ledger import JOULES_PER_KWH, TOKENS_PER_MILLION
+from tokenfleet.envs.layers.ledger import AGREED, JOULES_PER_KWH, TOKENS_PER_MILLION, agreed_usd
 
 Float64Array = NDArray[np.float64]
 Better = Literal["higher", "lower", ""]
@@ -34,6 +34,7 @@ class EpisodeSums:
         lost_usd: owed for what was lost, negative [USD].
         electricity_usd: the bill [USD].
         carbon_g: emissions of the electricity [g].
+        carbon_usd: of the bill, the price of carbon [USD].
         peak_over_cap_w: furthest that any meter stood above its cap [W].
     """
 
@@ -45,6 +46,7 @@ class EpisodeSums:
     lost_usd: Float64Array
     electricity_usd: Float64Array
     carbon_g: Float64Array
+    carbon_usd: Float64Array
     peak_over_cap_w: Float64Array
 
     def total(self, *names: str) -> Float64Array:
@@ -98,11 +100,18 @@ def ratio(over: Float64Array, under: Float64Array) -> Float64Array:
 
 def net_value_usd(sums: EpisodeSums) -> Float64Array:
     """What n episodes earned less what they owed and paid, `[n]` [USD]."""
-    return sums.in_slo_usd + sums.late_usd + sums.lost_usd - sums.electricity_usd
+    earned_usd = sums.in_slo_usd + sums.late_usd + sums.lost_usd - sums.electricity_usd
+    return earned_usd + agreed_usd(sums.total)
 
 
 def _per_million_tokens(amount: Float64Array, sums: EpisodeSums) -> Float64Array:
     return ratio(amount * TOKENS_PER_MILLION, sums.total("generated_tokens"))
+
+
+def _term(term: str) -> Callable[[EpisodeSums], Float64Array]:
+    """What agreements of one kind paid, less what they cost."""
+    some = [one for one in AGREED if one.term == term]
+    return lambda sums: np.sum([one.sign * sums.total(one.outcome) for one in some], axis=0)
 
 
 def _total(*names: str) -> Callable[[EpisodeSums], Float64Array]:
@@ -112,7 +121,14 @@ def _total(*names: str) -> Callable[[EpisodeSums], Float64Array]:
 RETURN = Metric("return", "return", "", "higher", "Sum of the rewards of the episode.", lambda sums: sums.reward)
 
 FLEET: tuple[Metric, ...] = (
-    Metric("net_value_usd", "net value", "USD", "higher", "Revenue less penalties and electricity.", net_value_usd),
+    Metric(
+        "net_value_usd",
+        "net value",
+        "USD",
+        "higher",
+        "Revenue less penalties and electricity, and what agreements about power pay and cost.",
+        net_value_usd,
+    ),
     Metric(
         "revenue_usd",
         "revenue",
@@ -131,6 +147,72 @@ FLEET: tuple[Metric, ...] = (
     ),
     Metric(
         "energy_usd", "electricity", "USD", "lower", "Electricity bill of all sites.", lambda sums: sums.electricity_usd
+    ),
+    Metric(
+        "carbon_usd",
+        "carbon price",
+        "USD",
+        "lower",
+        "Of the electricity bill, the price of carbon.",
+        lambda s: s.carbon_usd,
+    ),
+    Metric(
+        "power_charge_usd",
+        "power charges",
+        "USD",
+        "lower",
+        "Charged for the highest window and for ramps.",
+        lambda sums: 0.0 - _term("power_charge_usd")(sums),
+    ),
+    Metric(
+        "demand_response_usd",
+        "demand response",
+        "USD",
+        "higher",
+        "Paid for reduction offered and delivered, less damages and rebound.",
+        _term("demand_response_usd"),
+    ),
+    Metric(
+        "regulation_usd",
+        "regulation",
+        "USD",
+        "higher",
+        "Paid for following the grid's signal.",
+        _term("regulation_usd"),
+    ),
+    Metric(
+        "regulation_score",
+        "regulation score",
+        "",
+        "higher",
+        "Mean score of following the grid's signal.",
+        lambda sums: ratio(sums.total("regulation_score"), sums.total("regulation_ticks")),
+        percent=True,
+    ),
+    Metric(
+        "service_credit_usd",
+        "service credits",
+        "USD",
+        "lower",
+        "Given back because agreements with classes were missed.",
+        lambda sums: 0.0 - _term("service_credit_usd")(sums),
+    ),
+    Metric(
+        "training_usd",
+        "training",
+        "USD",
+        "higher",
+        "Earned by training jobs, less what was earned for lost work.",
+        _term("training_usd"),
+    ),
+    Metric(
+        "call_performance",
+        "call performance",
+        "",
+        "higher",
+        "Share of the reduction called that was delivered.",
+        lambda sums: ratio(sums.total("delivered_j"), sums.total("called_j")),
+        percent=True,
     ),
     Metric(
         "goodput_tokens_per_s",

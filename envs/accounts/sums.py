@@ -45,6 +45,8 @@ class Accounts:
         self._columns, self._site = priced_columns(arrays)
         self._columns = np.tile(self._columns, 2)
         self._tariff = np.concatenate([self._site, sites + self._site])
+        tariffs = [site.grid.tariff for site in scenario.sites.values()]
+        self._carbon_usd_per_g = np.array([tariff.carbon_usd_per_g if tariff else 0.0 for tariff in tariffs])
         self._tariffed = np.zeros((num_envs, len(self._tariff)))
 
     def begin(self, index: int) -> None:
@@ -70,6 +72,11 @@ class Accounts:
         tariffed = self._tariffed[index].reshape(len(index), 2, -1)[:, :, : self._sites].sum(axis=2)
         return energy_cost_usd(tariffed[:, 0], np.array(1.0)), emissions_g(tariffed[:, 1], np.array(1.0))
 
+    def carbon_usd(self, index: NDArray[np.intp]) -> Float64Array:
+        """Of the bill of fleets `index`, the price of carbon, `[n]` [USD]."""
+        weighted = self._tariffed[index].reshape(len(index), 2, -1)[:, 1, : self._sites] * self._carbon_usd_per_g
+        return emissions_g(np.add.reduce(weighted, axis=1), np.array(1.0))
+
     def ledger(self, index: int, ticks: int, net_value_usd: float, log: RequestLog, requests: RequestTable) -> Ledger:
         """The ledger of fleet `index`, `ticks` ticks into its episode.
 
@@ -81,6 +88,7 @@ class Accounts:
             requests: all of them.
         """
         usd, grams = self._tariffed[index].reshape(2, -1)
+        carbon_usd = self.carbon_usd(np.array([index]))
         pending = in_flight(log)
         sums = Sums(
             total={field.name: self.totals[field.name][index] for field in self.totals.layout},
@@ -89,6 +97,7 @@ class Accounts:
             duration_s=ticks * self._tick_s,
             net_value_usd=net_value_usd,
             in_flight_requests=int(pending.sum()),
+            carbon_usd=float(carbon_usd[0]),
             in_flight_tokens=int((requests.prompt_tokens + requests.output_tokens)[pending].sum(dtype=np.int64)),
         )
         return make_ledger(sums, self._rates)
@@ -96,9 +105,9 @@ class Accounts:
 
 def priced_columns(arrays: FleetArrays) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Columns of the outcome that `PRICED` names, one after the other, and the site of each."""
-    everywhere = np.arange(arrays.num_sites)
+    sites = {"S": np.arange(arrays.num_sites), "P": arrays.site, "s": np.flatnonzero(arrays.training >= 0)}
     axis = {field.name: field.axis for field in arrays.outcome}
-    site = [everywhere if axis[name] == "S" else arrays.site for name in PRICED]
+    site = [sites[axis[name]] for name in PRICED]
     return arrays.outcome.columns(*PRICED), np.concatenate(site)
 
 

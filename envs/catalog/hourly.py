@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from tokenfleet.envs.catalog.published import PublishedSpec
 from tokenfleet.envs.files import Version, csv_rows, read_arrays, version_of
 from tokenfleet.envs.files.limits import SESSION_BYTES
 from tokenfleet.envs.spec import Name, Spec, SpecError, UnitFraction, shown, suggest
@@ -44,16 +45,11 @@ class ColumnSpec(Spec):
     first_h: UnitFraction = 0.5
 
 
-class HourlySpec(Spec):
-    """The YAML of an hourly series: what it is, where it comes from, and who allows its use."""
+class HourlySpec(PublishedSpec):
+    """The YAML of an hourly series."""
 
-    name: Name
-    description: str = ""
     file: str = Field(pattern=r"^[^/\\]+\.(npz|csv)$")
     columns: dict[Name, ColumnSpec] = Field(min_length=1)
-    source: str = ""
-    license: str = ""
-    attribution: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,22 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from tokenfleet.envs.catalog.published import PublishedSpec
 from tokenfleet.envs.files import Version, csv_rows, version_of
-from tokenfleet.envs.spec import Name, Spec, SpecError, shown
+from tokenfleet.envs.spec import SpecError, shown
 
 MS_PER_S = 1e3
 MOST_PLACES = 1000
 
 
-class RttSpec(Spec):
+class RttSpec(PublishedSpec):
     """The YAML of a matrix of round-trip times."""
 
-    name: Name
-    description: str = ""
     file: str = Field(pattern=r"^[^/\\]+\.csv$")
-    source: str = ""
-    license: str = ""
-    attribution: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,7 +77,7 @@ class Engine(Protocol):
         """Start `episode` in fleet `index` and write its first view; its outcome row becomes zero.
 
         Raises:
-            SpecError: the episode is of another fleet, or holds what is no number (`door.check_episode`).
+            SpecError: the episode is of another fleet, or holds what is no number (`checks.check_episode`).
         """
 
     def step(self, controls: Controls, moving: NDArray[np.bool_] | None = None) -> None:
@@ -95,8 +95,8 @@ class Engine(Protocol):
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now.
 
-        It takes time for what lives in the fleet, not for how long that has lived. From then on the two live separate
-        lives, which are the same to the last bit under the same controls. A fleet may be a source and a target.
+        It takes time for what is in the fleet, not for how long the fleet has run. From then on the two run apart, and
+        do the same to the last bit under the same controls. A fleet may be a source and a target.
 
         Raises:
             SpecError: not as many sources as targets, or a fleet that is to become two.
@@ -116,7 +116,7 @@ class Engine(Protocol):
     def change_future(self, index: int, future: Future) -> None:
         """Let fleet `index` go on in another episode that agrees with its own up to now.
 
-        It becomes the fleet that had lived the other episode from its start under the same controls.
+        It becomes the fleet that had run the other episode from its start under the same controls.
 
         Raises:
             SpecError: the episode is of another fleet.

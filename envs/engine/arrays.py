@@ -15,7 +15,9 @@ from tokenfleet.envs.engine.columns.classes import ClassColumns, ClassSource
 from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
+from tokenfleet.envs.engine.columns.ticks import MANY
 from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
+from tokenfleet.envs.layers.agents import MAX_TIERS
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
@@ -23,8 +25,12 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 
 Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+OPTIONAL_AXES = "MCUXQOips"
+"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes,
+depths of sleep, training."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 
@@ -39,6 +45,14 @@ class Links:
         "G", "s", "On the line of a region's clients, for each token of a prompt.", lambda s: s.upload_token_s
     )
     kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", lambda s: s.kv_latency_s)
+    reserved_seats: Int64Array = quantity(
+        "PK",
+        "",
+        "Seats of each replica's batch that are kept for a class.",
+        lambda s: s.reserved_seats,
+        low=0,
+        high=MANY,
+    )
     kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", lambda s: s.kv_token_s)
 
 
@@ -86,10 +100,12 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
         Args:
             tick_s: time between two decisions [s].
             horizon_ticks: ticks of an episode.
-            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing.
+            sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
+                those of `OPTIONAL_AXES` are 0.
             columns: arrays by name; values that broadcast to the column's shape are enough.
         """
-        every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS)}
+        sizes = {**dict.fromkeys(OPTIONAL_AXES, 0), **sizes}
+        every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS), "Y": MAX_TIERS}
         values: dict[str, Any] = neutral_arrays(cls, every)
         unknown = columns.keys() - values
         if unknown:
@@ -120,12 +136,13 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             "E": self.view.width - self.view.offsets[EXOGENOUS[0].name],
             "D": self.num_sites + self.num_rows,
             "J": len(TOKEN_KNOTS),
+            "Y": MAX_TIERS,
             "G": len(self.network_s),
         }
 
     @cached_property
     def digest(self) -> str:
-        """Equal for fleets that live the same lives."""
+        """Equal for fleets that do the same in the same episode under the same controls."""
         known = hashlib.sha256(repr((self.tick_s, self.horizon_ticks, sorted(self.sizes.items()))).encode())
         for column in quantities_of(FleetArrays):
             known.update(column.name.encode() + getattr(self, column.name).tobytes())

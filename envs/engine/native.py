@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus, _native
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import (
+from tokenfleet.envs.engine.checks import (
     check_controls,
     check_episode,
     check_fleet,
@@ -27,7 +28,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu.clock import HALLEY_STEPS, LEAST_SLOPE, LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.quantities import distinct, neutral_arrays, quantities_of
+from tokenfleet.envs.quantities import Quantity, neutral_arrays, quantities_of
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
@@ -35,8 +36,10 @@ CLIENT_COLUMNS = tuple(name for name in DEFAULTS if name not in ("class_id", "co
 """Columns of a request table about clients: all that may be left at a default but the class, which every request has,
 and the age of contexts, which only their drawing reads."""
 CONTROLS = {control.name: control for control in quantities_of(Controls)}
-READ_ELSEWHERE = {"price_usd_per_mwh", "carbon_g_per_kwh", "exogenous"}
-"""Series of an episode that C++ does without, and one that C++ reads apart because it is float32."""
+_controls_of: Callable[[Controls], tuple[Any, ...]] = attrgetter(*_native.CONTROLS)
+SERIES = {series.name: series for series in quantities_of(Episode)}
+UNREAD = frozenset({"price_usd_per_mwh", "carbon_g_per_kwh"})
+"""Series of an episode that C++ does without."""
 COUNTED_COLUMNS = ("session_id", "conversation_id")
 """Those whose numbers C++ takes as places in a list."""
 
@@ -57,6 +60,8 @@ class NativeSnapshot:
 class NativeEngine:
     """N independent fleets in C++; implements `tokenfleet.envs.engine.Engine`.
 
+    C++ holds values against their bounds, which is cheap there; what it refuses is found and told here.
+
     The GIL is released while a tick runs; `threads` workers share out the fleets, which never changes a result.
     """
 
@@ -68,32 +73,31 @@ class NativeEngine:
         self.outcome = Record(arrays.outcome, np.zeros((num_envs, arrays.outcome.width)))
         self._num_envs = num_envs
         neutral = neutral_arrays(Controls, {"N": num_envs, **arrays.sizes})
-        self._wanted = [(name, neutral[name], CONTROLS[name].optional) for name in _native.CONTROLS]
-        bounds = np.array([(CONTROLS[name].low, CONTROLS[name].high) for name in _native.CONTROLS])
-        self._everyone = np.ones(num_envs, np.bool_)
-        self._engine = _native.Engine(arrays, self.view.rows, self.outcome.rows, min(threads, num_envs), bounds)
+        self._engine = _native.Engine(
+            arrays,
+            self.view.rows,
+            self.outcome.rows,
+            min(threads, num_envs),
+            [neutral[name] for name in _native.CONTROLS],
+            [CONTROLS[name].optional for name in _native.CONTROLS],
+            _bounds(CONTROLS, _native.CONTROLS),
+            _bounds(SERIES, (*_native.EPISODE_SERIES, "exogenous")),
+        )
 
     def reset(self, index: int, episode: Episode) -> None:
         """See `Engine.reset`."""
         check_index(index, self._num_envs)
-        check_episode(self.arrays, episode)
-        self._engine.reset(index, episode, _client_columns(episode.requests))
+        check_episode(self.arrays, episode, checks_bounds_of=UNREAD)
+        if not self._engine.reset(index, episode, _client_columns(episode.requests)):
+            check_episode(self.arrays, episode)
 
     def step(self, controls: Controls, moving: NDArray[np.bool_] | None = None) -> None:
         """See `Engine.step`."""
-        moving = self._everyone if moving is None else check_moving(moving, self._num_envs)
-        columns = []
-        for name, neutral, optional in self._wanted:
-            values = getattr(controls, name)
-            if values is None and optional:
-                columns.append(neutral)
-                continue
-            if getattr(values, "shape", None) != neutral.shape:
-                check_controls(controls, self.arrays, self._num_envs)
-            columns.append(np.ascontiguousarray(values, np.float64))
-        # C++ holds the values against their bounds, which is cheap there, and here they are refused.
-        if not self._engine.step(columns, moving):
+        if moving is not None:
+            moving = check_moving(moving, self._num_envs)
+        if not self._engine.step(_controls_of(controls), moving):
             check_controls(controls, self.arrays, self._num_envs)
+            raise SpecError(["controls: must be arrays of floats"])
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """See `Engine.fork`; threads share out the targets."""
@@ -147,7 +151,9 @@ def _check_tables() -> None:
     """The names and numbers that C++ was built with are those that are declared; a difference means an old build."""
     declared = {
         "COLUMNS": [column.name for column in quantities_of(FleetArrays)],
-        "EPISODE_SERIES": [series.name for series in quantities_of(Episode) if series.name not in READ_ELSEWHERE],
+        "EPISODE_SERIES": [
+            name for name in SERIES if name not in UNREAD | {"exogenous"}
+        ],  # read apart, for it is float32
         "CONTROLS": list(CONTROLS),
         "CALL_COLUMNS": [*CLIENT_COLUMNS, "successor_start", "successor"],
     }
@@ -175,17 +181,29 @@ def _check_tables() -> None:
 _check_tables()
 
 
+def _bounds(quantities: Mapping[str, Quantity], names: Sequence[str]) -> NDArray[np.float64]:
+    """Low and high of each of them, `[len(names), 2]`."""
+    return np.array([(quantities[name].low, quantities[name].high) for name in names])
+
+
 def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
     """The columns about clients in which requests differ from the default, and who waits for whom if anyone does."""
     columns = {
         name: np.ascontiguousarray(getattr(requests, name))
         for name in CLIENT_COLUMNS
-        if (distinct(getattr(requests, name)) != DEFAULTS[name][1]).any()
+        if _differs(getattr(requests, name), DEFAULTS[name][1])
     }
     columns |= {name: _dense(columns[name]) for name in COUNTED_COLUMNS if name in columns}
     if requests.is_closed_loop:
         columns |= {"successor_start": requests.successor_start, "successor": requests.successor}
     return columns
+
+
+def _differs(column: NDArray[Any], default: float) -> bool:
+    """Whether any entry of a column is not the default; one of equal values may be a single number in memory."""
+    if column.strides == (0,):
+        return len(column) > 0 and bool(column[0] != default)
+    return bool((column != default).any())
 
 
 def _dense(number: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""The episodes that N fleets live through: how each was drawn, how far it has come, and how to bring it back."""
+"""The episodes of N fleets: how each was drawn, how far it has come, and how to bring it back."""
 
 from __future__ import annotations
 

@@ -8,19 +8,40 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.episode.regimes import DrawnRegimes
 from tokenfleet.envs.episode.signals import DrawnSignals, draw_signals
 from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.facility import pue
-from tokenfleet.envs.layers.power import CapSpec, announced_cap_w, cap_schedule_w, draw_events, rating_schedule_w
+from tokenfleet.envs.layers.power import (
+    CapSpec,
+    RegulationSpec,
+    announced_cap_w,
+    brake_schedule_w,
+    call_phases,
+    called_schedule_w,
+    cap_schedule_w,
+    draw_events,
+    rating_schedule_w,
+)
 from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
+from tokenfleet.envs.layers.power.regulation import cut
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
-LIMITS = ("cap_w", "rating_w", "row_cap_w", "row_rating_w")
-PER_TICK = (*LIMITS, "price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w")
+LIMITS = ("cap_w", "rating_w", "brake_cap_w", "row_cap_w", "row_rating_w")
+PER_TICK = (
+    *LIMITS,
+    "called_w",
+    "call_phase",
+    "regulation_signal",
+    "price_usd_per_mwh",
+    "carbon_g_per_kwh",
+    "outdoor_c",
+    "solar_w",
+)
 """What an `Episode` holds of the course of its sites and rows, `[H, S]` or `[H, W]` each."""
 ROW_CAPS = {"cap_w": "row_cap_w", "rating_w": "row_rating_w", "announced_cap_w": "announced_row_cap_w"}
 """What the caps of rows are called."""
@@ -34,22 +55,27 @@ class DrawnCourse:
         scenario: as for `sample_episode`.
         site_events, row_events: what lowers the cap of each site, and of each row.
         signals: price, carbon intensity, weather.
+        regulation: the signal of each site that regulates frequency before it is cut, `[H + 1]` each.
     """
 
     scenario: Scenario
     site_events: tuple[tuple[CapEvent, ...], ...]
     row_events: tuple[tuple[CapEvent, ...], ...]
     signals: DrawnSignals
+    regulation: tuple[Float64Array, ...]
 
     @classmethod
     def draw(cls, scenario: Scenario, split: Split, rng: np.random.Generator) -> DrawnCourse:
         """Let chance decide."""
         site_events = tuple(tuple(draw_events(site.grid, rng)) for site in scenario.sites.values())
         row_events = tuple(tuple(draw_events(row, rng)) for row in scenario.rows.values())
-        return cls(scenario, site_events, row_events, draw_signals(scenario, split, rng))
+        signals = draw_signals(scenario, split, rng)
+        ticks, tick_s = scenario.horizon_ticks + 1, scenario.tick_s
+        regulation = tuple(spec.draw(ticks, tick_s, rng) for spec in scenario.regulators.values())
+        return cls(scenario, site_events, row_events, signals, regulation)
 
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnCourse:
-        """A course that is this one up to entry `tick`, and behind it another that what was known then allows.
+        """This course up to entry `tick`, and from there on another one in accord with what was known then.
 
         Args:
             tick: the last entry that is kept.
@@ -64,6 +90,10 @@ class DrawnCourse:
             tuple(_other_events(*pair, now_s, rng) for pair in zip(site_limits, self.site_events, strict=True)),
             tuple(_other_events(*pair, now_s, rng) for pair in zip(row_limits, self.row_events, strict=True)),
             self.signals.go_on(tick, rng, told),
+            tuple(
+                _other_signal(self.scenario, *pair, tick, rng)
+                for pair in zip(self.scenario.regulators.values(), self.regulation, strict=True)
+            ),
         )
 
     def series(self) -> dict[str, Float64Array]:
@@ -72,10 +102,33 @@ class DrawnCourse:
         rows = _caps(scenario, self.row_events, [scenario.row_cap_w(*key) for key in scenario.rows])
         return {
             **_caps(scenario, self.site_events, [scenario.contract_w(name) for name in scenario.sites]),
-            **{ROW_CAPS[name]: caps for name, caps in rows.items()},
-            **vars(self.signals.signals()),
+            **{row_name: rows[name] for name, row_name in ROW_CAPS.items()},
+            **_calls(scenario, self.site_events),
+            "regulation_signal": cut(np.array(self.regulation).reshape(-1, scenario.horizon_ticks + 1).T),
+            **self._prices(),
             "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1),
         }
+
+    def _prices(self) -> dict[str, Float64Array]:
+        """The signals, with what events at a site add to its price, and how far prices may stray from forecasts."""
+        scenario, leads_s = self.scenario, self.scenario.forecast_lead_s
+        series = vars(self.signals.signals())
+        now_s = _now_s(scenario)
+        for s, (drawn, events) in enumerate(zip(self.signals.sites, self.site_events, strict=True)):
+            law, calendar = drawn.site.grid.real_time_price, drawn.calendar
+            if law is None or law.call_spike_usd_per_mwh is None:
+                continue
+            for event in events:
+                if event.depth_fraction == 0.0:
+                    continue
+                series["price_usd_per_mwh"][:, s] += law.call_spike(calendar, now_s, event.start_s)
+                for lead, lead_s in enumerate(leads_s):
+                    ahead = law.call_spike(calendar, now_s + lead_s, event.start_s)
+                    series["price_forecast_usd_per_mwh"][:, s, lead] += np.where(event.is_known(now_s), ahead, 0.0)
+        hours_per_s = scenario.calendar.hours(1.0)
+        spread = [[law.deviation(hours_per_s * lead_s) for lead_s in leads_s] for law in scenario.spread_sites.values()]
+        table = np.array(spread).reshape(len(scenario.spread_sites), len(leads_s))
+        return {**series, "price_spread_usd_per_mwh": np.broadcast_to(table, (len(now_s), *table.shape))}
 
 
 def exogenous_of(series: dict[str, Float64Array]) -> Float32Array:
@@ -85,22 +138,24 @@ def exogenous_of(series: dict[str, Float64Array]) -> Float32Array:
     return np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
 
 
-def pue_of(scenario: Scenario, outdoor_c: Float64Array, factor: float | None) -> Float64Array:
-    """PUE under skies of `outdoor_c`, `[H, S]`; `factor` multiplies what is above 1, None leaves it alone."""
+def pue_of(scenario: Scenario, outdoor_c: Float64Array, factor: float | None, regimes: DrawnRegimes) -> Float64Array:
+    """PUE under skies of `outdoor_c`, `[H, S]`; `factor` and regimes multiply what is above 1, None leaves it alone."""
     facilities = [site.facility for site in scenario.sites.values()]
     plain = np.stack([pue(facility, outdoor_c[:, s]) for s, facility in enumerate(facilities)], axis=1)
-    return plain if factor is None else 1.0 + (plain - 1.0) * factor
+    plain = plain if factor is None else 1.0 + (plain - 1.0) * factor
+    return 1.0 + (plain - 1.0) * regimes.cooling_factor() if scenario.regimes else plain
 
 
 def _caps(
     scenario: Scenario, events_of: Sequence[Sequence[CapEvent]], contracts_w: Sequence[float]
 ) -> dict[str, Float64Array]:
     """The caps of D limits through the episode, `[H + 1, D]` each, announced ones `[H + 1, D, L]`."""
-    now_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
+    now_s = _now_s(scenario)
     contract_w, leads_s = np.array(contracts_w, np.float64), scenario.announced_lead_s
     caps = {
         "cap_w": np.full((len(now_s), len(events_of)), contract_w),
         "rating_w": np.full((len(now_s), len(events_of)), contract_w),
+        "brake_cap_w": np.full((len(now_s), len(events_of)), contract_w),
         "announced_cap_w": np.full((len(now_s), len(events_of), len(leads_s)), contract_w[:, None]),
     }
     for d, events in enumerate(events_of):
@@ -108,9 +163,31 @@ def _caps(
             continue
         caps["cap_w"][:, d] = cap_schedule_w(events, contracts_w[d], now_s)
         caps["rating_w"][:, d] = rating_schedule_w(events, contracts_w[d], now_s)
+        caps["brake_cap_w"][:, d] = brake_schedule_w(events, contracts_w[d], now_s)
         for lead, lead_s in enumerate(leads_s):
             caps["announced_cap_w"][:, d, lead] = announced_cap_w(events, contracts_w[d], now_s, lead_s)
     return caps
+
+
+def _calls(scenario: Scenario, events_of: Sequence[Sequence[CapEvent]]) -> dict[str, Float64Array]:
+    """What the programmes of C sites call for through the episode, and what it is worth, `[H + 1, C]` each."""
+    now_s = _now_s(scenario)
+    events = dict(zip(scenario.sites, events_of, strict=True))
+    calls = {
+        name: np.zeros((len(now_s), len(scenario.programmes)))
+        for name in ("called_w", "call_phase", "damages_usd_per_mwh", "activation_usd_per_mwh")
+    }
+    for c, (site, programme) in enumerate(scenario.programmes.items()):
+        calls["called_w"][:, c] = called_schedule_w(events[site], scenario.contract_w(site), now_s)
+        calls["call_phase"][:, c] = call_phases(programme, events[site], now_s)
+        calls["damages_usd_per_mwh"][:, c] = programme.damages_usd_per_mwh
+        calls["activation_usd_per_mwh"][:, c] = programme.activation_usd_per_mwh
+    return calls
+
+
+def _now_s(scenario: Scenario) -> Float64Array:
+    """The time before every tick and after the last, `[H + 1]` [s]."""
+    return scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
 
 
 def _other_events(
@@ -121,6 +198,14 @@ def _other_events(
         event if _is_known(event, now_s) else _unknown_event(spec, now_s, rng)
         for spec, event in zip(limit.events, events, strict=True)
     )
+
+
+def _other_signal(
+    scenario: Scenario, spec: RegulationSpec, path: Float64Array, tick: int, rng: np.random.Generator
+) -> Float64Array:
+    """A signal of regulation that is `path` up to entry `tick`, and behind it one that may follow."""
+    later = spec.go_on(float(path[tick]), len(path) - tick, scenario.tick_s, rng)
+    return np.concatenate([path[:tick], later])
 
 
 def _unknown_event(spec: DemandResponseSpec | EmergencySpec, now_s: float, rng: np.random.Generator) -> CapEvent:

@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.course import PER_TICK, DrawnCourse, exogenous_of, pue_of
-from tokenfleet.envs.episode.demand import DrawnStreams, group_bounds, merged_requests
+from tokenfleet.envs.episode.demand import (
+    DEMAND_FORECASTS,
+    DrawnStreams,
+    busiest_streams,
+    demand_forecast,
+    draw_under_regimes,
+    group_bounds,
+    merged_requests,
+)
+from tokenfleet.envs.episode.regimes import DrawnRegimes
 from tokenfleet.envs.episode.warm_caches import ContextTable, draw_contexts
-from tokenfleet.envs.layers.agents import Split, draw_demand
+from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.facility import fixed_w
 from tokenfleet.envs.layers.gpu.failures import FailureTable, Servers, draw_failures
 from tokenfleet.envs.quantities import LARGEST, quantity
@@ -21,8 +30,8 @@ from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
-_CLIENTS, _CONTEXTS = 1, 2
-"""Third number of the seeds from which clients, and contexts in caches, are drawn, apart from all else."""
+_CLIENTS, _CONTEXTS, _REGIMES = 1, 2, 8
+"""Third number of the seeds from which clients, contexts in caches, and regimes are drawn, apart from all else."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class Origin:
         streams: where on their own clocks the streams of requests are.
         course: what chance decided about sites and rows.
         pue_factor: what it decided about PUE, if anything.
+        regimes: what it decided about them.
     """
 
     scenario: Scenario
@@ -42,6 +52,7 @@ class Origin:
     streams: DrawnStreams
     course: DrawnCourse
     pue_factor: float | None
+    regimes: DrawnRegimes
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,12 @@ class Episode:
     rating_w: Float64Array = quantity(
         "HS", "W", "What the grid connection can carry, which its breaker minds.", low=0.0, high=LARGEST
     )
+    brake_cap_w: Float64Array = quantity(
+        "HS", "W", "Cap that the brake holds: without calls that only money holds.", low=0.0, high=LARGEST
+    )
+    called_w: Float64Array = quantity("HC", "W", "How much of the contract is called back.", low=0.0, high=LARGEST)
+    call_phase: Float64Array = quantity("HC", "", "See `layers.power.programme.CallPhase`.", low=0.0, high=3.0)
+    regulation_signal: Float64Array = quantity("HU", "", "Signal that regulation follows.", low=-1.0, high=1.0)
     row_cap_w: Float64Array = quantity("HW", "W", "Cap of the row's IT power.", low=0.0, high=LARGEST)
     row_rating_w: Float64Array = quantity("HW", "W", "What the row can carry.", low=0.0, high=LARGEST)
     price_usd_per_mwh: Float64Array = quantity("HS", "USD/MWh", "Electricity price.", low=-LARGEST, high=LARGEST)
@@ -71,7 +88,7 @@ class Episode:
     )
     fixed_w: Float64Array = quantity("S", "W", "What the facility draws whatever its load.", low=0.0, high=LARGEST)
     host_power_factor: Float64Array = quantity(
-        "S", "W/W", "On what servers draw besides their boards.", low=0.0, high=LARGEST
+        "S", "W/W", "On what servers draw besides their boards.", low=0.0, high=LARGEST, neutral=1.0
     )
     exogenous: Float32Array = quantity(
         "IE", "", "What a policy sees from outside before each tick and after the last, in the order of `EXOGENOUS`."
@@ -94,32 +111,34 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     """
     seeds = [seed, SPLITS.index(split)]
     rng = np.random.default_rng(seeds)
-    requests, streams = _sample_requests(scenario, rng, seeds, split)
+    regimes = DrawnRegimes.draw(scenario, np.random.default_rng([*seeds, _REGIMES]))
+    requests, streams = _sample_requests(regimes, rng, seeds, split)
     course = DrawnCourse.draw(scenario, split, rng)
-    series = course.series()
+    series = course.series() | demand_forecast(scenario, requests, [*seeds, DEMAND_FORECASTS])
     decode_memory_fraction = _sample_decode_memory_fraction(scenario, rng)
     failures = _sample_failures(scenario, rng)
-    facilities, pue_factor = _sample_facilities(scenario, series["outdoor_c"][:-1], rng)
+    facilities, pue_factor = _sample_facilities(regimes, series["outdoor_c"][:-1], rng)
     return Episode(
         requests=requests,
         **{name: np.ascontiguousarray(series[name][:-1]) for name in PER_TICK},
-        exogenous=exogenous_of(series),
+        exogenous=exogenous_of({**series, "regime_indicator": regimes.indicators()}),
         decode_memory_fraction=decode_memory_fraction,
         failures=failures,
         contexts=draw_contexts(scenario, requests, [*seeds, _CONTEXTS]),
         **facilities,
-        origin=Origin(scenario, seed, split, streams, course, pue_factor),
+        origin=Origin(scenario, seed, split, streams, course, pue_factor, regimes),
     )
 
 
 def _sample_requests(
-    scenario: Scenario, rng: np.random.Generator, seeds: Sequence[int], split: Split
+    regimes: DrawnRegimes, rng: np.random.Generator, seeds: Sequence[int], split: Split
 ) -> tuple[RequestTable, DrawnStreams]:
-    streams, states, demands = scenario.workload, [], []
-    for name, stream in streams.items():
+    scenario, states, demands = regimes.scenario, [], []
+    for name, stream in scenario.derived(busiest_streams).items():
         states.append(rng.bit_generator.state)
-        demands.append(draw_demand(name, stream, rng, scenario.horizon_s, split))
-    return merged_requests(scenario, demands, [*seeds, _CLIENTS]), DrawnStreams(tuple(states), group_bounds(demands))
+        demands.append(draw_under_regimes(name, stream, regimes, rng, (0.0, scenario.horizon_s), split))
+    requests = merged_requests(scenario, demands, [*seeds, _CLIENTS], regimes)
+    return requests, DrawnStreams(tuple(states), group_bounds(demands))
 
 
 def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTable:
@@ -129,18 +148,18 @@ def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTab
 
 
 def _sample_facilities(
-    scenario: Scenario, outdoor_c: Float64Array, rng: np.random.Generator
+    regimes: DrawnRegimes, outdoor_c: Float64Array, rng: np.random.Generator
 ) -> tuple[dict[str, Float64Array], float | None]:
     """What facilities draw beyond the boards, under skies of `outdoor_c`, `[H, S]`; and the factor on PUE, if any.
 
     Without bounds nothing is drawn.
     """
-    bounds = scenario.uncertainty
+    scenario, bounds = regimes.scenario, regimes.scenario.uncertainty
     factor = None if bounds.pue_factor is None else rng.uniform(*bounds.pue_factor)
     host_factor = 1.0 if bounds.host_power_factor is None else rng.uniform(*bounds.host_power_factor)
     fixed = [fixed_w(site.facility, scenario.it_nameplate_w(name)) for name, site in scenario.sites.items()]
     columns = {
-        "pue": pue_of(scenario, outdoor_c, factor),
+        "pue": pue_of(scenario, outdoor_c, factor, regimes),
         "fixed_w": np.array(fixed) * (1.0 if factor is None else factor),
         "host_power_factor": np.full(len(fixed), host_factor),
     }

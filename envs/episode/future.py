@@ -9,10 +9,11 @@ What has happened stays, and so does what is in flight and what is announced:
 
 All else is drawn as for a new episode of the same split at that hour: requests and sessions to come, sessions under way
 in their mean number; events that nobody knows of, and failures; real-time prices, from where they stand; carbon
-intensity, temperature and sun, around what is forecast. Sessions end with the calls of theirs that have been made, but
-for those whose clients are thinking, which can be seen: each goes on when and how one of the drawn sessions does.
+intensity, temperature and sun, around what is forecast; hidden regimes, from what their indicators have shown. Sessions
+end with the calls of theirs that have been made, but for those whose clients are thinking, which can be seen: each goes
+on when and how one of the drawn sessions does.
 
-The result is an episode in its own right: whoever lives it from its start under the same controls comes to the same
+The result is an episode in its own right: a fleet that runs it from its start under the same controls comes to the same
 present, to the last bit.
 """
 
@@ -26,20 +27,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.course import PER_TICK, exogenous_of, pue_of
-from tokenfleet.envs.episode.demand import group_bounds, merged_requests
+from tokenfleet.envs.episode.demand import (
+    DEMAND_FORECASTS,
+    busiest_streams,
+    demand_forecast,
+    draw_under_regimes,
+    group_bounds,
+    merged_requests,
+)
 from tokenfleet.envs.episode.episode import Episode, Origin, servers_of
+from tokenfleet.envs.episode.regimes import DrawnRegimes
 from tokenfleet.envs.episode.warm_caches import ContextTable
-from tokenfleet.envs.layers.agents import draw_demand
 from tokenfleet.envs.layers.gpu.failures import FailureTable, draw_failures
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.traces.table import DEFAULTS, NONE
+from tokenfleet.envs.traces.columns import DEFAULTS, NONE
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-_FUTURE, _CLIENTS, _FORECASTS = 3, 4, 5
-"""Third number of the seeds of a future, of its clients, and of forecasts that nobody was told."""
+_FUTURE, _CLIENTS, _FORECASTS, _REGIMES = 3, 4, 5, 9
+"""Third number of the seeds of a future, of its clients, of forecasts that nobody was told, and of its regimes."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +98,16 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
         raise SpecError(["future: an episode that was not drawn from a scenario has none but its own"])
     seeds = [origin.seed, SPLITS.index(origin.split)]
     rng = np.random.default_rng([*seeds, _FUTURE, seed, tick])
-    fresh = _draw_requests(origin, tick, [*seeds, _CLIENTS, seed, tick], rng)
+    regimes = origin.regimes.go_on(tick, np.random.default_rng([*seeds, _REGIMES, seed, tick]))
+    fresh = _draw_requests(origin, regimes, tick, [*seeds, _CLIENTS, seed, tick], rng)
     requests, row = join_requests(episode, now, fresh, (tick * origin.scenario.tick_s, origin.scenario.horizon_s), rng)
     course = origin.course.go_on(tick, rng, np.random.default_rng([*seeds, _FORECASTS, tick]))
-    series = course.series()
+    series = course.series() | demand_forecast(origin.scenario, requests, [*seeds, DEMAND_FORECASTS])
     outdoor_c = series["outdoor_c"][:-1]
     later: dict[str, NDArray[Any]] = {
         **{name: series[name][:-1] for name in PER_TICK},
-        "pue": pue_of(origin.scenario, outdoor_c, origin.pue_factor),
-        "exogenous": exogenous_of(series),
+        "pue": pue_of(origin.scenario, outdoor_c, origin.pue_factor, regimes),
+        "exogenous": exogenous_of({**series, "regime_indicator": regimes.indicators()}),
     }
     contexts = episode.contexts
     return Future(
@@ -107,7 +116,7 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
             requests=requests,
             failures=_draw_failures(origin, episode.failures, tick, rng),
             contexts=ContextTable(row[contexts.row].astype(np.int64), contexts.replica),
-            origin=replace(origin, course=course),
+            origin=replace(origin, course=course, regimes=regimes),
             **_spliced(episode, later, tick),
         ),
         row,
@@ -138,19 +147,21 @@ def _draw_failures(origin: Origin, failures: FailureTable, tick: int, rng: np.ra
     )
 
 
-def _draw_requests(origin: Origin, tick: int, client_seed: list[int], rng: np.random.Generator) -> RequestTable:
+def _draw_requests(
+    origin: Origin, regimes: DrawnRegimes, tick: int, client_seed: list[int], rng: np.random.Generator
+) -> RequestTable:
     """What is asked for from now on, with groups numbered as in the episode."""
     scenario, now_s = origin.scenario, tick * origin.scenario.tick_s
     if now_s >= scenario.horizon_s:
         return RequestTable.empty()
     demands = []
-    for (name, stream), state in zip(scenario.workload.items(), origin.streams.states, strict=True):
+    busiest = scenario.derived(busiest_streams)
+    for (name, stream), state in zip(busiest.items(), origin.streams.states, strict=True):
         known = np.random.Generator(getattr(np.random, state["bit_generator"])())
         known.bit_generator.state = state
         later = stream.going_on(known, now_s, scenario.horizon_s, origin.split)
-        demand = draw_demand(name, later, rng, scenario.horizon_s - now_s, origin.split)
-        demands.append(replace(demand, arrival_s=demand.arrival_s + now_s))
-    table = merged_requests(scenario, demands, client_seed)
+        demands.append(draw_under_regimes(name, later, regimes, rng, (now_s, scenario.horizon_s), origin.split))
+    table = merged_requests(scenario, demands, client_seed, regimes)
     if table.group_id.strides == (0,):
         return table
     return replace(table, group_id=_renumbered(table.group_id, group_bounds(demands), origin.streams.group_bounds))
@@ -315,7 +326,7 @@ def _columns(old: RequestTable, fresh: RequestTable, source: IntArray) -> dict[s
 
 
 def _edges(table: RequestTable, wanted: NDArray[np.bool_]) -> IntArray:
-    """Who waits for whom, `[E, 2]`, of those who wait that are wanted."""
+    """Pairs (call, call that waits for it) whose second one is wanted, `[E, 2]`."""
     caller = np.repeat(np.arange(len(table)), np.diff(table.successor_start))
     edges = np.stack([caller, table.successor.astype(np.int64)], axis=1)
     return edges[wanted[edges[:, 1]]]

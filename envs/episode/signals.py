@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.power.series import Calendar, Split, draw_calendar, signal_at
 from tokenfleet.envs.layers.power.series.forecast import ErrorPath
-from tokenfleet.envs.layers.power.series.real_time import Residual
+from tokenfleet.envs.layers.power.series.real_time import (
+    SETTLEMENT_H,
+    WARM_UP_DECAYS,
+    RealTimePriceSpec,
+    Residual,
+    SharedJumps,
+    Surroundings,
+)
 from tokenfleet.envs.scenario import Scenario, SiteSpec
 
 Float64Array = NDArray[np.float64]
@@ -57,7 +64,8 @@ def draw_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -> 
     varies = any(site.varies for site in sites)
     window_s = scenario.calendar_window_s
     calendar = draw_calendar(scenario.calendar, window_s, split, rng) if varies else _CONSTANT
-    return DrawnSignals(scenario, tuple(_SiteSignals.draw(scenario, site, calendar, rng) for site in sites))
+    shared = _draw_shared(scenario, calendar, rng)
+    return DrawnSignals(scenario, tuple(_SiteSignals.draw(scenario, site, calendar, shared, rng) for site in sites))
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class DrawnSignals:
         return Signals(*values, *forecasts)
 
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnSignals:
-        """Signals that are these up to entry `tick`, and behind it others that what was known then allows.
+        """These signals up to entry `tick`, and from there on others in accord with what was known then.
 
         Day-ahead prices are known; the real-time price wanders on from where it stands. Carbon intensity, temperature
         and sun come to what was forecast, but for an error of the size that such a forecast has.
@@ -91,7 +99,8 @@ class DrawnSignals:
             rng: decides what follows.
             told: decides what was forecast where the scenario tells no forecasts.
         """
-        return replace(self, sites=tuple(site.go_on(tick, rng, told) for site in self.sites))
+        shared = _draw_shared(self.scenario, self.sites[0].calendar, rng)
+        return replace(self, sites=tuple(site.go_on(tick, shared, rng, told) for site in self.sites))
 
 
 @dataclass(frozen=True)
@@ -115,19 +124,30 @@ class _SiteSignals:
     expected: tuple[_SiteSignals, float] | None = None
 
     @classmethod
-    def draw(cls, scenario: Scenario, site: SiteSpec, calendar: Calendar, rng: np.random.Generator) -> _SiteSignals:
+    def draw(
+        cls,
+        scenario: Scenario,
+        site: SiteSpec,
+        calendar: Calendar,
+        shared: SharedJumps | None,
+        rng: np.random.Generator,
+    ) -> _SiteSignals:
         time_s = scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
         real_time = site.grid.real_time_price
-        residual = real_time.draw(calendar, time_s, rng) if real_time else None
+        around = _surroundings(site, shared)
+        residual = real_time.draw(calendar, time_s, rng, around) if real_time else None
         forecasts = site.varies and scenario.forecast_lead_s
         errors = _draw_errors(scenario, calendar, rng) if forecasts else None
         return cls(scenario, site, calendar, time_s, residual, errors)
 
-    def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> _SiteSignals:
+    def go_on(
+        self, tick: int, shared: SharedJumps | None, rng: np.random.Generator, told: np.random.Generator
+    ) -> _SiteSignals:
         """See `DrawnSignals.go_on`."""
         residual = self.residual
         if residual is not None:
-            residual = residual.spec.go_on(residual, tick, self.calendar, self.time_s, rng)
+            around = _surroundings(self.site, shared)
+            residual = residual.spec.go_on(residual, tick, self.calendar, self.time_s, rng, around)
         if not self.site.varies:
             return replace(self, residual=residual)
         before = self if self.errors else replace(self, errors=_draw_errors(self.scenario, self.calendar, told))
@@ -144,7 +164,10 @@ class _SiteSignals:
         growth = self.scenario.forecast.growth(lead_h) if lead_s > 0.0 else 0.0
         price = signal_at(self.site.grid.price_usd_per_mwh, self.calendar.hour(time_s))
         residual = self.residual.expected(lead_h) if self.residual else 0.0
-        return (price + residual, *self._told(self._truth(time_s), time_s, growth))
+        weather = self._told(self._truth(time_s), time_s, growth)
+        tariff = self.site.grid.tariff
+        adder = tariff.adder_usd_per_mwh(self.calendar.hour(time_s), weather[0]) if tariff else 0.0
+        return (price + residual + adder, *weather)
 
     def _truth(self, time_s: Float64Array) -> Weather:
         """Carbon intensity, temperature and solar power at times of any shape."""
@@ -176,6 +199,32 @@ class _SiteSignals:
     def _solar_w(self, hour: Float64Array) -> FloatOrArray:
         solar = self.site.solar
         return solar.power_w(signal_at(solar.irradiance_w_per_m2, hour)) if solar else 0.0
+
+
+def _surroundings(site: SiteSpec, shared: SharedJumps | None) -> Surroundings:
+    """What the jumps of a site's price depend on; heat is that of the recorded year."""
+    return Surroundings(shared, lambda hour: signal_at(site.facility.outdoor_c, hour))
+
+
+def _draw_shared(scenario: Scenario, calendar: Calendar, rng: np.random.Generator) -> SharedJumps | None:
+    """Jumps of the price that come to several sites, from long before the episode on; nothing is drawn without any."""
+    specs = [(site, site.grid.real_time_price) for site in scenario.sites.values()]
+    sharing = [(site, spec) for site, spec in specs if spec is not None and spec.shared_fraction is not None]
+    if not sharing:
+        return None
+    first_h, last_h = calendar.hour(np.array([0.0, scenario.horizon_s]))
+    before_h = max(WARM_UP_DECAYS / spec.spike_decay_per_h for _, spec in sharing)
+    first, last = (int(np.floor(hour / SETTLEMENT_H)) for hour in (first_h - before_h, last_h))
+    hours: Float64Array = SETTLEMENT_H * np.arange(first - 1, last + 2, dtype=np.float64)
+    highest = max(_highest_shared_per_h(site, spec, hours) for site, spec in sharing)
+    return SharedJumps.draw(highest, first - 1, last - first + 3, rng)
+
+
+def _highest_shared_per_h(site: SiteSpec, spec: RealTimePriceSpec, hours: Float64Array) -> float:
+    factor = (
+        1.0 if spec.heat is None else float(np.max(spec.heat.rate_factor(signal_at(site.facility.outdoor_c, hours))))
+    )
+    return spec.shared_per_h * factor
 
 
 def _draw_errors(

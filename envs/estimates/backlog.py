@@ -62,3 +62,24 @@ def least_work_weights(
     room_s = np.where(np.isfinite(least_s), least_s, 0.0) + spread_s - backlog_s
     weights: Float64Array = np.maximum(room_s, 0.0) * capacity_rps * awake_share[:, None, :]
     return weights
+
+
+def admission_rates_rps(
+    met_s: Float64Array,
+    limit_s: Float64Array,
+    capacity_rps: Float64Array,
+    awake_share: Float64Array,
+    tick_s: float,
+) -> Float64Array:
+    """What each class may add within a tick for its backlog to end at its limit, `[N, K]` [requests/s].
+
+    Args:
+        met_s: the shortest backlog of each class, `[N, K]` [s].
+        limit_s: `[N, K]`, infinity for no limit [s].
+        capacity_rps: what each pool could serve of each class, `[K, P]`.
+        awake_share: awake replicas of each pool over all of them, `[N, P]`.
+        tick_s: a tick [s].
+    """
+    awake_rps = (capacity_rps * awake_share[:, None, :]).sum(axis=2)
+    room_s = np.maximum(np.where(np.isinf(limit_s), 0.0, limit_s) + tick_s - met_s, 0.0)
+    return np.where(np.isinf(limit_s), np.inf, awake_rps * room_s / tick_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from tokenfleet.envs.layers.power import CapSpec, DemandResponseSpec, EmergencyS
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
-CapEventSpec = DemandResponseSpec | EmergencySpec
 
 
 class CapForecast:
@@ -20,12 +19,15 @@ class CapForecast:
 
     Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
 
-    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, so the cap cannot fall faster than
-      the sum over events that can coincide;
-    - *announced*: an event that no other can meet falls, holds and recovers, so between now and L the cap is at least
-      the lower of its two ends, provided that the notice is no shorter than L (an emergency gives none) and the hold
-      lasts at least L;
-    - *depth*: it never falls below the contract with every event that can coincide at its full depth.
+    - *slope*: an event takes at most `depth / ramp_s` of the contract per second, and `depth` in all, so the cap cannot
+      fall faster than the sum over those events that can ramp in these moments;
+    - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
+      two ends. This takes a notice no shorter than L (an emergency gives none), a hold of at least L, and no other
+      event so near;
+    - *depth*: it never falls below the contract with every event at its full depth that can hold at the same time.
+
+    When an event can hold follows from the bounds of its start. Events that cannot coincide are not combined: of two
+    calls, one in the morning and one in the evening, the cap gives way to one at a time.
 
     Args:
         limits: D limits with their events.
@@ -42,19 +44,12 @@ class CapForecast:
     ) -> None:
         self._contract_w, leads = np.array(contract_w, dtype=np.float64), np.array(leads_s)
         events = [limit.events for limit in limits]
-        groups = [coinciding(some) for some in events]
-        left = [min(math.prod(1.0 - event.deepest_fraction for event in group) for group in some) for some in groups]
-        self.deepest_w = self._contract_w * np.array(left, dtype=np.float64)
-        slope = [max(sum(e.deepest_fraction / max(e.ramp_s, 1e-9) for e in group) for group in some) for some in groups]
-        self._fall_w = self._contract_w * np.array(slope, dtype=np.float64) * ahead_s
+        self.deepest_w = self._contract_w * np.array([least_left_fraction(some) for some in events], dtype=np.float64)
+        fall = [_fall_fraction(some, ahead) for some, ahead in zip(events, ahead_s.tolist(), strict=True)]
+        self._fall_w = self._contract_w * np.array(fall, dtype=np.float64)
         self._lead = np.array([_shortest_cover(leads, ahead) for ahead in ahead_s], dtype=np.int64)
         self._announced_counts = np.array(
-            [
-                lead >= 0
-                and all(len(group) <= 1 for group in some)
-                and all(min(event.notice_s, event.hold_s) >= leads[lead] for group in some for event in group)
-                for lead, some in zip(self._lead, groups, strict=True)
-            ],
+            [lead >= 0 and _one_at_a_time(some, leads[lead]) for lead, some in zip(self._lead, events, strict=True)],
             dtype=np.bool_,
         )
 
@@ -85,19 +80,47 @@ class CapForecast:
         return bound_w
 
 
-def coinciding(events: Sequence[CapEventSpec]) -> list[list[CapEventSpec]]:
-    """Groups of events that can lower a cap at the same moment; one empty group where there is no event.
+Event = DemandResponseSpec | EmergencySpec
 
-    An event can act from its earliest start until its latest end. Of intervals on a line, those that share a moment
-    share the start of one of them, so there is a group for each start.
-    """
 
-    def acts_at(event: CapEventSpec, time_s: float) -> bool:
-        latest_end_s = event.latest_start_s + event.ramp_s + event.hold_s + event.recovery_s
-        return event.earliest_start_s <= time_s <= latest_end_s
+def least_left_fraction(events: Sequence[Event]) -> float:
+    """The least share of the contract that events leave, those that can coincide at full depth."""
+    return min(math.prod(1.0 - event.deepest_fraction for event in some) for some in _together(events, _holds))
 
-    groups = [[event for event in events if acts_at(event, start.earliest_start_s)] for start in events]
-    return groups or [[]]
+
+def _holds(event: Event) -> tuple[float, float]:
+    """When it can hold [s]."""
+    return event.earliest_start_s, event.latest_start_s + event.ramp_s + event.hold_s + event.recovery_s
+
+
+def _together(events: Sequence[Event], span: Callable[[Event], tuple[float, float]]) -> list[list[Event]]:
+    """All largest sets of events whose spans have a moment in common, and the empty set."""
+    spans = [(event, *span(event)) for event in events]
+    return [[], *([event for event, first, last in spans if first <= moment <= last] for _, moment, _ in spans)]
+
+
+def _fall_fraction(events: Sequence[Event], ahead_s: float) -> float:
+    """The most of the contract by which events can lower the cap within `ahead_s`."""
+
+    def ramps(event: Event) -> tuple[float, float]:
+        return event.earliest_start_s - ahead_s, event.latest_start_s + event.ramp_s
+
+    def fall(event: Event) -> float:
+        return event.deepest_fraction * min(ahead_s / max(event.ramp_s, 1e-9), 1.0)
+
+    return max(sum(map(fall, some)) for some in _together(events, ramps))
+
+
+def _one_at_a_time(events: Sequence[Event], lead_s: float) -> bool:
+    """Whether events are known, hold, and keep away from each other for so long that a dip has no other inside."""
+
+    def reach(event: Event) -> tuple[float, float]:
+        first_s, last_s = _holds(event)
+        return first_s - lead_s, last_s
+
+    return all(min(event.notice_s, event.hold_s) >= lead_s for event in events) and all(
+        len(some) <= 1 for some in _together(events, reach)
+    )
 
 
 def _shortest_cover(leads_s: Float64Array, ahead_s: float) -> int:

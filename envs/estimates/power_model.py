@@ -98,10 +98,12 @@ class PowerModel:
 
         Args:
             clock_fraction: F, `[..., P]`.
-            awake_replicas: replicas of each pool that may be awake, waking or draining, `[P]`; the rest are asleep.
+            awake_replicas: replicas of each pool that may be awake, waking or draining, `[P]`; the rest are asleep,
+                or stand by where they can.
         """
         pool_w = self._worst_pool_w(clock_fraction, awake_replicas)
-        site_w: Float64Array = (pool_w @ self._is_at_site) * self.arrays.pue + self.arrays.fixed_w
+        it_w = pool_w @ self._is_at_site + self.arrays.training_jobs * self.arrays.training_busy_w
+        site_w: Float64Array = it_w * self.arrays.pue + self.arrays.fixed_w
         return site_w
 
     def worst_row_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
@@ -118,6 +120,8 @@ class PowerModel:
         a = self.arrays
         awake_w = self._with_servers(self.worst_busy_w(clock_fraction), a.host_w)
         asleep_w = self._with_servers(a.asleep_w, a.host_asleep_w)
+        standby_w = self._with_servers(a.standby_w, a.host_standby_w)
+        asleep_w = np.where(a.standby >= 0, np.maximum(asleep_w, standby_w), asleep_w)
         pool_w: Float64Array = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
         return pool_w
 

@@ -30,9 +30,8 @@ class ServiceModel:
         power: the physics it is computed with.
         mean_rate_rps, prompt_tokens, output_tokens: of each class in the long run, `[K]`.
         pool_output_tokens: mean answer of the requests that a pool may get, `[P]`.
-        prompt_token_s, output_token_s: replica time that a prompt token of a full token budget and an output token of a
-            full batch cost at the highest clock, were there no limit of power, which is what slower clocks stretch,
-            `[P]` [s].
+        prompt_token_s, output_token_s: replica time of a prompt token of a full token budget and of an output token of
+            a full batch, at the highest clock and without a limit of power: slower clocks stretch these, `[P]` [s].
         decode_memory_fraction: middle of what an episode may draw, `[P]`.
     """
 

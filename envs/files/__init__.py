@@ -1,7 +1,7 @@
 """Files that people bring, read within limits: every mistake or attack in one is a `SpecError` that names the place.
 
 A file is data that nobody has checked: cut off, mistyped, or made to take the machine down. Every reader of the project
-goes through this room, so that what a file may cost is decided once, in `limits`.
+goes through this package, so that what a file may cost is decided once, in `limits`.
 
 | module | subject |
 |---|---|

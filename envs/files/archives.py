@@ -98,10 +98,10 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 def _fill(values: NDArray[Any], member: IO[bytes]) -> None:
     """Read numbers where they shall stand: a second copy of a large array would double what it costs."""
-    room = values.view(np.uint8)
-    for start in range(0, len(room), MIB):
-        data = member.read(min(MIB, len(room) - start))
-        room[start : start + len(data)] = np.frombuffer(data, np.uint8)
+    buffer = values.view(np.uint8)
+    for start in range(0, len(buffer), MIB):
+        data = member.read(min(MIB, len(buffer) - start))
+        buffer[start : start + len(data)] = np.frombuffer(data, np.uint8)
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -1,7 +1,7 @@
 """What a file may cost. A file beyond a limit is answered in one line that says which limit, and the way out.
 
-The limits are set so that no file, however it was made, takes more than 1 GiB of memory or five seconds of a core
-(docs/reliability.md has the measurements), and so that nothing that people bring in earnest comes near them.
+No file, however it was made, takes more than 1 GiB of memory or five seconds of a core (docs/reliability.md has the
+measurements). Nothing that people bring in earnest comes near the limits.
 """
 
 from __future__ import annotations

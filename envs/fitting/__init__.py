@@ -16,12 +16,13 @@ docs/your-own-hardware.md has an example.
 | `bench`, `checks` | what was measured on; no run may beat physics |
 | `iterations` | the iterations of a run, with and without prompts |
 | `compare` | what a profile predicts of a run, beside what was measured |
-| `numbers` | the numbers that runs can tell, and a profile with such numbers moved |
+| `numbers` | the numbers that runs can tell, and a profile with them at other values |
 | `problem` | which numbers some runs do tell, and their least squares |
 | `fit` | the whole fit: times, then watts, then the runs left out in turn |
 | `report` | the fit as text |
 | `request_log`, `request_fit`, `request_report` | logs of requests, and a fit to one |
 | `replay` | given requests on one replica of the engine |
+| `clock_sweep`, `clock_law`, `clocks` | jobs at several clocks, their law, and a fit to them |
 | `entry` | the fit as files of the catalogue |
 
 `errors`, `least_squares`, `knots` and `rounding` are the machinery. The fits of the shipped catalogue, in the folder

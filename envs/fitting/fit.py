@@ -16,7 +16,7 @@ import numpy as np
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.compare import BOARD_POWER, COMPARISONS, DECODE_STEP, MEAN_ITERATION, TTFT, Comparison
 from tokenfleet.envs.fitting.errors import Array, mean_error
-from tokenfleet.envs.fitting.numbers import NUMBERS, Values, moved, start_values
+from tokenfleet.envs.fitting.numbers import NUMBERS, Values, profile_with, start_values
 from tokenfleet.envs.fitting.problem import TOLD, Problem, Solved, Targets, errors_of
 from tokenfleet.envs.fitting.rounding import rounded
 from tokenfleet.envs.fitting.runs import Run
@@ -86,7 +86,7 @@ def fit_profile(bench: Bench, start: ProfileSpec, runs: Sequence[Run]) -> Fit:
     if TOLD not in solved.kept.values():
         raise SpecError([f"runs: they tell none of the profile's numbers ({solved.kept['host_ms']}); vary the batch"])
     folds = [_solve(bench, start, least, [*runs[:index], *runs[index + 1 :]]) for index in range(len(runs))]
-    profile = rounded(moved(start, least, solved.values), least)
+    profile = rounded(profile_with(start, least, solved.values), least)
     results = [_result(bench, start, least, runs, comparison, solved, folds) for comparison in COMPARISONS]
     results = [result for result in results if result.runs]
     return Fit(

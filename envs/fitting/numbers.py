@@ -1,4 +1,4 @@
-"""The numbers of a profile that runs can tell, and a profile with such numbers moved.
+"""The numbers of a profile that runs can tell, and a profile with them at other values.
 
 The efficiencies move whole groups of coefficients, each as a factor on the start's times: `memory` what reading the
 weights takes, `compute` what arithmetic takes, prompts' attention included, `context` what reading the KV cache takes.
@@ -75,13 +75,13 @@ def start_values(start: ProfileSpec) -> dict[str, float]:
     return {name: number.start(start) for name, number in NUMBERS.items()}
 
 
-def moved(start: ProfileSpec, least: Bounds, values: Values) -> ProfileSpec:
+def profile_with(start: ProfileSpec, least: Bounds, values: Values) -> ProfileSpec:
     """The start with its numbers at some values, `frontend_ms` apart, which is in no profile.
 
     >>> from tokenfleet.envs.layers import gpu, llm
     >>> start = llm.load_profile("llama-3.1-8b", "h100-sxm", 1)
     >>> least = llm.bounds_s(gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b"), 1)
-    >>> slow = moved(start, least, {**start_values(start), "compute": 2.0})
+    >>> slow = profile_with(start, least, {**start_values(start), "compute": 2.0})
     >>> round(slow.token_s[-1] / start.token_s[-1], 3), round(slow.token_s[0] / start.token_s[0], 3)
     (2.0, 1.0)
     """

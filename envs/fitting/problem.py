@@ -17,7 +17,7 @@ from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.compare import TTFT, Comparison
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
-from tokenfleet.envs.fitting.numbers import NUMBERS, Values, moved
+from tokenfleet.envs.fitting.numbers import NUMBERS, Values, profile_with
 from tokenfleet.envs.fitting.runs import Run
 from tokenfleet.envs.layers.llm import Bounds, ProfileSpec
 
@@ -119,6 +119,6 @@ def errors_of(
     comparison: Comparison, bench: Bench, start: ProfileSpec, least: Bounds, runs: Sequence[Run], values: Values
 ) -> Array:
     """Signed relative errors of runs that say the comparison; what is spent before the engine counts towards TTFT."""
-    profile, measured = moved(start, least, values), comparison.values(runs, bench)
+    profile, measured = profile_with(start, least, values), comparison.values(runs, bench)
     before_s = 1e-3 * values["frontend_ms"] if comparison is TTFT else 0.0
     return relative_errors(comparison.predicted(profile, bench, runs) + before_s, measured)

@@ -89,7 +89,7 @@ class Server:
         Raises:
             SpecError: a request was not completed, because it does not fit or the replica is too slow by far.
         """
-        scenario, arrays, episode = self._world(drain_ticks)
+        scenario, arrays, episode = self._setup(drain_ticks)
         if profile is not None:
             (pool,) = scenario.pools.values()
             law = Coefficients.of(pool.gpu_spec, pool.model_spec, profile)
@@ -109,8 +109,8 @@ class Server:
             raise SpecError([f"{lost} of {len(self.arrival_s)} requests were not completed: the replica is overloaded"])
         return Latencies(self.arrival_s, log.first_token_s, log.finished_s, self.output_tokens.astype(np.int64))
 
-    def _world(self, drain_ticks: int) -> tuple[Scenario, FleetArrays, Episode]:
-        known = self._worlds
+    def _setup(self, drain_ticks: int) -> tuple[Scenario, FleetArrays, Episode]:
+        known = self._setups
         if drain_ticks not in known:
             scenario = _one_replica(self.pool, int(self.arrival_s[-1] / TICK_S) + drain_ticks, self.search_paths)
             given = RequestTable.of(self.arrival_s, self.prompt_tokens, self.output_tokens)
@@ -119,16 +119,16 @@ class Server:
         return known[drain_ticks]
 
     @cached_property
-    def _worlds(self) -> dict[int, tuple[Scenario, FleetArrays, Episode]]:
+    def _setups(self) -> dict[int, tuple[Scenario, FleetArrays, Episode]]:
         return {}
 
 
 def _one_replica(pool: Mapping[str, Any], ticks: int, search_paths: tuple[Any, ...]) -> Scenario:
-    """A world around the pool; its own stream of requests is replaced."""
+    """A scenario around the pool; its own stream of requests is replaced."""
     length = {"median_tokens": 100, "sigma": 0.0, "max_tokens": 100}
     price = {"usd_per_million_input_tokens": 1.0, "usd_per_million_output_tokens": 1.0}
     stream = {"kind": "poisson", "request_class": "chat", "rate_rps": 1.0, "prompt": length, "output": length}
-    world = {
+    scenario = {
         "name": "replay",
         "tick_s": TICK_S,
         "horizon_ticks": ticks,
@@ -137,4 +137,4 @@ def _one_replica(pool: Mapping[str, Any], ticks: int, search_paths: tuple[Any, .
         "classes": {"chat": {"model": pool["model"], "patience_s": 1e6, **price}},
         "workload": {"chat": stream},
     }
-    return load_scenario(world, None, list(search_paths))
+    return load_scenario(scenario, None, list(search_paths))

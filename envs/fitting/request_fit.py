@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.fit import Estimate, estimates_of, solve_times
-from tokenfleet.envs.fitting.numbers import NUMBERS, Values, moved, start_values
+from tokenfleet.envs.fitting.numbers import NUMBERS, Values, profile_with, start_values
 from tokenfleet.envs.fitting.problem import TOLD, Problem, Solved
 from tokenfleet.envs.fitting.replay import Latencies, Server, per_gap_s
 from tokenfleet.envs.fitting.request_log import RequestLog
@@ -115,7 +115,7 @@ def fit_requests(
     before = serve(server, start, least, start_values(start))
     after = serve(server, start, least, half.values)
     held_out = judge(log, before, after, ~first)
-    profile = rounded(moved(start, least, whole.values), least)
+    profile = rounded(profile_with(start, least, whole.values), least)
     errors = {f"{one.name}_left_out": round(abs(one.fitted), 4) for one in held_out}
     return RequestFit(
         start=start,
@@ -128,7 +128,7 @@ def fit_requests(
 
 def serve(server: Server, start: ProfileSpec, least: Bounds, values: Values) -> Latencies:
     """What a profile with its numbers at some values makes of the requests; the front end's time comes on top."""
-    served = server.serve(moved(start, least, values))
+    served = server.serve(profile_with(start, least, values))
     before_s = 1e-3 * values["frontend_ms"]
     return Latencies(served.arrival_s, served.first_s + before_s, served.last_s + before_s, served.output_tokens)
 

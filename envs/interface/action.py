@@ -1,9 +1,9 @@
-"""What a policy sets: one number in [-1, 1] for each knob, and its meaning in `Controls`.
+"""What a policy sets: rows of numbers in [-1, 1], and what they mean in `Controls`.
 
-An action is a row of segments, one a control (`envs.interface.knobs`). The middle of the box is a sane fleet:
-capacity-weighted routing, every replica awake that fits the contract, everything admitted, middle clocks, batteries
-at rest, calls that weigh waiting and computing alike, prices half-way. Exploration noise around the middle neither puts
-replicas to sleep (that takes a < -0.6) nor cuts a class off.
+An action is a row of segments, one a control (`envs.interface.control_segments`). The middle of the box is a sane
+fleet: capacity-weighted routing, every replica awake that fits the contract, everything admitted, middle clocks,
+batteries at rest, calls that weigh waiting and computing alike, prices half-way. Exploration noise around the middle
+neither puts replicas to sleep (that takes a < -0.6) nor cuts a class off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
-from tokenfleet.envs.interface.knobs import SEGMENTS
+from tokenfleet.envs.interface.control_segments import SEGMENTS
 from tokenfleet.envs.interface.segments import SegmentBox
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario

@@ -75,11 +75,23 @@ def sites_with_battery(scenario: Scenario) -> Entries:
     return _some("site with a battery", sites, [sites.index(site) for site in scenario.batteries])
 
 
+def sites_that_train(scenario: Scenario) -> Entries:
+    """An entry for each site that trains."""
+    sites = tuple(scenario.sites)
+    return _some("site that trains", sites, [sites.index(site) for site in scenario.training_sites])
+
+
 def pools_beside_others(scenario: Scenario) -> Entries:
     """An entry for each pool of a site that has several."""
     at = [pool.site for pool in scenario.pools.values()]
     beside = [index for index, site in enumerate(at) if at.count(site) > 1]
     return _some("pool, of sites with several", tuple(scenario.pools), beside)
+
+
+def pools_with_standby(scenario: Scenario) -> Entries:
+    """An entry for each pool whose replicas can stand by."""
+    pools = tuple(scenario.pools)
+    return _some("pool whose replicas can stand by", pools, [pools.index(name) for name in scenario.standby_pools])
 
 
 def classes_with_choice(scenario: Scenario) -> Entries:

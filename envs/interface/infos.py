@@ -54,6 +54,7 @@ class BatchInfos:
         self._everyone = np.ones(num_envs, np.bool_)
         self._everyone.flags.writeable = False  # the infos of all steps share it
         self._untold = with_masks(blank, np.zeros(num_envs, np.bool_), complete=True)
+        self._always = with_masks(constant, self._everyone, complete=True)
 
     def of_reset(self, route_mask: NDArray[np.bool_], mask: NDArray[np.bool_]) -> Info:
         """After a reset of the fleets in `mask`: nothing has happened; what is constant and their routes are told."""
@@ -76,7 +77,7 @@ class BatchInfos:
 
     def of_routes(self, route_mask: NDArray[np.bool_]) -> Info:
         """What is constant, and where the requests of each class can go now, told of every fleet."""
-        return with_masks({**self.constant, "route_mask": route_mask}, self._everyone, complete=True)
+        return _copied(self._always) | {"route_mask": route_mask, "_route_mask": self._everyone}
 
     def of_last(self, observations: NDArray[Any], info: Mapping[str, Any], ended: list[int]) -> Info:
         """`final_obs` and `final_info` of the `ended` fleets, as `SyncVectorEnv` gives them."""
@@ -99,12 +100,12 @@ class BatchInfos:
 
     def _nothing(self, *names: str) -> Info:
         """Entries of `blank` under masks that let nothing through."""
-        info: Info = {}
-        for name in names:
-            value = self._untold[name]
-            info[name] = dict(value) if isinstance(value, dict) else value
-            info[f"_{name}"] = self._untold[f"_{name}"]
-        return info
+        return _copied({key: self._untold[key] for name in names for key in (name, f"_{name}")})
+
+
+def _copied(info: Info) -> Info:
+    """The same infos in dicts of their own; the arrays are shared."""
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in info.items()}
 
 
 def info_of(info: Mapping[str, Any], index: int) -> Info:

@@ -25,6 +25,7 @@ Float64Array = NDArray[np.float64]
 
 PRICE_SCALE_USD_PER_MWH = 100.0
 CARBON_SCALE_G_PER_KWH = 500.0
+DAMAGES_SCALE_USD_PER_MWH = 1000.0
 TEMPERATURE_SCALE_C = 25.0
 SEQUENCE_TOKENS_PER_S = 10.0
 BACKLOG_SCALE_S = 10.0
@@ -134,7 +135,7 @@ class FleetObservation(ScaledFields):
 
     def __init__(self, scenario: Scenario, fields: Sequence[str] | None = None) -> None:
         sizes = axis_sizes(scenario)
-        view, kept = Layout(VIEW, sizes), _select(fields)
+        view, kept = Layout(VIEW, sizes), kept_fields(VIEW, fields)
         super().__init__(scenario, kept, sizes)
         self._columns = None if len(kept) == len(VIEW) else view.columns(*(field.name for field in kept))
 
@@ -143,16 +144,21 @@ class FleetObservation(ScaledFields):
         return self.scaled(view.rows if self._columns is None else view.rows[:, self._columns])
 
 
-def _select(names: Sequence[str] | None) -> tuple[Field, ...]:
+def kept_fields(fields: Sequence[Field], names: Sequence[str] | None) -> tuple[Field, ...]:
+    """The fields of these names, in the order of the table; all of them for None.
+
+    Raises:
+        SpecError: unknown or no field names.
+    """
     if names is None:
-        return VIEW
-    known = {field.name: field for field in VIEW}
+        return tuple(fields)
+    known = {field.name: field for field in fields}
     problems = [f"observation: unknown field {name!r}{suggest(name, known)}" for name in names if name not in known]
     if not names:
         problems.append("observation: at least one field is needed (got none)")
     if problems:
         raise SpecError(problems)
-    return tuple(field for field in VIEW if field.name in set(names))
+    return tuple(field for field in fields if field.name in set(names))
 
 
 def _scale(scenario: Scenario, field: Field) -> Float64Array:
@@ -228,6 +234,26 @@ def _battery_w(scenario: Scenario) -> list[float]:
     return [battery.power_w for battery in scenario.batteries.values()]
 
 
+def _charged_w(scenario: Scenario) -> list[float]:
+    return [scenario.nameplate_w(name) for name in scenario.charging_tariffs]
+
+
+def _offering_w(scenario: Scenario) -> list[float]:
+    return [scenario.nameplate_w(name) for name in scenario.programmes]
+
+
+def _regulating_w(scenario: Scenario) -> list[float]:
+    return [scenario.nameplate_w(name) for name in scenario.regulators]
+
+
+def _window_arrivals(scenario: Scenario) -> list[float]:
+    return [max(spec.window_s * scenario.mean_rate_rps(name), 1.0) for name, spec in scenario.agreements.items()]
+
+
+def _arrival_rate(scenario: Scenario) -> list[float]:
+    return [max(scenario.mean_rate_rps(name), 1.0) for name in scenario.forecast_classes]
+
+
 def _solar_w(scenario: Scenario) -> list[float]:
     return [solar.peak_w for solar in scenario.solar_sites.values()]
 
@@ -257,6 +283,9 @@ SCALES: dict[str, Scale] = {
         "the sequences that the class's pools can run at once, `max_batch * replicas`", _batch_of_class
     ),
     "replicas": Scale("the pool's replicas", _per_pool(lambda pool: pool.replicas)),
+    "standby_replicas": Scale(
+        "the pool's replicas", lambda scenario: [pool.replicas for pool in scenario.standby_pools.values()]
+    ),
     "pool_nameplate_w": Scale("the pool's boards at TDP and servers on, before PUE", _pool_nameplate_w),
     "batch_tokens": Scale("10 tokens/s for every sequence that the pool can run, over a tick", _batch_tokens),
     "arrivals": Scale(
@@ -276,6 +305,20 @@ SCALES: dict[str, Scale] = {
     "row_restart_s": Scale("the restart time after a trip, at least a tick", _row_restart_s),
     "battery_w": Scale("the most that the battery gives or takes", _battery_w),
     "solar_w": Scale("the rating of the panels", _solar_w),
+    "charged_w": Scale("the site's power with everything at its rating, PUE included", _charged_w),
+    "offering_w": Scale("the site's power with everything at its rating, PUE included", _offering_w),
+    "regulating_w": Scale("the site's power with everything at its rating, PUE included", _regulating_w),
+    "window_arrivals": Scale("the class's mean arrivals in a window of its agreement, at least 1", _window_arrivals),
+    "arrival_rate": Scale("the class's mean arrivals in a second, at least 1", _arrival_rate),
+    "call_phases": Scale("3", lambda scenario: 3.0),
+    "damages": Scale("1,000 USD/MWh", lambda scenario: DAMAGES_SCALE_USD_PER_MWH),
+    "jobs": Scale(
+        "the site's training jobs", lambda scenario: [spec.jobs for spec in scenario.training_sites.values()]
+    ),
+    "unsaved": Scale(
+        "all jobs just before a checkpoint",
+        lambda scenario: [spec.jobs * spec.checkpoint_interval_s for spec in scenario.training_sites.values()],
+    ),
     "backlog": Scale("10 s", lambda scenario: BACKLOG_SCALE_S),
     "lead": Scale("the longest lead time of announced caps, at least a tick", _longest_lead_s),
     "price": Scale("100 USD/MWh", lambda scenario: PRICE_SCALE_USD_PER_MWH),

@@ -16,7 +16,7 @@ from tokenfleet.envs.interface.action import Action, FleetAction, Supervises
 from tokenfleet.envs.interface.observation import FleetObservation, Observation, Recalls
 from tokenfleet.envs.interface.reward import CapAwareNetValue, CertainValue, NetValue, Reward
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
-from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
+from tokenfleet.envs.interface.supervisor_observation import ESTIMATED, REMEMBERED, SupervisorObservation
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
@@ -40,7 +40,7 @@ class Parts:
 
     Attributes:
         observation, action, reward: the parts themselves.
-        observe, decode, value: calls of the parts; those of a user's parts are guarded.
+        observe, decode, value: calls of the parts; those of a user's parts are checked.
         track: controls of the coming tick from what was decided, the view and what is remembered, and what is
             remembered then; None for an action that gives controls at once.
     """
@@ -63,7 +63,7 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
     acts = has_methods("space", "decode")
     acted, acted_by = build_part("action", _named("action", action, ACTIONS), scenario, FleetAction, acts)
     if isinstance(observation, Sequence) and not isinstance(observation, str):
-        observation = FleetObservation(scenario, observation)
+        observation = _of_fields(scenario, acted, observation)
     known = {"fleet": FleetObservation, "supervisor": lambda scenario: SupervisorObservation(scenario, acted)}
     named_observation = _named("observation", observation, known)
     seen, seen_by = build_part("observation", named_observation, scenario, FleetObservation, is_observation)
@@ -73,11 +73,18 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
         observation=seen,
         action=acted,
         reward=valued,
-        observe=guarded_observe(seen, seen_by),
-        decode=acted.decode if supervises else guarded_decode(acted, acted_by, scenario),
-        track=guarded_track(acted, acted_by, scenario) if supervises else None,
-        value=guarded_reward(valued, valued_by),
+        observe=checked_observe(seen, seen_by),
+        decode=acted.decode if supervises else checked_decode(acted, acted_by, scenario),
+        track=checked_track(acted, acted_by, scenario) if supervises else None,
+        value=checked_reward(valued, valued_by),
     )
+
+
+def _of_fields(scenario: Scenario, action: Any, names: Sequence[str]) -> FleetObservation | SupervisorObservation:
+    """The least observation that has the fields of these names."""
+    if {field.name for field in (*ESTIMATED, *REMEMBERED)} & set(names):
+        return SupervisorObservation(scenario, action, names)
+    return FleetObservation(scenario, names)
 
 
 def build_part(
@@ -137,32 +144,32 @@ def _check_takes_scenario(builder: Callable[..., Any], scenario: Scenario) -> No
 
 def has_methods(*names: str) -> Callable[[Any], bool]:
     """A test for objects with all of these attributes."""
-    return lambda candidate: all(hasattr(candidate, name) for name in names)
+    return lambda part: all(hasattr(part, name) for name in names)
 
 
-def is_observation(candidate: Any) -> bool:
+def is_observation(part: Any) -> bool:
     """Whether an object has a space, and shows a view."""
-    return hasattr(candidate, "space") and (hasattr(candidate, "observe") or hasattr(candidate, "recall"))
+    return hasattr(part, "space") and (hasattr(part, "observe") or hasattr(part, "recall"))
 
 
-def is_reward(candidate: Any) -> bool:
+def is_reward(part: Any) -> bool:
     """Whether an object can be called with an outcome and a price, and not with a scenario alone.
 
     >>> is_reward(lambda outcome, price: {}), is_reward(lambda scenario: None)
     (True, False)
     """
-    if not callable(candidate):
+    if not callable(part):
         return False
     required = [
         parameter
-        for parameter in inspect.signature(candidate).parameters.values()
+        for parameter in inspect.signature(part).parameters.values()
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     return len(required) == 2
 
 
-def guarded_reward(reward: Reward, guard: Guard | None) -> Reward:
+def checked_reward(reward: Reward, guard: Guard | None) -> Reward:
     """The reward, and for a user's the promise that its terms are the same `[N]` numbers at every call."""
     if guard is None:
         return reward
@@ -183,7 +190,7 @@ def guarded_reward(reward: Reward, guard: Guard | None) -> Reward:
     return call
 
 
-def guarded_observe(
+def checked_observe(
     observation: Observation | Recalls, guard: Guard | None
 ) -> Callable[[Record, tuple[NDArray[Any], ...]], NDArray[Any]]:
     """Rows from a view and what the action remembers, and for a user's the promise that they are as its space says."""
@@ -207,7 +214,7 @@ def guarded_observe(
     return observe
 
 
-def guarded_decode(action: Action, guard: Guard | None, scenario: Scenario) -> Callable[[NDArray[Any]], Controls]:
+def checked_decode(action: Action, guard: Guard | None, scenario: Scenario) -> Callable[[NDArray[Any]], Controls]:
     """`action.decode`, and for a user's the promise that it gives controls of the right shapes."""
     if guard is None:
         return action.decode
@@ -221,7 +228,7 @@ def guarded_decode(action: Action, guard: Guard | None, scenario: Scenario) -> C
     return decode
 
 
-def guarded_track(
+def checked_track(
     action: Supervises, guard: Guard | None, scenario: Scenario
 ) -> Callable[[Any, Record, Any], tuple[Controls, Any]]:
     """`action.controls`, and for a user's the promise that it gives controls of the right shapes."""

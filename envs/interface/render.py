@@ -9,7 +9,7 @@ from typing import Any
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.frame_state import power_unit, site_state, time_s
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.standing import pool_arrays
+from tokenfleet.envs.scenario.provenance import pool_arrays
 
 BAR_CELLS = 24
 
@@ -52,14 +52,14 @@ def text_frame(scenario: Scenario, views: Record) -> str:
         lines.append(f"{site:<{width}}{bar}  {power_w / unit_w:>7.2f}{cap_w / unit_w:>9.2f}  {site_state(now, s)}")
     heads = f"{'queue':>8}{'running':>9}{'clock':>8}{'awake':>9}{'kv':>7}{'kW':>9}  profile (error)"
     lines += ["", f"{'pool':<{width}}{heads}"]
-    standing = pool_arrays(scenario)
+    provenance = pool_arrays(scenario)
     for p, (name, pool) in enumerate(scenario.pools.items()):
-        made_of = "roofline" if standing["is_roofline"][p] else "measured"
+        made_of = "roofline" if provenance["is_roofline"][p] else "measured"
         awake = f"{now['awake_replicas'][0, p]:.0f}/{pool.replicas}"
         lines.append(
             f"{name:<{width}}{now['waiting_requests'][0, p]:>8.0f}{now['running_requests'][0, p]:>9.0f}"
             f"{now['clock_fraction'][0, p]:>8.0%}{awake:>9}{now['kv_reserved_fraction'][0, p]:>7.0%}"
-            f"{now['pool_power_w'][0, p] / 1e3:>9.1f}  {made_of} ({standing['decode_step_error'][p]:.0%})"
+            f"{now['pool_power_w'][0, p] / 1e3:>9.1f}  {made_of} ({provenance['decode_step_error'][p]:.0%})"
         )
     return "\n".join(lines) + "\n"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
-from tokenfleet.envs.layers.ledger import energy_cost_usd
+from tokenfleet.envs.layers.ledger import AGREED, energy_cost_usd
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 
@@ -47,7 +47,11 @@ class NetValue:
     - `token_revenue_usd`: price of requests completed within their SLO.
     - `late_revenue_usd`: `late_value_fraction` of the price of those completed outside it.
     - `lost_penalty_usd`: minus `lost_penalty_fraction` of the price of those refused or expired.
-    - `energy_usd`: minus the electricity bill.
+    - `energy_usd`: minus the electricity bill, a price of carbon and peak hours included.
+    - `power_charge_usd`, where a tariff has such charges: minus those for the highest window and for ramps.
+    - `regulation_usd`, where a site regulates frequency: paid for following the signal.
+    - `service_credit_usd`, where a class has an agreement: minus what it gets back.
+    - `demand_response_usd`, where a site is in a programme: paid for reduction, less damages and rebound.
 
     The price of a request is the list price of its tokens, cached ones at their own, times the factor in force when it
     was called. It counts in full in the tick in which the request ends. A client that declines the price owes nothing
@@ -60,6 +64,7 @@ class NetValue:
         self._energy_j = layout.slice("energy_j")
         self._value_usd = layout.columns(*(f"value_{ending}_usd" for ending in ENDINGS))
         self._paid_share = _paid_share(scenario).ravel()
+        self._agreed = _agreed(layout)
 
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
         """See `Reward.__call__`; USD."""
@@ -70,6 +75,10 @@ class NetValue:
             "late_revenue_usd": late,
             "lost_penalty_usd": lost,
             "energy_usd": -np.add.reduce(bill, axis=1),
+            **{
+                term: np.add.reduce(outcome.rows.take(columns, axis=1) * sign, axis=1)
+                for term, (columns, sign) in self._agreed.items()
+            },
         }
 
     def token_terms_usd(self, outcome: Record) -> Float64Array:
@@ -111,7 +120,8 @@ class CapAwareNetValue(CertainValue):
 
     - `over_cap_usd`: minus the energy above the caps of sites and rows at the value of lost load,
 
-    so that the cause is felt in the tick in which it happens. Evaluation states net value without it.
+    but for what no brake holds, which has a price already. So the cause is felt in the tick in which it happens.
+    Evaluation states net value without it.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -121,6 +131,7 @@ class CapAwareNetValue(CertainValue):
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
         """See `Reward.__call__`; USD."""
         over_cap_w = outcome["over_cap_w"].sum(axis=1) + outcome["row_over_cap_w"].sum(axis=1)
+        over_cap_w = over_cap_w - outcome["unbraked_over_cap_w"].sum(axis=1)
         over_cap_j = over_cap_w[:, None] * self._tick_s
         charge = energy_cost_usd(over_cap_j, np.array(VALUE_OF_LOST_LOAD_USD_PER_MWH))
         return {**super().__call__(outcome, price_usd_per_mwh), "over_cap_usd": -charge[:, 0]}
@@ -149,6 +160,17 @@ def weighted_reward(terms: Mapping[str, Float64Array], weights: Mapping[str, flo
     weighted = [value * weights[name] if name in weights else value for name, value in terms.items()]
     total: Float64Array = sum(weighted[1:], start=weighted[0])
     return total / scale
+
+
+def _agreed(layout: Layout) -> dict[str, tuple[NDArray[np.intp], Float64Array]]:
+    """Columns and signs of each term of agreements that there are in the fleet."""
+    terms: dict[str, tuple[NDArray[np.intp], Float64Array]] = {}
+    for term in dict.fromkeys(one.term for one in AGREED):
+        columns = [(layout.columns(one.outcome), one.sign) for one in AGREED if one.term == term]
+        places = np.concatenate([some for some, _ in columns])
+        if len(places):
+            terms[term] = places, np.concatenate([np.full(len(some), sign) for some, sign in columns])
+    return terms
 
 
 def _paid_share(scenario: Scenario) -> Float64Array:

@@ -1,6 +1,6 @@
 """The action `setpoints`: what a human supervisor sets, held by an inner loop at every tick.
 
-One number in [-1, 1] for each knob (`envs.interface.setpoint_knobs`). The middle of the box is a careful operator:
+One number in [-1, 1] for each knob (`envs.interface.setpoint_segments`). The middle of the box is a careful operator:
 power just under the cap, shortest backlogs, every replica awake that fits the contract, nothing refused before its
 backlog is hopeless, batteries at rest. Noise around the middle changes none of that much.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.segments import SegmentBox
-from tokenfleet.envs.interface.setpoint_knobs import SEGMENTS
+from tokenfleet.envs.interface.setpoint_segments import SEGMENTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.supervision.loop import InnerLoop, LoopState

@@ -7,15 +7,17 @@ have to learn the physics of its fleet, and could not know what its last decisio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.backlog import backlog_seconds, class_backlog_seconds
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import VIEW, Field, Record
+from tokenfleet.envs.fields import VIEW, Field, Layout, Record
 from tokenfleet.envs.interface.action import Action, Supervises
-from tokenfleet.envs.interface.observation import ScaledFields
+from tokenfleet.envs.interface.observation import ScaledFields, kept_fields
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
@@ -61,13 +63,21 @@ class SupervisorObservation(ScaledFields):
     Args:
         scenario: fixes sizes and scales.
         action: in use beside it.
+        fields: names to keep, in the order of the tables; all by default.
+
+    Raises:
+        SpecError: unknown or no field names.
     """
 
-    def __init__(self, scenario: Scenario, action: Action | Supervises | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, action: Action | Supervises | None = None, fields: Sequence[str] | None = None
+    ) -> None:
         holds = isinstance(action, SetpointAction)
         entries = action.space.shape[0] if isinstance(action, SetpointAction) else 0
-        fields = (*VIEW, *ESTIMATED, *(REMEMBERED if holds else ()))
-        super().__init__(scenario, fields, {**axis_sizes(scenario), "A": entries})
+        known = (*VIEW, *ESTIMATED, *(REMEMBERED if holds else ()))
+        kept, sizes = kept_fields(known, fields), {**axis_sizes(scenario), "A": entries}
+        super().__init__(scenario, kept, sizes)
+        self._columns = Layout(known, sizes).columns(*(field.name for field in kept))
         self._holds = holds
         self._service, self._mask = ServiceModel(scenario), scenario.route_mask
         self._forecast = CapForecast.of_sites(scenario, np.full(len(scenario.sites), AHEAD_S))
@@ -91,4 +101,4 @@ class SupervisorObservation(ScaledFields):
         if self._holds:
             clock, *_, entries = memory
             blocks += [np.asarray(clock, np.float64), np.asarray(entries, np.float64)]
-        return self.scaled(np.concatenate(blocks, axis=1))
+        return self.scaled(np.concatenate(blocks, axis=1).take(self._columns, axis=1))

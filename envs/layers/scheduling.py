@@ -74,6 +74,25 @@ class Controls:
         neutral=1.0,
         optional=True,
     )
+    training_share: Float64Array | None = quantity(
+        "NS",
+        "",
+        "Share of a site's training jobs that should work, rounded as `awake_fraction`; the others pause once they "
+        "have written a checkpoint.",
+        low=0.0,
+        high=1.0,
+        neutral=1.0,
+        optional=True,
+    )
+    standby_fraction: Float64Array | None = quantity(
+        "NP",
+        "",
+        "Share of a pool's replicas that should stand by, of those that need not be awake; rounded as "
+        "`awake_fraction`. The rest sleeps; nothing happens where replicas cannot stand by.",
+        low=0.0,
+        high=1.0,
+        optional=True,
+    )
     token_price_factor: Float64Array | None = quantity(
         "NK",
         "",

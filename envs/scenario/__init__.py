@@ -1,4 +1,13 @@
-"""One scenario: sites, pools, request classes and demand, validated as a whole."""
+"""One scenario: sites, pools, request classes and demand, validated as a whole.
+
+| module | subject |
+|---|---|
+| `scenario` | its keys, and what follows from them: begin here |
+| `sites`, `pools`, `regimes`, `uncertainty` | its sections |
+| `loading` | a scenario from a name, a file or plain data, with overrides |
+| `axes`, `capacity`, `provenance` | sizes, what pools can serve, and where their coefficients come from |
+| `shift` | scenarios that differ on purpose from the one trained on |
+"""
 
 from tokenfleet.envs.scenario.loading import load_scenario
 from tokenfleet.envs.scenario.scenario import MAX_HORIZON_S, Scenario

@@ -1,7 +1,11 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
-S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, P pools, K classes,
-T classes whose token price the policy sets, L lead times of announced caps, F lead times of forecasts.
+S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, M sites whose tariff
+charges for more than energy, C sites in a demand-response programme, U sites that regulate frequency, X sites
+whose spread of the price is forecast, P pools, K classes, Q classes with a service agreement, O classes whose demand is
+forecast, T classes whose token price the policy sets, L lead times of announced
+caps, F lead times of forecasts, i regimes with an indicator, p pools whose replicas can
+stand by, s sites that train.
 """
 
 from __future__ import annotations
@@ -24,11 +28,20 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "R": tuple(scenario.rooms),
         "B": tuple(scenario.batteries),
         "V": tuple(scenario.solar_sites),
+        "s": tuple(scenario.training_sites),
+        "M": tuple(scenario.charging_tariffs),
+        "C": tuple(scenario.programmes),
+        "U": tuple(scenario.regulators),
+        "X": tuple(scenario.spread_sites),
         "P": tuple(scenario.pools),
+        "p": tuple(scenario.standby_pools),
         "K": tuple(scenario.classes),
+        "Q": tuple(scenario.agreements),
+        "O": scenario.forecast_classes,
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
+        "i": tuple(name for name, regime in scenario.regimes.items() if regime.indicator is not None),
     }
 
 

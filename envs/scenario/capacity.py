@@ -14,13 +14,13 @@ Float64Array = NDArray[np.float64]
 
 def mean_request(scenario: Scenario, request_class: str) -> MeanRequest:
     """Mean prompt and output of a class; of a class that no stream asks for, the operator's guess."""
-    streams = [stream for stream in scenario.workload.values() if stream.request_class == request_class]
-    if not streams:
+    means = [scenario.mean_demand(name) for name in scenario.streams_of(request_class)]
+    if not means:
         expected = float(scenario.classes[request_class].expected_output_tokens)
         return MeanRequest(expected, expected)
     rate_rps = scenario.mean_rate_rps(request_class)
-    prompt = sum(stream.mean_rate_rps * stream.mean_prompt_tokens for stream in streams) / rate_rps
-    output = sum(stream.mean_rate_rps * stream.mean_output_tokens for stream in streams) / rate_rps
+    prompt = sum(mean.rate_rps * mean.prompt_tokens for mean in means) / rate_rps
+    output = sum(mean.rate_rps * mean.output_tokens for mean in means) / rate_rps
     return MeanRequest(prompt, output)
 
 

@@ -27,10 +27,50 @@ from tokenfleet.envs.spec import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Spec,
     SpecError,
     TokenCount,
     suggest,
 )
+
+RESUME_FIXED_S, RESUME_BYTES_PER_S = 0.17, 12.7e9
+"""Wake-up from level 1 of vLLM's sleep mode: the line through 0.26 s for Qwen3-0.6B (1.2 GB of weights) and 0.82 s for
+Phi-3-vision (8.3 GB), both on one A100 with vLLM 0.11 (https://blog.vllm.ai/2025/10/26/sleep-mode.html). It gives 5.0 s
+for Qwen3-Coder-30B-A3B (61 GB) on one board and 4.8 s for Qwen3-235B-A22B-FP8 on four; the source says 3 to 6 s for
+large models."""
+
+
+class StandbySpec(Spec):
+    """A depth of sleep between awake and asleep: the server runs, and the weights are at hand.
+
+    By default they stand in host memory, as in level 1 of vLLM's sleep mode, which keeps process, allocator and CUDA
+    graphs. It wakes in `RESUME_FIXED_S` and the time to copy a board's share of the weights at
+    `RESUME_BYTES_PER_S`.
+
+    Attributes:
+        wake_s: from standing by to serving [s]; 0 for weights that stay in GPU memory. By default from the bytes of the
+            weights.
+        board_w: draw of a board [W]; by default what its entry says of one without a model (`asleep_w`), an assumption
+            for one whose memory is empty but whose process lives.
+        host_w_per_gpu: draw of the server, per GPU [W]; by default as when it serves (`facility.host_w_per_gpu`).
+    """
+
+    wake_s: NonNegativeFloat | None = None
+    board_w: NonNegativeFloat | None = None
+    host_w_per_gpu: NonNegativeFloat | None = None
+
+
+class ColdSpec(Spec):
+    """Sleep with the server switched off, in the place of one that is suspended.
+
+    Attributes:
+        boot_s: from switched on to a running system, before the model is loaded [s]; 300 s is an assumption: servers of
+            eight boards with terabytes of memory test themselves for minutes.
+        host_w_per_gpu: what a server that is off draws, per GPU: its baseboard controller [W]; assumption.
+    """
+
+    boot_s: NonNegativeFloat = 300.0
+    host_w_per_gpu: NonNegativeFloat = 3.0
 
 
 class PoolSpec(CatalogSpec):
@@ -51,8 +91,8 @@ class PoolSpec(CatalogSpec):
         interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
             default. A replica of several GPUs that is wired otherwise runs on a roofline.
         async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
-            default in its releases of 2026); of a roofline it takes the time on the host away, which is that of vLLM's
-            releases of 2025, and a measured profile is what was measured.
+            default in its releases of 2026). Then a roofline counts no time on the host, which otherwise is that of
+            vLLM's releases of 2025. A measured profile stays as it is.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
@@ -87,6 +127,11 @@ class PoolSpec(CatalogSpec):
         kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
             [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`
             holds too.
+        reserved_seats: seats of each replica's batch that are kept for a class, by class: others take one only while
+            enough are left for what it has not taken up. Llumnix (OSDI 2024, arXiv:2406.03243) keeps headroom for
+            requests of high priority likewise.
+        standby: lets replicas stand by; by default they are awake or asleep.
+        cold: sleep is with the server switched off; by default it is suspended.
     """
 
     site: Name
@@ -118,6 +163,9 @@ class PoolSpec(CatalogSpec):
     migrate_prefixes: bool = False
     kv_path: Literal["network", "interconnect"] = "network"
     kv_bandwidth_bytes_per_s: PositiveFloat = 50e9
+    reserved_seats: dict[Name, PositiveInt] = Field(default_factory=dict)
+    standby: StandbySpec | None = None
+    cold: ColdSpec | None = None
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:
@@ -202,6 +250,30 @@ class PoolSpec(CatalogSpec):
         )
 
     @property
+    def wake_s(self) -> float:
+        """From asleep to serving [s]."""
+        return self.model_spec.wake_s + (0.0 if self.cold is None else self.cold.boot_s)
+
+    @property
+    def asleep_w(self) -> float:
+        """Draw of a board that is asleep [W]."""
+        return self.gpu_spec.asleep_w if self.cold is None else 0.0
+
+    @property
+    def resume_s(self) -> float:
+        """From standing by to serving [s]; 0 where replicas cannot stand by."""
+        if self.standby is None or self.standby.wake_s is not None:
+            return 0.0 if self.standby is None else self.standby.wake_s or 0.0
+        bytes_per_board = self.model_spec.weight_bytes / self.parallelism.boards
+        return RESUME_FIXED_S + bytes_per_board / RESUME_BYTES_PER_S
+
+    @property
+    def standby_w(self) -> float:
+        """Draw of a board that stands by [W]."""
+        given = None if self.standby is None else self.standby.board_w
+        return self.gpu_spec.asleep_w if given is None else given
+
+    @property
     def kv_move_bytes_per_s(self) -> float:
         """At which a replica sends and receives KV cache within its site [bytes/s]."""
         if self.kv_path == "interconnect":
@@ -250,6 +322,25 @@ def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
         for name, pool in pools.items()
         if pool.decode_only and name not in receivers
     ]
+    return problems
+
+
+def seat_problems(pools: Mapping[str, PoolSpec], models: Mapping[str, str]) -> list[str]:
+    """What is wrong with the seats that pools keep, one line each; `models` are those that the classes ask for."""
+    problems = []
+    for name, pool in pools.items():
+        served = [cls for cls, model in models.items() if model == pool.model]
+        problems += [
+            f"pools.{name}.reserved_seats.{cls}: no class of that name asks for {pool.model!r}{suggest(cls, served)}"
+            for cls in pool.reserved_seats
+            if cls not in served
+        ]
+        kept = sum(pool.reserved_seats.values())
+        if kept >= pool.max_batch:
+            problems.append(
+                f"pools.{name}.reserved_seats: at least one of max_batch ({pool.max_batch}) seats must be left for all "
+                f"(got {kept}); keep fewer"
+            )
     return problems
 
 

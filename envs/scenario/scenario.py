@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,14 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec
-from tokenfleet.envs.layers.agents import AnyStream, PriceRangeSpec, RequestClassSpec, check_stream, region_problems
+from tokenfleet.envs.layers.agents import (
+    AgreementSpec,
+    AnyStream,
+    PriceRangeSpec,
+    RequestClassSpec,
+    check_stream,
+    region_problems,
+)
 from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
     RegionSpec,
@@ -23,11 +30,13 @@ from tokenfleet.envs.layers.distribution import (
 )
 from tokenfleet.envs.layers.facility import RoomSpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.gpu.failures import FailureSpec
-from tokenfleet.envs.layers.power import BatterySpec
-from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, SolarSpec
+from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
+from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, RealTimePriceSpec, SolarSpec
 from tokenfleet.envs.layers.power.series.calendar import window_problems
-from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems
+from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems, seat_problems
+from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product
 from tokenfleet.envs.scenario.sites import SiteSpec
+from tokenfleet.envs.scenario.training import TrainingSpec
 from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError, suggest
 from tokenfleet.envs.user_code import UserCodeError
@@ -37,6 +46,14 @@ Derived = TypeVar("Derived")
 MAX_HORIZON_S = 1e7
 """Longest episode [s], 116 days: up to there the two engines agree on every time within 1e-8 s. A double of 1e8 s holds
 no more than that itself."""
+
+
+class MeanDemand(NamedTuple):
+    """What a stream asks for on average [requests/s], and tokens of a mean request."""
+
+    rate_rps: float
+    prompt_tokens: float
+    output_tokens: float
 
 
 class Scenario(CatalogSpec):
@@ -50,6 +67,7 @@ class Scenario(CatalogSpec):
         announced_lead_s: how far ahead an announced cap is shown to the policy [s].
         sites, pools, classes, workload: the parts, by names of their own; a part of one names those of others.
         uncertainty: what is drawn anew for every episode.
+        regimes: what changes within it and is never shown, by names of their own.
         calendar: how the episode runs through the year of its recorded series.
         forecast_lead_s: how far ahead price, carbon intensity, outdoor temperature and solar power are forecast to the
             policy [s of the episode]; 0 is now. None by default: constants need no forecast.
@@ -69,6 +87,7 @@ class Scenario(CatalogSpec):
     classes: dict[Name, RequestClassSpec] = Field(min_length=1)
     workload: dict[Name, AnyStream] = Field(min_length=1)
     uncertainty: UncertaintySpec = UncertaintySpec()
+    regimes: dict[Name, RegimeSpec] = Field(default_factory=dict)
     calendar: CalendarSpec = CalendarSpec()
     forecast_lead_s: tuple[NonNegativeFloat, ...] = ()
     forecast: ForecastSpec = ForecastSpec()
@@ -82,9 +101,11 @@ class Scenario(CatalogSpec):
             *self._horizon_problems(),
             *self._pool_problems(),
             *hand_off_problems(self.pools),
+            *seat_problems(self.pools, {name: cls.model for name, cls in self.classes.items()}),
             *self._class_problems(),
             *self._workload_problems(),
             *self._calendar_problems(),
+            *regime_problems(self.regimes, self.workload, self.classes, self.sites, self.horizon_s),
             *location_problems(self.network, self.regions, dict(zip(self.sites, self._site_places, strict=True))),
         ]
         if problems:
@@ -165,6 +186,18 @@ class Scenario(CatalogSpec):
         open_pools = [None if pool.decode_only else pool.model for pool in self.pools.values()]
         return np.array([[model == cls.model for model in open_pools] for cls in self.classes.values()])
 
+    @property
+    def reserved_seats(self) -> NDArray[np.int64]:
+        """Seats of a replica's batch that each pool keeps for each class, `[P, K]`."""
+        pools = self.pools.values()
+        return np.array([[pool.reserved_seats.get(name, 0) for name in self.classes] for pool in pools], np.int64)
+
+    def ranks_classes(self, name: str) -> bool:
+        """Whether the queues of a pool look at the classes of requests."""
+        pool = self.pools[name]
+        priorities = {cls.priority for cls in self.classes.values() if cls.model == pool.model}
+        return bool(pool.reserved_seats) or len(priorities) > 1
+
     def nameplate_w(self, site: str) -> float:
         """A site's facility power with everything at its rating [W]."""
         return self._nameplate_w[site]
@@ -183,9 +216,51 @@ class Scenario(CatalogSpec):
         return {name: site.facility.room for name, site in self.sites.items() if site.facility.room is not None}
 
     @property
+    def training_sites(self) -> dict[str, TrainingSpec]:
+        """The training jobs, by their sites."""
+        return {name: site.training for name, site in self.sites.items() if site.training is not None}
+
+    @property
+    def standby_pools(self) -> dict[str, PoolSpec]:
+        """The pools whose replicas can stand by."""
+        return {name: pool for name, pool in self.pools.items() if pool.standby is not None}
+
+    @property
     def batteries(self) -> dict[str, BatterySpec]:
         """The batteries, by their sites."""
         return {name: site.battery for name, site in self.sites.items() if site.battery is not None}
+
+    @property
+    def charging_tariffs(self) -> dict[str, TariffSpec]:
+        """The tariffs that charge for more than energy, by their sites."""
+        tariffs = {name: site.grid.tariff for name, site in self.sites.items()}
+        return {name: tariff for name, tariff in tariffs.items() if tariff is not None and tariff.has_charges}
+
+    @property
+    def programmes(self) -> dict[str, ProgrammeSpec]:
+        """The demand-response programmes, by their sites."""
+        return {name: site.grid.programme for name, site in self.sites.items() if site.grid.programme is not None}
+
+    @property
+    def regulators(self) -> dict[str, RegulationSpec]:
+        """What is offered for frequency regulation, by sites."""
+        return {name: site.grid.regulation for name, site in self.sites.items() if site.grid.regulation is not None}
+
+    @property
+    def agreements(self) -> dict[str, AgreementSpec]:
+        """The service agreements, by their classes."""
+        return {name: cls.agreement for name, cls in self.classes.items() if cls.agreement is not None}
+
+    @property
+    def spread_sites(self) -> dict[str, RealTimePriceSpec]:
+        """The real-time prices whose spread is forecast, by their sites."""
+        prices = {name: site.grid.real_time_price for name, site in self.sites.items()}
+        return {name: price for name, price in prices.items() if price is not None and self.forecast.price_spread}
+
+    @property
+    def forecast_classes(self) -> tuple[str, ...]:
+        """The classes whose demand is forecast: all or none."""
+        return () if self.forecast.demand is None else tuple(self.classes)
 
     @property
     def priced_classes(self) -> dict[str, PriceRangeSpec]:
@@ -216,19 +291,32 @@ class Scenario(CatalogSpec):
         every = self.rows[site, row].whole_site
         return [pool for pool in self.pools.values() if pool.site == site and (every or pool.row == row)]
 
+    def streams_of(self, request_class: str) -> list[str]:
+        """Names of the streams that ask for a class."""
+        return [name for name, stream in self.workload.items() if stream.request_class == request_class]
+
+    def mean_demand(self, name: str) -> MeanDemand:
+        """What a stream asks for in the long run, through all regimes."""
+        stream, keys = self.workload[name], ("prompt_factor", "output_factor")
+        rate = regime_product(self.regimes, name, "rate_factor")
+        prompt, output = (regime_product(self.regimes, name, "rate_factor", key) / rate for key in keys)
+        return MeanDemand(
+            stream.mean_rate_rps * rate, stream.mean_prompt_tokens * prompt, stream.mean_output_tokens * output
+        )
+
     def mean_rate_rps(self, request_class: str) -> float:
         """Requests per second that a class sees in the long run."""
-        return sum(s.mean_rate_rps for s in self.workload.values() if s.request_class == request_class)
+        return sum(self.mean_demand(name).rate_rps for name in self.streams_of(request_class))
 
     @property
     def reference_revenue_usd_per_s(self) -> float:
         """Revenue if every request were served within its SLO; rewards are stated as a share of it."""
         revenue = 0.0
-        for stream in self.workload.values():
-            cls = self.classes[stream.request_class]
-            prompt = stream.mean_prompt_tokens * cls.usd_per_million_input_tokens
-            output = stream.mean_output_tokens * cls.usd_per_million_output_tokens
-            revenue += stream.mean_rate_rps * (prompt + output) / 1e6
+        for name, stream in self.workload.items():
+            cls, mean = self.classes[stream.request_class], self.mean_demand(name)
+            prompt = mean.prompt_tokens * cls.usd_per_million_input_tokens
+            output = mean.output_tokens * cls.usd_per_million_output_tokens
+            revenue += mean.rate_rps * (prompt + output) / 1e6
         return revenue
 
     @cached_property
@@ -240,6 +328,8 @@ class Scenario(CatalogSpec):
         tdp_w: dict[str, list[float]] = {site: [] for site in self.sites}
         for pool in self.pools.values():
             tdp_w[pool.site] += [pool.gpu_spec.tdp_w] * pool.gpus
+        for site, training in self.training_sites.items():
+            tdp_w[site] += [training.gpu_spec.tdp_w] * training.boards
         return tdp_w
 
     @cached_property

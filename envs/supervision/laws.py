@@ -11,31 +11,48 @@ Float64Array = NDArray[np.float64]
 
 
 class ClockFeedback:
-    """Proportional feedback: the clock of a site moves by what its meter says is left under a target.
+    """Proportional feedback: the clock behind a limit moves by what its meter says is left under a target.
 
-    `F <- F + gain * (target - power) / slope`, within [floor, 1], where `slope` is how much the worst draw of the site
-    rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one tick if the
-    load were the worst one; a real load answers less, so the loop is slower and stable.
+    `F <- F + gain * (target - power) / slope`, within [floor, 1], where `slope` is how much the worst draw behind the
+    limit rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one tick if
+    the load were the worst one; a real load answers less, so the loop is slower and stable.
 
     C. Lefurgy, X. Wang, M. Ware, "Server-level power control", ICAC 2007, doi:10.1109/ICAC.2007.35 (such a loop on the
     clock of one server).
 
     Args:
-        power: the physics of the fleet.
-        gain: share of the gap that is closed per tick under the worst load.
+        floor: the lowest clock behind every limit, `[D]`.
+        range_w: how much the worst draw there rises from the floor to full clock, `[D]` [W].
+        gain: share of the gap that is closed per tick under the worst load, a number or `[D]`.
 
     Attributes:
-        floor: the lowest clock of every site, `[S]`.
+        floor: as given.
     """
 
-    def __init__(self, power: PowerModel, gain: float) -> None:
+    def __init__(self, floor: Float64Array, range_w: Float64Array, gain: float | Float64Array) -> None:
+        self.floor = floor
+        self._clock_per_w = gain * (1.0 - floor) / np.maximum(range_w, 1e-9)
+
+    @classmethod
+    def of_sites(cls, power: PowerModel, gain: float) -> ClockFeedback:
+        """Of grid connections; D = S."""
         a = power.arrays
-        self.floor = np.array([a.clock_floor_fraction[a.site == s].min() for s in range(a.num_sites)])
+        floor = np.array([a.clock_floor_fraction[a.site == s].min() for s in range(a.num_sites)])
         floor_w = power.worst_site_w(a.clock_floor_fraction, a.replicas)
-        range_w = power.worst_site_w(np.ones(a.num_pools), a.replicas) - floor_w
-        self._clock_per_w = gain * (1.0 - self.floor) / np.maximum(range_w, 1e-9)
+        return cls(floor, power.worst_site_w(np.ones(a.num_pools), a.replicas) - floor_w, gain)
+
+    @classmethod
+    def of_rows(cls, power: PowerModel, gain: float) -> ClockFeedback:
+        """Of rows, D = W; the longer a clock is under way and a meter looks back, the lower the gain."""
+        a = power.arrays
+        behind = power.is_behind_row
+        floor = np.array([a.clock_floor_fraction[behind[:, w]].min(initial=1.0) for w in range(a.num_rows)])
+        floor_w = power.worst_row_w(a.clock_floor_fraction, a.replicas)
+        range_w = power.worst_row_w(np.ones(a.num_pools), a.replicas) - floor_w
+        late = np.array([a.clock_latency_ticks[behind[:, w]].max(initial=0) for w in range(a.num_rows)])
+        return cls(floor, range_w, gain / (late + a.meter_window_ticks[a.num_sites :]))
 
     def step(self, clock: Float64Array, free_w: Float64Array) -> Float64Array:
-        """The next clock of every site, `[N, S]`, from its clock and what is left under its target [W]."""
+        """The next clock behind every limit, `[N, D]`, from its clock and what is left under its target [W]."""
         after: Float64Array = np.clip(clock + self._clock_per_w * free_w, self.floor, 1.0)
         return after

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.backlog import (
     BACKLOG_FIELDS,
+    admission_rates_rps,
     backlog_seconds,
     class_backlog_seconds,
     least_work_weights,
@@ -91,7 +92,7 @@ class InnerLoop:
         self.usual_replicas = usual_replicas(scenario)
         self._tick_s, self._site, self._replicas = a.tick_s, a.site, a.replicas.astype(float)
         self._floor = a.clock_floor_fraction
-        self._feedback = ClockFeedback(power, GAIN)
+        self._feedback = ClockFeedback.of_sites(power, GAIN)
         self._forecast = CapForecast.of_sites(scenario, np.full(a.num_sites, AHEAD_S))
         self._row_clock = RowClock(scenario, power, self.usual_replicas, np.full(a.num_pools, AHEAD_S))
         self._mask, self._capacity_rps = scenario.route_mask, capacity_rps(scenario)
@@ -139,6 +140,8 @@ class InnerLoop:
             battery_power_w=self._battery_power_w(setpoints, seen, target_w),
             prefix_affinity=setpoints.prefix_affinity,
             token_price_factor=setpoints.token_price_factor,
+            standby_fraction=setpoints.standby_fraction,
+            training_share=setpoints.training_share,
         )
         return controls, LoopState(clock, awake, dwell_s)
 
@@ -170,13 +173,9 @@ class InnerLoop:
         return least_work_weights(met_s, setpoints.route_spread_s[:, :, None], self._capacity_rps, awake_share)
 
     def _rates_rps(self, setpoints: Setpoints, view: Record, backlog_s: Float64Array) -> Float64Array:
-        """What each class may add within a tick for its backlog to end at its limit, `[N, K]` [requests/s]."""
         met_s = class_backlog_seconds(backlog_s, self._mask)
         awake_share = view["awake_replicas"] / self._replicas
-        capacity_rps = (self._capacity_rps * awake_share[:, None, :]).sum(axis=2)
-        limit_s = setpoints.backlog_limit_s
-        room_s = np.maximum(np.where(np.isinf(limit_s), 0.0, limit_s) + self._tick_s - met_s, 0.0)
-        return np.where(np.isinf(limit_s), np.inf, capacity_rps * room_s / self._tick_s)
+        return admission_rates_rps(met_s, setpoints.backlog_limit_s, self._capacity_rps, awake_share, self._tick_s)
 
     def _battery_power_w(self, setpoints: Setpoints, view: Record, target_w: Float64Array) -> Float64Array | None:
         """Discharge above the charge that is set, charge below it with what the power target leaves."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.files import Version, read_arrays, version_of
-from tokenfleet.envs.files.limits import SESSION_BYTES
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.files import Version, version_of
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.traces.archive import stored_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +66,7 @@ def read_clients(path: Path | str) -> ClientTable:
 @lru_cache(maxsize=8)
 def _read_version(path: Path, version: Version) -> ClientTable:
     """Read once for each version of the file."""
-    stored: dict[str, Any] = read_arrays(path, SESSION_BYTES)
-    missing = [column.name for column in fields(ClientTable) if column.name not in stored]
-    if missing:
-        raise SpecError([f"{path}: holds no clients: column {missing[0]!r} is missing{suggest(missing[0], stored)}"])
-    table = ClientTable(**{column.name: stored[column.name] for column in fields(ClientTable)})
+    table = ClientTable(**stored_columns(path, ClientTable, "clients"))
     if problem := _problem(table):
         raise SpecError([f"{path}: {problem}; write it with tokenfleet.envs.traces.write_clients"])
     return table

@@ -26,7 +26,7 @@ from tokenfleet.envs.traces.formats import (
 )
 from tokenfleet.envs.traces.readers import read_trace, trace_name
 from tokenfleet.envs.traces.rows import Limits, LineError, Table, read_rows
-from tokenfleet.envs.traces.table import Trace
+from tokenfleet.envs.traces.trace import Trace
 
 ZERO_OUTPUTS = ("refuse", "drop", "one")
 UNITS = ("auto", *TICKS_PER_S)

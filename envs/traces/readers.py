@@ -25,7 +25,7 @@ from tokenfleet.envs.files import Version, read_arrays, version_of
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.traces.formats import CONTAINERS, FORMATS, ROLES, container_of
 from tokenfleet.envs.traces.rows import Limits, LineError, Table, read_rows
-from tokenfleet.envs.traces.table import Trace
+from tokenfleet.envs.traces.trace import Trace
 
 TRACE_SUFFIXES = (".npz", *CONTAINERS["csv"], *CONTAINERS["jsonl"])
 IMPORT = "python -m tokenfleet.envs.demand import"

@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.files import Version, read_arrays, version_of
-from tokenfleet.envs.files.limits import SESSION_BYTES
-from tokenfleet.envs.spec import MAX_TOKENS, SpecError, suggest
+from tokenfleet.envs.files import Version, version_of
+from tokenfleet.envs.spec import MAX_TOKENS, SpecError
 from tokenfleet.envs.splits import SPLITS
-from tokenfleet.envs.traces.table import FloatColumn, IntColumn
+from tokenfleet.envs.traces.archive import stored_columns
+from tokenfleet.envs.traces.columns import FloatColumn, IntColumn
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,21 +183,15 @@ def read_sessions(path: Path | str) -> SessionTrace:
 @lru_cache(maxsize=8)
 def _read_version(path: Path, version: Version) -> SessionTrace:
     """Read once for each version of the file."""
-    stored = read_arrays(path, SESSION_BYTES)
-    missing = [column.name for column in fields(SessionTrace) if column.name not in stored]
-    if missing:
-        hint = suggest(missing[0], stored)
-        raise SpecError([f"{path}: holds no sessions: column {missing[0]!r} is missing{hint}"])
-    columns: dict[str, Any] = {}
-    for column in fields(SessionTrace):
-        values = stored[column.name]
+    columns = stored_columns(path, SessionTrace, "sessions")
+    for name, values in columns.items():
         if values.ndim != 1:
-            raise SpecError([f"{path}: {column.name}: must be a row of numbers (got shape {list(values.shape)})"])
-        values = np.cumsum(values, dtype=np.int64) if column.name in _AS_STEPS else values
-        if column.name in _LOWEST_TOKENS:
-            _check_tokens(f"{path}: {column.name}", values, _LOWEST_TOKENS[column.name])
-        columns[column.name] = np.ascontiguousarray(values, dtype=_LOADED.get(column.name, np.int32))
-        columns[column.name].flags.writeable = False
+            raise SpecError([f"{path}: {name}: must be a row of numbers (got shape {list(values.shape)})"])
+        whole = np.cumsum(values, dtype=np.int64) if name in _AS_STEPS else values
+        if name in _LOWEST_TOKENS:
+            _check_tokens(f"{path}: {name}", whole, _LOWEST_TOKENS[name])
+        columns[name] = np.ascontiguousarray(whole, dtype=_LOADED.get(name, np.int32))
+        columns[name].flags.writeable = False
     trace = SessionTrace(**columns)
     if problem := _problem(trace):
         raise SpecError([f"{path}: {problem}; write it with tokenfleet.envs.traces.write_sessions"])

@@ -9,48 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.quantities import distinct
-from tokenfleet.envs.spec import MAX_TOKENS, SpecError
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.traces.columns import (
+    DEFAULTS,
+    TYPES,
+    FloatColumn,
+    IntColumn,
+    LongColumn,
+    check_columns,
+    client_problems,
+    graph_problems,
+    token_column,
+)
 
-FloatColumn = NDArray[np.float64]
-IntColumn = NDArray[np.int32]
-LongColumn = NDArray[np.int64]
-
-NONE = -1
-"""The conversation, group or session of a request that has none."""
-DEFAULTS: dict[str, tuple[type, float]] = {
-    "class_id": (np.int32, 0),
-    "region_id": (np.int32, 0),
-    "conversation_id": (np.int32, NONE),
-    "reusable_tokens": (np.int32, 0),
-    "context_age_s": (np.float64, np.inf),
-    "group_id": (np.int32, NONE),
-    "group_tokens": (np.int32, 0),
-    "session_id": (np.int32, NONE),
-    "wait_s": (np.float64, 0.0),
-    "predecessors": (np.int32, 0),
-    "retry_uniform": (np.float64, 0.5),
-    "price_tolerance": (np.float64, np.inf),
-}
-"""Column -> its type, and the value that makes a request an independent one of an open loop."""
 _CELLS = {name: np.array(value, dtype).tobytes() for name, (dtype, value) in DEFAULTS.items()}
-"""Column -> that value as it stands in memory."""
-TYPES: dict[str, type] = {
-    "arrival_s": np.float64,
-    "prompt_tokens": np.int32,
-    "output_tokens": np.int32,
-    **{name: dtype for name, (dtype, _) in DEFAULTS.items()},
-}
-_HIGHEST_INDEX = np.iinfo(np.int32).max - 1
-_BOUNDS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("class_id", "region_id", "predecessors"), (0, _HIGHEST_INDEX)),
-    **dict.fromkeys(("conversation_id", "group_id", "session_id"), (NONE, _HIGHEST_INDEX)),
-    **dict.fromkeys(("reusable_tokens", "group_tokens"), (0, MAX_TOKENS)),
-    **dict.fromkeys(("wait_s", "context_age_s", "price_tolerance"), (0.0, np.inf)),
-    "retry_uniform": (0.0, 1.0),
-}
-"""Column -> its lowest and highest value; NaN is outside of all of them."""
-NUMBERED = ("conversation_id", "group_id", "session_id")
+"""Column -> its neutral value as it stands in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +82,8 @@ class RequestTable:
     successor: IntColumn  # [E]
 
     def __post_init__(self) -> None:
-        _check_columns(self, TYPES)
-        if problems := [*_check_graph(self), *_check_clients(self)]:
+        check_columns(vars(self), TYPES)
+        if problems := [*graph_problems(vars(self)), *client_problems(vars(self))]:
             raise SpecError(problems)
 
     def __len__(self) -> int:
@@ -149,8 +122,8 @@ class RequestTable:
         start, successor = _compressed(np.asarray(edges, dtype=np.int64).reshape(-1, 2), len(arrivals))
         return cls(
             arrival_s=arrivals,
-            prompt_tokens=_token_column("prompt_tokens", prompt_tokens),
-            output_tokens=_token_column("output_tokens", output_tokens),
+            prompt_tokens=token_column("prompt_tokens", prompt_tokens),
+            output_tokens=token_column("output_tokens", output_tokens),
             successor_start=start,
             successor=successor,
             **values,
@@ -169,39 +142,6 @@ class RequestTable:
     def successors(self, row: int) -> IntColumn:
         """Rows of the calls that wait for a request."""
         return self.successor[self.successor_start[row] : self.successor_start[row + 1]]
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """A recorded stream of requests on its own clock, before anyone gives it a class. All arrays are [R].
-
-    Attributes:
-        name: what to call it in a report.
-        arrival_s: [R] float64, seconds since the first request of the record, not decreasing.
-        prompt_tokens: [R] int32, at least 1.
-        output_tokens: [R] int32, at least 1.
-    """
-
-    name: str
-    arrival_s: FloatColumn  # [R] s
-    prompt_tokens: IntColumn  # [R] tokens
-    output_tokens: IntColumn  # [R] tokens
-
-    def __post_init__(self) -> None:
-        _check_columns(self, {"arrival_s": np.float64, "prompt_tokens": np.int32, "output_tokens": np.int32})
-
-    def __len__(self) -> int:
-        return int(self.arrival_s.shape[0])
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the first request to the last."""
-        return float(self.arrival_s[-1] - self.arrival_s[0]) if len(self) else 0.0
-
-    @property
-    def mean_rate_rps(self) -> float:
-        """Requests per second over the whole record."""
-        return (len(self) - 1) / self.duration_s if self.duration_s > 0 else 0.0
 
 
 def arrival_order(arrival_s: FloatColumn) -> NDArray[np.intp]:
@@ -229,93 +169,3 @@ def _compressed(edges: LongColumn, rows: int) -> tuple[LongColumn, IntColumn]:
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     count = np.bincount(edges[:, 0], minlength=rows)
     return np.concatenate([[0], np.cumsum(count)]).astype(np.int64), edges[order, 1].astype(np.int32)
-
-
-def _token_column(name: str, tokens: Sequence[int] | IntColumn) -> IntColumn:
-    """As int32, in which a number that is too high must not become a low one."""
-    column = np.asarray(tokens)
-    if column.dtype != np.int32 and column.size and not column.max() <= MAX_TOKENS:
-        raise SpecError([_token_problem(name, column.max())])
-    return np.ascontiguousarray(column, dtype=np.int32)
-
-
-def _token_problem(name: str, got: Any) -> str:
-    return f"requests.{name}: must be 1 to {MAX_TOKENS:,} (got {got})"
-
-
-def _check_columns(table: RequestTable | Trace, dtypes: dict[str, type]) -> None:
-    """Refuse columns that an engine could misread; one line per mistake."""
-    problems, wanted = [], np.shape(table.arrival_s)
-    for name, dtype in dtypes.items():
-        column = getattr(table, name)
-        if not isinstance(column, np.ndarray) or column.ndim != 1 or column.dtype != dtype:
-            got = f"{getattr(column, 'dtype', type(column).__name__)} of shape {np.shape(column)}"
-            problems.append(f"requests.{name}: must be a 1-D {np.dtype(dtype).name} array (got {got})")
-        elif column.shape != wanted:
-            problems.append(f"requests.{name}: must be as long as arrival_s, {wanted[0]} (got {column.shape[0]})")
-    if not problems:
-        problems = _check_values(table)
-    if problems:
-        raise SpecError(problems)
-
-
-def _check_values(table: RequestTable | Trace) -> list[str]:
-    problems = []
-    waits = table.predecessors > 0 if isinstance(table, RequestTable) else np.zeros(len(table), np.bool_)
-    some_wait = waits.any()
-    arrival_s = table.arrival_s[~waits] if some_wait else table.arrival_s
-    falls = arrival_s[1:] < arrival_s[:-1]
-    if not np.isfinite(arrival_s).all() or (arrival_s < 0).any():
-        bad = float(arrival_s[~(np.isfinite(arrival_s) & (arrival_s >= 0))][0])
-        problems.append(f"requests.arrival_s: must be finite and not negative (got {bad!r})")
-    elif falls.any():
-        row = int(np.flatnonzero(~waits)[int(np.argmax(falls)) + 1])
-        problems.append(f"requests.arrival_s: must not decrease (row {row} has {float(table.arrival_s[row])!r})")
-    elif some_wait and not (np.isposinf(table.arrival_s[waits]).all() and waits[int(np.argmax(waits)) :].all()):
-        problems.append(
-            "requests.arrival_s: a call with predecessors must have inf and stand behind all that have none"
-        )
-    for name in ("prompt_tokens", "output_tokens"):
-        column = getattr(table, name)
-        if len(column) and (lowest := int(column.min())) < 1:
-            problems.append(_token_problem(name, lowest))
-        if len(column) and (highest := int(column.max())) > MAX_TOKENS:
-            problems.append(_token_problem(name, highest))
-    return problems
-
-
-def _check_clients(table: RequestTable) -> list[str]:
-    """What is wrong with the columns that have defaults; those that are a single number in memory are read as one."""
-    problems = []
-    for name, (low, high) in _BOUNDS.items():
-        column = distinct(getattr(table, name))
-        if len(column) and not (low <= column.min() and column.max() <= high):
-            bad = column[~((column >= low) & (column <= high))][0]
-            allowed = f"{low:g} or more" if high >= _HIGHEST_INDEX else f"{low:g} to {high:g}"
-            problems.append(f"requests.{name}: must be {allowed} (got {bad})")
-    for name in ("reusable_tokens", "group_tokens"):
-        column = getattr(table, name)
-        if column.strides != (0,) and (beyond := column > table.prompt_tokens).any():
-            row = int(np.argmax(beyond))
-            got = f"row {row} has {column[row]} of {table.prompt_tokens[row]}"
-            problems.append(f"requests.{name}: must be part of the prompt ({got})")
-    return problems
-
-
-def _check_graph(table: RequestTable) -> list[str]:
-    start, successor, rows = table.successor_start, table.successor, len(table)
-    if start.dtype != np.int64 or successor.dtype != np.int32 or start.shape != (rows + 1,):
-        return [f"requests.successor_start: must be int64 [R + 1], successor int32 (got {start.dtype} {start.shape})"]
-    single_numbers = start.strides == table.predecessors.strides == (0,)
-    if single_numbers and not (len(successor) or start[0] or table.predecessors[:1].any()):
-        return []  # nobody waits for anybody
-    if start[0] != 0 or start[-1] != len(successor) or (start[1:] < start[:-1]).any():
-        return ["requests.successor_start: must rise from 0 to the length of successor"]
-    if len(successor) and (int(successor.min()) < 0 or int(successor.max()) >= rows):
-        return [f"requests.successor: must be rows of the table, 0 to {rows - 1}"]
-    waiting_for = np.bincount(successor, minlength=rows)
-    if (waiting_for != table.predecessors).any():
-        row = int(np.argmax(waiting_for != table.predecessors))
-        waits = f"waits for {int(waiting_for[row])}, predecessors says {int(table.predecessors[row])}"
-        return [f"requests.predecessors: must count who names the row as successor (row {row} {waits})"]
-    return []

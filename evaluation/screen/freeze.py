@@ -31,6 +31,10 @@ from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MIDDLE
+from tokenfleet.policies.registry import Choice
+
+HELD_MIDDLE = {"name": "supervisor", "rest": "middle"}
+"""The middle of the set-points as a policy."""
 
 COMMAND = "python -m tokenfleet.evaluation.screen.freeze"
 
@@ -90,7 +94,7 @@ def _reference(protocol: Protocol, scenario: Scenario, card: Mapping[str, Any], 
     if best in card["plans"]:
         usd = _plan_usd(protocol, scenario, card["plans"][best], scale)
     elif best == MIDDLE:
-        usd = _rule_usd(protocol, scenario, "supervisor")
+        usd = _rule_usd(protocol, scenario, HELD_MIDDLE)
     else:
         usd = _rule_usd(protocol, scenario, best)
     minutes, done = card["elapsed_s"] / 60.0, card["budget"]["done"]
@@ -115,10 +119,10 @@ def _choice(card: Mapping[str, Any], best: str) -> str | dict[str, Any] | None:
         return {"name": "supervisor", **card["supervisor"]}
     if best in card["plans"]:
         return None
-    return "supervisor" if best == MIDDLE else str(best)
+    return dict(HELD_MIDDLE) if best == MIDDLE else str(best)
 
 
-def _rule_usd(protocol: Protocol, scenario: Scenario, rule: str) -> float:
+def _rule_usd(protocol: Protocol, scenario: Scenario, rule: Choice) -> float:
     outcome = rule_outcome(scenario, protocol.split, protocol.seed, protocol.episodes, rule)
     if isinstance(outcome, str):
         raise SpecError([f"{scenario.name}: no score without {rule}: {outcome}"])

@@ -20,7 +20,8 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.screen.features import Features, Scale, followed_rows, scaled
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.policies.base import PolicyContext

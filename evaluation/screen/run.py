@@ -21,7 +21,7 @@ from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosin
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
-from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
+from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import ON_FEATURE, absurd, awake_by_cap, frozen
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import (
@@ -43,16 +43,19 @@ from tokenfleet.evaluation.screen.space import (
     probes,
 )
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
+from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.registry import POLICIES
 
 Float64Array = NDArray[np.float64]
 
 NO_RULES = ("random", "supervisor")
-"""Policies that are no rule of their own: one draws, one is the middle of the box until it is tuned."""
+"""Policies that are no rule of their own: one draws, one holds what the search starts beside."""
+RULE_GROUPS = ("reference", "baseline")
+"""Kinds of shipped policies that count as rules."""
 OF_ROOMS = ("thermal_capping",)
 """Rules that are another one where there is no room."""
-CAREFUL = "uniform_clock"
-"""The careful operator: the provable clock with capacity-weighted routing."""
+CAREFUL = "careful_operator"
+"""The provable clock with capacity-weighted routing."""
 MIDDLE, BY_CAP = "middle of the set-points", "awake in proportion to the cap"
 """Plans that are untuned rules like the shipped ones."""
 CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
@@ -154,7 +157,8 @@ class Screen:
 
     def _rules(self) -> tuple[dict[str, Outcome], dict[str, str]]:
         """What the shipped rules come to, and why some are refused."""
-        names = [name for name in POLICIES if name not in (*NO_RULES, *([] if self._scenario.rooms else OF_ROOMS))]
+        without = NO_RULES if self._scenario.rooms else (*NO_RULES, *OF_ROOMS)
+        names = [name for name, preset in POLICIES.items() if preset.group in RULE_GROUPS and name not in without]
         seed = self._options.seed + REPORTING
 
         def measure() -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _row(card: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"`{card['scenario']}`",
         ", ".join(_failed(card)) or "nothing",
-        values["uniform_clock"],
+        values["careful_operator"],
         f"{values[card['best_rule']]} ({card['best_rule']})",
         values["tuned constants"],
         values["tuned feedback"],

@@ -1,19 +1,15 @@
-"""CMA-ES over plans: all of a generation meet the same training episodes, each generation meets new ones.
-
-N. Hansen, "The CMA evolution strategy: a tutorial", arXiv 1604.00772; the package `cma`. The search is a function of
-its seed and of the values that it is told, so that a search that was killed is repeated from the values on file.
-"""
+"""CMA-ES over plans: all of a generation meet the same training episodes, each generation meets new ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
-import cma
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.policies.search.covariance import CovarianceSearch
+from tokenfleet.policies.search.recorded import centres_of
 
 Float64Array = NDArray[np.float64]
 
@@ -45,19 +41,12 @@ def tune(
     Returns:
         The start, and the centre of the search after each third of its generations.
     """
-    options = {"seed": seed + 1, "popsize": POPULATION, "verbose": -9, "verb_log": 0}
-    search = cma.CMAEvolutionStrategy(start, spread, options)
-    centres = [start]
-    for generation in count() if generations is None else range(generations):
-        candidates = np.array(search.ask())
 
-        def measure(candidates: Float64Array = candidates, generation: int = generation) -> list[float] | None:
+    def measure(candidates: Float64Array, generation: int) -> list[float] | None:
+        def fresh() -> list[float] | None:
             return values(candidates, generation).tolist() if goes_on() else None
 
-        told = record.once(f"{stage}/{generation}", measure)
-        if told is None:  # out of time
-            break
-        search.tell(list(candidates), [-value for value in told])
-        centres.append(np.array(search.result.xfavorite))
-    last = len(centres) - 1
-    return [centres[index] for index in sorted({0, last // 3, 2 * last // 3, last})]
+        found: list[float] | None = record.once(f"{stage}/{generation}", fresh)
+        return found
+
+    return centres_of(CovarianceSearch(start, spread, POPULATION, seed), generations, measure)

@@ -1,53 +1,16 @@
-"""Clock rules: how fast the GPUs of a site run, given its cap.
-
-A rule answers with clocks `[N, P]`, and may bound how many replicas are ever awake. All but `FullClock` read the cap;
-what differs is what they know besides it: nothing (`ProportionalClock`), the physics (`UniformClock`), the meter
-(`FeedbackClock`), the meter and the room (`ThermalClock`).
-"""
+"""Clock rules without a meter: full clocks, the rule of thumb, and the clock that provably keeps the cap."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
-
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
 
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.clock_limits import CLOCK_STEPS, ROUNDING, RowClock, pool_clocks, replicas_that_fit
 from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
-from tokenfleet.envs.supervision.laws import ClockFeedback
 from tokenfleet.policies.base import State
-from tokenfleet.policies.registry import Preset
-
-Float64Array = NDArray[np.float64]
-Int64Array = NDArray[np.int64]
-
-Margin = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Clocking(ABC):
-    """One idea of how fast GPUs run.
-
-    Attributes:
-        fields: names of the view's fields that it reads.
-        most_replicas: replicas of each pool that it lets be awake, `[P]`; None for all of them.
-    """
-
-    fields: ClassVar[tuple[str, ...]] = ()
-    most_replicas: Int64Array | None = None
-
-    def initial_state(self, num_envs: int) -> State:
-        """What it remembers when an episode begins; see `ControlPolicy.initial_state`."""
-        return ()
-
-    @abstractmethod
-    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
-        """Clock fractions `[N, P]`, and the state for the next tick."""
+from tokenfleet.policies.heuristics.parts import Clocking, Float64Array, Int64Array
 
 
 class FullClock(Clocking):
@@ -124,95 +87,3 @@ class UniformClock(Clocking):
         """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]`, never falling [W]."""
         clock = np.maximum(self._grid[:, None], self._power.arrays.clock_floor_fraction)
         return self._power.worst_site_w(clock, awake)
-
-
-class FeedbackClock(Clocking):
-    """Proportional feedback: the clock of a site moves by what its meter says is left under the cap.
-
-    The law is `supervision.laws.ClockFeedback`, its target `1 - margin` of the cap: the lowest that can come in the
-    next `ahead_s`, so that the clock is down when the cap is. It knows no more than the meter: a burst breaks the cap
-    for some ticks, which the brake's delay forgives. No loop can keep a cap that the clock floor does not reach, so
-    replicas that do not fit the deepest cap there stay asleep (`replicas_that_fit`).
-
-    Args:
-        scenario: of the fleet.
-        gain: share of the gap that is closed per tick under the worst load.
-        margin: share of the cap that is left free.
-        ahead_s: how far ahead a falling cap is followed [s].
-    """
-
-    fields: ClassVar[tuple[str, ...]] = ("cap_w", "announced_cap_w", "site_power_w", "row_cap_w", "announced_row_cap_w")
-
-    def __init__(
-        self, scenario: Scenario, gain: PositiveFloat = 0.5, margin: Margin = 0.04, ahead_s: NonNegativeFloat = 2.0
-    ) -> None:
-        self._power = PowerModel(scenario)
-        a = self._power.arrays
-        self._forecast = CapForecast.of_sites(scenario, np.full(a.num_sites, ahead_s))
-        self._feedback = ClockFeedback(self._power, gain)
-        self._floor = self._feedback.floor
-        self._margin = margin
-        self.most_replicas = replicas_that_fit(scenario, self._power, self._forecast.deepest_w)
-        self._row_clock = RowClock(scenario, self._power, self.most_replicas, np.full(a.num_pools, ahead_s))
-
-    def initial_state(self, num_envs: int) -> State:
-        """The clock of every site, `[N, S]`: full."""
-        return (np.ones((num_envs, len(self._floor))),)
-
-    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
-        """See `Clocking.clocks`."""
-        (clock,) = state
-        cap_w = self._forecast.lowest_w(view["cap_w"], view["announced_cap_w"])
-        free_w = (1.0 - self._margin) * cap_w - view["site_power_w"]
-        clock = self._feedback.step(clock, free_w)
-        return self._row_clock.limit(pool_clocks(self._power, clock), view), (clock,)
-
-
-class ThermalClock(FeedbackClock):
-    """`FeedbackClock`, and slower the nearer a room comes to its limit, so that the limit does not slow it down itself.
-
-    From `band_k` below the limit up to the limit the highest clock falls in a straight line to the floor. Where the
-    load lets it, the room then settles inside the band, and what its clocks serve less goes where they are higher: a
-    backlog counts the clock. A site without a room is left to the feedback.
-
-    Args:
-        scenario: of the fleet.
-        gain: see `FeedbackClock`.
-        margin: likewise.
-        ahead_s: likewise.
-        band_k: how far below the limit the clocks begin to fall [K].
-    """
-
-    fields = (*FeedbackClock.fields, "room_c")
-
-    def __init__(
-        self,
-        scenario: Scenario,
-        gain: PositiveFloat = 0.5,
-        margin: Margin = 0.04,
-        ahead_s: NonNegativeFloat = 2.0,
-        band_k: PositiveFloat = 1.0,
-    ) -> None:
-        super().__init__(scenario, gain, margin, ahead_s)
-        self._rooms = np.flatnonzero(self._power.arrays.room >= 0)
-        self._limit_c = self._power.arrays.room_limit_c[self._rooms]
-        self._band_k = band_k
-
-    def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
-        """See `Clocking.clocks`."""
-        clock, state = super().clocks(view, state)
-        highest = np.ones((len(view.rows), len(self._floor)))
-        share = np.clip((self._limit_c - view["room_c"]) / self._band_k, 0.0, 1.0)
-        floor = self._floor[self._rooms]
-        highest[:, self._rooms] = floor + (1.0 - floor) * share
-        return np.minimum(clock, pool_clocks(self._power, highest)), state
-
-
-CLOCKINGS: dict[str, Preset] = {
-    "full": Preset(FullClock),
-    "proportional": Preset(ProportionalClock),
-    "uniform": Preset(UniformClock),
-    "feedback": Preset(FeedbackClock),
-    "thermal": Preset(ThermalClock),
-}
-"""Clock rules by name; a configuration may also name a `module:Class`."""

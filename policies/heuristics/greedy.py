@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,10 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
-from tokenfleet.policies.heuristics.clocking import CLOCKINGS, Clocking
+from tokenfleet.policies.heuristics.awake import awake_by_value
+from tokenfleet.policies.heuristics.parts import Clocking
+from tokenfleet.policies.heuristics.rules import CLOCKINGS
+from tokenfleet.policies.presets import Preset
 from tokenfleet.policies.registry import Choice, build
 
 Float64Array = NDArray[np.float64]
@@ -50,22 +54,26 @@ class GreedyEfficiency(ControlPolicy):
         smoothing_s: time constant of the arrival rate [s].
         drain_s: time in which waiting requests should be worked off [s].
         patience: spare time before a replica sleeps, in wake times of its model.
+
+    Attributes:
+        parts: see `ComposedPolicy`.
     """
 
     fields = ("arrived", "waiting_requests", "awake_replicas")
+    parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {"clocking": CLOCKINGS}
 
     def __init__(
         self,
         context: PolicyContext,
-        clocking: Choice = "feedback",
-        target_load: PositiveFraction = 0.5,
+        clocking: Choice = "thermal",
+        target_load: PositiveFraction = 0.35,
         smoothing_s: PositiveFloat = 10.0,
         drain_s: PositiveFloat = 2.0,
         patience: PositiveFloat = 2.0,
     ) -> None:
         super().__init__(context)
         self.clocking: Clocking = build(clocking, CLOCKINGS, f"policy.{self.name}.clocking", self.scenario)
-        self.require(self.clocking.fields)
+        self.require(self.clocking.reads)
         self._target_load, self._drain_s = target_load, drain_s
         self._service = ServiceModel(self.scenario)
         arrays = self._service.power.arrays
@@ -73,8 +81,8 @@ class GreedyEfficiency(ControlPolicy):
         self._smoothing = min(1.0, arrays.tick_s / smoothing_s)
         self._sleep_after_s = patience * arrays.wake_s
         self._replicas = arrays.replicas.astype(float)
-        most = arrays.replicas if self.clocking.most_replicas is None else self.clocking.most_replicas
-        self._most = most.astype(float)
+        most = self.clocking.most_replicas
+        self._most = awake_by_value(self.scenario) if most is None else most.astype(np.float64)
         self._tabulate()
 
     def initial_state(self, num_envs: int) -> State:

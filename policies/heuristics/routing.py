@@ -6,11 +6,7 @@ engine's business. Rules are stateless: what they need to know is in the observa
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import ClassVar
-
 import numpy as np
-from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, least_work_weights
 from tokenfleet.envs.estimates.service_model import ServiceModel
@@ -18,23 +14,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import PositiveFloat
-from tokenfleet.policies.registry import Preset
-
-Float64Array = NDArray[np.float64]
-
-
-class Routing(ABC):
-    """One idea of where requests go.
-
-    Attributes:
-        fields: names of the view's fields that it reads.
-    """
-
-    fields: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def shares(self, view: Record) -> Float64Array:
-        """Shares `[N, K, P]`, non-negative; only their ratios within a class count."""
+from tokenfleet.policies.heuristics.parts import Float64Array, Routing
 
 
 class RoundRobin(Routing):
@@ -69,22 +49,25 @@ class LeastWork(Routing):
     """Shares to the pools with the least outstanding work per awake replica.
 
     The work of a pool is a backlog in seconds (`estimates.backlog.backlog_seconds`). A pool's weight is its awake
-    capacity times how far its backlog lies below `least + spread_s` (`least_work_weights`); beyond that, nothing.
+    capacity times how far its backlog lies below `least + spread` (`least_work_weights`); beyond that, nothing.
 
-    It does not see prefix caches, and calls do not return to a pool without a share: where contexts are long, the
+    It does not see prefix caches, and calls do not return to a pool without a share: where contexts are kept, the
     spread must be wide enough for those that hold them.
 
     Args:
         scenario: of the fleet.
         spread_s: backlog above the least one at which a pool's share reaches 0 [s]; small values follow the load faster
             and swing more.
+        context_spread_s: the same for classes that meet a pool with a prefix cache [s]; None for `spread_s`.
     """
 
     fields = BACKLOG_FIELDS
 
-    def __init__(self, scenario: Scenario, spread_s: PositiveFloat = 1.0) -> None:
+    def __init__(
+        self, scenario: Scenario, spread_s: PositiveFloat = 1.0, context_spread_s: PositiveFloat | None = None
+    ) -> None:
         self._service = ServiceModel(scenario)
-        self._spread_s = spread_s
+        self._spread_s = spreads_s(scenario, spread_s, context_spread_s or spread_s)[None, :, None]
         self._capacity_rps = capacity_rps(scenario)
         self._mask = scenario.route_mask
 
@@ -95,13 +78,11 @@ class LeastWork(Routing):
         return least_work_weights(backlog_s, self._spread_s, self._capacity_rps, awake_share)
 
 
+def spreads_s(scenario: Scenario, spread_s: float, context_spread_s: float) -> Float64Array:
+    """Spread of each class, `[K]` [s]: the wider one where some pool keeps the contexts of its requests."""
+    keeps = np.array([pool.prefix_cache for pool in scenario.pools.values()])
+    return np.where((scenario.route_mask & keeps).any(axis=1), context_spread_s, spread_s)
+
+
 def _repeat(share: Float64Array, view: Record) -> Float64Array:
     return np.broadcast_to(share, (len(view.rows), *share.shape))
-
-
-ROUTINGS: dict[str, Preset] = {
-    "round_robin": Preset(RoundRobin),
-    "capacity_weighted": Preset(CapacityWeighted),
-    "least_work": Preset(LeastWork),
-}
-"""Routing rules by name; a configuration may also name a `module:Class`."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.estimates.clock_limits import usual_replicas
+from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.layers.power.series import PriceSignal
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
@@ -17,6 +21,15 @@ from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.supervision.loop import InnerLoop, LoopState
 from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
+from tokenfleet.policies.heuristics.admission import backlog_limits_s
+from tokenfleet.policies.heuristics.awake import awake_by_value
+from tokenfleet.policies.heuristics.economy import WorthClock
+from tokenfleet.policies.heuristics.routing import spreads_s
+
+SPREAD_S, CONTEXT_SPREAD_S = 2.5, 10.0
+BRAKE_SHARE = 0.3
+SERIES_USD_PER_MWH = 200.0
+WORTH, DEEPEST_BIAS = 0.1, -0.35
 
 Amount = float | dict[str, float] | None
 """One number for all, numbers by name, or None for the middle of the action `setpoints`."""
@@ -27,8 +40,14 @@ class Supervisor(ControlPolicy):
 
     Where the environment's action is `setpoints` it answers with set-points; elsewhere it holds them by a loop of its
     own, tick by tick, and answers with controls: the same but for the float32 of observations. Every parameter is a
-    number, or numbers by name of site, pool or class (a route is named `class to pool`); what is left out stays in the
-    middle of the box.
+    number, or numbers by name of site, pool or class (a route is named `class to pool`).
+
+    What is left out is made by hand: replicas awake by value (`awake.ByValue`), but as many as fit their contracts
+    behind rows, whose clocks the loop bounds as if so many were awake; deferrable work released up to a backlog of 3 s
+    and interactive work refused when it would run out of patience (`admission.BacklogGate`), a spread of 10 s where
+    contexts are kept and else of 2.5 s, clocks no faster than the usual price of energy is worth
+    (`economy.WorthClock`), and 0.3 of the brake's delay spent while work waits. All else, or all of it with
+    `rest="middle"`, stays in the middle of the box.
 
     Args:
         context: the environment.
@@ -42,12 +61,13 @@ class Supervisor(ControlPolicy):
         battery_charge: by site with a battery.
         prefix_affinity: by class.
         token_price_factor: by class.
+        training_share: by site that trains.
+        standby_fraction: by pool whose replicas can stand by.
+        rest: what is left out is `hand_made`, or in the `middle` of the box.
 
     Raises:
         SpecError: a name that the scenario does not have, or a number outside of its bounds.
     """
-
-    fields = InnerLoop.fields
 
     def __init__(
         self,
@@ -62,6 +82,9 @@ class Supervisor(ControlPolicy):
         battery_charge: Amount = None,
         prefix_affinity: Amount = None,
         token_price_factor: Amount = None,
+        standby_fraction: Amount = None,
+        training_share: Amount = None,
+        rest: Literal["hand_made", "middle"] = "hand_made",
     ) -> None:
         super().__init__(context)
         given = {
@@ -75,12 +98,27 @@ class Supervisor(ControlPolicy):
             "battery_charge": battery_charge,
             "prefix_affinity": prefix_affinity,
             "token_price_factor": token_price_factor,
+            "standby_fraction": standby_fraction,
+            "training_share": training_share,
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)
-        middle = self._box.decode(np.zeros((1, *self._box.space.shape)))
-        self.setpoints = constant_setpoints(self.scenario, middle, given, f"policy.{self.name}")
+        if not self._answers_setpoints:
+            self.require(InnerLoop.fields)
+        left_out = self._box.decode(np.zeros((1, *self._box.space.shape)))
+        if rest == "hand_made":
+            left_out = hand_made(self.scenario, left_out)
+        self.setpoints = constant_setpoints(self.scenario, left_out, given, f"policy.{self.name}")
         self._box.check(self.setpoints)
+
+    def tuned_from(self) -> NDArray[np.float64]:
+        """Where a tuner begins: the set-points as entries of the action `setpoints`, `[A]`."""
+        entries: NDArray[np.float64] = self._box.encode(self.setpoints)[0].astype(np.float64)
+        return entries
+
+    def tuned_to(self, numbers: NDArray[np.float64]) -> dict[str, Any]:
+        """The parameters that entries `[A]` stand for; those outside [-1, 1] count as the nearer end."""
+        return supervisor_parameters(self.scenario, numbers)
 
     def initial_state(self, num_envs: int) -> State:
         """See `LoopState`; nothing where the environment holds set-points by itself."""
@@ -117,6 +155,42 @@ class Supervisor(ControlPolicy):
     def _repeated(self, num_envs: int) -> Setpoints:
         rows = {name: np.repeat(row, num_envs, axis=0) for name, row in vars(self.setpoints).items() if row is not None}
         return Setpoints(**rows)
+
+
+def supervisor_parameters(scenario: Scenario, entries: NDArray[np.float64]) -> dict[str, Any]:
+    """Entries `[A]` of the action `setpoints` as parameters of `Supervisor`: numbers by name, in physical units."""
+    box = SetpointAction(scenario)
+    setpoints = box.decode(entries[None])
+    used = {segment.control for segment in box.table if segment.labels}
+    parameters: dict[str, Any] = {}
+    for declared in quantities_of(Setpoints):
+        row = getattr(setpoints, declared.name)
+        if row is None or declared.name not in used:
+            continue
+        numbers = (float(f"{value:.6g}") for value in row.ravel())
+        parameters[declared.name] = dict(zip(entry_names(scenario, declared.axis[1:]), numbers, strict=True))
+    return parameters
+
+
+def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
+    """Set-points of one fleet that a good operator would choose who knows the scenario; see `Supervisor`."""
+    usual_price = np.array([[_usual_usd_per_mwh(site.grid.price_usd_per_mwh) for site in scenario.sites.values()]])
+    behind_row = PowerModel(scenario).is_behind_row.any(axis=1)
+    return replace(
+        middle,
+        awake_replicas=np.where(behind_row, usual_replicas(scenario), awake_by_value(scenario))[None],
+        backlog_limit_s=backlog_limits_s(scenario)[None],
+        route_spread_s=spreads_s(scenario, SPREAD_S, CONTEXT_SPREAD_S)[None],
+        brake_share=np.full_like(middle.brake_share, BRAKE_SHARE),
+        clock_bias=np.maximum(WorthClock(scenario, WORTH).clocks_at(usual_price) - 1.0, DEEPEST_BIAS),
+    )
+
+
+def _usual_usd_per_mwh(signal: PriceSignal) -> float:
+    """What an operator reckons with: a fixed price, or 200 USD/MWh and what a series is raised by."""
+    if isinstance(signal, (int, float)):
+        return float(signal)
+    return SERIES_USD_PER_MWH + float(getattr(signal, "offset", 0.0))
 
 
 def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, Amount], where: str) -> Setpoints:

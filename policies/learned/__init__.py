@@ -1,1 +1,19 @@
-"""Policies that learn: algorithms by name, training with exact resume, and checkpoints without pickle."""
+"""Policies that learn: algorithms by name, training with exact resume, and checkpoints without pickle.
+
+| module | subject |
+|---|---|
+| `training` | a run from its first step, or from a snapshot: begin here |
+| `algorithms`, `algorithm_base`, `networks`, `named_values` | what a configuration may say of an algorithm |
+| `recipes` | how each algorithm is made |
+| `paired` | PPO whose baseline comes from paired episodes |
+| `evolution`, `evolution_specs`, `controller` | weights that are searched for without gradients, and their network |
+| `correction`, `links` | a network that corrects another policy; the observations that an entry of an action is given |
+| `custom`, `custom_spec` | algorithms that a user names |
+| `sb3`, `sb3_vec_env`, `updates` | models and environments as stable-baselines3 has them; when they learn |
+| `callbacks`, `stopping` | what happens between two updates |
+| `training_state`, `resume`, `wrapper_state`, `layout` | the state of a run, its snapshots, its folder |
+| `checkpoint`, `checkpoint_meta`, `network_policy`, `spaces` | policies to share, and to load again |
+| `plain_data`, `weights`, `hashed_folder`, `packages` | files that can run no code |
+| `trust` | whose code may run |
+| `progress_log`, `tracking`, `trackers` | where the numbers of a run go |
+"""

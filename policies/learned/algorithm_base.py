@@ -63,3 +63,11 @@ class AlgorithmSpec(SameNames):
     def label(self) -> str:
         """What tables and figures call the algorithm."""
         return self.name
+
+    def group_size(self, num_envs: int) -> int:
+        """How many environments, one behind the other, share episodes."""
+        return 1
+
+    def environments_problem(self, num_envs: int) -> str | None:
+        """Why the algorithm cannot work on so many environments; None where it can."""
+        return None

@@ -28,6 +28,7 @@ from tokenfleet.envs.spec import (
 )
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Rate, Schedule
 from tokenfleet.policies.learned.custom_spec import CustomSpec
+from tokenfleet.policies.learned.evolution_specs import ArsSpec, CmaEsSpec, OpenAiEsSpec
 from tokenfleet.policies.learned.networks import (
     ActorCriticNetwork,
     OffPolicyNetwork,
@@ -90,6 +91,31 @@ class RecurrentPpoSpec(PpoSpec):
 
     name: Literal["recurrent_ppo"] = "recurrent_ppo"  # type: ignore[assignment]
     policy_kwargs: RecurrentNetwork = RecurrentNetwork()
+
+
+class PairedPpoSpec(PpoSpec):
+    """PPO whose environments stand in groups that share episodes.
+
+    An advantage loses the mean of the others' in its group at the same moment of the same episode, and with it what the
+    episode does to all of them.
+
+    Attributes:
+        group: environments that share episodes.
+    """
+
+    name: Literal["paired_ppo"] = "paired_ppo"  # type: ignore[assignment]
+    group: Annotated[int, Field(ge=2, strict=True)] = 4
+
+    def group_size(self, num_envs: int) -> int:
+        """See `AlgorithmSpec.group_size`."""
+        return self.group
+
+    def environments_problem(self, num_envs: int) -> str | None:
+        """See `AlgorithmSpec.environments_problem`."""
+        if num_envs % self.group == 0:
+            return None
+        fitting = max(round(num_envs / self.group), 1) * self.group
+        return f"n_envs: must be a multiple of algo.group ({self.group}) (got {num_envs}); give n_envs={fitting}"
 
 
 class A2cSpec(OnPolicySpec):
@@ -192,9 +218,13 @@ ALGORITHMS: dict[str, type[AlgorithmSpec]] = {
     "ppo": PpoSpec,
     "a2c": A2cSpec,
     "recurrent_ppo": RecurrentPpoSpec,
+    "paired_ppo": PairedPpoSpec,
     "sac": SacSpec,
     "td3": Td3Spec,
     "tqc": TqcSpec,
+    "cma_es": CmaEsSpec,
+    "openai_es": OpenAiEsSpec,
+    "ars": ArsSpec,
     "custom": CustomSpec,
 }
 """Every algorithm by its name."""

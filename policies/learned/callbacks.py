@@ -199,7 +199,7 @@ class RunKeeper(BaseCallback):
         self._write_snapshot(steps)
 
     def _save_before_stopping(self) -> None:
-        """A snapshot between those that are due, of which the run that goes on must show no trace.
+        """A snapshot between those that are due; it must leave no trace in the run that goes on.
 
         It would start an environment anew that cannot be restored, so such a run goes back to its last snapshot.
         """

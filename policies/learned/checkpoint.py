@@ -8,6 +8,7 @@ is refused at worst, and before it has cost memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,17 @@ from tokenfleet.policies.learned.checkpoint_meta import (
     FORMAT_VERSION,
     MOST_META_BYTES,
     ArrayLayout,
+    BaseMeta,
     CheckpointMeta,
     Origin,
 )
+from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
 from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of
 from tokenfleet.policies.learned.network_policy import (
     VARIANCE,
     NetworkPolicy,
+    base_in,
     moment_shapes,
     normalisation_of,
     wrapper_statistics_of,
@@ -45,14 +49,18 @@ from tokenfleet.policies.learned.spaces import space_difference, space_from_plai
 from tokenfleet.policies.learned.trust import refuse_untrusted
 
 if TYPE_CHECKING:
+    import torch
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.policies import BasePolicy
+
+    from tokenfleet.policies.learned.weights import Layout
 
 FILES = {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES}
 """The files of a checkpoint, and how many bytes each may have."""
 _NORMALISATION = "normalisation."
 _POLICY = "policy."
 _WRAPPER = "wrapper."
+_BASE = "base."
 _NO_HASH = "0" * 64
 
 
@@ -72,8 +80,9 @@ class LearnedPolicy(NetworkPolicy):
         wrapper_statistics: Mapping[str, NDArray[Any]],
         observation_space: Space[Any],
         action_space: Space[Any],
+        base: Base | None = None,
     ) -> None:
-        super().__init__(network, meta.normalisation, moments, wrapper_statistics)
+        super().__init__(network, meta.normalisation, moments, wrapper_statistics, base)
         self.meta = meta
         self.observation_space = observation_space
         self.action_space = action_space
@@ -114,14 +123,21 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
         algorithm: the hyper-parameters that the model was built from.
         origin: where the policy comes from.
     """
-    _, moments = normalisation_of(model)
-    arrays = {_NORMALISATION + name: value for name, value in moments.items()}
-    arrays |= {_WRAPPER + name: value for name, value in wrapper_statistics_of(model).items()}
-    for name, tensor in model.policy.state_dict().items():
-        arrays[_POLICY + name] = tensor.detach().cpu().numpy()
-    content = encode_arrays(arrays)
+    content = encode_arrays(_arrays_of(NetworkPolicy.of_model(model)))
     meta = describe_policy(model, algorithm, origin, sha256(content))
     write_hashed_folder(folder, {WEIGHTS_FILE: content, META_FILE: meta})
+
+
+def _arrays_of(policy: NetworkPolicy) -> dict[str, NDArray[Any]]:
+    """Everything that a policy has learned, that of its base included."""
+    network, moments, statistics = policy.arrays()
+    arrays = {_NORMALISATION + name: value for name, value in moments.items()}
+    arrays |= {_WRAPPER + name: value for name, value in statistics.items()}
+    for name, tensor in network.state_dict().items():
+        arrays[_POLICY + name] = tensor.detach().cpu().numpy()
+    if policy.base is not None and policy.base.learned is not None:
+        arrays |= {_BASE + name: value for name, value in _arrays_of(policy.base.learned).items()}
+    return arrays
 
 
 def describe_policy(
@@ -145,6 +161,7 @@ def describe_policy(
             name: ArrayLayout.parse({"dtype": str(value.dtype), "shape": value.shape})
             for name, value in wrapper_statistics_of(model).items()
         },
+        base=_described_base(base_in(model)),
         origin=origin,
         versions=versions_of(LEARNING_PACKAGES),
         weights_sha256=weights_sha256,
@@ -154,6 +171,14 @@ def describe_policy(
         parts = "scenario, arguments of the environment, hyper-parameters and bounds of spaces"
         raise SpecError([f"env: {parts} take {len(content):,} bytes; a checkpoint may have {MOST_META_BYTES:,}"])
     return content
+
+
+def _described_base(base: Base | None) -> BaseMeta | None:
+    if base is None:
+        return None
+    choice = dict(base.choice) if isinstance(base.choice, Mapping) else base.choice
+    checkpoint = None if base.learned is None else base.learned.meta
+    return BaseMeta(reach=base.reach, choice=choice, checkpoint=checkpoint)
 
 
 def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedPolicy:
@@ -178,10 +203,14 @@ def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedP
     meta = CheckpointMeta.parse(plain, str(found / META_FILE))
     if digests[WEIGHTS_FILE] != meta.weights_sha256:
         raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
-    refuse_untrusted(
-        meta.algorithm.model_dump(mode="json"), [trust] if isinstance(trust, str) else trust, f"checkpoint {found}"
-    )
+    refuse_untrusted(_code_in(meta), [trust] if isinstance(trust, str) else trust, f"checkpoint {found}")
     return _rebuild(meta, found)
+
+
+def _code_in(meta: CheckpointMeta) -> list[Any]:
+    """The parts of a description that may name code."""
+    inner = [] if meta.base is None or meta.base.checkpoint is None else _code_in(meta.base.checkpoint)
+    return [meta.algorithm.model_dump(mode="json"), None if meta.base is None else meta.base.choice, *inner]
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -206,35 +235,87 @@ def find_checkpoint(path: Path) -> Path:
 
 def _rebuild(meta: CheckpointMeta, folder: Path) -> LearnedPolicy:
     """The policy with its weights, of which none is read before the file's header is what the description asks for."""
-    import torch
-
-    from tokenfleet.policies.learned.sb3 import build_policy, check_spaces
-    from tokenfleet.policies.learned.weights import layout_difference, layout_of, read_layout, read_weights
+    from tokenfleet.policies.learned.weights import layout_difference, read_layout, read_weights
 
     file = folder / WEIGHTS_FILE
-    observation, action, seen = _spaces(meta, folder)
-    check_spaces(meta.algorithm, observation, action)
-    found = read_layout(file)
-    with torch.random.fork_rng(devices=[]):  # foreign code draws fresh weights
-        network = _described(meta, lambda: build_policy(meta.algorithm, seen, action), folder)
-    shapes = moment_shapes(observation) if meta.normalisation is not None else {}
-    expected = {_POLICY + name: layout for name, layout in layout_of(network.state_dict()).items()}
-    expected |= {_NORMALISATION + name: (torch.float64, shape) for name, shape in shapes.items()}
-    expected |= {
-        _WRAPPER + name: (getattr(torch, layout.dtype), layout.shape)
-        for name, layout in meta.wrapper_statistics.items()
-    }
-    difference = layout_difference(expected, found)
+    empty = _Empty.of(meta, folder)
+    difference = layout_difference(empty.layout(), read_layout(file))
     if difference:
         raise SpecError([f"{file}: does not fit the network that {META_FILE} describes ({difference})"])
-    weights = read_weights(file)
-    moments = {name: weights.pop(_NORMALISATION + name).numpy() for name in shapes}
-    statistics = {name: weights.pop(_WRAPPER + name).numpy() for name in meta.wrapper_statistics}
-    if any(name.startswith(VARIANCE) and (value < 0).any() for name, value in moments.items()):
-        raise SpecError([f"{file}: holds a negative variance of observations"])
-    network.load_state_dict({name.removeprefix(_POLICY): value for name, value in weights.items()}, assign=True)
-    network.set_training_mode(False)
-    return LearnedPolicy(meta, network, moments, statistics, observation, action)
+    return empty.filled(read_weights(file), file)
+
+
+@dataclass(frozen=True)
+class _Empty:
+    """A description with the network that it describes, before its weights are read.
+
+    Attributes:
+        meta: the description.
+        network: without weights.
+        observation, action: spaces of a single environment.
+        base: the same of a learned policy that the network corrects.
+    """
+
+    meta: CheckpointMeta
+    network: BasePolicy
+    observation: Space[Any]
+    action: Space[Any]
+    base: _Empty | None
+
+    @classmethod
+    def of(cls, meta: CheckpointMeta, folder: Path) -> _Empty:
+        """The network of a description."""
+        import torch
+
+        from tokenfleet.policies.learned.sb3 import build_policy, check_spaces
+
+        observation, action, seen = _spaces(meta, folder)
+        check_spaces(meta.algorithm, observation, action)
+        with torch.random.fork_rng(devices=[]):  # foreign code draws fresh weights
+            network = _described(meta, lambda: build_policy(meta.algorithm, seen, action), folder)
+        inner = None if meta.base is None else meta.base.checkpoint
+        return cls(meta, network, observation, action, None if inner is None else cls.of(inner, folder))
+
+    def layout(self) -> Layout:
+        """What the weights file must hold."""
+        import torch
+
+        from tokenfleet.policies.learned.weights import layout_of
+
+        expected = {_POLICY + name: layout for name, layout in layout_of(self.network.state_dict()).items()}
+        expected |= {_NORMALISATION + name: (torch.float64, shape) for name, shape in self._moments().items()}
+        expected |= {
+            _WRAPPER + name: (getattr(torch, layout.dtype), layout.shape)
+            for name, layout in self.meta.wrapper_statistics.items()
+        }
+        inner = {} if self.base is None else self.base.layout()
+        return expected | {_BASE + name: layout for name, layout in inner.items()}
+
+    def filled(self, weights: dict[str, torch.Tensor], file: Path) -> LearnedPolicy:
+        """The policy, which takes `weights` over.
+
+        Raises:
+            SpecError: a variance is negative.
+        """
+        moments = {name: weights.pop(_NORMALISATION + name).numpy() for name in self._moments()}
+        statistics = {name: weights.pop(_WRAPPER + name).numpy() for name in self.meta.wrapper_statistics}
+        if any(name.startswith(VARIANCE) and (value < 0).any() for name, value in moments.items()):
+            raise SpecError([f"{file}: holds a negative variance of observations"])
+        inner = {name: weights.pop(name) for name in list(weights) if name.startswith(_BASE)}
+        base = self._base({name.removeprefix(_BASE): value for name, value in inner.items()}, file)
+        own = {name.removeprefix(_POLICY): value for name, value in weights.items()}
+        self.network.load_state_dict(own, assign=True)
+        self.network.set_training_mode(False)
+        return LearnedPolicy(self.meta, self.network, moments, statistics, self.observation, self.action, base)
+
+    def _base(self, weights: dict[str, torch.Tensor], file: Path) -> Base | None:
+        if self.meta.base is None:
+            return None
+        learned = None if self.base is None else self.base.filled(weights, file)
+        return Base(self.meta.base.reach, self.meta.base.choice, learned)
+
+    def _moments(self) -> dict[str, tuple[int, ...]]:
+        return moment_shapes(self.observation) if self.meta.normalisation is not None else {}
 
 
 def _described(meta: CheckpointMeta, build: Callable[[], BasePolicy], folder: Path) -> BasePolicy:

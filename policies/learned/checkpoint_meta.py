@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from tokenfleet.envs.spec import NonNegativeInt, Spec
+from tokenfleet.envs.spec import NonNegativeInt, PositiveFloat, Spec
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.network_policy import ObservationNormalisation
 
@@ -43,6 +44,26 @@ class ArrayLayout(Spec):
     shape: tuple[NonNegativeInt, ...]
 
 
+class BaseMeta(Spec):
+    """What the network corrects: a policy of the registry, or one whose own checkpoint stands inside of this one.
+
+    Attributes:
+        reach: see `correction.Base`.
+        choice: of the registry.
+        checkpoint: of a learned policy; its weights stand beside those of the network.
+    """
+
+    reach: PositiveFloat
+    choice: str | dict[str, Any] | None = None
+    checkpoint: CheckpointMeta | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.choice is None) == (self.checkpoint is None):
+            raise ValueError("must be either a choice or a checkpoint")
+        return self
+
+
 class CheckpointMeta(Spec):
     """What `meta.json` holds.
 
@@ -53,6 +74,7 @@ class CheckpointMeta(Spec):
         network_observation_space: what the network sees, which differs for images.
         normalisation: of observations; None for none.
         wrapper_statistics: what the wrappers of the environment have learnt, by name.
+        base: what the network corrects; None for nothing.
         origin: where the policy comes from.
         versions: of the packages that wrote it.
         weights_sha256: of `policy.safetensors`; results name the policy by it.
@@ -66,6 +88,10 @@ class CheckpointMeta(Spec):
     network_observation_space: dict[str, Any]
     normalisation: ObservationNormalisation | None = None
     wrapper_statistics: dict[str, ArrayLayout] = Field(default_factory=dict)
+    base: BaseMeta | None = None
     origin: Origin
     versions: dict[str, str | None] = Field(default_factory=dict)
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+BaseMeta.model_rebuild()

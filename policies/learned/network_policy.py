@@ -10,8 +10,9 @@ from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from tokenfleet.envs.spec import PositiveFloat, Spec
-from tokenfleet.policies.base import State
+from tokenfleet.envs.spec import PositiveFloat, Spec, SpecError
+from tokenfleet.policies.base import Policy, State
+from tokenfleet.policies.learned.correction import Base, base_of, combined_state, corrected, parted_state
 from tokenfleet.policies.learned.plain_data import Arrays
 from tokenfleet.policies.learned.wrapper_state import statistics_of, use_statistics
 
@@ -39,6 +40,10 @@ class NetworkPolicy:
         normalisation: of observations; None for none.
         moments: their means and variances.
         wrapper_statistics: what the wrappers of its environment have learnt (see `wrapper_state.statistics_of`).
+        base: what the network corrects; None for nothing.
+
+    Attributes:
+        base: as given.
     """
 
     def __init__(
@@ -47,8 +52,11 @@ class NetworkPolicy:
         normalisation: ObservationNormalisation | None,
         moments: Mapping[str, NDArray[Any]],
         wrapper_statistics: Mapping[str, NDArray[Any]],
+        base: Base | None = None,
     ) -> None:
         self._network = network
+        self.base = base
+        self._base_policy: Policy | None = None
         self._normalisation = normalisation
         self._moments = moments
         self._wrapper_statistics = wrapper_statistics
@@ -57,15 +65,18 @@ class NetworkPolicy:
     def of_model(cls, model: BaseAlgorithm) -> NetworkPolicy:
         """The policy of a model in training; its weights stay the model's."""
         normalisation, moments = normalisation_of(model)
-        return cls(model.policy, normalisation, moments, wrapper_statistics_of(model))
+        return cls(model.policy, normalisation, moments, wrapper_statistics_of(model), base_in(model))
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
-        """Give the wrappers of an environment what those around the policy's own have learnt.
+        """Give the wrappers of an environment what those around the policy's own have learnt, and the base its place.
 
         Raises:
-            SpecError: it has a wrapper with running statistics that the policy was not trained with.
+            SpecError: it has a wrapper with running statistics that the policy was not trained with, or the base cannot
+                act there.
         """
         use_statistics(env, self._wrapper_statistics)
+        if self.base is not None:
+            self._base_policy = self.base.policy_in(env)
 
     def predict(
         self,
@@ -74,7 +85,29 @@ class NetworkPolicy:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], State | None]:
-        """See `tokenfleet.policies.base.Policy`."""
+        """See `tokenfleet.policies.base.Policy`.
+
+        Raises:
+            SpecError: the policy corrects a base, and has not been told by `prepare` where it acts.
+        """
+        if self.base is None:
+            return self._predict(observation, state, episode_start, deterministic)
+        if self._base_policy is None:
+            raise SpecError(["checkpoint: corrects another policy, which must know where it acts; call prepare(env)"])
+        ours, theirs = parted_state(state, self._network)
+        corrections, ours = self._predict(observation, ours, episode_start, deterministic)
+        actions, theirs = self._base_policy.predict(observation, theirs, episode_start, deterministic=True)
+        box = cast("spaces.Box", self._network.action_space)
+        return corrected(actions, corrections, self.base.reach, box), combined_state(ours, theirs)
+
+    def arrays(self) -> tuple[BasePolicy, Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+        """The network, the moments of observations, and the statistics of wrappers."""
+        return self._network, self._moments, self._wrapper_statistics
+
+    def _predict(
+        self, observation: Any, state: State | None, episode_start: NDArray[np.bool_] | None, deterministic: bool
+    ) -> tuple[NDArray[Any], State | None]:
+        """What the network says."""
         # stable-baselines3 puts the LSTM's layers before the batch; here the batch comes first, as in every state.
         inner = None if state is None else tuple(np.swapaxes(part, 0, 1) for part in state)
         actions, after = self._network.predict(self._normalised(observation), inner, episode_start, deterministic)
@@ -110,6 +143,13 @@ def normalisation_of(model: BaseAlgorithm) -> tuple[ObservationNormalisation | N
     arrays = {f"{MEAN}{name}": np.array(value.mean) for name, value in named.items()}
     arrays |= {f"{VARIANCE}{name}": np.array(value.var) for name, value in named.items()}
     return ObservationNormalisation(epsilon=normaliser.epsilon, clip=normaliser.clip_obs), arrays
+
+
+def base_in(model: BaseAlgorithm) -> Base | None:
+    """What a model in training corrects."""
+    env = model.get_env()
+    assert env is not None
+    return base_of(cast("Sb3VecEnv", env.unwrapped).env)
 
 
 def wrapper_statistics_of(model: BaseAlgorithm) -> Arrays:

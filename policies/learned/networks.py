@@ -106,6 +106,18 @@ class RecurrentNetwork(ActorCriticNetwork):
     enable_critic_lstm: bool = True
 
 
+class ControllerNetwork(SameNames):
+    """Network of a search without gradients; its last layer begins at zero.
+
+    Attributes:
+        net_arch: units of each hidden layer; none for a linear policy.
+        activation_fn: between layers.
+    """
+
+    net_arch: Layers = ()
+    activation_fn: Activation = "tanh"
+
+
 class OffPolicyNetwork(SameNames):
     """Network of an off-policy algorithm.
 

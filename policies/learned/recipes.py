@@ -20,8 +20,19 @@ from stable_baselines3.common.policies import BasePolicy
 
 from tokenfleet.policies.learned import custom
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Schedule
-from tokenfleet.policies.learned.algorithms import OffPolicySpec, OnPolicySpec, ShippedSpec, Td3Spec
+from tokenfleet.policies.learned.algorithms import (
+    OffPolicySpec,
+    OnPolicySpec,
+    PairedPpoSpec,
+    ShippedSpec,
+    Td3Spec,
+)
+from tokenfleet.policies.learned.evolution_specs import EvolutionSpec
 from tokenfleet.policies.learned.named_values import ACTIVATIONS, schedule
+from tokenfleet.policies.learned.paired import PairedBuffer
+from tokenfleet.policies.search import Float64Array, Search
+from tokenfleet.policies.search.covariance import CovarianceSearch
+from tokenfleet.policies.search.pairs import AugmentedRandomSearch, EvolutionStrategy
 
 Arguments = dict[str, Any]
 
@@ -76,24 +87,59 @@ def _value(value: Any) -> Any:
     return schedule(value) if isinstance(value, Schedule) else value
 
 
+def _paired(spec: PairedPpoSpec, action: gymnasium.Space[Any]) -> Arguments:
+    plain = _arguments(spec, action)
+    buffer = {"group": plain.pop("group")}
+    return {**plain, "rollout_buffer_class": PairedBuffer, "rollout_buffer_kwargs": buffer}
+
+
+def _evolution(make: Callable[..., Search]) -> Callable[[EvolutionSpec, gymnasium.Space[Any]], Arguments]:
+    """Arguments of `Evolution` that let it search by `make`, whose own arguments have the names of hyper-parameters."""
+
+    def arguments(spec: EvolutionSpec, action: gymnasium.Space[Any]) -> Arguments:
+        names = type(spec).model_fields.keys() - EvolutionSpec.model_fields.keys() | {"sigma"}
+        own = {name: getattr(spec, name) for name in sorted(names)}
+
+        def make_search(start: Float64Array, population: int, seed: int) -> Search:
+            return make(start, population=population, seed=seed, **own)
+
+        return {"episodes": spec.episodes, "links": spec.links, "fields": spec.fields, "make_search": make_search}
+
+    return arguments
+
+
+def _undiscounted(spec: EvolutionSpec) -> float:
+    return 1.0
+
+
 def _td3(spec: Td3Spec, action: gymnasium.Space[Any]) -> Arguments:
     size = int(np.prod(cast("tuple[int, ...]", action.shape)))
     noise = NormalActionNoise(np.zeros(size), np.full(size, spec.action_noise))
     return {**_arguments(spec, action), "action_noise": noise if spec.action_noise else None}
 
 
-def _network(spec: OnPolicySpec | OffPolicySpec) -> Arguments:
+def _network(spec: OnPolicySpec | OffPolicySpec | EvolutionSpec) -> Arguments:
     plain = spec.policy_kwargs.model_dump(mode="json")
     return {**plain, "activation_fn": ACTIVATIONS[plain["activation_fn"]]}
+
+
+def _evolved(make: Callable[..., Search]) -> Recipe:
+    """An algorithm that searches for weights."""
+    model = _class("tokenfleet.policies.learned.evolution:Evolution")
+    return Recipe(model, _evolution(make), _network, CONTINUOUS, gamma=_undiscounted)
 
 
 RECIPES: dict[str, Recipe] = {
     "ppo": Recipe(_class("stable_baselines3:PPO"), _arguments, _network, ANY_ACTION),
     "a2c": Recipe(_class("stable_baselines3:A2C"), _arguments, _network, ANY_ACTION),
     "recurrent_ppo": Recipe(_class("sb3_contrib:RecurrentPPO"), _arguments, _network, ANY_ACTION),
+    "paired_ppo": Recipe(_class("tokenfleet.policies.learned.paired:PairedPPO"), _paired, _network, ANY_ACTION),
     "sac": Recipe(_class("stable_baselines3:SAC"), _arguments, _network, CONTINUOUS),
     "td3": Recipe(_class("stable_baselines3:TD3"), _td3, _network, CONTINUOUS),
     "tqc": Recipe(_class("sb3_contrib:TQC"), _arguments, _network, CONTINUOUS),
+    "cma_es": _evolved(CovarianceSearch),
+    "openai_es": _evolved(EvolutionStrategy),
+    "ars": _evolved(AugmentedRandomSearch),
     "custom": Recipe(
         custom.model_class,
         custom.arguments,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from tokenfleet.envs.spec import SpecError
@@ -38,10 +39,13 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec) -> VecEnv:
     """A vector environment as the algorithm sees it: adapted, and normalised where that was asked for.
 
     Raises:
-        SpecError: the algorithm cannot work on these spaces.
+        SpecError: the algorithm cannot work on these spaces, or on so many environments.
     """
     check_spaces(spec, env.single_observation_space, env.single_action_space)
-    adapted = Sb3VecEnv(env)
+    problem = spec.environments_problem(env.num_envs)
+    if problem is not None:
+        raise SpecError([problem])
+    adapted = Sb3VecEnv(env, spec.group_size(env.num_envs))
     normalize = spec.normalize
     if not (normalize.norm_obs or normalize.norm_reward):
         return adapted
@@ -89,6 +93,31 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
     model: BaseAlgorithm = _made(spec, lambda: make(policy, env, **fixed, **arguments))
     _check_can_be_kept(spec, model)
     return model
+
+
+def begin_at_the_base(network: BasePolicy) -> None:
+    """Let a fresh network's likeliest action be 0, whatever it sees.
+
+    Raises:
+        SpecError: it has no last layer that is known here.
+    """
+    heads = _heads(network)
+    if not heads:
+        raise SpecError(["policy.base: the algorithm's network has neither an action_net nor an actor that ends in mu"])
+    for head in heads:
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+
+
+def _heads(network: BasePolicy) -> Sequence[nn.Linear]:
+    """The last layers that actions come from: of stable-baselines3's actors, and of those that follow them."""
+    actors = [getattr(network, name, None) for name in ("actor", "actor_target")]
+    found = [getattr(network, "action_net", None), *(getattr(actor, "mu", None) for actor in actors)]
+    layers = getattr(network, "layers", None)
+    if isinstance(layers, nn.ModuleList):
+        found.append(layers[-1])
+    lines = [[part for part in head.modules() if isinstance(part, nn.Linear)] for head in found if head is not None]
+    return [line[-1] for line in lines if line]
 
 
 def build_policy(

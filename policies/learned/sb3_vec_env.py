@@ -29,6 +29,8 @@ class Sb3VecEnv(VecEnv):
 
     Args:
         env: in autoreset mode `SAME_STEP`: the observation after an episode's end is the next episode's first.
+        group_size: environments, one behind the other, that are given the same seeds; they live the same episodes for
+            as long as none ends an episode before the others.
 
     Raises:
         SpecError: it is in another mode.
@@ -36,27 +38,28 @@ class Sb3VecEnv(VecEnv):
     Attributes:
         env: the vector environment.
         episodes_ended: how many episodes each environment has finished since the last reset, `[N]`.
+        group_size: as given.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], group_size: int = 1) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise SpecError(
                 [f"env: {type(env).__name__} must be in autoreset mode SAME_STEP to be trained on (got {mode})"]
             )
-        self.env = env
+        self.env, self.group_size = env, group_size
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._quiet: list[Info] = [{} for _ in range(env.num_envs)]
         self._actions: NDArray[Any] = np.empty(0)
         self._begin()
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Seeds for the next reset, one per environment, all drawn from `seed`.
+        """Seeds for the next reset, one per environment, or per group of them, all drawn from `seed`.
 
         Unlike `seed + i`, they make runs with neighbouring seeds share no episode.
         """
-        drawn = np.random.SeedSequence(seed).generate_state(self.num_envs)
-        self._seeds = [int(value) for value in drawn]
+        drawn = np.random.SeedSequence(seed).generate_state(-(-self.num_envs // self.group_size))
+        self._seeds = [int(drawn[index // self.group_size]) for index in range(self.num_envs)]
         return self._seeds
 
     def reset(self) -> VecEnvObs:
@@ -131,6 +134,10 @@ class Sb3VecEnv(VecEnv):
         if parts is None:
             return [False for _ in self._get_indices(indices)]
         return [_wears(parts[index], wrapper_class) for index in self._get_indices(indices)]
+
+    def moments(self) -> NDArray[np.int64]:
+        """How many episodes each environment has ended, and how many steps it is in the present one, `[N, 2]`."""
+        return np.stack([self.episodes_ended, self._lengths], axis=1)
 
     def get_progress(self) -> dict[str, NDArray[Any]]:
         """Returns and lengths of the episodes that are under way, for snapshots."""

@@ -22,12 +22,13 @@ from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
 from tokenfleet.policies.learned.checkpoint import FILES, describe_policy
 from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.correction import base_of
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder
 from tokenfleet.policies.learned.layout import BEST, LAST, PROGRESS_FILE, checkpoint_of
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.resume import Snapshots
-from tokenfleet.policies.learned.sb3 import build_model, make_vec_env, own_code, use_threads
+from tokenfleet.policies.learned.sb3 import begin_at_the_base, build_model, make_vec_env, own_code, use_threads
 from tokenfleet.policies.learned.stopping import StopSignals
 from tokenfleet.policies.learned.trackers import TrackedRun, make_writers
 from tokenfleet.policies.learned.tracking import NoTracking, TrackingSpec
@@ -104,6 +105,8 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
         if not _OUT_OF_MEMORY.search(str(error)):
             raise
         raise MemoryError(f"for the network or the buffer of {job.algorithm.name}") from None
+    if base_of(job.env) is not None:
+        begin_at_the_base(model.policy)
     describe_policy(model, job.algorithm, job.origin)
     return model
 

@@ -70,7 +70,7 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
         "normalisation": _normalisation(model.get_vec_normalize_env()),
         "buffer": _buffer(model.replay_buffer) if isinstance(model, OffPolicyAlgorithm) else None,
         "progress": _adapter(env).get_progress(),
-        "world": cast(Any, _adapter(env).env.unwrapped).get_state() if restorable else None,
+        "environment": cast(Any, _adapter(env).env.unwrapped).get_state() if restorable else None,
         "wrappers": wrapper_states(_adapter(env).env),
         "restarted": [seed, snapshot],
     }
@@ -80,8 +80,8 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     """Bring a fresh model, built from the same configuration, to a captured state."""
     env = _env(model)
     # First, for starting an environment anew draws numbers and updates running statistics.
-    if state["world"] is not None:
-        cast(Any, _adapter(env).env.unwrapped).set_state(state["world"])
+    if state["environment"] is not None:
+        cast(Any, _adapter(env).env.unwrapped).set_state(state["environment"])
     else:
         _restart(model, *state["restarted"])
     restore_wrapper_states(_adapter(env).env, state["wrappers"])

@@ -70,7 +70,10 @@ def update_plan(algorithm: AlgorithmSpec, num_envs: int) -> UpdatePlan | None:
 
 
 def batch_problem(algorithm: AlgorithmSpec, num_envs: int) -> str | None:
-    """Why a gradient step has no such batch to take; None where it has."""
+    """Why the algorithm cannot work with so many environments, or has no such batch to take; None where it can."""
+    problem = algorithm.environments_problem(num_envs)
+    if problem is not None:
+        return problem
     if not isinstance(algorithm, PpoSpec) or algorithm.batch_size <= algorithm.n_steps * num_envs:
         return None
     least = math.ceil(algorithm.batch_size / num_envs)

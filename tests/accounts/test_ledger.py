@@ -1,4 +1,4 @@
-"""Every episode's ledger balances, whatever the world and whatever is done in it, and agrees with the rewards."""
+"""Every episode's ledger balances, whatever the scenario and whatever is done in it, and agrees with the rewards."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import Instance, random_instance
 from tests.engine.runs import run
-from tests.engine.worlds import World, random_world
 from tokenfleet.envs.accounts.sums import engine_rates, in_flight, priced_columns
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.fleet import FleetEnv
@@ -40,6 +40,25 @@ FEATURES: dict[str, dict[str, object]] = {
         },
         "pools.lab-8b.hand_off_to": "far-8b",
         "pools.lab-8b.kv_policy": "grow",
+    },
+    "prices of power and service": {
+        "sites.lab.grid.tariff": {
+            "carbon_usd_per_t": 70.0,
+            "demand_charge": {"usd_per_kw": 0.05, "window_s": 7.0, "ratchet_fraction": 0.2},
+            "ramp_charge": {"limit_fraction_per_s": 0.01, "usd_per_mw": 1.0},
+        },
+        "sites.lab.grid.programme": {
+            "offered_fraction": 0.25,
+            "availability_usd_per_mw_h": 30.0,
+            "activation_usd_per_mwh": 500.0,
+            "damages_usd_per_mwh": 2300.0,
+            "baseline_s": 10.0,
+            "rebound_s": 20.0,
+            "rebound_tolerance_fraction": 0.0,
+            "rebound_usd_per_mwh": 200.0,
+        },
+        "sites.lab.grid.regulation": {"capacity_fraction": 0.3, "least_score": 0.0},
+        "classes.chat-70b.agreement": {"window_s": 9.0, "tiers": [{"below_share": 1.0, "credit_fraction": 0.1}]},
     },
     "failures": {"failures": {"gpus_per_server": 1, "rate_factor": 1e6, "repair_median_s": 5.0}},
 }
@@ -83,15 +102,15 @@ def test_the_random_scenarios_have_something_in_every_entry():
 
 
 @pytest.mark.parametrize("name", sorted(catalog_names("scenario")))
-def test_the_ledger_of_every_world_that_ships_balances(name: str, engine: str) -> None:
+def test_the_ledger_of_every_scenario_that_ships_balances(name: str, engine: str) -> None:
     env = FleetVectorEnv(name, engine=engine)
     run_ticks(env, 0, 60)
     env.ledger(0).audit()
 
 
-def ledger_of(engine: str, world: World) -> Ledger:
-    """The ledger of a random engine world, at a price that changes from tick to tick and from site to site."""
-    arrays, result = world.arrays, run(engine, world.arrays, world.episode, world.controls)
+def ledger_of(engine: str, instance: Instance) -> Ledger:
+    """The ledger of a random instance, at a price that changes from tick to tick and from site to site."""
+    arrays, result = instance.arrays, run(engine, instance.arrays, instance.episode, instance.controls)
     rng = np.random.default_rng(0)
     classes, pools, sites = arrays.num_classes, arrays.num_pools, arrays.num_sites
     price, carbon = rng.uniform(0.0, 1.0, (2, arrays.horizon_ticks, sites))
@@ -115,8 +134,11 @@ def ledger_of(engine: str, world: World) -> Ledger:
         + (outcomes["value_late_usd"] * arrays.late_value_fraction).sum()
         - (outcomes["value_lost_usd"] * rates.lost_penalty_fraction).sum()
         - (outcomes["energy_j"] * price).sum()
+        + sum(outcomes[name].sum() for name in ("availability_usd", "activation_usd", "regulation_usd"))
+        - sum(outcomes[name].sum() for name in ("demand_charge_usd", "ramp_charge_usd", "damages_usd"))
+        - sum(outcomes[name].sum() for name in ("rebound_usd", "credit_usd"))
     )
-    requests, pending = world.episode.requests, in_flight(result.log)
+    requests, pending = instance.episode.requests, in_flight(result.log)
     sums = Sums(
         total={field.name: outcomes[field.name].sum(axis=0) for field in outcomes.layout},
         usd=usd,
@@ -131,16 +153,16 @@ def ledger_of(engine: str, world: World) -> Ledger:
 
 @settings(max_examples=100, deadline=None)
 @given(seed=SEEDS, small_kv=st.booleans(), closed_loop=st.booleans(), load=st.sampled_from([1.0, 6.0]))
-def test_the_ledger_of_a_random_engine_world_balances(seed, small_kv, closed_loop, load):
-    world = random_world(seed, load=load, small_kv=small_kv, closed_loop=closed_loop, cap_share=0.5)
-    ledger_of("native", world).audit()
+def test_the_ledger_of_a_random_instance_balances(seed, small_kv, closed_loop, load):
+    instance = random_instance(seed, load=load, small_kv=small_kv, closed_loop=closed_loop, cap_share=0.5)
+    ledger_of("native", instance).audit()
 
 
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS)
 def test_the_reference_keeps_the_same_ledger(seed):
-    world = random_world(seed, load=4.0, small_kv=True, closed_loop=True, cap_share=0.4)
-    native, reference = ledger_of("native", world), ledger_of("reference", world)
+    instance = random_instance(seed, load=4.0, small_kv=True, closed_loop=True, cap_share=0.4)
+    native, reference = ledger_of("native", instance), ledger_of("reference", instance)
     reference.audit()
     for a, b in zip(native.entries, reference.entries, strict=True):
         assert (a.layer, a.item, a.account) == (b.layer, b.item, b.account)

@@ -129,28 +129,29 @@ def line_of(text: str) -> int:
     return PARTS[: PARTS.index(text)].count("\n") + 1
 
 
+def place(text: str) -> str:
+    """What a message begins with where the fault is in a line of the user's."""
+    return rf"my_parts\.py:{line_of(text)}: " if text else ""
+
+
 def reward(name: str, what: str, text: str = "") -> tuple[str, tuple[str, ...]]:
-    place = rf"my_parts\.py:{line_of(text)}: " if text else ""
-    pattern = rf"^env\.kwargs\.reward=my_parts:{name}: {place}{what}"
+    pattern = rf"^env\.kwargs\.reward=my_parts:{name}: {place(text)}{what}"
     return f"train {QUICK} {TINY} env.kwargs.reward=my_parts:{name} hydra.run.dir=run", (pattern,)
 
 
 def observation(name: str, what: str, text: str = "") -> tuple[str, tuple[str, ...]]:
-    place = rf"my_parts\.py:{line_of(text)}: " if text else ""
-    pattern = rf"^env\.kwargs\.observation=my_parts:{name}: {place}{what}"
+    pattern = rf"^env\.kwargs\.observation=my_parts:{name}: {place(text)}{what}"
     return f"train {QUICK} {TINY} env.kwargs.observation=my_parts:{name} hydra.run.dir=run", (pattern,)
 
 
 def stream(name: str, what: str, text: str = "", interval: str = "2.0") -> tuple[str, tuple[str, ...]]:
-    place = rf"my_parts\.py:{line_of(text)}: " if text else ""
     mine = f"{{kind: 'my_parts:{name}', request_class: chat-8b, interval_s: {interval}}}"
-    pattern = rf"^scenario\.workload\.mine\.kind=my_parts:{name}: {place}{what}"
+    pattern = rf"^scenario\.workload\.mine\.kind=my_parts:{name}: {place(text)}{what}"
     return f'evaluate {TINY} "scenario.workload.mine={mine}" policies=random hydra.run.dir=run', (pattern,)
 
 
 def policy(name: str, what: str, text: str = "") -> tuple[str, tuple[str, ...]]:
-    place = rf"my_parts\.py:{line_of(text)}: " if text else ""
-    pattern = rf"^policy=my_parts:{name}: {place}{what}"
+    pattern = rf"^policy=my_parts:{name}: {place(text)}{what}"
     return f"evaluate {TINY} policies=my_parts:{name} episodes=5 hydra.run.dir=run", (pattern,)
 
 

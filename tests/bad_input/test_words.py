@@ -28,7 +28,7 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^scenario: unknown choice 'defualt'; did you mean 'default'\? .*burst, chat-city, default",
     ),
     "evaluate scenario=null": (rf"^scenario: 'null' is no name {SCENARIOS}",),
-    "evaluate scenario=worlds/mine.yaml": (rf"^scenario: 'worlds/mine\.yaml' is no name {SCENARIOS}",),
+    "evaluate scenario=folder/mine.yaml": (rf"^scenario: 'folder/mine\.yaml' is no name {SCENARIOS}",),
     "train algo=pop": (r"^algo: unknown choice 'pop'; did you mean 'ppo'\? \(choose from a2c, custom, ppo, ",),
     "train -m algo=ppo,pop": (r"^algo: unknown choice 'pop'; did you mean 'ppo'\?",),
     "train env=flet": (r"^env: unknown choice 'flet'; did you mean 'fleet'\?",),

@@ -42,7 +42,7 @@ def write_folder(folder: Path, host_s: float = 0.0123, price: float = 77.0) -> P
     for recording in ("trace/my-trace.csv", "scenario/beside.csv"):
         (folder / recording).parent.mkdir(exist_ok=True)
         (folder / recording).write_text("arrival_s,prompt_tokens,output_tokens\n" + "\n".join(rows))
-    world = {
+    scenario = {
         "horizon_ticks": 10,
         "sites": {"lab": {"grid": {"cap_fraction": 0.9, "price_usd_per_mwh": {"series": "my-prices"}}}},
         "pools": {"pool": {"site": "lab", "gpu": "my-gpu", "model": "my-model", "needs_profile": True}},
@@ -59,7 +59,7 @@ def write_folder(folder: Path, host_s: float = 0.0123, price: float = 77.0) -> P
             "beside": {"kind": "trace", "request_class": "chat", "trace": "beside.csv"},
         },
     }
-    write(folder, "scenario", "my-world", world)
+    write(folder, "scenario", "my-scenario", scenario)
     return folder
 
 
@@ -68,7 +68,7 @@ def mine(tmp_path: Path) -> Path:
     return write_folder(tmp_path / "mine")
 
 
-def check_world(scenario: Scenario) -> None:
+def check_scenario(scenario: Scenario) -> None:
     pool, stream = scenario.pools["pool"], scenario.workload["named"]
     assert (pool.gpu_spec.name, pool.model_spec.name) == ("my-gpu", "my-model")
     assert (pool.profile.name, pool.profile.host_s) == (PROFILE, 0.0123)
@@ -80,76 +80,78 @@ def check_world(scenario: Scenario) -> None:
 
 
 WAYS: dict[str, Callable[[Path], Scenario]] = {
-    "FleetEnv": lambda mine: FleetEnv("my-world", search_paths=[mine]).scenario,
-    "FleetVectorEnv": lambda mine: FleetVectorEnv("my-world", 2, search_paths=[mine]).scenario,
-    "make": lambda mine: gymnasium.make(ENV_ID, scenario="my-world", search_paths=[str(mine)]).unwrapped.scenario,  # type: ignore[attr-defined]
+    "FleetEnv": lambda mine: FleetEnv("my-scenario", search_paths=[mine]).scenario,
+    "FleetVectorEnv": lambda mine: FleetVectorEnv("my-scenario", 2, search_paths=[mine]).scenario,
+    "make": lambda mine: gymnasium.make(ENV_ID, scenario="my-scenario", search_paths=[str(mine)]).unwrapped.scenario,  # type: ignore[attr-defined]
     "make_vec": lambda mine: (
         gymnasium.make_vec(  # type: ignore[attr-defined]
-            ENV_ID, num_envs=2, scenario="my-world", search_paths=[mine]
+            ENV_ID, num_envs=2, scenario="my-scenario", search_paths=[mine]
         ).unwrapped.scenario
     ),
-    "load_scenario": lambda mine: load_scenario("my-world", search_paths=[mine]),
-    "a scenario given on": lambda mine: FleetEnv(load_scenario("my-world", search_paths=[mine])).scenario,
-    "a pickled scenario": lambda mine: pickle.loads(pickle.dumps(load_scenario("my-world", search_paths=[mine]))),
+    "load_scenario": lambda mine: load_scenario("my-scenario", search_paths=[mine]),
+    "a scenario given on": lambda mine: FleetEnv(load_scenario("my-scenario", search_paths=[mine])).scenario,
+    "a pickled scenario": lambda mine: pickle.loads(pickle.dumps(load_scenario("my-scenario", search_paths=[mine]))),
     "a pickled environment": lambda mine: (
-        pickle.loads(pickle.dumps(FleetEnv("my-world", search_paths=[mine]))).scenario
+        pickle.loads(pickle.dumps(FleetEnv("my-scenario", search_paths=[mine]))).scenario
     ),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_kind_of_entry_is_found(way: str, mine: Path) -> None:
-    check_world(WAYS[way](mine))
+    check_scenario(WAYS[way](mine))
 
 
 def test_so_it_is_from_the_command_line(run: Run, mine: Path) -> None:
-    outcome = run("evaluate --config-dir mine scenario=my-world policies=random episodes=5 figures=false formats=csv")
+    outcome = run(
+        "evaluate --config-dir mine scenario=my-scenario policies=random episodes=5 figures=false formats=csv"
+    )
     assert outcome.code == 0, outcome.errors
     (results,) = Path("runs").rglob("episodes.csv")
-    assert {row.scenario for row in read_rows(results)} == {"my-world"}
+    assert {row.scenario for row in read_rows(results)} == {"my-scenario"}
 
 
 def test_and_in_processes_that_are_spawned(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    make = partial(gymnasium.make, ENV_ID, scenario="my-world", search_paths=[mine])
+    make = partial(gymnasium.make, ENV_ID, scenario="my-scenario", search_paths=[mine])
     batch = AsyncVectorEnv([make, make], context="spawn")
     try:
         found = batch.reset(seed=0)[0]
     finally:
         batch.close()
-    here = FleetVectorEnv("my-world", 2, search_paths=[mine]).reset(seed=0)[0]
+    here = FleetVectorEnv("my-scenario", 2, search_paths=[mine]).reset(seed=0)[0]
     np.testing.assert_array_equal(found, here)
 
 
 def test_two_environments_do_not_share_their_folders(mine: Path, tmp_path: Path) -> None:
     other = write_folder(tmp_path / "other", host_s=0.5, price=5.0)
-    first = FleetEnv("my-world", search_paths=[mine])
-    second = FleetEnv("my-world", search_paths=[other])
+    first = FleetEnv("my-scenario", search_paths=[mine])
+    second = FleetEnv("my-scenario", search_paths=[other])
     assert second.scenario.pools["pool"].profile.host_s == 0.5
-    check_world(first.scenario)
-    with pytest.raises(SpecError, match="unknown name 'my-world'"):
-        FleetEnv("my-world")
+    check_scenario(first.scenario)
+    with pytest.raises(SpecError, match="unknown name 'my-scenario'"):
+        FleetEnv("my-scenario")
 
 
 def test_a_recording_stands_where_the_file_that_names_it_says(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    beside = load_scenario("my-world", search_paths=[mine]).workload["beside"]
+    beside = load_scenario("my-scenario", search_paths=[mine]).workload["beside"]
     assert beside.model_dump()["trace"] == str(mine / "scenario" / "beside.csv")
-    by_path = load_scenario(mine / "scenario" / "my-world.yaml", search_paths=[mine]).workload["beside"]
+    by_path = load_scenario(mine / "scenario" / "my-scenario.yaml", search_paths=[mine]).workload["beside"]
     assert by_path == beside
 
 
 def test_a_recording_of_an_override_stands_in_the_working_folder(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(mine / "trace")
-    scenario = load_scenario("my-world", {"workload.beside.trace": "my-trace.csv"}, [mine])
+    scenario = load_scenario("my-scenario", {"workload.beside.trace": "my-trace.csv"}, [mine])
     assert scenario.workload["beside"].model_dump()["trace"] == str(mine / "trace" / "my-trace.csv")
 
 
 def test_a_missing_profile_is_no_roofline_where_one_is_needed(mine: Path) -> None:
     (mine / "profile" / f"{PROFILE}.yaml").unlink()
     with pytest.raises(SpecError, match=rf"^scenario\.pools\.pool\.needs_profile: .* has no profile '{PROFILE}'"):
-        load_scenario("my-world", search_paths=[mine])
-    roofline = load_scenario("my-world", {"pools.pool.needs_profile": False}, [mine])
+        load_scenario("my-scenario", search_paths=[mine])
+    roofline = load_scenario("my-scenario", {"pools.pool.needs_profile": False}, [mine])
     assert roofline.pools["pool"].profile.origin == "roofline"
 
 
@@ -158,7 +160,7 @@ def test_a_profile_under_a_wrong_name_is_not_passed_over(mine: Path) -> None:
     text = (mine / "profile" / "mine.yaml").read_text().replace(f"name: {PROFILE}", "name: mine")
     (mine / "profile" / "mine.yaml").write_text(text)
     with pytest.raises(SpecError, match=rf"profile\.mine: is of the pair {PROFILE}; name it so"):
-        load_scenario("my-world", {"pools.pool.needs_profile": False}, [mine])
+        load_scenario("my-scenario", {"pools.pool.needs_profile": False}, [mine])
 
 
 @pytest.mark.parametrize("given", ["mine", [3], [None], None, {"a": 1}, "nowhere"])

@@ -21,7 +21,7 @@ from tokenfleet.cli.environments import make_vector_env, rewarded, settled
 from tokenfleet.cli.help import described_keys
 from tokenfleet.cli.manifest import config_hash
 from tokenfleet.cli.resolvers import CONFIGS
-from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, parse_config
+from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig, parse_config
 from tokenfleet.envs.spec import Spec, SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
 from tokenfleet.policies.learned.tracking import TRACKERS
@@ -80,7 +80,9 @@ def test_an_algorithm_file_gives_every_hyper_parameter_a_value_and_a_sentence(pa
         assert sentence.endswith(".") or not value, f"{key} has no sentence"
 
 
-@pytest.mark.parametrize(("name", "config_type"), [("train", TrainConfig), ("evaluate", EvaluateConfig)])
+@pytest.mark.parametrize(
+    ("name", "config_type"), [("train", TrainConfig), ("evaluate", EvaluateConfig), ("tune", TuneConfig)]
+)
 def test_an_entry_file_explains_every_key_that_its_schema_knows(name: str, config_type: type[Spec]) -> None:
     described = {key: sentence for key, value, sentence in described_keys(CONFIGS / f"{name}.yaml") if value}
     assert set(described) == {
@@ -96,6 +98,7 @@ def test_an_entry_file_explains_every_key_that_its_schema_knows(name: str, confi
     [
         ("train", TrainConfig, {"algo": {"name": "ppo"}, "total_timesteps": 1_000_000}),
         ("evaluate", EvaluateConfig, {}),
+        ("tune", TuneConfig, {}),
     ],
 )
 def test_an_entry_file_says_what_its_schema_takes_by_default(
@@ -106,7 +109,7 @@ def test_an_entry_file_says_what_its_schema_takes_by_default(
     assert config_type.parse({**required, **given}) == config_type.parse(required)
 
 
-@pytest.mark.parametrize("script", ["train", "evaluate"])
+@pytest.mark.parametrize("script", ["train", "evaluate", "tune"])
 def test_help_shows_examples_choices_and_keys(script: str, run: Run) -> None:
     outcome = run(f"{script} --help")
     assert outcome.code == 0
@@ -122,6 +125,17 @@ def test_a_number_may_take_the_place_of_a_schedule(run: Run, monkeypatch: pytest
     monkeypatch.setattr(train_script, "train", lambda config, folder: seen.append(config))
     assert train(run, "algo.learning_rate=1e-4").code == 0
     assert seen[0].algo.learning_rate.model_dump() == {"initial": 1e-4, "final": None}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml")))
+def test_an_experiment_is_a_run_of_any_scenario(name: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[TrainConfig] = []
+    monkeypatch.setattr(train_script, "train", lambda config, folder: seen.append(config))
+    outcome = train(run, f"experiment={name}", "scenario=tiny", "n_envs=64")
+    assert outcome.code == 0, outcome.errors
+    assert seen[0].env.kwargs["action"] == "setpoints"
+    assert (seen[0].n_envs, seen[0].total_timesteps >= 500_000) == (64, True)
+    make_vector_env(rewarded(seen[0]), 1, "train", AutoresetMode.SAME_STEP).close()
 
 
 def test_a_run_leaves_its_configuration_manifest_and_policy(run: Run, tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ def test_every_evaluation_example_finds_its_policies(
     example: str, run: Run, mine: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [RUN] if RUN in example else ["run1", "run2"] if "run1" in example else []
-    world = "env.id=CartPole-v1" if "CartPole" in example else "scenario.horizon_ticks=20"
+    chosen = "env.id=CartPole-v1" if "CartPole" in example else "scenario.horizon_ticks=20"
     for seed, folder in enumerate(folders):
-        assert run(f"train {QUICK} {world} seed={seed} hydra.run.dir={folder}").code == 0
+        assert run(f"train {QUICK} {chosen} seed={seed} hydra.run.dir={folder}").code == 0
     if "resume=" in example:
-        assert run(f"evaluate {world} episodes=1 figures=false hydra.run.dir={EVALUATION}").code == 0
+        assert run(f"evaluate {chosen} episodes=1 figures=false hydra.run.dir={EVALUATION}").code == 0
         leave_unfinished(EVALUATION)
     seen: list[Any] = []
     monkeypatch.setattr(evaluate_script, "evaluate", lambda config, folder: seen.append(config))

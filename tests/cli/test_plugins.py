@@ -80,10 +80,10 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def mine(tmp_path: Path) -> Path:
     """A folder with a GPU that draws nothing while it idles or sleeps, and a scenario that has it everywhere."""
     gpu = yaml.safe_load(catalog.find("gpu", "h100-sxm").read_text())
-    world = yaml.safe_load(catalog.find("scenario", "tiny").read_text())
-    pools = {name: {**pool, "gpu": "my-gpu"} for name, pool in world["pools"].items()}
+    scenario = yaml.safe_load(catalog.find("scenario", "tiny").read_text())
+    pools = {name: {**pool, "gpu": "my-gpu"} for name, pool in scenario["pools"].items()}
     frugal = {**gpu, "name": "my-gpu", "idle_w": 1.0, "asleep_w": 1.0, "static_w": 1.0}
-    for kind, data in {"gpu": frugal, "scenario": {**world, "name": "my-world", "pools": pools}}.items():
+    for kind, data in {"gpu": frugal, "scenario": {**scenario, "name": "my-scenario", "pools": pools}}.items():
         (tmp_path / "mine" / kind).mkdir(parents=True)
         (tmp_path / "mine" / kind / f"{data['name']}.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
     return tmp_path / "mine"
@@ -122,11 +122,11 @@ def test_a_policy_of_ones_own_is_evaluated_beside_the_shipped_ones(run: Run, mon
 
 
 def test_a_reward_and_an_observation_of_ones_own_are_trained_on(run: Run, parts: str) -> None:
-    world = f"{TINY} env.kwargs.reward={parts}:EnergyOnly env.kwargs.observation={parts}:caps"
-    trained = run(f"train {QUICK} {world} hydra.run.dir=run")
+    chosen = f"{TINY} env.kwargs.reward={parts}:EnergyOnly env.kwargs.observation={parts}:caps"
+    trained = run(f"train {QUICK} {chosen} hydra.run.dir=run")
     assert trained.code == 0, trained.errors
     assert load_policy(Path("run")).observation_space.shape == (1,)  # one site, one cap
-    rows = evaluated(run, f"{world} policies=max_clock checkpoint=run")
+    rows = evaluated(run, f"{chosen} policies=max_clock checkpoint=run")
     assert len(rows) == 10
     usd_per_kwh = {row.metrics["return"] / row.metrics["energy_kwh"] for row in rows}
     assert max(usd_per_kwh) < 0
@@ -190,16 +190,16 @@ def test_a_gpu_of_ones_own_is_found_by_search_path_and_by_config_dir(run: Run, m
     pools = " ".join(f"scenario.pools.{pool}.gpu=my-gpu" for pool in ("lab-8b", "lab-70b"))
     by_path = evaluated(run, f"{TINY} {pools} catalog.search_paths={mine.name} policies=max_clock")
     by_folder = evaluated(
-        run, f"--config-dir {mine.name} scenario=my-world scenario.horizon_ticks=20 policies=max_clock"
+        run, f"--config-dir {mine.name} scenario=my-scenario scenario.horizon_ticks=20 policies=max_clock"
     )
-    assert [row.scenario for row in by_folder] == ["my-world"] * 5
+    assert [row.scenario for row in by_folder] == ["my-scenario"] * 5
     for there, here, again in zip(shipped, by_path, by_folder, strict=True):
         assert here.metrics["energy_kwh"] < there.metrics["energy_kwh"]
         assert here.metrics["energy_kwh"] == again.metrics["energy_kwh"]
 
 
-def test_a_world_of_ones_own_is_trained_in(run: Run, mine: Path) -> None:
-    trained = run(f"train --config-dir {mine.name} {QUICK} scenario=my-world hydra.run.dir=run")
+def test_a_scenario_of_ones_own_is_trained_in(run: Run, mine: Path) -> None:
+    trained = run(f"train --config-dir {mine.name} {QUICK} scenario=my-scenario hydra.run.dir=run")
     assert trained.code == 0, trained.errors
     config = yaml.safe_load(Path("run/config.yaml").read_text())
     assert config["catalog"] == {"search_paths": [str(mine)]}

@@ -17,7 +17,7 @@ from tests.command_line import QUICK, ROOT, Run, check_refusal, tree
 from tokenfleet.cli.lock import only_writer
 from tokenfleet.cli.runs import INTERRUPTED, RUNNING, run_status
 
-WORLD = '''
+ENVIRONMENT = '''
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -31,7 +31,7 @@ class Fragile(gymnasium.Env):
     action_space = spaces.Discrete(2)
 
     def __init__(self, kind, at_step):
-        self.error = {"spec": SpecError(["world: no such day"]), "memory": MemoryError("of 9 GiB"),
+        self.error = {"spec": SpecError(["calendar: no such day"]), "memory": MemoryError("of 9 GiB"),
                       "bug": ZeroDivisionError("division by zero")}[kind]
         self.at_step = at_step
         self.steps = 0
@@ -48,13 +48,13 @@ class Fragile(gymnasium.Env):
             raise self.error
         return np.zeros(2, np.float32), 0.0, self.steps % 5 == 0, False, {}
 '''
-FRAGILE = f"{QUICK} total_timesteps=640 snapshot_every=64 env.id=my_world:Fragile"
+FRAGILE = f"{QUICK} total_timesteps=640 snapshot_every=64 env.id=my_environment:Fragile"
 
 
 @pytest.fixture(autouse=True)
-def _world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_world.py").write_text(WORLD)
-    monkeypatch.delitem(sys.modules, "my_world", raising=False)
+def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_environment.py").write_text(ENVIRONMENT)
+    monkeypatch.delitem(sys.modules, "my_environment", raising=False)
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -67,7 +67,8 @@ def without_caches(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("spec", "^env.id=my_world:Fragile: world: no such day$"), ("memory", "^memory: not enough")]
+    ("kind", "words"),
+    [("spec", "^env.id=my_environment:Fragile: calendar: no such day$"), ("memory", "^memory: not enough")],
 )
 @pytest.mark.parametrize("at_step", [0, 7])
 def test_a_start_that_is_refused_or_finds_no_memory_leaves_nothing(
@@ -81,7 +82,10 @@ def test_a_start_that_is_refused_or_finds_no_memory_leaves_nothing(
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("memory", "MemoryError: of 9 GiB"), ("spec", "UserCodeError: env.id=my_world:Fragile: world: no such day")],
+    [
+        ("memory", "MemoryError: of 9 GiB"),
+        ("spec", "UserCodeError: env.id=my_environment:Fragile: calendar: no such day"),
+    ],
 )
 def test_a_run_that_fails_after_a_snapshot_stays_and_says_why(kind: str, reason: str, run: Run, tmp_path: Path) -> None:
     failed = run(f"train {FRAGILE} env.kwargs.kind={kind} env.kwargs.at_step=80 hydra.run.dir=run")

@@ -24,7 +24,7 @@ def recorded(tmp_path: Path) -> tuple[Trace, Path]:
     return trace, path
 
 
-def world(path: Path, **changes: object) -> Scenario:
+def scenario_of(path: Path, **changes: object) -> Scenario:
     stream = {"kind": "trace", "trace": str(path), "whole": True, "request_class": "chat-8b"}
     return load_scenario({**load_entry("scenario", "tiny"), "workload": {"chat-8b": stream}}, changes)
 
@@ -32,7 +32,7 @@ def world(path: Path, **changes: object) -> Scenario:
 def test_every_request_is_offered_once_at_its_time(recorded: tuple[Trace, Path]) -> None:
     trace, path = recorded
     for seed in (0, 7):
-        env = FleetEnv(world(path), split="test")
+        env = FleetEnv(scenario_of(path), split="test")
         env.reset(seed=seed)
         requests = env.batch.episodes[0].requests
         np.testing.assert_array_equal(requests.arrival_s, trace.arrival_s)
@@ -47,14 +47,14 @@ def test_every_request_is_offered_once_at_its_time(recorded: tuple[Trace, Path])
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_it_is_not_trained_on(recorded: tuple[Trace, Path], split: str) -> None:
-    env = FleetEnv(world(recorded[1]), split=split)
+    env = FleetEnv(scenario_of(recorded[1]), split=split)
     with pytest.raises(SpecError, match=rf"is a test set, not for split '{split}'; evaluate on split=test"):
         env.reset(seed=0)
 
 
 def test_an_episode_must_hold_all_of_it(recorded: tuple[Trace, Path]) -> None:
     with pytest.raises(SpecError, match=r"whole: trace .* lasts [\d.]+ s, an episode only 30 s; raise horizon_ticks"):
-        world(recorded[1], horizon_ticks=30)
+        scenario_of(recorded[1], horizon_ticks=30)
 
 
 def test_its_rate_is_its_own(recorded: tuple[Trace, Path]) -> None:

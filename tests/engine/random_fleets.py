@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.engine.site_worlds import battery_columns, counts, node_columns, places, room_columns
+from tests.engine.charge_columns import agreement_columns, charge_columns
+from tests.engine.site_columns import battery_columns, counts, node_columns, places, room_columns
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 
@@ -16,14 +17,19 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
     sites, pools, classes = (int(rng.integers(1, high)) for high in (3, 5, 4))
     rows = int(rng.integers(0, 3))
     battery, solar, room = (places(rng.random(sites) < 0.5) for _ in range(3))
-    prices = _price_columns(rng, classes)
-    some = {"B": battery, "V": solar, "R": room, "T": prices["priced"]}
+    prices, standby = _price_columns(rng, classes), places(rng.random(pools) < 0.5)
+    training = _training(rng, sites)
     memory = _memory(rng, pools, small_kv)
     max_batch, kv_tokens = memory["max_batch"], memory["kv_tokens"]
     rules = _class_rules(rng, classes, pools)
     power = _power(rng, pools)
     most_w = power["replicas"] * (power["limit_w"] + power["host_w"])
     position = _positions(rng, sites, rows, pools)
+    money_rng = rng.spawn(1)[0]
+    money = charge_columns(money_rng, np.bincount(position["site"], most_w, sites))
+    money |= agreement_columns(money_rng, classes)
+    some = {"B": battery, "V": solar, "R": room, "T": prices["priced"], "M": money["charges"], "C": money["programme"]}
+    some |= {"U": money["regulation"], "Q": money["agreement"], "p": standby, "s": training["training"]}
     sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1, **counts(some)}
     return FleetArrays.neutral(
         float(rng.choice([0.25, 1.0, 2.0])),
@@ -38,11 +44,15 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         **_windows(rng, pools),
         watermark_tokens=(memory["kv_grows"] * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
+        standby=standby,
+        resume_s=rng.choice([0.0, 0.4, 1.0], pools),
         **_times(rng, pools),
         **power,
         **_work(rng, pools),
         **_idle_power(rng, pools),
         **rules,
+        **_ranks(rng, max_batch, classes),
+        **training,
         **_clients(rng, classes),
         **prices,
         **position,
@@ -52,6 +62,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         **room_columns(rng, room, np.bincount(position["site"], most_w, sites)),
         **battery_columns(rng, battery),
         **node_columns(rng, sites + rows),
+        **money,
     )
 
 
@@ -136,6 +147,8 @@ def _idle_power(rng: np.random.Generator, pools: int) -> dict[str, np.ndarray]:
         "asleep_w": rng.uniform(1, 10, pools),
         "host_w_per_board_w": rng.choice([0.0, 0.2], pools),
         "host_asleep_w": rng.uniform(0, 5, pools),
+        "standby_w": rng.uniform(5, 30, pools),
+        "host_standby_w": rng.uniform(3, 20, pools),
         "voltage_floor_fraction": rng.uniform(0.5, 0.9, pools),
         "clock_floor_fraction": rng.uniform(0.2, 0.6, pools),
     }
@@ -166,6 +179,32 @@ def _kv_moves(rng: np.random.Generator, kv_tokens: np.ndarray, caches: np.ndarra
         "prompt_token_s": rng.uniform(1e-5, 1e-3, pools),
         "kv_latency_s": rng.choice([0.0, 0.02], (pools, pools)),
         "kv_token_s": rng.uniform(1e-7, 2e-4, (pools, pools)),
+    }
+
+
+def _ranks(rng: np.random.Generator, max_batch: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """Some pools rank classes, and keep seats for some of them, but one at least for all."""
+    pools = len(max_batch)
+    most = np.maximum(max_batch - 1, 0)[:, None] // classes
+    return {
+        "ranks_classes": rng.random(pools) < 0.5,
+        "priority": rng.integers(0, 3, classes),
+        "reserved_seats": rng.integers(0, most + 1, (pools, classes)) * (rng.random((pools, classes)) < 0.5),
+    }
+
+
+def _training(rng: np.random.Generator, sites: int) -> dict[str, np.ndarray]:
+    """Training jobs at some sites."""
+    idle_w = rng.uniform(5.0, 60.0, sites)
+    return {
+        "training": places(rng.random(sites) < 0.4),
+        "training_jobs": rng.integers(1, 4, sites),
+        "training_busy_w": idle_w + rng.uniform(0.0, 200.0, sites),
+        "training_idle_w": idle_w,
+        "training_usd_per_s": rng.uniform(0.0, 2.0, sites),
+        "checkpoint_interval_s": rng.choice([0.3, 1.0, 7.7], sites),
+        "checkpoint_s": rng.choice([0.0, 0.4, 1.5], sites),
+        "training_resume_s": rng.choice([0.0, 0.7, 2.0], sites),
     }
 
 

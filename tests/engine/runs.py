@@ -1,4 +1,4 @@
-"""Run an engine over a world and keep everything it reports."""
+"""Run an engine over an instance and keep everything it reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.engine.worlds import World
+from tests.engine.instances import Instance
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
@@ -24,6 +24,12 @@ class Run:
     outcomes: Record
     views: Record
     log: RequestLog
+
+    def site_it_energy_j(self, arrays: FleetArrays, s: int) -> np.ndarray:
+        """IT energy of a site's pools and training jobs in every tick, `[H]`."""
+        energy_j: np.ndarray = self.outcomes["it_energy_j"][:, arrays.site == s].sum(axis=1)
+        training = int(arrays.training[s])
+        return energy_j if training < 0 else energy_j + self.outcomes["training_energy_j"][:, training]
 
     def total(self, name: str) -> float:
         """Sum of an outcome over the whole run."""
@@ -48,14 +54,14 @@ def neutral(arrays: FleetArrays) -> Controls:
     return Controls.neutral(1, arrays.route_mask.astype(float))
 
 
-def run_batch(engine: str, worlds: Sequence[World], threads: int = 1) -> list[Run]:
-    """Worlds of the same arrays side by side, one fleet each."""
-    arrays = worlds[0].arrays
-    fleets = make_engine(engine, arrays, len(worlds), threads)
-    for index, world in enumerate(worlds):
-        fleets.reset(index, world.episode)
+def run_batch(engine: str, instances: Sequence[Instance], threads: int = 1) -> list[Run]:
+    """Instances of the same arrays side by side, one fleet each."""
+    arrays = instances[0].arrays
+    fleets = make_engine(engine, arrays, len(instances), threads)
+    for index, instance in enumerate(instances):
+        fleets.reset(index, instance.episode)
     outcomes, views = [], [fleets.view.rows.copy()]
-    for tick in zip(*(world.controls for world in worlds), strict=True):
+    for tick in zip(*(instance.controls for instance in instances), strict=True):
         fleets.step(Controls.stack(tick))
         outcomes.append(fleets.outcome.rows.copy())
         views.append(fleets.view.rows.copy())
@@ -65,5 +71,5 @@ def run_batch(engine: str, worlds: Sequence[World], threads: int = 1) -> list[Ru
             Record(arrays.view, np.array([rows[index] for rows in views])),
             fleets.request_log(index),
         )
-        for index in range(len(worlds))
+        for index in range(len(instances))
     ]

@@ -1,13 +1,13 @@
-"""Admission, deferral and routing, on instances worked out by hand, on both engines."""
+"""Admission, deferral and routing, on fleets worked out by hand, on both engines."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode, two_pools
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode, two_pools
 from tokenfleet.envs.engine import RequestStatus, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.scheduling import Controls
@@ -87,19 +87,19 @@ def test_a_share_of_zero_everywhere_refuses(engine):
 
 
 def test_stepping_past_the_horizon_is_an_error(engine):
-    world = random_world(0)
-    fleet = make_engine(engine, world.arrays, 1)
-    fleet.reset(0, world.episode)
-    for controls in world.controls:
+    instance = random_instance(0)
+    fleet = make_engine(engine, instance.arrays, 1)
+    fleet.reset(0, instance.episode)
+    for controls in instance.controls:
         fleet.step(controls)
     with pytest.raises(IndexError, match="reset first"):
-        fleet.step(world.controls[0])
+        fleet.step(instance.controls[0])
 
 
 def test_a_fleet_that_was_never_reset_cannot_step(engine):
-    world = random_world(0)
+    instance = random_instance(0)
     with pytest.raises(RuntimeError, match="never reset"):
-        make_engine(engine, world.arrays, 1).step(world.controls[0])
+        make_engine(engine, instance.arrays, 1).step(instance.controls[0])
 
 
 @pytest.mark.parametrize("every_s", [1, 2, 5, 10])

@@ -1,4 +1,4 @@
-"""The native engine means exactly what the reference says, on hundreds of random worlds."""
+"""The native engine means exactly what the reference says, on hundreds of random instances."""
 
 import dataclasses
 
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.agreement import assert_same, both
+from tests.engine.instances import Instance, random_instance
 from tests.engine.runs import Run, run
-from tests.engine.worlds import World, random_world
 from tokenfleet.envs.episode.warm_caches import ContextTable
 
 SITUATIONS = {
@@ -32,22 +32,22 @@ SITUATIONS = {
 }
 
 
-def in_native(world: World) -> Run:
-    return run("native", world.arrays, world.episode, world.controls)
+def in_native(instance: Instance) -> Run:
+    return run("native", instance.arrays, instance.episode, instance.controls)
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_native_and_reference_agree_request_by_request(situation, seed):
-    assert_same(*both(random_world(seed, **SITUATIONS[situation])))
+    assert_same(*both(random_instance(seed, **SITUATIONS[situation])))
 
 
-def test_the_random_worlds_reach_every_situation():
+def test_the_random_instances_reach_every_situation():
     """Else agreement on them would say little."""
-    worlds = [random_world(seed, **SITUATIONS["brakes and trips"]) for seed in range(60)]
-    worlds += [random_world(seed, **SITUATIONS["tiny KV cache"]) for seed in range(80)]
-    runs = [in_native(world) for world in worlds]
+    instances = [random_instance(seed, **SITUATIONS["brakes and trips"]) for seed in range(60)]
+    instances += [random_instance(seed, **SITUATIONS["tiny KV cache"]) for seed in range(80)]
+    runs = [in_native(instance) for instance in instances]
     statuses = np.concatenate([r.log.status for r in runs])
     assert set(np.unique(statuses)) == {0, 1, 2, 3, 4}
     assert sum(r.total("preemptions") for r in runs) > 50
@@ -73,18 +73,18 @@ def test_the_random_worlds_reach_every_situation():
 
 
 def test_long_talks_fill_both_memories():
-    worlds = [random_world(seed, **SITUATIONS["long talks"]) for seed in range(80)]
-    runs = [in_native(world) for world in worlds]
+    instances = [random_instance(seed, **SITUATIONS["long talks"]) for seed in range(80)]
+    runs = [in_native(instance) for instance in instances]
     assert sum(r.total("host_hit_tokens") for r in runs) > 10_000
     assert sum(r.total("preemptions") for r in runs) > 30
     assert sum(r.views["cached_fraction"].mean() > 0.2 for r in runs) > 20
 
 
 def test_contexts_from_before_are_found():
-    worlds = [random_world(seed, **SITUATIONS["warm caches"]) for seed in range(40)]
-    cold = [dataclasses.replace(world.episode, contexts=ContextTable.none()) for world in worlds]
-    runs = [in_native(world) for world in worlds]
-    runs_cold = [run("native", w.arrays, episode, w.controls) for w, episode in zip(worlds, cold, strict=True)]
+    instances = [random_instance(seed, **SITUATIONS["warm caches"]) for seed in range(40)]
+    cold = [dataclasses.replace(instance.episode, contexts=ContextTable.none()) for instance in instances]
+    runs = [in_native(instance) for instance in instances]
+    runs_cold = [run("native", w.arrays, episode, w.controls) for w, episode in zip(instances, cold, strict=True)]
     found = [r.total("prefix_hit_tokens") - c.total("prefix_hit_tokens") for r, c in zip(runs, runs_cold, strict=True)]
     assert sum(tokens > 100 for tokens in found) > 15
 
@@ -92,22 +92,22 @@ def test_contexts_from_before_are_found():
 def test_kv_cache_moves_between_pools():
     runs = {}
     for situation in ("hand-offs under stress", "long talks"):
-        worlds = [random_world(seed, **SITUATIONS[situation]) for seed in range(60)]
-        runs[situation] = [in_native(world) for world in worlds]
+        instances = [random_instance(seed, **SITUATIONS[situation]) for seed in range(60)]
+        runs[situation] = [in_native(instance) for instance in instances]
     for name in ("handed_off_tokens", "taken_over_tokens"):
         assert sum(r.total(name) > 500 for r in runs["hand-offs under stress"]) > 10, name
     assert sum(r.total("migrated_tokens") for r in runs["long talks"]) > 3000
     assert sum(r.total("kv_sent_bytes") > 0 for r in runs["long talks"]) > 5
 
 
-def test_the_closed_worlds_reach_every_situation():
-    worlds = [random_world(seed, **SITUATIONS["closed loop"]) for seed in range(80)]
-    runs = [in_native(world) for world in worlds]
+def test_the_closed_loops_reach_every_situation():
+    instances = [random_instance(seed, **SITUATIONS["closed loop"]) for seed in range(80)]
+    runs = [in_native(instance) for instance in instances]
     assert sum(r.total("retries") for r in runs) > 100
     assert sum(r.views["thinking_calls"].sum() for r in runs) > 50
     assert sum(r.views["away_requests"].sum() for r in runs) > 50
     assert sum(r.views["failed_replicas"].sum() for r in runs) > 50
     assert sum(r.total("budget_ended") for r in runs) > 50
-    waited = [w.episode.requests.predecessors > 0 for w in worlds]
+    waited = [w.episode.requests.predecessors > 0 for w in instances]
     asked = [np.isfinite(r.log.asked_s[rows]) for r, rows in zip(runs, waited, strict=True)]
     assert 0.05 < np.mean(np.concatenate(asked)) < 0.9

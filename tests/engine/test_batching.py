@@ -1,10 +1,10 @@
-"""Continuous batching on instances small enough to work out by hand, on both engines."""
+"""Continuous batching on fleets small enough to work out by hand, on both engines."""
 
 import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.traces import RequestTable
 

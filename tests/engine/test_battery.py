@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.battery import Battery
 from tokenfleet.envs.traces import RequestTable
@@ -97,12 +97,12 @@ def test_a_battery_rests_while_its_site_is_dark(engine):
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_energy_is_conserved_whatever_is_asked(seed):
-    world = random_world(seed, load=3.0)
-    a, result = world.arrays, run("native", world.arrays, world.episode, world.controls)
+    instance = random_instance(seed, load=3.0)
+    a, result = instance.arrays, run("native", instance.arrays, instance.episode, instance.controls)
     o = {name: result.outcomes[name] for name in ("energy_j", "facility_energy_j", "solar_j")}
     charge_j, discharge_j = result.outcomes["battery_charge_j"], result.outcomes["battery_discharge_j"]
     assert np.all(o["energy_j"] >= 0.0)
-    assert np.all((o["solar_j"] >= 0.0) & (o["solar_j"] <= world.episode.solar_w * a.tick_s * (1 + 1e-12)))
+    assert np.all((o["solar_j"] >= 0.0) & (o["solar_j"] <= instance.episode.solar_w * a.tick_s * (1 + 1e-12)))
     supplied_j = o["energy_j"] + discharge_j + o["solar_j"]
     np.testing.assert_allclose(supplied_j, o["facility_energy_j"] + charge_j, rtol=1e-9, atol=1e-9)
     gained_j = charge_j * a.battery_charge_efficiency - discharge_j / a.battery_discharge_efficiency
@@ -135,8 +135,8 @@ def test_a_store_keeps_its_balance_and_its_bounds(tape, efficiency):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_battery_at_rest_and_no_sun_change_nothing(seed):
     """The grid then gives what the facility consumes, to the last bit."""
-    world = random_world(seed, load=3.0)
-    dark = replace(world.episode, solar_w=np.zeros_like(world.episode.solar_w))
-    tape = [replace(tick, battery_power_w=None) for tick in world.controls]
-    result = run("native", world.arrays, dark, tape)
+    instance = random_instance(seed, load=3.0)
+    dark = replace(instance.episode, solar_w=np.zeros_like(instance.episode.solar_w))
+    tape = [replace(tick, battery_power_w=None) for tick in instance.controls]
+    result = run("native", instance.arrays, dark, tape)
     np.testing.assert_array_equal(result.outcomes["energy_j"], result.outcomes["facility_energy_j"])

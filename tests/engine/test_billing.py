@@ -1,13 +1,14 @@
 """What requests cost, by hand: cached tokens, price factors, clients that decline, budgets of sessions.
 
-The pool's iteration lasts 10 ms plus 1 ms a prefill token (`worlds.one_pool`); a token costs a dollar in and two out.
+The pool's iteration lasts 10 ms plus 1 ms a prefill token (`small_fleets.one_pool`); a token costs a dollar in and two
+out.
 """
 
 import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.scheduling import Controls

@@ -1,7 +1,7 @@
 """Clients, by hand: calls that wait, fan-out and join, retries, sessions that give up, distance, failures.
 
-The pool's iteration lasts 10 ms plus 1 ms a prefill token (`worlds.one_pool`), so a call of 90 prompt tokens and one
-output token is answered 0.1 s after it reaches an idle replica.
+The pool's iteration lasts 10 ms plus 1 ms a prefill token (`small_fleets.one_pool`), so a call of 90 prompt tokens and
+one output token is answered 0.1 s after it reaches an idle replica.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.gpu.failures import FailureTable
@@ -100,7 +100,7 @@ def test_a_prompt_takes_its_tokens_over_the_line_of_its_client_and_the_answer_do
     arrays = one_pool(network_s=0.04)
     sent = dataclasses.replace(arrays, upload_token_s=np.array([0.002]))
     table = RequestTable.of([1.0], [100], [1])
-    near, far = (run(engine, world, plain_episode(world, table)).log for world in (arrays, sent))
+    near, far = (run(engine, fleet, plain_episode(fleet, table)).log for fleet in (arrays, sent))
     np.testing.assert_allclose(far.finished_s - near.finished_s, 100 * 0.002, atol=1e-12)
 
 

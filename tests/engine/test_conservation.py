@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, run
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.reference.stopwatch import RESOLUTION_S
 from tokenfleet.envs.traces import RequestTable
@@ -19,8 +19,8 @@ SEEDS = st.integers(0, 2**32 - 1)
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, load=st.sampled_from([0.5, 4.0, 15.0]))
 def test_every_request_ends_exactly_once(seed, load):
-    world = random_world(seed, load=load, small_kv=seed % 2 == 0)
-    result = run("native", world.arrays, world.episode, world.controls)
+    instance = random_instance(seed, load=load, small_kv=seed % 2 == 0)
+    result = run("native", instance.arrays, instance.episode, instance.controls)
     ended = {
         RequestStatus.COMPLETED: result.total("completed_in_slo") + result.total("completed_late"),
         RequestStatus.REFUSED: result.total("refused"),
@@ -29,8 +29,8 @@ def test_every_request_ends_exactly_once(seed, load):
     }
     for status, count in ended.items():
         assert np.count_nonzero(result.log.status == status) == count
-    horizon_s = world.arrays.horizon_ticks * world.arrays.tick_s
-    assert result.total("arrived") == np.count_nonzero(world.episode.requests.arrival_s < horizon_s)
+    horizon_s = instance.arrays.horizon_ticks * instance.arrays.tick_s
+    assert result.total("arrived") == np.count_nonzero(instance.episode.requests.arrival_s < horizon_s)
     in_flight = result.total("arrived") - sum(ended.values())
     last = result.views
     seen = sum(last[name][-1].sum() for name in IN_FLIGHT)
@@ -41,9 +41,9 @@ def test_every_request_ends_exactly_once(seed, load):
 @given(seed=SEEDS)
 def test_completed_requests_have_generated_exactly_their_tokens(seed):
     """With the fleet drained at the end, generated and prefilled tokens equal those of completed requests."""
-    world = random_world(seed, load=0.3, cap_share=100.0)
-    requests = world.episode.requests
-    early = requests.arrival_s < 0.25 * world.arrays.horizon_ticks * world.arrays.tick_s
+    instance = random_instance(seed, load=0.3, cap_share=100.0)
+    requests = instance.episode.requests
+    early = requests.arrival_s < 0.25 * instance.arrays.horizon_ticks * instance.arrays.tick_s
     arrays = one_pool(horizon_ticks=200, tick_s=2.0)
     kept = RequestTable.of(requests.arrival_s[early], requests.prompt_tokens[early], requests.output_tokens[early])
     result = run("native", arrays, plain_episode(arrays, kept))
@@ -55,20 +55,20 @@ def test_completed_requests_have_generated_exactly_their_tokens(seed):
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS)
 def test_site_energy_is_it_energy_times_pue_and_the_fixed_part_while_it_is_lit(seed):
-    world = random_world(seed, load=3.0, cap_share=0.5)
-    result = run("native", world.arrays, world.episode, world.controls)
-    for site, pue in enumerate(world.episode.pue.T):
-        it_energy_j = result.outcomes["it_energy_j"][:, world.arrays.site == site].sum(axis=1)
+    instance = random_instance(seed, load=3.0, cap_share=0.5)
+    result = run("native", instance.arrays, instance.episode, instance.controls)
+    for site, pue in enumerate(instance.episode.pue.T):
+        it_energy_j = result.site_it_energy_j(instance.arrays, site)
         is_lit = result.views["dark_remaining_s"][:-1, site] == 0.0
-        expected_j = it_energy_j * pue + is_lit * world.episode.fixed_w[site] * world.arrays.tick_s
+        expected_j = it_energy_j * pue + is_lit * instance.episode.fixed_w[site] * instance.arrays.tick_s
         np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], expected_j, rtol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS)
 def test_it_energy_is_that_of_busy_idle_and_sleeping_boards_and_their_servers(seed):
-    world = random_world(seed, load=3.0, cap_share=0.5)
-    outcomes = run("native", world.arrays, world.episode, world.controls).outcomes
+    instance = random_instance(seed, load=3.0, cap_share=0.5)
+    outcomes = run("native", instance.arrays, instance.episode, instance.controls).outcomes
     parts = sum(outcomes[f"{part}_energy_j"] for part in ("busy", "idle", "asleep", "host"))
     np.testing.assert_allclose(parts, outcomes["it_energy_j"], rtol=1e-12)
 
@@ -76,8 +76,8 @@ def test_it_energy_is_that_of_busy_idle_and_sleeping_boards_and_their_servers(se
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, closed_loop=st.booleans())
 def test_every_token_of_context_is_answered_given_up_or_still_there(seed, closed_loop):
-    world = random_world(seed, load=6.0, small_kv=True, cap_share=0.4, closed_loop=closed_loop)
-    total = run("native", world.arrays, world.episode, world.controls).total
+    instance = random_instance(seed, load=6.0, small_kv=True, cap_share=0.4, closed_loop=closed_loop)
+    total = run("native", instance.arrays, instance.episode, instance.controls).total
     made = total("prefilled_tokens") + total("prefix_hit_tokens") + total("generated_tokens")
     answered = sum(total(f"{kind}_tokens_{when}") for kind in ("prompt", "output") for when in ("in_slo", "late"))
     assert made == answered + total("preempted_tokens") + total("dropped_tokens") + total("running_tokens_change")
@@ -86,10 +86,10 @@ def test_every_token_of_context_is_answered_given_up_or_still_there(seed, closed
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS)
 def test_power_stays_between_asleep_and_the_board_limit(seed):
-    world = random_world(seed, load=5.0, cap_share=100.0)
-    a = world.arrays
-    result = run("native", a, world.episode, world.controls)
-    power_w, host_factor = result.outcomes["it_energy_j"] / a.tick_s, world.episode.host_power_factor[a.site]
+    instance = random_instance(seed, load=5.0, cap_share=100.0)
+    a = instance.arrays
+    result = run("native", a, instance.episode, instance.controls)
+    power_w, host_factor = result.outcomes["it_energy_j"] / a.tick_s, instance.episode.host_power_factor[a.site]
     most_w = a.limit_w + host_factor * (a.host_w + a.host_w_per_board_w * a.limit_w)
     least_w = a.asleep_w + host_factor * np.minimum(a.host_asleep_w, a.host_w)
     told = RESOLUTION_S / a.tick_s  # what an iteration draws counts to the tick in which the engines tell its end
@@ -100,10 +100,10 @@ def test_power_stays_between_asleep_and_the_board_limit(seed):
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS)
 def test_times_are_in_order(seed):
-    world = random_world(seed, load=6.0)
-    log = run("native", world.arrays, world.episode, world.controls).log
+    instance = random_instance(seed, load=6.0)
+    log = run("native", instance.arrays, instance.episode, instance.controls).log
     done = log.status == RequestStatus.COMPLETED
-    assert np.all(log.first_token_s[done] > world.episode.requests.arrival_s[done])
+    assert np.all(log.first_token_s[done] > instance.episode.requests.arrival_s[done])
     assert np.all(log.finished_s[done] >= log.first_token_s[done])
     assert np.all(np.isnan(log.finished_s[log.status == RequestStatus.PENDING]))
 

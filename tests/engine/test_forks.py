@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from benchmarks.yardstick import resident_mib
 from tests.engine.agreement import assert_same
+from tests.engine.instances import Instance, Situation, random_instance, random_instances
 from tests.engine.runs import ENGINES, Run, run
-from tests.engine.small_worlds import one_pool
+from tests.engine.small_fleets import one_pool
 from tests.engine.test_agreement import SITUATIONS
-from tests.engine.worlds import Situation, World, random_world, random_worlds
 from tokenfleet.envs.engine import Engine, make_engine
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
@@ -55,13 +55,13 @@ def assert_equal(left: Run, right: Run) -> None:
         np.testing.assert_array_equal(values, getattr(right.log, name), err_msg=name)
 
 
-def forked(engine: str, worlds: list[World], tick: int, threads: int = 1) -> Recorder:
+def forked(engine: str, instances: list[Instance], tick: int, threads: int = 1) -> Recorder:
     """Three fleets, `tick` ticks on; the second has just been forked off the first, and the third restored from it."""
-    fleets = make_engine(engine, worlds[0].arrays, 3, threads)
-    for index, world in enumerate(worlds):
-        fleets.reset(index, world.episode)
+    fleets = make_engine(engine, instances[0].arrays, 3, threads)
+    for index, instance in enumerate(instances):
+        fleets.reset(index, instance.episode)
     for now in range(tick):
-        fleets.step(Controls.stack([world.controls[now] for world in worlds]))
+        fleets.step(Controls.stack([instance.controls[now] for instance in instances]))
     snapshot = fleets.snapshot(SOURCE)
     fleets.fork([SOURCE], [COPY])
     fleets.restore(RESTORED, snapshot)
@@ -73,16 +73,16 @@ def forked(engine: str, worlds: list[World], tick: int, threads: int = 1) -> Rec
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.0, 1.0), threads=st.integers(1, 3))
 def test_forks_live_the_same_life_and_engines_agree_on_another(situation, seed, share, threads):
     """Copies share the life of their source under its controls, and both engines agree on one under other controls."""
-    worlds = random_worlds(seed, 3, Situation(**SITUATIONS[situation]))  # type: ignore[arg-type]
-    world, other = worlds[0], worlds[1]
-    ticks = world.arrays.horizon_ticks
+    instances = random_instances(seed, 3, Situation(**SITUATIONS[situation]))  # type: ignore[arg-type]
+    instance, other = instances[0], instances[1]
+    ticks = instance.arrays.horizon_ticks
     tick = round(share * ticks)
     strayed = {}
     for engine in ENGINES:
-        whole = run(engine, world.arrays, world.episode, world.controls)
-        recorder = forked(engine, worlds, tick, threads)
+        whole = run(engine, instance.arrays, instance.episode, instance.controls)
+        recorder = forked(engine, instances, tick, threads)
         for now in range(tick, ticks):
-            recorder.step(world.controls[now], other.controls[now], world.controls[now])
+            recorder.step(instance.controls[now], other.controls[now], instance.controls[now])
         assert_equal(recorder.run(SOURCE, whole, tick), whole)
         assert_equal(recorder.run(RESTORED, whole, tick), whole)
         strayed[engine] = recorder.run(COPY, whole, tick)
@@ -94,20 +94,20 @@ def test_forks_live_the_same_life_and_engines_agree_on_another(situation, seed, 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_engines_agree_on_any_sequence_of_forks(situation: str, seed: int) -> None:
     """Fleets that are forked into each other again and again: what they have in common need not be copied."""
-    worlds = random_worlds(seed, 4, Situation(**SITUATIONS[situation]))  # type: ignore[arg-type]
+    instances = random_instances(seed, 4, Situation(**SITUATIONS[situation]))  # type: ignore[arg-type]
     rng = np.random.default_rng(seed)
-    arrays = worlds[0].arrays
+    arrays = instances[0].arrays
     engines = [make_engine(engine, arrays, 4) for engine in ENGINES]
     for index in range(4):
         for fleets in engines:
-            fleets.reset(index, worlds[index // 2].episode)
+            fleets.reset(index, instances[index // 2].episode)
     for tick in range(arrays.horizon_ticks):
         sources = np.where(rng.random(4) < 0.5, rng.integers(0, 4, 4), np.arange(4)).tolist()
         if rng.random() < 0.7:
             for fleets in engines:
                 fleets.fork(sources, range(4))
         for fleets in engines:
-            fleets.step(Controls.stack([world.controls[tick] for world in worlds]))
+            fleets.step(Controls.stack([instance.controls[tick] for instance in instances]))
         reference, native = engines
         np.testing.assert_allclose(native.view.rows, reference.view.rows, rtol=1e-5, atol=1e-6)
     for index in range(4):
@@ -123,12 +123,12 @@ def test_engines_agree_on_any_sequence_of_forks(situation: str, seed: int) -> No
 @settings(max_examples=10, deadline=None)
 def test_fleets_may_change_places(engine, sources):
     """Every source counts as it was before the fork, whatever becomes of it."""
-    worlds = random_worlds(3, 4, Situation(load=4.0, closed_loop=True))
-    fleets = make_engine(engine, worlds[0].arrays, 4)
-    for index, world in enumerate(worlds):
-        fleets.reset(index, world.episode)
+    instances = random_instances(3, 4, Situation(load=4.0, closed_loop=True))
+    fleets = make_engine(engine, instances[0].arrays, 4)
+    for index, instance in enumerate(instances):
+        fleets.reset(index, instance.episode)
     for now in range(3):
-        fleets.step(Controls.stack([world.controls[now] for world in worlds]))
+        fleets.step(Controls.stack([instance.controls[now] for instance in instances]))
     before = fleets.view.rows.copy(), [fleets.request_log(index).asked_s.copy() for index in range(4)]
     fleets.fork(sources, range(4))
     np.testing.assert_array_equal(fleets.view.rows, before[0][sources])
@@ -138,29 +138,29 @@ def test_fleets_may_change_places(engine, sources):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_snapshot_outlives_its_engine(engine):
-    world = random_world(7, **SITUATIONS["closed loop under stress"])
-    whole = run(engine, world.arrays, world.episode, world.controls)
-    first = make_engine(engine, world.arrays, 1)
-    first.reset(0, world.episode)
-    for controls in world.controls[:4]:
+    instance = random_instance(7, **SITUATIONS["closed loop under stress"])
+    whole = run(engine, instance.arrays, instance.episode, instance.controls)
+    first = make_engine(engine, instance.arrays, 1)
+    first.reset(0, instance.episode)
+    for controls in instance.controls[:4]:
         first.step(controls)
     snapshot = first.snapshot(0)
     del first
     gc.collect()
-    again = random_world(7, **SITUATIONS["closed loop under stress"])  # the same fleet, flattened anew
+    again = random_instance(7, **SITUATIONS["closed loop under stress"])  # the same fleet, flattened anew
     second = make_engine(engine, again.arrays, 1)
     second.restore(0, snapshot)
     recorder = Recorder(second)
-    for controls in world.controls[4:]:
+    for controls in instance.controls[4:]:
         recorder.step(controls)
     assert_equal(recorder.run(0, whole, 4), whole)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_forks_that_cannot_be_are_refused(engine):
-    world = random_world(0, load=1.0)
-    fleets = make_engine(engine, world.arrays, 3)
-    fleets.reset(0, world.episode)
+    instance = random_instance(0, load=1.0)
+    fleets = make_engine(engine, instance.arrays, 3)
+    fleets.reset(0, instance.episode)
     with pytest.raises(IndexError, match="fleet 3 of 3"):
         fleets.fork([0], [3])
     with pytest.raises(RuntimeError, match="fleet 1 was never reset"):
@@ -174,13 +174,13 @@ def test_forks_that_cannot_be_are_refused(engine):
         stranger.restore(0, fleets.snapshot(0))
     kind = {"native": "reference", "reference": "native"}[engine]
     with pytest.raises(SpecError, match="snapshot: must be one of this engine"):
-        make_engine(kind, world.arrays, 1).restore(0, fleets.snapshot(0))
+        make_engine(kind, instance.arrays, 1).restore(0, fleets.snapshot(0))
 
 
 def test_snapshots_that_nobody_holds_are_freed():
-    world = random_world(1, load=50.0, long_talks=True, closed_loop=True)
-    fleets = make_engine("native", world.arrays, 2)
-    fleets.reset(0, world.episode)
+    instance = random_instance(1, load=50.0, long_talks=True, closed_loop=True)
+    fleets = make_engine("native", instance.arrays, 2)
+    fleets.reset(0, instance.episode)
     before_mib = resident_mib()
     held = [fleets.snapshot(0) for _ in range(20)]
     twenty_mib = resident_mib() - before_mib

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.layers.agents.lengths import TokenLengthSpec
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError
 from tokenfleet.envs.traces import RequestTable, SessionTrace, read_sessions, read_trace, write_sessions

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.traces import RequestTable

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, run
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.traces import RequestTable
 
@@ -111,8 +111,8 @@ def test_the_kv_cache_in_use_grows_with_the_answer(engine):
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS)
 def test_the_kv_cache_is_never_overfull(seed):
-    world = random_world(seed, load=5.0, small_kv=True)
-    result = run("native", world.arrays, world.episode, world.controls)
+    instance = random_instance(seed, load=5.0, small_kv=True)
+    result = run("native", instance.arrays, instance.episode, instance.controls)
     assert np.all(result.views["kv_reserved_fraction"] <= 1.0)
 
 

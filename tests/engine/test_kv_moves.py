@@ -1,6 +1,6 @@
 """KV cache that moves, by hand: hand-offs from prefill to decode, and prefixes that follow their conversation.
 
-Both pools need 10 ms an iteration and 1 ms a prefill token (`worlds.two_pools`).
+Both pools need 10 ms an iteration and 1 ms a prefill token (`small_fleets.two_pools`).
 """
 
 import dataclasses
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, neutral, run
-from tests.engine.small_worlds import plain_episode, two_pools
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import plain_episode, two_pools
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.traces import RequestTable
@@ -135,15 +135,15 @@ def test_what_leaves_a_site_is_counted(engine, sites, sent_bytes):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_every_token_of_context_is_somewhere(engine, seed):
     """Per pool: what is made or comes in is answered with, given up, lost, sent on or still there."""
-    world = random_world(seed, load=5.0, hand_offs=True, small_kv=True)
-    result = run(engine, world.arrays, world.episode, world.controls)
+    instance = random_instance(seed, load=5.0, hand_offs=True, small_kv=True)
+    result = run(engine, instance.arrays, instance.episode, instance.controls)
     made = ("prefilled_tokens", "prefix_hit_tokens", "generated_tokens", "taken_over_tokens")
     gone = ("handed_off_tokens", "preempted_tokens", "dropped_tokens", "running_tokens_change")
     left = sum(result.outcomes[name].sum(axis=0) for name in made)
     left -= sum(result.outcomes[name].sum(axis=0) for name in gone)
-    pool_of = np.repeat(np.arange(world.arrays.num_pools), world.arrays.replicas)
+    pool_of = np.repeat(np.arange(instance.arrays.num_pools), instance.arrays.replicas)
     done = result.log.status == RequestStatus.COMPLETED
-    requests = world.episode.requests
+    requests = instance.episode.requests
     context = (requests.prompt_tokens + requests.output_tokens)[done]
-    answered = np.bincount(pool_of[result.log.replica[done]], context, world.arrays.num_pools)
+    answered = np.bincount(pool_of[result.log.replica[done]], context, instance.arrays.num_pools)
     np.testing.assert_array_equal(left, answered)

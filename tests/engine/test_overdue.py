@@ -1,6 +1,6 @@
 """When a request counts as overdue, by hand, and what being overdue says of its end.
 
-The pool's iteration lasts 10 ms plus 1 ms a prefill token (`small_worlds.one_pool`); a token costs a dollar in and two
+The pool's iteration lasts 10 ms plus 1 ms a prefill token (`small_fleets.one_pool`); a token costs a dollar in and two
 out.
 """
 
@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tests.engine.test_agreement import SITUATIONS
 from tests.engine.test_billing import MOVABLE, PRICES, at_factors, last_run
-from tests.engine.worlds import random_world
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.traces import RequestTable
 
@@ -67,9 +67,9 @@ class TestByHand:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_an_overdue_request_is_never_answered_within_its_slo(situation: str, seed: int) -> None:
     """At the end of every tick the sum is that over requests which are under way and can only end late, or be lost."""
-    world = random_world(seed, **SITUATIONS[situation])
-    arrays, table = world.arrays, world.episode.requests
-    result = run("native", arrays, world.episode, world.controls)
+    instance = random_instance(seed, **SITUATIONS[situation])
+    arrays, table = instance.arrays, instance.episode.requests
+    result = run("native", arrays, instance.episode, instance.controls)
     log, k = result.log, table.class_id
     ttft_s, deadline_s = arrays.ttft_s[k], arrays.deadline_s[k]
     usd = table.prompt_tokens * arrays.usd_per_input_token[k] + table.output_tokens * arrays.usd_per_output_token[k]

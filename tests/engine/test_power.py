@@ -1,4 +1,4 @@
-"""Clocks, sleep, caps, the brake and the breaker, on instances worked out by hand, on both engines."""
+"""Clocks, sleep, caps, the brake and the breaker, on fleets worked out by hand, on both engines."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
@@ -74,8 +74,8 @@ def test_beyond_the_knee_only_the_shoulder_of_the_work_shows(engine):
     """Awake 100 W, limit 500 W, knee at 200 W, slope 1/2: iterations of 10 ms with 1 J and 4 J of work."""
     arrays = one_pool(limit_w=500.0, knee_fraction=0.25, shoulder_slope=0.5)
     for work_j, power_w in ((0.5, 150.0), (1.0, 200.0), (4.0, 350.0), (20.0, 500.0)):
-        world = replace(arrays, work_j=np.full((1, len(TOKEN_KNOTS)), work_j))
-        result = run(engine, world, plain_episode(world, ONE_LONG))
+        changed = replace(arrays, work_j=np.full((1, len(TOKEN_KNOTS)), work_j))
+        result = run(engine, changed, plain_episode(changed, ONE_LONG))
         assert result.outcomes["power_w"][1, 0] == pytest.approx(power_w)
 
 

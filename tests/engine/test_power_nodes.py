@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, run
-from tests.engine.small_worlds import layouts, one_pool, plain_episode, two_pools
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import layouts, one_pool, plain_episode, two_pools
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import LIMITS
@@ -157,8 +157,8 @@ def test_a_breaker_cools_below_its_cap(engine):
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_pool_is_no_faster_and_no_brighter_than_any_node_above_it(seed):
-    world = random_world(seed, load=4.0, cap_share=0.4)
-    a, views = world.arrays, run("native", world.arrays, world.episode, world.controls).views
+    instance = random_instance(seed, load=4.0, cap_share=0.4)
+    a, views = instance.arrays, run("native", instance.arrays, instance.episode, instance.controls).views
     for p, s in enumerate(a.site):
         rows = [w for w in (a.whole_site_row[p], a.row[p]) if w >= 0]
         above = [("braked", "dark_remaining_s", s, s)]
@@ -173,10 +173,10 @@ def test_a_pool_is_no_faster_and_no_brighter_than_any_node_above_it(seed):
 @given(seed=st.integers(0, 2**32 - 1), more=st.floats(1.0, 3.0))
 def test_the_first_brake_and_trip_never_come_sooner_under_higher_caps(seed, more):
     """Until the first of them both fleets live the same life on the same tape."""
-    world = random_world(seed, load=4.0, cap_share=0.4)
-    low = run("native", world.arrays, world.episode, world.controls)
-    raised = {name: getattr(world.episode, name) * more for name in LIMITS}
-    high = run("native", world.arrays, replace(world.episode, **raised), world.controls)
+    instance = random_instance(seed, load=4.0, cap_share=0.4)
+    low = run("native", instance.arrays, instance.episode, instance.controls)
+    raised = {name: getattr(instance.episode, name) * more for name in LIMITS}
+    high = run("native", instance.arrays, replace(instance.episode, **raised), instance.controls)
     assert first_event(high) >= first_event(low)
     same = slice(0, first_event(low))
     assert np.all(high.outcomes["above_cap_s"][same] <= low.outcomes["above_cap_s"][same])

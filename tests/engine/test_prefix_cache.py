@@ -1,6 +1,6 @@
 """The prefix cache, by hand: what is found, what shares memory, what gives way.
 
-The pool's iteration lasts 10 ms plus 1 ms for each token that it prefills (`worlds.one_pool`).
+The pool's iteration lasts 10 ms plus 1 ms for each token that it prefills (`small_fleets.one_pool`).
 """
 
 import dataclasses
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, neutral, run
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.traces import RequestTable
@@ -264,8 +264,8 @@ def test_every_prompt_token_is_computed_or_found(engine, seed, host_cache_tokens
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_running_and_cached_tokens_never_exceed_the_memory(engine, seed):
-    world = random_world(seed, load=5.0, long_talks=True)
-    views = run(engine, world.arrays, world.episode, world.controls).views
+    instance = random_instance(seed, load=5.0, long_talks=True)
+    views = run(engine, instance.arrays, instance.episode, instance.controls).views
     assert (views["kv_reserved_fraction"] + views["cached_fraction"] <= 1.0 + 1e-6).all()
 
 
@@ -273,8 +273,8 @@ def test_running_and_cached_tokens_never_exceed_the_memory(engine, seed):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_no_request_finds_more_than_it_could_reuse(engine, seed):
     """Where nobody is preempted: such a request would find its own context too."""
-    world = random_world(seed, load=2.0, long_talks=True)
-    table = world.episode.requests
-    arrays = dataclasses.replace(world.arrays, kv_grows=np.zeros(world.arrays.num_pools, bool))
-    result = run(engine, arrays, world.episode, world.controls)
+    instance = random_instance(seed, load=2.0, long_talks=True)
+    table = instance.episode.requests
+    arrays = dataclasses.replace(instance.arrays, kv_grows=np.zeros(instance.arrays.num_pools, bool))
+    result = run(engine, arrays, instance.episode, instance.controls)
     assert result.total("prefix_hit_tokens") <= np.maximum(table.reusable_tokens, table.group_tokens).sum()

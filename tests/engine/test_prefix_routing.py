@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import ENGINES, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import RequestTable

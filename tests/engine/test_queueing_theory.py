@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.engine.runs import Run, run
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.traces import RequestTable
 

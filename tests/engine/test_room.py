@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, Run, run
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import random_world
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.traces import RequestTable
 
@@ -103,13 +103,13 @@ def test_under_a_steady_load_the_air_follows_its_closed_form(response, outdoor_c
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_air_stays_between_its_supply_and_its_hottest_target(seed):
-    world = random_world(seed, load=5.0)
-    a, episode = world.arrays, world.episode
-    result = run("native", a, episode, world.controls)
+    instance = random_instance(seed, load=5.0)
+    a, episode = instance.arrays, instance.episode
+    result = run("native", a, episode, instance.controls)
     for s, index in enumerate(a.room):
         if index >= 0:
             excess_k = np.maximum(episode.outdoor_c[:, s] - a.design_outdoor_c[s], 0.0)
-            it_w = result.outcomes["it_energy_j"][:, a.site == s].sum(axis=1) / a.tick_s
+            it_w = result.site_it_energy_j(a, s) / a.tick_s
             hottest_c = a.room_supply_c[s] + (excess_k + a.room_k_per_w[s] * it_w).max()
             air_c = result.views["room_c"][:, index]
             assert np.all((air_c >= a.room_supply_c[s] - 1e-4) & (air_c <= hottest_c + 1e-4))
@@ -119,10 +119,12 @@ def test_the_air_stays_between_its_supply_and_its_hottest_target(seed):
 @given(seed=st.integers(0, 2**32 - 1), colder_k=st.floats(0.0, 20.0))
 def test_a_cooler_sky_never_derates_sooner(seed, colder_k):
     """Until the first derating both fleets live the same life."""
-    world = random_world(seed, load=5.0)
-    cooler = replace(world.episode, outdoor_c=world.episode.outdoor_c - colder_k)
+    instance = random_instance(seed, load=5.0)
+    cooler = replace(instance.episode, outdoor_c=instance.episode.outdoor_c - colder_k)
     first = [
-        np.append(run("native", world.arrays, episode, world.controls).outcomes["derated_s"].any(axis=1), True).argmax()
-        for episode in (world.episode, cooler)
+        np.append(
+            run("native", instance.arrays, episode, instance.controls).outcomes["derated_s"].any(axis=1), True
+        ).argmax()
+        for episode in (instance.episode, cooler)
     ]
     assert first[1] >= first[0]

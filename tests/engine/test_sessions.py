@@ -16,14 +16,14 @@ STREAMS = {
 }
 
 
-def world(stream: dict[str, object]) -> Scenario:
+def with_agents(stream: dict[str, object]) -> Scenario:
     """The default fleet with short contexts, so that it answers faster than the record's models did."""
     workload = {"agents": {**stream, "request_class": "agents-70b", "max_context_tokens": 8000}}
     return load_scenario("default", {"workload": workload, "classes.agents-70b.patience_s": 600.0})
 
 
 def play(stream: dict[str, object], seed: int) -> tuple[Episode, Run]:
-    scenario = world(stream)
+    scenario = with_agents(stream)
     episode = sample_episode(scenario, seed)
     return episode, run("native", FleetArrays.from_scenario(scenario), episode)
 
@@ -43,7 +43,7 @@ def test_a_call_is_made_when_all_that_it_waits_for_are_answered_and_its_wait_is_
 @pytest.mark.parametrize("kind", STREAMS)
 def test_calls_come_at_the_stated_rate(kind):
     """Although the fleet answers short contexts faster than the record's models did: agents mostly wait for tools."""
-    scenario = world(STREAMS[kind])
+    scenario = with_agents(STREAMS[kind])
     asked = []
     for seed in range(24):
         _, played = play(STREAMS[kind], seed)

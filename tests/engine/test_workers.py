@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.engine.instances import Situation, random_instances
 from tests.engine.runs import neutral
-from tests.engine.small_worlds import one_pool, plain_episode
-from tests.engine.worlds import Situation, random_worlds
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine import Engine, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
@@ -36,11 +36,11 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == digest)
 
 def batch(threads: int) -> tuple[Engine, Controls]:
     """Four fleets at the start of their episodes, and controls for them."""
-    worlds = random_worlds(0, 4, Situation(load=4.0))
-    fleets = make_engine("native", worlds[0].arrays, len(worlds), threads)
-    for index, world in enumerate(worlds):
-        fleets.reset(index, world.episode)
-    return fleets, Controls.stack([world.controls[0] for world in worlds])
+    instances = random_instances(0, 4, Situation(load=4.0))
+    fleets = make_engine("native", instances[0].arrays, len(instances), threads)
+    for index, instance in enumerate(instances):
+        fleets.reset(index, instance.episode)
+    return fleets, Controls.stack([instance.controls[0] for instance in instances])
 
 
 def test_the_workers_keep_their_promises(tmp_path: Path):

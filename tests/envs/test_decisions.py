@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.envs.worlds import FRAGILE
+from tests.envs.scenarios import FRAGILE
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.interface.setpoint_action import SetpointAction

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import tokenfleet
 from tests.conftest import ENGINE
-from tests.envs.test_vector import structure
+from tests.envs.batches import structure
 from tokenfleet.envs import FleetEnv, FleetVectorEnv
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.spec import SpecError

@@ -10,8 +10,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from tests.conftest import ENGINE
-from tests.envs.test_vector import SHORT, assert_same, batch, random_actions
-from tests.envs.worlds import FRAGILE
+from tests.envs.batches import SHORT, assert_same, batch, random_actions
+from tests.envs.scenarios import FRAGILE
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -108,7 +108,7 @@ def test_snapshots_of_others_are_refused() -> None:
         envs.restore(held)
     with pytest.raises(SpecError, match="snapshot: is of another fleet"):
         FleetVectorEnv("default", 2, engine=ENGINE).restore(held)
-    with pytest.raises(TypeError, match="a snapshot lives in this process only; get_state gives"):
+    with pytest.raises(TypeError, match="a snapshot is valid in this process only; get_state gives"):
         pickle.dumps(held)
     with pytest.raises(RuntimeError, match="reset every fleet"):
         batch(2).fork([0], [1])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ENGINE
-from tests.envs.test_vector import assert_same, batch, random_actions
+from tests.envs.batches import assert_same, batch, random_actions
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.spec import SpecError

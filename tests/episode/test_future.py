@@ -20,30 +20,31 @@ from tokenfleet.envs.spec import SpecError
 
 TICK = 60
 SHORT = {"horizon_ticks": 120}
-WORLDS: dict[str, dict[str, Any]] = {
+SCENARIOS: dict[str, dict[str, Any]] = {
     "tiny": SHORT,
     "agent-swarm": {"horizon_ticks": 120, "workload.agents.rate_sessions_per_s": 0.04},
     "budget-squeeze": SHORT,
     "follow-the-sun": SHORT,
     "failure-storm": {"horizon_ticks": 120, "workload.chat-8b.rate_rps": 60.0},
     "demand-response-day": SHORT,
+    "priced-power": SHORT,
 }
 
 
-def lived(world: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
+def fleet_at(scenario: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
     """A fleet some ticks into an episode, at full clocks."""
-    arrays = FleetArrays.from_scenario(world)
-    fleet, episode = make_engine("native", arrays, 1), sample_episode(world, seed)
+    arrays = FleetArrays.from_scenario(scenario)
+    fleet, episode = make_engine("native", arrays, 1), sample_episode(scenario, seed)
     fleet.reset(0, episode)
     for _ in range(ticks):
         fleet.step(Controls.neutral(1, arrays.route_mask.astype(float)))
     return fleet, episode
 
 
-def undisturbed(world: Scenario, episode: Episode, tick: int) -> Present:
+def undisturbed(scenario: Scenario, episode: Episode, tick: int) -> Present:
     """A present in which every call that waits for none has been made in its time, and none has ended."""
     none = np.zeros(len(episode.requests), np.bool_)
-    asked = episode.requests.arrival_s < tick * world.tick_s
+    asked = episode.requests.arrival_s < tick * scenario.tick_s
     return Present(tick, asked, none, np.full(len(none), np.nan), np.empty(0, np.int32))
 
 
@@ -54,10 +55,10 @@ def to_come(future: Future) -> np.ndarray:
     return np.flatnonzero(fresh)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(name: str) -> None:
-    world = load_scenario(name, WORLDS[name])
-    fleet, episode = lived(world, TICK)
+    scenario = load_scenario(name, SCENARIOS[name])
+    fleet, episode = fleet_at(scenario, TICK)
     future = draw_future(episode, present_of(fleet, 0, TICK), 7)
     again = make_engine("native", fleet.arrays, 1)
     again.reset(0, future.episode)
@@ -74,10 +75,10 @@ def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(n
         np.testing.assert_array_equal(again.outcome.rows, fleet.outcome.rows)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_one_seed_is_one_future_and_two_differ_only_after_now(name: str) -> None:
-    world = load_scenario(name, WORLDS[name])
-    fleet, episode = lived(world, TICK)
+    scenario = load_scenario(name, SCENARIOS[name])
+    fleet, episode = fleet_at(scenario, TICK)
     now = present_of(fleet, 0, TICK)
     first, twin, second = (draw_future(episode, now, seed) for seed in (1, 1, 2))
     for field in ("exogenous", "cap_w", "price_usd_per_mwh", "outdoor_c", "pue"):
@@ -97,12 +98,12 @@ def test_one_seed_is_one_future_and_two_differ_only_after_now(name: str) -> None
     )
     assert not np.array_equal(*others)
     arrivals = [future.episode.requests.arrival_s[to_come(future)] for future in (first, second)]
-    assert min(times.min() for times in arrivals) >= TICK * world.tick_s
+    assert min(times.min() for times in arrivals) >= TICK * scenario.tick_s
 
 
-def offered_tokens(world: Scenario, episode: Episode, now: Present, futures: int) -> np.ndarray:
+def offered_tokens(scenario: Scenario, episode: Episode, now: Present, futures: int) -> np.ndarray:
     """Tokens that are asked for from now on in each of some futures, by class `[F, K]`."""
-    sums = np.zeros((futures, len(world.classes)))
+    sums = np.zeros((futures, len(scenario.classes)))
     for seed in range(futures):
         future = draw_future(episode, now, seed)
         requests, rows = future.episode.requests, to_come(future)
@@ -113,13 +114,13 @@ def offered_tokens(world: Scenario, episode: Episode, now: Present, futures: int
 
 @pytest.mark.parametrize("name", ["tiny", "retry-storm"])
 def test_futures_offer_what_the_streams_do_on_average(name: str) -> None:
-    world = load_scenario(name, {"horizon_ticks": 120})
-    fleet, episode = lived(world, TICK)
-    sums = offered_tokens(world, episode, present_of(fleet, 0, TICK), 200)
-    names, wanted = list(world.classes), np.zeros(len(world.classes))
-    for stream in world.workload.values():
+    scenario = load_scenario(name, {"horizon_ticks": 120})
+    fleet, episode = fleet_at(scenario, TICK)
+    sums = offered_tokens(scenario, episode, present_of(fleet, 0, TICK), 200)
+    names, wanted = list(scenario.classes), np.zeros(len(scenario.classes))
+    for stream in scenario.workload.values():
         tokens = stream.mean_prompt_tokens + stream.mean_output_tokens
-        wanted[names.index(stream.request_class)] += stream.mean_rate_rps * tokens * (120 - TICK) * world.tick_s
+        wanted[names.index(stream.request_class)] += stream.mean_rate_rps * tokens * (120 - TICK) * scenario.tick_s
     off = (sums.mean(axis=0) - wanted) / (sums.std(axis=0) / np.sqrt(len(sums)))
     assert np.abs(off).max() < 4.0
 
@@ -131,14 +132,14 @@ def test_futures_of_a_stream_with_hours_keep_the_hour() -> None:
     base = load_scenario("tiny").model_dump(mode="json", exclude_unset=True)
     chat = next(iter(base["classes"]))
     inner["request_class"] = chat
-    world = load_scenario({**base, "workload": {"day": day}, "horizon_ticks": 300})
-    stream = world.workload["day"]
+    scenario = load_scenario({**base, "workload": {"day": day}, "horizon_ticks": 300})
+    stream = scenario.workload["day"]
     assert isinstance(stream, DiurnalStream)
     for seed in range(4):
-        fleet, episode = lived(world, 150, seed)
+        fleet, episode = fleet_at(scenario, 150, seed)
         start_s = stream._start_s(np.random.default_rng([seed, 0]))
-        time_s, operational_s = stream._clock(start_s, world.horizon_s)
-        done, end = np.interp([150 * world.tick_s, world.horizon_s], time_s, operational_s)
+        time_s, operational_s = stream._clock(start_s, scenario.horizon_s)
+        done, end = np.interp([150 * scenario.tick_s, scenario.horizon_s], time_s, operational_s)
         now = present_of(fleet, 0, 150)
         counts = [len(to_come(draw_future(episode, now, future))) for future in range(30)]
         wanted = stream.mean_rate_rps * (end - done)
@@ -149,7 +150,7 @@ def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
     emergency = {"earliest_start_s": 0.0, "latest_start_s": 120.0, "hold_s": 10.0, "probability": 0.5}
     response = {"earliest_start_s": 80.0, "latest_start_s": 90.0, "hold_s": 10.0, "notice_s": 60.0}
     site = next(iter(load_scenario("tiny").sites))
-    world = load_scenario(
+    scenario = load_scenario(
         "tiny",
         {
             "horizon_ticks": 120,
@@ -159,10 +160,10 @@ def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
     )
     episode = next(
         episode
-        for episode in (sample_episode(world, seed) for seed in range(50))
+        for episode in (sample_episode(scenario, seed) for seed in range(50))
         if (episode.rating_w == episode.rating_w[0]).all()  # no emergency comes
     )
-    fleet = make_engine("native", FleetArrays.from_scenario(world), 1)
+    fleet = make_engine("native", FleetArrays.from_scenario(scenario), 1)
     fleet.reset(0, episode)
     for _ in range(60):
         fleet.step(Controls.neutral(1, fleet.arrays.route_mask.astype(float)))
@@ -176,17 +177,17 @@ def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
 
 
 def test_a_market_wanders_on_from_its_price_and_forecasts_hold_on_average() -> None:
-    world = load_scenario(
+    scenario = load_scenario(
         "follow-the-sun",
         {"horizon_ticks": 200, "calendar.speedup": 144.0, "forecast_lead_s": [38.0, 150.0]},
     )
-    episode, tick = sample_episode(world, 3), 40
-    now = undisturbed(world, episode, tick)
+    episode, tick = sample_episode(scenario, 3), 40
+    now = undisturbed(scenario, episode, tick)
     futures = [draw_future(episode, now, seed).episode for seed in range(200)]
     assert episode.origin is not None
     signals = episode.origin.course.signals.signals()
-    lead = len(world.forecast_lead_s) - 1
-    later = tick + round(world.forecast_lead_s[lead] / world.tick_s)
+    lead = len(scenario.forecast_lead_s) - 1
+    later = tick + round(scenario.forecast_lead_s[lead] / scenario.tick_s)
     told = signals.carbon_forecast_g_per_kwh[tick, :, lead]
     carbon = np.array([future.carbon_g_per_kwh[later] for future in futures])
     np.testing.assert_allclose(carbon.mean(axis=0), told, atol=4.0 * carbon.std(axis=0).max() / np.sqrt(len(futures)))
@@ -199,10 +200,10 @@ def test_a_market_wanders_on_from_its_price_and_forecasts_hold_on_average() -> N
 
 
 def test_failures_to_come_are_drawn_anew() -> None:
-    world = load_scenario("failure-storm", {"horizon_ticks": 120, "workload.chat-8b.rate_rps": 1.0})
-    episode = sample_episode(world, 0)
-    now = undisturbed(world, episode, TICK)
-    counts, whole = [], [len(sample_episode(world, seed).failures.tick) for seed in range(100)]
+    scenario = load_scenario("failure-storm", {"horizon_ticks": 120, "workload.chat-8b.rate_rps": 1.0})
+    episode = sample_episode(scenario, 0)
+    now = undisturbed(scenario, episode, TICK)
+    counts, whole = [], [len(sample_episode(scenario, seed).failures.tick) for seed in range(100)]
     for seed in range(100):
         failures = draw_future(episode, now, seed).episode.failures
         old = episode.failures.tick < TICK
@@ -214,9 +215,9 @@ def test_failures_to_come_are_drawn_anew() -> None:
 
 
 def test_thinking_clients_go_on_without_adding_calls() -> None:
-    world = load_scenario("agent-swarm", WORLDS["agent-swarm"])
+    scenario = load_scenario("agent-swarm", SCENARIOS["agent-swarm"])
     late = 90
-    fleet, episode = lived(world, late)
+    fleet, episode = fleet_at(scenario, late)
     now = present_of(fleet, 0, late)
     assert len(now.thinking) > 1
     alone = Present(late, now.asked, now.lost, now.finished_s, np.empty(0, np.int32))
@@ -224,18 +225,18 @@ def test_thinking_clients_go_on_without_adding_calls() -> None:
     sums = []
     for future in (with_them, without):
         requests = future.episode.requests
-        comes = requests.wait_s < world.horizon_s
+        comes = requests.wait_s < scenario.horizon_s
         comes[future.row[now.asked]] = False
-        comes &= ~((requests.predecessors == 0) & (requests.arrival_s >= world.horizon_s))
+        comes &= ~((requests.predecessors == 0) & (requests.arrival_s >= scenario.horizon_s))
         sums.append(int(requests.prompt_tokens[comes].sum(dtype=np.int64)))
     assert sums[0] == sums[1]
 
 
 def test_an_episode_that_nobody_drew_has_no_other_future() -> None:
-    world = load_scenario("tiny")
-    episode = sample_episode(world, 0)
+    scenario = load_scenario("tiny")
+    episode = sample_episode(scenario, 0)
     with pytest.raises(SpecError, match="future: an episode that was not drawn from a scenario"):
-        draw_future(replace(episode, origin=None), undisturbed(world, episode, 0), 0)
+        draw_future(replace(episode, origin=None), undisturbed(scenario, episode, 0), 0)
 
 
 @pytest.mark.parametrize(
@@ -277,8 +278,8 @@ def test_sessions_of_a_stream_that_began_empty_go_on() -> None:
 def test_what_clients_would_pay_today_goes_on_in_every_future() -> None:
     """Half of the clients of an episode take a price near its own factor, known or not."""
     tolerance = {"median": 1.0, "sigma": 0.01, "episode_factor": [0.5, 2.0]}
-    world = load_scenario("tiny", {"classes.chat-8b.price_tolerance": tolerance})
-    fleet, episode = lived(world, 20, seed=3)
+    scenario = load_scenario("tiny", {"classes.chat-8b.price_tolerance": tolerance})
+    fleet, episode = fleet_at(scenario, 20, seed=3)
     future = draw_future(episode, present_of(fleet, 0, 20), 7)
     drawn, minds = future.episode.requests, future.episode.requests.class_id == 0
     fresh = to_come(future)[minds[to_come(future)]]

@@ -29,7 +29,7 @@ SITE = {
 LEADS_S = [0.0, 25.0, 150.0]  # now, an hour and six hours ahead at that speed
 
 
-def real_world(folders: Sequence[Path] = (), **changes: object) -> Scenario:
+def recorded_scenario(folders: Sequence[Path] = (), **changes: object) -> Scenario:
     """The default scenario on recorded years."""
     overrides: dict[str, object] = {"calendar.speedup": DAY_IN_TEN_MINUTES, "forecast_lead_s": LEADS_S}
     for site, (price, carbon, weather) in SITE.items():
@@ -58,7 +58,7 @@ def ruler(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_sites_and_signals_stand_at_one_hour_of_the_year() -> None:
-    scenario = real_world()
+    scenario = recorded_scenario()
     episode = sample_episode(scenario, 5)
     steps = (DAY_IN_TEN_MINUTES / 3600.0) * np.arange(scenario.horizon_ticks)
     fits = []
@@ -78,7 +78,7 @@ def test_all_sites_and_signals_stand_at_one_hour_of_the_year() -> None:
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_an_episode_and_its_forecasts_stay_inside_the_weeks_of_its_split(ruler: Path, split: Split) -> None:
     prices = {f"sites.{site}.grid.price_usd_per_mwh": {"series": "ruler"} for site in SITE}
-    scenario = real_world([ruler], **prices)
+    scenario = recorded_scenario([ruler], **prices)
     for seed in range(200):
         episode = sample_episode(scenario, seed, split)
         hours = [episode.price_usd_per_mwh, exogenous(scenario, episode)["price_forecast_usd_per_mwh"]]
@@ -90,7 +90,7 @@ def test_an_episode_and_its_forecasts_stay_inside_the_weeks_of_its_split(ruler: 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**40))
 def test_the_same_seed_draws_the_same_signals(seed: int) -> None:
-    scenario = real_world(**{"sites.east.grid.real_time_price": {}})
+    scenario = recorded_scenario(**{"sites.east.grid.real_time_price": {}})
     first, again, other = (sample_episode(scenario, s) for s in (seed, seed, seed + 1))
     for name in ("price_usd_per_mwh", "carbon_g_per_kwh", "outdoor_c", "solar_w", "exogenous"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
@@ -111,12 +111,12 @@ def test_constants_draw_nothing_and_stay_what_they_are() -> None:
 def test_the_default_observation_needs_no_forecast() -> None:
     layout = FleetObservation(load_scenario("default")).layout
     forecasts = [field.name for field in EXOGENOUS if "F" in field.axis]
-    assert len(forecasts) == 4
+    assert len(forecasts) == 7
     assert all(layout.slice(name).start == layout.slice(name).stop for name in forecasts)
 
 
 def test_a_forecast_of_now_is_the_truth() -> None:
-    scenario = real_world(**{"sites.east.grid.real_time_price": {}})
+    scenario = recorded_scenario(**{"sites.east.grid.real_time_price": {}})
     episode = sample_episode(scenario, 3)
     seen = exogenous(scenario, episode)
     for field, truth in (
@@ -136,7 +136,7 @@ def test_a_forecast_of_now_is_the_truth() -> None:
     ("price_forecast_usd_per_mwh", "price_usd_per_mwh"),
 ])  # fmt: skip
 def test_forecasts_err_more_the_further_they_look(field: str, truth: str) -> None:
-    scenario = real_world(**{f"sites.{site}.grid.real_time_price": {} for site in SITE})
+    scenario = recorded_scenario(**{f"sites.{site}.grid.real_time_price": {} for site in SITE})
     squares = np.zeros(len(LEADS_S))
     for seed in range(60):
         episode = sample_episode(scenario, seed)
@@ -149,7 +149,7 @@ def test_forecasts_err_more_the_further_they_look(field: str, truth: str) -> Non
 
 
 def test_a_day_ahead_price_is_known_without_error() -> None:
-    scenario = real_world()
+    scenario = recorded_scenario()
     episode = sample_episode(scenario, 1)
     ahead = int(LEADS_S[2])
     seen = exogenous(scenario, episode)["price_forecast_usd_per_mwh"]
@@ -157,7 +157,7 @@ def test_a_day_ahead_price_is_known_without_error() -> None:
 
 
 def test_no_sun_at_night_and_none_is_forecast() -> None:
-    scenario = real_world()
+    scenario = recorded_scenario()
     for seed in range(10):
         episode = sample_episode(scenario, seed)
         seen = exogenous(scenario, episode)["solar_forecast_w"]
@@ -194,17 +194,19 @@ def test_a_negative_price_and_frost_are_seen_as_such() -> None:
 
 def test_a_window_longer_than_a_splits_weeks_is_refused() -> None:
     with pytest.raises(SpecError, match=r"calendar.speedup: .* span 240 h .* hold 166 h .*lower speedup.*got 1440"):
-        real_world(**{"calendar.speedup": 1440, "forecast_lead_s": []})
+        recorded_scenario(**{"calendar.speedup": 1440, "forecast_lead_s": []})
     assert load_scenario("default", {"calendar.speedup": 1440}).calendar.speedup == 1440  # nothing varies
 
 
 def test_a_season_without_a_week_of_every_split_is_refused() -> None:
     with pytest.raises(SpecError, match=r"no validation week .*widen first_day to last_day \(got 0 to 10\)"):
-        real_world(**{"calendar.first_day": 0, "calendar.last_day": 10})
+        recorded_scenario(**{"calendar.first_day": 0, "calendar.last_day": 10})
 
 
 def test_a_scenario_with_signals_survives_its_own_dump() -> None:
-    scenario = real_world(**{"sites.west.facility.outdoor_c": {"kind": "diurnal", "mean": 20, "daily_amplitude": 5}})
+    scenario = recorded_scenario(
+        **{"sites.west.facility.outdoor_c": {"kind": "diurnal", "mean": 20, "daily_amplitude": 5}}
+    )
     assert load_scenario(scenario.model_dump(mode="json")) == scenario
     np.testing.assert_array_equal(
         sample_episode(load_scenario(scenario.model_dump(mode="json")), 2).exogenous,
@@ -215,6 +217,6 @@ def test_a_scenario_with_signals_survives_its_own_dump() -> None:
 def test_the_bill_follows_the_hour() -> None:
     """Two GridSpecs that differ in scale alone pay in proportion."""
     grid = GridSpec.parse({"cap_w": 1, "price_usd_per_mwh": {"series": "caiso-2023-price", "scale": 3}})
-    scenario = real_world(**{"sites.west.grid.price_usd_per_mwh": grid.model_dump()["price_usd_per_mwh"]})
-    thrice, once = sample_episode(scenario, 4), sample_episode(real_world(), 4)
+    scenario = recorded_scenario(**{"sites.west.grid.price_usd_per_mwh": grid.model_dump()["price_usd_per_mwh"]})
+    thrice, once = sample_episode(scenario, 4), sample_episode(recorded_scenario(), 4)
     np.testing.assert_allclose(thrice.price_usd_per_mwh[:, 1], 3 * once.price_usd_per_mwh[:, 1])

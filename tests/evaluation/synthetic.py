@@ -40,7 +40,7 @@ def fleet_rows(episodes: int = 40) -> list[EpisodeRow]:
     """Four baselines and three training seeds of PPO on a common set of episodes of varying difficulty."""
     rng = np.random.default_rng(0)
     difficulty = rng.normal(0.0, 0.3, episodes)
-    levels = {"least_work": 2.0, "uniform_clock": 1.9, "max_clock": 1.2, "random": 0.4}
+    levels = {"least_work": 2.0, "careful_operator": 1.9, "max_clock": 1.2, "random": 0.4}
     rows = []
     for policy, level in levels.items():
         rows += _fleet_rows(policy, level, difficulty, rng)

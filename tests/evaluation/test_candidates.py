@@ -18,8 +18,9 @@ from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
-from tokenfleet.evaluation.results import make_study
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.pairing import make_study
 from tokenfleet.evaluation.study import run_study
 
 OVERRIDES = {"horizon_ticks": 20}
@@ -79,7 +80,7 @@ def test_baselines_are_called_by_their_names_and_numbered_when_they_repeat() -> 
 
 def test_every_mistake_is_reported_at_once() -> None:
     with pytest.raises(SpecError) as caught:
-        candidates(policies=["least_wrk", "max_clock", {"name": "uniform_clock", "speed": 1}])
+        candidates(policies=["least_wrk", "max_clock", {"name": "careful_operator", "speed": 1}])
     assert len(caught.value.problems) == 2
     assert "did you mean 'least_work'" in caught.value.problems[0]
 
@@ -135,7 +136,7 @@ def test_two_checkpoints_of_one_run_are_compared_and_not_pooled(
     wanted = config(checkpoint=[*parts, str(run_of_one_seed), str(sweep / "1")])
     found = make_candidates(wanted, environment(wanted))
     rows = run_study(lambda count: environment(wanted, count), found, 2, 0)
-    assert {entry.name: entry.policies for entry in make_study(rows).entries} == {
+    assert {method.name: method.policies for method in make_study(rows).methods} == {
         "ppo": ("ppo-seed4", "ppo-seed1"),
         "ppo-seed4-2": ("ppo-seed4-2",),
     }

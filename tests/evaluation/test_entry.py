@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from tests.evaluation.test_candidates import write_checkpoint
-from tokenfleet.evaluation.results import make_study, read_rows
+from tokenfleet.evaluation.pairing import make_study
+from tokenfleet.evaluation.results import read_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ def test_baselines_and_a_checkpoint_on_a_fleet(tmp_path: Path) -> None:
         folder,
         "scenario=tiny",
         "scenario.horizon_ticks=20",
-        "policies=[least_work,{name: uniform_clock}]",
+        "policies=[least_work,{name: careful_operator}]",
         f"checkpoint={tmp_path / 'trained'}",
         "episodes=5",
         "n_envs=2",
@@ -43,10 +44,10 @@ def test_baselines_and_a_checkpoint_on_a_fleet(tmp_path: Path) -> None:
     assert names >= {"episodes.parquet", "episodes.csv", "summary.csv", "table.txt", "timeline.csv", "config.yaml"}
     header, *lines = (folder / "ledger.csv").read_text().splitlines()
     assert header == "policy,layer,item,account,usd,joules,grams,tokens"
-    assert {line.split(",")[0] for line in lines} == {"least_work", "uniform_clock", "ppo-seed0"}
+    assert {line.split(",")[0] for line in lines} == {"least_work", "careful_operator", "ppo-seed0"}
     assert {path.name for path in (folder / "figures").iterdir()} == {"comparison.png", "episode.png"}
     study = make_study(read_rows(folder / "episodes.parquet"))
-    assert [entry.name for entry in study.entries] == ["least_work", "uniform_clock", "ppo-seed0"]
+    assert [method.name for method in study.methods] == ["least_work", "careful_operator", "ppo-seed0"]
     assert study.episodes == 5
     assert yaml.safe_load((folder / "config.yaml").read_text())["scenario"]["horizon_ticks"] == 20
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -10,10 +10,11 @@ import gymnasium
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from tests.evaluation.worlds import TINY, Constant, Dice, StepCounter, countdowns
+from tests.evaluation.known_answers import TINY, Constant, Dice, StepCounter, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import NETWORK_ROWS, Candidate, episode_seeds, evaluate_policy
+from tokenfleet.evaluation.candidates import NETWORK_ROWS, Candidate
+from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.identity import EnvironmentIdentity
 from tokenfleet.evaluation.results import EpisodeRow
 from tokenfleet.policies.base import PolicyContext
@@ -59,7 +60,7 @@ def test_a_policy_with_memory_starts_every_episode_afresh(mode: AutoresetMode, b
     assert [row.metrics["return"] for row in rows] == [sum(min(step, 4) for step in range(n)) for n in lengths]
 
 
-@pytest.mark.parametrize("name", ["random", "least_work", "uniform_clock", "feedback_capping", "greedy_efficiency"])
+@pytest.mark.parametrize("name", ["random", "least_work", "careful_operator", "feedback_capping", "greedy_efficiency"])
 def test_a_row_of_a_fleet_does_not_depend_on_its_neighbours(name: str) -> None:
     together, apart = (evaluate_policy(TINY, baseline(name), 7, 3, batch_size=size) for size in (64, 3))
     assert numbers(together) == numbers(apart)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.evaluation.known_answers import TINY, Constant, countdowns
 from tests.evaluation.synthetic import fleet_rows, rows_of
-from tests.evaluation.worlds import TINY, Constant, countdowns
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation import figures, style
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.learning import curve, read_progress
 from tokenfleet.evaluation.summary import summarise
 from tokenfleet.evaluation.timeline import Timeline, record_timeline

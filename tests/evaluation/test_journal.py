@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.evaluation.known_answers import TINY
 from tests.evaluation.synthetic import row
 from tests.evaluation.test_candidates import write_checkpoint
 from tests.evaluation.test_ledgers import ledger
-from tests.evaluation.worlds import TINY
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate
+from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.journal import Batch, Journal
 from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.study import run_study

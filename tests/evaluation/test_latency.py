@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.evaluation.worlds import TINY, Constant
+from tests.evaluation.known_answers import TINY, Constant
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.evaluation.episodes import evaluate_policy

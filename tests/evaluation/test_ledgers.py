@@ -11,7 +11,7 @@ import pytest
 
 from tokenfleet.envs.layers.ledger import Check, Entry, Ledger, LedgerError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate
+from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.study import run_study
 from tokenfleet.policies import PolicyContext, make_policy

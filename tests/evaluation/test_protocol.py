@@ -29,7 +29,7 @@ PLAIN = {
     "split": "test",
     "seed": 0,
     "episodes": 4,
-    "careful_operator": "uniform_clock",
+    "careful_operator": "careful_operator",
     "references": {"tiny": REFERENCE},
 }
 PROTOCOL = Protocol.parse(PLAIN)

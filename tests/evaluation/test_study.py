@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.evaluation.known_answers import TINY, Constant, countdowns
 from tests.evaluation.synthetic import fleet_rows
-from tests.evaluation.worlds import TINY, Constant, countdowns
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.results import read_rows
 from tokenfleet.evaluation.saving import save_study
 from tokenfleet.evaluation.study import record_timelines, run_study

@@ -22,7 +22,7 @@ def learned(policy: str, values: object, seed: int = 0) -> list[object]:
 
 def test_policies_are_ranked_by_net_value_and_compared_with_the_best_baseline() -> None:
     summary = summarise(fleet_rows())
-    assert summary.ranking == ("ppo", "least_work", "uniform_clock", "max_clock", "random")
+    assert summary.ranking == ("ppo", "least_work", "careful_operator", "max_clock", "random")
     assert summary.headline.name == "net_value_usd"
     assert summary.reference == "least_work"
     own = summary.estimates["least_work"]["net_value_usd"]

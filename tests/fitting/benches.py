@@ -8,11 +8,11 @@ from dataclasses import fields, replace
 import numpy as np
 
 from tests.engine.runs import run as run_engine
-from tests.engine.small_worlds import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fitting import Bench, Run
 from tokenfleet.envs.fitting.compare import BOARD_POWER, DECODE_STEP, MEAN_ITERATION, prompt_time_s
-from tokenfleet.envs.fitting.numbers import moved, start_values
+from tokenfleet.envs.fitting.numbers import profile_with, start_values
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import ProfileSpec, bounds_s, load_model, roofline_profile
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
@@ -30,7 +30,7 @@ def roofline(bench: Bench) -> ProfileSpec:
 def with_numbers(bench: Bench, **values: float) -> ProfileSpec:
     """The roofline of a bench with some of its numbers at known values."""
     start, least = roofline(bench), bounds_s(bench.gpu, bench.model, bench.parallelism)
-    return moved(start, least, {**start_values(start), **values})
+    return profile_with(start, least, {**start_values(start), **values})
 
 
 def lawful_runs(

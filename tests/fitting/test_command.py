@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.command_line import Outcome, check_refusal, tree
+from tests.command_line import check_refusal, tree
 from tests.fitting.test_runs import VLLM
+from tests.fitting.typed import Fit, typed_into
 from tokenfleet.envs import FleetEnv, catalog
-from tokenfleet.envs.fitting.__main__ import main
 from tokenfleet.envs.layers.llm import Parallelism, load_profile
 from tokenfleet.envs.scenario import load_scenario
 
@@ -21,7 +20,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "own_hardware" / "runs.csv"
 PAIR = "--model llama-3.1-8b --gpu h100-sxm --own-gpu my-h100 --out mine"
 HEADER = "batch,prompt_tokens,output_tokens,median_itl_ms"
 GOOD = f"{HEADER}\n8,500,400,8\n16,500,400,8.6\n32,500,400,9.9\n64,500,400,12.4\n"
-Fit = Callable[[str], Outcome]
 
 
 @pytest.fixture
@@ -30,16 +28,7 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs.csv").write_text(GOOD)
     (tmp_path / "example.csv").write_bytes(EXAMPLE.read_bytes())
-
-    def fit(typed: str) -> Outcome:
-        capsys.readouterr()
-        try:
-            code = main(typed.split())
-        except SystemExit as ended:  # argparse
-            code = int(ended.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return fit
+    return typed_into(capsys)
 
 
 def table(out: str) -> dict[str, list[float]]:

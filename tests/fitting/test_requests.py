@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.command_line import Outcome, check_refusal, tree
-from tokenfleet.envs.fitting.__main__ import main
+from tests.command_line import check_refusal, tree
+from tests.fitting.typed import Fit, typed_into
 from tokenfleet.envs.fitting.replay import Latencies, Server
 from tokenfleet.envs.fitting.request_log import is_request_log, read_request_log
 from tokenfleet.envs.layers.llm import expected_errors, load_model, load_profile
@@ -21,7 +20,6 @@ from tokenfleet.envs.spec import SpecError
 HEADER = "arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s"
 POOL = {"gpu": "h100-sxm", "model": "llama-3.1-8b", "token_budget": 8192, "kv_policy": "grow", "kv_watermark": 0.0}
 PAIR = "--model llama-3.1-8b --gpu h100-sxm --own-gpu my-h100 --start roofline --out mine"
-Fit = Callable[[str], Outcome]
 
 
 def served_by_the_catalogue(requests: int = 120, rate_rps: float = 12.0) -> tuple[Server, Latencies]:
@@ -45,16 +43,7 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     text = "\n".join([HEADER, *lines(*served_by_the_catalogue())]) + "\n"
     (tmp_path / "log.csv.gz").write_bytes(gzip.compress(text.encode()))
-
-    def fit(typed: str) -> Outcome:
-        capsys.readouterr()
-        try:
-            code = main(typed.split())
-        except SystemExit as ended:  # argparse
-            code = int(ended.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return fit
+    return typed_into(capsys)
 
 
 def test_a_log_of_known_boards_brings_a_roofline_to_them(fit: Fit, tmp_path: Path) -> None:

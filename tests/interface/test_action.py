@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.envs.worlds import TWO_ROUTES, two_routes
+from tests.envs.scenarios import TWO_ROUTES, two_routes
+from tests.interface.rows import decoded, segment_of
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import load_scenario
@@ -13,14 +14,6 @@ from tokenfleet.envs.scenario.capacity import capacity_rps, capacity_share
 from tokenfleet.envs.vector import FleetVectorEnv
 
 FLOOR = load_scenario("tiny").pools["lab-8b"].gpu_spec.clock_floor_fraction
-
-
-def decode_one(action: FleetAction, **segments: object) -> Controls:
-    row = np.zeros((1, *action.space.shape))
-    for segment in action.table:
-        row[0, segment.columns] = segments.pop(segment.name, 0.0)
-    assert not segments
-    return action.decode(row)
 
 
 def test_only_classes_with_a_choice_have_routes() -> None:
@@ -34,7 +27,7 @@ def test_only_classes_with_a_choice_have_routes() -> None:
 
 
 def test_the_middle_of_the_box_is_a_sane_fleet() -> None:
-    controls = decode_one(FleetAction(two_routes()))
+    controls = decoded(FleetAction(two_routes()))
     # Two replicas against one of the same kind; the 70B class has one pool.
     np.testing.assert_allclose(controls.route_share[0], [[2 / 3, 0, 1 / 3], [0, 1, 0], [2 / 3, 0, 1 / 3]])
     np.testing.assert_allclose(controls.clock_fraction, (FLOOR + 1) / 2)
@@ -44,13 +37,13 @@ def test_the_middle_of_the_box_is_a_sane_fleet() -> None:
 
 def test_minus_one_closes_a_route_and_all_closed_means_by_capacity() -> None:
     action = FleetAction(two_routes())
-    controls = decode_one(action, route_weight=[-1, 0.5, -1, -1])
+    controls = decoded(action, route_weight=[-1, 0.5, -1, -1])
     np.testing.assert_allclose(controls.route_share[0, 0], [0, 0, 1])
     np.testing.assert_allclose(controls.route_share[0, 2], [2 / 3, 0, 1 / 3])
 
 
 def test_clocks_run_from_the_floor_to_one() -> None:
-    controls = decode_one(FleetAction(load_scenario("tiny")), clock_fraction=[-1, 1])
+    controls = decoded(FleetAction(load_scenario("tiny")), clock_fraction=[-1, 1])
     assert controls.clock_fraction[0].tolist() == [FLOOR, 1.0]
 
 
@@ -65,12 +58,12 @@ def test_sleep_takes_more_than_noise_around_the_middle_and_every_number_is_withi
         (0.6, [1, 3, 1, 4]),
         (1.0, [1, 4, 1, 4]),
     ):
-        awake = decode_one(action, awake_fraction=value).awake_fraction[0] * [1, 4, 1, 4]
+        awake = decoded(action, awake_fraction=value).awake_fraction[0] * [1, 4, 1, 4]
         assert awake.tolist() == replicas
 
 
 def test_admission_is_a_rate_below_zero_and_no_limit_above() -> None:
-    controls = decode_one(FleetAction(load_scenario("tiny")), admit_rate_rps=[-1, -0.75, 0.01])
+    controls = decoded(FleetAction(load_scenario("tiny")), admit_rate_rps=[-1, -0.75, 0.01])
     assert controls.admit_rate_rps[0].tolist() == [0.0, 4.75, np.inf]
 
 
@@ -80,13 +73,13 @@ BATTERY = {"sites.lab.battery": {"power_w": 5000.0, "energy_j": 1e6}}
 def test_a_battery_charges_at_minus_one_rests_at_zero_and_discharges_at_one() -> None:
     action = FleetAction(load_scenario("tiny", BATTERY))
     for value, power_w in ((-1.0, -5000.0), (0.0, 0.0), (0.5, 2500.0), (1.0, 5000.0)):
-        assert decode_one(action, battery_power=value).battery_power_w == [[power_w]]
+        assert decoded(action, battery_power=value).battery_power_w == [[power_w]]
 
 
 def test_a_fleet_without_a_battery_has_no_entry_for_one() -> None:
     action = FleetAction(load_scenario("tiny"))
     assert next(part.labels for part in action.table if part.name == "battery_power") == ()
-    assert decode_one(action).battery_power_w is None
+    assert decoded(action).battery_power_w is None
 
 
 def test_encode_undoes_decode_of_a_battery() -> None:
@@ -101,15 +94,15 @@ PRICED = {"classes.chat-70b.token_price_factor": {"low": 0.5, "high": 2.5}}
 
 def test_a_price_runs_from_the_lowest_to_the_highest_factor_of_its_class() -> None:
     action = FleetAction(load_scenario("tiny", PRICED))
-    assert action.table[-1].labels == ("chat-70b",)
+    assert segment_of(action, "token_price_factor").labels == ("chat-70b",)
     for value, factor in ((-1.0, 0.5), (0.0, 1.5), (1.0, 2.5)):
-        assert decode_one(action, token_price_factor=value).token_price_factor.tolist() == [[1.0, factor, 1.0]]
+        assert decoded(action, token_price_factor=value).token_price_factor.tolist() == [[1.0, factor, 1.0]]
 
 
 def test_prices_are_fixed_where_no_class_says_otherwise() -> None:
     action = FleetAction(load_scenario("tiny"))
-    assert action.table[-1].labels == ()
-    assert decode_one(action).token_price_factor is None
+    assert segment_of(action, "token_price_factor").labels == ()
+    assert decoded(action).token_price_factor is None
 
 
 def test_encode_undoes_decode_of_a_price_and_no_price_is_the_list_price() -> None:
@@ -205,7 +198,7 @@ def test_capacity_is_about_what_the_engine_can_serve(load: float, low: float, hi
     assert ((low <= attainment) & (attainment <= high)).all(), attainment
 
 
-def test_the_worlds_differ_only_by_the_pool() -> None:
+def test_the_scenarios_differ_only_by_the_pool() -> None:
     assert set(two_routes().pools) - set(load_scenario("tiny").pools) == {
         key.removeprefix("pools.") for key in TWO_ROUTES
     }
@@ -230,3 +223,11 @@ def test_affinity_runs_from_load_alone_over_one_to_two_and_encodes_back() -> Non
     np.testing.assert_allclose(controls.prefix_affinity[:, 0], [0.0, 1.0, 2.0])
     np.testing.assert_allclose(controls.prefix_affinity[:, 1], 1.0)  # a class without a cache
     np.testing.assert_allclose(action.encode(controls)[:, column], rows[:, column])
+
+
+def test_who_can_stand_by_has_a_knob_and_nobody_else() -> None:
+    action = FleetAction(load_scenario("tiny", {"pools.lab-70b.standby": {}}))
+    controls = decoded(action, standby_fraction=0.5)
+    assert controls.standby_fraction is not None
+    assert controls.standby_fraction.tolist() == [[0.0, 0.75]]
+    assert FleetAction(load_scenario("tiny")).decode(np.zeros((1, 7))).standby_fraction is None

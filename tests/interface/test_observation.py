@@ -103,8 +103,8 @@ def test_unknown_fields_are_named_with_a_suggestion() -> None:
         FleetObservation(TINY, fields=[])
 
 
-def test_no_scale_is_zero_in_a_world_of_zeros() -> None:
-    world = load_scenario(
+def test_no_scale_is_zero_in_a_scenario_of_zeros() -> None:
+    scenario = load_scenario(
         "tiny",
         {
             "sites.lab.grid.brake": {"delay_s": 0.0},
@@ -116,7 +116,7 @@ def test_no_scale_is_zero_in_a_world_of_zeros() -> None:
             },
         },
     )
-    assert (FleetObservation(world).scale > 0).all()
+    assert (FleetObservation(scenario).scale > 0).all()
 
 
 def test_the_table_covers_every_entry_once() -> None:

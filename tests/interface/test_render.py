@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ENGINE
-from tests.envs.worlds import SECOND_8B_POOL
+from tests.envs.scenarios import SECOND_8B_POOL
 from tokenfleet.envs.fields import VIEW, Layout, Record
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.picture import Picture
@@ -101,12 +101,12 @@ def test_a_picture_shows_how_requests_ended() -> None:
 
 @pytest.mark.parametrize("pools", [2, 6, 10])
 def test_any_number_of_pools_is_drawn_without_a_warning(pools: int) -> None:
-    world = load_scenario("tiny", {f"pools.extra-{index}": SECOND_8B_POOL for index in range(pools - 2)})
+    scenario = load_scenario("tiny", {f"pools.extra-{index}": SECOND_8B_POOL for index in range(pools - 2)})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        picture = Picture(world)
+        picture = Picture(scenario)
         for ticks in (1, 2, 60):
-            assert picture.draw(views_of(world, ticks)).std() > 0.0
+            assert picture.draw(views_of(scenario, ticks)).std() > 0.0
 
 
 @pytest.mark.parametrize("scenario", ["tiny", "default", "burst"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
+from tests.interface.rows import decoded
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.scheduling import Controls
@@ -15,17 +14,9 @@ from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.supervision.setpoints import Setpoints
 
 
-def decode(action: SetpointAction, **segments: Any) -> Setpoints:
-    row = np.zeros((1, *action.space.shape))
-    for segment in action.table:
-        row[0, segment.columns] = segments.pop(segment.name, 0.0)
-    assert not segments
-    return action.decode(row)
-
-
 def test_the_middle_is_a_careful_operator() -> None:
     action = SetpointAction(load_scenario("default"))
-    middle = decode(action)
+    middle = decoded(action)
     assert (middle.power_share == 0.96).all()
     assert (middle.brake_share == 0.0).all()
     assert (middle.clock_bias == 0.0).all()
@@ -36,19 +27,21 @@ def test_the_middle_is_a_careful_operator() -> None:
 
 def test_noise_around_the_middle_changes_no_replica_and_all_numbers_are_within_reach() -> None:
     action = SetpointAction(load_scenario("default"))
-    middle = decode(action).awake_replicas
+    middle = decoded(action).awake_replicas
     for noise in (-0.1, 0.1):
-        np.testing.assert_allclose(decode(action, awake_replicas=noise).awake_replicas, middle)
-    numbers = {int(decode(action, awake_replicas=a).awake_replicas[0, -1].round()) for a in np.linspace(-0.6, 0.6, 101)}
+        np.testing.assert_allclose(decoded(action, awake_replicas=noise).awake_replicas, middle)
+    numbers = {
+        int(decoded(action, awake_replicas=a).awake_replicas[0, -1].round()) for a in np.linspace(-0.6, 0.6, 101)
+    }
     assert numbers == {0, 1, 2, 3, 4}
-    assert (decode(action, awake_replicas=-0.6).awake_replicas < 1e-12).all()
-    assert decode(action, awake_replicas=0.6).awake_replicas.tolist() == [[1.0, 4.0, 1.0, 4.0]]
+    assert (decoded(action, awake_replicas=-0.6).awake_replicas < 1e-12).all()
+    assert decoded(action, awake_replicas=0.6).awake_replicas.tolist() == [[1.0, 4.0, 1.0, 4.0]]
 
 
 def test_the_top_of_admission_is_no_limit() -> None:
     action = SetpointAction(load_scenario("tiny"))
-    assert np.isinf(decode(action, backlog_limit=0.9).backlog_limit_s).all()
-    np.testing.assert_allclose(decode(action, backlog_limit=-1.0).backlog_limit_s.max(), 0.3)
+    assert np.isinf(decoded(action, backlog_limit=0.9).backlog_limit_s).all()
+    np.testing.assert_allclose(decoded(action, backlog_limit=-1.0).backlog_limit_s.max(), 0.3)
 
 
 def test_a_scenario_offers_what_it_has() -> None:

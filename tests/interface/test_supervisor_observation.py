@@ -69,3 +69,12 @@ def test_the_default_fields_are_all_there() -> None:
     names = [field.name for field in env.observation_model.layout]  # type: ignore[union-attr]
     assert names[: len(VIEW)] == [field.name for field in VIEW]
     assert "loop_clock" not in names
+
+
+def test_fields_of_both_tables_can_be_kept_alone() -> None:
+    whole = FleetVectorEnv("default", 2, action="setpoints", observation="supervisor")
+    some = FleetVectorEnv("default", 2, action="setpoints", observation=["loop_clock", "cap_w", "class_backlog_s"])
+    layouts = [env.observation_model.layout for env in (whole, some)]  # type: ignore[union-attr]
+    assert [field.name for field in layouts[1]] == ["cap_w", "class_backlog_s", "loop_clock"]
+    seen, kept = (env.reset(seed=3)[0] for env in (whole, some))
+    np.testing.assert_array_equal(kept, seen[:, layouts[0].columns("cap_w", "class_backlog_s", "loop_clock")])

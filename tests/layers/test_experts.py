@@ -53,8 +53,9 @@ def drawn(model: ModelSpec, boards: int, tokens: int, draws: int = 400) -> tuple
 def test_the_busiest_board_is_what_routings_give(boards, tokens):
     found = busiest_board(even(QWEN), boards, np.array([float(tokens)]))
     touched, rows = drawn(QWEN, boards, tokens)
-    assert found.touched[0] == pytest.approx(touched, rel=0.06)
-    assert found.rows[0] == pytest.approx(rows, rel=0.08)
+    single = tokens == 1 and boards > 1  # the largest of few pairs is not that of normal variables
+    assert found.touched[0] == pytest.approx(touched, rel=0.05 if single else 0.01)
+    assert found.rows[0] == pytest.approx(rows, rel=0.07 if single else 0.02)
 
 
 def test_popular_experts_leave_others_untouched():
@@ -83,18 +84,23 @@ def test_more_tokens_take_longer_and_more_boards_less(gpu):
     assert (eight < one).all()
 
 
-def test_four_bits_are_dear_where_kernels_unpack_them():
-    """Over bytes at peak bandwidth, 64 tokens of gpt-oss-120b: a third more on H200 than where they stay packed."""
-    model, tokens = even(load_model("gpt-oss-120b")), np.array([64.0])
-    over_bytes = {}
-    for name in ("h200-sxm", "b200-sxm"):
-        gpu = load_gpu(name)
-        bound_s = model.expert_bytes_read(64.0) / gpu.memory_bandwidth_bytes_per_s
-        over_bytes[name] = experts_part(gpu, model, Parallelism(), tokens).time_s[0] / bound_s
-    assert over_bytes["h200-sxm"] > 1.3
-    h100 = experts_part(load_gpu("h100-sxm"), model, Parallelism(), tokens).time_s[0]
-    h200 = experts_part(load_gpu("h200-sxm"), model, Parallelism(), tokens).time_s[0]
-    assert h200 == pytest.approx(h100, rel=0.15)  # unpacking sets the pace, not the memory
+def seconds(gpu: str, model: ModelSpec, tokens: float = 64.0) -> float:
+    return float(experts_part(load_gpu(gpu), model, Parallelism(), np.array([tokens])).time_s[0])
+
+
+@pytest.mark.parametrize("gpu", ["h200-sxm", "l40s"])
+def test_four_bits_save_most_where_memory_is_slow_for_the_arithmetic_that_unpacks_them(gpu):
+    """Of the time in bf16, 64 tokens of gpt-oss-120b take the share of bytes, 27 %, on L40S, and 37 % on H200."""
+    packed = even(load_model("gpt-oss-120b"))
+    whole = packed.model_copy(update={"bytes_per_expert_parameter": 2.0})
+    share = {"h200-sxm": 0.37, "l40s": 0.265}[gpu]
+    assert seconds(gpu, packed) / seconds(gpu, whole) == pytest.approx(share, abs=0.005)
+
+
+def test_unpacking_four_bits_gains_little_from_faster_memory():
+    """43 % more bandwidth on H200 than on H100 takes 8 % off."""
+    model = even(load_model("gpt-oss-120b"))
+    assert seconds("h200-sxm", model) / seconds("h100-sxm", model) == pytest.approx(0.925, abs=0.005)
 
 
 def test_every_group_of_data_parallelism_holds_all_that_is_not_routed():
@@ -135,13 +141,14 @@ def test_a_model_that_cannot_be_shared_so_is_refused(model, shared, message):
         shared.check(spec.name, spec.attention_heads, spec.experts, spec.layers)
 
 
-@pytest.mark.parametrize("shared", [Parallelism(8), ALL_TO_EXPERTS])
-def test_boards_of_a_671b_stand_in_the_order_of_public_benchmarks(shared):
+@pytest.mark.parametrize(("model", "shared"), [
+    ("deepseek-v3", Parallelism(8)), ("deepseek-v3", ALL_TO_EXPERTS), ("llama-2-70b", Parallelism(8)),
+    ("llama-2-70b", Parallelism(4)), ("llama-3.1-405b-fp8", Parallelism(8)),
+])  # fmt: skip
+def test_boards_stand_in_the_order_of_public_benchmarks(model, shared):
     """Steps of 64 and prompts of 4096: B200 before H200 before MI300X, whatever data sheets say of the last two."""
     for batch in (Batch(64.0, 64 * 2000.0, 0.0, 0.0), Batch(0.0, 0.0, 4096.0, prefill_pairs(4096.0))):
-        times = [
-            iteration_time_s(roofline("deepseek-v3", gpu, shared), batch) for gpu in ("b200-sxm", "h200-sxm", "mi300x")
-        ]
+        times = [iteration_time_s(roofline(model, gpu, shared), batch) for gpu in ("b200-sxm", "h200-sxm", "mi300x")]
         assert times == sorted(times)
 
 

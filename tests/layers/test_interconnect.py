@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
-from tokenfleet.envs.layers.gpu import InterconnectSpec, load_gpu, load_interconnect
+from tokenfleet.envs.layers.gpu import LINE_LAWS, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
+    TOKEN_KNOTS,
     LargestBatch,
     ProfileSpec,
     kv_capacity_tokens,
@@ -17,7 +20,7 @@ from tokenfleet.envs.layers.llm import (
 )
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.collectives import all_reduces_s
-from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.scenario.pools import PoolSpec
 from tokenfleet.envs.spec import SpecError
@@ -75,6 +78,64 @@ def test_boards_that_nothing_is_drawn_through_take_as_long_as_the_nearest(measur
 def test_pieces_that_are_no_function_of_size_are_refused(pieces, message):
     with pytest.raises(SpecError, match=message):
         InterconnectSpec.parse({**PLAIN, "all_reduce": pieces}, "interconnect.plain")
+
+
+@pytest.mark.parametrize(("collective", "passes"), [("all_reduce", 2.0), ("all_gather", 1.0)])
+def test_a_collective_that_is_left_out_follows_from_the_lines(collective, passes):
+    """Large messages go at a share of the ring's rate, and half of the lines take twice as long."""
+    fast, slow = (InterconnectSpec.parse({"name": "own", "link_bytes_per_s": rate}) for rate in (64e9, 32e9))
+    law, size = LINE_LAWS[collective], 1e9
+    ring_s = passes * 0.75 * size / (law.share * 64e9)
+    assert fast.collective_s(collective, 4, size) == pytest.approx(ring_s, rel=1e-3)
+    assert slow.collective_s(collective, 4, size) == pytest.approx(2.0 * ring_s, rel=1e-3)
+    assert fast.collective_s(collective, 2, 0.0) == pytest.approx(law.latency_s)
+
+
+def test_what_an_entry_says_of_a_collective_is_kept():
+    own = InterconnectSpec.parse({"name": "own", "link_bytes_per_s": 1e9, "all_reduce": ONE_PIECE})
+    assert own.all_reduce == InterconnectSpec.parse(PLAIN).all_reduce
+    assert set(own.all_gather) == {2, 4, 8}
+
+
+def test_lines_without_a_rate_are_refused():
+    with pytest.raises(SpecError, match="link_bytes_per_s"):
+        InterconnectSpec.parse({"name": "own"}, "interconnect.own")
+
+
+def test_boards_without_peer_access_add_up_more_slowly_and_do_all_else_alike():
+    for plain, alone in (("pcie-4", "pcie-4-nccl"), ("pcie-5", "pcie-5-nccl")):
+        fast, slow = load_interconnect(plain), load_interconnect(alone)
+        sizes = 2.0 ** np.arange(12, 20)
+        assert np.all(slow.collective_s("all_reduce", 2, sizes) > fast.collective_s("all_reduce", 2, sizes))
+        assert slow.all_gather == fast.all_gather
+        assert slow.all_reduce[4] == fast.all_reduce[4]
+
+
+def test_the_page_states_what_wiring_does_to_two_boards():
+    page = (Path(__file__).parents[2] / "docs" / "layers.md").read_text(encoding="utf-8")
+    board, model = load_gpu("rtx-pro-6000-blackwell-server"), load_model("qwen3-32b")
+    half = InterconnectSpec.parse({"name": "half", "link_bytes_per_s": 32e9})
+    wired = {
+        "PCIe 5.0, peer access": load_interconnect("pcie-5"),
+        "PCIe 5.0, NCCL": load_interconnect("pcie-5-nccl"),
+        "half of those lines": half,
+        "NVLink 4": load_interconnect("nvlink-4"),
+    }
+    batches = Batch(64.0, 64e3, 0.0, 0.0), Batch(0.0, 0.0, 2048.0, prefill_pairs(2048.0))
+    for words, link in wired.items():
+        law = Coefficients.of(board, model, roofline_profile(board, model, 2, link, True)).at_clock(1.0)
+        step_ms, chunk_ms = (1e3 * iteration_time_s(law, batch) for batch in batches)
+        assert f"| {words} | {step_ms:.1f} ms | {chunk_ms:.0f} ms |" in page
+
+
+@pytest.mark.parametrize(("model", "gpu", "boards", "expected"), [
+    ("llama-3.1-8b", "l40s", 1, 0.22), ("llama-3.1-8b", "a40", 1, 0.46),
+    ("qwen3-32b", "rtx-pro-6000-blackwell-server", 2, 0.35), ("llama-3.1-70b", "l40s", 4, 0.76),
+])  # fmt: skip
+def test_what_no_clock_changes_of_a_prompt_goes_by_board_and_by_work(model, gpu, boards, expected):
+    law = Coefficients.of(load_gpu(gpu), load_model(model), load_profile(model, gpu, boards))
+    slow, fast = (np.asarray(law.at_clock(clock).token_s)[TOKEN_KNOTS.index(8192)] for clock in (0.5, 1.0))
+    assert 2.0 - slow / fast == pytest.approx(expected, abs=0.005)
 
 
 def test_one_board_tells_nobody():

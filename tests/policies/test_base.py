@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from tests.policies.worlds import context_of, two_sites, view_of
+from tests.policies.views import context_of, two_sites, view_of
 from tokenfleet.envs import Controls, FleetObservation, FleetVectorEnv, SpecError
 from tokenfleet.policies import ControlPolicy, PolicyContext
 

@@ -110,7 +110,7 @@ def test_a_run_folder_stands_for_its_best_checkpoint(sound: Path, tmp_path: Path
     assert load_policy(tmp_path).meta.origin == ORIGIN
 
 
-def test_other_spaces_are_refused_with_the_world_it_was_trained_on(sound: Path) -> None:
+def test_other_spaces_are_refused_with_the_scenario_it_was_trained_on(sound: Path) -> None:
     policy = load_policy(sound)
     policy.check_spaces(Target.observation_space, Target.action_space)
     with pytest.raises(

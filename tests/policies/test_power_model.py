@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policies.worlds import two_sites
+from tests.policies.views import two_sites
 from tokenfleet.envs import load_scenario
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
@@ -125,10 +125,18 @@ def test_service_at_full_clock_is_the_capacity_that_actions_weigh_by(scenario):
 
 
 def test_service_slows_with_the_clock_unless_the_power_limit_sets_it(scenario):
+    """A board at its limit runs at the clock that the limit allows, so it serves and draws the same at any above."""
     clocks = np.linspace(0.4, 1.0, 31)[:, None] * np.ones(len(scenario.pools))
-    requests_per_s = ServiceModel(scenario).at(clocks).requests_per_s[:, scenario.route_mask]
-    assert np.all(np.diff(requests_per_s, axis=0) >= -1e-9 * requests_per_s[1:])
-    assert np.all(np.diff(requests_per_s[:10], axis=0) > 0.0)
+    service = ServiceModel(scenario).at(clocks)
+    requests_per_s = service.requests_per_s[:, scenario.route_mask]
+    power_w = requests_per_s / service.requests_per_joule[:, scenario.route_mask]
+    faster, at_limit = (
+        np.diff(requests_per_s, axis=0) / requests_per_s[1:],
+        np.diff(power_w, axis=0) < 1e-9 * power_w[1:],
+    )
+    assert np.all(faster[~at_limit] > 0.0)
+    np.testing.assert_allclose(faster[at_limit], 0.0, atol=1e-9)
+    assert not at_limit[:10].any()
 
 
 def test_an_h100_serves_most_per_joule_between_its_slowest_and_its_fastest_clock():
@@ -155,7 +163,7 @@ EVENTS = st.fixed_dictionaries(
 
 
 @given(
-    events=st.lists(EVENTS, max_size=2),
+    events=st.lists(EVENTS, max_size=3),
     ahead_ticks=st.integers(0, 8),
     window_s=st.sampled_from([0.0, 10.0]),
     seed=st.integers(0, 1000),
@@ -173,6 +181,35 @@ def test_no_cap_falls_below_its_forecast(events, ahead_ticks, window_s, seed):
         coming_w = drawn.cap_w[tick : tick + ahead_ticks + 1].min(axis=0)
         assert np.all(lowest_w[tick] <= coming_w * (1 + 1e-6))
         assert np.all(lowest_w[tick] >= forecast.deepest_w * (1 - 1e-6))
+
+
+def deepest_share(*windows_s: tuple[float, float]) -> float:
+    """Share of the contract that events of a quarter leave at the deepest, by when they begin and end."""
+    events = [
+        {"depth_fraction": 0.25, "earliest_start_s": first, "latest_start_s": first, "hold_s": last - first}
+        for first, last in windows_s
+    ]
+    scenario = two_sites(demand_response=[{**event, "ramp_s": 0.0, "recovery_s": 0.0} for event in events])
+    return float(CapForecast.of_sites(scenario, np.full(2, 1.0)).deepest_w[0] / scenario.contract_w("east"))
+
+
+def test_only_events_that_can_coincide_are_combined():
+    assert deepest_share() == 1.0
+    assert deepest_share((5.0, 10.0), (20.0, 25.0)) == 0.75
+    assert deepest_share((5.0, 21.0), (20.0, 25.0)) == 0.75**2
+    assert deepest_share((5.0, 10.0), (9.0, 20.0), (19.0, 25.0)) == 0.75**2
+
+
+def test_an_announced_cap_counts_where_no_other_event_comes_near():
+    """Else a second event could begin between now and the lead time, and be over before it."""
+    event = {"notice_s": 30.0, "hold_s": 12.0, "ramp_s": 4.0, "recovery_s": 0.0}
+    near, far = ({**event, "earliest_start_s": start, "latest_start_s": start} for start in (20.0, 60.0))
+    for events, share in (([near, far], 0.75), ([near, {**far, "earliest_start_s": 22.0}], 0.75**2)):
+        scenario = two_sites(demand_response=events)
+        contract_w = np.array([[scenario.contract_w("east"), scenario.contract_w("west")]])
+        forecast = CapForecast.of_sites(scenario, np.full(2, 4.0))
+        lowest_w = forecast.lowest_w(0.75 * contract_w, 0.75 * contract_w[..., None])
+        np.testing.assert_allclose(lowest_w, share * contract_w)
 
 
 def test_a_forecast_lowers_nothing_while_nothing_is_announced_near():

@@ -85,4 +85,4 @@ def test_a_run_that_went_back_removes_the_damaged_snapshot_when_it_has_a_new_one
 
 def test_a_state_that_is_no_plain_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"get_state gives cannot be kept \(object cannot be stored"):
-        Snapshots(tmp_path).write(1, {"world": object()})
+        Snapshots(tmp_path).write(1, {"environment": object()})

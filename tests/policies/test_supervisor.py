@@ -6,7 +6,8 @@ import pytest
 
 from tokenfleet.envs import FleetVectorEnv, SpecError
 from tokenfleet.envs.supervision.setpoints import Setpoints
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.timeline import record_timeline
 from tokenfleet.policies import PolicyContext, make_policy
 
@@ -22,10 +23,17 @@ def supervisor(action="setpoints", scenario="tiny", **constants):
     return make_policy({"name": "supervisor", **constants}, PolicyContext.from_env(env))
 
 
-def test_left_alone_it_answers_with_the_middle_of_the_box():
-    action, state = supervisor().predict(np.zeros((3, 57), np.float32))
+def test_with_the_rest_in_the_middle_it_answers_with_the_middle_of_the_box():
+    action, state = supervisor(rest="middle").predict(np.zeros((3, 57), np.float32))
     np.testing.assert_allclose(action, 0.0, atol=1e-6)
     assert state is None
+
+
+def test_what_is_left_out_is_made_by_hand():
+    """On `default` three 70B replicas of four fit either cap, batch work waits for a backlog below 3 s."""
+    held = supervisor(scenario="default").setpoints
+    assert held.awake_replicas.tolist() == [[1.0, 3.0, 1.0, 3.0]]
+    assert held.backlog_limit_s.tolist() == [[15.0, 15.0, 22.5, 3.0]]
 
 
 def test_a_number_is_for_all_and_a_name_for_one():
@@ -59,7 +67,7 @@ def test_a_rule_meets_the_same_episodes_tick_by_tick_under_either_action():
         policy = make_policy("feedback_capping", PolicyContext.from_env(envs(action, 1)))
         met[action] = evaluate_policy(lambda count, action=action: envs(action, count), Candidate(policy, "rule"), 3, 0)
     for direct, held in zip(met["direct"], met["setpoints"], strict=True):
-        assert direct.metrics == held.metrics
+        np.testing.assert_equal(dict(direct.metrics), dict(held.metrics))
 
 
 def test_a_rule_says_why_it_cannot_be_put_into_a_held_action():

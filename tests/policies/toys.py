@@ -20,9 +20,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 32, "batch_size": 32, "n_epochs": 2},
     "a2c": {"n_steps": 32},
     "recurrent_ppo": {"n_steps": 32, "batch_size": 32, "n_epochs": 2},
+    "paired_ppo": {"n_steps": 32, "batch_size": 32, "n_epochs": 2, "group": 2},
     "sac": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
     "td3": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
     "tqc": {"learning_starts": 50, "gradient_steps": 1, "batch_size": 16, "buffer_size": 120},
+    "cma_es": {"episodes": 1},
+    "openai_es": {"episodes": 1},
+    "ars": {"episodes": 1},
 }
 """Hyper-parameters of every algorithm that make a run of a few hundred steps one with many updates."""
 

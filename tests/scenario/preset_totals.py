@@ -1,4 +1,4 @@
-"""What every shipped world comes to in its first ticks: `python -m tests.scenario.preset_totals` pins it anew.
+"""What every shipped scenario comes to in its first ticks: `python -m tests.scenario.preset_totals` pins it anew.
 
 Physics that gets better moves these totals; look at the differences before pinning them.
 """
@@ -32,7 +32,7 @@ def totals(scenario: str, engine: str = "native", ticks: int = TICKS) -> dict[st
 
 
 def main() -> None:
-    """Write the totals of every shipped world."""
+    """Write the totals of every shipped scenario."""
     pinned = {name: totals(name) for name in sorted(catalog_names("scenario"))}
     PINNED.write_text(json.dumps(pinned, indent=2) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The hot world is hot, and heat is what makes it hard."""
+"""The hot scenario is hot, and heat is what makes it hard."""
 
 import numpy as np
 import pytest
@@ -45,6 +45,6 @@ def test_at_full_clocks_a_fair_share_of_rooms_reaches_the_limit(flat_out):
 
 def test_heeding_the_room_keeps_it_cooler_and_earns_more_than_only_heeding_the_cap(flat_out):
     blind_s, blind_usd = play("feedback_capping")
-    heeding_s, heeding_usd = play("thermal_capping")
+    heeding_s, heeding_usd = play({"name": "feedback_capping", "clocking": "thermal"})
     assert heeding_s.mean() < 0.5 * blind_s.mean()
     assert heeding_usd.mean() > blind_usd.mean() > flat_out[1].mean()

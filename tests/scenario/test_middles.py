@@ -1,27 +1,25 @@
-"""The middle of both action boxes is sane everywhere: whoever does nothing earns most of what a good rule earns."""
-
-import json
+"""The middle of both action boxes is sane everywhere, and every baseline earns at least as much."""
 
 import pytest
 
-from tests.scenario.middles import PINNED, middle_usd, rule_usd
+from tests.scenario.middles import middle_usd, rule_usd
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.policies import POLICIES
 
-BEST = json.loads(PINNED.read_text(encoding="utf-8"))
+BASELINES = [name for name, preset in POLICIES.items() if preset.group == "baseline"]
 EPISODES = 4
 NOISY = {"budget-squeeze": 16, "failure-storm": 16, "two-markets": 16}
 """Episodes of scenarios in which few tell little."""
-SHARE = 0.8
+SHARE = 0.75
+NOISE = 0.99
+"""Share of the middle's value that is within the noise of so few episodes."""
 
 
-def test_every_scenario_has_a_best_rule() -> None:
-    """Else run `python -m tests.scenario.middles`."""
-    assert sorted(BEST) == sorted(catalog_names("scenario"))
-
-
-@pytest.mark.parametrize("name", sorted(BEST))
-def test_the_middle_earns_most_of_what_the_best_rule_earns(name: str) -> None:
+@pytest.mark.parametrize("name", catalog_names("scenario"))
+def test_the_middle_earns_most_of_what_the_best_baseline_earns_and_no_more_than_any(name: str) -> None:
     episodes = NOISY.get(name, EPISODES)
-    best_usd = rule_usd(name, BEST[name], episodes)
-    earned = {action: middle_usd(name, action, episodes) / best_usd for action in ("direct", "setpoints")}
-    assert {action: share for action, share in earned.items() if share < SHARE} == {}
+    earned = {rule: rule_usd(name, rule, episodes) for rule in BASELINES}
+    middle = {action: middle_usd(name, action, episodes) for action in ("direct", "setpoints")}
+    best_usd = max(earned.values())
+    assert {action: usd / best_usd for action, usd in middle.items() if usd < SHARE * best_usd} == {}
+    assert {rule: usd / middle["direct"] for rule, usd in earned.items() if usd < NOISE * middle["direct"]} == {}

@@ -1,4 +1,4 @@
-"""Every world that ships runs, the same in both engines and for the same seed, and comes to what it came to before."""
+"""Every shipped scenario runs, the same in both engines and for the same seed, and comes to what it came to before."""
 
 import json
 
@@ -11,21 +11,21 @@ from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.scenario import load_scenario
 
 NAMES = sorted(catalog_names("scenario"))
-every_world = pytest.mark.parametrize("name", NAMES)
+every_scenario = pytest.mark.parametrize("name", NAMES)
 
 
-@every_world
+@every_scenario
 def test_the_first_ticks_come_to_the_pinned_totals(name):
     """To see what has moved: python -m tests.scenario.preset_totals && git diff tests/scenario/preset_totals.json."""
     assert totals(name) == pytest.approx(json.loads(PINNED.read_text(encoding="utf-8"))[name], rel=1e-6)
 
 
-@every_world
+@every_scenario
 def test_both_engines_agree_on_the_first_ticks(name):
     assert totals(name, "reference", ticks=5) == pytest.approx(totals(name, "native", ticks=5), rel=1e-9)
 
 
-@every_world
+@every_scenario
 def test_every_split_draws_demand_and_caps_of_its_own_and_a_seed_the_same(name):
     scenario = load_scenario(name)
     episodes = [sample_episode(scenario, 0, split) for split in ("train", "validation", "test")]
@@ -38,7 +38,7 @@ def test_every_split_draws_demand_and_caps_of_its_own_and_a_seed_the_same(name):
     np.testing.assert_array_equal(sample_episode(scenario, 0, "test").requests.arrival_s, arrivals[2])
 
 
-def test_every_world_says_what_it_is():
+def test_every_scenario_says_what_it_is():
     scenarios = {name: load_scenario(name) for name in NAMES}
     assert [name for name, scenario in scenarios.items() if scenario.name != name] == []
     assert [name for name, scenario in scenarios.items() if len(scenario.description) <= 40] == []

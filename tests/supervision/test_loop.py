@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.envs.worlds import two_routes
+from tests.envs.scenarios import two_routes
 from tokenfleet.envs.fields import VIEW, Layout, Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes

@@ -30,17 +30,17 @@ def test_what_was_not_printed_is_refused(text):
 
 
 @pytest.mark.parametrize("name", OMISSIONS)
-def test_a_world_with_less_in_it_is_still_a_world(name):
-    for world in Case(21).worlds()[:1] + Case(51).worlds()[:1]:
-        assert_same(*both(OMISSIONS[name](world)))
+def test_an_instance_with_less_in_it_is_still_an_instance(name):
+    for instance in Case(21).instances()[:1] + Case(51).instances()[:1]:
+        assert_same(*both(OMISSIONS[name](instance)))
 
 
-def test_shorter_episodes_and_fewer_requests_are_still_worlds():
+def test_shorter_episodes_and_fewer_requests_are_still_instances():
     for seed in range(12):
-        world = Case(seed).worlds()[0]
-        small = first_ticks(only_rows(world, range(0, len(world.episode.requests), 3)), 4)
+        instance = Case(seed).instances()[0]
+        small = first_ticks(only_rows(instance, range(0, len(instance.episode.requests), 3)), 4)
         assert_same(*both(small))
-        assert len(small.episode.requests) <= (len(world.episode.requests) + 2) // 3
+        assert len(small.episode.requests) <= (len(instance.episode.requests) + 2) // 3
 
 
 def test_a_defect_of_one_engine_is_found_and_made_small(monkeypatch):
@@ -49,7 +49,7 @@ def test_a_defect_of_one_engine_is_found_and_made_small(monkeypatch):
     found = next(verdict for verdict in verdicts(map(Case, range(100))) if verdict.problem)
     smallest = Shrinker(lambda case: bool(problem_of(case))).shrink(found.case)
     assert len(smallest.rows) <= 2
-    assert len(smallest.worlds()) == 1
+    assert len(smallest.instances()) == 1
     assert problem_of(Case.parse(str(smallest)))
     monkeypatch.undo()
     assert problem_of(smallest) == ""
@@ -61,11 +61,11 @@ def test_a_shrunk_case_has_only_what_the_defect_needs():
 
     def fails(case: Case) -> bool:
         tries.append(case)
-        ticks = case.ticks or case.worlds()[0].arrays.horizon_ticks
+        ticks = case.ticks or case.instances()[0].arrays.horizon_ticks
         return (case.rows is None or 5 in case.rows) and ticks >= 3 and "warm" not in case.without
 
     smallest = Shrinker(fails).shrink(Case(21))
-    assert (smallest.rows, smallest.ticks, len(smallest.worlds())) == ((5,), 3, 1)
+    assert (smallest.rows, smallest.ticks, len(smallest.instances())) == ((5,), 3, 1)
     assert set(smallest.without) == {*cases.FLAGS, *OMISSIONS} - {"warm"}
     assert len(tries) <= 400
 
@@ -97,6 +97,6 @@ def test_something_malformed_that_is_taken_is_a_problem(monkeypatch, check_at_th
 
 
 def test_requests_that_refer_to_what_a_fleet_lacks_are_a_problem_if_they_are_taken(monkeypatch):
-    monkeypatch.setattr("tokenfleet.envs.engine.door._check_references", lambda *_: [])
+    monkeypatch.setattr("tokenfleet.envs.engine.checks._check_references", lambda *_: [])
     with pytest.raises(AssertionError, match="malformed: reference: requests were taken"):
         check(Case(0, ticks=1))

@@ -1,1 +1,1 @@
-"""Random worlds in both engines, for as long as one likes: `python -m tools.fuzz --help`."""
+"""Random instances in both engines, for as long as one likes: `python -m tools.fuzz --help`."""

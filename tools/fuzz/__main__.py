@@ -1,4 +1,4 @@
-"""Run random worlds in both engines until they part or the time is over.
+"""Run random instances in both engines until they part or the time is over.
 
     python -m tools.fuzz --minutes 10 --first-seed 5000
     python -m tools.fuzz --replay 4711:fleets=1:ticks=3:rows=0+7:without=warm
@@ -38,17 +38,17 @@ def main() -> int:
 def _fuzz(first_seed: int, minutes: float, most_cases: int | None) -> int:
     begun_s = told_s = time.monotonic()
     seeds = itertools.count(first_seed) if most_cases is None else range(first_seed, first_seed + most_cases)
-    cases = worlds = 0
+    cases = instances = 0
     for verdict in verdicts(_until(seeds, begun_s + 60.0 * minutes)):
         if verdict.problem:
-            print(_progress(first_seed, cases, worlds, begun_s), flush=True)
+            print(_progress(first_seed, cases, instances, begun_s), flush=True)
             _explain(verdict.case, verdict.problem)
             return 1
-        cases, worlds = cases + 1, worlds + verdict.worlds
+        cases, instances = cases + 1, instances + verdict.instances
         if time.monotonic() - told_s > REPORT_EVERY_S:
             told_s = time.monotonic()
-            print(_progress(first_seed, cases, worlds, begun_s), flush=True)
-    print(f"{_progress(first_seed, cases, worlds, begun_s)}; go on with --first-seed {first_seed + cases}")
+            print(_progress(first_seed, cases, instances, begun_s), flush=True)
+    print(f"{_progress(first_seed, cases, instances, begun_s)}; go on with --first-seed {first_seed + cases}")
     return 0
 
 
@@ -59,9 +59,9 @@ def _until(seeds: Iterator[int] | range, end_s: float) -> Iterator[Case]:
         yield Case(seed)
 
 
-def _progress(first_seed: int, cases: int, worlds: int, begun_s: float) -> str:
-    rate = worlds / max(time.monotonic() - begun_s, 1e-9)
-    return f"seeds {first_seed} to {first_seed + cases - 1}: {worlds} worlds agree, {rate:.1f} a second"
+def _progress(first_seed: int, cases: int, instances: int, begun_s: float) -> str:
+    rate = instances / max(time.monotonic() - begun_s, 1e-9)
+    return f"seeds {first_seed} to {first_seed + cases - 1}: {instances} instances agree, {rate:.1f} a second"
 
 
 def _explain(case: Case, problem: str) -> None:

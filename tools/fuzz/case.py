@@ -1,4 +1,4 @@
-"""A case: a seed, what of its worlds is left out, and what the two engines make of it."""
+"""A case: a seed, what of its instances is left out, and what the two engines make of it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from tests.engine.agreement import assert_same
+from tests.engine.instances import Instance, Situation, random_instances
 from tests.engine.runs import Run, run, run_batch
-from tests.engine.worlds import Situation, World, random_worlds
 from tokenfleet.envs.spec import SpecError, suggest
 from tools.fuzz.malformed import assert_all_refused
 from tools.fuzz.omit import OMISSIONS, first_ticks, only_rows
 
 FLAGS = tuple(field.name for field in fields(Situation) if field.default is False)
-"""Features of a `Situation`, which make another world if they are left out."""
+"""Features of a `Situation`, which make another instance if they are left out."""
 NUMBERS = re.compile(r"-|\d+(\+\d+)*")
 """How places are written: `0+3`, or `-` for none."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Which worlds to run.
+    """Which instances to run.
 
     Attributes:
         seed: decides everything that is not left out.
@@ -75,7 +75,7 @@ class Case:
 
     @property
     def situation(self) -> Situation:
-        """What its worlds are like."""
+        """What its instances are like."""
         rng = np.random.default_rng([self.seed, 1])
         drawn = {name: bool(rng.random() < 0.3) for name in FLAGS}
         kept = {name: drawn[name] and name not in self.without for name in FLAGS}
@@ -83,22 +83,22 @@ class Case:
         load, cap_share = float(rng.choice([0.3, 0.5, 1.0, 1.0, 2.0, 4.0])), float(rng.choice([0.4, 0.7, 1.0, 100.0]))
         return Situation(load=load, cap_share=cap_share, **kept)
 
-    def worlds(self) -> list[World]:
+    def instances(self) -> list[Instance]:
         """One for each fleet of the batch."""
         drawn = range(int(np.random.default_rng([self.seed, 2]).choice([1, 1, 2, 3])))
         kept = [fleet for fleet in drawn if self.fleets is None or fleet in self.fleets]
-        every = random_worlds(self.seed, len(drawn), self.situation)
+        every = random_instances(self.seed, len(drawn), self.situation)
         return [self._less(every[fleet]) for fleet in kept or [0]]
 
-    def _less(self, world: World) -> World:
+    def _less(self, instance: Instance) -> Instance:
         if self.rows is not None:
-            world = only_rows(world, self.rows)
+            instance = only_rows(instance, self.rows)
         if self.ticks:
-            world = first_ticks(world, self.ticks)
+            instance = first_ticks(instance, self.ticks)
         for name in self.without:
             if name in OMISSIONS:
-                world = OMISSIONS[name](world)
-        return world
+                instance = OMISSIONS[name](instance)
+        return instance
 
 
 def _written(places: tuple[int, ...]) -> str:
@@ -113,25 +113,25 @@ def check(case: Case) -> int:
     """Run a case in both engines, the native one as a batch of two threads; raises where they part.
 
     Returns:
-        How many worlds it has.
+        How many instances it has.
     """
-    worlds = case.worlds()
-    native = run_batch("native", worlds, threads=2)
-    for world, got in zip(worlds, native, strict=True):
-        assert_same(_reference(world), got)
+    instances = case.instances()
+    native = run_batch("native", instances, threads=2)
+    for instance, got in zip(instances, native, strict=True):
+        assert_same(_reference(instance), got)
     if "malformed" not in case.without:
-        assert_all_refused(worlds[0], np.random.default_rng([case.seed, 3]))
-    return len(worlds)
+        assert_all_refused(instances[0], np.random.default_rng([case.seed, 3]))
+    return len(instances)
 
 
-def _reference(world: World) -> Run:
-    return run("reference", world.arrays, world.episode, world.controls)
+def _reference(instance: Instance) -> Run:
+    return run("reference", instance.arrays, instance.episode, instance.controls)
 
 
 def lighter(case: Case) -> list[Case]:
     """Cases with less in them, the boldest first, but for their requests and ticks."""
     features = [name for name in (*FLAGS, *OMISSIONS) if name not in case.without]
-    fleets = range(len(case.worlds())) if case.fleets is None else ()
+    fleets = range(len(case.instances())) if case.fleets is None else ()
     return [
         *(replace(case, fleets=(fleet,)) for fleet in fleets),
         *(replace(case, without=(*case.without, name)) for name in features),

@@ -19,10 +19,10 @@ _FORK = multiprocessing.get_context("fork")
 
 
 class Verdict(NamedTuple):
-    """What a case came to: how many worlds agree, or else what is wrong."""
+    """What a case came to: how many instances agree, or else what is wrong."""
 
     case: Case
-    worlds: int
+    instances: int
     problem: str
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.engine.worlds import World
+from tests.engine.instances import Instance
 from tokenfleet.envs.engine import Engine, make_engine
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
@@ -28,16 +28,16 @@ BAD_EPISODES: dict[str, tuple[float, ...]] = {
 }
 
 
-def assert_all_refused(world: World, rng: np.random.Generator) -> None:
+def assert_all_refused(instance: Instance, rng: np.random.Generator) -> None:
     """Offer both engines malformed signals, requests and controls; raises AssertionError where one of them is taken."""
     for name in ("reference", "native"):
-        engine = make_engine(name, world.arrays, 1)
-        _offer(f"{name}: signals", partial(engine.reset, 0), _bad_episode(world.episode, rng))
-        if len(world.episode.requests):
-            _offer(f"{name}: requests", partial(engine.reset, 0), _bad_requests(world.episode, rng))
-        engine.reset(0, world.episode)
-        _offer(f"{name}: controls", engine.step, _bad_controls(world.controls[0], rng))
-        _still_runs(name, engine, world)
+        engine = make_engine(name, instance.arrays, 1)
+        _offer(f"{name}: signals", partial(engine.reset, 0), _bad_episode(instance.episode, rng))
+        if len(instance.episode.requests):
+            _offer(f"{name}: requests", partial(engine.reset, 0), _bad_requests(instance.episode, rng))
+        engine.reset(0, instance.episode)
+        _offer(f"{name}: controls", engine.step, _bad_controls(instance.controls[0], rng))
+        _still_runs(name, engine, instance)
 
 
 def _offer(what: str, give: Callable[[Any], None], malformed: object) -> None:
@@ -48,12 +48,12 @@ def _offer(what: str, give: Callable[[Any], None], malformed: object) -> None:
     raise AssertionError(f"malformed: {what} were taken")
 
 
-def _still_runs(name: str, engine: Engine, world: World) -> None:
+def _still_runs(name: str, engine: Engine, instance: Instance) -> None:
     """A refused step has changed nothing."""
-    other = make_engine(name, world.arrays, 1)
-    other.reset(0, world.episode)
+    other = make_engine(name, instance.arrays, 1)
+    other.reset(0, instance.episode)
     for fleet in (engine, other):
-        fleet.step(world.controls[0])
+        fleet.step(instance.controls[0])
     np.testing.assert_array_equal(engine.view.rows, other.view.rows, err_msg=f"{name}: after a refusal")
 
 

@@ -1,4 +1,4 @@
-"""Worlds with less in them, so that a counter-example is small enough to look at."""
+"""Instances with less in them, so that a counter-example is small enough to look at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.engine.worlds import World
+from tests.engine.instances import Instance
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.gpu.failures import FailureTable
@@ -19,25 +19,25 @@ NO_CAP_W = 1e12
 PER_TICK = ("cap_w", "rating_w", "row_cap_w", "row_rating_w", "price_usd_per_mwh", "carbon_g_per_kwh")
 
 
-def first_ticks(world: World, ticks: int) -> World:
+def first_ticks(instance: Instance, ticks: int) -> Instance:
     """The first ticks of the episode."""
-    ticks = min(ticks, world.arrays.horizon_ticks)
+    ticks = min(ticks, instance.arrays.horizon_ticks)
     names = (*PER_TICK, "outdoor_c", "pue", "solar_w")
-    course: dict[str, Any] = {name: getattr(world.episode, name)[:ticks] for name in names}
-    failures = world.episode.failures
+    course: dict[str, Any] = {name: getattr(instance.episode, name)[:ticks] for name in names}
+    failures = instance.episode.failures
     kept = failures.tick < ticks
     episode = replace(
-        world.episode,
+        instance.episode,
         **course,
-        exogenous=world.episode.exogenous[: ticks + 1],
+        exogenous=instance.episode.exogenous[: ticks + 1],
         failures=FailureTable(failures.tick[kept], failures.replica[kept], failures.repaired_s[kept]),
     )
-    return World(replace(world.arrays, horizon_ticks=ticks), episode, world.controls[:ticks])
+    return Instance(replace(instance.arrays, horizon_ticks=ticks), episode, instance.controls[:ticks])
 
 
-def only_rows(world: World, rows: Sequence[int]) -> World:
+def only_rows(instance: Instance, rows: Sequence[int]) -> Instance:
     """Some requests; a call that waits for one that is left out is left out too."""
-    requests = world.episode.requests
+    requests = instance.episode.requests
     kept = np.zeros(len(requests), np.bool_)
     kept[[row for row in rows if row < len(requests)]] = True
     caller = np.repeat(np.arange(len(requests)), np.diff(requests.successor_start))
@@ -50,51 +50,52 @@ def only_rows(world: World, rows: Sequence[int]) -> World:
         edges=place[edges[kept[edges].all(axis=1)]],
         **{name: np.ascontiguousarray(getattr(requests, name)[kept]) for name in columns},
     )
-    contexts = world.episode.contexts
+    contexts = instance.episode.contexts
     known = kept[contexts.row] if len(contexts.row) else np.empty(0, np.bool_)
     held = ContextTable(place[contexts.row[known]], contexts.replica[known])
-    return replace(world, episode=replace(world.episode, requests=table, contexts=held))
+    return replace(instance, episode=replace(instance.episode, requests=table, contexts=held))
 
 
-def _episode(**changes: Any) -> Callable[[World], World]:
-    return lambda world: replace(world, episode=replace(world.episode, **changes))
+def _episode(**changes: Any) -> Callable[[Instance], Instance]:
+    return lambda instance: replace(instance, episode=replace(instance.episode, **changes))
 
 
-def _course(change: Callable[[Episode], dict[str, Any]]) -> Callable[[World], World]:
-    return lambda world: replace(world, episode=replace(world.episode, **change(world.episode)))
+def _course(change: Callable[[Episode], dict[str, Any]]) -> Callable[[Instance], Instance]:
+    return lambda instance: replace(instance, episode=replace(instance.episode, **change(instance.episode)))
 
 
-def _requests(*names: str) -> Callable[[World], World]:
+def _requests(*names: str) -> Callable[[Instance], Instance]:
     """Requests with the default in these columns."""
 
-    def plain(world: World) -> World:
-        table = world.episode.requests
+    def plain(instance: Instance) -> Instance:
+        table = instance.episode.requests
         columns: dict[str, Any] = {name: np.full(len(table), DEFAULTS[name][1], DEFAULTS[name][0]) for name in names}
-        return replace(world, episode=replace(world.episode, requests=replace(table, **columns)))
+        return replace(instance, episode=replace(instance.episode, requests=replace(table, **columns)))
 
     return plain
 
 
-def _without_conversations(world: World) -> World:
-    return OMISSIONS["contexts"](_requests("conversation_id", "reusable_tokens")(world))
+def _without_conversations(instance: Instance) -> Instance:
+    return OMISSIONS["contexts"](_requests("conversation_id", "reusable_tokens")(instance))
 
 
-def _controls(change: Callable[[Controls], dict[str, Any]]) -> Callable[[World], World]:
-    return lambda world: replace(world, controls=[replace(tick, **change(tick)) for tick in world.controls])
+def _controls(change: Callable[[Controls], dict[str, Any]]) -> Callable[[Instance], Instance]:
+    return lambda instance: replace(instance, controls=[replace(tick, **change(tick)) for tick in instance.controls])
 
 
-def _arrays(**values: float) -> Callable[[World], World]:
+def _arrays(**values: float) -> Callable[[Instance], Instance]:
     """Fleets with one value in a whole column."""
-    return lambda world: replace(
-        world,
+    return lambda instance: replace(
+        instance,
         arrays=replace(
-            world.arrays, **{name: np.full_like(getattr(world.arrays, name), value) for name, value in values.items()}
+            instance.arrays,
+            **{name: np.full_like(getattr(instance.arrays, name), value) for name, value in values.items()},
         ),
     )
 
 
-OMISSIONS: dict[str, Callable[[World], World]] = {
-    "malformed": lambda world: world,
+OMISSIONS: dict[str, Callable[[Instance], Instance]] = {
+    "malformed": lambda instance: instance,
     "caps": _course(lambda e: {name: np.full_like(getattr(e, name), NO_CAP_W) for name in PER_TICK[:4]}),
     "failures": _episode(failures=FailureTable.none()),
     "contexts": _episode(contexts=ContextTable.none()),
@@ -116,4 +117,4 @@ OMISSIONS: dict[str, Callable[[World], World]] = {
     "caches": _arrays(prefix_block_tokens=0, host_cache_tokens=0, migrates_prefixes=False),
     "latencies": _arrays(clock_latency_ticks=0, control_lag_ticks=0, wake_s=0.0),
 }
-"""Part of a world -> the same world without it; unlike a `Situation`'s features, nothing else changes."""
+"""Part of an instance -> the same instance without it; unlike a `Situation`'s features, nothing else changes."""

@@ -38,7 +38,7 @@ class Shrinker:
 
     def _fewer_ticks(self, case: Case) -> Case:
         """The shortest episode, by halving."""
-        low, high = 0, case.ticks or case.worlds()[0].arrays.horizon_ticks
+        low, high = 0, case.ticks or case.instances()[0].arrays.horizon_ticks
         while high - low > 1:
             middle = (low + high) // 2
             if self._still_fails(replace(case, ticks=middle)):
@@ -49,7 +49,7 @@ class Shrinker:
 
     def _fewer_rows(self, case: Case) -> Case:
         """Requests taken away in runs, long ones first (Zeller's delta debugging)."""
-        longest = max(len(world.episode.requests) for world in case.worlds())
+        longest = max(len(instance.episode.requests) for instance in case.instances())
         rows = tuple(range(longest)) if case.rows is None else case.rows
         run = max(len(rows) // 2, 1)
         while rows and self._tries < MOST_TRIES:

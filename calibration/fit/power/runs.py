@@ -53,7 +53,7 @@ def with_work(rows: pd.DataFrame) -> pd.DataFrame:
         shape = SHAPES[model_id]
         boards, tp = group.num_gpus.to_numpy(float), group.tensor_parallel.to_numpy(float)
         tokens = (group.avg_batch_size + group.prefill).to_numpy()
-        experts = shape.expert_weights * _touched_experts(shape, group)
+        experts = shape.expert_weights * touched_experts(shape, group)
         weights = shape.common_weights * shape.bytes_per_weight / tp
         attended = group.avg_batch_size * shape.attended(group.context.to_numpy())
         held_bytes = shape.kv_bytes_per_token * attended / boards + weights
@@ -74,7 +74,7 @@ def with_work(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _touched_experts(shape: Shape, rows: pd.DataFrame) -> float | Array:
+def touched_experts(shape: Shape, rows: pd.DataFrame) -> float | Array:
     """Experts of a layer that an iteration reads on average; one of the mean number of tokens would read far more."""
     if not shape.experts:
         return 0.0

@@ -2,6 +2,8 @@
 
 Each series of measured sizes is cut into at most three stretches, where a straight line through each leaves the least
 squares of relative error: libraries change their algorithm there.
+
+What lines do that nobody timed comes from all that were, by three numbers of each collective (`fit_lines`).
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import nnls
 
 from calibration.excerpts import table
 from tokenfleet.envs.fitting.errors import Array, relative_errors
+from tokenfleet.envs.fitting.least_squares import minimise
+from tokenfleet.envs.layers.gpu import LINE_LAWS, Collective, LineLaw, load_interconnect
 
 MEASURED_ON = {
     "nvlink-3": "a100-sxm-80gb",
@@ -22,15 +27,26 @@ MEASURED_ON = {
     "pcie-5": "rtx-pro-6000-blackwell-server",
 }
 """Interconnect -> the board whose collectives it is fitted to; the H200's judge those of the H100 (`claims`)."""
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
+NCCL_ALONE = {"pcie-4-nccl": "pcie-4", "pcie-5-nccl": "pcie-5"}
+"""Interconnect whose all-reduces between two boards are NCCL's -> the one that is like it in all else."""
+COLLECTIVES: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
 PIECES = 3
 SHORTEST = 4  # measured sizes of a stretch
+BOARDS_OF_A_SOCKET = 2  # over PCIe, of the hosts that were timed
+SERVED = (2**13, 2**26)  # bytes: an all-reduce of one token of a small model, and of 4096 tokens of a large one
+LINE_START = (6.0, 1.2, 0.6)  # latency [us], growth, share
+LINE_BOUNDS = ((0.1, 0.5, 0.05), (100.0, 4.0, 1.0))
 Piece = tuple[float, float, float]  # from so many bytes on: latency [s], rate [bytes/s]
 
 
 @cache
 def fit_interconnect(name: str) -> dict[str, dict[int, list[Piece]]]:
     """Collective -> number of boards -> its pieces, as the catalogue has them."""
+    if name in NCCL_ALONE:
+        like = fit_interconnect(NCCL_ALONE[name])
+        rows = table("nccl_all_reduces").query("gpu == @MEASURED_ON[@NCCL_ALONE[@name]]")
+        between_two = fit_pieces(rows.bytes.to_numpy(float), 1e-6 * rows.time_us.to_numpy())
+        return {**like, "all_reduce": {**like["all_reduce"], 2: between_two}}
     rows = table("collectives").query("gpu == @MEASURED_ON[@name]")
     return {
         collective: {
@@ -63,6 +79,50 @@ def fit_pieces(size_bytes: Array, time_s: Array) -> list[Piece]:
     whole = [best[pieces, len(size_bytes)] for pieces in range(1, PIECES + 1) if (pieces, len(size_bytes)) in best]
     enough = min(cost for cost, _ in whole) + 1e-4 * len(size_bytes)
     return next(lines for cost, lines in whole if cost <= enough)
+
+
+def is_across_sockets(interconnect: str, boards: int) -> bool:
+    """Whether so many boards of a measured host exchange between its sockets."""
+    return interconnect.startswith("pcie") and boards > BOARDS_OF_A_SOCKET
+
+
+def timed_on_lines() -> pd.DataFrame:
+    """Collectives of sizes that serving sends, over boards that reach each other without crossing their host's sockets.
+
+    With `interconnect` and its `link_bytes_per_s`; treat it as read-only.
+    """
+    names = {gpu: name for name, gpu in MEASURED_ON.items()}
+    rows = table("collectives")
+    rows = rows[rows.gpu.isin(names) & rows.bytes.between(*SERVED)]
+    rows = rows.assign(interconnect=rows.gpu.map(names))
+    crossing = [is_across_sockets(*pair) for pair in zip(rows.interconnect, rows.boards, strict=True)]
+    rows = rows[~np.array(crossing)]
+    rates = {name: load_interconnect(name).link_bytes_per_s for name in MEASURED_ON}
+    return rows.assign(link_bytes_per_s=rows.interconnect.map(rates))
+
+
+@cache
+def fit_lines(collective: Collective, without: str = "") -> LineLaw:
+    """Three numbers of a collective from every interconnect but one, by least squares of relative error."""
+    rows = timed_on_lines()
+    rows = rows[(rows.collective == collective) & (rows.interconnect != without)]
+    passes, measured_s = LINE_LAWS[collective].passes, 1e-6 * rows.time_us.to_numpy()
+
+    def error(x: Array) -> Array:
+        law = LineLaw(1e-6 * float(x[0]), float(x[1]), float(x[2]), passes)
+        return np.asarray(np.log(lines_s(law, rows) / measured_s))
+
+    latency_us, growth, share = minimise(error, [list(LINE_START)], bounds=LINE_BOUNDS, soft=0.1).values.tolist()
+    return LineLaw(1e-6 * latency_us, growth, share, passes)
+
+
+def lines_s(law: LineLaw, rows: pd.DataFrame) -> Array:
+    """What a collective takes by a law of lines [s]."""
+    time_s = np.empty(len(rows))
+    for (boards, rate), own in rows.reset_index(drop=True).groupby(["boards", "link_bytes_per_s"]):
+        [(_, latency_s, bytes_per_s)] = law.pieces(int(boards), float(rate))
+        time_s[own.index] = latency_s + own.bytes / bytes_per_s
+    return time_s
 
 
 @cache

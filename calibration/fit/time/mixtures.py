@@ -4,7 +4,9 @@ A decode step is that of the roofline, as a user gets it, of which
 
     EXPERT_LAYER_S, DISPATCH_LAYER_S where boards have attention of their own, and FP8_LAYER_S in fp8
 
-for each layer are fitted, by least squares of relative error. Runs over several boards that the benchmark calls expert
+for each layer are fitted, by least squares of relative error. So is how unevenly tokens choose experts
+(`ModelSpec.routing_skew`), in steps of 0.2: what is said of a family that is left out has both from the others. Runs
+over several boards that the benchmark calls expert
 parallelism have `tensor_parallel` 1: each board holds all of attention and its own sequences (data parallelism). Two
 things show it: the cache that their batches need would not fit if every board held all sequences, and layers that every
 token passes take as long as on one board.
@@ -20,11 +22,11 @@ import pandas as pd
 
 from calibration.excerpts import table
 from calibration.fit.serving_runs import decodes, described, has_memory
-from calibration.fit.time.serving_law import PACED_BY_SOMETHING_ELSE
+from calibration.fit.time.decode_steps import PACED_BY_SOMETHING_ELSE, run_parallelism
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
-from tokenfleet.envs.layers.llm import ModelSpec, Parallelism, load_model
+from tokenfleet.envs.layers.llm import ModelSpec, load_model
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 from tokenfleet.envs.layers.llm.roofline import (
     DISPATCH_LAYER_S,
@@ -44,6 +46,8 @@ MODELS = {
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": "llama-4-scout",
 }
 UNIT_S = 1e-5
+SKEWS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+SHIPPED_SKEW = float(ModelSpec.model_fields["routing_skew"].default)
 
 
 class LayerCosts(NamedTuple):
@@ -58,8 +62,8 @@ SHIPPED = LayerCosts(EXPERT_LAYER_S, DISPATCH_LAYER_S, FP8_LAYER_S)
 
 
 @cache
-def steps() -> pd.DataFrame:
-    """Runs of mixtures, and of one dense model in fp8, with their roofline's step; treat it as read-only.
+def steps(skew: float = SHIPPED_SKEW) -> pd.DataFrame:
+    """Runs of mixtures with their roofline's step, experts chosen with so much skew; treat it as read-only.
 
     Columns beside those of the runs: `kind` (bf16, fp8 or mxfp4, of the experts), `roofline_s` without the costs that
     are fitted, and how often each cost is in it.
@@ -69,17 +73,14 @@ def steps() -> pd.DataFrame:
     paced = (rows.gpu == PACED_BY_SOMETHING_ELSE[0]) & (rows.task == PACED_BY_SOMETHING_ELSE[1])
     rows = rows[decodes(rows) & has_memory(rows) & ~paced]
     keys = ["model_id", "gpu", "num_gpus", "tensor_parallel"]
-    return pd.concat([_with_roofline(group, *names) for names, group in rows.groupby(keys)], ignore_index=True)
+    return pd.concat([_with_roofline(group, skew, *names) for names, group in rows.groupby(keys)], ignore_index=True)
 
 
-def parallelism(boards: int, tensor_parallel: int) -> Parallelism:
-    """How the boards of a run share its model."""
-    groups = boards // tensor_parallel
-    return Parallelism(tensor_parallel, groups, boards if groups > 1 else 1)
-
-
-def _with_roofline(rows: pd.DataFrame, model_id: str, gpu: str, boards: int, tensor_parallel: int) -> pd.DataFrame:
-    model, shared = load_model(MODELS[model_id]), parallelism(boards, tensor_parallel)
+def _with_roofline(
+    rows: pd.DataFrame, skew: float, model_id: str, gpu: str, boards: int, tensor_parallel: int
+) -> pd.DataFrame:
+    model = load_model(MODELS[model_id]).model_copy(update={"routing_skew": skew})
+    shared = run_parallelism(boards, tensor_parallel)
     nothing, batch = np.zeros(len(rows)), rows.avg_batch_size.to_numpy()
     work = Batch(batch, batch * model.attended_tokens(rows.context.to_numpy()), nothing, nothing)
     mixture = model.routed_layers if model.experts > 1 else 0
@@ -108,12 +109,25 @@ def added_s(costs: LayerCosts, rows: pd.DataFrame) -> Array:
 
 
 @cache
-def fit_layer_costs(without: str = "", boards: int = 0) -> LayerCosts:
+def fit_layer_costs(without: str = "", boards: int = 0, skew: float = SHIPPED_SKEW) -> LayerCosts:
     """The costs from all runs but those of the family `without`, of them only those on `boards` if it is not 0.
 
     Every family counts the same.
     """
-    rows = steps()
+    costs, _ = _fit(without, boards, skew)
+    return costs
+
+
+@cache
+def chosen_skew(without: str = "", boards: int = 0) -> float:
+    """The skew that leaves the same runs the least squares of relative error."""
+    return min(SKEWS, key=lambda skew: _fit(without, boards, skew)[1])
+
+
+@cache
+def _fit(without: str, boards: int, skew: float) -> tuple[LayerCosts, float]:
+    """The costs, and the squares that they leave."""
+    rows = steps(skew)
     rows = rows[(rows.family != without) | ((boards > 0) & (rows.num_gpus != boards))]
     weight = np.sqrt(1.0 / rows.groupby("family").time_s.transform("size").to_numpy())
 
@@ -122,17 +136,25 @@ def fit_layer_costs(without: str = "", boards: int = 0) -> LayerCosts:
         return np.asarray(weight * relative_errors(step_s, rows.time_s))
 
     found = minimise(error, [[0.0, 2.0, 7.0]], bounds=([-np.inf, 0.0, 0.0], np.inf), soft=0.05).values
-    return LayerCosts(*(UNIT_S * found).tolist())
+    return LayerCosts(*(UNIT_S * found).tolist()), float(np.sum(error(found) ** 2))
 
 
 def left_out() -> pd.DataFrame:
-    """The runs with the step by the costs of all other families, as `predicted` [s].
+    """The runs with the step by the skew and the costs of all other families, as `predicted` [s].
 
     Only one family is in fp8: its runs on some number of boards are left out, and those on another stay.
     """
-    rows = steps()
     frames = []
-    for (family, boards), group in rows.groupby(["family", "num_gpus"]):
-        costs = fit_layer_costs(str(family), int(boards) if (group.fp8 > 0).any() else 0)
-        frames.append(group.assign(predicted=group.roofline_s + added_s(costs, group)))
+    for family, boards, in_fp8 in _parts():
+        others = (family, boards if in_fp8 else 0)
+        rows = steps(chosen_skew(*others))
+        group = rows[(rows.family == family) & (rows.num_gpus == boards)]
+        predicted = group.roofline_s + added_s(fit_layer_costs(*others, chosen_skew(*others)), group)
+        frames.append(group.assign(predicted=predicted))
     return pd.concat(frames)
+
+
+def _parts() -> list[tuple[str, int, bool]]:
+    """Families and boards, and whether a family is in fp8."""
+    groups = steps().groupby(["family", "num_gpus"])
+    return [(str(family), int(boards), bool((group.fp8 > 0).any())) for (family, boards), group in groups]

@@ -9,7 +9,7 @@ dense models by least squares of relative error. Products, collectives and atten
 interconnect (`fit.time.products`, `fit.time.collectives`); no number depends on how many boards share a model.
 `mixtures` finds what a layer of a mixture of experts adds.
 
-Which runs are read, and what they do not say, is as in `serving_law`.
+Which runs are read, and what they do not say, is as in `decode_steps`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import pandas as pd
 
 from calibration.excerpts import table
 from calibration.fit.shapes import SHAPES
+from calibration.fit.time.decode_steps import steps
 from calibration.fit.time.llmservingsim import fit_bundle
-from calibration.fit.time.serving_law import steps
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.least_squares import factors
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.agents import RequestClassSpec
+from tokenfleet.envs.engine.columns.ticks import MANY, whole_ticks
+from tokenfleet.envs.layers.agents import MAX_TIERS, AgreementSpec, RequestClassSpec
 from tokenfleet.envs.layers.ledger import TOKENS_PER_MILLION
 from tokenfleet.envs.quantities import quantity
 from tokenfleet.envs.scenario import Scenario
@@ -30,6 +33,10 @@ class ClassSource:
     def priced(self) -> int:
         """Place among the classes whose price may be set, -1 for another."""
         return place(self.name, list(self.scenario.priced_classes))
+
+    def agreement(self, value: Callable[[AgreementSpec], Any], without: Any) -> Any:
+        """A quantity of the class's service agreement."""
+        return without if self.spec.agreement is None else value(self.spec.agreement)
 
 
 def place(name: str, names: list[str]) -> int:
@@ -117,4 +124,44 @@ class ClassColumns:
         index_of="T",
         neutral=-1,
     )
+    priority: Int64Array = quantity(
+        "K", "", "Who has a higher one waits in front, where pools rank classes.", lambda c: c.spec.priority, low=0
+    )
     deferrable: BoolArray = quantity("K", "", "May be held back.", lambda c: c.spec.deferrable)
+    agreement: Int64Array = quantity(
+        "K",
+        "",
+        "Place among the classes with a service agreement, -1 for another.",
+        lambda c: place(c.name, list(c.scenario.agreements)),
+        low=-1,
+        index_of="Q",
+        neutral=-1,
+    )
+    agreement_window_ticks: Int64Array = quantity(
+        "K",
+        "ticks",
+        "Of a window of the agreement.",
+        lambda c: c.agreement(lambda a: max(whole_ticks(a.window_s, c.scenario.tick_s), 1), 1),
+        low=1,
+        high=MANY,
+        neutral=1,
+    )
+    agreement_ttft_s: Float64Array = quantity(
+        "K",
+        "s",
+        "Within which a first token is in time, infinite where the whole SLO counts.",
+        lambda c: c.agreement(lambda a: unlimited(a.ttft_s), np.inf),
+        neutral=np.inf,
+    )
+    agreement_below_share: Float64Array = quantity(
+        "KY",
+        "",
+        "Share in time below which each step of the credit is given.",
+        lambda c: c.agreement(lambda a: a.shares, (0.0,) * MAX_TIERS),
+    )
+    agreement_credit_fraction: Float64Array = quantity(
+        "KY",
+        "",
+        "Share of the charges that each step gives back.",
+        lambda c: c.agreement(lambda a: a.credits, (0.0,) * MAX_TIERS),
+    )

@@ -53,6 +53,25 @@ class PoolSource:
         """Whether some pool hands off to this one."""
         return any(pool.hand_off_to == self.name for pool in self.scenario.pools.values())
 
+    @property
+    def standby(self) -> int:
+        """Place among the pools whose replicas can stand by, -1 for another."""
+        names = list(self.scenario.standby_pools)
+        return names.index(self.name) if self.name in names else -1
+
+    @property
+    def host_asleep_w_per_gpu(self) -> float:
+        """Of a server whose replica is asleep [W]."""
+        cold = self.spec.cold
+        return self.facility.host_asleep_w_per_gpu if cold is None else cold.host_w_per_gpu
+
+    @property
+    def host_standby_w_per_gpu(self) -> float:
+        """Of a server whose replica stands by [W]."""
+        standby = self.spec.standby
+        given = None if standby is None else standby.host_w_per_gpu
+        return self.facility.host_w_per_gpu if given is None else given
+
     def pool_index(self, name: str | None) -> int:
         """Place of a pool, -1 for none."""
         return -1 if name is None else list(self.scenario.pools).index(name)
@@ -165,6 +184,9 @@ class PoolShape:
     migrates_prefixes: BoolArray = quantity(
         "P", "", "Cached beginnings are fetched from where they are.", lambda p: p.spec.migrate_prefixes
     )
+    ranks_classes: BoolArray = quantity(
+        "P", "", "The queue looks at priorities and reserved seats.", lambda p: p.scenario.ranks_classes(p.name)
+    )
     kv_bytes_per_token: Float64Array = quantity(
         "P", "bytes/token", "Size of the KV cache.", lambda p: p.spec.model_spec.kv_bytes_per_token, neutral=1.0
     )
@@ -196,7 +218,17 @@ class PoolShape:
         low=0,
         high=MANY,
     )
-    wake_s: Float64Array = quantity("P", "s", "From asleep to awake.", lambda p: p.spec.model_spec.wake_s)
+    wake_s: Float64Array = quantity("P", "s", "From asleep to awake.", lambda p: p.spec.wake_s)
+    standby: Int64Array = quantity(
+        "P",
+        "",
+        "Place among the pools whose replicas can stand by, -1 for another.",
+        lambda p: p.standby,
+        low=-1,
+        index_of="p",
+        neutral=-1,
+    )
+    resume_s: Float64Array = quantity("P", "s", "From standing by to awake.", lambda p: p.spec.resume_s)
 
 
 @dataclass(frozen=True)
@@ -247,15 +279,17 @@ class PoolPhysics:
     idle_w: Float64Array = quantity(
         "P", "W", "Boards, model loaded, nothing running.", lambda p: p.boards(p.spec.gpu_spec.idle_w)
     )
-    asleep_w: Float64Array = quantity("P", "W", "Boards, asleep.", lambda p: p.boards(p.spec.gpu_spec.asleep_w))
+    asleep_w: Float64Array = quantity("P", "W", "Boards, asleep.", lambda p: p.boards(p.spec.asleep_w))
+    standby_w: Float64Array = quantity("P", "W", "Boards, standing by.", lambda p: p.boards(p.spec.standby_w))
     host_w: Float64Array = quantity(
         "P", "W", "Servers, on, boards apart.", lambda p: p.boards(p.facility.host_w_per_gpu)
     )
     host_w_per_board_w: Float64Array = quantity(
         "P", "W/W", "Servers, for each watt of their boards.", lambda p: p.facility.host_w_per_board_w
     )
-    host_asleep_w: Float64Array = quantity(
-        "P", "W", "Servers, asleep.", lambda p: p.boards(p.facility.host_asleep_w_per_gpu)
+    host_asleep_w: Float64Array = quantity("P", "W", "Servers, asleep.", lambda p: p.boards(p.host_asleep_w_per_gpu))
+    host_standby_w: Float64Array = quantity(
+        "P", "W", "Servers, standing by.", lambda p: p.boards(p.host_standby_w_per_gpu)
     )
     voltage_floor_fraction: Float64Array = quantity(
         "P", "", "Clock below which voltage no longer falls.", _iteration("voltage_floor_fraction"), neutral=0.76

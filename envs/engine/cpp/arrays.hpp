@@ -19,6 +19,10 @@ inline constexpr double kNever = std::numeric_limits<double>::infinity();
 inline constexpr int kTokenKnots = 15;
 using Knots = std::array<double, kTokenKnots>;
 
+// Steps of the credit that a missed service agreement gives.
+inline constexpr std::size_t kCreditTiers = 3;
+using Tiers = std::array<double, kCreditTiers>;
+
 #define TOKENFLEET_FIELD(type, name) type name;
 
 // One pool; watts and joules are per replica, over all its GPUs.
@@ -55,6 +59,12 @@ struct FleetArrays {
     std::int64_t num_pools() const { return static_cast<std::int64_t>(pools.size()); }
     std::int64_t num_classes() const { return static_cast<std::int64_t>(classes.size()); }
     std::int64_t num_sites() const { return static_cast<std::int64_t>(sites.size()); }
+    std::int64_t num_programmes() const {
+        return std::ranges::count_if(sites, [](const Site& site) { return site.programme >= 0; });
+    }
+    std::int64_t num_regulators() const {
+        return std::ranges::count_if(sites, [](const Site& site) { return site.regulation >= 0; });
+    }
     std::int64_t num_rows() const { return static_cast<std::int64_t>(nodes.size() - sites.size()); }
 
     bool has_growing_kv() const {

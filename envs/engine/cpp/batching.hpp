@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "replica.hpp"
 #include "ties.hpp"
@@ -13,7 +14,6 @@ namespace tokenfleet {
 // The running segment ends: let finished requests go and start the next batch. Inlined, as `start` is.
 [[gnu::always_inline]] inline void Replica::pass_boundary() {
     const double now_s = next_boundary_s;
-    const Stopwatch now = next_end_;
     const std::int64_t iterations = segment_.planned;
     energy_.busy_j += segment_.meter_all();
     if (cache_) shrink_cache(iterations - 1);
@@ -28,7 +28,7 @@ namespace tokenfleet {
         complete(index, now_s);
     }
     if (!decoding_only_) end_prefill(now_s);
-    start(now_s, now);
+    start(now_s, next_end_);
 }
 
 // A heap's keys hold so many iterations and no more: count again from 0.
@@ -37,11 +37,35 @@ namespace tokenfleet {
     iteration_ = 0;
 }
 
+// Let a request wait behind those of its priority and higher ones, or before those of its own.
+[[gnu::noinline]] inline void Replica::queue_by_rank(std::int32_t index, bool ahead_of_equals) {
+    const auto rank = [&](std::int32_t i) { return pool_.classes[request(i).class_id].priority; };
+    const std::int64_t own = rank(index) + (ahead_of_equals ? 1 : 0);
+    waiting_.insert(demand_.requests, index, [&](std::int32_t other) { return rank(other) >= own; });
+}
+
+// The first in the queue that takes no seat which is kept for another class; -1 for none. A seat is free.
+[[gnu::noinline]] inline std::int32_t Replica::first_with_seat() const {
+    std::vector<std::int64_t> kept(pool_.reserved_seats, pool_.reserved_seats + pool_.classes.size());
+    const auto take_seat = [&](std::int32_t index) { --kept[request(index).class_id]; };
+    finishing_.for_each([&](std::int32_t index, std::int64_t) { take_seat(index); });
+    for (std::int32_t i = prefilling_.head, n = 0; n < prefilling_.size; i = request(i).next, ++n) take_seat(i);
+    std::int64_t free = limits().max_batch - running();
+    for (std::int64_t& seats : kept) {
+        seats = std::max<std::int64_t>(seats, 0);
+        free -= seats;
+    }
+    for (std::int32_t i = waiting_.head, n = 0; n < waiting_.size; i = request(i).next, ++n) {
+        if (free + kept[request(i).class_id] > 0) return i;
+    }
+    return -1;
+}
+
 // Prompts whose last chunk has run get their first token and begin to decode.
 inline void Replica::end_prefill(double now_s) {
     pool_.counts[Counts::prefilled_tokens] += chunk_tokens_;
     for (; prompts_ending_ > 0; --prompts_ending_) {
-        const std::int32_t index = prefilling_.pop(pool_.demand.requests);
+        const std::int32_t index = prefilling_.pop(demand_.requests);
         Request& ending = request(index);
         const std::int64_t computed = prefill_tokens(index);
         const std::int64_t hit = hit_tokens(index);
@@ -91,14 +115,18 @@ inline void Replica::complete(std::int32_t index, double now_s) {
 [[gnu::noinline]] inline void Replica::preempt_until_next_iteration_fits() {
     while (!next_iteration_fits()) {
         const std::int32_t index = prefilling_.empty() ? stop_youngest_decoding() : stop_prefilling();
-        waiting_.push_front(pool_.demand.requests, index);
+        if (limits().ranks_classes) {
+            queue_by_rank(index, true);
+        } else {
+            waiting_.push_front(demand_.requests, index);
+        }
         ++pool_.counts[Counts::preemptions];
     }
 }
 
 // At a boundary at most one prompt is in prefill.
 inline std::int32_t Replica::stop_prefilling() {
-    const std::int32_t index = prefilling_.pop(pool_.demand.requests);
+    const std::int32_t index = prefilling_.pop(demand_.requests);
     pool_.counts[Counts::preempted_tokens] += head_done_;
     const std::int64_t hit = hit_tokens(index);
     kv_reserved_ -= prefill_tokens(index);
@@ -141,8 +169,14 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     if (cache_) shrink_cache(0);
     std::int64_t budget = limits().token_budget - decoding();
     if (!prefilling_.empty()) budget -= add_chunk(prefill_tokens(prefilling_.head), head_done_, budget, pairs);
-    while (budget > 0 && !waiting_.empty() && head_fits()) {
-        const std::int32_t index = waiting_.pop(pool_.demand.requests);
+    while (budget > 0) {
+        const std::int32_t index = next_in_line();
+        if (index < 0 || !fits(index)) break;
+        if (index == waiting_.head) {
+            waiting_.pop(demand_.requests);
+        } else {
+            waiting_.remove(demand_.requests, index);
+        }
         if (is_computed(index)) {
             take_over(index);
             --budget;
@@ -154,7 +188,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
             pool_.endings.fail(index, now_s, Status::kExpired);
             continue;
         }
-        prefilling_.push(pool_.demand.requests, index);
+        prefilling_.push(demand_.requests, index);
         kv_reserved_ += room_tokens(index);
         std::int64_t found_tokens = 0;
         if (cache_) {
@@ -174,7 +208,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
                 .growth = static_cast<double>(decoding())};
     std::int64_t iterations = decoding_only_ ? undisturbed_iterations() : 1;
     if (limits().window_tokens > 0) iterations = std::min(iterations, add_windows(batch));
-    segment_.begin(now, limits(), pool_.physics, batch, iterations);
+    segment_.begin(now, now_s, limits(), pool_.physics, batch, iterations);
     if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * limits().host_load_s, limits().idle_w);
     plan_end();
 }
@@ -193,7 +227,7 @@ inline bool Replica::has_expired(std::int32_t index, double now_s) const {
     if (cache_) {
         Prompt whole = prompt(index);
         whole.context_tokens += progress.generated_tokens;
-        cache_->join(whole, pool_.demand.calls, detail(index).cache);
+        cache_->join(whole, demand_.calls, detail(index).cache);
         kv_shared_ += detail(index).cache.shared_tokens;
     }
     progress.computed = false;
@@ -252,7 +286,7 @@ inline std::int64_t Replica::undisturbed_iterations() const {
     Prompt whole = prompt(index);
     whole.context_tokens = static_cast<std::int32_t>(prefill_tokens(index));
     CacheUse& use = detail(index).cache;
-    const Found found = cache_->join(whole, pool_.demand.calls, use);
+    const Found found = cache_->join(whole, demand_.calls, use);
     kv_shared_ += use.shared_tokens;
     pool_.counts[Counts::prefix_hit_tokens] += found.tokens;
     pool_.counts[Counts::host_hit_tokens] += found.host_tokens;

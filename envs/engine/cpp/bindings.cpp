@@ -1,6 +1,7 @@
 // Python face of the native engine; envs/engine/native.py is its only user, and door.py has checked every shape.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -8,8 +9,11 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "fleet.hpp"
@@ -30,19 +34,42 @@ enum ControlIndex : std::size_t {
         kNumControls
 };
 
+// Places of the series that C++ reads of an episode.
+enum SeriesIndex : std::size_t {
+#define TOKENFLEET_INDEX(name, length) k_series_##name,
+    TOKENFLEET_EPISODE_SERIES(TOKENFLEET_INDEX)
+#undef TOKENFLEET_INDEX
+        k_series_exogenous,
+    kNumSeries
+};
+
 // What a control may be, both ends included.
 struct Bounds {
     double low, high;
 
-    // NaN lies outside of all bounds. Without a branch, so that the compiler takes many values at once.
-    bool hold(const Array<const double>& values) const {
-        bool inside = true;
-        for (std::size_t i = 0; i < values.size(); ++i) {
-            inside &= (values.data()[i] >= low) & (values.data()[i] <= high);
+    // NaN lies outside of all bounds. Without a branch, and counted in the numbers' own width, so that the compiler takes
+    // many of them at once.
+    template <typename Number>
+    bool hold(const Number* values, std::int64_t count) const {
+        const auto lowest = static_cast<Number>(low), highest = static_cast<Number>(high);
+        std::conditional_t<sizeof(Number) == 4, std::int32_t, std::int64_t> outside = 0;
+        for (std::int64_t i = 0; i < count; ++i) {
+            outside |= (values[i] >= lowest) & (values[i] <= highest) ? 0 : 1;
         }
-        return inside;
+        return outside == 0;
     }
 };
+
+template <std::size_t count>
+std::array<Bounds, count> read_bounds(const Array<const double>& pairs) {
+    std::array<Bounds, count> bounds;
+    for (std::size_t i = 0; i < count; ++i) bounds[i] = {pairs.data()[2 * i], pairs.data()[2 * i + 1]};
+    return bounds;
+}
+
+bool same_shape(const Array<const double>& a, const Array<const double>& b) {
+    return a.ndim() == b.ndim() && std::equal(a.shape_ptr(), a.shape_ptr() + a.ndim(), b.shape_ptr());
+}
 
 // Whether a batch is between two ticks; only ever asked by who holds the GIL.
 class Turn {
@@ -64,30 +91,36 @@ private:
 
 class Engine {
 public:
-    // The engine writes into `view` [N, V] and `outcome` [N, O], which the caller keeps alive. `control_bounds` are low
-    // and high of each control, in their order.
+    // The engine writes into `view` [N, V] and `outcome` [N, O], which the caller keeps alive. `neutral` are the arrays of
+    // all controls, those of which `optional` says so for when they are not given. Bounds are low and high of each control
+    // and of each series, in their order, the exogenous ones last.
     Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads,
-           Array<const double> control_bounds)
+           std::vector<Array<const double>> neutral, std::vector<bool> optional, Array<const double> control_bounds,
+           Array<const double> series_bounds)
         : shared_arrays_(std::make_shared<const FleetArrays>(read_arrays(arrays))),
           arrays_(*shared_arrays_),
           view_(view.data()),
           outcome_(outcome.data()),
           fleets_(view.shape(0)),
-          workers_(threads) {
-        const double* bounds = control_bounds.data();
-        for (std::size_t c = 0; c < bounds_.size(); ++c) bounds_[c] = {bounds[2 * c], bounds[2 * c + 1]};
-    }
+          neutral_(std::move(neutral)),
+          optional_(std::move(optional)),
+          control_bounds_(read_bounds<kNumControls>(control_bounds)),
+          series_bounds_(read_bounds<kNumSeries>(series_bounds)),
+          workers_(threads) {}
 
-    // Read an Episode object, whose shapes door.py has checked; `clients` are columns of its request table.
-    void reset(std::int64_t index, nb::handle episode, nb::handle clients) {
+    // Read an Episode object, whose shapes door.py has checked; `clients` are columns of its request table. False, and
+    // nothing has happened, if a series lies outside of its bounds.
+    bool reset(std::int64_t index, nb::handle episode, nb::handle clients) {
         const Turn turn(in_use_);
         const EpisodeSource source(episode, clients);
+        if (!within_bounds(source.columns)) return false;
         Demand demand;  // in the memory of the episode before
         if (fleets_[index] != nullptr) demand = fleets_[index]->release_demand();
         fleets_[index].reset();
         demand.load(arrays_, source.columns);
         fleets_[index] =
             std::make_unique<Fleet>(arrays_, source.columns, std::move(demand), view_row(index), outcome_row(index));
+        return true;
     }
 
     // Let each fleet of `targets` go on as the fleet of `sources` beside it; no fleet is in both, none twice in `targets`.
@@ -123,24 +156,30 @@ public:
         }
     }
 
-    // Advance the fleets that move, `[N]`, by a tick; nothing happens to the others. False, and nothing has happened to
-    // any, if a control lies outside of its bounds.
-    bool step(const std::vector<Array<const double>>& controls, const Array<const bool>& moving) {
+    // Advance the fleets that move, `[N]`, or all, by a tick; nothing happens to the others. False, and nothing has happened
+    // to any, if a control is no array of its shape within its bounds.
+    bool step(const nb::tuple& controls, const std::optional<Array<const bool>>& moving) {
         const Turn turn(in_use_);
-        for (std::size_t c = 0; c < bounds_.size(); ++c) {
-            if (!bounds_[c].hold(controls[c])) return false;
+        std::array<Array<const double>, kNumControls> given;
+        for (std::size_t c = 0; c < given.size(); ++c) {
+            if (controls[c].is_none() && optional_[c]) {
+                given[c] = neutral_[c];
+            } else if (!nb::try_cast(controls[c], given[c]) || !same_shape(given[c], neutral_[c]) ||
+                       !control_bounds_[c].hold(given[c].data(), static_cast<std::int64_t>(given[c].size()))) {
+                return false;
+            }
         }
-        const bool* moves = moving.data();
+        const auto moves = [mask = moving ? moving->data() : nullptr](std::int64_t i) { return !mask || mask[i]; };
         for (std::int64_t i = 0; i < num_fleets(); ++i) {
             const bool is_over = fleet(i).tick() >= arrays_.horizon_ticks;
-            if (is_over && moves[i]) throw std::out_of_range("the episode is over: reset first");
+            if (is_over && moves(i)) throw std::out_of_range("the episode is over: reset first");
         }
         const nb::gil_scoped_release unlocked;
         try {
             workers_.run(num_fleets(), [&](std::int64_t first, std::int64_t end) {
                 for (std::int64_t i = first; i < end; ++i) {
-                    if (moves[i]) {
-                        step_one(i, controls);
+                    if (moves(i)) {
+                        step_one(i, given);
                     } else {
                         std::fill_n(outcome_ + i * arrays_.outcome.width, arrays_.outcome.width, 0.0);
                     }
@@ -198,12 +237,26 @@ private:
     float* view_;
     double* outcome_;
     std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after a step that failed
-    std::array<Bounds, kNumControls> bounds_;
+    std::vector<Array<const double>> neutral_;    // of each control
+    std::vector<bool> optional_;                  // whether it may be left out
+    std::array<Bounds, kNumControls> control_bounds_;
+    std::array<Bounds, kNumSeries> series_bounds_;
     Workers workers_;
     bool in_use_ = false;
 
     float* view_row(std::int64_t index) const { return view_ + index * arrays_.view.width; }
     double* outcome_row(std::int64_t index) const { return outcome_ + index * arrays_.outcome.width; }
+
+    bool within_bounds(const EpisodeColumns& e) const {
+        const std::int64_t ticks = arrays_.horizon_ticks, sites = arrays_.num_sites(), rows = arrays_.num_rows(),
+                           pools = arrays_.num_pools(), programmes = arrays_.num_programmes(),
+                           regulators = arrays_.num_regulators(),
+                           exogenous_width = arrays_.view.width - arrays_.view.exogenous;
+#define TOKENFLEET_HOLD(name, length) series_bounds_[k_series_##name].hold(e.name, length)&&
+        return TOKENFLEET_EPISODE_SERIES(TOKENFLEET_HOLD)
+            TOKENFLEET_HOLD(exogenous, (ticks + 1) * exogenous_width) true;
+#undef TOKENFLEET_HOLD
+    }
 
     // Let a fleet take over the state of another, in the memory that it has.
     void put(std::int64_t index, const Fleet& other) {
@@ -223,7 +276,7 @@ private:
         return *fleets_[index];
     }
 
-    void step_one(std::int64_t i, const std::vector<Array<const double>>& controls) {
+    void step_one(std::int64_t i, const std::array<Array<const double>, kNumControls>& controls) {
         const std::int64_t classes = arrays_.num_classes(), pools = arrays_.num_pools(), sites = arrays_.num_sites();
 #define TOKENFLEET_ROW(name, length) .name = controls[k_##name].data() + i * (length),
         fleets_[i]->step({TOKENFLEET_CONTROLS(TOKENFLEET_ROW)});
@@ -265,10 +318,12 @@ NB_MODULE(_native, m) {
 #undef TOKENFLEET_NAME
     nb::class_<Snapshot>(m, "Snapshot").def("state_bytes", [](const Snapshot& s) { return s.fleet().state_bytes(); });
     nb::class_<Engine>(m, "Engine")
-        .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t, Array<const double>>(), nb::arg("arrays"),
-             nb::arg("view"), nb::arg("outcome"), nb::arg("threads"), nb::arg("control_bounds"))
+        .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t, std::vector<Array<const double>>,
+                      std::vector<bool>, Array<const double>, Array<const double>>(),
+             nb::arg("arrays"), nb::arg("view"), nb::arg("outcome"), nb::arg("threads"), nb::arg("neutral"),
+             nb::arg("optional"), nb::arg("control_bounds"), nb::arg("series_bounds"))
         .def("reset", &Engine::reset)
-        .def("step", &Engine::step)
+        .def("step", &Engine::step, nb::arg("controls"), nb::arg("moving").none())
         .def("fork", &Engine::fork)
         .def("snapshot", &Engine::snapshot)
         .def("restore", &Engine::restore)

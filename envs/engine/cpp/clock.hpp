@@ -28,20 +28,28 @@ struct Load {
     double time_s(double clock_fraction) const { return fixed_s + core_s / clock_fraction; }
 };
 
-// Where a load exceeds a limit by nothing; see `_Excess`.
-inline double solved_from(double clock, const Headroom& room, const Load& load) {
-    const double thrice_w = 3.0 * room.floor_w;
-    for (int step = 0; step < kHalleySteps; ++step) {
-        const double square = clock * clock, held_s = load.fixed_s * clock;
-        const double left = room.left_w - room.floor_w * (square * clock);
-        const double cycles = held_s + load.core_s, work_j = load.core_j * square;
-        const double value = clock * (load.fixed_j + work_j) - left * cycles;
-        const double first = (load.fixed_j + 3.0 * work_j) + (thrice_w * (square * cycles) - left * load.fixed_s);
-        const double half_second = clock * (3.0 * load.core_j + thrice_w * (cycles + held_s));
-        clock = clock - value * first / (first * first - value * half_second);
+// By how much a load exceeds a limit, times F, where the voltage follows the clock F; see `_Excess`.
+struct Excess {
+    double quartic, cubic, linear, constant;
+
+    static Excess of(const Headroom& room, const Load& load) {
+        return {.quartic = room.floor_w * load.fixed_s,
+                .cubic = load.core_j + room.floor_w * load.core_s,
+                .linear = load.fixed_j - room.left_w * load.fixed_s,
+                .constant = room.left_w * load.core_s};
     }
-    return clock;
-}
+
+    double root_from(double clock) const {
+        for (int step = 0; step < kHalleySteps; ++step) {
+            const double square = clock * clock, steepest = quartic * clock;
+            const double value = clock * ((steepest + cubic) * square + linear) - constant;
+            const double first = (4.0 * steepest + 3.0 * cubic) * square + linear;
+            const double half_second = (6.0 * steepest + 3.0 * cubic) * clock;
+            clock = clock - value * first / (first * first - value * half_second);
+        }
+        return clock;
+    }
+};
 
 [[gnu::noinline]] inline double at_voltage(double voltage, const Headroom& room, const Load& load) {
     const double square = voltage * voltage;
@@ -58,7 +66,7 @@ inline double clock_under_limit(const Pool& pool, const Physics& physics, const 
     const Headroom& headroom = physics.headroom;
     const double room_j = (headroom.left_w - headroom.floor_w) * (load.fixed_s + load.core_s);
     const double start = 3.0 * room_j / (2.0 * room_j + (load.fixed_j + load.core_j));
-    double clock = solved_from(start, headroom, load);
+    double clock = Excess::of(headroom, load).root_from(start);
     const double floor = pool.voltage_floor_fraction;
     if (!(clock >= floor)) clock = at_voltage(floor, headroom, load);
     return std::min(std::max(clock, kLowestClockFraction), physics.clock_fraction);

@@ -24,7 +24,10 @@
     X(bool, kv_grows) \
     X(bool, takes_over) \
     X(bool, migrates_prefixes) \
+    X(bool, ranks_classes) \
     X(double, wake_s) \
+    X(std::int64_t, standby) \
+    X(double, resume_s) \
     X(double, host_s) \
     X(double, decode_s) \
     X(double, context_s) \
@@ -42,9 +45,11 @@
     X(Knots, work_j) \
     X(double, idle_w) \
     X(double, asleep_w) \
+    X(double, standby_w) \
     X(double, host_w) \
     X(double, host_w_per_board_w) \
     X(double, host_asleep_w) \
+    X(double, host_standby_w) \
     X(double, voltage_floor_fraction) \
     X(double, clock_floor_fraction) \
     X(double, core_byte_fraction) \
@@ -70,7 +75,13 @@
     X(std::int64_t, output_weight) \
     X(std::int64_t, max_attempts) \
     X(std::int64_t, priced) \
-    X(bool, deferrable)
+    X(std::int64_t, priority) \
+    X(bool, deferrable) \
+    X(std::int64_t, agreement) \
+    X(std::int64_t, agreement_window_ticks) \
+    X(double, agreement_ttft_s) \
+    X(Tiers, agreement_below_share) \
+    X(Tiers, agreement_credit_fraction)
 
 #define TOKENFLEET_SITE_COLUMNS(X) \
     X(double, pue) \
@@ -91,7 +102,37 @@
     X(double, battery_capacity_j) \
     X(double, battery_lowest_j) \
     X(double, battery_highest_j) \
-    X(double, battery_initial_j)
+    X(double, battery_initial_j) \
+    X(std::int64_t, training) \
+    X(std::int64_t, training_jobs) \
+    X(double, training_busy_w) \
+    X(double, training_idle_w) \
+    X(double, training_usd_per_s) \
+    X(double, checkpoint_interval_s) \
+    X(double, checkpoint_s) \
+    X(double, training_resume_s) \
+    X(std::int64_t, charges) \
+    X(std::int64_t, demand_window_ticks) \
+    X(double, demand_usd_per_w) \
+    X(double, ratchet_w) \
+    X(double, ramp_limit_w) \
+    X(double, ramp_usd_per_w) \
+    X(std::int64_t, programme) \
+    X(std::int64_t, baseline_ticks) \
+    X(double, initial_baseline_w) \
+    X(double, contract_w) \
+    X(double, availability_usd_per_s) \
+    X(double, activation_usd_per_j) \
+    X(double, damages_usd_per_j) \
+    X(double, rebound_level) \
+    X(double, rebound_usd_per_j) \
+    X(std::int64_t, regulation) \
+    X(std::int64_t, regulation_base_ticks) \
+    X(double, regulation_initial_base_w) \
+    X(double, regulation_w) \
+    X(double, regulation_usd_per_s) \
+    X(double, regulation_usd_per_mileage) \
+    X(double, regulation_least_score)
 
 #define TOKENFLEET_NODE_COLUMNS(X) \
     X(std::int64_t, meter_window_ticks) \
@@ -108,16 +149,21 @@
     X(double, restart_s)
 
 #define TOKENFLEET_LINK_COLUMNS(X) \
-    X(std::vector<std::uint8_t>, route_mask) /* [K, P] */ \
-    X(std::vector<double>, network_s)        /* [G, S] */ \
-    X(std::vector<double>, upload_token_s)   /* [G] */ \
-    X(std::vector<double>, kv_latency_s)     /* [P, P] */ \
-    X(std::vector<double>, kv_token_s)       /* [P, P] */
+    X(std::vector<std::uint8_t>, route_mask)     /* [K, P] */ \
+    X(std::vector<double>, network_s)            /* [G, S] */ \
+    X(std::vector<double>, upload_token_s)       /* [G] */ \
+    X(std::vector<double>, kv_latency_s)         /* [P, P] */ \
+    X(std::vector<double>, kv_token_s)           /* [P, P] */ \
+    X(std::vector<std::int64_t>, reserved_seats) /* [P, K] */
 
 // What an episode holds of the course of sites, rows and pools, all of doubles; X(name, length) of a vector.
 #define TOKENFLEET_EPISODE_SERIES(X) \
     X(cap_w, (ticks * sites)) \
+    X(brake_cap_w, (ticks * sites)) \
     X(rating_w, (ticks * sites)) \
+    X(called_w, (ticks * programmes)) \
+    X(call_phase, (ticks * programmes)) \
+    X(regulation_signal, (ticks * regulators)) \
     X(row_cap_w, (ticks * rows)) \
     X(row_rating_w, (ticks * rows)) \
     X(solar_w, (ticks * sites)) \
@@ -132,8 +178,10 @@
     X(route_share, (classes * pools)) \
     X(clock_fraction, pools) \
     X(awake_fraction, pools) \
+    X(standby_fraction, pools) \
     X(admit_rate_rps, classes) \
     X(battery_power_w, sites) \
+    X(training_share, sites) \
     X(prefix_affinity, classes) \
     X(token_price_factor, classes)
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "controls.hpp"
 #include "episode.hpp"
 #include "links.hpp"
 #include "power_delivery.hpp"
@@ -30,7 +31,8 @@ public:
 
     Course(const FleetArrays& arrays, const EpisodeColumns& e) : ArraysLink(arrays) {
         const std::int64_t ticks = arrays.horizon_ticks, sites = arrays.num_sites(), rows = arrays.num_rows(),
-                           pools = arrays.num_pools();
+                           pools = arrays.num_pools(), programmes = arrays.num_programmes(),
+                           regulators = arrays.num_regulators();
         const auto drawn = std::make_shared<Drawn>();
 #define TOKENFLEET_LOAD(name, length) \
     drawn->name.assign(e.name, e.name + (length)); \
@@ -60,19 +62,26 @@ public:
         return due ? &failures_[next_failure_++] : nullptr;
     }
 
-    SiteTick at(std::int64_t tick, const double* battery_power_w) const {
-        const std::int64_t now = tick * arrays_.num_sites(), now_rows = tick * arrays_.num_rows();
+    SiteTick at(std::int64_t tick, const ControlsRow& controls) const {
+        const std::int64_t now = tick * arrays_.num_sites(), now_rows = tick * arrays_.num_rows(),
+                           now_programmes = tick * arrays_.num_programmes(),
+                           now_regulators = tick * arrays_.num_regulators();
         return {.start_s = static_cast<double>(tick) * arrays_.tick_s,
                 .end_s = static_cast<double>(tick + 1) * arrays_.tick_s,
                 .cap_w = &cap_w[now],
+                .brake_cap_w = &brake_cap_w[now],
                 .rating_w = &rating_w[now],
+                .called_w = called_w.data() + now_programmes,
+                .call_phase = call_phase.data() + now_programmes,
+                .regulation_signal = regulation_signal.data() + now_regulators,
                 .row_cap_w = row_cap_w.data() + now_rows,
                 .row_rating_w = row_rating_w.data() + now_rows,
                 .solar_w = &solar_w[now],
                 .outdoor_c = &outdoor_c[now],
                 .pue = &pue[now],
                 .fixed_w = fixed_w.data(),
-                .battery_power_w = battery_power_w};
+                .battery_power_w = controls.battery_power_w,
+                .training_share = controls.training_share};
     }
 
     // What a policy sees from outside before a tick; begins with the caps.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <vector>
 
 #include "arrays.hpp"
@@ -35,13 +36,15 @@ public:
         calls.load(e);
         num_roots = static_cast<std::size_t>(std::lower_bound(e.arrival_s, e.arrival_s + count, kNever) - e.arrival_s);
         stretches_ = Stretches(count);
-        requests.clear();
-        requests.reserve(count);
+        requests.resize(count);
+        Request* const first = requests.data();
+        const auto [arrival_s, prompt_tokens, output_tokens, class_id] =
+            std::tuple(e.arrival_s, e.prompt_tokens, e.output_tokens, e.class_id);
         for (std::size_t i = 0; i < count; ++i) {
-            requests.push_back({.arrival_s = e.arrival_s[i],
-                                .prompt_tokens = e.prompt_tokens[i],
-                                .output_tokens = e.output_tokens[i],
-                                .class_id = e.class_id[i]});
+            first[i] = {.arrival_s = arrival_s[i],
+                        .prompt_tokens = prompt_tokens[i],
+                        .output_tokens = output_tokens[i],
+                        .class_id = class_id[i]};
         }
         details.clear();
         if (!needs_details(arrays)) return;

@@ -1,6 +1,7 @@
 // What came of a request: the C++ mirror of envs/engine/reference/endings.py.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "arrays.hpp"
@@ -53,13 +54,16 @@ public:
         overdue_.first_token(index, waited_s);
     }
 
-    // The last token of an answer leaves its site.
-    void complete(std::int32_t index, std::int64_t site, double at_site_s) {
+    // The last token of an answer leaves its site. Inlined, as `end` is: calls would cost 1.6 % of everything.
+    [[gnu::always_inline]] inline void complete(std::int32_t index, std::int64_t site, double at_site_s) {
         Request& request = demand_.requests[index];
         const double now_s = at_site_s + network_s(index);
         const bool in_slo = within_slo(request, now_s);
         const std::int32_t hit_tokens = has_caches_ ? demand_.details[index].billed_hit_tokens : 0;
         const double value_usd = end(index, now_s, Status::kCompleted, in_slo ? kInSlo : kLate, hit_tokens);
+        if (const std::int64_t q = arrays_.classes[request.class_id].agreement; q >= 0) {
+            outcome_(Outcome::in_agreement, q) += keeps_agreement(request, in_slo) ? 1.0 : 0.0;
+        }
         outcome_(Outcome::delivered_tokens, site) += request.output_tokens;
         const double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
         if (billing_.pay(request, index, paid_usd) && clients_.end_session(index)) {
@@ -79,7 +83,7 @@ public:
     }
 
     // Its client does not try again.
-    void lose(std::int32_t index, double now_s, Status how) {
+    [[gnu::noinline]] void lose(std::int32_t index, double now_s, Status how) {
         end(index, now_s, how, how == Status::kDeclined ? kDeclined : how == Status::kRefused ? kRefused : kExpired, 0);
     }
 
@@ -104,11 +108,12 @@ private:
     Clients& clients_;
     Billing& billing_;
     Overdue& overdue_;
-    const Outcome& outcome_;
+    const Outcome outcome_;
     bool has_distances_, has_uploads_, has_caches_;
 
     // A request has come to its end; returns its price.
-    double end(std::int32_t index, double now_s, Status how, const Ending& ending, std::int32_t hit_tokens) {
+    [[gnu::always_inline]] inline double end(std::int32_t index, double now_s, Status how, const Ending& ending,
+                                             std::int32_t hit_tokens) {
         Request& request = demand_.requests[index];
         const double value_usd = billing_.value_usd(request, index, hit_tokens);
         overdue_.remove(index);
@@ -123,6 +128,12 @@ private:
     }
 
     static double ttft_s(const Request& request) { return request.first_token_s - request.asked_s; }
+
+    // Whether an answer is in time as the class's agreement counts: by its first token, or by the whole SLO.
+    bool keeps_agreement(const Request& request, bool in_slo) const {
+        const double limit_s = arrays_.classes[request.class_id].agreement_ttft_s;
+        return std::isfinite(limit_s) ? !exceeds(ttft_s(request), limit_s) : in_slo;
+    }
 
     bool within_slo(const Request& request, double now_s) const {
         const RequestClass& limits = arrays_.classes[request.class_id];

@@ -15,6 +15,8 @@
     X(awake_replicas) \
     X(waking_replicas) \
     X(failed_replicas) \
+    X(standby_replicas) \
+    X(preparing_replicas) \
     X(clock_fraction) \
     X(pool_power_w) \
     X(generated_tokens) \
@@ -42,6 +44,18 @@
     X(battery_charge_fraction) \
     X(battery_power_w) \
     X(solar_power_w) \
+    X(working_jobs) \
+    X(unsaved_work_s) \
+    X(peak_power_w) \
+    X(window_power_w) \
+    X(window_fraction) \
+    X(baseline_w) \
+    X(delivered_w) \
+    X(regulation_base_w) \
+    X(regulation_response) \
+    X(agreement_share) \
+    X(agreement_ended) \
+    X(agreement_fraction) \
     X(token_price_factor) \
     X(declined)
 
@@ -63,6 +77,10 @@
     X(battery_charge_j) \
     X(battery_discharge_j) \
     X(solar_j) \
+    X(training_energy_j) \
+    X(training_work_s) \
+    X(training_lost_s) \
+    X(training_usd) \
     X(delivered_tokens) \
     X(kv_sent_bytes) \
     X(power_w) \
@@ -71,6 +89,20 @@
     X(brakes) \
     X(trips) \
     X(derated_s) \
+    X(demand_charge_usd) \
+    X(ramp_charge_usd) \
+    X(called_j) \
+    X(delivered_j) \
+    X(over_call_j) \
+    X(rebound_j) \
+    X(availability_usd) \
+    X(activation_usd) \
+    X(damages_usd) \
+    X(rebound_usd) \
+    X(unbraked_over_cap_w) \
+    X(regulation_usd) \
+    X(regulation_score) \
+    X(regulation_ticks) \
     X(row_power_w) \
     X(row_above_cap_s) \
     X(row_over_cap_w) \
@@ -108,6 +140,8 @@
     X(value_declined_usd) \
     X(overdue_usd) \
     X(overdue_change_usd) \
+    X(in_agreement) \
+    X(credit_usd) \
     X(first_tokens) \
     X(ttft_sum_s)
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "admission.hpp"
+#include "agreements.hpp"
 #include "arrays.hpp"
 #include "billing.hpp"
 #include "clients.hpp"
@@ -60,6 +61,7 @@ public:
         clients_ = other.clients_;
         billing_ = other.billing_;
         overdue_ = other.overdue_;
+        agreements_ = other.agreements_;
         admission_ = other.admission_;
         power_ = other.power_;
         in_order_of_time_ = other.in_order_of_time_;
@@ -107,10 +109,10 @@ public:
     // Advance by one tick.
     void step(const ControlsRow& controls) {
         for (const Replica& replica : replicas_.all()) replica.prefetch();
-        const SiteTick tick = course_.at(tick_, controls.battery_power_w);
+        const SiteTick tick = course_.at(tick_, controls);
         outcome_.clear();
         break_and_repair(tick.start_s);
-        apply_power_states(tick.start_s, controls.awake_fraction);
+        apply_power_states(tick.start_s, controls);
         apply_clocks(controls.clock_fraction);
         router_.set_shares(controls.route_share, controls.prefix_affinity);
         admission_.set_rates(controls.admit_rate_rps);
@@ -119,6 +121,7 @@ public:
         meter(tick.end_s);
         read_meters(tick);
         overdue_.look(tick.end_s);
+        agreements_.account(tick_, outcome_);
         ++tick_;
         write_view();
     }
@@ -132,6 +135,7 @@ private:
     Clients clients_;
     Billing billing_;
     Overdue overdue_;
+    Agreements agreements_;
     Endings endings_;
     Admission admission_;
     KvMoves kv_moves_;
@@ -154,6 +158,7 @@ private:
           clients_(arrays, demand_),
           billing_(arrays, demand_),
           overdue_(arrays, demand_, billing_, outcome_),
+          agreements_(arrays),
           endings_(arrays, demand_, clients_, billing_, overdue_, outcome_),
           admission_(arrays, demand_),
           kv_moves_(arrays, outcome_),
@@ -197,10 +202,11 @@ private:
         }
     }
 
-    void apply_power_states(double now_s, const double* awake_fraction) {
+    void apply_power_states(double now_s, const ControlsRow& controls) {
         for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
             if (power_.is_dark(arrays_.pools[p], now_s)) continue;
-            follow(replicas_.of(p), arrays_.pools[p], awake_fraction[p], now_s);
+            const Pool& pool = arrays_.pools[p];
+            follow(replicas_.of(p), pool, controls.awake_fraction[p], controls.standby_fraction[p], now_s);
             for (Replica& replica : replicas_.of(p)) replicas_.note(replicas_.index_of(replica));
         }
     }
@@ -377,6 +383,7 @@ private:
             view_.set(View::generated_tokens, p, outcome_(Outcome::generated_tokens, p));
         }
         write_classes(view_, arrays_, outcome_, clients_, admission_, billing_);
+        agreements_.write_view(view_);
         const double now_s = static_cast<double>(tick_) * arrays_.tick_s;
         const float* exogenous = course_.exogenous(tick_);
         const float* row_cap_w = exogenous + (arrays_.view.row_cap_w - arrays_.view.exogenous);

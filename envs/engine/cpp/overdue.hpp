@@ -68,7 +68,7 @@ private:
 
 struct OverdueLinks : DemandLink {
     const Billing& billing_;
-    const Outcome& outcome_;
+    const Outcome outcome_;
 
     OverdueLinks(const FleetArrays& arrays, Demand& demand, const Billing& billing, const Outcome& outcome)
         : DemandLink(arrays, demand), billing_(billing), outcome_(outcome) {}

@@ -14,7 +14,9 @@ namespace tokenfleet {
 
 // What the servers around boards that took `boards_j` took in the tick.
 inline double host_j(const Replica& replica, const Pool& pool, double tick_s, double boards_j, double power_factor) {
-    double steady_w = replica.state == State::kAsleep ? pool.host_asleep_w : pool.host_w;
+    double steady_w = replica.state == State::kAsleep    ? pool.host_asleep_w
+                      : replica.state == State::kStandby ? pool.host_standby_w
+                                                         : pool.host_w;
     if (replica.state == State::kDark || replica.state == State::kFailed) steady_w = 0.0;
     return (steady_w * tick_s + pool.host_w_per_board_w * boards_j) * power_factor;
 }

@@ -19,11 +19,18 @@ struct PoolLinks {
     const Pool& limits;
     const std::vector<RequestClass>& classes;
     Demand& demand;
-    Endings& endings;     // told what becomes of requests
-    HandOffs& hand_offs;  // given those that another pool decodes
+    Endings& endings;                    // told what becomes of requests
+    HandOffs& hand_offs;                 // given those that another pool decodes
+    const std::int64_t* reserved_seats;  // for each class
 
     PoolLinks(std::int64_t p, const FleetArrays& arrays, Demand& asked, Endings& told, HandOffs& given)
-        : index(p), limits(arrays.pools[p]), classes(arrays.classes), demand(asked), endings(told), hand_offs(given) {}
+        : index(p),
+          limits(arrays.pools[p]),
+          classes(arrays.classes),
+          demand(asked),
+          endings(told),
+          hand_offs(given),
+          reserved_seats(arrays.reserved_seats.data() + p * arrays.num_classes()) {}
     PoolLinks(const PoolLinks&) = default;
     PoolLinks& operator=(const PoolLinks&) { return *this; }
 };

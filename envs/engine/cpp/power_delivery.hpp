@@ -9,9 +9,13 @@
 #include "arrays.hpp"
 #include "delay_line.hpp"
 #include "links.hpp"
+#include "power_charges.hpp"
 #include "power_node.hpp"
+#include "programme.hpp"
+#include "regulation.hpp"
 #include "room.hpp"
 #include "site_supply.hpp"
+#include "training.hpp"
 
 namespace tokenfleet {
 
@@ -19,14 +23,19 @@ namespace tokenfleet {
 struct SiteTick {
     double start_s, end_s;
     const double* cap_w;
+    const double* brake_cap_w;
     const double* rating_w;
-    const double* row_cap_w;     // [W]
-    const double* row_rating_w;  // [W]
+    const double* called_w;           // [C]
+    const double* call_phase;         // [C]
+    const double* regulation_signal;  // [U]
+    const double* row_cap_w;          // [W]
+    const double* row_rating_w;       // [W]
     const double* solar_w;
     const double* outdoor_c;
     const double* pue;
     const double* fixed_w;
     const double* battery_power_w;  // asked for
+    const double* training_share;   // likewise
 };
 
 class PowerDelivery : ArraysLink {
@@ -36,8 +45,14 @@ public:
           nodes_(arrays.nodes.begin(), arrays.nodes.end()),
           node_j_(arrays.nodes.size()),
           rooms_(arrays.sites.begin(), arrays.sites.end()),
-          supplies_(arrays.sites.begin(), arrays.sites.end()) {
+          supplies_(arrays.sites.begin(), arrays.sites.end()),
+          training_(arrays.sites.begin(), arrays.sites.end()) {
         for (const Pool& pool : arrays.pools) clocks_.emplace_back(pool.clock_latency_ticks, 1.0);
+        for (const Site& site : arrays.sites) {
+            if (site.charges >= 0) charges_.emplace_back(site);
+            if (site.programme >= 0) programmes_.emplace_back(site);
+            if (site.regulation >= 0) regulations_.emplace_back(site);
+        }
     }
 
     // Whether a pool is without power.
@@ -68,20 +83,25 @@ public:
         add_up_it_energy(outcome);
         for (std::int64_t s = 0; s < arrays_.num_sites(); ++s) {
             const bool is_dark = nodes_[s].is_dark(tick.start_s);
+            node_j_[s] += training_[s].run(arrays_.sites[s], arrays_.tick_s, tick.training_share[s], is_dark,
+                                           training_speed(s), outcome);
             rooms_[s].exchange_heat(arrays_, s, node_j_[s], tick.outdoor_c[s], outcome);
             const double fixed_j = is_dark ? 0.0 : tick.fixed_w[s] * arrays_.tick_s;
             const double facility_j = node_j_[s] * tick.pue[s] + fixed_j;
             const double asked_w = is_dark ? 0.0 : tick.battery_power_w[s];
             const double energy_j = supplies_[s].draw_j(arrays_, s, facility_j, tick.solar_w[s], asked_w, outcome);
-            if (!read(s, energy_j, tick.cap_w[s], tick.rating_w[s], tick.end_s, outcome, kSiteFields, s)) continue;
+            const NodeCaps caps{tick.cap_w[s], tick.brake_cap_w[s], tick.rating_w[s]};
+            const bool tripped = read(s, energy_j, caps, tick.end_s, outcome, kSiteFields, s);
+            account(tick, s, energy_j, outcome);
+            if (!tripped) continue;
             for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
                 if (arrays_.pools[p].site == s) tripped_pools_.push_back(p);
             }
         }
         for (std::int64_t w = 0; w < arrays_.num_rows(); ++w) {
             const std::int64_t node = node_of_row(w);
-            const double cap_w = tick.row_cap_w[w], rating_w = tick.row_rating_w[w];
-            if (!read(node, node_j_[node], cap_w, rating_w, tick.end_s, outcome, kRowFields, w)) continue;
+            const NodeCaps caps{tick.row_cap_w[w], tick.row_cap_w[w], tick.row_rating_w[w]};
+            if (!read(node, node_j_[node], caps, tick.end_s, outcome, kRowFields, w)) continue;
             for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
                 if (std::ranges::count(rows_above(arrays_.pools[p]), w) > 0) tripped_pools_.push_back(p);
             }
@@ -97,6 +117,11 @@ public:
             write_node(nodes_[s], site_cap_w[s], now_s, outcome, view, kSiteFields, s);
             supplies_[s].write_view(arrays_, s, outcome, view);
             rooms_[s].write_view(arrays_.sites[s], view);
+            training_[s].write_view(arrays_.sites[s], view);
+            const Site& site = arrays_.sites[s];
+            if (site.charges >= 0) charges_[site.charges].write_view(site, arrays_.tick_s, view);
+            if (site.programme >= 0) programmes_[site.programme].write_view(site, view);
+            if (site.regulation >= 0) regulations_[site.regulation].write_view(site, view);
         }
         for (std::int64_t w = 0; w < arrays_.num_rows(); ++w) {
             write_node(nodes_[node_of_row(w)], row_cap_w[w], now_s, outcome, view, kRowFields, w);
@@ -104,6 +129,10 @@ public:
     }
 
 private:
+    // What a node may carry: what is asked of it, what its brake holds and what its breaker minds.
+    struct NodeCaps {
+        double cap_w, brake_cap_w, rating_w;
+    };
     // Where a kind of node writes what it has read, and what a policy sees of it.
     struct NodeFields {
         Outcome::Field power_w, above_cap_s, over_cap_w, brakes, trips;
@@ -123,8 +152,18 @@ private:
     std::vector<double> node_j_;               // [S + W] IT energy of the tick
     std::vector<Room> rooms_;                  // [S]
     std::vector<SiteSupply> supplies_;         // [S]
+    std::vector<Training> training_;           // [S]
+    std::vector<PowerCharges> charges_;        // [M]
+    std::vector<Programme> programmes_;        // [C]
+    std::vector<Regulation> regulations_;      // [U]
     std::vector<DelayLine> clocks_;            // [P] on their way to the boards
     std::vector<std::int64_t> tripped_pools_;  // in the last tick
+
+    // Clock of a site's training jobs in this tick, over the highest.
+    double training_speed(std::int64_t s) const {
+        const double braked = nodes_[s].braked ? arrays_.nodes[s].brake_clock_fraction : 1.0;
+        return std::min(rooms_[s].derated ? arrays_.sites[s].derate_clock_fraction : 1.0, braked);
+    }
 
     std::int64_t node_of_row(std::int64_t w) const { return arrays_.num_sites() + w; }
 
@@ -143,11 +182,24 @@ private:
         }
     }
 
+    // What a site pays and is paid for the power of a tick, whose meters have been read.
+    void account(const SiteTick& tick, std::int64_t s, double energy_j, const Outcome& outcome) {
+        const Site& site = arrays_.sites[s];
+        if (site.charges >= 0) charges_[site.charges].account(site, arrays_.tick_s, energy_j, outcome);
+        if (const std::int64_t c = site.programme; c >= 0) {
+            programmes_[c].account(site, s, arrays_.tick_s, energy_j, tick.called_w[c], tick.call_phase[c],
+                                   tick.brake_cap_w[s], outcome);
+        }
+        if (const std::int64_t u = site.regulation; u >= 0) {
+            regulations_[u].account(site, arrays_.tick_s, energy_j, tick.regulation_signal[u], outcome);
+        }
+    }
+
     // One node's tick; true when its breaker trips.
-    bool read(std::int64_t node, double energy_j, double cap_w, double rating_w, double end_s, const Outcome& outcome,
+    bool read(std::int64_t node, double energy_j, const NodeCaps& caps, double end_s, const Outcome& outcome,
               const NodeFields& fields, std::int64_t i) {
-        const Reading reading =
-            nodes_[node].read(arrays_.nodes[node], arrays_.tick_s, energy_j, cap_w, rating_w, end_s);
+        const Reading reading = nodes_[node].read(arrays_.nodes[node], arrays_.tick_s, energy_j, caps.cap_w,
+                                                  caps.brake_cap_w, caps.rating_w, end_s);
         outcome(fields.power_w, i) = reading.power_w;
         outcome(fields.above_cap_s, i) = reading.above ? arrays_.tick_s : 0.0;
         outcome(fields.over_cap_w, i) = reading.over_cap_w;

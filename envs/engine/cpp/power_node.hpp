@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "arrays.hpp"
 #include "delay_line.hpp"
+#include "meter.hpp"
 
 namespace tokenfleet {
 
@@ -15,29 +15,6 @@ namespace tokenfleet {
 struct Reading {
     double power_w, over_cap_w;
     bool above, brake_began, tripped;
-};
-
-// The mean power of the last ticks.
-class Meter {
-public:
-    explicit Meter(std::int64_t window_ticks) : window_j_(static_cast<std::size_t>(window_ticks)) {}
-
-    double read_w(double energy_j, double tick_s) {
-        if (window_j_.size() == 1) return energy_j / tick_s;
-        window_j_[next_] = energy_j;
-        if (++next_ == window_j_.size()) next_ = 0;
-        if (count_ < window_j_.size()) ++count_;
-        double total_j = 0.0;  // oldest first, as the reference adds
-        for (std::size_t i = count_ < window_j_.size() ? 0 : next_, left = count_; left > 0; --left) {
-            total_j += window_j_[i];
-            if (++i == window_j_.size()) i = 0;
-        }
-        return total_j / (static_cast<double>(count_) * tick_s);
-    }
-
-private:
-    std::vector<double> window_j_;
-    std::size_t next_ = 0, count_ = 0;
 };
 
 struct PowerNode {
@@ -49,14 +26,14 @@ struct PowerNode {
 
     bool is_dark(double now_s) const { return now_s < dark_until_s; }
 
-    // Account the energy of the tick that ends at `now_s`: the brake holds the cap, the breaker the rating.
-    Reading read(const NodeLimits& limits, double tick_s, double energy_j, double cap_w, double rating_w,
-                 double now_s) {
+    // Account the energy of the tick that ends at `now_s`: brake and breaker hold caps of their own.
+    Reading read(const NodeLimits& limits, double tick_s, double energy_j, double cap_w, double brake_cap_w,
+                 double rating_w, double now_s) {
         const double power_w = meter_.read_w(energy_j, tick_s);
         const bool above = power_w > cap_w;
         const double recovered_s = std::max(brake_timer_s - limits.recovery_ratio * tick_s, 0.0);
-        brake_timer_s = above ? brake_timer_s + tick_s : recovered_s;
-        const bool brake_began = update_brake(limits, tick_s, power_w, cap_w);
+        brake_timer_s = power_w > brake_cap_w ? brake_timer_s + tick_s : recovered_s;
+        const bool brake_began = update_brake(limits, tick_s, power_w, brake_cap_w);
         heat(limits, tick_s, energy_j / tick_s, rating_w);
         const bool tripped = damage >= 1.0 - 1e-9;
         if (tripped) begin_anew(limits, now_s + limits.restart_s);

@@ -43,10 +43,17 @@ void read(const Columns& c, const char* name, std::size_t i, Number& value) {
 inline void read(const Columns& c, const char* name, std::size_t i, Knots& values) {
     std::copy_n(c.column<double>(name).data() + i * kTokenKnots, kTokenKnots, values.begin());
 }
+inline void read(const Columns& c, const char* name, std::size_t i, Tiers& values) {
+    std::copy_n(c.column<double>(name).data() + i * kCreditTiers, kCreditTiers, values.begin());
+}
 
 // A whole column; NumPy's bool is a byte.
 inline void read(const Columns& c, const char* name, std::vector<double>& values) {
     const auto column = c.column<double>(name);
+    values.assign(column.data(), column.data() + column.size());
+}
+inline void read(const Columns& c, const char* name, std::vector<std::int64_t>& values) {
+    const auto column = c.column<std::int64_t>(name);
     values.assign(column.data(), column.data() + column.size());
 }
 inline void read(const Columns& c, const char* name, std::vector<std::uint8_t>& values) {
@@ -161,14 +168,14 @@ public:
 
 private:
     CallTable calls_;
-    std::vector<nb::object> held_;
+    std::vector<nb::ndarray<nb::ro>> held_;
 
     // Point at a column; returns its length.
     template <typename T>
     std::int64_t hold(const Columns& c, const char* name, const T*& column) {
         const auto array = c.column<T>(name);
         column = array.data();
-        held_.push_back(nb::cast(array));
+        held_.emplace_back(array);
         return static_cast<std::int64_t>(array.size());
     }
 };

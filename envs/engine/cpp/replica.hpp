@@ -21,7 +21,17 @@
 
 namespace tokenfleet {
 
-enum class State : std::uint8_t { kAwake, kDraining, kAsleep, kWaking, kDark, kFailed };
+enum class State : std::uint8_t {
+    kAwake,
+    kDraining,
+    kAsleep,
+    kWaking,
+    kDark,
+    kFailed,
+    kStandby,
+    kResuming,
+    kPreparing
+};
 
 // What the boards of a replica have drawn, by what they were doing.
 struct BoardEnergy {
@@ -32,8 +42,10 @@ struct BoardEnergy {
 
 struct PoolLink {
     PoolState& pool_;
+    const Pool& limits_;
+    Demand& demand_;
 
-    explicit PoolLink(PoolState& pool) : pool_(pool) {}
+    explicit PoolLink(PoolState& pool) : pool_(pool), limits_(pool.limits), demand_(pool.demand) {}
     PoolLink(const PoolLink&) = default;
     PoolLink& operator=(const PoolLink&) { return *this; }
 };
@@ -53,7 +65,7 @@ public:
     }
 
     // To be called some time before a tick.
-    [[gnu::always_inline]] inline void prefetch() const { prefetch_completions(pool_.demand, finishing_); }
+    [[gnu::always_inline]] inline void prefetch() const { prefetch_completions(demand_, finishing_); }
 
     std::size_t bytes() const { return sizeof(*this) + finishing_.bytes() + (cache_ ? cache_->bytes() : 0); }
 
@@ -75,15 +87,15 @@ public:
     std::int64_t cached_tokens(std::int32_t index, double now_s) {
         if (!cache_) return 0;
         shrink_cache(is_idle() || !decoding_only_ ? 0 : segment_.ended_by(now_s));
-        return cache_->find(prompt(index), pool_.demand.calls).tokens;
+        return cache_->find(prompt(index), demand_.calls).tokens;
     }
 
     // A call before the episode has left its reusable context here.
     void remember(std::int32_t index) {
         if (!cache_) return;
         CacheUse use;
-        cache_->join(prompt(index), pool_.demand.calls, use);
-        cache_->leave(prompt(index), use, pool_.demand.calls[index].reusable_tokens, true);
+        cache_->join(prompt(index), demand_.calls, use);
+        cache_->leave(prompt(index), use, demand_.calls[index].reusable_tokens, true);
     }
 
     // The model is unloaded.
@@ -96,13 +108,17 @@ public:
         const std::int64_t to_compute = is_computed(index) ? 0 : request(index).prompt_tokens;
         work_tokens += to_compute + output_weight(index);
         unprefilled_tokens += to_compute;
-        waiting_.push(pool_.demand.requests, index);
+        if (limits().ranks_classes) {
+            queue_by_rank(index, false);
+        } else {
+            waiting_.push(demand_.requests, index);
+        }
         if (is_idle()) {
             energy_.idle_j += limits().idle_w * (now_s - metered_s_);
             start(now_s, {.begin_s = now_s});
-        } else if (waiting_.size == 1 && decoding_only_ && running() < limits().max_batch) {
+        } else if (decoding_only_ && running() < limits().max_batch && is_next(index)) {
             const std::int64_t next = segment_.ended_by(now_s) + 1;
-            if (head_fits(next)) cut(next);
+            if (fits(index, next)) cut(next);
         }
     }
 
@@ -115,9 +131,8 @@ public:
     // Add the energy of the boards since the last call, and the tokens generated since then, up to the end of a tick.
     void meter(double until_s) {
         if (is_idle()) {
-            const bool is_off = state == State::kDark || state == State::kFailed;
-            const double power_w = is_off ? 0.0 : state == State::kAsleep ? limits().asleep_w : limits().idle_w;
-            (state == State::kAsleep ? energy_.asleep_j : energy_.idle_j) += power_w * (until_s - metered_s_);
+            const bool rests = state == State::kAsleep || state == State::kStandby;
+            (rests ? energy_.asleep_j : energy_.idle_j) += idle_power_w() * (until_s - metered_s_);
             metered_s_ = until_s;
             return;
         }
@@ -134,8 +149,8 @@ public:
     // Lose power: forget all requests and return them, decoding ones in the order of their rows.
     std::vector<std::int32_t> drop_everything(double now_s) {
         std::vector<std::int32_t> lost;
-        while (!waiting_.empty()) lost.push_back(waiting_.pop(pool_.demand.requests));
-        while (!prefilling_.empty()) lost.push_back(prefilling_.pop(pool_.demand.requests));
+        while (!waiting_.empty()) lost.push_back(waiting_.pop(demand_.requests));
+        while (!prefilling_.empty()) lost.push_back(prefilling_.pop(demand_.requests));
         const auto queued = static_cast<std::ptrdiff_t>(lost.size());
         finishing_.for_each([&](std::int32_t index, std::int64_t) { lost.push_back(index); });
         std::sort(lost.begin() + queued, lost.end());
@@ -161,7 +176,7 @@ public:
         waiting_.renumber(row);
         prefilling_.renumber(row);
         finishing_.renumber_requests(row);
-        if (cache_) cache_->renumber(row, pool_.demand.calls);
+        if (cache_) cache_->renumber(row, demand_.calls);
     }
 
     // What the boards have drawn since the last call.
@@ -188,13 +203,28 @@ private:
     bool decoding_only_ = true;
     FinishHeap finishing_;  // the decoding sequences
 
-    const Pool& limits() const { return pool_.limits; }
-    Request& request(std::int32_t index) const { return pool_.demand.requests[index]; }
-    Detail& detail(std::int32_t index) const { return pool_.demand.details[index]; }
+    const Pool& limits() const { return limits_; }
+    Request& request(std::int32_t index) const { return demand_.requests[index]; }
+    Detail& detail(std::int32_t index) const { return demand_.details[index]; }
     std::int64_t output_weight(std::int32_t index) const {
         return pool_.classes[request(index).class_id].output_weight;
     }
     std::int64_t decoding() const { return finishing_.size(); }
+
+    // What the boards draw while nothing runs.
+    double idle_power_w() const {
+        switch (state) {
+            case State::kDark:
+            case State::kFailed:
+                return 0.0;
+            case State::kAsleep:
+                return limits().asleep_w;
+            case State::kStandby:
+                return limits().standby_w;
+            default:
+                return limits().idle_w;
+        }
+    }
 
     // Whether a request's context has come along from the pool that prefilled it.
     bool is_computed(std::int32_t index) const { return limits().takes_over && detail(index).progress.computed; }
@@ -217,20 +247,31 @@ private:
 
     bool next_iteration_fits() const { return kv_used_after(0) + pinned_tokens() <= limits().kv_tokens; }
 
-    // Whether a seat and the KV cache are free for the next in the queue, after so many iterations of the segment.
-    bool head_fits(std::int64_t iterations = 0) const {
-        std::int64_t needed = room_tokens(waiting_.head) + (running() > 0 ? limits().watermark_tokens : 0);
+    // Whether the KV cache has room for a request, after so many iterations of the segment.
+    bool fits(std::int32_t index, std::int64_t iterations = 0) const {
+        std::int64_t needed = room_tokens(index) + (running() > 0 ? limits().watermark_tokens : 0);
         if (cache_) {
-            const Prompt head = prompt(waiting_.head);
-            needed += cache_->pinned_with(head) - cache_->shared_tokens(head);
+            const Prompt waiting = prompt(index);
+            needed += cache_->pinned_with(waiting) - cache_->shared_tokens(waiting);
         }
-        return running() < limits().max_batch && kv_used_after(iterations) + needed <= limits().kv_tokens;
+        return kv_used_after(iterations) + needed <= limits().kv_tokens;
+    }
+
+    // The first in the queue for which there is a seat; -1 for none.
+    std::int32_t next_in_line() const {
+        if (waiting_.empty() || running() >= limits().max_batch) return -1;
+        return limits().ranks_classes ? first_with_seat() : waiting_.head;
+    }
+
+    // Whether one that is waiting is the first for which there is a seat.
+    bool is_next(std::int32_t index) const {
+        return limits().ranks_classes ? first_with_seat() == index : waiting_.size == 1;
     }
 
     // The prefix cache, where there is one.
 
     Prompt prompt(std::int32_t index) const {
-        const Call& call = pool_.demand.calls[index];
+        const Call& call = demand_.calls[index];
         return {.row = index,
                 .conversation_id = call.conversation_id,
                 .group_id = call.group_id,
@@ -253,6 +294,8 @@ private:
 
     // How batches end and begin: batching.hpp.
 
+    void queue_by_rank(std::int32_t index, bool ahead_of_equals);
+    std::int32_t first_with_seat() const;
     void pass_boundary();
     void renumber_iterations();
     void end_prefill(double now_s);

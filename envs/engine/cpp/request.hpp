@@ -76,6 +76,31 @@ struct RequestQueue {
         head = index;
         ++size;
     }
+    // Behind the first ones of which `stays(index)` is true.
+    template <typename Stays>
+    void insert(std::vector<Request>& requests, std::int32_t index, Stays stays) {
+        std::int32_t* link = &head;
+        std::int32_t before = 0;
+        while (before < size && stays(*link)) {
+            link = &requests[*link].next;
+            ++before;
+        }
+        if (before == size) tail = index;
+        requests[index].next = *link;
+        *link = index;
+        ++size;
+    }
+    void remove(std::vector<Request>& requests, std::int32_t index) {
+        std::int32_t* link = &head;
+        std::int32_t before = index;
+        while (*link != index) {
+            before = *link;
+            link = &requests[before].next;
+        }
+        *link = requests[index].next;
+        if (tail == index) tail = before;
+        --size;
+    }
     // Requests stand in other rows now.
     void renumber(const std::int32_t* row) {
         if (size == 0) return;

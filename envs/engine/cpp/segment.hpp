@@ -20,10 +20,11 @@ class Segment {
 public:
     std::int64_t planned = 0;  // iterations until the batch changes
 
-    [[gnu::always_inline]] inline void begin(const Stopwatch& now, const Pool& pool, const Physics& physics,
-                                             const Batch& batch, std::int64_t iterations) {
+    // `now` shows `now_s`.
+    [[gnu::always_inline]] inline void begin(const Stopwatch& now, double now_s, const Pool& pool,
+                                             const Physics& physics, const Batch& batch, std::int64_t iterations) {
         start_ = now;
-        start_s_ = now.now_s();
+        start_s_ = now_s;
         planned = iterations;
         time0_ = unlimited_time_s(physics.asked, batch);
         time_step_ = context_token_s(physics.asked, batch.prefill) * batch.growth;
@@ -31,11 +32,13 @@ public:
         const auto first_j = physics.draw.pieces_j(time0_, work_j);
         const auto step_j = physics.draw.pieces_j(time_step_, physics.asked.context_j * batch.growth);
         for (std::size_t k = 0; k < energies_.size(); ++k) energies_[k] = {first_j[k], step_j[k]};
-        const double limit_j = physics.draw.limit_w * time0_;
-        if (energies_[1].first > limit_j) {
+        const Line limit{physics.draw.limit_w * time0_, physics.draw.limit_w * time_step_};
+        if (energies_[1].first > limit.first) {
             slow_down(pool, physics, batch, work_j);
-        } else if (energies_[1].step > physics.draw.limit_w * time_step_) [[unlikely]] {
-            end_at_limit(physics, batch);
+        } else if (energies_[1].step > limit.step) {
+            const double last = static_cast<double>(planned - 1);
+            if (energies_[1].at(last) > limit.at(last)) [[unlikely]]
+                end_at_limit(physics, batch);
         }
         metered_j_ = 0.0;
         counted_ = 0;

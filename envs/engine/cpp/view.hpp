@@ -9,6 +9,7 @@
 #include "arrays.hpp"
 #include "billing.hpp"
 #include "clients.hpp"
+#include "power_states.hpp"
 #include "replica.hpp"
 
 namespace tokenfleet {
@@ -23,7 +24,7 @@ inline void write_pool(const View& view, const Pool& pool, std::int64_t p, std::
         kv_used += replica.kv_used();
         cached += replica.cached_tokens();
         awake += replica.state == State::kAwake;
-        waking += replica.state == State::kWaking;
+        waking += replica.state == State::kWaking || replica.state == State::kResuming;
         failed += replica.state == State::kFailed;
     }
     const auto capacity = static_cast<double>(pool.kv_tokens * pool.replicas);
@@ -35,6 +36,10 @@ inline void write_pool(const View& view, const Pool& pool, std::int64_t p, std::
     view.set(View::awake_replicas, p, awake);
     view.set(View::waking_replicas, p, waking);
     view.set(View::failed_replicas, p, failed);
+    if (pool.standby >= 0) {
+        view.set(View::standby_replicas, pool.standby, number_of(replicas, {State::kStandby}));
+        view.set(View::preparing_replicas, pool.standby, number_of(replicas, {State::kPreparing}));
+    }
 }
 
 // What the requests of every class are doing now, and what became of some in the tick.

@@ -7,7 +7,9 @@
 | `layers.llm.iteration`, elsewhere | what an iteration takes |
 | `clients`, `endings`, `overdue`, `billing` | who calls when, what came of it or can no longer come, what it costs |
 | `admission`, `router`, `kv_moves` | who is let in, the way to a replica, KV cache that moves |
-| `power_states`, `power_delivery`, `power_node`, `site_supply`, `battery`, `room`, `delay_line` | power and heat |
+| `power_states`, `power_delivery`, `power_node`, `meter`, `delay_line` | boards that sleep, caps, brakes and breakers |
+| `site_supply`, `battery`, `room` | sun, battery, and the air at the servers |
+| `power_charges`, `programme`, `regulation`, `agreements` | what power costs and earns beyond energy; credits |
 | `view` | what the policy sees |
 """
 
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.door import (
+from tokenfleet.envs.engine.checks import (
     check_controls,
     check_episode,
     check_fleet,
@@ -97,7 +99,7 @@ class ReferenceEngine:
         self._fleets[index] = snapshot.fleet.copy(*self._records(index))
 
     def change_future(self, index: int, future: Future) -> None:
-        """See `Engine.change_future`; the fleet lives the other episode up to now."""
+        """See `Engine.change_future`; the fleet runs the other episode up to now."""
         check_index(index, self._num_envs)
         check_episode(self.arrays, future.episode)
         past = self._fleet(index).past

@@ -51,6 +51,8 @@ class Endings:
         k, in_slo = request.class_id, self._within_slo(request, now_s)
         ending = "in_slo" if in_slo else "late"
         value_usd = self._end(request, now_s, RequestStatus.COMPLETED, f"completed_{ending}", ending)
+        if (agreement := int(self.arrays.agreement[k])) >= 0:
+            self.outcome["in_agreement"][0, agreement] += self._keeps_agreement(request, in_slo)
         self.outcome["delivered_tokens"][0, self.arrays.site[p]] += request.output_tokens
         paid_usd = value_usd if in_slo else value_usd * float(self.arrays.late_value_fraction[k])
         if self.billing.pay(request, paid_usd) and self.clients.end_session(request.index):
@@ -84,6 +86,11 @@ class Endings:
 
     def _ttft_s(self, request: Request) -> float:
         return request.first_token_s - float(self.clients.asked_s[request.index])
+
+    def _keeps_agreement(self, request: Request, in_slo: bool) -> bool:
+        """Whether an answer is in time as the class's agreement counts: by its first token, or by the whole SLO."""
+        limit_s = float(self.arrays.agreement_ttft_s[request.class_id])
+        return not exceeds(self._ttft_s(request), limit_s) if np.isfinite(limit_s) else in_slo
 
     def _within_slo(self, request: Request, now_s: float) -> bool:
         a, k = self.arrays, request.class_id

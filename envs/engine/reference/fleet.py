@@ -26,13 +26,14 @@ import numpy as np
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.admission import Admission
+from tokenfleet.envs.engine.reference.agreements import Agreements
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.endings import Endings
 from tokenfleet.envs.engine.reference.kv_moves import KvMoves
 from tokenfleet.envs.engine.reference.overdue import Overdue
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
-from tokenfleet.envs.engine.reference.power_states import PowerStates
+from tokenfleet.envs.engine.reference.power_states import PowerStates, Wakes
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
 from tokenfleet.envs.engine.reference.replica import Replica, State, make_replicas
 from tokenfleet.envs.engine.reference.request import Request
@@ -58,6 +59,7 @@ class Fleet:
         self.clients = Clients(arrays, episode.requests)
         self.billing = Billing(arrays, episode.requests)
         self.overdue = Overdue(arrays, self.clients, self.billing, outcome)
+        self.agreements = Agreements(arrays)
         self.endings = Endings(arrays, self.clients, self.billing, self.overdue, outcome)
         self.log = self.endings.log
         self.admission = Admission(arrays)
@@ -65,7 +67,7 @@ class Fleet:
         self.power = PowerDelivery(arrays, episode)
         self.calls = Calls(episode.requests)
         self.pools = [make_replicas(arrays, p, self.calls) for p in range(arrays.num_pools)]
-        self.switches = [PowerStates(pool, float(arrays.wake_s[p])) for p, pool in enumerate(self.pools)]
+        self.switches = [PowerStates(pool, Wakes.of(arrays, p)) for p, pool in enumerate(self.pools)]
         self.router = Router(arrays, self.pools)
         self.replicas, self.pool_of = self.router.replicas, self.router.pool_of
         self.clock_fraction = [1.0] * arrays.num_pools
@@ -80,7 +82,7 @@ class Fleet:
         self._write_view()
 
     def copy(self, view: Record, outcome: Record) -> Fleet:
-        """A fleet that has lived as this one, in records of its own; what never changes is shared."""
+        """A fleet in the same state as this one, in records of its own; what never changes is shared."""
         view.rows[:], outcome.rows[:] = self.view.rows, self.outcome.rows
         unchanging = (self.arrays, self.episode, self.episode.requests, self.calls, self.coefficients, self.past)
         shared = {id(part): part for part in unchanging}
@@ -105,7 +107,7 @@ class Fleet:
         end_s = (self.tick + 1) * self.arrays.tick_s
         self.outcome.rows[:] = 0.0
         self._break_and_repair(start_s)
-        self._apply_power_states(start_s, now["awake_fraction"])
+        self._apply_power_states(start_s, now["awake_fraction"], now["standby_fraction"])
         self._apply_clocks(now["clock_fraction"])
         self.router.set_shares(now["route_share"], now["prefix_affinity"])
         self.admission.set_rates(now["admit_rate_rps"])
@@ -113,8 +115,9 @@ class Fleet:
         self._run(start_s, end_s)
         for replica in self.replicas:
             replica.meter(end_s)
-        self._read_meters(end_s, now["battery_power_w"])
+        self._read_meters(end_s, now["battery_power_w"], now["training_share"])
         self.overdue.look(end_s)
+        self.agreements.account(self.tick, self.outcome)
         self.tick += 1
         self._write_view()
 
@@ -128,10 +131,10 @@ class Fleet:
             self._stop(index, now_s, State.FAILED)
             self.replicas[index].ready_s = repaired_s
 
-    def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray) -> None:
+    def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray, standby_fraction: np.ndarray) -> None:
         for p, switches in enumerate(self.switches):
             if not self.power.is_dark(p, now_s):
-                switches.follow(float(awake_fraction[p]), now_s)
+                switches.follow(float(awake_fraction[p]), float(standby_fraction[p]), now_s)
 
     def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
         for p in range(self.arrays.num_pools):
@@ -287,7 +290,7 @@ class Fleet:
 
     # 4. meters, brake, breaker
 
-    def _read_meters(self, end_s: float, battery_power_w: np.ndarray) -> None:
+    def _read_meters(self, end_s: float, battery_power_w: np.ndarray, training_share: np.ndarray) -> None:
         it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
             for replica in pool:
@@ -299,7 +302,7 @@ class Fleet:
                 self.outcome["asleep_energy_j"][0, p] += boards.asleep_j
                 self.outcome["host_energy_j"][0, p] += host_j
                 it_energy_j[p] += boards_j + host_j
-        for p in self.power.read_meters(self.tick, battery_power_w, self.outcome):
+        for p in self.power.read_meters(self.tick, battery_power_w, training_share, self.outcome):
             self._go_dark(p, end_s)
         for p, pool in enumerate(self.pools):
             running = sum(replica.running_tokens for replica in pool)
@@ -309,7 +312,8 @@ class Fleet:
     def _host_j(self, replica: Replica, p: int, boards_j: float) -> float:
         """What the servers around boards that took `boards_j` took in the tick."""
         a = self.arrays
-        steady_w = float(a.host_asleep_w[p] if replica.state is State.ASLEEP else a.host_w[p])
+        resting_w = {State.ASLEEP: a.host_asleep_w[p], State.STANDBY: a.host_standby_w[p]}
+        steady_w = float(resting_w.get(replica.state, a.host_w[p]))
         if replica.state in (State.DARK, State.FAILED):
             steady_w = 0.0
         host_j = steady_w * a.tick_s + float(a.host_w_per_board_w[p]) * boards_j
@@ -338,6 +342,7 @@ class Fleet:
         view["pool_power_w"][:] = self.outcome["it_energy_j"] / a.tick_s
         view["generated_tokens"][:] = self.outcome["generated_tokens"]
         write_classes(view, a, self.outcome, self.clients, self.admission, self.billing)
+        self.agreements.write_view(view)
         exogenous = self.episode.exogenous[self.tick]
         view.rows[0, view.layout.width - len(exogenous) :] = exogenous
         site_cap_w, row_cap_w = view["cap_w"][0].tolist(), view["row_cap_w"][0].tolist()

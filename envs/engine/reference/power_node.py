@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.delay_line import DelayLine
+from tokenfleet.envs.engine.reference.meter import Meter
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class PowerNode:
         self.trip_heat_s = float(arrays.trip_heat_s[index])
         self.cooling_s = float(arrays.cooling_s[index])
         self.restart_s = float(arrays.restart_s[index])
-        self.window_j: deque[float] = deque(maxlen=int(arrays.meter_window_ticks[index]))
+        self.meter_window_ticks = int(arrays.meter_window_ticks[index])
         self._begin(dark_until_s=0.0)
 
     def _begin(self, dark_until_s: float) -> None:
-        self.window_j.clear()
+        self.meter = Meter(self.meter_window_ticks, self.tick_s)
         self.wants_brake = False  # what the brake has decided
         self.braked = False  # what the clocks have heard of it
         self.command = DelayLine(self.control_lag_ticks, 0.0)
@@ -55,25 +55,18 @@ class PowerNode:
         """Whether the node still waits for its restart."""
         return now_s < self.dark_until_s
 
-    def read(self, energy_j: float, cap_w: float, rating_w: float, now_s: float) -> Reading:
-        """Account the energy of the tick that ends at `now_s`: the brake holds the cap, the breaker the rating."""
-        self.window_j.append(energy_j)
-        power_w = self._window_mean_w()
+    def read(self, energy_j: float, cap_w: float, brake_cap_w: float, rating_w: float, now_s: float) -> Reading:
+        """Account the energy of the tick that ends at `now_s`: brake and breaker hold caps of their own."""
+        power_w = self.meter.read_w(energy_j)
         above = power_w > cap_w
         recovered_s = max(self.brake_timer_s - self.recovery_ratio * self.tick_s, 0.0)
-        self.brake_timer_s = self.brake_timer_s + self.tick_s if above else recovered_s
-        brake_began = self._update_brake(power_w, cap_w)
+        self.brake_timer_s = self.brake_timer_s + self.tick_s if power_w > brake_cap_w else recovered_s
+        brake_began = self._update_brake(power_w, brake_cap_w)
         self._heat(energy_j / self.tick_s, rating_w)
         tripped = self.damage >= 1.0 - 1e-9
         if tripped:
             self._begin(now_s + self.restart_s)
         return Reading(power_w, power_w - cap_w if above else 0.0, above, brake_began, tripped)
-
-    def _window_mean_w(self) -> float:
-        total_j = 0.0
-        for energy_j in self.window_j:
-            total_j += energy_j
-        return total_j / (len(self.window_j) * self.tick_s)
 
     def _update_brake(self, power_w: float, cap_w: float) -> bool:
         """Decide for the brake, and tell the clocks; True when they have just heard of it."""

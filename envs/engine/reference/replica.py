@@ -5,6 +5,10 @@ token of the budget; the rest goes to prompts in order of arrival, the last of w
 joins when a seat is free and the KV cache has room for it; the queue is strictly first come, first served. Clock and
 batch are fixed while an iteration runs, and so is its power.
 
+Where a pool ranks classes, the queue is first come, first served among those of one priority, the highest first, and
+whoever runs is left running. Some seats may be kept for a class: others take one only if enough are left for what that
+class has not taken up. Who finds no seat for that reason is passed over; the KV cache still gives room in turn.
+
 Room for a request is its whole prompt and answer, so that whoever has joined can finish; or, where KV grows, its prompt
 alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If the next
 iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the queue, and has
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -40,6 +45,9 @@ class State(Enum):
     DRAINING = "finishes what it has, then sleeps"
     ASLEEP = "suspended"
     WAKING = "loads its model"
+    STANDBY = "keeps its weights at hand"
+    RESUMING = "takes its weights back"
+    PREPARING = "loads its model to stand by"
     DARK = "without power"
     FAILED = "broken, under repair"
 
@@ -60,6 +68,9 @@ class Limits:
     window_ratio: float
     hands_off: bool
     patience_s: np.ndarray
+    ranks_classes: bool
+    priority: np.ndarray
+    reserved_seats: np.ndarray
 
 
 @dataclass
@@ -105,11 +116,11 @@ class BoardEnergy:
 class Replica:
     """A model instance with its queue, its batch and its electricity meter (boards only)."""
 
-    def __init__(self, limits: Limits, idle_w: float, asleep_w: float, calls: Calls) -> None:
+    def __init__(self, limits: Limits, idle_w: float, resting_w: Mapping[State, float], calls: Calls) -> None:
         """Begin awake and idle at time 0."""
         self.limits = limits
         self.idle_w = idle_w
-        self.asleep_w = asleep_w
+        self.resting_w = resting_w
         self.cache = PrefixCache(limits.prefix_block_tokens, limits.host_cache_tokens, calls)
         self.state = State.AWAKE
         self.ready_s = 0.0
@@ -150,7 +161,7 @@ class Replica:
 
     def take(self, request: Request, now_s: float, physics: Physics) -> None:
         """Queue a request; an idle replica starts at once."""
-        self.waiting.append(request)
+        self._queue(request, ahead_of_equals=False)
         if self.is_idle:
             self.meter(now_s)
             self._start_iteration(Stopwatch(now_s), physics)
@@ -174,7 +185,7 @@ class Replica:
         self.metered_s = until_s
         if self.iteration is not None:
             self.energy.busy_j += energy_j
-        elif self.state is State.ASLEEP:
+        elif self.state in self.resting_w:
             self.energy.asleep_j += energy_j
         else:
             self.energy.idle_j += energy_j
@@ -203,8 +214,8 @@ class Replica:
     def _power_w(self) -> float:
         if self.state in (State.DARK, State.FAILED):
             return 0.0
-        if self.state is State.ASLEEP:
-            return self.asleep_w
+        if self.state in self.resting_w:
+            return self.resting_w[self.state]
         return self.idle_w if self.iteration is None else self.iteration.power_w
 
     def _finish_iteration(self, iteration: Iteration) -> None:
@@ -281,7 +292,7 @@ class Replica:
         self.events.counts["preempted_tokens"] += running - self.running_tokens
         self.cache.leave(request, computed_tokens)
         request.prefilled_tokens = 0
-        self.waiting.appendleft(request)
+        self._queue(request, ahead_of_equals=True)
         self.events.counts["preemptions"] += 1
 
     def _prefill_chunks(self, now_s: float) -> tuple[list[tuple[Request, int]], int]:
@@ -297,8 +308,9 @@ class Replica:
             if chunk > 0:
                 chunks.append((request, chunk))
                 budget -= chunk
-        while budget > 0 and self._head_fits():
-            request = self.waiting.popleft()
+        while budget > 0 and (joining := self._next_to_join()) is not None:
+            request = joining
+            self.waiting.remove(request)
             if request.is_computed:
                 self._take_over(request)
                 budget -= 1
@@ -328,15 +340,41 @@ class Replica:
         self.decoding.append(request)
         self.cache.shrink(self.limits.kv_tokens - self.kv_used)
 
-    def _head_fits(self) -> bool:
-        if not self.waiting:
-            return False
-        running = len(self.decoding) + len(self.prefilling)
-        watermark = self.limits.watermark_tokens if running else 0
-        head = self.waiting[0]
-        own = self._room_tokens(head) - self.cache.shared_tokens(head)
-        needed = self.kv_used + own + self.cache.pinned_with(head) + watermark
-        return running < self.limits.max_batch and needed <= self.limits.kv_tokens
+    def _queue(self, request: Request, ahead_of_equals: bool) -> None:
+        """Let a request wait behind, or ahead of, all others; where the pool ranks classes, of its priority."""
+        if not self.limits.ranks_classes:
+            self.waiting.insert(0 if ahead_of_equals else len(self.waiting), request)
+            return
+        rank = self._rank(request)
+        behind = (
+            place
+            for place, other in enumerate(self.waiting)
+            if self._rank(other) < rank or (ahead_of_equals and self._rank(other) == rank)
+        )
+        self.waiting.insert(next(behind, len(self.waiting)), request)
+
+    def _rank(self, request: Request) -> int:
+        return int(self.limits.priority[request.class_id])
+
+    def _next_to_join(self) -> Request | None:
+        """The first in the queue for which there is a seat, if the KV cache has room for it."""
+        running = [request.class_id for request in (*self.decoding, *self.prefilling)]
+        free = self.limits.max_batch - len(running)
+        if free == 0 or not self.waiting:
+            return None
+        request: Request | None = self.waiting[0]
+        if self.limits.ranks_classes:
+            taken = np.bincount(np.array(running, np.int64), minlength=len(self.limits.reserved_seats))
+            kept = np.maximum(self.limits.reserved_seats - taken, 0)
+            seats = free - kept.sum() + kept
+            request = next((request for request in self.waiting if seats[request.class_id] > 0), None)
+        return request if request is not None and self._fits(request) else None
+
+    def _fits(self, request: Request) -> bool:
+        watermark = self.limits.watermark_tokens if self.decoding or self.prefilling else 0
+        own = self._room_tokens(request) - self.cache.shared_tokens(request)
+        needed = self.kv_used + own + self.cache.pinned_with(request) + watermark
+        return needed <= self.limits.kv_tokens
 
     def _room_tokens(self, request: Request) -> int:
         return request.context_tokens if self.limits.kv_grows else request.kv_tokens
@@ -357,6 +395,9 @@ def make_replicas(a: FleetArrays, p: int, calls: Calls) -> list[Replica]:
         window_ratio=float(a.window_ratio[p]),
         hands_off=bool(a.hand_off_to[p] >= 0),
         patience_s=a.patience_s,
+        ranks_classes=bool(a.ranks_classes[p]),
+        priority=a.priority,
+        reserved_seats=a.reserved_seats[p],
     )
-    idle_w, asleep_w = float(a.idle_w[p]), float(a.asleep_w[p])
-    return [Replica(limits, idle_w, asleep_w, calls) for _ in range(a.replicas[p])]
+    resting_w = {State.ASLEEP: float(a.asleep_w[p]), State.STANDBY: float(a.standby_w[p])}
+    return [Replica(limits, float(a.idle_w[p]), resting_w, calls) for _ in range(a.replicas[p])]

@@ -24,6 +24,10 @@ def write_pool(view: Record, a: FleetArrays, p: int, pool: list[Replica]) -> Non
     view["cached_fraction"][0, p] = sum(replica.cache.tokens for replica in pool) / capacity
     for name, state in (("awake", State.AWAKE), ("waking", State.WAKING), ("failed", State.FAILED)):
         view[f"{name}_replicas"][0, p] = sum(replica.state is state for replica in pool)
+    if a.standby[p] >= 0:
+        view["waking_replicas"][0, p] += sum(replica.state is State.RESUMING for replica in pool)
+        for name, state in (("standby", State.STANDBY), ("preparing", State.PREPARING)):
+            view[f"{name}_replicas"][0, a.standby[p]] = sum(replica.state is state for replica in pool)
 
 
 def write_classes(

@@ -6,6 +6,7 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 | module | subject |
 |---|---|
 | `classes` | request classes: service level, price, what a client does when it is not served |
+| `agreement` | what a class gets back where too few of its requests are in time |
 | `streams` | what every stream answers, and how a kind becomes a class |
 | `poisson` | arrivals without memory, and in bursts |
 | `hawkes` | arrivals that draw others after them |
@@ -21,6 +22,7 @@ kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.
 
 from __future__ import annotations
 
+from tokenfleet.envs.layers.agents.agreement import MAX_TIERS, AgreementSpec
 from tokenfleet.envs.layers.agents.classes import PriceRangeSpec, PriceToleranceSpec, RequestClassSpec
 from tokenfleet.envs.layers.agents.clients import client_columns, region_problems
 from tokenfleet.envs.layers.agents.conversations import ConversationStream
@@ -46,9 +48,11 @@ from tokenfleet.envs.layers.agents.streams import (
 from tokenfleet.envs.layers.agents.trace import TraceStream
 
 __all__ = [
+    "MAX_TIERS",
     "STREAM_KINDS",
     "AgentGeneratorStream",
     "AgentSessionsStream",
+    "AgreementSpec",
     "AnyStream",
     "ConversationStream",
     "Demand",

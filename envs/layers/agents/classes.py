@@ -11,7 +11,17 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, folders_in_use, load_entry
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, TokenCount, UnitFraction
+from tokenfleet.envs.layers.agents.agreement import AgreementSpec
+from tokenfleet.envs.spec import (
+    Name,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+    TokenCount,
+    UnitFraction,
+)
 
 
 class SloSpec(Spec):
@@ -98,6 +108,8 @@ class RequestClassSpec(Spec):
         deadline_s: limit on the whole request from its arrival [s]; for a class of agents, on one turn.
         patience_s: a request that has waited longer than this for its first iteration leaves the queue [s].
         deferrable: held back on arrival and released at the policy's rate.
+        priority: who has a higher one waits in front of the others in every queue of a replica, as under vLLM's
+            `--scheduling-policy priority`; who runs is left running. Equal ones wait first come, first served.
         usd_per_million_input_tokens, usd_per_million_output_tokens: list prices.
         cached_input_fraction_of_price: what a prompt token that was found in the cache costs, as a share of a fresh
             one. Median over open-weight models with such a price: 0.18 (litellm price list).
@@ -114,6 +126,7 @@ class RequestClassSpec(Spec):
         price_tolerance: how high a price factor clients accept; any by default. A client that is asked for more
             declines, and tries again later if the class retries.
         token_price_factor: what the policy may set the token price to, over the list price; fixed at 1 by default.
+        agreement: what the class gets back where too few of its requests are in time; nothing by default.
     """
 
     model: Name
@@ -123,6 +136,7 @@ class RequestClassSpec(Spec):
     deadline_s: PositiveFloat | None = None
     patience_s: PositiveFloat = 60.0
     deferrable: bool = False
+    priority: NonNegativeInt = 0
     usd_per_million_input_tokens: NonNegativeFloat
     usd_per_million_output_tokens: NonNegativeFloat
     cached_input_fraction_of_price: UnitFraction = 1.0
@@ -136,6 +150,7 @@ class RequestClassSpec(Spec):
     session_budget_usd: PositiveFloat | None = None
     price_tolerance: PriceToleranceSpec | None = None
     token_price_factor: PriceRangeSpec = PriceRangeSpec()
+    agreement: AgreementSpec | None = None
 
     @model_validator(mode="before")
     @classmethod

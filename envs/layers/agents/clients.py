@@ -74,12 +74,12 @@ def _episode_factors(seed: Sequence[int], classes: Mapping[str, RequestClassSpec
 def _price_tolerance(rng: np.random.Generator, demand: Demand, spec: RequestClassSpec) -> NDArray[np.float64]:
     if spec.price_tolerance is None:
         return np.full(len(demand), np.inf)
-    client = _clients(demand)
+    client = clients_of(demand)
     return spec.price_tolerance.sample(rng, int(client.max(initial=-1)) + 1)[client]
 
 
 def _regions(rng: np.random.Generator, demand: Demand, shares: NDArray[np.float64]) -> NDArray[np.int32]:
-    client = _clients(demand)
+    client = clients_of(demand)
     return rng.choice(len(shares), size=int(client.max(initial=-1)) + 1, p=shares).astype(np.int32)[client]
 
 
@@ -91,7 +91,7 @@ def _region_shares(stream: StreamSpec, region_weights: Mapping[str, float]) -> N
     return shares
 
 
-def _clients(demand: Demand) -> NDArray[np.intp]:
+def clients_of(demand: Demand) -> NDArray[np.intp]:
     """Number of the client of every request, `[R]`."""
     if "session_id" in demand.columns:
         return demand.columns["session_id"].astype(np.intp)

@@ -68,6 +68,11 @@ class ConversationStream(StreamSpec):
 
     @property
     @override
+    def has_sessions(self) -> bool:
+        return True
+
+    @property
+    @override
     def mean_rate_rps(self) -> float:
         return self.rate_rps if self.rate_rps is not None else self._recorded_rate_rps
 

@@ -99,6 +99,11 @@ class DiurnalStream(StreamSpec):
     def mean_output_tokens(self) -> float:
         return self.stream.mean_output_tokens
 
+    @property
+    @override
+    def has_sessions(self) -> bool:
+        return self.stream.has_sessions
+
     def check(self, horizon_s: float) -> None:
         """See `StreamSpec.check`."""
         self.stream.check(horizon_s * float(self._relative_rate.max()))

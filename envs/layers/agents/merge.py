@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.agents.streams import Demand
 from tokenfleet.envs.traces import RequestTable, arrival_order
-from tokenfleet.envs.traces.table import DEFAULTS, NONE, NUMBERED
+from tokenfleet.envs.traces.columns import DEFAULTS, NONE, NUMBERED
 
 
 def merge(demands: Sequence[Demand], class_ids: Sequence[int], **columns: NDArray[Any]) -> RequestTable:

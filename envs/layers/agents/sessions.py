@@ -57,6 +57,11 @@ class SessionStream(StreamSpec):
 
     @property
     @override
+    def has_sessions(self) -> bool:
+        return True
+
+    @property
+    @override
     def mean_rate_rps(self) -> float:
         trace = self.sessions()
         return self.rate_sessions_per_s * len(trace.calls_of("train")) / len(trace.sessions_of("train"))

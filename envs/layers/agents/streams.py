@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, SerializeAsAny
 
-from tokenfleet.envs.catalog import CatalogSpec
+from tokenfleet.envs.catalog import CatalogSpec, reading
 from tokenfleet.envs.spec import Name, PositiveFloat, SpecError, shown, suggest
 from tokenfleet.envs.splits import Split as Split
 from tokenfleet.envs.user_code import Guard, check_numbers, import_object, is_ours
@@ -77,6 +77,16 @@ class StreamSpec(CatalogSpec):
         """The keys, with their values, that make this stream carry `factor` times its load."""
         given = {key: getattr(self, key) for key in self.rate_keys}
         return {key: factor * (self.mean_rate_rps if value is None else value) for key, value in given.items()}
+
+    def busier(self, factor: float) -> StreamSpec:
+        """This stream under `factor` times its load."""
+        with reading(self.search_paths):
+            return type(self).parse({**self.model_dump(mode="json"), **self.under_load(factor)})
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether its requests are calls of sessions or conversations, which build on each other."""
+        return False
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, horizon_s: float, split: Split) -> Demand:

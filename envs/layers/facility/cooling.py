@@ -7,10 +7,10 @@ With IT power P, its nameplate P_n and the outdoor temperature T,
     COP(T)   = carnot_fraction * T_cold / (T + approach_k - chilled_c),   T_cold = chilled_c + 273.15.
 
 Below `free_below_c` the outdoors chills the water alone (a water-side economiser); above `mechanical_above_c` chillers
-do all of it. The COP of a chiller is what thermodynamics allows between the water that it chills and the condenser,
-which stands `approach_k` above the outdoors, times the share of it that machines reach. The fixed part makes PUE rise
-as load falls. A site's own design temperature bounds T (`tokenfleet.envs.layers.facility.hall`): beyond it the plant
-runs at its rating and the room gets warmer instead.
+do all of it. The COP of a chiller is a share of the Carnot COP between the chilled water and the condenser, which
+stands `approach_k` above the outdoors. The fixed part makes PUE rise as load falls. A site's own design temperature
+bounds T (`tokenfleet.envs.layers.facility.hall`): beyond it the plant runs at its rating and the room gets warmer
+instead.
 """
 
 from __future__ import annotations

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tokenfleet.envs.layers.power import CapSpec
+from pydantic import model_validator
+from typing_extensions import Self
+
+from tokenfleet.envs.layers.power import CapSpec, unenforced
 
 
 class RowSpec(CapSpec):
@@ -16,3 +19,11 @@ class RowSpec(CapSpec):
     """
 
     whole_site: bool = False
+
+    @model_validator(mode="after")
+    def _brakes_hold_every_event(self) -> Self:
+        if free := unenforced(self):
+            raise ValueError(
+                f"demand_response.{free[0]}.enforced: must be true in a row, where nobody pays for a call (got false)"
+            )
+        return self

@@ -15,16 +15,19 @@ from tokenfleet.envs.layers.gpu.board import (
     voltage_fraction,
 )
 from tokenfleet.envs.layers.gpu.clock import LOWEST_CLOCK_FRACTION, Load, clock_under_limit
-from tokenfleet.envs.layers.gpu.interconnect import InterconnectSpec, load_interconnect
+from tokenfleet.envs.layers.gpu.interconnect import LINE_LAWS, Collective, InterconnectSpec, LineLaw, load_interconnect
 from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
 
 __all__ = [
+    "LINE_LAWS",
     "LOWEST_CLOCK_FRACTION",
     "Coefficient",
+    "Collective",
     "Draw",
     "GpuSpec",
     "InterconnectSpec",
     "KernelSpec",
+    "LineLaw",
     "Load",
     "Number",
     "PowerCoefficients",

@@ -9,8 +9,8 @@ That clock solves shoulder(F) time(F) + shoulder_slope work(F) = limit_w time(F)
 is a convex polynomial as long as the voltage follows the clock, which three of Halley's steps solve to rounding; below
 the voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
 
-No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Where even that draws too much, which no power limit that a
-driver accepts does, a board holds its limit by stopping its clock for moments; the time that these take is not counted.
+No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Under a limit so low that this is not enough, and no driver
+accepts one, a board stops its clock for moments; the time that these take is not counted.
 
 References:
     J. You et al., "Zeus", NSDI 2023 (a V100 under power limits); J.-W. Chung et al., Perseus, SOSP 2024 (an A40 whose
@@ -110,15 +110,17 @@ class _Excess:
         return 3.0 * room_j / (2.0 * room_j + (load.fixed_j + load.core_j))
 
     def solved_from(self, clock: Coefficient) -> Coefficient:
-        """The root where V = F, by Halley's method on the excess times F."""
-        load, thrice_w = self.load, 3.0 * self.floor_w
+        """The root where V = F, by Halley's method on the excess times F, which is a polynomial of F."""
+        load = self.load
+        quartic = self.floor_w * load.fixed_s
+        cubic = load.core_j + self.floor_w * load.core_s
+        linear = load.fixed_j - self.left_w * load.fixed_s
+        constant = self.left_w * load.core_s
         for _ in range(HALLEY_STEPS):
-            square, held_s = clock * clock, load.fixed_s * clock
-            left_w = self.left_w - self.floor_w * (square * clock)
-            cycles, work_j = held_s + load.core_s, load.core_j * square
-            value = clock * (load.fixed_j + work_j) - left_w * cycles
-            first = (load.fixed_j + 3.0 * work_j) + (thrice_w * (square * cycles) - left_w * load.fixed_s)
-            half_second = clock * (3.0 * load.core_j + thrice_w * (cycles + held_s))
+            square, steepest = clock * clock, quartic * clock
+            value = clock * ((steepest + cubic) * square + linear) - constant
+            first = (4.0 * steepest + 3.0 * cubic) * square + linear
+            half_second = (6.0 * steepest + 3.0 * cubic) * clock
             clock = clock - value * first / (first * first - value * half_second)
         return clock
 

@@ -15,6 +15,7 @@ Two accounts stand beside net value: `beyond` is money that somebody pays and ne
 
 from __future__ import annotations
 
+from tokenfleet.envs.layers.ledger.agreed import AGREED, Agreed, agreed_usd
 from tokenfleet.envs.layers.ledger.book import ACCOUNTS, ALL_LAYERS, LAYERS, Account, Check, Entry, Ledger, LedgerError
 from tokenfleet.envs.layers.ledger.checks import all_checks
 from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH, JOULES_PER_MWH, emissions_g, energy_cost_usd
@@ -25,6 +26,7 @@ TOKENS_PER_MILLION = 1e6
 
 __all__ = [
     "ACCOUNTS",
+    "AGREED",
     "ALL_LAYERS",
     "JOULES_PER_KWH",
     "JOULES_PER_MWH",
@@ -32,12 +34,14 @@ __all__ = [
     "PRICED",
     "TOKENS_PER_MILLION",
     "Account",
+    "Agreed",
     "Check",
     "Entry",
     "Ledger",
     "LedgerError",
     "Rates",
     "Sums",
+    "agreed_usd",
     "emissions_g",
     "energy_cost_usd",
     "make_ledger",

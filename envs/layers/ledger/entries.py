@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tokenfleet.envs.layers.ledger.agreed import AGREED
 from tokenfleet.envs.layers.ledger.book import Entry
 from tokenfleet.envs.layers.ledger.sums import Float64Array, Rates, Sums
 
@@ -23,9 +24,11 @@ def all_entries(sums: Sums, rates: Rates) -> tuple[Entry, ...]:
 def power(sums: Sums, rates: Rates) -> list[Entry]:
     """Grid, sun and batteries; what they give is passed on at the grid's price."""
     left_j = float(stored_j(sums, rates).sum())
+    market_usd = sums.usd["energy_j"] - sums.carbon_usd
     loss_j = sums.sum("battery_charge_j") - sums.sum("battery_discharge_j") - left_j
     return [
-        Entry("power", "grid", usd=-sums.usd["energy_j"], joules=sums.sum("energy_j"), grams=sums.grams["energy_j"]),
+        Entry("power", "grid", usd=-market_usd, joules=sums.sum("energy_j"), grams=sums.grams["energy_j"]),
+        Entry("power", "carbon price", usd=-sums.carbon_usd),
         Entry("power", "solar", joules=sums.sum("solar_j")),
         Entry("power", "battery losses", joules=-loss_j),
         Entry("power", "left in batteries", joules=-left_j),
@@ -35,7 +38,13 @@ def power(sums: Sums, rates: Rates) -> list[Entry]:
             usd=sums.usd["facility_energy_j"],
             grams=-sums.grams["facility_energy_j"],
         ),
+        *agreed("power", sums),
     ]
+
+
+def agreed(layer: str, sums: Sums) -> list[Entry]:
+    """What agreements about power or service pay and cost a layer."""
+    return [Entry(layer, one.item, usd=one.sign * sums.sum(one.outcome)) for one in AGREED if one.layer == layer]
 
 
 def stored_j(sums: Sums, rates: Rates) -> Float64Array:
@@ -46,7 +55,7 @@ def stored_j(sums: Sums, rates: Rates) -> Float64Array:
 
 def facility_and_gpu(sums: Sums, rates: Rates) -> list[Entry]:
     """What the facility and the boards draw, and the boards' rent."""
-    it = ("host_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j")
+    it = ("host_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j", "training_energy_j")
 
     def used(layer: str, item: str, *names: str, less: tuple[str, ...] = ()) -> Entry:
         def net(values: Mapping[str, float]) -> float:
@@ -62,6 +71,8 @@ def facility_and_gpu(sums: Sums, rates: Rates) -> list[Entry]:
         used("gpu", "boards busy", "busy_energy_j"),
         used("gpu", "boards idle", "idle_energy_j"),
         used("gpu", "boards asleep", "asleep_energy_j"),
+        used("gpu", "training jobs", "training_energy_j"),
+        *agreed("gpu", sums),
         Entry("gpu", "rent of all boards", "beyond", usd=-rent_usd),
     ]
 
@@ -110,5 +121,6 @@ def agents(sums: Sums, rates: Rates) -> list[Entry]:
         Entry("agents", "answered late", usd=paid_late_usd, tokens=-sums.tokens("late")),
         Entry("agents", "what being late took off", "forgone", usd=paid_late_usd - float(late_usd.sum())),
         Entry("agents", "penalties", usd=-penalty_usd),
+        *agreed("agents", sums),
         Entry("agents", "in flight", tokens=-float(sums.in_flight_tokens)),
     ]

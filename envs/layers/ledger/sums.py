@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
 
-PRICED = ("energy_j", "facility_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j", "host_energy_j")
+PRICED = (
+    "energy_j",
+    "facility_energy_j",
+    "busy_energy_j",
+    "idle_energy_j",
+    "asleep_energy_j",
+    "host_energy_j",
+    "training_energy_j",
+)
 """Outcomes of which a ledger needs the cost and the emissions too, at the price and intensity of each tick."""
 
 
@@ -52,6 +60,7 @@ class Sums:
         total: outcomes by name, summed over its ticks: `[S]`, `[P]` or `[K]`.
         usd, grams: the outcomes of `PRICED` at the price and the carbon intensity of each tick, summed over all of it.
         duration_s: how long it lasted.
+        carbon_usd: of the bill, the price of carbon.
         net_value_usd: what the reward says it was worth.
         in_flight_requests, in_flight_tokens: asked for and not ended, from the log of its requests.
     """
@@ -63,6 +72,7 @@ class Sums:
     net_value_usd: float
     in_flight_requests: int
     in_flight_tokens: int
+    carbon_usd: float = 0.0
 
     def sum(self, *names: str) -> float:
         """Outcomes over everything they are counted for."""

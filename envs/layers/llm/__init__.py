@@ -86,8 +86,8 @@ def load_profile(
         async_scheduling: for a roofline, whether iterations are planned ahead; a measured profile is as measured.
 
     Raises:
-        SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or one of the user's that
-            is of this pair and has another name, under which nobody would find it.
+        SpecError: an unknown name, an invalid file, a profile that beats the physical bound, or a user's profile of
+            this pair under another name, where nobody would find it.
 
     >>> load_profile("llama-3.1-8b", "h100-sxm", 1).origin
     'measured'

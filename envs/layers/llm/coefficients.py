@@ -36,9 +36,9 @@ for all else (`calibration.fit.power.experts`); without any one of the five they
 EXPERT_TILE_ROWS = 64
 """Rows that an expert computes at the least; beyond them a FLOP costs what it does elsewhere.
 
-Between what fused kernels show (45 to 90, `experts.KERNELS`); of tiles of 16, 32, 64, 128 and 256 rows, a mixture left
-out of the fit is 9.2, 8.4, 7.3, 6.8 and 6.8 % off. At `EXPERT_FLOP_COST` whatever its rows, a long prompt would draw
-several times the boards' limit.
+The power of two nearest what fused kernels show (35 to 89, `experts.KERNELS`), from their times alone. Chosen by watts
+it would be 128, without any one of five mixtures too, and a mixture left out 6.8 % off instead of 7.3 %. At
+`EXPERT_FLOP_COST` whatever its rows, a long prompt would draw several times the boards' limit.
 """
 PACKED_BYTE_COST = 2.04
 """What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""

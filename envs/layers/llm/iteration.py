@@ -163,6 +163,7 @@ def iteration_effort(physics: Physics, batch: Batch[Number]) -> Effort[Number]:
     """An iteration at the clock that is asked for, or at the highest below it that holds the boards' limit.
 
     >>> from tokenfleet.envs.layers import gpu, llm
+    >>> from tokenfleet.envs.layers.llm.coefficients import Coefficients
     >>> parts = gpu.load_gpu("a100-sxm-80gb"), llm.load_model("llama-3.1-8b")
     >>> law = Coefficients.of(*parts, llm.load_profile("llama-3.1-8b", "a100-sxm-80gb", 1))
     >>> prompt = iteration_effort(law.at_clock(1.0), Batch(0.0, 0.0, 4096.0, prefill_pairs(4096.0)))

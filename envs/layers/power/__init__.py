@@ -6,6 +6,9 @@ the load is well below; above it for longer than the breaker's curve allows, the
 it is dark until it has restarted. Breaking a cap therefore costs tokens, not an arbitrary penalty. The rows of a hall
 have caps, meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`). A site with solar panels or a
 battery draws from the grid what they do not give; the cap, the bill and the emissions are those of the grid.
+
+Money holds what no brake does: charges for peaks and ramps (`tariff`), demand response that is paid for and whose calls
+may be ignored at a price (`programme`), and frequency regulation (`regulation`).
 """
 
 from tokenfleet.envs.layers.power.battery import BatterySpec
@@ -14,10 +17,13 @@ from tokenfleet.envs.layers.power.grid import (
     CapSpec,
     GridSpec,
     announced_cap_w,
+    brake_schedule_w,
     cap_schedule_w,
     draw_events,
     rating_schedule_w,
+    unenforced,
 )
+from tokenfleet.envs.layers.power.programme import ProgrammeSpec, call_phases, called_schedule_w
 from tokenfleet.envs.layers.power.protection import (
     BrakeSpec,
     BreakerSpec,
@@ -25,6 +31,8 @@ from tokenfleet.envs.layers.power.protection import (
     heat_to_trip_s,
     trip_time_s,
 )
+from tokenfleet.envs.layers.power.regulation import RegulationSpec
+from tokenfleet.envs.layers.power.tariff import DemandChargeSpec, RampChargeSpec, TariffSpec
 
 __all__ = [
     "BatterySpec",
@@ -32,14 +40,23 @@ __all__ = [
     "BreakerSpec",
     "CapEvent",
     "CapSpec",
+    "DemandChargeSpec",
     "DemandResponseSpec",
     "EmergencySpec",
     "GridSpec",
+    "ProgrammeSpec",
     "ProtectionSpec",
+    "RampChargeSpec",
+    "RegulationSpec",
+    "TariffSpec",
     "announced_cap_w",
+    "brake_schedule_w",
+    "call_phases",
+    "called_schedule_w",
     "cap_schedule_w",
     "draw_events",
     "heat_to_trip_s",
     "rating_schedule_w",
     "trip_time_s",
+    "unenforced",
 ]

@@ -23,6 +23,7 @@ class CapEvent:
         depth_fraction: share of the contract that is taken away.
         notice_s: how long before its start an operator knows of it.
         limits_rating: whether it takes away what the connection can carry, not only what it may.
+        enforced: whether the brake holds the cap that it leaves; otherwise only money does.
         ramp_s, hold_s, recovery_s: length of its three parts.
 
     >>> event = CapEvent(start_s=0, depth_fraction=0.25, notice_s=0, ramp_s=10, hold_s=20, recovery_s=10)
@@ -37,6 +38,12 @@ class CapEvent:
     hold_s: float
     recovery_s: float
     limits_rating: bool = False
+    enforced: bool = True
+
+    @property
+    def end_s(self) -> float:
+        """When the cap has recovered."""
+        return self.start_s + self.ramp_s + self.hold_s + self.recovery_s
 
     def cap_factor(self, time_s: Float64Array) -> Float64Array:
         """Share of the contract that is left at `time_s` (any shape)."""
@@ -85,10 +92,13 @@ class DemandResponseSpec(_WindowSpec):
     Attributes:
         depth_fraction: share of the cap that is taken away.
         notice_s: how long before its start it is announced [s].
+        enforced: whether the brake holds the cap that it leaves. Otherwise the fleet may stand above it, and the site's
+            `programme` says at what price.
     """
 
     depth_fraction: UnitFraction = 0.25
     notice_s: NonNegativeFloat = 60.0
+    enforced: bool = True
 
     @property
     def deepest_fraction(self) -> float:
@@ -98,7 +108,8 @@ class DemandResponseSpec(_WindowSpec):
     def draw(self, rng: np.random.Generator) -> CapEvent:
         """The event of one episode."""
         start_s = float(rng.uniform(self.earliest_start_s, self.latest_start_s))
-        return CapEvent(start_s, self.depth_fraction, self.notice_s, self.ramp_s, self.hold_s, self.recovery_s)
+        shape = self.ramp_s, self.hold_s, self.recovery_s
+        return CapEvent(start_s, self.depth_fraction, self.notice_s, *shape, enforced=self.enforced)
 
 
 class EmergencySpec(_WindowSpec):

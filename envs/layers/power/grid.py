@@ -10,8 +10,11 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
+from tokenfleet.envs.layers.power.programme import ProgrammeSpec
 from tokenfleet.envs.layers.power.protection import ProtectionSpec
+from tokenfleet.envs.layers.power.regulation import RegulationSpec
 from tokenfleet.envs.layers.power.series import CarbonSignal, PriceSignal, RealTimePriceSpec
+from tokenfleet.envs.layers.power.tariff import TariffSpec
 from tokenfleet.envs.spec import PositiveFloat
 
 Float64Array = NDArray[np.float64]
@@ -58,11 +61,31 @@ class GridSpec(CapSpec):
         price_usd_per_mwh: day-ahead price [USD/MWh]: a number, a recorded series or a generator.
         carbon_g_per_kwh: average intensity of generation, in the same ways [g/kWh].
         real_time_price: what a real-time market adds; without it the site pays the day-ahead price.
+        tariff: what is paid beyond the market's price: carbon, peak hours, the highest window, ramps.
+        programme: what demand response pays and costs; without it, nothing.
+        regulation: what is offered for frequency regulation; without it, nothing.
     """
 
     price_usd_per_mwh: PriceSignal = 60.0
     carbon_g_per_kwh: CarbonSignal = 400.0
     real_time_price: RealTimePriceSpec | None = None
+    tariff: TariffSpec | None = None
+    programme: ProgrammeSpec | None = None
+    regulation: RegulationSpec | None = None
+
+    @model_validator(mode="after")
+    def _money_holds_what_the_brake_does_not(self) -> Self:
+        if self.programme is None and (free := unenforced(self)):
+            raise ValueError(
+                f"demand_response.{free[0]}.enforced: false means that only money holds the cap; give the grid a "
+                "`programme`, or leave the event enforced"
+            )
+        return self
+
+
+def unenforced(limit: CapSpec) -> list[int]:
+    """Which of the demand-response events no brake holds."""
+    return [place for place, event in enumerate(limit.demand_response) if not event.enforced]
 
 
 def draw_events(limit: CapSpec, rng: np.random.Generator) -> list[CapEvent]:
@@ -81,6 +104,11 @@ def cap_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float6
 def rating_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
     """What the breaker can carry at each `time_s` [W]: the contract less what emergencies take."""
     return cap_schedule_w([event for event in events if event.limits_rating], contract_w, time_s)
+
+
+def brake_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
+    """What the brake holds at each `time_s` [W]: the cap, but for calls that only money holds."""
+    return cap_schedule_w([event for event in events if event.enforced], contract_w, time_s)
 
 
 def announced_cap_w(events: Sequence[CapEvent], contract_w: float, now_s: Float64Array, lead_s: float) -> Float64Array:

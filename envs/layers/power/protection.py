@@ -19,7 +19,7 @@ from tokenfleet.envs.spec import (
 class BrakeSpec(Spec):
     """Power brake: no clock under it exceeds `clock_fraction`.
 
-    A site cannot live above its cap by dipping under it now and then: time above it adds up, and is earned back slowly
+    A site cannot stay above its cap by dipping under it now and then: time above it adds up, and is earned back slowly
     below. A brake that has been released has earned it all back. The release level and its delay are assumptions: they
     give the hysteresis that an operator needs to leave the brake without bouncing.
 

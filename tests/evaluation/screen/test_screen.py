@@ -21,13 +21,14 @@ from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_rows
 from tokenfleet.evaluation.screen.findings import absurd_optima, alike
 from tokenfleet.evaluation.screen.planner import clearly_best
-from tokenfleet.evaluation.screen.plans import Plans, stacked, supervisor_parameters
+from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import awake_by_cap
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MOST_DIALS, Options, Screen
 from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
 from tokenfleet.evaluation.screen.table import table
+from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 
 HEADER = {"scenario": "tiny"}
 CRITERIA = ("headroom", "state matters", "not saturated", "knobs matter", "no absurd optimum", "rules differ")
@@ -69,7 +70,7 @@ def test_a_card_has_every_finding(finished: tuple[Path, dict[str, Any]]) -> None
     probed = len(json.loads(path.read_text())["measured"]["dials"]) + MOST_DIALS
     as_many = 1 + -(-probed // tuning.POPULATION)
     assert done == {"constants": 2, "feedback": 1, "constants further": as_many}
-    assert {"uniform_clock", "tuned constants", "tuned feedback"} <= card["values"].keys()
+    assert {"careful_operator", "tuned constants", "tuned feedback"} <= card["values"].keys()
 
 
 def test_a_table_has_a_row_for_each_card(finished: tuple[Path, dict[str, Any]]) -> None:

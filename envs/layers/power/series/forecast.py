@@ -19,6 +19,22 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, Spec
 Float64Array = NDArray[np.float64]
 
 
+class DemandForecastSpec(Spec):
+    """A forecast of how many requests arrive, for every class.
+
+    What is forecast is the arrivals that will come within half a window before and after, over the window, times a
+    lognormal error of mean one whose size grows with the lead as that of the other forecasts, along one path for each
+    class. Requests that follow on others are not counted, for their times depend on the answers.
+
+    Attributes:
+        error_fraction: standard deviation of the logarithm of the error a day ahead; assumption.
+        window_s: over which arrivals are counted [s of the episode].
+    """
+
+    error_fraction: NonNegativeFloat = 0.2
+    window_s: PositiveFloat = 30.0
+
+
 class ForecastSpec(Spec):
     """Standard deviation of the error one day ahead, and how it grows to there.
 
@@ -31,12 +47,16 @@ class ForecastSpec(Spec):
         outdoor_error_c: [C].
         solar_error_fraction: of the power.
         memory_h: time after which the present says little [h].
+        price_spread: whether the standard deviation of the real-time price around its forecast is told too.
+        demand: forecast of demand; none by default.
     """
 
     carbon_error_fraction: NonNegativeFloat = 0.05
     outdoor_error_c: NonNegativeFloat = 1.5
     solar_error_fraction: NonNegativeFloat = 0.15
     memory_h: PositiveFloat = 12.0
+    price_spread: bool = False
+    demand: DemandForecastSpec | None = None
 
     def growth(self, lead_h: float) -> float:
         """Size of the error at `lead_h` over its size at a day ahead.

@@ -1,0 +1,129 @@
+"""Tuning the numbers of a policy, from its start to the file of what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from tokenfleet.cli.environments import make_vector_env
+from tokenfleet.cli.runs import SEARCH_FILE
+from tokenfleet.configs.schema import TuneConfig
+from tokenfleet.envs.files.writing import replace_file
+from tokenfleet.envs.splits import Split
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.rollouts import Workers
+from tokenfleet.evaluation.statistics import PairedBootstrap
+from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.registry import make_policy
+from tokenfleet.policies.search import Float64Array
+from tokenfleet.policies.search.covariance import CovarianceSearch
+from tokenfleet.policies.search.recorded import centres_of
+from tokenfleet.policies.tunable import Tunable, tunable
+
+TUNED_FILE = "tuned.yaml"
+VALUE, RETURN = "net_value_usd", "return"
+"""What is tuned for: net value of a fleet, return of any other environment."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a tuner came to, in validation episodes.
+
+    Attributes:
+        policy: as the registry takes it.
+        value, before: means of the tuned policy and of the one that it began with.
+        gain, low, high: mean paired difference of the two, and its 95 % interval.
+    """
+
+    policy: Mapping[str, Any]
+    value: float
+    before: float
+    gain: float
+    low: float
+    high: float
+
+
+def subject_of(config: TuneConfig) -> Tunable:
+    """What is tuned.
+
+    Raises:
+        SpecError: the policy cannot act in the environment, or declares no numbers.
+    """
+    probe = make_vector_env(config, 1, "train", AutoresetMode.NEXT_STEP)
+    try:
+        return tunable(config.policy, PolicyContext.from_env(probe, seed=config.seed))
+    finally:
+        probe.close()
+
+
+def tune_policy(
+    config: TuneConfig, subject: Tunable, folder: Path, workers: Workers, say: Callable[[str], None]
+) -> Tuned:
+    """Search, choose, and write `tuned.yaml`; values that are on file in the folder are not measured again."""
+    record = Record(folder / SEARCH_FILE, {})
+    search = CovarianceSearch(subject.start, config.spread, config.population, config.seed, config.diagonal)
+    generations = math.ceil(config.evaluations / search.population)
+
+    def measure(candidates: Float64Array, generation: int) -> list[float]:
+        say(f"generation {generation + 1} of {generations}")
+        seed = int(np.random.default_rng([config.seed, generation]).integers(2**31))
+        values = partial(_values, config, "train", seed, config.episodes)
+        choices = [subject.choice(numbers) for numbers in candidates]
+        means: list[float] = record.once(
+            f"generation/{generation}", lambda: [float(np.mean(row)) for row in workers.map(values, choices)]
+        )
+        return means
+
+    policies = [subject.choice(numbers) for numbers in centres_of(search, generations, measure)]
+    say("validation")
+    values = partial(_values, config, "validation", config.validation.seed, config.validation.episodes)
+    rows = np.array(record.once("validation", lambda: workers.map(values, policies)))
+    tuned = _chosen(policies, rows)
+    _write(folder / TUNED_FILE, config, tuned)
+    return tuned
+
+
+def _values(config: TuneConfig, split: Split, seed: int, episodes: int, choice: Mapping[str, Any]) -> list[float]:
+    """What a policy comes to in each of the episodes of a seed."""
+    make_env = partial(make_vector_env, config, split=split, autoreset_mode=AutoresetMode.NEXT_STEP)
+    probe = make_env(1)
+    policy = make_policy(choice, PolicyContext.from_env(probe, seed=config.seed))
+    probe.close()
+    rows = evaluate_policy(make_env, Candidate(policy, "tuned"), episodes, seed, batch_size=config.n_envs)
+    return [row.metrics.get(VALUE, row.metrics[RETURN]) for row in rows]
+
+
+def _chosen(policies: Sequence[Mapping[str, Any]], rows: NDArray[np.float64]) -> Tuned:
+    """The best by the mean of its row; the first row is of the policy that the search began with."""
+    best = int(np.argmax(rows.mean(axis=1)))
+    gain = PairedBootstrap(rows.shape[1]).difference(rows[best], rows[0])
+    means = rows.mean(axis=1).tolist()
+    return Tuned(policies[best], means[best], means[0], gain.estimate, gain.low, gain.high)
+
+
+def _write(path: Path, config: TuneConfig, tuned: Tuned) -> None:
+    found = {
+        "scenario": None if config.scenario is None else config.scenario.name,
+        "seed": config.seed,
+        "evaluations": config.evaluations,
+        "episodes": config.episodes,
+        "validation": {
+            "episodes": config.validation.episodes,
+            "value": round(tuned.value, 6),
+            "before": round(tuned.before, 6),
+            "gain": [round(number, 6) for number in (tuned.gain, tuned.low, tuned.high)],
+        },
+    }
+    text = yaml.safe_dump({"policy": dict(tuned.policy), "found": found}, sort_keys=False, allow_unicode=True)
+    replace_file(path, text.encode())

@@ -1,0 +1,15 @@
+"""Data that others have published."""
+
+from __future__ import annotations
+
+from tokenfleet.envs.spec import Name, Spec
+
+
+class PublishedSpec(Spec):
+    """The YAML beside published data: what they are, where they come from, and who allows their use."""
+
+    name: Name
+    description: str = ""
+    source: str = ""
+    license: str = ""
+    attribution: str = ""

@@ -1,0 +1,68 @@
+"""`python -m tokenfleet.evaluation.contenders`; see the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.commands import exit_status
+from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.contenders.cells import contenders, measure_cell, measure_decision_ms
+from tokenfleet.evaluation.contenders.figure import draw_matrix
+from tokenfleet.evaluation.contenders.matrix import Matrix
+from tokenfleet.evaluation.contenders.page import write_page
+from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.screen.record import Record
+
+COMMAND = "python -m tokenfleet.evaluation.contenders"
+TIMED_ON = "default"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; see the package."""
+    typed = _parser().parse_args(arguments)
+    return exit_status(lambda: _run(typed))
+
+
+def _run(typed: argparse.Namespace) -> None:
+    if typed.episodes < 2:
+        raise SpecError([f"--episodes: must be at least 2 (got {typed.episodes})"])
+    scenarios = {name: load_scenario(name) for name in typed.scenario or sorted(catalog_names("scenario"))}
+    names = contenders(typed.policy)
+    record = Record(Path(typed.out), {"episodes": typed.episodes, "seed": typed.seed, "split": "validation"})
+    timed = load_scenario(TIMED_ON)
+    cells = [(scenario, name) for scenario in scenarios for name in names]
+    with tqdm(cells, disable=not sys.stderr.isatty()) as bar:
+        for scenario, name in bar:
+            bar.set_description_str(f"{scenario} {name}")
+            key = f"{scenario}@{scenario_hash(scenarios[scenario])}/{name}"
+            record.once(key, lambda: measure_cell(scenarios[scenario], name, typed.episodes, typed.seed))  # noqa: B023
+    for name in names:
+        record.once(f"decision_ms/{name}", lambda: measure_decision_ms(timed, name))  # noqa: B023
+    matrix = Matrix.of(record, scenarios, names, typed.episodes, typed.seed)
+    print(matrix.text())
+    if typed.docs:
+        folder = Path(typed.docs)
+        write_page(matrix, folder / "controllers.md")
+        draw_matrix(matrix, folder / "images" / "controllers.png")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Run every shipped policy on every shipped scenario.")
+    parser.add_argument("--scenario", action="append", default=[], help="only this one; may be repeated")
+    parser.add_argument("--policy", action="append", default=[], help="only this one; may be repeated")
+    parser.add_argument("--episodes", type=int, default=8, help="of validation (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="of the episodes (default: 0)")
+    parser.add_argument("--out", default="runs/contenders.json", help="holds what has been measured")
+    parser.add_argument("--docs", metavar="FOLDER", help="write controllers.md and images/controllers.png there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""One cell of the matrix: a shipped policy, or the middle of the action box, on episodes of a scenario."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.policies.base import PolicyContext, State
+from tokenfleet.policies.registry import POLICIES, make_policy
+
+MIDDLE = "middle"
+"""The policy that holds the middle of the action box."""
+MEASURED = ("net_value_usd", "slo_attainment", "above_cap_s", "brakes")
+TIMED_ROWS = 64
+TIMED_DECISIONS = 60
+
+
+class HoldMiddle:
+    """The action 0 at every tick."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        self._shape = context.action_space.shape
+
+    def predict(
+        self,
+        observation: Any,
+        state: State | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """See `Policy.predict`."""
+        return np.zeros((len(observation), *(self._shape or ())), np.float32), None
+
+
+def measure_cell(scenario: Scenario, name: str, episodes: int, seed: int) -> dict[str, Any]:
+    """What a policy earns in each episode, and means of the rest; or `refused` where the policy will not play."""
+
+    def make_env(count: int) -> FleetVectorEnv:
+        return FleetVectorEnv(scenario, count, split="validation")
+
+    probe = make_env(1)
+    try:
+        policy = _policy(name, PolicyContext.from_env(probe))
+    except SpecError as error:
+        return {"refused": str(error.problems[0])}
+    finally:
+        probe.close()
+    rows = evaluate_policy(make_env, Candidate(policy, name), episodes, seed)
+    columns = {key: [row.metrics[key] for row in rows] for key in MEASURED}
+    means = {key: float(np.mean(values)) for key, values in columns.items() if key != "net_value_usd"}
+    return {"net_value_usd": columns["net_value_usd"], **means}
+
+
+def measure_decision_ms(scenario: Scenario, name: str) -> float:
+    """Median time of a decision for 64 fleets side by side [ms]; it depends on the machine."""
+    env = FleetVectorEnv(scenario, TIMED_ROWS, split="validation")
+    policy = _policy(name, PolicyContext.from_env(env))
+    act = getattr(policy, "decide", policy.predict)
+    observation, _ = env.reset(seed=0)
+    state, starts, taken_s = None, np.ones(TIMED_ROWS, np.bool_), []
+    for _ in range(TIMED_DECISIONS):
+        began = time.perf_counter()
+        action, state = act(observation, state, starts)
+        taken_s.append(time.perf_counter() - began)
+        observation, _, terminated, truncated, _ = env.step(action)
+        starts = terminated | truncated
+    env.close()
+    return 1e3 * float(np.median(taken_s))
+
+
+def contenders(chosen: Sequence[str]) -> list[str]:
+    """Those chosen, or all shipped policies and the middle.
+
+    Raises:
+        SpecError: one line per name that is not shipped.
+    """
+    known = [MIDDLE, *POLICIES]
+    problems = [f"--policy: {name!r} is no shipped policy" for name in chosen if name not in known]
+    if problems:
+        raise SpecError(problems)
+    return list(chosen) or known
+
+
+def _policy(name: str, context: PolicyContext) -> Any:
+    return HoldMiddle(context) if name == MIDDLE else make_policy(name, context)

@@ -1,0 +1,190 @@
+"""The page docs/controllers.md, from declarations and measurements."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokenfleet.envs.files.writing import replace_file
+from tokenfleet.envs.user_code import import_object
+from tokenfleet.evaluation.contenders.cells import MIDDLE
+from tokenfleet.evaluation.contenders.matrix import Matrix
+from tokenfleet.evaluation.contenders.sees import SIGHTS, knows_caps, reads, sights
+from tokenfleet.policies.heuristics import rules
+from tokenfleet.policies.parameters import keyword_parameters
+from tokenfleet.policies.presets import Preset
+from tokenfleet.policies.registry import POLICIES
+from tokenfleet.policies.shipped import GROUPS
+
+COMMAND = "make contenders"
+TABLES: Mapping[str, Mapping[str, Preset]] = {
+    "routing": rules.ROUTINGS,
+    "clocking": rules.CLOCKINGS,
+    "awake": rules.AWAKES,
+    "admission": rules.ADMISSIONS,
+    "storage": rules.STORAGES,
+    "affinity": rules.AFFINITIES,
+    "pricing": rules.PRICINGS,
+}
+MARKS = """| mark | the number was |
+|---|---|
+| [code] | read in the repository that is named |
+| [text] | read in the paper or its documentation |
+| [mem] | recalled, and not verified |
+| (ours) | chosen by us, because the source has none or does not fit a tick |
+"""
+
+
+def write_page(matrix: Matrix, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    replace_file(path, page(matrix).encode())
+
+
+def page(matrix: Matrix) -> str:
+    """The page as Markdown."""
+    parts = [_head(matrix), _results(matrix), _where(matrix), _sees(), _compositions(), _rules()]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _head(matrix: Matrix) -> str:
+    return f"""# Controllers
+
+Every policy that ships, on every scenario that ships: textbook laws, published controllers written anew, and hand-made
+rules. `{COMMAND}` measures what is missing in `runs/contenders.json` and writes this page; nothing is typed by hand.
+
+- All met the same {matrix.episodes} validation episodes of each scenario (seed {matrix.seed}); test episodes choose
+  nothing.
+- Constants are as published, or as declared below; none is tuned to a scenario. Rules by value read the scenario.
+- A decision is taken once a tick (1 s). Laws that act at every iteration act on a tick's aggregates. Routers that
+  choose a pool for each request place virtual requests one after the other, and what lands where is the share.
+- Laws that ignore caps stand twice: raw, and as `..._capped`, under the lower of their clocks and those of
+  `feedback_capping`. Routers have its clocks and its awake replicas, so that they differ in nothing but routes; where
+  there is one pool to choose, only their affinity and admission tell them apart.
+- `{MIDDLE}` holds the middle of the action box. No policy of the group `baseline` earns less than 99 % of that, on any
+  scenario: a test holds it. The references are exempt: the careful operator pays for its proof.
+
+![Net value of every controller on every scenario](images/controllers.png)"""
+
+
+def _results(matrix: Matrix) -> str:
+    head = ["policy", "overall", *matrix.scenarios, "decision, ms"]
+    rows = []
+    for policy in matrix.ranking():
+        cells = []
+        for scenario in matrix.scenarios:
+            percent = matrix.percent(policy, scenario)
+            text = "-" if np.isnan(percent) else f"{percent:.0f}"
+            cells.append(f"**{text}**" if percent == 100.0 else text)
+        rows.append([f"`{policy}`", f"{matrix.overall(policy):.1f}", *cells, f"{matrix.decision_ms[policy]:.1f}"])
+    return f"""## Results
+
+Mean net value, % of the best of each scenario; *overall* is the interquartile mean over scenarios. A decision is for 64
+fleets of `default` side by side, on a machine that others shared. A dash: the policy refuses the scenario.
+
+{_table(head, rows)}"""
+
+
+def _where(matrix: Matrix) -> str:
+    rows = []
+    for policy in matrix.ranking():
+        if policy == MIDDLE:
+            continue
+        played = [scenario for scenario in matrix.scenarios if (policy, scenario) in matrix.usd]
+        best, worst = (pick(played, key=lambda s: matrix.percent(policy, s)) for pick in (max, min))
+        cells = [f"`{policy}`"]
+        for scenario in (best, worst):
+            gain = matrix.over_middle(policy, scenario)
+            cells.append(
+                f"`{scenario}`: {matrix.percent(policy, scenario):.0f} %, over the middle {gain.estimate:+.2f} "
+                f"[{gain.low:+.2f}, {gain.high:+.2f}] USD"
+            )
+        cells.append(f"{np.mean([matrix.above_cap_s[policy, scenario] for scenario in played]):.0f}")
+        rows.append(cells)
+    return f"""## Where each shines and where it fails
+
+With the paired difference to the middle of the action box and its 95 % bootstrap interval; over {matrix.episodes}
+episodes it is wide. The last column is the mean over scenarios of the seconds that sites and rows stood above a cap.
+
+{_table(["policy", "shines on", "fails on", "above a cap, s"], rows)}"""
+
+
+def _sees() -> str:
+    names = [name for name in POLICIES if name != "random"]
+    seen = {name: reads(name) for name in names}
+    rows = []
+    for name in names:
+        own = sights(seen[name])
+        marks = ["x" if sight in own else "" for sight in SIGHTS]
+        rows.append([f"`{name}`", "yes" if knows_caps(seen[name]) else "no", *marks])
+    return f"""## What each controller sees
+
+From the fields that each declares; all know the scenario's public physics. `random` sees nothing.
+
+{_table(["policy", "can keep a cap", *SIGHTS], rows)}"""
+
+
+def _compositions() -> str:
+    sections = []
+    for group, meaning in GROUPS.items():
+        rows = []
+        for name, preset in POLICIES.items():
+            if preset.group == group:
+                made_of = ", ".join(f"{kind} {_choice(choice)}" for kind, choice in preset.parameters.items())
+                rows.append([f"`{name}`", made_of or f"`{str(preset.target).rpartition(':')[2]}`"])
+        sections.append(f"**{group}**: {meaning}.\n\n{_table(['policy', 'rules'], rows)}")
+    return "## What each is made of\n\n" + "\n\n".join(sections)
+
+
+def _choice(choice: Any) -> str:
+    if isinstance(choice, str):
+        return f"`{choice}`"
+    others = {key: value for key, value in choice.items() if key != "name"}
+    return f"`{choice['name']}` ({', '.join(f'{key} {value}' for key, value in others.items())})"
+
+
+def _rules() -> str:
+    sections = [f"## Rules\n\nHow sure each number is:\n\n{MARKS}"]
+    for kind, table in TABLES.items():
+        sections.append(f"### {kind}")
+        for name, preset in table.items():
+            sections.append(_rule(name, preset))
+    return "\n\n".join(section.strip() for section in sections)
+
+
+def _rule(name: str, preset: Preset) -> str:
+    target = import_object(preset.target) if isinstance(preset.target, str) else preset.target
+    text, _, arguments = inspect.getdoc(target).partition("\n\nArgs:\n")  # type: ignore[union-attr]
+    paragraphs = text.partition("\n\nRaises:")[0].replace("\n\n", " \\n").split("\n")
+    body = " ".join(line.strip() for line in paragraphs).replace(" \\n", "\n\n")
+    defaults, _ = keyword_parameters(target, 1)
+    lines = []
+    for meaning in _entries(arguments):
+        names, _, words = meaning.partition(": ")
+        own = [parameter for parameter in names.split(", ") if parameter in defaults]
+        if own:
+            values = ", ".join(f"`{p}` = {_shown(preset.parameters.get(p, defaults[p].default))}" for p in own)
+            lines.append(f"- {values}: {words}")
+    return f"**`{name}`**: {body}" + ("\n\n" + "\n".join(lines) if lines else "")
+
+
+def _entries(arguments: str) -> list[str]:
+    """The entries of a docstring's `Args:`, each in one line."""
+    entries: list[str] = []
+    for line in arguments.partition("\n\n")[0].splitlines():
+        if line.startswith("    ") and not line.startswith("     "):
+            entries.append(line.strip())
+        elif entries:
+            entries[-1] += " " + line.strip()
+    return entries
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])

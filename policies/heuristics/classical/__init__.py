@@ -1,0 +1,1 @@
+"""Textbook laws of queues, made into rules."""

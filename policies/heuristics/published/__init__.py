@@ -1,0 +1,1 @@
+"""Published controllers, written anew from their texts and public code; each number says how sure it is."""

@@ -1,0 +1,160 @@
+"""What a tuner may move of a policy: the numbers that its constructor declares, on scales on which one is a big step.
+
+A number that must be positive moves on a logarithmic scale, one between two bounds in halves of their distance, any
+other by its own size. Parameters that name parts, such as a clock rule, open up to the numbers of these parts. A policy
+that knows a better scale for its numbers says so itself (`TunesItself`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, get_args, get_origin, runtime_checkable
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+from pydantic.fields import FieldInfo
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.parameters import keyword_parameters
+from tokenfleet.policies.registry import POLICIES, Preset, build_policy, target_of
+
+Float64Array = NDArray[np.float64]
+MARGIN = 1e-6
+"""How far inside of a bound that is excluded a number stays, as a share of the distance between the bounds."""
+DIGITS = 6
+
+
+@runtime_checkable
+class TunesItself(Protocol):
+    """A policy with a scale of its own for its numbers."""
+
+    def tuned_from(self) -> Float64Array:
+        """Where a tuner begins, `[D]`."""
+
+    def tuned_to(self, numbers: Float64Array) -> dict[str, Any]:
+        """The parameters that numbers `[D]` stand for."""
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """The numbers of a policy.
+
+    Attributes:
+        start: the numbers that it has, on the tuner's scales, `[D]`.
+        choice: the policy with other numbers, as the registry takes it.
+    """
+
+    start: Float64Array
+    choice: Callable[[Float64Array], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A parameter that is a number.
+
+    Attributes:
+        path: of its key in the choice.
+        value: that it has.
+        low, high: bounds; infinite where there is none.
+        whole: whether it is a whole number.
+    """
+
+    path: tuple[str, ...]
+    value: float
+    low: float
+    high: float
+    whole: bool
+
+    def moved(self, step: float) -> float | int:
+        """The number after a step on its scale."""
+        if self.low >= 0.0 and math.isinf(self.high) and self.value > 0.0:
+            moved = self.value * math.exp(float(np.clip(step, -20.0, 20.0)))
+        elif math.isinf(self.low) or math.isinf(self.high):
+            moved = self.value + step * (abs(self.value) or 1.0)
+        else:
+            moved = self.value + step * (self.high - self.low) / 2.0
+        moved = min(max(moved, self.low), self.high)
+        return round(moved) if self.whole else float(f"{moved:.{DIGITS}g}")
+
+
+def tunable(choice: str | Mapping[str, Any], context: PolicyContext) -> Tunable:
+    """What a tuner may move of a policy.
+
+    Args:
+        choice: as the registry takes it, no file.
+        context: the environment that it will act in.
+
+    Raises:
+        SpecError: there is no such policy, or it declares no numbers.
+    """
+    policy = build_policy(choice, context)
+    given: dict[str, Any] = {"name": choice} if isinstance(choice, str) else dict(choice)
+    if isinstance(policy, TunesItself):
+        itself = policy
+        return Tunable(itself.tuned_from(), lambda numbers: {**given, **itself.tuned_to(numbers)})
+    spelled = _spelled(given, POLICIES)
+    numbers = list(_numbers(spelled, POLICIES, ()))
+    if not numbers:
+        raise SpecError([f"policy: {given['name']} declares no number that could be tuned; choose another"])
+
+    def moved(steps: Float64Array) -> dict[str, Any]:
+        result = spelled
+        for number, step in zip(numbers, steps.tolist(), strict=True):
+            result = _with(result, number.path, number.moved(step))
+        return result
+
+    return Tunable(np.zeros(len(numbers)), moved)
+
+
+def _spelled(given: Mapping[str, Any], choices: Mapping[str, Preset]) -> dict[str, Any]:
+    """A choice with its parts written out, those included that it leaves to its preset or to defaults."""
+    return {**given, **{name: _spelled(part, inner) for name, part, inner in _parts(given, choices)}}
+
+
+def _parts(
+    given: Mapping[str, Any], choices: Mapping[str, Preset]
+) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Preset]]]:
+    """The parts that a policy is composed of: the parameter, what is chosen, and what could be."""
+    target, preset = target_of(str(given["name"]), choices, "policy")
+    parameters, _ = keyword_parameters(target, 1)
+    for name, inner in getattr(target, "parts", {}).items():
+        part = {**preset, **given}.get(name, parameters[name].default)
+        yield name, {"name": part} if isinstance(part, str) else part, inner
+
+
+def _numbers(given: Mapping[str, Any], choices: Mapping[str, Preset], path: tuple[str, ...]) -> Iterator[Number]:
+    """The numbers of a choice, and those of its parts."""
+    target, preset = target_of(str(given["name"]), choices, "policy")
+    for name, parameter in keyword_parameters(target, 1)[0].items():
+        value = {**preset, **given}.get(name, parameter.default)
+        if type(value) in (int, float) and math.isfinite(value):
+            yield Number((*path, name), value, *_bounds(parameter.annotation))
+    for name, part, inner in _parts(given, choices):
+        yield from _numbers(part, inner, (*path, name))
+
+
+def _bounds(annotation: Any) -> tuple[float, float, bool]:
+    """The bounds of an annotated number, and whether it is whole; a bound that is excluded is drawn in a little."""
+    base, *told = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    limits = [limit for one in told for limit in (one.metadata if isinstance(one, FieldInfo) else [one])]
+    low = max((_bound(limit) for limit in limits if isinstance(limit, (Gt, Ge))), default=-math.inf)
+    high = min((_bound(limit) for limit in limits if isinstance(limit, (Lt, Le))), default=math.inf)
+    span = high - low
+    inset = 1.0 if base is int else MARGIN * span if math.isfinite(span) else 0.0
+    low += inset * any(isinstance(limit, Gt) for limit in limits)
+    high -= inset * any(isinstance(limit, Lt) for limit in limits)
+    return low, high, base is int
+
+
+def _bound(limit: Gt | Ge | Lt | Le) -> float:
+    return float(getattr(limit, type(limit).__name__.lower()))
+
+
+def _with(choice: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A choice with one of its numbers, or of those of its parts, set."""
+    first, *rest = path
+    return {**choice, first: _with(choice[first], tuple(rest), value) if rest else value}

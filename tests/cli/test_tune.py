@@ -1,0 +1,77 @@
+"""`tune.py` as its user meets it: it tunes, goes on after an interruption, and writes what the other scripts take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.command_line import QUICK, Run
+from tokenfleet.evaluation.screen import record
+
+TUNE = (
+    "tune scenario=tiny scenario.horizon_ticks=30 policy=feedback_capping evaluations=8 population=4 episodes=2 "
+    "validation.episodes=3 workers=1"
+)
+
+
+class PowerCut(BaseException):
+    """The process dies here."""
+
+
+def test_a_tuned_policy_is_one_for_the_other_scripts(run: Run, tmp_path: Path) -> None:
+    assert run(f"{TUNE} hydra.run.dir=tuned").code == 0
+    tuned = yaml.safe_load((tmp_path / "tuned/tuned.yaml").read_text())
+    assert tuned["policy"]["name"] == "feedback_capping"
+    assert set(tuned["policy"]["clocking"]) == {"name", "gain", "margin", "ahead_s"}
+    assert tuned["found"]["validation"]["value"] >= tuned["found"]["validation"]["before"]
+    assert json.loads((tmp_path / "tuned/manifest.json").read_text())["status"] == "complete"
+    evaluated = run(
+        "evaluate scenario=tiny scenario.horizon_ticks=30 policies=[feedback_capping,tuned/tuned.yaml] episodes=2 "
+        "figures=false"
+    )
+    assert evaluated.code == 0, evaluated.errors
+    assert "tuned/feedback_capping" in evaluated.out
+    trained = run(
+        f"train scenario=tiny scenario.horizon_ticks=30 {QUICK} policy.base=tuned/tuned.yaml hydra.run.dir=own"
+    )
+    assert trained.code == 0, trained.errors
+    kept = yaml.safe_load((tmp_path / "own/config.yaml").read_text())
+    assert kept["policy"]["base"] == tuned["policy"]
+
+
+def test_a_tuner_that_was_killed_goes_on_to_the_same(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(f"{TUNE} hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patch:
+        kept: list[str] = []
+        once = record.Record.once
+
+        def dies(self: record.Record, name: str, measure: object) -> object:
+            if len(kept) == 1:
+                raise PowerCut
+            kept.append(name)
+            return once(self, name, measure)  # type: ignore[arg-type]
+
+        patch.setattr(record.Record, "once", dies)
+        with pytest.raises(PowerCut):
+            run(f"{TUNE} hydra.run.dir=cut")
+    assert run("tune resume=cut").code == 0
+    assert (tmp_path / "cut/tuned.yaml").read_text() == (tmp_path / "whole/tuned.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("policy=max_clock", "policy: max_clock declares no number that could be tuned"),
+        ("policy=feedback_caping", "did you mean 'feedback_capping'"),
+        ("evaluations=1", "evaluations"),
+        ("policy=nowhere.yaml", "nowhere.yaml"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(typed: str, words: str, run: Run, tmp_path: Path) -> None:
+    outcome = run(f"tune scenario=tiny workers=1 {typed}")
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+    assert words in outcome.errors
+    assert not list(tmp_path.iterdir())

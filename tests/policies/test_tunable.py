@@ -1,0 +1,138 @@
+"""What a tuner may move is what constructors declare, within the bounds that they declare."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+from pydantic import Field
+
+from tests.policies.views import context_of, two_sites
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import PositiveFloat, PositiveInt, SpecError
+from tokenfleet.policies import PolicyContext, make_policy
+from tokenfleet.policies.registry import POLICIES
+from tokenfleet.policies.tunable import tunable
+from tokenfleet.policies.tuned_files import resolved, shipped_names
+
+HERE = "tests.policies.test_tunable"
+
+
+class Rule:
+    """A policy with numbers of every kind."""
+
+    def __init__(
+        self,
+        context: PolicyContext,
+        gain: PositiveFloat = 0.5,
+        margin: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+        offset: float = -3.0,
+        replicas: PositiveInt = 4,
+        name_of_something: str = "x",
+        flag: bool = True,
+    ) -> None:
+        self.context = context
+
+    def predict(self, *arguments: Any) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return two_sites()
+
+
+def test_the_start_is_the_policy_as_it_is(scenario: Scenario) -> None:
+    for name in POLICIES.keys() - {"random", "round_robin", "capacity_weighted", "max_clock", "uniform_clock"}:
+        subject = tunable(name, context_of(scenario))
+        policy = make_policy(subject.choice(subject.start), context_of(scenario))
+        assert type(policy) is type(make_policy(name, context_of(scenario)))
+
+
+def test_numbers_of_parts_are_moved_and_parts_are_kept(scenario: Scenario) -> None:
+    subject = tunable(
+        {"name": "feedback_capping", "clocking": {"name": "feedback", "gain": 0.25}}, context_of(scenario)
+    )
+    assert subject.choice(subject.start) == {
+        "name": "feedback_capping",
+        "routing": {"name": "least_work", "spread_s": 1.0},
+        "clocking": {"name": "feedback", "gain": 0.25, "margin": 0.04, "ahead_s": 2.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0.0, {"gain": 0.5, "margin": 0.2, "offset": -3.0, "replicas": 4}),
+        (1.0, {"gain": 1.35914, "margin": 0.7, "offset": 0.0, "replicas": 11}),
+        (-9.0, {"gain": 6.17049e-05, "margin": 0.0, "offset": -30.0, "replicas": 1}),
+        (9.0, {"gain": 4051.54, "margin": 0.999999, "offset": 24.0, "replicas": 32412}),
+    ],
+)
+def test_a_step_is_as_long_as_the_bounds_of_a_number_say(
+    scenario: Scenario, step: float, expected: dict[str, float]
+) -> None:
+    subject = tunable(f"{HERE}:Rule", context_of(scenario))
+    found = subject.choice(np.full(4, step))
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_step_gives_a_policy(scenario: Scenario) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("feedback_capping", "greedy_efficiency", "supervisor", f"{HERE}:Rule"):
+        subject = tunable(name, context_of(scenario))
+        for _ in range(5):
+            make_policy(
+                subject.choice(subject.start + rng.normal(scale=3.0, size=subject.start.shape)), context_of(scenario)
+            )
+
+
+def test_a_supervisor_is_tuned_in_the_box_of_set_points() -> None:
+    default = load_scenario("default")
+    choice = {"name": "supervisor", "backlog_limit_s": 3.0}
+    subject = tunable(choice, context_of(default))
+    assert np.abs(subject.start).max() <= 1.0
+    first, second = (make_policy(found, context_of(default)) for found in (choice, subject.choice(subject.start)))
+    for one, other in zip(vars(first.setpoints).values(), vars(second.setpoints).values(), strict=True):  # type: ignore[attr-defined]
+        assert one is None or np.allclose(one, other, rtol=1e-5)
+
+
+def test_a_policy_without_numbers_is_refused(scenario: Scenario) -> None:
+    with pytest.raises(SpecError, match=r"policy: max_clock declares no number that could be tuned"):
+        tunable("max_clock", context_of(scenario))
+
+
+def test_a_file_of_a_policy_is_read(tmp_path: Any, scenario: Scenario) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("policy: {name: supervisor, backlog_limit_s: 3}\nfound: {seed: 1}\n")
+    assert resolved(str(path)) == {"name": "supervisor", "backlog_limit_s": 3}
+    policy = make_policy(str(path), context_of(scenario))
+    assert policy.setpoints.backlog_limit_s.tolist() == [[3.0]]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}", "holds no policy"),
+        ("policy: {gain: 3}", "holds no policy"),
+        ("policy: {name: tuned/default/supervisor}", "must be a policy and no further file"),
+        ("policy: {name: supervisor, backlog: 3}", "backlog"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(text: str, words: str, tmp_path: Any, scenario: Scenario) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SpecError, match=words):
+        make_policy(str(tmp_path / "mine.yaml"), context_of(scenario))
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_tuned_set_that_ships_is_a_policy_of_its_scenario(name: str) -> None:
+    scenario = load_scenario(name.split("/")[1])
+    tuned = make_policy(name, context_of(scenario))
+    assert type(tuned) is type(make_policy(resolved(name)["name"], context_of(scenario)))
+
+
+def test_a_tuned_set_that_does_not_ship_is_refused(scenario: Scenario) -> None:
+    with pytest.raises(SpecError, match=r"policy: unknown name 'tuned/default/nobody'"):
+        make_policy("tuned/default/nobody", context_of(scenario))
