@@ -164,7 +164,8 @@ def best_by_dial(candidates: Sequence[Probe], gained: Sequence[float], count: in
 def numbers_of(space: Space, turned: Sequence[Probe]) -> Float64Array:
     """Some dials turned at once; of the dials of one group the first moves its base."""
     width = len(space.directions)
-    numbers, moved = np.zeros(width + len(space.dials)), set()
+    numbers = np.zeros(width + len(space.dials))
+    moved: set[str] = set()
     for probe in turned:
         dial = space.dials[probe.dial]
         numbers[width + probe.dial] = probe.gain
