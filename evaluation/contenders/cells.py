@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.policies.base import PolicyContext, State
 from tokenfleet.policies.registry import POLICIES, make_policy
 
