@@ -37,8 +37,8 @@ MISSING = """
 
 Whole prompts of mixtures of experts: the runs of ML.ENERGY say little of them; only kernels are judged above. Watts of
 a mixture in fp8 on any board but the H100. A model over several boards without NVLink, end to end: no such run is at
-hand, only its products (9 % off), attention and all-reduces (3 %), one by one. In vLLM's runs over NVLink, the time
-that serving adds does not grow with the boards that share a model. [Layers](layers.md) says what is known of two boards
+hand, only its products, attention and all-reduces, one by one. In vLLM's runs over NVLink, the time that serving adds
+does not grow with the boards that share a model. [Layers](layers.md) says what is known of two boards
 over PCIe, and what is not.
 """
 

@@ -215,7 +215,7 @@ def _draw_shared(scenario: Scenario, calendar: Calendar, rng: np.random.Generato
     first_h, last_h = calendar.hour(np.array([0.0, scenario.horizon_s]))
     before_h = max(WARM_UP_DECAYS / spec.spike_decay_per_h for _, spec in sharing)
     first, last = (int(np.floor(hour / SETTLEMENT_H)) for hour in (first_h - before_h, last_h))
-    hours = SETTLEMENT_H * np.arange(first - 1, last + 2)
+    hours: Float64Array = SETTLEMENT_H * np.arange(first - 1, last + 2, dtype=np.float64)
     highest = max(_highest_shared_per_h(site, spec, hours) for site, spec in sharing)
     return SharedJumps.draw(highest, first - 1, last - first + 3, rng)
 

@@ -89,20 +89,21 @@ class Replicas:
 
     def __init__(self, usual: NDArray[np.int64], replicas: NDArray[np.int64], dead: float, span: float) -> None:
         self._usual, self._replicas = usual.astype(float), replicas.astype(float)
+        self._more = self._replicas - self._usual
         self._dead, self._span = dead, span
 
     def fill(self, values: Float64Array) -> Float64Array:
         """See `Filling.fill`."""
         below = np.minimum(values + self._dead, 0.0) / self._span
         above = np.minimum(np.maximum((values - self._dead) / self._span, 0.0), 1.0)
-        replicas: Float64Array = self._usual * np.maximum(1.0 + below, 0.0) + (self._replicas - self._usual) * above
+        replicas: Float64Array = self._usual * np.maximum(1.0 + below, 0.0) + self._more * above
         return replicas
 
     def pick(self, control: Float64Array | None) -> Float64Array:
         """See `Filling.pick`."""
         assert control is not None
         less = control / np.maximum(self._usual, 1.0) - 1.0
-        more = (np.minimum(control, self._replicas) - self._usual) / np.maximum(self._replicas - self._usual, 1.0)
+        more = (np.minimum(control, self._replicas) - self._usual) / np.maximum(self._more, 1.0)
         entry = np.where(less < 0.0, self._span * less - self._dead, self._dead + self._span * more)
         return np.where(np.minimum(control, self._replicas) == self._usual, 0.0, entry)
 

@@ -86,16 +86,17 @@ def check_columns(columns: Mapping[str, Any], dtypes: Mapping[str, type]) -> Non
 def _value_problems(columns: Mapping[str, Any]) -> list[str]:
     problems = []
     every_s = columns["arrival_s"]
-    waits = columns["predecessors"] > 0 if "predecessors" in columns else np.zeros(len(every_s), np.bool_)
-    some_wait = waits.any()
+    some_wait = "predecessors" in columns and bool((distinct(columns["predecessors"]) > 0).any())
+    waits = columns["predecessors"] > 0 if some_wait else np.broadcast_to(np.False_, len(every_s))
     arrival_s = every_s[~waits] if some_wait else every_s
-    falls = arrival_s[1:] < arrival_s[:-1]
-    if not np.isfinite(arrival_s).all() or (arrival_s < 0).any():
-        bad = float(arrival_s[~(np.isfinite(arrival_s) & (arrival_s >= 0))][0])
-        problems.append(f"requests.arrival_s: must be finite and not negative (got {bad!r})")
-    elif falls.any():
-        row = int(np.flatnonzero(~waits)[int(np.argmax(falls)) + 1])
-        problems.append(f"requests.arrival_s: must not decrease (row {row} has {float(every_s[row])!r})")
+    if not _is_in_order(arrival_s):
+        numbers = np.isfinite(arrival_s) & (arrival_s >= 0)
+        if not numbers.all():
+            bad = float(arrival_s[~numbers][0])
+            problems.append(f"requests.arrival_s: must be finite and not negative (got {bad!r})")
+        else:
+            row = int(np.flatnonzero(~waits)[int(np.argmax(arrival_s[1:] < arrival_s[:-1])) + 1])
+            problems.append(f"requests.arrival_s: must not decrease (row {row} has {float(every_s[row])!r})")
     elif some_wait and not (np.isposinf(every_s[waits]).all() and waits[int(np.argmax(waits)) :].all()):
         problems.append(
             "requests.arrival_s: a call with predecessors must have inf and stand behind all that have none"
@@ -109,12 +110,19 @@ def _value_problems(columns: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def _is_in_order(arrival_s: FloatColumn) -> bool:
+    """Whether times are finite, not negative and do not decrease."""
+    ends_s = arrival_s[[0, -1]] if len(arrival_s) else np.zeros(2)
+    return bool(ends_s[0] >= 0.0 and ends_s[1] < np.inf and (arrival_s[1:] >= arrival_s[:-1]).all())
+
+
 def client_problems(columns: Mapping[str, Any]) -> list[str]:
     """What is wrong with the columns that have defaults; those that are a single number in memory are read as one."""
     problems = []
-    for name, (low, high) in _BOUNDS.items():
+    for name, (low, high) in _BOUNDS.items() if len(columns["prompt_tokens"]) else ():
         column = distinct(columns[name])
-        if len(column) and not (low <= column.min() and column.max() <= high):
+        lowest, highest = (column[0], column[0]) if len(column) == 1 else (column.min(), column.max())
+        if not (low <= lowest and highest <= high):
             bad = column[~((column >= low) & (column <= high))][0]
             allowed = f"{low:g} or more" if high >= _HIGHEST_INDEX else f"{low:g} to {high:g}"
             problems.append(f"requests.{name}: must be {allowed} (got {bad})")

@@ -61,6 +61,7 @@ class Supervisor(ControlPolicy):
         battery_charge: by site with a battery.
         prefix_affinity: by class.
         token_price_factor: by class.
+        training_share: by site that trains.
         standby_fraction: by pool whose replicas can stand by.
         rest: what is left out is `hand_made`, or in the `middle` of the box.
 
@@ -82,6 +83,7 @@ class Supervisor(ControlPolicy):
         prefix_affinity: Amount = None,
         token_price_factor: Amount = None,
         standby_fraction: Amount = None,
+        training_share: Amount = None,
         rest: Literal["hand_made", "middle"] = "hand_made",
     ) -> None:
         super().__init__(context)
@@ -97,6 +99,7 @@ class Supervisor(ControlPolicy):
             "prefix_affinity": prefix_affinity,
             "token_price_factor": token_price_factor,
             "standby_fraction": standby_fraction,
+            "training_share": training_share,
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)

@@ -41,6 +41,25 @@ FEATURES: dict[str, dict[str, object]] = {
         "pools.lab-8b.hand_off_to": "far-8b",
         "pools.lab-8b.kv_policy": "grow",
     },
+    "prices of power and service": {
+        "sites.lab.grid.tariff": {
+            "carbon_usd_per_t": 70.0,
+            "demand_charge": {"usd_per_kw": 0.05, "window_s": 7.0, "ratchet_fraction": 0.2},
+            "ramp_charge": {"limit_fraction_per_s": 0.01, "usd_per_mw": 1.0},
+        },
+        "sites.lab.grid.programme": {
+            "offered_fraction": 0.25,
+            "availability_usd_per_mw_h": 30.0,
+            "activation_usd_per_mwh": 500.0,
+            "damages_usd_per_mwh": 2300.0,
+            "baseline_s": 10.0,
+            "rebound_s": 20.0,
+            "rebound_tolerance_fraction": 0.0,
+            "rebound_usd_per_mwh": 200.0,
+        },
+        "sites.lab.grid.regulation": {"capacity_fraction": 0.3, "least_score": 0.0},
+        "classes.chat-70b.agreement": {"window_s": 9.0, "tiers": [{"below_share": 1.0, "credit_fraction": 0.1}]},
+    },
     "failures": {"failures": {"gpus_per_server": 1, "rate_factor": 1e6, "repair_median_s": 5.0}},
 }
 CONVERSATIONS = {"kind": "conversations", "request_class": "chat-8b", "rate_rps": 8.0, "max_context_tokens": 4000}
@@ -115,6 +134,9 @@ def ledger_of(engine: str, instance: Instance) -> Ledger:
         + (outcomes["value_late_usd"] * arrays.late_value_fraction).sum()
         - (outcomes["value_lost_usd"] * rates.lost_penalty_fraction).sum()
         - (outcomes["energy_j"] * price).sum()
+        + sum(outcomes[name].sum() for name in ("availability_usd", "activation_usd", "regulation_usd"))
+        - sum(outcomes[name].sum() for name in ("demand_charge_usd", "ramp_charge_usd", "damages_usd"))
+        - sum(outcomes[name].sum() for name in ("rebound_usd", "credit_usd"))
     )
     requests, pending = instance.episode.requests, in_flight(result.log)
     sums = Sums(

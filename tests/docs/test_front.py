@@ -38,6 +38,10 @@ def test_the_links_lead_somewhere() -> None:
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_readme_links_every_page() -> None:
+    assert [page.name for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in README] == []
+
+
 def commands() -> list[str]:
     """The commands of the pages, but for those that go on with an earlier run; training.md is `tests/cli`'s."""
     pages = [README, *((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("evaluation.md", "policies.md"))]

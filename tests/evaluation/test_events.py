@@ -11,7 +11,8 @@ import pytest
 
 from tokenfleet.envs.layers.power.events import CapEvent
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.events import Call, Course, EventCard, cards_csv, score_event
 from tokenfleet.policies import PolicyContext, make_policy
 

@@ -15,7 +15,8 @@ from tests.policies.interruptions import assert_same_run, score_in, short_job, t
 from tests.policies.toys import Target, job_on, same_step, small_algorithm
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.episodes import Candidate, evaluate_policy
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
 from tokenfleet.policies.learned.correction import Base, CorrectedEnv

@@ -14,7 +14,7 @@ from tokenfleet.envs.spec import PositiveFloat, PositiveInt, SpecError
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.registry import POLICIES
 from tokenfleet.policies.tunable import tunable
-from tokenfleet.policies.tuned_files import resolved
+from tokenfleet.policies.tuned_files import resolved, shipped_names
 
 HERE = "tests.policies.test_tunable"
 
@@ -124,6 +124,13 @@ def test_a_file_of_something_else_is_refused(text: str, words: str, tmp_path: An
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(SpecError, match=words):
         make_policy(str(tmp_path / "mine.yaml"), context_of(scenario))
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_tuned_set_that_ships_is_a_policy_of_its_scenario(name: str) -> None:
+    scenario = load_scenario(name.split("/")[1])
+    tuned = make_policy(name, context_of(scenario))
+    assert type(tuned) is type(make_policy(resolved(name)["name"], context_of(scenario)))
 
 
 def test_a_tuned_set_that_does_not_ship_is_refused(scenario: Scenario) -> None:

@@ -17,9 +17,8 @@ class Window:
         self.k = k
         self.place = int(arrays.agreement[k])
         self.length_ticks = int(arrays.agreement_window_ticks[k])
-        self.tiers = list(
-            zip(arrays.agreement_below_share[k].tolist(), arrays.agreement_credit_fraction[k].tolist(), strict=True)
-        )
+        below, given_back = arrays.agreement_below_share[k], arrays.agreement_credit_fraction[k]
+        self.tiers = [(float(share), float(credit)) for share, credit in zip(below, given_back, strict=True)]
         self._begin()
 
     def _begin(self) -> None:

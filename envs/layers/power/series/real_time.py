@@ -233,7 +233,7 @@ class Surroundings:
         """On the usual rate of jumps in each of `count` settlement intervals, `[count]`."""
         if spec.heat is None or self.outdoor_c is None:
             return np.ones(count)
-        hour = SETTLEMENT_H * (first_interval + np.arange(count))
+        hour: Float64Array = SETTLEMENT_H * (first_interval + np.arange(count, dtype=np.float64))
         return np.broadcast_to(spec.heat.rate_factor(self.outdoor_c(hour)), count)
 
 
