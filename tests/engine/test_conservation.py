@@ -58,7 +58,7 @@ def test_site_energy_is_it_energy_times_pue_and_the_fixed_part_while_it_is_lit(s
     instance = random_instance(seed, load=3.0, cap_share=0.5)
     result = run("native", instance.arrays, instance.episode, instance.controls)
     for site, pue in enumerate(instance.episode.pue.T):
-        it_energy_j = result.outcomes["it_energy_j"][:, instance.arrays.site == site].sum(axis=1)
+        it_energy_j = result.site_it_energy_j(instance.arrays, site)
         is_lit = result.views["dark_remaining_s"][:-1, site] == 0.0
         expected_j = it_energy_j * pue + is_lit * instance.episode.fixed_w[site] * instance.arrays.tick_s
         np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], expected_j, rtol=1e-12)
