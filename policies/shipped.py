@@ -8,7 +8,7 @@ from tokenfleet.policies.presets import Preset
 
 GROUPS = {
     "reference": "one plain idea each: chance, no power management, a rule of thumb, a proof, a meter, few replicas",
-    "baseline": "the best hand-made rules; neither earns less than the middle of the action box on a shipped scenario",
+    "baseline": "the best hand-made rules; neither earns 2 % less than the middle of the action box on any scenario",
     "variant": "one idea each beside `feedback_capping`, to see what the idea is worth",
     "classical": "laws of queues from textbooks, made into rules",
     "published": "controllers of others, as their texts and public code have them",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from tokenfleet.envs.fields import Record
@@ -37,7 +39,8 @@ class WorthClock(Clocking):
         """Clocks `[N, P]` at prices of energy `[N, S]`."""
         price = price_usd_per_mwh[:, self._site] / 3.6e9
         net = self._earned - price[:, None, :] * self._drawn
-        return self._pools.pool_clocks[net.argmax(axis=1), np.arange(len(self._site))]
+        clocks: Float64Array = self._pools.pool_clocks[net.argmax(axis=1), np.arange(len(self._site))]
+        return clocks
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
@@ -58,7 +61,7 @@ class WorthGate(BacklogGate):
         near: share of a price within which another counts as the same.
     """
 
-    fields = (
+    fields: ClassVar[tuple[str, ...]] = (
         *BacklogGate.fields,
         "price_usd_per_mwh",
         "price_forecast_usd_per_mwh",

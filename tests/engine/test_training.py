@@ -104,7 +104,7 @@ def test_a_site_pays_for_its_training_and_is_paid_and_the_ledger_adds_up() -> No
     fleets.reset(seed=0)
     infos: dict[str, Any] = {}
     for _ in range(scenario.horizon_ticks):
-        *_, infos = fleets.step(np.zeros(fleets.action_space.shape))
+        *_, infos = fleets.step(np.zeros_like(fleets.action_space.sample()))
     earned = infos["episode_metrics"]["training_usd"][0]
     assert 0.0 < earned <= 2 * 60 * arrays.training_usd_per_s[0]
     assert "training_usd" in infos["reward_terms"]
