@@ -118,7 +118,7 @@ def groups(scenario: Scenario, table: Table) -> dict[str, tuple[int, ...]]:
 
 def dials(scenario: Scenario, table: Table, scale: Scale) -> tuple[Dial, ...]:
     """Every dial that has a reason, and whose feature moves."""
-    moving = {NAMES[index] for index in np.flatnonzero(scale.moves.any(axis=0))}
+    moving = {name for name, moves in zip(NAMES, np.any(scale.moves, axis=0).tolist(), strict=True) if moves}
     return tuple(
         Dial(group, feature, columns)
         for group, columns in groups(scenario, table).items()
