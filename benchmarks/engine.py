@@ -5,6 +5,7 @@ Measures, on one core:
 - environment steps: 64 environments of 16 replicas at 20 requests per step; engine alone; with observation, reward and
   infos; and with the drawing of new episodes of 600 steps as well;
 - the first and the third again with every layer switched on (`benchmarks.scenarios.LAYERS`), the trace as sessions too;
+- episodes drawn per second, and resets of a fleet to one that has been drawn;
 - memory per environment.
 """
 
@@ -94,6 +95,24 @@ def environment_steps(ticks: int, layers: Sequence[str] = ()) -> tuple[tuple[flo
     return inside, whole, memory_mib
 
 
+def episode_rates(ticks: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Episodes drawn per second, and resets of a fleet to a drawn one."""
+    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks)
+    fleet, episode = make_engine("native", FleetArrays.from_scenario(scenario), 1), sample_episode(scenario, 0)
+
+    def draws() -> float:
+        for seed in range(NUM_ENVS):
+            sample_episode(scenario, seed)
+        return float(NUM_ENVS)
+
+    def resets() -> float:
+        for _ in range(NUM_ENVS):
+            fleet.reset(0, episode)
+        return float(NUM_ENVS)
+
+    return best_rate(draws, repeats=20), best_rate(resets, repeats=20)
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,6 +122,7 @@ def main() -> None:
     minutes, ticks = (100, 60) if arguments.quick else (1000, 600)
     native, reference = trace_mode("native", minutes), trace_mode("reference", 10)
     steps = engine_steps(ticks)
+    draws, resets = episode_rates(ticks)
     inside, whole, memory_mib = environment_steps(ticks)
     everything = trace_mode("native", minutes, tuple(LAYERS))
     all_inside, _, _ = environment_steps(ticks, tuple(LAYERS))
@@ -113,6 +133,8 @@ def main() -> None:
         _row("engine alone, 64 environments", "env-steps/s", *steps),
         _row("observation, reward and infos included", "env-steps/s", *inside),
         _row("drawing of new episodes included too", "env-steps/s", *whole),
+        _row("drawing of an episode", "episodes/s", *draws),
+        _row("reset to a drawn episode", "resets/s", *resets),
         _row("trace mode, native, every layer and sessions", "requests/s", *everything),
         _row("observation, reward and infos, every layer", "env-steps/s", *all_inside),
         _row("memory per environment", "MiB", memory_mib, float("nan")),

@@ -1,4 +1,4 @@
-"""The command line of train.py and evaluate.py: composing, checking, run folders, and plain messages for mistakes.
+"""The command line of train.py, tune.py and evaluate.py: composing, checking, folders, plain messages.
 
 | module | subject |
 |---|---|

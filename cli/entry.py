@@ -1,4 +1,4 @@
-"""What the two entry scripts share: composing, checking before anything is written, and plain messages for mistakes.
+"""What the entry scripts share: composing, checking before anything is written, and plain messages for mistakes.
 
 A user's mistakes end with one line each and exit status 2, never with a traceback. Setting `HYDRA_FULL_ERROR=1` shows
 the traceback after all.

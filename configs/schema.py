@@ -1,4 +1,4 @@
-"""What train.py and evaluate.py may be told: one validated tree each, checked once, every mistake reported at once.
+"""What the scripts may be told: one validated tree each, checked once, every mistake reported at once.
 
 Hydra composes `configs/train.yaml` and its groups; what comes out is parsed here and nowhere else. The sentence about
 each key stands in the YAML, where a person reads it.
@@ -81,7 +81,7 @@ class CatalogConfig(Spec):
 
 
 class EntryConfig(Spec):
-    """What both entry points take.
+    """What all entry points take.
 
     Attributes:
         script: whose configuration it is.

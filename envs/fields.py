@@ -43,6 +43,7 @@ AXES = {
     "L": "lead time",
     "F": "forecast",
     "i": "regime with an indicator",
+    "s": "site that trains",
     "A": "entry of an action",
 }
 """What an array has one of, by letter of its axes; `tokenfleet.envs.quantities` uses the same letters."""
@@ -143,6 +144,8 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("battery_charge_fraction", "B", "share", "Energy in the battery over its capacity.", "one", 1.0),
     Field("battery_power_w", "B", "W", "Mean power of the battery, negative when it charges.", "battery_w", 1.0, -1.0),
     Field("solar_power_w", "V", "W", "Mean solar power that was used.", "solar_w", 1.0),
+    Field("working_jobs", "s", "jobs", "Training jobs that make progress.", "jobs", 1.0),
+    Field("unsaved_work_s", "s", "s", "Work of all training jobs since their last checkpoints.", "unsaved", 1.0),
     Field("peak_power_w", "M", "W", "Peak in force: the highest window so far, or the ratchet.", "charged_w", 2.0),
     Field("window_power_w", "M", "W", "Mean power of the metering window so far.", "charged_w", 2.0),
     Field("window_fraction", "M", "share", "Part of the metering window that has passed.", "one", 1.0),
@@ -203,6 +206,10 @@ OUTCOMES: tuple[Field, ...] = (
     Field("battery_charge_j", "S", "J", "Energy that the battery took from the busbar."),
     Field("battery_discharge_j", "S", "J", "Energy that the battery gave to the busbar."),
     Field("solar_j", "S", "J", "Solar energy that was used."),
+    Field("training_energy_j", "s", "J", "IT energy of training jobs."),
+    Field("training_work_s", "s", "s", "Work of training jobs, in time at full clock."),
+    Field("training_lost_s", "s", "s", "Work of training jobs that was lost with their power."),
+    Field("training_usd", "s", "USD", "Earned for the work of training jobs, less what was earned for lost work."),
     Field("delivered_tokens", "S", "tokens", "Output tokens of completed requests, by the site that served them."),
     Field("kv_sent_bytes", "S", "bytes", "KV cache that left for another site."),
     Field("power_w", "S", "W", "Metered grid power, mean over the meter's window."),

@@ -131,7 +131,8 @@ def record_problems(
         checks_bounds_of: the quantities whose values are looked at, by default all; the shape of every one is.
     """
     problems = []
-    for q, shape in _wanted(type(record), tuple(sizes.items())):
+    kind: Any = type(record)
+    for q, shape in _wanted(kind, tuple(sizes.items())):
         values = getattr(record, q.name)
         leaves_values = checks_bounds_of is not None and q.name not in checks_bounds_of
         if not (leaves_values and getattr(values, "shape", None) == shape):

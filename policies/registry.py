@@ -57,12 +57,17 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
 def build_policy(choice: Choice, context: PolicyContext) -> Policy:
     """`make_policy` of anything but a file."""
     name, _ = _split(choice, POLICIES, "policy")
-    target, _ = target_of(name, POLICIES, "policy")
-    simulator = context.simulator if getattr(target, "needs_simulator", False) else None
+    simulator = context.simulator if plans_on_copies(name) else None
     policy = build(choice, POLICIES, "policy", replace(context, policy_name=name, simulator=simulator))
     if not callable(getattr(policy, "predict", None)):
         raise SpecError([f"policy.{name}: has no method predict(observation, state, episode_start, deterministic)"])
     return cast(Policy, policy)
+
+
+def plans_on_copies(name: str) -> bool:
+    """Whether a policy, by name or `module:Class`, declares that it needs a simulator of its environment."""
+    target, _ = target_of(name, POLICIES, "policy")
+    return bool(getattr(target, "needs_simulator", False))
 
 
 def build(choice: Choice, choices: Mapping[str, Preset], where: str, *arguments: Any) -> Any:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, get_args, get_origin, runtime_checkable
+from types import UnionType
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin, runtime_checkable
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -138,7 +139,12 @@ def _numbers(given: Mapping[str, Any], choices: Mapping[str, Preset], path: tupl
 
 
 def _bounds(annotation: Any) -> tuple[float, float, bool]:
-    """The bounds of an annotated number, and whether it is whole; a bound that is excluded is drawn in a little."""
+    """The bounds of an annotated number, and whether it is whole; a bound that is excluded is drawn in a little.
+
+    Of several types, such as a number or None, the first with bounds counts.
+    """
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next((one for one in get_args(annotation) if get_origin(one) is Annotated), annotation)
     base, *told = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     limits = [limit for one in told for limit in (one.metadata if isinstance(one, FieldInfo) else [one])]
     low = max((_bound(limit) for limit in limits if isinstance(limit, (Gt, Ge))), default=-math.inf)

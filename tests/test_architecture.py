@@ -15,6 +15,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
+    (f"{ENVS}.scenario.training",),
     (f"{ENVS}.scenario.pools", f"{ENVS}.scenario.sites", f"{ENVS}.scenario.uncertainty", f"{ENVS}.scenario.regimes"),
     (f"{ENVS}.scenario.scenario",),
     (f"{ENVS}.scenario.loading",),

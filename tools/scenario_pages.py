@@ -79,7 +79,7 @@ def card(name: str) -> str:
     protocol = load_protocol()
     reference = protocol.references.get(name)
     if reference is None:
-        return "*Demonstration*: it shows a mechanism, and no screen has found it worth learning on."
+        return f"*No benchmark yet*: `{protocol.name}` has no reference of it."
     kind = f"Benchmark of `{protocol.name}`" if reference.is_benchmark else "Demonstration"
     rows = [
         f"| {criterion} | {'pass' if verdict.passed else 'fail'} | {verdict.measured} |"

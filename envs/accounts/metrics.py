@@ -198,6 +198,14 @@ FLEET: tuple[Metric, ...] = (
         lambda sums: 0.0 - _term("service_credit_usd")(sums),
     ),
     Metric(
+        "training_usd",
+        "training",
+        "USD",
+        "higher",
+        "Earned by training jobs, less what was earned for lost work.",
+        _term("training_usd"),
+    ),
+    Metric(
         "call_performance",
         "call performance",
         "",

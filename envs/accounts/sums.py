@@ -105,9 +105,9 @@ class Accounts:
 
 def priced_columns(arrays: FleetArrays) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Columns of the outcome that `PRICED` names, one after the other, and the site of each."""
-    everywhere = np.arange(arrays.num_sites)
+    sites = {"S": np.arange(arrays.num_sites), "P": arrays.site, "s": np.flatnonzero(arrays.training >= 0)}
     axis = {field.name: field.axis for field in arrays.outcome}
-    site = [everywhere if axis[name] == "S" else arrays.site for name in PRICED]
+    site = [sites[axis[name]] for name in PRICED]
     return arrays.outcome.columns(*PRICED), np.concatenate(site)
 
 

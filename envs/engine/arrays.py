@@ -28,8 +28,9 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-OPTIONAL_AXES = "MCUXQOip"
-"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes."""
+OPTIONAL_AXES = "MCUXQOips"
+"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes,
+depths of sleep, training."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 

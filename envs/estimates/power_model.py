@@ -102,7 +102,8 @@ class PowerModel:
                 or stand by where they can.
         """
         pool_w = self._worst_pool_w(clock_fraction, awake_replicas)
-        site_w: Float64Array = (pool_w @ self._is_at_site) * self.arrays.pue + self.arrays.fixed_w
+        it_w = pool_w @ self._is_at_site + self.arrays.training_jobs * self.arrays.training_busy_w
+        site_w: Float64Array = it_w * self.arrays.pue + self.arrays.fixed_w
         return site_w
 
     def worst_row_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:

@@ -18,6 +18,7 @@ from tokenfleet.envs.interface.entries import (
     pools_with_standby,
     routes,
     segment,
+    sites_that_train,
     sites_with_battery,
 )
 from tokenfleet.envs.interface.fillings import AwakeShares, Limit, Shares, Whole
@@ -145,6 +146,25 @@ def affinity_segment(scenario: Scenario) -> Segment:
     )
 
 
+def training_segment(scenario: Scenario) -> Segment:
+    """How many of each site's training jobs work."""
+    of = sites_that_train(scenario)
+    return segment(
+        of,
+        middle=1.0,
+        reach=1.0,
+        highest=1.0,
+        name="training_share",
+        control="training_share",
+        unit="share",
+        low="0",
+        high="1 (from a = 0)",
+        formula="`min(1, 1 + a)`",
+        doc="Training jobs that should work; the others pause once they have written a checkpoint.",
+        filling=of.filling(rest=1.0),
+    )
+
+
 def standby_segment(scenario: Scenario) -> Segment:
     """How much of each pool stands by, where it can."""
     of = pools_with_standby(scenario)
@@ -191,6 +211,7 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     standby_segment,
     admission_segment,
     battery_segment,
+    training_segment,
     affinity_segment,
     price_segment,
 )

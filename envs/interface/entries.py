@@ -75,6 +75,12 @@ def sites_with_battery(scenario: Scenario) -> Entries:
     return _some("site with a battery", sites, [sites.index(site) for site in scenario.batteries])
 
 
+def sites_that_train(scenario: Scenario) -> Entries:
+    """An entry for each site that trains."""
+    sites = tuple(scenario.sites)
+    return _some("site that trains", sites, [sites.index(site) for site in scenario.training_sites])
+
+
 def pools_beside_others(scenario: Scenario) -> Entries:
     """An entry for each pool of a site that has several."""
     at = [pool.site for pool in scenario.pools.values()]

@@ -312,6 +312,13 @@ SCALES: dict[str, Scale] = {
     "arrival_rate": Scale("the class's mean arrivals in a second, at least 1", _arrival_rate),
     "call_phases": Scale("3", lambda scenario: 3.0),
     "damages": Scale("1,000 USD/MWh", lambda scenario: DAMAGES_SCALE_USD_PER_MWH),
+    "jobs": Scale(
+        "the site's training jobs", lambda scenario: [spec.jobs for spec in scenario.training_sites.values()]
+    ),
+    "unsaved": Scale(
+        "all jobs just before a checkpoint",
+        lambda scenario: [spec.jobs * spec.checkpoint_interval_s for spec in scenario.training_sites.values()],
+    ),
     "backlog": Scale("10 s", lambda scenario: BACKLOG_SCALE_S),
     "lead": Scale("the longest lead time of announced caps, at least a tick", _longest_lead_s),
     "price": Scale("100 USD/MWh", lambda scenario: PRICE_SCALE_USD_PER_MWH),

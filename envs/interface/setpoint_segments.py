@@ -10,7 +10,12 @@ from collections.abc import Callable
 import numpy as np
 
 from tokenfleet.envs.estimates.clock_limits import usual_replicas
-from tokenfleet.envs.interface.control_segments import affinity_segment, price_segment, standby_segment
+from tokenfleet.envs.interface.control_segments import (
+    affinity_segment,
+    price_segment,
+    standby_segment,
+    training_segment,
+)
 from tokenfleet.envs.interface.entries import (
     classes_with_choice,
     every_class,
@@ -206,6 +211,7 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     standby_segment,
     backlog_segment,
     battery_segment,
+    training_segment,
     affinity_segment,
     price_segment,
 )

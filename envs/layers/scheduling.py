@@ -74,6 +74,16 @@ class Controls:
         neutral=1.0,
         optional=True,
     )
+    training_share: Float64Array | None = quantity(
+        "NS",
+        "",
+        "Share of a site's training jobs that should work, rounded as `awake_fraction`; the others pause once they "
+        "have written a checkpoint.",
+        low=0.0,
+        high=1.0,
+        neutral=1.0,
+        optional=True,
+    )
     standby_fraction: Float64Array | None = quantity(
         "NP",
         "",

@@ -4,7 +4,8 @@ S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites
 charges for more than energy, C sites in a demand-response programme, U sites that regulate frequency, X sites
 whose spread of the price is forecast, P pools, K classes, Q classes with a service agreement, O classes whose demand is
 forecast, T classes whose token price the policy sets, L lead times of announced
-caps, F lead times of forecasts, i regimes with an indicator, p pools whose replicas can stand by.
+caps, F lead times of forecasts, i regimes with an indicator, p pools whose replicas can
+stand by, s sites that train.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "R": tuple(scenario.rooms),
         "B": tuple(scenario.batteries),
         "V": tuple(scenario.solar_sites),
+        "s": tuple(scenario.training_sites),
         "M": tuple(scenario.charging_tariffs),
         "C": tuple(scenario.programmes),
         "U": tuple(scenario.regulators),

@@ -36,6 +36,7 @@ from tokenfleet.envs.layers.power.series.calendar import window_problems
 from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems, seat_problems
 from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product
 from tokenfleet.envs.scenario.sites import SiteSpec
+from tokenfleet.envs.scenario.training import TrainingSpec
 from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError, suggest
 from tokenfleet.envs.user_code import UserCodeError
@@ -215,6 +216,11 @@ class Scenario(CatalogSpec):
         return {name: site.facility.room for name, site in self.sites.items() if site.facility.room is not None}
 
     @property
+    def training_sites(self) -> dict[str, TrainingSpec]:
+        """The training jobs, by their sites."""
+        return {name: site.training for name, site in self.sites.items() if site.training is not None}
+
+    @property
     def standby_pools(self) -> dict[str, PoolSpec]:
         """The pools whose replicas can stand by."""
         return {name: pool for name, pool in self.pools.items() if pool.standby is not None}
@@ -322,6 +328,8 @@ class Scenario(CatalogSpec):
         tdp_w: dict[str, list[float]] = {site: [] for site in self.sites}
         for pool in self.pools.values():
             tdp_w[pool.site] += [pool.gpu_spec.tdp_w] * pool.gpus
+        for site, training in self.training_sites.items():
+            tdp_w[site] += [training.gpu_spec.tdp_w] * training.boards
         return tdp_w
 
     @cached_property

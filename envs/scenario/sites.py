@@ -6,6 +6,7 @@ from tokenfleet.envs.layers.distribution import NetworkSpec
 from tokenfleet.envs.layers.facility import FacilitySpec
 from tokenfleet.envs.layers.power import BatterySpec, GridSpec
 from tokenfleet.envs.layers.power.series import SignalSpec, SolarSpec, is_constant
+from tokenfleet.envs.scenario.training import TrainingSpec
 from tokenfleet.envs.spec import NonNegativeFloat, Spec
 
 
@@ -17,6 +18,7 @@ class SiteSpec(Spec):
         facility: its halls.
         solar: panels of its own, if any.
         battery: a battery of its own, if any.
+        training: training jobs beside the pools, if any.
         location: a place of the network's matrix, for example `aws:us-west-2`; only needed where distance counts.
         egress_usd_per_gb: price of traffic to clients; by default the list price of the location's provider, and
             nothing without a location.
@@ -28,6 +30,7 @@ class SiteSpec(Spec):
     location: str | None = None
     egress_usd_per_gb: NonNegativeFloat | None = None
     battery: BatterySpec | None = None
+    training: TrainingSpec | None = None
 
     @property
     def varies(self) -> bool:

@@ -95,6 +95,9 @@ class Setpoints:
     token_price_factor: Float64Array | None = quantity(
         "NK", "", "As in `Controls`.", low=0.0, neutral=1.0, optional=True
     )
+    training_share: Float64Array | None = quantity(
+        "NS", "", "As in `Controls`.", low=0.0, high=1.0, neutral=1.0, optional=True
+    )
     standby_fraction: Float64Array | None = quantity("NP", "", "As in `Controls`.", low=0.0, high=1.0, optional=True)
 
     @property

@@ -15,7 +15,7 @@ from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.policies.base import PolicyContext, State
-from tokenfleet.policies.registry import POLICIES, make_policy
+from tokenfleet.policies.registry import POLICIES, make_policy, plans_on_copies
 
 MIDDLE = "middle"
 """The policy that holds the middle of the action box."""
@@ -78,7 +78,7 @@ def measure_decision_ms(scenario: Scenario, name: str) -> float:
 
 
 def contenders(chosen: Sequence[str]) -> list[str]:
-    """Those chosen, or all shipped policies and the middle.
+    """Those chosen, or the middle and all shipped policies but those that plan on copies, which take hours for all.
 
     Raises:
         SpecError: one line per name that is not shipped.
@@ -87,7 +87,7 @@ def contenders(chosen: Sequence[str]) -> list[str]:
     problems = [f"--policy: {name!r} is no shipped policy" for name in chosen if name not in known]
     if problems:
         raise SpecError(problems)
-    return list(chosen) or known
+    return list(chosen) or [name for name in known if name == MIDDLE or not plans_on_copies(name)]
 
 
 def _policy(name: str, context: PolicyContext) -> Any:

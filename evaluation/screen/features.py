@@ -144,12 +144,14 @@ def _mean(values: Float64Array) -> Float64Array:
 def _elsewhere(values: Float64Array) -> Float64Array:
     """The mean over the other sites; 0 where there is none."""
     others = max(values.shape[1] - 1, 1)
-    return (values.sum(axis=1, keepdims=True) - values) / others
+    mean: Float64Array = (values.sum(axis=1, keepdims=True) - values) / others
+    return mean
 
 
 def _mean_or(values: Float64Array, otherwise: Float64Array) -> Float64Array:
     """The mean along the last axis, if that has any entry."""
-    return values.mean(axis=2) if values.shape[2] else otherwise
+    mean: Float64Array = values.mean(axis=2) if values.shape[2] else otherwise
+    return mean
 
 
 def _share(part: Float64Array, whole: Float64Array) -> Float64Array:

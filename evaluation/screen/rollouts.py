@@ -159,7 +159,8 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
     def act(observation: Any) -> NDArray[np.float32]:
         seen = scaled(features.read(_view(env, observation)), scale)
         action = base + np.einsum("naf,naf->na", gains, seen[:, follows])
-        return np.clip(action, -1.0, 1.0).astype(np.float32)
+        clipped: NDArray[np.float32] = np.clip(action, -1.0, 1.0).astype(np.float32)
+        return clipped
 
     return act
 

@@ -243,7 +243,7 @@ class Screen:
     def _chosen_by(self, plan: str) -> float:
         """Mean value of a tuned plan in the episodes that plans are chosen by [USD]."""
         stages = {CONSTANTS: "constants further", FEEDBACK: "feedback"}
-        return max(self._record.measured(f"chosen by/{stages[plan]}"))
+        return float(max(self._record.measured(f"chosen by/{stages[plan]}")))
 
     def _scale(self) -> Scale:
         setting = Setting(self._scenario, "train", self._training_seeds(0, 0))

@@ -118,7 +118,7 @@ def groups(scenario: Scenario, table: Table) -> dict[str, tuple[int, ...]]:
 
 def dials(scenario: Scenario, table: Table, scale: Scale) -> tuple[Dial, ...]:
     """Every dial that has a reason, and whose feature moves."""
-    moving = {name for name, moves in zip(NAMES, scale.moves.any(axis=0), strict=True) if moves}
+    moving = {name for name, moves in zip(NAMES, np.any(scale.moves, axis=0).tolist(), strict=True) if moves}
     return tuple(
         Dial(group, feature, columns)
         for group, columns in groups(scenario, table).items()
@@ -164,7 +164,8 @@ def best_by_dial(candidates: Sequence[Probe], gained: Sequence[float], count: in
 def numbers_of(space: Space, turned: Sequence[Probe]) -> Float64Array:
     """Some dials turned at once; of the dials of one group the first moves its base."""
     width = len(space.directions)
-    numbers, moved = np.zeros(width + len(space.dials)), set()
+    numbers = np.zeros(width + len(space.dials))
+    moved: set[str] = set()
     for probe in turned:
         dial = space.dials[probe.dial]
         numbers[width + probe.dial] = probe.gain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from tokenfleet.envs.estimates.backlog import (
@@ -43,7 +45,7 @@ class BacklogGate(Admission):
         deferred_s: backlog limit of deferrable classes [s].
     """
 
-    fields = BACKLOG_FIELDS
+    fields: ClassVar[tuple[str, ...]] = BACKLOG_FIELDS
 
     def __init__(
         self, scenario: Scenario, patience_share: PositiveFloat = 0.75, deferred_s: NonNegativeFloat = 3.0

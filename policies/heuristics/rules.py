@@ -31,6 +31,7 @@ CLOCKINGS: dict[str, Preset] = {
     "uniform": Preset(f"{_HERE}.clocking:UniformClock"),
     "feedback": Preset(f"{_HERE}.feedback:FeedbackClock"),
     "thermal": Preset(f"{_HERE}.feedback:ThermalClock"),
+    "worth": Preset(f"{_HERE}.economy:WorthClock"),
     "lowest": Preset(f"{_HERE}.lowest:LowestClock"),
     "drift_plus_penalty": Preset(f"{_CLASSICAL}.drift:DriftPlusPenalty"),
     "dual_price": Preset(f"{_PUBLISHED}.dual_price:DualPrice"),
@@ -60,6 +61,7 @@ AWAKES: dict[str, Preset] = {
 ADMISSIONS: dict[str, Preset] = {
     "open": Preset(f"{_HERE}.admission:Open"),
     "backlog_gate": Preset(f"{_HERE}.admission:BacklogGate"),
+    "worth_gate": Preset(f"{_HERE}.economy:WorthGate"),
     "c_mu": Preset(f"{_CLASSICAL}.weights:CMu"),
     "earliest_deadline": Preset(f"{_CLASSICAL}.weights:EarliestDeadline"),
     "llm_d": Preset(f"{_PUBLISHED}.llmd:LlmdAdmitter"),

@@ -6,9 +6,9 @@ import numpy as np
 
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import UnitFraction
+from tokenfleet.envs.spec import PositiveFloat, UnitFraction
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.parts import Float64Array, Storage
+from tokenfleet.policies.heuristics.parts import BoolArray, Float64Array, Storage
 
 
 class Rest(Storage):
@@ -23,24 +23,45 @@ class Rest(Storage):
 
 
 class CarryEvents(Storage):
-    """Batteries carry the fleet through low caps, and are charged with what the usual cap leaves free.
+    """Batteries carry the fleet through low caps, and move energy from cheap hours to dear ones.
 
     While the cap is below the contract a battery gives what makes up for the difference, as long as it lasts, so that
-    clocks may stay where they were. Else it takes what is left under `1 - margin` of the cap.
+    clocks may stay where they were. Else, where prices are forecast, it gives while the price is within `near` of the
+    dearest that is expected, and takes while it is within `near` of the cheapest, if the two are `spread` apart; it
+    takes no more than what is left under `1 - margin` of the cap. What it holds at the end is worth nothing, so that
+    it gives in the last of the episode all that it can.
 
     Args:
         scenario: of the fleet.
         margin: share of the cap that charging leaves free.
+        near: share of a price within which another counts as the same.
+        spread: dearest over cheapest price from which moving energy pays for what the battery loses.
     """
 
-    fields = ("cap_w", "announced_cap_w", "site_power_w", "battery_power_w", "battery_charge_fraction")
+    fields = (
+        "cap_w",
+        "site_power_w",
+        "battery_power_w",
+        "battery_charge_fraction",
+        "price_usd_per_mwh",
+        "price_forecast_usd_per_mwh",
+        "time_fraction",
+    )
 
-    def __init__(self, scenario: Scenario, margin: UnitFraction = 0.1) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        margin: UnitFraction = 0.1,
+        near: UnitFraction = 0.1,
+        spread: PositiveFloat = 1.4,
+    ) -> None:
         self._sites, batteries = len(scenario.sites), scenario.batteries
         self._at = [list(scenario.sites).index(name) for name in batteries]
         self._most_w = np.array([battery.power_w for battery in batteries.values()])
+        self._energy_j = np.array([battery.energy_j for battery in batteries.values()])
         self._contract_w = np.array([scenario.contract_w(name) for name in batteries])
-        self._margin = margin
+        self._horizon_s = scenario.horizon_ticks * scenario.tick_s
+        self._margin, self._near, self._spread = margin, near, spread
 
     def power_w(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Storage.power_w`."""
@@ -48,10 +69,23 @@ class CarryEvents(Storage):
         if self._at:
             cap_w = view["cap_w"][:, self._at].astype(np.float64)
             missing_w = self._contract_w - cap_w
-            others_w = view["site_power_w"][:, self._at] + view["battery_power_w"]
-            free_w = np.maximum((1.0 - self._margin) * cap_w - others_w, 0.0)
             is_low = missing_w > 0.01 * self._contract_w
-            asked_w[:, self._at] = np.where(
-                is_low, np.minimum(missing_w, self._most_w), -np.minimum(free_w, self._most_w)
-            )
+            others_w = view["site_power_w"][:, self._at] + view["battery_power_w"]
+            free_w = np.minimum(np.maximum((1.0 - self._margin) * cap_w - others_w, 0.0), self._most_w)
+            gives, takes = self._trades(view)
+            calm_w = np.where(gives, self._most_w, np.where(takes, -free_w, 0.0))
+            asked_w[:, self._at] = np.where(is_low, np.minimum(missing_w, self._most_w), calm_w)
         return asked_w, state
+
+    def _trades(self, view: Record) -> tuple[BoolArray, BoolArray]:
+        """Whether each battery gives, and takes, `[N, B]`."""
+        now = view["price_usd_per_mwh"][:, self._at].astype(np.float64)
+        ahead = view["price_forecast_usd_per_mwh"][:, self._at].astype(np.float64)
+        dearest = np.maximum(ahead.max(axis=2, initial=-np.inf), now)
+        cheapest = np.minimum(ahead.min(axis=2, initial=np.inf), now)
+        pays = dearest > self._spread * np.maximum(cheapest, 1.0)
+        left_s = (1.0 - view["time_fraction"]) * self._horizon_s
+        ends = left_s[:, None] <= view["battery_charge_fraction"] * self._energy_j / self._most_w
+        gives: BoolArray = ends | (pays & (now >= (1.0 - self._near) * dearest))
+        takes: BoolArray = ~gives & pays & (now <= (1.0 + self._near) * np.maximum(cheapest, 1.0))
+        return gives, takes

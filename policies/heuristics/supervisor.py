@@ -12,6 +12,7 @@ from tokenfleet.envs.estimates.clock_limits import usual_replicas
 from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.layers.power.series import PriceSignal
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.scenario import Scenario
@@ -22,11 +23,13 @@ from tokenfleet.envs.supervision.setpoints import Setpoints
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.admission import backlog_limits_s
 from tokenfleet.policies.heuristics.awake import awake_by_value
-from tokenfleet.policies.heuristics.parts import Float64Array
+from tokenfleet.policies.heuristics.economy import WorthClock
 from tokenfleet.policies.heuristics.routing import spreads_s
 
 SPREAD_S, CONTEXT_SPREAD_S = 2.5, 10.0
 BRAKE_SHARE = 0.3
+SERIES_USD_PER_MWH = 200.0
+WORTH, DEEPEST_BIAS = 0.1, -0.35
 
 Amount = float | dict[str, float] | None
 """One number for all, numbers by name, or None for the middle of the action `setpoints`."""
@@ -42,8 +45,9 @@ class Supervisor(ControlPolicy):
     What is left out is made by hand: replicas awake by value (`awake.ByValue`), but as many as fit their contracts
     behind rows, whose clocks the loop bounds as if so many were awake; deferrable work released up to a backlog of 3 s
     and interactive work refused when it would run out of patience (`admission.BacklogGate`), a spread of 10 s where
-    contexts are kept and else of 2.5 s, list prices, and 0.3 of the brake's delay spent while work waits. All else, or
-    all of it with `rest="middle"`, stays in the middle of the box.
+    contexts are kept and else of 2.5 s, clocks no faster than the usual price of energy is worth
+    (`economy.WorthClock`), and 0.3 of the brake's delay spent while work waits. All else, or all of it with
+    `rest="middle"`, stays in the middle of the box.
 
     Args:
         context: the environment.
@@ -57,6 +61,7 @@ class Supervisor(ControlPolicy):
         battery_charge: by site with a battery.
         prefix_affinity: by class.
         token_price_factor: by class.
+        training_share: by site that trains.
         standby_fraction: by pool whose replicas can stand by.
         rest: what is left out is `hand_made`, or in the `middle` of the box.
 
@@ -78,6 +83,7 @@ class Supervisor(ControlPolicy):
         prefix_affinity: Amount = None,
         token_price_factor: Amount = None,
         standby_fraction: Amount = None,
+        training_share: Amount = None,
         rest: Literal["hand_made", "middle"] = "hand_made",
     ) -> None:
         super().__init__(context)
@@ -93,6 +99,7 @@ class Supervisor(ControlPolicy):
             "prefix_affinity": prefix_affinity,
             "token_price_factor": token_price_factor,
             "standby_fraction": standby_fraction,
+            "training_share": training_share,
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)
         self._box = context.action if isinstance(context.action, SetpointAction) else SetpointAction(self.scenario)
@@ -167,7 +174,7 @@ def supervisor_parameters(scenario: Scenario, entries: NDArray[np.float64]) -> d
 
 def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
     """Set-points of one fleet that a good operator would choose who knows the scenario; see `Supervisor`."""
-    price = middle.token_price_factor
+    usual_price = np.array([[_usual_usd_per_mwh(site.grid.price_usd_per_mwh) for site in scenario.sites.values()]])
     behind_row = PowerModel(scenario).is_behind_row.any(axis=1)
     return replace(
         middle,
@@ -175,14 +182,15 @@ def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
         backlog_limit_s=backlog_limits_s(scenario)[None],
         route_spread_s=spreads_s(scenario, SPREAD_S, CONTEXT_SPREAD_S)[None],
         brake_share=np.full_like(middle.brake_share, BRAKE_SHARE),
-        token_price_factor=None if price is None else np.clip(1.0, *_price_bounds(scenario))[None],
+        clock_bias=np.maximum(WorthClock(scenario, WORTH).clocks_at(usual_price) - 1.0, DEEPEST_BIAS),
     )
 
 
-def _price_bounds(scenario: Scenario) -> Float64Array:
-    """Lowest and highest price factor of every class, `[2, K]`."""
-    factors = [cls.token_price_factor for cls in scenario.classes.values()]
-    return np.array([[factor.low for factor in factors], [factor.high for factor in factors]])
+def _usual_usd_per_mwh(signal: PriceSignal) -> float:
+    """What an operator reckons with: a fixed price, or 200 USD/MWh and what a series is raised by."""
+    if isinstance(signal, (int, float)):
+        return float(signal)
+    return SERIES_USD_PER_MWH + float(getattr(signal, "offset", 0.0))
 
 
 def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, Amount], where: str) -> Setpoints:

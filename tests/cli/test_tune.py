@@ -25,7 +25,7 @@ def test_a_tuned_policy_is_one_for_the_other_scripts(run: Run, tmp_path: Path) -
     assert run(f"{TUNE} hydra.run.dir=tuned").code == 0
     tuned = yaml.safe_load((tmp_path / "tuned/tuned.yaml").read_text())
     assert tuned["policy"]["name"] == "feedback_capping"
-    assert set(tuned["policy"]["clocking"]) == {"name", "gain", "margin", "ahead_s"}
+    assert {"name", "gain", "margin", "ahead_s"} <= set(tuned["policy"]["clocking"])
     assert tuned["found"]["validation"]["value"] >= tuned["found"]["validation"]["before"]
     assert json.loads((tmp_path / "tuned/manifest.json").read_text())["status"] == "complete"
     evaluated = run(
@@ -64,7 +64,7 @@ def test_a_tuner_that_was_killed_goes_on_to_the_same(run: Run, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ("policy=max_clock", "policy: max_clock declares no number that could be tuned"),
+        ("policy=random", "policy: random declares no number that could be tuned"),
         ("policy=feedback_caping", "did you mean 'feedback_capping'"),
         ("evaluations=1", "evaluations"),
         ("policy=nowhere.yaml", "nowhere.yaml"),

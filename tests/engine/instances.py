@@ -137,7 +137,7 @@ def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
 
 def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
     classes, pools = arrays.num_classes, arrays.num_pools
-    changes_clock, sleeps, throttles, charges, returns, prices, stands = rng.random(7) < 0.7
+    changes_clock, sleeps, throttles, charges, returns, prices, stands, pauses = rng.random(8) < 0.7
     tape = []
     for _ in range(arrays.horizon_ticks):
         clock = rng.uniform(0.1, 1.0, (1, pools)) if changes_clock else np.full((1, pools), 0.8)
@@ -148,7 +148,20 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
         affinity = rng.choice([0.0, 0.5, 1.0, np.inf], (1, classes)) if returns else None
         price_factor = rng.uniform(0.4, 4.5, (1, classes)) if prices else None
         standby = rng.choice([0.0, 0.3, 0.7, 1.0], (1, pools)) if stands else None
-        tape.append(Controls(share, clock, awake, rate, battery_power_w, affinity, standby, price_factor))
+        works = rng.choice([0.0, 0.5, 1.0], (1, arrays.num_sites)) if pauses else None
+        tape.append(
+            Controls(
+                route_share=share,
+                clock_fraction=clock,
+                awake_fraction=awake,
+                admit_rate_rps=rate,
+                battery_power_w=battery_power_w,
+                prefix_affinity=affinity,
+                token_price_factor=price_factor,
+                standby_fraction=standby,
+                training_share=works,
+            )
+        )
     return tape
 
 

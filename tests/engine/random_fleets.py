@@ -18,6 +18,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
     rows = int(rng.integers(0, 3))
     battery, solar, room = (places(rng.random(sites) < 0.5) for _ in range(3))
     prices, standby = _price_columns(rng, classes), places(rng.random(pools) < 0.5)
+    training = _training(rng, sites)
     memory = _memory(rng, pools, small_kv)
     max_batch, kv_tokens = memory["max_batch"], memory["kv_tokens"]
     rules = _class_rules(rng, classes, pools)
@@ -28,7 +29,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
     money = charge_columns(money_rng, np.bincount(position["site"], most_w, sites))
     money |= agreement_columns(money_rng, classes)
     some = {"B": battery, "V": solar, "R": room, "T": prices["priced"], "M": money["charges"], "C": money["programme"]}
-    some |= {"U": money["regulation"], "Q": money["agreement"], "p": standby}
+    some |= {"U": money["regulation"], "Q": money["agreement"], "p": standby, "s": training["training"]}
     sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1, **counts(some)}
     return FleetArrays.neutral(
         float(rng.choice([0.25, 1.0, 2.0])),
@@ -51,6 +52,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         **_idle_power(rng, pools),
         **rules,
         **_ranks(rng, max_batch, classes),
+        **training,
         **_clients(rng, classes),
         **prices,
         **position,
@@ -188,6 +190,21 @@ def _ranks(rng: np.random.Generator, max_batch: np.ndarray, classes: int) -> dic
         "ranks_classes": rng.random(pools) < 0.5,
         "priority": rng.integers(0, 3, classes),
         "reserved_seats": rng.integers(0, most + 1, (pools, classes)) * (rng.random((pools, classes)) < 0.5),
+    }
+
+
+def _training(rng: np.random.Generator, sites: int) -> dict[str, np.ndarray]:
+    """Training jobs at some sites."""
+    idle_w = rng.uniform(5.0, 60.0, sites)
+    return {
+        "training": places(rng.random(sites) < 0.4),
+        "training_jobs": rng.integers(1, 4, sites),
+        "training_busy_w": idle_w + rng.uniform(0.0, 200.0, sites),
+        "training_idle_w": idle_w,
+        "training_usd_per_s": rng.uniform(0.0, 2.0, sites),
+        "checkpoint_interval_s": rng.choice([0.3, 1.0, 7.7], sites),
+        "checkpoint_s": rng.choice([0.0, 0.4, 1.5], sites),
+        "training_resume_s": rng.choice([0.0, 0.7, 2.0], sites),
     }
 
 

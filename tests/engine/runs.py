@@ -25,6 +25,12 @@ class Run:
     views: Record
     log: RequestLog
 
+    def site_it_energy_j(self, arrays: FleetArrays, s: int) -> np.ndarray:
+        """IT energy of a site's pools and training jobs in every tick, `[H]`."""
+        energy_j: np.ndarray = self.outcomes["it_energy_j"][:, arrays.site == s].sum(axis=1)
+        training = int(arrays.training[s])
+        return energy_j if training < 0 else energy_j + self.outcomes["training_energy_j"][:, training]
+
     def total(self, name: str) -> float:
         """Sum of an outcome over the whole run."""
         return float(self.outcomes[name].sum())

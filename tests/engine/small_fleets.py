@@ -43,8 +43,8 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     tick_s, horizon_ticks = float(given.pop("tick_s", 1.0)), int(given.pop("horizon_ticks", 20))  # type: ignore[arg-type]
     nodes = {quantity.name: given[quantity.name] for quantity in quantities_of(NodeColumns) if quantity.name in given}
     rows = max((np.size(values) for values in nodes.values()), default=1) - 1
-    some = {"B": "battery", "V": "solar", "R": "room", "T": "priced", "p": "standby"}
-    some |= {"M": "charges", "C": "programme", "U": "regulation", "Q": "agreement"}
+    some = {"B": "battery", "V": "solar", "R": "room", "T": "priced"}
+    some |= {"M": "charges", "C": "programme", "U": "regulation", "Q": "agreement", "p": "standby", "s": "training"}
     counted = counts({axis: np.atleast_1d(np.asarray(given.get(name, -1))) for axis, name in some.items()})
     sizes = {**dict.fromkeys("LF", 0), "S": 1, "W": rows, "P": 1, "K": 1, **counted}
     return FleetArrays.neutral(tick_s, horizon_ticks, sizes, **given)
@@ -62,7 +62,7 @@ def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWRBVMCUXPpKQOTLFi", 0), **sizes}
+    every = {**dict.fromkeys("SWRBVMCUXPKQOTLFips", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 

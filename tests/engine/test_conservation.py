@@ -58,7 +58,7 @@ def test_site_energy_is_it_energy_times_pue_and_the_fixed_part_while_it_is_lit(s
     instance = random_instance(seed, load=3.0, cap_share=0.5)
     result = run("native", instance.arrays, instance.episode, instance.controls)
     for site, pue in enumerate(instance.episode.pue.T):
-        it_energy_j = result.outcomes["it_energy_j"][:, instance.arrays.site == site].sum(axis=1)
+        it_energy_j = result.site_it_energy_j(instance.arrays, site)
         is_lit = result.views["dark_remaining_s"][:-1, site] == 0.0
         expected_j = it_energy_j * pue + is_lit * instance.episode.fixed_w[site] * instance.arrays.tick_s
         np.testing.assert_allclose(result.outcomes["facility_energy_j"][:, site], expected_j, rtol=1e-12)
@@ -91,7 +91,9 @@ def test_power_stays_between_asleep_and_the_board_limit(seed):
     result = run("native", a, instance.episode, instance.controls)
     power_w, host_factor = result.outcomes["it_energy_j"] / a.tick_s, instance.episode.host_power_factor[a.site]
     most_w = a.limit_w + host_factor * (a.host_w + a.host_w_per_board_w * a.limit_w)
-    least_w = a.asleep_w + host_factor * np.minimum(a.host_asleep_w, a.host_w)
+    standby_w, host_standby_w = (np.where(a.standby >= 0, w, np.inf) for w in (a.standby_w, a.host_standby_w))
+    least_host_w = np.minimum(np.minimum(a.host_asleep_w, host_standby_w), a.host_w)
+    least_w = np.minimum(a.asleep_w, standby_w) + host_factor * least_host_w
     told = RESOLUTION_S / a.tick_s  # what an iteration draws counts to the tick in which the engines tell its end
     assert np.all(power_w <= a.replicas * most_w * (1 + told))
     assert np.all(power_w >= a.replicas * least_w * (1 - told))

@@ -32,12 +32,12 @@ def two_classes(**changes: object) -> FleetArrays:
 
 def first_tokens(
     engine: str, arrays: FleetArrays, arrival_s: list[float], classes: list[int], answer: int = 11
-) -> list:
+) -> list[float]:
     """When each request of 10 tokens gets its first token: 20 ms after it has joined; its answer takes 100 ms more."""
     count = len(arrival_s)
     requests = RequestTable.of(arrival_s, [10] * count, [answer] * count, class_id=np.array(classes, np.int32))
     log = run(engine, arrays, plain_episode(arrays, requests)).log
-    return log.first_token_s.tolist()
+    return [float(time_s) for time_s in log.first_token_s]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -109,7 +109,7 @@ def test_the_air_stays_between_its_supply_and_its_hottest_target(seed):
     for s, index in enumerate(a.room):
         if index >= 0:
             excess_k = np.maximum(episode.outdoor_c[:, s] - a.design_outdoor_c[s], 0.0)
-            it_w = result.outcomes["it_energy_j"][:, a.site == s].sum(axis=1) / a.tick_s
+            it_w = result.site_it_energy_j(a, s) / a.tick_s
             hottest_c = a.room_supply_c[s] + (excess_k + a.room_k_per_w[s] * it_w).max()
             air_c = result.views["room_c"][:, index]
             assert np.all((air_c >= a.room_supply_c[s] - 1e-4) & (air_c <= hottest_c + 1e-4))

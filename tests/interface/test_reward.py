@@ -13,7 +13,14 @@ from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import OUTCOMES, Layout, Record
 from tokenfleet.envs.interface.parts import REWARDS
-from tokenfleet.envs.interface.reward import CertainValue, NetValue, settle_overdue, weighted_reward
+from tokenfleet.envs.interface.reward import (
+    VALUE_OF_LOST_LOAD_USD_PER_MWH,
+    CapAwareNetValue,
+    CertainValue,
+    NetValue,
+    settle_overdue,
+    weighted_reward,
+)
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -230,3 +237,44 @@ def test_begin_forgets_the_last_episode() -> None:
     assert summary["return"].tolist() == [0.0, 1.0]
     assert summary["peak_over_cap_w"].tolist() == [0.0, 1.0]
     assert summary["energy_usd"][0] == 0.0 < summary["energy_usd"][1]
+
+
+PRICED = {
+    "sites.lab.grid.programme": {"offered_fraction": 0.25},
+    "sites.lab.grid.tariff": {"demand_charge": {"usd_per_kw": 1.0, "ratchet_fraction": 0.5}},
+    "sites.lab.grid.regulation": {"capacity_fraction": 0.1},
+    "classes.chat-8b.agreement": {"tiers": [{"below_share": 0.9, "credit_fraction": 0.1}]},
+}
+
+
+def test_agreements_have_terms_where_there_are_some() -> None:
+    """What is paid less what is owed, by kind; the scenarios without them have none of these terms."""
+    scenario = load_scenario("tiny", PRICED)
+    layout = Layout(OUTCOMES, axis_sizes(scenario))
+    outcome = Record(layout, np.zeros((1, layout.width)))
+    dollars = {
+        "demand_charge_usd": 1.0,
+        "ramp_charge_usd": 2.0,
+        "availability_usd": 10.0,
+        "activation_usd": 20.0,
+        "damages_usd": 4.0,
+        "rebound_usd": 8.0,
+        "regulation_usd": 5.0,
+        "credit_usd": 7.0,
+    }
+    for name, usd in dollars.items():
+        outcome[name][0] = usd
+    terms = NetValue(scenario)(outcome, np.zeros((1, 1)))
+    named = ("power_charge_usd", "demand_response_usd", "regulation_usd", "service_credit_usd")
+    assert [float(terms[name][0]) for name in named] == [-3.0, 18.0, 5.0, -7.0]
+    assert not set(named) & NetValue(TINY)(outcome_of(), np.zeros((1, 1))).keys()
+
+
+def test_training_charges_nothing_more_for_what_money_alone_holds() -> None:
+    """200 W above the cap, 150 W of them above a call that no brake holds: 50 W at the value of lost load."""
+    scenario = load_scenario("tiny", PRICED)
+    layout = Layout(OUTCOMES, axis_sizes(scenario))
+    outcome = Record(layout, np.zeros((1, layout.width)))
+    outcome["over_cap_w"][0], outcome["unbraked_over_cap_w"][0] = 200.0, 150.0
+    charge_usd = -float(CapAwareNetValue(scenario)(outcome, np.zeros((1, 1)))["over_cap_usd"][0])
+    assert charge_usd == pytest.approx(50.0 * scenario.tick_s / 3.6e9 * VALUE_OF_LOST_LOAD_USD_PER_MWH)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.fields import OUTCOMES
-from tokenfleet.envs.layers.ledger import Entry, Ledger, LedgerError, Rates, Sums, make_ledger
+from tokenfleet.envs.layers.ledger import PRICED, Entry, Ledger, LedgerError, Rates, Sums, make_ledger
 
 RATES = Rates(
     late_value_fraction=np.array([0.25]),
@@ -71,11 +71,11 @@ NET_VALUE_USD = 0.164 + 0.25 * 0.2 - 0.5 * 0.2 - 1028 * PRICE_USD_PER_J
 def sums(**changes: float) -> Sums:
     outcomes = {**ENERGY, **TOKENS, **VALUES, **changes}
     total = {field.name: np.array([float(outcomes.get(field.name, 0.0))]) for field in OUTCOMES}
-    priced = ("energy_j", "facility_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j", "host_energy_j")
+
     return Sums(
         total=total,
-        usd={name: PRICE_USD_PER_J * float(total[name][0]) for name in priced},
-        grams={name: GRAMS_PER_J * float(total[name][0]) for name in priced},
+        usd={name: PRICE_USD_PER_J * float(total[name][0]) for name in PRICED},
+        grams={name: GRAMS_PER_J * float(total[name][0]) for name in PRICED},
         duration_s=10.0,
         net_value_usd=NET_VALUE_USD,
         in_flight_requests=1,

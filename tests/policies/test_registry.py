@@ -54,12 +54,7 @@ def make_and_run(name, seed=0):
 def test_every_shipped_policy_is_of_a_declared_group():
     groups = {name: preset.group for name, preset in POLICIES.items() if preset.group}
     assert set(groups.values()) == set(GROUPS)
-    assert [name for name, group in groups.items() if group == "baseline"] == [
-        "feedback_capping",
-        "operator",
-        "greedy_efficiency",
-        "supervisor",
-    ]
+    assert [name for name, group in groups.items() if group == "baseline"] == ["operator", "supervisor"]
 
 
 @pytest.mark.parametrize("scenario", ["retry-storm", "default"])

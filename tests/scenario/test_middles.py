@@ -11,8 +11,11 @@ EPISODES = 4
 NOISY = {"budget-squeeze": 16, "failure-storm": 16, "two-markets": 16}
 """Episodes of scenarios in which few tell little."""
 SHARE = 0.75
-NOISE = 0.99
-"""Share of the middle's value that is within the noise of so few episodes."""
+NOISE = 0.98
+"""Share of the middle's value that every baseline must earn."""
+
+WEAK = {("supervisor", "two-markets"): 0.94}
+"""Less than that where it is known to fail: constants do not follow two prices of energy."""
 
 
 @pytest.mark.parametrize("name", catalog_names("scenario"))
@@ -22,4 +25,5 @@ def test_the_middle_earns_most_of_what_the_best_baseline_earns_and_no_more_than_
     middle = {action: middle_usd(name, action, episodes) for action in ("direct", "setpoints")}
     best_usd = max(earned.values())
     assert {action: usd / best_usd for action, usd in middle.items() if usd < SHARE * best_usd} == {}
-    assert {rule: usd / middle["direct"] for rule, usd in earned.items() if usd < NOISE * middle["direct"]} == {}
+    shares = {rule: usd / middle["direct"] for rule, usd in earned.items()}
+    assert {rule: share for rule, share in shares.items() if share < WEAK.get((rule, name), NOISE)} == {}

@@ -72,7 +72,6 @@ NO_EFFECTS = {
     "DiurnalSpec.daily_amplitude",
     "DiurnalSpec.yearly_amplitude",
     "DiurnalSpec.utc_offset_h",
-    "SeriesSpec.offset",
     "TraceStream.whole",
 }
 """Keys whose zero switches no effect off: a seed, a signal's shape, and what makes a trace a test set."""

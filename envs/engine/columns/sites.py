@@ -15,6 +15,7 @@ from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, fixed_w, pue
 from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
 from tokenfleet.envs.quantities import quantity
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.training import TrainingSpec
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -50,6 +51,11 @@ class SiteSource:
         """A quantity of the site's battery."""
         battery = self.scenario.sites[self.name].battery
         return without if battery is None else value(battery)
+
+    def training(self, value: Callable[[TrainingSpec], float], without: float = 0.0) -> float:
+        """A quantity of the site's training jobs."""
+        training = self.scenario.sites[self.name].training
+        return without if training is None else value(training)
 
     @property
     def contract_w(self) -> float:
@@ -195,4 +201,39 @@ class SiteColumns(ChargeColumns):
         "J",
         "Charge at the start of an episode.",
         lambda s: s.battery(lambda battery: battery.initial_charge_fraction * battery.energy_j),
+    )
+    training: Int64Array = quantity(
+        "S",
+        "",
+        "Place among the sites that train, -1 for another.",
+        lambda s: place(s.name, list(s.scenario.training_sites)),
+        low=-1,
+        index_of="s",
+        neutral=-1,
+    )
+    training_jobs: Int64Array = quantity(
+        "S", "", "Training jobs.", lambda s: s.training(lambda spec: spec.jobs), low=0, high=2**20
+    )
+    training_busy_w: Float64Array = quantity(
+        "S", "W", "IT power of a job that works.", lambda s: s.training(lambda spec: spec.busy_w(s.facility))
+    )
+    training_idle_w: Float64Array = quantity(
+        "S", "W", "IT power of a job that is paused.", lambda s: s.training(lambda spec: spec.idle_w(s.facility))
+    )
+    training_usd_per_s: Float64Array = quantity(
+        "S", "USD/s", "Earned by the work of a job.", lambda s: s.training(lambda spec: spec.usd_per_s)
+    )
+    checkpoint_interval_s: Float64Array = quantity(
+        "S",
+        "s",
+        "Work of a job between two checkpoints.",
+        lambda s: s.training(lambda spec: spec.checkpoint_interval_s, 1.0),
+        low=1e-6,
+        neutral=1.0,
+    )
+    checkpoint_s: Float64Array = quantity(
+        "S", "s", "For which a checkpoint holds up a job.", lambda s: s.training(lambda spec: spec.checkpoint_s)
+    )
+    training_resume_s: Float64Array = quantity(
+        "S", "s", "From paused to working.", lambda s: s.training(lambda spec: spec.resume_s)
     )

@@ -103,6 +103,14 @@
     X(double, battery_lowest_j) \
     X(double, battery_highest_j) \
     X(double, battery_initial_j) \
+    X(std::int64_t, training) \
+    X(std::int64_t, training_jobs) \
+    X(double, training_busy_w) \
+    X(double, training_idle_w) \
+    X(double, training_usd_per_s) \
+    X(double, checkpoint_interval_s) \
+    X(double, checkpoint_s) \
+    X(double, training_resume_s) \
     X(std::int64_t, charges) \
     X(std::int64_t, demand_window_ticks) \
     X(double, demand_usd_per_w) \
@@ -173,6 +181,7 @@
     X(standby_fraction, pools) \
     X(admit_rate_rps, classes) \
     X(battery_power_w, sites) \
+    X(training_share, sites) \
     X(prefix_affinity, classes) \
     X(token_price_factor, classes)
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "arrays.hpp"
+#include "controls.hpp"
 #include "episode.hpp"
 #include "links.hpp"
 #include "power_delivery.hpp"
@@ -61,7 +62,7 @@ public:
         return due ? &failures_[next_failure_++] : nullptr;
     }
 
-    SiteTick at(std::int64_t tick, const double* battery_power_w) const {
+    SiteTick at(std::int64_t tick, const ControlsRow& controls) const {
         const std::int64_t now = tick * arrays_.num_sites(), now_rows = tick * arrays_.num_rows(),
                            now_programmes = tick * arrays_.num_programmes(),
                            now_regulators = tick * arrays_.num_regulators();
@@ -79,7 +80,8 @@ public:
                 .outdoor_c = &outdoor_c[now],
                 .pue = &pue[now],
                 .fixed_w = fixed_w.data(),
-                .battery_power_w = battery_power_w};
+                .battery_power_w = controls.battery_power_w,
+                .training_share = controls.training_share};
     }
 
     // What a policy sees from outside before a tick; begins with the caps.

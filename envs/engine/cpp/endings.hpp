@@ -54,8 +54,8 @@ public:
         overdue_.first_token(index, waited_s);
     }
 
-    // The last token of an answer leaves its site.
-    void complete(std::int32_t index, std::int64_t site, double at_site_s) {
+    // The last token of an answer leaves its site. Inlined, as `end` is: calls would cost 1.6 % of everything.
+    [[gnu::always_inline]] inline void complete(std::int32_t index, std::int64_t site, double at_site_s) {
         Request& request = demand_.requests[index];
         const double now_s = at_site_s + network_s(index);
         const bool in_slo = within_slo(request, now_s);
@@ -83,7 +83,7 @@ public:
     }
 
     // Its client does not try again.
-    void lose(std::int32_t index, double now_s, Status how) {
+    [[gnu::noinline]] void lose(std::int32_t index, double now_s, Status how) {
         end(index, now_s, how, how == Status::kDeclined ? kDeclined : how == Status::kRefused ? kRefused : kExpired, 0);
     }
 
@@ -112,7 +112,8 @@ private:
     bool has_distances_, has_uploads_, has_caches_;
 
     // A request has come to its end; returns its price.
-    double end(std::int32_t index, double now_s, Status how, const Ending& ending, std::int32_t hit_tokens) {
+    [[gnu::always_inline]] inline double end(std::int32_t index, double now_s, Status how, const Ending& ending,
+                                             std::int32_t hit_tokens) {
         Request& request = demand_.requests[index];
         const double value_usd = billing_.value_usd(request, index, hit_tokens);
         overdue_.remove(index);

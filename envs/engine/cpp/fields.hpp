@@ -44,6 +44,8 @@
     X(battery_charge_fraction) \
     X(battery_power_w) \
     X(solar_power_w) \
+    X(working_jobs) \
+    X(unsaved_work_s) \
     X(peak_power_w) \
     X(window_power_w) \
     X(window_fraction) \
@@ -75,6 +77,10 @@
     X(battery_charge_j) \
     X(battery_discharge_j) \
     X(solar_j) \
+    X(training_energy_j) \
+    X(training_work_s) \
+    X(training_lost_s) \
+    X(training_usd) \
     X(delivered_tokens) \
     X(kv_sent_bytes) \
     X(power_w) \

@@ -109,7 +109,7 @@ public:
     // Advance by one tick.
     void step(const ControlsRow& controls) {
         for (const Replica& replica : replicas_.all()) replica.prefetch();
-        const SiteTick tick = course_.at(tick_, controls.battery_power_w);
+        const SiteTick tick = course_.at(tick_, controls);
         outcome_.clear();
         break_and_repair(tick.start_s);
         apply_power_states(tick.start_s, controls);

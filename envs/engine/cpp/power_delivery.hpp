@@ -15,6 +15,7 @@
 #include "regulation.hpp"
 #include "room.hpp"
 #include "site_supply.hpp"
+#include "training.hpp"
 
 namespace tokenfleet {
 
@@ -34,6 +35,7 @@ struct SiteTick {
     const double* pue;
     const double* fixed_w;
     const double* battery_power_w;  // asked for
+    const double* training_share;   // likewise
 };
 
 class PowerDelivery : ArraysLink {
@@ -43,7 +45,8 @@ public:
           nodes_(arrays.nodes.begin(), arrays.nodes.end()),
           node_j_(arrays.nodes.size()),
           rooms_(arrays.sites.begin(), arrays.sites.end()),
-          supplies_(arrays.sites.begin(), arrays.sites.end()) {
+          supplies_(arrays.sites.begin(), arrays.sites.end()),
+          training_(arrays.sites.begin(), arrays.sites.end()) {
         for (const Pool& pool : arrays.pools) clocks_.emplace_back(pool.clock_latency_ticks, 1.0);
         for (const Site& site : arrays.sites) {
             if (site.charges >= 0) charges_.emplace_back(site);
@@ -80,6 +83,8 @@ public:
         add_up_it_energy(outcome);
         for (std::int64_t s = 0; s < arrays_.num_sites(); ++s) {
             const bool is_dark = nodes_[s].is_dark(tick.start_s);
+            node_j_[s] += training_[s].run(arrays_.sites[s], arrays_.tick_s, tick.training_share[s], is_dark,
+                                           training_speed(s), outcome);
             rooms_[s].exchange_heat(arrays_, s, node_j_[s], tick.outdoor_c[s], outcome);
             const double fixed_j = is_dark ? 0.0 : tick.fixed_w[s] * arrays_.tick_s;
             const double facility_j = node_j_[s] * tick.pue[s] + fixed_j;
@@ -112,6 +117,7 @@ public:
             write_node(nodes_[s], site_cap_w[s], now_s, outcome, view, kSiteFields, s);
             supplies_[s].write_view(arrays_, s, outcome, view);
             rooms_[s].write_view(arrays_.sites[s], view);
+            training_[s].write_view(arrays_.sites[s], view);
             const Site& site = arrays_.sites[s];
             if (site.charges >= 0) charges_[site.charges].write_view(site, arrays_.tick_s, view);
             if (site.programme >= 0) programmes_[site.programme].write_view(site, view);
@@ -146,11 +152,18 @@ private:
     std::vector<double> node_j_;               // [S + W] IT energy of the tick
     std::vector<Room> rooms_;                  // [S]
     std::vector<SiteSupply> supplies_;         // [S]
+    std::vector<Training> training_;           // [S]
     std::vector<PowerCharges> charges_;        // [M]
     std::vector<Programme> programmes_;        // [C]
     std::vector<Regulation> regulations_;      // [U]
     std::vector<DelayLine> clocks_;            // [P] on their way to the boards
     std::vector<std::int64_t> tripped_pools_;  // in the last tick
+
+    // Clock of a site's training jobs in this tick, over the highest.
+    double training_speed(std::int64_t s) const {
+        const double braked = nodes_[s].braked ? arrays_.nodes[s].brake_clock_fraction : 1.0;
+        return std::min(rooms_[s].derated ? arrays_.sites[s].derate_clock_fraction : 1.0, braked);
+    }
 
     std::int64_t node_of_row(std::int64_t w) const { return arrays_.num_sites() + w; }
 

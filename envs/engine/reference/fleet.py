@@ -115,7 +115,7 @@ class Fleet:
         self._run(start_s, end_s)
         for replica in self.replicas:
             replica.meter(end_s)
-        self._read_meters(end_s, now["battery_power_w"])
+        self._read_meters(end_s, now["battery_power_w"], now["training_share"])
         self.overdue.look(end_s)
         self.agreements.account(self.tick, self.outcome)
         self.tick += 1
@@ -290,7 +290,7 @@ class Fleet:
 
     # 4. meters, brake, breaker
 
-    def _read_meters(self, end_s: float, battery_power_w: np.ndarray) -> None:
+    def _read_meters(self, end_s: float, battery_power_w: np.ndarray, training_share: np.ndarray) -> None:
         it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
             for replica in pool:
@@ -302,7 +302,7 @@ class Fleet:
                 self.outcome["asleep_energy_j"][0, p] += boards.asleep_j
                 self.outcome["host_energy_j"][0, p] += host_j
                 it_energy_j[p] += boards_j + host_j
-        for p in self.power.read_meters(self.tick, battery_power_w, self.outcome):
+        for p in self.power.read_meters(self.tick, battery_power_w, training_share, self.outcome):
             self._go_dark(p, end_s)
         for p, pool in enumerate(self.pools):
             running = sum(replica.running_tokens for replica in pool)

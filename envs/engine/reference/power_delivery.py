@@ -18,6 +18,7 @@ from tokenfleet.envs.engine.reference.programme import Programme
 from tokenfleet.envs.engine.reference.regulation import Regulation
 from tokenfleet.envs.engine.reference.room import Room
 from tokenfleet.envs.engine.reference.site_supply import SiteSupply
+from tokenfleet.envs.engine.reference.training import Training
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
 
@@ -31,6 +32,7 @@ class PowerDelivery:
         self.episode = episode
         sites, rows = arrays.num_sites, arrays.num_rows
         self.rooms = [Room(arrays, s) for s in range(sites)]
+        self.training = [Training(arrays, s) for s in range(sites)]
         self.supplies = [SiteSupply(arrays, episode, s) for s in range(sites)]
         self.charges = [PowerCharges(arrays, s) for s in range(sites)]
         self.programmes = [Programme(arrays, episode, s) for s in range(sites)]
@@ -56,12 +58,15 @@ class PowerDelivery:
         brakes = [node.brake_clock_fraction for node in self.above[p] if node.braked]
         return min([self.clocks[p].push(asked), *brakes, self.rooms[int(self.arrays.site[p])].clock_limit])
 
-    def read_meters(self, tick: int, battery_power_w: np.ndarray, outcome: Record) -> list[int]:
+    def read_meters(
+        self, tick: int, battery_power_w: np.ndarray, training_share: np.ndarray, outcome: Record
+    ) -> list[int]:
         """Account the tick, from `it_energy_j` of the pools; the pools whose breakers trip at its end."""
         start_s, end_s = tick * self.arrays.tick_s, (tick + 1) * self.arrays.tick_s
         lost: list[int] = []
         for s, pools in enumerate(self.pools_of_site):
             it_energy_j, is_dark = self._it_energy_j(pools, outcome), self.nodes[s].is_dark(start_s)
+            it_energy_j += self.training[s].run(float(training_share[s]), is_dark, self._training_speed(s), outcome)
             self.rooms[s].exchange_heat(it_energy_j, float(self.episode.outdoor_c[tick, s]), outcome)
             fixed_j = 0.0 if is_dark else float(self.episode.fixed_w[s]) * self.arrays.tick_s
             facility_j = it_energy_j * float(self.episode.pue[tick, s]) + fixed_j
@@ -81,6 +86,11 @@ class PowerDelivery:
             if self._write(node.read(energy_j, cap_w, cap_w, rating_w, end_s), outcome, "row_", w):
                 lost += pools
         return lost
+
+    def _training_speed(self, s: int) -> float:
+        """Clock of a site's training jobs in this tick, over the highest."""
+        node = self.nodes[s]
+        return min(self.rooms[s].clock_limit, node.brake_clock_fraction if node.braked else 1.0)
 
     def _it_energy_j(self, pools: list[int], outcome: Record) -> float:
         energy_j = 0.0
@@ -107,6 +117,7 @@ class PowerDelivery:
             self._write_node(self.nodes[s], cap_w, now_s, outcome, view, "", s)
             self.supplies[s].write_view(outcome, view)
             self.rooms[s].write_view(view)
+            self.training[s].write_view(view)
             self.charges[s].write_view(view)
             self.programmes[s].write_view(view)
             self.regulations[s].write_view(view)

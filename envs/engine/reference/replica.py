@@ -308,7 +308,8 @@ class Replica:
             if chunk > 0:
                 chunks.append((request, chunk))
                 budget -= chunk
-        while budget > 0 and (request := self._next_to_join()) is not None:
+        while budget > 0 and (joining := self._next_to_join()) is not None:
+            request = joining
             self.waiting.remove(request)
             if request.is_computed:
                 self._take_over(request)

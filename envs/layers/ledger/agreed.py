@@ -39,6 +39,7 @@ AGREED = (
     Agreed("damages_usd", -1.0, "demand_response_usd", "power", "liquidated damages"),
     Agreed("rebound_usd", -1.0, "demand_response_usd", "power", "charge for rebound"),
     Agreed("regulation_usd", 1.0, "regulation_usd", "power", "payment for regulation"),
+    Agreed("training_usd", 1.0, "training_usd", "gpu", "work of training jobs"),
     Agreed("credit_usd", -1.0, "service_credit_usd", "agents", "service credits"),
 )
 """All of them."""

@@ -55,7 +55,7 @@ def stored_j(sums: Sums, rates: Rates) -> Float64Array:
 
 def facility_and_gpu(sums: Sums, rates: Rates) -> list[Entry]:
     """What the facility and the boards draw, and the boards' rent."""
-    it = ("host_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j")
+    it = ("host_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j", "training_energy_j")
 
     def used(layer: str, item: str, *names: str, less: tuple[str, ...] = ()) -> Entry:
         def net(values: Mapping[str, float]) -> float:
@@ -71,6 +71,8 @@ def facility_and_gpu(sums: Sums, rates: Rates) -> list[Entry]:
         used("gpu", "boards busy", "busy_energy_j"),
         used("gpu", "boards idle", "idle_energy_j"),
         used("gpu", "boards asleep", "asleep_energy_j"),
+        used("gpu", "training jobs", "training_energy_j"),
+        *agreed("gpu", sums),
         Entry("gpu", "rent of all boards", "beyond", usd=-rent_usd),
     ]
 

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
 
-PRICED = ("energy_j", "facility_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j", "host_energy_j")
+PRICED = (
+    "energy_j",
+    "facility_energy_j",
+    "busy_energy_j",
+    "idle_energy_j",
+    "asleep_energy_j",
+    "host_energy_j",
+    "training_energy_j",
+)
 """Outcomes of which a ledger needs the cost and the emissions too, at the price and intensity of each tick."""
 
 

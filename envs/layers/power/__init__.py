@@ -6,6 +6,9 @@ the load is well below; above it for longer than the breaker's curve allows, the
 it is dark until it has restarted. Breaking a cap therefore costs tokens, not an arbitrary penalty. The rows of a hall
 have caps, meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`). A site with solar panels or a
 battery draws from the grid what they do not give; the cap, the bill and the emissions are those of the grid.
+
+Money holds what no brake does: charges for peaks and ramps (`tariff`), demand response that is paid for and whose calls
+may be ignored at a price (`programme`), and frequency regulation (`regulation`).
 """
 
 from tokenfleet.envs.layers.power.battery import BatterySpec

@@ -8,6 +8,7 @@ from tokenfleet.envs import load_scenario
 from tokenfleet.policies import make_policy
 from tokenfleet.policies.heuristics.admission import BacklogGate
 from tokenfleet.policies.heuristics.awake import FollowDemand, ProportionalToCap, awake_by_value
+from tokenfleet.policies.heuristics.economy import WorthClock, WorthGate
 from tokenfleet.policies.heuristics.pricing import ByDemand
 from tokenfleet.policies.heuristics.storage import CarryEvents
 
@@ -18,8 +19,12 @@ def scenario():
 
 
 def test_the_awake_set_by_value_drops_the_boards_that_earn_least_with_a_watt():
-    """`hetero-refresh`: the cap does not carry all; no A100 is worth its watts beside H100 and B200."""
-    assert awake_by_value(load_scenario("hetero-refresh")).tolist() == [0.0, 2.0, 2.0]
+    """Two B200 and four A100 behind a cap that does not carry all: A100 sleep, and no B200 does."""
+    old = {"gpu": "a100-sxm-80gb", "model": "llama-3.1-8b", "site": "east", "replicas": 4}
+    changes = {"pools.east.gpu": "b200-sxm", "pools.old": old, "sites.east.grid.cap_fraction": 0.5}
+    awake = awake_by_value(load_scenario(two_sites(), changes))
+    assert awake[0] == 2.0
+    assert awake[2] < 4.0
 
 
 def test_the_awake_set_by_value_fits_an_emergency_that_nobody_announces():
@@ -66,19 +71,70 @@ def test_the_gate_holds_batch_work_at_a_short_backlog_and_refuses_only_what_is_h
     assert rates(1e7)[chat] == 0.0
 
 
-def test_a_battery_carries_a_low_cap_and_is_charged_with_what_is_free():
-    battery = {"power_w": 1000.0, "energy_j": 1e6}
-    scenario = load_scenario(two_sites(), {"sites.east.battery": battery})
+@pytest.fixture
+def stored():
+    """One battery in the east, and prices forecast one minute ahead."""
+    battery = {"power_w": 100.0, "energy_j": 1e6}
+    return load_scenario(
+        two_sites(), {"sites.east.battery": battery, "forecast_lead_s": [60.0], "horizon_ticks": 40_000}
+    )
+
+
+def asked(scenario, cap, power, price, ahead, time=0.0):
     contract_w = np.array([scenario.contract_w(site) for site in scenario.sites])
-    rule = CarryEvents(scenario, margin=0.0)
+    view = view_of(
+        scenario,
+        cap_w=cap * contract_w,
+        site_power_w=power * contract_w,
+        price_usd_per_mwh=price,
+        price_forecast_usd_per_mwh=ahead,
+        time_fraction=time,
+        battery_charge_fraction=0.5,
+    )
+    return CarryEvents(scenario, margin=0.0).power_w(view, ())[0][0].tolist()
 
-    def asked(cap, power):
-        view = view_of(scenario, cap_w=cap * contract_w, site_power_w=power * contract_w)
-        return rule.power_w(view, ())[0][0].tolist()
 
-    assert asked(0.9, 0.9)[0] == pytest.approx(min(0.1 * contract_w[0], 1000.0))
-    assert asked(1.0, 1.0) == [0.0, 0.0]
-    assert asked(1.0, 0.9)[0] == pytest.approx(-min(0.1 * contract_w[0], 1000.0))
+def test_a_battery_makes_up_for_a_low_cap_and_else_rests_while_prices_stay(stored):
+    assert asked(stored, 0.9, 0.9, 50.0, 50.0) == [100.0, 0.0]
+    assert asked(stored, 1.0, 0.9, 50.0, 50.0) == [0.0, 0.0]
+
+
+def test_a_battery_moves_energy_from_cheap_hours_to_dear_ones_with_what_is_free(stored):
+    assert asked(stored, 1.0, 0.9, 50.0, 100.0) == [-100.0, 0.0]
+    assert asked(stored, 1.0, 1.0, 50.0, 100.0) == [0.0, 0.0]
+    assert asked(stored, 1.0, 0.9, 100.0, 50.0) == [100.0, 0.0]
+
+
+def test_a_battery_is_empty_when_the_episode_ends(stored):
+    assert asked(stored, 1.0, 0.9, 50.0, 50.0, time=0.95) == [100.0, 0.0]
+
+
+def test_a_dearer_joule_slows_clocks_that_nothing_waits_for(scenario):
+    rule = WorthClock(scenario)
+    clocks = [rule.clocks(view_of(scenario, price_usd_per_mwh=price), ())[0].max() for price in (10.0, 1e4, 1e6)]
+    assert clocks[0] > clocks[1] >= clocks[2]
+    assert clocks[0] > 0.95
+
+
+def test_what_costs_more_energy_than_it_earns_is_refused(scenario):
+    rates = [
+        WorthGate(scenario).rates_rps(view_of(scenario, price_usd_per_mwh=price), ())[0][0, 0] for price in (50.0, 1e6)
+    ]
+    assert rates[0] > 0.0 == rates[1]
+
+
+def test_batch_work_waits_for_a_cheaper_hour_but_not_beyond_half_of_its_deadline():
+    tiny = load_scenario("tiny", {"forecast_lead_s": [30.0]})
+    batch = list(tiny.classes).index("batch-8b")
+    held = np.zeros((1, len(tiny.classes)))
+    held[0, batch] = 90.0
+
+    def rate(ahead):
+        view = view_of(tiny, price_usd_per_mwh=100.0, price_forecast_usd_per_mwh=ahead, held_requests=held)
+        return WorthGate(tiny).rates_rps(view, ())[0][0, batch]
+
+    assert rate(50.0) == pytest.approx(90.0 / 22.5)
+    assert rate(100.0) > rate(50.0)
 
 
 def test_prices_rise_with_the_backlog_within_what_the_class_allows():
