@@ -51,6 +51,8 @@ class FluidProblem:
         battery_kwh: most that a battery moves in a span, `[T, S]`.
         stored_kwh: lowest, highest and first content of the batteries, `[3, S]`.
         efficiency: of charging and discharging, `[2, S]`.
+        training_s: most that training jobs work, `[T, S]`.
+        training_usd_per_s, training_kwh_per_s: what a second of their work earns, and needs beyond rest, `[S]`.
         paid_usd: paid at most by agreements.
     """
 
@@ -77,6 +79,9 @@ class FluidProblem:
     battery_kwh: Float64Array
     stored_kwh: Float64Array
     efficiency: Float64Array
+    training_s: Float64Array
+    training_usd_per_s: Float64Array
+    training_kwh_per_s: Float64Array
     paid_usd: float = 0.0
 
 
@@ -184,14 +189,14 @@ def _groups(problem: FluidProblem, sizes: int) -> Iterator[IntArray]:
 
 
 def _least_bill_usd(problem: FluidProblem, energy_usd: Float64Array) -> float:
-    """Least of the electricity bill less what energy beyond rest is worth at a price, `[T, P]` [USD]."""
+    """Least of the bill less what training earns, and energy beyond rest is worth at a price, `[T, P]` [USD]."""
     rows = _Rows()
     _energy_columns(problem, rows, worth_usd=energy_usd)
     return rows.least()
 
 
 def _energy_columns(problem: FluidProblem, rows: _Rows, worth_usd: Float64Array | None = None) -> IntArray:
-    """Columns of IT energy beyond rest, `[T, P]`, with the grid, the sun and the batteries behind them."""
+    """Columns of IT energy beyond rest, `[T, P]`, beside training, with grid, sun and batteries behind them."""
     spans, sites = problem.base_kwh.shape
     worth = np.zeros_like(problem.most_kwh) if worth_usd is None else worth_usd
     energy = rows.columns(worth.size, cost=-worth.ravel(), high=problem.most_kwh.ravel()).reshape(worth.shape)
@@ -208,6 +213,9 @@ def _energy_columns(problem: FluidProblem, rows: _Rows, worth_usd: Float64Array 
     balance = rows.add((problem.solar_kwh - problem.base_kwh).ravel()).reshape(spans, sites)
     for columns, sign in ((grid, -1.0), (discharge, -1.0), (charge, 1.0)):
         rows.put(balance.ravel(), columns.ravel(), sign)
+    earned_usd = (every * problem.training_usd_per_s).ravel()
+    training = rows.columns(spans * sites, cost=-earned_usd, high=problem.training_s.ravel())
+    rows.put(balance.ravel(), training, (problem.pue * problem.training_kwh_per_s).ravel())
     for p, s in enumerate(problem.site.tolist()):
         rows.put(balance[:, s], energy[:, p], problem.pue[:, s])
     start = np.zeros((spans, sites))

@@ -200,6 +200,7 @@ def _energy(
     tick_s, start = a.tick_s, edges[:-1]
     at_site = np.eye(a.num_sites)[a.site]
     rest_w = (a.replicas * np.array([rate.rest_w for rate in rates])) @ at_site
+    rest_w = rest_w + np.where(dark, 0.0, a.training_jobs * a.training_idle_w)
     base_w = episode.pue * rest_w + np.where(dark, 0.0, episode.fixed_w)
     base_j = np.add.reduceat(base_w, start, axis=0) * tick_s
     ticks = np.diff(edges)[:, None]
@@ -215,6 +216,9 @@ def _energy(
     }
     return {
         **{f"{name}_kwh": values / JOULES_PER_KWH for name, values in energy_j.items()},
+        "training_s": a.training_jobs * tick_s * ticks,
+        "training_usd_per_s": a.training_usd_per_s,
+        "training_kwh_per_s": np.maximum(a.training_busy_w - a.training_idle_w, 0.0) / JOULES_PER_KWH,
         "pue": np.minimum.reduceat(episode.pue, start, axis=0),
         "usd_per_kwh": np.minimum.reduceat(episode.price_usd_per_mwh, start, axis=0) / KWH_PER_MWH,
         "efficiency": np.where(has_battery, [a.battery_charge_efficiency, a.battery_discharge_efficiency], 1.0),

@@ -34,7 +34,7 @@ class RolloutPlanner:
     Args:
         context: the environment.
         rule: what it does otherwise, and what the copies do after the next decision.
-        look_ahead: ticks for which the copies run.
+        look_ahead: ticks for which the copies run; what takes longer to show, as waking may, is not seen.
         decide_every: decisions of the environment from one question to the next.
         candidates: alternatives, with the rule itself.
         futures: drawn ones; what is chosen is best in their mean.
@@ -56,9 +56,9 @@ class RolloutPlanner:
         self,
         context: PolicyContext,
         rule: Policy,
-        look_ahead: PositiveInt = 60,
-        decide_every: PositiveInt = 10,
-        candidates: Annotated[int, Field(ge=2)] = 6,
+        look_ahead: PositiveInt = 240,
+        decide_every: PositiveInt = 20,
+        candidates: Annotated[int, Field(ge=2)] = 4,
         futures: PositiveInt = 4,
         future: Literal["drawn", "same"] = "drawn",
         size: PositiveFloat = 0.2,

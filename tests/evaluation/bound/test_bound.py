@@ -67,6 +67,9 @@ def _two_requests() -> FluidProblem:
         battery_kwh=np.zeros((2, 1)),
         stored_kwh=np.zeros((3, 1)),
         efficiency=np.ones((2, 1)),
+        training_s=np.zeros((2, 1)),
+        training_usd_per_s=np.zeros(1),
+        training_kwh_per_s=np.zeros(1),
     )
 
 
@@ -94,6 +97,18 @@ def test_a_battery_carries_cheap_energy_to_dear_hours() -> None:
     carried = replace(idle, battery_kwh=np.ones((2, 1)), stored_kwh=stored, efficiency=np.array([[0.8], [1.0]]))
     assert upper_bound_usd(idle) == pytest.approx(-0.25 * (0.1 + 0.2), rel=1e-4)
     assert upper_bound_usd(carried) == pytest.approx(-0.1 * (0.25 + 0.25 / 0.8), rel=1e-4)
+
+
+def test_training_works_where_it_earns_more_than_its_energy_costs() -> None:
+    idle = replace(_two_requests(), value_usd=np.zeros(2), late_usd=np.zeros(2), solar_kwh=np.zeros((2, 1)))
+    jobs = replace(
+        idle,
+        training_s=np.full((2, 1), 5.0),
+        training_usd_per_s=np.array([0.15]),
+        training_kwh_per_s=np.array([1.0]),
+    )
+    earned = 5.0 * (0.15 - 1.2 * 0.1)  # in the first span; in the second, energy costs 0.24 a second
+    assert upper_bound_usd(jobs) - upper_bound_usd(idle) == pytest.approx(earned, rel=1e-4)
 
 
 def test_a_call_that_waits_comes_no_earlier_than_answers_and_waits_add_up() -> None:
