@@ -16,10 +16,10 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fleets.plans import PolicyPredictor
+from tokenfleet.envs.fleets.simulator import FleetSimulator
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.policies.base import FleetSimulator
 
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
 """Gives a vector environment of so many rows."""

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.fields import VIEW, Layout, Record
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.fleets.live import LiveFleets
-from tokenfleet.envs.fleets.plans import Plan
-from tokenfleet.envs.fleets.what_if import Simulation
+from tokenfleet.envs.fleets.simulator import FleetSimulator
 from tokenfleet.envs.interface.action import Action, Supervises
 from tokenfleet.envs.interface.observation import Observation, Recalls
 from tokenfleet.envs.layers.scheduling import Controls
@@ -52,31 +51,6 @@ class Policy(Protocol):
         Returns:
             Actions, `[A]` or `[N, A]`, and the state for the next call.
         """
-
-
-class FleetSimulator:
-    """What a planner may ask of the environment that it acts in: what would become of copies, and nothing else.
-
-    Args:
-        fleets: the environment.
-    """
-
-    def __init__(self, fleets: LiveFleets) -> None:
-        self._fleets = fleets
-
-    @property
-    def num_envs(self) -> int:
-        """How many fleets there are."""
-        return self._fleets.num_envs
-
-    @property
-    def ended(self) -> tuple[int, ...]:
-        """Fleets whose episodes have ended, which have no future."""
-        return self._fleets.ended
-
-    def simulate(self, plan: Plan, horizon: int, **asked: Any) -> Simulation:
-        """See `LiveFleets.simulate`."""
-        return self._fleets.simulate(plan, horizon, **asked)
 
 
 @dataclass(frozen=True)

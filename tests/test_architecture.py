@@ -54,6 +54,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.fleets.snapshots", f"{ENVS}.fleets.plans", f"{ENVS}.fleets.setting"),
     (f"{ENVS}.fleets.running", f"{ENVS}.fleets.what_if"),
     (f"{ENVS}.fleets.live",),
+    (f"{ENVS}.fleets.simulator",),
     (f"{ENVS}.fleets", f"{ENVS}.registration"),
     (f"{ENVS}.vector",),
     (f"{ENVS}.fleet",),

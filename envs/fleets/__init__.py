@@ -8,4 +8,5 @@
 | `plans` | what copies of fleets are told to do, and in which futures |
 | `what_if` | the copies, in the future that comes or in drawn ones, and what they come to |
 | `live` | what a batch under way can be asked: the base of the batched environment |
+| `simulator` | the part of it that a planner gets: copies, and nothing else |
 """

@@ -3,7 +3,7 @@
 | module | subject |
 |---|---|
 | `scenario` | its keys, and what follows from them: begin here |
-| `sites`, `pools`, `regimes`, `uncertainty` | its sections |
+| `sites`, `pools`, `training`, `regimes`, `uncertainty` | its sections |
 | `loading` | a scenario from a name, a file or plain data, with overrides |
 | `axes`, `capacity`, `provenance` | sizes, what pools can serve, and where their coefficients come from |
 | `shift` | scenarios that differ on purpose from the one trained on |

@@ -143,7 +143,7 @@ def _compositions() -> str:
 
 
 def _choice(choice: Any) -> str:
-    if isinstance(choice, str):
+    if not isinstance(choice, Mapping):
         return f"`{choice}`"
     others = {key: value for key, value in choice.items() if key != "name"}
     return f"`{choice['name']}` ({', '.join(f'{key} {value}' for key, value in others.items())})"

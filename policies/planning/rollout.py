@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from tokenfleet.envs.fleets.simulator import FleetSimulator
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
-from tokenfleet.policies.base import FleetSimulator, Policy, PolicyContext, State
+from tokenfleet.policies.base import Policy, PolicyContext, State
 from tokenfleet.policies.registry import Choice, build_policy
 
 Float64Array = NDArray[np.float64]

@@ -60,8 +60,10 @@ FEATURES: dict[str, dict[str, object]] = {
         "sites.lab.grid.regulation": {"capacity_fraction": 0.3, "least_score": 0.0},
         "classes.chat-70b.agreement": {"window_s": 9.0, "tiers": [{"below_share": 1.0, "credit_fraction": 0.1}]},
     },
+    "training": {"sites.lab.training": {"gpu": "h100-sxm", "checkpoint_interval_s": 10.0, "resume_s": 2.0}},
     "failures": {"failures": {"gpus_per_server": 1, "rate_factor": 1e6, "repair_median_s": 5.0}},
 }
+PAID = ("availability_usd", "activation_usd", "regulation_usd", "training_usd")
 CONVERSATIONS = {"kind": "conversations", "request_class": "chat-8b", "rate_rps": 8.0, "max_context_tokens": 4000}
 
 
@@ -134,7 +136,7 @@ def ledger_of(engine: str, instance: Instance) -> Ledger:
         + (outcomes["value_late_usd"] * arrays.late_value_fraction).sum()
         - (outcomes["value_lost_usd"] * rates.lost_penalty_fraction).sum()
         - (outcomes["energy_j"] * price).sum()
-        + sum(outcomes[name].sum() for name in ("availability_usd", "activation_usd", "regulation_usd"))
+        + sum(outcomes[name].sum() for name in PAID)
         - sum(outcomes[name].sum() for name in ("demand_charge_usd", "ramp_charge_usd", "damages_usd"))
         - sum(outcomes[name].sum() for name in ("rebound_usd", "credit_usd"))
     )

@@ -177,7 +177,7 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
 
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "train algo=sac env.id=CartPole-v1": (
-        r"^algo\.name: sac cannot choose actions from Discrete\(2\); choose ppo, a2c, recurrent_ppo$",
+        r"^algo\.name: sac cannot choose actions from Discrete\(2\); choose ppo, a2c, recurrent_ppo, paired_ppo$",
     ),
     "train env.id=CartPol-v1": (r"^env\.id: .*`CartPol` doesn't exist.* Did you mean: `CartPole`",),
     "train env.id=tokenfleet/AgentSwarm-v0": (

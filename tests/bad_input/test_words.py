@@ -29,7 +29,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "evaluate scenario=null": (rf"^scenario: 'null' is no name {SCENARIOS}",),
     "evaluate scenario=folder/mine.yaml": (rf"^scenario: 'folder/mine\.yaml' is no name {SCENARIOS}",),
-    "train algo=pop": (r"^algo: unknown choice 'pop'; did you mean 'ppo'\? \(choose from a2c, custom, ppo, ",),
+    "train algo=pop": (r"^algo: unknown choice 'pop'; did you mean 'ppo'\? \(choose from a2c, ars, cma_es, custom, ",),
     "train -m algo=ppo,pop": (r"^algo: unknown choice 'pop'; did you mean 'ppo'\?",),
     "train env=flet": (r"^env: unknown choice 'flet'; did you mean 'fleet'\?",),
     # Values.

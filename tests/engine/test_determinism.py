@@ -54,8 +54,8 @@ def _random_controls(arrays: FleetArrays, rng: np.random.Generator) -> Controls:
 
 
 def _stack(rows: list[Controls]) -> Controls:
-    names = [field.name for field in dataclasses.fields(Controls)]
-    return Controls(*(np.concatenate([getattr(row, name) for row in rows]) for name in names))
+    names = [field.name for field in dataclasses.fields(Controls) if getattr(rows[0], field.name) is not None]
+    return Controls(**{name: np.concatenate([getattr(row, name) for row in rows]) for name in names})
 
 
 def test_threads_do_not_change_a_bit(scenario):

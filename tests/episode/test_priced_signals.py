@@ -107,7 +107,7 @@ def test_demand_is_forecast_with_an_error_that_grows_and_is_right_on_average():
         truth.append(now[50:, 1]), told.append(ahead[:-50, 1]), spread.append(fields["demand_spread_rps"][:-50, 1, 1])
         assert not fields["demand_spread_rps"][..., 0].any()
     ratio = np.concatenate(told) / np.maximum(np.concatenate(truth), 0.1)
-    assert np.mean(np.concatenate(truth)) == pytest.approx(11.0, rel=0.15)
+    assert np.mean(np.concatenate(truth)) == pytest.approx(scenario.mean_rate_rps("chat-70b"), rel=0.15)
     assert np.mean(ratio) == pytest.approx(1.0, abs=0.1)
     assert np.std(ratio) == pytest.approx(np.mean(np.concatenate(spread) / np.concatenate(told)), rel=0.35)
 

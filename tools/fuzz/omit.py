@@ -10,19 +10,19 @@ import numpy as np
 
 from tests.engine.instances import Instance
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.episode.course import LIMITS, PER_TICK
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.traces import DEFAULTS, RequestTable
 
 NO_CAP_W = 1e12
-PER_TICK = ("cap_w", "rating_w", "row_cap_w", "row_rating_w", "price_usd_per_mwh", "carbon_g_per_kwh")
 
 
 def first_ticks(instance: Instance, ticks: int) -> Instance:
     """The first ticks of the episode."""
     ticks = min(ticks, instance.arrays.horizon_ticks)
-    names = (*PER_TICK, "outdoor_c", "pue", "solar_w")
+    names = (*PER_TICK, "pue")
     course: dict[str, Any] = {name: getattr(instance.episode, name)[:ticks] for name in names}
     failures = instance.episode.failures
     kept = failures.tick < ticks
@@ -96,7 +96,7 @@ def _arrays(**values: float) -> Callable[[Instance], Instance]:
 
 OMISSIONS: dict[str, Callable[[Instance], Instance]] = {
     "malformed": lambda instance: instance,
-    "caps": _course(lambda e: {name: np.full_like(getattr(e, name), NO_CAP_W) for name in PER_TICK[:4]}),
+    "caps": _course(lambda e: {name: np.full_like(getattr(e, name), NO_CAP_W) for name in LIMITS}),
     "failures": _episode(failures=FailureTable.none()),
     "contexts": _episode(contexts=ContextTable.none()),
     "solar": _course(lambda e: {"solar_w": np.zeros_like(e.solar_w)}),

@@ -8,7 +8,7 @@
 | `clients`, `endings`, `overdue`, `billing` | who calls when, what came of it or can no longer come, what it costs |
 | `admission`, `router`, `kv_moves` | who is let in, the way to a replica, KV cache that moves |
 | `power_states`, `power_delivery`, `power_node`, `meter`, `delay_line` | boards that sleep, caps, brakes and breakers |
-| `site_supply`, `battery`, `room` | sun, battery, and the air at the servers |
+| `site_supply`, `battery`, `room`, `training` | sun, battery, the air at the servers, training jobs beside them |
 | `power_charges`, `programme`, `regulation`, `agreements` | what power costs and earns beyond energy; credits |
 | `view` | what the policy sees |
 """
