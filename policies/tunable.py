@@ -123,6 +123,8 @@ def _parts(
     target, preset = target_of(str(given["name"]), choices, "policy")
     parameters, _ = keyword_parameters(target, 1)
     for name, inner in getattr(target, "parts", {}).items():
+        if name not in parameters:
+            continue
         part = {**preset, **given}.get(name, parameters[name].default)
         yield name, {"name": part} if isinstance(part, str) else part, inner
 

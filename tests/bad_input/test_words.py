@@ -8,7 +8,9 @@ import pytest
 
 from tests.command_line import Run, check_refusal, in_a_process_of_its_own
 
-SCENARIOS = r"\(choose from agent-swarm, .*, tiny; for your own FOLDER/scenario/NAME\.yaml write --config-dir"
+SCENARIOS = (
+    r"\(choose from agent-swarm, .*, tiny, two-markets; for your own FOLDER/scenario/NAME\.yaml write --config-dir"
+)
 CASES: dict[str, tuple[str, ...]] = {
     # Keys.
     "evaluate shift=more-lod": (r"^shift: unknown choice 'more-lod'; did you mean 'more-load'\?",),

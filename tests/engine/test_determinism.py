@@ -43,13 +43,13 @@ def simulate(scenario: Scenario, num_envs: int, threads: int, engine: str = "nat
 def _random_controls(arrays: FleetArrays, rng: np.random.Generator) -> Controls:
     classes, pools = arrays.num_classes, arrays.num_pools
     return Controls(
-        rng.random((1, classes, pools)),
-        rng.uniform(0.3, 1.0, (1, pools)),
-        rng.choice([0.5, 1.0], (1, pools)),
-        rng.choice([2.0, np.inf], (1, classes)),
-        rng.uniform(-1e5, 1e5, (1, arrays.num_sites)),
-        rng.uniform(0.0, 2.0, (1, classes)),
-        rng.uniform(0.5, 2.0, (1, classes)),
+        route_share=rng.random((1, classes, pools)),
+        clock_fraction=rng.uniform(0.3, 1.0, (1, pools)),
+        awake_fraction=rng.choice([0.5, 1.0], (1, pools)),
+        admit_rate_rps=rng.choice([2.0, np.inf], (1, classes)),
+        battery_power_w=rng.uniform(-1e5, 1e5, (1, arrays.num_sites)),
+        prefix_affinity=rng.uniform(0.0, 2.0, (1, classes)),
+        token_price_factor=rng.uniform(0.5, 2.0, (1, classes)),
     )
 
 

@@ -19,7 +19,7 @@ STREAMS = {
 def with_agents(stream: dict[str, object]) -> Scenario:
     """The default fleet with short contexts, so that it answers faster than the record's models did."""
     workload = {"agents": {**stream, "request_class": "agents-70b", "max_context_tokens": 8000}}
-    takes_any_price = {"classes.agents-70b.price_tolerance": None, "classes.agents-70b.token_price_factor": None}
+    takes_any_price = {"classes.agents-70b.price_tolerance": {"median": 1e6}}
     changes = {"workload": workload, "classes.agents-70b.patience_s": 600.0, **takes_any_price}
     return load_scenario("default", changes)
 

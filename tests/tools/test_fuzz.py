@@ -44,11 +44,11 @@ def test_shorter_episodes_and_fewer_requests_are_still_instances():
 
 
 def test_a_defect_of_one_engine_is_found_and_made_small(monkeypatch):
-    """A reference in which held requests never lose patience: one or two requests show it."""
+    """A reference in which held requests never lose patience: a handful of requests shows it."""
     monkeypatch.setattr(admission.Admission, "drop_expired", lambda *_: [])
     found = next(verdict for verdict in verdicts(map(Case, range(100))) if verdict.problem)
     smallest = Shrinker(lambda case: bool(problem_of(case))).shrink(found.case)
-    assert len(smallest.rows) <= 2
+    assert len(smallest.rows) <= 4
     assert len(smallest.instances()) == 1
     assert problem_of(Case.parse(str(smallest)))
     monkeypatch.undo()
