@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,11 +54,12 @@ def fluid_problem(scenario: Scenario, episode: Episode, spans: int = SPANS) -> F
     too_long |= (further > 0) & (decode_least_s[rows] > np.maximum(further, 1) * a.tpot_s[k] + ROUNDING_S)
     too_long |= answer_s[rows] > a.deadline_s[k] + ROUNDING_S
     value_usd = np.where(too_long, late_usd, value_usd)
-    windows = _windows(a, table, rows, asked_s[rows], edges * a.tick_s)
+    windows: dict[str, Any] = _windows(a, table, rows, asked_s[rows], (edges * a.tick_s).astype(np.float64))
     prefill_s, decode_s = _needs(a, table, rows, [rate.seconds for rate in rates])
     prefill_j, decode_j = _needs(a, table, rows, [rate.joules for rate in rates])
     seconds = np.diff(edges)[:, None] * a.tick_s
     model = PowerModel(scenario)
+    energy: dict[str, Any] = _energy(a, episode, model, rates, dark_sites, edges)
     most_w = (model.worst_busy_w(np.ones(a.num_pools)) * (1.0 + model.host_power_factor * a.host_w_per_board_w)) + (
         model.host_power_factor * a.host_w
     )
@@ -75,7 +78,7 @@ def fluid_problem(scenario: Scenario, episode: Episode, spans: int = SPANS) -> F
         most_kwh=a.replicas * seconds * most_w / JOULES_PER_KWH,
         site=a.site,
         paid_usd=_agreed_usd(a, episode),
-        **_energy(a, episode, model, rates, dark_sites, edges),
+        **energy,
     )
 
 
