@@ -84,6 +84,7 @@ class RollingHorizon(ComposedPolicy):
         self._request_j = np.where(self._rate_rps > 0.0, 1.0 / np.maximum(full.requests_per_joule, 1e-300), 0.0)
         self._request_usd = pools.request_usd
         self._idle_w, self._asleep_w = pools.idle_w, pools.asleep_w
+        self._decodes_for_others = a.takes_over | ~scenario.route_mask.any(axis=0)  # what they serve no plan counts
         self._deferrable = np.array([one.deferrable for one in scenario.classes.values()])
         self._forecast = [list(scenario.classes).index(name) for name in scenario.forecast_classes]
         self._starts_s = self._step_s * np.arange(steps)
@@ -189,6 +190,7 @@ class RollingHorizon(ComposedPolicy):
         soon = np.maximum(1, np.ceil(a.wake_s / step_s).astype(np.int64) + 1)  # what wakes late is woken now
         replicas = np.array([plan[awake[: soon[p], p]].max() for p in range(a.num_pools)])
         replicas = np.clip(np.ceil(replicas - 1e-6), np.minimum(most, 1.0), most)
+        replicas = np.where(self._decodes_for_others, most, replicas)
         release_rps = np.where(self._deferrable, plan[served[0]].sum(axis=1), np.inf)
         return replicas, plan[discharge[0]] - plan[charge[0]], release_rps
 

@@ -13,6 +13,7 @@ def make_policy_of(scenario, **parameters):
 
 
 def decide(policy, view):
+    """Controls for a fleet whose episode begins."""
     controls, _ = policy.controls(view, policy.initial_state(len(view.rows)))
     return controls
 
@@ -50,6 +51,19 @@ def test_fewer_replicas_are_awake_when_fewer_requests_come(tiny):
     assert (few.awake_fraction <= many.awake_fraction).all()
     assert few.awake_fraction.sum() < many.awake_fraction.sum()
     assert (few.awake_fraction > 0.0).all()
+
+
+def test_pools_that_decode_for_others_stay_as_the_rule_has_them():
+    split = load_scenario("split-serving")
+    view = view_of(split, price_usd_per_mwh=60.0)
+    planned, ruled = (
+        decide(make_policy_of(split), view),
+        decide(make_policy("feedback_capping", context_of(split)), view),
+    )
+    for p, pool in enumerate(split.pools.values()):
+        if pool.hand_off_to is not None:
+            q = list(split.pools).index(pool.hand_off_to)
+            assert planned.awake_fraction[0, q] == ruled.awake_fraction[0, q] > planned.awake_fraction[0, p] / 2
 
 
 def test_held_work_is_released_where_there_is_power_and_kept_where_there_is_none(tiny):
