@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.estimates.backlog import backlog_seconds, class_backlog_seconds
+from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, class_backlog_seconds
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.fields import VIEW, Field, Layout, Record
@@ -24,6 +24,7 @@ from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.supervision.loop import AHEAD_S
 
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 
 ESTIMATED: tuple[Field, ...] = (
     Field("pool_backlog_s", "P", "s", "How long the pool would take for what it has.", "backlog", 10.0),
@@ -57,6 +58,44 @@ LOWER_BY = 1e-4
 """Share of the present cap by which an announced one must lie below it to count as an event."""
 
 
+class Estimates(ScaledFields):
+    """Works `ESTIMATED` out from a view.
+
+    Args:
+        scenario: of the fleets.
+
+    Attributes:
+        reads: fields of a view that it needs.
+    """
+
+    reads = (*BACKLOG_FIELDS, "cap_w", "announced_cap_w", "site_power_w", "brake_timer_s")
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario, ESTIMATED, axis_sizes(scenario))
+        self._service, self._mask = ServiceModel(scenario), scenario.route_mask
+        self._forecast = CapForecast.of_sites(scenario, np.full(len(scenario.sites), AHEAD_S))
+        self._delay_s = np.array([site.grid.brake.delay_s for site in scenario.sites.values()])
+        self._leads_s = np.array(scenario.announced_lead_s)
+
+    def rows(self, view: Record) -> Float64Array:
+        """The estimates in their units, `[N, D]`; a time to the next event of inf where none is announced."""
+        backlog_s = backlog_seconds(self._service, view)
+        cap_w, announced_w = view["cap_w"], view["announced_cap_w"]
+        falls = announced_w < (1.0 - LOWER_BY) * cap_w[:, :, None]
+        blocks = [
+            backlog_s,
+            class_backlog_seconds(backlog_s, self._mask),
+            self._forecast.lowest_w(cap_w, announced_w) - view["site_power_w"],
+            self._delay_s - view["brake_timer_s"],
+            np.where(falls, self._leads_s, np.inf).min(axis=2, initial=np.inf),
+        ]
+        return np.concatenate(blocks, axis=1)
+
+    def shown(self, view: Record) -> Record:
+        """The estimates as an observation shows them: cut to their bounds, in float32."""
+        return self.decode(self.scaled(self.rows(view)))
+
+
 class SupervisorObservation(ScaledFields):
     """See the module; its fields stand behind all of the default ones.
 
@@ -79,25 +118,12 @@ class SupervisorObservation(ScaledFields):
         super().__init__(scenario, kept, sizes)
         self._columns = Layout(known, sizes).columns(*(field.name for field in kept))
         self._holds = holds
-        self._service, self._mask = ServiceModel(scenario), scenario.route_mask
-        self._forecast = CapForecast.of_sites(scenario, np.full(len(scenario.sites), AHEAD_S))
-        self._delay_s = np.array([site.grid.brake.delay_s for site in scenario.sites.values()])
-        self._leads_s = np.array(scenario.announced_lead_s)
+        self._estimates = Estimates(scenario)
 
     def recall(self, view: Record, memory: tuple[NDArray[np.generic], ...]) -> Float32Array:
         """See `Recalls.recall`; `[N, D]`."""
         seen = Record(view.layout, view.rows.astype(np.float64))
-        backlog_s = backlog_seconds(self._service, seen)
-        cap_w, announced_w = seen["cap_w"], seen["announced_cap_w"]
-        falls = announced_w < (1.0 - LOWER_BY) * cap_w[:, :, None]
-        blocks = [
-            seen.rows,
-            backlog_s,
-            class_backlog_seconds(backlog_s, self._mask),
-            self._forecast.lowest_w(cap_w, announced_w) - seen["site_power_w"],
-            self._delay_s - seen["brake_timer_s"],
-            np.where(falls, self._leads_s, np.inf).min(axis=2, initial=np.inf),
-        ]
+        blocks = [seen.rows, self._estimates.rows(seen)]
         if self._holds:
             clock, *_, entries = memory
             blocks += [np.asarray(clock, np.float64), np.asarray(entries, np.float64)]

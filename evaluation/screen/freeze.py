@@ -25,12 +25,12 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
-from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.findings import VALUE
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MIDDLE
+from tokenfleet.policies.heuristics.linear.features import Scale
 from tokenfleet.policies.registry import Choice
 
 HELD_MIDDLE = {"name": "supervisor", "rest": "middle"}

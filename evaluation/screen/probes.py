@@ -8,9 +8,9 @@ import numpy as np
 
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_rows
 from tokenfleet.evaluation.screen.findings import ABOVE_CAP, given_up
 from tokenfleet.evaluation.screen.plans import Plans
+from tokenfleet.policies.heuristics.linear.features import NAMES, Scale, followed_rows
 
 Table = tuple[Segment, ...]
 

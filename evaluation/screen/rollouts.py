@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
 from tokenfleet.envs.scenario import Scenario
@@ -22,9 +21,10 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
-from tokenfleet.evaluation.screen.features import Features, Scale, followed_rows, scaled
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.heuristics.linear.features import Features, Scale, followed_rows
+from tokenfleet.policies.heuristics.linear.law import entries_of, scaled
 from tokenfleet.policies.registry import Choice, make_policy
 
 Float64Array = NDArray[np.float64]
@@ -112,10 +112,10 @@ def measured_scale(setting: Setting) -> Scale:
     """The features' scale while the middle of the box is held."""
     env = environment(setting, len(setting.seeds), sees=True)
     observation, _ = env.reset(seed=list(setting.seeds))
-    features, seen = Features(setting.scenario, env.num_envs, env.decide_every * setting.scenario.tick_s), []
+    read, seen = _reader(setting.scenario, env), []
     over = np.zeros(env.num_envs, np.bool_)
     while not over.all():
-        seen.append(features.read(_view(env, observation))[~over])
+        seen.append(read(observation)[~over])
         observation, _, terminated, truncated, _ = env.step(np.zeros(env.action_space.shape or (), np.float32))
         over |= terminated | truncated
     env.close()
@@ -154,15 +154,8 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
         raise ValueError("plans with gains need the scale of the features")
     scale, gains = setting.scale, np.repeat(plans.gains, episodes, axis=0)
     follows = followed_rows(setting.scenario, tuple(SetpointAction(setting.scenario).table))
-    features = Features(setting.scenario, env.num_envs, env.decide_every * setting.scenario.tick_s)
-
-    def act(observation: Any) -> NDArray[np.float32]:
-        seen = scaled(features.read(_view(env, observation)), scale)
-        action = base + np.einsum("naf,naf->na", gains, seen[:, follows])
-        clipped: NDArray[np.float32] = np.clip(action, -1.0, 1.0).astype(np.float32)
-        return clipped
-
-    return act
+    read = _reader(setting.scenario, env)
+    return lambda observation: entries_of(base, gains, scaled(read(observation), scale)[:, follows])
 
 
 def environment(setting: Setting, rows: int, sees: bool) -> FleetVectorEnv:
@@ -171,10 +164,19 @@ def environment(setting: Setting, rows: int, sees: bool) -> FleetVectorEnv:
     return FleetVectorEnv(setting.scenario, rows, split=setting.split, action="setpoints", observation=observation)
 
 
-def _view(env: FleetVectorEnv, observation: Any) -> Record:
+def _reader(scenario: Scenario, env: FleetVectorEnv) -> Callable[[Any], Float64Array]:
+    """From observations to features, `[N, S + K, F]`, with memory."""
     model = env.observation_model
     assert isinstance(model, SupervisorObservation)
-    return model.decode(observation)
+    features = Features(scenario)
+    past, step_s = features.nothing_past(env.num_envs), np.full(env.num_envs, env.decide_every * scenario.tick_s)
+
+    def read(observation: Any) -> Float64Array:
+        nonlocal past
+        values, past = features.read(model.decode(observation), past, step_s)
+        return values
+
+    return read
 
 
 def _is_kept(name: str) -> bool:

@@ -19,7 +19,6 @@ from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosing, episodes_for
 from tokenfleet.evaluation.screen.criteria import criteria
-from tokenfleet.evaluation.screen.features import Scale
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
 from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import ON_FEATURE, absurd, awake_by_cap, frozen
@@ -43,6 +42,7 @@ from tokenfleet.evaluation.screen.space import (
     probes,
 )
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
+from tokenfleet.policies.heuristics.linear.features import Scale
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.registry import POLICIES
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.evaluation.screen.features import NAMES, Scale
 from tokenfleet.evaluation.screen.plans import Plans
+from tokenfleet.policies.heuristics.linear.features import NAMES, Scale
 
 Float64Array = NDArray[np.float64]
 Table = tuple[Segment, ...]

@@ -18,7 +18,6 @@ from tokenfleet.evaluation.screen import tuning
 from tokenfleet.evaluation.screen.__main__ import main
 from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.criteria import criteria
-from tokenfleet.evaluation.screen.features import NAMES, Scale, followed_rows
 from tokenfleet.evaluation.screen.findings import absurd_optima, alike
 from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import awake_by_cap
@@ -27,6 +26,7 @@ from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, ru
 from tokenfleet.evaluation.screen.run import MOST_DIALS, Options, Screen
 from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
 from tokenfleet.evaluation.screen.table import table
+from tokenfleet.policies.heuristics.linear.features import NAMES, Scale, followed_rows
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.planning.rollout import clearly_best
 

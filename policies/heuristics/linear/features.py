@@ -1,4 +1,4 @@
-"""What a plan with feedback sees: a row of numbers a site and class, on the scale of fleets that hold the middle.
+"""What linear feedback sees: a row of numbers a site and class, on the scale of fleets that hold the middle.
 
 All of it is in the observation `supervisor`, or a mean over the past of what is. An entry of a site or pool follows its
 own site. An entry of a request class follows its class: demand, backlog and clients who decline are the class's own,
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 
@@ -59,34 +59,79 @@ class Scale:
         return found
 
 
+class Fields(Protocol):
+    """Named fields of N fleets in physical units, such as a `Record`."""
+
+    def __getitem__(self, name: str, /) -> NDArray[Any]:
+        """The field, `[N, ...]`."""
+
+
+class Past(NamedTuple):
+    """What is remembered of N fleets: means over the past, NaN before the first reading.
+
+    Attributes:
+        arrived: calls of each class in a tick, `[N, K]`.
+        declined: of them those that declined the token price, `[N, K]`.
+    """
+
+    arrived: Float64Array
+    declined: Float64Array
+
+
 class Features:
-    """Reads the features of N fleets; remembers means over the past.
+    """Reads the features of N fleets.
 
     Args:
         scenario: of the fleets.
-        num_envs: N.
-        step_s: time between two readings [s].
+
+    Attributes:
+        fields: of the view that it reads.
+        estimated: of `envs.interface.supervisor_observation.ESTIMATED` that it reads.
     """
 
-    def __init__(self, scenario: Scenario, num_envs: int, step_s: float) -> None:
+    fields = (
+        "cap_w",
+        "announced_cap_w",
+        "price_usd_per_mwh",
+        "price_forecast_usd_per_mwh",
+        "arrived",
+        "declined",
+        "awake_replicas",
+        "room_c",
+        "battery_charge_fraction",
+        "time_fraction",
+    )
+    estimated = ("pool_backlog_s", "class_backlog_s", "event_in_s")
+
+    def __init__(self, scenario: Scenario) -> None:
         sites, classes = list(scenario.sites), list(scenario.classes)
         self._pools_at = [[p for p, pool in enumerate(scenario.pools.values()) if pool.site == site] for site in sites]
         self._replicas = np.array([pool.replicas for pool in scenario.pools.values()], np.float64)
         self._rooms = [sites.index(name) for name in scenario.rooms]
         self._batteries = [sites.index(name) for name in scenario.batteries]
         self._priced = [classes.index(name) for name in scenario.priced_classes]
-        self._weight = min(1.0, step_s / MEMORY_S)
-        self._past: Float64Array | None = None
-        self._sites, self._classes = (num_envs, len(sites)), (num_envs, len(classes))
+        self._sites, self._classes = len(sites), len(classes)
 
-    def read(self, view: Record) -> Float64Array:
-        """The features as they are, of sites and then of classes, `[N, S + K, F]`."""
+    def nothing_past(self, num_envs: int) -> Past:
+        """What is remembered before the first reading."""
+        return Past(*(np.full((num_envs, self._classes), np.nan) for _ in Past._fields))
+
+    def read(self, view: Fields, past: Past, elapsed_s: Float64Array) -> tuple[Float64Array, Past]:
+        """The features as they are, of sites and then of classes, `[N, S + K, F]`, and what is remembered from now on.
+
+        Args:
+            view: what the fleets show.
+            past: what the reading before left, never changed in place.
+            elapsed_s: since the reading before, `[N]`; of no account at the first [s].
+        """
 
         def field(name: str) -> Float64Array:
             return np.asarray(view[name], np.float64)
 
+        now = Past(field("arrived"), self._declined(field("declined")))
+        past = Past(*(_means(before, new, elapsed_s) for before, new in zip(past, now, strict=True)))
+        arrived, declined = past
         cap, price = field("cap_w"), field("price_usd_per_mwh")
-        arrived, declined = self._means(np.stack([field("arrived"), self._declined(field("declined"))]))
         everything = arrived.sum(axis=1), declined.sum(axis=1)
         found = {
             "cap": cap,
@@ -105,17 +150,12 @@ class Features:
             "time": self._everywhere(field("time_fraction")),
         }
         own = {"backlog": np.log1p(field("class_backlog_s")), "demand": arrived, "declined": _share(declined, arrived)}
-        means = {name: np.broadcast_to(site.mean(axis=1)[:, None], self._classes) for name, site in found.items()}
+        means = {name: np.broadcast_to(site.mean(axis=1)[:, None], arrived.shape) for name, site in found.items()}
         of_classes = np.stack([(means | own)[name] for name in NAMES], axis=2)
-        return np.concatenate([np.stack([found[name] for name in NAMES], axis=2), of_classes], axis=1)
-
-    def _means(self, now: Float64Array) -> Float64Array:
-        before = now if self._past is None else self._past
-        self._past = before + self._weight * (now - before)
-        return self._past
+        return np.concatenate([np.stack([found[name] for name in NAMES], axis=2), of_classes], axis=1), past
 
     def _declined(self, of_priced: Float64Array) -> Float64Array:
-        row = np.zeros(self._classes)
+        row = np.zeros((len(of_priced), self._classes))
         row[:, self._priced] = of_priced
         return row
 
@@ -123,12 +163,20 @@ class Features:
         return np.stack([together(pools[:, here]) for here in self._pools_at], axis=1)
 
     def _everywhere(self, fleet: Float64Array) -> Float64Array:
-        return np.broadcast_to(fleet[:, None], self._sites)
+        return np.broadcast_to(fleet[:, None], (len(fleet), self._sites))
 
     def _where(self, sites: list[int], values: Float64Array) -> Float64Array:
-        row = np.zeros(self._sites)
+        row = np.zeros((len(values), self._sites))
         row[:, sites] = values
         return row
+
+
+def _means(before: Float64Array, now: Float64Array, elapsed_s: Float64Array) -> Float64Array:
+    """Means over the past, moved towards what is now."""
+    weight = np.minimum(1.0, elapsed_s / MEMORY_S)[:, None]
+    begun = np.where(np.isnan(before), now, before)
+    means: Float64Array = begun + weight * (now - begun)
+    return means
 
 
 def _longest(values: Float64Array) -> Float64Array:
@@ -159,10 +207,14 @@ def _share(part: Float64Array, whole: Float64Array) -> Float64Array:
     return share
 
 
-def scaled(values: Float64Array, scale: Scale) -> Float64Array:
-    """Features in standard deviations from their mean, cut."""
-    shares = np.where(scale.moves, (values - scale.mean) / np.where(scale.moves, scale.deviation, 1.0), 0.0)
-    return np.clip(shares, -WIDEST, WIDEST)
+def row_names(scenario: Scenario) -> list[str]:
+    """What each row of the features is of.
+
+    >>> from tokenfleet.envs.scenario import load_scenario
+    >>> row_names(load_scenario("tiny"))
+    ['site lab', 'class chat-8b', 'class chat-70b', 'class batch-8b']
+    """
+    return [*(f"site {name}" for name in scenario.sites), *(f"class {name}" for name in scenario.classes)]
 
 
 def followed_rows(scenario: Scenario, table: tuple[Segment, ...]) -> list[int]:
