@@ -46,7 +46,7 @@ class Reference(Spec):
         best_usd: mean net value of the best policy known.
         best: which that is.
         found_by: the search that found it.
-        policy: what evaluate.py takes for it; None for feedback, which only the screen's file holds.
+        policy: what evaluate.py takes for it; None where a protocol was frozen before feedback was a policy.
         version: of tokenfleet that measured it.
         criteria: what the screen found of the scenario, by criterion.
     """

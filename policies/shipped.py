@@ -11,6 +11,7 @@ GROUPS = {
     "baseline": "the best hand-made rules; neither earns 2 % less than the middle of the action box on any scenario",
     "variant": "one idea each beside `feedback_capping`, to see what the idea is worth",
     "classical": "laws of queues from textbooks, made into rules",
+    "form": "a form whose numbers a search finds; without any it acts as `supervisor` does",
     "published": "controllers of others, as their texts and public code have them",
     "planner": "choose by what copies of the fleet would come to, beside placebos, or by a linear programme",
 }
@@ -63,6 +64,7 @@ POLICIES: dict[str, Preset] = {
         pricing={"name": "by_demand", "quiet": 0.9, "full_s": 60.0},
     ),
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
+    "linear_feedback": Preset(f"{_HERE}.linear.policy:LinearFeedback", group="form"),
     "awake_with_cap": _router("variant", _WIDE, awake="proportional_to_cap"),
     "awake_with_demand": _router("variant", _WIDE, awake="follow_demand"),
     "gate_backlog": _router("variant", _WIDE, admission="backlog_gate"),

@@ -78,7 +78,9 @@ def measure_decision_ms(scenario: Scenario, name: str) -> float:
 
 
 def contenders(chosen: Sequence[str]) -> list[str]:
-    """Those chosen, or the middle and all shipped policies but those that plan on copies, which take hours for all.
+    """Those chosen, or the middle and all shipped policies that are measured by themselves.
+
+    Those that plan on copies would take hours for all, and a form without numbers acts as another policy does.
 
     Raises:
         SpecError: one line per name that is not shipped.
@@ -87,7 +89,11 @@ def contenders(chosen: Sequence[str]) -> list[str]:
     problems = [f"--policy: {name!r} is no shipped policy" for name in chosen if name not in known]
     if problems:
         raise SpecError(problems)
-    return list(chosen) or [name for name in known if name == MIDDLE or not plans_on_copies(name)]
+    return list(chosen) or [name for name in known if name == MIDDLE or _stands_alone(name)]
+
+
+def _stands_alone(name: str) -> bool:
+    return POLICIES[name].group != "form" and not plans_on_copies(name)
 
 
 def _policy(name: str, context: PolicyContext) -> Any:

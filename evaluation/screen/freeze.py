@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files.writing import replace_file
-from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
 from tokenfleet.evaluation.screen.findings import VALUE
-from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.record import read_record
+from tokenfleet.evaluation.screen.found import Found
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import MIDDLE
-from tokenfleet.policies.heuristics.linear.features import Scale
 from tokenfleet.policies.registry import Choice
 
 HELD_MIDDLE = {"name": "supervisor", "rest": "middle"}
@@ -60,10 +57,11 @@ def _freeze(screens: Sequence[Path], out: Path, anew: bool) -> None:
         protocol = protocol.model_copy(update={"references": {}})
     references = dict(protocol.references)
     for path in screens:
-        scenario, card, scale = _screened(path)
+        found = Found.of_file(path)
+        scenario = found.scenario
         if scenario.name in references:
             raise SpecError([f"{path}: {protocol.name} has a reference of {scenario.name}; give another --out"])
-        reference = references[scenario.name] = _reference(protocol, scenario, card, scale)
+        reference = references[scenario.name] = _reference(protocol, found)
         kind = "benchmark" if reference.is_benchmark else "demonstration"
         span = f"{reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})"
         print(f"{scenario.name}: {kind}, {span}")
@@ -77,22 +75,12 @@ def _protocol(path: Path) -> Protocol:
     return load_protocol().model_copy(update={"name": path.stem, "references": {}})
 
 
-def _screened(path: Path) -> tuple[Scenario, Mapping[str, Any], Sequence[Any]]:
-    """The scenario of a screen, its card, and the scale of its features."""
-    record = read_record(path)
-    if "card" not in record:
-        raise SpecError([f"{path}: the screen is not at its end; run it again"])
-    scenario = load_scenario(record["header"]["scenario"])
-    if scenario_hash(scenario) != record["header"]["config_hash"]:
-        raise SpecError([f"{path}: the scenario {scenario.name} is another one now; screen it again"])
-    return scenario, record["card"], record["measured"]["scale"]
-
-
-def _reference(protocol: Protocol, scenario: Scenario, card: Mapping[str, Any], scale: Sequence[Any]) -> Reference:
+def _reference(protocol: Protocol, found: Found) -> Reference:
+    scenario, card = found.scenario, found.card
     careful = _rule_usd(protocol, scenario, protocol.careful_operator)
     best = card["best_known"]
     if best in card["plans"]:
-        usd = _plan_usd(protocol, scenario, card["plans"][best], scale)
+        usd = _plan_usd(protocol, found, best)
     elif best == MIDDLE:
         usd = _rule_usd(protocol, scenario, HELD_MIDDLE)
     else:
@@ -104,7 +92,7 @@ def _reference(protocol: Protocol, scenario: Scenario, card: Mapping[str, Any], 
             "careful_usd": round(careful, 6),
             "best_usd": round(usd, 6),
             "best": best,
-            "policy": _choice(card, best),
+            "policy": _choice(found, best),
             "found_by": f"screen of {minutes:.1f} minutes, {sum(done.values())} generations in all",
             "version": version("tokenfleet"),
             "criteria": card["criteria"],
@@ -113,13 +101,11 @@ def _reference(protocol: Protocol, scenario: Scenario, card: Mapping[str, Any], 
     )
 
 
-def _choice(card: Mapping[str, Any], best: str) -> str | dict[str, Any] | None:
+def _choice(found: Found, best: str) -> str | dict[str, Any]:
     """The best policy of a screen as evaluate.py takes it."""
-    if best == "tuned constants":
-        return {"name": "supervisor", **card["supervisor"]}
-    if best in card["plans"]:
-        return None
-    return dict(HELD_MIDDLE) if best == MIDDLE else str(best)
+    if best in found.card["plans"]:
+        return found.choice(best)
+    return dict(HELD_MIDDLE) if best == MIDDLE else best
 
 
 def _rule_usd(protocol: Protocol, scenario: Scenario, rule: Choice) -> float:
@@ -129,12 +115,11 @@ def _rule_usd(protocol: Protocol, scenario: Scenario, rule: Choice) -> float:
     return float(outcome[VALUE].mean())
 
 
-def _plan_usd(protocol: Protocol, scenario: Scenario, plan: Mapping[str, Any], scale: Sequence[Any]) -> float:
+def _plan_usd(protocol: Protocol, found: Found, name: str) -> float:
     seeds = tuple(episode_seeds(protocol.seed, protocol.episodes))
-    setting = Setting(scenario, protocol.split, seeds, Scale(np.array(scale[0]), np.array(scale[1])))
-    gains = None if plan["gains"] is None else np.array([plan["gains"]])
+    setting = Setting(found.scenario, protocol.split, seeds, found.scale)
     with Workers(1) as workers:
-        return float(outcomes(setting, Plans(np.array([plan["base"]]), gains), workers)[VALUE].mean())
+        return float(outcomes(setting, found.plan(name), workers)[VALUE].mean())
 
 
 def _write(path: Path, protocol: Protocol) -> None:

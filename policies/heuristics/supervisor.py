@@ -30,6 +30,7 @@ SPREAD_S, CONTEXT_SPREAD_S = 2.5, 10.0
 BRAKE_SHARE = 0.3
 SERIES_USD_PER_MWH = 200.0
 WORTH, DEEPEST_BIAS = 0.1, -0.35
+DIGITS = 6
 
 Amount = float | dict[str, float] | None
 """One number for all, numbers by name, or None for the middle of the action `setpoints`."""
@@ -157,8 +158,16 @@ class Supervisor(ControlPolicy):
         return Setpoints(**rows)
 
 
-def supervisor_parameters(scenario: Scenario, entries: NDArray[np.float64]) -> dict[str, Any]:
-    """Entries `[A]` of the action `setpoints` as parameters of `Supervisor`: numbers by name, in physical units."""
+def supervisor_parameters(
+    scenario: Scenario, entries: NDArray[np.floating[Any]], digits: int = DIGITS
+) -> dict[str, Any]:
+    """Entries `[A]` of the action `setpoints` as parameters of `Supervisor`: numbers by name, in physical units.
+
+    Args:
+        scenario: of the fleets.
+        entries: of the action.
+        digits: of each number.
+    """
     box = SetpointAction(scenario)
     setpoints = box.decode(entries[None])
     used = {segment.control for segment in box.table if segment.labels}
@@ -167,7 +176,7 @@ def supervisor_parameters(scenario: Scenario, entries: NDArray[np.float64]) -> d
         row = getattr(setpoints, declared.name)
         if row is None or declared.name not in used:
             continue
-        numbers = (float(f"{value:.6g}") for value in row.ravel())
+        numbers = (float(f"{value:.{digits}g}") for value in row.ravel())
         parameters[declared.name] = dict(zip(entry_names(scenario, declared.axis[1:]), numbers, strict=True))
     return parameters
 

@@ -1,0 +1,68 @@
+"""Write what a screen has tuned as a policy: `python -m tokenfleet.evaluation.screen.export FILE.json --out FILE.yaml`.
+
+The file is one that `policies=[FILE.yaml]` and `policy.base=FILE.yaml` take (`tokenfleet.policies.tuned_files`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tokenfleet.envs.commands import exit_status
+from tokenfleet.envs.files.writing import replace_file
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.screen.found import Found
+from tokenfleet.evaluation.screen.run import CONSTANTS, FEEDBACK
+from tokenfleet.policies.tuned_files import SUFFIX
+
+COMMAND = "python -m tokenfleet.evaluation.screen.export"
+PLANS = {"constants": CONSTANTS, "feedback": FEEDBACK}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; see the module."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Write what a screen has tuned as a policy.")
+    parser.add_argument("screen", type=Path, metavar="FILE.json", help="what a screen has written")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.yaml", help="the policy's file")
+    parser.add_argument("--plan", choices=list(PLANS), default="feedback", help="which (default: feedback)")
+    parser.add_argument("--scenario", metavar="YAML", help="of the screen, where it is not in the catalogue")
+    typed = parser.parse_args(arguments)
+    return exit_status(lambda: _export(typed.screen, typed.out, PLANS[typed.plan], typed.scenario))
+
+
+def _export(screen: Path, out: Path, plan: str, scenario: str | None) -> None:
+    if out.suffix != SUFFIX:
+        raise SpecError([f"--out: must end in {SUFFIX} (got {out})"])
+    found = Found.of_file(screen, scenario)
+    data = {"policy": found.choice(plan), "found": _origin(found, plan)}
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(out, text.encode())
+    except OSError as error:
+        raise SpecError([f"--out: cannot write {out}: {error.strerror or error}"]) from None
+    print(f"Written: {out}")
+
+
+def _origin(found: Found, plan: str) -> dict[str, Any]:
+    """How the policy was come by."""
+    card, header = found.card, found.header
+    return {
+        "command": f"python -m tokenfleet.evaluation.screen --scenario {header['scenario']}",
+        "plan": plan,
+        "scenario": header["scenario"],
+        "config_hash": header["config_hash"],
+        "seed": header["seed"],
+        "minutes": header["minutes"],
+        "generations": dict(card["budget"]["done"]),
+        "validation": {"episodes": card["budget"]["episodes"], "value": dict(card["values"][plan])},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
