@@ -21,6 +21,8 @@ from tokenfleet.evaluation.screen.run import CONSTANTS, FEEDBACK
 from tokenfleet.policies.tuned_files import SUFFIX
 
 COMMAND = "python -m tokenfleet.evaluation.screen.export"
+TYPED = ("scenario", "minutes", "seed", "generations", "episodes")
+"""What a person may type of a screen; what is None or 0 is the default."""
 PLANS = {"constants": CONSTANTS, "feedback": FEEDBACK}
 
 
@@ -53,12 +55,12 @@ def _origin(found: Found, plan: str) -> dict[str, Any]:
     """How the policy was come by."""
     card, header = found.card, found.header
     return {
-        "command": f"python -m tokenfleet.evaluation.screen --scenario {header['scenario']}",
+        "command": " ".join(
+            ["python -m tokenfleet.evaluation.screen", *(f"--{name} {header[name]}" for name in TYPED if header[name])]
+        ),
         "plan": plan,
-        "scenario": header["scenario"],
         "config_hash": header["config_hash"],
         "seed": header["seed"],
-        "minutes": header["minutes"],
         "generations": dict(card["budget"]["done"]),
         "validation": {"episodes": card["budget"]["episodes"], "value": dict(card["values"][plan])},
     }

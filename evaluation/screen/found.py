@@ -11,7 +11,7 @@ import numpy as np
 
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
@@ -64,9 +64,7 @@ class Found:
         """
         plans = self.card["plans"]
         if name not in plans:
-            raise SpecError(
-                [f"{self.scenario.name}: the screen holds no plan {name!r} (choose from {', '.join(plans)})"]
-            )
+            raise SpecError([f"{self.scenario.name}: the screen holds no plan {name!r}{suggest(name, plans)}"])
         gains = plans[name]["gains"]
         return Plans(np.array([plans[name]["base"]]), None if gains is None else np.array([gains]))
 

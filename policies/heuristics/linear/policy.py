@@ -38,7 +38,7 @@ class LinearFeedback(Supervisor):
         gains: by set-point, entry and feature: what the entry gains with one standard deviation.
         scale: mean and standard deviation by feature and row, which is a site or a class; of those that gains follow.
         entries: by set-point and entry: where the entry stands while its features stand at their mean. It goes over the
-            constant, which cannot tell apart entries that mean the same, such as all that keep the usual replicas awake.
+            constant, which cannot tell apart entries that mean the same, such as those that keep usual replicas awake.
         decide_every: ticks between two decisions.
         constants: all other set-points, as of `supervisor`.
 
