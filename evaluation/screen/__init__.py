@@ -3,7 +3,6 @@
 | module | what |
 |---|---|
 | `plans` | set-points of many policies as entries of the action `setpoints`, constant or moved by the state |
-| `features` | what the state is, site by site and class by class, on a common scale |
 | `space` | the few directions in which plans are searched |
 | `rollouts` | what plans and rules come to in episodes, spread over processes |
 | `tuning` | CMA-ES with the same episodes for all of a generation |
@@ -16,5 +15,7 @@
 | `card` | the findings as text |
 | `table` | the cards of many screens side by side |
 | `run` | the screen from its start to its end |
+| `found` | what a screen has found, as policies that evaluate.py takes |
+| `export` | the same, written as a file |
 | `freeze` | reference values of the protocol of scores, from screens |
 """

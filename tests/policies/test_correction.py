@@ -22,9 +22,16 @@ from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
 from tokenfleet.policies.learned.correction import Base, CorrectedEnv
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.training import make_model
+from tokenfleet.policies.registry import Choice
 
 RULE = {"name": "supervisor", "backlog_limit_s": 3.0, "awake_replicas": {"lab-8b": 1.0}}
 CONTINUOUS = ("ppo", "a2c", "recurrent_ppo", "paired_ppo", "sac", "td3", "tqc", "cma_es")
+FEEDBACK = {
+    "name": "linear_feedback",
+    "gains": {"backlog_limit_s": {"chat-8b": {"demand": 0.4}}},
+    "scale": {"demand": {"class chat-8b": {"mean": 2.0, "deviation": 2.0}}},
+}
+"""A base that remembers."""
 OVERRIDES = {"horizon_ticks": 35, "sites.lab.grid.demand_response": []}
 
 
@@ -50,6 +57,14 @@ def test_training_begins_at_the_base_exactly(name: str) -> None:
     model, _ = model_on(Base(1.0, RULE), name)
     rule = make_policy(RULE, PolicyContext.from_env(fleets(1)))
     assert values_of(NetworkPolicy.of_model(model)) == values_of(rule)
+
+
+@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "cma_es"])
+def test_a_base_that_remembers_is_corrected_from_its_own_value_on(name: str) -> None:
+    model, _ = model_on(Base(1.0, FEEDBACK), name)
+    assert values_of(NetworkPolicy.of_model(model)) == values_of(
+        make_policy(FEEDBACK, PolicyContext.from_env(fleets(1)))
+    )
 
 
 @pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "cma_es"])
@@ -86,10 +101,18 @@ def test_a_rule_that_sets_controls_is_corrected_at_every_tick() -> None:
         observation, *_ = env.step(actions)
 
 
-@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo", "cma_es"])
-def test_a_run_that_dies_twice_ends_as_one_that_did_not(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("ppo", "greedy_efficiency"),
+        ("recurrent_ppo", "greedy_efficiency"),
+        ("cma_es", "greedy_efficiency"),
+        ("ppo", FEEDBACK),
+    ],
+)
+def test_a_run_that_dies_twice_ends_as_one_that_did_not(name: str, rule: Choice, tmp_path: Path) -> None:
     def corrected() -> CorrectedEnv:
-        return CorrectedEnv(fleets(action="direct", observation=None), Base(1.0, "greedy_efficiency"))
+        return CorrectedEnv(fleets(action="direct", observation=None), Base(1.0, rule))
 
     def score(policy: Any) -> dict[str, float]:
         policy.prepare(fleets(action="direct", observation=None))

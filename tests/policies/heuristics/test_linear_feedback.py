@@ -117,7 +117,10 @@ def test_a_tuner_moves_base_entries_and_gains() -> None:
             r"demand: follows a feature without a scale; give policy\.linear_feedback\.scale\.demand\.class",
         ),
         ({"scale": {**SCALE, "cap": {"lab": {"mean": 0, "deviation": 1}}}}, r"scale\.cap: unknown row 'lab'"),
-        ({"scale": {"demand": {"class chat-8b": {"mean": 0, "deviation": 0}}}}, r"deviation: input should be greater than 0"),
+        (
+            {"scale": {"demand": {"class chat-8b": {"mean": 0, "deviation": 0}}}},
+            r"deviation: input should be greater than 0",
+        ),
         ({"entries": {"backlog_limit_s": {"chat-8b": 3}}}, r"entries\.backlog_limit_s\.chat-8b: must be -1 to 1"),
         ({"decide_every": 0}, "decide_every: input should be greater than 0"),
         ({"brake_share": 2.0}, r"setpoints\.brake_share: must be 0 to 1"),
