@@ -34,7 +34,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.engine.reference", f"{ENVS}.engine.native"),
     (f"{ENVS}.estimates",),
     (f"{ENVS}.supervision",),
-    (f"{ENVS}.accounts.sums", f"{ENVS}.accounts.metrics"),
+    (f"{ENVS}.accounts.sums", f"{ENVS}.accounts.episode_sums"),
+    (f"{ENVS}.accounts.metrics",),
     (
         f"{ENVS}.interface.frame_state",
         f"{ENVS}.interface.fillings",

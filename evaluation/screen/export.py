@@ -16,8 +16,8 @@ import yaml
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import Found
-from tokenfleet.evaluation.screen.run import CONSTANTS, FEEDBACK
 from tokenfleet.policies.tuned_files import SUFFIX
 
 COMMAND = "python -m tokenfleet.evaluation.screen.export"

@@ -15,13 +15,14 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
-from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
+from tokenfleet.evaluation.offered import offered
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosing, episodes_for
+from tokenfleet.evaluation.screen.conclusions import BY_CAP, CONSTANTS, FEEDBACK, MIDDLE, Measured, conclusions
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
 from tokenfleet.evaluation.screen.plans import Plans, stacked
-from tokenfleet.evaluation.screen.probes import ON_FEATURE, absurd, awake_by_cap, frozen
+from tokenfleet.evaluation.screen.probes import absurd, awake_by_cap, frozen
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import (
     Outcome,
@@ -54,11 +55,6 @@ RULE_GROUPS = ("reference", "baseline")
 """Kinds of shipped policies that count as rules."""
 OF_ROOMS = ("thermal_capping",)
 """Rules that are another one where there is no room."""
-CAREFUL = "careful_operator"
-"""The provable clock with capacity-weighted routing."""
-MIDDLE, BY_CAP = "middle of the set-points", "awake in proportion to the cap"
-"""Plans that are untuned rules like the shipped ones."""
-CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
 OFFERED_EPISODES = 32
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of constants, and of what goes on from them."""
@@ -124,7 +120,7 @@ class Screen:
         beside |= {f"absurd/{name}": plan for name, plan in absurd(plans[best], self._scenario, self._table).items()}
         reported = self._reported({MIDDLE: self._middle, BY_CAP: by_cap, **plans, **beside})
         load: dict[str, Float64Array] = {split: self._load(split) for split in SPLITS}
-        card = self._card(rules, refused, reported, best, load) | {
+        card = conclusions(Measured(rules, refused, reported, best, load), self._scenario.horizon_s) | {
             "scenario": self._scenario.name,
             "speed": speed,
             "budget": {
@@ -293,59 +289,12 @@ class Screen:
         )
         return np.array(rows)
 
-    def _card(
-        self,
-        rules: Mapping[str, Outcome],
-        refused: Mapping[str, str],
-        reported: Mapping[str, Outcome],
-        best: str,
-        load: Mapping[str, Float64Array],
-    ) -> dict[str, Any]:
-        value = findings.VALUE
-        untuned = {**rules, **{name: reported[name] for name in (MIDDLE, BY_CAP)}}
-        everyone = {**untuned, **{name: reported[name] for name in (CONSTANTS, FEEDBACK)}}
-        best_rule = findings.best_of(untuned)
-        best_known = findings.best_of({name: everyone[name] for name in (best_rule, best)})
-        usd = {name: outcome[value] for name, outcome in everyone.items()}
-        span_usd = float(usd[best_known].mean() - usd[CAREFUL].mean())
-        aside, _ = differences(load)
-        offered_usd = float(load["validation"][:, QUANTITIES.index("value_usd")].mean())
-        without = findings.lost(reported[best][value], _under("frozen/", reported))
-        probes = _under("absurd/", reported)
-        if best != CONSTANTS:
-            probes["a constant action"] = reported[CONSTANTS]
-        return {
-            "values": {name: findings.mean_of(values) for name, values in usd.items()},
-            "best_rule": best_rule,
-            "best_known": best_known,
-            "span_usd": span_usd,
-            "refused": dict(refused),
-            "headroom": findings.gain(usd[best_known], usd[best_rule], span_usd),
-            "state": findings.gain(usd[FEEDBACK], usd[CONSTANTS], span_usd),
-            "untuned": findings.kept(untuned[best_rule], offered_usd),
-            "kept": findings.kept(everyone[best_known], offered_usd),
-            "knobs_of": best,
-            "knobs": {name: loss for name, loss in without.items() if not name.startswith(ON_FEATURE)},
-            "features": {
-                name.removeprefix(ON_FEATURE): loss for name, loss in without.items() if name.startswith(ON_FEATURE)
-            },
-            "absurd": findings.absurd_optima(reported[best][value], probes, self._scenario.horizon_s, reported[best]),
-            "alike": findings.alike(rules),
-            "offered": {
-                split: dict(zip(QUANTITIES, row, strict=True)) for split, row in zip(load, aside.tolist(), strict=True)
-            },
-        }
-
     def _seeds(self, offset: int, count: int) -> tuple[int, ...]:
         return tuple(episode_seeds(self._options.seed + offset, count))
 
     def _training_seeds(self, stage: int, generation: int) -> tuple[int, ...]:
         rng = np.random.default_rng([self._options.seed, stage, generation])
         return tuple(int(seed) for seed in rng.integers(2**31, size=TRAIN_EPISODES))
-
-
-def _under(prefix: str, reported: Mapping[str, Outcome]) -> dict[str, Outcome]:
-    return {name.removeprefix(prefix): outcome for name, outcome in reported.items() if name.startswith(prefix)}
 
 
 def _plain_outcome(outcome: Outcome, row: int) -> dict[str, list[float]]:

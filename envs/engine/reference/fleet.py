@@ -32,10 +32,11 @@ from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.endings import Endings
 from tokenfleet.envs.engine.reference.kv_moves import KvMoves
 from tokenfleet.envs.engine.reference.overdue import Overdue
+from tokenfleet.envs.engine.reference.pool_meter import write_energy
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.power_states import PowerStates, Wakes
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
-from tokenfleet.envs.engine.reference.replica import Replica, State, make_replicas
+from tokenfleet.envs.engine.reference.replica import State, make_replicas
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.router import Router
 from tokenfleet.envs.engine.reference.view import write_classes, write_pool
@@ -291,33 +292,15 @@ class Fleet:
     # 4. meters, brake, breaker
 
     def _read_meters(self, end_s: float, battery_power_w: np.ndarray, training_share: np.ndarray) -> None:
-        it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
-            for replica in pool:
-                boards = replica.take_energy()
-                boards_j = boards.busy_j + boards.idle_j + boards.asleep_j
-                host_j = self._host_j(replica, p, boards_j)
-                self.outcome["busy_energy_j"][0, p] += boards.busy_j
-                self.outcome["idle_energy_j"][0, p] += boards.idle_j
-                self.outcome["asleep_energy_j"][0, p] += boards.asleep_j
-                self.outcome["host_energy_j"][0, p] += host_j
-                it_energy_j[p] += boards_j + host_j
+            factor = float(self.episode.host_power_factor[self.arrays.site[p]])
+            write_energy(self.outcome, self.arrays, p, pool, factor)
         for p in self.power.read_meters(self.tick, battery_power_w, training_share, self.outcome):
             self._go_dark(p, end_s)
         for p, pool in enumerate(self.pools):
             running = sum(replica.running_tokens for replica in pool)
             self.outcome["running_tokens_change"][0, p] = running - self.running_tokens[p]
             self.running_tokens[p] = running
-
-    def _host_j(self, replica: Replica, p: int, boards_j: float) -> float:
-        """What the servers around boards that took `boards_j` took in the tick."""
-        a = self.arrays
-        resting_w = {State.ASLEEP: a.host_asleep_w[p], State.STANDBY: a.host_standby_w[p]}
-        steady_w = float(resting_w.get(replica.state, a.host_w[p]))
-        if replica.state in (State.DARK, State.FAILED):
-            steady_w = 0.0
-        host_j = steady_w * a.tick_s + float(a.host_w_per_board_w[p]) * boards_j
-        return host_j * float(self.episode.host_power_factor[a.site[p]])
 
     def _go_dark(self, p: int, now_s: float) -> None:
         for index in range(self.router.first_replica[p], self.router.first_replica[p + 1]):
