@@ -33,7 +33,7 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.vector import FleetVectorEnv
 
 TICKS = 600
-NUM_ENVS, STEPS = 64, 20
+NUM_ENVS, REPEATS = 64, 20
 RATE_RPS = 20.0
 NOTHING, SESSIONS, EVERYTHING = "none of them", "sessions", "all of them"
 
@@ -53,15 +53,22 @@ def run_under_callgrind(folder: Path) -> list[dict[str, Any]]:
     )
     counts = json.loads(counts_file.read_text(encoding="utf-8"))
     rows = []
-    for number, (name, count) in enumerate(counts.items(), start=1):
-        dump = (folder / f"count.{2 * number}").read_text(encoding="utf-8")
-        instructions = int(next(line for line in dump.splitlines() if line.startswith("summary:")).split()[1])
-        rows.append({"measure": name, "each": instructions / count})
+    dumping = _instructions(folder, 1)
+    for number, (name, count) in enumerate(counts.items(), start=2):
+        rows.append({"measure": name, "each": (_instructions(folder, number) - dumping) / count})
     return rows
 
 
+def _instructions(folder: Path, number: int) -> int:
+    """Of the piece of work of this number, between its two dumps."""
+    dump = (folder / f"count.{2 * number}").read_text(encoding="utf-8")
+    return int(next(line for line in dump.splitlines() if line.startswith("summary:")).split()[1])
+
+
 def work(counts_file: Path) -> None:
-    """Do everything once, with a dump of callgrind's counters before and after; write how often what was done."""
+    """Do everything between two dumps of callgrind's counters each, nothing first; write how often what was done."""
+    _dump()
+    _dump()
     counts = {**serve(), **call()}
     counts_file.write_text(json.dumps(counts), encoding="utf-8")
 
@@ -94,20 +101,28 @@ def call() -> dict[str, int]:
     action = np.zeros(env.action_space.shape, np.float32)
 
     def steps() -> None:
-        for _ in range(STEPS):
+        for _ in range(REPEATS):
             env.step(action)
 
-    steps()  # what is made at the first steps does not count
-    calls: dict[str, tuple[int, Callable[[], object]]] = {
-        f"step of {NUM_ENVS} environments": (STEPS, steps),
-        f"reset to an episode of {len(episode.requests):,} requests": (1, lambda: engine.reset(0, episode)),
-        "drawing of that episode": (1, lambda: sample_episode(scenario, 0)),
+    def resets() -> None:
+        for _ in range(REPEATS):
+            engine.reset(0, episode)
+
+    def draws() -> None:
+        for _ in range(REPEATS):
+            sample_episode(scenario, 0)
+
+    calls: dict[str, Callable[[], None]] = {
+        f"step of {NUM_ENVS} environments": steps,
+        f"reset to {len(episode.requests):,} requests": resets,
+        "drawing of these": draws,
     }
-    for _, do in calls.values():
+    for do in calls.values():
+        do()  # what only the first call makes does not count
         _dump()
         do()
         _dump()
-    return {name: count for name, (count, _) in calls.items()}
+    return dict.fromkeys(calls, REPEATS)
 
 
 def _dump() -> None:

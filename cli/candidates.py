@@ -119,7 +119,7 @@ class _Sampling:
         self.predict, self.prepare = policy.predict, policy.prepare
 
     def begin_episodes(self, seeds: Iterable[int]) -> None:
-        """See `tokenfleet.evaluation.episodes.DrawsPerEpisode`."""
+        """See `tokenfleet.evaluation.candidates.DrawsPerEpisode`."""
         import torch
 
         torch.manual_seed(next(iter(seeds)))
