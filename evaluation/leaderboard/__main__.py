@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--scenario", action="append", default=[], help="only this one; may be repeated (default: benchmarks)"
     )
     parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
-    parser.add_argument("--generations", type=int, default=6, help="of the search of feedback (default: 6)")
+    parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
     parser.add_argument("--validation", type=int, default=40, help="episodes by which searches choose (default: 40)")
     parser.add_argument("--out", default="runs/leaderboard", help="folder that holds what has been done")
     parser.add_argument(

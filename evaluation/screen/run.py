@@ -144,6 +144,12 @@ class Screen:
         self._begin()
         return self._plans()
 
+    def learn(self) -> dict[str, Plans]:
+        """The same with the constants that feedback goes on from, which have met fewer episodes than feedback."""
+        self._begin()
+        first, feedback, _ = self._first_and_feedback()
+        return {CONSTANTS: first, FEEDBACK: feedback}
+
     def chosen_by(self, plan: str) -> float:
         """Mean value of a tuned plan in the validation episodes that plans are chosen by [USD]."""
         stages = {CONSTANTS: "constants further", FEEDBACK: "feedback"}
@@ -204,16 +210,19 @@ class Screen:
 
     def _plans(self) -> dict[str, Plans]:
         """The tuned plans: feedback on top of constants, and constants after as many more episodes."""
-        middle = Space(self._middle.base[0], self._directions)
-        first_generations = self._options.generations and FIRST_TIMES * self._options.generations
-        first = self._search("constants", middle, np.zeros(len(self._directions)), first_generations)
-        start = first.base[0]
-        best, probed = self._best_dials(start)
-        feedback = self._search("feedback", best[0], best[1], self._options.generations)
-        again = Space(start, self._directions)
+        first, feedback, probed = self._first_and_feedback()
+        again = Space(first.base[0], self._directions)
         as_many = self.generations("feedback") + -(-probed // POPULATION)
         further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
         return {CONSTANTS: further, FEEDBACK: feedback}
+
+    def _first_and_feedback(self) -> tuple[Plans, Plans, int]:
+        """Constants, feedback on top of them, and how many plans it took to know where feedback is searched."""
+        middle = Space(self._middle.base[0], self._directions)
+        first_generations = self._options.generations and FIRST_TIMES * self._options.generations
+        first = self._search("constants", middle, np.zeros(len(self._directions)), first_generations)
+        best, probed = self._best_dials(first.base[0])
+        return first, self._search("feedback", best[0], best[1], self._options.generations), probed
 
     def _best_dials(self, start: Float64Array) -> tuple[tuple[Space, Float64Array], int]:
         """Where feedback is searched, the best numbers there so far, and how many plans it took to know.
