@@ -2,43 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.learning import LEARNED, METHODS, Budget, Learned
-from tokenfleet.policies.tuned_files import SUFFIX
+from tokenfleet.policies.policy_files import SUFFIX
+from tokenfleet.policies.registry import Choice
 
-STEMS = {method: "feedback" if method == LEARNED else "constants" for method in METHODS}
+CHECKED_EPISODES = 4
+"""Validation episodes whose values the file holds, so that anyone can see whether the policy still plays as it did."""
 
 
 def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder: Path) -> None:
-    """Write each method's policy of the training seed that is best on validation, as FOLDER/SCENARIO/METHOD.yaml.
+    """Write each method's policy of the training seed that is best on validation.
+
+    Args:
+        scenario: that it is for.
+        learned: what each training seed came to.
+        budget: of each training.
+        folder: gets `pretrained/SCENARIO.yaml` and `tuned/SCENARIO/constants.yaml`.
 
     Raises:
-        SpecError: it cannot be written.
+        SpecError: a file cannot be written.
     """
-    for method, stem in STEMS.items():
+    for method in METHODS:
         seed = max(range(len(learned)), key=lambda one: learned[one].validation_usd[method])
-        best = learned[seed]
+        choice = learned[seed].choice[method]
         found = {
             "command": f"python -m tokenfleet.evaluation.leaderboard --scenario {scenario.name}"
             f" --seeds {len(learned)} --generations {budget.generations} --validation {budget.episodes}",
             "method": method,
             "config_hash": scenario_hash(scenario),
             "seed": seed,
-            "training_episodes": best.episodes,
-            "validation": {"episodes": budget.episodes, "value": best.validation_usd[method]},
+            "training_episodes": learned[seed].episodes,
+            "validation": {"episodes": budget.episodes, "value": learned[seed].validation_usd[method]},
+            "check": checked(scenario, choice),
         }
-        path = folder / scenario.name / f"{stem}{SUFFIX}"
-        text = yaml.safe_dump({"policy": best.choice[method], "found": found}, sort_keys=False, allow_unicode=True)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, text.encode())
-        except OSError as error:
-            raise SpecError([f"--ship: cannot write {path}: {error.strerror or error}"]) from None
+        inside = Path("pretrained", scenario.name) if method == LEARNED else Path("tuned", scenario.name, "constants")
+        _write(folder / inside.with_suffix(SUFFIX), {"policy": choice, "found": found})
+
+
+def checked(scenario: Scenario, choice: Choice) -> dict[str, Any]:
+    """Net values of the first validation episodes, and which they are."""
+    cell = measure_cell(scenario, choice, CHECKED_EPISODES, 0, "validation")
+    return {"split": "validation", "seed": 0, "net_value_usd": cell["net_value_usd"]}
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text.encode())
+    except OSError as error:
+        raise SpecError([f"--ship: cannot write {path}: {error.strerror or error}"]) from None

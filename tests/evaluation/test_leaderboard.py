@@ -41,7 +41,7 @@ def board(tmp_path_factory: pytest.TempPathFactory, protocol: Protocol) -> Path:
 
 def _run(folder: Path) -> int:
     sizes = ["--seeds", "2", "--generations", "1", "--validation", "2", "--workers", "1"]
-    out = ["--out", str(folder), "--docs", str(folder / "docs"), "--ship", str(folder / "tuned")]
+    out = ["--out", str(folder), "--docs", str(folder / "docs"), "--ship", str(folder / "shipped")]
     return leaderboard.main(["--scenario", "tiny", *sizes, *out])
 
 
@@ -58,7 +58,7 @@ def _met(ahead_of_rule: float, ahead_of_constants: float) -> Meeting:
 
 
 def test_a_policy_that_ships_earns_on_the_test_episodes_what_was_measured(board: Path, protocol: Protocol) -> None:
-    shipped = yaml.safe_load((board / "tuned" / "tiny" / "feedback.yaml").read_text())
+    shipped = yaml.safe_load((board / "shipped" / "pretrained" / "tiny.yaml").read_text())
     cell = measure_cell(load_scenario("tiny"), shipped["policy"], EPISODES, protocol.seed, protocol.split)
     measured = read_record(board / "tiny.json")["measured"][f"{FEEDBACK}/{shipped['found']['seed']}"]
     assert cell["net_value_usd"] == measured["net_value_usd"]
@@ -69,7 +69,7 @@ def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
         read_record(board / "training" / f"tiny-{seed}.json")["measured"]["learned"]["validation_usd"][FEEDBACK]
         for seed in (0, 1)
     ]
-    shipped = yaml.safe_load((board / "tuned" / "tiny" / "feedback.yaml").read_text())["found"]
+    shipped = yaml.safe_load((board / "shipped" / "pretrained" / "tiny.yaml").read_text())["found"]
     assert shipped["seed"] == int(np.argmax(values))
     assert shipped["validation"]["value"] == max(values)
 
