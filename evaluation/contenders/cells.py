@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,13 @@ class HoldMiddle:
 
 
 def measure_cell(
-    scenario: Scenario, choice: Choice, episodes: int, seed: int, split: Split = "validation"
+    scenario: Scenario, choice: Choice | Path, episodes: int, seed: int, split: Split = "validation"
 ) -> dict[str, Any]:
     """What a policy earns in each episode, and means of the rest; or `refused` where the policy will not play.
 
     Args:
         scenario: where it acts, by direct actions.
-        choice: `MIDDLE`, or as the registry takes a policy.
+        choice: `MIDDLE`, as the registry takes a policy, or the folder of a checkpoint.
         episodes: how many.
         seed: of the episodes.
         split: of the episodes.
@@ -60,7 +61,9 @@ def measure_cell(
 
     probe = make_env(1)
     try:
-        policy = _policy(choice, PolicyContext.from_env(probe))
+        policy = (
+            _checkpoint(choice, probe) if isinstance(choice, Path) else _policy(choice, PolicyContext.from_env(probe))
+        )
     except SpecError as error:
         return {"refused": str(error.problems[0])}
     finally:
@@ -109,3 +112,12 @@ def _stands_alone(name: str) -> bool:
 
 def _policy(choice: Choice, context: PolicyContext) -> Any:
     return HoldMiddle(context) if choice == MIDDLE else make_policy(choice, context)
+
+
+def _checkpoint(folder: Path, env: FleetVectorEnv) -> Any:
+    from tokenfleet.policies.learned.checkpoint import load_policy
+
+    policy = load_policy(folder)
+    policy.check_spaces(env.single_observation_space, env.single_action_space)
+    policy.prepare(env)
+    return policy

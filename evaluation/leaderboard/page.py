@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenfleet.envs.files.writing import replace_file
-from tokenfleet.evaluation.leaderboard.learning import Budget
+from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.standings import Rival, Standing
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.statistics import Interval
@@ -33,16 +33,16 @@ def standings_text(rows: Sequence[Standing]) -> str:
     )
 
 
-def write_page(rows: Sequence[Standing], protocol: Protocol, budget: Budget, seeds: int, path: Path) -> None:
+def write_page(rows: Sequence[Standing], protocol: Protocol, budget: Budget, path: Path) -> None:
     """Write the page, whole or not at all."""
-    replace_file(path, page(rows, protocol, budget, seeds).encode())
+    replace_file(path, page(rows, protocol, budget).encode())
 
 
-def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget, seeds: int) -> str:
+def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     """The page as Markdown."""
     won = [one.scenario for one in rows if one.wins]
     lost = [one.scenario for one in rows if not one.wins]
-    minutes = max(one.minutes for one in rows)
+    minutes, seeds = max(one.minutes for one in rows), max(one.seeds for one in rows)
     return f"""# Leaderboard
 
 Learned policies against every rule that ships, on test episodes that chose nothing. `make leaderboard` trains, meets,
@@ -53,21 +53,26 @@ scenarios.** {_not_won(lost)}
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
-- *Learned*: set-points that follow the state, searched by CMA-ES ([policies.md](policies.md#feedback)): constants
-  first, {budget.generations} generations of gains on top of them. {seeds} training seeds; a training took {minutes:.1f}
-  minutes at most, on a machine that did other things as well.
-- *Constants*: the same search without feedback, from the same constants, with the same number of training episodes and
-  the same choice by {budget.episodes} validation episodes. What feedback is ahead of them is what state is worth.
-- *Best rule* and *best published* are the best of all that ship **in these very test episodes**, which favours them
-  ([controllers.md](controllers.md) lists them). None is tuned to a scenario.
-- All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are paired
-  by episode; intervals draw training seeds and episodes anew.
-- The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of one seed
-  knows, which may be learned too.
+- *Learned* is what a training seed would put into service: of two, the one that is better in {budget.episodes}
+  validation episodes. *Feedback*: set-points that follow the state ([policies.md](policies.md#feedback)), searched
+  by CMA-ES, constants first, then {budget.generations} generations of gains. *Corrected rule*: a linear correction
+  of the direct actions of the rule that is best on validation, `python train.py experiment=correction`,
+  {budget.correction_episodes:,} episodes of training. {seeds} training seeds. A training with its control took
+  {minutes:.0f} minutes at most, on a machine that did other things too.
+- *Constants*: the search that feedback goes on from, continued without feedback until it has had as many training
+  episodes as feedback and corrections together. What the learned policies are ahead of them is what state is worth.
+- *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
+  finalists: the shipped rules and controllers that are best in the same validation episodes
+  ([controllers.md](controllers.md) has all).
+- All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are
+  paired by episode; intervals draw training seeds and episodes anew.
+- The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of one
+  seed knows, which may be learned too.
 
 {_table(rows, protocol)}
 
-Mean seconds above a cap in an episode, and training:
+What each method earns by itself, how many training seeds chose the corrected rule, mean seconds above a cap in an
+episode, and training:
 
 {_costs(rows)}
 """
@@ -91,12 +96,17 @@ def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
 
 
 def _costs(rows: Sequence[Standing]) -> str:
-    head = ("scenario", "learned, s", "constants, s", "best rule, s", "training episodes", "minutes")
+    methods = list(rows[0].methods)
+    above = ("learned", "constants", "best rule")
+    head = ("scenario", *(f"{method}, USD" for method in methods), "corrected", *(f"{one}, s above" for one in above),
+            "training episodes", "minutes")  # fmt: skip
     lines = [_line(head), _line(["---"] * len(head))]
     for one in rows:
         rule, _, tuned = one.rivals
-        above = [f"{value:.1f}" for value in (one.above_cap_s, tuned.above_cap_s, rule.above_cap_s)]
-        lines.append(_line([f"`{one.scenario}`", *above, f"{one.episodes:,}", f"{one.minutes:.1f}"]))
+        cells = [f"`{one.scenario}`", *(f"{one.methods[method].estimate:.2f}" for method in methods)]
+        cells += [f"{one.corrected} of {one.seeds}"]
+        cells += [f"{value:.1f}" for value in (one.above_cap_s, tuned.above_cap_s, rule.above_cap_s)]
+        lines.append(_line([*cells, f"{one.episodes:,}", f"{one.minutes:.1f}"]))
     return "\n".join(lines)
 
 

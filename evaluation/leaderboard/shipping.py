@@ -13,7 +13,9 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.leaderboard.learning import LEARNED, METHODS, Budget, Learned
+from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.learning import Learned
+from tokenfleet.evaluation.screen.run import CONSTANTS, FEEDBACK
 from tokenfleet.policies.policy_files import SUFFIX
 from tokenfleet.policies.registry import Choice
 
@@ -22,10 +24,10 @@ CHECKED_EPISODES = 4
 
 
 def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder: Path) -> None:
-    """Write each method's policy of the training seed that is best on validation.
+    """Write feedback and constants of the training seed that is best on validation.
 
     Args:
-        scenario: that it is for.
+        scenario: that they are for.
         learned: what each training seed came to.
         budget: of each training.
         folder: gets `pretrained/SCENARIO.yaml` and `tuned/SCENARIO/constants.yaml`.
@@ -33,21 +35,22 @@ def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder:
     Raises:
         SpecError: a file cannot be written.
     """
-    for method in METHODS:
+    places = {FEEDBACK: Path("pretrained", scenario.name), CONSTANTS: Path("tuned", scenario.name, "constants")}
+    for method, inside in places.items():
         seed = max(range(len(learned)), key=lambda one: learned[one].validation_usd[method])
-        choice = learned[seed].choice[method]
+        choice = learned[seed].policies[method]
+        assert isinstance(choice, Mapping)  # both are searched as numbers
         found = {
-            "command": f"python -m tokenfleet.evaluation.leaderboard --scenario {scenario.name}"
-            f" --seeds {len(learned)} --generations {budget.generations} --validation {budget.episodes}",
+            "command": f"python -m tokenfleet.evaluation.leaderboard --scenario {scenario.name} --seeds {len(learned)}"
+            f" --generations {budget.generations} --corrections {budget.correction_episodes}"
+            f" --validation {budget.episodes}",
             "method": method,
             "config_hash": scenario_hash(scenario),
             "seed": seed,
-            "training_episodes": learned[seed].episodes,
             "validation": {"episodes": budget.episodes, "value": learned[seed].validation_usd[method]},
             "check": checked(scenario, choice),
         }
-        inside = Path("pretrained", scenario.name) if method == LEARNED else Path("tuned", scenario.name, "constants")
-        _write(folder / inside.with_suffix(SUFFIX), {"policy": choice, "found": found})
+        _write(folder / inside.with_suffix(SUFFIX), {"policy": dict(choice), "found": found})
 
 
 def checked(scenario: Scenario, choice: Choice) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokenfleet.evaluation.leaderboard.learning import LEARNED, METHODS, Learned
-from tokenfleet.evaluation.leaderboard.meeting import Float64Array, Meeting
+from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned
+from tokenfleet.evaluation.leaderboard.meeting import PUBLISHED, Float64Array, Meeting
 from tokenfleet.evaluation.protocol import Protocol
+from tokenfleet.evaluation.screen.run import CONSTANTS
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.policies.registry import POLICIES
-
-PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,10 @@ class Standing:
         scenario: its name.
         learned: mean net value of the learned policies over training seeds and episodes [USD].
         above_cap_s: their mean seconds above a cap.
-        careful_usd: mean net value of the careful operator.
-        rule: the best of the shipped rules in these very episodes, which favours the rule.
+        methods: mean net value of every method, whether it went into service or not [USD].
+        corrected: how many training seeds chose the corrected rule; the others chose feedback.
+        seeds: of training.
+        rule: the best of the finalists among the shipped rules in these very episodes, which favours the rule.
         published: likewise of controllers of others.
         tuned: the constants that were tuned with as many training episodes.
         minutes: of the longest training.
@@ -50,7 +51,9 @@ class Standing:
     scenario: str
     learned: Interval
     above_cap_s: float
-    careful_usd: float
+    methods: Mapping[str, Interval]
+    corrected: int
+    seeds: int
     rule: Rival
     published: Rival
     tuned: Rival
@@ -71,26 +74,27 @@ class Standing:
 def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protocol: Protocol) -> Standing:
     """The standing of a scenario whose test episodes everyone has met."""
     bootstrap = PairedBootstrap(protocol.episodes)
-    ours = meeting.methods[LEARNED]
-    (constants,) = (method for method in METHODS if method != LEARNED)
+    ours = meeting.learned
 
-    def rival(name: str, usd: Float64Array) -> Rival:
-        return Rival(name, bootstrap.mean(usd), bootstrap.difference(ours, usd), meeting.above_cap_s[name])
+    def rival(name: str, usd: Float64Array, above_cap_s: float) -> Rival:
+        return Rival(name, bootstrap.mean(usd), bootstrap.difference(ours, usd), above_cap_s)
 
     def best(rules: Mapping[str, Float64Array]) -> Rival:
         name = max(rules, key=lambda rule: float(rules[rule].mean()))
-        return rival(name, rules[name])
+        return rival(name, rules[name], meeting.above_cap_s[name])
 
     published = {name: usd for name, usd in meeting.rules.items() if POLICIES[name].group == PUBLISHED}
     others = {name: usd for name, usd in meeting.rules.items() if name not in published}
     return Standing(
         scenario=scenario,
         learned=bootstrap.mean(ours),
-        above_cap_s=meeting.above_cap_s[LEARNED],
-        careful_usd=float(meeting.rules[protocol.careful_operator].mean()),
+        above_cap_s=meeting.learned_above_cap_s,
+        methods={method: bootstrap.mean(meeting.methods[method]) for method in METHODS},
+        corrected=list(meeting.best).count(CORRECTION),
+        seeds=len(meeting.best),
         rule=best(others),
         published=best(published),
-        tuned=rival(constants, meeting.methods[constants]),
+        tuned=rival(CONSTANTS, meeting.methods[CONSTANTS], meeting.method_above_cap_s(CONSTANTS)),
         minutes=max(one.minutes for one in learned),
         episodes=max(one.episodes for one in learned),
     )

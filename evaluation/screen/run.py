@@ -81,6 +81,7 @@ class Options:
             goes on as long as feedback and its probes took. None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
         planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
+        control_generations: of constants, beyond those that feedback and its probes took.
     """
 
     minutes: float = 15.0
@@ -88,6 +89,7 @@ class Options:
     generations: int | None = None
     episodes: int | None = None
     planner_episodes: int = 0
+    control_generations: int = 0
 
 
 class Screen:
@@ -212,7 +214,7 @@ class Screen:
         """The tuned plans: feedback on top of constants, and constants after as many more episodes."""
         first, feedback, probed = self._first_and_feedback()
         again = Space(first.base[0], self._directions)
-        as_many = self.generations("feedback") + -(-probed // POPULATION)
+        as_many = self.generations("feedback") + -(-probed // POPULATION) + self._options.control_generations
         further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
         return {CONSTANTS: further, FEEDBACK: feedback}
 
