@@ -13,7 +13,7 @@ from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
 from tokenfleet.evaluation.leaderboard import meeting
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.learning import METHODS, Budget, Learned
+from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
 from tokenfleet.evaluation.leaderboard.standings import standing
