@@ -42,8 +42,8 @@ def _run(typed: argparse.Namespace) -> None:
         if getattr(typed, name) < least:
             raise SpecError([f"--{name}: must be at least {least} (got {getattr(typed, name)})"])
     protocol = load_protocol()
-    if not (names := typed.scenario or protocol.benchmarks):
-        raise SpecError([f"--scenario: {protocol.name} has no benchmark; name a scenario"])
+    if not (names := typed.scenario or list(protocol.references)):
+        raise SpecError([f"--scenario: {protocol.name} has no scenario; name one"])
     scenarios = {name: load_scenario(name) for name in names}
     budget, out = Budget(typed.generations, typed.corrections, typed.validation), Path(typed.out)
     rows: list[Standing] = []
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=COMMAND, description="Train on scenarios, and meet every rule on test episodes."
     )
     parser.add_argument(
-        "--scenario", action="append", default=[], help="only this one; may be repeated (default: benchmarks)"
+        "--scenario", action="append", default=[], help="only this one; may be repeated (default: those of the protocol)"
     )
     parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
     parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
