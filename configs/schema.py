@@ -25,6 +25,8 @@ from tokenfleet.policies.learned.updates import batch_problem, learning_problem
 Engine = Literal["native", "reference"]
 TrainingReward = Literal["net_value", "certain_value", "cap_aware"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
+FEEDBACK_POLICY = "linear_feedback"
+"""The policy whose gains a search of feedback finds."""
 
 
 def _listed(value: Any) -> Any:
@@ -275,6 +277,7 @@ class TuneConfig(EntryConfig):
         spread: standard deviation of the first generation, on the scales of `tokenfleet.policies.tunable`.
         population: candidates of a generation; None for 4 + 3 ln D, of D numbers.
         diagonal: adapt a standard deviation for each number instead of a whole covariance matrix.
+        feedback_generations: of the search of gains for `linear_feedback`, instead of a search of a policy's numbers.
         validation: see `ChoiceAfterTuning`.
         workers: processes.
     """
@@ -288,10 +291,28 @@ class TuneConfig(EntryConfig):
     spread: PositiveFloat = 0.3
     population: Annotated[int, Field(ge=2, strict=True)] | None = None
     diagonal: bool = True
+    feedback_generations: PositiveInt | None = None
     validation: ChoiceAfterTuning = ChoiceAfterTuning()
     workers: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _feedback_fits(self) -> Self:
+        if self.feedback_generations is None:
+            return self
+        problems = []
+        if self.scenario is None:
+            problems.append("feedback_generations: is for fleets; leave it out for another environment")
+        if self.policy != FEEDBACK_POLICY:
+            problems.append(f"policy: with feedback_generations say {FEEDBACK_POLICY} (got {shown(self.policy)})")
+        if self.engine != "native":
+            problems.append(f"engine: the search of feedback runs in native alone (got {self.engine})")
+        if problems:
+            raise SpecError(problems)
+        return self
 
     @property
     def extent(self) -> str:
         """See `EntryConfig`."""
+        if self.feedback_generations is not None:
+            return f"{self.feedback_generations} generations of feedback"
         return f"{self.evaluations} evaluations"

@@ -71,6 +71,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.evaluation.bound", "tokenfleet.evaluation.screen"),
     ("tokenfleet.evaluation.contenders",),
+    ("tokenfleet.evaluation.leaderboard",),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
     ("tokenfleet.train", "tokenfleet.evaluate", "tokenfleet.tune"),

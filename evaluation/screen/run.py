@@ -77,6 +77,7 @@ class Options:
             goes on as long as feedback and its probes took. None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
         planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
+        control_generations: of constants, beyond those that feedback and its probes took.
     """
 
     minutes: float = 15.0
@@ -84,6 +85,7 @@ class Options:
     generations: int | None = None
     episodes: int | None = None
     planner_episodes: int = 0
+    control_generations: int = 0
 
 
 class Screen:
@@ -109,13 +111,11 @@ class Screen:
 
     def run(self) -> dict[str, Any]:
         """The findings; they are on file too."""
-        speed = self._once("speed", "speed", self._speed)
-        episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
-        self._episodes = int(self._record.once("episodes", lambda: episodes))
+        speed = self._begin()
         rules, refused = self._rules()
         plans = self._plans()
-        best = max(plans, key=self._chosen_by)
-        by_cap = awake_by_cap(self._scenario, self._table, self._scale())
+        best = max(plans, key=self.chosen_by)
+        by_cap = awake_by_cap(self._scenario, self._table, self.scale())
         beside = {f"frozen/{name}": plan for name, plan in frozen(plans[best], self._table).items()}
         beside |= {f"absurd/{name}": plan for name, plan in absurd(plans[best], self._scenario, self._table).items()}
         reported = self._reported({MIDDLE: self._middle, BY_CAP: by_cap, **plans, **beside})
@@ -126,7 +126,7 @@ class Screen:
             "budget": {
                 "minutes": self._options.minutes,
                 "episodes": self._episodes,
-                "done": {stage: self._done(stage) for stage in ENDS_AT},
+                "done": {stage: self.generations(stage) for stage in ENDS_AT},
             },
             "supervisor": supervisor_parameters(self._scenario, plans[CONSTANTS].base[0]),
             "plans": {name: _plain_plan(plan) for name, plan in ({BY_CAP: by_cap} | plans).items()},
@@ -136,6 +136,44 @@ class Screen:
         card["criteria"] = criteria(card)
         self._record.conclude(card)
         return card
+
+    def search(self) -> dict[str, Plans]:
+        """The tuned plans alone, one of constants and one of feedback, as `run` finds them."""
+        self._begin()
+        return self._plans()
+
+    def learn(self) -> dict[str, Plans]:
+        """The same with the constants that feedback goes on from, which have met fewer episodes than feedback."""
+        self._begin()
+        first, feedback, _ = self._first_and_feedback()
+        return {CONSTANTS: first, FEEDBACK: feedback}
+
+    def chosen_by(self, plan: str) -> float:
+        """Mean value of a tuned plan in the validation episodes that plans are chosen by [USD]."""
+        stages = {CONSTANTS: "constants further", FEEDBACK: "feedback"}
+        return float(max(self._record.measured(f"chosen by/{stages[plan]}")))
+
+    def scale(self) -> Scale:
+        """Mean and standard deviation of the features, measured while the middle of the box is held."""
+        setting = Setting(self._scenario, "train", self._training_seeds(0, 0))
+
+        def measure() -> list[Any]:
+            scale = measured_scale(setting)
+            return [scale.mean.tolist(), scale.deviation.tolist()]
+
+        mean, deviation = self._once("scale", "scale of the state", measure)
+        return Scale(np.array(mean), np.array(deviation))
+
+    def generations(self, stage: str) -> int:
+        """Generations of a search."""
+        return sum(name.startswith(f"{stage}/") for name in self._record.names())
+
+    def _begin(self) -> dict[str, float]:
+        """Settle how many validation episodes there are; the speed that they depend on."""
+        speed: dict[str, float] = self._once("speed", "speed", self._speed)
+        episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
+        self._episodes = int(self._record.once("episodes", lambda: episodes))
+        return speed
 
     def _once(self, name: str, what: str, measure: Callable[[], Any]) -> Any:
         self._say(what)
@@ -170,23 +208,26 @@ class Screen:
 
     def _plans(self) -> dict[str, Plans]:
         """The tuned plans: feedback on top of constants, and constants after as many more episodes."""
+        first, feedback, probed = self._first_and_feedback()
+        again = Space(first.base[0], self._directions)
+        as_many = self.generations("feedback") + -(-probed // POPULATION) + self._options.control_generations
+        further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
+        return {CONSTANTS: further, FEEDBACK: feedback}
+
+    def _first_and_feedback(self) -> tuple[Plans, Plans, int]:
+        """Constants, feedback on top of them, and how many plans it took to know where feedback is searched."""
         middle = Space(self._middle.base[0], self._directions)
         first_generations = self._options.generations and FIRST_TIMES * self._options.generations
         first = self._search("constants", middle, np.zeros(len(self._directions)), first_generations)
-        start = first.base[0]
-        best, probed = self._best_dials(start)
-        feedback = self._search("feedback", best[0], best[1], self._options.generations)
-        again = Space(start, self._directions)
-        as_many = self._done("feedback") + -(-probed // POPULATION)
-        further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
-        return {CONSTANTS: further, FEEDBACK: feedback}
+        best, probed = self._best_dials(first.base[0])
+        return first, self._search("feedback", best[0], best[1], self._options.generations), probed
 
     def _best_dials(self, start: Float64Array) -> tuple[tuple[Space, Float64Array], int]:
         """Where feedback is searched, the best numbers there so far, and how many plans it took to know.
 
         Every dial is probed alone, then the best one, the two best and so on together.
         """
-        space = Space(start, self._directions, dials(self._scenario, self._table, self._scale()))
+        space = Space(start, self._directions, dials(self._scenario, self._table, self.scale()))
         alone = probes(space, PROBED_GAIN)
         values = self._probed("dials", space, [[], *([probe] for probe in alone)])
         best = best_by_dial(alone, values[1:], MOST_DIALS)
@@ -198,7 +239,7 @@ class Screen:
     def _probed(self, name: str, space: Space, sets: Sequence[Sequence[Probe]]) -> list[float]:
         """Mean values of sets of dials turned at once, on top of the space's start [USD]."""
         plans = space.plans(np.array([numbers_of(space, turned) for turned in sets]))
-        setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self._scale())
+        setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self.scale())
         values: list[float] = self._once(
             name, name, lambda: outcomes(setting, plans, self._workers)[findings.VALUE].mean(axis=1).tolist()
         )
@@ -208,7 +249,7 @@ class Screen:
         """The centre of a search that does best in the episodes that plans are chosen by, one plan."""
         number = 1 + list(ENDS_AT).index(stage)
         spread = FIRST_SPREAD if stage == "constants" else FURTHER_SPREAD
-        scale = self._scale() if space.dials else None
+        scale = self.scale() if space.dials else None
 
         def values(numbers: Float64Array, generation: int) -> Float64Array:
             self._say(f"{stage}: generation {generation + 1}")
@@ -232,28 +273,9 @@ class Screen:
         over_s = ENDS_AT[stage] * 60.0 * self._options.minutes
         return self._options.generations is not None or self._record.elapsed_s < over_s
 
-    def _done(self, stage: str) -> int:
-        """Generations of a search."""
-        return sum(name.startswith(f"{stage}/") for name in self._record.names())
-
-    def _chosen_by(self, plan: str) -> float:
-        """Mean value of a tuned plan in the episodes that plans are chosen by [USD]."""
-        stages = {CONSTANTS: "constants further", FEEDBACK: "feedback"}
-        return float(max(self._record.measured(f"chosen by/{stages[plan]}")))
-
-    def _scale(self) -> Scale:
-        setting = Setting(self._scenario, "train", self._training_seeds(0, 0))
-
-        def measure() -> list[Any]:
-            scale = measured_scale(setting)
-            return [scale.mean.tolist(), scale.deviation.tolist()]
-
-        mean, deviation = self._once("scale", "scale of the state", measure)
-        return Scale(np.array(mean), np.array(deviation))
-
     def _reported(self, plans: Mapping[str, Plans]) -> dict[str, Outcome]:
         """What plans come to in the episodes that findings are from."""
-        setting = Setting(self._scenario, "validation", self._seeds(REPORTING, self._episodes), self._scale())
+        setting = Setting(self._scenario, "validation", self._seeds(REPORTING, self._episodes), self.scale())
 
         def measure() -> dict[str, Any]:
             constants = {name: plan for name, plan in plans.items() if plan.gains is None}
