@@ -98,7 +98,7 @@ def call() -> dict[str, int]:
     env = FleetVectorEnv(scenario, NUM_ENVS)
     engine, episode = make_engine("native", FleetArrays.from_scenario(scenario), 1), sample_episode(scenario, 0)
     env.reset(seed=0)
-    action = np.zeros(env.action_space.shape, np.float32)
+    action = np.zeros((NUM_ENVS, *env.action_model.space.shape), np.float32)
 
     def steps() -> None:
         for _ in range(REPEATS):

@@ -16,10 +16,11 @@ from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.screen.budget import TRAIN_EPISODES
+from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.evaluation.screen.run import CONSTANTS, FEEDBACK, Options, Screen
+from tokenfleet.evaluation.screen.run import Options, Screen
 from tokenfleet.evaluation.screen.tuning import POPULATION
 from tokenfleet.policies.registry import Choice
 

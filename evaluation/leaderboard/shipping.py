@@ -15,7 +15,7 @@ from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.learning import Learned
-from tokenfleet.evaluation.screen.run import CONSTANTS, FEEDBACK
+from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.policies.policy_files import SUFFIX
 from tokenfleet.policies.registry import Choice
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned
 from tokenfleet.evaluation.leaderboard.meeting import PUBLISHED, Float64Array, Meeting
 from tokenfleet.evaluation.protocol import Protocol
-from tokenfleet.evaluation.screen.run import CONSTANTS
+from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.policies.registry import POLICIES
 
