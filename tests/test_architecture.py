@@ -21,6 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.scenario.loading",),
     (f"{ENVS}.scenario",),
     (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity", f"{ENVS}.scenario.provenance"),
+    (f"{ENVS}.scenario.generator",),
     (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches", f"{ENVS}.episode.regimes"),
     (f"{ENVS}.episode.demand",),
     (f"{ENVS}.episode.course",),
