@@ -63,7 +63,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.interface.document", f"{ENVS}.fitting", f"{ENVS}.demand"),
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.evaluation.bound", "tokenfleet.evaluation.screen"),
-    ("tokenfleet.evaluation.contenders",),
+    ("tokenfleet.evaluation.contenders", "tokenfleet.evaluation.generalist"),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
     ("tokenfleet.train", "tokenfleet.evaluate", "tokenfleet.tune"),

@@ -36,6 +36,15 @@ def draw_scenario(ranges: Ranges, split: Split, index: int) -> Scenario:
     return load_scenario(drawn_data(ranges, split, index))
 
 
+def held_out_in(ranges: Ranges, scenario: Scenario) -> list[str]:
+    """What of a scenario's boards, models and number of sites the ranges do not train on, in words."""
+    offers = ranges.offers("train")
+    gpus = {server.gpu for servers in offers.values() for server in servers}
+    pools = scenario.pools.values()
+    found = [] if len(scenario.sites) in ranges.sites else [f"{len(scenario.sites)} sites"]
+    return found + sorted({pool.gpu for pool in pools} - gpus) + sorted({pool.model for pool in pools} - offers.keys())
+
+
 def drawn_data(ranges: Ranges, split: Split, index: int) -> Data:
     """The fleet of this number as plain data, as a YAML file of a scenario holds it.
 

@@ -264,7 +264,9 @@ class Ranges(Spec):
     def _parts_fit_together(self) -> Self:
         held, on_offer = self.held_out, {server.gpu for offer in self.models.values() for server in offer.servers}
         if unknown := [name for name in held.models if name not in self.models]:
-            raise ValueError(f"held_out.models: {unknown[0]!r} is not among the models{suggest(unknown[0], self.models)}")
+            raise ValueError(
+                f"held_out.models: {unknown[0]!r} is not among the models{suggest(unknown[0], self.models)}"
+            )
         if unknown := [name for name in held.gpus if name not in on_offer]:
             raise ValueError(f"held_out.gpus: no server has {unknown[0]!r}{suggest(unknown[0], on_offer)}")
         if not self.offers("train"):
