@@ -22,19 +22,19 @@ class Generalist(StateFeedback):
 
     Args:
         context: the environment.
-        weights: the name of shipped weights, or the path of a safetensors file; None acts as `supervisor` does.
+        weights: the name of shipped weights, or the path of a safetensors file.
         constants: set-points that the weights move from, as of `supervisor`, and `decide_every`.
 
     Raises:
         SpecError: no such weights, or weights for other features; or as `supervisor` does.
     """
 
-    def __init__(self, context: PolicyContext, *, weights: str | None = None, **constants: Any) -> None:
+    def __init__(self, context: PolicyContext, *, weights: str = "generalist", **constants: Any) -> None:
         super().__init__(context, **constants)
         table = tuple(self._box.table)
         base = self._box.encode(self.setpoints)[0].astype(np.float64)
         self._place = Place.of_table(base, Neighbours.of_entries(self.scenario, table), table)
-        self._weights = None if weights is None else load_weights(weights, f"policy.{self.name}.weights")
+        self._weights = load_weights(weights, f"policy.{self.name}.weights")
 
     def make_reader(self) -> Entities:
         """See `StateFeedback.make_reader`."""
@@ -42,6 +42,4 @@ class Generalist(StateFeedback):
 
     def entries_for(self, features: Shown) -> NDArray[np.float32]:
         """See `StateFeedback.entries_for`."""
-        if self._weights is None:
-            return np.repeat(self._place.base[None].astype(np.float32), len(features.sites), axis=0)
         return entries_of(self._weights, self._place, features)
