@@ -7,6 +7,7 @@ class, its pool and the pool's site.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.generalist.entities import Shown
 
+BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]
 
 
@@ -39,25 +41,22 @@ class Neighbours:
         sites, pools, classes = list(scenario.sites), list(scenario.pools), list(scenario.classes)
         stands = np.array([[pool.site == site for pool in scenario.pools.values()] for site in sites])  # [S, P]
         serves = scenario.route_mask  # [K, P]
-        rows: list[tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]] = []
-        for segment in table:
-            for label in segment.labels:
-                if segment.per.startswith("site"):
-                    at = np.arange(len(sites)) == sites.index(label)
-                    here = stands[sites.index(label)]
-                    asks = serves[:, here].any(axis=1)
-                elif segment.per.startswith("pool"):
-                    here = np.arange(len(pools)) == pools.index(label)
-                    at, asks = stands[:, here].any(axis=1), serves[:, here].any(axis=1)
-                elif segment.per.startswith("class and pool"):
-                    name, _, pool = label.rpartition(" to ")
-                    here = np.arange(len(pools)) == pools.index(pool)
-                    at, asks = stands[:, here].any(axis=1), np.arange(len(classes)) == classes.index(name)
-                else:
-                    asks = np.arange(len(classes)) == classes.index(label)
-                    here = serves[classes.index(label)]
-                    at = stands[:, here].any(axis=1)
-                rows.append((at, here, asks))
+
+        def members(segment: Segment, label: str) -> tuple[BoolArray, BoolArray, BoolArray]:
+            if segment.per.startswith("site"):
+                here = stands[sites.index(label)]
+                return _one(sites, label), here, _any(serves, here)
+            if segment.per.startswith("pool"):
+                here = _one(pools, label)
+                return _any(stands, here), here, _any(serves, here)
+            if segment.per.startswith("class and pool"):
+                name, _, pool = label.rpartition(" to ")
+                here = _one(pools, pool)
+                return _any(stands, here), here, _one(classes, name)
+            here = serves[classes.index(label)]
+            return _any(stands, here), here, _one(classes, label)
+
+        rows = [members(segment, label) for segment in table for label in segment.labels]
         return cls(*(_means(np.array(column)) for column in zip(*rows, strict=True)))
 
     def about(self, shown: Shown) -> list[Float64Array]:
@@ -69,6 +68,17 @@ class Neighbours:
         return found
 
 
+def _one(names: Sequence[str], name: str) -> BoolArray:
+    """Only this one, `[n]`."""
+    return np.array([other == name for other in names])
+
+
+def _any(of_pools: BoolArray, here: BoolArray) -> BoolArray:
+    """Those with one of the pools `here` at least, `[n, P]` and `[P]` to `[n]`."""
+    found: BoolArray = of_pools[:, here].sum(axis=1) > 0
+    return found
+
+
 def _weighted(values: Float64Array, weights: Float64Array) -> Float64Array:
     """`values [N, n] @ weights.T [n, A]`, added one by one: a fleet's sums do not depend on those beside it."""
     total = np.zeros((len(values), len(weights)))
@@ -77,7 +87,7 @@ def _weighted(values: Float64Array, weights: Float64Array) -> Float64Array:
     return total
 
 
-def _means(members: NDArray[np.bool_]) -> Float64Array:
+def _means(members: BoolArray) -> Float64Array:
     counts = members.sum(axis=1, keepdims=True)
     means: Float64Array = members / np.maximum(counts, 1)
     return means

@@ -127,7 +127,7 @@ class _Draw:
         call, outage = grid.demand_response, grid.emergency
         if self._happens(call.chance):
             hold_s = self._within(call.hold_s)
-            event = {"depth_fraction": self._within(call.depth_fraction), "notice_s": self._within(call.notice_s)}
+            event: Data = {"depth_fraction": self._within(call.depth_fraction), "notice_s": self._within(call.notice_s)}
             data["demand_response"] = [{**event, **self._window(hold_s)}]
         if self._happens(outage.chance):
             hold_s, depths = self._within(outage.hold_s), list(outage.depth_fraction)

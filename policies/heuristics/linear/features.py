@@ -93,7 +93,7 @@ class Features:
         estimated: of `envs.interface.supervisor_observation.ESTIMATED` that it reads.
     """
 
-    fields = (
+    fields: tuple[str, ...] = (
         "cap_w",
         "announced_cap_w",
         "price_usd_per_mwh",
@@ -105,7 +105,7 @@ class Features:
         "battery_charge_fraction",
         "time_fraction",
     )
-    estimated = ("pool_backlog_s", "class_backlog_s", "event_in_s")
+    estimated: tuple[str, ...] = ("pool_backlog_s", "class_backlog_s", "event_in_s")
 
     def __init__(self, scenario: Scenario) -> None:
         sites, classes = list(scenario.sites), list(scenario.classes)
