@@ -45,8 +45,8 @@ class Options:
     hidden: int = 2
     biases_alone: bool = False
     generations: int = 120
-    population: int = 16
-    spread: float = 0.2
+    population: int = 20
+    spread: float = 0.15
     fleets: int = 64
     fleets_of_generation: int = 10
     episodes: int = 1
