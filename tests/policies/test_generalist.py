@@ -26,6 +26,7 @@ from tokenfleet.policies.generalist.weights import (
     start,
     weights_of,
 )
+from tokenfleet.policies.tunable import tunable
 
 HIDDEN = 2
 
@@ -188,3 +189,18 @@ def test_a_wrong_choice_of_weights_is_answered(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("no weights")
     with pytest.raises(SpecError, match="is not a safetensors file"):
         generalist(env, tmp_path / "text.safetensors")
+
+
+def test_a_tuner_moves_what_the_weights_move_from(file: Path) -> None:
+    """So that `tune.py` goes on from the generalist on one fleet."""
+    env = make_env()
+    context = PolicyContext.from_env(env)
+    subject = tunable({"name": "generalist", "weights": str(file)}, context)
+    observation, _ = env.reset(seed=0)
+    lower = subject.start.copy()
+    (power,) = (segment for segment in env.action_model.table if segment.name == "power_share")
+    lower[power.columns] -= 0.2
+    before, after = (
+        make_policy(subject.choice(numbers), context).predict(observation)[0] for numbers in (subject.start, lower)
+    )
+    np.testing.assert_allclose(after[:, power.columns], before[:, power.columns] - 0.2, atol=1e-4)
