@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from safetensors import safe_open
 
+from tests.command_line import Run
 from tokenfleet.envs import FleetVectorEnv
 from tokenfleet.envs.catalog import SHIPPED
 from tokenfleet.envs.scenario import load_scenario
@@ -127,18 +129,33 @@ def test_what_is_typed_wrongly_is_answered(
     assert list(tmp_path.iterdir()) == []
 
 
+def commands(beginning: str) -> list[list[str]]:
+    """The words of the page's commands that begin so."""
+    blocks = "".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", "")
+    return [shlex.split(line, comments=True)[1:] for line in blocks.splitlines() if line.startswith(beginning)]
+
+
 def test_the_commands_of_the_page_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = {"envs.scenario.generator": generator, "evaluation.generalist.train": train}
     modules["evaluation.generalist.compare"] = compare
-    blocks = "".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", "")
-    seen = []
-    for line in blocks.splitlines():
-        script, *typed = shlex.split(line, comments=True)[1:] or [""]
-        if script == "-m":
-            module = modules[typed[0].removeprefix("tokenfleet.")]
-            monkeypatch.setattr(module, "exit_status", lambda work: seen.append(work) or 0)
-            assert module.main(typed[1:]) == 0, line
-    assert len(seen) >= 4
+    seen: list[Any] = []
+    for _, name, *typed in commands("python -m"):
+        module = modules[name.removeprefix("tokenfleet.")]
+        monkeypatch.setattr(module, "exit_status", lambda work: seen.append(work) or 0)
+        assert module.main(typed) == 0
+    assert len(seen) == 6
+
+
+def test_the_scripts_of_the_page_take_drawn_fleets(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert generator.main(["--split", "test", "--count", "4", "--out", "fleets"]) == 0
+    seen: list[Any] = []
+    for script in ("evaluate", "train"):
+        monkeypatch.setattr(importlib.import_module(f"tokenfleet.{script}"), script, lambda *told: seen.append(told))
+        for _, *typed in commands(f"python {script}.py"):
+            outcome = run(shlex.join([script, *typed]))
+            assert outcome.code == 0, outcome.errors
+    assert len(seen) == 3
 
 
 def test_the_example_in_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
