@@ -17,7 +17,7 @@ from tokenfleet.cli.runs import check_same_run, finish_run, recorded_run
 from tokenfleet.cli.tuning import TUNED_FILE, subject_of, tune_policy
 from tokenfleet.configs.schema import TuneConfig
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.policies.tuned_files import resolved
+from tokenfleet.policies.policy_files import resolved
 
 log = logging.getLogger(__name__)
 

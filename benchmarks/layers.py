@@ -1,9 +1,11 @@
-"""What each layer costs: `python -m benchmarks.layers [--output FILE.json]`; needs valgrind.
+"""What requests, layers and calls cost: `python -m benchmarks.layers [--output FILE.json]`; needs valgrind.
 
 The engine runs the same sixteen replicas at twenty requests per second in ticks of one second, each time with one more
 layer switched on alone, then with all of them. `sessions` are the same requests as calls of closed loops whose prompts
-repeat each other, beside the prefix cache alone. Instructions are counted by callgrind, so the figures do not depend on
-how busy the machine is; requests and ticks share the cost.
+repeat each other, beside the prefix cache alone. Requests and ticks share the cost. Calls without any layer follow: a
+step of 64 fleets with observation, reward and infos, a reset, and the drawing of an episode.
+
+Instructions are counted by callgrind, so the figures do not depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,10 @@ from tokenfleet.envs.engine import make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.vector import FleetVectorEnv
 
 TICKS = 600
+NUM_ENVS, REPEATS = 64, 20
 RATE_RPS = 20.0
 NOTHING, SESSIONS, EVERYTHING = "none of them", "sessions", "all of them"
 
@@ -40,21 +45,36 @@ def settings() -> dict[str, tuple[str, ...]]:
 
 
 def run_under_callgrind(folder: Path) -> list[dict[str, Any]]:
-    """Instructions and requests of every setting, counted in a process of its own."""
-    requests = folder / "requests.json"
+    """Instructions of everything measured, and how many requests or calls share them, in a process of its own."""
+    counts_file = folder / "counts.json"
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/count", sys.executable]
-    subprocess.run([*command, "-m", "benchmarks.layers", "--worker", str(requests)], check=True, stderr=subprocess.PIPE)
-    counts = json.loads(requests.read_text(encoding="utf-8"))
+    subprocess.run(
+        [*command, "-m", "benchmarks.layers", "--worker", str(counts_file)], check=True, stderr=subprocess.PIPE
+    )
+    counts = json.loads(counts_file.read_text(encoding="utf-8"))
     rows = []
-    for number, name in enumerate(settings(), start=1):
-        dump = (folder / f"count.{2 * number}").read_text(encoding="utf-8")
-        instructions = int(next(line for line in dump.splitlines() if line.startswith("summary:")).split()[1])
-        rows.append({"setting": name, "instructions": instructions, "requests": counts[name]})
+    dumping = _instructions(folder, 1)
+    for number, (name, count) in enumerate(counts.items(), start=2):
+        rows.append({"measure": name, "each": (_instructions(folder, number) - dumping) / count})
     return rows
 
 
-def work(requests_file: Path) -> None:
-    """Simulate every setting once, with a dump of callgrind's counters before and after."""
+def _instructions(folder: Path, number: int) -> int:
+    """Of the piece of work of this number, between its two dumps."""
+    dump = (folder / f"count.{2 * number}").read_text(encoding="utf-8")
+    return int(next(line for line in dump.splitlines() if line.startswith("summary:")).split()[1])
+
+
+def work(counts_file: Path) -> None:
+    """Do everything between two dumps of callgrind's counters each, nothing first; write how often what was done."""
+    _dump()
+    _dump()
+    counts = {**serve(), **call()}
+    counts_file.write_text(json.dumps(counts), encoding="utf-8")
+
+
+def serve() -> dict[str, int]:
+    """Simulate every setting; requests of each."""
     served = {}
     for name, layers in settings().items():
         scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=TICKS, stream="poisson", layers=layers)
@@ -69,7 +89,40 @@ def work(requests_file: Path) -> None:
             engine.step(controls)
         _dump()
         served[name] = int(np.isfinite(engine.request_log(0).asked_s).sum())
-    requests_file.write_text(json.dumps(served), encoding="utf-8")
+    return served
+
+
+def call() -> dict[str, int]:
+    """Call the environment; calls of each kind."""
+    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=TICKS, stream="poisson")
+    env = FleetVectorEnv(scenario, NUM_ENVS)
+    engine, episode = make_engine("native", FleetArrays.from_scenario(scenario), 1), sample_episode(scenario, 0)
+    env.reset(seed=0)
+    action = np.zeros(env.action_space.shape or (), np.float32)
+
+    def steps() -> None:
+        for _ in range(REPEATS):
+            env.step(action)
+
+    def resets() -> None:
+        for _ in range(REPEATS):
+            engine.reset(0, episode)
+
+    def draws() -> None:
+        for _ in range(REPEATS):
+            sample_episode(scenario, 0)
+
+    calls: dict[str, Callable[[], None]] = {
+        f"step of {NUM_ENVS} environments": steps,
+        f"reset to {len(episode.requests):,} requests": resets,
+        "drawing of these": draws,
+    }
+    for do in calls.values():
+        do()  # what only the first call makes does not count
+        _dump()
+        do()
+        _dump()
+    return dict.fromkeys(calls, REPEATS)
 
 
 def _dump() -> None:
@@ -89,12 +142,17 @@ def main() -> None:
         sys.exit("valgrind counts the instructions; on Debian or Ubuntu: apt-get install valgrind")
     with tempfile.TemporaryDirectory() as folder:
         measured = run_under_callgrind(Path(folder))
-    per_request = {row["setting"]: row["instructions"] / row["requests"] for row in measured}
+    none = measured[0]["each"]
     rows: list[dict[str, object]] = [
-        {"measure": name, "instructions per request": value, "more than none": value - per_request[NOTHING]}
-        for name, value in per_request.items()
+        {
+            "measure": row["measure"],
+            "of": "request" if row["measure"] in settings() else "call",
+            "instructions": row["each"],
+            "more than none": row["each"] - none if row["measure"] in settings() else float("nan"),
+        }
+        for row in measured
     ]
-    report("Cost of each layer, native engine", rows, arguments.output)
+    report("Instructions, native engine", rows, arguments.output)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.policies.learned.layout import LAST, checkpoint_of, has_checkpoint
-from tokenfleet.policies.tuned_files import resolved
+from tokenfleet.policies.policy_files import resolved
 
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.correction import Base

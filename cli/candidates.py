@@ -15,8 +15,8 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.layout import has_checkpoint, run_of
+from tokenfleet.policies.policy_files import SUFFIX, is_file_choice, resolved
 from tokenfleet.policies.registry import make_policy
-from tokenfleet.policies.tuned_files import TUNED, is_file_choice, resolved
 
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.checkpoint_meta import CheckpointMeta
@@ -64,8 +64,14 @@ def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candid
     name = found if isinstance(found, str) else str(found.get("name", ""))
     spelled_out = {"name": name} if isinstance(found, str) else dict(found)
     policy = make_policy(found, context)
-    label = f"{TUNED}/{name.rpartition(':')[2]}" if is_file_choice(choice) else name.rpartition(":")[2]
-    return Candidate(policy, label, policy_hash=_hash(spelled_out), source=found)
+    return Candidate(policy, _label(choice, name.rpartition(":")[2]), policy_hash=_hash(spelled_out), source=found)
+
+
+def _label(choice: str | Mapping[str, Any], name: str) -> str:
+    """Its own name; of a file its name where it ships, else the file's stem before the policy's name."""
+    if not isinstance(choice, str) or not is_file_choice(choice):
+        return name
+    return f"{Path(choice).stem}/{name}" if choice.endswith(SUFFIX) else choice
 
 
 def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[Candidate]:
@@ -119,7 +125,7 @@ class _Sampling:
         self.predict, self.prepare = policy.predict, policy.prepare
 
     def begin_episodes(self, seeds: Iterable[int]) -> None:
-        """See `tokenfleet.evaluation.episodes.DrawsPerEpisode`."""
+        """See `tokenfleet.evaluation.candidates.DrawsPerEpisode`."""
         import torch
 
         torch.manual_seed(next(iter(seeds)))

@@ -21,8 +21,10 @@ from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
+from tokenfleet.evaluation.screen.run import Options, Screen
 from tokenfleet.evaluation.statistics import PairedBootstrap
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
@@ -72,6 +74,22 @@ def tune_policy(
 ) -> Tuned:
     """Search, choose, and write `tuned.yaml`; values that are on file in the folder are not measured again."""
     record = Record(folder / SEARCH_FILE, {})
+    if config.feedback_generations is None:
+        policies = _numbers_searched(config, subject, record, workers, say)
+    else:
+        policies = [subject.choice(subject.start), *_feedback_searched(config, record, workers, say)]
+    say("validation")
+    values = partial(_values, config, "validation", config.validation.seed, config.validation.episodes)
+    rows = np.array(record.once("validation", lambda: workers.map(values, policies)))
+    tuned = _chosen(policies, rows)
+    _write(folder / TUNED_FILE, config, tuned)
+    return tuned
+
+
+def _numbers_searched(
+    config: TuneConfig, subject: Tunable, record: Record, workers: Workers, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The policy that the search of its numbers begins with, and the centre of the search after each third."""
     search = CovarianceSearch(subject.start, config.spread, config.population, config.seed, config.diagonal)
     generations = math.ceil(config.evaluations / search.population)
 
@@ -85,13 +103,18 @@ def tune_policy(
         )
         return means
 
-    policies = [subject.choice(numbers) for numbers in centres_of(search, generations, measure)]
-    say("validation")
-    values = partial(_values, config, "validation", config.validation.seed, config.validation.episodes)
-    rows = np.array(record.once("validation", lambda: workers.map(values, policies)))
-    tuned = _chosen(policies, rows)
-    _write(folder / TUNED_FILE, config, tuned)
-    return tuned
+    return [subject.choice(numbers) for numbers in centres_of(search, generations, measure)]
+
+
+def _feedback_searched(
+    config: TuneConfig, record: Record, workers: Workers, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Constants and feedback as a screen of scenarios finds them, without its control of constants."""
+    scenario = config.shifted_scenario
+    assert scenario is not None  # TuneConfig has seen to it
+    options = Options(seed=config.seed, generations=config.feedback_generations, episodes=config.validation.episodes)
+    screen = Screen(scenario, options, record, workers, say)
+    return [choice_of(plan, scenario, screen.scale()) for plan in screen.learn().values()]
 
 
 def _values(config: TuneConfig, split: Split, seed: int, episodes: int, choice: Mapping[str, Any]) -> list[float]:
@@ -113,11 +136,13 @@ def _chosen(policies: Sequence[Mapping[str, Any]], rows: NDArray[np.float64]) ->
 
 
 def _write(path: Path, config: TuneConfig, tuned: Tuned) -> None:
+    budget = {"evaluations": config.evaluations, "episodes": config.episodes}
+    if config.feedback_generations is not None:
+        budget = {"feedback_generations": config.feedback_generations}
     found = {
         "scenario": None if config.scenario is None else config.scenario.name,
         "seed": config.seed,
-        "evaluations": config.evaluations,
-        "episodes": config.episodes,
+        **budget,
         "validation": {
             "episodes": config.validation.episodes,
             "value": round(tuned.value, 6),

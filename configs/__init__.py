@@ -1,4 +1,4 @@
-"""Hydra configuration groups of train.py and evaluate.py."""
+"""Hydra configuration groups of the three scripts, and the types that check what they compose to."""
 
 if __name__ != "tokenfleet.configs":
     raise ImportError("import tokenfleet.configs, not configs")

@@ -1,31 +1,32 @@
 """What the scripts may be told: one validated tree each, checked once, every mistake reported at once.
 
-Hydra composes `configs/train.yaml` and its groups; what comes out is parsed here and nowhere else. The sentence about
-each key stands in the YAML, where a person reads it.
+Hydra composes `configs/train.yaml` and its groups; `configs.parsing` checks what comes out against these types. The
+sentence about each key stands in the YAML, where a person reads it.
 """
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.layers.agents import Split
-from tokenfleet.envs.scenario import Scenario, ShiftSpec, load_scenario, shifted
+from tokenfleet.envs.scenario import Scenario, ShiftSpec, shifted
 from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveFloat, PositiveInt, Spec, SpecError, shown, whole
-from tokenfleet.policies.learned.algorithms import AnyAlgorithm, parse_algorithm
-from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking, parse_tracking
+from tokenfleet.policies.learned.algorithms import AnyAlgorithm
+from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking
 from tokenfleet.policies.learned.updates import batch_problem, learning_problem
 
 Engine = Literal["native", "reference"]
 TrainingReward = Literal["net_value", "certain_value", "cap_aware"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
+FEEDBACK_POLICY = "linear_feedback"
+"""The policy whose gains a search of feedback finds."""
 
 
 def _listed(value: Any) -> Any:
@@ -276,6 +277,7 @@ class TuneConfig(EntryConfig):
         spread: standard deviation of the first generation, on the scales of `tokenfleet.policies.tunable`.
         population: candidates of a generation; None for 4 + 3 ln D, of D numbers.
         diagonal: adapt a standard deviation for each number instead of a whole covariance matrix.
+        feedback_generations: of the search of gains for `linear_feedback`, instead of a search of a policy's numbers.
         validation: see `ChoiceAfterTuning`.
         workers: processes.
     """
@@ -289,55 +291,28 @@ class TuneConfig(EntryConfig):
     spread: PositiveFloat = 0.3
     population: Annotated[int, Field(ge=2, strict=True)] | None = None
     diagonal: bool = True
+    feedback_generations: PositiveInt | None = None
     validation: ChoiceAfterTuning = ChoiceAfterTuning()
     workers: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _feedback_fits(self) -> Self:
+        if self.feedback_generations is None:
+            return self
+        problems = []
+        if self.scenario is None:
+            problems.append("feedback_generations: is for fleets; leave it out for another environment")
+        if self.policy != FEEDBACK_POLICY:
+            problems.append(f"policy: with feedback_generations say {FEEDBACK_POLICY} (got {shown(self.policy)})")
+        if self.engine != "native":
+            problems.append(f"engine: the search of feedback runs in native alone (got {self.engine})")
+        if problems:
+            raise SpecError(problems)
+        return self
 
     @property
     def extent(self) -> str:
         """See `EntryConfig`."""
+        if self.feedback_generations is not None:
+            return f"{self.feedback_generations} generations of feedback"
         return f"{self.evaluations} evaluations"
-
-
-def parse_config(
-    config_type: type[ConfigType], data: Mapping[str, Any], scenario_folder: Path | None = None
-) -> ConfigType:
-    """Check a composed configuration.
-
-    Args:
-        config_type: `TrainConfig` or `EvaluateConfig`.
-        data: plain data.
-        scenario_folder: of the file that the scenario stands in, where its relative paths begin.
-
-    Raises:
-        SpecError: one line per mistake, in every section.
-    """
-    catalog = CatalogConfig.parse(data.get("catalog") or {}, "catalog")
-    # Sections with a parser of their own, whose messages begin with the section's name.
-    sections: dict[str, Callable[[Any], Any]] = {
-        "scenario": partial(_scenario, search_paths=catalog.search_paths, folder=scenario_folder),
-        "algo": parse_algorithm,
-        "tracking": parse_tracking,
-    }
-    parsed: dict[str, Any] = {**data}
-    problems: list[str] = []
-    broken: set[str] = set()
-    for section, parse in sections.items():
-        if section in data and section in config_type.model_fields:
-            try:
-                parsed[section] = parse(data[section])
-            except SpecError as error:
-                problems += error.problems
-                broken.add(section)
-                del parsed[section]
-    try:
-        config = config_type.parse(parsed)
-    except SpecError as error:
-        rest = [line for line in error.problems if line.partition(":")[0] not in broken]
-        raise SpecError([*rest, *problems]) from None
-    if problems:
-        raise SpecError(problems)
-    return config
-
-
-def _scenario(data: Any, search_paths: Sequence[str], folder: Path | None) -> Scenario | None:
-    return None if data is None else load_scenario(data, None, search_paths, folder)

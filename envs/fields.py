@@ -58,7 +58,7 @@ class Field:
         axis: letters of its dimensions, for example `"SL"`.
         unit: as a reader says it.
         doc: what it means, one sentence.
-        scale: name of the scenario's scale that an observation divides by (see `envs.interface.observation`).
+        scale: name of the scenario's scale that an observation divides by (see `envs.interface.scales`).
         high: upper bound after scaling.
         low: lower bound after scaling.
     """

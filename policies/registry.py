@@ -16,9 +16,9 @@ from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.user_code import Guard, import_object, is_ours
 from tokenfleet.policies.base import Policy, PolicyContext
 from tokenfleet.policies.parameters import check_parameters
+from tokenfleet.policies.policy_files import resolved
 from tokenfleet.policies.presets import Preset as Preset
 from tokenfleet.policies.shipped import POLICIES as POLICIES
-from tokenfleet.policies.tuned_files import resolved
 
 Choice = str | Mapping[str, Any]
 """A name, a `module:Class`, or a mapping with `name` and parameters."""
@@ -45,7 +45,7 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
 
     Args:
         choice: `"least_work"`, `{"name": "least_work", "clocking": "full"}`, either with `"module:Class"` as name, or a
-            file (see `tokenfleet.policies.tuned_files`).
+            file (see `tokenfleet.policies.policy_files`).
         context: the environment that it will act in.
 
     Raises:

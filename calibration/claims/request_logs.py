@@ -11,7 +11,7 @@ from calibration.claims.whole_runs import VLLM, VLLM_SERVERS
 from calibration.excerpts import table
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.request_fit import RequestFit, fit_requests
-from tokenfleet.envs.fitting.request_log import RequestLog
+from tokenfleet.envs.fitting.request_log import ServedRequests
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import load_model, roofline_profile
 
@@ -33,7 +33,7 @@ CLAIMS = (Claim("profile from a log of requests, half held out", held_out_half, 
 def _fit(gpu: str) -> RequestFit:
     rows = table("vllm_requests").query("gpu == @gpu").sort_values("arrival_s")
     arrival_s = rows.arrival_s.to_numpy()
-    log = RequestLog(
+    log = ServedRequests(
         place=gpu,
         arrival_s=arrival_s,
         prompt_tokens=rows.prompt_tokens.to_numpy(),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.accounts.metrics import EpisodeSums, episode_metrics, net_value_usd
+from tokenfleet.envs.accounts.episode_sums import EpisodeSums
+from tokenfleet.envs.accounts.metrics import episode_metrics, net_value_usd
 from tokenfleet.envs.accounts.sums import Accounts
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays

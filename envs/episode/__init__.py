@@ -5,7 +5,7 @@
 | `episode` | what an episode holds, and how it is drawn: begin here |
 | `demand`, `warm_caches` | its requests, and what caches hold before the first |
 | `course`, `signals`, `regimes` | sites and rows from tick to tick: caps, prices, weather, hidden regimes |
-| `future` | another future of an episode under way |
+| `future`, `joined_requests` | another future of an episode under way, and its requests in one table with those made |
 | `batch`, `history`, `replay` | the episodes of N fleets, what was done in them, and doing it again |
 """
 

@@ -47,11 +47,6 @@ class Signals:
     solar_forecast_w: Float64Array
 
 
-def sample_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -> Signals:
-    """Draw the signals before every tick and after the last, T = horizon + 1; see `draw_signals`."""
-    return draw_signals(scenario, split, rng).signals()
-
-
 def draw_signals(scenario: Scenario, split: Split, rng: np.random.Generator) -> DrawnSignals:
     """Let chance decide; nothing is drawn from `rng` where nothing varies.
 

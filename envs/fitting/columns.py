@@ -25,7 +25,7 @@ _DATE_FORMATS = ("%Y%m%d-%H%M%S", "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S")
 
 
 @dataclass(frozen=True)
-class Quantity:
+class MeasuredColumn:
     """One quantity of a run.
 
     Attributes:
@@ -44,23 +44,25 @@ class Quantity:
 
 
 UNIT_IN_USE = {"s": "ms", "w": "w"}
-QUANTITIES: dict[str, Quantity] = {
-    "batch": Quantity("mean number of sequences that run at a time", ("batch", "avg_batch_size")),
-    "max_concurrency": Quantity("most requests in flight", ("max_concurrency",)),
-    "prompt_tokens": Quantity("mean prompt", ("prompt_tokens", "mean_prompt_tokens", "avg_prompt_len")),
-    "output_tokens": Quantity("mean answer", ("output_tokens", "mean_output_tokens", "avg_output_len")),
-    "context_tokens": Quantity("mean context of a decoding sequence", ("context_tokens", "mean_context_tokens")),
-    "output_tokens_per_s": Quantity(
+QUANTITIES: dict[str, MeasuredColumn] = {
+    "batch": MeasuredColumn("mean number of sequences that run at a time", ("batch", "avg_batch_size")),
+    "max_concurrency": MeasuredColumn("most requests in flight", ("max_concurrency",)),
+    "prompt_tokens": MeasuredColumn("mean prompt", ("prompt_tokens", "mean_prompt_tokens", "avg_prompt_len")),
+    "output_tokens": MeasuredColumn("mean answer", ("output_tokens", "mean_output_tokens", "avg_output_len")),
+    "context_tokens": MeasuredColumn("mean context of a decoding sequence", ("context_tokens", "mean_context_tokens")),
+    "output_tokens_per_s": MeasuredColumn(
         "rate of generation", ("output_tokens_per_s", "output_throughput", "output_throughput_tokens_per_sec")
     ),
-    "completed": Quantity("requests that were answered", ("completed",)),
-    "total_input_tokens": Quantity("prompt tokens of all requests", ("total_input_tokens",)),
-    "total_output_tokens": Quantity("generated tokens of all requests", ("total_output_tokens",)),
-    "duration": Quantity("length of the run in seconds", ("duration", "duration_s")),
-    "median_itl": Quantity("median inter-token latency", ("median_itl",), TIME_UNITS),
-    "mean_tpot": Quantity("mean time per output token", ("mean_tpot", "mean_itl", "tpot", "median_tpot"), TIME_UNITS),
-    "ttft": Quantity("time to first token", ("ttft", "median_ttft", "mean_ttft"), TIME_UNITS),
-    "power": Quantity("mean power, summed over the boards", ("power", "mean_power", "avg_power"), POWER_UNITS),
+    "completed": MeasuredColumn("requests that were answered", ("completed",)),
+    "total_input_tokens": MeasuredColumn("prompt tokens of all requests", ("total_input_tokens",)),
+    "total_output_tokens": MeasuredColumn("generated tokens of all requests", ("total_output_tokens",)),
+    "duration": MeasuredColumn("length of the run in seconds", ("duration", "duration_s")),
+    "median_itl": MeasuredColumn("median inter-token latency", ("median_itl",), TIME_UNITS),
+    "mean_tpot": MeasuredColumn(
+        "mean time per output token", ("mean_tpot", "mean_itl", "tpot", "median_tpot"), TIME_UNITS
+    ),
+    "ttft": MeasuredColumn("time to first token", ("ttft", "median_ttft", "mean_ttft"), TIME_UNITS),
+    "power": MeasuredColumn("mean power, summed over the boards", ("power", "mean_power", "avg_power"), POWER_UNITS),
 }
 TEXTS = ("run", "start", "end", "date")
 Ways = tuple[tuple[str, ...], ...]

@@ -19,7 +19,7 @@ from tokenfleet.envs.fitting.fit import Estimate, estimates_of, solve_times
 from tokenfleet.envs.fitting.numbers import NUMBERS, Values, profile_with, start_values
 from tokenfleet.envs.fitting.problem import TOLD, Problem, Solved
 from tokenfleet.envs.fitting.replay import Latencies, Server, per_gap_s
-from tokenfleet.envs.fitting.request_log import RequestLog
+from tokenfleet.envs.fitting.request_log import ServedRequests
 from tokenfleet.envs.fitting.rounding import rounded
 from tokenfleet.envs.layers.llm import Bounds, ProfileSpec, bounds_s
 from tokenfleet.envs.spec import SpecError
@@ -65,7 +65,7 @@ class RequestFit:
 
     start: ProfileSpec
     profile: ProfileSpec
-    log: RequestLog
+    log: ServedRequests
     estimates: list[Estimate]
     held_out: list[Judged]
 
@@ -76,7 +76,7 @@ class _LogProblem(Problem):
     step = DIFFERENCE
 
     def __init__(
-        self, bench: Bench, start: ProfileSpec, least: Bounds, log: RequestLog, server: Server, chosen: Chosen
+        self, bench: Bench, start: ProfileSpec, least: Bounds, log: ServedRequests, server: Server, chosen: Chosen
     ) -> None:
         super().__init__(bench, start, least, [])
         self._log, self._server, self._chosen = log, server, chosen
@@ -90,7 +90,7 @@ class _LogProblem(Problem):
 
 
 def fit_requests(
-    bench: Bench, start: ProfileSpec, log: RequestLog, pool: Mapping[str, Any], search_paths: tuple[Any, ...] = ()
+    bench: Bench, start: ProfileSpec, log: ServedRequests, pool: Mapping[str, Any], search_paths: tuple[Any, ...] = ()
 ) -> RequestFit:
     """Fit a profile to a log.
 
@@ -133,12 +133,12 @@ def serve(server: Server, start: ProfileSpec, least: Bounds, values: Values) -> 
     return Latencies(served.arrival_s, served.first_s + before_s, served.last_s + before_s, served.output_tokens)
 
 
-def tpot_s(log: RequestLog) -> Array:
+def tpot_s(log: ServedRequests) -> Array:
     """Mean time between tokens of every request, nan for an answer of one."""
     return per_gap_s(log.e2e_s - log.ttft_s, log.output_tokens)
 
 
-def judge(log: RequestLog, before: Latencies, after: Latencies, chosen: Chosen) -> list[Judged]:
+def judge(log: ServedRequests, before: Latencies, after: Latencies, chosen: Chosen) -> list[Judged]:
     """Compare what two profiles make of some requests with what was measured.
 
     Args:

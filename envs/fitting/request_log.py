@@ -37,7 +37,7 @@ FEWEST = 20
 
 
 @dataclass(frozen=True)
-class RequestLog:
+class ServedRequests:
     """R requests in the order of arrival.
 
     Attributes:
@@ -72,7 +72,7 @@ def is_request_log(path: Path) -> bool:
     return all(_column(role, header) for role in ("arrival", "e2e"))
 
 
-def read_request_log(path: Path) -> RequestLog:
+def read_request_log(path: Path) -> ServedRequests:
     """Read a log; requests without an answer are left out, which a note says.
 
     Raises:
@@ -85,7 +85,7 @@ def read_request_log(path: Path) -> RequestLog:
     arrival_s, prompt, output, ttft_s, e2e_s = (np.array(column) for column in zip(*answered, strict=True))
     order = np.argsort(arrival_s, kind="stable")
     lost = len(rows) - len(answered)
-    return RequestLog(
+    return ServedRequests(
         place=str(path),
         arrival_s=arrival_s[order] - arrival_s.min(),
         prompt_tokens=prompt[order].astype(np.int64),

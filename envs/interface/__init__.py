@@ -7,6 +7,7 @@
 | `segments`, `entries`, `fillings` | what a segment is made of: law, entries, and how it fills a control |
 | `decisions` | actions, tick by tick: controls that hold, or a loop that holds set-points |
 | `observation`, `supervisor_observation` | what a policy sees: the two observations |
+| `scales` | what their fields are divided by |
 | `reward` | what a tick was worth |
 | `infos` | what a step tells besides |
 | `parts`, `arguments` | what a user asks for, checked: parts by name or `module:Class`, and all other arguments |

@@ -15,7 +15,8 @@ from pathlib import Path
 from tokenfleet.envs.accounts.metrics import FLEET, RETURN
 from tokenfleet.envs.fields import AXES, OUTCOMES, VIEW, Field
 from tokenfleet.envs.interface.action import FleetAction
-from tokenfleet.envs.interface.observation import SCALES, FleetObservation
+from tokenfleet.envs.interface.observation import FleetObservation
+from tokenfleet.envs.interface.scales import SCALES
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.interface.supervisor_observation import ESTIMATED, REMEMBERED

@@ -3,15 +3,17 @@
 | module | subject |
 |---|---|
 | `scenario` | its keys, and what follows from them: begin here |
-| `sites`, `pools`, `training`, `regimes`, `uncertainty` | its sections |
+| `sites`, `pools`, `sleep`, `training`, `regimes`, `uncertainty` | its sections |
+| `checks` | what is wrong with how they fit together |
 | `loading` | a scenario from a name, a file or plain data, with overrides |
 | `axes`, `capacity`, `provenance` | sizes, what pools can serve, and where their coefficients come from |
 | `generator` | scenarios drawn from ranges |
 | `shift` | scenarios that differ on purpose from the one trained on |
 """
 
+from tokenfleet.envs.scenario.checks import MAX_HORIZON_S
 from tokenfleet.envs.scenario.loading import load_scenario
-from tokenfleet.envs.scenario.scenario import MAX_HORIZON_S, Scenario
+from tokenfleet.envs.scenario.scenario import Scenario
 from tokenfleet.envs.scenario.shift import ShiftSpec, shifted
 from tokenfleet.envs.scenario.sites import SiteSpec
 

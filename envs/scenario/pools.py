@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import CatalogSpec, catalog_names
+from tokenfleet.envs.catalog import CatalogSpec
+from tokenfleet.envs.layers.facility import RowSpec
 from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
     LargestBatch,
@@ -19,58 +19,16 @@ from tokenfleet.envs.layers.llm import (
     kv_capacity_tokens,
     load_model,
     load_profile,
-    profile_name,
 )
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
+from tokenfleet.envs.scenario.sleep import RESUME_BYTES_PER_S, RESUME_FIXED_S, ColdSpec, StandbySpec
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    Spec,
-    SpecError,
     TokenCount,
-    suggest,
 )
-
-RESUME_FIXED_S, RESUME_BYTES_PER_S = 0.17, 12.7e9
-"""Wake-up from level 1 of vLLM's sleep mode: the line through 0.26 s for Qwen3-0.6B (1.2 GB of weights) and 0.82 s for
-Phi-3-vision (8.3 GB), both on one A100 with vLLM 0.11 (https://blog.vllm.ai/2025/10/26/sleep-mode.html). It gives 5.0 s
-for Qwen3-Coder-30B-A3B (61 GB) on one board and 4.8 s for Qwen3-235B-A22B-FP8 on four; the source says 3 to 6 s for
-large models."""
-
-
-class StandbySpec(Spec):
-    """A depth of sleep between awake and asleep: the server runs, and the weights are at hand.
-
-    By default they stand in host memory, as in level 1 of vLLM's sleep mode, which keeps process, allocator and CUDA
-    graphs. It wakes in `RESUME_FIXED_S` and the time to copy a board's share of the weights at
-    `RESUME_BYTES_PER_S`.
-
-    Attributes:
-        wake_s: from standing by to serving [s]; 0 for weights that stay in GPU memory. By default from the bytes of the
-            weights.
-        board_w: draw of a board [W]; by default what its entry says of one without a model (`asleep_w`), an assumption
-            for one whose memory is empty but whose process lives.
-        host_w_per_gpu: draw of the server, per GPU [W]; by default as when it serves (`facility.host_w_per_gpu`).
-    """
-
-    wake_s: NonNegativeFloat | None = None
-    board_w: NonNegativeFloat | None = None
-    host_w_per_gpu: NonNegativeFloat | None = None
-
-
-class ColdSpec(Spec):
-    """Sleep with the server switched off, in the place of one that is suspended.
-
-    Attributes:
-        boot_s: from switched on to a running system, before the model is loaded [s]; 300 s is an assumption: servers of
-            eight boards with terabytes of memory test themselves for minutes.
-        host_w_per_gpu: what a server that is off draws, per GPU: its baseboard controller [W]; assumption.
-    """
-
-    boot_s: NonNegativeFloat = 300.0
-    host_w_per_gpu: NonNegativeFloat = 3.0
 
 
 class PoolSpec(CatalogSpec):
@@ -199,6 +157,10 @@ class PoolSpec(CatalogSpec):
             raise ValueError(f"decode_only: a pool that hands off (to {self.hand_off_to!r}) must take requests")
         return self
 
+    def is_behind(self, site: str, row: str, spec: RowSpec) -> bool:
+        """Whether a row feeds the pool."""
+        return self.site == site and (spec.whole_site or self.row == row)
+
     @property
     def gpus(self) -> int:
         """GPUs in the pool."""
@@ -299,96 +261,3 @@ class PoolSpec(CatalogSpec):
     def host_load_s(self) -> float:
         """Time to take one token back from host memory [s]."""
         return self.model_spec.kv_bytes_per_token / self.host_bandwidth_bytes_per_s
-
-
-def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
-    """What is wrong with who hands over to whom, one line each."""
-    problems = []
-    for name, pool in pools.items():
-        key, target = f"pools.{name}.hand_off_to", pools.get(pool.hand_off_to or name)
-        if target is None:
-            problems.append(f"{key}: unknown pool {pool.hand_off_to!r}{suggest(str(pool.hand_off_to), pools)}")
-        elif pool.hand_off_to == name:
-            problems.append(f"{key}: a pool cannot hand over to itself; leave it out")
-        elif target.model != pool.model:
-            problems.append(
-                f"{key}: {pool.hand_off_to!r} serves {target.model!r}, not {pool.model!r}; KV cache differs"
-            )
-        elif pool.hand_off_to is not None and target.hand_off_to is not None:
-            problems.append(f"{key}: {pool.hand_off_to!r} hands over itself; the pool that is named must decode")
-    receivers = {pool.hand_off_to for pool in pools.values()}
-    problems += [
-        f"pools.{name}.decode_only: no pool names {name!r} as its hand_off_to, so nothing would ever come here"
-        for name, pool in pools.items()
-        if pool.decode_only and name not in receivers
-    ]
-    return problems
-
-
-def seat_problems(pools: Mapping[str, PoolSpec], models: Mapping[str, str]) -> list[str]:
-    """What is wrong with the seats that pools keep, one line each; `models` are those that the classes ask for."""
-    problems = []
-    for name, pool in pools.items():
-        served = [cls for cls, model in models.items() if model == pool.model]
-        problems += [
-            f"pools.{name}.reserved_seats.{cls}: no class of that name asks for {pool.model!r}{suggest(cls, served)}"
-            for cls in pool.reserved_seats
-            if cls not in served
-        ]
-        kept = sum(pool.reserved_seats.values())
-        if kept >= pool.max_batch:
-            problems.append(
-                f"pools.{name}.reserved_seats: at least one of max_batch ({pool.max_batch}) seats must be left for all "
-                f"(got {kept}); keep fewer"
-            )
-    return problems
-
-
-def catalog_problem(pool: PoolSpec) -> str:
-    """What is wrong with a pool's GPU, its model, or how they fit together, behind the pool's key; empty if nothing."""
-    return (
-        _check_part("gpu", lambda: pool.gpu_spec)
-        or _check_part("interconnect", lambda: pool.interconnect_spec)
-        or _check_part("model", lambda: pool.model_spec)
-        or _check_memory(pool)
-        or _check_profile(pool)
-    )
-
-
-def _check_part(key: str, load: Callable[[], object]) -> str:
-    try:
-        load()
-    except SpecError as error:
-        return _keyed(key, error)
-    return ""
-
-
-def _check_memory(pool: PoolSpec) -> str:
-    try:
-        model = pool.model_spec
-        pool.parallelism.check(model.name, model.attention_heads, model.experts, model.layers)
-    except SpecError as error:
-        return str(error)
-    try:
-        available = kv_capacity_tokens(pool.gpu_spec, pool.model_spec, pool.parallelism, pool.memory_utilisation)
-        _ = pool.kv_capacity_tokens, pool.profile
-    except SpecError as error:
-        return _keyed("tensor_parallel", error)
-    if pool.kv_tokens is not None and pool.kv_tokens > available:
-        return f"kv_tokens: {pool.kv_tokens} tokens do not fit; at most {available} do beside the weights"
-    return ""
-
-
-def _check_profile(pool: PoolSpec) -> str:
-    name, known = profile_name(pool.model, pool.gpu, pool.parallelism), catalog_names("profile", pool.search_paths)
-    if not pool.needs_profile or pool.profile.origin != "roofline":
-        return ""
-    if name in known:
-        return f"needs_profile: {name!r} is of GPUs wired by {pool.gpu_spec.interconnect}, not {pool.interconnect}"
-    way_out = "add its file to a folder of catalog.search_paths, or write needs_profile: false to run on a roofline"
-    return f"needs_profile: the catalogue has no profile {name!r}{suggest(name, known)}; {way_out}"
-
-
-def _keyed(key: str, error: SpecError) -> str:
-    """A part's message behind the pool's key for it, said once."""
-    return f"{key}: {str(error).removeprefix(f'{key}: ')}"

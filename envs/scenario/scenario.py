@@ -17,8 +17,6 @@ from tokenfleet.envs.layers.agents import (
     AnyStream,
     PriceRangeSpec,
     RequestClassSpec,
-    check_stream,
-    region_problems,
 )
 from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
@@ -32,20 +30,23 @@ from tokenfleet.envs.layers.facility import RoomSpec, RowSpec, it_nameplate_w, n
 from tokenfleet.envs.layers.gpu.failures import FailureSpec
 from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
 from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, RealTimePriceSpec, SolarSpec
-from tokenfleet.envs.layers.power.series.calendar import window_problems
-from tokenfleet.envs.scenario.pools import PoolSpec, catalog_problem, hand_off_problems, seat_problems
+from tokenfleet.envs.scenario.checks import (
+    calendar_problems,
+    class_problems,
+    hand_off_problems,
+    horizon_problems,
+    pool_problems,
+    seat_problems,
+    workload_problems,
+)
+from tokenfleet.envs.scenario.pools import PoolSpec
 from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product
 from tokenfleet.envs.scenario.sites import SiteSpec
 from tokenfleet.envs.scenario.training import TrainingSpec
 from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError, suggest
-from tokenfleet.envs.user_code import UserCodeError
+from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 
 Derived = TypeVar("Derived")
-
-MAX_HORIZON_S = 1e7
-"""Longest episode [s], 116 days: up to there the two engines agree on every time within 1e-8 s. A double of 1e8 s holds
-no more than that itself."""
 
 
 class MeanDemand(NamedTuple):
@@ -98,13 +99,13 @@ class Scenario(CatalogSpec):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         problems = [
-            *self._horizon_problems(),
-            *self._pool_problems(),
+            *horizon_problems(self.horizon_ticks, self.tick_s),
+            *pool_problems(self.pools, self.sites),
             *hand_off_problems(self.pools),
             *seat_problems(self.pools, {name: cls.model for name, cls in self.classes.items()}),
-            *self._class_problems(),
-            *self._workload_problems(),
-            *self._calendar_problems(),
+            *class_problems(self.classes, self.pools),
+            *workload_problems(self.workload, self.classes, self.region_names, self.horizon_s),
+            *calendar_problems(self.calendar, self.sites, self.calendar_window_s),
             *regime_problems(self.regimes, self.workload, self.classes, self.sites, self.horizon_s),
             *location_problems(self.network, self.regions, dict(zip(self.sites, self._site_places, strict=True))),
         ]
@@ -288,8 +289,7 @@ class Scenario(CatalogSpec):
         return self.rows[site, row].contract_w(self.row_nameplate_w(site, row))
 
     def _pools_behind(self, site: str, row: str) -> list[PoolSpec]:
-        every = self.rows[site, row].whole_site
-        return [pool for pool in self.pools.values() if pool.site == site and (every or pool.row == row)]
+        return [pool for pool in self.pools.values() if pool.is_behind(site, row, self.rows[site, row])]
 
     def streams_of(self, request_class: str) -> list[str]:
         """Names of the streams that ask for a class."""
@@ -336,61 +336,6 @@ class Scenario(CatalogSpec):
     def _nameplate_w(self) -> dict[str, float]:
         return {site: nameplate_w(spec.facility, self._tdp_w[site]) for site, spec in self.sites.items()}
 
-    def _pool_problems(self) -> list[str]:
-        problems = []
-        for name, pool in self.pools.items():
-            if pool.site not in self.sites:
-                problems.append(f"pools.{name}.site: unknown site {pool.site!r}{suggest(pool.site, self.sites)}")
-            elif pool.row is not None and pool.row not in self.sites[pool.site].facility.rows_of_racks:
-                rows = suggest(pool.row, self.sites[pool.site].facility.rows_of_racks)
-                problems.append(f"pools.{name}.row: site {pool.site!r} has no row {pool.row!r}{rows}")
-            if found := catalog_problem(pool):
-                problems.append(f"pools.{name}.{found}")
-        empty = [site for site in self.sites if all(pool.site != site for pool in self.pools.values())]
-        problems += [f"sites.{site}: no pool stands at this site; add one or remove the site" for site in empty]
-        problems += [
-            f"sites.{site}.facility.rows.{row}: no pool stands in this row; name it as `row` of one or remove it"
-            for site, row in self.rows
-            if not self._pools_behind(site, row)
-        ]
-        return problems
-
-    def _horizon_problems(self) -> list[str]:
-        if self.horizon_s <= MAX_HORIZON_S:
-            return []
-        return [
-            f"horizon_ticks: an episode may last {MAX_HORIZON_S:g} s, {self.horizon_ticks} ticks of {self.tick_s:g} s "
-            f"are {self.horizon_s:g} s; lower horizon_ticks or tick_s"
-        ]
-
-    def _class_problems(self) -> list[str]:
-        served = {pool.model for pool in self.pools.values() if not pool.decode_only}
-        return [
-            f"classes.{name}.model: no pool serves {cls.model!r}{suggest(cls.model, served)}"
-            for name, cls in self.classes.items()
-            if cls.model not in served
-        ]
-
-    def _workload_problems(self) -> list[str]:
-        problems = []
-        for name, stream in self.workload.items():
-            if stream.request_class not in self.classes:
-                unknown = f"unknown class {stream.request_class!r}{suggest(stream.request_class, self.classes)}"
-                problems.append(f"workload.{name}.request_class: {unknown}")
-            problems += [f"workload.{name}.{problem}" for problem in region_problems(stream, self.region_names)]
-            try:
-                check_stream(stream, self.horizon_s)
-            except UserCodeError as error:
-                raise UserCodeError(f"workload.{name}.{problem}" for problem in error.problems) from error.__cause__
-            except ValueError as error:
-                problems.append(f"workload.{name}: {error}")
-        return problems
-
     @property
     def _site_places(self) -> list[str | None]:
         return [site.location for site in self.sites.values()]
-
-    def _calendar_problems(self) -> list[str]:
-        if not any(site.varies for site in self.sites.values()):
-            return []
-        return window_problems(self.calendar, self.calendar_window_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.policies.base import PolicyContext, State
-from tokenfleet.policies.registry import POLICIES, make_policy, plans_on_copies
+from tokenfleet.policies.registry import POLICIES, Choice, make_policy, plans_on_copies
 
 MIDDLE = "middle"
 """The policy that holds the middle of the action box."""
@@ -41,20 +43,32 @@ class HoldMiddle:
         return np.zeros((len(observation), *(self._shape or ())), np.float32), None
 
 
-def measure_cell(scenario: Scenario, name: str, episodes: int, seed: int) -> dict[str, Any]:
-    """What a policy earns in each episode, and means of the rest; or `refused` where the policy will not play."""
+def measure_cell(
+    scenario: Scenario, choice: Choice | Path, episodes: int, seed: int, split: Split = "validation"
+) -> dict[str, Any]:
+    """What a policy earns in each episode, and means of the rest; or `refused` where the policy will not play.
+
+    Args:
+        scenario: where it acts, by direct actions.
+        choice: `MIDDLE`, as the registry takes a policy, or the folder of a checkpoint.
+        episodes: how many.
+        seed: of the episodes.
+        split: of the episodes.
+    """
 
     def make_env(count: int) -> FleetVectorEnv:
-        return FleetVectorEnv(scenario, count, split="validation")
+        return FleetVectorEnv(scenario, count, split=split)
 
     probe = make_env(1)
     try:
-        policy = _policy(name, PolicyContext.from_env(probe))
+        policy = (
+            _checkpoint(choice, probe) if isinstance(choice, Path) else _policy(choice, PolicyContext.from_env(probe))
+        )
     except SpecError as error:
         return {"refused": str(error.problems[0])}
     finally:
         probe.close()
-    rows = evaluate_policy(make_env, Candidate(policy, name), episodes, seed)
+    rows = evaluate_policy(make_env, Candidate(policy, str(choice)), episodes, seed)
     columns = {key: [row.metrics[key] for row in rows] for key in MEASURED}
     means = {key: float(np.mean(values)) for key, values in columns.items() if key != "net_value_usd"}
     return {"net_value_usd": columns["net_value_usd"], **means}
@@ -97,5 +111,14 @@ def _stands_alone(name: str) -> bool:
     return POLICIES[name].group not in ("form", "trained") and not plans_on_copies(name)
 
 
-def _policy(name: str, context: PolicyContext) -> Any:
-    return HoldMiddle(context) if name == MIDDLE else make_policy(name, context)
+def _policy(choice: Choice, context: PolicyContext) -> Any:
+    return HoldMiddle(context) if choice == MIDDLE else make_policy(choice, context)
+
+
+def _checkpoint(folder: Path, env: FleetVectorEnv) -> Any:
+    from tokenfleet.policies.learned.checkpoint import load_policy
+
+    policy = load_policy(folder)
+    policy.check_spaces(env.single_observation_space, env.single_action_space)
+    policy.prepare(env)
+    return policy

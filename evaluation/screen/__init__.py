@@ -10,7 +10,7 @@
 | `record` | everything measured, in one JSON file from which a screen that was killed goes on |
 | `budget` | how a screen divides its minutes |
 | `probes` | plans that a sensible scenario punishes, plans without one group of set-points, and an obvious rule |
-| `findings` | numbers with intervals from what was measured |
+| `findings`, `conclusions` | numbers with intervals from what was measured, and all of them for the card |
 | `criteria` | whether the findings make a benchmark |
 | `card` | the findings as text |
 | `table` | the cards of many screens side by side |

@@ -1,6 +1,6 @@
 """Write what a screen has tuned as a policy: `python -m tokenfleet.evaluation.screen.export FILE.json --out FILE.yaml`.
 
-The file is one that `policies=[FILE.yaml]` and `policy.base=FILE.yaml` take (`tokenfleet.policies.tuned_files`).
+The file is one that `policies=[FILE.yaml]` and `policy.base=FILE.yaml` take (`tokenfleet.policies.policy_files`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import yaml
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import Found
-from tokenfleet.evaluation.screen.run import CONSTANTS, FEEDBACK
-from tokenfleet.policies.tuned_files import SUFFIX
+from tokenfleet.policies.policy_files import SUFFIX
 
 COMMAND = "python -m tokenfleet.evaluation.screen.export"
 TYPED = ("scenario", "minutes", "seed", "generations", "episodes")

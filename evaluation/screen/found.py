@@ -18,6 +18,7 @@ from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.policies.heuristics.linear.features import Scale
 from tokenfleet.policies.heuristics.linear.numbers import Numbers
 from tokenfleet.policies.heuristics.linear.policy import feedback_parameters
+from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,22 @@ class Found:
         return Plans(np.array([plans[name]["base"]]), None if gains is None else np.array([gains]))
 
     def choice(self, name: str) -> dict[str, Any]:
-        """A plan of the card as the registry takes it.
+        """A plan of the card as the registry takes it; see `choice_of`."""
+        return choice_of(self.plan(name), self.scenario, self.scale)
 
-        Constants, of which a card holds one plan, have the six digits of `supervisor_parameters`. Feedback acts as the
-        plan does, to the bit.
-        """
-        plan = self.plan(name)
-        if plan.gains is None:
-            return {"name": "supervisor", **self.card["supervisor"]}
-        numbers = Numbers(self.scenario, tuple(SetpointAction(self.scenario).table), name)
-        parameters = feedback_parameters(self.scenario, numbers, plan.base[0], plan.gains[0], self.scale)
-        return {"name": "linear_feedback", **parameters}
+
+def choice_of(plan: Plans, scenario: Scenario, scale: Scale) -> dict[str, Any]:
+    """One plan as the registry takes it.
+
+    Constants have the six digits of `supervisor_parameters`. Feedback acts as the plan does, to the bit.
+
+    Args:
+        plan: of one policy.
+        scenario: that it is for.
+        scale: of the features.
+    """
+    if plan.gains is None:
+        return {"name": "supervisor", **supervisor_parameters(scenario, plan.base[0])}
+    numbers = Numbers(scenario, tuple(SetpointAction(scenario).table), "plan")
+    parameters = feedback_parameters(scenario, numbers, plan.base[0], plan.gains[0], scale)
+    return {"name": "linear_feedback", **parameters}

@@ -47,9 +47,13 @@ class Record:
         """The measurement of this name, plain data: from the file, else from `measure`."""
         measured: dict[str, Any] = self._data["measured"]
         if name not in measured:
-            measured[name] = measure()
-            self._save()
+            self.keep(name, measure())
         return measured[name]
+
+    def keep(self, name: str, value: Any) -> None:
+        """Put a measurement on file."""
+        self._data["measured"][name] = value
+        self._save()
 
     def measured(self, name: str) -> Any:
         """A measurement that is on file."""

@@ -15,13 +15,14 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
-from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
+from tokenfleet.evaluation.offered import offered
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosing, episodes_for
+from tokenfleet.evaluation.screen.conclusions import BY_CAP, CONSTANTS, FEEDBACK, MIDDLE, Measured, conclusions
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
 from tokenfleet.evaluation.screen.plans import Plans, stacked
-from tokenfleet.evaluation.screen.probes import ON_FEATURE, absurd, awake_by_cap, frozen
+from tokenfleet.evaluation.screen.probes import absurd, awake_by_cap, frozen
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import (
     Outcome,
@@ -54,11 +55,6 @@ RULE_GROUPS = ("reference", "baseline")
 """Kinds of shipped policies that count as rules."""
 OF_ROOMS = ("thermal_capping",)
 """Rules that are another one where there is no room."""
-CAREFUL = "careful_operator"
-"""The provable clock with capacity-weighted routing."""
-MIDDLE, BY_CAP = "middle of the set-points", "awake in proportion to the cap"
-"""Plans that are untuned rules like the shipped ones."""
-CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
 OFFERED_EPISODES = 32
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of constants, and of what goes on from them."""
@@ -81,6 +77,7 @@ class Options:
             goes on as long as feedback and its probes took. None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
         planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
+        control_generations: of constants, beyond those that feedback and its probes took.
     """
 
     minutes: float = 15.0
@@ -88,6 +85,7 @@ class Options:
     generations: int | None = None
     episodes: int | None = None
     planner_episodes: int = 0
+    control_generations: int = 0
 
 
 class Screen:
@@ -113,24 +111,22 @@ class Screen:
 
     def run(self) -> dict[str, Any]:
         """The findings; they are on file too."""
-        speed = self._once("speed", "speed", self._speed)
-        episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
-        self._episodes = int(self._record.once("episodes", lambda: episodes))
+        speed = self._begin()
         rules, refused = self._rules()
         plans = self._plans()
-        best = max(plans, key=self._chosen_by)
-        by_cap = awake_by_cap(self._scenario, self._table, self._scale())
+        best = max(plans, key=self.chosen_by)
+        by_cap = awake_by_cap(self._scenario, self._table, self.scale())
         beside = {f"frozen/{name}": plan for name, plan in frozen(plans[best], self._table).items()}
         beside |= {f"absurd/{name}": plan for name, plan in absurd(plans[best], self._scenario, self._table).items()}
         reported = self._reported({MIDDLE: self._middle, BY_CAP: by_cap, **plans, **beside})
         load: dict[str, Float64Array] = {split: self._load(split) for split in SPLITS}
-        card = self._card(rules, refused, reported, best, load) | {
+        card = conclusions(Measured(rules, refused, reported, best, load), self._scenario.horizon_s) | {
             "scenario": self._scenario.name,
             "speed": speed,
             "budget": {
                 "minutes": self._options.minutes,
                 "episodes": self._episodes,
-                "done": {stage: self._done(stage) for stage in ENDS_AT},
+                "done": {stage: self.generations(stage) for stage in ENDS_AT},
             },
             "supervisor": supervisor_parameters(self._scenario, plans[CONSTANTS].base[0]),
             "plans": {name: _plain_plan(plan) for name, plan in ({BY_CAP: by_cap} | plans).items()},
@@ -140,6 +136,44 @@ class Screen:
         card["criteria"] = criteria(card)
         self._record.conclude(card)
         return card
+
+    def search(self) -> dict[str, Plans]:
+        """The tuned plans alone, one of constants and one of feedback, as `run` finds them."""
+        self._begin()
+        return self._plans()
+
+    def learn(self) -> dict[str, Plans]:
+        """The same with the constants that feedback goes on from, which have met fewer episodes than feedback."""
+        self._begin()
+        first, feedback, _ = self._first_and_feedback()
+        return {CONSTANTS: first, FEEDBACK: feedback}
+
+    def chosen_by(self, plan: str) -> float:
+        """Mean value of a tuned plan in the validation episodes that plans are chosen by [USD]."""
+        stages = {CONSTANTS: "constants further", FEEDBACK: "feedback"}
+        return float(max(self._record.measured(f"chosen by/{stages[plan]}")))
+
+    def scale(self) -> Scale:
+        """Mean and standard deviation of the features, measured while the middle of the box is held."""
+        setting = Setting(self._scenario, "train", self._training_seeds(0, 0))
+
+        def measure() -> list[Any]:
+            scale = measured_scale(setting)
+            return [scale.mean.tolist(), scale.deviation.tolist()]
+
+        mean, deviation = self._once("scale", "scale of the state", measure)
+        return Scale(np.array(mean), np.array(deviation))
+
+    def generations(self, stage: str) -> int:
+        """Generations of a search."""
+        return sum(name.startswith(f"{stage}/") for name in self._record.names())
+
+    def _begin(self) -> dict[str, float]:
+        """Settle how many validation episodes there are; the speed that they depend on."""
+        speed: dict[str, float] = self._once("speed", "speed", self._speed)
+        episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
+        self._episodes = int(self._record.once("episodes", lambda: episodes))
+        return speed
 
     def _once(self, name: str, what: str, measure: Callable[[], Any]) -> Any:
         self._say(what)
@@ -174,23 +208,26 @@ class Screen:
 
     def _plans(self) -> dict[str, Plans]:
         """The tuned plans: feedback on top of constants, and constants after as many more episodes."""
+        first, feedback, probed = self._first_and_feedback()
+        again = Space(first.base[0], self._directions)
+        as_many = self.generations("feedback") + -(-probed // POPULATION) + self._options.control_generations
+        further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
+        return {CONSTANTS: further, FEEDBACK: feedback}
+
+    def _first_and_feedback(self) -> tuple[Plans, Plans, int]:
+        """Constants, feedback on top of them, and how many plans it took to know where feedback is searched."""
         middle = Space(self._middle.base[0], self._directions)
         first_generations = self._options.generations and FIRST_TIMES * self._options.generations
         first = self._search("constants", middle, np.zeros(len(self._directions)), first_generations)
-        start = first.base[0]
-        best, probed = self._best_dials(start)
-        feedback = self._search("feedback", best[0], best[1], self._options.generations)
-        again = Space(start, self._directions)
-        as_many = self._done("feedback") + -(-probed // POPULATION)
-        further = self._search("constants further", again, np.zeros(len(self._directions)), as_many)
-        return {CONSTANTS: further, FEEDBACK: feedback}
+        best, probed = self._best_dials(first.base[0])
+        return first, self._search("feedback", best[0], best[1], self._options.generations), probed
 
     def _best_dials(self, start: Float64Array) -> tuple[tuple[Space, Float64Array], int]:
         """Where feedback is searched, the best numbers there so far, and how many plans it took to know.
 
         Every dial is probed alone, then the best one, the two best and so on together.
         """
-        space = Space(start, self._directions, dials(self._scenario, self._table, self._scale()))
+        space = Space(start, self._directions, dials(self._scenario, self._table, self.scale()))
         alone = probes(space, PROBED_GAIN)
         values = self._probed("dials", space, [[], *([probe] for probe in alone)])
         best = best_by_dial(alone, values[1:], MOST_DIALS)
@@ -202,7 +239,7 @@ class Screen:
     def _probed(self, name: str, space: Space, sets: Sequence[Sequence[Probe]]) -> list[float]:
         """Mean values of sets of dials turned at once, on top of the space's start [USD]."""
         plans = space.plans(np.array([numbers_of(space, turned) for turned in sets]))
-        setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self._scale())
+        setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self.scale())
         values: list[float] = self._once(
             name, name, lambda: outcomes(setting, plans, self._workers)[findings.VALUE].mean(axis=1).tolist()
         )
@@ -212,7 +249,7 @@ class Screen:
         """The centre of a search that does best in the episodes that plans are chosen by, one plan."""
         number = 1 + list(ENDS_AT).index(stage)
         spread = FIRST_SPREAD if stage == "constants" else FURTHER_SPREAD
-        scale = self._scale() if space.dials else None
+        scale = self.scale() if space.dials else None
 
         def values(numbers: Float64Array, generation: int) -> Float64Array:
             self._say(f"{stage}: generation {generation + 1}")
@@ -236,28 +273,9 @@ class Screen:
         over_s = ENDS_AT[stage] * 60.0 * self._options.minutes
         return self._options.generations is not None or self._record.elapsed_s < over_s
 
-    def _done(self, stage: str) -> int:
-        """Generations of a search."""
-        return sum(name.startswith(f"{stage}/") for name in self._record.names())
-
-    def _chosen_by(self, plan: str) -> float:
-        """Mean value of a tuned plan in the episodes that plans are chosen by [USD]."""
-        stages = {CONSTANTS: "constants further", FEEDBACK: "feedback"}
-        return float(max(self._record.measured(f"chosen by/{stages[plan]}")))
-
-    def _scale(self) -> Scale:
-        setting = Setting(self._scenario, "train", self._training_seeds(0, 0))
-
-        def measure() -> list[Any]:
-            scale = measured_scale(setting)
-            return [scale.mean.tolist(), scale.deviation.tolist()]
-
-        mean, deviation = self._once("scale", "scale of the state", measure)
-        return Scale(np.array(mean), np.array(deviation))
-
     def _reported(self, plans: Mapping[str, Plans]) -> dict[str, Outcome]:
         """What plans come to in the episodes that findings are from."""
-        setting = Setting(self._scenario, "validation", self._seeds(REPORTING, self._episodes), self._scale())
+        setting = Setting(self._scenario, "validation", self._seeds(REPORTING, self._episodes), self.scale())
 
         def measure() -> dict[str, Any]:
             constants = {name: plan for name, plan in plans.items() if plan.gains is None}
@@ -293,59 +311,12 @@ class Screen:
         )
         return np.array(rows)
 
-    def _card(
-        self,
-        rules: Mapping[str, Outcome],
-        refused: Mapping[str, str],
-        reported: Mapping[str, Outcome],
-        best: str,
-        load: Mapping[str, Float64Array],
-    ) -> dict[str, Any]:
-        value = findings.VALUE
-        untuned = {**rules, **{name: reported[name] for name in (MIDDLE, BY_CAP)}}
-        everyone = {**untuned, **{name: reported[name] for name in (CONSTANTS, FEEDBACK)}}
-        best_rule = findings.best_of(untuned)
-        best_known = findings.best_of({name: everyone[name] for name in (best_rule, best)})
-        usd = {name: outcome[value] for name, outcome in everyone.items()}
-        span_usd = float(usd[best_known].mean() - usd[CAREFUL].mean())
-        aside, _ = differences(load)
-        offered_usd = float(load["validation"][:, QUANTITIES.index("value_usd")].mean())
-        without = findings.lost(reported[best][value], _under("frozen/", reported))
-        probes = _under("absurd/", reported)
-        if best != CONSTANTS:
-            probes["a constant action"] = reported[CONSTANTS]
-        return {
-            "values": {name: findings.mean_of(values) for name, values in usd.items()},
-            "best_rule": best_rule,
-            "best_known": best_known,
-            "span_usd": span_usd,
-            "refused": dict(refused),
-            "headroom": findings.gain(usd[best_known], usd[best_rule], span_usd),
-            "state": findings.gain(usd[FEEDBACK], usd[CONSTANTS], span_usd),
-            "untuned": findings.kept(untuned[best_rule], offered_usd),
-            "kept": findings.kept(everyone[best_known], offered_usd),
-            "knobs_of": best,
-            "knobs": {name: loss for name, loss in without.items() if not name.startswith(ON_FEATURE)},
-            "features": {
-                name.removeprefix(ON_FEATURE): loss for name, loss in without.items() if name.startswith(ON_FEATURE)
-            },
-            "absurd": findings.absurd_optima(reported[best][value], probes, self._scenario.horizon_s, reported[best]),
-            "alike": findings.alike(rules),
-            "offered": {
-                split: dict(zip(QUANTITIES, row, strict=True)) for split, row in zip(load, aside.tolist(), strict=True)
-            },
-        }
-
     def _seeds(self, offset: int, count: int) -> tuple[int, ...]:
         return tuple(episode_seeds(self._options.seed + offset, count))
 
     def _training_seeds(self, stage: int, generation: int) -> tuple[int, ...]:
         rng = np.random.default_rng([self._options.seed, stage, generation])
         return tuple(int(seed) for seed in rng.integers(2**31, size=TRAIN_EPISODES))
-
-
-def _under(prefix: str, reported: Mapping[str, Outcome]) -> dict[str, Outcome]:
-    return {name.removeprefix(prefix): outcome for name, outcome in reported.items() if name.startswith(prefix)}
 
 
 def _plain_outcome(outcome: Outcome, row: int) -> dict[str, list[float]]:

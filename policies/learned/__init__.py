@@ -12,7 +12,8 @@
 | `sb3`, `sb3_vec_env`, `updates` | models and environments as stable-baselines3 has them; when they learn |
 | `callbacks`, `stopping` | what happens between two updates |
 | `training_state`, `resume`, `wrapper_state`, `layout` | the state of a run, its snapshots, its folder |
-| `checkpoint`, `checkpoint_meta`, `network_policy`, `spaces` | policies to share, and to load again |
+| `checkpoint`, `checkpoint_meta`, `rebuilding` | policies to share, and to load again |
+| `network_policy`, `spaces` | what such a policy does; spaces as plain data |
 | `plain_data`, `weights`, `hashed_folder`, `packages` | files that can run no code |
 | `trust` | whose code may run |
 | `progress_log`, `tracking`, `trackers` | where the numbers of a run go |

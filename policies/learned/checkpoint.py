@@ -7,12 +7,10 @@ is refused at worst, and before it has cost memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
@@ -29,10 +27,8 @@ from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
 from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of
 from tokenfleet.policies.learned.network_policy import (
-    VARIANCE,
     NetworkPolicy,
     base_in,
-    moment_shapes,
     normalisation_of,
     wrapper_statistics_of,
 )
@@ -45,73 +41,24 @@ from tokenfleet.policies.learned.plain_data import (
     read_bytes,
     sha256,
 )
-from tokenfleet.policies.learned.spaces import space_difference, space_from_plain, space_to_plain
+from tokenfleet.policies.learned.rebuilding import (
+    BASE_PREFIX,
+    NORMALISATION_PREFIX,
+    POLICY_PREFIX,
+    WRAPPER_PREFIX,
+    LearnedPolicy,
+    rebuilt_policy,
+)
+from tokenfleet.policies.learned.spaces import space_to_plain
 from tokenfleet.policies.learned.trust import refuse_untrusted
 
 if TYPE_CHECKING:
-    import torch
     from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.policies import BasePolicy
 
-    from tokenfleet.policies.learned.weights import Layout
 
 FILES = {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES}
 """The files of a checkpoint, and how many bytes each may have."""
-_NORMALISATION = "normalisation."
-_POLICY = "policy."
-_WRAPPER = "wrapper."
-_BASE = "base."
 _NO_HASH = "0" * 64
-
-
-class LearnedPolicy(NetworkPolicy):
-    """A trained policy, as it came out of a checkpoint.
-
-    Attributes:
-        meta: where it comes from.
-        observation_space, action_space: of a single environment.
-    """
-
-    def __init__(
-        self,
-        meta: CheckpointMeta,
-        network: BasePolicy,
-        moments: Mapping[str, NDArray[Any]],
-        wrapper_statistics: Mapping[str, NDArray[Any]],
-        observation_space: Space[Any],
-        action_space: Space[Any],
-        base: Base | None = None,
-    ) -> None:
-        super().__init__(network, meta.normalisation, moments, wrapper_statistics, base)
-        self.meta = meta
-        self.observation_space = observation_space
-        self.action_space = action_space
-
-    def check_spaces(self, observation_space: Space[Any], action_space: Space[Any]) -> None:
-        """Make sure that the policy fits an environment.
-
-        Raises:
-            SpecError: it was trained on other spaces.
-        """
-        problems = []
-        for name, trained, given in (
-            ("observations", self.observation_space, observation_space),
-            ("actions", self.action_space, action_space),
-        ):
-            difference = space_difference(trained, given)
-            if difference:
-                problems.append(
-                    f"checkpoint: trained on {self.trained_on}, whose {name} differ from this environment's "
-                    f"({difference}); evaluate it there"
-                )
-        if problems:
-            raise SpecError(problems)
-
-    @property
-    def trained_on(self) -> str:
-        """The environment in words."""
-        scenario = (self.meta.origin.scenario or {}).get("name")
-        return f"{self.meta.origin.environment} with scenario={scenario}" if scenario else self.meta.origin.environment
 
 
 def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: Origin) -> None:
@@ -131,12 +78,12 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
 def _arrays_of(policy: NetworkPolicy) -> dict[str, NDArray[Any]]:
     """Everything that a policy has learned, that of its base included."""
     network, moments, statistics = policy.arrays()
-    arrays = {_NORMALISATION + name: value for name, value in moments.items()}
-    arrays |= {_WRAPPER + name: value for name, value in statistics.items()}
+    arrays = {NORMALISATION_PREFIX + name: value for name, value in moments.items()}
+    arrays |= {WRAPPER_PREFIX + name: value for name, value in statistics.items()}
     for name, tensor in network.state_dict().items():
-        arrays[_POLICY + name] = tensor.detach().cpu().numpy()
+        arrays[POLICY_PREFIX + name] = tensor.detach().cpu().numpy()
     if policy.base is not None and policy.base.learned is not None:
-        arrays |= {_BASE + name: value for name, value in _arrays_of(policy.base.learned).items()}
+        arrays |= {BASE_PREFIX + name: value for name, value in _arrays_of(policy.base.learned).items()}
     return arrays
 
 
@@ -204,7 +151,7 @@ def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedP
     if digests[WEIGHTS_FILE] != meta.weights_sha256:
         raise SpecError([f"{found / WEIGHTS_FILE}: does not match its hash in {META_FILE}; the file is damaged"])
     refuse_untrusted(_code_in(meta), [trust] if isinstance(trust, str) else trust, f"checkpoint {found}")
-    return _rebuild(meta, found)
+    return rebuilt_policy(meta, found)
 
 
 def _code_in(meta: CheckpointMeta) -> list[Any]:
@@ -231,127 +178,3 @@ def find_checkpoint(path: Path) -> Path:
     raise SpecError(
         [f"checkpoint: {path} holds no checkpoint ({META_FILE} is missing); give a folder that train.py wrote"]
     )
-
-
-def _rebuild(meta: CheckpointMeta, folder: Path) -> LearnedPolicy:
-    """The policy with its weights, of which none is read before the file's header is what the description asks for."""
-    from tokenfleet.policies.learned.weights import layout_difference, read_layout, read_weights
-
-    file = folder / WEIGHTS_FILE
-    empty = _Empty.of(meta, folder)
-    difference = layout_difference(empty.layout(), read_layout(file))
-    if difference:
-        raise SpecError([f"{file}: does not fit the network that {META_FILE} describes ({difference})"])
-    return empty.filled(read_weights(file), file)
-
-
-@dataclass(frozen=True)
-class _Empty:
-    """A description with the network that it describes, before its weights are read.
-
-    Attributes:
-        meta: the description.
-        network: without weights.
-        observation, action: spaces of a single environment.
-        base: the same of a learned policy that the network corrects.
-    """
-
-    meta: CheckpointMeta
-    network: BasePolicy
-    observation: Space[Any]
-    action: Space[Any]
-    base: _Empty | None
-
-    @classmethod
-    def of(cls, meta: CheckpointMeta, folder: Path) -> _Empty:
-        """The network of a description."""
-        import torch
-
-        from tokenfleet.policies.learned.sb3 import build_policy, check_spaces
-
-        observation, action, seen = _spaces(meta, folder)
-        check_spaces(meta.algorithm, observation, action)
-        with torch.random.fork_rng(devices=[]):  # foreign code draws fresh weights
-            network = _described(meta, lambda: build_policy(meta.algorithm, seen, action), folder)
-        inner = None if meta.base is None else meta.base.checkpoint
-        return cls(meta, network, observation, action, None if inner is None else cls.of(inner, folder))
-
-    def layout(self) -> Layout:
-        """What the weights file must hold."""
-        import torch
-
-        from tokenfleet.policies.learned.weights import layout_of
-
-        expected = {_POLICY + name: layout for name, layout in layout_of(self.network.state_dict()).items()}
-        expected |= {_NORMALISATION + name: (torch.float64, shape) for name, shape in self._moments().items()}
-        expected |= {
-            _WRAPPER + name: (getattr(torch, layout.dtype), layout.shape)
-            for name, layout in self.meta.wrapper_statistics.items()
-        }
-        inner = {} if self.base is None else self.base.layout()
-        return expected | {_BASE + name: layout for name, layout in inner.items()}
-
-    def filled(self, weights: dict[str, torch.Tensor], file: Path) -> LearnedPolicy:
-        """The policy, which takes `weights` over.
-
-        Raises:
-            SpecError: a variance is negative.
-        """
-        moments = {name: weights.pop(_NORMALISATION + name).numpy() for name in self._moments()}
-        statistics = {name: weights.pop(_WRAPPER + name).numpy() for name in self.meta.wrapper_statistics}
-        if any(name.startswith(VARIANCE) and (value < 0).any() for name, value in moments.items()):
-            raise SpecError([f"{file}: holds a negative variance of observations"])
-        inner = {name: weights.pop(name) for name in list(weights) if name.startswith(_BASE)}
-        base = self._base({name.removeprefix(_BASE): value for name, value in inner.items()}, file)
-        own = {name.removeprefix(_POLICY): value for name, value in weights.items()}
-        self.network.load_state_dict(own, assign=True)
-        self.network.set_training_mode(False)
-        return LearnedPolicy(self.meta, self.network, moments, statistics, self.observation, self.action, base)
-
-    def _base(self, weights: dict[str, torch.Tensor], file: Path) -> Base | None:
-        if self.meta.base is None:
-            return None
-        learned = None if self.base is None else self.base.filled(weights, file)
-        return Base(self.meta.base.reach, self.meta.base.choice, learned)
-
-    def _moments(self) -> dict[str, tuple[int, ...]]:
-        return moment_shapes(self.observation) if self.meta.normalisation is not None else {}
-
-
-def _described(meta: CheckpointMeta, build: Callable[[], BasePolicy], folder: Path) -> BasePolicy:
-    """The network of a description; whatever goes wrong there, the description is to blame."""
-    try:
-        return build()
-    except SpecError:
-        raise
-    except (RuntimeError, ValueError, TypeError, AssertionError, KeyError, NotImplementedError, MemoryError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SpecError([f"{folder / META_FILE}: describes no network ({first})"]) from error
-
-
-def _spaces(meta: CheckpointMeta, folder: Path) -> tuple[Space[Any], Space[Any], Space[Any]]:
-    """The spaces of observations, of actions, and of what the network sees.
-
-    Raises:
-        SpecError: they are impossible, or do not belong together.
-    """
-    where = str(folder / META_FILE)
-    observation = space_from_plain(meta.observation_space, f"{where}: observation_space")
-    action = space_from_plain(meta.action_space, f"{where}: action_space")
-    seen = space_from_plain(meta.network_observation_space, f"{where}: network_observation_space")
-    if not _may_see(seen, observation):
-        raise SpecError([f"{where}: network_observation_space: does not belong to observation_space"])
-    return observation, action, seen
-
-
-def _may_see(seen: Space[Any], observation: Space[Any]) -> bool:
-    """Whether a network that sees `seen` may be given `observation`: the same, but that images have channels first."""
-    if isinstance(observation, spaces.Dict):
-        parts = seen.spaces if isinstance(seen, spaces.Dict) else {}
-        return set(parts) == set(observation.spaces) and all(
-            _may_see(parts[key], part) for key, part in observation.spaces.items()
-        )
-    if isinstance(observation, spaces.Box):
-        channels_first = (observation.shape[-1:] + observation.shape[:-1]) if len(observation.shape) == 3 else None
-        return isinstance(seen, spaces.Box) and seen.shape in (observation.shape, channels_first)
-    return seen == observation

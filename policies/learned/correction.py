@@ -22,7 +22,7 @@ from tokenfleet.policies.registry import build_policy
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
 
-    from tokenfleet.policies.learned.checkpoint import LearnedPolicy
+    from tokenfleet.policies.learned.rebuilding import LearnedPolicy
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from tokenfleet.cli.environments import make_vector_env, rewarded, settled
 from tokenfleet.cli.help import described_keys
 from tokenfleet.cli.manifest import config_hash
 from tokenfleet.cli.resolvers import CONFIGS
-from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig, parse_config
+from tokenfleet.configs.parsing import parse_config
+from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig
 from tokenfleet.envs.spec import Spec, SpecError
 from tokenfleet.policies.learned.algorithms import ALGORITHMS, parse_algorithm
 from tokenfleet.policies.learned.tracking import TRACKERS

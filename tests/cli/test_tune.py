@@ -61,9 +61,22 @@ def test_a_tuner_that_was_killed_goes_on_to_the_same(run: Run, tmp_path: Path, m
     assert (tmp_path / "cut/tuned.yaml").read_text() == (tmp_path / "whole/tuned.yaml").read_text()
 
 
+def test_gains_are_searched_for_linear_feedback(run: Run, tmp_path: Path) -> None:
+    typed = "policy=linear_feedback feedback_generations=1 validation.episodes=3 workers=1 hydra.run.dir=followed"
+    assert run(f"tune scenario=tiny scenario.horizon_ticks=30 {typed}").code == 0
+    tuned = yaml.safe_load((tmp_path / "followed/tuned.yaml").read_text())
+    measured = json.loads((tmp_path / "followed/search.json").read_text())["measured"]
+    means = [sum(row) / len(row) for row in measured["validation"]]
+    untuned, constants, feedback = means
+    assert tuned["policy"]["name"] == ("supervisor" if constants >= feedback else "linear_feedback")
+    assert tuned["found"]["validation"]["before"] == pytest.approx(untuned, abs=1e-6)
+    assert tuned["found"]["validation"]["value"] == pytest.approx(max(means), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
+        ("feedback_generations=2", "policy: with feedback_generations say linear_feedback"),
         ("policy=random", "policy: random declares no number that could be tuned"),
         ("policy=feedback_caping", "did you mean 'feedback_capping'"),
         ("evaluations=1", "evaluations"),

@@ -14,7 +14,8 @@ from gymnasium.vector import AutoresetMode
 
 from tests.command_line import QUICK, Run
 from tokenfleet.cli.environments import make_vector_env
-from tokenfleet.configs.schema import EvaluateConfig, parse_config
+from tokenfleet.configs.parsing import parse_config
+from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.identity import EnvironmentIdentity

@@ -15,7 +15,8 @@ from tests.engine.runs import ENGINES, Run, run
 from tests.engine.test_agreement import SITUATIONS
 from tests.engine.test_forks import Recorder, assert_equal
 from tokenfleet.envs.engine import Engine, make_engine, present_of
-from tokenfleet.envs.episode.future import Future, join_requests
+from tokenfleet.envs.episode.future import Future
+from tokenfleet.envs.episode.joined_requests import join_requests
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.spec import SpecError
 

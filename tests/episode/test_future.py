@@ -11,7 +11,8 @@ import pytest
 from tokenfleet.envs.engine import Engine, make_engine, present_of
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode, sample_episode
-from tokenfleet.envs.episode.future import Future, Present, draw_future
+from tokenfleet.envs.episode.future import Future, draw_future
+from tokenfleet.envs.episode.joined_requests import Present
 from tokenfleet.envs.layers.agents.diurnal import DiurnalStream
 from tokenfleet.envs.layers.agents.streams import STREAM_KINDS
 from tokenfleet.envs.layers.scheduling import Controls

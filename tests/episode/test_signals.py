@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tokenfleet.envs.catalog import load_series
 from tokenfleet.envs.episode import Episode, sample_episode
-from tokenfleet.envs.episode.signals import sample_signals
+from tokenfleet.envs.episode.signals import draw_signals
 from tokenfleet.envs.fields import EXOGENOUS, Layout, Record
 from tokenfleet.envs.interface.observation import FleetObservation
 from tokenfleet.envs.layers.power import GridSpec
@@ -100,7 +100,7 @@ def test_the_same_seed_draws_the_same_signals(seed: int) -> None:
 def test_constants_draw_nothing_and_stay_what_they_are() -> None:
     scenario = load_scenario("default")
     rng = np.random.default_rng(0)
-    signals = sample_signals(scenario, "train", rng)
+    signals = draw_signals(scenario, "train", rng).signals()
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
     assert np.unique(signals.price_usd_per_mwh[:, 0]).tolist() == [36.0]
     assert np.unique(signals.carbon_g_per_kwh[:, 1]).tolist() == [256.0]

@@ -14,7 +14,6 @@ from tokenfleet.envs.spec import PositiveFloat, PositiveInt, SpecError
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.registry import POLICIES
 from tokenfleet.policies.tunable import tunable
-from tokenfleet.policies.tuned_files import resolved, shipped_names
 
 HERE = "tests.policies.test_tunable"
 
@@ -105,38 +104,3 @@ def test_a_supervisor_is_tuned_in_the_box_of_set_points() -> None:
 def test_a_policy_without_numbers_is_refused(scenario: Scenario) -> None:
     with pytest.raises(SpecError, match=r"policy: random declares no number that could be tuned"):
         tunable("random", context_of(scenario))
-
-
-def test_a_file_of_a_policy_is_read(tmp_path: Any, scenario: Scenario) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("policy: {name: supervisor, backlog_limit_s: 3}\nfound: {seed: 1}\n")
-    assert resolved(str(path)) == {"name": "supervisor", "backlog_limit_s": 3}
-    policy = make_policy(str(path), context_of(scenario))
-    assert policy.setpoints.backlog_limit_s.tolist() == [[3.0]]  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("{}", "holds no policy"),
-        ("policy: {gain: 3}", "holds no policy"),
-        ("policy: {name: tuned/default/supervisor}", "must be a policy and no further file"),
-        ("policy: {name: supervisor, backlog: 3}", "backlog"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(text: str, words: str, tmp_path: Any, scenario: Scenario) -> None:
-    (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(SpecError, match=words):
-        make_policy(str(tmp_path / "mine.yaml"), context_of(scenario))
-
-
-@pytest.mark.parametrize("name", shipped_names())
-def test_a_tuned_set_that_ships_is_a_policy_of_its_scenario(name: str) -> None:
-    scenario = load_scenario(name.split("/")[1])
-    tuned = make_policy(name, context_of(scenario))
-    assert type(tuned) is type(make_policy(resolved(name)["name"], context_of(scenario)))
-
-
-def test_a_tuned_set_that_does_not_ship_is_refused(scenario: Scenario) -> None:
-    with pytest.raises(SpecError, match=r"policy: unknown name 'tuned/default/nobody'"):
-        make_policy("tuned/default/nobody", context_of(scenario))

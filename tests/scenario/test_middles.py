@@ -11,13 +11,12 @@ EPISODES = 4
 NOISY = {"budget-squeeze": 16, "failure-storm": 16, "two-markets": 16}
 """Episodes of scenarios in which few tell little."""
 SHARE = 0.75
-POOR = {"rolling-outage": 0.72}
-"""A smaller share where the middle of the direct controls, which follow no cap, is known to earn less."""
 NOISE = 0.98
 """Share of the middle's value that every baseline must earn."""
 
-WEAK = {("supervisor", "two-markets"): 0.94}
-"""Less than that where it is known to fail: constants do not follow two prices of energy."""
+WEAK = {("supervisor", "two-markets"): 0.94, ("operator", "rolling-outage"): 0.94}
+"""Less than that where it is known to fail: constants do not follow two prices of energy, and the operator spends the
+brake's allowance behind feeders that trip."""
 
 
 @pytest.mark.parametrize("name", catalog_names("scenario"))
@@ -26,7 +25,6 @@ def test_the_middle_earns_most_of_what_the_best_baseline_earns_and_no_more_than_
     earned = {rule: rule_usd(name, rule, episodes) for rule in BASELINES}
     middle = {action: middle_usd(name, action, episodes) for action in ("direct", "setpoints")}
     best_usd = max(earned.values())
-    share = POOR.get(name, SHARE)
-    assert {action: usd / best_usd for action, usd in middle.items() if usd < share * best_usd} == {}
+    assert {action: usd / best_usd for action, usd in middle.items() if usd < SHARE * best_usd} == {}
     shares = {rule: usd / middle["direct"] for rule, usd in earned.items()}
     assert {rule: share for rule, share in shares.items() if share < WEAK.get((rule, name), NOISE)} == {}

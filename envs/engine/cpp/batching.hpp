@@ -1,4 +1,4 @@
-// How a replica's batches end and begin: the other half of replica.hpp, and of envs/engine/reference/replica.py.
+// How a replica's batches end and begin: the other half of replica.hpp, and the mirror of envs/engine/reference/queue.py.
 #pragma once
 
 #include <algorithm>

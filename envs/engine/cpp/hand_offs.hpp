@@ -1,5 +1,5 @@
-// A request that one pool has prefilled goes to the pool that decodes it: the C++ mirror of `Fleet._hand_off` in
-// envs/engine/reference/fleet.py.
+// A request that one pool has prefilled goes to the pool that decodes it: the C++ mirror of `Journeys.hand_off` in
+// envs/engine/reference/journeys.py.
 #pragma once
 
 #include <cstdint>

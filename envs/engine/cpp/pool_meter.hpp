@@ -1,5 +1,4 @@
-// What a pool has drawn and counted in a tick: the C++ mirror of the boards and servers in `Fleet._read_meters` of
-// envs/engine/reference/fleet.py.
+// What a pool has drawn and counted in a tick: the C++ mirror of envs/engine/reference/pool_meter.py, and the counts.
 #pragma once
 
 #include <cmath>

@@ -3,11 +3,12 @@
 | module | subject |
 |---|---|
 | `fleet` | what happens in a tick, in which order; begin here |
-| `request`, `replica`, `stopwatch`, `prefix_cache` | continuous batching on one replica |
+| `request`, `replica`, `limits`, `queue`, `stopwatch`, `prefix_cache` | continuous batching on one replica |
 | `layers.llm.iteration`, elsewhere | what an iteration takes |
 | `clients`, `endings`, `overdue`, `billing` | who calls when, what came of it or can no longer come, what it costs |
-| `admission`, `router`, `kv_moves` | who is let in, the way to a replica, KV cache that moves |
-| `power_states`, `power_delivery`, `power_node`, `meter`, `delay_line` | boards that sleep, caps, brakes and breakers |
+| `admission`, `router`, `journeys`, `kv_moves` | who is let in, which replica, the way there, KV cache that moves |
+| `power_states`, `pool_meter` | boards that sleep, what pools have drawn |
+| `power_delivery`, `power_node`, `meter`, `delay_line` | caps, brakes and breakers |
 | `site_supply`, `battery`, `room`, `training` | sun, battery, the air at the servers, training jobs beside them |
 | `power_charges`, `programme`, `regulation`, `agreements` | what power costs and earns beyond energy; credits |
 | `view` | what the policy sees |

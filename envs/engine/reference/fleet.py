@@ -30,12 +30,14 @@ from tokenfleet.envs.engine.reference.agreements import Agreements
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.endings import Endings
+from tokenfleet.envs.engine.reference.journeys import Journeys
 from tokenfleet.envs.engine.reference.kv_moves import KvMoves
 from tokenfleet.envs.engine.reference.overdue import Overdue
+from tokenfleet.envs.engine.reference.pool_meter import write_energy
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.power_states import PowerStates, Wakes
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
-from tokenfleet.envs.engine.reference.replica import Replica, State, make_replicas
+from tokenfleet.envs.engine.reference.replica import State, make_replicas
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.router import Router
 from tokenfleet.envs.engine.reference.view import write_classes, write_pool
@@ -63,18 +65,17 @@ class Fleet:
         self.endings = Endings(arrays, self.clients, self.billing, self.overdue, outcome)
         self.log = self.endings.log
         self.admission = Admission(arrays)
-        self.kv_moves = KvMoves(arrays, outcome)
         self.power = PowerDelivery(arrays, episode)
         self.calls = Calls(episode.requests)
         self.pools = [make_replicas(arrays, p, self.calls) for p in range(arrays.num_pools)]
         self.switches = [PowerStates(pool, Wakes.of(arrays, p)) for p, pool in enumerate(self.pools)]
         self.router = Router(arrays, self.pools)
         self.replicas, self.pool_of = self.router.replicas, self.router.pool_of
+        self.journeys = Journeys(arrays, self.router, self.clients, self.endings, KvMoves(arrays, outcome))
         self.clock_fraction = [1.0] * arrays.num_pools
         self.coefficients = arrays.coefficients(episode.decode_memory_fraction)
         self.physics = [self.coefficients.replica(p).at_clock(1.0) for p in range(arrays.num_pools)]
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
-        self.travelling: dict[int, Request] = {}
         self.boundaries: list[tuple[float, int]] = []
         self.running_tokens = [0] * arrays.num_pools
         self._load_contexts()
@@ -185,7 +186,7 @@ class Fleet:
     def _take_step(self) -> None:
         now_s, index, p = self.clients.take_step()
         if p != CALLS:
-            self._enter(self.travelling.pop(index), p, now_s)
+            self._enter(self.journeys.end(index), p, now_s)
         elif not self.clients.has_given_up(index):
             self._call(index, now_s)
         elif self.clients.failed_attempts[index]:
@@ -220,45 +221,9 @@ class Fleet:
 
     def _dispatch(self, request: Request, now_s: float) -> None:
         """Choose a pool and send the request there."""
-        p = self.router.choose_pool(request)
-        if p is None:
-            self.endings.fail(request, now_s, RequestStatus.REFUSED)
-            return
-        request.network_s = self._network_s(request.index, p)
-        sent_s = request.network_s + request.prompt_tokens * self._upload_token_s(request.index)
-        way_s = max(sent_s, self._fetch_prefix(request, p))
-        if way_s > 0.0:
-            self._travel(request, p, now_s + way_s)
-        else:
+        p = self.journeys.send(request, now_s)
+        if p is not None:
             self._enter(request, p, now_s)
-
-    def _upload_token_s(self, index: int) -> float:
-        return float(self.arrays.upload_token_s[self.episode.requests.region_id[index]])
-
-    def _network_s(self, index: int, p: int) -> float:
-        return float(self.arrays.network_s[self.episode.requests.region_id[index], self.arrays.site[p]])
-
-    def _fetch_prefix(self, request: Request, p: int) -> float:
-        """Send for what another replica holds of the request's conversation, if that pays; how long it takes [s]."""
-        holder = self.router.holder(request)
-        if holder < 0 or request.preferred_replica >= 0 or not self.arrays.migrates_prefixes[p]:
-            return 0.0
-        tokens = self.replicas[holder].cache.find(request).tokens
-        if not self.kv_moves.beats_computing(self.pool_of[holder], p, tokens):
-            return 0.0
-        request.migrated_tokens = tokens
-        return self.kv_moves.send(self.pool_of[holder], p, tokens)
-
-    def _hand_off(self, request: Request, p: int, now_s: float) -> None:
-        """Pool `p` has prefilled a request that another pool decodes: its KV cache goes there."""
-        q = int(self.arrays.hand_off_to[p])
-        request.preferred_replica = -1
-        request.network_s = self._network_s(request.index, q)
-        self._travel(request, q, now_s + self.kv_moves.send(p, q, request.prompt_tokens))
-
-    def _travel(self, request: Request, p: int, arrival_s: float) -> None:
-        self.travelling[request.index] = request
-        self.clients.travel(request.index, p, arrival_s)
 
     def _enter(self, request: Request, p: int, now_s: float) -> None:
         """A request reaches its pool; none of whose replicas may be awake any more."""
@@ -282,7 +247,7 @@ class Fleet:
         for request in events.first_tokens:
             self.endings.first_token(request)
         for request, now_s in events.handed_off:
-            self._hand_off(request, p, now_s)
+            self.journeys.hand_off(request, p, now_s)
         for request, now_s in events.completed:
             self.endings.complete(request, p, now_s + request.network_s)
         for request, now_s in events.expired:
@@ -291,33 +256,15 @@ class Fleet:
     # 4. meters, brake, breaker
 
     def _read_meters(self, end_s: float, battery_power_w: np.ndarray, training_share: np.ndarray) -> None:
-        it_energy_j = self.outcome["it_energy_j"][0]
         for p, pool in enumerate(self.pools):
-            for replica in pool:
-                boards = replica.take_energy()
-                boards_j = boards.busy_j + boards.idle_j + boards.asleep_j
-                host_j = self._host_j(replica, p, boards_j)
-                self.outcome["busy_energy_j"][0, p] += boards.busy_j
-                self.outcome["idle_energy_j"][0, p] += boards.idle_j
-                self.outcome["asleep_energy_j"][0, p] += boards.asleep_j
-                self.outcome["host_energy_j"][0, p] += host_j
-                it_energy_j[p] += boards_j + host_j
+            factor = float(self.episode.host_power_factor[self.arrays.site[p]])
+            write_energy(self.outcome, self.arrays, p, pool, factor)
         for p in self.power.read_meters(self.tick, battery_power_w, training_share, self.outcome):
             self._go_dark(p, end_s)
         for p, pool in enumerate(self.pools):
             running = sum(replica.running_tokens for replica in pool)
             self.outcome["running_tokens_change"][0, p] = running - self.running_tokens[p]
             self.running_tokens[p] = running
-
-    def _host_j(self, replica: Replica, p: int, boards_j: float) -> float:
-        """What the servers around boards that took `boards_j` took in the tick."""
-        a = self.arrays
-        resting_w = {State.ASLEEP: a.host_asleep_w[p], State.STANDBY: a.host_standby_w[p]}
-        steady_w = float(resting_w.get(replica.state, a.host_w[p]))
-        if replica.state in (State.DARK, State.FAILED):
-            steady_w = 0.0
-        host_j = steady_w * a.tick_s + float(a.host_w_per_board_w[p]) * boards_j
-        return host_j * float(self.episode.host_power_factor[a.site[p]])
 
     def _go_dark(self, p: int, now_s: float) -> None:
         for index in range(self.router.first_replica[p], self.router.first_replica[p + 1]):

@@ -52,7 +52,7 @@ class Calls:
 
 
 @dataclass
-class Entry:
+class CachedTokens:
     """Tokens in one memory, in whole blocks.
 
     Attributes:
@@ -74,7 +74,7 @@ class Tier:
     def __init__(self, block_tokens: int) -> None:
         """Begin empty."""
         self.block_tokens = block_tokens
-        self.entries: OrderedDict[Key, Entry] = OrderedDict()
+        self.entries: OrderedDict[Key, CachedTokens] = OrderedDict()
 
     @property
     def tokens(self) -> int:
@@ -90,7 +90,7 @@ class Tier:
         """Remove an entry, if there is one."""
         self.entries.pop(key, None)
 
-    def shrink(self, available_tokens: int) -> list[tuple[Key, Entry]]:
+    def shrink(self, available_tokens: int) -> list[tuple[Key, CachedTokens]]:
         """Free blocks from the ends of entries until all fit; returns what was freed."""
         excess = self.tokens - available_tokens
         freed = []
@@ -174,7 +174,7 @@ class PrefixCache:
         request.migrated_tokens = 0
         request.shared_tokens = self.shared_tokens(request)
         if request.shared_tokens:
-            group = self.gpu.entries.setdefault(_group(request), Entry(request.index, 0, 0))
+            group = self.gpu.entries.setdefault(_group(request), CachedTokens(request.index, 0, 0))
             group.tokens = max(group.tokens if group.users else 0, request.shared_tokens)
             group.users += 1
             self.gpu.entries.move_to_end(_group(request))
@@ -188,7 +188,7 @@ class PrefixCache:
         whole, base = self._whole(computed_tokens), request.shared_tokens
         if whole > base:
             self._forget(_own(request))
-            self.gpu.entries[_own(request)] = Entry(request.index, base, whole - base)
+            self.gpu.entries[_own(request)] = CachedTokens(request.index, base, whole - base)
         if base:
             self._leave_group(request, whole)
         request.hit_tokens = request.shared_tokens = 0

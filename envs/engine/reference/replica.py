@@ -2,12 +2,8 @@
 
 At every iteration boundary: finished sequences leave, then the next batch is formed. Each decoding sequence takes one
 token of the budget; the rest goes to prompts in order of arrival, the last of which may be cut into a chunk. A request
-joins when a seat is free and the KV cache has room for it; the queue is strictly first come, first served. Clock and
-batch are fixed while an iteration runs, and so is its power.
-
-Where a pool ranks classes, the queue is first come, first served among those of one priority, the highest first, and
-whoever runs is left running. Some seats may be kept for a class: others take one only if enough are left for what that
-class has not taken up. Who finds no seat for that reason is passed over; the KV cache still gives room in turn.
+joins when the queue (`queue.Queue`) has a seat for it and the KV cache has room. Clock and batch are fixed while an
+iteration runs, and so is its power.
 
 Room for a request is its whole prompt and answer, so that whoever has joined can finish; or, where KV grows, its prompt
 alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If the next
@@ -27,10 +23,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-import numpy as np
-
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.limits import Limits
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
+from tokenfleet.envs.engine.reference.queue import Queue
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.stopwatch import Stopwatch
 from tokenfleet.envs.engine.ties import exceeds
@@ -50,27 +46,6 @@ class State(Enum):
     PREPARING = "loads its model to stand by"
     DARK = "without power"
     FAILED = "broken, under repair"
-
-
-@dataclass
-class Limits:
-    """What bounds a batch, and how long each class waits."""
-
-    max_batch: int
-    token_budget: int
-    kv_tokens: int
-    kv_grows: bool
-    watermark_tokens: int
-    prefix_block_tokens: int
-    host_cache_tokens: int
-    host_load_s: float
-    window_tokens: int
-    window_ratio: float
-    hands_off: bool
-    patience_s: np.ndarray
-    ranks_classes: bool
-    priority: np.ndarray
-    reserved_seats: np.ndarray
 
 
 @dataclass
@@ -124,7 +99,7 @@ class Replica:
         self.cache = PrefixCache(limits.prefix_block_tokens, limits.host_cache_tokens, calls)
         self.state = State.AWAKE
         self.ready_s = 0.0
-        self.waiting: deque[Request] = deque()
+        self.waiting = Queue(limits)
         self.prefilling: deque[Request] = deque()
         self.decoding: list[Request] = []
         self.iteration: Iteration | None = None
@@ -161,7 +136,7 @@ class Replica:
 
     def take(self, request: Request, now_s: float, physics: Physics) -> None:
         """Queue a request; an idle replica starts at once."""
-        self._queue(request, ahead_of_equals=False)
+        self.waiting.add(request)
         if self.is_idle:
             self.meter(now_s)
             self._start_iteration(Stopwatch(now_s), physics)
@@ -292,7 +267,7 @@ class Replica:
         self.events.counts["preempted_tokens"] += running - self.running_tokens
         self.cache.leave(request, computed_tokens)
         request.prefilled_tokens = 0
-        self._queue(request, ahead_of_equals=True)
+        self.waiting.put_back(request)
         self.events.counts["preemptions"] += 1
 
     def _prefill_chunks(self, now_s: float) -> tuple[list[tuple[Request, int]], int]:
@@ -340,34 +315,9 @@ class Replica:
         self.decoding.append(request)
         self.cache.shrink(self.limits.kv_tokens - self.kv_used)
 
-    def _queue(self, request: Request, ahead_of_equals: bool) -> None:
-        """Let a request wait behind, or ahead of, all others; where the pool ranks classes, of its priority."""
-        if not self.limits.ranks_classes:
-            self.waiting.insert(0 if ahead_of_equals else len(self.waiting), request)
-            return
-        rank = self._rank(request)
-        behind = (
-            place
-            for place, other in enumerate(self.waiting)
-            if self._rank(other) < rank or (ahead_of_equals and self._rank(other) == rank)
-        )
-        self.waiting.insert(next(behind, len(self.waiting)), request)
-
-    def _rank(self, request: Request) -> int:
-        return int(self.limits.priority[request.class_id])
-
     def _next_to_join(self) -> Request | None:
         """The first in the queue for which there is a seat, if the KV cache has room for it."""
-        running = [request.class_id for request in (*self.decoding, *self.prefilling)]
-        free = self.limits.max_batch - len(running)
-        if free == 0 or not self.waiting:
-            return None
-        request: Request | None = self.waiting[0]
-        if self.limits.ranks_classes:
-            taken = np.bincount(np.array(running, np.int64), minlength=len(self.limits.reserved_seats))
-            kept = np.maximum(self.limits.reserved_seats - taken, 0)
-            seats = free - kept.sum() + kept
-            request = next((request for request in self.waiting if seats[request.class_id] > 0), None)
+        request = self.waiting.first_with_seat([request.class_id for request in (*self.decoding, *self.prefilling)])
         return request if request is not None and self._fits(request) else None
 
     def _fits(self, request: Request) -> bool:
@@ -382,22 +332,6 @@ class Replica:
 
 def make_replicas(a: FleetArrays, p: int, calls: Calls) -> list[Replica]:
     """The replicas of pool `p`."""
-    limits = Limits(
-        max_batch=int(a.max_batch[p]),
-        token_budget=int(a.token_budget[p]),
-        kv_tokens=int(a.kv_tokens[p]),
-        kv_grows=bool(a.kv_grows[p]),
-        watermark_tokens=int(a.watermark_tokens[p]),
-        prefix_block_tokens=int(a.prefix_block_tokens[p]),
-        host_cache_tokens=int(a.host_cache_tokens[p]),
-        host_load_s=float(a.host_load_s[p]),
-        window_tokens=int(a.window_tokens[p]),
-        window_ratio=float(a.window_ratio[p]),
-        hands_off=bool(a.hand_off_to[p] >= 0),
-        patience_s=a.patience_s,
-        ranks_classes=bool(a.ranks_classes[p]),
-        priority=a.priority,
-        reserved_seats=a.reserved_seats[p],
-    )
+    limits = Limits.of(a, p)
     resting_w = {State.ASLEEP: float(a.asleep_w[p]), State.STANDBY: float(a.standby_w[p])}
     return [Replica(limits, float(a.idle_w[p]), resting_w, calls) for _ in range(a.replicas[p])]

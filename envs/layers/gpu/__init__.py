@@ -1,22 +1,19 @@
 """Layer 3, the GPU: what a board draws, what its clock costs, what kernels and lines reach; servers that fail."""
 
-from tokenfleet.envs.layers.gpu.board import (
-    Coefficient,
-    Draw,
-    GpuSpec,
-    Number,
-    PowerCoefficients,
-    Precision,
-    board_power_w,
-    busy_floor_w,
-    byte_energy_scale,
-    clock_stretch,
-    load_gpu,
-    voltage_fraction,
-)
+from tokenfleet.envs.layers.gpu.board import GpuSpec, Precision, board_power_w, load_gpu
 from tokenfleet.envs.layers.gpu.clock import LOWEST_CLOCK_FRACTION, Load, clock_under_limit
 from tokenfleet.envs.layers.gpu.interconnect import LINE_LAWS, Collective, InterconnectSpec, LineLaw, load_interconnect
 from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
+from tokenfleet.envs.layers.gpu.power_law import (
+    Coefficient,
+    Draw,
+    Number,
+    PowerCoefficients,
+    busy_floor_w,
+    byte_energy_scale,
+    clock_stretch,
+    voltage_fraction,
+)
 
 __all__ = [
     "LINE_LAWS",

@@ -26,7 +26,7 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.gpu.board import Coefficient, Number, PowerCoefficients
+from tokenfleet.envs.layers.gpu.power_law import Coefficient, Number, PowerCoefficients
 
 LOWEST_CLOCK_FRACTION = 0.125
 """Assumption: the clocks that drivers list end at 210 of 1410 MHz (A100), 210 of 1980 (H100), 135 of 1380 (V100)."""

@@ -40,7 +40,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
-from tokenfleet.envs.layers.gpu.board import Number
+from tokenfleet.envs.layers.gpu.power_law import Number
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
 
 LARGE_BYTES = 64e6  # a board's part of the KV cache of a few thousand tokens of a large model

@@ -80,8 +80,8 @@ class WorkCoefficients:
 
 
 @dataclass(frozen=True)
-class Part(TimeCoefficients, WorkCoefficients):
-    """Coefficients of that part of time and work which follows the clock, or of that which does not."""
+class ClockShare(TimeCoefficients, WorkCoefficients):
+    """Coefficients of the share of time and work that follows the clock, or of the whole at full clock."""
 
 
 @dataclass(frozen=True)
@@ -200,18 +200,18 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         )
 
     @cached_property
-    def full(self) -> Part:
+    def full(self) -> ClockShare:
         """All of it, at full clock."""
-        names = [field.name for field in fields(Part)]
+        names = [field.name for field in fields(ClockShare)]
         knots = {"token_s": _plain(np.asarray(self.token_s)), "work_j": _plain(np.asarray(self.work_j))}
-        return Part(**{name: knots[name] if name in knots else getattr(self, name) for name in names})
+        return ClockShare(**{name: knots[name] if name in knots else getattr(self, name) for name in names})
 
     @cached_property
-    def core(self) -> Part:
+    def core(self) -> ClockShare:
         """The part that follows the core: time as 1 / F, joules as V^2."""
         decode, prefill = self.decode_memory_fraction, self.prefill_memory_fraction
         share = _beside_knots(prefill) + _beside_knots(decode - prefill) * self.token_memory_share
-        return Part(
+        return ClockShare(
             host_s=0.0,
             token_s=_plain(self.token_s * (1.0 - share)),
             decode_s=self.decode_s * (1.0 - decode),

@@ -1,4 +1,6 @@
-"""Policies in YAML files, with parameters that were tuned or written down: `tuned/<scenario>/<name>`, or a path.
+"""Policies in YAML files: a path, or the name of one that ships.
+
+`pretrained/<scenario>` is what has been learned there, `tuned/<scenario>/<name>` a rule with numbers tuned there.
 
 Such a file holds `policy`, a choice as the registry takes it, and may hold `found`: how it was come by.
 """
@@ -12,18 +14,19 @@ from typing import Any
 from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.spec import SpecError, suggest
 
-TUNED = "tuned"
+FOLDERS = ("pretrained", "tuned")
+"""Of those that ship, beside this file."""
 SUFFIX = ".yaml"
-SHIPPED = Path(__file__).parent / TUNED
+HERE = Path(__file__).parent
 
 
 def is_file_choice(choice: Any) -> bool:
     """Whether a choice names a file.
 
-    >>> is_file_choice("tuned/default/supervisor"), is_file_choice("mine/best.yaml"), is_file_choice("supervisor")
+    >>> is_file_choice("pretrained/default"), is_file_choice("mine/best.yaml"), is_file_choice("supervisor")
     (True, True, False)
     """
-    return isinstance(choice, str) and (choice.startswith(f"{TUNED}/") or choice.endswith(SUFFIX))
+    return isinstance(choice, str) and (choice.partition("/")[0] in FOLDERS or choice.endswith(SUFFIX))
 
 
 def resolved(choice: Any) -> Any:
@@ -36,8 +39,9 @@ def resolved(choice: Any) -> Any:
 
 
 def shipped_names() -> list[str]:
-    """Every tuned policy that ships, as it is named."""
-    return sorted(f"{TUNED}/{path.parent.name}/{path.stem}" for path in SHIPPED.glob(f"*/*{SUFFIX}"))
+    """Every policy that ships as a file, as it is named."""
+    found = [path for folder in FOLDERS for path in (HERE / folder).rglob(f"*{SUFFIX}")]
+    return sorted(path.relative_to(HERE).with_suffix("").as_posix() for path in found)
 
 
 def _path(choice: str) -> Path:
@@ -46,7 +50,7 @@ def _path(choice: str) -> Path:
     names = shipped_names()
     if choice not in names:
         raise SpecError([f"policy: unknown name {choice!r}{suggest(choice, names)}, or the path of a YAML file"])
-    return SHIPPED / f"{choice.removeprefix(f'{TUNED}/')}{SUFFIX}"
+    return HERE / f"{choice}{SUFFIX}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,16 @@
+"""What searches learn against every rule, on test episodes: `python -m tokenfleet.evaluation.leaderboard`.
+
+On every scenario, training seeds search for feedback, for corrections of the best rule, and for constants with as many
+episodes. Validation episodes choose what goes into service; it and the best rules meet on test episodes, which choose
+nothing. The same command goes on with what `--out` holds.
+
+| module | what |
+|---|---|
+| `budget` | how much a training may cost |
+| `learning` | what a training seed learns in a scenario, and how long it took |
+| `meeting` | learned policies and rules on the same episodes of a scenario |
+| `standings` | who is ahead of whom in a scenario, with intervals |
+| `page` | docs/leaderboard.md |
+| `figure` | the picture of it |
+| `shipping` | the best learned policies as files |
+"""

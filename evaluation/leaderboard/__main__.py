@@ -1,0 +1,119 @@
+"""`python -m tokenfleet.evaluation.leaderboard`; see the package."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tokenfleet.envs.commands import exit_status
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
+from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.figure import draw_standings
+from tokenfleet.evaluation.leaderboard.learning import Learned, learn
+from tokenfleet.evaluation.leaderboard.meeting import finalists, meet
+from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
+from tokenfleet.evaluation.leaderboard.shipping import ship
+from tokenfleet.evaluation.leaderboard.standings import Standing, standing
+from tokenfleet.evaluation.protocol import Protocol, load_protocol
+from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.rollouts import Workers
+
+COMMAND = "python -m tokenfleet.evaluation.leaderboard"
+MOST_WORKERS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; see the package."""
+    typed = _parser().parse_args(arguments)
+    return exit_status(lambda: _run(typed))
+
+
+def _run(typed: argparse.Namespace) -> None:
+    for name, least in (("seeds", 1), ("workers", 1), ("generations", 1), ("corrections", 2), ("validation", 2)):
+        if getattr(typed, name) < least:
+            raise SpecError([f"--{name}: must be at least {least} (got {getattr(typed, name)})"])
+    protocol = load_protocol()
+    if not (names := typed.scenario or list(protocol.references)):
+        raise SpecError([f"--scenario: {protocol.name} has no scenario; name one"])
+    scenarios = {name: load_scenario(name) for name in names}
+    budget, out = Budget(typed.generations, typed.corrections, typed.validation), Path(typed.out)
+    rows: list[Standing] = []
+    with Workers(typed.workers) as workers, tqdm(scenarios.items(), disable=not sys.stderr.isatty()) as bar:
+        for name, scenario in bar:
+            bar.set_description_str(name)
+            row, learned = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
+            rows.append(row)
+            print(standings_text([row]), flush=True)
+            if typed.ship:
+                ship(scenario, learned, budget, Path(typed.ship))
+    if typed.docs:
+        docs, images = Path(typed.docs), Path(typed.docs) / "images"
+        images.mkdir(parents=True, exist_ok=True)
+        write_page(rows, protocol, budget, docs / "leaderboard.md")
+        draw_standings(rows, images / "leaderboard.png")
+
+
+def _one(
+    scenario: Scenario,
+    seeds: int,
+    budget: Budget,
+    protocol: Protocol,
+    out: Path,
+    workers: Workers,
+    say: Callable[[str], None],
+) -> tuple[Standing, list[Learned]]:
+    """One scenario, from its rules to its standing."""
+    header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
+    record = Record(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
+    rules = [name for name in contenders([]) if name != MIDDLE]
+    best = finalists(scenario, rules, budget.episodes, record, workers, say)
+    learned = [
+        learn(scenario, best[0], seed, budget, out / "training", workers, partial(_of_seed, say, seed))
+        for seed in range(seeds)
+    ]
+    meeting = meet(scenario, best, learned, protocol, record, workers, say)
+    return standing(scenario.name, meeting, learned, protocol), learned
+
+
+def _of_seed(say: Callable[[str], None], seed: int, what: str) -> None:
+    say(f"seed {seed}: {what}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Train on scenarios, and meet every rule on test episodes."
+    )
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        help="only this one; may be repeated (default: those of the protocol)",
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
+    parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
+    parser.add_argument(
+        "--corrections", type=int, default=1280, help="training episodes of corrections (default: 1280)"
+    )
+    parser.add_argument("--validation", type=int, default=40, help="episodes by which all is chosen (default: 40)")
+    parser.add_argument("--out", default="runs/leaderboard", help="folder that holds what has been done")
+    parser.add_argument(
+        "--workers", type=int, default=min(MOST_WORKERS, os.cpu_count() or 1), help="processes (default: at most 2)"
+    )
+    parser.add_argument("--docs", metavar="FOLDER", help="write leaderboard.md and images/leaderboard.png there")
+    parser.add_argument(
+        "--ship", metavar="FOLDER", help="write the policy of the best training seed by validation there"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

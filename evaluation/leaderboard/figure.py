@@ -1,0 +1,37 @@
+"""How far the learned policies are ahead, scenario by scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenfleet.evaluation.leaderboard.standings import Standing
+from tokenfleet.evaluation.style import BLUE, GREEN, INK, MUTED, ORANGE, house_style, new_figure, only_grid, save
+
+KINDS = (("best shipped rule", BLUE), ("best published controller", GREEN), ("constants, same budget", ORANGE))
+"""The rivals in the order of `Standing.rivals`."""
+
+
+def draw_standings(rows: Sequence[Standing], path: Path) -> Path:
+    """Paired differences of the learned policies to each rival with 95 % intervals, as shares of the learned value."""
+    with house_style():
+        figure, axes = new_figure(1, 1, 8.4, 1.5 + 0.52 * len(rows))
+        ax = axes[0, 0]
+        ax.axvline(0.0, color=INK, linewidth=1.0)
+        for row, one in enumerate(rows):
+            unit = one.learned.estimate / 100.0
+            for place, (rival, (_, colour)) in enumerate(zip(one.rivals, KINDS, strict=True)):
+                y = row + 0.24 * (place - 1)
+                ax.plot([rival.ahead.low / unit, rival.ahead.high / unit], [y, y], color=colour, linewidth=2.4)
+                ax.plot(rival.ahead.estimate / unit, y, "o", color=colour, markersize=4.5)
+        for name, colour in KINDS:
+            ax.plot([], [], "o-", color=colour, label=name)
+        ax.set_yticks(range(len(rows)), [one.scenario for one in rows])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.set_xlabel(
+            "learned policies ahead, % of its net value; 95 % intervals over training seeds and test episodes"
+        )
+        ax.set_title("Learned policies against the best of each kind, on test episodes")
+        ax.legend(loc="lower right", title="against", title_fontsize=9.0, labelcolor=MUTED)
+        only_grid(ax, "x")
+        return save(figure, path)

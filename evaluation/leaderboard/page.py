@@ -1,0 +1,122 @@
+"""The page docs/leaderboard.md, from measurements alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenfleet.envs.files.writing import replace_file
+from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.standings import Rival, Standing
+from tokenfleet.evaluation.protocol import Protocol
+from tokenfleet.evaluation.statistics import Interval
+
+HEAD = (
+    "scenario",
+    "learned, USD",
+    "best rule",
+    "ahead",
+    "best published",
+    "ahead",
+    "ahead of constants",
+    "score",
+    "wins",
+)
+
+
+def standings_text(rows: Sequence[Standing]) -> str:
+    """One line a scenario, for a terminal."""
+    return "\n".join(
+        f"{one.scenario:20} learned {_usd(one.learned)}; ahead of "
+        + ", ".join(f"{rival.name} {_ahead(rival)}" for rival in one.rivals)
+        for one in rows
+    )
+
+
+def write_page(rows: Sequence[Standing], protocol: Protocol, budget: Budget, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    replace_file(path, page(rows, protocol, budget).encode())
+
+
+def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
+    """The page as Markdown."""
+    won = [one.scenario for one in rows if one.wins]
+    lost = [one.scenario for one in rows if not one.wins]
+    minutes, seeds = max(one.minutes for one in rows), max(one.seeds for one in rows)
+    return f"""# Leaderboard
+
+Learned policies against every rule that ships, on test episodes that chose nothing. `make leaderboard` trains, meets,
+and writes this page and its figure; the same command goes on where it was stopped.
+
+**The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
+scenarios.** {_not_won(lost)}
+
+![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
+
+- *Learned* is what a training seed would put into service: of two, the one that is better in {budget.episodes}
+  validation episodes. *Feedback*: set-points that follow the state ([policies.md](policies.md#feedback)), searched
+  by CMA-ES, constants first, then {budget.generations} generations of gains. *Corrected rule*: a linear correction
+  of the direct actions of the rule that is best on validation, `python train.py experiment=correction`,
+  {budget.correction_episodes:,} episodes of training. {seeds} training seeds. A training with its control took
+  {minutes:.0f} minutes at most, on a machine that did other things too.
+- *Constants*: the search that feedback goes on from, continued without feedback until it has had as many training
+  episodes as feedback and corrections together. What the learned policies are ahead of them is what state is worth.
+- *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
+  finalists: the shipped rules and controllers that are best in the same validation episodes
+  ([controllers.md](controllers.md) has all).
+- All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are
+  paired by episode; intervals draw training seeds and episodes anew.
+- The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of one
+  seed knows, which may be learned too.
+
+{_table(rows, protocol)}
+
+What each method earns by itself, how many training seeds chose the corrected rule, mean seconds above a cap in an
+episode, and training:
+
+{_costs(rows)}
+"""
+
+
+def _not_won(lost: Sequence[str]) -> str:
+    return f"Not on {', '.join(f'`{name}`' for name in lost)}." if lost else ""
+
+
+def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
+    lines = [_line(HEAD), _line(["---"] * len(HEAD))]
+    for one in rows:
+        reference = protocol.references.get(one.scenario)
+        score = f"{reference.score(one.learned.estimate):.0f}" if reference else "-"
+        rule, published, tuned = one.rivals
+        cells = [f"`{one.scenario}`", _usd(one.learned)]
+        for rival in (rule, published):
+            cells += [f"`{rival.name}` {rival.usd.estimate:.2f}", _ahead(rival)]
+        lines.append(_line([*cells, _ahead(tuned), score, "yes" if one.wins else "no"]))
+    return "\n".join(lines)
+
+
+def _costs(rows: Sequence[Standing]) -> str:
+    methods = list(rows[0].methods)
+    above = ("learned", "constants", "best rule")
+    head = ("scenario", *(f"{method}, USD" for method in methods), "corrected", *(f"{one}, s above" for one in above),
+            "training episodes", "minutes")  # fmt: skip
+    lines = [_line(head), _line(["---"] * len(head))]
+    for one in rows:
+        rule, _, tuned = one.rivals
+        cells = [f"`{one.scenario}`", *(f"{one.methods[method].estimate:.2f}" for method in methods)]
+        cells += [f"{one.corrected} of {one.seeds}"]
+        cells += [f"{value:.1f}" for value in (one.above_cap_s, tuned.above_cap_s, rule.above_cap_s)]
+        lines.append(_line([*cells, f"{one.episodes:,}", f"{one.minutes:.1f}"]))
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _usd(value: Interval) -> str:
+    return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def _ahead(rival: Rival) -> str:
+    return f"{rival.ahead.estimate:+.3f} [{rival.ahead.low:+.3f}, {rival.ahead.high:+.3f}]"

@@ -1,0 +1,100 @@
+"""Who is ahead of whom in a scenario: paired differences on test episodes, with stratified bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned
+from tokenfleet.evaluation.leaderboard.meeting import PUBLISHED, Float64Array, Meeting
+from tokenfleet.evaluation.protocol import Protocol
+from tokenfleet.evaluation.screen.conclusions import CONSTANTS
+from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
+from tokenfleet.policies.registry import POLICIES
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What the learned policies are compared with.
+
+    Attributes:
+        name: of it.
+        usd: its mean net value.
+        ahead: mean paired difference of the learned policies to it [USD].
+        above_cap_s: its mean seconds above a cap.
+    """
+
+    name: str
+    usd: Interval
+    ahead: Interval
+    above_cap_s: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One scenario.
+
+    Attributes:
+        scenario: its name.
+        learned: mean net value of the learned policies over training seeds and episodes [USD].
+        above_cap_s: their mean seconds above a cap.
+        methods: mean net value of every method, whether it went into service or not [USD].
+        corrected: how many training seeds chose the corrected rule; the others chose feedback.
+        seeds: of training.
+        rule: the best of the finalists among the shipped rules in these very episodes, which favours the rule.
+        published: likewise of controllers of others.
+        tuned: the constants that were tuned with as many training episodes.
+        minutes: of the longest training.
+        episodes: of training, of each seed.
+    """
+
+    scenario: str
+    learned: Interval
+    above_cap_s: float
+    methods: Mapping[str, Interval]
+    corrected: int
+    seeds: int
+    rule: Rival
+    published: Rival
+    tuned: Rival
+    minutes: float
+    episodes: int
+
+    @property
+    def rivals(self) -> tuple[Rival, Rival, Rival]:
+        """All of them."""
+        return self.rule, self.published, self.tuned
+
+    @property
+    def wins(self) -> bool:
+        """Whether the learned policies are ahead of every rival, each 95 % interval above zero."""
+        return all(rival.ahead.low > 0.0 for rival in self.rivals)
+
+
+def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protocol: Protocol) -> Standing:
+    """The standing of a scenario whose test episodes everyone has met."""
+    bootstrap = PairedBootstrap(protocol.episodes)
+    ours = meeting.learned
+
+    def rival(name: str, usd: Float64Array, above_cap_s: float) -> Rival:
+        return Rival(name, bootstrap.mean(usd), bootstrap.difference(ours, usd), above_cap_s)
+
+    def best(rules: Mapping[str, Float64Array]) -> Rival:
+        name = max(rules, key=lambda rule: float(rules[rule].mean()))
+        return rival(name, rules[name], meeting.above_cap_s[name])
+
+    published = {name: usd for name, usd in meeting.rules.items() if POLICIES[name].group == PUBLISHED}
+    others = {name: usd for name, usd in meeting.rules.items() if name not in published}
+    return Standing(
+        scenario=scenario,
+        learned=bootstrap.mean(ours),
+        above_cap_s=meeting.learned_above_cap_s,
+        methods={method: bootstrap.mean(meeting.methods[method]) for method in METHODS},
+        corrected=list(meeting.best).count(CORRECTION),
+        seeds=len(meeting.best),
+        rule=best(others),
+        published=best(published),
+        tuned=rival(CONSTANTS, meeting.methods[CONSTANTS], meeting.method_above_cap_s(CONSTANTS)),
+        minutes=max(one.minutes for one in learned),
+        episodes=max(one.episodes for one in learned),
+    )

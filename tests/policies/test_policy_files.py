@@ -1,0 +1,65 @@
+"""Policies in YAML files: those that a person writes, and those that ship, which play as they did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.policies.views import context_of, two_sites
+from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.leaderboard.shipping import checked
+from tokenfleet.policies import make_policy
+from tokenfleet.policies.policy_files import HERE, resolved, shipped_names
+
+
+@pytest.fixture
+def scenario() -> Scenario:
+    return two_sites()
+
+
+def test_a_file_of_a_policy_is_read(tmp_path: Path, scenario: Scenario) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("policy: {name: supervisor, backlog_limit_s: 3}\nfound: {seed: 1}\n")
+    assert resolved(str(path)) == {"name": "supervisor", "backlog_limit_s": 3}
+    policy = make_policy(str(path), context_of(scenario))
+    assert policy.setpoints.backlog_limit_s.tolist() == [[3.0]]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}", "holds no policy"),
+        ("policy: {gain: 3}", "holds no policy"),
+        ("policy: {name: tuned/default/supervisor}", "must be a policy and no further file"),
+        ("policy: {name: supervisor, backlog: 3}", "backlog"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(text: str, words: str, tmp_path: Path, scenario: Scenario) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(SpecError, match=words):
+        make_policy(str(tmp_path / "mine.yaml"), context_of(scenario))
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_a_tuned_set_that_ships_is_a_policy_of_its_scenario(name: str) -> None:
+    scenario = load_scenario(name.split("/")[1])
+    tuned = make_policy(name, context_of(scenario))
+    assert type(tuned) is type(make_policy(resolved(name)["name"], context_of(scenario)))
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_names() if name.startswith("pretrained/")])
+def test_a_pretrained_policy_plays_as_it_did(name: str) -> None:
+    """Else `python -m tokenfleet.evaluation.leaderboard --scenario NAME --ship policies` trains it anew."""
+    scenario, found = load_scenario(name.split("/")[1]), read_yaml(HERE / f"{name}.yaml")["found"]
+    assert scenario_hash(scenario) == found["config_hash"], "the scenario has changed since"
+    values = checked(scenario, name)["net_value_usd"]
+    assert values == pytest.approx(found["check"]["net_value_usd"], rel=1e-9)
+
+
+def test_a_tuned_set_that_does_not_ship_is_refused(scenario: Scenario) -> None:
+    with pytest.raises(SpecError, match=r"policy: unknown name 'tuned/default/nobody'"):
+        make_policy("tuned/default/nobody", context_of(scenario))
