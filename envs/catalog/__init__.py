@@ -64,6 +64,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "agent": (".yaml",),
     "clients": (".npz",),
     "demand": (".yaml",),
+    "generator": (".yaml",),
     "gpu": (".yaml",),
     "interconnect": (".yaml",),
     "model": (".yaml",),

@@ -7,6 +7,7 @@
 | `checks` | what is wrong with how they fit together |
 | `loading` | a scenario from a name, a file or plain data, with overrides |
 | `axes`, `capacity`, `provenance` | sizes, what pools can serve, and where their coefficients come from |
+| `generator` | scenarios drawn from ranges |
 | `shift` | scenarios that differ on purpose from the one trained on |
 """
 

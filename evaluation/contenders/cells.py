@@ -94,7 +94,8 @@ def measure_decision_ms(scenario: Scenario, name: str) -> float:
 def contenders(chosen: Sequence[str]) -> list[str]:
     """Those chosen, or the middle and all shipped policies that are measured by themselves.
 
-    Those that plan on copies would take hours for all, and a form without numbers acts as another policy does.
+    Those that plan on copies would take hours for all, a form without numbers acts as another policy does, and what
+    was trained has a page of its own.
 
     Raises:
         SpecError: one line per name that is not shipped.
@@ -107,7 +108,7 @@ def contenders(chosen: Sequence[str]) -> list[str]:
 
 
 def _stands_alone(name: str) -> bool:
-    return POLICIES[name].group != "form" and not plans_on_copies(name)
+    return POLICIES[name].group not in ("form", "trained") and not plans_on_copies(name)
 
 
 def _policy(choice: Choice, context: PolicyContext) -> Any:

@@ -7,7 +7,7 @@ and all else is the mean over sites.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -77,6 +77,10 @@ class Past(NamedTuple):
     arrived: Float64Array
     declined: Float64Array
 
+    def after(self, past: Sequence[Float64Array], elapsed_s: Float64Array) -> Past:
+        """Means over the past, moved towards this reading of now, which comes `elapsed_s` later, `[N]` [s]."""
+        return Past(*(_means(before, new, elapsed_s) for before, new in zip(past, self, strict=True)))
+
 
 class Features:
     """Reads the features of N fleets.
@@ -89,7 +93,7 @@ class Features:
         estimated: of `envs.interface.supervisor_observation.ESTIMATED` that it reads.
     """
 
-    fields = (
+    fields: tuple[str, ...] = (
         "cap_w",
         "announced_cap_w",
         "price_usd_per_mwh",
@@ -101,7 +105,7 @@ class Features:
         "battery_charge_fraction",
         "time_fraction",
     )
-    estimated = ("pool_backlog_s", "class_backlog_s", "event_in_s")
+    estimated: tuple[str, ...] = ("pool_backlog_s", "class_backlog_s", "event_in_s")
 
     def __init__(self, scenario: Scenario) -> None:
         sites, classes = list(scenario.sites), list(scenario.classes)
@@ -116,7 +120,7 @@ class Features:
         """What is remembered before the first reading."""
         return Past(*(np.full((num_envs, self._classes), np.nan) for _ in Past._fields))
 
-    def read(self, view: Fields, past: Past, elapsed_s: Float64Array) -> tuple[Float64Array, Past]:
+    def read(self, view: Fields, past: Sequence[Float64Array], elapsed_s: Float64Array) -> tuple[Float64Array, Past]:
         """The features as they are, of sites and then of classes, `[N, S + K, F]`, and what is remembered from now on.
 
         Args:
@@ -129,8 +133,7 @@ class Features:
             return np.asarray(view[name], np.float64)
 
         now = Past(field("arrived"), self._declined(field("declined")))
-        past = Past(*(_means(before, new, elapsed_s) for before, new in zip(past, now, strict=True)))
-        arrived, declined = past
+        arrived, declined = after = now.after(past, elapsed_s)
         cap, price = field("cap_w"), field("price_usd_per_mwh")
         everything = arrived.sum(axis=1), declined.sum(axis=1)
         found = {
@@ -152,7 +155,7 @@ class Features:
         own = {"backlog": np.log1p(field("class_backlog_s")), "demand": arrived, "declined": _share(declined, arrived)}
         means = {name: np.broadcast_to(site.mean(axis=1)[:, None], arrived.shape) for name, site in found.items()}
         of_classes = np.stack([(means | own)[name] for name in NAMES], axis=2)
-        return np.concatenate([np.stack([found[name] for name in NAMES], axis=2), of_classes], axis=1), past
+        return np.concatenate([np.stack([found[name] for name in NAMES], axis=2), of_classes], axis=1), after
 
     def _declined(self, of_priced: Float64Array) -> Float64Array:
         row = np.zeros((len(of_priced), self._classes))

@@ -1,0 +1,173 @@
+"""`python -m tokenfleet.evaluation.generalist.compare`; see the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.commands import exit_status
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.scenario.generator import Ranges, draw_scenario, held_out_in, load_ranges
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.generalist.rollouts import VALUE, scored
+from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.rollouts import Workers, rule_outcome
+from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
+from tokenfleet.policies.generalist.weights import load_weights
+from tokenfleet.policies.registry import POLICIES, Choice
+
+Float64Array = NDArray[np.float64]
+
+COMMAND = "python -m tokenfleet.evaluation.generalist.compare"
+RULES = ("careful_operator", "feedback_capping", "operator", "supervisor")
+SUBJECT = "generalist"
+LEAST_EPISODES = 2
+EXAMPLES = f"""examples:
+  {COMMAND} --out runs/generalist/test.json
+  {COMMAND} --scenario default --scenario burst --out runs/generalist/presets.json
+
+The same command goes on with what --out holds."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; see the package."""
+    typed = _parser().parse_args(arguments)
+    return exit_status(lambda: _compare(typed))
+
+
+def _compare(typed: argparse.Namespace) -> None:
+    _check(typed)
+    ranges = load_ranges(typed.ranges)
+    policies = _policies(typed)
+    fleets = _fleets(typed, ranges)
+    hashes = {name: scenario_hash(scenario) for name, scenario in fleets.items()}
+    asked = {"scenarios": hashes, "episodes": typed.episodes, "seed": typed.seed, "policies": policies}
+    record = Record(Path(typed.out), asked)
+    found: dict[str, dict[str, Float64Array]] = {}
+    total = len(fleets) * len(policies)
+    with tqdm(total=total, unit="policy", disable=not sys.stderr.isatty()) as bar, Workers(typed.workers) as workers:
+        for name, scenario in fleets.items():
+            bar.set_description_str(name)
+            measure = partial(_measured, scenario, policies, typed.seed, typed.episodes, workers)
+            found[name] = _arrays(record.once(name, measure))
+            bar.update(len(policies))
+    about = {name: ", ".join(held_out_in(ranges, scenario)) for name, scenario in fleets.items()}
+    print(table(found, about))
+    print(f"Written: {typed.out}")
+
+
+def table(found: Mapping[str, Mapping[str, Float64Array]], about: Mapping[str, str]) -> str:
+    """Means of scores, and by how much the generalist exceeds each other policy, in Markdown.
+
+    Args:
+        found: scores `[E]` by scenario and policy, the generalist's first; a policy that a scenario refuses is missing.
+        about: what to say of each scenario.
+    """
+    names = list(dict.fromkeys(policy for outcome in found.values() for policy in outcome))
+    others = [name for name in names if name != SUBJECT]
+    against = " | ".join(f"over `{name}`" for name in others)
+    lines = [f"| scenario | held out | `{SUBJECT}`, % | {against} |", "|---" * (3 + len(others)) + "|"]
+    for scenario, outcome in found.items():
+        own = outcome[SUBJECT]
+        episodes = PairedBootstrap(len(own))
+        gains = [_shown(episodes.difference(own, outcome[name])) if name in outcome else "" for name in others]
+        lines.append(f"| {scenario} | {about[scenario]} | {100.0 * own.mean():.1f} | {' | '.join(gains)} |")
+    gains = []
+    for name in others:
+        both = [outcome for outcome in found.values() if name in outcome]
+        means = np.array([[outcome[policy].mean() for outcome in both] for policy in (SUBJECT, name)])
+        gains.append(_shown(PairedBootstrap(len(both)).difference(means[0], means[1])))
+    mean = 100.0 * float(np.mean([outcome[SUBJECT].mean() for outcome in found.values()]))
+    lines.append(f"| mean of {len(found)} | | {mean:.1f} | {' | '.join(gains)} |")
+    return "\n".join(lines)
+
+
+def _shown(gain: Interval) -> str:
+    return f"{100.0 * gain.estimate:+.1f} [{100.0 * gain.low:.1f}, {100.0 * gain.high:.1f}]"
+
+
+def _measured(
+    scenario: Scenario, policies: Mapping[str, Choice], seed: int, episodes: int, workers: Workers
+) -> dict[str, Any]:
+    """Scores in test episodes by policy, plain data; a policy that the scenario refuses is missing."""
+    done = workers.map(partial(rule_outcome, scenario, "test", seed, episodes), list(policies.values()))
+    return {
+        name: scored(scenario, outcome[VALUE][0]).tolist()
+        for name, outcome in zip(policies, done, strict=True)
+        if not isinstance(outcome, str)
+    }
+
+
+def _arrays(outcome: Mapping[str, Any]) -> dict[str, Float64Array]:
+    return {name: np.array(values, np.float64) for name, values in outcome.items()}
+
+
+def _policies(typed: argparse.Namespace) -> dict[str, Choice]:
+    """The generalist, its rivals, and further weights by the labels that were typed."""
+    load_weights(typed.weights, "--weights")
+    policies: dict[str, Choice] = {SUBJECT: {"name": SUBJECT, "weights": typed.weights}}
+    for name in typed.policy or RULES:
+        if name not in POLICIES:
+            raise SpecError([f"--policy: {name!r} is no shipped policy"])
+        policies[name] = name
+    for pair in typed.beside:
+        label, equals, file = pair.partition("=")
+        if not equals or label in policies:
+            raise SpecError([f"--beside: must be LABEL=FILE with a label of its own (got {pair!r})"])
+        load_weights(file, "--beside")
+        policies[label] = {"name": SUBJECT, "weights": file}
+    return policies
+
+
+def _fleets(typed: argparse.Namespace, ranges: Ranges) -> dict[str, Scenario]:
+    """The scenarios by name, or the test fleets."""
+    if typed.presets or typed.scenario:
+        names = typed.scenario or catalog_names("scenario")
+        return {scenario.name: scenario for scenario in map(load_scenario, names)}
+    drawn = [draw_scenario(ranges, "test", index) for index in range(typed.fleets)]
+    return {scenario.name: scenario for scenario in drawn}
+
+
+def _check(typed: argparse.Namespace) -> None:
+    problems = []
+    for name, least in (("seed", 0), ("workers", 1), ("fleets", 2), ("episodes", LEAST_EPISODES)):
+        value = getattr(typed, name)
+        if value < least:
+            problems.append(f"--{name}: must be at least {least} (got {value})")
+    if problems:
+        raise SpecError(problems)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Compare one policy for any fleet with rules, on fleets that it never saw.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--weights", default="generalist", help="shipped ones by name, or a file (default: generalist)")
+    parser.add_argument("--ranges", default="generalist", help="what test fleets are drawn from (default: generalist)")
+    parser.add_argument("--fleets", type=int, default=16, help="test fleets (default: 16)")
+    parser.add_argument("--scenario", action="append", help="instead: a scenario by name or file; may be repeated")
+    parser.add_argument("--presets", action="store_true", help="instead: every shipped scenario")
+    parser.add_argument("--policy", action="append", help=f"rival; may be repeated (default: {', '.join(RULES)})")
+    parser.add_argument(
+        "--beside", action="append", default=[], metavar="LABEL=FILE", help="further weights; may be repeated"
+    )
+    parser.add_argument("--episodes", type=int, default=32, help="of every scenario (default: 32)")
+    parser.add_argument("--seed", type=int, default=0, help="of the episodes (default: 0)")
+    parser.add_argument("--out", default="runs/generalist/compare.json", help="what has been measured")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""What sets of weights come to in the same episodes of a fleet, all side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.generator import draw_scenario, load_ranges
+from tokenfleet.envs.splits import Split
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.policies.generalist.entities import Entities
+from tokenfleet.policies.generalist.law import Place, Weights, entries_of
+from tokenfleet.policies.generalist.neighbours import Neighbours
+from tokenfleet.policies.heuristics.supervisor import hand_made
+
+Float64Array = NDArray[np.float64]
+VALUE = "net_value_usd"
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A drawn fleet and the episodes that policies meet there.
+
+    Attributes:
+        ranges: name or file of what it is drawn from.
+        split: of the fleet, and of its episodes.
+        index: of the fleet.
+        seeds: of the episodes, E.
+    """
+
+    ranges: str
+    split: Split
+    index: int
+    seeds: tuple[int, ...]
+
+    def scenario(self) -> Scenario:
+        """The fleet itself."""
+        return draw_scenario(load_ranges(self.ranges), self.split, self.index)
+
+
+def scores(weights: Weights, fleet: Fleet) -> Float64Array:
+    """Scores of B sets of weights, `[B, E]`."""
+    return scores_in(fleet.scenario(), fleet.split, fleet.seeds, weights)
+
+
+def scores_in(scenario: Scenario, split: Split, seeds: tuple[int, ...], weights: Weights) -> Float64Array:
+    """Scores of B sets of weights in E episodes of a scenario, `[B, E]`; see `scored`."""
+    episodes, count = len(seeds), len(weights.bias)
+    env = FleetVectorEnv(scenario, episodes * count, split=split, action="setpoints", observation="supervisor")
+    place, reader = place_of(scenario), Entities(scenario)
+    model, own = env.observation_model, weights.repeated(episodes)
+    assert isinstance(model, SupervisorObservation)
+    past, step_s = reader.nothing_past(env.num_envs), np.full(env.num_envs, env.decide_every * scenario.tick_s)
+    earned_usd, running = np.zeros(env.num_envs), np.ones(env.num_envs, np.bool_)
+    observation, _ = env.reset(seed=list(seeds) * count)
+    while running.any():
+        shown, past = reader.read(model.decode(observation), past, step_s)
+        observation, _, terminated, truncated, info = env.step(entries_of(own, place, shown))
+        ended = running & (terminated | truncated)
+        if ended.any():
+            earned_usd[ended] = info["episode_metrics"][VALUE][ended]
+        running &= ~ended
+    env.close()
+    return scored(scenario, earned_usd.reshape(count, episodes))
+
+
+def scored(scenario: Scenario, value_usd: Float64Array) -> Float64Array:
+    """Net values of whole episodes as shares of what the fleet would earn if everybody were served in time."""
+    return value_usd / (scenario.reference_revenue_usd_per_s * scenario.horizon_s)
+
+
+def place_of(scenario: Scenario) -> Place:
+    """Where the law acts: on top of what `supervisor` holds, as the policy `generalist` does."""
+    box = SetpointAction(scenario)
+    base = box.encode(hand_made(scenario, box.decode(np.zeros((1, *box.space.shape)))))[0]
+    table = tuple(box.table)
+    return Place.of_table(base.astype(np.float64), Neighbours.of_entries(scenario, table), table)

@@ -1,0 +1,10 @@
+"""One policy for any fleet: weights that all sites, all pools and all request classes share.
+
+| module | what |
+|---|---|
+| `entities` | what a site, a pool and a class show, on scales that mean the same in every fleet |
+| `neighbours` | which site, pools and classes an entry of the action is about |
+| `law` | entries of the action from what is shown: a deep set, whose weights do not know how many there are |
+| `weights` | the weights as a file, as numbers of a search, and as arrays |
+| `policy` | the policy `generalist` |
+"""

@@ -1,0 +1,93 @@
+"""Which site, pools and classes an entry of the action is about: its own, and the mean of its neighbours.
+
+An entry of a site is about the site, its pools and the classes that they serve; one of a pool about the pool, its site
+and its classes; one of a class about the class, the pools that serve it and their sites; one of a route about its
+class, its pool and the pool's site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenfleet.envs.interface.segments import Segment
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.policies.generalist.entities import Shown
+
+BoolArray = NDArray[np.bool_]
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Weights of the means, one row an entry; each row sums to 1, or to 0 where there is no neighbour.
+
+    Attributes:
+        sites: `[A, S]`.
+        pools: `[A, P]`.
+        classes: `[A, K]`.
+    """
+
+    sites: Float64Array
+    pools: Float64Array
+    classes: Float64Array
+
+    @classmethod
+    def of_entries(cls, scenario: Scenario, table: tuple[Segment, ...]) -> Neighbours:
+        """Those of every entry of the action, in order."""
+        sites, pools, classes = list(scenario.sites), list(scenario.pools), list(scenario.classes)
+        stands = np.array([[pool.site == site for pool in scenario.pools.values()] for site in sites])  # [S, P]
+        serves = scenario.route_mask  # [K, P]
+
+        def members(segment: Segment, label: str) -> tuple[BoolArray, BoolArray, BoolArray]:
+            if segment.per.startswith("site"):
+                here = stands[sites.index(label)]
+                return _one(sites, label), here, _any(serves, here)
+            if segment.per.startswith("pool"):
+                here = _one(pools, label)
+                return _any(stands, here), here, _any(serves, here)
+            if segment.per.startswith("class and pool"):
+                name, _, pool = label.rpartition(" to ")
+                here = _one(pools, pool)
+                return _any(stands, here), here, _one(classes, name)
+            here = serves[classes.index(label)]
+            return _any(stands, here), here, _one(classes, label)
+
+        rows = [members(segment, label) for segment in table for label in segment.labels]
+        return cls(*(_means(np.array(column)) for column in zip(*rows, strict=True)))
+
+    def about(self, shown: Shown) -> list[Float64Array]:
+        """Features of what every entry is about, one `[N, A]` a feature: of its site, its pools, then its classes."""
+        found = []
+        for weights, rows in zip((self.sites, self.pools, self.classes), shown, strict=True):
+            for feature in range(rows.shape[2]):
+                found.append(_weighted(rows[:, :, feature], weights))
+        return found
+
+
+def _one(names: Sequence[str], name: str) -> BoolArray:
+    """Only this one, `[n]`."""
+    return np.array([other == name for other in names])
+
+
+def _any(of_pools: BoolArray, here: BoolArray) -> BoolArray:
+    """Those with one of the pools `here` at least, `[n, P]` and `[P]` to `[n]`."""
+    found: BoolArray = of_pools[:, here].sum(axis=1) > 0
+    return found
+
+
+def _weighted(values: Float64Array, weights: Float64Array) -> Float64Array:
+    """`values [N, n] @ weights.T [n, A]`, added one by one: a fleet's sums do not depend on those beside it."""
+    total = np.zeros((len(values), len(weights)))
+    for place in range(values.shape[1]):
+        total += values[:, place, None] * weights[:, place]
+    return total
+
+
+def _means(members: BoolArray) -> Float64Array:
+    counts = members.sum(axis=1, keepdims=True)
+    means: Float64Array = members / np.maximum(counts, 1)
+    return means
