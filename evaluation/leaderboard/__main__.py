@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="only this one; may be repeated (default: those of the protocol)",
     )
-    parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
+    parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
     parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
     parser.add_argument(
         "--corrections", type=int, default=1280, help="training episodes of corrections (default: 1280)"

@@ -29,7 +29,7 @@ def draw_standings(rows: Sequence[Standing], path: Path) -> Path:
         ax.set_yticks(range(len(rows)), [one.scenario for one in rows])
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xlabel(
-            "learned policies ahead, % of its net value; 95 % intervals over training seeds and test episodes"
+            "learned policies ahead, % of their net value; 95 % intervals over training seeds and test episodes"
         )
         ax.set_title("Learned policies against the best of each kind, on test episodes")
         ax.legend(loc="lower right", title="against", title_fontsize=9.0, labelcolor=MUTED)

@@ -49,7 +49,7 @@ Learned policies against every rule that ships, on test episodes that chose noth
 and writes this page and its figure; the same command goes on where it was stopped.
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
-scenarios.** {_not_won(lost)}
+scenarios.**{_not_won(lost)}
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
@@ -66,20 +66,21 @@ scenarios.** {_not_won(lost)}
   ([controllers.md](controllers.md) has all).
 - All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are
   paired by episode; intervals draw training seeds and episodes anew.
+- *s above* are mean seconds above a cap in an episode. Learned policies pay for what they dare, in net value, but no
+  limit is set for them.
 - The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of one
   seed knows, which may be learned too.
 
 {_table(rows, protocol)}
 
-What each method earns by itself, how many training seeds chose the corrected rule, mean seconds above a cap in an
-episode, and training:
+What each method earns by itself, how many training seeds chose the corrected rule, seconds above a cap, and training:
 
 {_costs(rows)}
 """
 
 
 def _not_won(lost: Sequence[str]) -> str:
-    return f"Not on {', '.join(f'`{name}`' for name in lost)}." if lost else ""
+    return f" Not on {', '.join(f'`{name}`' for name in lost)}." if lost else ""
 
 
 def _table(rows: Sequence[Standing], protocol: Protocol) -> str:

@@ -26,6 +26,8 @@ CHECKED_EPISODES = 4
 def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder: Path) -> None:
     """Write feedback and constants of the training seed that is best on validation.
 
+    Feedback is written where it is what validation chose; a corrected rule is a checkpoint, and no such file.
+
     Args:
         scenario: that they are for.
         learned: what each training seed came to.
