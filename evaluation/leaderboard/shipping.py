@@ -38,6 +38,8 @@ def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder:
         SpecError: a file cannot be written.
     """
     places = {FEEDBACK: Path("pretrained", scenario.name), CONSTANTS: Path("tuned", scenario.name, "constants")}
+    if all(one.best != FEEDBACK for one in learned):
+        del places[FEEDBACK]
     for method, inside in places.items():
         seed = max(range(len(learned)), key=lambda one: learned[one].validation_usd[method])
         choice = learned[seed].policies[method]
