@@ -15,7 +15,7 @@ NATIVE_SOURCES := $(wildcard envs/engine/cpp/*) CMakeLists.txt
 CPP := $(wildcard envs/engine/cpp/*.?pp tests/engine/cpp/*.cpp)
 CPP_FLAGS := -std=c++20 -fvisibility=hidden -Wall -Wextra -Wpedantic -Wshadow -Wold-style-cast -Wconversion -Werror
 DEMO := runs/demo
-DEMO_STEPS ?= 800_000
+DEMO_STEPS ?= 400_000
 KILLS ?= 10
 MINUTES ?= 1
 FIRST_SEED ?= 0
@@ -54,7 +54,7 @@ $(STAMP): $(VENV)/.dependencies $(NATIVE_SOURCES)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: $(STAMP)  ## learn on the default scenario, evaluate beside every baseline (about 4 minutes on two cores)
+demo: $(STAMP)  ## learn on the default scenario, evaluate beside every baseline (about 4 minutes on a quiet machine)
 	@rm -rf $(DEMO)
 	@$(BIN)/python tune.py policy=linear_feedback feedback_generations=6 hydra.run.dir=$(DEMO)/feedback
 	@$(BIN)/python train.py experiment=feedback policy.base=$(DEMO)/feedback/tuned.yaml algo.sigma=0.05 total_timesteps=$(DEMO_STEPS) threads=2 hydra.run.dir=$(DEMO)/train
