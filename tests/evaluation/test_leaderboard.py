@@ -62,18 +62,24 @@ def _met(ahead_of_rule: float, ahead_of_constants: float, learned: list[Learned]
 
 
 def test_a_policy_that_ships_earns_on_the_test_episodes_what_was_measured(board: Path, protocol: Protocol) -> None:
-    shipped = yaml.safe_load((board / "shipped" / "pretrained" / "tiny.yaml").read_text())
+    shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())
     cell = measure_cell(load_scenario("tiny"), shipped["policy"], EPISODES, protocol.seed, protocol.split)
-    measured = read_record(board / "tiny.json")["measured"][f"{FEEDBACK}/{shipped['found']['seed']}"]
+    measured = read_record(board / "tiny.json")["measured"][f"{CONSTANTS}/{shipped['found']['seed']}"]
     assert cell["net_value_usd"] == measured["net_value_usd"]
 
 
 def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
     records = [read_record(board / "training" / f"tiny-{seed}.json")["measured"] for seed in (0, 1)]
-    values = [record["validation"][FEEDBACK] for record in records]
-    shipped = yaml.safe_load((board / "shipped" / "pretrained" / "tiny.yaml").read_text())["found"]
+    values = [record["validation"][CONSTANTS] for record in records]
+    shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())["found"]
     assert shipped["seed"] == int(np.argmax(values))
     assert shipped["validation"]["value"] == max(values)
+
+
+def test_feedback_ships_where_validation_chose_it(board: Path) -> None:
+    records = [read_record(board / "training" / f"tiny-{seed}.json")["measured"] for seed in (0, 1)]
+    chosen = any(record["validation"][FEEDBACK] >= record["validation"][CORRECTION] for record in records)
+    assert (board / "shipped" / "pretrained" / "tiny.yaml").exists() is chosen
 
 
 def test_a_second_run_measures_nothing_again(board: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
