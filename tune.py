@@ -18,6 +18,7 @@ from tokenfleet.cli.tuning import TUNED_FILE, subject_of, tune_policy
 from tokenfleet.configs.schema import TuneConfig
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.tunable import Tunable
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def tune(config: TuneConfig, folder: Path) -> float:
     with only_writer(folder):
         check_same_run(config, folder)
         with recorded_run(config, folder):
-            log.info("tuning %d numbers in %s; to go on later, resume=%s", len(subject.start), folder, folder)
+            log.info("tuning %s in %s; to go on later, resume=%s", _searched(config, subject), folder, folder)
             bar = tqdm(bar_format="{elapsed} {desc}", disable=not sys.stderr.isatty())
             with bar, Workers(config.workers) as workers:
                 tuned = tune_policy(config, subject, folder, workers, bar.set_description_str)
@@ -48,6 +49,11 @@ def tune(config: TuneConfig, folder: Path) -> float:
     )  # fmt: skip
     log.info("evaluate it with policies=[%s]", folder / TUNED_FILE)
     return tuned.value
+
+
+def _searched(config: TuneConfig, subject: Tunable) -> str:
+    """What is tuned, for people."""
+    return f"{len(subject.start)} numbers" if config.feedback_generations is None else "gains of feedback"
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="tune")

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.cli.runs import SEARCH_FILE
 from tokenfleet.configs.schema import TuneConfig
-from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
@@ -27,6 +25,7 @@ from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.run import Options, Screen
 from tokenfleet.evaluation.statistics import PairedBootstrap
 from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.policy_files import write_policy
 from tokenfleet.policies.registry import make_policy
 from tokenfleet.policies.search import Float64Array
 from tokenfleet.policies.search.covariance import CovarianceSearch
@@ -150,5 +149,4 @@ def _write(path: Path, config: TuneConfig, tuned: Tuned) -> None:
             "gain": [round(number, 6) for number in (tuned.gain, tuned.low, tuned.high)],
         },
     }
-    text = yaml.safe_dump({"policy": dict(tuned.policy), "found": found}, sort_keys=False, allow_unicode=True)
-    replace_file(path, text.encode())
+    write_policy(path, tuned.policy, found)

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, suggest
 
 FOLDERS = ("pretrained", "tuned")
@@ -42,6 +45,22 @@ def shipped_names() -> list[str]:
     """Every policy that ships as a file, as it is named."""
     found = [path for folder in FOLDERS for path in (HERE / folder).rglob(f"*{SUFFIX}")]
     return sorted(path.relative_to(HERE).with_suffix("").as_posix() for path in found)
+
+
+def write_policy(path: Path, policy: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Write the file of a policy, whole or not at all; its folder is made.
+
+    Args:
+        path: of the file.
+        policy: a choice as the registry takes it.
+        found: how it was come by, plain data.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {"policy": dict(policy), "found": dict(found)}
+    replace_file(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
 
 
 def _path(choice: str) -> Path:

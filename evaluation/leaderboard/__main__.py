@@ -45,8 +45,8 @@ def _run(typed: argparse.Namespace) -> None:
         if getattr(typed, name) < least:
             raise SpecError([f"--{name}: must be at least {least} (got {getattr(typed, name)})"])
     protocol = load_protocol()
-    if not (names := typed.scenario or list(protocol.references)):
-        raise SpecError([f"--scenario: {protocol.name} has no scenario; name one"])
+    if not (names := typed.scenario or protocol.benchmarks):
+        raise SpecError([f"--scenario: {protocol.name} has no benchmark; name a scenario"])
     scenarios = {name: load_scenario(name) for name in names}
     budget, out = Budget(typed.generations, typed.corrections, typed.validation), Path(typed.out)
     rows: list[Standing] = []
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         "--scenario",
         action="append",
         default=[],
-        help="only this one; may be repeated (default: those of the protocol)",
+        help="only this one; may be repeated (default: benchmarks)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
     parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")

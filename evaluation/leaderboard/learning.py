@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ CORRECTION = "corrected rule"
 METHODS = (CONSTANTS, FEEDBACK, CORRECTION)
 LEARNED = (FEEDBACK, CORRECTION)
 """The methods whose policies answer to the state."""
+VALIDATION_SEED = 1_000
+"""Of the validation episodes by which rules and methods are chosen; searches choose by others."""
 OF_CONSTANTS = ("constants", "constants further")
 """Searches of constants, which have as many episodes together as all else."""
 
@@ -39,7 +41,7 @@ class Learned:
     Attributes:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
         validation_usd: mean net value in validation episodes, the same for all methods and seeds.
-        minutes: wall clock of everything, the constants included.
+        minutes: wall clock of both searches and the corrections, the constants included.
         episodes: of training, of all learned methods together and of the constants.
     """
 
@@ -82,7 +84,6 @@ def learn(
     record = Record(folder / f"{stem}.json", {**header, **vars(budget)})
 
     def search() -> dict[str, Any]:
-        began = time.monotonic()
         options = Options(
             seed=seed,
             generations=budget.generations,
@@ -92,16 +93,15 @@ def learn(
         screen = Screen(scenario, options, record, workers, say)
         choices = {name: choice_of(plan, scenario, screen.scale()) for name, plan in screen.search().items()}
         episodes = POPULATION * TRAIN_EPISODES * sum(screen.generations(stage) for stage in OF_CONSTANTS)
-        return {"choices": choices, "episodes": episodes, "minutes": (time.monotonic() - began) / 60.0}
+        return {"choices": choices, "episodes": episodes}
 
     def correct() -> float:
         say(f"corrections of {rule}")
-        began = time.monotonic()
         _train(correction_command(scenario, rule, seed, budget, folder / stem), folder / stem)
-        return (time.monotonic() - began) / 60.0
+        return record.elapsed_s / 60.0
 
     searched = record.once("searched", search)
-    minutes = searched["minutes"] + record.once("corrected", correct)
+    minutes = record.once("trained", correct)
     policies: dict[str, Choice | Path] = {**searched["choices"], CORRECTION: folder / stem}
 
     def validate() -> dict[str, float]:
@@ -122,12 +122,15 @@ def correction_command(scenario: Scenario, rule: str, seed: int, budget: Budget,
 
 
 def _train(command: list[str], folder: Path) -> None:
-    """Run a training, or go on with the one that a folder holds."""
+    """Run a training, or go on with the one that a folder holds, unless it is complete."""
+    manifest = folder / "manifest.json"
+    if manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["status"] == "complete":
+        return
     arguments = [f"resume={folder}"] if (folder / "snapshots").exists() else command[1:]
     done = subprocess.run(
         [sys.executable, "-m", "tokenfleet.train", *arguments], capture_output=True, text=True, check=False
     )
-    if done.returncode and "complete" not in done.stderr:
+    if done.returncode:
         raise SpecError([f"training failed: {' '.join(command)}: {line}" for line in done.stderr.splitlines()[-3:]])
 
 
@@ -141,7 +144,3 @@ class _Validation:
     def __call__(self, policy: Choice | Path) -> float:
         values = measure_cell(self.scenario, policy, self.episodes, VALIDATION_SEED)["net_value_usd"]
         return float(sum(values) / len(values))
-
-
-VALIDATION_SEED = 1_000
-"""Of the validation episodes by which rules and methods are chosen; searches choose by others."""

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import measure_cell
@@ -16,7 +13,7 @@ from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.learning import Learned
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
-from tokenfleet.policies.policy_files import SUFFIX
+from tokenfleet.policies.policy_files import SUFFIX, write_policy
 from tokenfleet.policies.registry import Choice
 
 CHECKED_EPISODES = 4
@@ -54,19 +51,14 @@ def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder:
             "validation": {"episodes": budget.episodes, "value": learned[seed].validation_usd[method]},
             "check": checked(scenario, choice),
         }
-        _write(folder / inside.with_suffix(SUFFIX), {"policy": dict(choice), "found": found})
+        path = folder / inside.with_suffix(SUFFIX)
+        try:
+            write_policy(path, choice, found)
+        except OSError as error:
+            raise SpecError([f"--ship: cannot write {path}: {error.strerror or error}"]) from None
 
 
 def checked(scenario: Scenario, choice: Choice) -> dict[str, Any]:
     """Net values of the first validation episodes, and which they are."""
     cell = measure_cell(scenario, choice, CHECKED_EPISODES, 0, "validation")
     return {"split": "validation", "seed": 0, "net_value_usd": cell["net_value_usd"]}
-
-
-def _write(path: Path, data: Mapping[str, Any]) -> None:
-    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode())
-    except OSError as error:
-        raise SpecError([f"--ship: cannot write {path}: {error.strerror or error}"]) from None

@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tokenfleet.envs.commands import exit_status
-from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import Found
-from tokenfleet.policies.policy_files import SUFFIX
+from tokenfleet.policies.policy_files import SUFFIX, write_policy
 
 COMMAND = "python -m tokenfleet.evaluation.screen.export"
 TYPED = ("scenario", "minutes", "seed", "generations", "episodes")
@@ -41,11 +38,8 @@ def _export(screen: Path, out: Path, plan: str, scenario: str | None) -> None:
     if out.suffix != SUFFIX:
         raise SpecError([f"--out: must end in {SUFFIX} (got {out})"])
     found = Found.of_file(screen, scenario)
-    data = {"policy": found.choice(plan), "found": _origin(found, plan)}
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(out, text.encode())
+        write_policy(out, found.choice(plan), _origin(found, plan))
     except OSError as error:
         raise SpecError([f"--out: cannot write {out}: {error.strerror or error}"]) from None
     print(f"Written: {out}")

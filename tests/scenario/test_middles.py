@@ -15,8 +15,8 @@ NOISE = 0.98
 """Share of the middle's value that every baseline must earn."""
 
 WEAK = {("supervisor", "two-markets"): 0.94, ("operator", "rolling-outage"): 0.94}
-"""Less than that where it is known to fail: constants do not follow two prices of energy, and the operator spends the
-brake's allowance behind feeders that trip."""
+"""Less than that where it is known to fail: constants do not follow two prices of energy; why the operator earns less
+behind feeders that trip has not been measured."""
 
 
 @pytest.mark.parametrize("name", catalog_names("scenario"))
