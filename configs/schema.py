@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
+from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, ShiftSpec, shifted
 from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveFloat, PositiveInt, Spec, SpecError, shown, whole
@@ -306,6 +307,14 @@ class TuneConfig(EntryConfig):
             problems.append(f"policy: with feedback_generations say {FEEDBACK_POLICY} (got {shown(self.policy)})")
         if self.engine != "native":
             problems.append(f"engine: the search of feedback runs in native alone (got {self.engine})")
+        odd = sorted(set(self.env.kwargs) - {"action", "observation", "decide_every"})
+        if self.env.kwargs.get("decide_every", SetpointAction.decide_every) != SetpointAction.decide_every:
+            odd.append("decide_every")
+        if odd or self.env.wrappers:
+            what = ", ".join(
+                [*(f"env.kwargs.{name}" for name in odd), *(["env.wrappers"] if self.env.wrappers else [])]
+            )
+            problems.append(f"{what}: the search of feedback knows env=fleet and env=fleet_setpoints as they are alone")
         if problems:
             raise SpecError(problems)
         return self

@@ -77,6 +77,10 @@ def test_gains_are_searched_for_linear_feedback(run: Run, tmp_path: Path) -> Non
     ("typed", "words"),
     [
         ("feedback_generations=2", "policy: with feedback_generations say linear_feedback"),
+        (
+            "policy=linear_feedback feedback_generations=2 +env.kwargs.reward_scale=2",
+            "env.kwargs.reward_scale: the search of feedback knows env=fleet and env=fleet_setpoints",
+        ),
         ("policy=random", "policy: random declares no number that could be tuned"),
         ("policy=feedback_caping", "did you mean 'feedback_capping'"),
         ("evaluations=1", "evaluations"),
