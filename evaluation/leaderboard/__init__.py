@@ -1,4 +1,4 @@
-"""What searches learn against every rule, on test episodes: `python -m tokenfleet.evaluation.leaderboard`.
+"""What searches learn against the best rules, on test episodes: `python -m tokenfleet.evaluation.leaderboard`.
 
 On every scenario, training seeds search for feedback, for corrections of the best rule, and for constants with as many
 episodes. Validation episodes choose what goes into service; it and the best rules meet on test episodes, which choose

@@ -45,7 +45,7 @@ def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     minutes, seeds = max(one.minutes for one in rows), max(one.seeds for one in rows)
     return f"""# Leaderboard
 
-Learned policies against every rule that ships, on test episodes that chose nothing. `make leaderboard` trains, meets,
+Learned policies against the best rules that ship, on test episodes that chose nothing. `make leaderboard` trains, meets,
 and writes this page and its figure; the same command goes on where it was stopped.
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
@@ -56,11 +56,12 @@ scenarios.**{_not_won(lost)}
 - *Learned* is what a training seed would put into service: of two, the one that is better in {budget.episodes}
   validation episodes. *Feedback*: set-points that follow the state ([policies.md](policies.md#feedback)), searched
   by CMA-ES, constants first, then {budget.generations} generations of gains. *Corrected rule*: a linear correction
-  of the direct actions of the rule that is best on validation, `python train.py experiment=correction`,
+  of the direct actions of the rule that is best on validation, no planner, `python train.py experiment=correction`,
   {budget.correction_episodes:,} episodes of training. {seeds} training seeds. A training with its control took
   {minutes:.0f} minutes at most, on a machine that did other things too.
 - *Constants*: the search that feedback goes on from, continued without feedback until it has had as many training
-  episodes as feedback and corrections together. What the learned policies are ahead of them is what state is worth.
+  episodes as feedback and corrections together. Where feedback is ahead of them, state is worth it; a corrected rule
+  may be ahead because its rule is another form.
 - *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
   finalists: the shipped rules and controllers that are best in the same validation episodes
   ([controllers.md](controllers.md) has all).
