@@ -45,8 +45,8 @@ def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     minutes, seeds = max(one.minutes for one in rows), max(one.seeds for one in rows)
     return f"""# Leaderboard
 
-Learned policies against the best rules that ship, on test episodes that chose nothing. `make leaderboard` trains, meets,
-and writes this page and its figure; the same command goes on where it was stopped.
+Learned policies against the best rules that ship, on test episodes that chose nothing. `make leaderboard` trains,
+meets, and writes this page and its figure; the same command goes on where it was stopped.
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
 scenarios.**{_not_won(lost)}
