@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from tokenfleet.cli import entry
 from tokenfleet.cli.bases import find_base, with_base_written_out
-from tokenfleet.cli.environments import make_vector_env, rewarded, settled
+from tokenfleet.cli.environments import limited, make_vector_env, rewarded, settled
 from tokenfleet.cli.lock import only_writer
 from tokenfleet.cli.runs import check_same_run, finish_run, is_run, not_restorable, recorded_run
 from tokenfleet.cli.validation import validation_metrics
@@ -57,7 +57,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
 
     config = with_base_written_out(settled(config))
     check_installed(config.tracking)
-    env = make_vector_env(rewarded(config), config.n_envs, "train", AutoresetMode.SAME_STEP)
+    env = limited(config, make_vector_env(rewarded(config), config.n_envs, "train", AutoresetMode.SAME_STEP))
     base = find_base(config, folder)
     env = env if base is None else CorrectedEnv(env, base)
     job = TrainingJob(

@@ -24,11 +24,13 @@ from tokenfleet.cli.wrappers import (
 )
 from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig, TrainConfig
 from tokenfleet.envs.fleet import FleetEnv
+from tokenfleet.envs.interface.costs import WithCosts, cost_names
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario.provenance import refuse_rooflines
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard, UserCodeError, failure, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.policies.learned.limits import LimitedEnv, limits_of
 from tokenfleet.policies.parameters import check_parameters, keyword_parameters
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -132,15 +134,33 @@ def rewarded(config: TrainConfig) -> TrainConfig:
     """The configuration with the reward of training in `env.kwargs`, if a fleet takes one and none is named there.
 
     Raises:
-        SpecError: no such environment.
+        SpecError: no such environment, or limits where no fleet takes a reward.
     """
     target = find_environment(config.env)
     constructor = next((found for found in _constructors(target) if found is not None), None)
     takes_one = is_fleet(target) and "reward" in keyword_parameters(constructor, 0)[0]
-    if not takes_one or "reward" in config.env.kwargs:
+    if config.limits.any and not takes_one:
+        raise SpecError([f"limits: are for fleets that take a reward (got env.id={config.env.id}); leave them out"])
+    if not takes_one or ("reward" in config.env.kwargs and not config.limits.any):
         return config
-    env = config.env.model_copy(update={"kwargs": {**config.env.kwargs, "reward": config.reward}})
-    return config.model_copy(update={"env": env})
+    kwargs = {"reward": config.reward, **config.env.kwargs}
+    if config.limits.any:
+        assert config.scenario is not None
+        weights = {**kwargs.get("reward_weights", {}), **dict.fromkeys(cost_names(config.scenario), 0.0)}
+        kwargs |= {"reward": partial(WithCosts, reward=kwargs["reward"]), "reward_weights": weights}
+    return config.model_copy(update={"env": config.env.model_copy(update={"kwargs": kwargs})})
+
+
+def limited(config: TrainConfig, env: AnyVectorEnv) -> AnyVectorEnv:
+    """The environment of a configuration whose reward has the costs (`rewarded`), with its limits.
+
+    Raises:
+        SpecError: a limit that the scenario does not know.
+    """
+    if not config.limits.any:
+        return env
+    assert config.scenario is not None
+    return LimitedEnv(env, limits_of(config.limits, config.scenario), config.limits.rate)
 
 
 def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:

@@ -20,6 +20,7 @@ from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, ShiftSpec, shifted
 from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveFloat, PositiveInt, Spec, SpecError, shown, whole
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
+from tokenfleet.policies.learned.limits import LimitsSpec
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking
 from tokenfleet.policies.learned.updates import batch_problem, learning_problem
 
@@ -180,6 +181,7 @@ class TrainConfig(EntryConfig):
         total_timesteps: environment steps to train for, over all environments.
         reward: of fleets that are trained on, if `env.kwargs.reward` names none.
         policy: see `PolicyConfig`.
+        limits: see `LimitsSpec`.
         validation: see `EvaluationDuringTraining`.
         log_every: environment steps between two rows of progress.csv.
         snapshot_every: environment steps between two snapshots of the whole training state.
@@ -194,6 +196,7 @@ class TrainConfig(EntryConfig):
     total_timesteps: Count
     reward: TrainingReward = "cap_aware"
     policy: PolicyConfig = PolicyConfig()
+    limits: LimitsSpec = LimitsSpec()
     validation: EvaluationDuringTraining = EvaluationDuringTraining()
     log_every: Count = 8192
     snapshot_every: Count = 50_000

@@ -68,7 +68,7 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
     named_observation = _named("observation", observation, known)
     seen, seen_by = build_part("observation", named_observation, scenario, FleetObservation, is_observation)
     supervises = isinstance(acted, Supervises)
-    valued, valued_by = build_part("reward", _named("reward", reward, REWARDS), scenario, NetValue, is_reward)
+    value, valued = build_reward(scenario, reward)
     return Parts(
         observation=seen,
         action=acted,
@@ -76,8 +76,18 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
         observe=checked_observe(seen, seen_by),
         decode=acted.decode if supervises else checked_decode(acted, acted_by, scenario),
         track=checked_track(acted, acted_by, scenario) if supervises else None,
-        value=checked_reward(valued, valued_by),
+        value=value,
     )
+
+
+def build_reward(scenario: Scenario, reward: Any) -> tuple[Reward, Reward]:
+    """A call of the reward that the argument of `FleetVectorEnv` names, checked if it is the user's; and the reward.
+
+    Raises:
+        SpecError: it cannot be built.
+    """
+    valued, guard = build_part("reward", _named("reward", reward, REWARDS), scenario, NetValue, is_reward)
+    return checked_reward(valued, guard), valued
 
 
 def _of_fields(scenario: Scenario, action: Any, names: Sequence[str]) -> FleetObservation | SupervisorObservation:

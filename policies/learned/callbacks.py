@@ -24,6 +24,7 @@ from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.checkpoint import save_checkpoint
 from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.layout import BEST, LAST, checkpoint_of
+from tokenfleet.policies.learned.limits import LimitedEnv
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.progress_log import TIME, ProgressLog, restore_unwritten, unwritten
 from tokenfleet.policies.learned.resume import Snapshots
@@ -63,6 +64,7 @@ class RunKeeper(BaseCallback):
         progress_log: the CSV file.
         progress_bar: show a bar if the output is a terminal.
         stop: asks the run to stop.
+        limits: that are to be kept; None for none.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class RunKeeper(BaseCallback):
         progress_log: ProgressLog,
         progress_bar: bool,
         stop: StopSignals,
+        limits: LimitedEnv | None = None,
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -86,8 +89,9 @@ class RunKeeper(BaseCallback):
         self.validate = validate
         self.progress_log = progress_log
         self.stop = stop
+        self.limits = limits
         self.snapshots = Snapshots(folder)
-        self.best_return = -math.inf
+        self.best_return, self.best_excess = -math.inf, math.inf
         self.last_validation: dict[str, float] = {}
         self._boundary = 0
         self._snapshot_number = 0
@@ -102,7 +106,8 @@ class RunKeeper(BaseCallback):
 
     def restore(self, state: Mapping[str, Any], logger: Logger) -> None:
         """Go on from a snapshot, with the model's logger."""
-        self.best_return = -math.inf if state["best_return"] is None else state["best_return"]
+        if state["best_return"] is not None:
+            self.best_return, self.best_excess = state["best_return"], state["best_excess"]
         self.last_validation = state["last_validation"]
         self._boundary = self._snapshot_steps = state["boundary"]
         self._snapshot_number = state["snapshot_number"]
@@ -138,6 +143,8 @@ class RunKeeper(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
+        if self.limits is not None:
+            self.limits.ascend()
         if self.model.num_timesteps > self._boundary:
             self._at_boundary(final=False)
         if self.stop.asked:
@@ -170,12 +177,15 @@ class RunKeeper(BaseCallback):
         for name, value in metrics.items():
             self.logger.record(f"validation/{name}", value)
         self.last_validation = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        value = metrics[RETURN]
-        better = value > self.best_return
+        value, excess = metrics[RETURN], 0.0 if self.limits is None else self.limits.excess(metrics)
+        # Keeping the limits comes first: a policy that exceeds them less, then one that is worth more.
+        better = math.isfinite(value) and (-excess, value) > (-self.best_excess, self.best_return)
         if better:
-            self.best_return = value
+            self.best_return, self.best_excess = value, excess
             self._save_checkpoint(BEST, steps)
-        log.info("%s steps: validation return %.4g%s", f"{steps:,}", value, ", the best so far" if better else "")
+        beyond = ", beyond the limits" if excess else ""
+        best = ", the best so far" if better else ""
+        log.info("%s steps: validation return %.4g%s%s", f"{steps:,}", value, beyond, best)
 
     def _log_row(self, steps: int) -> None:
         episodes = self.model.ep_info_buffer or ()
@@ -185,6 +195,8 @@ class RunKeeper(BaseCallback):
         for name in sorted({name for metrics in self._recent for name in metrics} - {RETURN, "length_steps"}):
             values = [metrics[name] for metrics in self._recent if name in metrics]
             self.logger.record(f"episode/{name}", float(np.mean(values)))
+        for name, number in {} if self.limits is None else self.limits.report().items():
+            self.logger.record(f"limits/{name}", number)
         since_s, before = self._clock
         now_s = time.monotonic()
         self.logger.record(f"{TIME}steps_per_s", (steps - before) / max(now_s - since_s, 1e-9))
@@ -216,6 +228,7 @@ class RunKeeper(BaseCallback):
     def _own_state(self) -> dict[str, Any]:
         return {
             "best_return": self.best_return if math.isfinite(self.best_return) else None,
+            "best_excess": self.best_excess if math.isfinite(self.best_excess) else None,
             "last_validation": self.last_validation,
             "boundary": self._boundary,
             "snapshot_number": self._snapshot_number,
@@ -226,8 +239,13 @@ class RunKeeper(BaseCallback):
         }
 
     def _save_checkpoint(self, name: str, steps: int) -> None:
-        value = self.last_validation.get(RETURN)
-        origin = self.origin.model_copy(update={"timesteps": steps, "validation_return": value})
+        limits = () if self.limits is None else zip(self.limits.limits, self.limits.multipliers.tolist(), strict=True)
+        now = {
+            "timesteps": steps,
+            "validation_return": self.last_validation.get(RETURN),
+            "multipliers": {limit.name: multiplier for limit, multiplier in limits},
+        }
+        origin = self.origin.model_copy(update=now)
         save_checkpoint(checkpoint_of(self.folder, name), self.model, self.algorithm, origin)
 
     def _may_snapshot(self) -> bool:

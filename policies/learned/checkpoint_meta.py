@@ -26,6 +26,7 @@ class Origin(Spec):
         training_seed: of the run.
         timesteps: environment steps that it has been trained for.
         validation_return: mean return on validation episodes at that moment; None without validation.
+        multipliers: of the limits that it has been trained under, at that moment.
     """
 
     environment: str
@@ -35,6 +36,7 @@ class Origin(Spec):
     training_seed: NonNegativeInt
     timesteps: NonNegativeInt
     validation_return: float | None = None
+    multipliers: dict[str, float] = Field(default_factory=dict)
 
 
 class ArrayLayout(Spec):

@@ -25,6 +25,7 @@ from tokenfleet.policies.learned.checkpoint_meta import Origin
 from tokenfleet.policies.learned.correction import base_of
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder
 from tokenfleet.policies.learned.layout import BEST, LAST, PROGRESS_FILE, checkpoint_of
+from tokenfleet.policies.learned.limits import limited_env
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.resume import Snapshots
@@ -77,7 +78,7 @@ class TrainingResult:
     """What a run came to.
 
     Attributes:
-        score: best mean validation return; without validation, mean return of the last training episodes.
+        score: mean validation return of the best checkpoint; without validation, mean return of the last episodes.
         timesteps: environment steps taken.
         wall_s: how long the run has trained, over all of its processes up to each one's last snapshot [s].
         learned: whether any weight differs from those that the run began with.
@@ -196,6 +197,7 @@ def _keeper(job: TrainingJob, folder: Path) -> RunKeeper:
         progress_log=ProgressLog(folder / PROGRESS_FILE),
         progress_bar=job.progress_bar,
         stop=job.stop,
+        limits=limited_env(job.env),
     )
 
 
