@@ -72,7 +72,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("tokenfleet.policies", "tokenfleet.evaluation"),
     ("tokenfleet.evaluation.bound", "tokenfleet.evaluation.screen"),
     ("tokenfleet.evaluation.contenders", "tokenfleet.evaluation.generalist"),
-    ("tokenfleet.evaluation.leaderboard",),
+    ("tokenfleet.evaluation.leaderboard", "tokenfleet.evaluation.robustness"),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
     ("tokenfleet.train", "tokenfleet.evaluate", "tokenfleet.tune"),

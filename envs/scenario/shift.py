@@ -1,4 +1,4 @@
-"""Scenarios that differ from the one trained on, on purpose: another load, mix, season or fleet."""
+"""Scenarios that differ from the one trained on, on purpose: another load, mix, season, fleet, or a failed site."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from tokenfleet.envs.catalog import load_entry
+from tokenfleet.envs.layers.power.events import EmergencySpec
 from tokenfleet.envs.scenario.loading import load_scenario
 from tokenfleet.envs.scenario.scenario import Scenario
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec
@@ -26,6 +27,7 @@ class ShiftSpec(Spec):
             where the year would end.
         replicas_fraction: share of each pool's replicas that is left, rounded up; caps keep their watts.
         forecast_error_factor: on the size of every forecast's error.
+        failure: what befalls the connection of the first site beside its own emergencies, where there are other sites.
     """
 
     name: Name
@@ -35,6 +37,7 @@ class ShiftSpec(Spec):
     days_later: int = Field(default=0, ge=0, le=LAST_DAY, strict=True)
     replicas_fraction: float = Field(default=1.0, gt=0, le=1)
     forecast_error_factor: NonNegativeFloat = 1.0
+    failure: EmergencySpec | None = None
 
 
 def shifted(scenario: Scenario, shift: str | ShiftSpec) -> Scenario:
@@ -56,6 +59,7 @@ def shifted(scenario: Scenario, shift: str | ShiftSpec) -> Scenario:
         **_season(scenario, spec),
         **_fleet(scenario, spec),
         **_forecast(scenario, spec),
+        **_failure(scenario, spec),
     }
     return load_scenario(scenario, changes)
 
@@ -98,3 +102,11 @@ def _forecast(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
         for key in errors
         if spec.forecast_error_factor != 1.0
     }
+
+
+def _failure(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
+    if spec.failure is None or len(scenario.sites) < 2:
+        return {}
+    name, site = next(iter(scenario.sites.items()))
+    events = [*site.grid.emergencies, spec.failure]
+    return {f"sites.{name}.grid.emergencies": [event.model_dump(mode="json") for event in events]}

@@ -152,7 +152,7 @@ def test_the_best_checkpoint_keeps_the_limits_first_and_is_worth_most_second(tmp
 
 
 def test_a_limit_of_what_is_not_there_is_refused() -> None:
-    with pytest.raises(SpecError, match="limits.slo_attainment.chat-9b: unknown class.*chat-8b"):
+    with pytest.raises(SpecError, match=r"limits.slo_attainment.chat-9b: unknown class.*chat-8b"):
         limits_of(LimitsSpec(slo_attainment={"chat-9b": 0.9}), TINY)
 
 

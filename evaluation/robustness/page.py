@@ -1,0 +1,102 @@
+"""The page docs/robustness.md, from measurements alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tokenfleet.envs.files.writing import replace_file
+from tokenfleet.envs.scenario import ShiftSpec
+from tokenfleet.evaluation.robustness.matrix import AS_TRAINED, Cell, verdict
+from tokenfleet.evaluation.statistics import Interval
+
+VERDICTS = ("ahead", "level", "behind")
+HEAD = (
+    "scenario",
+    "shift",
+    "learned, USD",
+    "best rule",
+    "ahead of it",
+    "",
+    "ahead of constants",
+    "",
+    "s above",
+    "rule's",
+)
+
+
+def cell_text(cell: Cell) -> str:
+    """One line, for a terminal."""
+    return (
+        f"{cell.scenario:20} {cell.shift:16} learned {_usd(cell.learned)}; {verdict(cell.ahead)} {_ahead(cell.ahead)} "
+        f"to {cell.rule}; {verdict(cell.ahead_of_constants)} {_ahead(cell.ahead_of_constants)} to constants"
+    )
+
+
+def write_page(cells: Sequence[Cell], shifts: Sequence[ShiftSpec], episodes: int, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    replace_file(path, page(cells, shifts, episodes).encode())
+
+
+def page(cells: Sequence[Cell], shifts: Sequence[ShiftSpec], episodes: int) -> str:
+    """The page as Markdown."""
+    moved = [cell for cell in cells if cell.shift != AS_TRAINED]
+    scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
+    return f"""# Robustness
+
+What was learned in a scenario, in the same scenario under a shift that no training saw. `make robustness` measures it and
+writes this page and its figure; the same command goes on where it was stopped.
+
+{len(scenarios)} scenarios under shifts, {len(moved)} pairs. By the 95 % interval of the paired difference, the learned policy is
+
+- **{_counted([cell.ahead for cell in moved])} to the best rule**,
+- **{_counted([cell.ahead_of_constants for cell in moved])} to the constants that were tuned in the same scenario**.
+
+![How far learned policies are ahead of the best rule under every shift](images/robustness.png)
+
+- *Learned* is `pretrained/<scenario>`, *constants* `tuned/<scenario>/constants`; both stay as they were trained.
+- *Best rule* is the best **in these very episodes**, which favours it, of the five that
+  `evaluation/robustness/rules.yaml` names: the scenario's best finalists of [leaderboard.md](leaderboard.md).
+- Every row has {episodes} test episodes (the first of the protocol's), by direct actions; all policies meet the same.
+  *s above* are mean seconds above a cap in an episode, of the learned policy and of the rule.
+- One learned policy a scenario, the one that ships: nothing is said about training again.
+- A shift that leaves a scenario as it is has no row there.
+
+| shift | what |
+| --- | --- |
+{_shifts(shifts)}
+
+{_table(cells)}
+"""
+
+
+def _counted(differences: Sequence[Interval]) -> str:
+    found = [verdict(one) for one in differences]
+    ahead, level, behind = (found.count(name) for name in VERDICTS)
+    return f"ahead in {ahead}, level in {level} and behind in {behind}"
+
+
+def _shifts(shifts: Sequence[ShiftSpec]) -> str:
+    return "\n".join(_line((f"`{shift.name}`", shift.description)) for shift in shifts)
+
+
+def _table(cells: Sequence[Cell]) -> str:
+    lines = [_line(HEAD), _line(["---"] * len(HEAD))]
+    for cell in cells:
+        above = [f"{value:.0f}" for value in cell.above_cap_s]
+        rivals = [f"`{cell.rule}`", _ahead(cell.ahead), verdict(cell.ahead)]
+        rivals += [_ahead(cell.ahead_of_constants), verdict(cell.ahead_of_constants)]
+        lines.append(_line([f"`{cell.scenario}`", cell.shift, _usd(cell.learned), *rivals, *above]))
+    return "\n".join(lines)
+
+
+def _line(entries: Sequence[str]) -> str:
+    return f"| {' | '.join(entries)} |"
+
+
+def _usd(value: Interval) -> str:
+    return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def _ahead(value: Interval) -> str:
+    return f"{value.estimate:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
