@@ -22,7 +22,7 @@ FIRST_SEED ?= 0
 BASELINES := random,max_clock,least_work,careful_operator,feedback_capping,greedy_efficiency,operator,supervisor
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check format benchmark contenders leaderboard calibration validate fuzz sanitize clean
+.PHONY: help install demo test soak check format benchmark contenders leaderboard robustness calibration validate fuzz sanitize clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -88,6 +88,9 @@ contenders: $(STAMP)  ## run every shipped policy on every shipped scenario; wri
 
 leaderboard: $(STAMP)  ## train on every benchmark, meet every rule on test episodes; writes docs/leaderboard.md (resumable)
 	@$(BIN)/python -m tokenfleet.evaluation.leaderboard --docs docs
+
+robustness: $(STAMP)  ## meet learned policies and the best rules under shifts; writes docs/robustness.md (resumable)
+	@$(BIN)/python -m tokenfleet.evaluation.robustness --docs docs
 
 calibration: $(STAMP)  ## recompute every measured coefficient and print its error
 	@$(BIN)/python -m calibration.fit

@@ -80,6 +80,10 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """What each fleet's next episode seed is drawn from; one that is not needed yet is None."""
         return self._fleets.episodes.generators
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """Let go of whoever watches the ticks: a watcher that knows the fleets would keep their memory."""
+        self._fleets.on_tick = None
+
     def request_log(self, index: int) -> RequestLog:
         """What has become of the requests of fleet `index` in its current episode (`episodes[index].requests`)."""
         return self._fleets.request_log(index)

@@ -47,10 +47,11 @@ def page(cells: Sequence[Cell], shifts: Sequence[ShiftSpec], episodes: int) -> s
 What was learned in a scenario, in the same scenario under a shift that no training saw. `make robustness` measures it and
 writes this page and its figure; the same command goes on where it was stopped.
 
-{len(scenarios)} scenarios under shifts, {len(moved)} pairs. By the 95 % interval of the paired difference, the learned policy is
+{len(moved)} pairs of a scenario and a shift, of {len(scenarios)} scenarios. By the 95 % interval of the paired
+difference, what was learned is
 
 - **{_counted([cell.ahead for cell in moved])} to the best rule**,
-- **{_counted([cell.ahead_of_constants for cell in moved])} to the constants that were tuned in the same scenario**.
+- **{_counted([cell.ahead_of_constants for cell in moved])} to the constants that were tuned there**.
 
 ![How far learned policies are ahead of the best rule under every shift](images/robustness.png)
 

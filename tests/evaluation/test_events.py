@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
+import weakref
 from functools import partial
 
 import numpy as np
@@ -13,7 +15,7 @@ from tokenfleet.envs.layers.power.events import CapEvent
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
-from tokenfleet.evaluation.events import Call, Course, EventCard, cards_csv, score_event
+from tokenfleet.evaluation.events import Call, Course, EventCard, EventRecorder, cards_csv, score_event
 from tokenfleet.policies import PolicyContext, make_policy
 
 EVENT = CapEvent(start_s=10.0, depth_fraction=0.3, notice_s=4.0, ramp_s=2.0, hold_s=4.0, recovery_s=2.0)
@@ -79,3 +81,16 @@ def test_an_evaluation_scores_every_event_of_every_episode():
     table = list(csv.DictReader(io.StringIO(cards_csv(cards))))
     assert len(table) == 6
     assert {row["site"] for row in table} == {"lab"}
+
+
+def test_an_evaluation_that_is_over_keeps_no_fleets():
+    env = FleetVectorEnv("tiny", 2)
+    recorder = EventRecorder(env)
+    gone = weakref.ref(env)
+    gc.disable()
+    try:
+        env.close()
+        del env, recorder
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -47,6 +47,15 @@ def test_a_smaller_fleet_keeps_its_caps():
     assert [halved.contract_w(site) for site in halved.sites] == [scenario.contract_w(site) for site in scenario.sites]
 
 
+def test_a_site_fails_where_another_can_take_its_load():
+    scenario = load_scenario("rolling-outage")
+    first, other = shifted(scenario, "failed-site").sites.values()
+    assert [event.depth_fraction for event in first.grid.emergencies] == [(0.3, 0.6), (0.9, 0.9)]
+    assert other == scenario.sites["west"]
+    alone = load_scenario("tiny")
+    assert shifted(alone, "failed-site") == alone
+
+
 @pytest.mark.parametrize("shift", catalog_names("shift"))
 def test_a_policy_that_was_trained_without_the_shift_can_act_under_it(shift):
     plain, moved = FleetEnv("heatwave"), FleetEnv(shifted(load_scenario("heatwave"), shift))
