@@ -9,6 +9,7 @@
 | `observation`, `supervisor_observation` | what a policy sees: the two observations |
 | `scales` | what their fields are divided by |
 | `reward` | what a tick was worth |
+| `costs` | what a tick cost beside money, for limits |
 | `infos` | what a step tells besides |
 | `parts`, `arguments` | what a user asks for, checked: parts by name or `module:Class`, and all other arguments |
 | `render`, `picture`, `frame_state` | frames: text and pictures |

@@ -44,8 +44,8 @@ def page(cells: Sequence[Cell], shifts: Sequence[ShiftSpec], episodes: int) -> s
     scenarios = list(dict.fromkeys(cell.scenario for cell in cells))
     return f"""# Robustness
 
-What was learned in a scenario, in the same scenario under a shift that no training saw. `make robustness` measures it and
-writes this page and its figure; the same command goes on where it was stopped.
+What was learned in a scenario, in the same scenario under a shift that no training saw. `make robustness` measures it,
+and writes this page and its figure; the same command goes on where it was stopped.
 
 {len(moved)} pairs of a scenario and a shift, of {len(scenarios)} scenarios. By the 95 % interval of the paired
 difference, what was learned is

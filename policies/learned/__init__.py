@@ -8,6 +8,7 @@
 | `paired` | PPO whose baseline comes from paired episodes |
 | `evolution`, `evolution_specs`, `controller` | weights that are searched for without gradients, and their network |
 | `correction`, `links` | a network that corrects another policy; the observations that an entry of an action is given |
+| `limits` | limits on what episodes may cost, and the prices that keep them |
 | `custom`, `custom_spec` | algorithms that a user names |
 | `sb3`, `sb3_vec_env`, `updates` | models and environments as stable-baselines3 has them; when they learn |
 | `callbacks`, `stopping` | what happens between two updates |
