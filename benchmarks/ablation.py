@@ -1,0 +1,224 @@
+"""What makes the difference for the learners: `python -m benchmarks.ablation [--scenario NAME ...] [--docs docs]`.
+
+Trains every run of `ablation.yaml` with every seed on every scenario, and measures its last policy in validation
+episodes that chose nothing, all the same. A run that is complete is not trained again, and what has been measured is on
+file: the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tokenfleet.envs.commands import exit_status
+from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.scenario import Scenario, load_scenario
+from tokenfleet.envs.spec import PositiveInt, Spec, SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.contenders.cells import measure_cell
+from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
+from tokenfleet.evaluation.style import INK, MUTED, PALETTE, house_style, new_figure, only_grid, save
+
+Float64Array = NDArray[np.float64]
+RUNS_FILE = Path(__file__).parent / "ablation.yaml"
+VALUE = "net_value_usd"
+MEASURED_SEED = 4_242
+"""Of the validation episodes that the runs are measured in."""
+BASE = "supervisor"
+"""The policy that every value is told against: the middle of the box of set-points."""
+
+
+class RunSpec(Spec):
+    """One run.
+
+    Attributes:
+        name: for people.
+        keys: of train.py.
+        decide_every: ticks of a step.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    decide_every: PositiveInt
+
+
+class Runs(Spec):
+    """What `ablation.yaml` holds.
+
+    Attributes:
+        common: keys of train.py that all runs have.
+        families: runs by what they have in common; the first of each is what the others are compared with.
+    """
+
+    common: tuple[str, ...]
+    families: dict[str, tuple[RunSpec, ...]] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a run came to in a scenario.
+
+    Attributes:
+        scenario, family, run: names.
+        gain: mean paired difference to the middle of the box over seeds and episodes [USD].
+        lost: the same to the first run of the family; None for that run.
+    """
+
+    scenario: str
+    family: str
+    run: str
+    gain: Interval
+    lost: Interval | None
+
+
+def trained(scenario: Scenario, run: RunSpec, common: Sequence[str], seed: int, episodes: int, folder: Path) -> Path:
+    """The folder of a run that is complete, trained or gone on with where it is not.
+
+    Raises:
+        SpecError: the training failed.
+    """
+    if (folder / "checkpoints" / "last").exists() and '"status": "complete"' in (folder / "manifest.json").read_text():
+        return folder
+    steps = episodes * -(-scenario.horizon_ticks // run.decide_every)
+    new = [*common, *run.keys, f"scenario={scenario.name}", f"seed={seed}", f"total_timesteps={steps}"]
+    if any(key.startswith("experiment=residual") for key in run.keys):
+        new.append(f"algo.n_steps={-(-scenario.horizon_ticks // run.decide_every)}")
+    keys = [f"resume={folder}"] if (folder / "snapshots").exists() else [*new, f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "tokenfleet.train", *keys]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SpecError([f"training failed: {' '.join(keys)}: {line}" for line in done.stderr.splitlines()[-3:]])
+    return folder
+
+
+def measured(scenario: Scenario, folder: Path, episodes: int) -> list[float]:
+    """Net value of the last policy of a run in every episode [USD]."""
+    from tokenfleet.policies.learned.checkpoint import load_policy
+
+    policy = load_policy(folder / "checkpoints" / "last")
+    kwargs: Mapping[str, Any] = policy.meta.origin.environment_kwargs
+
+    def make_env(count: int) -> FleetVectorEnv:
+        return FleetVectorEnv(scenario, count, split="validation", **kwargs)
+
+    rows = evaluate_policy(make_env, Candidate(policy, folder.name, learned=True), episodes, MEASURED_SEED)
+    return [row.metrics[VALUE] for row in rows]
+
+
+def findings(scenario: str, runs: Runs, values: Mapping[str, Float64Array], base: Float64Array) -> list[Finding]:
+    """What the runs of a scenario came to.
+
+    Args:
+        scenario: its name.
+        runs: see there.
+        values: of each run, `[T, E]` of T seeds [USD].
+        base: of the middle of the box, `[E]` [USD].
+    """
+    bootstrap = PairedBootstrap(len(base))
+    return [
+        Finding(
+            scenario,
+            family,
+            run.name,
+            bootstrap.difference(values[run.name], base),
+            None if run is some[0] else bootstrap.difference(values[run.name], values[some[0].name]),
+        )
+        for family, some in runs.families.items()
+        for run in some
+    ]
+
+
+def table(found: Sequence[Finding]) -> str:
+    """The findings as Markdown."""
+    lines = [
+        "| scenario | run | against the middle of the box, USD | against the first of its family |",
+        "|---|---|---|---|",
+    ]
+    for one in found:
+        lost = "" if one.lost is None else _told(one.lost)
+        lines.append(f"| `{one.scenario}` | {one.family}: {one.run} | {_told(one.gain)} | {lost} |")
+    return "\n".join(lines)
+
+
+def draw(found: Sequence[Finding], path: Path) -> Path:
+    """Gains over the middle of the box, a panel for each scenario, families in colours."""
+    scenarios, families = (list(dict.fromkeys(getattr(one, key) for one in found)) for key in ("scenario", "family"))
+    rows = len(found) // len(scenarios)
+    with house_style():
+        figure, axes = new_figure(1, len(scenarios), 2.6 + 3.2 * len(scenarios), 1.2 + 0.34 * rows, sharey=True)
+        for ax, scenario in zip(axes[0], scenarios, strict=True):
+            ours = [one for one in found if one.scenario == scenario]
+            ax.axvline(0.0, color=INK, linewidth=1.0)
+            for row, one in enumerate(ours):
+                colour = PALETTE[families.index(one.family)]
+                ax.plot([one.gain.low, one.gain.high], [row, row], color=colour, linewidth=2.4)
+                ax.plot(
+                    one.gain.estimate, row, "o", color=colour, markersize=5.0, fillstyle="none" if one.lost else "full"
+                )
+            ax.set_yticks(range(rows), [one.run for one in ours])
+            ax.set_ylim(rows - 0.5, -0.5)
+            ax.set_xlabel("USD an episode over the middle of the box")
+            ax.set_title(scenario)
+            only_grid(ax, "x")
+        for number, family in enumerate(families):
+            axes[0, -1].plot([], [], "o-", color=PALETTE[number], label=family)
+        figure.legend(loc="outside lower center", ncols=len(families), labelcolor=MUTED)
+        return save(figure, path)
+
+
+def _told(value: Interval) -> str:
+    return f"{value.estimate:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
+
+
+def _run(typed: argparse.Namespace) -> None:
+    runs, out, found = Runs.parse(read_yaml(RUNS_FILE), RUNS_FILE.stem), Path(typed.out), list[Finding]()
+    for name in typed.scenario or ["default", "retry-storm"]:
+        scenario = load_scenario(name)
+        header = {"scenario": name, "config_hash": scenario_hash(scenario), "episodes": typed.measured}
+        record = Record(out / f"{name}-{typed.episodes}.json", header)
+        base = record.once(BASE, lambda: measure_cell(scenario, BASE, typed.measured, MEASURED_SEED)[VALUE])  # noqa: B023
+        values: dict[str, list[list[float]]] = {}
+        for seed in range(typed.seeds):
+            for run in (run for some in runs.families.values() for run in some):
+                print(f"{name} seed {seed}: {run.name}", flush=True)
+                folder = out / f"{name}-{typed.episodes}" / f"{run.name.replace(' ', '-').replace(',', '')}-{seed}"
+
+                def measure() -> list[float]:
+                    done = trained(scenario, run, runs.common, seed, typed.episodes, folder)  # noqa: B023
+                    return measured(scenario, done, typed.measured)  # noqa: B023
+
+                values.setdefault(run.name, []).append(record.once(f"{run.name}/{seed}", measure))
+        found += findings(name, runs, {run: np.array(rows) for run, rows in values.items()}, np.array(base))
+    print(table(found))
+    if typed.docs:
+        print(draw(found, Path(typed.docs) / "images" / "ablation.png"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", action="append", default=[], help="default: default and retry-storm")
+    parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
+    parser.add_argument("--episodes", type=int, default=1280, help="of training, of each run (default: 1280)")
+    parser.add_argument("--measured", type=int, default=48, help="validation episodes (default: 48)")
+    parser.add_argument("--out", default="runs/ablation", help="folder that holds what has been done")
+    parser.add_argument("--docs", metavar="FOLDER", help="draw images/ablation.png there")
+    typed = parser.parse_args(arguments)
+    return exit_status(lambda: _run(typed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
