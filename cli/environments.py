@@ -159,8 +159,8 @@ def limited(config: TrainConfig, env: AnyVectorEnv) -> AnyVectorEnv:
     """
     if not config.limits.any:
         return env
-    assert config.scenario is not None
-    return LimitedEnv(env, limits_of(config.limits, config.scenario), config.limits.rate)
+    assert config.shifted_scenario is not None
+    return LimitedEnv(env, limits_of(config.limits, config.shifted_scenario), config.limits.rate)
 
 
 def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
