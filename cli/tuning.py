@@ -20,9 +20,10 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.screen.found import choice_of
+from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.evaluation.screen.run import Options, Screen
+from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.policy_files import write_policy
@@ -111,9 +112,9 @@ def _feedback_searched(
     """Constants and feedback as a screen of scenarios finds them, without its control of constants."""
     scenario = config.shifted_scenario
     assert scenario is not None  # TuneConfig has seen to it
-    options = Options(seed=config.seed, generations=config.feedback_generations, episodes=config.validation.episodes)
-    screen = Screen(scenario, options, record, workers, say)
-    return [choice_of(plan, scenario, screen.scale()) for plan in screen.learn().values()]
+    options = Options(seed=config.seed, generations=config.feedback_generations)
+    search = PlanSearch(scenario, options, config.validation.episodes, record, workers, say)
+    return [choice_of(plan, scenario, search.scale()) for plan in (search.first(), search.feedback())]
 
 
 def _values(config: TuneConfig, split: Split, seed: int, episodes: int, choice: Mapping[str, Any]) -> list[float]:

@@ -19,11 +19,13 @@ from tokenfleet.evaluation.screen.__main__ import main
 from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.findings import absurd_optima, alike
+from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import awake_by_cap
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
-from tokenfleet.evaluation.screen.run import MOST_DIALS, Options, Screen
+from tokenfleet.evaluation.screen.run import Screen
+from tokenfleet.evaluation.screen.search import MOST_DIALS
 from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
 from tokenfleet.evaluation.screen.table import table
 from tokenfleet.policies.heuristics.linear.features import NAMES, Scale, followed_rows
