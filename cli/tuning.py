@@ -115,11 +115,12 @@ def _feedback_searched(
     assert scenario is not None  # TuneConfig has seen to it
     options = Options(seed=config.seed, generations=config.feedback_generations)
     search = PlanSearch(scenario, options, config.validation.episodes, record, workers, say)
-    constants, more_s = choice_of(search.first(), scenario, search.scale()), None
+    first, more_s = search.first(), None
+    constants = choice_of(first, scenario, search.scale())
     if config.above_cap_limit_s is not None:
         seconds = record.once("seconds of constants", lambda: _validated(config, SECONDS, constants))
         more_s = config.above_cap_limit_s - float(np.mean(seconds))
-    return [constants, choice_of(search.feedback(more_s), scenario, search.scale())]
+    return [constants, choice_of(search.feedback(first, more_s), scenario, search.scale())]
 
 
 def _within_limit(

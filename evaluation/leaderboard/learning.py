@@ -25,7 +25,7 @@ CORRECTION = "corrected rule"
 METHODS = (CONSTANTS, FEEDBACK, CORRECTION)
 LEARNED = (FEEDBACK, CORRECTION)
 """The methods whose policies answer to the state."""
-FIRST = "first constants"
+BASE = "constants before"
 """Those that feedback goes on from, and that its limit is relative to."""
 
 
@@ -115,13 +115,13 @@ class Training:
             SpecError: a training failed.
         """
         policies: dict[str, Choice | Path] = {
-            FIRST: self._choice(self._search.first()),
-            CONSTANTS: self._choice(self._search.constants()),
+            BASE: self._choice(base := self._search.constants()),
+            CONSTANTS: self._choice(self._search.constants(is_control=True)),
         }
         before = self._validated(policies)
         strongest = max([*rivals.values(), before[CONSTANTS]], key=lambda rival: rival.usd)
-        more_s = strongest.above_cap_s - before[FIRST].above_cap_s
-        policies[FEEDBACK] = self._choice(self._search.feedback(more_s))
+        more_s = strongest.above_cap_s - before[BASE].above_cap_s
+        policies[FEEDBACK] = self._choice(self._search.feedback(base, more_s))
         self._say(f"corrections of {self._rule}")
         run_once(correction_command(self._scenario, self._rule, self._seed, self._budget, self._run), self._run)
         policies[CORRECTION] = self._run

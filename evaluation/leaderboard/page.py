@@ -57,15 +57,16 @@ scenarios.**{_not_won(lost)} On {len(kept)} of {len(rows)} they stand above a ca
 - *Learned* is what a training seed would put into service: of two, the one that is better in {budget.episodes}
   validation episodes and keeps the limit there. *Feedback*: set-points that follow the state
   ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations of
-  gains. *Corrected rule*: a linear correction of the direct actions of the rule that is best on validation, no planner,
-  `python train.py experiment=correction`, {budget.correction_episodes:,} episodes of training. {seeds} training seeds.
-  A training with its control took {minutes:.0f} minutes at most, on a machine that did other things too.
+  gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
+  validation, no planner, `python train.py experiment=correction`, {budget.correction_episodes:,} episodes of training.
+  {seeds} training seeds. A training with its control took {minutes:.0f} minutes at most, on a machine that did other
+  things too.
 - *The limit* is on mean seconds above a cap in an episode: those of the strongest rival in the same validation
   episodes, be it a rule, tuned or not, or the training seed's own constants. Without a limit a search would buy value
   with seconds that a utility does not sell.
-- *Constants*: the search that feedback goes on from, continued without feedback until it has had as many training
-  episodes as feedback and corrections together. Where feedback is ahead of them, state is worth it; a corrected rule
-  may be ahead because its rule is another form.
+- *Constants*: the constants that feedback goes on from, searched further without feedback until they have had as many
+  training episodes as feedback and corrections together. Where feedback is ahead of them, state is worth it; a
+  corrected rule may be ahead because its rule is another form.
 - *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
   finalists: the shipped rules and controllers that are best in the same validation episodes
   ([controllers.md](controllers.md) has all), and the best rule with its numbers tuned by `python tune.py` with its own

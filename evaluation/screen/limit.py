@@ -14,7 +14,9 @@ from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes
 Float64Array = NDArray[np.float64]
 SECONDS = "above_cap_s"
 BEYOND = 1e6
-"""How far every plan beyond the limit is below every plan within it; more than any net value [USD]."""
+"""How far every plan beyond the limit is below every plan within it, where one is chosen [USD]."""
+DEARER = 1.5
+"""How much dearer seconds beyond the limit become with every generation of a search."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,34 @@ class Limit:
     constants: Plans
     more_s: float
 
-    def merits(self, setting: Setting, plans: Plans, workers: Workers) -> Float64Array:
-        """What plans are ranked by: net value within the limit [USD], seconds beyond it where they are not.
-
-        Deb, "An efficient constraint handling method for genetic algorithms", 2000: whoever keeps the limit is better
-        than whoever does not; of those who do not, whoever is nearer to it.
-        """
+    def measured(self, setting: Setting, plans: Plans, workers: Workers) -> tuple[Float64Array, Float64Array]:
+        """Mean net value of plans [USD], and their mean seconds beyond the limit, 0 within it, `[B]` each."""
         done = outcomes(setting, stacked([plans, self.constants]), workers)
         seconds = done[SECONDS].mean(axis=1)
-        beyond_s = seconds[:-1] - seconds[-1] - self.more_s
-        values: Float64Array = done[VALUE].mean(axis=1)[:-1]
-        return np.where(beyond_s <= 0.0, values, -BEYOND - beyond_s)
+        beyond_s: Float64Array = np.maximum(seconds[:-1] - seconds[-1] - self.more_s, 0.0)
+        return done[VALUE].mean(axis=1)[:-1], beyond_s
+
+
+def price_per_s(values_usd: Float64Array, beyond_s: Float64Array) -> float:
+    """What a second beyond a limit costs at first, from plans that differ by a little [USD/s].
+
+    At this price the value that they differ by and the seconds that they differ by weigh the same.
+    """
+    return float(values_usd.std() / beyond_s.std()) if beyond_s.std() > 0.0 else 0.0
+
+
+def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, generation: int) -> Float64Array:
+    """What a generation of a search is ranked by: seconds beyond the limit have a price that grows.
+
+    The penalty method (Fiacco and McCormick, "Nonlinear Programming: Sequential Unconstrained Minimization
+    Techniques", 1968): early generations may cross what late ones may not.
+    """
+    return values_usd - price * DEARER**generation * beyond_s
+
+
+def ranked(values_usd: Float64Array, beyond_s: Float64Array) -> Float64Array:
+    """What a choice is made by: whoever keeps the limit is better than whoever does not, who is better if nearer.
+
+    Deb, "An efficient constraint handling method for genetic algorithms", 2000.
+    """
+    return np.where(beyond_s > 0.0, -BEYOND - beyond_s, values_usd)

@@ -16,7 +16,7 @@ class Options:
             goes on as long as feedback and its probes took. None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
         planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
-        control_generations: of constants, beyond those that feedback and its probes took.
+        control_generations: of constants that are a control, beyond those that feedback and its probes took.
     """
 
     minutes: float = 15.0

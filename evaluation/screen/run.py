@@ -78,7 +78,7 @@ class Screen:
         self._episodes = int(self._record.once("episodes", lambda: episodes))
         rules, refused = self._rules()
         search = PlanSearch(self._scenario, self._options, self._episodes, self._record, self._workers, self._say)
-        feedback = search.feedback()  # first: it says how long constants are searched
+        feedback = search.feedback(search.first())  # first: it says how long constants are searched
         plans = {CONSTANTS: search.constants(), FEEDBACK: feedback}
         best = max(plans, key=lambda name: search.chosen_by(STAGES[name]))
         by_cap = awake_by_cap(self._scenario, self._table, search.scale())

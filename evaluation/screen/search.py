@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.episodes import episode_seeds
-from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosing
 from tokenfleet.evaluation.screen.limit import Limit
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import Record
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale, outcomes
+from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale
 from tokenfleet.evaluation.screen.space import (
     Probe,
     Space,
@@ -29,6 +28,7 @@ from tokenfleet.evaluation.screen.space import (
     numbers_of,
     probes,
 )
+from tokenfleet.evaluation.screen.stage import Stage
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
 from tokenfleet.policies.heuristics.linear.features import Scale
 
@@ -89,29 +89,34 @@ class PlanSearch:
     def first(self) -> Plans:
         """Constants, one plan, which all else goes on from."""
         generations = self._options.generations and FIRST_TIMES * self._options.generations
-        return self._search(FIRST, Space(self.middle().base[0], self._directions), None, generations)
+        return self._search(Stage(FIRST, generations), Space(self.middle().base[0], self._directions))
 
-    def feedback(self, more_above_cap_s: float | None = None) -> Plans:
-        """Feedback on top of the first constants, one plan.
-
-        Args:
-            more_above_cap_s: limit on mean seconds above a cap in an episode, beyond those of the first constants in
-                the same episodes; None for no limit [s].
-        """
-        first = self.first()
-        limit = None if more_above_cap_s is None else Limit(first, more_above_cap_s)
-        space, numbers = self._best_dials(first.base[0], limit)
-        return self._search(FEEDBACK_STAGE, space, numbers, self._options.generations, limit)
-
-    def constants(self) -> Plans:
-        """Constants after as many more episodes as feedback takes, its probes included, and `control_generations`.
+    def constants(self, is_control: bool = False) -> Plans:
+        """Constants after as many more episodes as feedback takes, its probes included.
 
         Without a number of generations it is feedback's search, so far, that says how many they are.
+
+        Args:
+            is_control: whether the search goes on for as long as feedback that goes on from these constants, and for
+                `control_generations`.
         """
-        first = self.first()
         of_feedback = self._options.generations or self.generations(FEEDBACK_STAGE)
-        as_many = of_feedback + -(-self._probed_plans() // POPULATION) + self._options.control_generations
-        return self._search(FURTHER, Space(first.base[0], self._directions), None, as_many)
+        as_many = of_feedback + -(-self._probed_plans() // POPULATION)
+        generations = 2 * as_many + self._options.control_generations if is_control else as_many
+        return self._search(Stage(FURTHER, generations), Space(self.first().base[0], self._directions))
+
+    def feedback(self, base: Plans, more_above_cap_s: float | None = None) -> Plans:
+        """Feedback on top of constants, one plan.
+
+        Args:
+            base: the constants.
+            more_above_cap_s: limit on mean seconds above a cap in an episode, beyond those of `base` in the same
+                episodes; None for no limit [s].
+        """
+        limit = None if more_above_cap_s is None else Limit(base, more_above_cap_s)
+        stage = Stage(FEEDBACK_STAGE, self._options.generations, limit)
+        space, numbers = self._best_dials(base.base[0], stage)
+        return self._search(stage, space, numbers)
 
     def generations(self, stage: str) -> int:
         """Generations of a search."""
@@ -119,7 +124,8 @@ class PlanSearch:
 
     def chosen_by(self, stage: str) -> float:
         """Mean value of a search's plan in the validation episodes that plans are chosen by [USD]."""
-        return float(max(self._record.measured(f"chosen by/{stage}")))
+        names = [name for name in self._record.names() if name.startswith(f"chosen by/{stage}/")]
+        return float(max(self._record.measured(names[-1])))
 
     def training_episodes(self) -> int:
         """Episodes that constants have met."""
@@ -133,62 +139,56 @@ class PlanSearch:
         space = self._dials_around(self.middle().base[0])
         return 1 + len(probes(space, PROBED_GAIN)) + min(MOST_DIALS, len(space.dials))
 
-    def _best_dials(self, start: Float64Array, limit: Limit | None) -> tuple[Space, Float64Array]:
+    def _best_dials(self, start: Float64Array, stage: Stage) -> tuple[Space, Float64Array]:
         """Where feedback is searched, and the best numbers there so far.
 
-        Every dial is probed alone, then the best one, the two best and so on together.
+        Every dial is probed alone, then the best one, the two best and so on together. Without a limit the base of the
+        best dials' entries is searched alone; within one every base may move, for seconds are saved anywhere.
         """
         space = self._dials_around(start)
         alone = probes(space, PROBED_GAIN)
-        merits = self._probed("dials", space, [[], *([probe] for probe in alone)], limit)
+        merits = self._probed("dials", space, [[], *([probe] for probe in alone)], stage)
         best = best_by_dial(alone, merits[1:], MOST_DIALS)
         sets = [best[: count + 1] for count in range(len(best))]
-        together = numbers_of(space, sets[int(np.argmax(self._probed("dials together", space, sets, limit)))])
-        return narrowed(space, together, sorted(probe.dial for probe in best))
+        together = numbers_of(space, sets[int(np.argmax(self._probed("dials together", space, sets, stage)))])
+        bases = None if stage.limit is None else range(len(space.directions))
+        return narrowed(space, together, sorted(probe.dial for probe in best), bases)
 
-    def _probed(self, name: str, space: Space, sets: Sequence[Sequence[Probe]], limit: Limit | None) -> list[float]:
+    def _probed(self, what: str, space: Space, sets: Sequence[Sequence[Probe]], stage: Stage) -> list[float]:
         """Merits of sets of dials turned at once, on top of the space's start."""
         plans = space.plans(np.array([numbers_of(space, turned) for turned in sets]))
         setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self.scale())
-        merits: list[float] = self._once(
-            _within(name, limit), name, lambda: self._merits(setting, plans, limit).tolist()
-        )
+        name = f"{what}{stage.within}"
+        measured = self._once(name, name, lambda: stage.measured(setting, plans, self._workers))
+        merits: list[float] = stage.merits(measured, self._price(stage), 0).tolist()
         return merits
 
-    def _search(
-        self,
-        stage: str,
-        space: Space,
-        start: Float64Array | None,
-        generations: int | None,
-        limit: Limit | None = None,
-    ) -> Plans:
+    def _price(self, stage: Stage) -> float:
+        """Of a second beyond the limit in the first generation [USD/s], from the dials that were probed alone."""
+        return 0.0 if stage.limit is None else stage.first_price(self._record.measured(f"dials{stage.within}"))
+
+    def _search(self, stage: Stage, space: Space, start: Float64Array | None = None) -> Plans:
         """The centre of a search that does best in the episodes that plans are chosen by, one plan."""
-        number, name = 1 + list(ENDS_AT).index(stage), _within(stage, limit)
-        spread = FIRST_SPREAD if stage == FIRST else FURTHER_SPREAD
+        number = 1 + list(ENDS_AT).index(stage.name)
+        spread = FIRST_SPREAD if stage.name == FIRST else FURTHER_SPREAD
         scale = self.scale() if space.dials else None
+        price = self._price(stage)
         centre = np.zeros(len(self._directions)) if start is None else start
 
         def merits(numbers: Float64Array, generation: int) -> Float64Array:
-            self._say(f"{name}: generation {generation + 1}")
+            self._say(f"{stage.label}: generation {generation + 1}")
             setting = Setting(self._scenario, "train", self._training_seeds(number, generation), scale)
-            return self._merits(setting, space.plans(numbers), limit)
+            measured = stage.measured(setting, space.plans(numbers), self._workers)
+            return stage.merits(measured, price, generation)
 
-        seed, goes_on = 10 * self._options.seed + number, partial(self._goes_on, stage)
-        plans = space.plans(np.array(tune(self._record, name, centre, spread, generations, seed, merits, goes_on)))
+        seed, goes_on = 10 * self._options.seed + number, partial(self._goes_on, stage.name)
+        centres = tune(self._record, stage.label, centre, spread, stage.generations, seed, merits, goes_on)
+        plans = space.plans(np.array(centres))
         setting = Setting(self._scenario, "validation", self._choosing_seeds(), scale)
-        choice = self._once(
-            f"chosen by/{name}", f"{name}: choice", lambda: self._merits(setting, plans, limit).tolist()
-        )
-        best = int(np.argmax(choice))
+        name = f"chosen by/{stage.label}/{stage.generations or self.generations(stage.label)}"
+        choice = self._once(name, f"{stage.label}: choice", lambda: stage.measured(setting, plans, self._workers))
+        best = int(np.argmax(stage.ranked(choice)))
         return plans.part(slice(best, best + 1))
-
-    def _merits(self, setting: Setting, plans: Plans, limit: Limit | None) -> Float64Array:
-        """What plans are ranked by: mean value [USD], and a limit if there is one."""
-        if limit is not None:
-            return limit.merits(setting, plans, self._workers)
-        found: Float64Array = outcomes(setting, plans, self._workers)[findings.VALUE].mean(axis=1)
-        return found
 
     def _goes_on(self, stage: str) -> bool:
         """Whether a search has time left; always, if its length was asked for."""
@@ -210,8 +210,3 @@ def training_seeds(seed: int, stage: int, generation: int) -> tuple[int, ...]:
     """Of the training episodes that a generation of a search meets."""
     rng = np.random.default_rng([seed, stage, generation])
     return tuple(int(one) for one in rng.integers(2**31, size=TRAIN_EPISODES))
-
-
-def _within(name: str, limit: Limit | None) -> str:
-    """The name on file of something that is measured within a limit."""
-    return name if limit is None else f"{name} within {limit.more_s:+.3f} s"

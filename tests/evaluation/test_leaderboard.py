@@ -110,7 +110,7 @@ def test_feedback_is_searched_within_the_strongest_rivals_seconds(board: Path) -
     ]
     measured = read_record(board / "training" / "tiny-0.json")["measured"]
     strongest = max([*rivals, measured[f"validation/{CONSTANTS}"]], key=lambda cell: float(np.mean(cell[VALUE])))
-    more_s = strongest[SECONDS] - measured["validation/first constants"][SECONDS]
+    more_s = strongest[SECONDS] - measured["validation/constants before"][SECONDS]
     assert f"feedback within {more_s:+.3f} s/0" in measured
 
 
