@@ -30,7 +30,7 @@ from tokenfleet.policies.policy_files import write_policy
 from tokenfleet.policies.registry import make_policy
 from tokenfleet.policies.search import Float64Array
 from tokenfleet.policies.search.covariance import CovarianceSearch
-from tokenfleet.policies.search.recorded import centres_of
+from tokenfleet.policies.search.recorded import centres_of, thirds
 from tokenfleet.policies.tunable import Tunable, tunable
 
 TUNED_FILE = "tuned.yaml"
@@ -104,7 +104,7 @@ def _numbers_searched(
         )
         return means
 
-    return [subject.choice(numbers) for numbers in centres_of(search, generations, measure)]
+    return [subject.choice(numbers) for numbers in thirds(centres_of(search, generations, measure))]
 
 
 def _feedback_searched(

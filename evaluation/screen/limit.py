@@ -15,8 +15,11 @@ Float64Array = NDArray[np.float64]
 SECONDS = "above_cap_s"
 BEYOND = 1e6
 """How far every plan beyond the limit is below every plan within it, where one is chosen [USD]."""
-DEARER = 1.5
-"""How much dearer seconds beyond the limit become with every generation of a search."""
+FIRST_SHARE, DEARER = 0.25, 1.3
+"""Price of a second beyond the limit in the first generation, as a share of the one at which seconds weigh as much as
+value, and how much dearer each generation makes it. Ours: at a share of 1 searches on `default` stayed far below the
+limit, for chance alone puts few episodes beyond it.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,8 @@ class Limit:
 
 
 def price_per_s(values_usd: Float64Array, beyond_s: Float64Array) -> float:
-    """What a second beyond a limit costs at first, from plans that differ by a little [USD/s].
-
-    At this price the value that they differ by and the seconds that they differ by weigh the same.
-    """
-    return float(values_usd.std() / beyond_s.std()) if beyond_s.std() > 0.0 else 0.0
+    """What a second beyond a limit costs in the first generation, from plans that differ by a little [USD/s]."""
+    return FIRST_SHARE * float(values_usd.std() / beyond_s.std()) if beyond_s.std() > 0.0 else 0.0
 
 
 def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, generation: int) -> Float64Array:

@@ -31,6 +31,7 @@ from tokenfleet.evaluation.screen.space import (
 from tokenfleet.evaluation.screen.stage import Stage
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
 from tokenfleet.policies.heuristics.linear.features import Scale
+from tokenfleet.policies.search.recorded import thirds
 
 Float64Array = NDArray[np.float64]
 
@@ -142,8 +143,7 @@ class PlanSearch:
     def _best_dials(self, start: Float64Array, stage: Stage) -> tuple[Space, Float64Array]:
         """Where feedback is searched, and the best numbers there so far.
 
-        Every dial is probed alone, then the best one, the two best and so on together. Without a limit the base of the
-        best dials' entries is searched alone; within one every base may move, for seconds are saved anywhere.
+        Every dial is probed alone, then the best one, the two best and so on together.
         """
         space = self._dials_around(start)
         alone = probes(space, PROBED_GAIN)
@@ -151,8 +151,7 @@ class PlanSearch:
         best = best_by_dial(alone, merits[1:], MOST_DIALS)
         sets = [best[: count + 1] for count in range(len(best))]
         together = numbers_of(space, sets[int(np.argmax(self._probed("dials together", space, sets, stage)))])
-        bases = None if stage.limit is None else range(len(space.directions))
-        return narrowed(space, together, sorted(probe.dial for probe in best), bases)
+        return narrowed(space, together, sorted(probe.dial for probe in best))
 
     def _probed(self, what: str, space: Space, sets: Sequence[Sequence[Probe]], stage: Stage) -> list[float]:
         """Merits of sets of dials turned at once, on top of the space's start."""
@@ -168,7 +167,10 @@ class PlanSearch:
         return 0.0 if stage.limit is None else stage.first_price(self._record.measured(f"dials{stage.within}"))
 
     def _search(self, stage: Stage, space: Space, start: Float64Array | None = None) -> Plans:
-        """The centre of a search that does best in the episodes that plans are chosen by, one plan."""
+        """The centre of a search that does best in the episodes that plans are chosen by, one plan.
+
+        Where there is a limit the choice is among the centres of all generations, for some of them cross it.
+        """
         number = 1 + list(ENDS_AT).index(stage.name)
         spread = FIRST_SPREAD if stage.name == FIRST else FURTHER_SPREAD
         scale = self.scale() if space.dials else None
@@ -183,7 +185,7 @@ class PlanSearch:
 
         seed, goes_on = 10 * self._options.seed + number, partial(self._goes_on, stage.name)
         centres = tune(self._record, stage.label, centre, spread, stage.generations, seed, merits, goes_on)
-        plans = space.plans(np.array(centres))
+        plans = space.plans(np.array(centres if stage.limit else thirds(centres)))
         setting = Setting(self._scenario, "validation", self._choosing_seeds(), scale)
         name = f"chosen by/{stage.label}/{stage.generations or self.generations(stage.label)}"
         choice = self._once(name, f"{stage.label}: choice", lambda: stage.measured(setting, plans, self._workers))

@@ -178,20 +178,11 @@ def numbers_of(space: Space, turned: Sequence[Probe]) -> Float64Array:
     return numbers
 
 
-def narrowed(
-    space: Space, numbers: Float64Array, kept: Sequence[int], bases: Sequence[int] | None = None
-) -> tuple[Space, Float64Array]:
-    """The space of some of the dials and of some bases around a plan, and what the plan is there.
-
-    Args:
-        space: of all dials.
-        numbers: of the plan.
-        kept: the dials.
-        bases: the directions in which the base moves; None for those of the entries that the dials move.
-    """
+def narrowed(space: Space, numbers: Float64Array, kept: Sequence[int]) -> tuple[Space, Float64Array]:
+    """The space of some of the dials and of the base of their entries around a plan, and what the plan is there."""
     width = len(space.directions)
     some = tuple(space.dials[dial] for dial in kept)
     columns = sorted({column for dial in some for column in dial.columns})
     start = space.start + numbers[:width] @ space.directions
-    near = space.directions[space.directions[:, columns].any(axis=1) if bases is None else list(bases)]
+    near = space.directions[space.directions[:, columns].any(axis=1)]
     return Space(start, near, some), np.concatenate([np.zeros(len(near)), numbers[width:][list(kept)]])
