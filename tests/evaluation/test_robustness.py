@@ -70,7 +70,7 @@ def test_the_page_counts_losses() -> None:
         cell("x", shift, _measured(lead, lead), ["best"]) for shift, lead in ((AS_TRAINED, 1.0), ("more-load", -1.0))
     ]
     text = page(cells, shifts, EPISODES)
-    assert "ahead in 0, level in 0 and behind in 1 to the best rule" in text
+    assert "against the best rule **ahead in 0 of 1**; behind in 1: `x` more-load." in text
     assert "-1.000 [-1.000, -1.000] | behind" in text
 
 
