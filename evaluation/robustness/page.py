@@ -47,8 +47,8 @@ def page(cells: Sequence[Cell], shifts: Sequence[ShiftSpec], episodes: int) -> s
 What was learned in a scenario, in the same scenario under a shift that no training saw. `make robustness` measures it,
 and writes this page and its figure; the same command goes on where it was stopped.
 
-{len(scenarios)} scenarios, {len(moved)} pairs of one with a shift. By the 95 % interval of the paired difference, what was
-learned is
+{len(scenarios)} scenarios, {len(moved)} pairs of one with a shift. By the 95 % interval of the paired
+difference, what was learned is
 
 - against the best rule {_counted({_pair(cell): cell.ahead for cell in moved})}
 - against the constants that were tuned there {_counted({_pair(cell): cell.ahead_of_constants for cell in moved})}
