@@ -84,6 +84,14 @@ class Finding:
     lost: Interval | None
 
 
+def keys_of(scenario: Scenario, run: RunSpec, common: Sequence[str], seed: int, episodes: int) -> list[str]:
+    """What train.py is told of a run; a rollout of PPO is a whole episode, which keeps its pairs together."""
+    decisions = -(-scenario.horizon_ticks // run.decide_every)
+    rollout = [f"algo.n_steps={decisions}"] if "experiment=residual" in run.keys else []
+    steps = f"total_timesteps={episodes * decisions}"
+    return [*common, *run.keys, *rollout, f"scenario={scenario.name}", f"seed={seed}", steps]
+
+
 def trained(scenario: Scenario, run: RunSpec, common: Sequence[str], seed: int, episodes: int, folder: Path) -> Path:
     """The folder of a run that is complete, trained or gone on with where it is not.
 
@@ -92,11 +100,8 @@ def trained(scenario: Scenario, run: RunSpec, common: Sequence[str], seed: int, 
     """
     if (folder / "checkpoints" / "last").exists() and '"status": "complete"' in (folder / "manifest.json").read_text():
         return folder
-    steps = episodes * -(-scenario.horizon_ticks // run.decide_every)
-    new = [*common, *run.keys, f"scenario={scenario.name}", f"seed={seed}", f"total_timesteps={steps}"]
-    if any(key.startswith("experiment=residual") for key in run.keys):
-        new.append(f"algo.n_steps={-(-scenario.horizon_ticks // run.decide_every)}")
-    keys = [f"resume={folder}"] if (folder / "snapshots").exists() else [*new, f"hydra.run.dir={folder}"]
+    new = [*keys_of(scenario, run, common, seed, episodes), f"hydra.run.dir={folder}"]
+    keys = [f"resume={folder}"] if (folder / "snapshots").exists() else new
     command = [sys.executable, "-m", "tokenfleet.train", *keys]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
