@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.command_line import Run
 from tokenfleet.envs.catalog import catalog_names
 
 ROOT = Path(__file__).parents[2]
@@ -40,25 +37,6 @@ def test_the_links_lead_somewhere() -> None:
 
 def test_the_readme_links_every_page() -> None:
     assert [page.name for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in README] == []
-
-
-def commands() -> list[str]:
-    """The commands of the pages, but for those that go on with an earlier run; training.md is `tests/cli`'s."""
-    pages = [README, *((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("evaluation.md", "policies.md"))]
-    blocks = "".join(block for page in pages for block in re.findall(r"```bash\n(.*?)```", page, re.S))
-    lines = blocks.replace("\\\n", "").splitlines()
-    return [line for line in lines if line.startswith("python ") and "resume=" not in line]
-
-
-@pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_pages_is_accepted(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = command.split()[1].removesuffix(".py")
-    seen: list[Any] = []
-    module = importlib.import_module(f"tokenfleet.{script}")
-    monkeypatch.setattr(module, script, lambda config, folder: seen.append(config))
-    outcome = run(shlex.join([script, *shlex.split(command, comments=True)[2:]]))
-    assert outcome.code == 0, outcome.errors
-    assert len(seen) == 1
 
 
 def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
