@@ -68,7 +68,8 @@ Every policy that ships, on {scenarios}: textbook laws, published controllers wr
   `feedback_capping`. Routers have its clocks and its awake replicas, so that they differ in nothing but routes; where
   there is one pool to choose, only their affinity and admission tell them apart.
 - `{MIDDLE}` holds the middle of the action box. No policy of the group `baseline` earns less than 98 % of that, on any
-  scenario: a test holds it. Excepted are `supervisor` on `two-markets` and `operator` on `rolling-outage` (94 %). References are plain ideas, and may.
+  scenario: a test holds it. Excepted are `supervisor` on `two-markets` and `operator` on `rolling-outage` (94 %).
+  References are plain ideas, and may.
 
 ![Net value of every controller on every scenario](images/controllers.png)"""
 
