@@ -150,8 +150,8 @@ class PoolSpec(CatalogSpec):
     def _who_hands_off_keeps_no_room_for_answers(self) -> Self:
         if self.hand_off_to is not None and not self.kv_grows:
             raise ValueError(
-                f"hand_off_to ({self.hand_off_to!r}) needs kv_policy: grow; `reserve` would keep space for answers that "
-                "are generated elsewhere"
+                f"hand_off_to ({self.hand_off_to!r}) needs kv_policy: grow; `reserve` would keep space for answers "
+                "that are generated elsewhere"
             )
         if self.hand_off_to is not None and self.decode_only:
             raise ValueError(f"decode_only: a pool that hands off (to {self.hand_off_to!r}) must take requests")
