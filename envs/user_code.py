@@ -25,7 +25,7 @@ _STANDARD = str(Path(traceback.__file__).resolve().parent)
 
 
 class UserCodeError(SpecError):
-    """A part that a user brought has failed, or has answered with something that cannot be used."""
+    """A part that a user brought has failed, or its answer cannot be used."""
 
 
 class Guard:
