@@ -48,6 +48,15 @@ OF_MODULES = [
 ]
 
 
+def test_the_targets_and_modules_that_sentences_name_are_there() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    makes, modules = (set(re.findall(rf"`{command} ([\w.-]+)", text)) for command in ("make", "python -m"))
+    assert (len(makes) > 5, len(modules) > 20) == (True, True)
+    assert makes - targets == set()
+    assert {module for module in modules if importlib.util.find_spec(module) is None} == set()
+
+
 class AcceptedError(Exception):
     """The arguments are such as the parser takes."""
 

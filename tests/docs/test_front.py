@@ -69,11 +69,6 @@ def test_the_scenarios_of_the_readme_are_shipped() -> None:
     assert [name for name in scenarios if name not in catalog_names("scenario")] == []
 
 
-def test_the_page_of_the_screen_says_something_of_every_shipped_scenario() -> None:
-    page = (ROOT / "docs" / "screen.md").read_text(encoding="utf-8")
-    assert [name for name in catalog_names("scenario") if f"`{name}`" not in page] == []
-
-
 def test_no_recipe_of_contributing_declares_in_more_than_three_files() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = text.split("## Where a change goes")[1].split("## What follows")[0]
