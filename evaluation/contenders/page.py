@@ -19,7 +19,7 @@ from tokenfleet.policies.heuristics import rules
 from tokenfleet.policies.parameters import keyword_parameters
 from tokenfleet.policies.presets import Preset
 from tokenfleet.policies.registry import POLICIES
-from tokenfleet.policies.shipped import GROUPS
+from tokenfleet.policies.shipped import GROUPS, LOADED
 
 COMMAND = "make contenders"
 TABLES: Mapping[str, Mapping[str, Preset]] = {
@@ -117,7 +117,7 @@ episodes it is wide. The last column is the mean over scenarios of the seconds t
 
 
 def _sees() -> str:
-    names = [name for name in POLICIES if name != "random"]
+    names = [name for name, preset in POLICIES.items() if name != "random" and preset.group != LOADED]
     seen = {name: reads(name) for name in names}
     rows = []
     for name in names:
