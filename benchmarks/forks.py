@@ -1,8 +1,8 @@
 """What a fork costs: `python -m benchmarks.forks [--output FILE.json] [SCENARIO ...]`.
 
-Forks a fleet in the middle of an episode of each scenario into 32 others, again and again (so that both have all in
-common that has ended), then fleets of two episodes in turn (which have nothing in common), and copies as many bytes as
-the state has between buffers of their number. Then asks `simulate` for 8 candidates over 60 ticks. One core.
+Forks a fleet in the middle of an episode of each scenario into 32 others, again and again, so that both have in common
+whatever has ended. Then forks fleets of two episodes in turn, which have nothing in common, and copies the bytes of
+their state between as many buffers. Then asks `simulate` for 8 candidates over 60 ticks. One core.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ class CheckedFileSource(FileConfigSource):
 
 
 def check_files_first() -> None:
-    """Let Hydra read every file through `CheckedFileSource`."""
+    """Let Hydra read every file through `CheckedFileSource`.
+
+    Hydra's public interface adds sources of new schemes only and refuses a second one of `file:`, hence `_internal`.
+    """
     Plugins.instance()  # registers Hydra's own sources, which would otherwise come later
     SourcesRegistry.instance().types[CheckedFileSource.scheme()] = CheckedFileSource
 

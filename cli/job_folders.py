@@ -53,7 +53,7 @@ def take_back(job_folder: Path | None = None) -> None:
 
 
 def _remove_logs(folder: Path) -> None:
-    """Remove logs that say nothing, and those of a new folder that holds nothing else.
+    """Remove empty logs, and those of a new folder that holds nothing else.
 
     Hydra opens the log before the job begins. Opened at its first line (`delay`), it would be looked for in a folder
     that is gone whenever the process goes on to something else.

@@ -92,7 +92,7 @@ def _recorded_status(folder: Path) -> str:
 
 
 def check_same_run(config: EntryConfig, folder: Path) -> None:
-    """Make sure that a folder, once it is locked, still holds no run, or the one that is to go on.
+    """Make sure that a folder, once it is locked, still holds no run, or the one to go on with.
 
     Another process may have begun a run there, or ended it, since the command was checked.
 

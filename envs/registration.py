@@ -11,7 +11,7 @@ import re
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
-from tokenfleet.envs.catalog import SHIPPED, catalog_names
+from tokenfleet.envs.catalog import catalog_names, shipped_text
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 
@@ -66,6 +66,5 @@ def _register(id: str, kwargs: dict[str, str] | None = None, max_episode_steps: 
 
 def _horizon_ticks(scenario: str) -> int:
     """The horizon that a scenario's file gives; parsing all of the files would make every import wait."""
-    text = (SHIPPED / "scenario" / f"{scenario}.yaml").read_text(encoding="utf-8")
-    found = _HORIZON.search(text)
+    found = _HORIZON.search(shipped_text("scenario", scenario))
     return int(found[1]) if found else int(Scenario.model_fields["horizon_ticks"].default)

@@ -18,15 +18,14 @@ import numpy as np
 from tokenfleet.envs.spec import SpecError, shown
 
 _OURS = Path(__file__).resolve().parents[1]
-_ROOMS = tuple(
-    str(_OURS / room) for room in ("envs", "policies", "evaluation", "configs", "cli", "train.py", "evaluate.py")
-)
+_PACKAGES, _SCRIPTS = ("envs", "policies", "evaluation", "configs", "cli"), ("train.py", "tune.py", "evaluate.py")
+_PLACES = tuple(str(_OURS / name) for name in (*_PACKAGES, *_SCRIPTS))
 _LIBRARIES = ("site-packages", "dist-packages")
 _STANDARD = str(Path(traceback.__file__).resolve().parent)
 
 
 class UserCodeError(SpecError):
-    """A part that a user brought has failed, or has answered with something that cannot be used."""
+    """A part that a user brought has failed, or its answer cannot be used."""
 
 
 class Guard:
@@ -160,7 +159,7 @@ def is_ours(part: Any) -> bool:
 def _is_foreign(filename: str) -> bool:
     """Whether a file is this package's, a library's or Python's."""
     path = str(Path(filename).resolve()) if not filename.startswith("<") else filename
-    return path.startswith((*_ROOMS, _STANDARD, "<frozen")) or any(name in path for name in _LIBRARIES)
+    return path.startswith((*_PLACES, _STANDARD, "<frozen")) or any(name in path for name in _LIBRARIES)
 
 
 def _short(filename: str) -> str:

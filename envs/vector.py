@@ -12,7 +12,6 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleets.live import LiveFleets
 from tokenfleet.envs.fleets.running import RunningFleets
@@ -20,8 +19,8 @@ from tokenfleet.envs.fleets.setting import Setting
 from tokenfleet.envs.interface.arguments import (
     RENDER_MODES,
     check_choices,
-    check_weights,
     checked_scale,
+    checked_weights,
     first_terms,
     parse_autoreset_mode,
     parse_reset_options,
@@ -141,25 +140,14 @@ class FleetVectorEnv(LiveFleets):
             "autoreset_mode": self.autoreset_mode,
         }
         parts = build_parts(self.scenario, observation, action, reward)
-        self._expose(parts)
         terms = first_terms(parts.value, self.scenario)
-        weights = {} if reward_weights is None else reward_weights
-        check_weights(weights, terms)
-        self.reward_weights = dict(weights)
-        held: int = getattr(parts.action, "decide_every", 1)
-        self.decide_every = held if decide_every is None else decide_every
-        horizon = self.scenario.horizon_ticks
-        setting = Setting(
-            scenario=self.scenario,
-            arrays=FleetArrays.from_scenario(self.scenario),
-            parts=parts,
-            reward_weights=self.reward_weights,
-            reward_scale=checked_scale(reward_scale, parts.reward, self.scenario),
-            decide_every=self.decide_every,
-            last_tick=min(horizon, horizon if max_episode_steps is None else max_episode_steps * self.decide_every),
-            engine=engine,
-            threads=threads,
+        self.reward_weights = checked_weights(reward_weights, terms)
+        scale = checked_scale(reward_scale, parts.reward, self.scenario)
+        setting = Setting.of(
+            self.scenario, parts, self.reward_weights, scale, decide_every, max_episode_steps, engine, threads
         )
+        self.decide_every = setting.decide_every
+        self._expose(parts)
         self._fleets = RunningFleets(setting, num_envs, keeps_views=render_mode is not None)
         self._infos = self._blank_infos(terms)
         self._draw_frame: Callable[[Record], Any] | None = None

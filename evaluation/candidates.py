@@ -37,7 +37,7 @@ class DrawsPerEpisode(Protocol):
 
 @runtime_checkable
 class PreparesEnvironment(Protocol):
-    """A policy that needs something of the environments that it acts in, such as what wrappers have learnt."""
+    """A policy that needs something of its environments, such as what wrappers have learnt."""
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
         """Called once for every vector environment, before its first reset."""
@@ -45,7 +45,7 @@ class PreparesEnvironment(Protocol):
 
 @runtime_checkable
 class PlansOnCopies(Protocol):
-    """A policy that asks what would become of copies of the fleets that it acts in."""
+    """A policy that asks what would become of copies of its fleets."""
 
     def meet(self, simulator: FleetSimulator) -> None:
         """Called once for every vector environment, before its first reset."""

@@ -23,7 +23,7 @@ from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import ActingCandidate, Candidate, MakeEnv, make_env_for
 from tokenfleet.evaluation.events import EventCard, EventRecorder
 from tokenfleet.evaluation.identity import EnvironmentIdentity
-from tokenfleet.evaluation.journal import Batch, Journal
+from tokenfleet.evaluation.journal import EvaluatedBatch, Journal
 from tokenfleet.evaluation.latency import latency_metrics
 from tokenfleet.evaluation.metrics import GENERIC_NAMES
 from tokenfleet.evaluation.results import EpisodeRow
@@ -139,7 +139,7 @@ def _evaluate(
     deterministic: bool,
     on_progress: Callable[[float], None] | None,
     with_ledgers: bool,
-) -> Batch:
+) -> EvaluatedBatch:
     """Run the episodes of a batch, the first of which is the study's episode `first`."""
     ledgers: list[Ledger] = []
     events: list[EventCard] = []
@@ -152,7 +152,7 @@ def _evaluate(
     finally:
         env.close()
     rows = [_row(candidate, identity, first + i, seed, metrics[i]) for i, seed in enumerate(seeds)]
-    return Batch(tuple(rows), tuple(ledgers), tuple(events))
+    return EvaluatedBatch(tuple(rows), tuple(ledgers), tuple(events))
 
 
 def _run_batch(

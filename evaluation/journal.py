@@ -24,7 +24,7 @@ _HASH_DIGITS = 16
 
 
 @dataclass(frozen=True)
-class Batch:
+class EvaluatedBatch:
     """What one policy made of episodes that ran side by side.
 
     Attributes:
@@ -59,11 +59,11 @@ class Journal:
         """How many episodes are done, over all policies."""
         return sum(len(batch.rows) for batch in self._batches.values())
 
-    def find(self, policy: str, seeds: Sequence[int]) -> Batch | None:
+    def find(self, policy: str, seeds: Sequence[int]) -> EvaluatedBatch | None:
         """What the policy of this label made of the episodes of these seeds; None where they are still to be run."""
         return self._batches.get((policy, tuple(seeds)))
 
-    def add(self, batch: Batch) -> Batch:
+    def add(self, batch: EvaluatedBatch) -> EvaluatedBatch:
         """Keep a batch, and give it back as a later reader will find it."""
         line = _encoded(batch)
         try:
@@ -83,7 +83,7 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[bytes, dict[tuple[str, tuple[int, ...]], Batch]]:
+def _read(path: Path) -> tuple[bytes, dict[tuple[str, tuple[int, ...]], EvaluatedBatch]]:
     """The lines that are whole, and their batches."""
     try:
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
@@ -94,11 +94,11 @@ def _read(path: Path) -> tuple[bytes, dict[tuple[str, tuple[int, ...]], Batch]]:
     return whole, {_key(batch): batch for _, batch in decoded if batch is not None}
 
 
-def _key(batch: Batch) -> tuple[str, tuple[int, ...]]:
+def _key(batch: EvaluatedBatch) -> tuple[str, tuple[int, ...]]:
     return batch.rows[0].policy, tuple(row.seed for row in batch.rows)
 
 
-def _encoded(batch: Batch) -> bytes:
+def _encoded(batch: EvaluatedBatch) -> bytes:
     ledgers = [astuple(ledger) for ledger in batch.ledgers]
     events = [astuple(card) for card in batch.events]
     data = {"rows": [asdict(row) for row in batch.rows], "ledgers": ledgers, "events": events}
@@ -106,7 +106,7 @@ def _encoded(batch: Batch) -> bytes:
     return f"{_hash(text)} {text}\n".encode()
 
 
-def _decoded(line: bytes) -> Batch | None:
+def _decoded(line: bytes) -> EvaluatedBatch | None:
     """The batch of a line; None where the line is not whole, or another version wrote it."""
     digest, _, text = line.decode(errors="replace").partition(" ")
     if not text.endswith("\n") or digest != _hash(text[:-1]):
@@ -115,7 +115,7 @@ def _decoded(line: bytes) -> Batch | None:
         data = json.loads(text)
         rows = tuple(EpisodeRow(**row) for row in data["rows"])
         ledgers = tuple(_ledger(*parts) for parts in data["ledgers"])
-        return Batch(rows, ledgers, tuple(EventCard(*card) for card in data["events"]))
+        return EvaluatedBatch(rows, ledgers, tuple(EventCard(*card) for card in data["events"]))
     except (KeyError, TypeError, ValueError):
         return None
 

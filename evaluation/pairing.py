@@ -38,7 +38,7 @@ class Study:
         methods: in order of appearance.
         columns: metric columns, in order.
         seeds: of the common episodes.
-        left_out: episodes that not every policy met and that therefore do not count.
+        left_out: episodes that do not count, for some policy did not meet them.
         scenario, split, config_hash: where the episodes are from; see `EpisodeRow`.
     """
 

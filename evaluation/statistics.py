@@ -56,7 +56,7 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
 
 def probability_of_improvement(scores: ArrayLike, reference: ArrayLike) -> float:
-    """How probable it is that a run of one policy beats a run of another on an episode that both meet.
+    """How probable it is that a run of one policy beats a run of another on the same episode.
 
     Averaged over episodes, and within an episode over all pairs of training seeds; a tie counts one half.
 

@@ -1,7 +1,7 @@
 """The score of policies over a suite of scenarios: `python -m tokenfleet.evaluation.suite FOLDER ...`.
 
-The folders are what evaluate.py has written, one a scenario. Only scenarios that the protocol scores take part, and
-only policies that met all of them.
+The folders are what evaluate.py has written, one a scenario. Only scenarios of the protocol take part, and only
+policies that met all of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def suite_scores(summaries: Sequence[Summary], protocol: Protocol) -> dict[str, 
     """Scores by policy and scenario, of policies that met every scenario; the best policy first.
 
     Raises:
-        SpecError: a study that the protocol does not score, two of one scenario, or no policy that met all.
+        SpecError: a study without a score in the protocol, two of one scenario, or no policy that met all.
     """
     by_scenario: dict[str, dict[str, float]] = {}
     for summary in summaries:

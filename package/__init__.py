@@ -1,7 +1,7 @@
 """tokenfleet: scheduling AI agents' demand for tokens on power-capped GPU fleets.
 
 Importing it registers the environments, so that `gymnasium.make("tokenfleet:tokenfleet/Fleet-v0")` works anywhere. The
-file is installed as `tokenfleet/__init__.py`; the rooms beside it are the repository's top-level folders.
+file is installed as `tokenfleet/__init__.py`; the packages beside it are the repository's top-level folders.
 """
 
 from importlib.metadata import version

@@ -6,6 +6,8 @@ from typing import Any
 
 from tokenfleet.policies.presets import Preset
 
+LOADED = "loaded"
+"""Group of the policies that are nothing without a folder."""
 GROUPS = {
     "reference": "one plain idea each: chance, no power management, a rule of thumb, a proof, a meter, few replicas",
     "baseline": "the best hand-made rules; neither earns 2 % less than the middle of the action box on any scenario",
@@ -13,6 +15,7 @@ GROUPS = {
     "classical": "laws of queues from textbooks, made into rules",
     "trained": "weights that a search found on many drawn fleets, for any fleet",
     "form": "a form whose numbers a search finds; without any it acts as `supervisor` does",
+    LOADED: "weights from the folder of a checkpoint or run, which `folder` names; there is none without",
     "published": "controllers of others, as their texts and public code have them",
     "planner": "choose by what copies of the fleet would come to, beside placebos, or by a linear programme",
 }
@@ -67,7 +70,7 @@ POLICIES: dict[str, Preset] = {
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
     "linear_feedback": Preset(f"{_HERE}.linear.policy:LinearFeedback", group="form"),
     "generalist": Preset("tokenfleet.policies.generalist.policy:Generalist", group="trained"),
-    "checkpoint": Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group="form"),
+    "checkpoint": Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group=LOADED),
     "awake_with_cap": _router("variant", _WIDE, awake="proportional_to_cap"),
     "awake_with_demand": _router("variant", _WIDE, awake="follow_demand"),
     "gate_backlog": _router("variant", _WIDE, admission="backlog_gate"),

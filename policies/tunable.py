@@ -54,7 +54,7 @@ class Tunable:
 
 
 @dataclass(frozen=True)
-class Number:
+class TunableNumber:
     """A parameter that is a number.
 
     Attributes:
@@ -129,13 +129,13 @@ def _parts(
         yield name, {"name": part} if isinstance(part, str) else part, inner
 
 
-def _numbers(given: Mapping[str, Any], choices: Mapping[str, Preset], path: tuple[str, ...]) -> Iterator[Number]:
+def _numbers(given: Mapping[str, Any], choices: Mapping[str, Preset], path: tuple[str, ...]) -> Iterator[TunableNumber]:
     """The numbers of a choice, and those of its parts."""
     target, preset = target_of(str(given["name"]), choices, "policy")
     for name, parameter in keyword_parameters(target, 1)[0].items():
         value = {**preset, **given}.get(name, parameter.default)
         if type(value) in (int, float) and math.isfinite(value):
-            yield Number((*path, name), value, *_bounds(parameter.annotation))
+            yield TunableNumber((*path, name), value, *_bounds(parameter.annotation))
     for name, part, inner in _parts(given, choices):
         yield from _numbers(part, inner, (*path, name))
 

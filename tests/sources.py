@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = ("envs", "policies", "evaluation", "configs", "cli")
-"""Folders that become rooms of the package `tokenfleet`."""
+"""Folders that become packages inside of `tokenfleet`."""
 SCRIPTS = ("train.py", "evaluate.py", "tune.py")
 
 

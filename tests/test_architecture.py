@@ -85,6 +85,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("calibration.claims",),
 )
 FORBIDDEN = {ENVS: ("torch", "stable_baselines3", "sb3_contrib", "hydra", "omegaconf")}
+OPENERS = ("catalog", "demand", "files", "fitting", "interface.document", "traces")
+"""What may open files inside of `tokenfleet.envs`."""
+OPENS = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
 MODULES = modules(outside=("calibration",))
 WRONG = (
     (f"{ENVS}.layers.power", "from tokenfleet.policies.base import Policy"),
@@ -144,6 +147,24 @@ def complaints(module: str, text: str) -> list[str]:
             if module.startswith(package) and top in libraries:
                 found.append(f"{module} imports {top}, which {package} does without")
     return found
+
+
+def opened(text: str) -> set[str]:
+    """The calls of a source that open a file: of `open`, or of a method of `Path` or `gzip` that does."""
+    calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    named = {call.id for call in calls if isinstance(call, ast.Name)} & {"open"}
+    return named | {call.attr for call in calls if isinstance(call, ast.Attribute)} & OPENS
+
+
+def test_only_these_open_files() -> None:
+    openers = tuple(f"{ENVS}.{name}" for name in OPENERS)
+    inside = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items() if name.startswith(f"{ENVS}.")}
+    opening = {name for name, text in inside.items() if opened(text)}
+    assert {name for name in opening if not name.startswith(openers)} == set()
+    assert {opener for opener in openers if any(name.startswith(opener) for name in opening)} >= {
+        f"{ENVS}.files",
+        f"{ENVS}.interface.document",
+    }
 
 
 def test_imports_go_down() -> None:

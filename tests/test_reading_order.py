@@ -1,4 +1,4 @@
-"""A package whose docstring has a table of modules names each of them."""
+"""Where tables say what is where, they leave nothing out: modules of packages, and groups of tests."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ def unnamed(package: Path) -> list[str]:
 def test_the_tables_of_packages_name_every_module() -> None:
     assert len(PACKAGES) > 10
     assert [name for package in PACKAGES for name in unnamed(package)] == []
+
+
+def test_the_readme_of_the_tests_names_every_group() -> None:
+    groups = {
+        path.name for path in (ROOT / "tests").iterdir() if (path / "__init__.py").exists() or [*path.glob("test_*")]
+    }
+    rows = re.findall(r"(?m)^\| (`.*?) \| \d+ \|", (ROOT / "tests" / "README.md").read_text(encoding="utf-8"))
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == groups

@@ -82,7 +82,7 @@ def limited_best_clock(instruction: str) -> Comparison:
 
 
 def energy_at_predicted_clock() -> Comparison:
-    """Energy that the A40 took at the clock that half of a sweep calls best, over the least of the sweep."""
+    """Energy of the A40 at the clock that half of a sweep calls best, over the least of the sweep."""
     sweeps = [limited_sweep(stage, "forward") for stage in (FITTED_STAGE, OTHER_STAGE)]
     least_j = np.array([float((s.time_s * s.power_w).min()) for s in sweeps])
     chosen_j = np.array([float((s.time_s * s.power_w)[_predicted_j(s).argmin()]) for s in sweeps])

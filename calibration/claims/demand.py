@@ -1,8 +1,8 @@
 """Claims of layer 7: what records say beside what streams draw.
 
-A process fitted to the one recorded hour of Azure chat is judged on that hour, and the command that users fit with on
-the part of a record that it has not seen; the invented agent is judged on the validation split, which took no part in
-its fit.
+A process fitted to the one recorded hour of Azure chat is judged on that hour. The users' command of fitting is judged
+on the part of a record that it has not seen, and the invented agent on the validation split, which took no part in its
+fit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Claims of times: decode steps of models that a fit saw and of models left out, boards that it never saw, prompts."""
+"""Claims of times: decode steps of models in a fit and of models left out, boards that it never saw, prompts."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _service_line(records: list[Record]) -> tuple[float, float]:
 
 
 def session_calls(record: Record, line: tuple[float, float]) -> list[Call]:
-    """A session's calls in the order in which they were made, each with the rows that it waits for."""
+    """A session's calls in the order of their making, each with the rows that it waits for."""
     calls: list[Call] = []
     joined: list[int] = []  # rows that the next main call waits for besides its predecessor
     main = _conversation(main_calls(record), 0, record["tool_tokens"], 0.0, line)

@@ -125,6 +125,11 @@ def load_entry(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> d
     return data
 
 
+def shipped_text(kind: str, name: str) -> str:
+    """The text of a shipped YAML entry, for who needs a line of it and has no time to parse the whole."""
+    return (SHIPPED / kind / f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def load_trace(name_or_path: PathLike, search_paths: Sequence[PathLike] = ()) -> Trace:
     """A request trace, by catalogue name or from the user's own file.
 

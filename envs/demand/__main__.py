@@ -17,7 +17,7 @@ from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.demand.counts import clock_step_s
 from tokenfleet.envs.demand.fit import fit_demand, on_a_fine_clock
-from tokenfleet.envs.demand.importers import IMPORTERS, Progress, Request, convert
+from tokenfleet.envs.demand.importers import IMPORTERS, ImportRequest, Progress, convert
 from tokenfleet.envs.demand.judge import HELD_OUT, Judged, judge
 from tokenfleet.envs.demand.report import ENTRY_COMMENT, entry, report
 from tokenfleet.envs.files import check_free, entry_text, write_whole
@@ -111,7 +111,7 @@ def _import(typed: argparse.Namespace, words: Sequence[str]) -> None:
     out = Path(typed.out)
     check_free(out, typed.force)
     with _rows_read() as progress:
-        request = Request(Path(typed.source), out, _how(typed, None), typed.model, progress)
+        request = ImportRequest(Path(typed.source), out, _how(typed, None), typed.model, progress)
         found = convert(typed.record, request)
     (path,) = write_whole({out: found.data})
     print(found.summary + (f", from {found.begins:%A %Y-%m-%d %H:%M} UTC on" if found.begins else ""))

@@ -4,9 +4,9 @@ The variances of the factors are those whose closed form has the record's Fano f
 shows less variance than the process has: its own mean swallows what is slower than itself. So the closed form is
 taken less its value over the whole record.
 
-Fano factors do not tell traffic that is on and off from traffic that is only uneven. How many windows are empty does:
-of several shares of busy time, each with its best variances, the one is taken whose drawn counts are distributed most
-like the recorded ones.
+Fano factors do not tell on-off traffic from traffic that is only uneven. How many windows are empty does: of several
+shares of busy time, each with its best variances, the one is taken whose drawn counts are distributed most like the
+recorded ones.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Request:
+class ImportRequest:
     """What a user asks for.
 
     Attributes:
@@ -70,12 +70,12 @@ class Importer:
 
     doc: str
     suffixes: tuple[str, ...]
-    convert: Callable[[Request], Converted]
+    convert: Callable[[ImportRequest], Converted]
     tables: bool = False
     models: bool = False
 
 
-def _requests(asked: Request) -> Converted:
+def _requests(asked: ImportRequest) -> Converted:
     found = import_trace(asked.source, asked.how, asked.progress)
     trace = found.trace
     summary = f"{len(trace):,} requests in {trace.duration_s:,.0f} s, {trace.mean_rate_rps:.3g} a second"
@@ -83,11 +83,11 @@ def _requests(asked: Request) -> Converted:
     return Converted(data, summary, f"{{kind: trace, trace: {asked.out}}}", found.begins, found.notes)
 
 
-def _of_format(name: str) -> Callable[[Request], Converted]:
+def _of_format(name: str) -> Callable[[ImportRequest], Converted]:
     return lambda asked: _requests(replace(asked, how=replace(asked.how, format=name)))
 
 
-def _conversations(asked: Request) -> Converted:
+def _conversations(asked: ImportRequest) -> Converted:
     sessions = mooncake.conversations(mooncake.read_requests(asked.source))
     file = io.BytesIO()
     write_sessions(sessions, file)
@@ -96,7 +96,7 @@ def _conversations(asked: Request) -> Converted:
     return Converted(file.getvalue(), summary, f"{{kind: conversations, trace: {asked.out}}}", notes=(note,))
 
 
-def _clients(asked: Request) -> Converted:
+def _clients(asked: ImportRequest) -> Converted:
     table = servegen.read_clients_of(asked.source, asked.model)
     file = io.BytesIO()
     write_clients(table, file)
@@ -116,7 +116,7 @@ IMPORTERS: dict[str, Importer] = {
 }
 
 
-def convert(name: str, asked: Request) -> Converted:
+def convert(name: str, asked: ImportRequest) -> Converted:
     """Convert a record by the importer of a name.
 
     Raises:

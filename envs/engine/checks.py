@@ -46,7 +46,7 @@ def check_index(index: int, num_envs: int) -> None:
 
 
 def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -> None:
-    """Refuse forks of fleets that there are not, or that contradict each other; see `Engine.fork`."""
+    """Refuse forks of missing fleets, and forks that contradict each other; see `Engine.fork`."""
     if len(sources) != len(targets):
         raise SpecError([f"fork: needs as many targets as sources (got {len(targets)} and {len(sources)})"])
     for index in (*sources, *targets):

@@ -187,7 +187,7 @@ def _bounds(quantities: Mapping[str, Quantity], names: Sequence[str]) -> NDArray
 
 
 def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
-    """The columns about clients in which requests differ from the default, and who waits for whom if anyone does."""
+    """The columns about clients in which requests differ from the default, and those of a closed loop."""
     columns = {
         name: np.ascontiguousarray(getattr(requests, name))
         for name in CLIENT_COLUMNS

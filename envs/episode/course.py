@@ -193,7 +193,7 @@ def _now_s(scenario: Scenario) -> Float64Array:
 def _other_events(
     limit: CapSpec, events: Sequence[CapEvent], now_s: float, rng: np.random.Generator
 ) -> tuple[CapEvent, ...]:
-    """The events that are known of at `now_s`, and others in the place of those that are not."""
+    """The events known at `now_s`, and others in the place of those that are not."""
     return tuple(
         event if _is_known(event, now_s) else _unknown_event(spec, now_s, rng)
         for spec, event in zip(limit.events, events, strict=True)

@@ -53,8 +53,8 @@ def draw_under_regimes(
 ) -> Demand:
     """What a stream asks for from one time to another, by times of the episode.
 
-    A stream that regimes change is drawn under the most that they make of its rate, and of what comes at a time, as
-    much is left as they make of it then; a session comes when its first call does.
+    A stream under regimes is drawn at the highest rate that they give it. Of what comes at a time, the share of that
+    time's rate is left; a session comes when its first call does.
 
     Args:
         name: of the stream in the scenario.

@@ -9,9 +9,9 @@ What has happened stays, and so does what is in flight and what is announced:
 
 All else is drawn as for a new episode of the same split at that hour: requests and sessions to come, sessions under way
 in their mean number; events that nobody knows of, and failures; real-time prices, from where they stand; carbon
-intensity, temperature and sun, around what is forecast; hidden regimes, from what their indicators have shown. Sessions
-end with the calls of theirs that have been made, but for those whose clients are thinking, which can be seen: each goes
-on when and how one of the drawn sessions does.
+intensity, temperature and sun, around what is forecast; hidden regimes, from what their indicators have shown. A
+session ends with its calls made so far, unless its client is seen to think: then it goes on when and how one of the
+drawn sessions does.
 
 The result is an episode in its own right: a fleet that runs it from its start under the same controls comes to the same
 present, to the last bit.

@@ -1,7 +1,7 @@
 """The requests of an episode up to now, and those of another future of it, in one table.
 
-The calls of a client who is thinking go on as a session of the future that is under way; all else that has been made
-stays as it is, and what has not been made goes.
+The calls of a thinking client go on as a session of the future that is under way; all else that has been made stays as
+it is, and what has not been made goes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Present:
 def _grafts(
     now: Present, old: RequestTable, fresh: RequestTable, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
-    """Calls that clients are thinking about, and the sessions under way, by their first calls, that go on with them.
+    """Calls of thinking clients, and the sessions under way, by their first calls, that go on with them.
 
     Both `[G]`: rows of the old and of the fresh table, of the same class each. What is left of either stays alone.
     """

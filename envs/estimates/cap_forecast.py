@@ -84,7 +84,7 @@ Event = DemandResponseSpec | EmergencySpec
 
 
 def least_left_fraction(events: Sequence[Event]) -> float:
-    """The least share of the contract that events leave, those that can coincide at full depth."""
+    """The least share of the contract that events leave, with all coincidences at full depth."""
     return min(math.prod(1.0 - event.deepest_fraction for event in some) for some in _together(events, _holds))
 
 

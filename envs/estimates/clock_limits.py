@@ -63,7 +63,7 @@ def usual_replicas(scenario: Scenario) -> Int64Array:
 
 
 def _fit(power: PowerModel, limit_w: Float64Array) -> tuple[Int64Array, int | None]:
-    """Replicas with which all sites and rows keep within limits [W], and the one that does not even without any."""
+    """Replicas with which all sites and rows keep within limits [W], and the one beyond its limit without any."""
     a = power.arrays
     awake = a.replicas.copy()
     members = [*(a.site == s for s in range(a.num_sites)), *power.is_behind_row.T]

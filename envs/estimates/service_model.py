@@ -61,7 +61,7 @@ class ServiceModel:
         return Service(rate_rps, rate_rps / (a.pue[a.site] * it_w))
 
     def _token_costs(self) -> tuple[Float64Array, Float64Array]:
-        """`prompt_token_s` and `output_token_s`: iterations that only prefill, and iterations that only decode."""
+        """`prompt_token_s` and `output_token_s`: iterations of prefill alone, and iterations of decode alone."""
         a, request = self.power.arrays, self._steady.request
         full_clock = self.power.physics(np.ones(a.num_pools), self.decode_memory_fraction)
         budget, nothing = a.token_budget.astype(float), np.zeros(a.num_pools)

@@ -1,7 +1,7 @@
 """Arrays of numbers in an `.npz`: the list of members, their sizes and headers are looked at before any is read.
 
-A crafted archive can claim arrays that no memory holds, inflate without end, list millions of members, or carry a
-pickle, which is code. An archive that NumPy's `savez` and `savez_compressed` write does none of it.
+A crafted archive can claim arrays beyond any memory, inflate without end, list millions of members, or carry a pickle,
+which is code. An archive that NumPy's `savez` and `savez_compressed` write does none of it.
 """
 
 from __future__ import annotations

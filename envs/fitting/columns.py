@@ -85,7 +85,7 @@ class Heading:
 
 
 def headings(place: str, names: Iterable[str]) -> tuple[dict[str, Heading], list[str]]:
-    """The columns that are understood by name, and those that are not.
+    """The columns that are understood by name, and the others.
 
     Args:
         place: file and line, for messages.

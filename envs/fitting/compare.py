@@ -104,7 +104,7 @@ def _predicted_w(profile: ProfileSpec, bench: Bench, runs: Sequence[Run]) -> Arr
 
 
 def _full_clock(profile: ProfileSpec, bench: Bench) -> Physics:
-    """The law of the boards that the runs were on, with the limit that they kept."""
+    """The law of the boards of the runs, with the limit that they kept."""
     return Coefficients.of(bench.gpu, bench.model, profile).at_clock(1.0)
 
 

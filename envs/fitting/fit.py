@@ -1,4 +1,4 @@
-"""Fit the numbers of a profile that runs tell, and say how far it is from runs that it has not seen.
+"""Fit those numbers of a profile that runs tell, and say how far it is from unseen runs.
 
 Every number that the runs do not tell (`problem`) keeps the start's value. Two pairs cannot be told apart by steps at
 one clock: host time from the reading of weights, and time per sequence from its context where all contexts are alike.

@@ -12,7 +12,7 @@ from tokenfleet.envs.fitting.errors import Array
 
 
 class Found(NamedTuple):
-    """The values that least squares found, `[N]`, and the residuals that they leave, `[M]`."""
+    """The values found by least squares, `[N]`, and the residuals that they leave, `[M]`."""
 
     values: Array
     residuals: Array

@@ -22,7 +22,7 @@ Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Number:
+class FittedNumber:
     """One number to fit.
 
     Attributes:
@@ -51,22 +51,22 @@ def _zero(*_: object) -> float:
     return 0.0
 
 
-NUMBERS: dict[str, Number] = {
-    "host_ms": Number("host_s", "ms", 0.75, lambda start: 1e3 * start.host_s, _zero, 1e3),
-    "decode_us": Number("decode_s", "us", 15.0, lambda start: 1e6 * start.decode_s, _zero, 1e5),
-    "context": Number(
+NUMBERS: dict[str, FittedNumber] = {
+    "host_ms": FittedNumber("host_s", "ms", 0.75, lambda start: 1e3 * start.host_s, _zero, 1e3),
+    "decode_us": FittedNumber("decode_s", "us", 15.0, lambda start: 1e6 * start.decode_s, _zero, 1e5),
+    "context": FittedNumber(
         "context_s", "x start", 0.08, _one, lambda start, least: least.context_s / start.context_s, MOST_TIMES
     ),
-    "compute": Number(
+    "compute": FittedNumber(
         "compute-bound part of token_s", "x start", 0.08, _one,
         lambda start, least: float(least.token_s[-1]) / start.token_s[-1], MOST_TIMES,
     ),
-    "frontend_ms": Number("before the engine (HTTP, tokeniser)", "ms", 5.0, _zero, _zero, 1e4),
-    "memory": Number(
+    "frontend_ms": FittedNumber("before the engine (HTTP, tokeniser)", "ms", 5.0, _zero, _zero, 1e4),
+    "memory": FittedNumber(
         "memory-bound part of token_s", "x start", 0.05, _one,
         lambda start, least: float(least.token_s[0]) / start.token_s[0], MOST_TIMES,
     ),
-    "power_factor": Number("power_factor", "", 0.08, lambda start: start.power_factor, lambda *_: 0.2, 5.0),
+    "power_factor": FittedNumber("power_factor", "", 0.08, lambda start: start.power_factor, lambda *_: 0.2, 5.0),
 }  # fmt: skip
 
 

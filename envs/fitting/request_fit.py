@@ -33,7 +33,7 @@ Chosen = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedLatency:
     """One quantity over some requests: measured mean, and what a profile makes of it.
 
     Attributes:
@@ -67,7 +67,7 @@ class RequestFit:
     profile: ProfileSpec
     log: ServedRequests
     estimates: list[Estimate]
-    held_out: list[Judged]
+    held_out: list[JudgedLatency]
 
 
 class _LogProblem(Problem):
@@ -138,7 +138,7 @@ def tpot_s(log: ServedRequests) -> Array:
     return per_gap_s(log.e2e_s - log.ttft_s, log.output_tokens)
 
 
-def judge(log: ServedRequests, before: Latencies, after: Latencies, chosen: Chosen) -> list[Judged]:
+def judge(log: ServedRequests, before: Latencies, after: Latencies, chosen: Chosen) -> list[JudgedLatency]:
     """Compare what two profiles make of some requests with what was measured.
 
     Args:
@@ -158,7 +158,7 @@ def judge(log: ServedRequests, before: Latencies, after: Latencies, chosen: Chos
         mean_s = float(measured[rows].mean())
         started, fitted = (float(times[rows].mean()) / mean_s - 1.0 for times in (old, new))
         each = float(np.abs(relative_errors(new[rows], measured[rows])).mean())
-        found.append(Judged(name, title, mean_s, started, fitted, each))
+        found.append(JudgedLatency(name, title, mean_s, started, fitted, each))
     return found
 
 

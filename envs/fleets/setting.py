@@ -45,6 +45,34 @@ class Setting:
     engine: str
     threads: int
 
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        parts: Parts,
+        reward_weights: Mapping[str, float],
+        reward_scale: float,
+        decide_every: int | None,
+        max_decisions: int | None,
+        engine: str,
+        threads: int,
+    ) -> Setting:
+        """From the arguments of an environment, whose None stands for what the action says, and for no time limit."""
+        held: int = getattr(parts.action, "decide_every", 1)
+        ticks = held if decide_every is None else decide_every
+        horizon = scenario.horizon_ticks
+        return cls(
+            scenario=scenario,
+            arrays=FleetArrays.from_scenario(scenario),
+            parts=parts,
+            reward_weights=reward_weights,
+            reward_scale=reward_scale,
+            decide_every=ticks,
+            last_tick=horizon if max_decisions is None else min(horizon, max_decisions * ticks),
+            engine=engine,
+            threads=threads,
+        )
+
     def make_engine(self, num_envs: int) -> Engine:
         """An engine for N fleets."""
         return make_engine(self.engine, self.arrays, num_envs, self.threads)

@@ -26,7 +26,7 @@ class FleetSimulator:
 
     @property
     def ended(self) -> tuple[int, ...]:
-        """Fleets whose episodes have ended, which have no future."""
+        """Fleets without a future, as their episodes have ended."""
         return self._fleets.ended
 
     def simulate(self, plan: Plan, horizon: int, **asked: Any) -> Simulation:

@@ -74,8 +74,9 @@ def first_terms(reward: Reward, scenario: Scenario) -> dict[str, NDArray[Any]]:
     return {name: np.asarray(value) for name, value in terms.items()}
 
 
-def check_weights(weights: Mapping[str, float], terms: Mapping[str, Any]) -> None:
-    """Refuse weights that are no finite numbers, or of no term."""
+def checked_weights(weights: Mapping[str, float] | None, terms: Mapping[str, Any]) -> dict[str, float]:
+    """The weights that are given, if any; such as are no finite numbers, or of no term, are refused."""
+    weights = {} if weights is None else weights
     if not isinstance(weights, Mapping):
         raise SpecError([f"reward_weights: must be a mapping of terms to numbers (got {shown(weights)})"])
     problems = []
@@ -86,6 +87,7 @@ def check_weights(weights: Mapping[str, float], terms: Mapping[str, Any]) -> Non
             problems.append(f"reward_weights.{name}: must be a finite number (got {weight!r})")
     if problems:
         raise SpecError(problems)
+    return dict(weights)
 
 
 def checked_scale(scale: Any, reward: Reward, scenario: Scenario) -> float:

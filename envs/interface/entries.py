@@ -114,7 +114,7 @@ def classes_with_price(scenario: Scenario) -> Entries:
 
 
 def routes(scenario: Scenario) -> Routes:
-    """An entry for each pair of a class that has a choice and a pool that serves it."""
+    """An entry for each pair of a class with a choice and a pool that serves it."""
     route_class, route_pool = np.nonzero(scenario.route_mask & _has_choice(scenario)[:, None])
     pools, classes = tuple(scenario.pools), tuple(scenario.classes)
     labels = tuple(f"{classes[k]} to {pools[p]}" for k, p in zip(route_class, route_pool, strict=True))

@@ -1,11 +1,6 @@
 """What the axis letters of `tokenfleet.envs.fields` run over.
 
-S sites, W rows, R sites whose room is modelled, B sites with a battery, V sites with solar panels, M sites whose tariff
-charges for more than energy, C sites in a demand-response programme, U sites that regulate frequency, X sites
-whose spread of the price is forecast, P pools, K classes, Q classes with a service agreement, O classes whose demand is
-forecast, T classes whose token price the policy sets, L lead times of announced
-caps, F lead times of forecasts, i regimes with an indicator, p pools whose replicas can
-stand by, s sites that train.
+Names by letter; `tokenfleet.envs.fields.AXES` says what each letter stands for.
 """
 
 from __future__ import annotations

@@ -62,16 +62,16 @@ class PoolSpec(CatalogSpec):
             default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
             it takes tens of seconds (POLCA, arXiv 2308.12908).
         kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside the weights.
-        kv_policy: `reserve` keeps room for a request's whole answer from its admission on; `grow` gives it room token
+        kv_policy: `reserve` keeps space for a request's whole answer from its admission on; `grow` gives it space token
             by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
         kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
             default of vLLM's first engine, its second one has the same knob at 0.
         prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from where the
             conversation's or the group's cached beginning ends (vLLM `enable_prefix_caching`).
         warm_cache: begin an episode with the contexts in the cache that sessions under way have left there, as many as
-            it has room for; else empty.
+            it has space for; else empty.
         prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
-        host_cache_bytes: host memory of a replica for prefixes that its KV cache has no room for [bytes].
+        host_cache_bytes: host memory of a replica for prefixes that its KV cache has no space for [bytes].
         host_bandwidth_bytes_per_s: at which a replica reads them back [bytes/s]; the default is an assumption: four
             fifths of the 63e9 that a PCIe 5.0 link of 16 lanes signals.
         hand_off_to: the pool that decodes what this one has prefilled: when a prompt's first token is there, its KV
@@ -150,8 +150,8 @@ class PoolSpec(CatalogSpec):
     def _who_hands_off_keeps_no_room_for_answers(self) -> Self:
         if self.hand_off_to is not None and not self.kv_grows:
             raise ValueError(
-                f"hand_off_to ({self.hand_off_to!r}) needs kv_policy: grow; `reserve` would keep room for answers that "
-                "are generated elsewhere"
+                f"hand_off_to ({self.hand_off_to!r}) needs kv_policy: grow; `reserve` would keep space for answers "
+                "that are generated elsewhere"
             )
         if self.hand_off_to is not None and self.decode_only:
             raise ValueError(f"decode_only: a pool that hands off (to {self.hand_off_to!r}) must take requests")
@@ -244,7 +244,7 @@ class PoolSpec(CatalogSpec):
 
     @property
     def kv_grows(self) -> bool:
-        """Whether a sequence takes room token by token."""
+        """Whether a sequence takes space token by token."""
         return self.kv_policy == "grow"
 
     @property

@@ -200,6 +200,11 @@ def highest_rate_factor(regimes: Mapping[str, RegimeSpec], name: str) -> float:
     return float(np.prod([regime.factors("streams", name, "rate_factor").max() for regime in regimes.values()]))
 
 
+def highest_cooling_factor(regimes: Mapping[str, RegimeSpec], site: str) -> float:
+    """The most that regimes together can make of what a site draws for each watt of IT power beyond that watt."""
+    return float(np.prod([regime.factors("cooling_factor", site).max() for regime in regimes.values()]))
+
+
 def busiest_stream(regimes: Mapping[str, RegimeSpec], name: str, stream: StreamSpec) -> StreamSpec:
     """A stream under the most that regimes make of its rate, for what is left of it at other times."""
     factor = highest_rate_factor(regimes, name)

@@ -85,7 +85,7 @@ def deal_clusters(
 def _best_moves(
     split: NDArray[np.int8], piece: NDArray[np.float64], target: NDArray[np.float64]
 ) -> list[tuple[int, int]] | None:
-    """The piece that should move, or the two that should change places, as (piece, its new split).
+    """The piece to move, or the two to change places, as (piece, its new split).
 
     Args:
         split: of each piece, `[M]`.

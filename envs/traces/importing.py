@@ -25,7 +25,7 @@ from tokenfleet.envs.traces.formats import (
     mapped,
 )
 from tokenfleet.envs.traces.readers import read_trace, trace_name
-from tokenfleet.envs.traces.rows import Limits, LineError, Table, read_rows
+from tokenfleet.envs.traces.rows import LineError, RowLimits, Table, read_rows
 from tokenfleet.envs.traces.trace import Trace
 
 ZERO_OUTPUTS = ("refuse", "drop", "one")
@@ -105,7 +105,7 @@ def import_trace(path: Path, how: How, progress: Callable[[int], None] = lambda 
         return mapped(base or recognised, container, how.columns or {}, unit)
 
     more = "cut it into shorter ones"
-    limits = Limits(IMPORT_ROWS, IMPORT_BYTES, IMPORT_JSON_BYTES, more, least_output=0)
+    limits = RowLimits(IMPORT_ROWS, IMPORT_BYTES, IMPORT_JSON_BYTES, more, least_output=0)
     try:
         table = read_rows(path, container, choose, limits)
         return _gathered(path, table, how, progress)

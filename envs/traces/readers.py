@@ -24,13 +24,13 @@ import numpy as np
 from tokenfleet.envs.files import Version, read_arrays, version_of
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.envs.traces.formats import CONTAINERS, FORMATS, ROLES, container_of
-from tokenfleet.envs.traces.rows import Limits, LineError, Table, read_rows
+from tokenfleet.envs.traces.rows import LineError, RowLimits, Table, read_rows
 from tokenfleet.envs.traces.trace import Trace
 
 TRACE_SUFFIXES = (".npz", *CONTAINERS["csv"], *CONTAINERS["jsonl"])
 IMPORT = "python -m tokenfleet.envs.demand import"
 _NPZ_KEYS = ("arrival_s", "prompt_tokens", "output_tokens")
-_LIMITS = Limits(more=f"keep longer recordings as .npz: {IMPORT} FILE --out trace.npz")
+_LIMITS = RowLimits(more=f"keep longer recordings as .npz: {IMPORT} FILE --out trace.npz")
 
 
 class _TableError(SpecError):

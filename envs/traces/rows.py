@@ -31,7 +31,7 @@ class LineError(ValueError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class RowLimits:
     """What a table may cost.
 
     Attributes:
@@ -62,7 +62,7 @@ class Table:
         return TICKS_PER_S[str(self.format.unit)]
 
 
-def read_rows(path: Path, container: str, choose: Choose, limits: Limits) -> Table:
+def read_rows(path: Path, container: str, choose: Choose, limits: RowLimits) -> Table:
     """The requests of a table.
 
     Args:
@@ -84,7 +84,7 @@ def read_rows(path: Path, container: str, choose: Choose, limits: Limits) -> Tab
     return Table(form, _parsed(form, first, cells, limits))
 
 
-def _parsed(form: Format, first: Cells, others: Iterator[Cells], limits: Limits) -> Iterator[Row]:
+def _parsed(form: Format, first: Cells, others: Iterator[Cells], limits: RowLimits) -> Iterator[Row]:
     arrival, prompt, output = (form.columns[role] for role in ROLES)
     parse = parser_of(str(form.unit))
     line, cells = first
@@ -101,7 +101,7 @@ def _parsed(form: Format, first: Cells, others: Iterator[Cells], limits: Limits)
             return
 
 
-def _open_csv(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Iterator[Cells]]:
+def _open_csv(path: Path, choose: Choose, limits: RowLimits) -> tuple[Format, Iterator[Cells]]:
     header, rows = csv_table(path, limits.rows, limits.more, limits.table_bytes)
     if not header:
         raise LineError(1, "the trace is empty: it has no header")
@@ -123,7 +123,7 @@ def _open_csv(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Itera
     return form, body()
 
 
-def _open_jsonl(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Iterator[Cells]]:
+def _open_jsonl(path: Path, choose: Choose, limits: RowLimits) -> tuple[Format, Iterator[Cells]]:
     records = _records(path, limits)
     first = next(records, None)
     if first is None:
@@ -145,7 +145,7 @@ def _open_jsonl(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Ite
     return form, body()
 
 
-def _records(path: Path, limits: Limits) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _records(path: Path, limits: RowLimits) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for line, text in enumerate(text_lines(path, limits.rows, limits.more, limits.table_bytes), start=1):
         if not text.strip():
             continue
@@ -176,7 +176,7 @@ def _value(line: int, record: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def _open_json(path: Path, choose: Choose, limits: Limits) -> tuple[Format, Iterator[Cells]]:
+def _open_json(path: Path, choose: Choose, limits: RowLimits) -> tuple[Format, Iterator[Cells]]:
     record = _object(1, read_text(path, limits.json_bytes))
     form = choose(recognise("json", record)) or recognise("json", ("start_times",))
     assert form is not None
@@ -195,7 +195,7 @@ def _lists(record: Mapping[str, Any]) -> list[str]:
     return [name for name, value in record.items() if isinstance(value, list)]
 
 
-_OPEN: dict[str, Callable[[Path, Choose, Limits], tuple[Format, Iterator[Cells]]]] = {
+_OPEN: dict[str, Callable[[Path, Choose, RowLimits], tuple[Format, Iterator[Cells]]]] = {
     "csv": _open_csv,
     "jsonl": _open_jsonl,
     "json": _open_json,

@@ -18,6 +18,7 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.policies.base import PolicyContext, State
 from tokenfleet.policies.registry import POLICIES, Choice, make_policy, plans_on_copies
+from tokenfleet.policies.shipped import LOADED
 
 MIDDLE = "middle"
 """The policy that holds the middle of the action box."""
@@ -108,7 +109,7 @@ def contenders(chosen: Sequence[str]) -> list[str]:
 
 
 def _stands_alone(name: str) -> bool:
-    return POLICIES[name].group not in ("form", "trained") and not plans_on_copies(name)
+    return POLICIES[name].group not in ("form", "trained", LOADED) and not plans_on_copies(name)
 
 
 def _policy(choice: Choice, context: PolicyContext) -> Any:

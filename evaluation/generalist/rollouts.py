@@ -23,7 +23,7 @@ VALUE = "net_value_usd"
 
 
 @dataclass(frozen=True)
-class Fleet:
+class DrawnFleet:
     """A drawn fleet and the episodes that policies meet there.
 
     Attributes:
@@ -43,7 +43,7 @@ class Fleet:
         return draw_scenario(load_ranges(self.ranges), self.split, self.index)
 
 
-def scores(weights: Weights, fleet: Fleet) -> Float64Array:
+def scores(weights: Weights, fleet: DrawnFleet) -> Float64Array:
     """Scores of B sets of weights, `[B, E]`."""
     return scores_in(fleet.scenario(), fleet.split, fleet.seeds, weights)
 

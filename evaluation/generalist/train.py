@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario.generator import load_ranges
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.generalist.training import Options, Training, header
+from tokenfleet.evaluation.generalist.training import GeneralistTraining, Options, header
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.generalist.weights import MOST_HIDDEN, SUFFIX, save_weights
@@ -60,7 +60,7 @@ def _train(typed: argparse.Namespace) -> None:
             bar.update()
 
         with Workers(typed.workers) as workers:
-            trained = Training(options, record, workers, say).run()
+            trained = GeneralistTraining(options, record, workers, say).run()
     path = folder / f"generalist{SUFFIX}"
     save_weights(path, trained.weights, {"command": _command(options), "scores": str(trained.scores)})
     begun = trained.scores[0]

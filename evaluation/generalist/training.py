@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.evaluation.episodes import episode_seeds
-from tokenfleet.evaluation.generalist.rollouts import Fleet, scores
+from tokenfleet.evaluation.generalist.rollouts import DrawnFleet, scores
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.generalist.law import Weights
@@ -67,7 +67,7 @@ class Trained:
     scores: tuple[float, ...]
 
 
-class Training:
+class GeneralistTraining:
     """One training.
 
     Args:
@@ -108,18 +108,20 @@ class Training:
         values: list[float] = self._record.once(f"generation {generation}", measure)
         return values
 
-    def _fleets(self, generation: int) -> list[Fleet]:
+    def _fleets(self, generation: int) -> list[DrawnFleet]:
         """The fleets and episodes of a generation."""
         options = self._options
         rng = np.random.default_rng([options.seed, generation])
         chosen = rng.permutation(options.fleets)[: options.fleets_of_generation].tolist()
         seeds = rng.integers(2**31, size=(len(chosen), options.episodes)).tolist()
-        return [Fleet(options.ranges, "train", index, tuple(own)) for index, own in zip(chosen, seeds, strict=True)]
+        return [
+            DrawnFleet(options.ranges, "train", index, tuple(own)) for index, own in zip(chosen, seeds, strict=True)
+        ]
 
     def _validated(self, weights: Weights) -> Float64Array:
         options = self._options
         seeds = tuple(episode_seeds(options.seed, options.validation_episodes))
-        fleets = [Fleet(options.ranges, "validation", index, seeds) for index in range(options.validation_fleets)]
+        fleets = [DrawnFleet(options.ranges, "validation", index, seeds) for index in range(options.validation_fleets)]
         return np.array(self._workers.map(partial(scores, weights), fleets))
 
 

@@ -50,9 +50,9 @@ class WorthClock(Clocking):
 class WorthGate(BacklogGate):
     """A `BacklogGate` that also refuses, or holds, what costs more energy than it earns.
 
-    A class is let in while its list price, and the penalty that refusing costs, are above what its energy costs in the
-    cheapest pool that is awake, at the clock that takes least. Deferrable work waits while a price is forecast that is
-    lower by `near`, and is released in time for half of its deadline.
+    A class is let in while its list price and the penalty of refusing are worth more than its energy. The energy is
+    counted in the cheapest awake pool, at the clock that takes least. Deferrable work waits while the forecast has a
+    price lower by `near`, and is released in time for half of its deadline.
 
     Args:
         scenario: of the fleet.

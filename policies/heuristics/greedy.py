@@ -146,12 +146,12 @@ class GreedyEfficiency(ControlPolicy):
         """Fill pools in order of efficiency, `available` replicas in each, `[N, P]` or `[P]`."""
         load = demand_rps @ self._replica_s[-1]  # replicas that each pool would need for all of its model's traffic
         available = np.broadcast_to(available, load.shape)
-        room = self._target_load * available / np.maximum(load, 1e-12)
+        most = self._target_load * available / np.maximum(load, 1e-12)
         share = np.zeros_like(load)
         left = np.ones((len(load), self._is_model.shape[1]))
         for p in self._order:
             model = self._model_of_pool[p]
-            share[:, p] = np.minimum(left[:, model], room[:, p])
+            share[:, p] = np.minimum(left[:, model], most[:, p])
             left[:, model] -= share[:, p]
         needed = np.ceil(share * load / self._target_load - 1e-9)
         needed[:, self._first_pools] = np.maximum(needed[:, self._first_pools], 1.0)

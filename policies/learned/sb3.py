@@ -81,7 +81,7 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
     """A model with fresh weights.
 
     Raises:
-        SpecError: arguments that do not fit the algorithm or this number of environments, a device that is not there,
+        SpecError: arguments that do not fit the algorithm or this number of environments, a missing device,
             or a policy that a checkpoint could not give back.
     """
     _check_device(device)

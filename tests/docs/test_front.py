@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.command_line import Run
 from tokenfleet.envs.catalog import catalog_names
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +18,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = "envs|policies|evaluation|configs|cli|calibration|benchmarks|examples|tools|tests|docs"
 
 
-def texts(pattern: str) -> set[tuple[Path, str]]:
-    """Page and match, each pair once."""
+def texts(pattern: str) -> set[tuple[Path, Any]]:
+    """Page and match, a text or one for each group, each pair once."""
     return {(page, match) for page in PAGES for match in re.findall(pattern, page.read_text(encoding="utf-8"))}
 
 
@@ -40,25 +37,6 @@ def test_the_links_lead_somewhere() -> None:
 
 def test_the_readme_links_every_page() -> None:
     assert [page.name for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in README] == []
-
-
-def commands() -> list[str]:
-    """The commands of the pages, but for those that go on with an earlier run; training.md is `tests/cli`'s."""
-    pages = [README, *((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("evaluation.md", "policies.md"))]
-    blocks = "".join(block for page in pages for block in re.findall(r"```bash\n(.*?)```", page, re.S))
-    lines = blocks.replace("\\\n", "").splitlines()
-    return [line for line in lines if line.startswith("python ") and "resume=" not in line]
-
-
-@pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_pages_is_accepted(command: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = command.split()[1].removesuffix(".py")
-    seen: list[Any] = []
-    module = importlib.import_module(f"tokenfleet.{script}")
-    monkeypatch.setattr(module, script, lambda config, folder: seen.append(config))
-    outcome = run(shlex.join([script, *shlex.split(command, comments=True)[2:]]))
-    assert outcome.code == 0, outcome.errors
-    assert len(seen) == 1
 
 
 def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,18 +78,16 @@ def test_no_recipe_of_contributing_declares_in_more_than_three_files() -> None:
     assert {what: files for what, files in declared.items() if len(files) > 3} == {}
 
 
-def test_architecture_names_what_stands_in_the_named_files() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = re.findall(r"`([A-Za-z_.]+)`\s+in\s+`([\w/]+\.(?:py|hpp))`", text)
-    assert len(named) >= 10
-    source = {file: (ROOT / file).read_text(encoding="utf-8") for _, file in named}
-    missing = [(name, file) for name, file in named if not all(part in source[file] for part in name.split("."))]
-    assert missing == []
-
-
-def test_the_named_tables_stand_in_the_named_files() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`", text)
-    assert len(named) >= 8
-    missing = [(file, name) for file, name in named if not re.search(rf"\b{name}\b", (ROOT / file).read_text())]
+def test_what_the_pages_say_stands_in_a_file_stands_there() -> None:
+    before = texts(r"`([A-Za-z_.]+)`\s+in\s+`([\w/]+\.(?:py|hpp))`")
+    after = texts(r"`([\w/]+\.(?:py|hpp))` \(((?:`\w+`(?:, | and )?)+)")
+    named = {(file, name) for _, (name, file) in before}
+    named |= {(file, name) for _, (file, names) in after for name in re.findall(r"\w+", names) if name != "and"}
+    assert len(named) >= 30
+    source = {file: (ROOT / file).read_text(encoding="utf-8") for file, _ in named}
+    missing = [
+        (file, name)
+        for file, name in sorted(named)
+        if not all(re.search(rf"\b{part}\b", source[file]) for part in name.split("."))
+    ]
     assert missing == []

@@ -15,6 +15,7 @@ from tests.engine.widest import SHORT_TICK_S, with_huge_requests, with_late_requ
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import neutral_arrays
 from tokenfleet.envs.traces import RequestTable
 
 
@@ -116,23 +117,23 @@ def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
     is_behind = (arrays.row[:, None] == rows) | (arrays.whole_site_row[:, None] == rows)
     row_cap_w = np.maximum(pool_most_w @ is_behind, 1.0) * cap_share * rng.uniform(0.5, 1.3, (horizon, len(rows)))
     width = arrays.view.width - arrays.view.offsets["cap_w"]
-    return Episode(
-        requests=requests,
-        cap_w=cap_w,
+    drawn = {
+        "cap_w": cap_w,
         **random_calls(rng.spawn(1)[0], arrays, cap_w),
-        rating_w=cap_w * rng.choice([1.0, 1.2], (horizon, sites)),
-        row_cap_w=row_cap_w,
-        row_rating_w=row_cap_w * rng.choice([1.0, 1.2], (horizon, len(rows))),
-        price_usd_per_mwh=np.full((horizon, sites), 60.0),
-        carbon_g_per_kwh=np.full((horizon, sites), 400.0),
-        outdoor_c=rng.uniform(-10.0, 40.0, (horizon, sites)),
-        pue=1.0 + (arrays.pue - 1.0) * rng.uniform(0.3, 1.0, (horizon, sites)),
-        fixed_w=arrays.fixed_w * rng.uniform(0.5, 1.0, sites),
-        host_power_factor=rng.uniform(0.8, 1.2, sites),
-        solar_w=np.where(arrays.solar >= 0, most_w * rng.uniform(0.0, 0.6, (horizon, sites)), 0.0),
-        exogenous=rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
-        decode_memory_fraction=rng.uniform(0.6, 1.0, arrays.num_pools),
-    )
+        "rating_w": cap_w * rng.choice([1.0, 1.2], (horizon, sites)),
+        "row_cap_w": row_cap_w,
+        "row_rating_w": row_cap_w * rng.choice([1.0, 1.2], (horizon, len(rows))),
+        "price_usd_per_mwh": np.full((horizon, sites), 60.0),
+        "carbon_g_per_kwh": np.full((horizon, sites), 400.0),
+        "outdoor_c": rng.uniform(-10.0, 40.0, (horizon, sites)),
+        "pue": 1.0 + (arrays.pue - 1.0) * rng.uniform(0.3, 1.0, (horizon, sites)),
+        "fixed_w": arrays.fixed_w * rng.uniform(0.5, 1.0, sites),
+        "host_power_factor": rng.uniform(0.8, 1.2, sites),
+        "solar_w": np.where(arrays.solar >= 0, most_w * rng.uniform(0.0, 0.6, (horizon, sites)), 0.0),
+        "exogenous": rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
+        "decode_memory_fraction": rng.uniform(0.6, 1.0, arrays.num_pools),
+    }
+    return Episode(requests=requests, **{**neutral_arrays(Episode, arrays.sizes), **drawn})
 
 
 def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.episode.test_future import fleet_at, undisturbed
 from tokenfleet.envs.engine import present_of
+from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.episode.future import draw_future
 from tokenfleet.envs.episode.regimes import RegimeCourse
@@ -116,6 +117,15 @@ def test_cooling_takes_what_the_regime_has() -> None:
     factor = np.where(episode.origin.regimes.courses[0].position[:120] == 1, 1.5, 1.0)
     np.testing.assert_allclose(episode.pue[:, 0] - 1.0, (plain.pue[:, 0] - 1.0) * factor)
     np.testing.assert_array_equal(episode.requests.arrival_s, plain.requests.arrival_s)
+
+
+@pytest.mark.parametrize("drift_memory_s", [None, 30.0])
+def test_arrays_hold_the_worst_pue_that_regimes_can_make(drift_memory_s: float | None) -> None:
+    stay = {} if drift_memory_s else {"mean_stay_s": 20.0}
+    states = {"eased": {**stay, "cooling_factor": {"lab": 0.8}}, "fouled": {**stay, "cooling_factor": {"lab": 1.5}}}
+    scenario = scenario_with(states, drift_memory_s=drift_memory_s)
+    worst = max(float(sample_episode(scenario, seed).pue.max()) for seed in range(20))
+    assert worst == pytest.approx(float(FleetArrays.from_scenario(scenario).pue[0]))
 
 
 def test_the_indicator_goes_ahead_by_its_lead_with_its_noise() -> None:

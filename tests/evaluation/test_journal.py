@@ -16,7 +16,7 @@ from tests.evaluation.test_candidates import write_checkpoint
 from tests.evaluation.test_ledgers import ledger
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.candidates import Candidate
-from tokenfleet.evaluation.journal import Batch, Journal
+from tokenfleet.evaluation.journal import EvaluatedBatch, Journal
 from tokenfleet.evaluation.ledgers import LedgerBook
 from tokenfleet.evaluation.study import run_study
 from tokenfleet.policies import PolicyContext, make_policy
@@ -91,10 +91,10 @@ def test_a_journal_changes_no_number(compared: list[Candidate], whole: tuple[str
     assert [plain(text) for text in whole] == [plain(text) for text in study(compared, Environments(), None)]
 
 
-def batches() -> Iterator[Batch]:
+def batches() -> Iterator[EvaluatedBatch]:
     for first in (100, 102, 104):
         rows = tuple(row("a", seed, {"return": 0.1 * seed, "ttft_p99_s": math.nan}) for seed in (first, first + 1))
-        yield Batch(rows, (ledger(0.1), ledger(math.inf)))
+        yield EvaluatedBatch(rows, (ledger(0.1), ledger(math.inf)))
 
 
 @pytest.fixture
@@ -153,6 +153,6 @@ def test_numbers_of_numpy_come_back_as_they_went(tmp_path: Path) -> None:
 
     batch = next(batches())
     values = {"return": np.float64(0.1), "length_steps": np.int64(3), "brakes": np.float32(0.1)}
-    added = Batch((replace(batch.rows[0], metrics=values),))
+    added = EvaluatedBatch((replace(batch.rows[0], metrics=values),))
     found = Journal(tmp_path / "study.jsonl").add(added)
     assert dict(found.rows[0].metrics) == {"return": 0.1, "length_steps": 3, "brakes": float(np.float32(0.1))}

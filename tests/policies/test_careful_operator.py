@@ -67,6 +67,7 @@ SITE = st.fixed_dictionaries(
                 "brake": st.just({"delay_s": 1.0}),
             }
         ),
+        "training": st.sampled_from([None, {"gpu": "a100-sxm-80gb", "boards_per_job": 1, "resume_s": 1.0}]),
     }
 )
 
@@ -113,6 +114,9 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     if bounds is not None:
         factors = {"pue_factor": [0.5, 1.5], "host_power_factor": [0.8, 1.4]}
         data["uncertainty"] = {"decode_memory_fraction": bounds, **factors}
+    if draw(st.booleans()):
+        fouled = {"mean_stay_s": 5.0, "cooling_factor": dict.fromkeys(sites, 1.5)}
+        data["regimes"] = {"plant": {"states": {"clean": {"mean_stay_s": 5.0}, "fouled": fouled}}}
     return load_scenario(data)
 
 

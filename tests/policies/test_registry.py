@@ -14,13 +14,17 @@ from tokenfleet.envs import FleetVectorEnv, SpecError
 from tokenfleet.envs.engine.reference.power_states import ROUNDED_REPLICAS
 from tokenfleet.policies import POLICIES, PolicyContext, make_policy, register_policy
 from tokenfleet.policies.heuristics.uniform_random import RandomPolicy
-from tokenfleet.policies.shipped import GROUPS
+from tokenfleet.policies.shipped import GROUPS, LOADED
 
 NIGHT_SHIFT = "examples.custom_policy.night_shift:NightShift"
 
 
-OWN = [name for name, preset in POLICIES.items() if preset.group != "variant" and not name.endswith("_capped")]
-"""Shipped policies but for those whose rules all stand in others."""
+OWN = [
+    name
+    for name, preset in POLICIES.items()
+    if preset.group not in ("variant", LOADED) and not name.endswith("_capped")
+]
+"""Shipped policies but for those whose rules all stand in others, and those that need a folder."""
 
 
 @pytest.fixture(params=OWN)

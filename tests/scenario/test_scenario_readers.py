@@ -69,23 +69,9 @@ def test_what_is_read_as_data_is_named_in_a_source(name: str) -> None:
 
 NO_EFFECTS = {
     "AgentGeneratorStream.library_seed",
-    "DiurnalSpec.daily_amplitude",
-    "DiurnalSpec.yearly_amplitude",
-    "DiurnalSpec.utc_offset_h",
     "TraceStream.whole",
 }
 """Keys whose zero switches no effect off: a seed, a signal's shape, and what makes a trace a test set."""
-NOT_SHIPPED = {
-    "IndicatorSpec.lead_s",
-    "IndicatorSpec.noise_memory_s",
-    "PoolSpec.reserved_seats",
-    "RegimeStateSpec.cooling_factor",
-    "RegimeStateSpec.price_tolerance_factor",
-    "RegimeStateSpec.streams",
-    "RequestClassSpec.priority",
-    "Scenario.regimes",
-}
-"""Effects that no shipped scenario has yet; a scenario that switches one on takes it out."""
 
 
 def switches() -> set[str]:
@@ -99,6 +85,18 @@ def switches() -> set[str]:
         f"{declares(one, key)}.{key}"
         for one, key, field in fields
         if not field.is_required() and field.get_default(call_default_factory=True) in (False, 0, (), {})
+    }
+
+
+def sections() -> set[str]:
+    """`Class.key` of every description that may be left out."""
+    seen: set[type[BaseModel]] = set()
+    return {
+        f"{declares(one, key)}.{key}"
+        for root in [Scenario, *STREAM_KINDS.values(), *SIGNAL_KINDS.values()]
+        for one in specs(root, seen)
+        for key, field in one.model_fields.items()
+        if not field.is_required() and field.default is None and any(specs(field.annotation, set()))
     }
 
 
@@ -120,11 +118,34 @@ def switched_on(part: Any) -> Iterator[str]:
         yield from (name for value in part for name in switched_on(value))
 
 
-def test_every_effect_is_switched_on_by_a_shipped_scenario() -> None:
-    shipped = [load_scenario(name) for name in catalog_names("scenario")]
+def parts(part: Any) -> Iterator[type[BaseModel]]:
+    """The class of every description inside of one, itself included."""
+    if isinstance(part, BaseModel):
+        yield type(part)
+        yield from (kind for key in type(part).model_fields for kind in parts(getattr(part, key)))
+    elif isinstance(part, dict):
+        yield from (kind for value in part.values() for kind in parts(value))
+    elif isinstance(part, tuple):
+        yield from (kind for value in part for kind in parts(value))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> list[Scenario]:
+    return [load_scenario(name) for name in catalog_names("scenario")]
+
+
+def test_every_effect_is_switched_on_by_a_shipped_scenario(shipped: list[Scenario]) -> None:
     used = {name for scenario in shipped for name in switched_on(scenario)}
-    assert switches() - used == NO_EFFECTS | NOT_SHIPPED
+    assert (switches() | sections()) - used == NO_EFFECTS
+
+
+def test_every_kind_of_stream_and_of_signal_is_in_a_shipped_scenario(shipped: list[Scenario]) -> None:
+    used = {kind for scenario in shipped for kind in parts(scenario)}
+    assert {kind.__name__ for kind in (*STREAM_KINDS.values(), *SIGNAL_KINDS.values())} - {
+        k.__name__ for k in used
+    } == set()
 
 
 def test_the_effects_are_found() -> None:
     assert {"PoolSpec.migrate_prefixes", "BrakeSpec.control_lag_s", "RowSpec.whole_site"} <= switches()
+    assert {"PoolSpec.cold", "SiteSpec.training", "RegimeSpec.indicator"} <= sections()

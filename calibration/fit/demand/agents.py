@@ -71,7 +71,7 @@ def fit(trace: SessionTrace, split: str) -> dict[str, Any]:
 
 
 def _long_fraction(trace: SessionTrace, main: Main, first: NDArray[np.int64], longest: NDArray[np.int32]) -> float:
-    """Of the sessions that came to the usual window's end, those that went on instead of compacting."""
+    """Of the sessions at the usual window's end, those that went on instead of compacting."""
     compacted = np.unique(trace.session[main.before[main.compacted]])
     went_on = longest > LONG_TOKENS
     stopped = ~went_on & np.isin(trace.session[first], compacted)

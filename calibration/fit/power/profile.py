@@ -1,7 +1,7 @@
 """What work took in a profile's serving runs over what the law of the GPU says of such iterations.
 
-The law is not linear in the work: an iteration that prefills draws more than one that only decodes, by less than the
-work is more. So each run is taken apart into its iterations, with no, one, two ... prompts, as the engines run them
+The law is not linear in the work: an iteration with prefill draws more than one without, by less than the work is more.
+So each run is taken apart into its iterations, with no, one, two ... prompts, as the engines run them
 (`tokenfleet.envs.fitting.compare`), and not at its mean composition.
 """
 

@@ -87,7 +87,7 @@ def is_across_sockets(interconnect: str, boards: int) -> bool:
 
 
 def timed_on_lines() -> pd.DataFrame:
-    """Collectives of sizes that serving sends, over boards that reach each other without crossing their host's sockets.
+    """Collectives of the sizes in serving, over boards that reach each other without crossing their host's sockets.
 
     With `interconnect` and its `link_bytes_per_s`; treat it as read-only.
     """

@@ -4,13 +4,14 @@ A profile has the parts of a roofline, which were timed one by one: products, ex
 attention. Only what a step and a sequence take beside them is fitted to the pair's own runs. So a prompt, of which the
 runs say little, takes what its kernels and its collectives take.
 
-Boards that share out experts (expert parallelism) wait for the one whose experts are touched most, and each reads all
-of attention; boards that split every matrix share all of it. What a run does not say, prompts and the context of a
-running sequence, is assumed (`fit.serving_runs`).
+Under expert parallelism all boards wait for the one whose experts are touched most, and each reads all of attention;
+boards that split every matrix share all of it. What a run does not say, prompts and the context of a running sequence,
+is assumed (`fit.serving_runs`).
 
-Runs are left out whose step is not a decode step (0.4 prompts or more started per iteration), that are short of KV
-memory (less than 95 % of their seats taken), or whose batch exceeds 512; and the runs of long reasoning on B200, which
-take 30 ms and more at any batch of any model: something else than the GPU sets their pace.
+Three kinds of runs are left out: those with 0.4 prompts or more started per iteration, as their step is no decode step;
+those short of KV memory, with less than 95 % of their seats taken; those with a batch above 512. The runs of long
+reasoning on B200 are left out too: they take 30 ms and more at any batch of any model, so that something else than the
+GPU sets their pace.
 """
 
 from __future__ import annotations

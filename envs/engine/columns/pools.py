@@ -141,7 +141,7 @@ class PoolShape:
     kv_grows: BoolArray = quantity(
         "P",
         "",
-        "Room for a sequence is taken token by token, not for its whole answer at once.",
+        "Space for a sequence is taken token by token, not for its whole answer at once.",
         lambda p: p.spec.kv_grows,
     )
     watermark_tokens: Int64Array = quantity(

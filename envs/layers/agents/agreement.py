@@ -31,7 +31,7 @@ class AgreementSpec(Spec):
     Level Agreement, 4 October 2023). A provider's month is an episode's window.
 
     The charges of a window are the price of all requests that ended in it, answered or not, at their quoted factors: a
-    class that is refused outright owes as much as one that is served late, as under a subscription.
+    class refused outright owes as much as a class served late, as under a subscription.
 
     Attributes:
         window_s: length of a window, in whole ticks rounded up [s].

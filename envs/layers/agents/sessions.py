@@ -27,10 +27,10 @@ class SessionStream(StreamSpec):
     cluster an exponential time after its first.
 
     Sessions last for hours, episodes for minutes. With `warm` an episode is a window of a process that has always run:
-    besides the sessions that begin in it, it holds those under way that make a call in it. A session has one start a
-    Poisson process, so calls of any one kind (the k-th of a given session) come as a Poisson process too; the number of
-    sessions whose first call in the window is that one has mean rate * min(gap, horizon) over all starts, where gap is
-    the time since the call before it, and that first call is uniform in [0, min(gap, horizon)). This is length-biased
+    besides the sessions that begin in it, it holds those under way with a call in it. Starts are a Poisson process, so
+    the k-th calls of a given session come as a Poisson process too. Let gap be the time since the call before. The
+    number of sessions that enter the window with their k-th call has mean rate * min(gap, horizon) over all starts, and
+    that call is uniform in [0, min(gap, horizon)). This is length-biased
     sampling, exact for a fleet that answers as fast as the record. It makes long sessions and long waits as frequent as
     an observer of the fleet sees them.
 

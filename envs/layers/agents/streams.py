@@ -116,7 +116,7 @@ STREAM_KINDS: dict[str, type[StreamSpec]] = {}
 
 @contextmanager
 def named_by(key: str, kind: str) -> Iterator[None]:
-    """Report an entry of the catalogue that cannot be read under the key that names it."""
+    """Report an unreadable entry of the catalogue under the key that names it."""
     try:
         yield
     except SpecError as error:

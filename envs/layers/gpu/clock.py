@@ -36,7 +36,7 @@ LEAST_SLOPE = 1e-9  # of a shoulder; boards without one exceed a limit only wher
 
 @dataclass(slots=True)
 class Load(Generic[Number]):
-    """What a piece of work takes of boards, in parts that follow the core's clock and parts that do not.
+    """What a piece of work takes of boards: parts that follow the core's clock, and the rest.
 
     Attributes:
         fixed_s: time that no clock changes [s].

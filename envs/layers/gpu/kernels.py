@@ -6,7 +6,7 @@ A product of matrices, [n, k] weights with [k, m] activations, takes
            + quantise_bytes m k / bandwidth
 
 Every number is data of a board, fitted to timed kernels (`calibration/fit/time/products.py`); the defaults are the
-medians of the six boards that were timed, for boards that nobody timed.
+medians of six timed boards, for boards that nobody timed.
 """
 
 from __future__ import annotations

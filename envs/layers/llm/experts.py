@@ -8,8 +8,8 @@ experts out (expert parallelism), and then all wait for the one whose experts ar
     time    = launch_s + (memory^4 + compute^4)^(1/4)
               + activation_passes * rows * 2 * (2 * width + 3 * expert_width) / bandwidth
 
-with bandwidth and rate those that products of matrices reach on the board, `weights` those of one expert's slice,
-`rows` the (token, expert) pairs that it computes, and `touched` the experts that have any. An expert with few rows
+with the bandwidth and rate of matrix products on the board. `weights` are those of one expert's slice, `rows` its
+(token, expert) pairs, and `touched` the experts with any row. An expert with few rows
 takes as long as one with a tile of them: that is what experts in four bits cost where kernels unpack them, on any
 memory.
 `calibration/fit/time/experts.py` fits one kernel a format to six boards.

@@ -160,7 +160,7 @@ class Effort(Generic[Number]):
 
 
 def iteration_effort(physics: Physics, batch: Batch[Number]) -> Effort[Number]:
-    """An iteration at the clock that is asked for, or at the highest below it that holds the boards' limit.
+    """An iteration at the clock asked for, or at the highest below it that holds the boards' limit.
 
     >>> from tokenfleet.envs.layers import gpu, llm
     >>> from tokenfleet.envs.layers.llm.coefficients import Coefficients

@@ -184,7 +184,7 @@ class ModelSpec(Spec):
         return self.layers / self._growing_layers - 1.0
 
     def attended_tokens(self, context_tokens: Number) -> Number:
-        """Tokens that a sequence of so much context attends to, as tokens of the layers that attend to all of it.
+        """Tokens that a sequence of so much context attends to, counted in layers without a window.
 
         >>> [float(load_model(name).attended_tokens(1000.0)) for name in ("gpt-oss-20b", "llama-3.1-8b")]
         [1128.0, 1000.0]

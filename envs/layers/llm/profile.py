@@ -144,7 +144,7 @@ def bounds_s(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int) -> 
 
 
 def check_profile(profile: ProfileSpec, gpu: GpuSpec, model: ModelSpec) -> None:
-    """Refuse a profile that is not of this pair or that beats the physical bound.
+    """Refuse a profile of another pair, or one that beats the physical bound.
 
     A bound on each coefficient is enough: `max(x, y)` of sums is at most the sum of each part's larger one.
 

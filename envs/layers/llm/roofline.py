@@ -1,4 +1,4 @@
-"""Layer 4, rooflines: a profile for a pair that nobody measured, the sum of parts that others timed.
+"""Layer 4, rooflines: a profile for an unmeasured pair, the sum of parts that others timed.
 
 | part of an iteration | by | comes from |
 |---|---|---|

@@ -5,7 +5,7 @@ sequence gains, so a token takes
 
     tpot(B) = host_s + T(B (1 + P / O)) + B (decode_s + context_s (P + O / 2) + prefill_attention_s pairs(P) / O)
 
-and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration that only decodes, which is what
+and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration of decode alone, which is what
 most are. Where the mean iteration would draw more than the boards' limit, a token takes as much longer as that
 iteration does at the clock that holds the limit.
 """
@@ -51,7 +51,7 @@ class MeanRequest:
 
     @property
     def tokens_per_output(self) -> Coefficient:
-        """Tokens that are computed for each that is generated, prefill included."""
+        """Tokens computed for each that is generated, prefill included."""
         return 1.0 + self.prompt_tokens / self.output_tokens
 
     @property

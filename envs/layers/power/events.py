@@ -1,4 +1,4 @@
-"""What lowers a cap for a while: demand response, which is announced, and emergencies, which are not."""
+"""What lowers a cap for a while: announced demand response, and emergencies without notice."""
 
 from __future__ import annotations
 

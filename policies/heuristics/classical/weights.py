@@ -83,12 +83,12 @@ class CMu(Admission):
         rates = np.empty(met_s.shape)
         for k in self._order:
             mine = self._mask[k] & (self._full_rps[k] > 0.0)
-            room = (free_s * self._full_rps[k] * mine).sum(axis=1)
+            free_requests = (free_s * self._full_rps[k] * mine).sum(axis=1)
             hopeless = met_s[:, k] > self._patience_s[k]
             open_rps = np.where(hopeless, 0.0, np.inf)
-            rates[:, k] = room / self._tick_s if self._is_deferrable[k] else open_rps
-            taken = np.minimum(view["arrived"][:, k], room)
-            share = np.where(room > 0.0, taken / np.maximum(room, 1e-300), 0.0)
+            rates[:, k] = free_requests / self._tick_s if self._is_deferrable[k] else open_rps
+            taken = np.minimum(view["arrived"][:, k], free_requests)
+            share = np.where(free_requests > 0.0, taken / np.maximum(free_requests, 1e-300), 0.0)
             free_s = free_s - free_s * mine * share[:, None]
         return rates, state
 

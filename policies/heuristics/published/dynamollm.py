@@ -17,7 +17,7 @@ class DynamoLlmPool(Awake):
     """The pool manager: every five minutes as many replicas as the forecast load needs.
 
     DynamoLLM (arXiv 2408.00741, HPCA 2025) [text]: nodes by the peak of the predicted load over the highest load of the
-    best configuration, every 5 minutes; a weekly template predicts. Here a smoothed rate with the head room of the
+    best configuration, every 5 minutes; a weekly template predicts. Here a smoothed rate with the headroom of the
     template's peak stands for it (ours), and tensor parallelism cannot change.
 
     Args:

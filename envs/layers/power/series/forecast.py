@@ -22,9 +22,9 @@ Float64Array = NDArray[np.float64]
 class DemandForecastSpec(Spec):
     """A forecast of how many requests arrive, for every class.
 
-    What is forecast is the arrivals that will come within half a window before and after, over the window, times a
-    lognormal error of mean one whose size grows with the lead as that of the other forecasts, along one path for each
-    class. Requests that follow on others are not counted, for their times depend on the answers.
+    The forecast is the arrivals within half a window before and after, over the window, times a lognormal error of mean
+    one. The error grows with the lead as in the other forecasts, along one path for each class. Requests that follow on
+    others are not counted: when they come depends on the answers.
 
     Attributes:
         error_fraction: standard deviation of the logarithm of the error a day ahead; assumption.

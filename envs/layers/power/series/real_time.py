@@ -179,7 +179,8 @@ class RealTimePriceSpec(Spec):
 class SharedJumps:
     """Jumps that come to several sites at once.
 
-    A site takes those whose mark is below its own rate over the highest, so that each has the rate that its law says.
+    Each jump has a mark. A site takes the jumps with a mark below its own rate over the highest rate, which gives every
+    site the rate of its own law.
 
     Attributes:
         rate_per_h: the highest rate of shared jumps of all sites, heat included.
