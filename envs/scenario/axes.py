@@ -5,7 +5,7 @@ charges for more than energy, C sites in a demand-response programme, U sites th
 whose spread of the price is forecast, P pools, K classes, Q classes with a service agreement, O classes whose demand is
 forecast, T classes whose token price the policy sets, L lead times of announced
 caps, F lead times of forecasts, i regimes with an indicator, p pools whose replicas can
-stand by, s sites that train.
+stand by, v pools with a variant, s sites that train.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "X": tuple(scenario.spread_sites),
         "P": tuple(scenario.pools),
         "p": tuple(scenario.standby_pools),
+        "v": tuple(scenario.variants),
         "K": tuple(scenario.classes),
         "Q": tuple(scenario.agreements),
         "O": scenario.forecast_classes,

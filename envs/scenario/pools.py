@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import CatalogSpec
+from tokenfleet.envs.catalog import CatalogSpec, reading
 from tokenfleet.envs.layers.facility import RowSpec
 from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
@@ -22,6 +22,7 @@ from tokenfleet.envs.layers.llm import (
 )
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.scenario.sleep import RESUME_BYTES_PER_S, RESUME_FIXED_S, ColdSpec, StandbySpec
+from tokenfleet.envs.scenario.variants import VariantSpec
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
@@ -90,6 +91,7 @@ class PoolSpec(CatalogSpec):
             requests of high priority likewise.
         standby: lets replicas stand by; by default they are awake or asleep.
         cold: sleep is with the server switched off; by default it is suspended.
+        variant: another model that replicas may load instead of their own; by default they serve that alone.
     """
 
     site: Name
@@ -124,6 +126,7 @@ class PoolSpec(CatalogSpec):
     reserved_seats: dict[Name, PositiveInt] = Field(default_factory=dict)
     standby: StandbySpec | None = None
     cold: ColdSpec | None = None
+    variant: VariantSpec | None = None
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:
@@ -211,10 +214,29 @@ class PoolSpec(CatalogSpec):
             LargestBatch(self.token_budget, self.max_batch),
         )
 
+    @cached_property
+    def switched(self) -> PoolSpec:
+        """The pool with its variant in the place of its own model; itself where it has none."""
+        if self.variant is None:
+            return self
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        with reading(self.search_paths):
+            return PoolSpec(**{**own, "model": self.variant.model, "kv_tokens": None, "variant": None})
+
+    @property
+    def shortest_kv_tokens(self) -> int:
+        """KV-cache capacity of a replica with whichever model it has loaded, at the least [tokens]."""
+        return min(self.kv_capacity_tokens, self.switched.kv_capacity_tokens)
+
+    @property
+    def load_s(self) -> float:
+        """To load the model on a server that runs [s]."""
+        return self.model_spec.wake_s
+
     @property
     def wake_s(self) -> float:
         """From asleep to serving [s]."""
-        return self.model_spec.wake_s + (0.0 if self.cold is None else self.cold.boot_s)
+        return self.load_s + (0.0 if self.cold is None else self.cold.boot_s)
 
     @property
     def asleep_w(self) -> float:

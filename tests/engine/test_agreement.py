@@ -28,6 +28,9 @@ SITUATIONS = {
     "ties of hand-offs": {"load": 4.0, "ties": True, "hand_offs": True, "warm": True, "cap_share": 0.4},
     "the longest requests": {"load": 1.0, "huge": True, "long_talks": True},
     "the longest clock": {"load": 2.0, "long_clock": True},
+    "variants": {"load": 3.0, "variants": True},
+    "variants under stress": {"load": 4.0, "variants": True, "long_talks": True, "closed_loop": True, "warm": True},
+    "ties of variants": {"load": 4.0, "variants": True, "ties": True, "cap_share": 0.4},
     "closed loop under stress": {"load": 8.0, "closed_loop": True, "small_kv": True, "cap_share": 0.4},
 }
 
