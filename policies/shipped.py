@@ -73,6 +73,7 @@ POLICIES: dict[str, Preset] = {
     "spend_brake": _router("variant", _WIDE, clocking={"name": "feedback", "brake_share": 0.3}),
     "stay_cool": _router("variant", _WIDE, clocking="thermal"),
     "battery_for_events": _router("variant", _WIDE, storage="carry_events"),
+    "brown_out": _router("variant", _WIDE, serving="variant_for_caps"),
     "mind_energy": _router("variant", _WIDE, clocking={"name": "lowest", "of": ["worth", "feedback"]}),
     "gate_by_worth": _router("variant", _WIDE, admission="worth_gate"),
     "price_by_demand": _router("variant", _WIDE, pricing="by_demand"),

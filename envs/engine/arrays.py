@@ -159,6 +159,15 @@ class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumn
         shared = {name: getattr(self, name) for name in ITERATION}
         return Coefficients(**shared, decode_memory_fraction=decode_memory_fraction)
 
+    def switched_coefficients(
+        self, decode_memory_fraction: Float64Array, variant_memory_fraction: Float64Array
+    ) -> Coefficients:
+        """The same of `switched`, by what an episode has drawn for own models, `[P]`, and for variants, `[v]`."""
+        has = self.variant >= 0
+        fraction = decode_memory_fraction.copy()
+        fraction[has] = variant_memory_fraction[self.variant[has]]
+        return self.switched.coefficients(fraction)
+
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Length of each axis letter of `tokenfleet.envs.fields.AXES` but N."""

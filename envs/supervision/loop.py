@@ -141,6 +141,7 @@ class InnerLoop:
             prefix_affinity=setpoints.prefix_affinity,
             token_price_factor=setpoints.token_price_factor,
             standby_fraction=setpoints.standby_fraction,
+            variant_fraction=setpoints.variant_fraction,
             training_share=setpoints.training_share,
         )
         return controls, LoopState(clock, awake, dwell_s)

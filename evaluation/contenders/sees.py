@@ -49,6 +49,8 @@ SIGHTS: dict[str, tuple[str, ...]] = {
     "services, training": (
         "standby_replicas",
         "preparing_replicas",
+        "variant_replicas",
+        "switching_replicas",
         "working_jobs",
         "unsaved_work_s",
         "peak_power_w",

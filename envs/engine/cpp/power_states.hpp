@@ -85,8 +85,19 @@ inline void load_other(Replica& replica, double now_s) {
     begin(replica, stands ? State::kPreparing : State::kWaking, booted_s + replica.limits().load_s);
 }
 
-// Let the first `target` replicas have the variant and the others their own model; how many begin to load. Who sleeps has
-// nothing loaded, and loads the right model when it wakes. Who has requests finishes them first.
+// Who has nothing loaded wakes with the variant if it is among the first `target` replicas.
+inline void choose_models(std::span<Replica> replicas, std::int64_t target) {
+    std::int64_t place = 0;
+    for (auto& replica : replicas) {
+        const bool wants_variant = place++ < target;
+        const bool unloaded =
+            replica.state == State::kAsleep || replica.state == State::kDark || replica.state == State::kFailed;
+        if (unloaded && replica.limits().is_variant != wants_variant) replica.load(wants_variant);
+    }
+}
+
+// Bring the variant to the first `target` replicas and the own model to the others; how many begin to load. Who has
+// requests finishes them first.
 inline std::int64_t switch_models(std::span<Replica> replicas, double now_s, std::int64_t target) {
     std::int64_t switches = 0, place = 0;
     for (auto& replica : replicas) {
@@ -99,9 +110,7 @@ inline std::int64_t switch_models(std::span<Replica> replicas, double now_s, std
         if (state == State::kAwake) state = State::kSwitching;
         const bool loaded = state == State::kWaking || state == State::kResuming || state == State::kStandby ||
                             state == State::kPreparing;
-        if (state == State::kAsleep || state == State::kFailed) {
-            replica.load(wants_variant);
-        } else if (loaded || (state == State::kSwitching && replica.is_idle())) {
+        if (loaded || (state == State::kSwitching && replica.is_idle())) {
             load_other(replica, now_s);
             ++switches;
         }
@@ -120,6 +129,8 @@ inline std::int64_t replicas_asked_for(const Pool& pool, double fraction) {
 // began to load another model instead of the one that they had.
 inline std::int64_t follow(std::span<Replica> replicas, const Pool& pool, double awake_fraction,
                            double standby_fraction, double variant_fraction, double now_s) {
+    const std::int64_t on_variant = pool.variant >= 0 ? replicas_asked_for(pool, variant_fraction) : 0;
+    if (pool.variant >= 0) choose_models(replicas, on_variant);
     for (auto& replica : replicas) {
         if (replica.state == State::kDark) begin(replica, State::kWaking, now_s + replica.limits().wake_s);
     }
@@ -131,7 +142,7 @@ inline std::int64_t follow(std::span<Replica> replicas, const Pool& pool, double
     }
     if (reach(replicas, now_s, awake) || pool.standby >= 0) stand(replicas, now_s, standby);
     std::int64_t switches = 0;
-    if (pool.variant >= 0) switches = switch_models(replicas, now_s, replicas_asked_for(pool, variant_fraction));
+    if (pool.variant >= 0) switches = switch_models(replicas, now_s, on_variant);
     for (auto& replica : replicas) {
         const bool ready = replica.ready_s <= now_s;
         if (ready && (replica.state == State::kWaking || replica.state == State::kResuming)) {

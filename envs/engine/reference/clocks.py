@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.layers.llm.coefficients import Coefficients, Physics
+from tokenfleet.envs.layers.llm.coefficients import Physics
 
 
 class Clocks:
@@ -17,7 +17,8 @@ class Clocks:
     def __init__(self, arrays: FleetArrays, episode: Episode) -> None:
         """Begin at full clock."""
         self.has_variant = [bool(place >= 0) for place in arrays.variant]
-        self.coefficients = self._coefficients(arrays, episode)
+        own, variant = episode.decode_memory_fraction, episode.variant_memory_fraction
+        self.coefficients = (arrays.coefficients(own), arrays.switched_coefficients(own, variant))
         self.fraction = [1.0] * arrays.num_pools
         self._physics = [self._physics_at(p, 1.0) for p in range(arrays.num_pools)]
 
@@ -34,9 +35,3 @@ class Clocks:
     def _physics_at(self, p: int, clock: float) -> tuple[Physics, ...]:
         models = self.coefficients[: 1 + self.has_variant[p]]
         return tuple(coefficients.replica(p).at_clock(clock) for coefficients in models)
-
-    def _coefficients(self, arrays: FleetArrays, episode: Episode) -> tuple[Coefficients, Coefficients]:
-        """Of every pool with its own model, and with the variant where there is one."""
-        switched = episode.decode_memory_fraction.copy()
-        switched[self.has_variant] = episode.variant_memory_fraction[arrays.variant[self.has_variant]]
-        return arrays.coefficients(episode.decode_memory_fraction), arrays.switched.coefficients(switched)

@@ -14,7 +14,7 @@ UP = (State.AWAKE, State.SWITCHING, State.WAKING, State.RESUMING)
 STANDING = (State.STANDBY, State.PREPARING)
 LOADED = (State.WAKING, State.RESUMING, *STANDING)
 """Without requests, and with a model in memory or on its way there."""
-UNLOADED = (State.ASLEEP, State.FAILED)
+UNLOADED = (State.ASLEEP, State.DARK, State.FAILED)
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class PowerStates:
         Returns:
             How many began to load another model instead of the one that they had.
         """
+        on_variant = self._count(variant_fraction)
+        self._choose_models(on_variant)
         for replica in self.replicas:
             if replica.state is State.DARK:
                 self._begin(replica, State.WAKING, now_s + self._wakes_of(replica).wake_s)
@@ -60,7 +62,7 @@ class PowerStates:
             standby = max(min(self._count(standby_fraction), len(self.replicas) - awake), 0)
         self._reach(awake, now_s)
         self._stand(standby, now_s)
-        switches = self._switch(self._count(variant_fraction), now_s) if self.has_variant else 0
+        switches = self._switch(on_variant, now_s)
         for replica in self.replicas:
             if replica.state in (State.WAKING, State.RESUMING) and replica.ready_s <= now_s:
                 replica.state = State.AWAKE
@@ -127,23 +129,28 @@ class PowerStates:
                 self._begin(replica, State.PREPARING, now_s + self._wakes_of(replica).wake_s)
                 standing += 1
 
-    def _switch(self, target: int, now_s: float) -> int:
-        """Let the first `target` replicas have the variant and the others their own model; how many begin to load.
+    def _choose_models(self, target: int) -> None:
+        """Who has nothing loaded wakes with the variant if it is among the first `target` replicas."""
+        for place, replica in enumerate(self.replicas):
+            if self.has_variant and replica.state in UNLOADED and replica.on_variant != (place < target):
+                replica.load(place < target)
 
-        Who sleeps has nothing loaded, and loads the right model when it wakes. Who has requests finishes them first.
+    def _switch(self, target: int, now_s: float) -> int:
+        """Bring the variant to the first `target` replicas and the own model to the others; how many begin to load.
+
+        Who has requests finishes them first.
         """
+        if not self.has_variant:
+            return 0
         switches = 0
         for place, replica in enumerate(self.replicas):
-            wants_variant = place < target
-            if replica.on_variant == wants_variant:
+            if replica.on_variant == (place < target):
                 if replica.state is State.SWITCHING:
                     replica.state = State.AWAKE
                 continue
             if replica.state is State.AWAKE:
                 replica.state = State.SWITCHING
-            if replica.state in UNLOADED:
-                replica.load(wants_variant)
-            elif replica.state in LOADED or (replica.state is State.SWITCHING and replica.is_idle):
+            if replica.state in LOADED or (replica.state is State.SWITCHING and replica.is_idle):
                 self._load(replica, now_s)
                 switches += 1
         return switches
