@@ -63,6 +63,7 @@ POLICIES: dict[str, Preset] = {
         admission="backlog_gate",
         storage="carry_events",
         pricing={"name": "by_demand", "quiet": 0.9, "full_s": 60.0},
+        serving="variant_for_caps",
     ),
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
     "linear_feedback": Preset(f"{_HERE}.linear.policy:LinearFeedback", group="form"),
