@@ -75,8 +75,9 @@ class PowerModel:
 
     def worst_busy_w(self, clock_fraction: Float64Array) -> Float64Array:
         """The most that the boards of one replica can draw at a clock, `[..., P]` [W]; never falls with the clock."""
-        worst_w = [_worst_busy_w(a, fractions, clock_fraction) for a, fractions in self.models]
-        return np.maximum.reduce(worst_w)
+        by_model = [_worst_busy_w(a, fractions, clock_fraction) for a, fractions in self.models]
+        worst_w: Float64Array = np.maximum.reduce(by_model)
+        return worst_w
 
     def longest_iteration_s(self) -> Float64Array:
         """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the slowest clock.
@@ -85,7 +86,9 @@ class PowerModel:
 
         Before it the pool may take back from host memory all the prefixes there that fit into the memory of its GPUs.
         """
-        return np.maximum.reduce([_longest_iteration_s(a, fractions) for a, fractions in self.models])
+        by_model = [_longest_iteration_s(a, fractions) for a, fractions in self.models]
+        longest_s: Float64Array = np.maximum.reduce(by_model)
+        return longest_s
 
     def worst_site_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
         """The most that each site can draw, cooling included, `[..., S]` [W].

@@ -134,12 +134,14 @@ class Fleet:
             self.replicas[index].ready_s = repaired_s
 
     def _apply_power_states(self, now_s: float, now: Mapping[str, np.ndarray]) -> None:
-        asked = [now[name] for name in ("awake_fraction", "standby_fraction", "variant_fraction")]
         for p, switches in enumerate(self.switches):
-            if not self.power.is_dark(p, now_s):
-                count = switches.follow(*(float(fraction[p]) for fraction in asked), now_s)
-                if switches.has_variant:
-                    self.outcome["switches"][0, self.arrays.variant[p]] = count
+            if self.power.is_dark(p, now_s):
+                continue
+            names = ("awake_fraction", "standby_fraction", "variant_fraction")
+            awake, standby, variant = (float(now[name][p]) for name in names)
+            count = switches.follow(awake, standby, variant, now_s)
+            if switches.has_variant:
+                self.outcome["switches"][0, self.arrays.variant[p]] = count
 
     def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
         for p in range(self.arrays.num_pools):
