@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec, reading
@@ -30,6 +30,9 @@ from tokenfleet.envs.spec import (
     PositiveInt,
     TokenCount,
 )
+
+LATER = ("variant",)
+"""Keys that came after protocols and policies had been frozen with the hashes of their scenarios."""
 
 
 class PoolSpec(CatalogSpec):
@@ -127,6 +130,11 @@ class PoolSpec(CatalogSpec):
     standby: StandbySpec | None = None
     cold: ColdSpec | None = None
     variant: VariantSpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _what_is_given_of_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """All keys, but for later ones that are left out: a scenario without them is what it was."""
+        return {key: value for key, value in handler(self).items() if key not in LATER or value is not None}
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:
