@@ -20,21 +20,23 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.screen.found import choice_of
+from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.evaluation.screen.run import Options, Screen
+from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.policy_files import write_policy
 from tokenfleet.policies.registry import make_policy
 from tokenfleet.policies.search import Float64Array
 from tokenfleet.policies.search.covariance import CovarianceSearch
-from tokenfleet.policies.search.recorded import centres_of
+from tokenfleet.policies.search.recorded import centres_of, thirds
 from tokenfleet.policies.tunable import Tunable, tunable
 
 TUNED_FILE = "tuned.yaml"
 VALUE, RETURN = "net_value_usd", "return"
 """What is tuned for: net value of a fleet, return of any other environment."""
+SECONDS = "above_cap_s"
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ def tune_policy(
     else:
         policies = [subject.choice(subject.start), *_feedback_searched(config, record, workers, say)]
     say("validation")
-    values = partial(_values, config, "validation", config.validation.seed, config.validation.episodes)
-    rows = np.array(record.once("validation", lambda: workers.map(values, policies)))
-    tuned = _chosen(policies, rows)
+    measure = partial(_validated, config, VALUE)
+    rows = np.array(record.once("validation", lambda: workers.map(measure, policies)))
+    tuned = _chosen(policies, rows, _within_limit(config, policies, record, workers))
     _write(folder / TUNED_FILE, config, tuned)
     return tuned
 
@@ -102,7 +104,7 @@ def _numbers_searched(
         )
         return means
 
-    return [subject.choice(numbers) for numbers in centres_of(search, generations, measure)]
+    return [subject.choice(numbers) for numbers in thirds(centres_of(search, generations, measure))]
 
 
 def _feedback_searched(
@@ -111,33 +113,59 @@ def _feedback_searched(
     """Constants and feedback as a screen of scenarios finds them, without its control of constants."""
     scenario = config.shifted_scenario
     assert scenario is not None  # TuneConfig has seen to it
-    options = Options(seed=config.seed, generations=config.feedback_generations, episodes=config.validation.episodes)
-    screen = Screen(scenario, options, record, workers, say)
-    return [choice_of(plan, scenario, screen.scale()) for plan in screen.learn().values()]
+    options = Options(seed=config.seed, generations=config.feedback_generations)
+    search = PlanSearch(scenario, options, config.validation.episodes, record, workers, say)
+    first, more_s = search.first(), None
+    constants = choice_of(first, scenario, search.scale())
+    if config.above_cap_limit_s is not None:
+        seconds = record.once("seconds of constants", lambda: _validated(config, SECONDS, constants))
+        more_s = config.above_cap_limit_s - float(np.mean(seconds))
+    return [constants, choice_of(search.feedback(first, more_s), scenario, search.scale())]
 
 
-def _values(config: TuneConfig, split: Split, seed: int, episodes: int, choice: Mapping[str, Any]) -> list[float]:
-    """What a policy comes to in each of the episodes of a seed."""
+def _within_limit(
+    config: TuneConfig, policies: Sequence[Mapping[str, Any]], record: Record, workers: Workers
+) -> NDArray[np.bool_]:
+    """Which of the policies keep the limit in the validation episodes; the nearest to it where none does, `[P]`."""
+    if config.above_cap_limit_s is None:
+        return np.ones(len(policies), np.bool_)
+    measure = partial(_validated, config, SECONDS)
+    rows = record.once("seconds in validation", lambda: workers.map(measure, policies))
+    seconds = np.array(rows).mean(axis=1)
+    return np.asarray(seconds <= max(config.above_cap_limit_s, seconds.min()))
+
+
+def _validated(config: TuneConfig, metric: str, choice: Mapping[str, Any]) -> list[float]:
+    """A metric of a policy in each of the validation episodes."""
+    return _values(config, "validation", config.validation.seed, config.validation.episodes, choice, metric)
+
+
+def _values(
+    config: TuneConfig, split: Split, seed: int, episodes: int, choice: Mapping[str, Any], metric: str = VALUE
+) -> list[float]:
+    """What a policy comes to in each of the episodes of a seed; its return where there is no such metric."""
     make_env = partial(make_vector_env, config, split=split, autoreset_mode=AutoresetMode.NEXT_STEP)
     probe = make_env(1)
     policy = make_policy(choice, PolicyContext.from_env(probe, seed=config.seed))
     probe.close()
     rows = evaluate_policy(make_env, Candidate(policy, "tuned"), episodes, seed, batch_size=config.n_envs)
-    return [row.metrics.get(VALUE, row.metrics[RETURN]) for row in rows]
+    return [row.metrics.get(metric, row.metrics[RETURN]) for row in rows]
 
 
-def _chosen(policies: Sequence[Mapping[str, Any]], rows: NDArray[np.float64]) -> Tuned:
-    """The best by the mean of its row; the first row is of the policy that the search began with."""
-    best = int(np.argmax(rows.mean(axis=1)))
+def _chosen(policies: Sequence[Mapping[str, Any]], rows: NDArray[np.float64], may: NDArray[np.bool_]) -> Tuned:
+    """The best, of those that may be, by the mean of its row; the first row is what the search began with."""
+    means = rows.mean(axis=1)
+    best = int(np.argmax(np.where(may, means, -np.inf)))
     gain = PairedBootstrap(rows.shape[1]).difference(rows[best], rows[0])
-    means = rows.mean(axis=1).tolist()
-    return Tuned(policies[best], means[best], means[0], gain.estimate, gain.low, gain.high)
+    return Tuned(policies[best], float(means[best]), float(means[0]), gain.estimate, gain.low, gain.high)
 
 
 def _write(path: Path, config: TuneConfig, tuned: Tuned) -> None:
-    budget = {"evaluations": config.evaluations, "episodes": config.episodes}
+    budget: dict[str, Any] = {"evaluations": config.evaluations, "episodes": config.episodes}
     if config.feedback_generations is not None:
         budget = {"feedback_generations": config.feedback_generations}
+        if config.above_cap_limit_s is not None:
+            budget["above_cap_limit_s"] = config.above_cap_limit_s
     found = {
         "scenario": None if config.scenario is None else config.scenario.name,
         "seed": config.seed,

@@ -18,7 +18,17 @@ from typing_extensions import Self
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario, ShiftSpec, shifted
-from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveFloat, PositiveInt, Spec, SpecError, shown, whole
+from tokenfleet.envs.spec import (
+    Count,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+    SpecError,
+    shown,
+    whole,
+)
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking
 from tokenfleet.policies.learned.updates import batch_problem, learning_problem
@@ -279,6 +289,7 @@ class TuneConfig(EntryConfig):
         population: candidates of a generation; None for 4 + 3 ln D, of D numbers.
         diagonal: adapt a standard deviation for each number instead of a whole covariance matrix.
         feedback_generations: of the search of gains for `linear_feedback`, instead of a search of a policy's numbers.
+        above_cap_limit_s: most mean seconds above a cap in an episode that feedback may take; None for no limit.
         validation: see `ChoiceAfterTuning`.
         workers: processes.
     """
@@ -293,12 +304,15 @@ class TuneConfig(EntryConfig):
     population: Annotated[int, Field(ge=2, strict=True)] | None = None
     diagonal: bool = True
     feedback_generations: PositiveInt | None = None
+    above_cap_limit_s: NonNegativeFloat | None = None
     validation: ChoiceAfterTuning = ChoiceAfterTuning()
     workers: PositiveInt = 2
 
     @model_validator(mode="after")
     def _feedback_fits(self) -> Self:
         if self.feedback_generations is None:
+            if self.above_cap_limit_s is not None:
+                raise SpecError(["above_cap_limit_s: is for the search of feedback; set feedback_generations too"])
             return self
         problems = []
         if self.scenario is None:

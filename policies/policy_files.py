@@ -21,6 +21,7 @@ FOLDERS = ("pretrained", "tuned")
 """Of those that ship, beside this file."""
 SUFFIX = ".yaml"
 HERE = Path(__file__).parent
+PRETRAINED = HERE / FOLDERS[0]
 
 
 def is_file_choice(choice: Any) -> bool:

@@ -68,6 +68,7 @@ POLICIES: dict[str, Preset] = {
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
     "linear_feedback": Preset(f"{_HERE}.linear.policy:LinearFeedback", group="form"),
     "generalist": Preset("tokenfleet.policies.generalist.policy:Generalist", group="trained"),
+    "checkpoint": Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group="form"),
     "awake_with_cap": _router("variant", _WIDE, awake="proportional_to_cap"),
     "awake_with_demand": _router("variant", _WIDE, awake="follow_demand"),
     "gate_backlog": _router("variant", _WIDE, admission="backlog_gate"),

@@ -17,7 +17,7 @@ from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.generalist.law import Weights
 from tokenfleet.policies.generalist.weights import numbers_of, start, weights_of
 from tokenfleet.policies.search.covariance import CovarianceSearch
-from tokenfleet.policies.search.recorded import centres_of
+from tokenfleet.policies.search.recorded import centres_of, thirds
 
 Float64Array = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ class Training:
         options = self._options
         begin = numbers_of(self._around, options.biases_alone)
         search = CovarianceSearch(begin, options.spread, options.population, options.seed, diagonal=True)
-        centres = centres_of(search, options.generations, self._measured)
+        centres = thirds(centres_of(search, options.generations, self._measured))
         weights = weights_of(np.array(centres), self._around)
         self._say("validation fleets")
         means = self._record.once("validation", lambda: self._validated(weights).mean(axis=(0, 2)).tolist())

@@ -1,12 +1,16 @@
 """What searches learn against the best rules, on test episodes: `python -m tokenfleet.evaluation.leaderboard`.
 
 On every scenario, training seeds search for feedback, for corrections of the best rule, and for constants with as many
-episodes. Validation episodes choose what goes into service; it and the best rules meet on test episodes, which choose
-nothing. The same command goes on with what `--out` holds.
+episodes; the best rules are tuned with as many, too. Validation episodes choose what goes into service, within the
+strongest rival's seconds above a cap; it and the best rules meet on test episodes, which choose nothing. The same
+command goes on with what `--out` holds.
 
 | module | what |
 |---|---|
 | `budget` | how much a training may cost |
+| `commands` | what a person types to train or tune, and running it once |
+| `cells` | what policies come to in some episodes |
+| `rivals` | the rules that are best on validation, and the best of them tuned |
 | `learning` | what a training seed learns in a scenario, and how long it took |
 | `meeting` | learned policies and rules on the same episodes of a scenario |
 | `standings` | who is ahead of whom in a scenario, with intervals |

@@ -17,20 +17,19 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.cells import Cell, Cells, validation_cells
 from tokenfleet.evaluation.leaderboard.figure import draw_standings
-from tokenfleet.evaluation.leaderboard.learning import Learned, learn
-from tokenfleet.evaluation.leaderboard.meeting import finalists, meet
+from tokenfleet.evaluation.leaderboard.learning import Learned, Training, validated
+from tokenfleet.evaluation.leaderboard.meeting import meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
+from tokenfleet.evaluation.leaderboard.rivals import finalists, tuned
 from tokenfleet.evaluation.leaderboard.shipping import ship
 from tokenfleet.evaluation.leaderboard.standings import Standing, standing
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.policies.registry import POLICIES
 
 COMMAND = "python -m tokenfleet.evaluation.leaderboard"
-PLANNER = "planner"
-"""Kind of the shipped policies that take too long a decision to be corrected in thousands of episodes."""
 MOST_WORKERS = 2
 
 
@@ -77,15 +76,19 @@ def _one(
     """One scenario, from its rules to its standing."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
     record = Record(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
-    rules = [name for name in contenders([]) if name != MIDDLE]
-    best = finalists(scenario, rules, budget.episodes, record, workers, say)
-    rule = next(name for name in best if POLICIES[name].group != PLANNER)
-    learned = [
-        learn(scenario, rule, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
+    validation = validation_cells(scenario, budget.episodes, record, workers, say)
+    best = finalists([name for name in contenders([]) if name != MIDDLE], validation)
+    corrected = next(rule for rule in best if not rule.plans)
+    trainings = [
+        Training(scenario, corrected.name, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
-    meeting = meet(scenario, best, learned, protocol, record, workers, say)
-    return standing(scenario.name, meeting, learned, protocol), learned
+    rules = [*best, tuned(scenario, best, budget, out / "tuning", workers.count, say)]
+    strength = validation.measured({rule.label: rule.choice for rule in rules})
+    rivals = {label: validated(cell) for label, cell in strength.items()}
+    learned = [training.learn(rivals) for training in trainings]
+    test = Cells(Cell(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
+    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned
 
 
 def _of_seed(say: Callable[[str], None], seed: int, what: str) -> None:
@@ -102,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="only this one; may be repeated (default: benchmarks)",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
+    parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
     parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
     parser.add_argument(
         "--corrections", type=int, default=1280, help="training episodes of corrections (default: 1280)"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tokenfleet.evaluation.screen.budget import TRAIN_EPISODES
+from tokenfleet.evaluation.screen.tuning import POPULATION
+
 
 @dataclass(frozen=True)
 class Budget:
     """Of one training seed in one scenario.
 
     Attributes:
-        generations: of the search of feedback; see `screen.run.Options`.
+        generations: of the search of feedback; see `screen.options.Options`.
         correction_episodes: of training, of corrections of a rule.
         episodes: of validation, by which searches, methods and rules are chosen.
     """
@@ -18,3 +21,8 @@ class Budget:
     generations: int
     correction_episodes: int
     episodes: int
+
+    @property
+    def correction_generations(self) -> int:
+        """Generations of a search that have as many training episodes as the corrections."""
+        return -(-self.correction_episodes // (POPULATION * TRAIN_EPISODES))

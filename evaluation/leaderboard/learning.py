@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.screen.budget import TRAIN_EPISODES
+from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, validation_cells
+from tokenfleet.evaluation.leaderboard.commands import correction_command, run_once
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import choice_of
+from tokenfleet.evaluation.screen.options import Options
+from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.evaluation.screen.run import Options, Screen
-from tokenfleet.evaluation.screen.tuning import POPULATION
+from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.policies.registry import Choice
 
 CORRECTION = "corrected rule"
 METHODS = (CONSTANTS, FEEDBACK, CORRECTION)
 LEARNED = (FEEDBACK, CORRECTION)
 """The methods whose policies answer to the state."""
-VALIDATION_SEED = 1_000
-"""Of the validation episodes by which rules and methods are chosen; searches choose by others."""
-OF_CONSTANTS = ("constants", "constants further")
-"""Searches of constants, which have as many episodes together as all else."""
+BASE = "constants before"
+"""Those that feedback goes on from, and that its limit is relative to."""
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What a policy comes to in the validation episodes.
+
+    Attributes:
+        usd: mean net value.
+        above_cap_s: mean seconds above a cap.
+    """
+
+    usd: float
+    above_cap_s: float
 
 
 @dataclass(frozen=True)
@@ -40,32 +48,30 @@ class Learned:
 
     Attributes:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
-        validation_usd: mean net value in validation episodes, the same for all methods and seeds.
-        minutes: wall clock of both searches and the corrections, the constants included.
+        validation: of the methods, in the same episodes for all of them and for all seeds.
+        limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
+            strongest rival, which is a rule or the seed's constants.
+        minutes: wall clock of all searches and the corrections, the constants included.
         episodes: of training, of all learned methods together and of the constants.
     """
 
     policies: Mapping[str, Choice | Path]
-    validation_usd: Mapping[str, float]
+    validation: Mapping[str, Validated]
+    limit_s: float
     minutes: float
     episodes: int
 
     @property
     def best(self) -> str:
-        """The learned method that is best on validation."""
-        return max(LEARNED, key=lambda method: self.validation_usd[method])
+        """The learned method that validation chooses: the best within the limit, or the one nearest to it."""
+        within = [method for method in LEARNED if self.validation[method].above_cap_s <= self.limit_s]
+        if within:
+            return max(within, key=lambda method: self.validation[method].usd)
+        return min(LEARNED, key=lambda method: self.validation[method].above_cap_s)
 
 
-def learn(
-    scenario: Scenario,
-    rule: str,
-    seed: int,
-    budget: Budget,
-    folder: Path,
-    workers: Workers,
-    say: Callable[[str], None],
-) -> Learned:
-    """Train, or read what has been trained.
+class Training:
+    """One training seed in a scenario.
 
     Args:
         scenario: to train in.
@@ -77,70 +83,61 @@ def learn(
         say: told what begins.
 
     Raises:
-        SpecError: a file in the folder is of another training, or a training failed.
+        SpecError: a file in the folder is of another training.
     """
-    stem = f"{scenario.name}-{seed}"
-    header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "rule": rule, "seed": seed}
-    record = Record(folder / f"{stem}.json", {**header, **vars(budget)})
 
-    def search() -> dict[str, Any]:
-        options = Options(
-            seed=seed,
-            generations=budget.generations,
-            episodes=budget.episodes,
-            control_generations=-(-budget.correction_episodes // (POPULATION * TRAIN_EPISODES)),
-        )
-        screen = Screen(scenario, options, record, workers, say)
-        choices = {name: choice_of(plan, scenario, screen.scale()) for name, plan in screen.search().items()}
-        episodes = POPULATION * TRAIN_EPISODES * sum(screen.generations(stage) for stage in OF_CONSTANTS)
-        return {"choices": choices, "episodes": episodes}
+    def __init__(
+        self,
+        scenario: Scenario,
+        rule: str,
+        seed: int,
+        budget: Budget,
+        folder: Path,
+        workers: Workers,
+        say: Callable[[str], None],
+    ) -> None:
+        stem = f"{scenario.name}-{seed}"
+        header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "rule": rule, "seed": seed}
+        self._record = Record(folder / f"{stem}.json", {**header, **vars(budget)})
+        self._scenario, self._rule, self._seed, self._budget = scenario, rule, seed, budget
+        self._run, self._say = folder / stem, say
+        options = Options(seed=seed, generations=budget.generations, control_generations=budget.correction_generations)
+        self._cells = validation_cells(scenario, budget.episodes, self._record, workers, say)
+        self._search = PlanSearch(scenario, options, budget.episodes, self._record, workers, say)
 
-    def correct() -> float:
-        say(f"corrections of {rule}")
-        _train(correction_command(scenario, rule, seed, budget, folder / stem), folder / stem)
-        return record.elapsed_s / 60.0
+    def learn(self, rivals: Mapping[str, Validated]) -> Learned:
+        """Train, or read what has been trained.
 
-    searched = record.once("searched", search)
-    minutes = record.once("trained", correct)
-    policies: dict[str, Choice | Path] = {**searched["choices"], CORRECTION: folder / stem}
+        Args:
+            rivals: rules in the validation episodes.
 
-    def validate() -> dict[str, float]:
-        say("validation")
-        cells = workers.map(_Validation(scenario, budget.episodes), [policies[method] for method in METHODS])
-        return dict(zip(METHODS, cells, strict=True))
+        Raises:
+            SpecError: a training failed.
+        """
+        policies: dict[str, Choice | Path] = {
+            BASE: self._choice(base := self._search.constants()),
+            CONSTANTS: self._choice(self._search.constants(is_control=True)),
+        }
+        before = self._validated(policies)
+        strongest = max([*rivals.values(), before[CONSTANTS]], key=lambda rival: rival.usd)
+        more_s = strongest.above_cap_s - before[BASE].above_cap_s
+        policies[FEEDBACK] = self._choice(self._search.feedback(base, more_s))
+        self._say(f"corrections of {self._rule}")
+        run_once(correction_command(self._scenario, self._rule, self._seed, self._budget, self._run), self._run)
+        policies[CORRECTION] = self._run
+        minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
+        learned = self._validated({method: policies[method] for method in LEARNED})
+        validation = {CONSTANTS: before[CONSTANTS], **learned}
+        return Learned(policies, validation, strongest.above_cap_s, minutes, self._search.training_episodes())
 
-    return Learned(policies, record.once("validation", validate), minutes, searched["episodes"])
+    def _choice(self, plan: Plans) -> dict[str, Any]:
+        return choice_of(plan, self._scenario, self._search.scale())
 
-
-def correction_command(scenario: Scenario, rule: str, seed: int, budget: Budget, folder: Path) -> list[str]:
-    """What a person types to train the corrections of a rule."""
-    steps = budget.correction_episodes * scenario.horizon_ticks
-    return [
-        "train.py", "experiment=correction", f"scenario={scenario.name}", f"policy.base={rule}", f"seed={seed}",
-        f"total_timesteps={steps}", f"validation.every={max(steps // 4, 1)}", f"hydra.run.dir={folder}",
-    ]  # fmt: skip
-
-
-def _train(command: list[str], folder: Path) -> None:
-    """Run a training, or go on with the one that a folder holds, unless it is complete."""
-    manifest = folder / "manifest.json"
-    if manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["status"] == "complete":
-        return
-    arguments = [f"resume={folder}"] if (folder / "snapshots").exists() else command[1:]
-    done = subprocess.run(
-        [sys.executable, "-m", "tokenfleet.train", *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SpecError([f"training failed: {' '.join(command)}: {line}" for line in done.stderr.splitlines()[-3:]])
+    def _validated(self, policies: Mapping[str, Choice | Path]) -> dict[str, Validated]:
+        return {name: validated(cell) for name, cell in self._cells.measured(policies).items()}
 
 
-@dataclass(frozen=True)
-class _Validation:
-    """Mean net value of a policy in the validation episodes by which methods are chosen."""
-
-    scenario: Scenario
-    episodes: int
-
-    def __call__(self, policy: Choice | Path) -> float:
-        values = measure_cell(self.scenario, policy, self.episodes, VALIDATION_SEED)["net_value_usd"]
-        return float(sum(values) / len(values))
+def validated(cell: Mapping[str, Any]) -> Validated:
+    """The means of a cell."""
+    values = cell[VALUE]
+    return Validated(float(sum(values) / len(values)), float(cell[SECONDS]))

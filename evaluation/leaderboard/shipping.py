@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.learning import Learned
-from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
-from tokenfleet.policies.policy_files import SUFFIX, write_policy
+from tokenfleet.evaluation.screen.conclusions import CONSTANTS
+from tokenfleet.policies.learned.layout import BEST, checkpoint_of
+from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, write_policy
 from tokenfleet.policies.registry import Choice
 
 CHECKED_EPISODES = 4
@@ -21,26 +24,26 @@ CHECKED_EPISODES = 4
 
 
 def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder: Path) -> None:
-    """Write feedback and constants of the training seed that is best on validation.
-
-    Feedback is written where it is what validation chose; a corrected rule is a checkpoint, and no such file.
+    """Write what validation chose, of the training seed that is best there, and the best constants.
 
     Args:
         scenario: that they are for.
         learned: what each training seed came to.
         budget: of each training.
-        folder: gets `pretrained/SCENARIO.yaml` and `tuned/SCENARIO/constants.yaml`.
+        folder: gets `pretrained/SCENARIO.yaml`, the checkpoint `pretrained/SCENARIO` if it is one, and
+            `tuned/SCENARIO/constants.yaml`.
 
     Raises:
         SpecError: a file cannot be written.
     """
-    places = {FEEDBACK: Path("pretrained", scenario.name), CONSTANTS: Path("tuned", scenario.name, "constants")}
-    if all(one.best != FEEDBACK for one in learned):
-        del places[FEEDBACK]
-    for method, inside in places.items():
-        seed = max(range(len(learned)), key=lambda one: learned[one].validation_usd[method])
+    best = max(range(len(learned)), key=lambda one: learned[one].validation[learned[one].best].usd)
+    constants = max(range(len(learned)), key=lambda one: learned[one].validation[CONSTANTS].usd)
+    shipped = [
+        (Path(PRETRAINED.name, scenario.name), best, learned[best].best),
+        (Path("tuned", scenario.name, "constants"), constants, CONSTANTS),
+    ]
+    for inside, seed, method in shipped:
         choice = learned[seed].policies[method]
-        assert isinstance(choice, Mapping)  # both are searched as numbers
         found = {
             "command": f"python -m tokenfleet.evaluation.leaderboard --scenario {scenario.name} --seeds {len(learned)}"
             f" --generations {budget.generations} --corrections {budget.correction_episodes}"
@@ -48,17 +51,27 @@ def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder:
             "method": method,
             "config_hash": scenario_hash(scenario),
             "seed": seed,
-            "validation": {"episodes": budget.episodes, "value": learned[seed].validation_usd[method]},
+            "validation": {"episodes": budget.episodes, **asdict(learned[seed].validation[method])},
             "check": checked(scenario, choice),
         }
-        path = folder / inside.with_suffix(SUFFIX)
         try:
-            write_policy(path, choice, found)
+            write_policy((folder / inside).with_suffix(SUFFIX), _as_choice(choice, folder / inside), found)
         except OSError as error:
-            raise SpecError([f"--ship: cannot write {path}: {error.strerror or error}"]) from None
+            raise SpecError([f"--ship: cannot write {folder / inside}: {error.strerror or error}"]) from None
 
 
-def checked(scenario: Scenario, choice: Choice) -> dict[str, Any]:
+def _as_choice(policy: Choice | Path, folder: Path) -> Mapping[str, Any]:
+    """A policy as a file may say it; the best checkpoint of a run is copied to `folder`."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    if isinstance(policy, Path):
+        shutil.copytree(checkpoint_of(policy, BEST), folder)
+        return {"name": "checkpoint", "folder": folder.name}
+    assert isinstance(policy, Mapping)  # what searches find has parameters
+    return policy
+
+
+def checked(scenario: Scenario, choice: Choice | Path) -> dict[str, Any]:
     """Net values of the first validation episodes, and which they are."""
     cell = measure_cell(scenario, choice, CHECKED_EPISODES, 0, "validation")
     return {"split": "validation", "seed": 0, "net_value_usd": cell["net_value_usd"]}

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned
-from tokenfleet.evaluation.leaderboard.meeting import PUBLISHED, Float64Array, Meeting
+from tokenfleet.evaluation.leaderboard.meeting import Float64Array, Meeting
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
-from tokenfleet.policies.registry import POLICIES
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Standing:
         methods: mean net value of every method, whether it went into service or not [USD].
         corrected: how many training seeds chose the corrected rule; the others chose feedback.
         seeds: of training.
-        rule: the best of the finalists among the shipped rules in these very episodes, which favours the rule.
+        rule: the best of the shipped rules that met them, tuned or not, in these very episodes, which favours the rule.
         published: likewise of controllers of others.
         tuned: the constants that were tuned with as many training episodes.
         minutes: of the longest training.
@@ -66,6 +65,16 @@ class Standing:
         return self.rule, self.published, self.tuned
 
     @property
+    def strongest(self) -> Rival:
+        """The rival that earns most."""
+        return max(self.rivals, key=lambda rival: rival.usd.estimate)
+
+    @property
+    def keeps_limit(self) -> bool:
+        """Whether the learned policies stand above a cap no longer than the strongest rival does."""
+        return self.above_cap_s <= self.strongest.above_cap_s
+
+    @property
     def wins(self) -> bool:
         """Whether the learned policies are ahead of every rival, each 95 % interval above zero."""
         return all(rival.ahead.low > 0.0 for rival in self.rivals)
@@ -79,12 +88,11 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
     def rival(name: str, usd: Float64Array, above_cap_s: float) -> Rival:
         return Rival(name, bootstrap.mean(usd), bootstrap.difference(ours, usd), above_cap_s)
 
-    def best(rules: Mapping[str, Float64Array]) -> Rival:
-        name = max(rules, key=lambda rule: float(rules[rule].mean()))
-        return rival(name, rules[name], meeting.above_cap_s[name])
+    def best(is_published: bool) -> Rival:
+        labels = [rule.label for rule in meeting.rules if rule.is_published is is_published]
+        label = max(labels, key=lambda one: float(meeting.usd[one].mean()))
+        return rival(label, meeting.usd[label], meeting.above_cap_s[label])
 
-    published = {name: usd for name, usd in meeting.rules.items() if POLICIES[name].group == PUBLISHED}
-    others = {name: usd for name, usd in meeting.rules.items() if name not in published}
     return Standing(
         scenario=scenario,
         learned=bootstrap.mean(ours),
@@ -92,8 +100,8 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
         methods={method: bootstrap.mean(meeting.methods[method]) for method in METHODS},
         corrected=list(meeting.best).count(CORRECTION),
         seeds=len(meeting.best),
-        rule=best(others),
-        published=best(published),
+        rule=best(is_published=False),
+        published=best(is_published=True),
         tuned=rival(CONSTANTS, meeting.methods[CONSTANTS], meeting.method_above_cap_s(CONSTANTS)),
         minutes=max(one.minutes for one in learned),
         episodes=max(one.episodes for one in learned),

@@ -14,6 +14,10 @@
 | `criteria` | whether the findings make a benchmark |
 | `card` | the findings as text |
 | `table` | the cards of many screens side by side |
+| `options` | what a person may set |
+| `limit` | a limit on seconds above a cap |
+| `stage` | one search, and what its candidates are ranked by |
+| `search` | constants and feedback, searched one after the other |
 | `run` | the screen from its start to its end |
 | `found` | what a screen has found, as policies that evaluate.py takes |
 | `export` | the same, written as a file |

@@ -15,9 +15,10 @@ from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen.card import card_text
+from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.evaluation.screen.run import Options, Screen
+from tokenfleet.evaluation.screen.run import Screen
 
 COMMAND = "python -m tokenfleet.evaluation.screen"
 MOST_WORKERS = 2

@@ -39,7 +39,7 @@ def tune(
         goes_on: whether there is time for one more generation.
 
     Returns:
-        The start, and the centre of the search after each third of its generations.
+        The start, and the centre of the search after each of its generations.
     """
 
     def measure(candidates: Float64Array, generation: int) -> list[float] | None:

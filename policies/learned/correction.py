@@ -40,7 +40,7 @@ class Base:
     learned: LearnedPolicy | None = None
 
     def policy_in(self, env: VectorEnv[Any, Any, Any]) -> Policy:
-        """The base, to act in an environment.
+        """The base, to act in an environment, whose wrappers get what those of a learned base have learnt.
 
         Raises:
             SpecError: it cannot act there.
@@ -49,8 +49,20 @@ class Base:
             self.learned.check_spaces(env.single_observation_space, env.single_action_space)
             self.learned.prepare(env)
             return self.learned
+        return self.policy_for(PolicyContext.from_env(env))
+
+    def policy_for(self, context: PolicyContext) -> Policy:
+        """The same, in an environment without wrappers that learn.
+
+        Raises:
+            SpecError: it cannot act there.
+        """
+        if self.learned is not None:
+            self.learned.check_spaces(context.observation_space, context.action_space)
+            self.learned.act_in(context)
+            return self.learned
         assert self.choice is not None
-        return build_policy(self.choice, PolicyContext.from_env(env))
+        return build_policy(self.choice, context)
 
 
 class CorrectedEnv(VectorWrapper[Any, Any, Any, Any, Any]):

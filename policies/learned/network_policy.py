@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import PositiveFloat, Spec, SpecError
-from tokenfleet.policies.base import Policy, State
+from tokenfleet.policies.base import Policy, PolicyContext, State
 from tokenfleet.policies.learned.correction import Base, base_of, combined_state, corrected, parted_state
 from tokenfleet.policies.learned.plain_data import Arrays
 from tokenfleet.policies.learned.wrapper_state import statistics_of, use_statistics
@@ -77,6 +77,20 @@ class NetworkPolicy:
         use_statistics(env, self._wrapper_statistics)
         if self.base is not None:
             self._base_policy = self.base.policy_in(env)
+
+    def act_in(self, context: PolicyContext) -> None:
+        """Give the base its place, in an environment without wrappers that learn.
+
+        Raises:
+            SpecError: the base cannot act there.
+        """
+        if self.base is not None:
+            self._base_policy = self.base.policy_for(context)
+
+    @property
+    def has_wrapper_statistics(self) -> bool:
+        """Whether it was trained under wrappers that learn, so that it needs `prepare`."""
+        return bool(self._wrapper_statistics)
 
     def predict(
         self,

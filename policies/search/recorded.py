@@ -22,7 +22,7 @@ def centres_of(search: Search, generations: int | None, measure: Measure) -> lis
         measure: see `Measure`.
 
     Returns:
-        The first centre, and the centre after each third of the generations.
+        The first centre, and the centre after each generation.
     """
     centres = [np.array(search.centre)]
     for generation in count() if generations is None else range(generations):
@@ -31,5 +31,10 @@ def centres_of(search: Search, generations: int | None, measure: Measure) -> lis
             break
         search.tell(np.asarray(told))
         centres.append(np.array(search.centre))
+    return centres
+
+
+def thirds(centres: Sequence[Float64Array]) -> list[Float64Array]:
+    """The first centre of a search, and the centre after each third of its generations."""
     last = len(centres) - 1
     return [centres[index] for index in sorted({0, last // 3, 2 * last // 3, last})]

@@ -73,6 +73,19 @@ def test_gains_are_searched_for_linear_feedback(run: Run, tmp_path: Path) -> Non
     assert tuned["found"]["validation"]["value"] == pytest.approx(max(means), abs=1e-6)
 
 
+def test_feedback_keeps_a_limit_on_seconds_above_a_cap(run: Run, tmp_path: Path) -> None:
+    typed = "policy=linear_feedback feedback_generations=1 above_cap_limit_s=0 validation.episodes=3 workers=1"
+    assert run(f"tune scenario=tiny scenario.horizon_ticks=30 {typed} hydra.run.dir=limited").code == 0
+    tuned = yaml.safe_load((tmp_path / "limited/tuned.yaml").read_text())
+    measured = json.loads((tmp_path / "limited/search.json").read_text())["measured"]
+    seconds = [sum(row) / len(row) for row in measured["seconds in validation"]]
+    means = [sum(row) / len(row) for row in measured["validation"]]
+    allowed = [mean for mean, above_s in zip(means, seconds, strict=True) if above_s <= min(seconds)]
+    assert tuned["found"]["validation"]["value"] == pytest.approx(max(allowed), abs=1e-6)
+    assert tuned["found"]["above_cap_limit_s"] == 0.0
+    assert any(name.startswith("feedback within") for name in measured)
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
@@ -81,6 +94,7 @@ def test_gains_are_searched_for_linear_feedback(run: Run, tmp_path: Path) -> Non
             "policy=linear_feedback feedback_generations=2 +env.kwargs.reward_scale=2",
             "env.kwargs.reward_scale: the search of feedback knows env=fleet and env=fleet_setpoints",
         ),
+        ("above_cap_limit_s=3", "above_cap_limit_s: is for the search of feedback; set feedback_generations too"),
         ("policy=random", "policy: random declares no number that could be tuned"),
         ("policy=feedback_caping", "did you mean 'feedback_capping'"),
         ("evaluations=1", "evaluations"),

@@ -11,14 +11,17 @@ import yaml
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
-from tokenfleet.evaluation.leaderboard import meeting
+from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned
+from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE
+from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned, Validated
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
+from tokenfleet.evaluation.leaderboard.rivals import Rule
 from tokenfleet.evaluation.leaderboard.standings import standing
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
 from tokenfleet.evaluation.screen.record import read_record
+from tokenfleet.policies.registry import POLICIES
 
 EPISODES = 6
 CONSTANTS, FEEDBACK, _ = METHODS
@@ -48,45 +51,74 @@ def _run(folder: Path) -> int:
 
 
 def _learned(seeds: int) -> list[Learned]:
-    return [Learned({}, {FEEDBACK: 1.0, CORRECTION: float(seed), CONSTANTS: 9.0}, 1.0, 72) for seed in range(seeds)]
+    return [_validated(feedback=(1.0, 0.0), correction=(float(seed), 0.0)) for seed in range(seeds)]
+
+
+def _validated(feedback: tuple[float, float], correction: tuple[float, float]) -> Learned:
+    """With values and seconds above a cap in validation episodes, under a limit of 5 s."""
+    validation = {FEEDBACK: Validated(*feedback), CORRECTION: Validated(*correction), CONSTANTS: Validated(9.0, 5.0)}
+    return Learned({}, validation, limit_s=5.0, minutes=1.0, episodes=72)
 
 
 def _met(ahead_of_rule: float, ahead_of_constants: float, learned: list[Learned]) -> Meeting:
     noise = np.random.default_rng(0).normal(size=EPISODES)
     ours = 10.0 + noise
-    rules = {"careful_operator": noise, "operator": ours - ahead_of_rule, "polca": noise + 1.0}
+    usd = {"careful_operator": noise, "operator, tuned": ours - ahead_of_rule, "polca": noise + 1.0}
+    rules = [Rule(name, name) for name in ("careful_operator", "polca")] + [Rule("operator", "operator", is_tuned=True)]
     methods = {FEEDBACK: np.array([ours, ours]), CONSTANTS: np.array([ours, ours]) - ahead_of_constants}
     methods[CORRECTION] = methods[FEEDBACK]
-    above_s = {f"{method}/{seed}": 0.0 for method in METHODS for seed in range(2)} | dict.fromkeys(rules, 0.0)
-    return Meeting(rules, methods, [one.best for one in learned], above_s)
+    above_s = {f"{method}/{seed}": 0.0 for method in METHODS for seed in range(2)} | dict.fromkeys(usd, 0.0)
+    return Meeting(rules, usd, methods, [one.best for one in learned], above_s)
 
 
-def test_a_policy_that_ships_earns_on_the_test_episodes_what_was_measured(board: Path, protocol: Protocol) -> None:
-    shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())
-    cell = measure_cell(load_scenario("tiny"), shipped["policy"], EPISODES, protocol.seed, protocol.split)
-    measured = read_record(board / "tiny.json")["measured"][f"{CONSTANTS}/{shipped['found']['seed']}"]
+@pytest.mark.parametrize("name", ["tuned/tiny/constants", "pretrained/tiny"])
+def test_a_policy_that_ships_earns_on_the_test_episodes_what_was_measured(
+    board: Path, protocol: Protocol, name: str
+) -> None:
+    shipped = yaml.safe_load((board / "shipped" / f"{name}.yaml").read_text())
+    policy, found = shipped["policy"], shipped["found"]
+    if "folder" in policy:
+        policy |= {"folder": str(board / "shipped" / "pretrained" / policy["folder"])}
+    cell = measure_cell(load_scenario("tiny"), policy, EPISODES, protocol.seed, protocol.split)
+    measured = read_record(board / "tiny.json")["measured"][f"{found['method']}/{found['seed']}"]
     assert cell["net_value_usd"] == measured["net_value_usd"]
+
+
+def test_a_checkpoint_acts_by_its_name_as_by_its_folder(board: Path, protocol: Protocol) -> None:
+    choice = {"name": "checkpoint", "folder": str(board / "training" / "tiny-1")}
+    cell = measure_cell(load_scenario("tiny"), choice, EPISODES, protocol.seed, protocol.split)
+    assert cell["net_value_usd"] == read_record(board / "tiny.json")["measured"][f"{CORRECTION}/1"]["net_value_usd"]
 
 
 def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
     records = [read_record(board / "training" / f"tiny-{seed}.json")["measured"] for seed in (0, 1)]
-    values = [record["validation"][CONSTANTS] for record in records]
+    values = [float(np.mean(record[f"validation/{CONSTANTS}"]["net_value_usd"])) for record in records]
     shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())["found"]
     assert shipped["seed"] == int(np.argmax(values))
-    assert shipped["validation"]["value"] == max(values)
+    assert shipped["validation"]["usd"] == max(values)
 
 
-def test_feedback_ships_where_validation_chose_it(board: Path) -> None:
-    records = [read_record(board / "training" / f"tiny-{seed}.json")["measured"] for seed in (0, 1)]
-    chosen = any(record["validation"][FEEDBACK] >= record["validation"][CORRECTION] for record in records)
-    assert (board / "shipped" / "pretrained" / "tiny.yaml").exists() is chosen
+def test_the_best_rule_that_is_not_published_meets_the_test_episodes_tuned_too(board: Path) -> None:
+    met = read_record(board / "tiny.json")["measured"]
+    tuned = [name.partition(", ")[0] for name in met if name.endswith(", tuned") and "/" not in name]
+    assert [POLICIES[name].group == "published" for name in tuned] == [False]
+
+
+def test_feedback_is_searched_within_the_strongest_rivals_seconds(board: Path) -> None:
+    rivals = [
+        cell for name, cell in read_record(board / "tiny.json")["measured"].items() if name.startswith("validation/")
+    ]
+    measured = read_record(board / "training" / "tiny-0.json")["measured"]
+    strongest = max([*rivals, measured[f"validation/{CONSTANTS}"]], key=lambda cell: float(np.mean(cell[VALUE])))
+    more_s = strongest[SECONDS] - measured["validation/constants before"][SECONDS]
+    assert f"feedback within {more_s:+.3f} s/0" in measured
 
 
 def test_a_second_run_measures_nothing_again(board: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (board / "docs" / "leaderboard.md").read_text()
     monkeypatch.setattr(leaderboard, "load_protocol", lambda: protocol)
     monkeypatch.setattr(leaderboard, "contenders", lambda chosen: RULES)
-    monkeypatch.setattr(meeting, "measure_cell", lambda *arguments: pytest.fail("measured again"))
+    monkeypatch.setattr(cells, "measure_cell", lambda *arguments: pytest.fail("measured again"))
     assert _run(board) == 0
     assert (board / "docs" / "leaderboard.md").read_text() == before
 
@@ -104,7 +136,7 @@ def test_it_wins_who_is_ahead_of_every_rival(
     protocol: Protocol, ahead_of_rule: float, ahead_of_constants: float, wins: bool
 ) -> None:
     one = standing("tiny", _met(ahead_of_rule, ahead_of_constants, _learned(2)), _learned(2), protocol)
-    assert one.rule.name == "operator"
+    assert one.rule.name == "operator, tuned"
     assert one.published.name == "polca"
     assert one.rule.ahead.estimate == pytest.approx(ahead_of_rule)
     assert one.tuned.ahead.estimate == pytest.approx(ahead_of_constants)
@@ -120,7 +152,24 @@ def test_the_page_names_the_scenarios_that_are_not_won(protocol: Protocol) -> No
     assert "on 1 of 2\nscenarios.** Not on `burst`." in text
 
 
-def test_validation_chooses_what_goes_into_service() -> None:
+@pytest.mark.parametrize(
+    ("feedback", "correction", "chosen"),
+    [
+        ((2.0, 0.0), (1.0, 0.0), FEEDBACK),
+        ((1.0, 0.0), (2.0, 5.0), CORRECTION),
+        ((1.0, 0.0), (2.0, 5.1), FEEDBACK),
+        ((1.0, 7.0), (2.0, 8.0), FEEDBACK),
+    ],
+)
+def test_validation_chooses_the_best_within_the_limit_or_the_nearest_to_it(
+    feedback: tuple[float, float], correction: tuple[float, float], chosen: str
+) -> None:
     """Constants are a rival, however good."""
-    feedback, correction = Learned({}, {FEEDBACK: 2.0, CORRECTION: 1.0, CONSTANTS: 9.0}, 1.0, 72), _learned(3)[2]
-    assert (feedback.best, correction.best) == (FEEDBACK, CORRECTION)
+    assert _validated(feedback, correction).best == chosen
+
+
+def test_the_limit_is_kept_by_whom_the_strongest_rival_stands_above_a_cap_as_long(protocol: Protocol) -> None:
+    met = _met(1.0, 2.0, _learned(2))
+    longer = Meeting(met.rules, met.usd, met.methods, met.best, {**met.above_cap_s, f"{FEEDBACK}/0": 1.0})
+    assert standing("tiny", met, _learned(2), protocol).keeps_limit
+    assert not standing("tiny", longer, _learned(2), protocol).keeps_limit

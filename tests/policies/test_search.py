@@ -10,7 +10,7 @@ import pytest
 from tokenfleet.policies.search import Float64Array, Search, ranked, replay
 from tokenfleet.policies.search.covariance import CovarianceSearch
 from tokenfleet.policies.search.pairs import AugmentedRandomSearch, EvolutionStrategy, PairSearch
-from tokenfleet.policies.search.recorded import centres_of
+from tokenfleet.policies.search.recorded import centres_of, thirds
 
 START = np.zeros(5)
 TOP = np.array([1.0, -1.0, 0.5, 0.0, 2.0])
@@ -93,10 +93,11 @@ def test_ranks_do_not_depend_on_scale() -> None:
     np.testing.assert_array_equal(ranked(np.exp(values)), ranked(values))
 
 
-def test_the_centres_are_those_after_each_third_until_time_is_up() -> None:
+def test_the_centres_are_those_after_each_generation_until_time_is_up() -> None:
     search, twin = SEARCHES["whole covariance"](), SEARCHES["whole covariance"]()
     found = centres_of(search, None, lambda candidates, generation: hill(candidates) if generation < 6 else None)
     told(twin, 6)
-    assert len(found) == 4
+    assert len(found) == 7
     np.testing.assert_array_equal(found[0], START)
     np.testing.assert_array_equal(found[-1], twin.centre)
+    np.testing.assert_array_equal(thirds(found), [found[0], found[2], found[4], found[6]])

@@ -20,10 +20,11 @@ from tokenfleet.evaluation.protocol import load_protocol
 from tokenfleet.evaluation.screen.export import main
 from tokenfleet.evaluation.screen.found import Found
 from tokenfleet.evaluation.screen.freeze import main as freeze
+from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale, outcomes
-from tokenfleet.evaluation.screen.run import Options, Screen
+from tokenfleet.evaluation.screen.run import Screen
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.heuristics.linear.features import NAMES, Scale
 

@@ -1,0 +1,70 @@
+"""What policies come to in some episodes of a scenario, from the file where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.splits import Split
+from tokenfleet.evaluation.contenders.cells import measure_cell
+from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.rollouts import Workers
+from tokenfleet.policies.registry import Choice
+
+VALUE, SECONDS = "net_value_usd", "above_cap_s"
+VALIDATION_SEED = 1_000
+"""Of the validation episodes by which rules and methods are chosen; searches choose by others."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a policy comes to in some episodes, by direct actions; see `measure_cell`."""
+
+    scenario: Scenario
+    episodes: int
+    seed: int
+    split: Split
+
+    def __call__(self, policy: Choice | Path) -> dict[str, Any]:
+        """The cell of a policy as the registry takes it, or of a folder of a checkpoint."""
+        return measure_cell(self.scenario, policy, self.episodes, self.seed, self.split)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of the same episodes, on file.
+
+    Attributes:
+        cell: measures one.
+        prefix: of their names in the file.
+        record: the file.
+        workers: that run episodes.
+        say: told what begins.
+    """
+
+    cell: Cell
+    prefix: str
+    record: Record
+    workers: Workers
+    say: Callable[[str], None]
+
+    def measured(self, policies: Mapping[str, Choice | Path]) -> dict[str, dict[str, Any]]:
+        """The cells by name; as many at once as there are workers."""
+        known = set(self.record.names())
+        missing = [name for name in policies if f"{self.prefix}{name}" not in known]
+        for first in range(0, len(missing), self.workers.count):
+            some = missing[first : first + self.workers.count]
+            self.say(", ".join(some))
+            for name, done in zip(some, self.workers.map(self.cell, [policies[one] for one in some]), strict=True):
+                self.record.keep(f"{self.prefix}{name}", done)
+        return {name: self.record.measured(f"{self.prefix}{name}") for name in policies}
+
+
+def validation_cells(
+    scenario: Scenario, episodes: int, record: Record, workers: Workers, say: Callable[[str], None]
+) -> Cells:
+    """Of the validation episodes by which rules and methods are chosen."""
+    return Cells(Cell(scenario, episodes, VALIDATION_SEED, "validation"), "validation/", record, workers, say)

@@ -1,0 +1,117 @@
+"""The rules that learned policies have to beat: the best on validation, and the best of them with numbers tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.cells import Cells
+from tokenfleet.evaluation.leaderboard.commands import run_once, tuning_command
+from tokenfleet.policies.base import PolicyContext
+from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.registry import POLICIES, Choice
+from tokenfleet.policies.tunable import tunable
+
+PLANNER, PUBLISHED = "planner", "published"
+"""Kinds of shipped policies: what takes too long a decision for thousands of episodes, and controllers of others."""
+FINALISTS = {True: 5, False: 8}
+"""How many published controllers, and how many other rules, the test episodes are worth."""
+UNTUNED = "supervisor"
+"""The rule whose tuned numbers are the constants of every training seed."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A shipped policy, with its own numbers or tuned ones.
+
+    Attributes:
+        name: of the shipped policy.
+        choice: as the registry takes it.
+        is_tuned: whether its numbers were.
+    """
+
+    name: str
+    choice: Choice
+    is_tuned: bool = False
+
+    @property
+    def label(self) -> str:
+        """For people and files."""
+        return f"{self.name}, tuned" if self.is_tuned else self.name
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is a controller of others."""
+        return POLICIES[self.name].group == PUBLISHED
+
+    @property
+    def plans(self) -> bool:
+        """Whether it takes too long a decision for thousands of episodes."""
+        return POLICIES[self.name].group == PLANNER
+
+
+def finalists(names: Sequence[str], cells: Cells) -> list[Rule]:
+    """The rules that are best in validation episodes, the best first.
+
+    Args:
+        names: of shipped policies; a policy that refuses the scenario is left out.
+        cells: of the validation episodes.
+    """
+    done = cells.measured({name: name for name in names})
+    means = {name: float(np.mean(cell["net_value_usd"])) for name, cell in done.items() if "refused" not in cell}
+    order = [Rule(name, name) for name in sorted(means, key=lambda name: -means[name])]
+    kept = [
+        rule
+        for is_published, count in FINALISTS.items()
+        for rule in [one for one in order if one.is_published is is_published][:count]
+    ]
+    return [rule for rule in order if rule in kept]
+
+
+def tuned(
+    scenario: Scenario,
+    best: Sequence[Rule],
+    budget: Budget,
+    folder: Path,
+    workers: int,
+    say: Callable[[str], None],
+) -> Rule:
+    """The best rule that is no controller of others and has numbers, with these tuned by `tune.py`.
+
+    Args:
+        scenario: where they act.
+        best: the best first.
+        budget: of validation.
+        folder: of the runs of tune.py.
+        workers: processes.
+        say: told what begins.
+
+    Raises:
+        SpecError: the tuning failed.
+    """
+    probe = FleetVectorEnv(scenario, 1, split="train")
+    context = PolicyContext.from_env(probe)
+    probe.close()
+    one = next(rule for rule in best if not rule.is_published and _has_numbers(rule, context))
+    say(f"tuning {one.name}")
+    run = folder / f"{scenario.name}-{one.name}"
+    run_once(tuning_command(scenario, one.name, budget, workers, run), run)
+    return Rule(one.name, resolved(str(run / "tuned.yaml")), is_tuned=True)
+
+
+def _has_numbers(rule: Rule, context: PolicyContext) -> bool:
+    """Whether a rule can be tuned in thousands of episodes."""
+    if rule.plans or rule.name == UNTUNED:
+        return False
+    try:
+        tunable(rule.choice, context)
+    except SpecError:
+        return False
+    return True

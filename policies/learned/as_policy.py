@@ -1,0 +1,45 @@
+"""A checkpoint as a policy of the registry, so that one can ship under a name like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.policies.base import PolicyContext, State
+from tokenfleet.policies.learned.checkpoint import load_policy
+from tokenfleet.policies.policy_files import PRETRAINED
+
+
+class CheckpointPolicy:
+    """What was trained, wherever a policy is named.
+
+    Args:
+        context: the environment that it will act in.
+        folder: the name of a shipped checkpoint, a folder that train.py wrote, or a run, whose best is taken.
+
+    Raises:
+        SpecError: there is no sound checkpoint, it names code, or it does not fit the environment.
+    """
+
+    def __init__(self, context: PolicyContext, *, folder: str) -> None:
+        shipped = PRETRAINED / folder
+        self._policy = load_policy(shipped if shipped.is_dir() else Path(folder))
+        if self._policy.has_wrapper_statistics:
+            raise SpecError(
+                [f"policy.folder: {folder} was trained under wrappers that learn; evaluate it by checkpoint="]
+            )
+        self._policy.check_spaces(context.observation_space, context.action_space)
+        self._policy.act_in(context)
+
+    def predict(
+        self,
+        observation: Any,
+        state: State | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], State | None]:
+        """See `tokenfleet.policies.base.Policy`."""
+        return self._policy.predict(observation, state, episode_start, deterministic)
