@@ -35,8 +35,6 @@ struct PoolLinks {
           reserved_seats(arrays.reserved_seats.data() + p * arrays.num_classes()) {}
     PoolLinks(const PoolLinks&) = default;
     PoolLinks& operator=(const PoolLinks&) { return *this; }
-
-    const Pool& with_model(bool is_variant) const { return is_variant ? *variant : limits; }
 };
 
 struct PoolState : PoolLinks {
@@ -45,8 +43,6 @@ struct PoolState : PoolLinks {
     double clock_fraction = 1.0;
     Counts counts = {};               // of this tick
     std::int64_t running_tokens = 0;  // at the end of the last tick
-
-    const Physics& physics_of(const Pool& model) const { return model.is_variant ? *variant_physics : physics; }
 };
 
 }  // namespace tokenfleet

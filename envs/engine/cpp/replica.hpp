@@ -43,14 +43,21 @@ struct BoardEnergy {
 
 struct PoolLink {
     PoolState& pool_;
-    const Pool* model_;  // the pool with the model that is loaded
+    const Pool* model_;       // the pool with the model that is loaded
+    const Physics* physics_;  // of that
     Demand& demand_;
 
-    explicit PoolLink(PoolState& pool) : pool_(pool), model_(&pool.limits), demand_(pool.demand) {}
+    explicit PoolLink(PoolState& pool)
+        : pool_(pool), model_(&pool.limits), physics_(&pool.physics), demand_(pool.demand) {}
     PoolLink(const PoolLink&) = default;
     PoolLink& operator=(const PoolLink& other) {  // of another fleet, with the same model of this fleet's
-        model_ = &pool_.with_model(other.model_->is_variant);
+        hold(other.model_->is_variant);
         return *this;
+    }
+
+    void hold(bool is_variant) {
+        model_ = is_variant ? pool_.variant : &pool_.limits;
+        physics_ = is_variant ? &*pool_.variant_physics : &pool_.physics;
     }
 };
 
@@ -69,7 +76,7 @@ public:
 
     // Hold the variant or the own model, of which nothing is cached.
     void load(bool is_variant) {
-        model_ = &pool_.with_model(is_variant);
+        hold(is_variant);
         make_cache();
     }
 
