@@ -39,7 +39,7 @@ HYSTERESIS_REPLICAS = 0.25
 """How far beyond the half the wanted number of replicas must go for one more, or one less, to be kept awake."""
 LEAST_DWELL_S = 30.0
 """How long a pool keeps its number of awake replicas at least; the time to wake if that is longer [s]."""
-WAVE = 0.5
+WAVE = 0.25
 """Share of a pool that changes its model at a time."""
 WAITING_S = 1.0
 """Backlog of interactive work from which a site may stand above its cap [s]."""

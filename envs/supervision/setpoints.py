@@ -100,7 +100,7 @@ class Setpoints:
     )
     standby_fraction: Float64Array | None = quantity("NP", "", "As in `Controls`.", low=0.0, high=1.0, optional=True)
     variant_fraction: Float64Array | None = quantity(
-        "NP", "", "As in `Controls`, and reached in waves of half a pool.", low=0.0, high=1.0, optional=True
+        "NP", "", "As in `Controls`, and reached in waves of a quarter of the pool.", low=0.0, high=1.0, optional=True
     )
 
     @property

@@ -43,7 +43,7 @@ class VariantForCaps(Serving):
         scenario: Scenario,
         below: PositiveFraction = 0.8,
         ahead_s: NonNegativeFloat = 300.0,
-        wave: UnitFraction = 0.5,
+        wave: UnitFraction = 0.25,
     ) -> None:
         sites, self._waves, self._pools = list(scenario.sites), ModelWaves(scenario, wave), len(scenario.pools)
         self._site = np.array([sites.index(scenario.pools[name].site) for name in scenario.variants], np.intp)

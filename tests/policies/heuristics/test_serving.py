@@ -38,7 +38,7 @@ def test_the_own_model_is_never_left(scenario):
 
 
 def test_a_low_cap_brings_the_variant_wave_by_wave(scenario):
-    rule = VariantForCaps(scenario, wave=0.25)
+    rule = VariantForCaps(scenario)
     share, state = shares(rule, view_under(scenario, 0.7))
     assert share == 0.25
     share, state = shares(rule, view_under(scenario, 0.7, switching_replicas=1.0), state)
@@ -49,13 +49,13 @@ def test_a_low_cap_brings_the_variant_wave_by_wave(scenario):
 
 
 def test_the_own_model_comes_back_with_the_cap(scenario):
-    assert shares(VariantForCaps(scenario), view_under(scenario, 1.0), (np.ones((1, 1)),))[0] == 0.5
+    assert shares(VariantForCaps(scenario), view_under(scenario, 1.0), (np.ones((1, 1)),))[0] == 0.75
 
 
 def test_a_cap_that_is_announced_counts_as_far_ahead_as_is_said(scenario):
     view = view_under(scenario, 1.0, 0.7)
     asked = {ahead_s: shares(VariantForCaps(scenario, ahead_s=ahead_s), view)[0] for ahead_s in (60.0, 300.0)}
-    assert asked == {60.0: 0.0, 300.0: 0.5}
+    assert asked == {60.0: 0.0, 300.0: 0.25}
 
 
 def test_a_pool_without_a_variant_keeps_its_model():
@@ -85,7 +85,8 @@ def test_the_pool_switches_before_the_call_never_altogether_and_back_after_it():
         view = env.engine.view
         served.append((int(view["awake_replicas"][0, 0]), int(view["variant_replicas"][0, 0])))
     awake, variant = np.array(served).T
-    assert awake.min() >= 4
+    assert awake.min() == 6
     assert variant[: 500 // 5].max() == 0  # announced by then, but further away than the rule looks
-    assert variant[790 // 5 : 1290 // 5].min() == 8
+    assert variant[800 // 5] == 4  # the other half is on its way
+    assert variant[1050 // 5 : 1290 // 5].min() == 8
     assert variant[-1] == 0
