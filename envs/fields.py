@@ -33,6 +33,7 @@ AXES = {
     "X": "site whose spread of the price is forecast",
     "P": "pool",
     "p": "pool whose replicas can stand by",
+    "v": "pool with a variant of its model",
     "J": "knot of tokens in an iteration",
     "K": "class",
     "Q": "class with a service agreement",
@@ -97,6 +98,15 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("failed_replicas", "P", "replicas", "Replicas under repair.", "replicas", 1.0),
     Field("standby_replicas", "p", "replicas", "Replicas that stand by.", "standby_replicas", 1.0),
     Field("preparing_replicas", "p", "replicas", "Replicas that load to stand by.", "standby_replicas", 1.0),
+    Field("variant_replicas", "v", "replicas", "Replicas that take requests for the variant.", "variant_replicas", 1.0),
+    Field(
+        "switching_replicas",
+        "v",
+        "replicas",
+        "Replicas that finish what they have, and load the other model then.",
+        "variant_replicas",
+        1.0,
+    ),
     Field("clock_fraction", "P", "share", "Clock in force during the tick, after the brake.", "one", 1.0),
     Field(
         "pool_power_w", "P", "W", "Mean IT power of the pool (boards and servers) in the tick.", "pool_nameplate_w", 1.0
@@ -253,6 +263,9 @@ OUTCOMES: tuple[Field, ...] = (
     Field("preempted_tokens", "P", "tokens", "Tokens of context that preempted sequences had to give up."),
     Field("dropped_tokens", "P", "tokens", "Tokens of context that running sequences lost with their replica's power."),
     Field("running_tokens_change", "P", "tokens", "Tokens of context of running sequences, at the end less the start."),
+    Field("switches", "v", "events", "Replicas that began to load the other model instead of the one that they had."),
+    Field("variant_tokens", "v", "tokens", "Output tokens of completed requests that the variant answered."),
+    Field("quality_loss_usd", "v", "USD", "What is paid less for answers of the variant than for the model's own."),
     Field("arrived", "K", "requests", "Requests that arrived; a retry does not count again."),
     Field("completed_in_slo", "K", "requests", "Completed within their SLO."),
     Field("completed_late", "K", "requests", "Completed outside their SLO."),

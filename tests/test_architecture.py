@@ -15,7 +15,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
-    (f"{ENVS}.scenario.training", f"{ENVS}.scenario.sleep"),
+    (f"{ENVS}.scenario.training", f"{ENVS}.scenario.sleep", f"{ENVS}.scenario.variants"),
     (f"{ENVS}.scenario.pools", f"{ENVS}.scenario.sites", f"{ENVS}.scenario.uncertainty", f"{ENVS}.scenario.regimes"),
     (f"{ENVS}.scenario.checks",),
     (f"{ENVS}.scenario.scenario",),

@@ -16,6 +16,7 @@ import numpy as np
 
 from tokenfleet.envs.engine.arrays import Links
 from tokenfleet.envs.engine.columns.classes import ClassColumns
+from tokenfleet.envs.engine.columns.models import ModelColumns
 from tokenfleet.envs.engine.columns.nodes import NodeColumns
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape
 from tokenfleet.envs.engine.columns.sites import SiteColumns
@@ -53,7 +54,8 @@ SUFFIXES = (
 )
 PARTS: tuple[tuple[str, type[Any]], ...] = (
     ("Pools: where they stand and what they hold", PoolShape),
-    ("Pools: time and energy of an iteration", PoolPhysics),
+    ("Models of pools, and their variants: what a replica holds, time and work of an iteration", ModelColumns),
+    ("Pools: power and clocks", PoolPhysics),
     ("Request classes", ClassColumns),
     ("Sites", SiteColumns),
     ("Power nodes", NodeColumns),

@@ -33,6 +33,8 @@ POLICIES = (
     "operator",
     "supervisor",
 )
+WITH_VARIANTS = "brown_out"
+"""Where pools have a variant, beside them."""
 EPISODES = 8
 COLOURS = 48  # of a picture, which is then a third of its size
 COLUMNS = {
@@ -64,7 +66,8 @@ def main() -> None:
 def section(name: str, pictures: Path) -> str:
     """One scenario: words, parts, figures, picture."""
     scenario = load_scenario(name)
-    figures = {policy: measure(scenario, policy) for policy in POLICIES}
+    shown = (*POLICIES, WITH_VARIANTS) if scenario.variants else POLICIES
+    figures = {policy: measure(scenario, policy) for policy in shown}
     best = max(figures, key=lambda policy: figures[policy]["net_value_usd"])
     draw(scenario, best, pictures / f"{name}.png")
     header = ["policy", *COLUMNS.values()]

@@ -158,6 +158,23 @@ FLEET: tuple[Metric, ...] = (
         lambda sums: 0.0 - _term("service_credit_usd")(sums),
     ),
     Metric(
+        "quality_loss_usd",
+        "quality loss",
+        "USD",
+        "lower",
+        "Paid less for answers of variants than for those of the models that were asked for.",
+        lambda sums: 0.0 - _term("quality_loss_usd")(sums),
+    ),
+    Metric(
+        "variant_share",
+        "variant share",
+        "",
+        "",
+        "Share of the output tokens of completed requests that variants answered.",
+        lambda sums: ratio(sums.total("variant_tokens"), sums.total("output_tokens_in_slo", "output_tokens_late")),
+        percent=True,
+    ),
+    Metric(
         "training_usd",
         "training",
         "USD",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.columns.classes import ClassColumns, ClassSource
+from tokenfleet.envs.engine.columns.models import ModelColumns, ModelSource
 from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
@@ -28,11 +29,21 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-OPTIONAL_AXES = "MCUXQOips"
+OPTIONAL_AXES = "MCUXQOipsv"
 """Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes,
-depths of sleep, training."""
+depths of sleep, training, variants."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
+
+
+def models(count: int, **columns: Any) -> ModelColumns:
+    """So many models whose columns are neutral, but for the given ones, whose values broadcast."""
+    neutral = neutral_arrays(ModelColumns, {"P": count, "J": len(TOKEN_KNOTS)})
+    given = {
+        name: np.array(np.broadcast_to(value, neutral[name].shape), neutral[name].dtype)
+        for name, value in columns.items()
+    }
+    return ModelColumns(**{**neutral, **given})
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Links:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns, Links):
+class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumns, NodeColumns, Links):
     """A fleet of S sites, W rows, P pools and K request classes.
 
     A *power node* is what a cap is watched at: the grid connections of all sites, then all rows, D = S + W.
@@ -65,12 +76,14 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
     Attributes:
         tick_s: time between two decisions [s].
         horizon_ticks: ticks of an episode.
+        variants: what the variants of pools are like, `[v]` where pools have `[P]`.
         view: layout of the float32 row that an engine writes.
         outcome: layout of the float64 row that an engine writes.
     """
 
     tick_s: float
     horizon_ticks: int
+    variants: ModelColumns
     view: Layout
     outcome: Layout
 
@@ -85,12 +98,17 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
         pools = [PoolSource(*item, scenario) for item in scenario.pools.items()]
         columns: dict[str, Any] = {
             **read_quantities(PoolShape, pools),
+            **read_quantities(ModelColumns, [ModelSource(pool, 1.0) for pool in scenario.pools.values()]),
             **read_quantities(PoolPhysics, pools),
             **read_quantities(ClassColumns, [ClassSource(*item, scenario) for item in scenario.classes.items()]),
             **read_quantities(SiteColumns, [SiteSource(name, scenario) for name in scenario.sites]),
             **read_quantities(NodeColumns, [NodeSource(spec, scenario.tick_s) for spec in nodes]),
             **{link.name: link.of(scenario) for link in quantities_of(Links)},
         }
+        variants = [
+            ModelSource(scenario.pools[name].switched, spec.quality) for name, spec in scenario.variants.items()
+        ]
+        columns["variants"] = ModelColumns(**read_quantities(ModelColumns, variants)) if variants else models(0)
         return cls._laid_out(scenario.tick_s, scenario.horizon_ticks, axis_sizes(scenario), columns)
 
     @classmethod
@@ -102,17 +120,19 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
             horizon_ticks: ticks of an episode.
             sizes: length of each axis letter of `tokenfleet.envs.fields`; G, the regions, is 1 where it is missing, and
                 those of `OPTIONAL_AXES` are 0.
-            columns: arrays by name; values that broadcast to the column's shape are enough.
+            columns: arrays by name; values that broadcast to the column's shape are enough. `variants` are such
+                `models`.
         """
         sizes = {**dict.fromkeys(OPTIONAL_AXES, 0), **sizes}
         every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS), "Y": MAX_TIERS}
         values: dict[str, Any] = neutral_arrays(cls, every)
+        variants = columns.pop("variants", models(sizes["v"]))
         unknown = columns.keys() - values
         if unknown:
             raise TypeError(f"no columns of a fleet: {', '.join(sorted(unknown))}")
         for name, value in columns.items():
             values[name] = np.array(np.broadcast_to(value, values[name].shape), values[name].dtype)
-        return cls._laid_out(tick_s, horizon_ticks, sizes, values)
+        return cls._laid_out(tick_s, horizon_ticks, sizes, {**values, "variants": variants})
 
     @classmethod
     def _laid_out(
@@ -121,10 +141,32 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
         view, outcome = Layout(VIEW, sizes), Layout(OUTCOMES, sizes)
         return cls(tick_s=tick_s, horizon_ticks=horizon_ticks, view=view, outcome=outcome, **columns)
 
+    @cached_property
+    def switched(self) -> FleetArrays:
+        """The same fleet with the variant in the place of the own model, wherever a pool has one."""
+        has = self.variant >= 0
+        if not has.any():
+            return self
+        columns = {}
+        for column in quantities_of(ModelColumns):
+            values = getattr(self, column.name).copy()
+            values[has] = getattr(self.variants, column.name)[self.variant[has]]
+            columns[column.name] = values
+        return replace(self, **columns)
+
     def coefficients(self, decode_memory_fraction: Float64Array) -> Coefficients:
         """What an iteration of each pool takes, `[P]`, by the share of decode time that an episode has drawn, `[P]`."""
         shared = {name: getattr(self, name) for name in ITERATION}
         return Coefficients(**shared, decode_memory_fraction=decode_memory_fraction)
+
+    def switched_coefficients(
+        self, decode_memory_fraction: Float64Array, variant_memory_fraction: Float64Array
+    ) -> Coefficients:
+        """The same of `switched`, by what an episode has drawn for own models, `[P]`, and for variants, `[v]`."""
+        has = self.variant >= 0
+        fraction = decode_memory_fraction.copy()
+        fraction[has] = variant_memory_fraction[self.variant[has]]
+        return self.switched.coefficients(fraction)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -146,6 +188,8 @@ class FleetArrays(PoolShape, PoolPhysics, ClassColumns, SiteColumns, NodeColumns
         known = hashlib.sha256(repr((self.tick_s, self.horizon_ticks, sorted(self.sizes.items()))).encode())
         for column in quantities_of(FleetArrays):
             known.update(column.name.encode() + getattr(self, column.name).tobytes())
+        for column in quantities_of(ModelColumns):
+            known.update(column.name.encode() + getattr(self.variants, column.name).tobytes())
         return known.hexdigest()
 
     @cached_property

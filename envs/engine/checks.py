@@ -35,6 +35,7 @@ def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
             f"(got {arrays.tick_s!r} and {arrays.horizon_ticks})"
         )
     problems += record_problems(arrays, arrays.sizes, "fleet")
+    problems += record_problems(arrays.variants, {**arrays.sizes, "P": arrays.sizes["v"]}, "fleet.variants")
     if problems:
         raise SpecError(problems)
 

@@ -96,6 +96,7 @@ class Episode:
     decode_memory_fraction: Float64Array = quantity(
         "P", "", "Share of decode time that the clock does not scale.", low=0.0, high=1.0
     )
+    variant_memory_fraction: Float64Array = quantity("v", "", "The same of variants.", low=0.0, high=1.0)
     failures: FailureTable = field(default_factory=FailureTable.none)
     contexts: ContextTable = field(default_factory=ContextTable.none)
     origin: Origin | None = None
@@ -123,6 +124,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         **{name: np.ascontiguousarray(series[name][:-1]) for name in PER_TICK},
         exogenous=exogenous_of({**series, "regime_indicator": regimes.indicators()}),
         decode_memory_fraction=decode_memory_fraction,
+        variant_memory_fraction=_variant_memory_fraction(scenario, decode_memory_fraction),
         failures=failures,
         contexts=draw_contexts(scenario, requests, [*seeds, _CONTEXTS]),
         **facilities,
@@ -178,3 +180,9 @@ def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator)
     if bounds is not None:
         return np.full(len(scenario.pools), rng.uniform(*bounds))
     return np.array([pool.profile.decode_memory_fraction for pool in scenario.pools.values()])
+
+
+def _variant_memory_fraction(scenario: Scenario, drawn: Float64Array) -> Float64Array:
+    """Of variants as of pools: what has been drawn for all, or what their profiles say."""
+    own = [pool.switched.profile.decode_memory_fraction for pool in scenario.pools.values() if pool.variant is not None]
+    return np.array(own) if scenario.uncertainty.decode_memory_fraction is None else np.full(len(own), drawn[0])

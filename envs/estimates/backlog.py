@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.estimates.service_model import ServiceModel
+from tokenfleet.envs.estimates.service_model import ServiceModel, TokenCosts
 from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu import clock_stretch
 
 Float64Array = NDArray[np.float64]
 
-BACKLOG_FIELDS = ("waiting_requests", "running_requests", "unprefilled_tokens", "awake_replicas", "clock_fraction")
+BACKLOG_FIELDS = (
+    *("waiting_requests", "running_requests", "unprefilled_tokens"),
+    *("awake_replicas", "variant_replicas", "clock_fraction"),
+)
 """Fields of the view that `backlog_seconds` reads."""
 
 
@@ -20,16 +23,27 @@ def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
 
     The work of a pool is the replica time that it still owes, at the clock in force: its unprefilled tokens at the
     pool's cost of a prompt token, and the output tokens of waiting requests (all of them) and running ones (half, on
-    average) at the pool's cost of an output token at full batch.
+    average) at the pool's cost of an output token at full batch. Where replicas serve a variant, the costs are means of
+    those of both models.
     """
-    clock = view["clock_fraction"]
-    prefill = clock_stretch(clock, service.power.arrays.prefill_memory_fraction)
-    decode = clock_stretch(clock, service.decode_memory_fraction)
-    answers = view["waiting_requests"] + 0.5 * view["running_requests"]
-    work_s = view["unprefilled_tokens"] * service.prompt_token_s * prefill
-    work_s += answers * service.pool_output_tokens * service.output_token_s * decode
-    awake = np.rint(view["awake_replicas"])
+    work_s, awake = _work_s(service, service.costs, view), np.rint(view["awake_replicas"])
+    if service.switched_costs is not None:
+        has = service.power.arrays.variant >= 0
+        share = np.rint(view["variant_replicas"]) / np.maximum(awake[:, has], 1.0)
+        switched_s = _work_s(service, service.switched_costs, view)[:, has]
+        work_s[:, has] += share * (switched_s - work_s[:, has])
     return np.where(awake > 0.0, work_s / np.maximum(awake, 1.0), np.inf)
+
+
+def _work_s(service: ServiceModel, costs: TokenCosts, view: Record) -> Float64Array:
+    """What pools owe with one model, `[N, P]` [s]."""
+    clock = view["clock_fraction"]
+    prefill = clock_stretch(clock, costs.prefill_memory_fraction)
+    decode = clock_stretch(clock, costs.decode_memory_fraction)
+    answers = view["waiting_requests"] + 0.5 * view["running_requests"]
+    work_s: Float64Array = view["unprefilled_tokens"] * costs.prompt_s * prefill
+    work_s += answers * service.pool_output_tokens * costs.output_s * decode
+    return work_s
 
 
 def class_backlog_seconds(pool_backlog_s: Float64Array, route_mask: NDArray[np.bool_]) -> Float64Array:

@@ -22,6 +22,8 @@ bounded at the lowest clock that the limit forces on a vertex, at which every ba
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,7 @@ from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Physics
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, iteration_work_j, unlimited_time_s
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.pools import PoolSpec
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -38,19 +41,24 @@ Int64Array = NDArray[np.int64]
 class PowerModel:
     """Iteration time and power of every pool, and the worst power of every site and row, at any clock.
 
+    Where a pool has a variant, the worst is that of whichever model is loaded; physics are those of the own model.
+
     Attributes:
         arrays: the fleet, watts per replica.
         decode_memory_fraction: lowest and highest value that an episode may draw, `[2, P]`.
+        models: both for the own models of pools, and where any pool has a variant, both for those.
         host_power_factor: highest that an episode may draw.
         is_behind_row: which pools each row feeds, `[P, W]`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self.arrays = FleetArrays.from_scenario(scenario)
-        bounds = scenario.uncertainty.decode_memory_fraction
-        own = np.array([pool.profile.decode_memory_fraction for pool in scenario.pools.values()])
-        low, high = (own, own) if bounds is None else (np.full_like(own, bounds[0]), np.full_like(own, bounds[1]))
-        self.decode_memory_fraction = np.stack([low, high])
+        pools = list(scenario.pools.values())
+        self.decode_memory_fraction = _drawn_fractions(scenario, pools)
+        self.models = [(self.arrays, self.decode_memory_fraction)]
+        if scenario.variants:
+            switched = _drawn_fractions(scenario, [pool.switched for pool in pools])
+            self.models.append((self.arrays.switched, switched))
         self.host_power_factor = (scenario.uncertainty.host_power_factor or (1.0, 1.0))[1]
         self._is_at_site = np.eye(self.arrays.num_sites)[self.arrays.site]  # [P, S]
         rows_above = np.stack([self.arrays.whole_site_row, self.arrays.row])[:, :, None]
@@ -67,11 +75,8 @@ class PowerModel:
 
     def worst_busy_w(self, clock_fraction: Float64Array) -> Float64Array:
         """The most that the boards of one replica can draw at a clock, `[..., P]` [W]; never falls with the clock."""
-        most_memory_bound = self.decode_memory_fraction[1]  # less stretch, so the same work in less time
-        batch = self._extreme_batches(np.ndim(clock_fraction) - 1)
-        physics = self.physics(clock_fraction, most_memory_bound)
-        drawn_w = physics.draw.energy_j(1.0, iteration_work_j(physics, batch) / unlimited_time_s(physics, batch))
-        worst_w: Float64Array = drawn_w.max(axis=0)
+        by_model = [_worst_busy_w(a, fractions, clock_fraction) for a, fractions in self.models]
+        worst_w: Float64Array = np.maximum.reduce(by_model)
         return worst_w
 
     def longest_iteration_s(self) -> Float64Array:
@@ -81,16 +86,8 @@ class PowerModel:
 
         Before it the pool may take back from host memory all the prefixes there that fit into the memory of its GPUs.
         """
-        a = self.arrays
-        batch, least_memory_bound = self._extreme_batches(0), self.decode_memory_fraction[0]
-        forced = [
-            iteration_effort(self.physics(a.clock_floor_fraction, memory_fraction), batch).clock_fraction
-            for memory_fraction in self.decode_memory_fraction
-        ]
-        slowest = np.minimum(*(np.broadcast_to(clock, batch.decoding.shape).min(axis=0) for clock in forced))
-        duration_s = unlimited_time_s(self.physics(slowest, least_memory_bound), batch)
-        load_s = np.minimum(a.host_cache_tokens, a.kv_tokens) * a.host_load_s
-        longest_s: Float64Array = duration_s.max(axis=0) + load_s
+        by_model = [_longest_iteration_s(a, fractions) for a, fractions in self.models]
+        longest_s: Float64Array = np.maximum.reduce(by_model)
         return longest_s
 
     def worst_site_w(self, clock_fraction: Float64Array, awake_replicas: Int64Array) -> Float64Array:
@@ -125,20 +122,52 @@ class PowerModel:
         pool_w: Float64Array = awake_replicas * awake_w + (a.replicas - awake_replicas) * asleep_w
         return pool_w
 
-    def _extreme_batches(self, leading_axes: int) -> Batch[Float64Array]:
-        """The vertices of the polytopes of batches, `[V, 1, ..., 1, P]`."""
-        a = self.arrays
-        zero, most = np.zeros(a.num_pools), a.max_batch.astype(float)
-        windowed = a.window_ratio * np.minimum(a.kv_tokens, most * a.window_tokens)
-        budget, kv = a.token_budget.astype(float), a.kv_tokens + windowed  # of context that is attended to
-        bends = np.minimum(np.array([*TOKEN_KNOTS, np.inf])[:, None], budget)  # tokens between which all is affine
-        bends = np.concatenate([bends, np.minimum(most, budget)[None]])
-        vertices = [
-            (decoding, context, tokens - decoding, pairs)
-            for tokens in bends
-            for decoding in (zero, np.minimum(most, tokens))
-            for context in (zero, kv)
-            for pairs in (zero, (tokens - decoding) * kv)
-        ]
-        columns = np.array(vertices).transpose(1, 0, 2)  # [4, V, P]
-        return Batch(*columns.reshape(4, -1, *[1] * leading_axes, a.num_pools))
+
+def _drawn_fractions(scenario: Scenario, pools: Sequence[PoolSpec]) -> Float64Array:
+    """Lowest and highest share of decode time that the clock does not scale, `[2, P]`."""
+    own = np.array([pool.profile.decode_memory_fraction for pool in pools])
+    bounds = scenario.uncertainty.decode_memory_fraction
+    return np.stack([own, own] if bounds is None else [np.full_like(own, bound) for bound in bounds])
+
+
+def _worst_busy_w(a: FleetArrays, memory_fractions: Float64Array, clock_fraction: Float64Array) -> Float64Array:
+    """See `PowerModel.worst_busy_w`."""
+    batch = extreme_batches(a, np.ndim(clock_fraction) - 1)
+    most_memory_bound = memory_fractions[1]  # less stretch, so the same work in less time
+    physics = a.coefficients(most_memory_bound).at_clock(clock_fraction)
+    drawn_w = physics.draw.energy_j(1.0, iteration_work_j(physics, batch) / unlimited_time_s(physics, batch))
+    worst_w: Float64Array = drawn_w.max(axis=0)
+    return worst_w
+
+
+def _longest_iteration_s(a: FleetArrays, memory_fractions: Float64Array) -> Float64Array:
+    """See `PowerModel.longest_iteration_s`."""
+    batch, floor = extreme_batches(a, 0), a.clock_floor_fraction
+    forced = [
+        iteration_effort(a.coefficients(fraction).at_clock(floor), batch).clock_fraction
+        for fraction in memory_fractions
+    ]
+    slowest = np.minimum(*(np.broadcast_to(clock, batch.decoding.shape).min(axis=0) for clock in forced))
+    least_memory_bound = memory_fractions[0]
+    duration_s = unlimited_time_s(a.coefficients(least_memory_bound).at_clock(slowest), batch)
+    load_s = np.minimum(a.host_cache_tokens, a.kv_tokens) * a.host_load_s
+    longest_s: Float64Array = duration_s.max(axis=0) + load_s
+    return longest_s
+
+
+def extreme_batches(a: FleetArrays, leading_axes: int) -> Batch[Float64Array]:
+    """The vertices of the polytopes of batches, `[V, 1, ..., 1, P]`."""
+    zero, most = np.zeros(a.num_pools), a.max_batch.astype(float)
+    windowed = a.window_ratio * np.minimum(a.kv_tokens, most * a.window_tokens)
+    budget, kv = a.token_budget.astype(float), a.kv_tokens + windowed  # of context that is attended to
+    bends = np.minimum(np.array([*TOKEN_KNOTS, np.inf])[:, None], budget)  # tokens between which all is affine
+    bends = np.concatenate([bends, np.minimum(most, budget)[None]])
+    vertices = [
+        (decoding, context, tokens - decoding, pairs)
+        for tokens in bends
+        for decoding in (zero, np.minimum(most, tokens))
+        for context in (zero, kv)
+        for pairs in (zero, (tokens - decoding) * kv)
+    ]
+    columns = np.array(vertices).transpose(1, 0, 2)  # [4, V, P]
+    return Batch(*columns.reshape(4, -1, *[1] * leading_axes, a.num_pools))

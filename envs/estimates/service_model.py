@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_power_w, unlimited_time_s
 from tokenfleet.envs.layers.llm.steady_state import steady_batch
@@ -23,6 +24,22 @@ class Service(NamedTuple):
     requests_per_joule: Float64Array  # over all that the site draws for the replica, cooling included
 
 
+class TokenCosts(NamedTuple):
+    """What tokens take of a replica's time with one model, `[P]`, at the highest clock and without a limit of power.
+
+    Attributes:
+        prompt_s: of a prompt token of a full token budget [s].
+        output_s: of an output token of a full batch [s].
+        prefill_memory_fraction, decode_memory_fraction: how little slower clocks stretch them; of what an episode may
+            draw, the middle.
+    """
+
+    prompt_s: Float64Array
+    output_s: Float64Array
+    prefill_memory_fraction: Float64Array
+    decode_memory_fraction: Float64Array
+
+
 class ServiceModel:
     """Rates of every (class, pool) pair and costs of every pool's typical token.
 
@@ -30,8 +47,8 @@ class ServiceModel:
         power: the physics it is computed with.
         mean_rate_rps, prompt_tokens, output_tokens: of each class in the long run, `[K]`.
         pool_output_tokens: mean answer of the requests that a pool may get, `[P]`.
-        prompt_token_s, output_token_s: replica time of a prompt token of a full token budget and of an output token of
-            a full batch, at the highest clock and without a limit of power: slower clocks stretch these, `[P]` [s].
+        costs: of tokens, with the own models of pools.
+        switched_costs: the same with variants where pools have one; None where none has.
         decode_memory_fraction: middle of what an episode may draw, `[P]`.
     """
 
@@ -44,7 +61,11 @@ class ServiceModel:
         request = self._steady.request
         self.prompt_tokens, self.output_tokens = request.prompt_tokens[:, 0], request.output_tokens[:, 0]
         self.pool_output_tokens = self._mix(np.ones(len(self.output_tokens)), request.output_tokens)
-        self.prompt_token_s, self.output_token_s = self._token_costs()
+        self.costs = self._token_costs(self.power.arrays, self._steady, self.decode_memory_fraction)
+        self.switched_costs: TokenCosts | None = None
+        if scenario.variants:
+            a, fractions = self.power.models[1]
+            self.switched_costs = self._token_costs(a, SteadyState(scenario, switched=True), fractions.mean(axis=0))
 
     def at(self, clock_fraction: Float64Array) -> Service:
         """What one replica of each pool serves at a clock.
@@ -60,17 +81,22 @@ class ServiceModel:
         it_w = busy_w + a.host_w + a.host_w_per_board_w * busy_w
         return Service(rate_rps, rate_rps / (a.pue[a.site] * it_w))
 
-    def _token_costs(self) -> tuple[Float64Array, Float64Array]:
-        """`prompt_token_s` and `output_token_s`: iterations of prefill alone, and iterations of decode alone."""
-        a, request = self.power.arrays, self._steady.request
-        full_clock = self.power.physics(np.ones(a.num_pools), self.decode_memory_fraction)
+    def _token_costs(self, a: FleetArrays, steady: SteadyState, decode_memory_fraction: Float64Array) -> TokenCosts:
+        """Of iterations that only prefill, and of iterations that only decode."""
+        request = steady.request
+        full_clock = a.coefficients(decode_memory_fraction).at_clock(np.ones(a.num_pools))
         budget, nothing = a.token_budget.astype(float), np.zeros(a.num_pools)
         chunk_s = unlimited_time_s(full_clock, Batch(nothing, nothing, budget, nothing)) / budget
         attention_s = full_clock.prefill_attention_s * request.pairs / request.prompt_tokens
-        batch = self._steady.batch(full_clock)
+        batch = steady.batch(full_clock)
         decoding = Batch(batch, batch * request.context_tokens, nothing, nothing)
         step_s = unlimited_time_s(full_clock, decoding) / batch
-        return self._mix(self.prompt_tokens, chunk_s + attention_s), self._mix(self.output_tokens, step_s)
+        return TokenCosts(
+            self._mix(self.prompt_tokens, chunk_s + attention_s),
+            self._mix(self.output_tokens, step_s),
+            a.prefill_memory_fraction,
+            decode_memory_fraction,
+        )
 
     def _mix(self, tokens: Float64Array, values: Float64Array) -> Float64Array:
         """Mean of `values` `[K, P]` over the classes a pool may serve, by how many tokens of them arrive, `[P]`."""

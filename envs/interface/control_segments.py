@@ -16,6 +16,7 @@ from tokenfleet.envs.interface.entries import (
     every_class,
     every_pool,
     pools_with_standby,
+    pools_with_variant,
     routes,
     segment,
     sites_that_train,
@@ -183,6 +184,25 @@ def standby_segment(scenario: Scenario) -> Segment:
     )
 
 
+def variant_segment(scenario: Scenario) -> Segment:
+    """How much of each pool serves the variant of its model, where there is one."""
+    of = pools_with_variant(scenario)
+    return segment(
+        of,
+        middle=0.0,
+        reach=1.0,
+        lowest=0.0,
+        name="variant_fraction",
+        control="variant_fraction",
+        unit="share",
+        low="0 (up to a = 0)",
+        high="1",
+        formula="`max(0, a)`",
+        doc="Replicas, the first ones, that should serve the variant; who has another model loaded drains and reloads.",
+        filling=of.filling(rest=0.0),
+    )
+
+
 def price_segment(scenario: Scenario) -> Segment:
     """The token price of each class that may have another than the list price."""
     of, factors = classes_with_price(scenario), scenario.priced_classes.values()
@@ -209,6 +229,7 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     clock_segment,
     awake_segment,
     standby_segment,
+    variant_segment,
     admission_segment,
     battery_segment,
     training_segment,

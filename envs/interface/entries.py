@@ -94,6 +94,12 @@ def pools_with_standby(scenario: Scenario) -> Entries:
     return _some("pool whose replicas can stand by", pools, [pools.index(name) for name in scenario.standby_pools])
 
 
+def pools_with_variant(scenario: Scenario) -> Entries:
+    """An entry for each pool with a variant of its model."""
+    pools = tuple(scenario.pools)
+    return _some("pool with a variant of its model", pools, [pools.index(name) for name in scenario.variants])
+
+
 def classes_with_choice(scenario: Scenario) -> Entries:
     """An entry for each class that more than one pool serves."""
     return _some("class with a choice", tuple(scenario.classes), np.flatnonzero(_has_choice(scenario)).tolist())

@@ -51,6 +51,7 @@ class NetValue:
     - `power_charge_usd`, where a tariff has such charges: minus those for the highest window and for ramps.
     - `regulation_usd`, where a site regulates frequency: paid for following the signal.
     - `service_credit_usd`, where a class has an agreement: minus what it gets back.
+    - `quality_loss_usd`, where pools have a variant: minus what its answers are worth less.
     - `demand_response_usd`, where a site is in a programme: paid for reduction, less damages and rebound.
 
     The price of a request is the list price of its tokens, cached ones at their own, times the factor in force when it

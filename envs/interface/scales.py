@@ -132,6 +132,9 @@ SCALES: dict[str, Scale] = {
     "standby_replicas": Scale(
         "the pool's replicas", lambda scenario: [pool.replicas for pool in scenario.standby_pools.values()]
     ),
+    "variant_replicas": Scale(
+        "the pool's replicas", lambda scenario: [scenario.pools[name].replicas for name in scenario.variants]
+    ),
     "pool_nameplate_w": Scale("the pool's boards at TDP and servers on, before PUE", _pool_nameplate_w),
     "batch_tokens": Scale("10 tokens/s for every sequence that the pool can run, over a tick", _batch_tokens),
     "arrivals": Scale(

@@ -27,13 +27,14 @@ class SetpointMemory(NamedTuple):
     """What is remembered of N fleets between ticks.
 
     Attributes:
-        clock, awake, dwell_s: see `LoopState`.
+        clock, awake, dwell_s, variant: see `LoopState`.
         entries: the last set-points as an action, `[N, A]`; 0 before the first.
     """
 
     clock: NDArray[np.float64]
     awake: NDArray[np.float64]
     dwell_s: NDArray[np.float64]
+    variant: NDArray[np.float64]
     entries: NDArray[np.float64]
 
 

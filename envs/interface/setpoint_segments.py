@@ -15,6 +15,7 @@ from tokenfleet.envs.interface.control_segments import (
     price_segment,
     standby_segment,
     training_segment,
+    variant_segment,
 )
 from tokenfleet.envs.interface.entries import (
     classes_with_choice,
@@ -209,6 +210,7 @@ SEGMENTS: tuple[Callable[[Scenario], Segment], ...] = (
     spread_segment,
     awake_segment,
     standby_segment,
+    variant_segment,
     backlog_segment,
     battery_segment,
     training_segment,

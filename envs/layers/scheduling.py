@@ -93,6 +93,16 @@ class Controls:
         high=1.0,
         optional=True,
     )
+    variant_fraction: Float64Array | None = quantity(
+        "NP",
+        "",
+        "Share of a pool's replicas, its first ones, that should serve the variant of its model; rounded as "
+        "`awake_fraction`. Who has the other model loaded finishes what it has and loads anew; nothing happens where "
+        "pools have no variant.",
+        low=0.0,
+        high=1.0,
+        optional=True,
+    )
     token_price_factor: Float64Array | None = quantity(
         "NK",
         "",

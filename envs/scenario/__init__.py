@@ -3,7 +3,7 @@
 | module | subject |
 |---|---|
 | `scenario` | its keys, and what follows from them: begin here |
-| `sites`, `pools`, `sleep`, `training`, `regimes`, `uncertainty` | its sections |
+| `sites`, `pools`, `sleep`, `variants`, `training`, `regimes`, `uncertainty` | its sections |
 | `checks` | what is wrong with how they fit together |
 | `loading` | a scenario from a name, a file or plain data, with overrides |
 | `axes`, `capacity`, `provenance` | sizes, what pools can serve, and where their coefficients come from |

@@ -30,6 +30,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "X": tuple(scenario.spread_sites),
         "P": tuple(scenario.pools),
         "p": tuple(scenario.standby_pools),
+        "v": tuple(scenario.variants),
         "K": tuple(scenario.classes),
         "Q": tuple(scenario.agreements),
         "O": scenario.forecast_classes,

@@ -35,15 +35,17 @@ class SteadyState:
         request: the mean of each class, `[K, 1]`, with the windows of each pool, `[P]`.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, switched: bool = False) -> None:
+        """By the own models of pools, or by variants, `switched`, where pools have them."""
         self._mask = scenario.route_mask
+        own = scenario.pools.values()
+        pools, classes = [pool.switched if switched else pool for pool in own], scenario.classes.values()
         means = [mean_request(scenario, name) for name in scenario.classes]
         prompt = np.array([[mean.prompt_tokens] for mean in means])
         output = np.array([[mean.output_tokens] for mean in means])
-        models = [pool.model_spec for pool in scenario.pools.values()]
+        models = [pool.model_spec for pool in pools]
         windows = np.array([model.sliding_window or 0 for model in models])
         self.request = MeanRequest(prompt, output, windows, np.array([model.window_ratio for model in models]))
-        pools, classes = scenario.pools.values(), scenario.classes.values()
         deadline_s = np.array([[cls.deadline_s or np.inf] for cls in classes])
         self._limit_s = np.minimum(np.array([[cls.tpot_s or np.inf] for cls in classes]), deadline_s / output)
         kv_tokens = np.array([pool.kv_capacity_tokens for pool in pools])

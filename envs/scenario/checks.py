@@ -117,6 +117,25 @@ def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
     return problems
 
 
+def variant_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
+    """What is wrong with the variants of pools, one line each: KV cache of one model means nothing to another."""
+    problems = []
+    receivers = {pool.hand_off_to for pool in pools.values()}
+    for name, pool in pools.items():
+        if pool.variant is None:
+            continue
+        key = f"pools.{name}.variant"
+        if pool.variant.model == pool.model:
+            problems.append(f"{key}.model: {pool.model!r} is what the pool serves already; name another model")
+        elif found := catalog_problem(pool.switched):
+            problems.append(f"{key}: {found}")
+        if pool.hand_off_to is not None or name in receivers:
+            problems.append(f"{key}: a pool that prefills or decodes for another must keep its model; leave it out")
+        fetching = [other for other, one in pools.items() if one.model == pool.model and one.migrate_prefixes]
+        problems += [f"{key}: pools.{other}.migrate_prefixes would fetch KV of another model" for other in fetching]
+    return problems
+
+
 def seat_problems(pools: Mapping[str, PoolSpec], models: Mapping[str, str]) -> list[str]:
     """What is wrong with the seats that pools keep, one line each; `models` are those that the classes ask for."""
     problems = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
-from tokenfleet.envs.catalog import CatalogSpec
+from tokenfleet.envs.catalog import CatalogSpec, reading
 from tokenfleet.envs.layers.facility import RowSpec
 from tokenfleet.envs.layers.gpu import GpuSpec, InterconnectSpec, load_gpu, load_interconnect
 from tokenfleet.envs.layers.llm import (
@@ -22,6 +22,7 @@ from tokenfleet.envs.layers.llm import (
 )
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.scenario.sleep import RESUME_BYTES_PER_S, RESUME_FIXED_S, ColdSpec, StandbySpec
+from tokenfleet.envs.scenario.variants import VariantSpec
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
@@ -29,6 +30,9 @@ from tokenfleet.envs.spec import (
     PositiveInt,
     TokenCount,
 )
+
+LATER = ("variant",)
+"""Keys that came after protocols and policies had been frozen with the hashes of their scenarios."""
 
 
 class PoolSpec(CatalogSpec):
@@ -90,6 +94,7 @@ class PoolSpec(CatalogSpec):
             requests of high priority likewise.
         standby: lets replicas stand by; by default they are awake or asleep.
         cold: sleep is with the server switched off; by default it is suspended.
+        variant: another model that replicas may load instead of their own; by default they serve that alone.
     """
 
     site: Name
@@ -124,6 +129,12 @@ class PoolSpec(CatalogSpec):
     reserved_seats: dict[Name, PositiveInt] = Field(default_factory=dict)
     standby: StandbySpec | None = None
     cold: ColdSpec | None = None
+    variant: VariantSpec | None = None
+
+    @model_serializer(mode="wrap")
+    def _what_is_given_of_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """All keys, but for later ones that are left out: a scenario without them is what it was."""
+        return {key: value for key, value in handler(self).items() if key not in LATER or value is not None}
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:
@@ -211,10 +222,29 @@ class PoolSpec(CatalogSpec):
             LargestBatch(self.token_budget, self.max_batch),
         )
 
+    @cached_property
+    def switched(self) -> PoolSpec:
+        """The pool with its variant in the place of its own model; itself where it has none."""
+        if self.variant is None:
+            return self
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        with reading(self.search_paths):
+            return PoolSpec(**{**own, "model": self.variant.model, "kv_tokens": None, "variant": None})
+
+    @property
+    def shortest_kv_tokens(self) -> int:
+        """KV-cache capacity of a replica with whichever model it has loaded, at the least [tokens]."""
+        return min(self.kv_capacity_tokens, self.switched.kv_capacity_tokens)
+
+    @property
+    def load_s(self) -> float:
+        """To load the model on a server that runs [s]."""
+        return self.model_spec.wake_s
+
     @property
     def wake_s(self) -> float:
         """From asleep to serving [s]."""
-        return self.model_spec.wake_s + (0.0 if self.cold is None else self.cold.boot_s)
+        return self.load_s + (0.0 if self.cold is None else self.cold.boot_s)
 
     @property
     def asleep_w(self) -> float:

@@ -23,15 +23,15 @@ FIT = "python -m tokenfleet.envs.fitting"
 
 
 def pool_lines(scenario: Scenario) -> list[str]:
-    """A line a pool for the start of a run."""
+    """A line a pool, and one for its variant, for the start of a run."""
     return [
         f"pool {name}: {_pair(pool)}: {IN_WORDS[pool.profile.origin]}; expected error: {_errors(pool)}"
-        for name, pool in scenario.pools.items()
+        for name, pool in _with_variants(scenario).items()
     ]
 
 
 def pool_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """The same as plain data, by pool."""
+    """The same as plain data, by pool; a variant's stand under `<pool> variant`."""
     return {
         name: {
             "model": pool.model,
@@ -40,12 +40,12 @@ def pool_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
             "profile": pool.profile.origin,
             "expected_errors": expected_errors(pool.profile, pool.model_spec),
         }
-        for name, pool in scenario.pools.items()
+        for name, pool in _with_variants(scenario).items()
     }
 
 
 def pool_arrays(scenario: Scenario) -> dict[str, NDArray[Any]]:
-    """The same as arrays `[P]`: `is_roofline`, and the expected error of each quantity as `<quantity>_error`."""
+    """The same of own models as arrays `[P]`: `is_roofline`, and each quantity's expected error, `<quantity>_error`."""
     pools = scenario.pools.values()
     errors = [expected_errors(pool.profile, pool.model_spec) for pool in pools]
     return {
@@ -55,19 +55,29 @@ def pool_arrays(scenario: Scenario) -> dict[str, NDArray[Any]]:
 
 
 def refuse_rooflines(scenario: Scenario) -> None:
-    """Make sure that every pool has a profile.
+    """Make sure that every pool, and every variant, has a profile.
 
     Raises:
-        SpecError: a line for each pool that runs on a roofline, with the command that helps.
+        SpecError: a line for each that runs on a roofline, with the command that helps.
     """
     problems = [
         f"strict_profiles: pool {name!r} runs {_pair(pool)} on a roofline (expected error: {_errors(pool)}); "
         f"measure the pair and fit a profile with {_command(pool)}, or leave strict_profiles out"
-        for name, pool in scenario.pools.items()
+        for name, pool in _with_variants(scenario).items()
         if pool.profile.origin == ROOFLINE
     ]
     if problems:
         raise SpecError(problems)
+
+
+def _with_variants(scenario: Scenario) -> dict[str, PoolSpec]:
+    """Every pool by its name, each followed by what it is with its variant, if it has one."""
+    served = {}
+    for name, pool in scenario.pools.items():
+        served[name] = pool
+        if pool.variant is not None:
+            served[f"{name} variant"] = pool.switched
+    return served
 
 
 def _pair(pool: PoolSpec) -> str:

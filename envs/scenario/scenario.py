@@ -37,6 +37,7 @@ from tokenfleet.envs.scenario.checks import (
     horizon_problems,
     pool_problems,
     seat_problems,
+    variant_problems,
     workload_problems,
 )
 from tokenfleet.envs.scenario.pools import PoolSpec
@@ -44,6 +45,7 @@ from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime
 from tokenfleet.envs.scenario.sites import SiteSpec
 from tokenfleet.envs.scenario.training import TrainingSpec
 from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
+from tokenfleet.envs.scenario.variants import VariantSpec
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 
 Derived = TypeVar("Derived")
@@ -102,6 +104,7 @@ class Scenario(CatalogSpec):
             *horizon_problems(self.horizon_ticks, self.tick_s),
             *pool_problems(self.pools, self.sites),
             *hand_off_problems(self.pools),
+            *variant_problems(self.pools),
             *seat_problems(self.pools, {name: cls.model for name, cls in self.classes.items()}),
             *class_problems(self.classes, self.pools),
             *workload_problems(self.workload, self.classes, self.region_names, self.horizon_s),
@@ -225,6 +228,11 @@ class Scenario(CatalogSpec):
     def standby_pools(self) -> dict[str, PoolSpec]:
         """The pools whose replicas can stand by."""
         return {name: pool for name, pool in self.pools.items() if pool.standby is not None}
+
+    @property
+    def variants(self) -> dict[str, VariantSpec]:
+        """What replicas may serve instead of their own model, by the pools that let them."""
+        return {name: pool.variant for name, pool in self.pools.items() if pool.variant is not None}
 
     @property
     def batteries(self) -> dict[str, BatterySpec]:

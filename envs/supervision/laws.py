@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.power_model import PowerModel
+from tokenfleet.envs.fields import Record
+from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
 
@@ -56,3 +58,35 @@ class ClockFeedback:
         """The next clock behind every limit, `[N, D]`, from its clock and what is left under its target [W]."""
         after: Float64Array = np.clip(clock + self._clock_per_w * free_w, self.floor, 1.0)
         return after
+
+
+class ModelWaves:
+    """Brings pools with a variant to as many replicas that serve it as are wanted, a part of the pool at a time.
+
+    Who changes its model serves nobody while it loads. So no further replicas change before those that do, or that wake
+    for another reason, are awake.
+
+    Args:
+        scenario: of the fleet.
+        wave: share of a pool that changes at a time, one replica at the least.
+
+    Attributes:
+        pools: those with a variant, `[v]`.
+    """
+
+    fields = ("switching_replicas", "waking_replicas")
+
+    def __init__(self, scenario: Scenario, wave: float) -> None:
+        names = list(scenario.pools)
+        self.pools = np.array([names.index(name) for name in scenario.variants], np.intp)
+        replicas = np.array([scenario.pools[name].replicas for name in scenario.variants], np.float64)
+        self._step = np.maximum(np.floor(wave * replicas), 1.0) / np.maximum(replicas, 1.0)
+
+    def initial(self, num_envs: int) -> Float64Array:
+        """Every pool with its own model, `[N, v]`."""
+        return np.zeros((num_envs, len(self.pools)))
+
+    def step(self, share: Float64Array, wanted: Float64Array, view: Record) -> Float64Array:
+        """The next share of each pool, from the one before and the one that is wanted, `[N, v]` each."""
+        changing = np.rint(view["switching_replicas"] + view["waking_replicas"][:, self.pools]) > 0.0
+        return np.where(changing, share, share + np.clip(wanted - share, -self._step, self._step))

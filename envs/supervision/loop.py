@@ -26,7 +26,7 @@ from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
-from tokenfleet.envs.supervision.laws import ClockFeedback
+from tokenfleet.envs.supervision.laws import ClockFeedback, ModelWaves
 from tokenfleet.envs.supervision.setpoints import Setpoints
 
 Float64Array = NDArray[np.float64]
@@ -39,6 +39,8 @@ HYSTERESIS_REPLICAS = 0.25
 """How far beyond the half the wanted number of replicas must go for one more, or one less, to be kept awake."""
 LEAST_DWELL_S = 30.0
 """How long a pool keeps its number of awake replicas at least; the time to wake if that is longer [s]."""
+WAVE = 0.25
+"""Share of a pool that changes its model at a time."""
 WAITING_S = 1.0
 """Backlog of interactive work from which a site may stand above its cap [s]."""
 BATTERY_TIME_S = 60.0
@@ -52,11 +54,13 @@ class LoopState(NamedTuple):
         clock: of every site, before biases, `[N, S]`.
         awake: replicas that every pool is told to keep awake, `[N, P]`.
         dwell_s: for how long, `[N, P]` [s].
+        variant: share of every pool with a variant that is told to serve it, `[N, v]`.
     """
 
     clock: Float64Array
     awake: Float64Array
     dwell_s: Float64Array
+    variant: Float64Array
 
 
 class InnerLoop:
@@ -73,6 +77,7 @@ class InnerLoop:
 
     fields = (
         *BACKLOG_FIELDS,
+        *ModelWaves.fields,
         "cap_w",
         "announced_cap_w",
         "row_cap_w",
@@ -102,6 +107,7 @@ class InnerLoop:
         self._delay_s = np.array([site.grid.brake.delay_s for site in scenario.sites.values()])
         self._overload = np.array([site.grid.breaker.pickup_ratio for site in scenario.sites.values()])
         self._dwell_s = np.maximum(a.wake_s, LEAST_DWELL_S)
+        self._waves = ModelWaves(scenario, WAVE)
         sites, batteries = list(scenario.sites), scenario.batteries
         self._battery_site = [sites.index(name) for name in batteries]
         self._battery_w = np.array([battery.power_w for battery in batteries.values()])
@@ -114,6 +120,7 @@ class InnerLoop:
             clock=np.ones((num_envs, len(self._delay_s))),
             awake=np.broadcast_to(self._replicas, pools).copy(),
             dwell_s=np.broadcast_to(self._dwell_s, pools).copy(),
+            variant=self._waves.initial(num_envs),
         )
 
     def controls(self, setpoints: Setpoints, view: Record, state: LoopState) -> tuple[Controls, LoopState]:
@@ -131,6 +138,7 @@ class InnerLoop:
         # Under the brake the meter does not tell what the clock asked for would draw: it must not rise unseen.
         clock = self._feedback.step(state.clock, np.where(seen["braked"] > 0.0, np.minimum(free_w, 0.0), free_w))
         awake, dwell_s = self._keep_awake(setpoints.awake_replicas, state)
+        variant_fraction, variant = self._switch(setpoints, seen, state)
         pool_clock = np.clip(clock[:, self._site] + setpoints.clock_bias, self._floor, 1.0)
         controls = Controls(
             route_share=self._shares(setpoints, seen, backlog_s),
@@ -141,9 +149,10 @@ class InnerLoop:
             prefix_affinity=setpoints.prefix_affinity,
             token_price_factor=setpoints.token_price_factor,
             standby_fraction=setpoints.standby_fraction,
+            variant_fraction=variant_fraction,
             training_share=setpoints.training_share,
         )
-        return controls, LoopState(clock, awake, dwell_s)
+        return controls, LoopState(clock, awake, dwell_s, variant)
 
     def target_w(self, setpoints: Setpoints, view: Record, backlog_s: Float64Array) -> Float64Array:
         """Power that every site is steered to, `[N, S]` [W]."""
@@ -166,6 +175,15 @@ class InnerLoop:
         changes &= state.dwell_s >= self._dwell_s
         awake = np.where(changes, np.rint(wanted), state.awake)
         return awake, np.where(changes, 0.0, state.dwell_s + self._tick_s)
+
+    def _switch(self, setpoints: Setpoints, view: Record, state: LoopState) -> tuple[Float64Array | None, Float64Array]:
+        """Shares of pools that are to serve variants, `[N, P]`, and of those that have one, `[N, v]`."""
+        if setpoints.variant_fraction is None:
+            return None, state.variant
+        variant = self._waves.step(state.variant, setpoints.variant_fraction[:, self._waves.pools], view)
+        fraction = np.zeros_like(setpoints.variant_fraction)
+        fraction[:, self._waves.pools] = variant
+        return fraction, variant
 
     def _shares(self, setpoints: Setpoints, view: Record, backlog_s: Float64Array) -> Float64Array:
         met_s = np.where(self._mask, backlog_s[:, None, :], np.inf) - setpoints.route_bias_s

@@ -99,6 +99,9 @@ class Setpoints:
         "NS", "", "As in `Controls`.", low=0.0, high=1.0, neutral=1.0, optional=True
     )
     standby_fraction: Float64Array | None = quantity("NP", "", "As in `Controls`.", low=0.0, high=1.0, optional=True)
+    variant_fraction: Float64Array | None = quantity(
+        "NP", "", "As in `Controls`, and reached in waves of a quarter of the pool.", low=0.0, high=1.0, optional=True
+    )
 
     @property
     def num_envs(self) -> int:

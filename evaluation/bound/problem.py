@@ -186,7 +186,8 @@ def _needs(
         caches = bool(a.prefix_block_tokens[p] > 0)
         fresh, pairs = (values[rows] for values in _fresh(a, table, p))
         by_batch = further / float(a.max_batch[p])
-        by_memory = by_batch if caches else context / float(a.kv_tokens[p])
+        most_tokens = max(float(a.kv_tokens[p]), float(a.switched.kv_tokens[p]))
+        by_memory = by_batch if caches else context / most_tokens
         lines = [(cost.per_token[0], np.zeros_like(fresh))]
         for intercept, slope in zip(cost.per_iteration[1:], cost.per_token[1:], strict=True):
             lines += [(slope, intercept * by_batch), (slope, intercept * by_memory)]

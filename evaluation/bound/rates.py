@@ -8,8 +8,9 @@ a I + b N, and I is at least the decoded tokens over the largest batch, and thei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Least:
 
 @dataclass(frozen=True)
 class PoolRates:
-    """What work costs at the least on a replica of a pool.
+    """What work costs at the least on a replica of a pool, with whichever of its models it is cheaper.
 
     Attributes:
         seconds: of a replica, at full clock.
@@ -72,13 +73,22 @@ def pool_rates(scenario: Scenario, episode: Episode, may_lose_power: NDArray[np.
         may_lose_power: pools whose replicas may draw nothing, `[P]`.
     """
     arrays, model = FleetArrays.from_scenario(scenario), PowerModel(scenario)
-    coefficients = arrays.coefficients(episode.decode_memory_fraction)
+    own, variant = episode.decode_memory_fraction, episode.variant_memory_fraction
+    models = (arrays.coefficients(own), arrays.switched_coefficients(own, variant))
     slowest = np.minimum.reduce(
         [np.full(arrays.num_pools, LOWEST_CLOCK), arrays.clock_floor_fraction, _least_held(arrays)]
     )
     always_limited = model.worst_busy_w(slowest) >= arrays.limit_w * (1.0 - 1e-9)
     return [
-        _rates(coefficients.replica(p), arrays, episode, p, float(slowest[p]), bool(always_limited[p]), dark)
+        _rates(
+            [coefficients.replica(p) for coefficients in models[: 1 + (arrays.variant[p] >= 0)]],
+            arrays,
+            episode,
+            p,
+            float(slowest[p]),
+            bool(always_limited[p]),
+            dark,
+        )
         for p, dark in enumerate(may_lose_power.tolist())
     ]
 
@@ -90,16 +100,22 @@ def _least_held(arrays: FleetArrays) -> Float64Array:
 
 
 def _rates(
-    own: Coefficients, a: FleetArrays, episode: Episode, p: int, slowest: float, always_limited: bool, dark: bool
+    models: Sequence[Coefficients],
+    a: FleetArrays,
+    episode: Episode,
+    p: int,
+    slowest: float,
+    always_limited: bool,
+    dark: bool,
 ) -> PoolRates:
     budget = float(a.token_budget[p])
     tokens = np.unique([*(knot for knot in TOKEN_KNOTS if knot <= budget), budget])
-    full = own.at_clock(1.0)
+    full = [own.at_clock(1.0) for own in models]
     seconds = Least(
-        *_lines(tokens, full.host_s + _line(full.token_s, tokens)),
-        per_decoded=float(full.decode_s),
-        per_context=float(full.context_s),
-        per_pair=float(full.prefill_attention_s),
+        *_lines(tokens, np.min([one.host_s + _line(one.token_s, tokens) for one in full], axis=0)),
+        per_decoded=min(float(one.decode_s) for one in full),
+        per_context=min(float(one.context_s) for one in full),
+        per_pair=min(float(one.prefill_attention_s) for one in full),
     )
     host = float(episode.host_power_factor[a.site[p]])
     board = 1.0 + host * float(a.host_w_per_board_w[p])
@@ -107,11 +123,11 @@ def _rates(
     resting = [(a.idle_w, a.host_w), (a.asleep_w, a.host_asleep_w)]
     resting += [(a.standby_w, a.host_standby_w)] if a.standby[p] >= 0 else []
     steady_w = host * float(a.host_w[p])
-    lowest_busy_w = board * float(own.at_clock(clocks[0]).draw.busy_w) + steady_w
+    lowest_busy_w = board * float(models[0].at_clock(clocks[0]).draw.busy_w) + steady_w
     draws_w = [board * float(boards[p]) + host * float(servers[p]) for boards, servers in resting]
     rest_w = 0.0 if dark else min(*draws_w, lowest_busy_w)
     least: list[tuple[Float64Array, float, float, float]] = []
-    for index, (low, high) in enumerate(pairwise(clocks.tolist())):
+    for own, (index, (low, high)) in product(models, enumerate(pairwise(clocks.tolist()))):
         slow, fast = own.at_clock(low), own.at_clock(high)  # least watts and joules, least seconds
         watts = board * float(slow.draw.busy_w) + steady_w - rest_w
         work = 0.0 if always_limited and index == 0 else board * min(float(own.shoulder_slope), 1.0)

@@ -30,6 +30,7 @@ TABLES: Mapping[str, Mapping[str, Preset]] = {
     "storage": rules.STORAGES,
     "affinity": rules.AFFINITIES,
     "pricing": rules.PRICINGS,
+    "serving": rules.SERVINGS,
 }
 MARKS = """| mark | the number was |
 |---|---|

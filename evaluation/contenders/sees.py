@@ -36,7 +36,10 @@ SIGHTS: dict[str, tuple[str, ...]] = {
         "refused",
         "expired",
     ),
-    "replicas, clocks": ("awake_replicas", "waking_replicas", "failed_replicas", "clock_fraction"),
+    "replicas, clocks": (
+        *("awake_replicas", "waking_replicas", "failed_replicas", "clock_fraction"),
+        *("variant_replicas", "switching_replicas"),
+    ),
     "rooms": ("room_c", "derated", "outdoor_forecast_c"),
     "batteries, sun": ("battery_charge_fraction", "battery_power_w", "solar_power_w", "solar_forecast_w"),
     "energy prices": (

@@ -37,6 +37,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     "token_price_factor": ("cap", "cap to come", "price", "backlog", "demand", "declined", "awake"),
     "training_share": ("cap", "cap to come", "price", "price to come", "backlog", "demand", "room", "battery"),
     "standby_fraction": ("cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event"),
+    "variant_fraction": ("cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event"),
 }  # fmt: skip
 """By group of entries, the features for which a reason is known why the best set-point may depend on them."""
 

@@ -19,6 +19,7 @@ from tokenfleet.policies.heuristics.parts import (
     Pricing,
     Routing,
     Rule,
+    Serving,
     Storage,
 )
 from tokenfleet.policies.heuristics.rules import (
@@ -28,6 +29,7 @@ from tokenfleet.policies.heuristics.rules import (
     CLOCKINGS,
     PRICINGS,
     ROUTINGS,
+    SERVINGS,
     STORAGES,
 )
 from tokenfleet.policies.presets import Preset
@@ -49,6 +51,7 @@ class ComposedPolicy(ControlPolicy):
         storage: what batteries do.
         affinity: how much calls are drawn to their contexts.
         pricing: what a token costs.
+        serving: which model replicas serve.
 
     Attributes:
         parts: what may stand for the parts that have parameters of their own.
@@ -62,6 +65,7 @@ class ComposedPolicy(ControlPolicy):
         "storage": STORAGES,
         "affinity": AFFINITIES,
         "pricing": PRICINGS,
+        "serving": SERVINGS,
     }
 
     def __init__(
@@ -74,6 +78,7 @@ class ComposedPolicy(ControlPolicy):
         storage: Choice = "rest",
         affinity: Choice = "even",
         pricing: Choice = "list",
+        serving: Choice = "own_model",
     ) -> None:
         super().__init__(context)
 
@@ -87,14 +92,18 @@ class ComposedPolicy(ControlPolicy):
         self.storage: Storage = rule(storage, "storage")
         self.affinity: Affinity = rule(affinity, "affinity")
         self.pricing: Pricing = rule(pricing, "pricing")
+        self.serving: Serving = rule(serving, "serving")
         rules: tuple[Rule, ...] = (
             self.routing, self.clocking, self.awake, self.admission, self.storage, self.affinity, self.pricing,
+            self.serving,
         )  # fmt: skip
         self.require(frozenset().union(*(rule.reads for rule in rules)))
         self._replicas = np.array([pool.replicas for pool in self.scenario.pools.values()], np.float64)
         most = self.clocking.most_replicas
         self._most = self._replicas if most is None else most.astype(np.float64)
-        self._remembering: tuple[Rule, ...] = (self.clocking, self.awake, self.admission, self.storage, self.pricing)
+        self._remembering: tuple[Rule, ...] = (
+            self.clocking, self.awake, self.admission, self.storage, self.pricing, self.serving,
+        )  # fmt: skip
         self._sizes = [len(rule.initial_state(1)) for rule in self._remembering]
 
     def initial_state(self, num_envs: int) -> State:
@@ -111,9 +120,10 @@ class ComposedPolicy(ControlPolicy):
             self.admission.rates_rps,
             self.storage.power_w,
             self.pricing.factors,
+            self.serving.variant_share,
         )
         answers = [rule(view, part) for rule, part in zip(decide, parts, strict=True)]
-        clock, replicas, rates_rps, battery_w, price = (answer for answer, _ in answers)
+        clock, replicas, rates_rps, battery_w, price, variant = (answer for answer, _ in answers)
         controls = Controls(
             route_share=self.routing.shares(view),
             clock_fraction=clock,
@@ -122,5 +132,6 @@ class ComposedPolicy(ControlPolicy):
             battery_power_w=battery_w,
             prefix_affinity=self.affinity.affinity(view),
             token_price_factor=price,
+            variant_fraction=variant,
         )
         return controls, tuple(array for _, after in answers for array in after)

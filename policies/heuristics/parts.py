@@ -99,3 +99,11 @@ class Pricing(Rule, ABC):
     @abstractmethod
     def factors(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """Token price over the list price `[N, K]`, and the state for the next tick."""
+
+
+class Serving(Rule, ABC):
+    """One idea of which model replicas serve."""
+
+    @abstractmethod
+    def variant_share(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """`Controls.variant_fraction`, `[N, P]`, and the state for the next tick."""

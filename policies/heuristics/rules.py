@@ -89,3 +89,9 @@ PRICINGS: dict[str, Preset] = {
     "by_demand": Preset(f"{_HERE}.pricing:ByDemand"),
 }
 """What a token costs."""
+
+SERVINGS: dict[str, Preset] = {
+    "own_model": Preset(f"{_HERE}.serving:OwnModel"),
+    "variant_for_caps": Preset(f"{_HERE}.serving:VariantForCaps"),
+}
+"""Which model replicas serve."""

@@ -64,6 +64,7 @@ class Supervisor(ControlPolicy):
         token_price_factor: by class.
         training_share: by site that trains.
         standby_fraction: by pool whose replicas can stand by.
+        variant_fraction: by pool with a variant.
         rest: what is left out is `hand_made`, or in the `middle` of the box.
 
     Raises:
@@ -84,6 +85,7 @@ class Supervisor(ControlPolicy):
         prefix_affinity: Amount = None,
         token_price_factor: Amount = None,
         standby_fraction: Amount = None,
+        variant_fraction: Amount = None,
         training_share: Amount = None,
         rest: Literal["hand_made", "middle"] = "hand_made",
     ) -> None:
@@ -100,6 +102,7 @@ class Supervisor(ControlPolicy):
             "prefix_affinity": prefix_affinity,
             "token_price_factor": token_price_factor,
             "standby_fraction": standby_fraction,
+            "variant_fraction": variant_fraction,
             "training_share": training_share,
         }
         self._answers_setpoints = isinstance(context.action, SetpointAction)

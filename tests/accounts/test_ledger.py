@@ -61,6 +61,7 @@ FEATURES: dict[str, dict[str, object]] = {
         "classes.chat-70b.agreement": {"window_s": 9.0, "tiers": [{"below_share": 1.0, "credit_fraction": 0.1}]},
     },
     "training": {"sites.lab.training": {"gpu": "h100-sxm", "checkpoint_interval_s": 10.0, "resume_s": 2.0}},
+    "variant": {"pools.lab-70b.variant": {"model": "llama-3.1-8b", "quality": 0.7}},
     "failures": {"failures": {"gpus_per_server": 1, "rate_factor": 1e6, "repair_median_s": 5.0}},
 }
 PAID = ("availability_usd", "activation_usd", "regulation_usd", "training_usd")

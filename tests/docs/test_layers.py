@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenfleet.envs.catalog import catalog_names, load_entry
+from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers import gpu, llm
 from tokenfleet.envs.layers.gpu import LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import iteration
 from tokenfleet.envs.layers.llm.coefficients import KNOTS, Coefficients
 from tokenfleet.envs.layers.llm.iteration import Batch
+from tokenfleet.envs.scenario import load_scenario
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
@@ -77,3 +79,24 @@ def test_the_page_lists_the_modules_that_there_are():
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:envs|calibration)/[\w/.]+)`", PAGE))))
 def test_the_page_names_files_that_there_are(name):
     assert (ROOT / name).exists()
+
+
+def test_kv_cache_between_sites_takes_and_costs_what_the_page_says() -> None:
+    said = re.search(
+        r"at (\S+) Gbit/s and (\S+) USD/GB, (\S+) tokens of Llama 3.1 70B take (\S+) s and cost (\S+) USD, while\s+"
+        r"four H100 compute them in (\S+) s. Over lines of more than (\S+) GB/s",
+        PAGE,
+    )
+    assert said is not None
+    gbit_per_s, usd_per_gb, tokens, sent_s, sent_usd, computed_s, even_gb_per_s = (
+        float(number.replace(",", "")) for number in said.groups()
+    )
+    scenario = load_scenario("budget-squeeze")
+    arrays, network = FleetArrays.from_scenario(scenario), scenario.network
+    gb = tokens * float(arrays.kv_bytes_per_token[0]) / 1e9
+    compute_s = tokens * arrays.prompt_token_s[1] + iteration.prefill_pairs(tokens) * arrays.prefill_attention_s[1]
+    assert (gbit_per_s, usd_per_gb) == (network.site_bytes_per_s * 8 / 1e9, network.site_usd_per_gb)
+    assert sent_s == pytest.approx(tokens * arrays.kv_token_s[0, 1], abs=0.05)
+    assert sent_usd == pytest.approx(gb * network.site_usd_per_gb, abs=0.005)
+    assert computed_s == pytest.approx(compute_s, abs=0.05)
+    assert even_gb_per_s == pytest.approx(gb / compute_s, abs=0.05)

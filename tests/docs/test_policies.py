@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tokenfleet.envs.estimates.power_model import PowerModel
+from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.estimates.power_model import extreme_batches
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.policies.registry import POLICIES
 
@@ -13,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="
 
 
 def test_the_page_counts_the_vertices() -> None:
-    batches = PowerModel(load_scenario("tiny"))._extreme_batches(0)
+    batches = extreme_batches(FleetArrays.from_scenario(load_scenario("tiny")), 0)
     assert re.findall(r"(\d+) vertices", PAGE) == [str(len(batches.decoding))]
 
 

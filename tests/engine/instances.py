@@ -11,6 +11,7 @@ from tests.engine.charge_columns import random_calls
 from tests.engine.random_fleets import random_fleet, with_clients, with_hand_offs, with_small_caches
 from tests.engine.random_requests import linked, random_contexts, random_failures, random_requests, with_long_talks
 from tests.engine.ties import on_ticks, with_tied_controls, with_tied_limits
+from tests.engine.variant_columns import with_switches, with_variants
 from tests.engine.widest import SHORT_TICK_S, with_huge_requests, with_late_requests, with_long_clock, with_room_for_all
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
@@ -43,6 +44,7 @@ class Situation:
         ties: arrivals, limits and rates in whole seconds and whole numbers, so that much happens at the same time.
         huge: a few requests of as many tokens as a request may have, and room for them.
         long_clock: ticks so long that the episode lasts as long as an episode may; not together with `huge`.
+        variants: pools whose replicas load another model now and then.
     """
 
     load: float = 1.0
@@ -55,6 +57,7 @@ class Situation:
     ties: bool = False
     huge: bool = False
     long_clock: bool = False
+    variants: bool = False
 
 
 def random_instance(seed: int, **situation: Any) -> Instance:
@@ -82,6 +85,8 @@ def _arrays(rng: np.random.Generator, situation: Situation) -> FleetArrays:
         arrays = with_room_for_all(rng, arrays)
     if situation.ties:
         arrays = with_tied_limits(rng, arrays)
+    if situation.variants:
+        arrays = with_variants(rng, arrays)
     return with_long_clock(arrays) if situation.long_clock else arrays
 
 
@@ -132,6 +137,7 @@ def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
         "solar_w": np.where(arrays.solar >= 0, most_w * rng.uniform(0.0, 0.6, (horizon, sites)), 0.0),
         "exogenous": rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
         "decode_memory_fraction": rng.uniform(0.6, 1.0, arrays.num_pools),
+        "variant_memory_fraction": rng.uniform(0.6, 1.0, arrays.sizes["v"]),
     }
     return Episode(requests=requests, **{**neutral_arrays(Episode, arrays.sizes), **drawn})
 
@@ -168,4 +174,6 @@ def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:
 
 def _tape(rng: np.random.Generator, arrays: FleetArrays, situation: Situation) -> list[Controls]:
     controls = _controls(rng, arrays)
-    return [with_tied_controls(rng, arrays, tick) for tick in controls] if situation.ties else controls
+    if situation.ties:
+        controls = [with_tied_controls(rng, arrays, tick) for tick in controls]
+    return with_switches(rng, arrays, controls) if situation.variants else controls

@@ -44,7 +44,15 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
     nodes = {quantity.name: given[quantity.name] for quantity in quantities_of(NodeColumns) if quantity.name in given}
     rows = max((np.size(values) for values in nodes.values()), default=1) - 1
     some = {"B": "battery", "V": "solar", "R": "room", "T": "priced"}
-    some |= {"M": "charges", "C": "programme", "U": "regulation", "Q": "agreement", "p": "standby", "s": "training"}
+    some |= {
+        "M": "charges",
+        "C": "programme",
+        "U": "regulation",
+        "Q": "agreement",
+        "p": "standby",
+        "s": "training",
+        "v": "variant",
+    }
     counted = counts({axis: np.atleast_1d(np.asarray(given.get(name, -1))) for axis, name in some.items()})
     sizes = {**dict.fromkeys("LF", 0), "S": 1, "W": rows, "P": 1, "K": 1, **counted}
     return FleetArrays.neutral(tick_s, horizon_ticks, sizes, **given)
@@ -62,7 +70,7 @@ def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWRBVMCUXPKQOTLFips", 0), **sizes}
+    every = {**dict.fromkeys("SWRBVMCUXPKQOTLFipsv", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 

@@ -28,6 +28,8 @@ SITUATIONS = {
     "ties of hand-offs": {"load": 4.0, "ties": True, "hand_offs": True, "warm": True, "cap_share": 0.4},
     "the longest requests": {"load": 1.0, "huge": True, "long_talks": True},
     "the longest clock": {"load": 2.0, "long_clock": True},
+    "variants under stress": {"load": 4.0, "variants": True, "long_talks": True, "closed_loop": True, "warm": True},
+    "ties of variants": {"load": 4.0, "variants": True, "ties": True, "cap_share": 0.4},
     "closed loop under stress": {"load": 8.0, "closed_loop": True, "small_kv": True, "cap_share": 0.4},
 }
 
@@ -98,6 +100,15 @@ def test_kv_cache_moves_between_pools():
         assert sum(r.total(name) > 500 for r in runs["hand-offs under stress"]) > 10, name
     assert sum(r.total("migrated_tokens") for r in runs["long talks"]) > 3000
     assert sum(r.total("kv_sent_bytes") > 0 for r in runs["long talks"]) > 5
+
+
+def test_replicas_switch_to_variants_and_back():
+    instances = [random_instance(seed, **SITUATIONS["variants under stress"]) for seed in range(40)]
+    runs = [in_native(instance) for instance in instances]
+    assert sum(r.total("switches") for r in runs) > 200
+    assert sum(r.views["switching_replicas"].sum() for r in runs) > 20
+    assert sum(r.views["variant_replicas"].sum() for r in runs) > 200
+    assert sum(r.total("quality_loss_usd") > 0.0 for r in runs) > 15
 
 
 def test_the_closed_loops_reach_every_situation():

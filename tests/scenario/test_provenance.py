@@ -52,6 +52,15 @@ def test_only_rooflines_are_refused_with_the_command_that_helps() -> None:
         FleetEnv(ROOFLINE, strict_profiles=True)
 
 
+def test_a_variant_is_told_of_and_refused_as_a_pool_is() -> None:
+    scenario = load_scenario("tiny", {"pools.lab-70b.variant": {"model": "llama-3.1-8b", "quality": 0.9}})
+    names = [line.split(":")[0] for line in pool_lines(scenario)]
+    assert names == ["pool lab-8b", "pool lab-70b", "pool lab-70b variant"]
+    assert pool_facts(scenario)["lab-70b variant"]["profile"] == "roofline"
+    with pytest.raises(SpecError, match=r"strict_profiles: pool 'lab-70b variant' runs llama-3\.1-8b on 4 x h100-sxm"):
+        refuse_rooflines(scenario)
+
+
 def test_infos_tell_it_from_the_reset_on() -> None:
     env = FleetEnv(ROOFLINE)
     _, info = env.reset(seed=0)

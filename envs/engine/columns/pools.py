@@ -21,9 +21,6 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-MANY_TOKENS = 2**40
-"""KV cache of a replica; sums of such counts fit 64 bits."""
-
 
 @dataclass(frozen=True)
 class PoolSource:
@@ -47,6 +44,12 @@ class PoolSource:
     def decodes(self) -> PoolSpec:
         """The pool that decodes what this one has prefilled."""
         return self.spec if self.spec.hand_off_to is None else self.scenario.pools[self.spec.hand_off_to]
+
+    @property
+    def variant(self) -> int:
+        """Place among the pools with a variant, -1 for another."""
+        names = list(self.scenario.variants)
+        return names.index(self.name) if self.name in names else -1
 
     @property
     def takes_over(self) -> bool:
@@ -122,35 +125,27 @@ class PoolShape:
     token_budget: Int64Array = quantity(
         "P", "tokens", "Most in an iteration.", lambda p: p.spec.token_budget, neutral=1_000_000, low=1, high=MANY
     )
-    kv_tokens: Int64Array = quantity(
-        "P",
-        "tokens",
-        "KV cache of a replica.",
-        lambda p: p.spec.kv_capacity_tokens,
-        neutral=10_000_000,
-        low=1,
-        high=MANY_TOKENS,
-    )
     context_limit_tokens: Int64Array = quantity(
         "P",
         "tokens",
         "Longest context that fits, here and where it is decoded.",
-        lambda p: min(p.spec.kv_capacity_tokens, p.decodes.kv_capacity_tokens),
+        lambda p: min(p.spec.shortest_kv_tokens, p.decodes.shortest_kv_tokens),
         neutral=10_000_000,
+    )
+    variant: Int64Array = quantity(
+        "P",
+        "",
+        "Place among the pools with a variant of their model, -1 for another.",
+        lambda p: p.variant,
+        low=-1,
+        index_of="v",
+        neutral=-1,
     )
     kv_grows: BoolArray = quantity(
         "P",
         "",
         "Space for a sequence is taken token by token, not for its whole answer at once.",
         lambda p: p.spec.kv_grows,
-    )
-    watermark_tokens: Int64Array = quantity(
-        "P",
-        "tokens",
-        "Left free by an admission while others run.",
-        lambda p: p.spec.watermark_tokens,
-        low=0,
-        high=MANY_TOKENS,
     )
     prefix_block_tokens: Int64Array = quantity(
         "P",
@@ -159,17 +154,6 @@ class PoolShape:
         lambda p: p.spec.prefix_block_tokens if p.spec.prefix_cache else 0,
         low=0,
         high=MANY,
-    )
-    host_cache_tokens: Int64Array = quantity(
-        "P",
-        "tokens",
-        "What a replica's host memory holds of prefixes.",
-        lambda p: p.spec.host_cache_tokens,
-        low=0,
-        high=MANY_TOKENS,
-    )
-    host_load_s: Float64Array = quantity(
-        "P", "s/token", "To take a token back from there.", lambda p: p.spec.host_load_s
     )
     hand_off_to: Int64Array = quantity(
         "P",
@@ -190,20 +174,6 @@ class PoolShape:
     kv_bytes_per_token: Float64Array = quantity(
         "P", "bytes/token", "Size of the KV cache.", lambda p: p.spec.model_spec.kv_bytes_per_token, neutral=1.0
     )
-    window_tokens: Int64Array = quantity(
-        "P",
-        "tokens",
-        "Sliding window of the layers that have one; 0 without.",
-        lambda p: p.spec.model_spec.sliding_window or 0,
-        low=0,
-        high=MANY_TOKENS,
-    )
-    window_ratio: Float64Array = quantity(
-        "P",
-        "",
-        "Layers with a sliding window for each that sees the whole context.",
-        lambda p: p.spec.model_spec.window_ratio,
-    )
     prompt_token_s: Float64Array = quantity(
         "P",
         "s/token",
@@ -218,7 +188,6 @@ class PoolShape:
         low=0,
         high=MANY,
     )
-    wake_s: Float64Array = quantity("P", "s", "From asleep to awake.", lambda p: p.spec.wake_s)
     standby: Int64Array = quantity(
         "P",
         "",
@@ -228,41 +197,14 @@ class PoolShape:
         index_of="p",
         neutral=-1,
     )
-    resume_s: Float64Array = quantity("P", "s", "From standing by to awake.", lambda p: p.spec.resume_s)
 
 
 @dataclass(frozen=True)
 class PoolPhysics:
-    """What an iteration of a replica takes, and what its boards and servers draw; see `layers.llm.iteration`."""
+    """What boards and servers of a replica draw, and how that follows their clock; see `layers.llm.iteration`."""
 
-    host_s: Float64Array = quantity("P", "s", "Per iteration, whatever the clock.", _iteration("host_s"))
-    token_s: Float64Array = quantity("PJ", "s", "Of an iteration that computes so many tokens.", _iteration("token_s"))
-    token_memory_share: Float64Array = quantity(
-        "PJ", "", "Share of `token_s` that is memory-bound.", _iteration("token_memory_share")
-    )
-    decode_s: Float64Array = quantity("P", "s", "Per decoding sequence.", _iteration("decode_s"))
-    context_s: Float64Array = quantity(
-        "P", "s", "Per token of context of the decoding sequences.", _iteration("context_s")
-    )
-    mixed_context_s: Float64Array = quantity(
-        "P", "s", "The same, more where prompts are prefilled beside them.", _iteration("mixed_context_s")
-    )
-    prefill_attention_s: Float64Array = quantity(
-        "P", "s", "Per (query, key) pair of prefill.", _iteration("prefill_attention_s")
-    )
-    prefill_memory_fraction: Float64Array = quantity(
-        "P", "", "Share of prefill time that the clock does not scale.", _iteration("prefill_memory_fraction")
-    )
     static_w: Float64Array = quantity("P", "W", "Busy, whatever the clock.", _iteration("static_w"))
     floor_w: Float64Array = quantity("P", "W", "Busy, times F V(F)^2.", _iteration("floor_w"))
-    work_j: Float64Array = quantity(
-        "PJ", "J", "Reading the weights that so many tokens need, times M(F).", _iteration("work_j")
-    )
-    context_j: Float64Array = quantity("P", "J", "Per token of context read, times its M(F).", _iteration("context_j"))
-    token_j: Float64Array = quantity("P", "J", "Per token computed, times V(F)^2.", _iteration("token_j"))
-    attention_j: Float64Array = quantity(
-        "P", "J", "Per (query, key) pair of prefill, times V(F)^2.", _iteration("attention_j")
-    )
     core_byte_fraction: Float64Array = quantity(
         "P", "", "Share of `work_j` that costs V(F)^2.", _iteration("core_byte_fraction")
     )

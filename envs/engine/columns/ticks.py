@@ -6,6 +6,8 @@ import math
 
 MANY = 2**31
 """Sums of such counts, and products with a request's tokens, fit 64 bits."""
+MANY_TOKENS = 2**40
+"""KV cache of a replica; sums of such counts fit 64 bits."""
 
 
 def whole_ticks(span_s: float, tick_s: float) -> int:

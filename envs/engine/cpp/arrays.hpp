@@ -25,10 +25,12 @@ using Tiers = std::array<double, kCreditTiers>;
 
 #define TOKENFLEET_FIELD(type, name) type name;
 
-// One pool; watts and joules are per replica, over all its GPUs.
+// One pool, with its own model or with its variant; watts and joules are per replica, over all its GPUs.
 struct Pool {
     TOKENFLEET_POOL_COLUMNS(TOKENFLEET_FIELD)
+    TOKENFLEET_MODEL_COLUMNS(TOKENFLEET_FIELD)
     std::int64_t first_replica;
+    bool is_variant;
 };
 
 struct RequestClass {
@@ -48,6 +50,7 @@ struct FleetArrays {
     double tick_s;
     std::int64_t horizon_ticks;
     std::vector<Pool> pools;
+    std::vector<Pool> variants;  // the pools with a variant once more, with that
     std::vector<RequestClass> classes;
     std::vector<Site> sites;
     std::vector<NodeLimits> nodes;  // grid connections of all sites, then all rows
@@ -57,6 +60,7 @@ struct FleetArrays {
     std::int64_t num_replicas = 0;
 
     std::int64_t num_pools() const { return static_cast<std::int64_t>(pools.size()); }
+    std::int64_t num_variants() const { return static_cast<std::int64_t>(variants.size()); }
     std::int64_t num_classes() const { return static_cast<std::int64_t>(classes.size()); }
     std::int64_t num_sites() const { return static_cast<std::int64_t>(sites.size()); }
     std::int64_t num_programmes() const {

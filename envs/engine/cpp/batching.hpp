@@ -98,7 +98,7 @@ inline void Replica::complete(std::int32_t index, double now_s) {
     if (!limits().kv_grows) kv_reserved_ -= kv_tokens;
     if (cache_) leave_cache(index, kv_tokens, true);
     work_tokens -= output_weight(index);
-    pool_.endings.complete(index, limits().site, now_s);
+    pool_.endings.complete(index, limits(), now_s);
 }
 
 // A request whose first token is there goes to the pool that decodes it.
@@ -208,7 +208,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
                 .growth = static_cast<double>(decoding())};
     std::int64_t iterations = decoding_only_ ? undisturbed_iterations() : 1;
     if (limits().window_tokens > 0) iterations = std::min(iterations, add_windows(batch));
-    segment_.begin(now, now_s, limits(), pool_.physics, batch, iterations);
+    segment_.begin(now, now_s, limits(), *physics_, batch, iterations);
     if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * limits().host_load_s, limits().idle_w);
     plan_end();
 }

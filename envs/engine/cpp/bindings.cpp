@@ -249,8 +249,8 @@ private:
 
     bool within_bounds(const EpisodeColumns& e) const {
         const std::int64_t ticks = arrays_.horizon_ticks, sites = arrays_.num_sites(), rows = arrays_.num_rows(),
-                           pools = arrays_.num_pools(), programmes = arrays_.num_programmes(),
-                           regulators = arrays_.num_regulators(),
+                           pools = arrays_.num_pools(), variants = arrays_.num_variants(),
+                           programmes = arrays_.num_programmes(), regulators = arrays_.num_regulators(),
                            exogenous_width = arrays_.view.width - arrays_.view.exogenous;
 #define TOKENFLEET_HOLD(name, length) series_bounds_[k_series_##name].hold(e.name, length)&&
         return TOKENFLEET_EPISODE_SERIES(TOKENFLEET_HOLD)
@@ -295,9 +295,10 @@ nb::tuple names(std::initializer_list<const char*> given) {
 NB_MODULE(_native, m) {
     m.doc() = "The native engine; use tokenfleet.envs.engine.make_engine.";
 #define TOKENFLEET_NAME(type, name) #name,
-    m.attr("COLUMNS") = names({TOKENFLEET_POOL_COLUMNS(TOKENFLEET_NAME) TOKENFLEET_CLASS_COLUMNS(TOKENFLEET_NAME)
-                                   TOKENFLEET_SITE_COLUMNS(TOKENFLEET_NAME) TOKENFLEET_NODE_COLUMNS(TOKENFLEET_NAME)
-                                       TOKENFLEET_LINK_COLUMNS(TOKENFLEET_NAME)});
+    m.attr("COLUMNS") =
+        names({TOKENFLEET_POOL_COLUMNS(TOKENFLEET_NAME) TOKENFLEET_MODEL_COLUMNS(TOKENFLEET_NAME)
+                   TOKENFLEET_CLASS_COLUMNS(TOKENFLEET_NAME) TOKENFLEET_SITE_COLUMNS(TOKENFLEET_NAME)
+                       TOKENFLEET_NODE_COLUMNS(TOKENFLEET_NAME) TOKENFLEET_LINK_COLUMNS(TOKENFLEET_NAME)});
     m.attr("CALL_COLUMNS") = names({TOKENFLEET_CALL_COLUMNS(TOKENFLEET_NAME)});
 #undef TOKENFLEET_NAME
     nb::dict constants;

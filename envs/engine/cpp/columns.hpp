@@ -9,40 +9,21 @@
     X(std::int64_t, replicas) \
     X(std::int64_t, max_batch) \
     X(std::int64_t, token_budget) \
-    X(std::int64_t, kv_tokens) \
-    X(std::int64_t, watermark_tokens) \
     X(std::int64_t, prefix_block_tokens) \
-    X(std::int64_t, host_cache_tokens) \
     X(std::int64_t, clock_latency_ticks) \
     X(std::int64_t, hand_off_to) \
     X(std::int64_t, context_limit_tokens) \
-    X(std::int64_t, window_tokens) \
-    X(double, window_ratio) \
-    X(double, host_load_s) \
     X(double, kv_bytes_per_token) \
     X(double, prompt_token_s) \
     X(bool, kv_grows) \
     X(bool, takes_over) \
     X(bool, migrates_prefixes) \
     X(bool, ranks_classes) \
-    X(double, wake_s) \
     X(std::int64_t, standby) \
-    X(double, resume_s) \
-    X(double, host_s) \
-    X(double, decode_s) \
-    X(double, context_s) \
-    X(double, mixed_context_s) \
-    X(double, prefill_attention_s) \
-    X(double, prefill_memory_fraction) \
+    X(std::int64_t, variant) \
     X(double, static_w) \
     X(double, floor_w) \
-    X(double, context_j) \
-    X(double, token_j) \
-    X(double, attention_j) \
     X(double, limit_w) \
-    X(Knots, token_s) \
-    X(Knots, token_memory_share) \
-    X(Knots, work_j) \
     X(double, idle_w) \
     X(double, asleep_w) \
     X(double, standby_w) \
@@ -56,6 +37,31 @@
     X(double, core_context_fraction) \
     X(double, knee_fraction) \
     X(double, shoulder_slope)
+
+// What a pool's replicas are with one model: its own, or its variant.
+#define TOKENFLEET_MODEL_COLUMNS(X) \
+    X(std::int64_t, kv_tokens) \
+    X(std::int64_t, watermark_tokens) \
+    X(std::int64_t, host_cache_tokens) \
+    X(std::int64_t, window_tokens) \
+    X(double, window_ratio) \
+    X(double, host_load_s) \
+    X(double, load_s) \
+    X(double, wake_s) \
+    X(double, resume_s) \
+    X(double, host_s) \
+    X(double, decode_s) \
+    X(double, context_s) \
+    X(double, mixed_context_s) \
+    X(double, prefill_attention_s) \
+    X(double, prefill_memory_fraction) \
+    X(double, context_j) \
+    X(double, token_j) \
+    X(double, attention_j) \
+    X(Knots, token_s) \
+    X(Knots, token_memory_share) \
+    X(Knots, work_j) \
+    X(double, quality)
 
 #define TOKENFLEET_CLASS_COLUMNS(X) \
     X(double, ttft_s) \
@@ -171,7 +177,8 @@
     X(pue, (ticks * sites)) \
     X(fixed_w, sites) \
     X(host_power_factor, sites) \
-    X(decode_memory_fraction, pools)
+    X(decode_memory_fraction, pools) \
+    X(variant_memory_fraction, variants)
 
 // What is set every tick, all of doubles; X(name, length) of a fleet's row.
 #define TOKENFLEET_CONTROLS(X) \
@@ -179,6 +186,7 @@
     X(clock_fraction, pools) \
     X(awake_fraction, pools) \
     X(standby_fraction, pools) \
+    X(variant_fraction, pools) \
     X(admit_rate_rps, classes) \
     X(battery_power_w, sites) \
     X(training_share, sites) \

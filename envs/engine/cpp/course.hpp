@@ -31,8 +31,8 @@ public:
 
     Course(const FleetArrays& arrays, const EpisodeColumns& e) : ArraysLink(arrays) {
         const std::int64_t ticks = arrays.horizon_ticks, sites = arrays.num_sites(), rows = arrays.num_rows(),
-                           pools = arrays.num_pools(), programmes = arrays.num_programmes(),
-                           regulators = arrays.num_regulators();
+                           pools = arrays.num_pools(), variants = arrays.num_variants(),
+                           programmes = arrays.num_programmes(), regulators = arrays.num_regulators();
         const auto drawn = std::make_shared<Drawn>();
 #define TOKENFLEET_LOAD(name, length) \
     drawn->name.assign(e.name, e.name + (length)); \

@@ -54,8 +54,9 @@ public:
         overdue_.first_token(index, waited_s);
     }
 
-    // The last token of an answer leaves its site. Inlined, as `end` is: calls would cost 1.6 % of everything.
-    [[gnu::always_inline]] inline void complete(std::int32_t index, std::int64_t site, double at_site_s) {
+    // The last token of an answer leaves the site of a pool, which gave it with the model that is loaded. Inlined, as
+    // `end` is: calls would cost 1.6 % of everything.
+    [[gnu::always_inline]] inline void complete(std::int32_t index, const Pool& pool, double at_site_s) {
         Request& request = demand_.requests[index];
         const double now_s = at_site_s + network_s(index);
         const bool in_slo = within_slo(request, now_s);
@@ -64,8 +65,10 @@ public:
         if (const std::int64_t q = arrays_.classes[request.class_id].agreement; q >= 0) {
             outcome_(Outcome::in_agreement, q) += keeps_agreement(request, in_slo) ? 1.0 : 0.0;
         }
-        outcome_(Outcome::delivered_tokens, site) += request.output_tokens;
-        const double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
+        outcome_(Outcome::delivered_tokens, pool.site) += request.output_tokens;
+        double paid_usd = in_slo ? value_usd : value_usd * arrays_.classes[request.class_id].late_value_fraction;
+        if (pool.is_variant) [[unlikely]]
+            paid_usd -= quality_loss_usd(request, pool, paid_usd);
         if (billing_.pay(request, index, paid_usd) && clients_.end_session(index)) {
             outcome_(Outcome::budget_ended, request.class_id) += 1.0;
         }
@@ -125,6 +128,14 @@ private:
         outcome_(ending.output_tokens, request.class_id) += request.output_tokens;
         outcome_(ending.value_usd, request.class_id) += value_usd;
         return value_usd;
+    }
+
+    // What is paid less because the variant has answered.
+    [[gnu::noinline]] double quality_loss_usd(const Request& request, const Pool& pool, double paid_usd) const {
+        const double loss_usd = paid_usd * (1.0 - pool.quality);
+        outcome_(Outcome::variant_tokens, pool.variant) += request.output_tokens;
+        outcome_(Outcome::quality_loss_usd, pool.variant) += loss_usd;
+        return loss_usd;
     }
 
     static double ttft_s(const Request& request) { return request.first_token_s - request.asked_s; }

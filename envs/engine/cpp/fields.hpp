@@ -17,6 +17,8 @@
     X(failed_replicas) \
     X(standby_replicas) \
     X(preparing_replicas) \
+    X(variant_replicas) \
+    X(switching_replicas) \
     X(clock_fraction) \
     X(pool_power_w) \
     X(generated_tokens) \
@@ -116,6 +118,9 @@
     TOKENFLEET_COUNTS(X) \
     X(dropped_tokens) \
     X(running_tokens_change) \
+    X(switches) \
+    X(variant_tokens) \
+    X(quality_loss_usd) \
     X(arrived) \
     X(completed_in_slo) \
     X(completed_late) \

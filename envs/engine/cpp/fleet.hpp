@@ -37,6 +37,9 @@ public:
         : Fleet(arrays, Course(arrays, episode), std::move(demand), view, outcome) {
         for (PoolState& pool : pools_) {
             pool.physics = physics_at(pool.limits, course_.decode_memory_fraction[pool.index], 1.0);
+            if (pool.variant == nullptr) continue;
+            const double fraction = course_.variant_memory_fraction[pool.limits.variant];
+            pool.variant_physics.make(physics_at(*pool.variant, fraction, 1.0));
         }
         load_contexts(episode);
         outcome_.clear();
@@ -206,7 +209,9 @@ private:
         for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
             if (power_.is_dark(arrays_.pools[p], now_s)) continue;
             const Pool& pool = arrays_.pools[p];
-            follow(replicas_.of(p), pool, controls.awake_fraction[p], controls.standby_fraction[p], now_s);
+            const std::int64_t switches = follow(replicas_.of(p), pool, controls.awake_fraction[p],
+                                                 controls.standby_fraction[p], controls.variant_fraction[p], now_s);
+            if (pool.variant >= 0) outcome_(Outcome::switches, pool.variant) = static_cast<double>(switches);
             for (Replica& replica : replicas_.of(p)) replicas_.note(replicas_.index_of(replica));
         }
     }
@@ -219,6 +224,10 @@ private:
             if (clock == pool.clock_fraction) continue;
             pool.clock_fraction = clock;
             ask_for_clock(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index], clock);
+            if (pool.variant != nullptr) {
+                const double fraction = course_.variant_memory_fraction[pool.limits.variant];
+                ask_for_clock(*pool.variant_physics, *pool.variant, fraction, clock);
+            }
             for (Replica& replica : replicas_.of(pool.index)) {
                 replica.on_new_clock();
                 replicas_.note(replicas_.index_of(replica));

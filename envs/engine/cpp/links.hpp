@@ -53,7 +53,7 @@ public:
 
     explicit operator bool() const { return object_ != nullptr; }
     T* operator->() const { return object_.get(); }
-    const T& operator*() const { return *object_; }
+    T& operator*() const { return *object_; }
 
 private:
     std::unique_ptr<T> object_;

@@ -16,7 +16,8 @@ namespace tokenfleet {
 // What does not change in an episode, and what a pool refers to.
 struct PoolLinks {
     const std::int64_t index;
-    const Pool& limits;
+    const Pool& limits;   // with the own model
+    const Pool* variant;  // with the variant; null without one
     const std::vector<RequestClass>& classes;
     Demand& demand;
     Endings& endings;                    // told what becomes of requests
@@ -26,6 +27,7 @@ struct PoolLinks {
     PoolLinks(std::int64_t p, const FleetArrays& arrays, Demand& asked, Endings& told, HandOffs& given)
         : index(p),
           limits(arrays.pools[p]),
+          variant(limits.variant >= 0 ? &arrays.variants[limits.variant] : nullptr),
           classes(arrays.classes),
           demand(asked),
           endings(told),
@@ -36,7 +38,8 @@ struct PoolLinks {
 };
 
 struct PoolState : PoolLinks {
-    Physics physics;  // at the clock asked for
+    Physics physics;                      // at the clock asked for, with the own model
+    Owned<Physics> variant_physics = {};  // with the variant, if there is one
     double clock_fraction = 1.0;
     Counts counts = {};               // of this tick
     std::int64_t running_tokens = 0;  // at the end of the last tick

@@ -1,4 +1,4 @@
-// Which replicas of a pool are awake: the C++ mirror of envs/engine/reference/power_states.py.
+// Which replicas of a pool are awake and with which model: the C++ mirror of envs/engine/reference/power_states.py.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@ inline std::int64_t number_of(std::span<const Replica> replicas, std::initialize
 
 // Bring the number of replicas that are awake or waking to `target`, the cheapest change first. What loads its model goes
 // on loading, be it to wake or to stand by. True if anything changes.
-inline bool reach(std::span<Replica> replicas, const Pool& pool, double now_s, std::int64_t target) {
-    std::int64_t up = number_of(replicas, {State::kAwake, State::kWaking, State::kResuming});
+inline bool reach(std::span<Replica> replicas, double now_s, std::int64_t target) {
+    std::int64_t up = number_of(replicas, {State::kAwake, State::kSwitching, State::kWaking, State::kResuming});
     if (up == target) return false;
     for (const State state : {State::kDraining, State::kStandby, State::kPreparing, State::kAsleep}) {
         for (auto& replica : replicas) {
@@ -34,16 +34,16 @@ inline bool reach(std::span<Replica> replicas, const Pool& pool, double now_s, s
             if (state == State::kDraining) {
                 replica.state = State::kAwake;
             } else if (state == State::kStandby) {
-                begin(replica, State::kResuming, now_s + pool.resume_s);
+                begin(replica, State::kResuming, now_s + replica.limits().resume_s);
             } else if (state == State::kPreparing) {
                 replica.state = State::kWaking;
             } else {
-                begin(replica, State::kWaking, now_s + pool.wake_s);
+                begin(replica, State::kWaking, now_s + replica.limits().wake_s);
             }
             ++up;
         }
     }
-    for (const State state : {State::kWaking, State::kResuming, State::kAwake}) {
+    for (const State state : {State::kWaking, State::kResuming, State::kSwitching, State::kAwake}) {
         for (auto& replica : std::views::reverse(replicas)) {
             if (up <= target || replica.state != state) continue;
             replica.state = state == State::kWaking     ? State::kPreparing
@@ -56,7 +56,7 @@ inline bool reach(std::span<Replica> replicas, const Pool& pool, double now_s, s
 }
 
 // Bring the number of replicas that stand by, or prepare to, to `target`; who drains is about to.
-inline void stand(std::span<Replica> replicas, const Pool& pool, double now_s, std::int64_t target) {
+inline void stand(std::span<Replica> replicas, double now_s, std::int64_t target) {
     std::int64_t standing = number_of(replicas, {State::kStandby, State::kPreparing});
     for (const State state : {State::kPreparing, State::kStandby}) {
         for (auto& replica : std::views::reverse(replicas)) {
@@ -69,9 +69,53 @@ inline void stand(std::span<Replica> replicas, const Pool& pool, double now_s, s
     standing += number_of(replicas, {State::kDraining});
     for (auto& replica : replicas) {
         if (standing >= target || replica.state != State::kAsleep) continue;
-        begin(replica, State::kPreparing, now_s + pool.wake_s);
+        begin(replica, State::kPreparing, now_s + replica.limits().wake_s);
         ++standing;
     }
+}
+
+// Begin to load the other model; a server that is still booting has to do that first.
+inline void load_other(Replica& replica, double now_s) {
+    double booted_s = now_s;
+    if (replica.state == State::kWaking || replica.state == State::kPreparing) {
+        booted_s = std::max(now_s, replica.ready_s - replica.limits().load_s);
+    }
+    replica.load(!replica.limits().is_variant);
+    const bool stands = replica.state == State::kStandby || replica.state == State::kPreparing;
+    begin(replica, stands ? State::kPreparing : State::kWaking, booted_s + replica.limits().load_s);
+}
+
+// Who has nothing loaded wakes with the variant if it is among the first `target` replicas.
+inline void choose_models(std::span<Replica> replicas, std::int64_t target) {
+    std::int64_t place = 0;
+    for (auto& replica : replicas) {
+        const bool wants_variant = place++ < target;
+        const bool unloaded =
+            replica.state == State::kAsleep || replica.state == State::kDark || replica.state == State::kFailed;
+        if (unloaded && replica.limits().is_variant != wants_variant) replica.load(wants_variant);
+    }
+}
+
+// Bring the variant to the first `target` replicas and the own model to the others; how many begin to load. Who has
+// requests finishes them first.
+inline std::int64_t switch_models(std::span<Replica> replicas, double now_s, std::int64_t target) {
+    std::int64_t switches = 0, place = 0;
+    for (auto& replica : replicas) {
+        const bool wants_variant = place++ < target;
+        State& state = replica.state;
+        if (replica.limits().is_variant == wants_variant) {
+            if (state == State::kSwitching) state = State::kAwake;
+            continue;
+        }
+        if (state == State::kAwake) state = State::kSwitching;
+        const bool loaded = state == State::kWaking || state == State::kResuming || state == State::kStandby ||
+                            state == State::kPreparing;
+        if (loaded || (state == State::kSwitching && replica.is_idle())) {
+            load_other(replica, now_s);
+            ++switches;
+        }
+    }
+    return switches;
 }
 
 // A share of a replica that a policy asks for is a whole one, but for so little, which float32 actions round up.
@@ -81,11 +125,14 @@ inline std::int64_t replicas_asked_for(const Pool& pool, double fraction) {
     return static_cast<std::int64_t>(std::ceil(fraction * static_cast<double>(pool.replicas) - kRoundedReplicas));
 }
 
-// One tick of a pool that has power: boot, wake, drain, stand by or fall asleep as asked.
-inline void follow(std::span<Replica> replicas, const Pool& pool, double awake_fraction, double standby_fraction,
-                   double now_s) {
+// One tick of a pool that has power: boot, wake, drain, stand by, fall asleep or load another model as asked. How many
+// began to load another model instead of the one that they had.
+inline std::int64_t follow(std::span<Replica> replicas, const Pool& pool, double awake_fraction,
+                           double standby_fraction, double variant_fraction, double now_s) {
+    const std::int64_t on_variant = pool.variant >= 0 ? replicas_asked_for(pool, variant_fraction) : 0;
+    if (pool.variant >= 0) choose_models(replicas, on_variant);
     for (auto& replica : replicas) {
-        if (replica.state == State::kDark) begin(replica, State::kWaking, now_s + pool.wake_s);
+        if (replica.state == State::kDark) begin(replica, State::kWaking, now_s + replica.limits().wake_s);
     }
     const std::int64_t awake = replicas_asked_for(pool, awake_fraction);
     std::int64_t standby = 0;
@@ -93,7 +140,9 @@ inline void follow(std::span<Replica> replicas, const Pool& pool, double awake_f
         const std::int64_t left = pool.replicas - awake, asked = replicas_asked_for(pool, standby_fraction);
         standby = std::max<std::int64_t>(std::min(asked, left), 0);
     }
-    if (reach(replicas, pool, now_s, awake) || pool.standby >= 0) stand(replicas, pool, now_s, standby);
+    if (reach(replicas, now_s, awake) || pool.standby >= 0) stand(replicas, now_s, standby);
+    std::int64_t switches = 0;
+    if (pool.variant >= 0) switches = switch_models(replicas, now_s, on_variant);
     for (auto& replica : replicas) {
         const bool ready = replica.ready_s <= now_s;
         if (ready && (replica.state == State::kWaking || replica.state == State::kResuming)) {
@@ -106,6 +155,7 @@ inline void follow(std::span<Replica> replicas, const Pool& pool, double awake_f
             replica.forget_prefixes();
         }
     }
+    return switches;
 }
 
 }  // namespace tokenfleet

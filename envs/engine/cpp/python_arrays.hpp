@@ -63,7 +63,11 @@ inline void read(const Columns& c, const char* name, std::vector<std::uint8_t>& 
 
 #define TOKENFLEET_READ(type, name) read(c, #name, i, row.name);
 
-inline void read_row(const Columns& c, std::size_t i, Pool& row) { TOKENFLEET_POOL_COLUMNS(TOKENFLEET_READ) }
+inline void read_model(const Columns& c, std::size_t i, Pool& row) { TOKENFLEET_MODEL_COLUMNS(TOKENFLEET_READ) }
+inline void read_row(const Columns& c, std::size_t i, Pool& row) {
+    TOKENFLEET_POOL_COLUMNS(TOKENFLEET_READ)
+    read_model(c, i, row);
+}
 inline void read_row(const Columns& c, std::size_t i, RequestClass& row) { TOKENFLEET_CLASS_COLUMNS(TOKENFLEET_READ) }
 inline void read_row(const Columns& c, std::size_t i, Site& row) { TOKENFLEET_SITE_COLUMNS(TOKENFLEET_READ) }
 inline void read_row(const Columns& c, std::size_t i, NodeLimits& row) { TOKENFLEET_NODE_COLUMNS(TOKENFLEET_READ) }
@@ -108,6 +112,14 @@ inline FleetArrays read_arrays(nb::handle arrays) {
     for (Pool& pool : fleet.pools) {
         pool.first_replica = fleet.num_replicas;
         fleet.num_replicas += pool.replicas;
+    }
+    const Columns variants(c.part("variants"));
+    fleet.variants.resize(variants.size("wake_s"));
+    for (const Pool& pool : fleet.pools) {
+        if (pool.variant < 0) continue;
+        Pool& variant = fleet.variants[pool.variant] = pool;
+        variant.is_variant = true;
+        read_model(variants, pool.variant, variant);
     }
     fleet.classes = read_rows<RequestClass>(c, "patience_s");
     fleet.sites = read_rows<Site>(c, "pue");

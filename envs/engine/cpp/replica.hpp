@@ -30,7 +30,8 @@ enum class State : std::uint8_t {
     kFailed,
     kStandby,
     kResuming,
-    kPreparing
+    kPreparing,
+    kSwitching
 };
 
 // What the boards of a replica have drawn, by what they were doing.
@@ -42,12 +43,22 @@ struct BoardEnergy {
 
 struct PoolLink {
     PoolState& pool_;
-    const Pool& limits_;
+    const Pool* model_;       // the pool with the model that is loaded
+    const Physics* physics_;  // of that
     Demand& demand_;
 
-    explicit PoolLink(PoolState& pool) : pool_(pool), limits_(pool.limits), demand_(pool.demand) {}
+    explicit PoolLink(PoolState& pool)
+        : pool_(pool), model_(&pool.limits), physics_(&pool.physics), demand_(pool.demand) {}
     PoolLink(const PoolLink&) = default;
-    PoolLink& operator=(const PoolLink&) { return *this; }
+    PoolLink& operator=(const PoolLink& other) {  // of another fleet, with the same model of this fleet's
+        hold(other.model_->is_variant);
+        return *this;
+    }
+
+    void hold(bool is_variant) {
+        model_ = is_variant ? pool_.variant : &pool_.limits;
+        physics_ = is_variant ? &*pool_.variant_physics : &pool_.physics;
+    }
 };
 
 class Replica : PoolLink {
@@ -58,10 +69,15 @@ public:
     std::int64_t work_tokens = 0;         // what the router compares: tokens to compute and expected answers
     std::int64_t unprefilled_tokens = 0;  // to compute for the requests whose prefill has not ended
 
-    explicit Replica(PoolState& pool) : PoolLink(pool) {
-        if (limits().prefix_block_tokens == 0) return;
-        const auto block_tokens = static_cast<std::int32_t>(limits().prefix_block_tokens);
-        cache_.make(block_tokens, limits().host_cache_tokens);
+    explicit Replica(PoolState& pool) : PoolLink(pool) { make_cache(); }
+
+    // The pool with the model that is loaded, or would be.
+    const Pool& limits() const { return *model_; }
+
+    // Hold the variant or the own model, of which nothing is cached.
+    void load(bool is_variant) {
+        hold(is_variant);
+        make_cache();
     }
 
     // To be called some time before a tick.
@@ -203,7 +219,11 @@ private:
     bool decoding_only_ = true;
     FinishHeap finishing_;  // the decoding sequences
 
-    const Pool& limits() const { return limits_; }
+    void make_cache() {
+        if (limits().prefix_block_tokens == 0) return;
+        cache_.make(static_cast<std::int32_t>(limits().prefix_block_tokens), limits().host_cache_tokens);
+    }
+
     Request& request(std::int32_t index) const { return demand_.requests[index]; }
     Detail& detail(std::int32_t index) const { return demand_.details[index]; }
     std::int64_t output_weight(std::int32_t index) const {

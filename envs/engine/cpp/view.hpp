@@ -16,7 +16,8 @@ namespace tokenfleet {
 
 // What the replicas of pool `p` hold now.
 inline void write_pool(const View& view, const Pool& pool, std::int64_t p, std::span<Replica> replicas) {
-    std::int64_t waiting = 0, running = 0, unprefilled = 0, kv_used = 0, cached = 0, awake = 0, waking = 0, failed = 0;
+    std::int64_t waiting = 0, running = 0, unprefilled = 0, kv_used = 0, cached = 0, awake = 0, waking = 0, failed = 0,
+                 kv_tokens = 0;
     for (Replica& replica : replicas) {
         waiting += replica.waiting();
         running += replica.running();
@@ -26,8 +27,9 @@ inline void write_pool(const View& view, const Pool& pool, std::int64_t p, std::
         awake += replica.state == State::kAwake;
         waking += replica.state == State::kWaking || replica.state == State::kResuming;
         failed += replica.state == State::kFailed;
+        kv_tokens += replica.limits().kv_tokens;
     }
-    const auto capacity = static_cast<double>(pool.kv_tokens * pool.replicas);
+    const auto capacity = static_cast<double>(kv_tokens);
     view.set(View::waiting_requests, p, waiting);
     view.set(View::running_requests, p, running);
     view.set(View::unprefilled_tokens, p, unprefilled);
@@ -39,6 +41,11 @@ inline void write_pool(const View& view, const Pool& pool, std::int64_t p, std::
     if (pool.standby >= 0) {
         view.set(View::standby_replicas, pool.standby, number_of(replicas, {State::kStandby}));
         view.set(View::preparing_replicas, pool.standby, number_of(replicas, {State::kPreparing}));
+    }
+    if (pool.variant >= 0) {
+        const auto serves = [](const Replica& r) { return r.state == State::kAwake && r.limits().is_variant; };
+        view.set(View::variant_replicas, pool.variant, std::ranges::count_if(replicas, serves));
+        view.set(View::switching_replicas, pool.variant, number_of(replicas, {State::kSwitching}));
     }
 }
 

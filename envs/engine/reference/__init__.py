@@ -7,7 +7,7 @@
 | `layers.llm.iteration`, elsewhere | what an iteration takes |
 | `clients`, `endings`, `overdue`, `billing` | who calls when, what came of it or can no longer come, what it costs |
 | `admission`, `router`, `journeys`, `kv_moves` | who is let in, which replica, the way there, KV cache that moves |
-| `power_states`, `pool_meter` | boards that sleep, what pools have drawn |
+| `power_states`, `clocks`, `pool_meter` | boards that sleep, models and clocks, what pools have drawn |
 | `power_delivery`, `power_node`, `meter`, `delay_line` | caps, brakes and breakers |
 | `site_supply`, `battery`, `room`, `training` | sun, battery, the air at the servers, training jobs beside them |
 | `power_charges`, `programme`, `regulation`, `agreements` | what power costs and earns beyond energy; credits |

@@ -8,6 +8,7 @@ from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
+from tokenfleet.envs.engine.reference.limits import Limits
 from tokenfleet.envs.engine.reference.overdue import Overdue
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.ties import exceeds
@@ -46,8 +47,8 @@ class Endings:
         self.outcome["ttft_sum_s"][0, request.class_id] += self._ttft_s(request)
         self.overdue.first_token(request.index, self._ttft_s(request))
 
-    def complete(self, request: Request, p: int, now_s: float) -> None:
-        """The last token of an answer from pool `p` has reached its client."""
+    def complete(self, request: Request, p: int, limits: Limits, now_s: float) -> None:
+        """The last token of an answer has reached its client; a replica of pool `p` gave it with its model's limits."""
         k, in_slo = request.class_id, self._within_slo(request, now_s)
         ending = "in_slo" if in_slo else "late"
         value_usd = self._end(request, now_s, RequestStatus.COMPLETED, f"completed_{ending}", ending)
@@ -55,6 +56,12 @@ class Endings:
             self.outcome["in_agreement"][0, agreement] += self._keeps_agreement(request, in_slo)
         self.outcome["delivered_tokens"][0, self.arrays.site[p]] += request.output_tokens
         paid_usd = value_usd if in_slo else value_usd * float(self.arrays.late_value_fraction[k])
+        if limits.is_variant:
+            place = self.arrays.variant[p]
+            loss_usd = paid_usd * (1.0 - limits.quality)
+            self.outcome["variant_tokens"][0, place] += request.output_tokens
+            self.outcome["quality_loss_usd"][0, place] += loss_usd
+            paid_usd -= loss_usd
         if self.billing.pay(request, paid_usd) and self.clients.end_session(request.index):
             self.outcome["budget_ended"][0, k] += 1
         self.clients.succeed(request.index, now_s)

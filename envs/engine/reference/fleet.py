@@ -19,6 +19,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from collections.abc import Mapping
 from copy import deepcopy
 
 import numpy as np
@@ -29,13 +30,14 @@ from tokenfleet.envs.engine.reference.admission import Admission
 from tokenfleet.envs.engine.reference.agreements import Agreements
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
+from tokenfleet.envs.engine.reference.clocks import Clocks
 from tokenfleet.envs.engine.reference.endings import Endings
 from tokenfleet.envs.engine.reference.journeys import Journeys
 from tokenfleet.envs.engine.reference.kv_moves import KvMoves
 from tokenfleet.envs.engine.reference.overdue import Overdue
 from tokenfleet.envs.engine.reference.pool_meter import write_energy
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
-from tokenfleet.envs.engine.reference.power_states import PowerStates, Wakes
+from tokenfleet.envs.engine.reference.power_states import PowerStates
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
 from tokenfleet.envs.engine.reference.replica import State, make_replicas
 from tokenfleet.envs.engine.reference.request import Request
@@ -43,6 +45,7 @@ from tokenfleet.envs.engine.reference.router import Router
 from tokenfleet.envs.engine.reference.view import write_classes, write_pool
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import Record
+from tokenfleet.envs.layers.llm.coefficients import Physics
 from tokenfleet.envs.layers.scheduling import Controls
 
 
@@ -68,13 +71,11 @@ class Fleet:
         self.power = PowerDelivery(arrays, episode)
         self.calls = Calls(episode.requests)
         self.pools = [make_replicas(arrays, p, self.calls) for p in range(arrays.num_pools)]
-        self.switches = [PowerStates(pool, Wakes.of(arrays, p)) for p, pool in enumerate(self.pools)]
+        self.switches = [PowerStates(arrays, p, pool) for p, pool in enumerate(self.pools)]
         self.router = Router(arrays, self.pools)
         self.replicas, self.pool_of = self.router.replicas, self.router.pool_of
         self.journeys = Journeys(arrays, self.router, self.clients, self.endings, KvMoves(arrays, outcome))
-        self.clock_fraction = [1.0] * arrays.num_pools
-        self.coefficients = arrays.coefficients(episode.decode_memory_fraction)
-        self.physics = [self.coefficients.replica(p).at_clock(1.0) for p in range(arrays.num_pools)]
+        self.clocks = Clocks(arrays, episode)
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
         self.boundaries: list[tuple[float, int]] = []
         self.running_tokens = [0] * arrays.num_pools
@@ -85,7 +86,7 @@ class Fleet:
     def copy(self, view: Record, outcome: Record) -> Fleet:
         """A fleet in the same state as this one, in records of its own; what never changes is shared."""
         view.rows[:], outcome.rows[:] = self.view.rows, self.outcome.rows
-        unchanging = (self.arrays, self.episode, self.episode.requests, self.calls, self.coefficients, self.past)
+        unchanging = (self.arrays, self.episode, self.episode.requests, self.calls, self.clocks.coefficients, self.past)
         shared = {id(part): part for part in unchanging}
         fleet: Fleet = deepcopy(self, {**shared, id(self.view): view, id(self.outcome): outcome})
         return fleet
@@ -108,7 +109,7 @@ class Fleet:
         end_s = (self.tick + 1) * self.arrays.tick_s
         self.outcome.rows[:] = 0.0
         self._break_and_repair(start_s)
-        self._apply_power_states(start_s, now["awake_fraction"], now["standby_fraction"])
+        self._apply_power_states(start_s, now)
         self._apply_clocks(now["clock_fraction"])
         self.router.set_shares(now["route_share"], now["prefix_affinity"])
         self.admission.set_rates(now["admit_rate_rps"])
@@ -132,18 +133,20 @@ class Fleet:
             self._stop(index, now_s, State.FAILED)
             self.replicas[index].ready_s = repaired_s
 
-    def _apply_power_states(self, now_s: float, awake_fraction: np.ndarray, standby_fraction: np.ndarray) -> None:
+    def _apply_power_states(self, now_s: float, now: Mapping[str, np.ndarray]) -> None:
         for p, switches in enumerate(self.switches):
-            if not self.power.is_dark(p, now_s):
-                switches.follow(float(awake_fraction[p]), float(standby_fraction[p]), now_s)
+            if self.power.is_dark(p, now_s):
+                continue
+            names = ("awake_fraction", "standby_fraction", "variant_fraction")
+            awake, standby, variant = (float(now[name][p]) for name in names)
+            count = switches.follow(awake, standby, variant, now_s)
+            if switches.has_variant:
+                self.outcome["switches"][0, self.arrays.variant[p]] = count
 
     def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
         for p in range(self.arrays.num_pools):
             asked = min(max(float(clock_fraction[p]), float(self.arrays.clock_floor_fraction[p])), 1.0)
-            clock = self.power.clock_in_force(p, asked)
-            if clock != self.clock_fraction[p]:
-                self.clock_fraction[p] = clock
-                self.physics[p] = self.coefficients.replica(p).at_clock(clock)
+            self.clocks.set(p, self.power.clock_in_force(p, asked))
 
     # 2. demand
 
@@ -160,7 +163,7 @@ class Fleet:
             if next_s >= end_s:
                 return
             if boundary_s == next_s:
-                self.replicas[ending].pass_boundary(self.physics[self.pool_of[ending]])
+                self.replicas[ending].pass_boundary(self._physics_of(ending))
                 self._hear(ending)
             elif release_s == next_s:
                 self._dispatch(released.popleft().request, release_s)
@@ -232,8 +235,11 @@ class Fleet:
             self.endings.fail(request, now_s, RequestStatus.REFUSED)
             return
         self.log.replica[request.index] = chosen
-        self.replicas[chosen].take(request, now_s, self.physics[p])
+        self.replicas[chosen].take(request, now_s, self._physics_of(chosen))
         self._hear(chosen)
+
+    def _physics_of(self, index: int) -> Physics:
+        return self.clocks.physics(self.pool_of[index], self.replicas[index].on_variant)
 
     # 3. what came of it
 
@@ -249,7 +255,7 @@ class Fleet:
         for request, now_s in events.handed_off:
             self.journeys.hand_off(request, p, now_s)
         for request, now_s in events.completed:
-            self.endings.complete(request, p, now_s + request.network_s)
+            self.endings.complete(request, p, replica.limits, now_s + request.network_s)
         for request, now_s in events.expired:
             self.endings.fail(request, now_s, RequestStatus.EXPIRED)
 
@@ -285,7 +291,7 @@ class Fleet:
         view, a = self.view, self.arrays
         for p, pool in enumerate(self.pools):
             write_pool(view, a, p, pool)
-            view["clock_fraction"][0, p] = self.clock_fraction[p]
+            view["clock_fraction"][0, p] = self.clocks.fraction[p]
         view["pool_power_w"][:] = self.outcome["it_energy_j"] / a.tick_s
         view["generated_tokens"][:] = self.outcome["generated_tokens"]
         write_classes(view, a, self.outcome, self.clients, self.admission, self.billing)

@@ -1,4 +1,4 @@
-"""What a pool allows each of its replicas."""
+"""What a pool allows each of its replicas, by the model that they have loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 
 @dataclass
 class Limits:
-    """What bounds a batch, and how long each class waits."""
+    """What bounds a batch, how long each class waits, and what answers are worth."""
 
     max_batch: int
     token_budget: int
@@ -28,10 +28,13 @@ class Limits:
     ranks_classes: bool
     priority: np.ndarray
     reserved_seats: np.ndarray
+    is_variant: bool
+    quality: float
 
     @classmethod
-    def of(cls, a: FleetArrays, p: int) -> Limits:
-        """Those of pool `p`."""
+    def of(cls, a: FleetArrays, p: int, is_variant: bool = False) -> Limits:
+        """Those of pool `p`, with its own model or with its variant."""
+        a = a.switched if is_variant else a
         return cls(
             max_batch=int(a.max_batch[p]),
             token_budget=int(a.token_budget[p]),
@@ -48,4 +51,6 @@ class Limits:
             ranks_classes=bool(a.ranks_classes[p]),
             priority=a.priority,
             reserved_seats=a.reserved_seats[p],
+            is_variant=is_variant,
+            quality=float(a.quality[p]),
         )

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -39,6 +39,7 @@ class State(Enum):
 
     AWAKE = "takes requests"
     DRAINING = "finishes what it has, then sleeps"
+    SWITCHING = "finishes what it has, then loads its pool's other model"
     ASLEEP = "suspended"
     WAKING = "loads its model"
     STANDBY = "keeps its weights at hand"
@@ -91,21 +92,32 @@ class BoardEnergy:
 class Replica:
     """A model instance with its queue, its batch and its electricity meter (boards only)."""
 
-    def __init__(self, limits: Limits, idle_w: float, resting_w: Mapping[State, float], calls: Calls) -> None:
-        """Begin awake and idle at time 0."""
-        self.limits = limits
+    def __init__(self, models: Sequence[Limits], idle_w: float, resting_w: Mapping[State, float], calls: Calls) -> None:
+        """Begin awake and idle at time 0, with the first of the models; the other one, if any, is the variant."""
+        self.models = models
         self.idle_w = idle_w
         self.resting_w = resting_w
-        self.cache = PrefixCache(limits.prefix_block_tokens, limits.host_cache_tokens, calls)
+        self.calls = calls
+        self.load(variant=False)
         self.state = State.AWAKE
         self.ready_s = 0.0
-        self.waiting = Queue(limits)
+        self.waiting = Queue(self.limits)
         self.prefilling: deque[Request] = deque()
         self.decoding: list[Request] = []
         self.iteration: Iteration | None = None
         self.metered_s = 0.0
         self.energy = BoardEnergy()
         self.events = Events()
+
+    def load(self, variant: bool) -> None:
+        """Hold another model, the variant or the own one, of which nothing is cached."""
+        self.limits = self.models[variant]
+        self.cache = PrefixCache(self.limits.prefix_block_tokens, self.limits.host_cache_tokens, self.calls)
+
+    @property
+    def on_variant(self) -> bool:
+        """Whether it has the variant loaded, or would load it."""
+        return self.limits.is_variant
 
     @property
     def is_idle(self) -> bool:
@@ -332,6 +344,6 @@ class Replica:
 
 def make_replicas(a: FleetArrays, p: int, calls: Calls) -> list[Replica]:
     """The replicas of pool `p`."""
-    limits = Limits.of(a, p)
+    models = [Limits.of(a, p, is_variant) for is_variant in (False, True)[: 1 + (a.variant[p] >= 0)]]
     resting_w = {State.ASLEEP: float(a.asleep_w[p]), State.STANDBY: float(a.standby_w[p])}
-    return [Replica(limits, float(a.idle_w[p]), resting_w, calls) for _ in range(a.replicas[p])]
+    return [Replica(models, float(a.idle_w[p]), resting_w, calls) for _ in range(a.replicas[p])]

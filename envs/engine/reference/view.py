@@ -19,7 +19,7 @@ def write_pool(view: Record, a: FleetArrays, p: int, pool: list[Replica]) -> Non
     view["waiting_requests"][0, p] = waiting
     view["running_requests"][0, p] = len(requests) - waiting
     view["unprefilled_tokens"][0, p] = sum(replica.unprefilled_tokens for replica in pool)
-    capacity = float(a.kv_tokens[p] * len(pool))
+    capacity = float(sum(replica.limits.kv_tokens for replica in pool))
     view["kv_reserved_fraction"][0, p] = sum(replica.kv_used for replica in pool) / capacity
     view["cached_fraction"][0, p] = sum(replica.cache.tokens for replica in pool) / capacity
     for name, state in (("awake", State.AWAKE), ("waking", State.WAKING), ("failed", State.FAILED)):
@@ -28,6 +28,10 @@ def write_pool(view: Record, a: FleetArrays, p: int, pool: list[Replica]) -> Non
         view["waking_replicas"][0, p] += sum(replica.state is State.RESUMING for replica in pool)
         for name, state in (("standby", State.STANDBY), ("preparing", State.PREPARING)):
             view[f"{name}_replicas"][0, a.standby[p]] = sum(replica.state is state for replica in pool)
+    if a.variant[p] >= 0:
+        serving = sum(replica.state is State.AWAKE and replica.on_variant for replica in pool)
+        view["variant_replicas"][0, a.variant[p]] = serving
+        view["switching_replicas"][0, a.variant[p]] = sum(replica.state is State.SWITCHING for replica in pool)
 
 
 def write_classes(

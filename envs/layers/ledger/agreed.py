@@ -41,6 +41,7 @@ AGREED = (
     Agreed("regulation_usd", 1.0, "regulation_usd", "power", "payment for regulation"),
     Agreed("training_usd", 1.0, "training_usd", "gpu", "work of training jobs"),
     Agreed("credit_usd", -1.0, "service_credit_usd", "agents", "service credits"),
+    Agreed("quality_loss_usd", -1.0, "quality_loss_usd", "agents", "variants' answers worth less"),
 )
 """All of them."""
 

@@ -73,8 +73,8 @@ def test_a_backlog_is_the_time_it_takes(scenario):
     service = ServiceModel(scenario)
     profile = scenario.pools["east"].profile
     view = view_of(scenario, 2, waiting_requests=[1, 0], unprefilled_tokens=[1000, 0], clock_fraction=[[1.0], [0.5]])
-    prompt_s = 1000.0 * service.prompt_token_s[EAST]
-    answer_s = service.output_tokens[0] * service.output_token_s[EAST]
+    prompt_s = 1000.0 * service.costs.prompt_s[EAST]
+    answer_s = service.output_tokens[0] * service.costs.output_s[EAST]
     stretched_s = prompt_s * (0.1 + 0.9 / 0.5) + answer_s * (0.85 + 0.15 / 0.5)
     np.testing.assert_allclose(
         backlog_seconds(service, view), [[(prompt_s + answer_s) / 2, 0.0], [stretched_s / 2, 0.0]], rtol=1e-12
@@ -83,4 +83,4 @@ def test_a_backlog_is_the_time_it_takes(scenario):
     budget = scenario.pools["east"].token_budget
     full_chunk_s = iteration_time_s(profile, Batch(0.0, 0.0, float(budget), 0.0))
     expected_s = full_chunk_s / budget + profile.prefill_attention_s * prefill_pairs(mean_prompt) / mean_prompt
-    np.testing.assert_allclose(service.prompt_token_s, expected_s)
+    np.testing.assert_allclose(service.costs.prompt_s, expected_s)

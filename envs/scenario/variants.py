@@ -1,0 +1,18 @@
+"""Variants: another model, smaller or with fewer bits, that the replicas of a pool can load instead of their own."""
+
+from __future__ import annotations
+
+from tokenfleet.envs.spec import Name, Spec, UnitFraction
+
+
+class VariantSpec(Spec):
+    """What the replicas of a pool can serve instead of their own model, where watts are short.
+
+    Attributes:
+        model: its name in the catalogue; it runs on the boards of the pool, which split it as they do the own model.
+        quality: what an answer of the variant is worth, over one of the own model. Scores of benchmarks say how often
+            it is as good; what clients pay for it is an assumption of the scenario.
+    """
+
+    model: Name
+    quality: UnitFraction
