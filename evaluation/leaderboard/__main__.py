@@ -78,15 +78,15 @@ def _one(
     record = Record(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
     best = finalists([name for name in contenders([]) if name != MIDDLE], validation)
-    corrected = next(rule for rule in best if not rule.plans)
     trainings = [
-        Training(scenario, corrected.name, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
+        Training(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
     rules = [*best, tuned(scenario, best, budget, out / "tuning", workers.count, say)]
     strength = validation.measured({rule.label: rule.choice for rule in rules})
     rivals = {label: validated(cell) for label, cell in strength.items()}
-    learned = [training.learn(rivals) for training in trainings]
+    base = max((rule for rule in rules if not rule.plans), key=lambda rule: rivals[rule.label].usd)
+    learned = [training.learn(rivals, base.typed) for training in trainings]
     test = Cells(Cell(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
     return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned
 
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="only this one; may be repeated (default: benchmarks)",
     )
-    parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
+    parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
     parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
     parser.add_argument(
         "--corrections", type=int, default=1280, help="training episodes of corrections (default: 1280)"

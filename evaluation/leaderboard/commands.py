@@ -15,12 +15,15 @@ PROGRESS = ("snapshots", "search.json")
 """What a run of train.py or tune.py goes on from."""
 
 
-def correction_command(scenario: Scenario, rule: str, seed: int, budget: Budget, folder: Path) -> list[str]:
-    """The training of the corrections of a rule."""
+def correction_command(
+    scenario: Scenario, base: str, limit_s: float, seed: int, budget: Budget, folder: Path
+) -> list[str]:
+    """The training of the corrections of a policy by name or file, within a limit on seconds above a cap."""
     steps = budget.correction_episodes * scenario.horizon_ticks
     return [
-        "train.py", "experiment=correction", f"scenario={scenario.name}", f"policy.base={rule}", f"seed={seed}",
-        f"total_timesteps={steps}", f"validation.every={max(steps // 4, 1)}", f"hydra.run.dir={folder}",
+        "train.py", "experiment=correction", f"scenario={scenario.name}", f"policy.base={base}", f"seed={seed}",
+        f"total_timesteps={steps}", f"validation.every={max(steps // 8, 1)}", f"limits.above_cap_s={limit_s}",
+        f"hydra.run.dir={folder}",
     ]  # fmt: skip
 
 

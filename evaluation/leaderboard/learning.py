@@ -75,7 +75,6 @@ class Training:
 
     Args:
         scenario: to train in.
-        rule: that is corrected.
         seed: of the training.
         budget: of the training.
         folder: holds one file and one training run a scenario and seed, from which a training goes on.
@@ -89,7 +88,6 @@ class Training:
     def __init__(
         self,
         scenario: Scenario,
-        rule: str,
         seed: int,
         budget: Budget,
         folder: Path,
@@ -97,19 +95,20 @@ class Training:
         say: Callable[[str], None],
     ) -> None:
         stem = f"{scenario.name}-{seed}"
-        header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "rule": rule, "seed": seed}
+        header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "seed": seed}
         self._record = Record(folder / f"{stem}.json", {**header, **vars(budget)})
-        self._scenario, self._rule, self._seed, self._budget = scenario, rule, seed, budget
+        self._scenario, self._seed, self._budget = scenario, seed, budget
         self._run, self._say = folder / stem, say
         options = Options(seed=seed, generations=budget.generations, control_generations=budget.correction_generations)
         self._cells = validation_cells(scenario, budget.episodes, self._record, workers, say)
         self._search = PlanSearch(scenario, options, budget.episodes, self._record, workers, say)
 
-    def learn(self, rivals: Mapping[str, Validated]) -> Learned:
+    def learn(self, rivals: Mapping[str, Validated], base_rule: str) -> Learned:
         """Train, or read what has been trained.
 
         Args:
             rivals: rules in the validation episodes.
+            base_rule: the one that is corrected, as a command line names it.
 
         Raises:
             SpecError: a training failed.
@@ -122,13 +121,14 @@ class Training:
         strongest = max([*rivals.values(), before[CONSTANTS]], key=lambda rival: rival.usd)
         more_s = strongest.above_cap_s - before[BASE].above_cap_s
         policies[FEEDBACK] = self._choice(self._search.feedback(base, more_s))
-        self._say(f"corrections of {self._rule}")
-        run_once(correction_command(self._scenario, self._rule, self._seed, self._budget, self._run), self._run)
+        self._say(f"corrections of {base_rule}")
+        limit_s, seed = strongest.above_cap_s, self._seed
+        run_once(correction_command(self._scenario, base_rule, limit_s, seed, self._budget, self._run), self._run)
         policies[CORRECTION] = self._run
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
         learned = self._validated({method: policies[method] for method in LEARNED})
         validation = {CONSTANTS: before[CONSTANTS], **learned}
-        return Learned(policies, validation, strongest.above_cap_s, minutes, self._search.training_episodes())
+        return Learned(policies, validation, limit_s, minutes, self._search.training_episodes())
 
     def _choice(self, plan: Plans) -> dict[str, Any]:
         return choice_of(plan, self._scenario, self._search.scale())

@@ -58,9 +58,9 @@ scenarios.**{_not_won(lost)} On {len(kept)} of {len(rows)} they stand above a ca
   validation episodes and keeps the limit there. *Feedback*: set-points that follow the state
   ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations of
   gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
-  validation, no planner, `python train.py experiment=correction`, {budget.correction_episodes:,} episodes of training.
-  {seeds} training seeds. A training with its control took {minutes:.0f} minutes at most, on a machine that did other
-  things too.
+  validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`,
+  {budget.correction_episodes:,} episodes of training. {seeds} training seeds. A training with its control took
+  {minutes:.0f} minutes at most, on a machine that did other things too.
 - *The limit* is on mean seconds above a cap in an episode: those of the strongest rival in the same validation
   episodes, be it a rule, tuned or not, or the training seed's own constants. Without a limit a search would buy value
   with seconds that a utility does not sell.

@@ -34,17 +34,22 @@ class Rule:
     Attributes:
         name: of the shipped policy.
         choice: as the registry takes it.
-        is_tuned: whether its numbers were.
+        tuned_file: where its numbers are, if they were tuned.
     """
 
     name: str
     choice: Choice
-    is_tuned: bool = False
+    tuned_file: Path | None = None
 
     @property
     def label(self) -> str:
         """For people and files."""
-        return f"{self.name}, tuned" if self.is_tuned else self.name
+        return f"{self.name}, tuned" if self.tuned_file else self.name
+
+    @property
+    def typed(self) -> str:
+        """As a command line names it."""
+        return str(self.tuned_file or self.name)
 
     @property
     def is_published(self) -> bool:
@@ -103,7 +108,7 @@ def tuned(
     say(f"tuning {one.name}")
     run = folder / f"{scenario.name}-{one.name}"
     run_once(tuning_command(scenario, one.name, budget, workers, run), run)
-    return Rule(one.name, resolved(str(run / "tuned.yaml")), is_tuned=True)
+    return Rule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml")
 
 
 def _has_numbers(rule: Rule, context: PolicyContext) -> bool:

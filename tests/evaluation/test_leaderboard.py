@@ -64,7 +64,9 @@ def _met(ahead_of_rule: float, ahead_of_constants: float, learned: list[Learned]
     noise = np.random.default_rng(0).normal(size=EPISODES)
     ours = 10.0 + noise
     usd = {"careful_operator": noise, "operator, tuned": ours - ahead_of_rule, "polca": noise + 1.0}
-    rules = [Rule(name, name) for name in ("careful_operator", "polca")] + [Rule("operator", "operator", is_tuned=True)]
+    rules = [Rule(name, name) for name in ("careful_operator", "polca")] + [
+        Rule("operator", "operator", Path("tuned.yaml"))
+    ]
     methods = {FEEDBACK: np.array([ours, ours]), CONSTANTS: np.array([ours, ours]) - ahead_of_constants}
     methods[CORRECTION] = methods[FEEDBACK]
     above_s = {f"{method}/{seed}": 0.0 for method in METHODS for seed in range(2)} | dict.fromkeys(usd, 0.0)
