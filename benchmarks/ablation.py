@@ -180,7 +180,7 @@ def draw(found: Sequence[Finding], path: Path) -> Path:
             only_grid(ax, "x")
         for number, family in enumerate(families):
             axes[0, -1].plot([], [], "o-", color=PALETTE[number], label=family)
-        figure.legend(loc="outside lower center", ncols=len(families), labelcolor=MUTED)
+        figure.legend(loc="outside lower center", ncols=len(scenarios), labelcolor=MUTED)
         return save(figure, path)
 
 
