@@ -25,6 +25,8 @@ CORRECTION = "corrected rule"
 METHODS = (CONSTANTS, FEEDBACK, CORRECTION)
 LEARNED = (FEEDBACK, CORRECTION)
 """The methods whose policies answer to the state."""
+TOLERANCE, TOLERANCE_S = 0.05, 1.0
+"""Share of a limit, and seconds, by which means of some dozens of episodes may be beyond it: they do not tell less."""
 BASE = "constants before"
 """Those that feedback goes on from, and that its limit is relative to."""
 
@@ -62,12 +64,22 @@ class Learned:
     episodes: int
 
     @property
+    def allowed_s(self) -> float:
+        """Mean seconds above a cap up to which a policy counts as within the limit."""
+        return tolerated_s(self.limit_s)
+
+    @property
     def best(self) -> str:
         """The learned method that validation chooses: the best within the limit, or the one nearest to it."""
-        within = [method for method in LEARNED if self.validation[method].above_cap_s <= self.limit_s]
+        within = [method for method in LEARNED if self.validation[method].above_cap_s <= self.allowed_s]
         if within:
             return max(within, key=lambda method: self.validation[method].usd)
         return min(LEARNED, key=lambda method: self.validation[method].above_cap_s)
+
+
+def tolerated_s(limit_s: float) -> float:
+    """What counts as within a limit on mean seconds above a cap."""
+    return limit_s + max(TOLERANCE * limit_s, TOLERANCE_S)
 
 
 class Training:

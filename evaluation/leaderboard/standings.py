@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned
+from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned, tolerated_s
 from tokenfleet.evaluation.leaderboard.meeting import Float64Array, Meeting
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
@@ -71,8 +71,8 @@ class Standing:
 
     @property
     def keeps_limit(self) -> bool:
-        """Whether the learned policies stand above a cap no longer than the strongest rival does."""
-        return self.above_cap_s <= self.strongest.above_cap_s
+        """Whether the learned policies stand above a cap no longer than the strongest rival, within the tolerance."""
+        return self.above_cap_s <= tolerated_s(self.strongest.above_cap_s)
 
     @property
     def wins(self) -> bool:

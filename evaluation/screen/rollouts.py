@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -65,7 +67,7 @@ class Workers:
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.count = count
-        self._pool = ProcessPoolExecutor(count, mp_context=context) if count > 1 else None
+        self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent) if count > 1 else None
 
     def __enter__(self) -> Workers:
         return self
@@ -79,6 +81,18 @@ class Workers:
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
         """The results, in the order of the tasks."""
         return list(map(work, tasks) if self._pool is None else self._pool.map(work, tasks))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def outcomes(setting: Setting, plans: Plans, workers: Workers) -> Outcome:

@@ -159,7 +159,8 @@ def test_the_page_names_the_scenarios_that_are_not_won(protocol: Protocol) -> No
     [
         ((2.0, 0.0), (1.0, 0.0), FEEDBACK),
         ((1.0, 0.0), (2.0, 5.0), CORRECTION),
-        ((1.0, 0.0), (2.0, 5.1), FEEDBACK),
+        ((1.0, 0.0), (2.0, 6.0), CORRECTION),
+        ((1.0, 0.0), (2.0, 6.1), FEEDBACK),
         ((1.0, 7.0), (2.0, 8.0), FEEDBACK),
     ],
 )
@@ -172,6 +173,6 @@ def test_validation_chooses_the_best_within_the_limit_or_the_nearest_to_it(
 
 def test_the_limit_is_kept_by_whom_the_strongest_rival_stands_above_a_cap_as_long(protocol: Protocol) -> None:
     met = _met(1.0, 2.0, _learned(2))
-    longer = Meeting(met.rules, met.usd, met.methods, met.best, {**met.above_cap_s, f"{FEEDBACK}/0": 1.0})
+    longer = Meeting(met.rules, met.usd, met.methods, met.best, {**met.above_cap_s, f"{FEEDBACK}/0": 3.0})
     assert standing("tiny", met, _learned(2), protocol).keeps_limit
     assert not standing("tiny", longer, _learned(2), protocol).keeps_limit
