@@ -167,6 +167,19 @@ def test_only_these_open_files() -> None:
     }
 
 
+def test_what_other_processes_call_stands_in_a_module_that_they_can_import() -> None:
+    """A spawned process imports nothing from the `__main__` of a package."""
+    mains = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items() if "__main__" in name}
+    called = {
+        f"{name}.{node.name}"
+        for name, tree in mains.items()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and any(getattr(inner, "name", "") == "__call__" for inner in node.body)
+    }
+    assert mains
+    assert called == set()
+
+
 def test_imports_go_down() -> None:
     culprits = [complaints(module, path.read_text(encoding="utf-8")) for module, path in MODULES.items()]
     assert [culprit for found in culprits for culprit in found] == []

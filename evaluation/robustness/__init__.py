@@ -6,6 +6,7 @@ same command goes on with what `--out` holds.
 
 | module | what |
 |---|---|
+| `episodes` | what a policy comes to |
 | `rivals` | who meets in a scenario |
 | `matrix` | who is ahead under a shift, with intervals |
 | `page` | docs/robustness.md |

@@ -8,7 +8,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from tokenfleet.envs.catalog import catalog_names, load_entry
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario import Scenario, ShiftSpec, load_scenario, shifted
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.protocol import Protocol, load_protocol
+from tokenfleet.evaluation.protocol import load_protocol
+from tokenfleet.evaluation.robustness.episodes import ShiftedEpisodes
 from tokenfleet.evaluation.robustness.figure import draw_cells
 from tokenfleet.evaluation.robustness.matrix import AS_TRAINED, Cell, cell
 from tokenfleet.evaluation.robustness.page import cell_text, write_page
@@ -31,18 +30,6 @@ from tokenfleet.policies.policy_files import resolved
 
 COMMAND = "python -m tokenfleet.evaluation.robustness"
 MOST_WORKERS = 2
-
-
-@dataclass(frozen=True)
-class _Episodes:
-    """What a policy comes to in the test episodes of a scenario, shifted or not."""
-
-    protocol: Protocol
-    episodes: int
-
-    def __call__(self, task: tuple[Scenario, str]) -> dict[str, Any]:
-        scenario, policy = task
-        return measure_cell(scenario, policy, self.episodes, self.protocol.seed, self.protocol.split)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,11 +47,11 @@ def _run(typed: argparse.Namespace) -> None:
     shifts = [
         ShiftSpec.parse(load_entry("shift", name), name) for name in typed.shift or sorted(catalog_names("shift"))
     ]
-    protocol, cells = load_protocol(), list[Cell]()
+    measure, cells = ShiftedEpisodes(load_protocol(), typed.episodes), list[Cell]()
     with Workers(typed.workers) as workers, tqdm(rules.items(), disable=not sys.stderr.isatty()) as bar:
         for name, some in bar:
             bar.set_description_str(name)
-            found = _of_scenario(name, some, shifts, _Episodes(protocol, typed.episodes), Path(typed.out), workers, bar)
+            found = _of_scenario(name, some, shifts, measure, Path(typed.out), workers, bar)
             cells += found
             print("\n".join(cell_text(one) for one in found), flush=True)
     if typed.docs:
@@ -78,7 +65,7 @@ def _of_scenario(
     name: str,
     rules: Sequence[str],
     shifts: Sequence[ShiftSpec],
-    measure: _Episodes,
+    measure: ShiftedEpisodes,
     out: Path,
     workers: Workers,
     bar: tqdm[Any],

@@ -11,6 +11,7 @@ import pytest
 from tokenfleet.envs.scenario import ShiftSpec
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.robustness import __main__ as robustness
+from tokenfleet.evaluation.robustness import episodes
 from tokenfleet.evaluation.robustness.matrix import AS_TRAINED, cell, verdict
 from tokenfleet.evaluation.robustness.page import page
 from tokenfleet.evaluation.robustness.rivals import rules_of, scenarios_with_rivals
@@ -50,7 +51,7 @@ def test_what_is_on_file_is_not_measured_again(
     ]
     written = (tmp_path / "docs" / "robustness.md").read_text()
     assert (tmp_path / "docs" / "images" / "robustness.png").stat().st_size > 10_000
-    monkeypatch.setattr(robustness, "measure_cell", None)
+    monkeypatch.setattr(episodes, "measure_cell", None)
     assert _run(tmp_path) == 0
     assert capsys.readouterr().out == first
     assert (tmp_path / "docs" / "robustness.md").read_text() == written

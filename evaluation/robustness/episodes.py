@@ -1,0 +1,28 @@
+"""What a policy comes to in test episodes; apart from `__main__`, of which other processes import nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokenfleet.envs.scenario import Scenario
+from tokenfleet.evaluation.contenders.cells import measure_cell
+from tokenfleet.evaluation.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class ShiftedEpisodes:
+    """The first test episodes of a protocol.
+
+    Attributes:
+        protocol: says which they are.
+        episodes: how many.
+    """
+
+    protocol: Protocol
+    episodes: int
+
+    def __call__(self, task: tuple[Scenario, str]) -> dict[str, Any]:
+        """The cell of a policy, by name, in a scenario, shifted or not."""
+        scenario, policy = task
+        return measure_cell(scenario, policy, self.episodes, self.protocol.seed, self.protocol.split)
