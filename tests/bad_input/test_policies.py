@@ -86,7 +86,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "evaluate scenario=tiny 'policies=[max_clock,{name: least_work, cloking: full}]'": (
         r"^policy\.least_work\.cloking: unknown key; did you mean 'clocking'\? "
-        r"\(choose from admission, affinity, awake, clocking, pricing, routing, storage\)$",
+        r"\(choose from admission, affinity, awake, clocking, pricing, routing, serving, storage\)$",
     ),
     "evaluate scenario=tiny 'policies=[3]'": (
         r"^policies\.0: must be a name, 'module:Class', or a mapping with name and parameters \(got 3\)$",
