@@ -20,6 +20,7 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.screen.found import choice_of
+from tokenfleet.evaluation.screen.limit import SECONDS, ranked
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
@@ -36,7 +37,6 @@ from tokenfleet.policies.tunable import Tunable, tunable
 TUNED_FILE = "tuned.yaml"
 VALUE, RETURN = "net_value_usd", "return"
 """What is tuned for: net value of a fleet, return of any other environment."""
-SECONDS = "above_cap_s"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def tune_policy(
     say("validation")
     measure = partial(_validated, config, VALUE)
     rows = np.array(record.once("validation", lambda: workers.map(measure, policies)))
-    tuned = _chosen(policies, rows, _within_limit(config, policies, record, workers))
+    tuned = _chosen(policies, rows, _beyond_limit_s(config, policies, record, workers))
     _write(folder / TUNED_FILE, config, tuned)
     return tuned
 
@@ -123,16 +123,15 @@ def _feedback_searched(
     return [constants, choice_of(search.feedback(first, more_s), scenario, search.scale())]
 
 
-def _within_limit(
+def _beyond_limit_s(
     config: TuneConfig, policies: Sequence[Mapping[str, Any]], record: Record, workers: Workers
-) -> NDArray[np.bool_]:
-    """Which of the policies keep the limit in the validation episodes; the nearest to it where none does, `[P]`."""
+) -> Float64Array:
+    """Mean seconds beyond the limit of each policy in the validation episodes; 0 without a limit, `[P]`."""
     if config.above_cap_limit_s is None:
-        return np.ones(len(policies), np.bool_)
+        return np.zeros(len(policies))
     measure = partial(_validated, config, SECONDS)
-    rows = record.once("seconds in validation", lambda: workers.map(measure, policies))
-    seconds = np.array(rows).mean(axis=1)
-    return np.asarray(seconds <= max(config.above_cap_limit_s, seconds.min()))
+    rows = np.array(record.once("seconds in validation", lambda: workers.map(measure, policies)))
+    return np.maximum(rows.mean(axis=1) - config.above_cap_limit_s, 0.0)
 
 
 def _validated(config: TuneConfig, metric: str, choice: Mapping[str, Any]) -> list[float]:
@@ -152,10 +151,10 @@ def _values(
     return [row.metrics.get(metric, row.metrics[RETURN]) for row in rows]
 
 
-def _chosen(policies: Sequence[Mapping[str, Any]], rows: NDArray[np.float64], may: NDArray[np.bool_]) -> Tuned:
-    """The best, of those that may be, by the mean of its row; the first row is what the search began with."""
+def _chosen(policies: Sequence[Mapping[str, Any]], rows: NDArray[np.float64], beyond_s: Float64Array) -> Tuned:
+    """The best by the mean of its row, within the limit if any is; the first row is what the search began with."""
     means = rows.mean(axis=1)
-    best = int(np.argmax(np.where(may, means, -np.inf)))
+    best = int(np.argmax(ranked(means, beyond_s)))
     gain = PairedBootstrap(rows.shape[1]).difference(rows[best], rows[0])
     return Tuned(policies[best], float(means[best]), float(means[0]), gain.estimate, gain.low, gain.high)
 

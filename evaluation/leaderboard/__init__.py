@@ -1,9 +1,9 @@
 """What searches learn against the best rules, on test episodes: `python -m tokenfleet.evaluation.leaderboard`.
 
 On every scenario, training seeds search for feedback, for corrections of the best rule, and for constants with as many
-episodes; the best rules are tuned with as many, too. Validation episodes choose what goes into service, within the
-strongest rival's seconds above a cap; it and the best rules meet on test episodes, which choose nothing. The same
-command goes on with what `--out` holds.
+episodes. The best rule that has numbers is tuned, by the budget of `tune.py`. Validation episodes choose what goes into
+service, within the strongest rival's seconds above a cap. What they chose and the best rules meet on test episodes,
+which choose nothing. The same command goes on with what `--out` holds.
 
 | module | what |
 |---|---|

@@ -51,7 +51,8 @@ Learned policies against the best rules that ship, on test episodes that chose n
 meets, and writes this page and its figure; the same command goes on where it was stopped.
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
-scenarios.**{_not_won(lost)} On {len(kept)} of {len(rows)} they stand above a cap no longer than the strongest rival.
+scenarios.**{_not_won(lost)} On {len(kept)} of {len(rows)} they stand above a cap no longer than the strongest rival,
+within the tolerance below.
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
