@@ -131,7 +131,8 @@ def _beyond_limit_s(
         return np.zeros(len(policies))
     measure = partial(_validated, config, SECONDS)
     rows = np.array(record.once("seconds in validation", lambda: workers.map(measure, policies)))
-    return np.maximum(rows.mean(axis=1) - config.above_cap_limit_s, 0.0)
+    beyond_s: Float64Array = np.maximum(rows.mean(axis=1) - config.above_cap_limit_s, 0.0)
+    return beyond_s
 
 
 def _validated(config: TuneConfig, metric: str, choice: Mapping[str, Any]) -> list[float]:
