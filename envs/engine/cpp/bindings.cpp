@@ -1,4 +1,4 @@
-// Python face of the native engine; envs/engine/native.py is its only user, and door.py has checked every shape.
+// Python face of the native engine; envs/engine/native.py is its only user, and checks.py has checked all shapes.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -108,7 +108,7 @@ public:
           series_bounds_(read_bounds<kNumSeries>(series_bounds)),
           workers_(threads) {}
 
-    // Read an Episode object, whose shapes door.py has checked; `clients` are columns of its request table. False, and
+    // Read an Episode object, whose shapes checks.py has checked; `clients` are columns of its request table. False, and
     // nothing has happened, if a series lies outside of its bounds.
     bool reset(std::int64_t index, nb::handle episode, nb::handle clients) {
         const Turn turn(in_use_);
