@@ -29,15 +29,9 @@ from tokenfleet.cli.messages import is_mistake, messages_of
 from tokenfleet.cli.resolvers import register_resolvers
 from tokenfleet.cli.runs import check_new_folder, resumed_config
 from tokenfleet.cli.words import hydras_words
+from tokenfleet.configs.entry import CatalogConfig, ConfigType, EntryConfig
 from tokenfleet.configs.parsing import parse_config
-from tokenfleet.configs.schema import (
-    CatalogConfig,
-    ConfigType,
-    EntryConfig,
-    EvaluateConfig,
-    TrainConfig,
-    TuneConfig,
-)
+from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig
 from tokenfleet.envs.catalog import from_working_folder
 from tokenfleet.envs.commands import USER_MISTAKE
 from tokenfleet.envs.layers.ledger import LedgerError

@@ -22,7 +22,8 @@ from tokenfleet.cli.wrappers import (
     find_wrappers,
     with_wrappers,
 )
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig, TrainConfig
+from tokenfleet.configs.entry import ConfigType, EntryConfig, EnvConfig
+from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.costs import WithCosts, cost_names
 from tokenfleet.envs.layers.agents import Split

@@ -17,8 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from tokenfleet.cli.lock import LOCK_FILE, has_writer
 from tokenfleet.cli.manifest import MANIFEST_FILE, config_hash, describe, read_manifest, write_manifest
 from tokenfleet.cli.wrappers import not_resumable
+from tokenfleet.configs.entry import ConfigType, EntryConfig
 from tokenfleet.configs.parsing import parse_config
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, TuneConfig
+from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig
 from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.files.writing import replace_file, sync_folder
 from tokenfleet.envs.scenario.provenance import pool_facts, pool_lines

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from tokenfleet.cli.resolvers import options
-from tokenfleet.configs.schema import EntryConfig
+from tokenfleet.configs.entry import EntryConfig
 from tokenfleet.envs.spec import SpecError
 
 _DOTTED = re.compile(r"(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=.*", re.DOTALL)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.configs.schema import CatalogConfig, ConfigType
+from tokenfleet.configs.entry import CatalogConfig, ConfigType
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import parse_algorithm

@@ -12,7 +12,6 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleets.live import LiveFleets
 from tokenfleet.envs.fleets.running import RunningFleets
 from tokenfleet.envs.fleets.setting import Setting
@@ -32,6 +31,7 @@ from tokenfleet.envs.interface.render import make_renderer
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import check_time_limit
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.provenance import pool_arrays, refuse_rooflines
 from tokenfleet.envs.supervision.setpoints import Setpoints

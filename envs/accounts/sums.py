@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Layout, Record
 from tokenfleet.envs.layers.distribution import BYTES_PER_GB
 from tokenfleet.envs.layers.ledger import (
     PRICED,
@@ -18,7 +17,9 @@ from tokenfleet.envs.layers.ledger import (
     energy_cost_usd,
     make_ledger,
 )
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.network import egress_usd_per_byte
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.envs.units import SECONDS_PER_HOUR
 
@@ -124,7 +125,7 @@ def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> Rates:
     return Rates(
         lost_penalty_fraction=np.array([cls.lost_penalty_fraction for cls in scenario.classes.values()]),
         rent_usd_per_s=rent_usd_per_h / SECONDS_PER_HOUR,
-        egress_usd_per_token=scenario.egress_usd_per_byte * scenario.network.output_bytes_per_token,
+        egress_usd_per_token=egress_usd_per_byte(scenario) * scenario.network.output_bytes_per_token,
         site_usd_per_byte=scenario.network.site_usd_per_gb / BYTES_PER_GB,
         **engine_rates(arrays),
     )

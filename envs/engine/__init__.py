@@ -19,8 +19,8 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.episode.joined_requests import Present
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import SpecError, suggest
 
 ENGINES = {

@@ -17,12 +17,13 @@ from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
 from tokenfleet.envs.engine.columns.ticks import MANY
-from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
+from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW
 from tokenfleet.envs.layers.agents import MAX_TIERS
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
-from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.rows import Layout
+from tokenfleet.envs.scenario import Scenario, network
 from tokenfleet.envs.scenario.axes import axis_sizes
 
 Float64Array = NDArray[np.float64]
@@ -51,11 +52,11 @@ class Links:
     """What lies between two: pools, classes and pools, regions and sites."""
 
     route_mask: BoolArray = quantity("KP", "", "Pools that serve the class.", lambda s: s.route_mask, neutral=True)
-    network_s: Float64Array = quantity("GS", "s", "One way between region and site.", lambda s: s.network_s)
+    network_s: Float64Array = quantity("GS", "s", "One way between region and site.", network.network_s)
     upload_token_s: Float64Array = quantity(
-        "G", "s", "On the line of a region's clients, for each token of a prompt.", lambda s: s.upload_token_s
+        "G", "s", "On the line of a region's clients, for each token of a prompt.", network.upload_token_s
     )
-    kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", lambda s: s.kv_latency_s)
+    kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", network.kv_latency_s)
     reserved_seats: Int64Array = quantity(
         "PK",
         "",
@@ -64,7 +65,7 @@ class Links:
         low=0,
         high=MANY,
     )
-    kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", lambda s: s.kv_token_s)
+    kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", network.kv_token_s)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,11 +24,11 @@ from tokenfleet.envs.engine.checks import (
 from tokenfleet.envs.engine.ties import TIE_S
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.future import Future
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu.clock import HALLEY_STEPS, LEAST_SLOPE, LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import Quantity, neutral_arrays, quantities_of
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 

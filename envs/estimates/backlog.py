@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.service_model import ServiceModel, TokenCosts
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu import clock_stretch
+from tokenfleet.envs.rows import Record
 
 Float64Array = NDArray[np.float64]
 

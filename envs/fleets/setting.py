@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import Engine, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.parts import Parts
 from tokenfleet.envs.interface.reward import settle_overdue, weighted_reward
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 
 BoolArray = NDArray[np.bool_]

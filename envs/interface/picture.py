@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.frame_state import OK, FloatArray, power_unit, site_state, time_s
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, class_backlog_seconds
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import VIEW, Field, Layout, Record
+from tokenfleet.envs.fields import VIEW, Field
 from tokenfleet.envs.interface.action import Action, Supervises
 from tokenfleet.envs.interface.observation import ScaledFields, kept_fields
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.supervision.loop import AHEAD_S

@@ -9,8 +9,8 @@ import numpy as np
 from tokenfleet.envs.estimates.cap_forecast import CapForecast, least_left_fraction
 from tokenfleet.envs.estimates.clock_limits import replicas_that_fit, usual_replicas
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.power import EmergencySpec
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.base import State

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.policies.base import State

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.heuristics.parts import Float64Array, Routing
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.optimize import linprog
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import PositiveFloat, PositiveInt, UnitFraction
 from tokenfleet.policies.base import PolicyContext, State
 from tokenfleet.policies.heuristics.composed import ComposedPolicy

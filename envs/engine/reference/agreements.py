@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 ENDED = ("completed_in_slo", "completed_late", "refused", "expired")
 CHARGED = ("value_in_slo_usd", "value_late_usd", "value_lost_usd")

@@ -26,6 +26,7 @@ import numpy as np
 
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.activity import State
 from tokenfleet.envs.engine.reference.admission import Admission
 from tokenfleet.envs.engine.reference.agreements import Agreements
 from tokenfleet.envs.engine.reference.billing import Billing
@@ -39,14 +40,14 @@ from tokenfleet.envs.engine.reference.pool_meter import write_energy
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.power_states import PowerStates
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
-from tokenfleet.envs.engine.reference.replica import State, make_replicas
+from tokenfleet.envs.engine.reference.replica import make_replicas
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.router import Router
 from tokenfleet.envs.engine.reference.view import write_classes, write_pool
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.llm.coefficients import Physics
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 
 
 class Fleet:

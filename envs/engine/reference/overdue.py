@@ -17,7 +17,7 @@ from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.ties import exceeds
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class Overdue:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.replica import Replica, State
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.engine.reference.activity import State
+from tokenfleet.envs.engine.reference.replica import Replica
+from tokenfleet.envs.rows import Record
 
 
 def write_energy(

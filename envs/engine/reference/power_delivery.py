@@ -20,7 +20,7 @@ from tokenfleet.envs.engine.reference.room import Room
 from tokenfleet.envs.engine.reference.site_supply import SiteSupply
 from tokenfleet.envs.engine.reference.training import Training
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class PowerDelivery:

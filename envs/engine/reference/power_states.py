@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.replica import Replica, State
+from tokenfleet.envs.engine.reference.activity import State
+from tokenfleet.envs.engine.reference.replica import Replica
 
 ROUNDED_REPLICAS = 1e-4
 """A share of a replica that a policy asks for is a whole one, but for so little, which float32 actions round up."""

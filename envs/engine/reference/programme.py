@@ -5,8 +5,8 @@ from __future__ import annotations
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.meter import Meter
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.power.programme import CallPhase
+from tokenfleet.envs.rows import Record
 
 
 class Programme:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.activity import State
 from tokenfleet.envs.engine.reference.admission import Admission
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
-from tokenfleet.envs.engine.reference.replica import Replica, State
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.engine.reference.replica import Replica
+from tokenfleet.envs.rows import Record
 
 
 def write_pool(view: Record, a: FleetArrays, p: int, pool: list[Replica]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
-from tokenfleet.envs.scenario.generator.ranges import KindSpec, Ranges, ServerSpec
+from tokenfleet.envs.scenario.generator.parts import KindSpec, ServerSpec
+from tokenfleet.envs.scenario.generator.ranges import Ranges
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS, Split
 
