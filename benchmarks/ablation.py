@@ -28,13 +28,13 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.evaluation.style import INK, MUTED, PALETTE, house_style, new_figure, only_grid, save
 
 Float64Array = NDArray[np.float64]
 RUNS_FILE = Path(__file__).parent / "ablation.yaml"
-VALUE = "net_value_usd"
 MEASURED_SEED = 4_242
 """Of the validation episodes that the runs are measured in."""
 BASE = "supervisor"
@@ -153,8 +153,8 @@ def table(found: Sequence[Finding]) -> str:
         "|---|---|---|---|",
     ]
     for one in found:
-        lost = "" if one.lost is None else _told(one.lost)
-        lines.append(f"| `{one.scenario}` | {one.family}: {one.run} | {_told(one.gain)} | {lost} |")
+        lost = "" if one.lost is None else f"{one.lost:+.3f}"
+        lines.append(f"| `{one.scenario}` | {one.family}: {one.run} | {one.gain:+.3f} | {lost} |")
     return "\n".join(lines)
 
 
@@ -182,10 +182,6 @@ def draw(found: Sequence[Finding], path: Path) -> Path:
             axes[0, -1].plot([], [], "o-", color=PALETTE[number], label=family)
         figure.legend(loc="outside lower center", ncols=len(scenarios), labelcolor=MUTED)
         return save(figure, path)
-
-
-def _told(value: Interval) -> str:
-    return f"{value.estimate:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
 
 
 def _run(typed: argparse.Namespace) -> None:

@@ -14,7 +14,6 @@ import argparse
 import csv
 import io
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -23,28 +22,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.laboratory import Laboratory
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders, measure_cell
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import Record
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale, outcomes
-from tokenfleet.evaluation.screen.space import Space, best_by_dial, dials, directions, narrowed, numbers_of, probes
+from tokenfleet.evaluation.screen.rollouts import Workers
+from tokenfleet.evaluation.screen.search import FIRST_SPREAD, FURTHER_SPREAD
+from tokenfleet.evaluation.screen.space import (
+    PROBED_GAIN,
+    Probe,
+    Space,
+    best_together,
+    dials,
+    directions,
+    numbers_of,
+    probes,
+)
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.evaluation.style import INK, PALETTE, house_style, new_figure, save
-from tokenfleet.policies.heuristics.linear.features import Scale
 from tokenfleet.policies.search.covariance import CovarianceSearch
 
 Float64Array = NDArray[np.float64]
-VALUE = "net_value_usd"
 VALIDATION_SEED = 2_000
-FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
-PROBED_GAIN, MOST_DIALS = 0.3, 8
 CONFIRMED = "confirmed"
 """Stage of the validation on episodes that stopped nothing."""
 
@@ -95,71 +101,6 @@ class Check:
     high_usd: float
 
 
-class Laboratory:
-    """Where plans live episodes, on two clocks.
-
-    Args:
-        scenario: of the fleets.
-        workers: that run episodes.
-        seed: of the training episodes.
-
-    Attributes:
-        episodes: of training that have been lived.
-        scale: of the features.
-    """
-
-    def __init__(self, scenario: Scenario, workers: Workers, seed: int) -> None:
-        self.scenario, self._workers, self._rng = scenario, workers, np.random.default_rng(seed)
-        workers.map(abs, [0] * workers.count)  # processes take a while to start
-        self._began_s, self._own_s, self._theirs_s = time.monotonic(), time.process_time(), 0.0
-        self.episodes = 0
-        self.scale: Scale | None = None
-
-    def clocks_s(self) -> tuple[float, float]:
-        """Since the beginning: on the wall, and on the processor of whoever was slowest [s]."""
-        return time.monotonic() - self._began_s, time.process_time() - self._own_s + self._theirs_s
-
-    def measure_scale(self, episodes: int) -> Scale:
-        """The features' scale, measured in training episodes."""
-        self.episodes += episodes
-        self.scale = measured_scale(Setting(self.scenario, "train", self._fresh(episodes)))
-        return self.scale
-
-    def train(self, plans: Plans, episodes: int) -> Float64Array:
-        """Mean value of plans in the same new training episodes, `[B]` [USD]."""
-        self.episodes += len(plans) * episodes
-        share, seeds = -(-len(plans) // self._workers.count), self._fresh(episodes)
-        parts = [(plans.part(slice(first, first + share)), seeds) for first in range(0, len(plans), share)]
-        values: Float64Array = np.concatenate(self._lived("train", parts)).mean(axis=1)
-        return values
-
-    def validate(self, plans: Plans, seeds: Sequence[int]) -> Float64Array:
-        """Value of plans in episodes of the validation split, `[B, E]` [USD]."""
-        share = -(-len(seeds) // self._workers.count)
-        parts = [(plans, tuple(seeds[first : first + share])) for first in range(0, len(seeds), share)]
-        return np.concatenate(self._lived("validation", parts), axis=1)
-
-    def _fresh(self, episodes: int) -> tuple[int, ...]:
-        return tuple(self._rng.integers(2**31, size=episodes).tolist())
-
-    def _lived(self, split: Split, parts: Sequence[tuple[Plans, tuple[int, ...]]]) -> list[Float64Array]:
-        done = self._workers.map(partial(_live, self.scenario, split, self.scale), parts)
-        if self._workers.count > 1:
-            self._theirs_s += max(taken_s for _, taken_s in done)
-        return [values for values, _ in done]
-
-
-def _live(
-    scenario: Scenario, split: Split, scale: Scale | None, part: tuple[Plans, tuple[int, ...]]
-) -> tuple[Float64Array, float]:
-    """Value of some plans in some episodes, `[B, E]`, and the processor time that it took [s]."""
-    plans, seeds = part
-    began_s = time.process_time()
-    with Workers(1) as alone:
-        values = outcomes(Setting(scenario, split, seeds, scale), plans, alone)[VALUE]
-    return values, time.process_time() - began_s
-
-
 def learned(lab: Laboratory, budget: Budget, seed: int) -> Iterator[tuple[str, Plans]]:
     """The learner's plan whenever it may be validated, and what it has searched last."""
     table = tuple(SetpointAction(lab.scenario).table)
@@ -189,12 +130,13 @@ def _evolved(
 
 def _best_dials(lab: Laboratory, space: Space, budget: Budget) -> tuple[Space, Float64Array]:
     """Where feedback is searched, and the best numbers there so far: dials alone, then the best ones together."""
+
+    def gained(sets: Sequence[Sequence[Probe]]) -> list[float]:
+        values = lab.train(space.plans(np.array([numbers_of(space, turned) for turned in sets])), budget.episodes)
+        return [float(value) for value in values]
+
     alone = probes(space, PROBED_GAIN)
-    values = lab.train(space.plans(np.array([numbers_of(space, [probe]) for probe in alone])), budget.episodes)
-    best = best_by_dial(alone, values.tolist(), MOST_DIALS)
-    sets = np.array([numbers_of(space, best[: count + 1]) for count in range(len(best))])
-    together = sets[int(np.argmax(lab.train(space.plans(sets), budget.episodes)))]
-    return narrowed(space, together, sorted(probe.dial for probe in best))
+    return best_together(space, alone, gained([[probe] for probe in alone]), gained)
 
 
 def raced(

@@ -18,8 +18,9 @@ from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.generator import Ranges, draw_scenario, held_out_in, load_ranges
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.generalist.rollouts import VALUE, scored
+from tokenfleet.evaluation.generalist.rollouts import scored
 from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers, rule_outcome
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap

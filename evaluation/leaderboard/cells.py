@@ -14,7 +14,6 @@ from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.registry import Choice
 
-VALUE, SECONDS = "net_value_usd", "above_cap_s"
 VALIDATION_SEED = 1_000
 """Of the validation episodes by which rules and methods are chosen; searches choose by others."""
 

@@ -10,8 +10,9 @@ from typing import Any
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, validation_cells
+from tokenfleet.evaluation.leaderboard.cells import validation_cells
 from tokenfleet.evaluation.leaderboard.commands import correction_command, run_once
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.options import Options

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, Cells
+from tokenfleet.evaluation.leaderboard.cells import Cells
 from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned
 from tokenfleet.evaluation.leaderboard.rivals import Rule
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.policies.registry import Choice
 
 Float64Array = NDArray[np.float64]

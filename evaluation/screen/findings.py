@@ -8,13 +8,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 
 Float64Array = NDArray[np.float64]
 Outcomes = Mapping[str, Mapping[str, Float64Array]]
 """Metrics `[E]` by policy and name, all of the same episodes."""
 
-VALUE = "net_value_usd"
 IDENTICAL = 1e-6
 """Mean absolute difference of two rules, over the best rule's value, up to which they act identically."""
 CLOSE = 0.02

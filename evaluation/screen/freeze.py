@@ -23,9 +23,9 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
 from tokenfleet.evaluation.screen.conclusions import MIDDLE
-from tokenfleet.evaluation.screen.findings import VALUE
 from tokenfleet.evaluation.screen.found import Found
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.policies.registry import Choice

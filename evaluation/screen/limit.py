@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.screen.findings import VALUE
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes
 
 Float64Array = NDArray[np.float64]
-SECONDS = "above_cap_s"
 BEYOND = 1e6
 """How far every plan beyond the limit is below every plan within it, where one is chosen [USD]."""
 FIRST_SHARE, DEARER = 0.25, 1.3

@@ -14,6 +14,7 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.offered import offered
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, episodes_for
@@ -97,7 +98,7 @@ class Screen:
             "supervisor": supervisor_parameters(self._scenario, plans[CONSTANTS].base[0]),
             "plans": {name: _plain_plan(plan) for name, plan in ({BY_CAP: by_cap} | plans).items()},
         }
-        card["planner"] = self._planner(plans[CONSTANTS].base[0], reported[CONSTANTS][findings.VALUE])
+        card["planner"] = self._planner(plans[CONSTANTS].base[0], reported[CONSTANTS][VALUE])
         card["elapsed_s"] = self._record.elapsed_s
         card["criteria"] = criteria(card)
         self._record.conclude(card)

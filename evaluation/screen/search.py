@@ -19,12 +19,13 @@ from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale
 from tokenfleet.evaluation.screen.space import (
+    MOST_DIALS,
+    PROBED_GAIN,
     Probe,
     Space,
-    best_by_dial,
+    best_together,
     dials,
     directions,
-    narrowed,
     numbers_of,
     probes,
 )
@@ -41,8 +42,6 @@ FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of the first constants, and of what goes on from them."""
 FIRST_TIMES = 2
 """Generations of the first search, over those of each search that goes on from it."""
-PROBED_GAIN, MOST_DIALS = 0.3, 8
-"""Gain at which a dial is probed; and how many of the best are searched."""
 CHOOSING = 1
 """Offset of the seeds of the validation episodes that plans are chosen by."""
 
@@ -148,10 +147,7 @@ class PlanSearch:
         space = self._dials_around(start)
         alone = probes(space, PROBED_GAIN)
         merits = self._probed("dials", space, [[], *([probe] for probe in alone)], stage)
-        best = best_by_dial(alone, merits[1:], MOST_DIALS)
-        sets = [best[: count + 1] for count in range(len(best))]
-        together = numbers_of(space, sets[int(np.argmax(self._probed("dials together", space, sets, stage)))])
-        return narrowed(space, together, sorted(probe.dial for probe in best))
+        return best_together(space, alone, merits[1:], lambda sets: self._probed("dials together", space, sets, stage))
 
     def _probed(self, what: str, space: Space, sets: Sequence[Sequence[Probe]], stage: Stage) -> list[float]:
         """Merits of sets of dials turned at once, on top of the space's start."""

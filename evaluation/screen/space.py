@@ -8,7 +8,7 @@ the middle of its entries too: more replicas than before where the cap is high, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from tokenfleet.policies.heuristics.linear.features import NAMES, Scale
 Float64Array = NDArray[np.float64]
 Table = tuple[Segment, ...]
 
+PROBED_GAIN, MOST_DIALS = 0.3, 8
+"""Gain at which a dial is probed; and how many of the best are searched."""
 HELD = "backlog_limit of deferrable classes"
 REASONS: dict[str, tuple[str, ...]] = {
     "power_share": ("price", "backlog", "demand", "room", "time to event"),
@@ -187,3 +189,20 @@ def narrowed(space: Space, numbers: Float64Array, kept: Sequence[int]) -> tuple[
     start = space.start + numbers[:width] @ space.directions
     near = space.directions[space.directions[:, columns].any(axis=1)]
     return Space(start, near, some), np.concatenate([np.zeros(len(near)), numbers[width:][list(kept)]])
+
+
+def best_together(
+    space: Space, alone: Sequence[Probe], gained: Sequence[float], together: Callable[[list[list[Probe]]], list[float]]
+) -> tuple[Space, Float64Array]:
+    """Where feedback is searched, and the best numbers there so far.
+
+    Args:
+        space: of the dials.
+        alone: probes of one dial each.
+        gained: merits of these probes.
+        together: gives merits of sets of probes; the sets are the best dial, the two best, and so on.
+    """
+    best = best_by_dial(alone, gained, MOST_DIALS)
+    sets = [best[: count + 1] for count in range(len(best))]
+    numbers = numbers_of(space, sets[int(np.argmax(together(sets)))])
+    return narrowed(space, numbers, sorted(probe.dial for probe in best))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.screen.findings import VALUE
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.limit import Limit, penalised, price_per_s, ranked
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes

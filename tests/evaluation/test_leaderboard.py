@@ -13,12 +13,12 @@ from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
 from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE
 from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned, Validated
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
 from tokenfleet.evaluation.leaderboard.rivals import Rule
 from tokenfleet.evaluation.leaderboard.standings import standing
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.policies.registry import POLICIES

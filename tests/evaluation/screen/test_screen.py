@@ -25,8 +25,16 @@ from tokenfleet.evaluation.screen.probes import awake_by_cap
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import Screen
-from tokenfleet.evaluation.screen.search import MOST_DIALS
-from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
+from tokenfleet.evaluation.screen.space import (
+    MOST_DIALS,
+    Dial,
+    Probe,
+    Space,
+    best_by_dial,
+    narrowed,
+    numbers_of,
+    probes,
+)
 from tokenfleet.evaluation.screen.table import table
 from tokenfleet.policies.heuristics.linear.features import NAMES, Scale, followed_rows
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
