@@ -29,7 +29,7 @@ from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.metrics import VALUE
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.evaluation.style import INK, MUTED, PALETTE, house_style, new_figure, only_grid, save
 
@@ -189,7 +189,7 @@ def _run(typed: argparse.Namespace) -> None:
     for name in typed.scenario or ["default", "retry-storm"]:
         scenario = load_scenario(name)
         header = {"scenario": name, "config_hash": scenario_hash(scenario), "episodes": typed.measured}
-        record = Record(out / f"{name}-{typed.episodes}.json", header)
+        record = MeasurementFile(out / f"{name}-{typed.episodes}.json", header)
         base = record.once(BASE, lambda: measure_cell(scenario, BASE, typed.measured, MEASURED_SEED)[VALUE])  # noqa: B023
         values: dict[str, list[list[float]]] = {}
         for seed in range(typed.seeds):

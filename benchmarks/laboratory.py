@@ -13,8 +13,8 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale, outcomes
-from tokenfleet.policies.heuristics.linear.features import Scale
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, measured_scale, outcomes
+from tokenfleet.policies.heuristics.linear.features import FeatureScale
 
 Float64Array = NDArray[np.float64]
 
@@ -37,16 +37,16 @@ class Laboratory:
         workers.map(abs, [0] * workers.count)  # processes take a while to start
         self._began_s, self._own_s, self._theirs_s = time.monotonic(), time.process_time(), 0.0
         self.episodes = 0
-        self.scale: Scale | None = None
+        self.scale: FeatureScale | None = None
 
     def clocks_s(self) -> tuple[float, float]:
         """Since the beginning: on the wall, and on the processor of whoever was slowest [s]."""
         return time.monotonic() - self._began_s, time.process_time() - self._own_s + self._theirs_s
 
-    def measure_scale(self, episodes: int) -> Scale:
+    def measure_scale(self, episodes: int) -> FeatureScale:
         """The features' scale, measured in training episodes."""
         self.episodes += episodes
-        self.scale = measured_scale(Setting(self.scenario, "train", self._fresh(episodes)))
+        self.scale = measured_scale(RolloutSetting(self.scenario, "train", self._fresh(episodes)))
         return self.scale
 
     def train(self, plans: Plans, episodes: int) -> Float64Array:
@@ -74,11 +74,11 @@ class Laboratory:
 
 
 def _live(
-    scenario: Scenario, split: Split, scale: Scale | None, part: tuple[Plans, tuple[int, ...]]
+    scenario: Scenario, split: Split, scale: FeatureScale | None, part: tuple[Plans, tuple[int, ...]]
 ) -> tuple[Float64Array, float]:
     """Value of some plans in some episodes, `[B, E]`, and the processor time that it took [s]."""
     plans, seeds = part
     began_s = time.process_time()
     with Workers(1) as alone:
-        values = outcomes(Setting(scenario, split, seeds, scale), plans, alone)[VALUE]
+        values = outcomes(RolloutSetting(scenario, split, seeds, scale), plans, alone)[VALUE]
     return values, time.process_time() - began_s

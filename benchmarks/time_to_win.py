@@ -32,7 +32,7 @@ from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.search import FIRST_SPREAD, FURTHER_SPREAD
 from tokenfleet.evaluation.screen.space import (
@@ -75,7 +75,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Check:
+class Validation:
     """One validation.
 
     Attributes:
@@ -141,7 +141,7 @@ def _best_dials(lab: Laboratory, space: Space, budget: Budget) -> tuple[Space, F
 
 def raced(
     lab: Laboratory, budget: Budget, seed: int, rules: Mapping[str, Float64Array], seeds: Sequence[int]
-) -> Iterator[Check]:
+) -> Iterator[Validation]:
     """Validations of one learner until it is ahead of every rule, and one more on episodes that stopped nothing.
 
     Args:
@@ -153,13 +153,15 @@ def raced(
     """
     half = len(seeds) // 2
 
-    def check(stage: str, plan: Plans, part: slice) -> Check:
+    def check(stage: str, plan: Plans, part: slice) -> Validation:
         value = lab.validate(plan, seeds[part])[0]
         ahead = {name: PairedBootstrap(half).difference(value, usd[part]) for name, usd in rules.items()}
         rule = min(ahead, key=lambda name: ahead[name].low)
         one: Interval = ahead[rule]
         clocks = lab.clocks_s()
-        return Check(seed, stage, *clocks, lab.episodes, float(value.mean()), rule, one.estimate, one.low, one.high)
+        return Validation(
+            seed, stage, *clocks, lab.episodes, float(value.mean()), rule, one.estimate, one.low, one.high
+        )
 
     for stage, plan in learned(lab, budget, seed):
         found = check(stage, plan, slice(half))
@@ -173,7 +175,7 @@ def rule_values(scenario: Scenario, episodes: int, out: Path, workers: Workers) 
     """Value of every shipped rule in the validation episodes, `[E]` [USD]; measured once for a scenario."""
     names = [name for name in contenders([]) if name != MIDDLE]
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "episodes": episodes}
-    record = Record(out / f"{scenario.name}-rules.json", header)
+    record = MeasurementFile(out / f"{scenario.name}-rules.json", header)
     missing = [name for name in names if name not in record.names()]
     for first in range(0, len(missing), workers.count):
         some = missing[first : first + workers.count]
@@ -191,7 +193,7 @@ def _rule(scenario: Scenario, episodes: int, name: str) -> list[float]:
     return values
 
 
-def draw(checks: Sequence[Check], scenario: str, path: Path) -> Path:
+def draw(checks: Sequence[Validation], scenario: str, path: Path) -> Path:
     """How far ahead the learner of every seed is, over the processor's time."""
     with house_style():
         figure, axes = new_figure(1, 1, 7.0, 3.4)
@@ -210,10 +212,10 @@ def draw(checks: Sequence[Check], scenario: str, path: Path) -> Path:
         return save(figure, path)
 
 
-def write_csv(checks: Sequence[Check], path: Path) -> None:
+def write_csv(checks: Sequence[Validation], path: Path) -> None:
     """Write every validation, whole or not at all."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Check)], lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(Validation)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(vars(one) for one in checks)
     replace_file(path, text.getvalue().encode())
@@ -222,7 +224,7 @@ def write_csv(checks: Sequence[Check], path: Path) -> None:
 def _run(typed: argparse.Namespace) -> None:
     scenario, out = load_scenario(typed.scenario), Path(typed.out)
     budget = Budget(typed.constants, typed.population, typed.episodes, typed.every, typed.most)
-    seeds, checks = episode_seeds(VALIDATION_SEED, 2 * typed.validation), list[Check]()
+    seeds, checks = episode_seeds(VALIDATION_SEED, 2 * typed.validation), list[Validation]()
     with Workers(typed.workers) as workers:
         rules = rule_values(scenario, len(seeds), out, workers)
         for seed in range(typed.seeds):
@@ -234,7 +236,7 @@ def _run(typed: argparse.Namespace) -> None:
         print(draw(checks, scenario.name, Path(typed.docs) / "images" / "time-to-win.png"))
 
 
-def told(one: Check) -> str:
+def told(one: Validation) -> str:
     """A validation in a line."""
     ahead = f"{one.ahead_usd:+.3f} [{one.low_usd:+.3f}, {one.high_usd:+.3f}] to {one.rule}"
     clocks = f"{one.wall_s:6.1f} s, {one.processor_s:5.1f} s of the processor"

@@ -23,7 +23,7 @@ from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.limit import ranked
 from tokenfleet.evaluation.screen.options import Options
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
@@ -75,8 +75,8 @@ def tune_policy(
     config: TuneConfig, subject: Tunable, folder: Path, workers: Workers, say: Callable[[str], None]
 ) -> Tuned:
     """Search, choose, and write `tuned.yaml`; values that are on file in the folder are not measured again."""
-    record = Record(folder / SEARCH_FILE, {})
-    validation = Validation(config, record, workers)
+    record = MeasurementFile(folder / SEARCH_FILE, {})
+    validation = ValidationRecord(config, record, workers)
     if config.feedback_generations is None:
         policies = _numbers_searched(config, subject, record, workers, say)
     else:
@@ -89,7 +89,7 @@ def tune_policy(
 
 
 @dataclass(frozen=True)
-class Validation:
+class ValidationRecord:
     """What policies come to in the validation episodes, each measured once.
 
     Attributes:
@@ -99,7 +99,7 @@ class Validation:
     """
 
     config: TuneConfig
-    record: Record
+    record: MeasurementFile
     workers: Workers
 
     def measured(self, policies: Mapping[str, Mapping[str, Any]]) -> list[MetricValues]:
@@ -113,7 +113,7 @@ class Validation:
 
 
 def _numbers_searched(
-    config: TuneConfig, subject: Tunable, record: Record, workers: Workers, say: Callable[[str], None]
+    config: TuneConfig, subject: Tunable, record: MeasurementFile, workers: Workers, say: Callable[[str], None]
 ) -> dict[str, dict[str, Any]]:
     """The policy that the search of its numbers begins with, and the centre of the search after each third, by name."""
     search = CovarianceSearch(subject.start, config.spread, config.population, config.seed, config.diagonal)
@@ -134,7 +134,11 @@ def _numbers_searched(
 
 
 def _feedback_searched(
-    config: TuneConfig, record: Record, validation: Validation, workers: Workers, say: Callable[[str], None]
+    config: TuneConfig,
+    record: MeasurementFile,
+    validation: ValidationRecord,
+    workers: Workers,
+    say: Callable[[str], None],
 ) -> dict[str, dict[str, Any]]:
     """Constants and feedback as a screen of scenarios finds them, without its control of constants."""
     scenario = config.shifted_scenario

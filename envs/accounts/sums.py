@@ -11,7 +11,7 @@ from tokenfleet.envs.layers.distribution import BYTES_PER_GB
 from tokenfleet.envs.layers.ledger import (
     PRICED,
     Ledger,
-    Rates,
+    LedgerRates,
     Sums,
     emissions_g,
     energy_cost_usd,
@@ -118,11 +118,11 @@ def in_flight(log: RequestLog) -> NDArray[np.bool_]:
     return pending
 
 
-def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> Rates:
+def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> LedgerRates:
     """What a scenario says of prices and shares."""
     pools = scenario.pools.values()
     rent_usd_per_h = np.array([pool.gpus * (pool.gpu_spec.rental_usd_per_hour or 0.0) for pool in pools])
-    return Rates(
+    return LedgerRates(
         lost_penalty_fraction=np.array([cls.lost_penalty_fraction for cls in scenario.classes.values()]),
         rent_usd_per_s=rent_usd_per_h / SECONDS_PER_HOUR,
         egress_usd_per_token=egress_usd_per_byte(scenario) * scenario.network.output_bytes_per_token,

@@ -14,7 +14,7 @@ from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.user_code import import_object
 from tokenfleet.evaluation.contenders.cells import MIDDLE
-from tokenfleet.evaluation.contenders.matrix import Matrix
+from tokenfleet.evaluation.contenders.matrix import ResultMatrix
 from tokenfleet.evaluation.contenders.sees import SIGHTS, knows_caps, reads, sights
 from tokenfleet.policies.heuristics import rules
 from tokenfleet.policies.parameters import keyword_parameters
@@ -42,18 +42,18 @@ MARKS = """| mark | the number was |
 """
 
 
-def write_page(matrix: Matrix, path: Path) -> None:
+def write_page(matrix: ResultMatrix, path: Path) -> None:
     """Write the page, whole or not at all."""
     replace_file(path, page(matrix).encode())
 
 
-def page(matrix: Matrix) -> str:
+def page(matrix: ResultMatrix) -> str:
     """The page as Markdown."""
     parts = [_head(matrix), _results(matrix), _where(matrix), _sees(), _compositions(), _rules()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _head(matrix: Matrix) -> str:
+def _head(matrix: ResultMatrix) -> str:
     missing = [name for name in catalog_names("scenario") if name not in matrix.scenarios]
     scenarios = "every scenario that ships" + (f" but for {', '.join(missing)}, not yet measured" if missing else "")
     return f"""# Controllers
@@ -76,7 +76,7 @@ Every policy that ships, on {scenarios}: textbook laws, published controllers wr
 ![Net value of every controller on every scenario](images/controllers.png)"""
 
 
-def _results(matrix: Matrix) -> str:
+def _results(matrix: ResultMatrix) -> str:
     head = ["policy", "overall", *matrix.scenarios, "decision, ms"]
     rows = []
     for policy in matrix.ranking():
@@ -94,7 +94,7 @@ fleets of `default` side by side, on a machine that others shared. A dash: the p
 {markdown_table(head, rows)}"""
 
 
-def _where(matrix: Matrix) -> str:
+def _where(matrix: ResultMatrix) -> str:
     rows = []
     for policy in matrix.ranking():
         if policy == MIDDLE:

@@ -17,16 +17,16 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import Cell, Cells, validation_cells
+from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, validation_cells
 from tokenfleet.evaluation.leaderboard.figure import draw_standings
-from tokenfleet.evaluation.leaderboard.learning import Learned, Training, validated
+from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed, validated
 from tokenfleet.evaluation.leaderboard.meeting import meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
 from tokenfleet.evaluation.leaderboard.rivals import finalists, tuned
 from tokenfleet.evaluation.leaderboard.shipping import ship
 from tokenfleet.evaluation.leaderboard.standings import Standing, standing
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 
 COMMAND = "python -m tokenfleet.evaluation.leaderboard"
@@ -75,11 +75,11 @@ def _one(
 ) -> tuple[Standing, list[Learned]]:
     """One scenario, from its rules to its standing."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
-    record = Record(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
+    record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
     best = finalists([name for name in contenders([]) if name != MIDDLE], validation)
     trainings = [
-        Training(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
+        TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
     rules = [*best, tuned(scenario, best, budget, out / "tuning", workers.count, say)]
@@ -87,7 +87,7 @@ def _one(
     rivals = {label: validated(cell) for label, cell in strength.items()}
     base = max((rule for rule in rules if not rule.plans), key=lambda rule: rivals[rule.label].usd)
     learned = [training.learn(rivals, base.typed) for training in trainings]
-    test = Cells(Cell(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
+    test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
     return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned
 
 

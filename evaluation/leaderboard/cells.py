@@ -10,7 +10,7 @@ from typing import Any
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.contenders.cells import measure_cell
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.registry import Choice
 
@@ -19,7 +19,7 @@ VALIDATION_SEED = 1_000
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellMeasurement:
     """What a policy comes to in some episodes, by direct actions; see `measure_cell`."""
 
     scenario: Scenario
@@ -44,9 +44,9 @@ class Cells:
         say: told what begins.
     """
 
-    cell: Cell
+    cell: CellMeasurement
     prefix: str
-    record: Record
+    record: MeasurementFile
     workers: Workers
     say: Callable[[str], None]
 
@@ -63,7 +63,9 @@ class Cells:
 
 
 def validation_cells(
-    scenario: Scenario, episodes: int, record: Record, workers: Workers, say: Callable[[str], None]
+    scenario: Scenario, episodes: int, record: MeasurementFile, workers: Workers, say: Callable[[str], None]
 ) -> Cells:
     """Of the validation episodes by which rules and methods are chosen."""
-    return Cells(Cell(scenario, episodes, VALIDATION_SEED, "validation"), "validation/", record, workers, say)
+    return Cells(
+        CellMeasurement(scenario, episodes, VALIDATION_SEED, "validation"), "validation/", record, workers, say
+    )

@@ -17,7 +17,7 @@ from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.policies.registry import Choice
@@ -83,7 +83,7 @@ def tolerated_s(limit_s: float) -> float:
     return limit_s + max(TOLERANCE * limit_s, TOLERANCE_S)
 
 
-class Training:
+class TrainingSeed:
     """One training seed in a scenario.
 
     Args:
@@ -109,7 +109,7 @@ class Training:
     ) -> None:
         stem = f"{scenario.name}-{seed}"
         header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "seed": seed}
-        self._record = Record(folder / f"{stem}.json", {**header, **vars(budget)})
+        self._record = MeasurementFile(folder / f"{stem}.json", {**header, **vars(budget)})
         self._scenario, self._seed, self._budget = scenario, seed, budget
         self._run, self._say = folder / stem, say
         options = Options(seed=seed, generations=budget.generations, control_generations=budget.correction_generations)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.evaluation.leaderboard.cells import Cells
 from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned
-from tokenfleet.evaluation.leaderboard.rivals import Rule
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.policies.registry import Choice
 
@@ -30,7 +30,7 @@ class Meeting:
         above_cap_s: mean seconds above a cap, by label of a rule, or by method and training seed.
     """
 
-    rules: Sequence[Rule]
+    rules: Sequence[ShippedRule]
     usd: Mapping[str, Float64Array]
     methods: Mapping[str, Float64Array]
     best: Sequence[str]
@@ -51,7 +51,7 @@ class Meeting:
         return float(np.mean([self.above_cap_s[_key(method, seed)] for seed in range(len(self.best))]))
 
 
-def meet(rules: Sequence[Rule], learned: Sequence[Learned], cells: Cells) -> Meeting:
+def meet(rules: Sequence[ShippedRule], learned: Sequence[Learned], cells: Cells) -> Meeting:
     """Measure what is not on file yet.
 
     Args:

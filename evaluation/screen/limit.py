@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.plans import Plans, stacked
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, outcomes
 
 Float64Array = NDArray[np.float64]
 BEYOND = 1e6
@@ -22,7 +22,7 @@ limit, for chance alone puts few episodes beyond it.
 
 
 @dataclass(frozen=True)
-class Limit:
+class SecondsLimit:
     """Plans may stand above a cap so many seconds more an episode than constants do in the same episodes.
 
     The comparison in the same episodes takes the chance of the episodes out: a generation meets few of them.
@@ -35,7 +35,7 @@ class Limit:
     constants: Plans
     more_s: float
 
-    def measured(self, setting: Setting, plans: Plans, workers: Workers) -> tuple[Float64Array, Float64Array]:
+    def measured(self, setting: RolloutSetting, plans: Plans, workers: Workers) -> tuple[Float64Array, Float64Array]:
         """Mean net value of plans [USD], and their mean seconds beyond the limit, 0 within it, `[B]` each."""
         done = outcomes(setting, stacked([plans, self.constants]), workers)
         seconds = done[SECONDS].mean(axis=1)

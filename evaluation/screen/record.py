@@ -13,7 +13,7 @@ from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, shown
 
 
-class Record:
+class MeasurementFile:
     """A file of measurements by name; every new one is on disk before the next begins.
 
     Args:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.policies.heuristics.linear.features import NAMES, Scale
+from tokenfleet.policies.heuristics.linear.features import NAMES, FeatureScale
 
 Float64Array = NDArray[np.float64]
 Table = tuple[Segment, ...]
@@ -121,7 +121,7 @@ def groups(scenario: Scenario, table: Table) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def dials(scenario: Scenario, table: Table, scale: Scale) -> tuple[Dial, ...]:
+def dials(scenario: Scenario, table: Table, scale: FeatureScale) -> tuple[Dial, ...]:
     """Every dial that has a reason, and whose feature moves."""
     moving = {name for name, moves in zip(NAMES, np.any(scale.moves, axis=0).tolist(), strict=True) if moves}
     return tuple(

@@ -22,7 +22,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.checkpoint import save_checkpoint
-from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.layout import BEST, LAST, checkpoint_of
 from tokenfleet.policies.learned.limits import LimitedEnv
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
@@ -71,7 +71,7 @@ class RunKeeper(BaseCallback):
         self,
         folder: Path,
         algorithm: AlgorithmSpec,
-        origin: Origin,
+        origin: TrainingOrigin,
         cadence: Cadence,
         total: int,
         validate: Validate | None,

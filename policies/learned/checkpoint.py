@@ -21,7 +21,7 @@ from tokenfleet.policies.learned.checkpoint_meta import (
     ArrayLayout,
     BaseMeta,
     CheckpointMeta,
-    Origin,
+    TrainingOrigin,
 )
 from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
@@ -61,7 +61,7 @@ FILES = {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES}
 _NO_HASH = "0" * 64
 
 
-def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: Origin) -> None:
+def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: TrainingOrigin) -> None:
     """Write a checkpoint, replacing an older one of this name.
 
     Args:
@@ -88,7 +88,7 @@ def _arrays_of(policy: NetworkPolicy) -> dict[str, NDArray[Any]]:
 
 
 def describe_policy(
-    model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: Origin, weights_sha256: str = _NO_HASH
+    model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: TrainingOrigin, weights_sha256: str = _NO_HASH
 ) -> bytes:
     """The content of `meta.json`.
 

@@ -53,15 +53,15 @@ def test_a_tuner_that_was_killed_goes_on_to_the_same(run: Run, tmp_path: Path, m
     assert run(f"{TUNE} hydra.run.dir=whole").code == 0
     with monkeypatch.context() as patch:
         kept: list[str] = []
-        once = record.Record.once
+        once = record.MeasurementFile.once
 
-        def dies(self: record.Record, name: str, measure: object) -> object:
+        def dies(self: record.MeasurementFile, name: str, measure: object) -> object:
             if len(kept) == 1:
                 raise PowerCut
             kept.append(name)
             return once(self, name, measure)  # type: ignore[arg-type]
 
-        patch.setattr(record.Record, "once", dies)
+        patch.setattr(record.MeasurementFile, "once", dies)
         with pytest.raises(PowerCut):
             run(f"{TUNE} hydra.run.dir=cut")
     assert run("tune resume=cut").code == 0

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tests.forged import forge_hashes
 from tests.policies.toys import Target, job_on, same_step, small_algorithm
 from tokenfleet.policies.learned.checkpoint import save_checkpoint
-from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.training import make_model
 
 META, WEIGHTS = "meta.json", "policy.safetensors"
@@ -23,7 +23,7 @@ META, WEIGHTS = "meta.json", "policy.safetensors"
 def make_sound(folder: Path, name: str = "ppo") -> None:
     """An untrained checkpoint with normalised observations."""
     algorithm = small_algorithm(name, normalize={"norm_obs": True})
-    origin = Origin(environment="toy", training_seed=3, timesteps=100)
+    origin = TrainingOrigin(environment="toy", training_seed=3, timesteps=100)
     save_checkpoint(folder, make_model(job_on(same_step(Target, 2), algorithm)), algorithm, origin)
 
 

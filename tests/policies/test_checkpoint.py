@@ -15,11 +15,11 @@ from gymnasium import spaces
 from tests.policies.toys import SMALL, Scripted, Target, job_on, same_step, small_algorithm
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
-from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.training import make_model
 
-ORIGIN = Origin(environment="toy", training_seed=3, timesteps=100, scenario={"name": "tiny"})
+ORIGIN = TrainingOrigin(environment="toy", training_seed=3, timesteps=100, scenario={"name": "tiny"})
 NORMALIZE = {"norm_obs": True, "norm_reward": True}
 
 

@@ -20,7 +20,7 @@ from tokenfleet.envs.layers.ledger.book import ACCOUNTS, ALL_LAYERS, LAYERS, Acc
 from tokenfleet.envs.layers.ledger.checks import all_checks
 from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH, JOULES_PER_MWH, emissions_g, energy_cost_usd
 from tokenfleet.envs.layers.ledger.entries import all_entries
-from tokenfleet.envs.layers.ledger.sums import PRICED, Rates, Sums
+from tokenfleet.envs.layers.ledger.sums import PRICED, LedgerRates, Sums
 
 TOKENS_PER_MILLION = 1e6
 
@@ -39,7 +39,7 @@ __all__ = [
     "Entry",
     "Ledger",
     "LedgerError",
-    "Rates",
+    "LedgerRates",
     "Sums",
     "agreed_usd",
     "emissions_g",
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 
-def make_ledger(sums: Sums, rates: Rates) -> Ledger:
+def make_ledger(sums: Sums, rates: LedgerRates) -> Ledger:
     """The ledger of an episode."""
     entries = all_entries(sums, rates)
     return Ledger(entries, all_checks(entries, sums, rates))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.base import PolicyContext
-from tokenfleet.policies.heuristics.linear.features import Features, Scale
+from tokenfleet.policies.heuristics.linear.features import Features, FeatureScale
 from tokenfleet.policies.heuristics.linear.law import entries_of, scaled
 from tokenfleet.policies.heuristics.linear.numbers import Entries, Gains, Numbers, Scales
 from tokenfleet.policies.heuristics.state_feedback import StateFeedback
@@ -73,7 +73,7 @@ class LinearFeedback(StateFeedback):
 
 
 def feedback_parameters(
-    scenario: Scenario, numbers: Numbers, base: Float64Array, gains: Float64Array, scale: Scale
+    scenario: Scenario, numbers: Numbers, base: Float64Array, gains: Float64Array, scale: FeatureScale
 ) -> dict[str, Any]:
     """Linear feedback as parameters of `LinearFeedback`, which acts by them as by the arrays, to the bit.
 

@@ -11,7 +11,7 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Admission, Affinity, BoolArray, Float64Array
 from tokenfleet.policies.heuristics.steady import IterationTimes
-from tokenfleet.policies.heuristics.virtual import LOAD_FIELDS, Load, VirtualRequests
+from tokenfleet.policies.heuristics.virtual import LOAD_FIELDS, PoolLoad, VirtualRequests
 
 
 class SglangRouter(VirtualRequests):
@@ -34,7 +34,7 @@ class SglangRouter(VirtualRequests):
         super().__init__(scenario)
         self._absolute, self._relative = absolute, relative
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Active requests where out of balance; else the cached share, and requests to break its ties."""
         active = load.requests / load.awake
         unbalanced = out_of_balance(active, load.awake, self._mask, self._absolute, self._relative)
@@ -94,7 +94,7 @@ class PrebleE2(VirtualRequests):
         super().__init__(scenario)
         self._token_s, self._prompt_s = token_s, IterationTimes(scenario, 2).prompt_token_s()[-1]
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Seconds."""
         answers = load.requests * self.service.pool_output_tokens * self._token_s / np.maximum(self.max_batch, 1.0)
         waiting_s = (load.prompt_tokens * self._prompt_s + answers) / load.awake
@@ -117,7 +117,7 @@ class MooncakeConductor(VirtualRequests):
         super().__init__(scenario)
         self._prompt_s = IterationTimes(scenario, 2).prompt_token_s()[-1]
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Seconds."""
         queued_s = load.prompt_tokens * self._prompt_s / load.awake
         first_s: Float64Array = queued_s[:, None, :] + self.prompt_tokens[:, None] * self._prompt_s

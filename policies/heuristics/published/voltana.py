@@ -11,7 +11,7 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveInt
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
 from tokenfleet.policies.heuristics.steady import IterationTimes
-from tokenfleet.policies.heuristics.virtual import Load, VirtualRequests
+from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
 class EcoFreq(Clocking):
@@ -72,7 +72,7 @@ class EcoRoute(VirtualRequests):
         self._levels, self._tile = levels, float(tile)
         self._tabulate()
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Rank of each pool."""
         n = load.requests / load.awake
         context = load.context_tokens / load.awake
