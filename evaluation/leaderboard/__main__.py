@@ -17,7 +17,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, validation_cells
+from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, choosing_cells, validation_cells
 from tokenfleet.evaluation.leaderboard.figure import draw_standings
 from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed, validated
 from tokenfleet.evaluation.leaderboard.meeting import meet
@@ -83,10 +83,12 @@ def _one(
         for seed in range(seeds)
     ]
     rules = [*best, tuned(scenario, best, budget, out / "tuning", workers.count, say)]
-    strength = validation.measured({rule.label: rule.choice for rule in rules})
+    choices = {rule.label: rule.choice for rule in rules}
+    strength = validation.measured(choices)
     rivals = {label: validated(cell) for label, cell in strength.items()}
     base = max((rule for rule in rules if not rule.plans), key=lambda rule: rivals[rule.label].usd)
-    learned = [training.learn(rivals, base.typed) for training in trainings]
+    choosing = choosing_cells(scenario, budget.episodes, record, workers, say)
+    learned = [training.learn(choices, rivals, base.typed, choosing) for training in trainings]
     test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
     return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned
 
@@ -105,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="only this one; may be repeated (default: benchmarks)",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
+    parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
     parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
     parser.add_argument(
-        "--corrections", type=int, default=1280, help="training episodes of corrections (default: 1280)"
+        "--corrections", type=int, default=2560, help="training episodes of corrections (default: 2560)"
     )
     parser.add_argument("--validation", type=int, default=40, help="episodes by which all is chosen (default: 40)")
     parser.add_argument("--out", default="runs/leaderboard", help="folder that holds what has been done")

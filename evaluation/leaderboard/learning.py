@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import validation_cells
+from tokenfleet.evaluation.leaderboard.cells import Cells, validation_cells
 from tokenfleet.evaluation.leaderboard.commands import correction_command, run_once
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
@@ -51,7 +51,7 @@ class Learned:
 
     Attributes:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
-        validation: of the methods, in the same episodes for all of them and for all seeds.
+        validation: of the methods, in the episodes that choose a method, the same for all of them and for all seeds.
         limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
             strongest rival, which is a rule or the seed's constants.
         minutes: wall clock of all searches and the corrections, the constants included.
@@ -116,32 +116,44 @@ class TrainingSeed:
         self._cells = validation_cells(scenario, budget.episodes, self._record, workers, say)
         self._search = PlanSearch(scenario, options, budget.episodes, self._record, workers, say)
 
-    def learn(self, rivals: Mapping[str, Validated], base_rule: str) -> Learned:
+    def learn(
+        self, rules: Mapping[str, Choice], rivals: Mapping[str, Validated], base: str, choosing: Cells
+    ) -> Learned:
         """Train, or read what has been trained.
 
         Args:
-            rivals: rules in the validation episodes.
-            base_rule: the one that is corrected, as a command line names it.
+            rules: as the registry takes them, by label.
+            rivals: the same in the validation episodes.
+            base: the rule that is corrected, as a command line names it.
+            choosing: measures in the validation episodes that choose a method.
 
         Raises:
             SpecError: a training failed.
         """
         policies: dict[str, Choice | Path] = {
-            BASE: self._choice(base := self._search.constants()),
+            BASE: self._choice(start := self._search.constants()),
             CONSTANTS: self._choice(self._search.constants(is_control=True)),
         }
         before = self._validated(policies)
-        strongest = max([*rivals.values(), before[CONSTANTS]], key=lambda rival: rival.usd)
-        more_s = strongest.above_cap_s - before[BASE].above_cap_s
-        policies[FEEDBACK] = self._choice(self._search.feedback(base, more_s))
-        self._say(f"corrections of {base_rule}")
-        limit_s, seed = strongest.above_cap_s, self._seed
-        run_once(correction_command(self._scenario, base_rule, limit_s, seed, self._budget, self._run), self._run)
+        all_rivals = {**rivals, CONSTANTS: before[CONSTANTS]}
+        strongest = max(all_rivals, key=lambda name: all_rivals[name].usd)
+        limit_s = all_rivals[strongest].above_cap_s
+        policies[FEEDBACK] = self._choice(self._search.feedback(start, limit_s - before[BASE].above_cap_s))
+        self._say(f"corrections of {base}")
+        run_once(correction_command(self._scenario, base, limit_s, self._seed, self._budget, self._run), self._run)
         policies[CORRECTION] = self._run
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
-        learned = self._validated({method: policies[method] for method in LEARNED})
-        validation = {CONSTANTS: before[CONSTANTS], **learned}
-        return Learned(policies, validation, limit_s, minutes, self._search.training_episodes())
+        validation = self._chosen_by(choosing, {**rules, **policies}, {strongest, *METHODS})
+        allowed_s = validation[strongest].above_cap_s
+        return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
+
+    def _chosen_by(
+        self, choosing: Cells, policies: Mapping[str, Choice | Path], names: Collection[str]
+    ) -> dict[str, Validated]:
+        """What policies come to in the episodes that choose a method; rules are measured for all seeds at once."""
+        on_file = {name: f"{name}/{self._seed}" if name in METHODS else name for name in sorted(names)}
+        cells = choosing.measured({on_file[name]: policies[name] for name in on_file})
+        return {name: validated(cells[on_file[name]]) for name in on_file}
 
     def _choice(self, plan: Plans) -> dict[str, Any]:
         return choice_of(plan, self._scenario, self._search.scale())

@@ -13,6 +13,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
 from tokenfleet.evaluation.leaderboard.learning import Learned
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.policies.learned.layout import BEST, checkpoint_of
@@ -51,7 +52,7 @@ def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder:
             "method": method,
             "config_hash": scenario_hash(scenario),
             "seed": seed,
-            "validation": {"episodes": budget.episodes, **asdict(learned[seed].validation[method])},
+            "validation": {"episodes": CHOICE_TIMES * budget.episodes, **asdict(learned[seed].validation[method])},
             "check": checked(scenario, choice),
         }
         try:

@@ -93,8 +93,8 @@ def test_a_checkpoint_acts_by_its_name_as_by_its_folder(board: Path, protocol: P
 
 
 def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
-    records = [read_record(board / "training" / f"tiny-{seed}.json")["measured"] for seed in (0, 1)]
-    values = [float(np.mean(record[f"validation/{CONSTANTS}"]["net_value_usd"])) for record in records]
+    record = read_record(board / "tiny.json")["measured"]
+    values = [float(np.mean(record[f"choice/{CONSTANTS}/{seed}"]["net_value_usd"])) for seed in (0, 1)]
     shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())["found"]
     assert shipped["seed"] == int(np.argmax(values))
     assert shipped["validation"]["usd"] == max(values)
