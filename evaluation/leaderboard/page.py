@@ -58,7 +58,8 @@ within the tolerance below.
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
-- *Learned* is what a training seed would put into service: of two, the one that is better in {choosing} validation episodes and keeps the limit there. *Feedback*: set-points that follow the state
+- *Learned* is what a training seed would put into service: of two, the one that is better in {choosing} validation
+  episodes and keeps the limit there. *Feedback*: set-points that follow the state
   ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations of
   gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
   validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`,
