@@ -31,14 +31,14 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 OPTIONAL_AXES = "MCUXQOipsv"
-"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes,
-depths of sleep, training, variants."""
+"""Axes that a fleet built by hand may leave empty: agreements about money, further forecasts, regimes, depths of sleep,
+training, variants."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 
 
 def models(count: int, **columns: Any) -> ModelColumns:
-    """So many models whose columns are neutral, but for the given ones, whose values broadcast."""
+    """So many models with neutral columns, but for the given ones; their values broadcast."""
     neutral = neutral_arrays(ModelColumns, {"P": count, "J": len(TOKEN_KNOTS)})
     given = {
         name: np.array(np.broadcast_to(value, neutral[name].shape), neutral[name].dtype)
@@ -77,7 +77,7 @@ class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumn
     Attributes:
         tick_s: time between two decisions [s].
         horizon_ticks: ticks of an episode.
-        variants: what the variants of pools are like, `[v]` where pools have `[P]`.
+        variants: the variants of pools, `[v]` where pools have `[P]`.
         view: layout of the float32 row that an engine writes.
         outcome: layout of the float64 row that an engine writes.
     """
@@ -156,7 +156,7 @@ class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumn
         return replace(self, **columns)
 
     def coefficients(self, decode_memory_fraction: Float64Array) -> Coefficients:
-        """What an iteration of each pool takes, `[P]`, by the share of decode time that an episode has drawn, `[P]`."""
+        """Coefficients of each pool's iterations, `[P]`, by the episode's share of decode time, `[P]`."""
         shared = {name: getattr(self, name) for name in ITERATION}
         return Coefficients(**shared, decode_memory_fraction=decode_memory_fraction)
 

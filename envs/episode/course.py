@@ -80,7 +80,7 @@ class DrawnCourse:
         Args:
             tick: the last entry that is kept.
             rng: decides what follows; events that are announced, or have begun, stay.
-            told: decides what was forecast of signals whose forecasts nobody was told.
+            told: draws forecasts of the past for signals that are not forecast to the policy.
         """
         now_s = tick * self.scenario.tick_s
         sites, rows = self.scenario.sites.values(), self.scenario.rows.values()
@@ -209,7 +209,7 @@ def _other_signal(
 
 
 def _unknown_event(spec: DemandResponseSpec | EmergencySpec, now_s: float, rng: np.random.Generator) -> CapEvent:
-    """An event of which nobody knows at `now_s`: drawn until it is one, for that is what is known of it."""
+    """An event of which nobody knows at `now_s`: drawn again until nobody would know of it."""
     while _is_known(event := spec.draw(rng), now_s):
         pass
     return event

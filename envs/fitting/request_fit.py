@@ -139,7 +139,7 @@ def tpot_s(log: ServedRequests) -> Array:
 
 
 def judge(log: ServedRequests, before: Latencies, after: Latencies, chosen: Chosen) -> list[JudgedLatency]:
-    """Compare what two profiles make of some requests with what was measured.
+    """Compare two profiles' predictions for some requests with the measured latencies.
 
     Args:
         log: as measured.

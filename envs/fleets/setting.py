@@ -57,7 +57,7 @@ class Setting:
         engine: str,
         threads: int,
     ) -> Setting:
-        """From the arguments of an environment, whose None stands for what the action says, and for no time limit."""
+        """From an environment's arguments: `decide_every` None is the action's own, `max_decisions` None no limit."""
         held: int = getattr(parts.action, "decide_every", 1)
         ticks = held if decide_every is None else decide_every
         horizon = scenario.horizon_ticks

@@ -1,9 +1,9 @@
 """What a policy sets: rows of numbers in [-1, 1], and what they mean in `Controls`.
 
 An action is a row of segments, one a control (`envs.interface.control_segments`). The middle of the box is a sane
-fleet: capacity-weighted routing, every replica awake that fits the contract, everything admitted, middle clocks,
-batteries at rest, calls that weigh waiting and computing alike, prices half-way. Exploration noise around the middle
-neither puts replicas to sleep (that takes a < -0.6) nor cuts a class off.
+fleet: capacity-weighted routing, as many replicas awake as fit the contract, everything admitted, middle clocks,
+batteries at rest, waiting and computing weighed alike, prices half-way. Exploration noise around the middle neither
+puts replicas to sleep (that takes a < -0.6) nor cuts a class off.
 """
 
 from __future__ import annotations

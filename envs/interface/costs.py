@@ -20,12 +20,12 @@ ENDINGS = ("completed_in_slo", "completed_late", "refused", "expired")
 
 
 class WithCosts:
-    """A reward whose terms are joined by costs, which are no money.
+    """A reward's terms, and costs beside them that are no money.
 
     - `above_cap_s`: seconds above a cap in the tick, summed over sites and rows.
     - `missed/<class>`, `ended/<class>`: requests that ended in the tick other than within their SLO, and in any way.
 
-    Give every cost the weight 0 (`names`), so that rewards stay what they are.
+    Give every cost (`names`) the weight 0, and rewards stay as they are.
 
     Args:
         scenario: that is rewarded.

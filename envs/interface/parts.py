@@ -1,4 +1,4 @@
-"""Observation, action and reward from whatever a user names them by, and calls of them that say whose fault it was."""
+"""Observation, action and reward from a user's arguments, and calls of them: a failure's message names the part."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Parts:
     Attributes:
         observation, action, reward: the parts themselves.
         observe, decode, value: calls of the parts; those of a user's parts are checked.
-        track: controls of the coming tick from what was decided, the view and what is remembered, and what is
-            remembered then; None for an action that gives controls at once.
+        track: from decision, view and memory to the controls of the coming tick and the new memory; None for an action
+            that gives controls at once.
     """
 
     observation: Observation | Recalls

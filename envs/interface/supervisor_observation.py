@@ -1,8 +1,8 @@
 """The observation `supervisor`: the default one, and what rules work out from it or remember.
 
-Backlogs in seconds, what is left under the lowest cap to come, what is left of the brake's delay, when the next event
-begins; and, if the action holds set-points, the clock of its loop and the last set-points. Without them a policy would
-have to learn the physics of its fleet, and could not know what its last decision still does.
+Backlogs in seconds, watts left under the lowest cap to come, the rest of the brake's delay, the time to the next event;
+and, if the action holds set-points, the clock of its loop and the last set-points. Without them a policy would have to
+learn the physics of its fleet, and could not know what its last decision still does.
 """
 
 from __future__ import annotations

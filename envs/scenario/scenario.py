@@ -132,7 +132,7 @@ class Scenario(CatalogSpec):
 
     @property
     def route_mask(self) -> NDArray[np.bool_]:
-        """Which pools serve which class's model and take requests from clients, `[K, P]`."""
+        """Whether a pool serves the class's model and takes requests from clients, `[K, P]`."""
         open_pools = [None if pool.decode_only else pool.model for pool in self.pools.values()]
         return np.array([[model == cls.model for model in open_pools] for cls in self.classes.values()])
 
@@ -177,7 +177,7 @@ class Scenario(CatalogSpec):
 
     @property
     def variants(self) -> dict[str, VariantSpec]:
-        """What replicas may serve instead of their own model, by the pools that let them."""
+        """Variants that replicas may serve instead of their own model, by pool."""
         return {name: pool.variant for name, pool in self.pools.items() if pool.variant is not None}
 
     @property

@@ -47,7 +47,7 @@ def parts(at_s: Float64Array, span_s: float, amounts: Float64Array) -> tuple[Spl
     Args:
         at_s: when each event came, `[R]`, not decreasing, from 0 [s].
         span_s: length of the record [s].
-        amounts: what each event brings of several things that count, such as tokens, `[R, A]`.
+        amounts: several amounts of each event, such as tokens, `[R, A]`.
     """
     block_s = span_s / BLOCKS
     block = np.minimum((at_s / block_s).astype(np.int64), BLOCKS - 1)

@@ -1,4 +1,4 @@
-"""What classes whose service agreement is missed get back; see `layers.agents.agreement`."""
+"""Credits for classes with a missed service agreement; see `layers.agents.agreement`."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Limits:
 
     @classmethod
     def of(cls, a: FleetArrays, p: int, is_variant: bool = False) -> Limits:
-        """Those of pool `p`, with its own model or with its variant."""
+        """The limits of pool `p`, with its own model or with its variant."""
         a = a.switched if is_variant else a
         return cls(
             max_batch=int(a.max_batch[p]),

@@ -26,7 +26,7 @@ def write_energy(
 
 
 def _host_j(replica: Replica, a: FleetArrays, p: int, boards_j: float, host_power_factor: float) -> float:
-    """What the servers around boards that took `boards_j` took in the tick."""
+    """Energy of a replica's servers in the tick; its boards drew `boards_j`."""
     resting_w = {State.ASLEEP: a.host_asleep_w[p], State.STANDBY: a.host_standby_w[p]}
     steady_w = float(resting_w.get(replica.state, a.host_w[p]))
     if replica.state in (State.DARK, State.FAILED):

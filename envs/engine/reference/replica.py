@@ -5,14 +5,14 @@ token of the budget; the rest goes to prompts in order of arrival, the last of w
 joins when the queue (`queue.Queue`) has a seat for it and the KV cache has room. Clock and batch are fixed while an
 iteration runs, and so is its power.
 
-Room for a request is its whole prompt and answer, so that whoever has joined can finish; or, where KV grows, its prompt
-alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If the next
-iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the queue, and has
-its prompt and its answer so far computed again before it goes on. That is vLLM's scheduler, but for room that is taken
-for a whole prompt at once instead of chunk by chunk.
+Room for a request is its whole prompt and answer, so that every request in the batch can finish; or, where KV grows,
+its prompt alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If
+the next iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the
+queue, and has its prompt and its answer so far computed again before it goes on. vLLM's scheduler does the same, but
+takes room chunk by chunk instead of for a whole prompt at once.
 
-A replica that hands off lets go of a request when its first token is there. One that takes over a request whose context
-has come along decodes it as soon as there is a seat and room.
+A replica that hands off lets go of a request when its first token is there. A replica that takes over a request with
+its context decodes the request as soon as there is a seat and room.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Replica:
         self.iteration = Iteration(now.after(length_s), power_w, list(self.decoding), chunks)
 
     def _batch(self, chunks: list[tuple[Request, int]]) -> Batch[float]:
-        """What the iteration works on that decodes all that decode beside these chunks."""
+        """The work of an iteration with these chunks and a token of every decoding request."""
         context: float = sum(request.context_tokens for request in self.decoding)
         pairs: float = sum(prefill_pairs(chunk, request.prefilled_tokens) for request, chunk in chunks)
         window, ratio = self.limits.window_tokens, self.limits.window_ratio

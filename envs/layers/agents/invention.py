@@ -36,7 +36,7 @@ class _Calls:
 
 
 def invent_sessions(spec: AgentSpec, sessions_per_split: int, seed: int) -> SessionTrace:
-    """A library of sessions, `sessions_per_split` of each split, which are dealt so that the splits are alike.
+    """A library of sessions, `sessions_per_split` for each split, dealt so that the splits are alike.
 
     Args:
         spec: the agent.

@@ -20,10 +20,10 @@ from tokenfleet.envs.traces import SplitPart, Trace, check_parts, parts
 class TraceStream(StreamSpec):
     """Random windows of a recorded trace, at a rescaled rate.
 
-    The trace is cut into short blocks, which are dealt to train, validation and test so that the three are alike in
-    rate, tokens and burstiness (`tokenfleet.envs.traces.parts`). An episode overlays as many windows of its split's
-    part as the rate needs, each with its own random start (wrapping at the part's end), and thins the last excess at
-    random: within a block the recorded gaps, and so the burstiness, stay as they were.
+    The trace is cut into short blocks, dealt to train, validation and test so that the three are alike in rate, tokens
+    and burstiness (`tokenfleet.envs.traces.parts`). An episode overlays as many windows of its split's part as the rate
+    needs, each with its own random start (wrapping at the part's end), and thins the last excess at random: within a
+    block the recorded gaps, and so the burstiness, stay as they were.
 
     As a whole, the trace is a test set of one episode: every request is offered once, at its recorded time, whatever
     the seed, and nothing of it may be trained on.

@@ -1,4 +1,4 @@
-"""Dollars that engines count by themselves, because agreements about power and service say what is paid: one table.
+"""Dollars that engines count by themselves, because agreements about power and service fix the payment: one table.
 
 The reward makes its terms from it, metrics and ledger their sums.
 """

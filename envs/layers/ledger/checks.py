@@ -50,7 +50,7 @@ def all_checks(entries: tuple[Entry, ...], sums: Sums, rates: LedgerRates) -> tu
 
 
 def _price_bounds(sums: Sums, rates: LedgerRates) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Value of all that ended, and the least and the most that its tokens can be worth, `[K]` each."""
+    """Value of all ended requests, and the least and the highest possible worth of their tokens, `[K]` each."""
 
     def per_class(name: str) -> Float64Array:
         total: Float64Array = np.sum([sums.total[name.format(ending)] for ending in ENDINGS], axis=0)

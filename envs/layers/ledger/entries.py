@@ -78,7 +78,7 @@ def facility_and_gpu(sums: Sums, rates: LedgerRates) -> list[Entry]:
 
 
 def llm(sums: Sums) -> list[Entry]:
-    """Context that is made, and what becomes of it."""
+    """Context that is computed, and its fate."""
     return [
         Entry("llm", "prefilled", tokens=sums.sum("prefilled_tokens")),
         Entry("llm", "found in prefix caches", tokens=sums.sum("prefix_hit_tokens")),
@@ -111,7 +111,7 @@ def scheduling(sums: Sums) -> list[Entry]:
 
 
 def agents(sums: Sums, rates: LedgerRates) -> list[Entry]:
-    """What was asked for and answered, what is paid for it and what is owed."""
+    """Tokens asked for and answered, payments for them, and credit owed."""
     late_usd = sums.total["value_late_usd"]
     paid_late_usd = float((late_usd * rates.late_value_fraction).sum())
     penalty_usd = float((sums.total["value_lost_usd"] * rates.lost_penalty_fraction).sum())

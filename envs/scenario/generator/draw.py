@@ -242,7 +242,7 @@ class _Draw:
 
 
 def _at_load(data: Data, loads: dict[str, float]) -> Data:
-    """The fleet with the rates of its streams such that each takes its share of what the pools could serve."""
+    """The fleet with rates of streams such that each takes its share of the pools' capacity."""
     unit = load_scenario(data)
     capacity = dict(zip(unit.classes, capacity_rps(unit).sum(axis=1).tolist(), strict=True))
     workload = {

@@ -86,7 +86,7 @@ class BurstSpec(Spec):
 
 
 class ToleranceSpec(Spec):
-    """What clients would pay who choose by price.
+    """The highest prices of clients who choose by price.
 
     Attributes:
         median, sigma: of the law, see `PriceToleranceSpec`.
