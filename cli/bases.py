@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def with_base_written_out(config: TrainConfig) -> TrainConfig:
-    """The configuration with what stands in the file of its base, so that the run does not depend on the file.
+    """The configuration with the content of its base's file: the run does not depend on the file.
 
     Raises:
         SpecError: there is no such file, or none of a policy.

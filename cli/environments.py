@@ -202,7 +202,7 @@ def is_fleet(target: EnvSpec | type[Any]) -> bool:
 
 
 def _constructors(target: EnvSpec | type[Any]) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
-    """What makes an environment's own batched form, and what makes its single form; None where there is none.
+    """Makers of an environment's own batched form and of its single form; None where there is none.
 
     Raises:
         SpecError: a registered environment's code cannot be imported.

@@ -22,7 +22,7 @@ def parse_config(
     Args:
         config_type: `TrainConfig`, `EvaluateConfig` or `TuneConfig`.
         data: plain data.
-        scenario_folder: of the file that the scenario stands in, where its relative paths begin.
+        scenario_folder: of the scenario's file, where its relative paths begin.
 
     Raises:
         SpecError: one line per mistake, in every section.

@@ -152,7 +152,7 @@ class EvaluateConfig(EntryConfig):
 
 
 class ChoiceAfterTuning(Spec):
-    """The validation episodes by which a tuner chooses among what its search came to, its start included.
+    """The validation episodes by which a tuner chooses among the results of its search, its start included.
 
     Attributes:
         episodes: how many.

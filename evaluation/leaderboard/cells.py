@@ -1,4 +1,4 @@
-"""What policies come to in some episodes of a scenario, from the file where they are known."""
+"""Results of policies in some episodes of a scenario, from a file where possible."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ LEARNED = (FEEDBACK, CORRECTION)
 TOLERANCE, TOLERANCE_S = 0.05, 1.0
 """Share of a limit, and seconds, by which means of some dozens of episodes may be beyond it: they do not tell less."""
 BASE = "constants before"
-"""Those that feedback goes on from, and that its limit is relative to."""
+"""The constants that feedback goes on from, and its limit is relative to them."""
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, write_policy
 from tokenfleet.policies.registry import Choice
 
 CHECKED_EPISODES = 4
-"""Validation episodes whose values the file holds, so that anyone can see whether the policy still plays as it did."""
+"""Validation episodes with values in the file: anyone can see whether the policy still plays as it did."""
 
 
 def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder: Path) -> None:
-    """Write what validation chose, of the training seed that is best there, and the best constants.
+    """Write the policy of the training seed that is best in validation, and the best constants there.
 
     Args:
         scenario: that they are for.

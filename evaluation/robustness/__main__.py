@@ -94,7 +94,7 @@ def _of_scenario(
 
 
 def _key(place: Scenario, policy: str) -> str:
-    """By what the scenario and the policy are, so that a changed one is measured anew."""
+    """By the contents of scenario and policy: a changed one is measured anew."""
     choice = hashlib.sha256(json.dumps(resolved(policy), sort_keys=True).encode()).hexdigest()[:12]
     return f"{scenario_hash(place)}/{policy}@{choice}"
 

@@ -1,4 +1,4 @@
-"""Who is ahead of whom in a scenario under a shift: paired differences on test episodes, with bootstrap intervals."""
+"""Leads of policies in a scenario under a shift: paired differences on test episodes, with bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ difference, what was learned is
 
 
 def _counted(differences: Mapping[str, Interval]) -> str:
-    """How often what was learned is ahead, level and behind, and where it is not ahead."""
+    """Counts of pairs with the learned policy ahead, level and behind, and the pairs without a lead."""
     pairs = {kind: [pair for pair, one in differences.items() if verdict(one) == kind] for kind in VERDICTS}
     ahead, *others = (f"{kind} in {len(found)}" for kind, found in pairs.items())
     named = (

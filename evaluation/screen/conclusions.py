@@ -26,7 +26,7 @@ CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
 
 @dataclass(frozen=True)
 class Measured:
-    """What a screen has measured in the episodes that findings are from.
+    """Measurements of a screen in the episodes behind findings.
 
     Attributes:
         rules: what shipped rules come to, by name.

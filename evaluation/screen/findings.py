@@ -80,7 +80,7 @@ def absurd_optima(
 ) -> list[str]:
     """Absurd plans within 2 % of the best, and what is absurd about the best plan itself.
 
-    A plan that should give up a class, or stand above the cap, counts only where its metrics say that it does.
+    A plan meant to give up a class, or to stand above the cap, counts only where its metrics show so.
     """
     least = float(best.mean()) - CLOSE * abs(float(best.mean()))
     found = [

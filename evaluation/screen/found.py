@@ -1,4 +1,4 @@
-"""What a screen has found, as policies that evaluate.py takes."""
+"""The plans of a finished screen, as policies for evaluate.py."""
 
 from __future__ import annotations
 

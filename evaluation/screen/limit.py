@@ -1,4 +1,4 @@
-"""A limit on seconds above a cap, for a search that knows nothing but which of its candidates is better."""
+"""A limit on seconds above a cap, for a search that only ranks its candidates."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class SecondsLimit:
 
 
 def price_per_s(values_usd: Float64Array, beyond_s: Float64Array) -> float:
-    """What a second beyond a limit costs in the first generation, from plans that differ by a little [USD/s]."""
+    """Price of a second beyond a limit in the first generation, from plans that differ by a little [USD/s]."""
     return FIRST_SHARE * float(values_usd.std() / beyond_s.std()) if beyond_s.std() > 0.0 else 0.0
 
 
 def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, generation: int) -> Float64Array:
-    """What a generation of a search is ranked by: seconds beyond the limit have a price that grows.
+    """Merits in a generation of a search: seconds beyond the limit have a price that grows.
 
     The penalty method (Fiacco and McCormick, "Nonlinear Programming: Sequential Unconstrained Minimization
     Techniques", 1968): early generations may cross what late ones may not.
@@ -58,7 +58,7 @@ def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, ge
 
 
 def ranked(values_usd: Float64Array, beyond_s: Float64Array) -> Float64Array:
-    """What a choice is made by: whoever keeps the limit is better than whoever does not, who is better if nearer.
+    """Merits for a choice: plans within the limit are better than plans beyond, and nearer ones are better of these.
 
     Deb, "An efficient constraint handling method for genetic algorithms", 2000.
     """

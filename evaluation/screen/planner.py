@@ -1,7 +1,7 @@
 """A planner by forks on top of constants, and its placebo, whose candidates are too small to mean anything.
 
-It is `tokenfleet.policies.planning.rollout`, around constants. What the placebo gains is luck with the futures, so the
-state is worth what the planner gains over the placebo.
+The planner is `tokenfleet.policies.planning.rollout`, around constants. The placebo's gain is luck with the futures, so
+the worth of the state is the planner's gain over the placebo.
 """
 
 from __future__ import annotations

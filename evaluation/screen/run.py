@@ -47,7 +47,7 @@ STAGES = {CONSTANTS: FURTHER, FEEDBACK: FEEDBACK_STAGE}
 RULE_GROUPS = ("reference", "baseline")
 """Kinds of shipped policies that count as rules."""
 OF_ROOMS = ("thermal_capping",)
-"""Rules that are another one where there is no room."""
+"""Rules that act like another one in scenarios without a room."""
 OFFERED_EPISODES = 32
 REPORTING = CHOOSING + 1
 """Offset of the seeds of the validation episodes that findings are from."""
@@ -142,7 +142,7 @@ class Screen:
         return {name: _arrays(found[name]) for name in found if name not in refused}, refused
 
     def _reported(self, plans: Mapping[str, Plans], scale: FeatureScale) -> dict[str, Outcome]:
-        """What plans come to in the episodes that findings are from."""
+        """Outcomes of plans in the episodes behind findings."""
         setting = RolloutSetting(self._scenario, "validation", self._seeds(self._episodes), scale)
 
         def measure() -> dict[str, Any]:
@@ -159,7 +159,7 @@ class Screen:
         return {name: _arrays(outcome) for name, outcome in measured.items()}
 
     def _planner(self, base: Float64Array, constants_usd: Float64Array) -> dict[str, dict[str, float]]:
-        """What planning gains over constants, and what a placebo does; empty without a planner."""
+        """Gains of planning, and of a placebo, over constants; empty without a planner."""
         episodes = min(self._options.planner_episodes, self._episodes)
         if not episodes:
             return {}

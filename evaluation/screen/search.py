@@ -37,7 +37,7 @@ from tokenfleet.policies.search.recorded import thirds
 Float64Array = NDArray[np.float64]
 
 FIRST, FEEDBACK_STAGE, FURTHER = ENDS_AT
-"""The searches: first constants, feedback that goes on from them, and constants that do."""
+"""The searches: first constants, then feedback and further constants, which both go on from them."""
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of the first constants, and of what goes on from them."""
 FIRST_TIMES = 2
@@ -163,7 +163,7 @@ class PlanSearch:
         return 0.0 if stage.limit is None else stage.first_price(self._record.measured(f"dials{stage.within}"))
 
     def _search(self, stage: Stage, space: Space, start: Float64Array | None = None) -> Plans:
-        """The centre of a search that does best in the episodes that plans are chosen by, one plan.
+        """The centre of a search that does best in the episodes for choosing plans, one plan.
 
         Where there is a limit the choice is among the centres of all generations, for some of them cross it.
         """

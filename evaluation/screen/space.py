@@ -1,9 +1,9 @@
-"""Where searches look: a few directions in which plans differ, not every number that a plan has.
+"""Where searches look: a few directions in which plans differ, not every number of a plan.
 
 Directions of the base are single entries of the action, but biases of routing are shared by the classes of a pool, and
 all classes share the spread. A *dial* moves all entries of one group with one feature: awake replicas by cap, token
-prices by demand. A screen probes every dial that has a reason, and searches the few that gain most. A probe may move
-the middle of its entries too: more replicas than before where the cap is high, and as many as before where it is low.
+prices by demand. A screen probes every dial with a reason, and searches the few that gain most. A probe may move the
+middle of its entries too: more replicas than before where the cap is high, and as many as before where it is low.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def groups(scenario: Scenario, table: Table) -> dict[str, tuple[int, ...]]:
 
 
 def dials(scenario: Scenario, table: Table, scale: FeatureScale) -> tuple[Dial, ...]:
-    """Every dial that has a reason, and whose feature moves."""
+    """Every dial with a reason and a feature that moves."""
     moving = {name for name, moves in zip(NAMES, np.any(scale.moves, axis=0).tolist(), strict=True) if moves}
     return tuple(
         Dial(group, feature, columns)

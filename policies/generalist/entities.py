@@ -149,7 +149,7 @@ class Entities:
 
 
 def _beside(moving: Float64Array, still: Float64Array) -> Float64Array:
-    """Numbers that move, `[N, n, F]`, and behind them numbers that do not, `[n, G]`."""
+    """Moving numbers, `[N, n, F]`, and behind them constant ones, `[n, G]`."""
     return np.concatenate([moving, np.broadcast_to(still, (len(moving), *still.shape))], axis=2)
 
 

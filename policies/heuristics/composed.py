@@ -54,7 +54,7 @@ class ComposedPolicy(ControlPolicy):
         serving: which model replicas serve.
 
     Attributes:
-        parts: what may stand for the parts that have parameters of their own.
+        parts: choices for the parts with parameters of their own.
     """
 
     parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {

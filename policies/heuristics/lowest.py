@@ -13,7 +13,7 @@ from tokenfleet.policies.registry import Choice, build
 
 
 class LowestClock(Clocking):
-    """The lowest clock that any of its rules asks for, and the fewest replicas that any lets be awake.
+    """The lowest clock and the fewest awake replicas of all its rules.
 
     Args:
         scenario: of the fleet.

@@ -1,9 +1,9 @@
-"""Routers that choose a pool for every request, made to give shares that hold for a tick.
+"""Routers that choose a pool for every request, made into shares for a tick.
 
 Shares decide a whole tick; the one best pool held for that long would get everything. So a tick's requests of a class
 are stood for by `ROUNDS` virtual requests, which the law places one after the other, each class one a round. A virtual
-request adds its load to the pool that it lands on, as the requests that it stands for would. What lands where, counted,
-is the share. A small share is left to every other pool, because no call returns to a pool without one.
+request adds its load to its pool, as the requests behind it would. The count of landings in a pool is its share. A
+small share is left to every other pool, because no call returns to a pool without one.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
 
 
 def _arrays_of(policy: NetworkPolicy) -> dict[str, NDArray[Any]]:
-    """Everything that a policy has learned, that of its base included."""
+    """Everything that a policy has learned, its base included."""
     network, moments, statistics = policy.arrays()
     arrays = {NORMALISATION_PREFIX + name: value for name, value in moments.items()}
     arrays |= {WRAPPER_PREFIX + name: value for name, value in statistics.items()}
@@ -131,8 +131,8 @@ def _described_base(base: Base | None) -> BaseMeta | None:
 def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedPolicy:
     """Read a checkpoint that may come from anybody.
 
-    It takes memory and time in proportion to its weights, and these are bounded, unless it names code that is trusted:
-    that code is then imported and called with what the checkpoint says.
+    Reading takes memory and time in proportion to the checkpoint's weights, and these are bounded, unless the
+    checkpoint names trusted code: that code is then imported and called with the checkpoint's arguments.
 
     Args:
         folder: a checkpoint, or a run of train.py, whose best checkpoint is taken.

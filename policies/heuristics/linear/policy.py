@@ -31,8 +31,9 @@ class LinearFeedback(StateFeedback):
         context: the environment.
         gains: by set-point, entry and feature: what the entry gains with one standard deviation.
         scale: mean and standard deviation by feature and row, which is a site or a class; of those that gains follow.
-        entries: by set-point and entry: where the entry stands while its features stand at their mean. It goes over the
-            constant, which cannot tell apart entries that mean the same, such as those that keep usual replicas awake.
+        entries: by set-point and entry: where the entry stands while its features stand at their mean. An entry goes
+            over the constant: a constant cannot tell apart entries of the same meaning, such as those around usual
+            replicas.
         constants: all other set-points, as of `supervisor`, and `decide_every`.
 
     Raises:

@@ -17,10 +17,10 @@ from tokenfleet.policies.heuristics.virtual import LOAD_FIELDS, PoolLoad, Virtua
 class SglangRouter(VirtualRequests):
     """The shortest queue while loads are out of balance, else the worker with the smallest tree of prefixes.
 
-    SGLang, `sgl-router/src/policies/cache_aware.rs` [code]: out of balance is `max - min > 32` active requests and
-    `max > 1.1 min`. In balance a request with a match above a half goes to the best match, which is `SglangAffinity`
-    here, and others to the worker with the smallest tree, for which the cached share stands. A pool's mean replica
-    stands for a worker.
+    SGLang, `sgl-router/src/policies/cache_aware.rs` [code]: out of balance is `max - min > 32` active requests and `max
+    > 1.1 min`. In balance a request with a match above a half goes to the best match (`SglangAffinity` here), and
+    others to the worker with the smallest tree; the cached share stands for the tree. A pool's mean replica stands for
+    a worker.
 
     Args:
         scenario: of the fleet.
@@ -74,14 +74,13 @@ def out_of_balance(
 
 
 class PrebleE2(VirtualRequests):
-    """Explores by cost: what the worker has to compute, what it would evict, and what of the request is missing.
+    """Explores by cost: the worker's work, the tokens that it would evict, and the missing part of the request.
 
     Preble (WukLab/preble, `global_scheduler_with_time.py`) [code]: a request whose cached part is longer than the rest
-    is exploited where it is cached, else it goes to the least `L + M + P`. `L` is what the last three minutes' nodes
-    cost, and active requests times their mean answer times 0.15 s a token; here the prefill that waits and the running
-    answers stand for it. `M` is the prefill time of what would be evicted: the request's tokens where the cache is
-    full. `P` is its own prefill. Exploitation is the affinity `even`. Its rebalancing moves nodes between workers,
-    which nothing here can.
+    goes to that cache, others to the least `L + M + P`. `L` is the cost of the last three minutes' nodes, and active
+    requests times their mean answer times 0.15 s a token; here the prefill that waits and the running answers stand for
+    it. `M` is the prefill time of the tokens to evict: the request's tokens where the cache is full. `P` is its own
+    prefill. Exploitation is the affinity `even`. Its rebalancing moves nodes between workers, which nothing here can.
 
     Args:
         scenario: of the fleet.
