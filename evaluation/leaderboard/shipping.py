@@ -25,7 +25,7 @@ CHECKED_EPISODES = 4
 
 
 def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder: Path) -> None:
-    """Write the policy of the training seed that is best in validation, and the best constants there.
+    """Write the learned policy and the constants that are best in validation; each may be of another training seed.
 
     Args:
         scenario: that they are for.

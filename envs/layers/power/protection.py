@@ -54,8 +54,8 @@ class BreakerSpec(Spec):
     with r the load over the cap and a = 2 (*extremely inverse*, heating by the square of the current; 1 is *very
     inverse*). The curve goes through one point of a data sheet: a UPS carries 125 % of its rating for 30 s to 10 min
     (vendors' overload curves), and the shortest is the default. With a pickup of 1.1 such a UPS carries 150 % for 10 s,
-    as the shortest data sheets say; at or below the pickup it carries for ever. A tick at r uses up `tick_s /
-    trip_time(r)` of it; at 1 it trips. Below the cap it cools, from the brink to cold in `cooling_s`: the timer of a
+    as the shortest data sheets say; at or below the pickup it carries for ever. A tick at r uses up
+    `tick_s / trip_time(r)` of it; at 1 it trips. Below the cap it cools, from the brink to cold in `cooling_s`: the timer of a
     UPS starts anew soon after the load has come back.
 
     What a grid connection can carry is its contract less the emergencies: demand response is a promise to draw less,

@@ -17,8 +17,8 @@ from tokenfleet.policies.heuristics.virtual import LOAD_FIELDS, PoolLoad, Virtua
 class SglangRouter(VirtualRequests):
     """The shortest queue while loads are out of balance, else the worker with the smallest tree of prefixes.
 
-    SGLang, `sgl-router/src/policies/cache_aware.rs` [code]: out of balance is `max - min > 32` active requests and `max
-    > 1.1 min`. In balance a request with a match above a half goes to the best match (`SglangAffinity` here), and
+    SGLang, `sgl-router/src/policies/cache_aware.rs` [code]: out of balance is `max - min > 32` active requests and
+    `max > 1.1 min`. In balance a request with a match above a half goes to the best match (`SglangAffinity` here), and
     others to the worker with the smallest tree; the cached share stands for the tree. A pool's mean replica stands for
     a worker.
 
