@@ -55,8 +55,8 @@ class BreakerSpec(Spec):
     inverse*). The curve goes through one point of a data sheet: a UPS carries 125 % of its rating for 30 s to 10 min
     (vendors' overload curves), and the shortest is the default. With a pickup of 1.1 such a UPS carries 150 % for 10 s,
     as the shortest data sheets say; at or below the pickup it carries for ever. A tick at r uses up
-    `tick_s / trip_time(r)` of it; at 1 it trips. Below the cap it cools, from the brink to cold in `cooling_s`: the timer of a
-    UPS starts anew soon after the load has come back.
+    `tick_s / trip_time(r)` of it; at 1 it trips. Below the cap it cools, from the brink to cold in `cooling_s`: the
+    timer of a UPS starts anew soon after the load has come back.
 
     What a grid connection can carry is its contract less the emergencies: demand response is a promise to draw less,
     which the brake keeps, and heats no breaker.
