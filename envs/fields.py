@@ -163,14 +163,7 @@ MEASUREMENTS: tuple[Field, ...] = (
     Field("agreement_ended", "Q", "requests", "That ended in the agreement's window so far.", "window_arrivals", 10.0),
     Field("agreement_fraction", "Q", "share", "Part of the agreement's window that has passed.", "one", 1.0),
     Field("token_price_factor", "T", "share", "Token price in the tick, over the list price.", "one", 10.0),
-    Field(
-        "declined",
-        "T",
-        "requests",
-        "Calls whose clients found the price too high.",
-        "priced_arrivals",
-        10.0,
-    ),
+    Field("declined", "T", "requests", "Calls whose clients found the price too high.", "priced_arrivals", 10.0),
 )
 """What an engine measures, in the order in which it writes it (float32)."""
 
