@@ -144,14 +144,14 @@ class Training:
         limit_s = validated(met[strongest]).above_cap_s
         more_s = limit_s - validated(before[BASE]).above_cap_s
         policies[FEEDBACK] = self._choice(self._search.feedback(start, more_s))
-        feedback = self._cells.measured({FEEDBACK: policies[FEEDBACK]})[FEEDBACK]
-        if not _clearly_ahead(feedback, rivals[base.label]):
+        cells = self._chosen_by(choosing, {**rules, **policies}, {strongest, base.label, CONSTANTS, FEEDBACK})
+        if not _clearly_ahead(cells[FEEDBACK], cells[base.label]):
             policies[CORRECTION] = self._corrected(base, limit_s)
+            cells |= self._chosen_by(choosing, policies, {CORRECTION})
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
-        chosen_by = self._chosen_by(choosing, {**rules, **policies}, {strongest, *policies} - {BASE})
-        validation = {method: chosen_by[method] for method in METHODS if method in policies}
-        episodes = self._search.training_episodes()
-        return Learned(policies, validation, chosen_by[strongest].above_cap_s, minutes, episodes)
+        validation = {method: validated(cells[method]) for method in METHODS if method in cells}
+        allowed_s = validated(cells[strongest]).above_cap_s
+        return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
 
     def _corrected(self, base: Rule, limit_s: float) -> Path:
         """The run of the corrections of a rule."""
@@ -162,11 +162,11 @@ class Training:
 
     def _chosen_by(
         self, choosing: Cells, policies: Mapping[str, Choice | Path], names: Collection[str]
-    ) -> dict[str, Validated]:
+    ) -> dict[str, Measured]:
         """What policies come to in the episodes that choose a method; rules are measured for all seeds at once."""
         on_file = {name: f"{name}/{self._seed}" if name in METHODS else name for name in sorted(names)}
         cells = choosing.measured({on_file[name]: policies[name] for name in on_file})
-        return {name: validated(cells[on_file[name]]) for name in on_file}
+        return {name: cells[on_file[name]] for name in on_file}
 
     def _choice(self, plan: Plans) -> dict[str, Any]:
         return choice_of(plan, self._scenario, self._search.scale())

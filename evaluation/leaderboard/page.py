@@ -63,9 +63,9 @@ within the tolerance below.
   ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations
   of gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
   validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`,
-  {budget.correction_episodes:,} episodes of training. A rule that feedback is ahead of in {budget.episodes}
-  validation episodes, with the 95 % interval above zero, is not corrected. {seeds} training seeds. A training with
-  its control took {minutes:.0f} minutes at most, on a machine that did other things too.
+  {budget.correction_episodes:,} episodes of training. A rule that feedback is ahead of in the same validation
+  episodes, with the 95 % interval above zero, is not corrected. {seeds} training seeds. A training with its control
+  took {minutes:.0f} minutes at most, on a machine that did other things too.
 - *The limit* is on mean seconds above a cap in an episode: those of the strongest rival, which is whoever earns most
   in {budget.episodes} validation episodes, be it a rule, tuned or not, or the training seed's own constants. Searches
   and corrections get its seconds in these episodes, the choice its seconds in the episodes that choose. Without a
