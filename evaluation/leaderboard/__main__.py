@@ -22,7 +22,7 @@ from tokenfleet.evaluation.leaderboard.figure import draw_standings
 from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed, validated
 from tokenfleet.evaluation.leaderboard.meeting import meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
-from tokenfleet.evaluation.leaderboard.rivals import finalists, tuned
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule, finalists, tuned
 from tokenfleet.evaluation.leaderboard.shipping import ship
 from tokenfleet.evaluation.leaderboard.standings import Standing, standing
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
@@ -52,11 +52,11 @@ def _run(typed: argparse.Namespace) -> None:
     with Workers(typed.workers) as workers, tqdm(scenarios.items(), disable=not sys.stderr.isatty()) as bar:
         for name, scenario in bar:
             bar.set_description_str(name)
-            row, learned = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
+            row, learned, rule = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
             rows.append(row)
             print(standings_text([row]), flush=True)
             if typed.ship:
-                ship(scenario, learned, budget, Path(typed.ship))
+                ship(scenario, learned, rule, budget, Path(typed.ship))
     if typed.docs:
         docs, images = Path(typed.docs), Path(typed.docs) / "images"
         images.mkdir(parents=True, exist_ok=True)
@@ -72,8 +72,8 @@ def _one(
     out: Path,
     workers: Workers,
     say: Callable[[str], None],
-) -> tuple[Standing, list[Learned]]:
-    """One scenario, from its rules to its standing."""
+) -> tuple[Standing, list[Learned], ShippedRule]:
+    """One scenario, from its rules to its standing; what was learned, and the tuned rule."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
     record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
@@ -82,15 +82,15 @@ def _one(
         TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
-    rules = [*best, tuned(scenario, best, budget, out / "tuning", workers.count, say)]
-    choices = {rule.label: rule.choice for rule in rules}
-    strength = validation.measured(choices)
-    rivals = {label: validated(cell) for label, cell in strength.items()}
-    base = max((rule for rule in rules if not rule.plans), key=lambda rule: rivals[rule.label].usd)
+    rule = tuned(scenario, best, budget, out / "tuning", workers.count, say)
+    rules = [*best, rule]
+    choices = {one.label: one.choice for one in rules}
+    rivals = validation.measured(choices)
+    base = max((one for one in rules if not one.plans), key=lambda one: validated(rivals[one.label]).usd)
     choosing = choosing_cells(scenario, budget.episodes, record, workers, say)
-    learned = [training.learn(choices, rivals, base.typed, choosing) for training in trainings]
+    learned = [training.learn(choices, rivals, base, choosing) for training in trainings]
     test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
-    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned
+    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned, rule
 
 
 def _of_seed(say: Callable[[str], None], seed: int, what: str) -> None:

@@ -9,7 +9,7 @@ from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
-from tokenfleet.evaluation.leaderboard.learning import TOLERANCE, TOLERANCE_S
+from tokenfleet.evaluation.leaderboard.learning import METHODS, TOLERANCE, TOLERANCE_S
 from tokenfleet.evaluation.leaderboard.standings import Standing
 from tokenfleet.evaluation.protocol import Protocol
 
@@ -60,11 +60,12 @@ within the tolerance below.
 
 - *Learned* is what a training seed would put into service: of two, the one that is better in {choosing} validation
   episodes and keeps the limit there. *Feedback*: set-points that follow the state
-  ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations of
-  gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
+  ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations
+  of gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
   validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`,
-  {budget.correction_episodes:,} episodes of training. {seeds} training seeds. A training with its control took
-  {minutes:.0f} minutes at most, on a machine that did other things too.
+  {budget.correction_episodes:,} episodes of training. A rule that feedback is ahead of in the same validation
+  episodes, with the 95 % interval above zero, is not corrected. {seeds} training seeds. A training with its control
+  took {minutes:.0f} minutes at most, on a machine that did other things too.
 - *The limit* is on mean seconds above a cap in an episode: those of the strongest rival, which is whoever earns most
   in {budget.episodes} validation episodes, be it a rule, tuned or not, or the training seed's own constants. Searches
   and corrections get its seconds in these episodes, the choice its seconds in the episodes that choose. Without a
@@ -74,8 +75,8 @@ within the tolerance below.
   `default` and `texas-august` in view. So was the number of episodes that choose, with those of `two-markets`, where
   {budget.episodes} had chosen the worse method.
 - *Constants*: the constants that feedback goes on from, searched further without feedback until they have had as many
-  training episodes as feedback and corrections together. Where feedback is ahead of them, state is worth it; a
-  corrected rule may be ahead because its rule is another form.
+  training episodes as feedback and corrections together, whether a rule was corrected or not. Where feedback is ahead
+  of them, state is worth it; a corrected rule may be ahead because its rule is another form.
 - *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
   finalists: the shipped rules and controllers that are best in {budget.episodes} validation episodes
   ([controllers.md](controllers.md) has all), and the best rule with its numbers tuned by `python tune.py` with its own
@@ -112,13 +113,16 @@ def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
 
 
 def _costs(rows: Sequence[Standing]) -> str:
-    methods = list(rows[0].methods)
-    head = ("scenario", *(f"{method}, USD" for method in methods), "corrected", "learned, s above", "of strongest",
+    head = ("scenario", *(f"{method}, USD" for method in METHODS), "corrected", "learned, s above", "of strongest",
             "no more", "training episodes", "minutes")  # fmt: skip
     lines = []
     for one in rows:
-        cells = [f"`{one.scenario}`", *(f"{one.methods[method].estimate:.2f}" for method in methods)]
+        cells = [f"`{one.scenario}`", *(_mean(one, method) for method in METHODS)]
         cells += [f"{one.corrected} of {one.seeds}"]
         cells += [f"{one.above_cap_s:.1f}", f"{one.strongest.above_cap_s:.1f}", "yes" if one.keeps_limit else "no"]
         lines.append([*cells, f"{one.episodes:,}", f"{one.minutes:.1f}"])
     return markdown_table(head, lines)
+
+
+def _mean(one: Standing, method: str) -> str:
+    return f"{one.methods[method].estimate:.2f}" if method in one.methods else "-"
