@@ -4,8 +4,8 @@ The learner is that of `tune.py policy=linear_feedback`, with fewer generations:
 every gain that has a reason alone, then CMA-ES of the best eight. The clock stands still while rules are measured and
 processes start, and runs while the learner is validated. It stops when the learner is ahead of every shipped rule in
 the validation episodes, the 95 % interval of each paired difference above zero. Two clocks are told: the wall's, and
-that of the processor, which leaves out what a shared machine did for others: in every round of work the slowest
-process, and this one.
+that of the processor, without the work of a shared machine for others: in every round of work the slowest process, and
+this one.
 """
 
 from __future__ import annotations

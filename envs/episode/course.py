@@ -170,7 +170,7 @@ def _caps(
 
 
 def _calls(scenario: Scenario, events_of: Sequence[Sequence[CapEvent]]) -> dict[str, Float64Array]:
-    """What the programmes of C sites call for through the episode, and what it is worth, `[H + 1, C]` each."""
+    """Calls of the programmes of C sites through the episode, and their value, `[H + 1, C]` each."""
     now_s = _now_s(scenario)
     events = dict(zip(scenario.sites, events_of, strict=True))
     calls = {

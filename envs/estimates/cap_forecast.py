@@ -1,4 +1,4 @@
-"""What caps can do next, from what is announced of them."""
+"""The next moves of caps, as far as announcements bound them."""
 
 from __future__ import annotations
 

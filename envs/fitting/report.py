@@ -1,4 +1,4 @@
-"""A fit as text: what changed, what was kept and why, and how far the profile is from the runs."""
+"""A fit as text: changed numbers, kept ones and why, and the profile's distance from the runs."""
 
 from __future__ import annotations
 

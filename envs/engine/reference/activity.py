@@ -1,4 +1,4 @@
-"""What a replica is doing, and what its owner collects of it: states, the running batch, events, energy."""
+"""Activity of a replica, and the records that its owner collects: states, the running batch, events, energy."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Events:
 
 @dataclass
 class BoardEnergy:
-    """What the boards of a replica have drawn, by what they were doing [J]."""
+    """Energy of a replica's boards, by their activity [J]."""
 
     busy_j: float = 0.0
     idle_j: float = 0.0

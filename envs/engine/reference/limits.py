@@ -11,7 +11,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 
 @dataclass
 class Limits:
-    """What bounds a batch, how long each class waits, and what answers are worth."""
+    """Bounds of a batch, patience of each class, and the value of answers."""
 
     max_batch: int
     token_budget: int

@@ -38,7 +38,7 @@ def write_pool(view: Record, a: FleetArrays, p: int, pool: list[Replica]) -> Non
 def write_classes(
     view: Record, a: FleetArrays, outcome: Record, clients: Clients, admission: Admission, billing: Billing
 ) -> None:
-    """What the requests of every class are doing now, and what became of some in the tick."""
+    """Requests of every class: their present states, and endings in the tick."""
     for k in range(a.num_classes):
         view["held_requests"][0, k] = len(admission.held[k])
         view["thinking_calls"][0, k] = clients.thinking[k]

@@ -2,7 +2,7 @@
 
 An `Entry` is one line of it. What comes in is positive and what goes out negative, in every column:
 
-- `joules` of all entries sum to 0: what grid, sun and batteries give is what the layers use;
+- `joules` of all entries sum to 0: grid, sun and batteries give as much as the layers use;
 - `grams` sum to the emissions of the electricity bought;
 - `usd` of the account `net` sum to net value. The power layer buys at the grid's price of the tick and passes every
   joule on at that price, so it keeps the savings of sun and batteries;

@@ -47,5 +47,5 @@ AGREED = (
 
 
 def agreed_usd(total: Callable[[str], Float64Array]) -> Float64Array:
-    """What agreements paid, less what they cost, from the sum of each outcome [USD]."""
+    """Payments of agreements less their costs, from the sum of each outcome [USD]."""
     return sum((one.sign * total(one.outcome) for one in AGREED[1:]), start=AGREED[0].sign * total(AGREED[0].outcome))

@@ -124,7 +124,7 @@ class MooncakeConductor(VirtualRequests):
 
 
 class MooncakeAdmission(Admission):
-    """Early rejection: nothing is let in whose first token, or whose tokens, would come too late.
+    """Early rejection: requests with a late first token, or late tokens, are not let in.
 
     Mooncake, section 7 [text]: a request is turned away where the estimated time to first token or per token breaks
     its limit; the decode load is predicted for the end of its prefill, since acting on the present one oscillates.
