@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tokenfleet.envs.scenario import Scenario
@@ -16,14 +17,20 @@ PROGRESS = ("snapshots", "search.json")
 
 
 def correction_command(
-    scenario: Scenario, experiment: str, base: str, limit_s: float, seed: int, episodes: int, folder: Path
+    scenario: Scenario,
+    experiment: str,
+    base: str,
+    limits: Mapping[str, float],
+    seed: int,
+    episodes: int,
+    folder: Path,
 ) -> list[str]:
-    """The training of the corrections of a policy by name or file, within a limit on seconds above a cap."""
+    """The training of the corrections of a policy by name or file, within `limits` of train.py by key."""
     steps = episodes * scenario.horizon_ticks
     return [
         "train.py", f"experiment={experiment}", f"scenario={scenario.name}", f"policy.base={base}", f"seed={seed}",
-        f"total_timesteps={steps}", f"validation.every={max(steps // 8, 1)}", f"limits.above_cap_s={limit_s}",
-        f"hydra.run.dir={folder}",
+        f"total_timesteps={steps}", f"validation.every={max(steps // 8, 1)}",
+        *(f"limits.{key}={value}" for key, value in limits.items()), f"hydra.run.dir={folder}",
     ]  # fmt: skip
 
 

@@ -162,7 +162,8 @@ class TrainingSeed:
         self._say(f"{experiment} of {base.label}")
         run = self._runs / f"{self._scenario.name}-{self._seed}-{experiment}"
         episodes = round(share * self._budget.correction_episodes)
-        run_once(correction_command(self._scenario, experiment, base.typed, limit_s, self._seed, episodes, run), run)
+        limits = {"above_cap_s": limit_s, "above_cap_tolerance_s": tolerated_s(limit_s) - limit_s}
+        run_once(correction_command(self._scenario, experiment, base.typed, limits, self._seed, episodes, run), run)
         return run
 
     def _chosen_by(

@@ -31,11 +31,14 @@ class LimitsSpec(Spec):
 
     Attributes:
         above_cap_s: most seconds above a cap in an episode, summed over sites and rows; None for no limit.
+        above_cap_tolerance_s: seconds beyond it up to which a policy counts as within when validation chooses, for a
+            mean over some dozens of episodes does not tell less; training aims at the limit itself.
         slo_attainment: by class, the least share of its ended requests that meet their SLO.
         rate: step of a multiplier at a relative excess of 1, in what a tick earns if every request is in time.
     """
 
     above_cap_s: NonNegativeFloat | None = None
+    above_cap_tolerance_s: NonNegativeFloat = 0.0
     slo_attainment: dict[Name, PositiveFraction] = Field(default_factory=dict)
     rate: PositiveFloat = 0.1
 
@@ -55,6 +58,7 @@ class Limit:
         share_of: the term that the cost is a share of; None for a sum over an episode.
         most: the limit of the sum or the share.
         unit: of the cost that a multiplier of 1 takes a whole reward for.
+        tolerance: how far beyond the limit a mean over few episodes counts as within.
     """
 
     name: str
@@ -62,11 +66,16 @@ class Limit:
     share_of: str | None
     most: float
     unit: float
+    tolerance: float = 0.0
 
     def excess(self, cost: float) -> float:
         """The relative excess of a mean cost, in [-1, 1]; 0 at the limit."""
         total = cost + self.most
         return (cost - self.most) / total if total > 0.0 else 0.0
+
+    def beyond(self, cost: float) -> float:
+        """The relative excess of a mean cost over few episodes; 0 within the tolerance."""
+        return self.excess(cost) if cost > self.most + self.tolerance else 0.0
 
     def of_metrics(self, metrics: Mapping[str, float]) -> float:
         """The cost that the mean metrics of some episodes tell."""
@@ -84,7 +93,8 @@ def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
     """
     limits = []
     if spec.above_cap_s is not None:
-        limits.append(Limit(ABOVE_CAP_S, ABOVE_CAP_S, None, spec.above_cap_s, scenario.tick_s))
+        tolerance_s = spec.above_cap_tolerance_s
+        limits.append(Limit(ABOVE_CAP_S, ABOVE_CAP_S, None, spec.above_cap_s, scenario.tick_s, tolerance_s))
     for name, least in spec.slo_attainment.items():
         where = f"limits.{ATTAINMENT}.{name}"
         if name not in scenario.classes:
@@ -153,8 +163,8 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._ended, self._episodes = np.zeros_like(self._ended), 0
 
     def excess(self, metrics: Mapping[str, float]) -> float:
-        """How far mean metrics lie beyond the limits, summed; 0 where every limit is kept."""
-        return sum(max(0.0, limit.excess(limit.of_metrics(metrics))) for limit in self.limits)
+        """How far mean metrics lie beyond the limits, summed; 0 where every limit is kept within its tolerance."""
+        return sum(limit.beyond(limit.of_metrics(metrics)) for limit in self.limits)
 
     def report(self) -> dict[str, float]:
         """Multipliers and what was measured last, by name."""

@@ -151,6 +151,12 @@ def test_the_best_checkpoint_keeps_the_limits_first_and_is_worth_most_second(tmp
     assert next(left, None) is None
 
 
+def test_seconds_within_the_tolerance_count_as_none_beyond_the_limit_but_raise_its_price() -> None:
+    env = limited({"above_cap_s": 1.0, "above_cap_tolerance_s": 0.5}, scenario=LOW_CAP)
+    assert [env.excess({"above_cap_s": seconds}) > 0.0 for seconds in (0.5, 1.5, 1.6)] == [False, False, True]
+    assert env.limits[0].excess(1.4) > 0.0
+
+
 def test_a_limit_of_what_is_not_there_is_refused() -> None:
     with pytest.raises(SpecError, match=r"limits.slo_attainment.chat-9b: unknown class.*chat-8b"):
         limits_of(LimitsSpec(slo_attainment={"chat-9b": 0.9}), TINY)
