@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -29,6 +28,7 @@ from tokenfleet.envs.spec import (
     shown,
     whole,
 )
+from tokenfleet.policies.choices import PolicyChoice
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.limits import LimitsSpec
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking
@@ -48,12 +48,6 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
-def _policy(value: Any) -> Any:
-    if not isinstance(value, (str, Mapping)):
-        raise ValueError(f"must be a name, 'module:Class', or a mapping with name and parameters (got {shown(value)})")
-    return value
-
-
 def _device(name: str) -> str:
     if not re.fullmatch(r"cpu|auto|cuda(:\d+)?", name):
         raise ValueError(f"must be cpu, cuda, cuda:<number> or auto (got {shown(name)})")
@@ -65,8 +59,6 @@ Threads = Annotated[PositiveInt, Field(le=4096)]
 Folder = Annotated[str, Field(min_length=1)]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Device = Annotated[str, AfterValidator(_device)]
-PolicyChoice = Annotated[str | dict[str, Any], BeforeValidator(_policy)]
-"""A name, `module:Class`, or a mapping with `name` and parameters."""
 
 
 class EnvConfig(Spec):
