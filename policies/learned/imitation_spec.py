@@ -33,7 +33,7 @@ class DaggerSpec(AlgorithmSpec):
         buffer_size: labelled observations that are kept, over all environments; the oldest go first.
         batch_size: observations in one gradient step.
         gradient_steps: of one fit.
-        huber_delta: errors of an action beyond it count linearly, those below it by their squares; None for squares alone.
+        huber_delta: errors of an action beyond it count linearly, smaller ones squared; None for squares alone.
     """
 
     name: Literal["dagger"] = "dagger"
@@ -42,10 +42,10 @@ class DaggerSpec(AlgorithmSpec):
     learning_rate: Rate = Schedule(initial=1e-3, final=0.0)
     n_steps: Count = 60
     buffer_size: Count = 200_000
-    batch_size: Count = 1024
+    batch_size: Count = 512
     gradient_steps: Count = 200
     huber_delta: PositiveFloat | None = None
-    policy_kwargs: ControllerNetwork = ControllerNetwork(net_arch=(256, 256))
+    policy_kwargs: ControllerNetwork = ControllerNetwork(net_arch=(64, 64))
 
     def environments_problem(self, num_envs: int) -> str | None:
         """See `AlgorithmSpec.environments_problem`."""
