@@ -58,7 +58,7 @@ class LabelBuffer(BaseBuffer):
         self.observations = np.zeros((self.buffer_size, n_envs, *self.obs_shape), observation_space.dtype)
         self.labels = np.zeros((self.buffer_size, n_envs, self.action_dim), np.float32)
 
-    def add(self, observations: NDArray[Any], labels: NDArray[Any]) -> None:  # type: ignore[override]
+    def add(self, observations: NDArray[Any], labels: NDArray[Any]) -> None:
         """Take what all environments show now, `[N, ...]`, and the labels `[N, ...]`."""
         self.observations[self.pos] = observations
         self.labels[self.pos] = labels.reshape(self.n_envs, -1)
