@@ -17,12 +17,12 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import Cell, Cells, validation_cells
+from tokenfleet.evaluation.leaderboard.cells import Cell, Cells, choosing_cells, validation_cells
 from tokenfleet.evaluation.leaderboard.figure import draw_standings
 from tokenfleet.evaluation.leaderboard.learning import Learned, Training, validated
 from tokenfleet.evaluation.leaderboard.meeting import meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
-from tokenfleet.evaluation.leaderboard.rivals import finalists, tuned
+from tokenfleet.evaluation.leaderboard.rivals import Rule, finalists, tuned
 from tokenfleet.evaluation.leaderboard.shipping import ship
 from tokenfleet.evaluation.leaderboard.standings import Standing, standing
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
@@ -52,11 +52,11 @@ def _run(typed: argparse.Namespace) -> None:
     with Workers(typed.workers) as workers, tqdm(scenarios.items(), disable=not sys.stderr.isatty()) as bar:
         for name, scenario in bar:
             bar.set_description_str(name)
-            row, learned = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
+            row, learned, rule = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
             rows.append(row)
             print(standings_text([row]), flush=True)
             if typed.ship:
-                ship(scenario, learned, budget, Path(typed.ship))
+                ship(scenario, learned, rule, budget, Path(typed.ship))
     if typed.docs:
         docs, images = Path(typed.docs), Path(typed.docs) / "images"
         images.mkdir(parents=True, exist_ok=True)
@@ -72,8 +72,8 @@ def _one(
     out: Path,
     workers: Workers,
     say: Callable[[str], None],
-) -> tuple[Standing, list[Learned]]:
-    """One scenario, from its rules to its standing."""
+) -> tuple[Standing, list[Learned], Rule]:
+    """One scenario, from its rules to its standing; what was learned, and the tuned rule."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
     record = Record(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
@@ -82,13 +82,15 @@ def _one(
         Training(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
-    rules = [*best, tuned(scenario, best, budget, out / "tuning", workers.count, say)]
-    strength = validation.measured({rule.label: rule.choice for rule in rules})
-    rivals = {label: validated(cell) for label, cell in strength.items()}
-    base = max((rule for rule in rules if not rule.plans), key=lambda rule: rivals[rule.label].usd)
-    learned = [training.learn(rivals, base.typed) for training in trainings]
+    rule = tuned(scenario, best, budget, out / "tuning", workers.count, say)
+    rules = [*best, rule]
+    choices = {one.label: one.choice for one in rules}
+    rivals = validation.measured(choices)
+    base = max((one for one in rules if not one.plans), key=lambda one: validated(rivals[one.label]).usd)
+    choosing = choosing_cells(scenario, budget.episodes, record, workers, say)
+    learned = [training.learn(choices, rivals, base, choosing) for training in trainings]
     test = Cells(Cell(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
-    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned
+    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned, rule
 
 
 def _of_seed(say: Callable[[str], None], seed: int, what: str) -> None:
@@ -105,10 +107,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="only this one; may be repeated (default: benchmarks)",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
+    parser.add_argument("--seeds", type=int, default=5, help="of training (default: 5)")
     parser.add_argument("--generations", type=int, default=8, help="of the search of feedback (default: 8)")
     parser.add_argument(
-        "--corrections", type=int, default=1280, help="training episodes of corrections (default: 1280)"
+        "--corrections", type=int, default=2560, help="training episodes of corrections (default: 2560)"
     )
     parser.add_argument("--validation", type=int, default=40, help="episodes by which all is chosen (default: 40)")
     parser.add_argument("--out", default="runs/leaderboard", help="folder that holds what has been done")

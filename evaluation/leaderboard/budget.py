@@ -15,7 +15,7 @@ class Budget:
     Attributes:
         generations: of the search of feedback; see `screen.options.Options`.
         correction_episodes: of training, of corrections of a rule.
-        episodes: of validation, by which searches, methods and rules are chosen.
+        episodes: of validation, by which searches and rules are chosen; a method is chosen by more.
     """
 
     generations: int

@@ -16,7 +16,10 @@ from tokenfleet.policies.registry import Choice
 
 VALUE, SECONDS = "net_value_usd", "above_cap_s"
 VALIDATION_SEED = 1_000
-"""Of the validation episodes by which rules and methods are chosen; searches choose by others."""
+"""Of the validation episodes by which rules are chosen; searches choose by others."""
+CHOICE_SEED, CHOICE_TIMES = 2_000, 3
+"""Of those by which methods are chosen, and how many they are over the others: a week with scarce hours makes some
+episodes ten times as dear as others, and few episodes then choose by chance."""
 
 
 @dataclass(frozen=True)
@@ -66,5 +69,13 @@ class Cells:
 def validation_cells(
     scenario: Scenario, episodes: int, record: Record, workers: Workers, say: Callable[[str], None]
 ) -> Cells:
-    """Of the validation episodes by which rules and methods are chosen."""
+    """Of the validation episodes by which rules are chosen."""
     return Cells(Cell(scenario, episodes, VALIDATION_SEED, "validation"), "validation/", record, workers, say)
+
+
+def choosing_cells(
+    scenario: Scenario, episodes: int, record: Record, workers: Workers, say: Callable[[str], None]
+) -> Cells:
+    """Of the validation episodes by which a method is chosen, `CHOICE_TIMES` times as many."""
+    cell = Cell(scenario, CHOICE_TIMES * episodes, CHOICE_SEED, "validation")
+    return Cells(cell, "choice/", record, workers, say)

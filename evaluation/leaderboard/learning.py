@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, validation_cells
+from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, Cells, validation_cells
 from tokenfleet.evaluation.leaderboard.commands import correction_command, run_once
+from tokenfleet.evaluation.leaderboard.rivals import Rule
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.options import Options
@@ -19,6 +20,7 @@ from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import Record
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.search import PlanSearch
+from tokenfleet.evaluation.statistics import PairedBootstrap
 from tokenfleet.policies.registry import Choice
 
 CORRECTION = "corrected rule"
@@ -27,6 +29,8 @@ LEARNED = (FEEDBACK, CORRECTION)
 """The methods whose policies answer to the state."""
 TOLERANCE, TOLERANCE_S = 0.05, 1.0
 """Share of a limit, and seconds, by which means of some dozens of episodes may be beyond it: they do not tell less."""
+Measured = Mapping[str, Any]
+"""A cell: what a policy comes to in some episodes."""
 BASE = "constants before"
 """Those that feedback goes on from, and that its limit is relative to."""
 
@@ -50,7 +54,7 @@ class Learned:
 
     Attributes:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
-        validation: of the methods, in the same episodes for all of them and for all seeds.
+        validation: of the methods that were trained, in the episodes that choose one, the same for all seeds.
         limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
             strongest rival, which is a rule or the seed's constants.
         minutes: wall clock of all searches and the corrections, the constants included.
@@ -71,10 +75,11 @@ class Learned:
     @property
     def best(self) -> str:
         """The learned method that validation chooses: the best within the limit, or the one nearest to it."""
-        within = [method for method in LEARNED if self.validation[method].above_cap_s <= self.allowed_s]
+        learned = {method: self.validation[method] for method in LEARNED if method in self.validation}
+        within = [method for method in learned if learned[method].above_cap_s <= self.allowed_s]
         if within:
-            return max(within, key=lambda method: self.validation[method].usd)
-        return min(LEARNED, key=lambda method: self.validation[method].above_cap_s)
+            return max(within, key=lambda method: learned[method].usd)
+        return min(learned, key=lambda method: learned[method].above_cap_s)
 
 
 def tolerated_s(limit_s: float) -> float:
@@ -115,41 +120,64 @@ class Training:
         self._cells = validation_cells(scenario, budget.episodes, self._record, workers, say)
         self._search = PlanSearch(scenario, options, budget.episodes, self._record, workers, say)
 
-    def learn(self, rivals: Mapping[str, Validated], base_rule: str) -> Learned:
-        """Train, or read what has been trained.
+    def learn(
+        self, rules: Mapping[str, Choice], rivals: Mapping[str, Measured], base: Rule, choosing: Cells
+    ) -> Learned:
+        """Train, or read what has been trained; a rule that feedback is clearly ahead of is not corrected.
 
         Args:
-            rivals: rules in the validation episodes.
-            base_rule: the one that is corrected, as a command line names it.
+            rules: as the registry takes them, by label.
+            rivals: what the same come to in the validation episodes.
+            base: the rule that may be corrected.
+            choosing: measures in the validation episodes that choose a method.
 
         Raises:
             SpecError: a training failed.
         """
         policies: dict[str, Choice | Path] = {
-            BASE: self._choice(base := self._search.constants()),
+            BASE: self._choice(start := self._search.constants()),
             CONSTANTS: self._choice(self._search.constants(is_control=True)),
         }
-        before = self._validated(policies)
-        strongest = max([*rivals.values(), before[CONSTANTS]], key=lambda rival: rival.usd)
-        more_s = strongest.above_cap_s - before[BASE].above_cap_s
-        policies[FEEDBACK] = self._choice(self._search.feedback(base, more_s))
-        self._say(f"corrections of {base_rule}")
-        limit_s, seed = strongest.above_cap_s, self._seed
-        run_once(correction_command(self._scenario, base_rule, limit_s, seed, self._budget, self._run), self._run)
-        policies[CORRECTION] = self._run
+        before = self._cells.measured(policies)
+        met = {**rivals, CONSTANTS: before[CONSTANTS]}
+        strongest = max(met, key=lambda name: validated(met[name]).usd)
+        limit_s = validated(met[strongest]).above_cap_s
+        more_s = limit_s - validated(before[BASE]).above_cap_s
+        policies[FEEDBACK] = self._choice(self._search.feedback(start, more_s))
+        cells = self._chosen_by(choosing, {**rules, **policies}, {strongest, base.label, CONSTANTS, FEEDBACK})
+        if not _clearly_ahead(cells[FEEDBACK], cells[base.label]):
+            policies[CORRECTION] = self._corrected(base, limit_s)
+            cells |= self._chosen_by(choosing, policies, {CORRECTION})
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
-        learned = self._validated({method: policies[method] for method in LEARNED})
-        validation = {CONSTANTS: before[CONSTANTS], **learned}
-        return Learned(policies, validation, limit_s, minutes, self._search.training_episodes())
+        validation = {method: validated(cells[method]) for method in METHODS if method in cells}
+        allowed_s = validated(cells[strongest]).above_cap_s
+        return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
+
+    def _corrected(self, base: Rule, limit_s: float) -> Path:
+        """The run of the corrections of a rule."""
+        self._say(f"corrections of {base.label}")
+        command = correction_command(self._scenario, base.typed, limit_s, self._seed, self._budget, self._run)
+        run_once(command, self._run)
+        return self._run
+
+    def _chosen_by(
+        self, choosing: Cells, policies: Mapping[str, Choice | Path], names: Collection[str]
+    ) -> dict[str, Measured]:
+        """What policies come to in the episodes that choose a method; rules are measured for all seeds at once."""
+        on_file = {name: f"{name}/{self._seed}" if name in METHODS else name for name in sorted(names)}
+        cells = choosing.measured({on_file[name]: policies[name] for name in on_file})
+        return {name: cells[on_file[name]] for name in on_file}
 
     def _choice(self, plan: Plans) -> dict[str, Any]:
         return choice_of(plan, self._scenario, self._search.scale())
 
-    def _validated(self, policies: Mapping[str, Choice | Path]) -> dict[str, Validated]:
-        return {name: validated(cell) for name, cell in self._cells.measured(policies).items()}
 
-
-def validated(cell: Mapping[str, Any]) -> Validated:
+def validated(cell: Measured) -> Validated:
     """The means of a cell."""
     values = cell[VALUE]
     return Validated(float(sum(values) / len(values)), float(cell[SECONDS]))
+
+
+def _clearly_ahead(first: Measured, second: Measured) -> bool:
+    """Whether the interval of the paired differences of two cells is above 0."""
+    return PairedBootstrap(len(first[VALUE])).difference(first[VALUE], second[VALUE]).low > 0.0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, Cells
-from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned
+from tokenfleet.evaluation.leaderboard.learning import Learned
 from tokenfleet.evaluation.leaderboard.rivals import Rule
 from tokenfleet.policies.registry import Choice
 
@@ -24,30 +24,35 @@ class Meeting:
     Attributes:
         rules: who met them.
         usd: net value of each rule, `[E]`, by label.
-        methods: net value of each method, `[T, E]` of T training seeds [USD].
+        seeds: by training seed, net value of each method that it trained, `[E]` [USD].
         best: by training seed, the learned method that is best on validation.
         above_cap_s: mean seconds above a cap, by label of a rule, or by method and training seed.
     """
 
     rules: Sequence[Rule]
     usd: Mapping[str, Float64Array]
-    methods: Mapping[str, Float64Array]
+    seeds: Sequence[Mapping[str, Float64Array]]
     best: Sequence[str]
     above_cap_s: Mapping[str, float]
 
     @property
     def learned(self) -> Float64Array:
         """Net value of what each training seed would put into service, `[T, E]` [USD]."""
-        return np.array([self.methods[method][seed] for seed, method in enumerate(self.best)])
+        return np.array([usd[method] for usd, method in zip(self.seeds, self.best, strict=True)])
 
     @property
     def learned_above_cap_s(self) -> float:
         """Mean seconds above a cap of the same."""
         return float(np.mean([self.above_cap_s[_key(method, seed)] for seed, method in enumerate(self.best)]))
 
+    def of_method(self, method: str) -> Float64Array:
+        """Net value in the training seeds that trained a method, `[T, E]` [USD]; T may be 0."""
+        return np.array([usd[method] for usd in self.seeds if method in usd])
+
     def method_above_cap_s(self, method: str) -> float:
-        """Mean seconds above a cap over training seeds."""
-        return float(np.mean([self.above_cap_s[_key(method, seed)] for seed in range(len(self.best))]))
+        """Mean seconds above a cap over the training seeds that trained a method."""
+        trained = [seed for seed, usd in enumerate(self.seeds) if method in usd]
+        return float(np.mean([self.above_cap_s[_key(method, seed)] for seed in trained]))
 
 
 def meet(rules: Sequence[Rule], learned: Sequence[Learned], cells: Cells) -> Meeting:
@@ -59,14 +64,17 @@ def meet(rules: Sequence[Rule], learned: Sequence[Learned], cells: Cells) -> Mee
         cells: of the test episodes.
     """
     policies: dict[str, Choice | Path] = {rule.label: rule.choice for rule in rules}
-    policies |= {_key(method, seed): one.policies[method] for method in METHODS for seed, one in enumerate(learned)}
+    policies |= {
+        _key(method, seed): one.policies[method] for seed, one in enumerate(learned) for method in one.validation
+    }
     done = cells.measured(policies)
     return Meeting(
         rules=rules,
         usd={rule.label: np.array(done[rule.label][VALUE]) for rule in rules},
-        methods={
-            method: np.array([done[_key(method, seed)][VALUE] for seed in range(len(learned))]) for method in METHODS
-        },
+        seeds=[
+            {method: np.array(done[_key(method, seed)][VALUE]) for method in one.validation}
+            for seed, one in enumerate(learned)
+        ],
         best=[one.best for one in learned],
         above_cap_s={name: float(cell[SECONDS]) for name, cell in done.items()},
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.learning import TOLERANCE, TOLERANCE_S
+from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
+from tokenfleet.evaluation.leaderboard.learning import METHODS, TOLERANCE, TOLERANCE_S
 from tokenfleet.evaluation.leaderboard.standings import Rival, Standing
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.statistics import Interval
@@ -45,6 +46,7 @@ def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     lost = [one.scenario for one in rows if not one.wins]
     kept = [one.scenario for one in rows if one.keeps_limit]
     minutes, seeds = max(one.minutes for one in rows), max(one.seeds for one in rows)
+    choosing = CHOICE_TIMES * budget.episodes
     return f"""# Leaderboard
 
 Learned policies against the best rules that ship, on test episodes that chose nothing. `make leaderboard` trains,
@@ -56,23 +58,27 @@ within the tolerance below.
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
-- *Learned* is what a training seed would put into service: of two, the one that is better in {budget.episodes}
-  validation episodes and keeps the limit there. *Feedback*: set-points that follow the state
-  ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations of
-  gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
+- *Learned* is what a training seed would put into service: of two, the one that is better in {choosing} validation
+  episodes and keeps the limit there. *Feedback*: set-points that follow the state
+  ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations
+  of gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
   validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`,
-  {budget.correction_episodes:,} episodes of training. {seeds} training seeds. A training with its control took
-  {minutes:.0f} minutes at most, on a machine that did other things too.
-- *The limit* is on mean seconds above a cap in an episode: those of the strongest rival in the same validation
-  episodes, be it a rule, tuned or not, or the training seed's own constants. Without a limit a search would buy value
-  with seconds that a utility does not sell. Whoever is beyond it by no more than {TOLERANCE:.0%} or {TOLERANCE_S:g} s
-  counts as within, for means over so few episodes do not tell less. This tolerance, and the price at which searches
-  begin to pay for seconds beyond the limit, were set with test figures of `default` and `texas-august` in view.
+  {budget.correction_episodes:,} episodes of training. A rule that feedback is ahead of in the same validation
+  episodes, with the 95 % interval above zero, is not corrected. {seeds} training seeds. A training with its control
+  took {minutes:.0f} minutes at most, on a machine that did other things too.
+- *The limit* is on mean seconds above a cap in an episode: those of the strongest rival, which is whoever earns most
+  in {budget.episodes} validation episodes, be it a rule, tuned or not, or the training seed's own constants. Searches
+  and corrections get its seconds in these episodes, the choice its seconds in the episodes that choose. Without a
+  limit a search would buy value with seconds that a utility does not sell. Whoever is beyond it by no more than
+  {TOLERANCE:.0%} or {TOLERANCE_S:g} s counts as within, for means over so few episodes do not tell less. This
+  tolerance, and the price at which searches begin to pay for seconds beyond the limit, were set with test figures of
+  `default` and `texas-august` in view. So was the number of episodes that choose, with those of `two-markets`, where
+  {budget.episodes} had chosen the worse method.
 - *Constants*: the constants that feedback goes on from, searched further without feedback until they have had as many
-  training episodes as feedback and corrections together. Where feedback is ahead of them, state is worth it; a
-  corrected rule may be ahead because its rule is another form.
+  training episodes as feedback and corrections together, whether a rule was corrected or not. Where feedback is ahead
+  of them, state is worth it; a corrected rule may be ahead because its rule is another form.
 - *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
-  finalists: the shipped rules and controllers that are best in the same validation episodes
+  finalists: the shipped rules and controllers that are best in {budget.episodes} validation episodes
   ([controllers.md](controllers.md) has all), and the best rule with its numbers tuned by `python tune.py` with its own
   budget of 1,024 training episodes (*tuned*).
 - All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are
@@ -107,16 +113,19 @@ def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
 
 
 def _costs(rows: Sequence[Standing]) -> str:
-    methods = list(rows[0].methods)
-    head = ("scenario", *(f"{method}, USD" for method in methods), "corrected", "learned, s above", "of strongest",
+    head = ("scenario", *(f"{method}, USD" for method in METHODS), "corrected", "learned, s above", "of strongest",
             "no more", "training episodes", "minutes")  # fmt: skip
     lines = [_line(head), _line(["---"] * len(head))]
     for one in rows:
-        cells = [f"`{one.scenario}`", *(f"{one.methods[method].estimate:.2f}" for method in methods)]
+        cells = [f"`{one.scenario}`", *(_mean(one, method) for method in METHODS)]
         cells += [f"{one.corrected} of {one.seeds}"]
         cells += [f"{one.above_cap_s:.1f}", f"{one.strongest.above_cap_s:.1f}", "yes" if one.keeps_limit else "no"]
         lines.append(_line([*cells, f"{one.episodes:,}", f"{one.minutes:.1f}"]))
     return "\n".join(lines)
+
+
+def _mean(one: Standing, method: str) -> str:
+    return f"{one.methods[method].estimate:.2f}" if method in one.methods else "-"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -13,7 +13,9 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
 from tokenfleet.evaluation.leaderboard.learning import Learned
+from tokenfleet.evaluation.leaderboard.rivals import Rule
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.policies.learned.layout import BEST, checkpoint_of
 from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, write_policy
@@ -23,41 +25,46 @@ CHECKED_EPISODES = 4
 """Validation episodes whose values the file holds, so that anyone can see whether the policy still plays as it did."""
 
 
-def ship(scenario: Scenario, learned: Sequence[Learned], budget: Budget, folder: Path) -> None:
-    """Write what validation chose, of the training seed that is best there, and the best constants.
+def ship(scenario: Scenario, learned: Sequence[Learned], rule: Rule, budget: Budget, folder: Path) -> None:
+    """Write what validation chose, of the training seed that is best there, the best constants, and the tuned rule.
 
     Args:
         scenario: that they are for.
         learned: what each training seed came to.
+        rule: the tuned one.
         budget: of each training.
         folder: gets `pretrained/SCENARIO.yaml`, the checkpoint `pretrained/SCENARIO` if it is one, and
-            `tuned/SCENARIO/constants.yaml`.
+            `tuned/SCENARIO/constants.yaml`, `tuned/SCENARIO/RULE.yaml`.
 
     Raises:
         SpecError: a file cannot be written.
     """
     best = max(range(len(learned)), key=lambda one: learned[one].validation[learned[one].best].usd)
     constants = max(range(len(learned)), key=lambda one: learned[one].validation[CONSTANTS].usd)
-    shipped = [
-        (Path(PRETRAINED.name, scenario.name), best, learned[best].best),
-        (Path("tuned", scenario.name, "constants"), constants, CONSTANTS),
-    ]
-    for inside, seed, method in shipped:
-        choice = learned[seed].policies[method]
-        found = {
-            "command": f"python -m tokenfleet.evaluation.leaderboard --scenario {scenario.name} --seeds {len(learned)}"
-            f" --generations {budget.generations} --corrections {budget.correction_episodes}"
-            f" --validation {budget.episodes}",
-            "method": method,
-            "config_hash": scenario_hash(scenario),
-            "seed": seed,
-            "validation": {"episodes": budget.episodes, **asdict(learned[seed].validation[method])},
-            "check": checked(scenario, choice),
-        }
-        try:
-            write_policy((folder / inside).with_suffix(SUFFIX), _as_choice(choice, folder / inside), found)
-        except OSError as error:
-            raise SpecError([f"--ship: cannot write {folder / inside}: {error.strerror or error}"]) from None
+    command = (
+        f"python -m tokenfleet.evaluation.leaderboard --scenario {scenario.name} --seeds {len(learned)}"
+        f" --generations {budget.generations} --corrections {budget.correction_episodes}"
+        f" --validation {budget.episodes}"
+    )
+    tuned = Path("tuned", scenario.name)
+    methods = {
+        Path(PRETRAINED.name, scenario.name): (best, learned[best].best),
+        tuned / "constants": (constants, CONSTANTS),
+    }
+    for inside, (seed, method) in methods.items():
+        validation = {"episodes": CHOICE_TIMES * budget.episodes, **asdict(learned[seed].validation[method])}
+        found = {"command": command, "method": method, "seed": seed, "validation": validation}
+        _write(folder / inside, scenario, learned[seed].policies[method], found)
+    _write(folder / tuned / rule.name, scenario, rule.choice, {"command": command, "method": "tuned rule", "seed": 0})
+
+
+def _write(path: Path, scenario: Scenario, policy: Choice | Path, found: Mapping[str, Any]) -> None:
+    """One policy, and how it was come by."""
+    checks = {"config_hash": scenario_hash(scenario), "check": checked(scenario, policy)}
+    try:
+        write_policy(path.with_suffix(SUFFIX), _as_choice(policy, path), {**found, **checks})
+    except OSError as error:
+        raise SpecError([f"--ship: cannot write {path}: {error.strerror or error}"]) from None
 
 
 def _as_choice(policy: Choice | Path, folder: Path) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ class Standing:
         scenario: its name.
         learned: mean net value of the learned policies over training seeds and episodes [USD].
         above_cap_s: their mean seconds above a cap.
-        methods: mean net value of every method, whether it went into service or not [USD].
+        methods: mean net value of every method that was trained, whether it went into service or not [USD].
         corrected: how many training seeds chose the corrected rule; the others chose feedback.
         seeds: of training.
         rule: the best of the shipped rules that met them, tuned or not, in these very episodes, which favours the rule.
@@ -97,12 +97,12 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
         scenario=scenario,
         learned=bootstrap.mean(ours),
         above_cap_s=meeting.learned_above_cap_s,
-        methods={method: bootstrap.mean(meeting.methods[method]) for method in METHODS},
+        methods={method: bootstrap.mean(usd) for method in METHODS if len(usd := meeting.of_method(method))},
         corrected=list(meeting.best).count(CORRECTION),
         seeds=len(meeting.best),
         rule=best(is_published=False),
         published=best(is_published=True),
-        tuned=rival(CONSTANTS, meeting.methods[CONSTANTS], meeting.method_above_cap_s(CONSTANTS)),
+        tuned=rival(CONSTANTS, meeting.of_method(CONSTANTS), meeting.method_above_cap_s(CONSTANTS)),
         minutes=max(one.minutes for one in learned),
         episodes=max(one.episodes for one in learned),
     )

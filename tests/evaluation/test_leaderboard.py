@@ -67,10 +67,9 @@ def _met(ahead_of_rule: float, ahead_of_constants: float, learned: list[Learned]
     rules = [Rule(name, name) for name in ("careful_operator", "polca")] + [
         Rule("operator", "operator", Path("tuned.yaml"))
     ]
-    methods = {FEEDBACK: np.array([ours, ours]), CONSTANTS: np.array([ours, ours]) - ahead_of_constants}
-    methods[CORRECTION] = methods[FEEDBACK]
+    seed = {FEEDBACK: ours, CONSTANTS: ours - ahead_of_constants, CORRECTION: ours}
     above_s = {f"{method}/{seed}": 0.0 for method in METHODS for seed in range(2)} | dict.fromkeys(usd, 0.0)
-    return Meeting(rules, usd, methods, [one.best for one in learned], above_s)
+    return Meeting(rules, usd, [seed, seed], [one.best for one in learned], above_s)
 
 
 @pytest.mark.parametrize("name", ["tuned/tiny/constants", "pretrained/tiny"])
@@ -93,8 +92,8 @@ def test_a_checkpoint_acts_by_its_name_as_by_its_folder(board: Path, protocol: P
 
 
 def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
-    records = [read_record(board / "training" / f"tiny-{seed}.json")["measured"] for seed in (0, 1)]
-    values = [float(np.mean(record[f"validation/{CONSTANTS}"]["net_value_usd"])) for record in records]
+    record = read_record(board / "tiny.json")["measured"]
+    values = [float(np.mean(record[f"choice/{CONSTANTS}/{seed}"]["net_value_usd"])) for seed in (0, 1)]
     shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())["found"]
     assert shipped["seed"] == int(np.argmax(values))
     assert shipped["validation"]["usd"] == max(values)
@@ -173,6 +172,6 @@ def test_validation_chooses_the_best_within_the_limit_or_the_nearest_to_it(
 
 def test_the_limit_is_kept_by_whom_the_strongest_rival_stands_above_a_cap_as_long(protocol: Protocol) -> None:
     met = _met(1.0, 2.0, _learned(2))
-    longer = Meeting(met.rules, met.usd, met.methods, met.best, {**met.above_cap_s, f"{FEEDBACK}/0": 3.0})
+    longer = Meeting(met.rules, met.usd, met.seeds, met.best, {**met.above_cap_s, f"{FEEDBACK}/0": 3.0})
     assert standing("tiny", met, _learned(2), protocol).keeps_limit
     assert not standing("tiny", longer, _learned(2), protocol).keeps_limit
