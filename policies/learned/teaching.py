@@ -102,8 +102,11 @@ def taught(env: VectorEnv[Any, Any, Any], choice: Choice, trust: Iterable[str] =
         trust: modules whose code a teacher's checkpoint may name.
 
     Raises:
-        SpecError: there is no such policy, it cannot act there, or actions are corrections there.
+        SpecError: there is no such policy, it cannot act there, observations are no box, or actions are corrections.
     """
+    seen = env.single_observation_space
+    if not isinstance(seen, spaces.Box):
+        raise SpecError([f"env: imitation keeps observations of a Box alone (got {seen}); flatten them by a wrapper"])
     if base_of(env) is not None:
         hint = "leave it out, and correct the trained run in a run of its own, by policy.base=<run>"
         raise SpecError([f"policy.base: imitation learns the teacher's whole actions and corrects nothing; {hint}"])

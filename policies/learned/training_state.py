@@ -67,7 +67,7 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
         "last": _last(model),
         "random": _random_state(model),
         "normalisation": _normalisation(model.get_vec_normalize_env()),
-        "buffer": None if _kept_buffer(model) is None else _buffer(_kept_buffer(model)),
+        "buffer": _buffer(_kept_buffer(model)),
         "progress": _adapter(env).get_progress(),
         "environment": cast(Any, _adapter(env).env.unwrapped).get_state() if restorable else None,
         "wrappers": wrapper_states(_adapter(env).env),
@@ -249,9 +249,10 @@ def _kept_buffer(model: BaseAlgorithm) -> BaseBuffer | None:
     return getattr(model, "replay_buffer", None)
 
 
-def _buffer(buffer: BaseBuffer | None) -> Tree:
-    """The filled part of a replay buffer."""
-    assert buffer is not None
+def _buffer(buffer: BaseBuffer | None) -> Tree | None:
+    """The filled part of a replay buffer; None for none."""
+    if buffer is None:
+        return None
     filled = buffer.size()
     parts = {name: part for name, part in vars(buffer).items() if _is_kept(part)}
     return {

@@ -209,12 +209,16 @@ def test_a_teacher_of_the_users_own_that_says_nonsense_is_told_by_its_name() -> 
         model.learn(32)
 
 
-def test_discrete_actions_corrections_and_buffers_below_a_round_are_refused() -> None:
+def test_other_spaces_corrections_and_buffers_below_a_round_are_refused() -> None:
     class Choices(Target):
         action_space: Any = spaces.Discrete(2)
 
+    class Numbered(Target):
+        observation_space: Any = spaces.Discrete(3)
+
     for env, changes, words in (
         (same_step(Choices, 2), {}, r"^algo\.name: dagger cannot choose actions from Discrete\(2\); choose ppo"),
+        (same_step(Numbered, 2), {}, r"^env: imitation keeps observations of a Box alone \(got Discrete\(3\)\)"),
         (
             CorrectedEnv(same_step(Target, 2), Base(1.0, f"{HERE}:Echo")),
             {},
