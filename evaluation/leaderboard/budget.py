@@ -14,7 +14,7 @@ class Budget:
 
     Attributes:
         generations: of the search of feedback; see `screen.options.Options`.
-        correction_episodes: of training, of corrections of a rule.
+        correction_episodes: of training, of the longer of the corrections of a rule.
         episodes: of validation, by which searches and rules are chosen; a method is chosen by more.
     """
 
@@ -24,5 +24,5 @@ class Budget:
 
     @property
     def correction_generations(self) -> int:
-        """Generations of a search that have as many training episodes as the corrections."""
+        """Generations of a search that have as many training episodes as the longer of the corrections."""
         return -(-self.correction_episodes // (POPULATION * TRAIN_EPISODES))

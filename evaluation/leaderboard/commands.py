@@ -16,12 +16,12 @@ PROGRESS = ("snapshots", "search.json")
 
 
 def correction_command(
-    scenario: Scenario, base: str, limit_s: float, seed: int, budget: Budget, folder: Path
+    scenario: Scenario, experiment: str, base: str, limit_s: float, seed: int, episodes: int, folder: Path
 ) -> list[str]:
     """The training of the corrections of a policy by name or file, within a limit on seconds above a cap."""
-    steps = budget.correction_episodes * scenario.horizon_ticks
+    steps = episodes * scenario.horizon_ticks
     return [
-        "train.py", "experiment=correction", f"scenario={scenario.name}", f"policy.base={base}", f"seed={seed}",
+        "train.py", f"experiment={experiment}", f"scenario={scenario.name}", f"policy.base={base}", f"seed={seed}",
         f"total_timesteps={steps}", f"validation.every={max(steps // 8, 1)}", f"limits.above_cap_s={limit_s}",
         f"hydra.run.dir={folder}",
     ]  # fmt: skip

@@ -23,9 +23,10 @@ from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
 from tokenfleet.policies.registry import Choice
 
-CORRECTION = "corrected rule"
-METHODS = (CONSTANTS, FEEDBACK, CORRECTION)
-LEARNED = (FEEDBACK, CORRECTION)
+CORRECTIONS = {"corrected rule": ("correction", 0.5), "corrected rule, wide": ("wide_correction", 1.0)}
+"""Methods that correct the best rule: the experiment that trains one, and its share of the budget's episodes."""
+METHODS = (CONSTANTS, FEEDBACK, *CORRECTIONS)
+LEARNED = (FEEDBACK, *CORRECTIONS)
 """The methods whose policies answer to the state."""
 TOLERANCE, TOLERANCE_S = 0.05, 1.0
 """Share of a limit, and seconds, by which means of some dozens of episodes may be beyond it: they do not tell less."""
@@ -115,7 +116,7 @@ class Training:
         header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "seed": seed}
         self._record = Record(folder / f"{stem}.json", {**header, **vars(budget)})
         self._scenario, self._seed, self._budget = scenario, seed, budget
-        self._run, self._say = folder / stem, say
+        self._runs, self._say = folder, say
         options = Options(seed=seed, generations=budget.generations, control_generations=budget.correction_generations)
         self._cells = validation_cells(scenario, budget.episodes, self._record, workers, say)
         self._search = PlanSearch(scenario, options, budget.episodes, self._record, workers, say)
@@ -146,19 +147,22 @@ class Training:
         policies[FEEDBACK] = self._choice(self._search.feedback(start, more_s))
         cells = self._chosen_by(choosing, {**rules, **policies}, {strongest, base.label, CONSTANTS, FEEDBACK})
         if not _clearly_ahead(cells[FEEDBACK], cells[base.label]):
-            policies[CORRECTION] = self._corrected(base, limit_s)
-            cells |= self._chosen_by(choosing, policies, {CORRECTION})
+            corrected = {method: self._corrected(base, limit_s, method) for method in CORRECTIONS}
+            cells |= self._chosen_by(choosing, corrected, corrected)
+            policies |= corrected
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
         validation = {method: validated(cells[method]) for method in METHODS if method in cells}
         allowed_s = validated(cells[strongest]).above_cap_s
         return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
 
-    def _corrected(self, base: Rule, limit_s: float) -> Path:
+    def _corrected(self, base: Rule, limit_s: float, method: str) -> Path:
         """The run of the corrections of a rule."""
-        self._say(f"corrections of {base.label}")
-        command = correction_command(self._scenario, base.typed, limit_s, self._seed, self._budget, self._run)
-        run_once(command, self._run)
-        return self._run
+        experiment, share = CORRECTIONS[method]
+        self._say(f"{experiment} of {base.label}")
+        run = self._runs / f"{self._scenario.name}-{self._seed}-{experiment}"
+        episodes = round(share * self._budget.correction_episodes)
+        run_once(correction_command(self._scenario, experiment, base.typed, limit_s, self._seed, episodes, run), run)
+        return run
 
     def _chosen_by(
         self, choosing: Cells, policies: Mapping[str, Choice | Path], names: Collection[str]

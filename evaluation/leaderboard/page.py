@@ -58,14 +58,15 @@ within the tolerance below.
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
-- *Learned* is what a training seed would put into service: of two, the one that is better in {choosing} validation
+- *Learned* is what a training seed would put into service: of three, the one that is best in {choosing} validation
   episodes and keeps the limit there. *Feedback*: set-points that follow the state
   ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations
   of gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
-  validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`,
-  {budget.correction_episodes:,} episodes of training. A rule that feedback is ahead of in the same validation
-  episodes, with the 95 % interval above zero, is not corrected. {seeds} training seeds. A training with its control
-  took {minutes:.0f} minutes at most, on a machine that did other things too.
+  validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`, which
+  follows cap, price and power; *wide* (`wide_correction`) also follows prices to come, batteries, queues and
+  arrivals, and has {budget.correction_episodes:,} episodes of training, twice as many. A rule that feedback is
+  ahead of in the same validation episodes, with the 95 % interval above zero, is not corrected. {seeds} training
+  seeds. A training with its control took {minutes:.0f} minutes at most, on a machine that did other things too.
 - *The limit* is on mean seconds above a cap in an episode: those of the strongest rival, which is whoever earns most
   in {budget.episodes} validation episodes, be it a rule, tuned or not, or the training seed's own constants. Searches
   and corrections get its seconds in these episodes, the choice its seconds in the episodes that choose. Without a
@@ -75,8 +76,8 @@ within the tolerance below.
   `default` and `texas-august` in view. So was the number of episodes that choose, with those of `two-markets`, where
   {budget.episodes} had chosen the worse method.
 - *Constants*: the constants that feedback goes on from, searched further without feedback until they have had as many
-  training episodes as feedback and corrections together, whether a rule was corrected or not. Where feedback is ahead
-  of them, state is worth it; a corrected rule may be ahead because its rule is another form.
+  training episodes as feedback and the wide correction together, whether a rule was corrected or not. Where feedback
+  is ahead of them, state is worth it; a corrected rule may be ahead because its rule is another form.
 - *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
   finalists: the shipped rules and controllers that are best in {budget.episodes} validation episodes
   ([controllers.md](controllers.md) has all), and the best rule with its numbers tuned by `python tune.py` with its own
@@ -89,7 +90,7 @@ within the tolerance below.
 
 {_table(rows, protocol)}
 
-What each method earns by itself, how many training seeds chose the corrected rule, seconds above a cap, and training:
+What each method earns by itself, how many training seeds chose a corrected rule, seconds above a cap, and training:
 
 {_costs(rows)}
 """

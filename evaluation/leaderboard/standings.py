@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned, tolerated_s
+from tokenfleet.evaluation.leaderboard.learning import CORRECTIONS, METHODS, Learned, tolerated_s
 from tokenfleet.evaluation.leaderboard.meeting import Float64Array, Meeting
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
@@ -38,7 +38,7 @@ class Standing:
         learned: mean net value of the learned policies over training seeds and episodes [USD].
         above_cap_s: their mean seconds above a cap.
         methods: mean net value of every method that was trained, whether it went into service or not [USD].
-        corrected: how many training seeds chose the corrected rule; the others chose feedback.
+        corrected: how many training seeds chose a corrected rule; the others chose feedback.
         seeds: of training.
         rule: the best of the shipped rules that met them, tuned or not, in these very episodes, which favours the rule.
         published: likewise of controllers of others.
@@ -98,7 +98,7 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
         learned=bootstrap.mean(ours),
         above_cap_s=meeting.learned_above_cap_s,
         methods={method: bootstrap.mean(usd) for method in METHODS if len(usd := meeting.of_method(method))},
-        corrected=list(meeting.best).count(CORRECTION),
+        corrected=sum(method in CORRECTIONS for method in meeting.best),
         seeds=len(meeting.best),
         rule=best(is_published=False),
         published=best(is_published=True),

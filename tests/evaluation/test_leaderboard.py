@@ -14,7 +14,7 @@ from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
 from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE
-from tokenfleet.evaluation.leaderboard.learning import CORRECTION, METHODS, Learned, Validated
+from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
 from tokenfleet.evaluation.leaderboard.rivals import Rule
@@ -24,7 +24,7 @@ from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.policies.registry import POLICIES
 
 EPISODES = 6
-CONSTANTS, FEEDBACK, _ = METHODS
+CONSTANTS, FEEDBACK, CORRECTION, _ = METHODS
 RULES = ["careful_operator", "operator", "polca"]
 
 
