@@ -50,7 +50,7 @@ def train(config: TrainConfig, folder: Path) -> float:
 def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
     # Imported here, for torch takes a second that --help and a mistyped key should not cost.
     from tokenfleet.policies.learned.callbacks import Cadence
-    from tokenfleet.policies.learned.checkpoint_meta import Origin
+    from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
     from tokenfleet.policies.learned.correction import CorrectedEnv
     from tokenfleet.policies.learned.trackers import check_installed
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
@@ -63,7 +63,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
     job = TrainingJob(
         algorithm=config.algo,
         env=env,
-        origin=Origin(
+        origin=TrainingOrigin(
             environment=config.env.id,
             environment_kwargs=config.env.kwargs,
             environment_wrappers=config.env.wrappers,

@@ -28,13 +28,13 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.metrics import VALUE
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.evaluation.style import INK, MUTED, PALETTE, house_style, new_figure, only_grid, save
 
 Float64Array = NDArray[np.float64]
 RUNS_FILE = Path(__file__).parent / "ablation.yaml"
-VALUE = "net_value_usd"
 MEASURED_SEED = 4_242
 """Of the validation episodes that the runs are measured in."""
 BASE = "supervisor"
@@ -153,8 +153,8 @@ def table(found: Sequence[Finding]) -> str:
         "|---|---|---|---|",
     ]
     for one in found:
-        lost = "" if one.lost is None else _told(one.lost)
-        lines.append(f"| `{one.scenario}` | {one.family}: {one.run} | {_told(one.gain)} | {lost} |")
+        lost = "" if one.lost is None else f"{one.lost:+.3f}"
+        lines.append(f"| `{one.scenario}` | {one.family}: {one.run} | {one.gain:+.3f} | {lost} |")
     return "\n".join(lines)
 
 
@@ -184,16 +184,12 @@ def draw(found: Sequence[Finding], path: Path) -> Path:
         return save(figure, path)
 
 
-def _told(value: Interval) -> str:
-    return f"{value.estimate:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
-
-
 def _run(typed: argparse.Namespace) -> None:
     runs, out, found = Runs.parse(read_yaml(RUNS_FILE), RUNS_FILE.stem), Path(typed.out), list[Finding]()
     for name in typed.scenario or ["default", "retry-storm"]:
         scenario = load_scenario(name)
         header = {"scenario": name, "config_hash": scenario_hash(scenario), "episodes": typed.measured}
-        record = Record(out / f"{name}-{typed.episodes}.json", header)
+        record = MeasurementFile(out / f"{name}-{typed.episodes}.json", header)
         base = record.once(BASE, lambda: measure_cell(scenario, BASE, typed.measured, MEASURED_SEED)[VALUE])  # noqa: B023
         values: dict[str, list[list[float]]] = {}
         for seed in range(typed.seeds):

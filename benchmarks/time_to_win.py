@@ -4,8 +4,8 @@ The learner is that of `tune.py policy=linear_feedback`, with fewer generations:
 every gain that has a reason alone, then CMA-ES of the best eight. The clock stands still while rules are measured and
 processes start, and runs while the learner is validated. It stops when the learner is ahead of every shipped rule in
 the validation episodes, the 95 % interval of each paired difference above zero. Two clocks are told: the wall's, and
-that of the processor, which leaves out what a shared machine did for others: in every round of work the slowest
-process, and this one.
+that of the processor, without the work of a shared machine for others: in every round of work the slowest process, and
+this one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import csv
 import io
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -23,28 +22,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.laboratory import Laboratory
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders, measure_cell
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.record import Record
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale, outcomes
-from tokenfleet.evaluation.screen.space import Space, best_by_dial, dials, directions, narrowed, numbers_of, probes
+from tokenfleet.evaluation.screen.record import MeasurementFile
+from tokenfleet.evaluation.screen.rollouts import Workers
+from tokenfleet.evaluation.screen.search import FIRST_SPREAD, FURTHER_SPREAD
+from tokenfleet.evaluation.screen.space import (
+    PROBED_GAIN,
+    Probe,
+    Space,
+    best_together,
+    dials,
+    directions,
+    numbers_of,
+    probes,
+)
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.evaluation.style import INK, PALETTE, house_style, new_figure, save
-from tokenfleet.policies.heuristics.linear.features import Scale
 from tokenfleet.policies.search.covariance import CovarianceSearch
 
 Float64Array = NDArray[np.float64]
-VALUE = "net_value_usd"
 VALIDATION_SEED = 2_000
-FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
-PROBED_GAIN, MOST_DIALS = 0.3, 8
 CONFIRMED = "confirmed"
 """Stage of the validation on episodes that stopped nothing."""
 
@@ -69,7 +75,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Check:
+class Validation:
     """One validation.
 
     Attributes:
@@ -93,71 +99,6 @@ class Check:
     ahead_usd: float
     low_usd: float
     high_usd: float
-
-
-class Laboratory:
-    """Where plans live episodes, on two clocks.
-
-    Args:
-        scenario: of the fleets.
-        workers: that run episodes.
-        seed: of the training episodes.
-
-    Attributes:
-        episodes: of training that have been lived.
-        scale: of the features.
-    """
-
-    def __init__(self, scenario: Scenario, workers: Workers, seed: int) -> None:
-        self.scenario, self._workers, self._rng = scenario, workers, np.random.default_rng(seed)
-        workers.map(abs, [0] * workers.count)  # processes take a while to start
-        self._began_s, self._own_s, self._theirs_s = time.monotonic(), time.process_time(), 0.0
-        self.episodes = 0
-        self.scale: Scale | None = None
-
-    def clocks_s(self) -> tuple[float, float]:
-        """Since the beginning: on the wall, and on the processor of whoever was slowest [s]."""
-        return time.monotonic() - self._began_s, time.process_time() - self._own_s + self._theirs_s
-
-    def measure_scale(self, episodes: int) -> Scale:
-        """The features' scale, measured in training episodes."""
-        self.episodes += episodes
-        self.scale = measured_scale(Setting(self.scenario, "train", self._fresh(episodes)))
-        return self.scale
-
-    def train(self, plans: Plans, episodes: int) -> Float64Array:
-        """Mean value of plans in the same new training episodes, `[B]` [USD]."""
-        self.episodes += len(plans) * episodes
-        share, seeds = -(-len(plans) // self._workers.count), self._fresh(episodes)
-        parts = [(plans.part(slice(first, first + share)), seeds) for first in range(0, len(plans), share)]
-        values: Float64Array = np.concatenate(self._lived("train", parts)).mean(axis=1)
-        return values
-
-    def validate(self, plans: Plans, seeds: Sequence[int]) -> Float64Array:
-        """Value of plans in episodes of the validation split, `[B, E]` [USD]."""
-        share = -(-len(seeds) // self._workers.count)
-        parts = [(plans, tuple(seeds[first : first + share])) for first in range(0, len(seeds), share)]
-        return np.concatenate(self._lived("validation", parts), axis=1)
-
-    def _fresh(self, episodes: int) -> tuple[int, ...]:
-        return tuple(self._rng.integers(2**31, size=episodes).tolist())
-
-    def _lived(self, split: Split, parts: Sequence[tuple[Plans, tuple[int, ...]]]) -> list[Float64Array]:
-        done = self._workers.map(partial(_live, self.scenario, split, self.scale), parts)
-        if self._workers.count > 1:
-            self._theirs_s += max(taken_s for _, taken_s in done)
-        return [values for values, _ in done]
-
-
-def _live(
-    scenario: Scenario, split: Split, scale: Scale | None, part: tuple[Plans, tuple[int, ...]]
-) -> tuple[Float64Array, float]:
-    """Value of some plans in some episodes, `[B, E]`, and the processor time that it took [s]."""
-    plans, seeds = part
-    began_s = time.process_time()
-    with Workers(1) as alone:
-        values = outcomes(Setting(scenario, split, seeds, scale), plans, alone)[VALUE]
-    return values, time.process_time() - began_s
 
 
 def learned(lab: Laboratory, budget: Budget, seed: int) -> Iterator[tuple[str, Plans]]:
@@ -189,17 +130,18 @@ def _evolved(
 
 def _best_dials(lab: Laboratory, space: Space, budget: Budget) -> tuple[Space, Float64Array]:
     """Where feedback is searched, and the best numbers there so far: dials alone, then the best ones together."""
+
+    def gained(sets: Sequence[Sequence[Probe]]) -> list[float]:
+        values = lab.train(space.plans(np.array([numbers_of(space, turned) for turned in sets])), budget.episodes)
+        return [float(value) for value in values]
+
     alone = probes(space, PROBED_GAIN)
-    values = lab.train(space.plans(np.array([numbers_of(space, [probe]) for probe in alone])), budget.episodes)
-    best = best_by_dial(alone, values.tolist(), MOST_DIALS)
-    sets = np.array([numbers_of(space, best[: count + 1]) for count in range(len(best))])
-    together = sets[int(np.argmax(lab.train(space.plans(sets), budget.episodes)))]
-    return narrowed(space, together, sorted(probe.dial for probe in best))
+    return best_together(space, alone, gained([[probe] for probe in alone]), gained)
 
 
 def raced(
     lab: Laboratory, budget: Budget, seed: int, rules: Mapping[str, Float64Array], seeds: Sequence[int]
-) -> Iterator[Check]:
+) -> Iterator[Validation]:
     """Validations of one learner until it is ahead of every rule, and one more on episodes that stopped nothing.
 
     Args:
@@ -211,13 +153,15 @@ def raced(
     """
     half = len(seeds) // 2
 
-    def check(stage: str, plan: Plans, part: slice) -> Check:
+    def check(stage: str, plan: Plans, part: slice) -> Validation:
         value = lab.validate(plan, seeds[part])[0]
         ahead = {name: PairedBootstrap(half).difference(value, usd[part]) for name, usd in rules.items()}
         rule = min(ahead, key=lambda name: ahead[name].low)
         one: Interval = ahead[rule]
         clocks = lab.clocks_s()
-        return Check(seed, stage, *clocks, lab.episodes, float(value.mean()), rule, one.estimate, one.low, one.high)
+        return Validation(
+            seed, stage, *clocks, lab.episodes, float(value.mean()), rule, one.estimate, one.low, one.high
+        )
 
     for stage, plan in learned(lab, budget, seed):
         found = check(stage, plan, slice(half))
@@ -231,7 +175,7 @@ def rule_values(scenario: Scenario, episodes: int, out: Path, workers: Workers) 
     """Value of every shipped rule in the validation episodes, `[E]` [USD]; measured once for a scenario."""
     names = [name for name in contenders([]) if name != MIDDLE]
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "episodes": episodes}
-    record = Record(out / f"{scenario.name}-rules.json", header)
+    record = MeasurementFile(out / f"{scenario.name}-rules.json", header)
     missing = [name for name in names if name not in record.names()]
     for first in range(0, len(missing), workers.count):
         some = missing[first : first + workers.count]
@@ -249,7 +193,7 @@ def _rule(scenario: Scenario, episodes: int, name: str) -> list[float]:
     return values
 
 
-def draw(checks: Sequence[Check], scenario: str, path: Path) -> Path:
+def draw(checks: Sequence[Validation], scenario: str, path: Path) -> Path:
     """How far ahead the learner of every seed is, over the processor's time."""
     with house_style():
         figure, axes = new_figure(1, 1, 7.0, 3.4)
@@ -268,10 +212,10 @@ def draw(checks: Sequence[Check], scenario: str, path: Path) -> Path:
         return save(figure, path)
 
 
-def write_csv(checks: Sequence[Check], path: Path) -> None:
+def write_csv(checks: Sequence[Validation], path: Path) -> None:
     """Write every validation, whole or not at all."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Check)], lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in fields(Validation)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(vars(one) for one in checks)
     replace_file(path, text.getvalue().encode())
@@ -280,7 +224,7 @@ def write_csv(checks: Sequence[Check], path: Path) -> None:
 def _run(typed: argparse.Namespace) -> None:
     scenario, out = load_scenario(typed.scenario), Path(typed.out)
     budget = Budget(typed.constants, typed.population, typed.episodes, typed.every, typed.most)
-    seeds, checks = episode_seeds(VALIDATION_SEED, 2 * typed.validation), list[Check]()
+    seeds, checks = episode_seeds(VALIDATION_SEED, 2 * typed.validation), list[Validation]()
     with Workers(typed.workers) as workers:
         rules = rule_values(scenario, len(seeds), out, workers)
         for seed in range(typed.seeds):
@@ -292,7 +236,7 @@ def _run(typed: argparse.Namespace) -> None:
         print(draw(checks, scenario.name, Path(typed.docs) / "images" / "time-to-win.png"))
 
 
-def told(one: Check) -> str:
+def told(one: Validation) -> str:
     """A validation in a line."""
     ahead = f"{one.ahead_usd:+.3f} [{one.low_usd:+.3f}, {one.high_usd:+.3f}] to {one.rule}"
     clocks = f"{one.wall_s:6.1f} s, {one.processor_s:5.1f} s of the processor"

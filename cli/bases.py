@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def with_policies_written_out(config: TrainConfig) -> TrainConfig:
-    """The configuration with what stands in the files of its base and its teacher: the run does not depend on them.
+    """The configuration with the content of the files of its base and its teacher: the run does not depend on them.
 
     Raises:
         SpecError: there is no such file, or none of a policy.

@@ -203,7 +203,7 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def _recipe_hash(meta: CheckpointMeta) -> str:
-    """Of all that two runs share which differ only in their training seed; the best checkpoint's age is chance."""
+    """Hash of everything that runs with different training seeds share; the best checkpoint's age is chance."""
     origin = {"environment", "environment_kwargs", "environment_wrappers", "scenario"}
     base = {"reach", "choice"}  # a learned base has a seed of its own
     shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin, "base": base})
@@ -215,7 +215,7 @@ def _hash(data: Any) -> str:
 
 
 def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:
-    """Say so where a policy was trained in another scenario or environment that happens to have the same spaces."""
+    """Say so if a policy was trained in another scenario or environment with the same spaces."""
     scenario = getattr(env.unwrapped, "scenario", None)
     here = None if scenario is None else scenario.model_dump(mode="json")
     if trained == here:

@@ -29,15 +29,9 @@ from tokenfleet.cli.messages import is_mistake, messages_of
 from tokenfleet.cli.resolvers import register_resolvers
 from tokenfleet.cli.runs import check_new_folder, resumed_config
 from tokenfleet.cli.words import hydras_words
+from tokenfleet.configs.entry import CatalogConfig, ConfigType, EntryConfig
 from tokenfleet.configs.parsing import parse_config
-from tokenfleet.configs.schema import (
-    CatalogConfig,
-    ConfigType,
-    EntryConfig,
-    EvaluateConfig,
-    TrainConfig,
-    TuneConfig,
-)
+from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig
 from tokenfleet.envs.catalog import from_working_folder
 from tokenfleet.envs.commands import USER_MISTAKE
 from tokenfleet.envs.layers.ledger import LedgerError
@@ -49,7 +43,7 @@ CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": 
 Result = TypeVar("Result")
 _shows_traceback: list[bool] = []
 _checked: list[tuple[dict[str, Any], EntryConfig]] = []
-"""What was composed last, and what it was parsed to: Hydra hands the same configuration to the callback and the job."""
+"""The last composition, and its parsed form: Hydra hands the same configuration to the callback and the job."""
 
 
 def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config_type: type[ConfigType]) -> Result:
@@ -138,7 +132,7 @@ class CheckFirst(Callback):
 
 
 def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:
-    """Make sure that a run overwrites no other one and goes on where it began."""
+    """Make sure that a run overwrites no other one and goes on in its own folder."""
     resumed = composed.get("resume")
     if resumed is None:
         check_new_folder(type(config), folder)

@@ -22,7 +22,8 @@ from tokenfleet.cli.wrappers import (
     find_wrappers,
     with_wrappers,
 )
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EnvConfig, TrainConfig
+from tokenfleet.configs.entry import ConfigType, EntryConfig, EnvConfig
+from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.costs import WithCosts, cost_names
 from tokenfleet.envs.layers.agents import Split
@@ -201,7 +202,7 @@ def is_fleet(target: EnvSpec | type[Any]) -> bool:
 
 
 def _constructors(target: EnvSpec | type[Any]) -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
-    """What makes an environment's own batched form, and what makes its single form; None where there is none.
+    """Makers of an environment's own batched form and of its single form; None where there is none.
 
     Raises:
         SpecError: a registered environment's code cannot be imported.

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: what it began with, and the batches that it has behind it."""
+"""The folder of an evaluation: its configuration, and its finished batches."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def make_folder(folder: Path) -> None:
 
 
 def take_back(job_folder: Path | None = None) -> None:
-    """Remove what was made for a job that could not begin: its log, empty folders, and a sweep without jobs."""
+    """Remove the folders of a job that could not begin: its log, empty folders, and a sweep without jobs."""
     with contextlib.suppress(OSError):  # a folder that is not empty stays
         if job_folder is not None:
             _remove_logs(job_folder)

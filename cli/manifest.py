@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.configs.schema import EntryConfig
+from tokenfleet.configs.entry import EntryConfig
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of

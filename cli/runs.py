@@ -17,8 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from tokenfleet.cli.lock import LOCK_FILE, has_writer
 from tokenfleet.cli.manifest import MANIFEST_FILE, config_hash, describe, read_manifest, write_manifest
 from tokenfleet.cli.wrappers import not_resumable
+from tokenfleet.configs.entry import ConfigType, EntryConfig
 from tokenfleet.configs.parsing import parse_config
-from tokenfleet.configs.schema import ConfigType, EntryConfig, EvaluateConfig, TrainConfig, TuneConfig
+from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig
 from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.files.writing import replace_file, sync_folder
 from tokenfleet.envs.scenario.provenance import pool_facts, pool_lines
@@ -35,10 +36,10 @@ RUNNING, COMPLETE, INTERRUPTED, FAILED = "running", "complete", "interrupted", "
 
 @contextlib.contextmanager
 def recorded_run(config: EntryConfig, folder: Path, **known: Any) -> Iterator[None]:
-    """Write down what the run is, or note that it goes on, and note how it ended unless it is complete.
+    """Write down a new run, or note that it goes on, and note its end unless it is complete.
 
-    `config.yaml` and `manifest.json` are on disk before the first step. A new run that is refused or interrupted, or
-    that finds no memory, before it has kept anything leaves the folder as it was.
+    `config.yaml` and `manifest.json` are on disk before the first step. A new run that is refused, interrupted or out
+    of memory before it has kept anything leaves the folder as it was.
 
     Args:
         config: of the run.
@@ -66,7 +67,7 @@ def recorded_run(config: EntryConfig, folder: Path, **known: Any) -> Iterator[No
 
 
 def finish_run(folder: Path, **outcome: float) -> None:
-    """Note in `manifest.json` that the run is complete, and what it came to."""
+    """Note in `manifest.json` that the run is complete, and its result."""
     facts = {name: value if math.isfinite(value) else None for name, value in outcome.items()}
     _note_end(folder, COMPLETE, facts)
 
@@ -77,7 +78,7 @@ def is_run(folder: Path) -> bool:
 
 
 def run_status(folder: Path) -> str:
-    """How a run stands: what its manifest says, unless that is `running` and no process writes to the folder any more.
+    """How a run stands: as in its manifest, unless that is `running` and no process writes to the folder any more.
 
     Raises:
         SpecError: the manifest is damaged.
@@ -231,7 +232,7 @@ def _start_run(config: EntryConfig, folder: Path, known: Mapping[str, Any]) -> N
 
 
 def _end_run(folder: Path, status: str, **facts: Any) -> None:
-    """Note how a run ended that is not complete, where the disk can still be written to."""
+    """Note the end of an incomplete run, if the disk can still be written to."""
     with contextlib.suppress(OSError):
         _note_end(folder, status, facts)
 

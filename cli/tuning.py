@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
 
 from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.cli.runs import SEARCH_FILE
 from tokenfleet.configs.schema import TuneConfig
+from tokenfleet.envs.accounts.metrics import RETURN
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.found import choice_of
-from tokenfleet.evaluation.screen.limit import SECONDS, ranked
+from tokenfleet.evaluation.screen.limit import ranked
 from tokenfleet.evaluation.screen.options import Options
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
@@ -35,8 +36,8 @@ from tokenfleet.policies.search.recorded import centres_of, thirds
 from tokenfleet.policies.tunable import Tunable, tunable
 
 TUNED_FILE = "tuned.yaml"
-VALUE, RETURN = "net_value_usd", "return"
-"""What is tuned for: net value of a fleet, return of any other environment."""
+MetricValues = dict[str, list[float]]
+"""Values of a policy in each of some episodes, by metric."""
 
 
 @dataclass(frozen=True)
@@ -74,42 +75,71 @@ def tune_policy(
     config: TuneConfig, subject: Tunable, folder: Path, workers: Workers, say: Callable[[str], None]
 ) -> Tuned:
     """Search, choose, and write `tuned.yaml`; values that are on file in the folder are not measured again."""
-    record = Record(folder / SEARCH_FILE, {})
+    record = MeasurementFile(folder / SEARCH_FILE, {})
+    validation = ValidationRecord(config, record, workers)
     if config.feedback_generations is None:
         policies = _numbers_searched(config, subject, record, workers, say)
     else:
-        policies = [subject.choice(subject.start), *_feedback_searched(config, record, workers, say)]
+        found = _feedback_searched(config, record, validation, workers, say)
+        policies = {"before": subject.choice(subject.start), **found}
     say("validation")
-    measure = partial(_validated, config, VALUE)
-    rows = np.array(record.once("validation", lambda: workers.map(measure, policies)))
-    tuned = _chosen(policies, rows, _beyond_limit_s(config, policies, record, workers))
+    tuned = _chosen(list(policies.values()), validation.measured(policies), config.above_cap_limit_s)
     _write(folder / TUNED_FILE, config, tuned)
     return tuned
 
 
+@dataclass(frozen=True)
+class ValidationRecord:
+    """What policies come to in the validation episodes, each measured once.
+
+    Attributes:
+        config: names the episodes, and whether seconds above a cap are measured beside the value.
+        record: keeps what has been measured.
+        workers: that run episodes.
+    """
+
+    config: TuneConfig
+    record: MeasurementFile
+    workers: Workers
+
+    def measured(self, policies: Mapping[str, Mapping[str, Any]]) -> list[MetricValues]:
+        """Of policies as the registry takes them, by the names under which they are on file."""
+        known, names = self.record.names(), [f"validation/{name}" for name in policies]
+        missing = {name: choice for name, choice in zip(names, policies.values(), strict=True) if name not in known}
+        done = self.workers.map(partial(_validated, self.config), list(missing.values()))
+        for name, values in zip(missing, done, strict=True):
+            self.record.keep(name, values)
+        return [self.record.measured(name) for name in names]
+
+
 def _numbers_searched(
-    config: TuneConfig, subject: Tunable, record: Record, workers: Workers, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
-    """The policy that the search of its numbers begins with, and the centre of the search after each third."""
+    config: TuneConfig, subject: Tunable, record: MeasurementFile, workers: Workers, say: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """The policy that the search of its numbers begins with, and the centre of the search after each third, by name."""
     search = CovarianceSearch(subject.start, config.spread, config.population, config.seed, config.diagonal)
     generations = math.ceil(config.evaluations / search.population)
 
     def measure(candidates: Float64Array, generation: int) -> list[float]:
         say(f"generation {generation + 1} of {generations}")
         seed = int(np.random.default_rng([config.seed, generation]).integers(2**31))
-        values = partial(_values, config, "train", seed, config.episodes)
+        lived = partial(_lived, config, "train", seed, config.episodes, (VALUE,))
         choices = [subject.choice(numbers) for numbers in candidates]
         means: list[float] = record.once(
-            f"generation/{generation}", lambda: [float(np.mean(row)) for row in workers.map(values, choices)]
+            f"generation/{generation}", lambda: [float(np.mean(one[VALUE])) for one in workers.map(lived, choices)]
         )
         return means
 
-    return [subject.choice(numbers) for numbers in thirds(centres_of(search, generations, measure))]
+    centres = thirds(centres_of(search, generations, measure))
+    return {f"centre {third}" if third else "before": subject.choice(numbers) for third, numbers in enumerate(centres)}
 
 
 def _feedback_searched(
-    config: TuneConfig, record: Record, workers: Workers, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
+    config: TuneConfig,
+    record: MeasurementFile,
+    validation: ValidationRecord,
+    workers: Workers,
+    say: Callable[[str], None],
+) -> dict[str, dict[str, Any]]:
     """Constants and feedback as a screen of scenarios finds them, without its control of constants."""
     scenario = config.shifted_scenario
     assert scenario is not None  # TuneConfig has seen to it
@@ -118,45 +148,39 @@ def _feedback_searched(
     first, more_s = search.first(), None
     constants = choice_of(first, scenario, search.scale())
     if config.above_cap_limit_s is not None:
-        seconds = record.once("seconds of constants", lambda: _validated(config, SECONDS, constants))
-        more_s = config.above_cap_limit_s - float(np.mean(seconds))
-    return [constants, choice_of(search.feedback(first, more_s), scenario, search.scale())]
+        (values,) = validation.measured({"constants": constants})
+        more_s = config.above_cap_limit_s - float(np.mean(values[SECONDS]))
+    feedback = choice_of(search.feedback(first, more_s), scenario, search.scale())
+    return {"constants": constants, "feedback": feedback}
 
 
-def _beyond_limit_s(
-    config: TuneConfig, policies: Sequence[Mapping[str, Any]], record: Record, workers: Workers
-) -> Float64Array:
-    """Mean seconds beyond the limit of each policy in the validation episodes; 0 without a limit, `[P]`."""
-    if config.above_cap_limit_s is None:
-        return np.zeros(len(policies))
-    measure = partial(_validated, config, SECONDS)
-    rows = np.array(record.once("seconds in validation", lambda: workers.map(measure, policies)))
-    beyond_s: Float64Array = np.maximum(rows.mean(axis=1) - config.above_cap_limit_s, 0.0)
-    return beyond_s
+def _validated(config: TuneConfig, choice: Mapping[str, Any]) -> MetricValues:
+    """What is measured of a policy in the validation episodes."""
+    metrics = (VALUE,) if config.above_cap_limit_s is None else (VALUE, SECONDS)
+    return _lived(config, "validation", config.validation.seed, config.validation.episodes, metrics, choice)
 
 
-def _validated(config: TuneConfig, metric: str, choice: Mapping[str, Any]) -> list[float]:
-    """A metric of a policy in each of the validation episodes."""
-    return _values(config, "validation", config.validation.seed, config.validation.episodes, choice, metric)
-
-
-def _values(
-    config: TuneConfig, split: Split, seed: int, episodes: int, choice: Mapping[str, Any], metric: str = VALUE
-) -> list[float]:
+def _lived(
+    config: TuneConfig, split: Split, seed: int, episodes: int, metrics: Sequence[str], choice: Mapping[str, Any]
+) -> MetricValues:
     """What a policy comes to in each of the episodes of a seed; its return where there is no such metric."""
     make_env = partial(make_vector_env, config, split=split, autoreset_mode=AutoresetMode.NEXT_STEP)
     probe = make_env(1)
     policy = make_policy(choice, PolicyContext.from_env(probe, seed=config.seed))
     probe.close()
     rows = evaluate_policy(make_env, Candidate(policy, "tuned"), episodes, seed, batch_size=config.n_envs)
-    return [row.metrics.get(metric, row.metrics[RETURN]) for row in rows]
+    return {metric: [row.metrics.get(metric, row.metrics[RETURN.name]) for row in rows] for metric in metrics}
 
 
-def _chosen(policies: Sequence[Mapping[str, Any]], rows: NDArray[np.float64], beyond_s: Float64Array) -> Tuned:
-    """The best by the mean of its row, within the limit if any is; the first row is what the search began with."""
-    means = rows.mean(axis=1)
+def _chosen(policies: Sequence[Mapping[str, Any]], measured: Sequence[MetricValues], limit_s: float | None) -> Tuned:
+    """The best by its mean, within the limit if any is; the first is what the search began with."""
+    values = np.array([one[VALUE] for one in measured])
+    means, beyond_s = values.mean(axis=1), np.zeros(len(policies))
+    if limit_s is not None:
+        seconds = np.array([one[SECONDS] for one in measured])
+        beyond_s = np.maximum(seconds.mean(axis=1) - limit_s, 0.0)
     best = int(np.argmax(ranked(means, beyond_s)))
-    gain = PairedBootstrap(rows.shape[1]).difference(rows[best], rows[0])
+    gain = PairedBootstrap(values.shape[1]).difference(values[best], values[0])
     return Tuned(policies[best], float(means[best]), float(means[0]), gain.estimate, gain.low, gain.high)
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from tokenfleet.cli.resolvers import options
-from tokenfleet.configs.schema import EntryConfig
+from tokenfleet.configs.entry import EntryConfig
 from tokenfleet.envs.spec import SpecError
 
 _DOTTED = re.compile(r"(?!hydra\.)[A-Za-z_][\w-]*(\.[\w-]+)+=.*", re.DOTALL)
@@ -39,7 +39,7 @@ def hydras_words(config_type: type[EntryConfig]) -> Iterator[None]:
 
 
 def check_choices(words: Sequence[str]) -> None:
-    """Refuse `scenario=null` and the like, of which Hydra does not say which word it means, and paths.
+    """Refuse paths, and words such as `scenario=null`: Hydra's message does not name the word.
 
     Raises:
         SpecError: with the names to choose from.

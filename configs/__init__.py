@@ -1,4 +1,4 @@
-"""Hydra configuration groups of the three scripts, and the types that check what they compose to."""
+"""Hydra configuration groups of the three scripts, and the types that check the compositions."""
 
 if __name__ != "tokenfleet.configs":
     raise ImportError("import tokenfleet.configs, not configs")

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.configs.schema import CatalogConfig, ConfigType
+from tokenfleet.configs.entry import CatalogConfig, ConfigType
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithms import parse_algorithm
@@ -22,7 +22,7 @@ def parse_config(
     Args:
         config_type: `TrainConfig`, `EvaluateConfig` or `TuneConfig`.
         data: plain data.
-        scenario_folder: of the file that the scenario stands in, where its relative paths begin.
+        scenario_folder: of the scenario's file, where its relative paths begin.
 
     Raises:
         SpecError: one line per mistake, in every section.

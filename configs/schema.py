@@ -1,51 +1,31 @@
 """What the scripts may be told: one validated tree each, checked once, every mistake reported at once.
 
-Hydra composes `configs/train.yaml` and its groups; `configs.parsing` checks what comes out against these types. The
-sentence about each key stands in the YAML, where a person reads it.
+Hydra composes `configs/train.yaml` and its groups; `configs.parsing` checks what comes out against these types.
+`configs.entry` has the keys that all scripts take. The sentence about each key stands in the YAML, where a person
+reads it.
 """
 
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
-from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
+from tokenfleet.configs.entry import EntryConfig, Folder, Seed, listed
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.agents import Split
-from tokenfleet.envs.scenario import Scenario, ShiftSpec, shifted
-from tokenfleet.envs.spec import (
-    Count,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Spec,
-    SpecError,
-    shown,
-    whole,
-)
+from tokenfleet.envs.spec import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, shown
 from tokenfleet.policies.choices import PolicyChoice
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.limits import LimitsSpec
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking
 from tokenfleet.policies.learned.updates import batch_problem, learning_problem
 
-Engine = Literal["native", "reference"]
 TrainingReward = Literal["net_value", "certain_value", "cap_aware"]
-ConfigType = TypeVar("ConfigType", bound="EntryConfig")
 FEEDBACK_POLICY = "linear_feedback"
 """The policy whose gains a search of feedback finds."""
-
-
-def _listed(value: Any) -> Any:
-    """One value where a list may stand."""
-    if value is None:
-        return ()
-    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _device(name: str) -> str:
@@ -54,96 +34,7 @@ def _device(name: str) -> str:
     return name
 
 
-Seed = Annotated[NonNegativeInt, BeforeValidator(whole), Field(lt=2**31)]
-Threads = Annotated[PositiveInt, Field(le=4096)]
-Folder = Annotated[str, Field(min_length=1)]
-Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 Device = Annotated[str, AfterValidator(_device)]
-
-
-class EnvConfig(Spec):
-    """Which environment.
-
-    Attributes:
-        id: a Gymnasium id, `module:namespace/Name-v0`, or `module:Class`.
-        kwargs: its constructor's keyword arguments.
-        wrappers: Gymnasium wrappers around it, the innermost first; `tokenfleet.cli.wrappers` checks them.
-    """
-
-    id: str = Field(default="tokenfleet/Fleet-v0", min_length=1)
-    kwargs: dict[str, Any] = Field(default_factory=dict)
-    wrappers: Annotated[tuple[Any, ...], BeforeValidator(_listed)] = ()
-
-
-class CatalogConfig(Spec):
-    """Where descriptions are found by name, beside the shipped ones.
-
-    Attributes:
-        search_paths: folders with `gpu/`, `model/`, `profile/`, `trace/` and `scenario/` of the user's own.
-    """
-
-    search_paths: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
-
-
-class EntryConfig(Spec):
-    """What all entry points take.
-
-    Attributes:
-        script: whose configuration it is.
-        scenario: of the fleet; None for an environment that is not one.
-        shift: what is different from the scenario on purpose; None for nothing.
-        env: the environment.
-        catalog: the user's own descriptions.
-        seed: of everything that chance decides.
-        n_envs: environments side by side.
-        threads: of torch and of the engine.
-        engine: which of the two simulators.
-        strict_profiles: refuse pools that run on a roofline.
-        resume: folder of an interrupted run to go on with.
-        trust: modules whose code a checkpoint or a resumed run may name; what the command line names runs anyway.
-    """
-
-    script: ClassVar[str]
-
-    scenario: Scenario | None = None
-    shift: ShiftSpec | None = None
-    env: EnvConfig = EnvConfig()
-    catalog: CatalogConfig = CatalogConfig()
-    seed: Seed = 0
-    n_envs: Count = 64
-    threads: Threads = 1
-    engine: Engine = "native"
-    strict_profiles: bool = False
-    resume: Folder | None = None
-    trust: Annotated[tuple[Module, ...], BeforeValidator(_listed)] = ()
-
-    @model_validator(mode="after")
-    def _shift_fits(self) -> Self:
-        if self.shift is not None and self.scenario is None:
-            raise SpecError([f"shift: only a fleet's scenario can be shifted (got {self.shift.name})"])
-        _ = self.shifted_scenario
-        return self
-
-    @cached_property
-    def shifted_scenario(self) -> Scenario | None:
-        """The scenario under the shift; None for an environment that is not a fleet."""
-        return self.scenario if self.shift is None or self.scenario is None else shifted(self.scenario, self.shift)
-
-    @property
-    @abstractmethod
-    def extent(self) -> str:
-        """How long the whole run is, in words."""
-
-    def check_new(self) -> None:
-        """Refuse a new run that would come to nothing; one that is resumed has been checked.
-
-        Raises:
-            SpecError: with what would do.
-        """
-
-    def kept(self) -> dict[str, Any]:
-        """The run as plain data, for its folder; `trust` is a permission of one start and no part of the run."""
-        return self.model_dump(mode="json", exclude={"trust"})
 
 
 class EvaluationDuringTraining(Spec):
@@ -238,18 +129,18 @@ class EvaluateConfig(EntryConfig):
 
     script = "evaluate.py"
 
-    policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(_listed)] = (
+    policies: Annotated[tuple[PolicyChoice, ...], BeforeValidator(listed)] = (
         "careful_operator",
         "feedback_capping",
         "least_work",
         "greedy_efficiency",
     )
-    checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(_listed)] = ()
+    checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(listed)] = ()
     episodes: Count = 100
     n_envs: Count = 16
     split: Split = "test"
     deterministic: bool = True
-    formats: Annotated[tuple[Literal["parquet", "csv"], ...], BeforeValidator(_listed), Field(min_length=1)] = (
+    formats: Annotated[tuple[Literal["parquet", "csv"], ...], BeforeValidator(listed), Field(min_length=1)] = (
         "parquet",
         "csv",
     )
@@ -262,7 +153,7 @@ class EvaluateConfig(EntryConfig):
 
 
 class ChoiceAfterTuning(Spec):
-    """The validation episodes by which a tuner chooses among what its search came to, its start included.
+    """The validation episodes by which a tuner chooses among the results of its search, its start included.
 
     Attributes:
         episodes: how many.

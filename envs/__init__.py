@@ -10,13 +10,13 @@ Importing this package registers `tokenfleet/Fleet-v0`, and an id for each shipp
 if __name__ != "tokenfleet.envs":
     raise ImportError("import tokenfleet.envs, not envs (a plain `envs` would load everything a second time)")
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.action import Action, FleetAction
 from tokenfleet.envs.interface.observation import FleetObservation, Observation
 from tokenfleet.envs.interface.reward import NetValue, Reward
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import register_all
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv

@@ -2,7 +2,7 @@
 
 Such records are the columns of a fleet (`engine.columns`), the series of an episode (`episode`) and the controls
 (`layers.scheduling`). `engine.checks` holds arrays against their declarations. The native engine, when it is imported,
-compares them with its own lists. Fleets that are built by hand get the neutral values where nothing is given.
+compares them with its own lists. Fleets built by hand get the neutral values where nothing is given.
 """
 
 from __future__ import annotations

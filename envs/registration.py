@@ -1,7 +1,7 @@
 """Gymnasium ids: `tokenfleet/Fleet-v0` for any scenario, and one for each shipped scenario with its time limit.
 
-An id carries a version. It goes up when the same seed and actions no longer mean the same, so that published results
-name what they were got on.
+An id carries a version. The version goes up when the same seed and actions no longer give the same, so a published
+result names its environment exactly.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The base of every validated description: frozen, no unknown keys, one readable message per mistake.
 
-A *spec* is a small pydantic model that a person writes as YAML. It is checked once, where it enters; everything behind
-it trusts the values. `SpecError` carries one line per mistake, each naming the dotted key, the value that was given,
-what is allowed and, for a misspelt name, the likely fix.
+A *spec* is a small pydantic model that a person writes as YAML. A spec is checked once, where it enters; everything
+behind it trusts the values. `SpecError` carries one line per mistake, each naming the dotted key, the given value, the
+allowed ones and, for a misspelt name, the likely fix.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SpecType = TypeVar("SpecType", bound="Spec")
 _KEYED = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=\S+)?: ")
 _MAPPING = "must be a mapping of keys to values"
 _WORDS = {"dict_type": _MAPPING, "model_type": _MAPPING, "tuple_type": "must be a list"}
-"""What a person is told where pydantic speaks of Python's types."""
+"""Words for a person, where pydantic speaks of Python's types."""
 
 
 class SpecError(ValueError):
@@ -142,7 +142,7 @@ def _inside(key: str, where: str, problem: str) -> str:
 
 
 def _keys_at(root: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The keys that are allowed at a place in the tree, or nothing where the place is not a spec."""
+    """The allowed keys at a place in the tree; nothing where the place is not a spec."""
     places: list[Any] = [root]
     for part in location:
         # Where one of several types may stand, pydantic names the type between two keys; such a part leads nowhere.

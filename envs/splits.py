@@ -1,4 +1,4 @@
-"""What recordings, weeks and random streams are divided into, so that no policy is judged by what it learned from."""
+"""The parts of recordings, weeks and random streams: no policy is judged by the part that it learned from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Code that a user brings and that fails: the message names the part, the user's own line, and what to do about it.
 
-A reward, an observation, an action, a stream or a policy is called from deep inside of a run. Whoever calls it does so
-under a `Guard`, which knows what the user calls the part; parts of our own go unguarded, for their failures are ours.
+A reward, an observation, an action, a stream or a policy is called from deep inside of a run. Every such call stands
+under a `Guard`, which knows the user's name of the part; parts of our own go unguarded, for their failures are ours.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Guard:
 
 
 def failure(error: BaseException) -> str:
-    """A failure in one line: where in the user's code, of what kind, and what it says."""
+    """A failure in one line: place in the user's code, kind and message."""
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     return f"{user_place(error)}: {type(error).__name__}{f': {text}' if text else ''}"
 

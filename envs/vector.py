@@ -12,7 +12,6 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleets.live import LiveFleets
 from tokenfleet.envs.fleets.running import RunningFleets
 from tokenfleet.envs.fleets.setting import Setting
@@ -32,6 +31,7 @@ from tokenfleet.envs.interface.render import make_renderer
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.registration import check_time_limit
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.provenance import pool_arrays, refuse_rooflines
 from tokenfleet.envs.supervision.setpoints import Setpoints
@@ -47,7 +47,7 @@ class FleetVectorEnv(LiveFleets):
     """N independent fleets of one scenario, advanced by one decision, of a tick or several, in one call.
 
     Fleet `i` of `reset(seed=s)` does exactly what the fleet of a batch of one does after `reset(seed=s + i)`, to the
-    last bit, whatever N or the number of threads. The two engines agree within 1e-8 s.
+    last bit, for every N and number of threads. The two engines agree within 1e-8 s.
 
     Args:
         scenario: a catalogue name, a YAML path, plain data, or a `Scenario`.
@@ -72,8 +72,8 @@ class FleetVectorEnv(LiveFleets):
         render_mode: None, `ansi` or `rgb_array`.
         max_episode_steps: a time limit in decisions, where it is below the scenario's horizon; Gymnasium hands over the
             one of an id.
-        search_paths: folders that are searched, after the shipped ones, for the scenario and for whatever it names:
-            GPUs, models, profiles, recordings, series.
+        search_paths: folders that are searched, after the shipped ones, for the scenario and for the entries that it
+            names: GPUs, models, profiles, recordings, series.
 
     Attributes:
         scenario: validated.
@@ -218,9 +218,8 @@ class FleetVectorEnv(LiveFleets):
         """Advance every fleet by one decision, or less where its episode ends before that.
 
         Args:
-            actions: `[N, A]`, which hold for `decide_every` ticks; or what they stand for in physical units: the
-                `Controls` of N fleets, which hold for one tick whatever the action, or with the action `setpoints` the
-                `Setpoints` of N fleets, which hold like actions.
+            actions: `[N, A]`, which hold for `decide_every` ticks; or the same in physical units: `Controls` of N
+                fleets hold for one tick, and with the action `setpoints` the `Setpoints` of N fleets hold like actions.
 
         Raises:
             ValueError: the actions have the wrong shape, or hold NaN.

@@ -1,4 +1,4 @@
-"""A policy under evaluation: what it must offer, what to call it, and how it acts in a batch of episodes.
+"""A policy under evaluation: its interface, its name, and its actions in a batch of episodes.
 
 A network is always called with the same number of rows: a matrix product of another height rounds its last bit
 differently. A policy that draws can offer `begin_episodes(seeds)` to draw from each episode's seed.
@@ -37,7 +37,7 @@ class DrawsPerEpisode(Protocol):
 
 @runtime_checkable
 class PreparesEnvironment(Protocol):
-    """A policy that needs something of its environments, such as what wrappers have learnt."""
+    """A policy that needs something of its environments, such as numbers that wrappers have learnt."""
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
         """Called once for every vector environment, before its first reset."""
@@ -45,7 +45,7 @@ class PreparesEnvironment(Protocol):
 
 @runtime_checkable
 class PlansOnCopies(Protocol):
-    """A policy that asks what would become of copies of its fleets."""
+    """A policy that runs copies of its fleets."""
 
     def meet(self, simulator: FleetSimulator) -> None:
         """Called once for every vector environment, before its first reset."""
@@ -89,8 +89,8 @@ def make_env_for(candidate: Candidate, make_env: MakeEnv, num_envs: int) -> Vect
 class ActingCandidate:
     """A candidate at work on one batch: its memory, its draws, and the number of rows its network sees.
 
-    A policy that can say what it wants in physical units does so where the fleet itself listens: an action rounds to
-    float32, and the box of actions holds less than `Controls`.
+    A policy with controls in physical units hands them to a fleet directly: an action rounds to float32, and the box of
+    actions holds less than `Controls`.
 
     Args:
         candidate: the policy.

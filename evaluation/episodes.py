@@ -60,7 +60,7 @@ def evaluate_policy(
     Args:
         make_env: gives a vector environment of so many rows that begins anew by itself, a fleet in the autoreset mode
             `NEXT_STEP`; one that is no fleet gets the generic metrics only, and what it reports itself.
-        policy: anything with `predict`, or a `Candidate` that also says what to call it.
+        policy: anything with `predict`, or a `Candidate` with a name too.
         episodes: how many.
         seed: of the study; policies with the same seed meet the same episodes.
         batch_size: most episodes side by side.
@@ -68,7 +68,7 @@ def evaluate_policy(
         on_progress: told now and then how many episodes are done; for a fleet, with the part of the running ones.
         on_ledger: told the policy's label and the ledger of every episode of a fleet.
         on_event: told how every demand-response event of a fleet went.
-        journal: of this study and no other; batches that it holds are not run again, and those that are run are added.
+        journal: of this study and no other; batches in it are not run again, and new ones are added.
 
     Returns:
         One row per episode, in the order of the seeds.
@@ -207,7 +207,7 @@ def _done(env: VectorEnv[Any, Any, Any], running: NDArray[np.bool_]) -> float:
 
 
 def _reported(env: VectorEnv[Any, Any, Any], info: Mapping[str, Any], index: int) -> dict[str, float]:
-    """What the environment says of the episode that has just ended, and a fleet's latencies."""
+    """The environment's metrics of the episode that has just ended, and a fleet's latencies."""
     reported: dict[str, float] = {}
     final = info.get("final_info", info)
     if "episode_metrics" in final and final["_episode_metrics"][index]:

@@ -1,4 +1,4 @@
-"""What an environment is, so that rows of different ones are never compared."""
+"""Identity of an environment: rows of different ones are never compared."""
 
 from __future__ import annotations
 

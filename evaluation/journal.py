@@ -1,7 +1,7 @@
-"""What a study has behind it, on disk batch by batch, so that an interrupted study goes on where it was.
+"""The finished batches of a study on disk, one by one: an interrupted study goes on after them.
 
-One line of JSON per batch behind a hash of it, flushed to disk when the batch ends. A line that is not whole, as the
-last one is where the process died while writing it, does not count, and its batch is run again.
+One line of JSON per batch behind a hash of it, flushed to disk when the batch ends. A line that is cut off, as the last
+one of a process that died while writing, does not count, and its batch is run again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HASH_DIGITS = 16
 
 @dataclass(frozen=True)
 class EvaluatedBatch:
-    """What one policy made of episodes that ran side by side.
+    """Results of one policy in episodes side by side.
 
     Attributes:
         rows: one per episode, in the order of the study's seeds.

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from tokenfleet.envs.accounts.metrics import FLEET, RETURN, Metric
 
+VALUE, SECONDS = "net_value_usd", "above_cap_s"
+"""The columns that searches and comparisons of fleets go by."""
 PERCENTILES = (50, 95, 99)
-
 
 GENERIC: tuple[Metric, ...] = (
     RETURN,
@@ -82,7 +83,7 @@ def in_order(columns: Iterable[str]) -> list[str]:
 
 def headline(columns: Iterable[str]) -> str:
     """The column by which policies are ranked: net value, or the return of a foreign environment."""
-    return "net_value_usd" if "net_value_usd" in set(columns) else "return"
+    return VALUE if VALUE in set(columns) else RETURN.name
 
 
 def markdown_table() -> str:

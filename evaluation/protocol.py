@@ -1,8 +1,8 @@
 """The score of a policy: 0 is a careful operator, 100 the best known, on episodes that a protocol has frozen.
 
 `score = 100 * (value - careful operator) / (best known - careful operator)`, values being mean net values [USD] of the
-protocol's episodes. It is told only of a study of exactly these episodes in exactly that scenario. The score of a suite
-is the interquartile mean over its scenarios. `python -m tokenfleet.evaluation.screen.freeze` writes a protocol.
+protocol's episodes. A score is told only of a study of exactly these episodes in exactly that scenario. The score of a
+suite is the interquartile mean over its scenarios. `python -m tokenfleet.evaluation.screen.freeze` writes a protocol.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Reference(Spec):
 
 
 class Protocol(Spec):
-    """Which episodes count, and the references of the scenarios that have one.
+    """The episodes that count, and the references of scenarios.
 
     Attributes:
         name: of the protocol; other references or episodes are another protocol.

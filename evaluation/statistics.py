@@ -36,6 +36,14 @@ class Interval:
     low: float
     high: float
 
+    def __format__(self, spec: str) -> str:
+        """Estimate and ends, each by the format of one number.
+
+        >>> f"{Interval(1.0, -0.25, 2.0):+.1f}"
+        '+1.0 [-0.2, +2.0]'
+        """
+        return f"{self.estimate:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
     def overlaps(self, other: Interval) -> bool:
         """Whether the two intervals share a point."""
         return self.low <= other.high and other.low <= self.high

@@ -1,7 +1,7 @@
 """What the rows of a study say: estimates with intervals, a ranking, a verdict.
 
-The verdict is written for somebody who will act on it: who is best, by how much on the same episodes, whether that
-could be chance, and where each learned policy stands among the baselines.
+The verdict is written for somebody who will act on it: the best policy, its lead on the same episodes, whether
+that lead could be chance, and the place of each learned policy among the baselines.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def summarise(
 
 
 def verdict(summary: Summary) -> list[str]:
-    """Sentences that say what the study shows and what it does not."""
+    """Sentences about what the study shows, and about its limits."""
     lines = [_who_is_best(summary)]
     lines += [_where_it_stands(summary, name) for name in summary.ranking if summary.method(name).learned]
     return [line for line in (*lines, *_caveats(summary)) if line]

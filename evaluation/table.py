@@ -132,7 +132,7 @@ def _column(summary: Summary, name: str) -> Column:
 
 
 def _score_columns(summary: Summary, protocol: Protocol) -> list[Column]:
-    """The scores, where the study is of episodes that the protocol scores."""
+    """The scores, if the protocol scores the study's episodes."""
     reference = protocol.reference(summary.study)
     if reference is None:
         return []

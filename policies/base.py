@@ -16,13 +16,14 @@ import numpy as np
 from gymnasium import Space
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import VIEW, Layout, Record
+from tokenfleet.envs.fields import VIEW
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.fleets.live import LiveFleets
 from tokenfleet.envs.fleets.simulator import FleetSimulator
 from tokenfleet.envs.interface.action import Action, Supervises
 from tokenfleet.envs.interface.observation import Observation, Recalls
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError, suggest
 

@@ -1,4 +1,4 @@
-"""What a tuner may move of a policy: the numbers that its constructor declares, on scales on which one is a big step.
+"""What a tuner may move of a policy: the numbers in its constructor, each on a scale with one as a big step.
 
 A number that must be positive moves on a logarithmic scale, one between two bounds in halves of their distance, any
 other by its own size. Parameters that name parts, such as a clock rule, open up to the numbers of these parts. A policy

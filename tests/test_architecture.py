@@ -11,7 +11,7 @@ LAYERS = ("power.series", "power", "facility", "gpu", "llm", "distribution", "sc
 LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.spec", f"{ENVS}.splits", f"{ENVS}.units"),
     (f"{ENVS}.commands", f"{ENVS}.fields", f"{ENVS}.files", f"{ENVS}.user_code", f"{ENVS}.quantities"),
-    (f"{ENVS}.traces",),
+    (f"{ENVS}.traces", f"{ENVS}.rows"),
     (f"{ENVS}.catalog",),
     *[(f"{ENVS}.layers.{layer}",) for layer in LAYERS],
     (f"{ENVS}.layers",),
@@ -21,7 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.scenario.scenario",),
     (f"{ENVS}.scenario.loading",),
     (f"{ENVS}.scenario",),
-    (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity", f"{ENVS}.scenario.provenance"),
+    (f"{ENVS}.scenario.axes", f"{ENVS}.scenario.capacity", f"{ENVS}.scenario.network", f"{ENVS}.scenario.provenance"),
     (f"{ENVS}.scenario.generator",),
     (f"{ENVS}.episode.signals", f"{ENVS}.episode.warm_caches", f"{ENVS}.episode.regimes"),
     (f"{ENVS}.episode.demand",),

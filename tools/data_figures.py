@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.catalog import load_rtt, load_series
 from tokenfleet.envs.episode import sample_episode
-from tokenfleet.envs.fields import EXOGENOUS, Layout, Record
+from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.layers.power.series import Split, split_blocks
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.evaluation.style import BLUE, GREEN, MUTED, ORANGE, PALETTE, house_style, new_figure

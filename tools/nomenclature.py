@@ -22,6 +22,7 @@ from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape
 from tokenfleet.envs.engine.columns.sites import SiteColumns
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.fields import AXES, EXOGENOUS, MEASUREMENTS, OUTCOMES, Field
+from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import Quantity, quantities_of
 from tokenfleet.envs.supervision.setpoints import Setpoints
@@ -161,8 +162,7 @@ def bounds(q: Quantity) -> str:
 
 
 def _section(title: str, text: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join([f"## {title}", "", *([text, ""] if text else []), *lines, ""])
+    return "\n".join([f"## {title}", "", *([text, ""] if text else []), markdown_table(head, rows), ""])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 from PIL import Image
 
 from tokenfleet.envs.catalog import catalog_names, find
+from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation import Candidate, record_timeline
@@ -72,7 +73,7 @@ def section(name: str, pictures: Path) -> str:
     draw(scenario, best, pictures / f"{name}.png")
     header = ["policy", *COLUMNS.values()]
     rows = [[policy, *(f"{values[key]:.3g}" for key in COLUMNS)] for policy, values in figures.items()]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+    table = markdown_table(header, rows)
     picture = f"![{name}: one validation episode under {best}](images/scenarios/{name}.png)"
     return "\n\n".join([f"## {name}", words(name), parts(scenario), card(name), table, picture]) + "\n"
 

@@ -13,9 +13,9 @@ from tokenfleet.envs.accounts.metrics import episode_metrics, net_value_usd
 from tokenfleet.envs.accounts.sums import Accounts
 from tokenfleet.envs.engine import RequestLog
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.reward import NetValue
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.traces import RequestTable
 

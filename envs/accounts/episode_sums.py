@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 Float64Array = NDArray[np.float64]
 

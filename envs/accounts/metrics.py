@@ -59,7 +59,7 @@ def ratio(over: Float64Array, under: Float64Array) -> Float64Array:
 
 
 def net_value_usd(sums: EpisodeSums) -> Float64Array:
-    """What n episodes earned less what they owed and paid, `[n]` [USD]."""
+    """Earnings of n episodes less debts and payments, `[n]` [USD]."""
     earned_usd = sums.in_slo_usd + sums.late_usd + sums.lost_usd - sums.electricity_usd
     return earned_usd + agreed_usd(sums.total)
 
@@ -69,7 +69,7 @@ def _per_million_tokens(amount: Float64Array, sums: EpisodeSums) -> Float64Array
 
 
 def _term(term: str) -> Callable[[EpisodeSums], Float64Array]:
-    """What agreements of one kind paid, less what they cost."""
+    """Payments less costs of agreements of one kind."""
     some = [one for one in AGREED if one.term == term]
     return lambda sums: np.sum([one.sign * sums.total(one.outcome) for one in some], axis=0)
 

@@ -7,18 +7,19 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import RequestLog, RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Layout, Record
 from tokenfleet.envs.layers.distribution import BYTES_PER_GB
 from tokenfleet.envs.layers.ledger import (
     PRICED,
     Ledger,
-    Rates,
+    LedgerRates,
     Sums,
     emissions_g,
     energy_cost_usd,
     make_ledger,
 )
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.network import egress_usd_per_byte
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.envs.units import SECONDS_PER_HOUR
 
@@ -117,21 +118,21 @@ def in_flight(log: RequestLog) -> NDArray[np.bool_]:
     return pending
 
 
-def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> Rates:
+def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> LedgerRates:
     """What a scenario says of prices and shares."""
     pools = scenario.pools.values()
     rent_usd_per_h = np.array([pool.gpus * (pool.gpu_spec.rental_usd_per_hour or 0.0) for pool in pools])
-    return Rates(
+    return LedgerRates(
         lost_penalty_fraction=np.array([cls.lost_penalty_fraction for cls in scenario.classes.values()]),
         rent_usd_per_s=rent_usd_per_h / SECONDS_PER_HOUR,
-        egress_usd_per_token=scenario.egress_usd_per_byte * scenario.network.output_bytes_per_token,
+        egress_usd_per_token=egress_usd_per_byte(scenario) * scenario.network.output_bytes_per_token,
         site_usd_per_byte=scenario.network.site_usd_per_gb / BYTES_PER_GB,
         **engine_rates(arrays),
     )
 
 
 def engine_rates(arrays: FleetArrays) -> dict[str, Float64Array]:
-    """Those of the rates that an engine goes by."""
+    """The rates that an engine goes by."""
     start_j = arrays.battery_initial_j
     names = ("usd_per_input_token", "usd_per_output_token", "cached_input_fraction_of_price", "late_value_fraction")
     return {

@@ -1,4 +1,4 @@
-"""Hourly series of one year: a YAML that says what each column holds and where it comes from, and the table beside it.
+"""Hourly series of one year: a YAML with meaning and source of each column, and the table beside it.
 
 | format | recognised by | holds |
 |---|---|---|

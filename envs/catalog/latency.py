@@ -1,4 +1,4 @@
-"""Matrices of round-trip times between named places: a YAML that says where they come from, and a `.csv` beside it.
+"""Matrices of round-trip times between named places: a YAML with their source, and a `.csv` beside it.
 
 The table's first row and first column name the places, in the same order; a cell is the time that the place of its row
 measured to the place of its column [ms]. The cells of a place with itself may be empty.

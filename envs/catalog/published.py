@@ -6,7 +6,7 @@ from tokenfleet.envs.spec import Name, Spec
 
 
 class PublishedSpec(Spec):
-    """The YAML beside published data: what they are, where they come from, and who allows their use."""
+    """The YAML beside published data: their meaning, source and license."""
 
     name: Name
     description: str = ""

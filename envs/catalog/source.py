@@ -1,4 +1,4 @@
-"""What the names in a description mean: whose folders they are looked up in, and where relative paths begin.
+"""What the names in a description mean: the user's folders for names, and the folder where relative paths begin.
 
 A description (a scenario, a stream of it, a pool) names entries of the catalogue, and it looks them up again later, in
 another process perhaps. So it keeps the folders that it was read with: nothing is global, two environments with
@@ -65,7 +65,7 @@ def user_folders(search_paths: Sequence[PathLike]) -> Folders:
 
 
 class CatalogSpec(Spec):
-    """A description that names entries of the catalogue and keeps in which folders of the user they are looked for."""
+    """A description that names entries of the catalogue and keeps the user's folders for them."""
 
     _search_paths: Folders = PrivateAttr(default_factory=folders_in_use)
 

@@ -203,7 +203,7 @@ def _name(given: str | None, source: Path) -> str:
 
 @contextmanager
 def _rows_read() -> Iterator[Progress]:
-    """A bar that counts rows, where somebody watches."""
+    """A bar that counts rows, at a terminal."""
     with tqdm(desc="reading", unit=" rows", unit_scale=True, disable=None, leave=False) as bar:
 
         def progress(rows: int) -> None:

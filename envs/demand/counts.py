@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 SAME_TIME_SHARE = 0.5
-"""Share of requests that come together with the one before from which on times
-are taken to be of a coarse clock."""
+"""Share of requests at the time of the request before, from which times count as those of a coarse clock."""
 SAME_TIME_S = 0.01
 OFF_THE_CLOCK = 0.01
 """Ticks that a time may be off a coarse clock."""
@@ -40,7 +39,7 @@ def autocorrelation(arrival_s: FloatArray, window_s: float, span_s: float) -> fl
 
 
 def clock_step_s(arrival_s: FloatArray) -> float:
-    """The step of a coarse clock that a record was written with, 0 where its clock is fine [s].
+    """Step of a record's clock where that is coarse, else 0 [s].
 
     >>> clock_step_s(np.repeat(np.arange(40) * 3.0, 5)), clock_step_s(np.linspace(0.0, 9.0, 50) ** 2)
     (3.0, 0.0)

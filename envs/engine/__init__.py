@@ -19,8 +19,8 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.future import Future
 from tokenfleet.envs.episode.joined_requests import Present
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import SpecError, suggest
 
 ENGINES = {
@@ -96,8 +96,8 @@ class Engine(Protocol):
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Let fleet `targets[i]` become an exact copy of fleet `sources[i]` as that is now.
 
-        It takes time for what is in the fleet, not for how long the fleet has run. From then on the two run apart, and
-        do the same to the last bit under the same controls. A fleet may be a source and a target.
+        The call takes time for the requests in the fleet, not for how long the fleet has run. From then on the two run
+        apart, and do the same to the last bit under the same controls. A fleet may be a source and a target.
 
         Raises:
             SpecError: not as many sources as targets, or a fleet that is to become two.
@@ -117,7 +117,7 @@ class Engine(Protocol):
     def change_future(self, index: int, future: Future) -> None:
         """Let fleet `index` go on in another episode that agrees with its own up to now.
 
-        It becomes the fleet that had run the other episode from its start under the same controls.
+        The fleet becomes one that had run the other episode from its start under the same controls.
 
         Raises:
             SpecError: the episode is of another fleet.

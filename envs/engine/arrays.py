@@ -17,12 +17,13 @@ from tokenfleet.envs.engine.columns.nodes import NodeColumns, NodeSource
 from tokenfleet.envs.engine.columns.pools import PoolPhysics, PoolShape, PoolSource
 from tokenfleet.envs.engine.columns.sites import SiteColumns, SiteSource
 from tokenfleet.envs.engine.columns.ticks import MANY
-from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW, Layout
+from tokenfleet.envs.fields import EXOGENOUS, OUTCOMES, VIEW
 from tokenfleet.envs.layers.agents import MAX_TIERS
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of, quantity, read_quantities
-from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.rows import Layout
+from tokenfleet.envs.scenario import Scenario, network
 from tokenfleet.envs.scenario.axes import axis_sizes
 
 Float64Array = NDArray[np.float64]
@@ -30,14 +31,14 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 OPTIONAL_AXES = "MCUXQOipsv"
-"""Axes of what a fleet that is built by hand may say nothing of: agreements about money, further forecasts, regimes,
-depths of sleep, training, variants."""
+"""Axes that a fleet built by hand may leave empty: agreements about money, further forecasts, regimes, depths of sleep,
+training, variants."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")
 """The coefficients of an iteration that every episode of a fleet shares."""
 
 
 def models(count: int, **columns: Any) -> ModelColumns:
-    """So many models whose columns are neutral, but for the given ones, whose values broadcast."""
+    """So many models with neutral columns, but for the given ones; their values broadcast."""
     neutral = neutral_arrays(ModelColumns, {"P": count, "J": len(TOKEN_KNOTS)})
     given = {
         name: np.array(np.broadcast_to(value, neutral[name].shape), neutral[name].dtype)
@@ -51,11 +52,11 @@ class Links:
     """What lies between two: pools, classes and pools, regions and sites."""
 
     route_mask: BoolArray = quantity("KP", "", "Pools that serve the class.", lambda s: s.route_mask, neutral=True)
-    network_s: Float64Array = quantity("GS", "s", "One way between region and site.", lambda s: s.network_s)
+    network_s: Float64Array = quantity("GS", "s", "One way between region and site.", network.network_s)
     upload_token_s: Float64Array = quantity(
-        "G", "s", "On the line of a region's clients, for each token of a prompt.", lambda s: s.upload_token_s
+        "G", "s", "On the line of a region's clients, for each token of a prompt.", network.upload_token_s
     )
-    kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", lambda s: s.kv_latency_s)
+    kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", network.kv_latency_s)
     reserved_seats: Int64Array = quantity(
         "PK",
         "",
@@ -64,7 +65,7 @@ class Links:
         low=0,
         high=MANY,
     )
-    kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", lambda s: s.kv_token_s)
+    kv_token_s: Float64Array = quantity("PP", "s", "On the line, for each token of KV cache.", network.kv_token_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumn
     Attributes:
         tick_s: time between two decisions [s].
         horizon_ticks: ticks of an episode.
-        variants: what the variants of pools are like, `[v]` where pools have `[P]`.
+        variants: the variants of pools, `[v]` where pools have `[P]`.
         view: layout of the float32 row that an engine writes.
         outcome: layout of the float64 row that an engine writes.
     """
@@ -155,7 +156,7 @@ class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumn
         return replace(self, **columns)
 
     def coefficients(self, decode_memory_fraction: Float64Array) -> Coefficients:
-        """What an iteration of each pool takes, `[P]`, by the share of decode time that an episode has drawn, `[P]`."""
+        """Coefficients of each pool's iterations, `[P]`, by the episode's share of decode time, `[P]`."""
         shared = {name: getattr(self, name) for name in ITERATION}
         return Coefficients(**shared, decode_memory_fraction=decode_memory_fraction)
 

@@ -1,7 +1,7 @@
 """What both engines are given is checked here, and trusted from then on.
 
-Whoever builds a fleet, an episode or controls from a scenario cannot make the mistakes that are refused here; whoever
-writes them by hand can, and C++ reads them by shape alone.
+Fleets, episodes and controls that are built from a scenario have none of these mistakes. Those that are written by hand
+may, and C++ reads them by shape alone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def check_snapshot(snapshot: Any, kind: type[Any], arrays: FleetArrays) -> None:
 
 
 def check_episode(arrays: FleetArrays, episode: Episode, checks_bounds_of: Container[str] | None = None) -> None:
-    """Refuse an episode of another fleet, or one that holds what is no number.
+    """Refuse an episode of another fleet, or one with NaN.
 
     Its `RequestTable` has checked itself, but for what refers to the fleet.
 

@@ -24,24 +24,24 @@ from tokenfleet.envs.engine.checks import (
 from tokenfleet.envs.engine.ties import TIE_S
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.future import Future
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu.clock import HALLEY_STEPS, LEAST_SLOPE, LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import Quantity, neutral_arrays, quantities_of
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
 
 CLIENT_COLUMNS = tuple(name for name in DEFAULTS if name not in ("class_id", "context_age_s"))
-"""Columns of a request table about clients: all that may be left at a default but the class, which every request has,
-and the age of contexts, which only their drawing reads."""
+"""Columns of a request table about clients: all that may be left at a default but the class and the age of contexts.
+Every request has a class, and only the drawing of contexts reads their age."""
 CONTROLS = {control.name: control for control in quantities_of(Controls)}
 _controls_of: Callable[[Controls], tuple[Any, ...]] = attrgetter(*_native.CONTROLS)
 SERIES = {series.name: series for series in quantities_of(Episode)}
 UNREAD = frozenset({"price_usd_per_mwh", "carbon_g_per_kwh"})
 """Series of an episode that C++ does without."""
 COUNTED_COLUMNS = ("session_id", "conversation_id")
-"""Those whose numbers C++ takes as places in a list."""
+"""Columns of a request table with numbers that C++ takes as places in a list."""
 
 
 @dataclass(frozen=True)

@@ -21,5 +21,5 @@ def exceeds(elapsed_s: float, limit_s: float) -> bool:
 
 
 def credit_tie(rate_rps: float) -> float:
-    """What may lack of a request's credit where `rate_rps` flow into a bucket one second (or one request) deep."""
+    """Part of a request's credit that may lack, in a bucket one second (or one request) deep, at `rate_rps`."""
     return TIE_S * max(1.0, rate_rps)

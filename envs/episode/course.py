@@ -80,7 +80,7 @@ class DrawnCourse:
         Args:
             tick: the last entry that is kept.
             rng: decides what follows; events that are announced, or have begun, stay.
-            told: decides what was forecast of signals whose forecasts nobody was told.
+            told: draws forecasts of the past for signals that are not forecast to the policy.
         """
         now_s = tick * self.scenario.tick_s
         sites, rows = self.scenario.sites.values(), self.scenario.rows.values()
@@ -170,7 +170,7 @@ def _caps(
 
 
 def _calls(scenario: Scenario, events_of: Sequence[Sequence[CapEvent]]) -> dict[str, Float64Array]:
-    """What the programmes of C sites call for through the episode, and what it is worth, `[H + 1, C]` each."""
+    """Calls of the programmes of C sites through the episode, and their value, `[H + 1, C]` each."""
     now_s = _now_s(scenario)
     events = dict(zip(scenario.sites, events_of, strict=True))
     calls = {
@@ -209,7 +209,7 @@ def _other_signal(
 
 
 def _unknown_event(spec: DemandResponseSpec | EmergencySpec, now_s: float, rng: np.random.Generator) -> CapEvent:
-    """An event of which nobody knows at `now_s`: drawn until it is one, for that is what is known of it."""
+    """An event of which nobody knows at `now_s`: drawn again until nobody would know of it."""
     while _is_known(event := spec.draw(rng), now_s):
         pass
     return event

@@ -58,7 +58,7 @@ def draw_under_regimes(
 
     Args:
         name: of the stream in the scenario.
-        stream: its entry of `busiest_streams`, or what that goes on as.
+        stream: its entry of `busiest_streams`, or the stream that goes on in its place.
         regimes: of the episode.
         rng: all chance comes from it.
         span_s: from when to when [s].

@@ -36,7 +36,7 @@ _CLIENTS, _CONTEXTS, _REGIMES = 1, 2, 8
 
 @dataclass(frozen=True)
 class Origin:
-    """What an episode was drawn from, and what its series alone do not tell of it.
+    """The sources of an episode, and the draws that its series alone do not tell.
 
     Attributes:
         scenario, seed, split: as for `sample_episode`.

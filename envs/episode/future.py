@@ -1,6 +1,6 @@
 """Another future of an episode that is under way: what nobody can know yet is drawn anew.
 
-What has happened stays, and so does what is in flight and what is announced:
+The past stays, and so does everything in flight or announced:
 
 - requests that have been made, in flight or ended, with their lengths and clients;
 - events that have begun or been announced, prices of the day-ahead market, forecasts;

@@ -1,7 +1,7 @@
 """The requests of an episode up to now, and those of another future of it, in one table.
 
-The calls of a thinking client go on as a session of the future that is under way; all else that has been made stays as
-it is, and what has not been made goes.
+The calls of a thinking client go on as a session of the future that is under way. Every other call that has been made
+stays as it is, and every other call that has not been made goes.
 """
 
 from __future__ import annotations
@@ -83,18 +83,19 @@ def _adopted(old: RequestTable, fresh: RequestTable, grafts: tuple[IntArray, Int
 def join_requests(
     episode: Episode, now: Present, fresh: RequestTable, span_s: tuple[float, float], rng: np.random.Generator
 ) -> tuple[RequestTable, NDArray[np.int32]]:
-    """The requests that have been made and those to come in one table, and where the old ones stand in it.
+    """Past and future requests in one table, and the rows of the past ones in it.
 
-    A call that a client is thinking of becomes the first one of a session under way, and is made when that comes;
-    where there are too few of those, it is made beyond the horizon. The contexts that caches held at the start are
-    those of calls; where such a call has not been made, it stays and never comes, or waits for one that never does.
+    A call that a client is thinking of becomes the first call of a session under way, and is made at the time of that
+    call; where there are too few such sessions, it is made beyond the horizon. The contexts that caches held at the
+    start belong to calls. Such a call stays even if it has not been made: it never comes, or waits for a call that
+    never comes.
 
     Args:
         episode: says what was asked for.
         now: what has been.
         fresh: what is asked for from now on.
         span_s: the time now, and at the end of the episode [s].
-        rng: decides who goes on as whom.
+        rng: pairs thinking clients with sessions.
     """
     old, (now_s, end_s) = episode.requests, span_s
     grafts = _grafts(now, old, fresh, rng)
@@ -135,9 +136,9 @@ def join_requests(
 
 
 def _shared_tokens(table: RequestTable, stays: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Reusable tokens, `[R]`, where a conversation is left with the calls that stay.
+    """Reusable tokens, `[R]`, of conversations with only the calls that stay.
 
-    A call shares with an earlier one what it shares with each call between them, so it answers for those that go.
+    A call shares with an earlier one the least that neighbours between them share, calls that go included.
 
     >>> columns = {"conversation_id": [0, 1, 0, 0], "reusable_tokens": [0, 1, 5, 9]}
     >>> table = RequestTable.of([0.0, 1.0, 2.0, 3.0], [9] * 4, [1] * 4, **columns)

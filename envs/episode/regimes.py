@@ -109,7 +109,7 @@ def _walk(chance: Float64Array, first: int, steps: int, rng: np.random.Generator
 def _shown(
     spec: RegimeSpec, tick_s: float, position: IntArray, before: Float64Array, rng: np.random.Generator
 ) -> Float64Array:
-    """The whole indicator, which begins with what has been shown `before`."""
+    """The whole indicator, beginning with the entries shown `before`."""
     if spec.indicator is None:
         return np.empty(0)
     level = spec.level[position[_lead(spec, tick_s) :]]

@@ -87,12 +87,12 @@ class DrawnSignals:
         """These signals up to entry `tick`, and from there on others in accord with what was known then.
 
         Day-ahead prices are known; the real-time price wanders on from where it stands. Carbon intensity, temperature
-        and sun come to what was forecast, but for an error of the size that such a forecast has.
+        and sun come as forecast, with an error of the size that such forecasts have.
 
         Args:
             tick: the last entry that is kept.
             rng: decides what follows.
-            told: decides what was forecast where the scenario tells no forecasts.
+            told: draws the forecasts of the past where the scenario tells none.
         """
         shared = _draw_shared(self.scenario, self.sites[0].calendar, rng)
         return replace(self, sites=tuple(site.go_on(tick, shared, rng, told) for site in self.sites))

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.service_model import ServiceModel, TokenCosts
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.gpu import clock_stretch
+from tokenfleet.envs.rows import Record
 
 Float64Array = NDArray[np.float64]
 
@@ -63,8 +63,8 @@ def least_work_weights(
     """Weights of routes by how far each backlog lies below the least one plus `spread_s`, `[N, K, P]`.
 
     Join the shortest queue, the classic rule (W. Winston, "Optimality of the shortest line discipline", J. Appl. Prob.
-    14, 1977, doi:10.1017/s0021900200104772), sends everything to one pool; for a decision that holds for a whole tick
-    that would only move the queue, hence the spread.
+    14, 1977, doi:10.1017/s0021900200104772), sends everything to one pool. A decision that holds for a whole tick would
+    only move the queue that way, hence the spread.
 
     Args:
         backlog_s: what a request of each class meets in each pool, `[N, K, P]` [s]; inf where it cannot go.

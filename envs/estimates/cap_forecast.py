@@ -1,4 +1,4 @@
-"""What caps can do next, from what is announced of them."""
+"""The next moves of caps, as far as announcements bound them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Float64Array = NDArray[np.float64]
 
 
 class CapForecast:
-    """The lowest that the caps of sites, or of rows, can be over the next moments, from what is announced.
+    """Lower bound of the caps of sites, or of rows, over the next moments, from announcements.
 
     Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
 

@@ -10,14 +10,14 @@ can be there is a polytope,
 
     low <= B + P <= high <= token_budget,  0 <= B <= max_batch,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
 
-(where some layers see a sliding window, kv_tokens and what all sequences' windows can show of them,)
+(where some layers see a sliding window: kv_tokens and the most of them in all sequences' windows,)
 
 a superset of the batches that the engine forms. A ratio of two affine functions whose denominator is positive takes its
 maximum over a polytope at a vertex (A. Charnes, W. Cooper, "Programming with linear fractional functionals", Naval
 Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is a vertex of one of them, and
 the bound is exact up to batches that the polytopes allow and the engine does not form. Where boards would draw more
-than their limit they lower their clock and draw the limit: the worst stays the worst, and the longest iteration is
-bounded at the lowest clock that the limit forces on a vertex, at which every batch holds it.
+than their limit they lower their clock and draw the limit: the worst stays the worst. The longest iteration is bounded
+at the lowest clock that the limit forces on a vertex: every batch holds the limit at that clock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Int64Array = NDArray[np.int64]
 class PowerModel:
     """Iteration time and power of every pool, and the worst power of every site and row, at any clock.
 
-    Where a pool has a variant, the worst is that of whichever model is loaded; physics are those of the own model.
+    Where a pool has a variant, the worst is that of the worse of the two models; physics are those of the own model.
 
     Attributes:
         arrays: the fleet, watts per replica.

@@ -11,6 +11,7 @@ goes through this package, so that what a file may cost is decided once, in `lim
 | `lines` | lines of text and cells of CSV |
 | `archives` | arrays of numbers in `.npz` |
 | `writing` | files that are written whole or not at all |
+| `markdown` | tables of the pages that commands write |
 | `entries` | entries of the catalogue that commands write, all or none |
 """
 

@@ -83,7 +83,7 @@ def _check_members(path: Path, archive: zipfile.ZipFile, limit_bytes: int) -> No
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """One member, whose header must promise what the archive says that it holds."""
+    """One member; the size in its header must be the one in the archive's list."""
     with archive.open(info) as member:
         shape, fortran_order, dtype = _header(member)
         if dtype.kind not in _NUMBERS:

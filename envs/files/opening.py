@@ -70,7 +70,7 @@ def read_text(path: PathLike, limit_bytes: int) -> str:
 
 
 def open_bytes(path: Path, limit_bytes: int) -> BinaryIO:
-    """A file for reading; one whose name ends in `.gz` is inflated. It ends in a `SpecError` behind `limit_bytes`."""
+    """A file for reading, inflated if its name ends in `.gz`. A read beyond `limit_bytes` is a `SpecError`."""
     opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")  # noqa: SIM115 (the caller closes)
     return cast(BinaryIO, io.BufferedReader(_Limited(path, cast(BinaryIO, opened), limit_bytes), MIB))
 

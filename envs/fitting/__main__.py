@@ -17,7 +17,7 @@ from tokenfleet.envs.fitting import clocks
 from tokenfleet.envs.fitting.bench import TOKEN_BUDGET, Bench
 from tokenfleet.envs.fitting.checks import check_runs
 from tokenfleet.envs.fitting.entry import gpu_entry, is_there, profile_entry, write_entries
-from tokenfleet.envs.fitting.fit import Estimate, fit_profile
+from tokenfleet.envs.fitting.fit import FitOutcome, fit_profile
 from tokenfleet.envs.fitting.power_log import read_power_log, with_power
 from tokenfleet.envs.fitting.report import fitted_numbers, kept_from_start, report
 from tokenfleet.envs.fitting.request_fit import fit_requests
@@ -79,7 +79,7 @@ class Told:
     """
 
     profile: ProfileSpec
-    estimates: list[Estimate]
+    estimates: list[FitOutcome]
     measured: str
     report: str
 

@@ -1,9 +1,9 @@
 """A board's clock law from sweeps: jobs at several clocks, or under several power limits, in seconds and watts.
 
-A job is the same piece of work at every clock. It takes `time_s (m + (1 - m) / F)` and, beside what the board draws
-awake, `core_w V^2` watts for `time_s`; where that passes the board's limit, the board finds a slower clock by itself
-(`tokenfleet.envs.layers.gpu.clock`), so the clock asked for is not the clock it runs at. The awake watts, the voltage's
-floor, the limit that is held and the share of time that no clock changes are the board's; time and watts are the job's.
+A job is the same piece of work at every clock, in `time_s (m + (1 - m) / F)` and, beside the board's awake draw,
+`core_w V^2` watts for `time_s`. Where the sum passes the board's limit, the board runs at a slower clock than the one
+asked for (`tokenfleet.envs.layers.gpu.clock`). The awake watts, the voltage's floor, the held limit and the share of
+time that no clock changes are the board's; time and watts are the job's.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class ClockLaw:
         return time_s, self.static_w + voltage * voltage * load.core_j / time_s
 
     def of_job(self, sweep: Sweep) -> ClockLaw:
-        """The same board with the numbers of another job, of which a few points are known that no limit holds."""
+        """The same board with the numbers of another job, from a few points at which no limit binds."""
         stretch = clock_stretch(sweep.clock_fraction, self.memory_fraction)
         time_s = float(np.mean(sweep.time_s / stretch))
         voltage = voltage_fraction(sweep.clock_fraction, self.voltage_floor_fraction)

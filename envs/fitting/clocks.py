@@ -63,7 +63,7 @@ def run(words: Sequence[str]) -> None:
 def clock_values(law: ClockLaw, sweeps: Sequence[Sweep], gpu: GpuSpec) -> dict[str, Any]:
     """Keys of a board's entry that sweeps tell, and their values.
 
-    The limit only where it binds; what the board draws awake only where that is no less than idle.
+    The limit is left out where it never binds, the awake draw where it would lie below idle.
     """
     values: dict[str, Any] = {
         "voltage_floor_fraction": round(law.voltage_floor_fraction, 3),

@@ -1,4 +1,4 @@
-"""What a profile predicts of a run, beside what was measured.
+"""A profile's predictions for a run, beside the measurements.
 
 Every prediction goes through `layers.llm.iteration`, so that the numbers are fitted to the law that the engines run:
 

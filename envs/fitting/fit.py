@@ -33,7 +33,7 @@ NOTHING = 0.01  # of a number's unit: at its bound
 
 
 @dataclass(frozen=True)
-class Estimate:
+class FitOutcome:
     """What became of a number: its start and its value, and why it was kept, empty where it was told."""
 
     name: str
@@ -62,7 +62,7 @@ class Fit:
     runs: list[Run]
     start: ProfileSpec
     profile: ProfileSpec
-    estimates: list[Estimate]
+    estimates: list[FitOutcome]
     results: list[Result]
 
 
@@ -187,11 +187,11 @@ def _mean_errors(results: Sequence[Result]) -> dict[str, float]:
     return found
 
 
-def estimates_of(start: ProfileSpec, solved: Solved) -> list[Estimate]:
+def estimates_of(start: ProfileSpec, solved: Solved) -> list[FitOutcome]:
     """What became of every number."""
     return [_estimate(name, start, solved) for name in NUMBERS]
 
 
-def _estimate(name: str, start: ProfileSpec, solved: Solved) -> Estimate:
+def _estimate(name: str, start: ProfileSpec, solved: Solved) -> FitOutcome:
     kept = solved.kept.get(name, "steps at one clock do not tell it apart from host_s")
-    return Estimate(name, NUMBERS[name].start(start), solved.values[name], kept)
+    return FitOutcome(name, NUMBERS[name].start(start), solved.values[name], kept)

@@ -53,7 +53,7 @@ class Iterations:
 
     @classmethod
     def of(cls, runs: Sequence[Run], bench: Bench) -> Iterations:
-        """Those of runs on a bench."""
+        """Iterations of runs on a bench."""
         batch, context = batches(runs, bench)
         prompt = np.array([run.prompt_tokens for run in runs])
         rate = np.array([prefills_per_iteration(run, bench) for run in runs])

@@ -11,7 +11,7 @@ from scipy.optimize import least_squares, lsq_linear
 from tokenfleet.envs.fitting.errors import Array
 
 
-class Found(NamedTuple):
+class Solution(NamedTuple):
     """The values found by least squares, `[N]`, and the residuals that they leave, `[M]`."""
 
     values: Array
@@ -25,7 +25,7 @@ def minimise(
     soft: float | None = None,
     step: float | None = None,
     scale: Any = 1.0,
-) -> Found:
+) -> Solution:
     """The best of the minima that are found from several starts.
 
     Args:
@@ -43,7 +43,7 @@ def minimise(
     loss: dict[str, Any] = {} if soft is None else {"loss": "soft_l1", "f_scale": soft}
     found = [least_squares(residuals, start, bounds=bounds, diff_step=step, x_scale=scale, **loss) for start in starts]
     best = min(found, key=lambda solved: float(solved.cost))
-    return Found(np.asarray(best.x), np.asarray(best.fun))
+    return Solution(np.asarray(best.x), np.asarray(best.fun))
 
 
 def factors(columns: Sequence[Any], measured: Any, known: Any = 0.0) -> list[float]:

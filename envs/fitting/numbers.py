@@ -1,9 +1,9 @@
 """The numbers of a profile that runs can tell, and a profile with them at other values.
 
-The efficiencies move whole groups of coefficients, each as a factor on the start's times: `memory` what reading the
-weights takes, `compute` what arithmetic takes, prompts' attention included, `context` what reading the KV cache takes.
-Memory and arithmetic of a knot are joined by the fourth-power mean of a roofline, of which `token_memory_share` holds
-the parts. No coefficient goes below its physical bound.
+The efficiencies move whole groups of coefficients, each as a factor on the start's times: `memory` on reading the
+weights, `compute` on arithmetic with prompts' attention included, `context` on reading the KV cache. Memory and
+arithmetic of a knot are joined by the fourth-power mean of a roofline, of which `token_memory_share` holds the parts.
+No coefficient goes below its physical bound.
 """
 
 from __future__ import annotations

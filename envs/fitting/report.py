@@ -1,11 +1,11 @@
-"""A fit as text: what changed, what was kept and why, and how far the profile is from the runs."""
+"""A fit as text: changed numbers, kept ones and why, and the profile's distance from the runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from tokenfleet.envs.fitting.errors import Array, mean_error, worst_error
-from tokenfleet.envs.fitting.fit import Estimate, Fit, Result
+from tokenfleet.envs.fitting.fit import Fit, FitOutcome, Result
 from tokenfleet.envs.fitting.numbers import NUMBERS
 from tokenfleet.envs.fitting.problem import TOLD
 from tokenfleet.envs.fitting.runs import Run
@@ -36,7 +36,7 @@ def report(fit: Fit, notes: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def estimate_lines(estimates: Sequence[Estimate]) -> list[str]:
+def estimate_lines(estimates: Sequence[FitOutcome]) -> list[str]:
     """A table of the numbers, and why some were kept."""
     shown = [estimate for estimate in estimates if estimate.name != "frontend_ms" or estimate.kept == TOLD]
     return [f"{'number':36} {'start':>12} {'fitted':>12}", *map(_estimate_line, shown)]
@@ -47,18 +47,18 @@ def origin_of(start: ProfileSpec) -> str:
     return "a roofline" if start.origin == "roofline" else f"the catalogue's {start.name}"
 
 
-def kept_from_start(estimates: Sequence[Estimate]) -> list[str]:
+def kept_from_start(estimates: Sequence[FitOutcome]) -> list[str]:
     """Names of the profile's numbers that the measurements do not tell."""
     return [NUMBERS[estimate.name].doc for estimate in estimates if estimate.kept and estimate.name != "frontend_ms"]
 
 
-def fitted_numbers(estimates: Sequence[Estimate]) -> list[str]:
+def fitted_numbers(estimates: Sequence[FitOutcome]) -> list[str]:
     """Names of the profile's numbers that the measurements tell."""
     told = [estimate.name for estimate in estimates if not estimate.kept and estimate.name != "frontend_ms"]
     return [NUMBERS[name].doc for name in told]
 
 
-def _estimate_line(estimate: Estimate) -> str:
+def _estimate_line(estimate: FitOutcome) -> str:
     number = NUMBERS[estimate.name]
     start = f"{estimate.start:.4g} {number.unit}".strip()
     value = "kept" if estimate.kept else f"{round(estimate.value, 6):.4g} {number.unit}".strip()

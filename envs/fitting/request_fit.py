@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.fitting.bench import Bench
 from tokenfleet.envs.fitting.errors import Array, relative_errors
-from tokenfleet.envs.fitting.fit import Estimate, estimates_of, solve_times
+from tokenfleet.envs.fitting.fit import FitOutcome, estimates_of, solve_times
 from tokenfleet.envs.fitting.numbers import NUMBERS, Values, profile_with, start_values
 from tokenfleet.envs.fitting.problem import TOLD, Problem, Solved
 from tokenfleet.envs.fitting.replay import Latencies, Server, per_gap_s
@@ -66,7 +66,7 @@ class RequestFit:
     start: ProfileSpec
     profile: ProfileSpec
     log: ServedRequests
-    estimates: list[Estimate]
+    estimates: list[FitOutcome]
     held_out: list[JudgedLatency]
 
 
@@ -139,7 +139,7 @@ def tpot_s(log: ServedRequests) -> Array:
 
 
 def judge(log: ServedRequests, before: Latencies, after: Latencies, chosen: Chosen) -> list[JudgedLatency]:
-    """Compare what two profiles make of some requests with what was measured.
+    """Compare two profiles' predictions for some requests with the measured latencies.
 
     Args:
         log: as measured.

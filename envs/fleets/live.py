@@ -119,8 +119,8 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> NDArray[Any]:
         """Let fleet `targets[i]` become an exact copy of fleet `sources[i]`; observations `[N, D]` of all fleets.
 
-        Everything is copied: the fleet, its episode, its metrics, and where its next episode comes from. It takes time
-        for what is in the fleets, not for how long they have run. Every source counts as it was before.
+        Everything is copied: the fleet, its episode, its metrics, and where its next episode comes from. The call takes
+        time for the requests in the fleets, not for how long the fleets have run. Every source counts as it was before.
 
         Raises:
             SpecError: not as many targets as sources, or a fleet that is to become two.
@@ -178,8 +178,9 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             then: a policy that takes over when a list of decisions has come to its end.
             branches: B of a policy, 1 by default; its observations come fleet by fleet, branch by branch, future by
                 future, and it may act otherwise in every branch.
-            futures: `"same"` goes on with what will come, which nobody can know; a seed draws anew what nobody can know
-                now (`docs/what-if.md`); a list gives each branch all of these futures, the same ones for every branch.
+            futures: `"same"` goes on with the episode's own future, which nobody can know; a seed draws another future
+                in accord with everything known now (`docs/what-if.md`); a list gives each branch all of these futures,
+                the same ones for every branch.
             fleets: which ones; all by default.
             state: what the policy remembers of them, for policies that remember; None lets it begin afresh.
 

@@ -14,13 +14,13 @@ from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.batch import Episodes
 from tokenfleet.envs.episode.history import History
 from tokenfleet.envs.episode.replay import replayed
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleets.setting import Setting
 from tokenfleet.envs.fleets.snapshots import Bookkeeping, FleetSnapshot
 from tokenfleet.envs.interface.decisions import Decisions
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]

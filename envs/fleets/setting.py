@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import Engine, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.parts import Parts
 from tokenfleet.envs.interface.reward import settle_overdue, weighted_reward
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 
 BoolArray = NDArray[np.bool_]
@@ -57,7 +57,7 @@ class Setting:
         engine: str,
         threads: int,
     ) -> Setting:
-        """From the arguments of an environment, whose None stands for what the action says, and for no time limit."""
+        """From an environment's arguments: `decide_every` None is the action's own, `max_decisions` None no limit."""
         held: int = getattr(parts.action, "decide_every", 1)
         ticks = held if decide_every is None else decide_every
         horizon = scenario.horizon_ticks

@@ -1,4 +1,4 @@
-"""What a planner may ask of the fleets that it acts in."""
+"""The questions that a planner may ask of its own fleets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenfleet.envs.fleets.what_if import Simulation
 
 
 class FleetSimulator:
-    """What a planner may ask of the environment that it acts in: what would become of copies, and nothing else.
+    """The questions that a planner may ask of its own environment: the fate of copies, and nothing else.
 
     Args:
         fleets: the environment.

@@ -1,4 +1,4 @@
-"""What is held of fleets that others can be brought back to."""
+"""Snapshots of fleets, to which the same or other fleets can be set."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from tokenfleet.envs.engine import present_of
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.batch import tariff_of
 from tokenfleet.envs.episode.future import draw_future
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.fleets.plans import Same
 from tokenfleet.envs.fleets.setting import Setting
 from tokenfleet.envs.fleets.snapshots import FleetSnapshot
 from tokenfleet.envs.interface.decisions import Decisions, Memory
+from tokenfleet.envs.rows import Record
 
 BoolArray = NDArray[np.bool_]
 Float64Array = NDArray[np.float64]

@@ -1,9 +1,9 @@
 """What a policy sets: rows of numbers in [-1, 1], and what they mean in `Controls`.
 
 An action is a row of segments, one a control (`envs.interface.control_segments`). The middle of the box is a sane
-fleet: capacity-weighted routing, every replica awake that fits the contract, everything admitted, middle clocks,
-batteries at rest, calls that weigh waiting and computing alike, prices half-way. Exploration noise around the middle
-neither puts replicas to sleep (that takes a < -0.6) nor cuts a class off.
+fleet: capacity-weighted routing, as many replicas awake as fit the contract, everything admitted, middle clocks,
+batteries at rest, waiting and computing weighed alike, prices half-way. Exploration noise around the middle neither
+puts replicas to sleep (that takes a < -0.6) nor cuts a class off.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.control_segments import SEGMENTS
 from tokenfleet.envs.interface.segments import SegmentBox
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 
 Float32Array = NDArray[np.float32]

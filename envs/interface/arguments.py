@@ -9,9 +9,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.fields import OUTCOMES
 from tokenfleet.envs.interface.reward import Reward
 from tokenfleet.envs.layers.agents import Split
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError, shown, suggest

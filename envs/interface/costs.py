@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.fields import OUTCOMES
 from tokenfleet.envs.interface.parts import build_reward
 from tokenfleet.envs.interface.reward import Float64Array
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 
@@ -19,12 +20,12 @@ ENDINGS = ("completed_in_slo", "completed_late", "refused", "expired")
 
 
 class WithCosts:
-    """A reward whose terms are joined by costs, which are no money.
+    """A reward's terms, and costs beside them that are no money.
 
     - `above_cap_s`: seconds above a cap in the tick, summed over sites and rows.
     - `missed/<class>`, `ended/<class>`: requests that ended in the tick other than within their SLO, and in any way.
 
-    Give every cost the weight 0 (`names`), so that rewards stay what they are.
+    Give every cost (`names`) the weight 0, and rewards stay as they are.
 
     Args:
         scenario: that is rewarded.

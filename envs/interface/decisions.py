@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.action import Supervises
 from tokenfleet.envs.interface.arguments import checked_actions
 from tokenfleet.envs.interface.parts import Parts
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 
 BoolArray = NDArray[np.bool_]
 Memory = tuple[NDArray[Any], ...]

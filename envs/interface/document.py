@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tokenfleet.envs.accounts.metrics import FLEET, RETURN
 from tokenfleet.envs.fields import AXES, OUTCOMES, VIEW, Field
+from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.interface.observation import FleetObservation
 from tokenfleet.envs.interface.scales import SCALES
@@ -50,7 +51,7 @@ def supervisor_fields() -> str:
 def outcome_fields() -> str:
     """What a reward is given."""
     rows = [(f"`{field.name}`", _per(field), field.unit, field.doc) for field in OUTCOMES]
-    return _table(("field", "one for each", "unit", "meaning"), rows)
+    return markdown_table(("field", "one for each", "unit", "meaning"), rows)
 
 
 def episode_metrics() -> str:
@@ -64,7 +65,7 @@ def episode_metrics() -> str:
         )
         for metric in (RETURN, *FLEET)
     ]
-    return _table(("metric", "unit", "better", "meaning"), rows)
+    return markdown_table(("metric", "unit", "better", "meaning"), rows)
 
 
 def scenario_tables(name: str) -> str:
@@ -94,9 +95,9 @@ def scenario_tables(name: str) -> str:
     return "\n\n".join(
         [
             f"Action, {action.space.shape[0]} entries:",
-            _table(("entries", "segment", "in order", "unit"), parts),
+            markdown_table(("entries", "segment", "in order", "unit"), parts),
             f"Observation, {observation.space.shape[0]} entries (the range is the widest among a field's entries):",
-            _table(("entries", "field", "in order", "shows", "unit"), rows),
+            markdown_table(("entries", "field", "in order", "shows", "unit"), rows),
         ]
     )
 
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _segments(table: Iterable[Segment]) -> str:
     rows = [(f"`{part.name}`", part.per, part.unit, part.low, part.high, part.formula, part.doc) for part in table]
-    return _table(("segment", "one for each", "unit", "a = -1", "a = 1", "formula", "meaning"), rows)
+    return markdown_table(("segment", "one for each", "unit", "a = -1", "a = 1", "formula", "meaning"), rows)
 
 
 def _fields(fields: Iterable[Field]) -> str:
@@ -153,7 +154,7 @@ def _fields(fields: Iterable[Field]) -> str:
         (f"`{field.name}`", _per(field), field.unit, SCALES[field.scale].doc, _bounds(field), field.doc)
         for field in fields
     ]
-    return _table(("field", "one for each", "unit", "divided by", "cut at", "meaning"), rows)
+    return markdown_table(("field", "one for each", "unit", "divided by", "cut at", "meaning"), rows)
 
 
 def _per(field: Field) -> str:
@@ -174,11 +175,6 @@ def _entries(field: Field, names: dict[str, tuple[str, ...]]) -> str:
 
 def _columns(first: int, last: int) -> str:
     return str(first) if first == last else f"{first}-{last}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":

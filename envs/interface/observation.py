@@ -13,8 +13,9 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import VIEW, Field, Layout, Record
+from tokenfleet.envs.fields import VIEW, Field
 from tokenfleet.envs.interface.scales import SCALES
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError, suggest

@@ -1,4 +1,4 @@
-"""Observation, action and reward from whatever a user names them by, and calls of them that say whose fault it was."""
+"""Observation, action and reward from a user's arguments, and calls of them: a failure's message names the part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.action import Action, FleetAction, Supervises
 from tokenfleet.envs.interface.observation import FleetObservation, Observation, Recalls
 from tokenfleet.envs.interface.reward import CapAwareNetValue, CertainValue, NetValue, Reward
@@ -19,6 +18,7 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.interface.supervisor_observation import ESTIMATED, REMEMBERED, SupervisorObservation
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError, shown, suggest
@@ -41,8 +41,8 @@ class Parts:
     Attributes:
         observation, action, reward: the parts themselves.
         observe, decode, value: calls of the parts; those of a user's parts are checked.
-        track: controls of the coming tick from what was decided, the view and what is remembered, and what is
-            remembered then; None for an action that gives controls at once.
+        track: from decision, view and memory to the controls of the coming tick and the new memory; None for an action
+            that gives controls at once.
     """
 
     observation: Observation | Recalls

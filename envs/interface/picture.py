@@ -1,8 +1,8 @@
 """A frame as a picture: power against the cap, queues, clocks and how requests ended, since the episode began.
 
 What does not move (axes, grids, titles, legends) is drawn once for each set of axis limits and kept as pixels; a frame
-copies these and draws the curves. Limits are round numbers that follow from the views alone, so that they change
-seldom and the same views give the same picture.
+copies these and draws the curves. Limits are round numbers that follow from the views alone: they change seldom, and
+the same views give the same picture.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.frame_state import OK, FloatArray, power_unit, site_state, time_s
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.frame_state import power_unit, site_state, time_s
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.provenance import pool_arrays
 

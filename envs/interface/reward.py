@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.fields import OUTCOMES
 from tokenfleet.envs.layers.ledger import AGREED, energy_cost_usd
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 
@@ -24,9 +25,9 @@ ENDINGS = ("in_slo", "late", "lost")
 class Reward(Protocol):
     """What the environments ask of a reward; bring your own to value a tick differently.
 
-    A reward sees what happened, never the environment, and keeps no state between ticks. One with an attribute
-    `reward_scale` says what its weighted terms are divided by: 1 where they are already scaled, `"reference_revenue"`
-    (the default) for what a tick earns if every request is served within its SLO.
+    A reward sees what happened, never the environment, and keeps no state between ticks. An attribute `reward_scale` is
+    the divisor of the weighted terms: 1 where they are already scaled, `"reference_revenue"` (the default) for the
+    revenue of a tick with every request served within its SLO.
     """
 
     def __call__(self, outcome: Record, price_usd_per_mwh: Float64Array) -> dict[str, Float64Array]:
@@ -55,8 +56,8 @@ class NetValue:
     - `demand_response_usd`, where a site is in a programme: paid for reduction, less damages and rebound.
 
     The price of a request is the list price of its tokens, cached ones at their own, times the factor in force when it
-    was called. It counts in full in the tick in which the request ends. A client that declines the price owes nothing
-    and is owed nothing.
+    was called. A request counts in full in the tick in which it ends. A client that declines the price owes nothing and
+    is owed nothing.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -90,7 +91,7 @@ class NetValue:
 
 
 class CertainValue(NetValue):
-    """`NetValue`, with what being late costs booked in the tick in which it becomes certain: a reward to train on.
+    """`NetValue`, with the cost of lateness booked in the tick in which it becomes certain: a reward to train on.
 
     `NetValue` pays less for a late answer when that completes, seconds or minutes after its cause. This reward adds
 
@@ -99,8 +100,8 @@ class CertainValue(NetValue):
       amount comes back when the request ends, however it does, and when the episode ends.
 
     So an overdue answer pays its whole price when it completes, and being late is charged when it happens. Over an
-    episode `overdue_usd` adds up to zero: the return is that of `NetValue`. What an answer loses that has been written
-    too slowly is still charged when it completes.
+    episode `overdue_usd` adds up to zero: the return is that of `NetValue`. Only the loss of an answer that is written
+    too slowly is charged when the answer completes.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -142,7 +143,7 @@ def settle_overdue(outcome: Record, ended: NDArray[np.bool_]) -> None:
     """Let nothing be overdue any more in fleets whose episode has ended, `[N]`: nobody pays for what is under way then.
 
     Args:
-        outcome: of the tick that has just passed, in which the change is noted.
+        outcome: of the last tick; the change is noted in it.
         ended: which fleets end with it.
     """
     if ended.any():

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.segments import SegmentBox
 from tokenfleet.envs.interface.setpoint_segments import SEGMENTS
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.supervision.loop import InnerLoop, LoopState
 from tokenfleet.envs.supervision.setpoints import Setpoints

@@ -1,8 +1,8 @@
 """The observation `supervisor`: the default one, and what rules work out from it or remember.
 
-Backlogs in seconds, what is left under the lowest cap to come, what is left of the brake's delay, when the next event
-begins; and, if the action holds set-points, the clock of its loop and the last set-points. Without them a policy would
-have to learn the physics of its fleet, and could not know what its last decision still does.
+Backlogs in seconds, watts left under the lowest cap to come, the rest of the brake's delay, the time to the next event;
+and, if the action holds set-points, the clock of its loop and the last set-points. Without them a policy would have to
+learn the physics of its fleet, and could not know what its last decision still does.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, class_backlog_seconds
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import VIEW, Field, Layout, Record
+from tokenfleet.envs.fields import VIEW, Field
 from tokenfleet.envs.interface.action import Action, Supervises
 from tokenfleet.envs.interface.observation import ScaledFields, kept_fields
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.supervision.loop import AHEAD_S

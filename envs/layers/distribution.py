@@ -1,4 +1,4 @@
-"""Layer 5, distribution: where clients and sites stand, how long a message travels, and what leaving a site costs.
+"""Layer 5, distribution: places of clients and sites, travel times of messages, and prices of traffic out of a site.
 
 A place is named as the matrix of round-trip times names it, for example `aws:us-east-1`. A message travels for half of
 the round-trip time; what it carries takes its bytes over the bandwidth on top.
@@ -125,7 +125,7 @@ def distances_s(
 def location_problems(
     network: NetworkSpec, regions: Mapping[str, RegionSpec], site_places: Mapping[str, str | None]
 ) -> list[str]:
-    """What is wrong with where regions and sites stand, one line each."""
+    """Mistakes in the locations of regions and sites, one line each."""
     places = {f"regions.{name}.location": region.location for name, region in regions.items()}
     places |= {f"sites.{name}.location": place for name, place in site_places.items() if place is not None}
     problems = [f"{key}: {problem}" for key, place in places.items() if (problem := network.problem(place))]

@@ -130,7 +130,7 @@ class Controls:
         return cls(**{**others, "route_share": shares})
 
     def __getitem__(self, index: int) -> Controls:
-        """Those of fleet `index` alone.
+        """The controls of fleet `index` alone.
 
         Raises:
             IndexError: there is no such fleet.
@@ -140,7 +140,7 @@ class Controls:
         return Controls(**{name: values[index : index + 1] for name, values in self.given().items()})
 
     def complete(self, sizes: Mapping[str, int]) -> Controls:
-        """Those given, and neutral values for what was left out; `sizes` gives the length of each axis letter."""
+        """The given controls, and neutral values for those left out; `sizes` gives the length of each axis letter."""
         return Controls(**{**neutral_arrays(Controls, {"N": self.num_envs, **sizes}), **self.given()})
 
     def given(self) -> dict[str, Float64Array]:

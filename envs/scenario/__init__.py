@@ -6,7 +6,8 @@
 | `sites`, `pools`, `sleep`, `variants`, `training`, `regimes`, `uncertainty` | its sections |
 | `checks` | what is wrong with how they fit together |
 | `loading` | a scenario from a name, a file or plain data, with overrides |
-| `axes`, `capacity`, `provenance` | sizes, what pools can serve, and where their coefficients come from |
+| `axes`, `network`, `capacity` | sizes, what lies between regions, sites and pools, what pools can serve |
+| `provenance` | where coefficients come from |
 | `generator` | scenarios drawn from ranges |
 | `shift` | scenarios that differ on purpose from the one trained on |
 """

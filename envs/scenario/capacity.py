@@ -27,9 +27,9 @@ def mean_request(scenario: Scenario, request_class: str) -> MeanRequest:
 class SteadyState:
     """Replicas that each serve one class and nothing else, `[K, P]`, by `layers.llm.steady_state`.
 
-    A replica runs the largest batch that `max_batch` and the KV cache hold and whose time per token keeps the limits of
-    the class, a deadline being one over its output tokens. Queueing and bursts are not in it: use it to weigh pools,
-    not to promise a rate.
+    A replica runs the largest batch within `max_batch` and the KV cache with a time per token within the limits of the
+    class, a deadline being one over its output tokens. Queueing and bursts are not in it: use it to weigh pools, not to
+    promise a rate.
 
     Attributes:
         request: the mean of each class, `[K, 1]`, with the windows of each pool, `[P]`.
@@ -62,7 +62,7 @@ class SteadyState:
         return batch
 
     def rate_rps(self, physics: Physics, batch: Float64Array) -> Float64Array:
-        """What a replica that runs `batch` serves, `[..., K, P]` [requests/s]; 0 where it does not serve the class."""
+        """Service rate of a replica with `batch`, `[..., K, P]` [requests/s]; 0 for classes of other models."""
         rate_rps: Float64Array = np.where(self._mask, service_rate_rps(physics, self.request, batch), 0.0)
         return rate_rps
 

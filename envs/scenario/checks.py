@@ -31,7 +31,7 @@ def horizon_problems(ticks: int, tick_s: float) -> list[str]:
 
 
 def pool_problems(pools: Mapping[str, PoolSpec], sites: Mapping[str, SiteSpec]) -> list[str]:
-    """What is wrong with where pools stand, and with what they are made of."""
+    """Mistakes in the places of pools, and in their parts."""
     problems = []
     for name, pool in pools.items():
         if pool.site not in sites:
@@ -68,7 +68,7 @@ def workload_problems(
     regions: tuple[str, ...],
     horizon_s: float,
 ) -> list[str]:
-    """What is wrong with the streams that load the fleet.
+    """Mistakes in the streams of the workload.
 
     Raises:
         UserCodeError: the code of a stream of the user's has failed.
@@ -89,12 +89,12 @@ def workload_problems(
 
 
 def calendar_problems(calendar: CalendarSpec, sites: Mapping[str, SiteSpec], window_s: float) -> list[str]:
-    """What is wrong with how an episode runs through the year of its recorded series, where there are any."""
+    """Mistakes in an episode's way through the year of its recorded series, if any."""
     return window_problems(calendar, window_s) if any(site.varies for site in sites.values()) else []
 
 
 def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
-    """What is wrong with who hands over to whom, one line each."""
+    """Mistakes in the hand-offs between pools, one line each."""
     problems = []
     for name, pool in pools.items():
         key, target = f"pools.{name}.hand_off_to", pools.get(pool.hand_off_to or name)
@@ -137,7 +137,7 @@ def variant_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
 
 
 def seat_problems(pools: Mapping[str, PoolSpec], models: Mapping[str, str]) -> list[str]:
-    """What is wrong with the seats that pools keep, one line each; `models` are those that the classes ask for."""
+    """Mistakes in the seats that pools keep, one line each; `models` are those that the classes ask for."""
     problems = []
     for name, pool in pools.items():
         served = [cls for cls, model in models.items() if model == pool.model]

@@ -53,7 +53,7 @@ class PoolSpec(CatalogSpec):
         interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
             default. A replica of several GPUs that is wired otherwise runs on a roofline.
         async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
-            default in its releases of 2026). Then a roofline counts no time on the host, which otherwise is that of
+            default in its releases of 2026). Then a roofline counts no time on the host; otherwise it counts that of
             vLLM's releases of 2025. A measured profile stays as it is.
         needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
             place of one that nobody measured.
@@ -70,22 +70,22 @@ class PoolSpec(CatalogSpec):
             by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
         kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
             default of vLLM's first engine, its second one has the same knob at 0.
-        prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from where the
-            conversation's or the group's cached beginning ends (vLLM `enable_prefix_caching`).
+        prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from the end
+            of the conversation's or the group's cached beginning (vLLM `enable_prefix_caching`).
         warm_cache: begin an episode with the contexts in the cache that sessions under way have left there, as many as
             it has space for; else empty.
         prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
         host_cache_bytes: host memory of a replica for prefixes that its KV cache has no space for [bytes].
         host_bandwidth_bytes_per_s: at which a replica reads them back [bytes/s]; the default is an assumption: four
             fifths of the 63e9 that a PCIe 5.0 link of 16 lanes signals.
-        hand_off_to: the pool that decodes what this one has prefilled: when a prompt's first token is there, its KV
-            cache goes to a replica of that pool (disaggregated serving: Splitwise, ISCA 2024, arXiv:2311.18677;
-            DistServe, OSDI 2024, arXiv:2401.09670). By default a pool decodes what it has prefilled.
+        hand_off_to: the pool that decodes after prefill here: when a prompt's first token is there, its KV cache goes
+            to a replica of that pool (disaggregated serving: Splitwise, ISCA 2024, arXiv:2311.18677; DistServe, OSDI
+            2024, arXiv:2401.09670). By default a pool decodes what it has prefilled.
         decode_only: take nothing but what other pools hand over.
         migrate_prefixes: fetch the cached beginning of a conversation from the replica that holds it, if a request
-            comes here instead of returning there, wherever that is quicker than computing it again.
+            comes here instead of returning there and fetching is quicker than computing.
         kv_path: which way KV cache goes within a site: over the `network` between servers, or in one server over the
-            `interconnect`, where each board sends its part at the rate that its lines were timed at.
+            `interconnect`: each board sends its part at the measured rate of its lines.
         kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
             [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`
             holds too.

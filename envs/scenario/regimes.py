@@ -52,7 +52,7 @@ class RegimeStateSpec(Spec):
         mean_stay_s: how long it lasts on average [s]; without it, for whole episodes.
         weight: how likely it is, relatively, when another state ends or an episode is drawn.
         streams: what it makes of streams, by their names in `workload`.
-        price_tolerance_factor: on the highest price factor that clients accept who come now, by class.
+        price_tolerance_factor: on the highest price factor that clients of this time accept, by class.
         cooling_factor: on the power of facilities for each watt of IT power beyond that watt, by site: a fouled heat
             exchanger, a chiller that is out.
     """
@@ -201,12 +201,12 @@ def highest_rate_factor(regimes: Mapping[str, RegimeSpec], name: str) -> float:
 
 
 def highest_cooling_factor(regimes: Mapping[str, RegimeSpec], site: str) -> float:
-    """The most that regimes together can make of what a site draws for each watt of IT power beyond that watt."""
+    """The highest factor of all regimes together on a site's draw for each watt of IT power beyond that watt."""
     return float(np.prod([regime.factors("cooling_factor", site).max() for regime in regimes.values()]))
 
 
 def busiest_stream(regimes: Mapping[str, RegimeSpec], name: str, stream: StreamSpec) -> StreamSpec:
-    """A stream under the most that regimes make of its rate, for what is left of it at other times."""
+    """A stream at its highest rate under regimes, of which less is left at other times."""
     factor = highest_rate_factor(regimes, name)
     return stream if factor == 1.0 else stream.busier(factor)
 

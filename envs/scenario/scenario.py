@@ -12,20 +12,8 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec
-from tokenfleet.envs.layers.agents import (
-    AgreementSpec,
-    AnyStream,
-    PriceRangeSpec,
-    RequestClassSpec,
-)
-from tokenfleet.envs.layers.distribution import (
-    NetworkSpec,
-    RegionSpec,
-    distances_s,
-    egress_usd,
-    location_problems,
-    transfer_s,
-)
+from tokenfleet.envs.layers.agents import AgreementSpec, AnyStream, PriceRangeSpec, RequestClassSpec
+from tokenfleet.envs.layers.distribution import NetworkSpec, RegionSpec, location_problems
 from tokenfleet.envs.layers.facility import RoomSpec, RowSpec, it_nameplate_w, nameplate_w
 from tokenfleet.envs.layers.gpu.failures import FailureSpec
 from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
@@ -110,7 +98,7 @@ class Scenario(CatalogSpec):
             *workload_problems(self.workload, self.classes, self.region_names, self.horizon_s),
             *calendar_problems(self.calendar, self.sites, self.calendar_window_s),
             *regime_problems(self.regimes, self.workload, self.classes, self.sites, self.horizon_s),
-            *location_problems(self.network, self.regions, dict(zip(self.sites, self._site_places, strict=True))),
+            *location_problems(self.network, self.regions, {name: site.location for name, site in self.sites.items()}),
         ]
         if problems:
             raise SpecError(problems)
@@ -142,51 +130,9 @@ class Scenario(CatalogSpec):
         """How many clients each of `region_names` has, relatively."""
         return {name: region.weight for name, region in self.regions.items()} or {"everywhere": 1.0}
 
-    @cached_property
-    def network_s(self) -> NDArray[np.float64]:
-        """Time of a message from each region to each site, one way, `[G, S]` [s]."""
-        places = [region.location for region in self.regions.values()]
-        return distances_s(self.network, places or [None], self._site_places)
-
-    @property
-    def upload_token_s(self) -> NDArray[np.float64]:
-        """Time of a token of a prompt on the line of a region's clients, `[G]` [s]; 0 where no region is named."""
-        return np.full(len(self.region_names), self.network.upload_token_s if self.regions else 0.0)
-
-    @cached_property
-    def site_network_s(self) -> NDArray[np.float64]:
-        """Time of a message between each two sites, one way, `[S, S]` [s]; 0 where one of them has no location."""
-        times_s = distances_s(self.network, self._site_places, self._site_places)
-        np.fill_diagonal(times_s, 0.0)
-        return times_s
-
-    @cached_property
-    def kv_latency_s(self) -> NDArray[np.float64]:
-        """Time of a message from each pool to each other, one way, `[P, P]` [s]."""
-        site = [list(self.sites).index(pool.site) for pool in self.pools.values()]
-        return self.site_network_s[np.ix_(site, site)]
-
-    @cached_property
-    def kv_token_s(self) -> NDArray[np.float64]:
-        """Time on the line of one token of KV cache from each pool to each other, `[P, P]` [s]."""
-        between_sites = self.network.site_bytes_per_s
-
-        def token_s(sender: PoolSpec, receiver: PoolSpec) -> float:
-            nearest = min(sender.kv_move_bytes_per_s, receiver.kv_move_bytes_per_s)
-            rate = nearest if sender.site == receiver.site else min(nearest, between_sites)
-            return transfer_s(sender.model_spec.kv_bytes_per_token, rate)
-
-        pools = self.pools.values()
-        return np.array([[token_s(sender, receiver) for receiver in pools] for sender in pools])
-
-    @property
-    def egress_usd_per_byte(self) -> NDArray[np.float64]:
-        """Price of traffic from each site to its clients, `[S]` [USD/byte]."""
-        return np.array([egress_usd(1.0, site.price_usd_per_gb(self.network)) for site in self.sites.values()])
-
     @property
     def route_mask(self) -> NDArray[np.bool_]:
-        """Which pools serve which class's model and take requests from clients, `[K, P]`."""
+        """Whether a pool serves the class's model and takes requests from clients, `[K, P]`."""
         open_pools = [None if pool.decode_only else pool.model for pool in self.pools.values()]
         return np.array([[model == cls.model for model in open_pools] for cls in self.classes.values()])
 
@@ -231,7 +177,7 @@ class Scenario(CatalogSpec):
 
     @property
     def variants(self) -> dict[str, VariantSpec]:
-        """What replicas may serve instead of their own model, by the pools that let them."""
+        """Variants that replicas may serve instead of their own model, by pool."""
         return {name: pool.variant for name, pool in self.pools.items() if pool.variant is not None}
 
     @property
@@ -343,7 +289,3 @@ class Scenario(CatalogSpec):
     @cached_property
     def _nameplate_w(self) -> dict[str, float]:
         return {site: nameplate_w(spec.facility, self._tdp_w[site]) for site, spec in self.sites.items()}
-
-    @property
-    def _site_places(self) -> list[str | None]:
-        return [site.location for site in self.sites.values()]

@@ -27,7 +27,7 @@ class ShiftSpec(Spec):
             where the year would end.
         replicas_fraction: share of each pool's replicas that is left, rounded up; caps keep their watts.
         forecast_error_factor: on the size of every forecast's error.
-        failure: what befalls the connection of the first site beside its own emergencies, where there are other sites.
+        failure: emergency on the connection of the first site, beside its own ones, where there are other sites.
     """
 
     name: Name

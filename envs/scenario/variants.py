@@ -6,7 +6,7 @@ from tokenfleet.envs.spec import Name, Spec, UnitFraction
 
 
 class VariantSpec(Spec):
-    """What the replicas of a pool can serve instead of their own model, where watts are short.
+    """A model that the replicas of a pool can serve instead of their own, where watts are short.
 
     Attributes:
         model: its name in the catalogue; it runs on the boards of the pool, which split it as they do the own model.

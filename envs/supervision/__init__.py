@@ -1,1 +1,1 @@
-"""What a human supervisor sets, and the loops that hold it: set-points become controls at every tick."""
+"""Set-points of a human supervisor, and the loops that hold them: set-points become controls at every tick."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.power_model import PowerModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 
 Float64Array = NDArray[np.float64]
@@ -63,8 +63,8 @@ class ClockFeedback:
 class ModelWaves:
     """Brings pools with a variant to as many replicas that serve it as are wanted, a part of the pool at a time.
 
-    Who changes its model serves nobody while it loads. So no further replicas change before those that do, or that wake
-    for another reason, are awake.
+    A replica that changes its model serves nobody while it loads. So no further replicas change before all loading
+    ones, also those that wake for another reason, are awake.
 
     Args:
         scenario: of the fleet.

@@ -22,8 +22,8 @@ from tokenfleet.envs.estimates.backlog import (
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.clock_limits import RowClock, usual_replicas
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.supervision.laws import ClockFeedback, ModelWaves
@@ -177,7 +177,7 @@ class InnerLoop:
         return awake, np.where(changes, 0.0, state.dwell_s + self._tick_s)
 
     def _switch(self, setpoints: Setpoints, view: Record, state: LoopState) -> tuple[Float64Array | None, Float64Array]:
-        """Shares of pools that are to serve variants, `[N, P]`, and of those that have one, `[N, v]`."""
+        """Shares of pools that are to serve variants, `[N, P]`, and of the pools with a variant, `[N, v]`."""
         if setpoints.variant_fraction is None:
             return None, state.variant
         variant = self._waves.step(state.variant, setpoints.variant_fraction[:, self._waves.pools], view)
@@ -196,7 +196,7 @@ class InnerLoop:
         return admission_rates_rps(met_s, setpoints.backlog_limit_s, self._capacity_rps, awake_share, self._tick_s)
 
     def _battery_power_w(self, setpoints: Setpoints, view: Record, target_w: Float64Array) -> Float64Array | None:
-        """Discharge above the charge that is set, charge below it with what the power target leaves."""
+        """Discharge above the set charge; below it, charge with the watts that the power target leaves."""
         if setpoints.battery_charge is None or not self._battery_site:
             return None
         power_w = np.zeros(target_w.shape)

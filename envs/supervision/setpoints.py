@@ -110,7 +110,7 @@ class Setpoints:
 
     @classmethod
     def neutral(cls, sizes: Mapping[str, int], **given: Any) -> Setpoints:
-        """Those `given` as numbers or arrays that broadcast, and neutral values; `sizes` has the axes' lengths."""
+        """The set-points `given`, numbers or arrays that broadcast, and neutral ones; `sizes` of the axes."""
         rest = neutral_arrays(cls, sizes)
         names = [q.name for q in quantities_of(cls) if not q.optional or given.get(q.name) is not None]
         return cls(**{name: np.array(np.broadcast_to(given.get(name, rest[name]), rest[name].shape)) for name in names})

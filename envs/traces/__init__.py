@@ -15,7 +15,7 @@ from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clie
 from tokenfleet.envs.traces.columns import DEFAULTS, NONE
 from tokenfleet.envs.traces.formats import FORMATS
 from tokenfleet.envs.traces.importing import UNITS, ZERO_OUTPUTS, How, Imported, import_trace
-from tokenfleet.envs.traces.parts import Part, check_parts, parts
+from tokenfleet.envs.traces.parts import SplitPart, check_parts, parts
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, trace_bytes, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
 from tokenfleet.envs.traces.table import RequestTable, arrival_order
@@ -31,9 +31,9 @@ __all__ = [
     "ClientTable",
     "How",
     "Imported",
-    "Part",
     "RequestTable",
     "SessionTrace",
+    "SplitPart",
     "Trace",
     "arrival_order",
     "check_parts",

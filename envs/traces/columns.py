@@ -117,7 +117,7 @@ def _is_in_order(arrival_s: FloatColumn) -> bool:
 
 
 def client_problems(columns: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the columns that have defaults; those that are a single number in memory are read as one."""
+    """Mistakes in the columns with defaults; those that are a single number in memory are read as one."""
     problems = []
     for name, (low, high) in _BOUNDS.items() if len(columns["prompt_tokens"]) else ():
         column = distinct(columns[name])
@@ -136,7 +136,7 @@ def client_problems(columns: Mapping[str, Any]) -> list[str]:
 
 
 def graph_problems(columns: Mapping[str, Any]) -> list[str]:
-    """What is wrong with who waits for whom."""
+    """Mistakes in the calls that wait for others."""
     start, successor, predecessors = columns["successor_start"], columns["successor"], columns["predecessors"]
     rows = len(predecessors)
     if start.dtype != np.int64 or successor.dtype != np.int32 or start.shape != (rows + 1,):

@@ -1,4 +1,4 @@
-"""Deal what was recorded to train, validation and test, so that the three are alike."""
+"""Deal records to train, validation and test, so that the three are alike."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ NOBODY = -1
 def deal(amounts: NDArray[np.float64], shares: Sequence[int] = SHARES) -> NDArray[np.int8]:
     """The split of every piece.
 
-    Pieces are dealt in rounds of `sum(shares)` neighbours, so that every split has pieces from everywhere. Who of a
-    round gets which is chosen so that each split's part of every amount is near its share of the pieces: round by
-    round, and again until no round can be dealt better. Pieces left over after the last whole round go to the first
-    split.
+    Pieces are dealt in rounds of `sum(shares)` neighbours, so that every split has pieces from everywhere. The deal of
+    a round brings each split's part of every amount near its share of the pieces: round by round, and again until no
+    round can be dealt better. Pieces left over after the last whole round go to the first split.
 
     Args:
-        amounts: what each piece holds of several things that count, `[M, A]`, none negative.
+        amounts: several amounts of each piece, `[M, A]`, none negative.
         shares: pieces of a round for each split.
 
     Returns:

@@ -89,7 +89,7 @@ def import_trace(path: Path, how: How, progress: Callable[[int], None] = lambda 
         progress: told of every so many rows that were read.
 
     Raises:
-        SpecError: what is wrong, with the file, the line and the option that helps.
+        SpecError: the mistake, with the file, the line and the option that helps.
     """
     if path.name.endswith(".npz"):
         return Imported(read_trace(path), None, ())

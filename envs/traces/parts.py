@@ -21,7 +21,7 @@ BIN_S = 10.0
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class SplitPart:
     """What one split has of a record: the events of its blocks, on a clock that runs in its blocks only.
 
     Attributes:
@@ -35,7 +35,7 @@ class Part:
     span_s: float
 
 
-def parts(at_s: Float64Array, span_s: float, amounts: Float64Array) -> tuple[Part, ...]:
+def parts(at_s: Float64Array, span_s: float, amounts: Float64Array) -> tuple[SplitPart, ...]:
     """The parts of train, validation and test of a record; no two share an event.
 
     The record is cut into `BLOCKS`, which are dealt to five fifths of alike rates, amounts and burstiness (`deal`),
@@ -47,7 +47,7 @@ def parts(at_s: Float64Array, span_s: float, amounts: Float64Array) -> tuple[Par
     Args:
         at_s: when each event came, `[R]`, not decreasing, from 0 [s].
         span_s: length of the record [s].
-        amounts: what each event brings of several things that count, such as tokens, `[R, A]`.
+        amounts: several amounts of each event, such as tokens, `[R, A]`.
     """
     block_s = span_s / BLOCKS
     block = np.minimum((at_s / block_s).astype(np.int64), BLOCKS - 1)
@@ -61,13 +61,13 @@ def parts(at_s: Float64Array, span_s: float, amounts: Float64Array) -> tuple[Par
     return tuple(_one_after_the_other(found[end - share : end]) for share, end in zip(FIFTHS, ends, strict=True))
 
 
-def _one_after_the_other(fifths: list[Part]) -> Part:
+def _one_after_the_other(fifths: list[SplitPart]) -> SplitPart:
     starts_s = np.cumsum([0.0, *(fifth.span_s for fifth in fifths)])
     at_s = [start_s + fifth.at_s for start_s, fifth in zip(starts_s, fifths, strict=False)]
-    return Part(np.concatenate([fifth.row for fifth in fifths]), np.concatenate(at_s), float(starts_s[-1]))
+    return SplitPart(np.concatenate([fifth.row for fifth in fifths]), np.concatenate(at_s), float(starts_s[-1]))
 
 
-def check_parts(name: str, found: tuple[Part, ...], horizon_s: float) -> None:
+def check_parts(name: str, found: tuple[SplitPart, ...], horizon_s: float) -> None:
     """Make sure that an episode of `horizon_s` fits every part of the record `name`.
 
     Raises:
@@ -84,10 +84,10 @@ def check_parts(name: str, found: tuple[Part, ...], horizon_s: float) -> None:
         raise ValueError(f"{name} is too sparse: one of its splits has {fewest} requests; give a longer trace")
 
 
-def _part(at_s: Float64Array, block: IntArray, own: IntArray, block_s: float) -> Part:
+def _part(at_s: Float64Array, block: IntArray, own: IntArray, block_s: float) -> SplitPart:
     place = np.full(BLOCKS, -1, np.int64)
     place[own] = np.arange(len(own))
     row = np.flatnonzero(place[block] >= 0)
     shift = (block - place[block])[row]
     pace = len(row) / len(at_s) * BLOCKS / len(own) or 1.0
-    return Part(row, pace * np.maximum(at_s[row] - shift * block_s, 0.0), pace * len(own) * block_s)
+    return SplitPart(row, pace * np.maximum(at_s[row] - shift * block_s, 0.0), pace * len(own) * block_s)

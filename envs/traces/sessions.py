@@ -165,7 +165,7 @@ def write_sessions(trace: SessionTrace, path: Path | str | BinaryIO) -> None:
 
 
 _AS_STEPS = ("first_call", "caller", "waiter", "prompt_tokens", "reusable_tokens")
-"""Columns that are stored as differences, which compress to a third."""
+"""Columns stored as differences, which compress to a third."""
 _LOWEST_TOKENS = {"prompt_tokens": 1, "output_tokens": 1, "reusable_tokens": 0, "group_tokens": 0}
 """Columns that count tokens, and the fewest of each."""
 

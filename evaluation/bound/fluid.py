@@ -1,10 +1,10 @@
-"""The fluid relaxation of an episode, and an upper bound on it that holds whatever the solver's accuracy.
+"""The fluid relaxation of an episode, and an upper bound on it that holds at any accuracy of the solver.
 
 Time is cut into T spans. Requests may be served in part, by several pools and in any span of their windows; a span has
-so many seconds of replicas, and all energy comes from the grid, the sun or a battery. A linear programme over groups
-of like requests gives prices of replica seconds and of energy. At these prices every request by itself takes what is
-best for it, and by weak duality what all take together, and what is left to pay, is no less than the relaxation's
-value: a bound for any prices that are not negative, and the value itself for the best ones.
+so many seconds of replicas, and all energy comes from the grid, the sun or a battery. A linear programme over groups of
+like requests gives prices of replica seconds and of energy. At these prices every request by itself takes the best for
+itself. By weak duality the gains of all requests and the cost of the resources at these prices are together no less
+than the relaxation's value: a bound for any prices that are not negative, and the value itself for the best ones.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ SPANS = 12
 """Spans of an episode, at most one a tick."""
 KWH_PER_MWH = 1e3
 ROUNDING_S = 1e-6
-"""By which limits are lengthened, for clocks that round."""
+"""Added to limits, for clocks that round."""
 
 
 def fluid_problem(scenario: Scenario, episode: Episode, spans: int = SPANS) -> FluidProblem:
@@ -142,7 +142,7 @@ def _generated(table: RequestTable) -> tuple[Float64Array, Float64Array]:
 
 
 def _paid_usd(a: FleetArrays, table: RequestTable, rows: IntArray) -> tuple[Float64Array, Float64Array]:
-    """What each pays in time, and late, at the highest factor that its client accepts and with nothing cached."""
+    """Payment of each request in time, and late, at its client's highest factor and with nothing cached."""
     k = table.class_id[rows]
     factor = np.minimum(table.price_tolerance[rows], a.highest_price_factor[k])
     factor = np.where(factor >= a.lowest_price_factor[k], factor, 0.0)
@@ -200,7 +200,7 @@ def _needs(
 def _energy(
     a: FleetArrays, episode: Episode, model: PowerModel, rates: list[PoolRates], dark: BoolArray, edges: IntArray
 ) -> dict[str, Float64Array]:
-    """What each site needs at rest and may draw, what it costs, and its sun and batteries."""
+    """Each site's power at rest and its cap, its prices, and its sun and batteries."""
     tick_s, start = a.tick_s, edges[:-1]
     at_site = np.eye(a.num_sites)[a.site]
     rest_w = (a.replicas * np.array([rate.rest_w for rate in rates])) @ at_site

@@ -15,10 +15,10 @@ from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import contenders, measure_cell, measure_decision_ms
 from tokenfleet.evaluation.contenders.figure import draw_matrix
-from tokenfleet.evaluation.contenders.matrix import Matrix
+from tokenfleet.evaluation.contenders.matrix import ResultMatrix
 from tokenfleet.evaluation.contenders.page import write_page
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 
 COMMAND = "python -m tokenfleet.evaluation.contenders"
 TIMED_ON = "default"
@@ -35,7 +35,7 @@ def _run(typed: argparse.Namespace) -> None:
         raise SpecError([f"--episodes: must be at least 2 (got {typed.episodes})"])
     scenarios = {name: load_scenario(name) for name in typed.scenario or sorted(catalog_names("scenario"))}
     names = contenders(typed.policy)
-    record = Record(Path(typed.out), {"episodes": typed.episodes, "seed": typed.seed, "split": "validation"})
+    record = MeasurementFile(Path(typed.out), {"episodes": typed.episodes, "seed": typed.seed, "split": "validation"})
     timed = load_scenario(TIMED_ON)
     cells = [(scenario, name) for scenario in scenarios for name in names]
     with tqdm(cells, disable=not sys.stderr.isatty()) as bar:
@@ -45,7 +45,7 @@ def _run(typed: argparse.Namespace) -> None:
             record.once(key, lambda: measure_cell(scenarios[scenario], name, typed.episodes, typed.seed))  # noqa: B023
     for name in names:
         record.once(f"decision_ms/{name}", lambda: measure_decision_ms(timed, name))  # noqa: B023
-    matrix = Matrix.of(record, scenarios, names, typed.episodes, typed.seed)
+    matrix = ResultMatrix.of(record, scenarios, names, typed.episodes, typed.seed)
     print(matrix.text())
     if typed.docs:
         folder = Path(typed.docs)

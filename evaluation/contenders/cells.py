@@ -95,8 +95,8 @@ def measure_decision_ms(scenario: Scenario, name: str) -> float:
 def contenders(chosen: Sequence[str]) -> list[str]:
     """Those chosen, or the middle and all shipped policies that are measured by themselves.
 
-    Those that plan on copies would take hours for all, a form without numbers acts as another policy does, and what
-    was trained has a page of its own.
+    Planners on copies would take hours for all, a form without numbers acts as another policy does, and trained
+    policies have a page of their own.
 
     Raises:
         SpecError: one line per name that is not shipped.

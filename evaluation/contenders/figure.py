@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tokenfleet.evaluation.contenders.matrix import Matrix
+from tokenfleet.evaluation.contenders.matrix import ResultMatrix
 from tokenfleet.evaluation.style import INK, house_style, new_figure, save
 
 WORST_PERCENT = 50.0
 """Where the scale of colours begins."""
 
 
-def draw_matrix(matrix: Matrix, path: Path) -> Path:
+def draw_matrix(matrix: ResultMatrix, path: Path) -> Path:
     """Mean net value over the best one of each scenario, policies ordered by their interquartile mean [%]."""
     order = matrix.ranking()
     percent = np.array([[matrix.percent(policy, scenario) for scenario in matrix.scenarios] for policy in order])

@@ -10,12 +10,12 @@ import numpy as np
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.contenders.cells import MIDDLE
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap, interquartile_mean
 
 
 @dataclass(frozen=True)
-class Matrix:
+class ResultMatrix:
     """Net values of every policy on the same episodes of every scenario.
 
     Attributes:
@@ -37,8 +37,13 @@ class Matrix:
 
     @classmethod
     def of(
-        cls, record: Record, scenarios: Mapping[str, Scenario], policies: Sequence[str], episodes: int, seed: int
-    ) -> Matrix:
+        cls,
+        record: MeasurementFile,
+        scenarios: Mapping[str, Scenario],
+        policies: Sequence[str],
+        episodes: int,
+        seed: int,
+    ) -> ResultMatrix:
         """What a file of measurements says."""
         usd, above = {}, {}
         for name in policies:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.user_code import import_object
 from tokenfleet.evaluation.contenders.cells import MIDDLE
-from tokenfleet.evaluation.contenders.matrix import Matrix
+from tokenfleet.evaluation.contenders.matrix import ResultMatrix
 from tokenfleet.evaluation.contenders.sees import SIGHTS, knows_caps, reads, sights
 from tokenfleet.policies.heuristics import rules
 from tokenfleet.policies.parameters import keyword_parameters
@@ -41,18 +42,18 @@ MARKS = """| mark | the number was |
 """
 
 
-def write_page(matrix: Matrix, path: Path) -> None:
+def write_page(matrix: ResultMatrix, path: Path) -> None:
     """Write the page, whole or not at all."""
     replace_file(path, page(matrix).encode())
 
 
-def page(matrix: Matrix) -> str:
+def page(matrix: ResultMatrix) -> str:
     """The page as Markdown."""
     parts = [_head(matrix), _results(matrix), _where(matrix), _sees(), _compositions(), _rules()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _head(matrix: Matrix) -> str:
+def _head(matrix: ResultMatrix) -> str:
     missing = [name for name in catalog_names("scenario") if name not in matrix.scenarios]
     scenarios = "every scenario that ships" + (f" but for {', '.join(missing)}, not yet measured" if missing else "")
     return f"""# Controllers
@@ -75,7 +76,7 @@ Every policy that ships, on {scenarios}: textbook laws, published controllers wr
 ![Net value of every controller on every scenario](images/controllers.png)"""
 
 
-def _results(matrix: Matrix) -> str:
+def _results(matrix: ResultMatrix) -> str:
     head = ["policy", "overall", *matrix.scenarios, "decision, ms"]
     rows = []
     for policy in matrix.ranking():
@@ -90,10 +91,10 @@ def _results(matrix: Matrix) -> str:
 Mean net value, % of the best of each scenario; *overall* is the interquartile mean over scenarios. A decision is for 64
 fleets of `default` side by side, on a machine that others shared. A dash: the policy refuses the scenario.
 
-{_table(head, rows)}"""
+{markdown_table(head, rows)}"""
 
 
-def _where(matrix: Matrix) -> str:
+def _where(matrix: ResultMatrix) -> str:
     rows = []
     for policy in matrix.ranking():
         if policy == MIDDLE:
@@ -103,10 +104,7 @@ def _where(matrix: Matrix) -> str:
         cells = [f"`{policy}`"]
         for scenario in (best, worst):
             gain = matrix.over_middle(policy, scenario)
-            cells.append(
-                f"`{scenario}`: {matrix.percent(policy, scenario):.0f} %, over the middle {gain.estimate:+.2f} "
-                f"[{gain.low:+.2f}, {gain.high:+.2f}] USD"
-            )
+            cells.append(f"`{scenario}`: {matrix.percent(policy, scenario):.0f} %, over the middle {gain:+.2f} USD")
         cells.append(f"{np.mean([matrix.above_cap_s[policy, scenario] for scenario in played]):.0f}")
         rows.append(cells)
     return f"""## Where each shines and where it fails
@@ -114,7 +112,7 @@ def _where(matrix: Matrix) -> str:
 With the paired difference to the middle of the action box and its 95 % bootstrap interval; over {matrix.episodes}
 episodes it is wide. The last column is the mean over scenarios of the seconds that sites and rows stood above a cap.
 
-{_table(["policy", "shines on", "fails on", "above a cap, s"], rows)}"""
+{markdown_table(["policy", "shines on", "fails on", "above a cap, s"], rows)}"""
 
 
 def _sees() -> str:
@@ -129,7 +127,7 @@ def _sees() -> str:
 
 From the fields that each declares; all know the scenario's public physics. `random` sees nothing.
 
-{_table(["policy", "can keep a cap", *SIGHTS], rows)}"""
+{markdown_table(["policy", "can keep a cap", *SIGHTS], rows)}"""
 
 
 def _compositions() -> str:
@@ -140,7 +138,7 @@ def _compositions() -> str:
             if preset.group == group:
                 made_of = ", ".join(f"{kind} {_choice(choice)}" for kind, choice in preset.parameters.items())
                 rows.append([f"`{name}`", made_of or f"`{str(preset.target).rpartition(':')[2]}`"])
-        sections.append(f"**{group}**: {meaning}.\n\n{_table(['policy', 'rules'], rows)}")
+        sections.append(f"**{group}**: {meaning}.\n\n{markdown_table(['policy', 'rules'], rows)}")
     return "## What each is made of\n\n" + "\n\n".join(sections)
 
 
@@ -189,7 +187,3 @@ def _entries(arguments: str) -> list[str]:
 
 def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])

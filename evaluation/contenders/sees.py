@@ -1,4 +1,4 @@
-"""What each shipped policy sees, from the fields that it and its rules declare."""
+"""The fields that each shipped policy sees, as it and its rules declare them."""
 
 from __future__ import annotations
 

@@ -18,9 +18,10 @@ from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.generator import Ranges, draw_scenario, held_out_in, load_ranges
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.generalist.rollouts import VALUE, scored
+from tokenfleet.evaluation.generalist.rollouts import scored
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.metrics import VALUE
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers, rule_outcome
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.policies.generalist.weights import load_weights
@@ -52,7 +53,7 @@ def _compare(typed: argparse.Namespace) -> None:
     fleets = _fleets(typed, ranges)
     hashes = {name: scenario_hash(scenario) for name, scenario in fleets.items()}
     asked = {"scenarios": hashes, "episodes": typed.episodes, "seed": typed.seed, "policies": policies}
-    record = Record(Path(typed.out), asked)
+    record = MeasurementFile(Path(typed.out), asked)
     found: dict[str, dict[str, Float64Array]] = {}
     total = len(fleets) * len(policies)
     with tqdm(total=total, unit="policy", disable=not sys.stderr.isatty()) as bar, Workers(typed.workers) as workers:

@@ -13,13 +13,13 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.generator import draw_scenario, load_ranges
 from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.policies.generalist.entities import Entities
 from tokenfleet.policies.generalist.law import Place, Weights, entries_of
 from tokenfleet.policies.generalist.neighbours import Neighbours
 from tokenfleet.policies.heuristics.supervisor import hand_made
 
 Float64Array = NDArray[np.float64]
-VALUE = "net_value_usd"
 
 
 @dataclass(frozen=True)

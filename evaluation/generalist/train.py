@@ -14,7 +14,7 @@ from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario.generator import load_ranges
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.generalist.training import GeneralistTraining, Options, header
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.generalist.weights import MOST_HIDDEN, SUFFIX, save_weights
 
@@ -52,7 +52,7 @@ def _train(typed: argparse.Namespace) -> None:
     _check(options)
     load_ranges(options.ranges)
     folder = Path(typed.out)
-    record = Record(folder / "search.json", header(options))
+    record = MeasurementFile(folder / "search.json", header(options))
     with tqdm(total=options.generations, unit="generation", disable=not sys.stderr.isatty()) as bar:
 
         def say(what: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.generalist.rollouts import DrawnFleet, scores
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.generalist.law import Weights
 from tokenfleet.policies.generalist.weights import numbers_of, start, weights_of
@@ -77,7 +77,7 @@ class GeneralistTraining:
         say: told what begins.
     """
 
-    def __init__(self, options: Options, record: Record, workers: Workers, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, record: MeasurementFile, workers: Workers, say: Callable[[str], None]) -> None:
         self._options, self._record, self._workers, self._say = options, record, workers, say
         self._around = start(options.hidden, options.seed)
 

@@ -17,16 +17,16 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import Cell, Cells, choosing_cells, validation_cells
+from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, choosing_cells, validation_cells
 from tokenfleet.evaluation.leaderboard.figure import draw_standings
-from tokenfleet.evaluation.leaderboard.learning import Learned, Training, validated
+from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed, validated
 from tokenfleet.evaluation.leaderboard.meeting import meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
-from tokenfleet.evaluation.leaderboard.rivals import Rule, finalists, tuned
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule, finalists, tuned
 from tokenfleet.evaluation.leaderboard.shipping import ship
 from tokenfleet.evaluation.leaderboard.standings import Standing, standing
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 
 COMMAND = "python -m tokenfleet.evaluation.leaderboard"
@@ -72,14 +72,14 @@ def _one(
     out: Path,
     workers: Workers,
     say: Callable[[str], None],
-) -> tuple[Standing, list[Learned], Rule]:
+) -> tuple[Standing, list[Learned], ShippedRule]:
     """One scenario, from its rules to its standing; what was learned, and the tuned rule."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
-    record = Record(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
+    record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
     best = finalists([name for name in contenders([]) if name != MIDDLE], validation)
     trainings = [
-        Training(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
+        TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
     rule = tuned(scenario, best, budget, out / "tuning", workers.count, say)
@@ -89,7 +89,7 @@ def _one(
     base = max((one for one in rules if not one.plans), key=lambda one: validated(rivals[one.label]).usd)
     choosing = choosing_cells(scenario, budget.episodes, record, workers, say)
     learned = [training.learn(choices, rivals, base, choosing) for training in trainings]
-    test = Cells(Cell(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
+    test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
     return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned, rule
 
 

@@ -1,4 +1,4 @@
-"""What policies come to in some episodes of a scenario, from the file where they are known."""
+"""Results of policies in some episodes of a scenario, from a file where possible."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.contenders.cells import measure_cell
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.registry import Choice
 
-VALUE, SECONDS = "net_value_usd", "above_cap_s"
 VALIDATION_SEED = 1_000
 """Of the validation episodes by which rules are chosen; searches choose by others."""
 CHOICE_SEED, CHOICE_TIMES = 2_000, 3
@@ -23,7 +22,7 @@ episodes ten times as dear as others, and few episodes then choose by chance."""
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellMeasurement:
     """What a policy comes to in some episodes, by direct actions; see `measure_cell`."""
 
     scenario: Scenario
@@ -48,9 +47,9 @@ class Cells:
         say: told what begins.
     """
 
-    cell: Cell
+    cell: CellMeasurement
     prefix: str
-    record: Record
+    record: MeasurementFile
     workers: Workers
     say: Callable[[str], None]
 
@@ -67,15 +66,17 @@ class Cells:
 
 
 def validation_cells(
-    scenario: Scenario, episodes: int, record: Record, workers: Workers, say: Callable[[str], None]
+    scenario: Scenario, episodes: int, record: MeasurementFile, workers: Workers, say: Callable[[str], None]
 ) -> Cells:
     """Of the validation episodes by which rules are chosen."""
-    return Cells(Cell(scenario, episodes, VALIDATION_SEED, "validation"), "validation/", record, workers, say)
+    return Cells(
+        CellMeasurement(scenario, episodes, VALIDATION_SEED, "validation"), "validation/", record, workers, say
+    )
 
 
 def choosing_cells(
-    scenario: Scenario, episodes: int, record: Record, workers: Workers, say: Callable[[str], None]
+    scenario: Scenario, episodes: int, record: MeasurementFile, workers: Workers, say: Callable[[str], None]
 ) -> Cells:
     """Of the validation episodes by which a method is chosen, `CHOICE_TIMES` times as many."""
-    cell = Cell(scenario, CHOICE_TIMES * episodes, CHOICE_SEED, "validation")
+    cell = CellMeasurement(scenario, CHOICE_TIMES * episodes, CHOICE_SEED, "validation")
     return Cells(cell, "choice/", record, workers, say)

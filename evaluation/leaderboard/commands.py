@@ -1,4 +1,4 @@
-"""What a person types to train or tune what the leaderboard compares, and running it once."""
+"""Command lines that train and tune policies for the leaderboard, and running one once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tuning_command(scenario: Scenario, rule: str, budget: Budget, workers: int, 
 
 
 def run_once(command: list[str], folder: Path) -> None:
-    """Run a command, or go on with the run that its folder holds, unless that run is complete.
+    """Run a command, or go on with the run in its folder, unless that run is complete.
 
     Raises:
         SpecError: it failed.

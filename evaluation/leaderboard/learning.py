@@ -10,14 +10,15 @@ from typing import Any
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, Cells, validation_cells
+from tokenfleet.evaluation.leaderboard.cells import Cells, validation_cells
 from tokenfleet.evaluation.leaderboard.commands import correction_command, run_once
-from tokenfleet.evaluation.leaderboard.rivals import Rule
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.search import PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
@@ -33,7 +34,7 @@ TOLERANCE, TOLERANCE_S = 0.05, 1.0
 Measured = Mapping[str, Any]
 """A cell: what a policy comes to in some episodes."""
 BASE = "constants before"
-"""Those that feedback goes on from, and that its limit is relative to."""
+"""The constants that feedback goes on from, and its limit is relative to them."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def tolerated_s(limit_s: float) -> float:
     return limit_s + max(TOLERANCE * limit_s, TOLERANCE_S)
 
 
-class Training:
+class TrainingSeed:
     """One training seed in a scenario.
 
     Args:
@@ -114,7 +115,7 @@ class Training:
     ) -> None:
         stem = f"{scenario.name}-{seed}"
         header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "seed": seed}
-        self._record = Record(folder / f"{stem}.json", {**header, **vars(budget)})
+        self._record = MeasurementFile(folder / f"{stem}.json", {**header, **vars(budget)})
         self._scenario, self._seed, self._budget = scenario, seed, budget
         self._runs, self._say = folder, say
         options = Options(seed=seed, generations=budget.generations, control_generations=budget.correction_generations)
@@ -122,7 +123,7 @@ class Training:
         self._search = PlanSearch(scenario, options, budget.episodes, self._record, workers, say)
 
     def learn(
-        self, rules: Mapping[str, Choice], rivals: Mapping[str, Measured], base: Rule, choosing: Cells
+        self, rules: Mapping[str, Choice], rivals: Mapping[str, Measured], base: ShippedRule, choosing: Cells
     ) -> Learned:
         """Train, or read what has been trained; a rule that feedback is clearly ahead of is not corrected.
 
@@ -155,7 +156,7 @@ class Training:
         allowed_s = validated(cells[strongest]).above_cap_s
         return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
 
-    def _corrected(self, base: Rule, limit_s: float, method: str) -> Path:
+    def _corrected(self, base: ShippedRule, limit_s: float, method: str) -> Path:
         """The run of the corrections of a rule."""
         experiment, share = CORRECTIONS[method]
         self._say(f"{experiment} of {base.label}")

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE, Cells
+from tokenfleet.evaluation.leaderboard.cells import Cells
 from tokenfleet.evaluation.leaderboard.learning import Learned
-from tokenfleet.evaluation.leaderboard.rivals import Rule
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.policies.registry import Choice
 
 Float64Array = NDArray[np.float64]
@@ -29,7 +30,7 @@ class Meeting:
         above_cap_s: mean seconds above a cap, by label of a rule, or by method and training seed.
     """
 
-    rules: Sequence[Rule]
+    rules: Sequence[ShippedRule]
     usd: Mapping[str, Float64Array]
     seeds: Sequence[Mapping[str, Float64Array]]
     best: Sequence[str]
@@ -55,7 +56,7 @@ class Meeting:
         return float(np.mean([self.above_cap_s[_key(method, seed)] for seed in trained]))
 
 
-def meet(rules: Sequence[Rule], learned: Sequence[Learned], cells: Cells) -> Meeting:
+def meet(rules: Sequence[ShippedRule], learned: Sequence[Learned], cells: Cells) -> Meeting:
     """Measure what is not on file yet.
 
     Args:

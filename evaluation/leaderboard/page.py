@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
 from tokenfleet.evaluation.leaderboard.learning import METHODS, TOLERANCE, TOLERANCE_S
-from tokenfleet.evaluation.leaderboard.standings import Rival, Standing
+from tokenfleet.evaluation.leaderboard.standings import Standing
 from tokenfleet.evaluation.protocol import Protocol
-from tokenfleet.evaluation.statistics import Interval
 
 HEAD = (
     "scenario",
@@ -29,8 +29,8 @@ HEAD = (
 def standings_text(rows: Sequence[Standing]) -> str:
     """One line a scenario, for a terminal."""
     return "\n".join(
-        f"{one.scenario:20} learned {_usd(one.learned)}; ahead of "
-        + ", ".join(f"{rival.name} {_ahead(rival)}" for rival in one.rivals)
+        f"{one.scenario:20} learned {one.learned:.2f}; ahead of "
+        + ", ".join(f"{rival.name} {rival.ahead:+.3f}" for rival in one.rivals)
         for one in rows
     )
 
@@ -101,41 +101,29 @@ def _not_won(lost: Sequence[str]) -> str:
 
 
 def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
-    lines = [_line(HEAD), _line(["---"] * len(HEAD))]
+    lines = []
     for one in rows:
         reference = protocol.references.get(one.scenario)
         score = f"{reference.score(one.learned.estimate):.0f}" if reference else "-"
         rule, published, tuned = one.rivals
-        cells = [f"`{one.scenario}`", _usd(one.learned)]
+        cells = [f"`{one.scenario}`", f"{one.learned:.2f}"]
         for rival in (rule, published):
-            cells += [f"`{rival.name}` {rival.usd.estimate:.2f}", _ahead(rival)]
-        lines.append(_line([*cells, _ahead(tuned), score, "yes" if one.wins else "no"]))
-    return "\n".join(lines)
+            cells += [f"`{rival.name}` {rival.usd.estimate:.2f}", f"{rival.ahead:+.3f}"]
+        lines.append([*cells, f"{tuned.ahead:+.3f}", score, "yes" if one.wins else "no"])
+    return markdown_table(HEAD, lines)
 
 
 def _costs(rows: Sequence[Standing]) -> str:
     head = ("scenario", *(f"{method}, USD" for method in METHODS), "corrected", "learned, s above", "of strongest",
             "no more", "training episodes", "minutes")  # fmt: skip
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = []
     for one in rows:
         cells = [f"`{one.scenario}`", *(_mean(one, method) for method in METHODS)]
         cells += [f"{one.corrected} of {one.seeds}"]
         cells += [f"{one.above_cap_s:.1f}", f"{one.strongest.above_cap_s:.1f}", "yes" if one.keeps_limit else "no"]
-        lines.append(_line([*cells, f"{one.episodes:,}", f"{one.minutes:.1f}"]))
-    return "\n".join(lines)
+        lines.append([*cells, f"{one.episodes:,}", f"{one.minutes:.1f}"])
+    return markdown_table(head, lines)
 
 
 def _mean(one: Standing, method: str) -> str:
     return f"{one.methods[method].estimate:.2f}" if method in one.methods else "-"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _usd(value: Interval) -> str:
-    return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def _ahead(rival: Rival) -> str:
-    return f"{rival.ahead.estimate:+.3f} [{rival.ahead.low:+.3f}, {rival.ahead.high:+.3f}]"

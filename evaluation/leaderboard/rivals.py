@@ -28,7 +28,7 @@ UNTUNED = "supervisor"
 
 
 @dataclass(frozen=True)
-class Rule:
+class ShippedRule:
     """A shipped policy, with its own numbers or tuned ones.
 
     Attributes:
@@ -62,7 +62,7 @@ class Rule:
         return POLICIES[self.name].group == PLANNER
 
 
-def finalists(names: Sequence[str], cells: Cells) -> list[Rule]:
+def finalists(names: Sequence[str], cells: Cells) -> list[ShippedRule]:
     """The rules that are best in validation episodes, the best first.
 
     Args:
@@ -71,7 +71,7 @@ def finalists(names: Sequence[str], cells: Cells) -> list[Rule]:
     """
     done = cells.measured({name: name for name in names})
     means = {name: float(np.mean(cell["net_value_usd"])) for name, cell in done.items() if "refused" not in cell}
-    order = [Rule(name, name) for name in sorted(means, key=lambda name: -means[name])]
+    order = [ShippedRule(name, name) for name in sorted(means, key=lambda name: -means[name])]
     kept = [
         rule
         for is_published, count in FINALISTS.items()
@@ -82,12 +82,12 @@ def finalists(names: Sequence[str], cells: Cells) -> list[Rule]:
 
 def tuned(
     scenario: Scenario,
-    best: Sequence[Rule],
+    best: Sequence[ShippedRule],
     budget: Budget,
     folder: Path,
     workers: int,
     say: Callable[[str], None],
-) -> Rule:
+) -> ShippedRule:
     """The best rule that is no controller of others and has numbers, with these tuned by `tune.py`.
 
     Args:
@@ -108,10 +108,10 @@ def tuned(
     say(f"tuning {one.name}")
     run = folder / f"{scenario.name}-{one.name}"
     run_once(tuning_command(scenario, one.name, budget, workers, run), run)
-    return Rule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml")
+    return ShippedRule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml")
 
 
-def _has_numbers(rule: Rule, context: PolicyContext) -> bool:
+def _has_numbers(rule: ShippedRule, context: PolicyContext) -> bool:
     """Whether a rule can be tuned in thousands of episodes."""
     if rule.plans or rule.name == UNTUNED:
         return False

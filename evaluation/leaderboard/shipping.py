@@ -15,18 +15,20 @@ from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
 from tokenfleet.evaluation.leaderboard.learning import Learned
-from tokenfleet.evaluation.leaderboard.rivals import Rule
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.policies.learned.layout import BEST, checkpoint_of
 from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, write_policy
 from tokenfleet.policies.registry import Choice
 
 CHECKED_EPISODES = 4
-"""Validation episodes whose values the file holds, so that anyone can see whether the policy still plays as it did."""
+"""Validation episodes with values in the file: anyone can see whether the policy still plays as it did."""
 
 
-def ship(scenario: Scenario, learned: Sequence[Learned], rule: Rule, budget: Budget, folder: Path) -> None:
-    """Write what validation chose, of the training seed that is best there, the best constants, and the tuned rule.
+def ship(scenario: Scenario, learned: Sequence[Learned], rule: ShippedRule, budget: Budget, folder: Path) -> None:
+    """Write the learned policy and the constants that are best in validation, and the tuned rule.
+
+    Policy and constants may be of different training seeds.
 
     Args:
         scenario: that they are for.

@@ -1,4 +1,4 @@
-"""Who is ahead of whom in a scenario: paired differences on test episodes, with stratified bootstrap intervals."""
+"""Leads of policies in a scenario: paired differences on test episodes, with stratified bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tokenfleet.evaluation.robustness.figure import draw_cells
 from tokenfleet.evaluation.robustness.matrix import AS_TRAINED, Cell, cell
 from tokenfleet.evaluation.robustness.page import cell_text, write_page
 from tokenfleet.evaluation.robustness.rivals import constants_name, learned_name, rules_of, scenarios_with_rivals
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.policy_files import resolved
 
@@ -76,7 +76,7 @@ def _of_scenario(
     places = {shift: place for shift, place in places.items() if shift == AS_TRAINED or place != trained}
     policies = [learned_name(name), constants_name(name), *rules]
     header = {"scenario": name, "config_hash": scenario_hash(trained), "episodes": measure.episodes}
-    record = Record(out / f"{name}.json", header | {"protocol": measure.protocol.name})
+    record = MeasurementFile(out / f"{name}.json", header | {"protocol": measure.protocol.name})
     tasks = {_key(place, policy): (place, policy) for place in places.values() for policy in policies}
     missing = [key for key in tasks if key not in record.names()]
     for first in range(0, len(missing), workers.count):
@@ -94,7 +94,7 @@ def _of_scenario(
 
 
 def _key(place: Scenario, policy: str) -> str:
-    """By what the scenario and the policy are, so that a changed one is measured anew."""
+    """By the contents of scenario and policy: a changed one is measured anew."""
     choice = hashlib.sha256(json.dumps(resolved(policy), sort_keys=True).encode()).hexdigest()[:12]
     return f"{scenario_hash(place)}/{policy}@{choice}"
 

@@ -1,4 +1,4 @@
-"""Who is ahead of whom in a scenario under a shift: paired differences on test episodes, with bootstrap intervals."""
+"""Leads of policies in a scenario under a shift: paired differences on test episodes, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.robustness.rivals import constants_name, learned_name
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 
-VALUE, ABOVE = "net_value_usd", "above_cap_s"
 AS_TRAINED = "as trained"
 """The scenario without a shift."""
 
@@ -64,7 +64,7 @@ def cell(scenario: str, shift: str, measured: Mapping[str, Mapping[str, Any]], r
         rule=rule,
         ahead=bootstrap.difference(ours, values[rule]),
         ahead_of_constants=bootstrap.difference(ours, values[constants_name(scenario)]),
-        above_cap_s=(float(measured[learned_name(scenario)][ABOVE]), float(measured[rule][ABOVE])),
+        above_cap_s=(float(measured[learned_name(scenario)][SECONDS]), float(measured[rule][SECONDS])),
     )
 
 

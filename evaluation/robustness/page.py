@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import ShiftSpec
 from tokenfleet.evaluation.robustness.matrix import AS_TRAINED, Cell, verdict
@@ -28,8 +29,8 @@ HEAD = (
 def cell_text(cell: Cell) -> str:
     """One line, for a terminal."""
     return (
-        f"{cell.scenario:20} {cell.shift:16} learned {_usd(cell.learned)}; {verdict(cell.ahead)} {_ahead(cell.ahead)} "
-        f"to {cell.rule}; {verdict(cell.ahead_of_constants)} {_ahead(cell.ahead_of_constants)} to constants"
+        f"{cell.scenario:20} {cell.shift:16} learned {cell.learned:.2f}; {verdict(cell.ahead)} {cell.ahead:+.3f} "
+        f"to {cell.rule}; {verdict(cell.ahead_of_constants)} {cell.ahead_of_constants:+.3f} to constants"
     )
 
 
@@ -64,16 +65,14 @@ difference, what was learned is
 - A shift that leaves a scenario as it is has no row there: a fifth of four replicas is none, and forecasts count where
   a policy reads them. In the figure, brackets stand around leads whose interval holds zero.
 
-| shift | what |
-| --- | --- |
-{_shifts(shifts)}
+{markdown_table(("shift", "what"), [(f"`{shift.name}`", shift.description) for shift in shifts])}
 
 {_table(cells)}
 """
 
 
 def _counted(differences: Mapping[str, Interval]) -> str:
-    """How often what was learned is ahead, level and behind, and where it is not ahead."""
+    """Counts of pairs with the learned policy ahead, level and behind, and the pairs without a lead."""
     pairs = {kind: [pair for pair, one in differences.items() if verdict(one) == kind] for kind in VERDICTS}
     ahead, *others = (f"{kind} in {len(found)}" for kind, found in pairs.items())
     named = (
@@ -86,27 +85,11 @@ def _pair(cell: Cell) -> str:
     return f"`{cell.scenario}` {cell.shift}"
 
 
-def _shifts(shifts: Sequence[ShiftSpec]) -> str:
-    return "\n".join(_line((f"`{shift.name}`", shift.description)) for shift in shifts)
-
-
 def _table(cells: Sequence[Cell]) -> str:
-    lines = [_line(HEAD), _line(["---"] * len(HEAD))]
+    rows = []
     for cell in cells:
         above = [f"{value:.0f}" for value in cell.above_cap_s]
-        rivals = [f"`{cell.rule}`", _ahead(cell.ahead), verdict(cell.ahead)]
-        rivals += [_ahead(cell.ahead_of_constants), verdict(cell.ahead_of_constants)]
-        lines.append(_line([f"`{cell.scenario}`", cell.shift, _usd(cell.learned), *rivals, *above]))
-    return "\n".join(lines)
-
-
-def _line(entries: Sequence[str]) -> str:
-    return f"| {' | '.join(entries)} |"
-
-
-def _usd(value: Interval) -> str:
-    return f"{value.estimate:.2f} [{value.low:.2f}, {value.high:.2f}]"
-
-
-def _ahead(value: Interval) -> str:
-    return f"{value.estimate:+.3f} [{value.low:+.3f}, {value.high:+.3f}]"
+        rivals = [f"`{cell.rule}`", f"{cell.ahead:+.3f}", verdict(cell.ahead)]
+        rivals += [f"{cell.ahead_of_constants:+.3f}", verdict(cell.ahead_of_constants)]
+        rows.append([f"`{cell.scenario}`", cell.shift, f"{cell.learned:.2f}", *rivals, *above])
+    return markdown_table(HEAD, rows)

@@ -1,4 +1,4 @@
-"""Who meets in a scenario: what ships for it, and the rules that are best there."""
+"""Who meets in a scenario: the policies that ship for it, and the best rules there."""
 
 from __future__ import annotations
 

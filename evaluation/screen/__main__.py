@@ -16,7 +16,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen.card import card_text
 from tokenfleet.evaluation.screen.options import Options
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.run import Screen
 
@@ -40,7 +40,7 @@ def _screen(typed: argparse.Namespace) -> None:
     scenario = load_scenario(typed.scenario, None, typed.search_path)
     options = Options(typed.minutes, typed.seed, typed.generations, typed.episodes, typed.planner)
     out = Path(typed.out or f"runs/screen/{scenario.name}.json")
-    record = Record(out, _header(scenario, options))
+    record = MeasurementFile(out, _header(scenario, options))
     with tqdm(bar_format="{elapsed} {desc}", disable=not sys.stderr.isatty()) as bar, Workers(typed.workers) as workers:
         card = Screen(scenario, options, record, workers, bar.set_description_str).run()
     print(card_text(card), end="")

@@ -1,15 +1,15 @@
-"""How a screen divides its minutes; what came of it is on file, so that a screen that goes on does not decide again."""
+"""How a screen divides its minutes. The division is on file: a resumed screen does not decide again."""
 
 from __future__ import annotations
 
 import numpy as np
 
 TRAIN_EPISODES = 6
-"""Episodes that the candidates of a generation meet, and those that dials are probed in."""
+"""Episodes of the candidates of a generation, and of the probes of dials."""
 FEWEST_EPISODES, MOST_EPISODES = 16, 128
-"""Bounds of the validation episodes that findings are from."""
+"""Bounds of the number of validation episodes behind findings."""
 EPISODES_TIME_SHARE = 0.006
-"""Share of the time that one plan may take for the episodes that findings are from."""
+"""Share of the time that one plan may take for the episodes behind findings."""
 ENDS_AT = {"constants": 0.3, "feedback": 0.5, "constants further": 0.7}
 """Share of the time at which each search ends."""
 

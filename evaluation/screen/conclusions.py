@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.offered import QUANTITIES, differences
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.probes import ON_FEATURE
@@ -25,7 +26,7 @@ CONSTANTS, FEEDBACK = "tuned constants", "tuned feedback"
 
 @dataclass(frozen=True)
 class Measured:
-    """What a screen has measured in the episodes that findings are from.
+    """Measurements of a screen in the episodes behind findings.
 
     Attributes:
         rules: what shipped rules come to, by name.
@@ -44,16 +45,15 @@ class Measured:
 
 def conclusions(measured: Measured, horizon_s: float) -> dict[str, Any]:
     """The findings, by the names that the card gives them; `horizon_s` is the length of an episode [s]."""
-    value = findings.VALUE
     untuned = {**measured.rules, **{name: measured.reported[name] for name in (MIDDLE, BY_CAP)}}
     everyone = {**untuned, **{name: measured.reported[name] for name in (CONSTANTS, FEEDBACK)}}
     best_rule = findings.best_of(untuned)
     best_known = findings.best_of({name: everyone[name] for name in (best_rule, measured.best)})
-    usd = {name: outcome[value] for name, outcome in everyone.items()}
+    usd = {name: outcome[VALUE] for name, outcome in everyone.items()}
     span_usd = float(usd[best_known].mean() - usd[CAREFUL].mean())
     aside, _ = differences(measured.load)
     offered_usd = float(measured.load["validation"][:, QUANTITIES.index("value_usd")].mean())
-    without = findings.lost(measured.reported[measured.best][value], _under("frozen/", measured.reported))
+    without = findings.lost(measured.reported[measured.best][VALUE], _under("frozen/", measured.reported))
     probes = _under("absurd/", measured.reported)
     if measured.best != CONSTANTS:
         probes["a constant action"] = measured.reported[CONSTANTS]
@@ -73,7 +73,7 @@ def conclusions(measured: Measured, horizon_s: float) -> dict[str, Any]:
             name.removeprefix(ON_FEATURE): loss for name, loss in without.items() if name.startswith(ON_FEATURE)
         },
         "absurd": findings.absurd_optima(
-            measured.reported[measured.best][value], probes, horizon_s, measured.reported[measured.best]
+            measured.reported[measured.best][VALUE], probes, horizon_s, measured.reported[measured.best]
         ),
         "alike": findings.alike(measured.rules),
         "offered": {

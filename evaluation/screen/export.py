@@ -14,7 +14,7 @@ from typing import Any
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
-from tokenfleet.evaluation.screen.found import Found
+from tokenfleet.evaluation.screen.found import FinishedScreen
 from tokenfleet.policies.policy_files import SUFFIX, write_policy
 
 COMMAND = "python -m tokenfleet.evaluation.screen.export"
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _export(screen: Path, out: Path, plan: str, scenario: str | None) -> None:
     if out.suffix != SUFFIX:
         raise SpecError([f"--out: must end in {SUFFIX} (got {out})"])
-    found = Found.of_file(screen, scenario)
+    found = FinishedScreen.of_file(screen, scenario)
     try:
         write_policy(out, found.choice(plan), _origin(found, plan))
     except OSError as error:
@@ -45,7 +45,7 @@ def _export(screen: Path, out: Path, plan: str, scenario: str | None) -> None:
     print(f"Written: {out}")
 
 
-def _origin(found: Found, plan: str) -> dict[str, Any]:
+def _origin(found: FinishedScreen, plan: str) -> dict[str, Any]:
     """How the policy was come by."""
     card, header = found.card, found.header
     return {

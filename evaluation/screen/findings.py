@@ -8,13 +8,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 
 Float64Array = NDArray[np.float64]
 Outcomes = Mapping[str, Mapping[str, Float64Array]]
 """Metrics `[E]` by policy and name, all of the same episodes."""
 
-VALUE = "net_value_usd"
 IDENTICAL = 1e-6
 """Mean absolute difference of two rules, over the best rule's value, up to which they act identically."""
 CLOSE = 0.02
@@ -80,7 +80,7 @@ def absurd_optima(
 ) -> list[str]:
     """Absurd plans within 2 % of the best, and what is absurd about the best plan itself.
 
-    A plan that should give up a class, or stand above the cap, counts only where its metrics say that it does.
+    A plan meant to give up a class, or to stand above the cap, counts only where its metrics show so.
     """
     least = float(best.mean()) - CLOSE * abs(float(best.mean()))
     found = [

@@ -1,4 +1,4 @@
-"""What a screen has found, as policies that evaluate.py takes."""
+"""The plans of a finished screen, as policies for evaluate.py."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
-from tokenfleet.policies.heuristics.linear.features import Scale
+from tokenfleet.policies.heuristics.linear.features import FeatureScale
 from tokenfleet.policies.heuristics.linear.numbers import Numbers
 from tokenfleet.policies.heuristics.linear.policy import feedback_parameters
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 
 
 @dataclass(frozen=True)
-class Found:
+class FinishedScreen:
     """A screen that is at its end.
 
     Attributes:
@@ -35,10 +35,10 @@ class Found:
     scenario: Scenario
     header: Mapping[str, Any]
     card: Mapping[str, Any]
-    scale: Scale
+    scale: FeatureScale
 
     @classmethod
-    def of_file(cls, path: Path, scenario: str | None = None) -> Found:
+    def of_file(cls, path: Path, scenario: str | None = None) -> FinishedScreen:
         """What the file of a screen holds.
 
         Args:
@@ -55,7 +55,7 @@ class Found:
         if scenario_hash(loaded) != record["header"]["config_hash"]:
             raise SpecError([f"{path}: the scenario {loaded.name} is another one now; screen it again"])
         mean, deviation = record["measured"]["scale"]
-        return cls(loaded, record["header"], record["card"], Scale(np.array(mean), np.array(deviation)))
+        return cls(loaded, record["header"], record["card"], FeatureScale(np.array(mean), np.array(deviation)))
 
     def plan(self, name: str) -> Plans:
         """A plan of the card.
@@ -74,7 +74,7 @@ class Found:
         return choice_of(self.plan(name), self.scenario, self.scale)
 
 
-def choice_of(plan: Plans, scenario: Scenario, scale: Scale) -> dict[str, Any]:
+def choice_of(plan: Plans, scenario: Scenario, scale: FeatureScale) -> dict[str, Any]:
     """One plan as the registry takes it.
 
     Constants have the six digits of `supervisor_parameters`. Feedback acts as the plan does, to the bit.

@@ -23,11 +23,11 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
 from tokenfleet.evaluation.screen.conclusions import MIDDLE
-from tokenfleet.evaluation.screen.findings import VALUE
-from tokenfleet.evaluation.screen.found import Found
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
+from tokenfleet.evaluation.screen.found import FinishedScreen
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, outcomes, rule_outcome
 from tokenfleet.policies.registry import Choice
 
 HELD_MIDDLE = {"name": "supervisor", "rest": "middle"}
@@ -57,7 +57,7 @@ def _freeze(screens: Sequence[Path], out: Path, anew: bool) -> None:
         protocol = protocol.model_copy(update={"references": {}})
     references = dict(protocol.references)
     for path in screens:
-        found = Found.of_file(path)
+        found = FinishedScreen.of_file(path)
         scenario = found.scenario
         if scenario.name in references:
             raise SpecError([f"{path}: {protocol.name} has a reference of {scenario.name}; give another --out"])
@@ -75,7 +75,7 @@ def _protocol(path: Path) -> Protocol:
     return load_protocol().model_copy(update={"name": path.stem, "references": {}})
 
 
-def _reference(protocol: Protocol, found: Found) -> Reference:
+def _reference(protocol: Protocol, found: FinishedScreen) -> Reference:
     scenario, card = found.scenario, found.card
     careful = _rule_usd(protocol, scenario, protocol.careful_operator)
     best = card["best_known"]
@@ -101,7 +101,7 @@ def _reference(protocol: Protocol, found: Found) -> Reference:
     )
 
 
-def _choice(found: Found, best: str) -> str | dict[str, Any]:
+def _choice(found: FinishedScreen, best: str) -> str | dict[str, Any]:
     """The best policy of a screen as evaluate.py takes it."""
     if best in found.card["plans"]:
         return found.choice(best)
@@ -115,9 +115,9 @@ def _rule_usd(protocol: Protocol, scenario: Scenario, rule: Choice) -> float:
     return float(outcome[VALUE].mean())
 
 
-def _plan_usd(protocol: Protocol, found: Found, name: str) -> float:
+def _plan_usd(protocol: Protocol, found: FinishedScreen, name: str) -> float:
     seeds = tuple(episode_seeds(protocol.seed, protocol.episodes))
-    setting = Setting(found.scenario, protocol.split, seeds, found.scale)
+    setting = RolloutSetting(found.scenario, protocol.split, seeds, found.scale)
     with Workers(1) as workers:
         return float(outcomes(setting, found.plan(name), workers)[VALUE].mean())
 

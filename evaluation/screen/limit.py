@@ -1,4 +1,4 @@
-"""A limit on seconds above a cap, for a search that knows nothing but which of its candidates is better."""
+"""A limit on seconds above a cap, for a search that only ranks its candidates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.screen.findings import VALUE
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.plans import Plans, stacked
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, outcomes
 
 Float64Array = NDArray[np.float64]
-SECONDS = "above_cap_s"
 BEYOND = 1e6
 """How far every plan beyond the limit is below every plan within it, where one is chosen [USD]."""
 FIRST_SHARE, DEARER = 0.25, 1.3
@@ -23,7 +22,7 @@ limit, for chance alone puts few episodes beyond it.
 
 
 @dataclass(frozen=True)
-class Limit:
+class SecondsLimit:
     """Plans may stand above a cap so many seconds more an episode than constants do in the same episodes.
 
     The comparison in the same episodes takes the chance of the episodes out: a generation meets few of them.
@@ -36,7 +35,7 @@ class Limit:
     constants: Plans
     more_s: float
 
-    def measured(self, setting: Setting, plans: Plans, workers: Workers) -> tuple[Float64Array, Float64Array]:
+    def measured(self, setting: RolloutSetting, plans: Plans, workers: Workers) -> tuple[Float64Array, Float64Array]:
         """Mean net value of plans [USD], and their mean seconds beyond the limit, 0 within it, `[B]` each."""
         done = outcomes(setting, stacked([plans, self.constants]), workers)
         seconds = done[SECONDS].mean(axis=1)
@@ -45,12 +44,12 @@ class Limit:
 
 
 def price_per_s(values_usd: Float64Array, beyond_s: Float64Array) -> float:
-    """What a second beyond a limit costs in the first generation, from plans that differ by a little [USD/s]."""
+    """Price of a second beyond a limit in the first generation, from plans that differ by a little [USD/s]."""
     return FIRST_SHARE * float(values_usd.std() / beyond_s.std()) if beyond_s.std() > 0.0 else 0.0
 
 
 def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, generation: int) -> Float64Array:
-    """What a generation of a search is ranked by: seconds beyond the limit have a price that grows.
+    """Merits in a generation of a search: seconds beyond the limit have a price that grows.
 
     The penalty method (Fiacco and McCormick, "Nonlinear Programming: Sequential Unconstrained Minimization
     Techniques", 1968): early generations may cross what late ones may not.
@@ -59,7 +58,7 @@ def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, ge
 
 
 def ranked(values_usd: Float64Array, beyond_s: Float64Array) -> Float64Array:
-    """What a choice is made by: whoever keeps the limit is better than whoever does not, who is better if nearer.
+    """Merits for a choice: plans within the limit are better than plans beyond, and nearer ones are better of these.
 
     Deb, "An efficient constraint handling method for genetic algorithms", 2000.
     """

@@ -1,4 +1,4 @@
-"""What a person may set of a screen, and of the searches that are a part of it."""
+"""A person's options for a screen, and for the searches in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Options:
             goes on as long as feedback and its probes took. None for as many as fit the minutes.
         episodes: validation episodes; None for as many as fit the minutes.
         planner_episodes: validation episodes that a planner and its placebo meet; 0 for no planner.
-        control_generations: of constants that are a control, beyond those that feedback and its probes took.
+        control_generations: of the control's constants, beyond those that feedback and its probes took.
     """
 
     minutes: float = 15.0

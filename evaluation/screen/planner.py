@@ -1,7 +1,7 @@
 """A planner by forks on top of constants, and its placebo, whose candidates are too small to mean anything.
 
-It is `tokenfleet.policies.planning.rollout`, around constants. What the placebo gains is luck with the futures, so the
-state is worth what the planner gains over the placebo.
+The planner is `tokenfleet.policies.planning.rollout`, around constants. The placebo's gain is luck with the futures, so
+the worth of the state is the planner's gain over the placebo.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.screen.rollouts import Setting, environment
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, environment
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.planning.rollout import RolloutPlanner
 from tokenfleet.policies.shipped import PLACEBO_SIZE
@@ -37,7 +37,7 @@ class Constants:
         return np.repeat(self._action[None], len(observation), axis=0), None
 
 
-def planned_value_usd(setting: Setting, base: Float64Array, seed: int, size: float) -> Float64Array:
+def planned_value_usd(setting: RolloutSetting, base: Float64Array, seed: int, size: float) -> Float64Array:
     """Net value of each of the setting's episodes, `[E]` [USD].
 
     Args:

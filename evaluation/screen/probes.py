@@ -10,7 +10,7 @@ from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.screen.findings import ABOVE_CAP, given_up
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.policies.heuristics.linear.features import NAMES, Scale, followed_rows
+from tokenfleet.policies.heuristics.linear.features import NAMES, FeatureScale, followed_rows
 
 Table = tuple[Segment, ...]
 
@@ -19,7 +19,7 @@ AWAKE_SLOPE, AWAKE_DEAD = 2.0, 0.1
 """Of the segment `awake_replicas` below its middle: `usual * (1 + 2 (a + 0.1))`."""
 
 
-def awake_by_cap(scenario: Scenario, table: Table, scale: Scale) -> Plans:
+def awake_by_cap(scenario: Scenario, table: Table, scale: FeatureScale) -> Plans:
     """The middle of the box, but awake replicas in proportion to the cap: an obvious rule, and nothing is tuned."""
     (awake,) = (segment for segment in table if segment.name == "awake_replicas")
     entries = sum(len(segment.labels) for segment in table)

@@ -13,7 +13,7 @@ from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, shown
 
 
-class Record:
+class MeasurementFile:
     """A file of measurements by name; every new one is on disk before the next begins.
 
     Args:
@@ -40,7 +40,7 @@ class Record:
 
     @property
     def elapsed_s(self) -> float:
-        """Time that the screen has taken, what was killed included up to its last measurement [s]."""
+        """Time of the screen, killed runs included up to their last measurements [s]."""
         return self._before_s + time.monotonic() - self._began
 
     def once(self, name: str, measure: Callable[[], Any]) -> Any:
@@ -95,7 +95,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _without_nan(value: Any) -> Any:
-    """Plain data in which null stands for NaN, which JSON does not know."""
+    """Plain data with null for NaN, which JSON does not know."""
     if isinstance(value, dict):
         return {name: _without_nan(inner) for name, inner in value.items()}
     if isinstance(value, list):

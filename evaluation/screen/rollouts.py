@@ -25,7 +25,7 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.policies.base import PolicyContext
-from tokenfleet.policies.heuristics.linear.features import Features, Scale, followed_rows
+from tokenfleet.policies.heuristics.linear.features import Features, FeatureScale, followed_rows
 from tokenfleet.policies.heuristics.linear.law import entries_of, scaled
 from tokenfleet.policies.registry import Choice, make_policy
 
@@ -41,7 +41,7 @@ ROWS = 256
 
 
 @dataclass(frozen=True)
-class Setting:
+class RolloutSetting:
     """Where plans act.
 
     Attributes:
@@ -54,7 +54,7 @@ class Setting:
     scenario: Scenario
     split: Split
     seeds: tuple[int, ...]
-    scale: Scale | None = None
+    scale: FeatureScale | None = None
 
 
 class Workers:
@@ -95,7 +95,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def outcomes(setting: Setting, plans: Plans, workers: Workers) -> Outcome:
+def outcomes(setting: RolloutSetting, plans: Plans, workers: Workers) -> Outcome:
     """What plans come to in the same episodes, `[B, E]` by metric."""
     episodes = len(setting.seeds)
     at_once = max(1, min(ROWS // episodes, -(-len(plans) // workers.count)))
@@ -122,7 +122,7 @@ def rule_outcome(scenario: Scenario, split: Split, seed: int, episodes: int, rul
     return {name: np.array([[row.metrics[name] for row in rows]]) for name in names}
 
 
-def measured_scale(setting: Setting) -> Scale:
+def measured_scale(setting: RolloutSetting) -> FeatureScale:
     """The features' scale while the middle of the box is held."""
     env = environment(setting, len(setting.seeds), sees=True)
     observation, _ = env.reset(seed=list(setting.seeds))
@@ -134,10 +134,10 @@ def measured_scale(setting: Setting) -> Scale:
         over |= terminated | truncated
     env.close()
     values = np.concatenate(seen)
-    return Scale(values.mean(axis=0), values.std(axis=0))
+    return FeatureScale(values.mean(axis=0), values.std(axis=0))
 
 
-def _live(setting: Setting, plans: Plans) -> Outcome:
+def _live(setting: RolloutSetting, plans: Plans) -> Outcome:
     """The episodes of some plans, all side by side."""
     episodes = len(setting.seeds)
     env = environment(setting, len(plans) * episodes, sees=plans.gains is not None)
@@ -157,7 +157,7 @@ def _live(setting: Setting, plans: Plans) -> Outcome:
     return {name: values.reshape(len(plans), episodes) for name, values in metrics.items()}
 
 
-def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[Any], NDArray[np.float32]]:
+def _actions(setting: RolloutSetting, plans: Plans, env: FleetVectorEnv) -> Callable[[Any], NDArray[np.float32]]:
     """From observations to actions `[B * E, A]`."""
     episodes = len(setting.seeds)
     base = np.repeat(plans.base, episodes, axis=0)
@@ -172,7 +172,7 @@ def _actions(setting: Setting, plans: Plans, env: FleetVectorEnv) -> Callable[[A
     return lambda observation: entries_of(base, gains, scaled(read(observation), scale)[:, follows])
 
 
-def environment(setting: Setting, rows: int, sees: bool) -> FleetVectorEnv:
+def environment(setting: RolloutSetting, rows: int, sees: bool) -> FleetVectorEnv:
     """Fleets that take set-points, `rows` of them; they show what `Features` reads if it `sees`."""
     observation = "supervisor" if sees else None
     return FleetVectorEnv(setting.scenario, rows, split=setting.split, action="setpoints", observation=observation)

@@ -14,6 +14,7 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.offered import offered
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, episodes_for
@@ -23,17 +24,17 @@ from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
 from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import absurd, awake_by_cap, frozen
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import (
     Outcome,
-    Setting,
+    RolloutSetting,
     Workers,
     outcomes,
     rule_outcome,
 )
 from tokenfleet.evaluation.screen.search import CHOOSING, FEEDBACK_STAGE, FURTHER, PlanSearch, training_seeds
 from tokenfleet.evaluation.screen.tuning import POPULATION
-from tokenfleet.policies.heuristics.linear.features import Scale
+from tokenfleet.policies.heuristics.linear.features import FeatureScale
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.registry import POLICIES
 
@@ -46,7 +47,7 @@ STAGES = {CONSTANTS: FURTHER, FEEDBACK: FEEDBACK_STAGE}
 RULE_GROUPS = ("reference", "baseline")
 """Kinds of shipped policies that count as rules."""
 OF_ROOMS = ("thermal_capping",)
-"""Rules that are another one where there is no room."""
+"""Rules that act like another one in scenarios without a room."""
 OFFERED_EPISODES = 32
 REPORTING = CHOOSING + 1
 """Offset of the seeds of the validation episodes that findings are from."""
@@ -64,7 +65,12 @@ class Screen:
     """
 
     def __init__(
-        self, scenario: Scenario, options: Options, record: Record, workers: Workers, say: Callable[[str], None]
+        self,
+        scenario: Scenario,
+        options: Options,
+        record: MeasurementFile,
+        workers: Workers,
+        say: Callable[[str], None],
     ) -> None:
         self._scenario, self._options, self._record = scenario, options, record
         self._workers, self._say = workers, say
@@ -97,7 +103,7 @@ class Screen:
             "supervisor": supervisor_parameters(self._scenario, plans[CONSTANTS].base[0]),
             "plans": {name: _plain_plan(plan) for name, plan in ({BY_CAP: by_cap} | plans).items()},
         }
-        card["planner"] = self._planner(plans[CONSTANTS].base[0], reported[CONSTANTS][findings.VALUE])
+        card["planner"] = self._planner(plans[CONSTANTS].base[0], reported[CONSTANTS][VALUE])
         card["elapsed_s"] = self._record.elapsed_s
         card["criteria"] = criteria(card)
         self._record.conclude(card)
@@ -111,7 +117,7 @@ class Screen:
         """Of constants: episodes a second of all workers, and ticks a second of one."""
         middle = Plans(np.zeros((1, sum(len(segment.labels) for segment in self._table))))
         plans = stacked([middle] * POPULATION)
-        setting = Setting(self._scenario, "train", training_seeds(self._options.seed, 0, 0))
+        setting = RolloutSetting(self._scenario, "train", training_seeds(self._options.seed, 0, 0))
         self._workers.map(abs, [0] * self._workers.count)  # processes take a while to start
         began = time.monotonic()
         outcomes(setting, plans, self._workers)
@@ -135,9 +141,9 @@ class Screen:
         refused = {name: outcome for name, outcome in found.items() if isinstance(outcome, str)}
         return {name: _arrays(found[name]) for name in found if name not in refused}, refused
 
-    def _reported(self, plans: Mapping[str, Plans], scale: Scale) -> dict[str, Outcome]:
-        """What plans come to in the episodes that findings are from."""
-        setting = Setting(self._scenario, "validation", self._seeds(self._episodes), scale)
+    def _reported(self, plans: Mapping[str, Plans], scale: FeatureScale) -> dict[str, Outcome]:
+        """Outcomes of plans in the episodes behind findings."""
+        setting = RolloutSetting(self._scenario, "validation", self._seeds(self._episodes), scale)
 
         def measure() -> dict[str, Any]:
             constants = {name: plan for name, plan in plans.items() if plan.gains is None}
@@ -153,11 +159,11 @@ class Screen:
         return {name: _arrays(outcome) for name, outcome in measured.items()}
 
     def _planner(self, base: Float64Array, constants_usd: Float64Array) -> dict[str, dict[str, float]]:
-        """What planning gains over constants, and what a placebo does; empty without a planner."""
+        """Gains of planning, and of a placebo, over constants; empty without a planner."""
         episodes = min(self._options.planner_episodes, self._episodes)
         if not episodes:
             return {}
-        setting = Setting(self._scenario, "validation", self._seeds(episodes))
+        setting = RolloutSetting(self._scenario, "validation", self._seeds(episodes))
         plan = partial(planned_value_usd, setting, base, self._options.seed)
 
         def measure() -> dict[str, list[float]]:

@@ -13,36 +13,35 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, choosing
-from tokenfleet.evaluation.screen.limit import Limit
+from tokenfleet.evaluation.screen.limit import SecondsLimit
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.record import Record
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale
+from tokenfleet.evaluation.screen.record import MeasurementFile
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, measured_scale
 from tokenfleet.evaluation.screen.space import (
+    MOST_DIALS,
+    PROBED_GAIN,
     Probe,
     Space,
-    best_by_dial,
+    best_together,
     dials,
     directions,
-    narrowed,
     numbers_of,
     probes,
 )
 from tokenfleet.evaluation.screen.stage import Stage
 from tokenfleet.evaluation.screen.tuning import POPULATION, tune
-from tokenfleet.policies.heuristics.linear.features import Scale
+from tokenfleet.policies.heuristics.linear.features import FeatureScale
 from tokenfleet.policies.search.recorded import thirds
 
 Float64Array = NDArray[np.float64]
 
 FIRST, FEEDBACK_STAGE, FURTHER = ENDS_AT
-"""The searches: first constants, feedback that goes on from them, and constants that do."""
+"""The searches: first constants, then feedback and further constants, which both go on from them."""
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of the first constants, and of what goes on from them."""
 FIRST_TIMES = 2
 """Generations of the first search, over those of each search that goes on from it."""
-PROBED_GAIN, MOST_DIALS = 0.3, 8
-"""Gain at which a dial is probed; and how many of the best are searched."""
 CHOOSING = 1
 """Offset of the seeds of the validation episodes that plans are chosen by."""
 
@@ -64,7 +63,7 @@ class PlanSearch:
         scenario: Scenario,
         options: Options,
         episodes: int,
-        record: Record,
+        record: MeasurementFile,
         workers: Workers,
         say: Callable[[str], None],
     ) -> None:
@@ -77,15 +76,15 @@ class PlanSearch:
         """The middle of the box, one plan."""
         return Plans(np.zeros((1, self._directions.shape[1])))
 
-    def scale(self) -> Scale:
+    def scale(self) -> FeatureScale:
         """Mean and standard deviation of the features, measured while the middle of the box is held."""
 
         def measure() -> list[Any]:
-            scale = measured_scale(Setting(self._scenario, "train", self._training_seeds(0, 0)))
+            scale = measured_scale(RolloutSetting(self._scenario, "train", self._training_seeds(0, 0)))
             return [scale.mean.tolist(), scale.deviation.tolist()]
 
         mean, deviation = self._once("scale", "scale of the state", measure)
-        return Scale(np.array(mean), np.array(deviation))
+        return FeatureScale(np.array(mean), np.array(deviation))
 
     def first(self) -> Plans:
         """Constants, one plan, which all else goes on from."""
@@ -114,7 +113,7 @@ class PlanSearch:
             more_above_cap_s: limit on mean seconds above a cap in an episode, beyond those of `base` in the same
                 episodes; None for no limit [s].
         """
-        limit = None if more_above_cap_s is None else Limit(base, more_above_cap_s)
+        limit = None if more_above_cap_s is None else SecondsLimit(base, more_above_cap_s)
         stage = Stage(FEEDBACK_STAGE, self._options.generations, limit)
         space, numbers = self._best_dials(base.base[0], stage)
         return self._search(stage, space, numbers)
@@ -148,15 +147,12 @@ class PlanSearch:
         space = self._dials_around(start)
         alone = probes(space, PROBED_GAIN)
         merits = self._probed("dials", space, [[], *([probe] for probe in alone)], stage)
-        best = best_by_dial(alone, merits[1:], MOST_DIALS)
-        sets = [best[: count + 1] for count in range(len(best))]
-        together = numbers_of(space, sets[int(np.argmax(self._probed("dials together", space, sets, stage)))])
-        return narrowed(space, together, sorted(probe.dial for probe in best))
+        return best_together(space, alone, merits[1:], lambda sets: self._probed("dials together", space, sets, stage))
 
     def _probed(self, what: str, space: Space, sets: Sequence[Sequence[Probe]], stage: Stage) -> list[float]:
         """Merits of sets of dials turned at once, on top of the space's start."""
         plans = space.plans(np.array([numbers_of(space, turned) for turned in sets]))
-        setting = Setting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self.scale())
+        setting = RolloutSetting(self._scenario, "train", self._training_seeds(len(ENDS_AT) + 1, 0), self.scale())
         name = f"{what}{stage.within}"
         measured = self._once(name, name, lambda: stage.measured(setting, plans, self._workers))
         merits: list[float] = stage.merits(measured, self._price(stage), 0).tolist()
@@ -167,7 +163,7 @@ class PlanSearch:
         return 0.0 if stage.limit is None else stage.first_price(self._record.measured(f"dials{stage.within}"))
 
     def _search(self, stage: Stage, space: Space, start: Float64Array | None = None) -> Plans:
-        """The centre of a search that does best in the episodes that plans are chosen by, one plan.
+        """The centre of a search that does best in the episodes for choosing plans, one plan.
 
         Where there is a limit the choice is among the centres of all generations, for some of them cross it.
         """
@@ -179,14 +175,14 @@ class PlanSearch:
 
         def merits(numbers: Float64Array, generation: int) -> Float64Array:
             self._say(f"{stage.label}: generation {generation + 1}")
-            setting = Setting(self._scenario, "train", self._training_seeds(number, generation), scale)
+            setting = RolloutSetting(self._scenario, "train", self._training_seeds(number, generation), scale)
             measured = stage.measured(setting, space.plans(numbers), self._workers)
             return stage.merits(measured, price, generation)
 
         seed, goes_on = 10 * self._options.seed + number, partial(self._goes_on, stage.name)
         centres = tune(self._record, stage.label, centre, spread, stage.generations, seed, merits, goes_on)
         plans = space.plans(np.array(centres if stage.limit else thirds(centres)))
-        setting = Setting(self._scenario, "validation", self._choosing_seeds(), scale)
+        setting = RolloutSetting(self._scenario, "validation", self._choosing_seeds(), scale)
         name = f"chosen by/{stage.label}/{stage.generations or self.generations(stage.label)}"
         choice = self._once(name, f"{stage.label}: choice", lambda: stage.measured(setting, plans, self._workers))
         best = int(np.argmax(stage.ranked(choice)))

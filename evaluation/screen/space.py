@@ -1,14 +1,14 @@
-"""Where searches look: a few directions in which plans differ, not every number that a plan has.
+"""Where searches look: a few directions in which plans differ, not every number of a plan.
 
 Directions of the base are single entries of the action, but biases of routing are shared by the classes of a pool, and
 all classes share the spread. A *dial* moves all entries of one group with one feature: awake replicas by cap, token
-prices by demand. A screen probes every dial that has a reason, and searches the few that gain most. A probe may move
-the middle of its entries too: more replicas than before where the cap is high, and as many as before where it is low.
+prices by demand. A screen probes every dial with a reason, and searches the few that gain most. A probe may move the
+middle of its entries too: more replicas than before where the cap is high, and as many as before where it is low.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.policies.heuristics.linear.features import NAMES, Scale
+from tokenfleet.policies.heuristics.linear.features import NAMES, FeatureScale
 
 Float64Array = NDArray[np.float64]
 Table = tuple[Segment, ...]
 
+PROBED_GAIN, MOST_DIALS = 0.3, 8
+"""Gain at which a dial is probed; and how many of the best are searched."""
 HELD = "backlog_limit of deferrable classes"
 REASONS: dict[str, tuple[str, ...]] = {
     "power_share": ("price", "backlog", "demand", "room", "time to event"),
@@ -119,8 +121,8 @@ def groups(scenario: Scenario, table: Table) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def dials(scenario: Scenario, table: Table, scale: Scale) -> tuple[Dial, ...]:
-    """Every dial that has a reason, and whose feature moves."""
+def dials(scenario: Scenario, table: Table, scale: FeatureScale) -> tuple[Dial, ...]:
+    """Every dial with a reason and a feature that moves."""
     moving = {name for name, moves in zip(NAMES, np.any(scale.moves, axis=0).tolist(), strict=True) if moves}
     return tuple(
         Dial(group, feature, columns)
@@ -187,3 +189,20 @@ def narrowed(space: Space, numbers: Float64Array, kept: Sequence[int]) -> tuple[
     start = space.start + numbers[:width] @ space.directions
     near = space.directions[space.directions[:, columns].any(axis=1)]
     return Space(start, near, some), np.concatenate([np.zeros(len(near)), numbers[width:][list(kept)]])
+
+
+def best_together(
+    space: Space, alone: Sequence[Probe], gained: Sequence[float], together: Callable[[list[list[Probe]]], list[float]]
+) -> tuple[Space, Float64Array]:
+    """Where feedback is searched, and the best numbers there so far.
+
+    Args:
+        space: of the dials.
+        alone: probes of one dial each.
+        gained: merits of these probes.
+        together: gives merits of sets of probes; the sets are the best dial, the two best, and so on.
+    """
+    best = best_by_dial(alone, gained, MOST_DIALS)
+    sets = [best[: count + 1] for count in range(len(best))]
+    numbers = numbers_of(space, sets[int(np.argmax(together(sets)))])
+    return narrowed(space, numbers, sorted(probe.dial for probe in best))

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.screen.findings import VALUE
-from tokenfleet.evaluation.screen.limit import Limit, penalised, price_per_s, ranked
+from tokenfleet.evaluation.metrics import VALUE
+from tokenfleet.evaluation.screen.limit import SecondsLimit, penalised, price_per_s, ranked
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, outcomes
 
 Float64Array = NDArray[np.float64]
 Measured = list[Any]
@@ -31,7 +31,7 @@ class Stage:
 
     name: str
     generations: int | None
-    limit: Limit | None = None
+    limit: SecondsLimit | None = None
 
     @property
     def within(self) -> str:
@@ -43,7 +43,7 @@ class Stage:
         """The name on file."""
         return f"{self.name}{self.within}"
 
-    def measured(self, setting: Setting, plans: Plans, workers: Workers) -> Measured:
+    def measured(self, setting: RolloutSetting, plans: Plans, workers: Workers) -> Measured:
         """What plans come to in episodes, as plain data."""
         if self.limit is None:
             means: list[float] = outcomes(setting, plans, workers)[VALUE].mean(axis=1).tolist()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.envs.commands import exit_status
+from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.screen.record import read_record
 
@@ -47,8 +48,7 @@ def table(screens: Sequence[Path]) -> str:
         SpecError: a file is not that of a screen at its end.
     """
     cards = sorted((_card(path) for path in screens), key=lambda card: (len(_failed(card)), card["scenario"]))
-    rows = [HEAD, ("---",) * len(HEAD), *(_row(card) for card in cards)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown_table(HEAD, [_row(card) for card in cards]) + "\n"
 
 
 def _card(path: Path) -> Mapping[str, Any]:

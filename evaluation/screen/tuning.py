@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.screen.record import Record
+from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.policies.search.covariance import CovarianceSearch
 from tokenfleet.policies.search.recorded import centres_of
 
@@ -17,7 +17,7 @@ POPULATION = 12
 
 
 def tune(
-    record: Record,
+    record: MeasurementFile,
     stage: str,
     start: Float64Array,
     spread: float,

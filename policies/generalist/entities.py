@@ -19,9 +19,9 @@ from tokenfleet.policies.heuristics.steady import SteadyPools
 Float64Array = NDArray[np.float64]
 
 SITE = ("cap", "cap to come", "power", "energy", "energy to come", "dearer", "contract")
-"""Cap over the contract, less 1; the lowest announced one likewise; metered power over the cap, less 1; what all
-contracts would pay at this site's price over what the fleet would earn in its SLO, as a logarithm of sorts; by how much
-forecasts are above that, and by how much it is above the mean of all sites; contract over nameplate."""
+"""Cap over the contract, less 1; the lowest announced one likewise; metered power over the cap, less 1; cost of all
+contracts at this site's price over the fleet's earnings within SLO, as a logarithm of sorts; by how much forecasts are
+above that, and by how much it is above the mean of all sites; contract over nameplate."""
 POOL = ("backlog", "awake", "cache", "worth", "size", "load")
 """Backlog, as a logarithm; share of awake replicas; of the KV cache in use; what a loaded replica earns for a watt over
 the mean of all pools, as a logarithm; replicas, as a logarithm; load of the models served, over what pools could
@@ -97,7 +97,7 @@ class Entities:
         return Past(*(np.full((num_envs, len(self._usual)), np.nan) for _ in Past._fields))
 
     def read(self, view: Fields, past: Sequence[Float64Array], elapsed_s: Float64Array) -> tuple[Shown, Past]:
-        """What is shown now, and what is remembered from now on.
+        """The numbers shown now, and those to remember from now on.
 
         Args:
             view: what the fleets show.
@@ -149,7 +149,7 @@ class Entities:
 
 
 def _beside(moving: Float64Array, still: Float64Array) -> Float64Array:
-    """Numbers that move, `[N, n, F]`, and behind them numbers that do not, `[n, G]`."""
+    """Moving numbers, `[N, n, F]`, and behind them constant ones, `[n, G]`."""
     return np.concatenate([moving, np.broadcast_to(still, (len(moving), *still.shape))], axis=2)
 
 

@@ -5,7 +5,7 @@
 for an entry of the set-point s. `about` are the features of the entry's own site, pools and classes
 (`neighbours.Neighbours`). `context` is a deep set (Zaheer et al. 2017, arXiv 1703.06114): every site, pool and class
 goes through the encoder of its kind, and what comes out is pooled by mean and by maximum. No weight knows how many
-entities there are. Base is what `supervisor` holds, so that weights of zero act as it does.
+entities there are. Base holds the set-points of `supervisor`, so weights of zero act like it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Neighbours:
 
     @classmethod
     def of_entries(cls, scenario: Scenario, table: tuple[Segment, ...]) -> Neighbours:
-        """Those of every entry of the action, in order."""
+        """The neighbours of every entry of the action, in order."""
         sites, pools, classes = list(scenario.sites), list(scenario.pools), list(scenario.classes)
         stands = np.array([[pool.site == site for pool in scenario.pools.values()] for site in sites])  # [S, P]
         serves = scenario.route_mask  # [K, P]

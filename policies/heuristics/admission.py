@@ -13,7 +13,7 @@ from tokenfleet.envs.estimates.backlog import (
     class_backlog_seconds,
 )
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat

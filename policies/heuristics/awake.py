@@ -9,8 +9,8 @@ import numpy as np
 from tokenfleet.envs.estimates.cap_forecast import CapForecast, least_left_fraction
 from tokenfleet.envs.estimates.clock_limits import replicas_that_fit, usual_replicas
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.power import EmergencySpec
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.base import State
@@ -59,10 +59,9 @@ class ByValue(FixedAwake):
     """The fixed set of replicas that earns most under the cap, by the steady state.
 
     For every site all numbers of replicas are tried with the highest common clock at which they, fully loaded, draw no
-    more than `fill` of the contract, and of the caps of rows. What they can serve then is worth its list price, and
-    idle power costs its own. In the deepest cap that comes without notice the set must stand at the clock floor within
-    what the breaker carries, for nobody can put a loaded replica to sleep at once. Every model keeps a replica at each
-    of its sites where one stands.
+    more than `fill` of the contract, and of the caps of rows. Their service is then worth its list price, and idle
+    power costs its own. In the deepest cap without notice the breaker must carry the set at the clock floor, for nobody
+    can put a loaded replica to sleep at once. Every model keeps a replica at each of its sites where one stands.
 
     Args:
         scenario: of the fleet.
@@ -76,7 +75,7 @@ class ByValue(FixedAwake):
 class ProportionalToCap(Awake):
     """Awake replicas in proportion to the cap: a site under 70 % of its usual cap keeps 70 % of its usual replicas.
 
-    It follows the lowest cap that is announced, never below one replica of a pool. Replicas wake late, so that after a
+    The rule follows the lowest announced cap, never below one replica of a pool. Replicas wake late, so that after a
     short event the fleet is small for longer than the cap was low.
 
     Args:
@@ -101,8 +100,8 @@ class ProportionalToCap(Awake):
 class FollowDemand(Awake):
     """Replicas by a smoothed arrival rate, with patience before one sleeps.
 
-    A pool's share of its model's demand goes by capacity. It keeps `headroom` times what that takes at full clock,
-    wakes at once, and lets one replica sleep a tick once some have been spare for `patience` wake times.
+    A pool's share of its model's demand goes by capacity. The pool keeps `headroom` times the replicas for that share
+    at full clock, wakes them at once, and lets one sleep a tick once some have been spare for `patience` wake times.
 
     Args:
         scenario: of the fleet.

@@ -7,7 +7,7 @@ import numpy as np
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.clock_limits import CLOCK_STEPS, ROUNDING, RowClock, pool_clocks, replicas_that_fit
 from tokenfleet.envs.estimates.power_model import PowerModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array, Int64Array
@@ -45,8 +45,8 @@ class ProportionalClock(Clocking):
 class UniformClock(Clocking):
     """One clock for a whole site, the highest at which it provably stays under its cap.
 
-    The proof, by induction over ticks. (1) At a clock F no site draws more than `PowerModel.worst_site_w`, whatever its
-    requests are, and that never falls with F. (2) A clock acts from the next iteration boundary on, and an iteration
+    The proof, by induction over ticks. (1) At a clock F no site draws more than `PowerModel.worst_site_w`, under any
+    requests, and this bound never falls with F. (2) A clock acts from the next iteration boundary on, and an iteration
     lasts no longer than `longest_iteration_s`; so the clock of this tick is in force at most until the latency of its
     pool and `ceil(longest_iteration_s / tick_s)` ticks have passed after it. (3) `CapForecast` bounds the caps of those
     ticks from below. The rule takes the highest clock whose worst draw is no more than that bound; hence in every tick,

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.parts import (
     Admission,
@@ -54,7 +54,7 @@ class ComposedPolicy(ControlPolicy):
         serving: which model replicas serve.
 
     Attributes:
-        parts: what may stand for the parts that have parameters of their own.
+        parts: choices for the parts with parameters of their own.
     """
 
     parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {

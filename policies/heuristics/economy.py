@@ -1,4 +1,4 @@
-"""Rules that weigh what work earns against what its energy costs now."""
+"""Rules that weigh the value of work against the price of its energy now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.policies.base import State
@@ -18,8 +18,8 @@ from tokenfleet.policies.heuristics.steady import SteadyPools
 class WorthClock(Clocking):
     """The clock at which a pool earns most for its energy: the highest `worth value(F) - price W(F)`.
 
-    Value and watts are those of a loaded replica in the steady state. What waits for nothing is served at any clock,
-    so that speed earns only a part of the value: `worth` says how much. It ignores caps; `lowest` of it and `feedback`
+    Value and watts are those of a loaded replica in the steady state. Requests that never wait are served at any clock,
+    so speed earns only a part of the value: `worth` says how much. The rule ignores caps; `lowest` of it and `feedback`
     does not.
 
     Args:
@@ -48,7 +48,7 @@ class WorthClock(Clocking):
 
 
 class WorthGate(BacklogGate):
-    """A `BacklogGate` that also refuses, or holds, what costs more energy than it earns.
+    """A `BacklogGate` that also refuses, or holds, requests with energy dearer than their price.
 
     A class is let in while its list price and the penalty of refusing are worth more than its energy. The energy is
     counted in the cheapest awake pool, at the clock that takes least. Deferrable work waits while the forecast has a

@@ -11,7 +11,7 @@ from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.clock_limits import pool_clocks
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, UnitFraction
 from tokenfleet.envs.supervision.laws import ClockFeedback

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
 from tokenfleet.policies.heuristics.awake import awake_by_value

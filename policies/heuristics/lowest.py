@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
@@ -13,7 +13,7 @@ from tokenfleet.policies.registry import Choice, build
 
 
 class LowestClock(Clocking):
-    """The lowest clock that any of its rules asks for, and the fewest replicas that any lets be awake.
+    """The lowest clock and the fewest awake replicas of all its rules.
 
     Args:
         scenario: of the fleet.

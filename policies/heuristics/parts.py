@@ -1,7 +1,7 @@
 """What a composed policy is made of: one kind of rule for each thing that a policy may set.
 
-A rule sees the fleet's view and answers in physical units for N fleets. It may remember arrays whose first axis is the
-fleet. The scenario is its first argument; its keyword parameters are what a configuration may set.
+A rule sees the fleet's view and answers in physical units for N fleets. A rule may remember arrays; their first axis is
+the fleet. The scenario is its first argument; its keyword parameters are what a configuration may set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.policies.base import State
 
 Float64Array = NDArray[np.float64]

@@ -6,7 +6,7 @@ import numpy as np
 
 from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, class_backlog_seconds
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.policies.base import State

@@ -10,7 +10,7 @@ import numpy as np
 
 from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds, least_work_weights
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import PositiveFloat
@@ -34,7 +34,7 @@ class RoundRobin(Routing):
 class CapacityWeighted(Routing):
     """Shares in proportion to what each pool could serve of the class alone at full clock [requests/s].
 
-    It is what the action 0 means; the rate is that of `tokenfleet.envs.scenario.capacity.capacity_rps`.
+    The action 0 means these shares; the rate is that of `tokenfleet.envs.scenario.capacity.capacity_rps`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -51,8 +51,8 @@ class LeastWork(Routing):
     The work of a pool is a backlog in seconds (`estimates.backlog.backlog_seconds`). A pool's weight is its awake
     capacity times how far its backlog lies below `least + spread` (`least_work_weights`); beyond that, nothing.
 
-    It does not see prefix caches, and calls do not return to a pool without a share: where contexts are kept, the
-    spread must be wide enough for those that hold them.
+    The rule does not see prefix caches, and calls do not return to a pool without a share: where contexts are kept, the
+    spread must include the pools that hold them.
 
     Args:
         scenario: of the fleet.

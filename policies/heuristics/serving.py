@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFraction, UnitFraction
 from tokenfleet.envs.supervision.laws import ModelWaves

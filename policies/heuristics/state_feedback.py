@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.interface.supervisor_observation import Estimates
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import Count
 from tokenfleet.envs.supervision.loop import LoopState
 from tokenfleet.policies.base import PolicyContext, State
@@ -45,7 +45,7 @@ class Reader(Protocol):
 class StateFeedback(Supervisor):
     """Acts wherever `supervisor` does, by features of the state.
 
-    It decides by the clock of the episode, so that it decides alike whatever a step of the environment is, unless a
+    The policy decides by the clock of the episode, so its decisions do not depend on the environment's step, unless a
     step is longer than `decide_every`.
 
     Args:
@@ -75,7 +75,7 @@ class StateFeedback(Supervisor):
         """Entries of the action `setpoints`, `[N, A]`, for what the reader gave."""
 
     def _own_estimates(self) -> Estimates | None:
-        """What works out the features that the observation lacks; None where it has them."""
+        """Computes the features that the observation lacks; None where it has them."""
         if set(self._reader.estimated) <= self._observation.layout.shapes.keys():
             return None
         self.require(Estimates.reads)

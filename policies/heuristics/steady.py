@@ -15,7 +15,7 @@ from tokenfleet.policies.heuristics.parts import Float64Array, Int64Array
 CLOCK_STEPS = 31
 """Clocks in the tables, from the lowest floor to 1: steps of 2 %."""
 REFERENCE_USD_PER_J = 60.0 / 3.6e9
-"""What a joule is reckoned at where its price moves: 60 USD/MWh, the default of the scenarios."""
+"""Price of a joule for reckoning, where the price moves: 60 USD/MWh, the default of the scenarios."""
 
 
 class SteadyPools:
@@ -76,7 +76,7 @@ class SteadyPools:
     def value_under_caps(
         self, tried: Float64Array, pools: Int64Array, limits: Sequence[tuple[float, Int64Array]]
     ) -> Float64Array:
-        """What sets of replicas can earn at the highest clock that keeps all limits, `[C]` [USD/s].
+        """Earnings of sets of replicas at the highest clock within all limits, `[C]` [USD/s].
 
         Args:
             tried: numbers of replicas awake, `[C, len(pools)]`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat, UnitFraction
 from tokenfleet.policies.base import State
@@ -25,17 +25,17 @@ class Rest(Storage):
 class CarryEvents(Storage):
     """Batteries carry the fleet through low caps, and move energy from cheap hours to dear ones.
 
-    While the cap is below the contract a battery gives what makes up for the difference, as long as it lasts, so that
-    clocks may stay where they were. Else, where prices are forecast, it gives while the price is within `near` of the
-    dearest that is expected, and takes while it is within `near` of the cheapest, if the two are `spread` apart; it
-    takes no more than what is left under `1 - margin` of the cap. What it holds at the end is worth nothing, so that
-    it gives in the last of the episode all that it can.
+    While the cap is below the contract a battery makes up for the difference, as long as it lasts, and clocks may stay
+    as they were. Else, where prices are forecast, it gives while the price is within `near` of the dearest that is
+    expected, and takes while it is within `near` of the cheapest, if the two are `spread` apart; it takes no more than
+    the rest under `1 - margin` of the cap. Energy in a battery is worth nothing at the end, so at last the battery
+    gives all that it can.
 
     Args:
         scenario: of the fleet.
         margin: share of the cap that charging leaves free.
         near: share of a price within which another counts as the same.
-        spread: dearest over cheapest price from which moving energy pays for what the battery loses.
+        spread: dearest over cheapest price from which moving energy pays for the battery's losses.
     """
 
     fields = (

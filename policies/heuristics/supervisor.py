@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.clock_limits import usual_replicas
 from tokenfleet.envs.estimates.power_model import PowerModel
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.power.series import PriceSignal
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.axes import entry_names
 from tokenfleet.envs.spec import SpecError, suggest

@@ -19,7 +19,7 @@ BLOCK = 64
 class RandomPolicy:
     """Draws every action from the action space, independently of the observation; any Gymnasium environment, any space.
 
-    Each row of a batch has a generator of its own, so that what one environment gets does not depend on the others.
+    Each row of a batch has a generator of its own, so one environment's actions do not depend on the others.
 
     Args:
         context: its seed decides the sequence of actions.

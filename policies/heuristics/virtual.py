@@ -1,9 +1,9 @@
-"""Routers that choose a pool for every request, made to give shares that hold for a tick.
+"""Routers that choose a pool for every request, made into shares for a tick.
 
 Shares decide a whole tick; the one best pool held for that long would get everything. So a tick's requests of a class
 are stood for by `ROUNDS` virtual requests, which the law places one after the other, each class one a round. A virtual
-request adds its load to the pool that it lands on, as the requests that it stands for would. What lands where, counted,
-is the share. A small share is left to every other pool, because no call returns to a pool without one.
+request adds its load to its pool, as the requests behind it would. The count of landings in a pool is its share. A
+small share is left to every other pool, because no call returns to a pool without one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.heuristics.parts import Float64Array, Routing
 
@@ -28,7 +28,7 @@ TIE = 1e-9
 
 
 @dataclass
-class Load:
+class PoolLoad:
     """What every pool has, `[N, P]`, virtual requests included.
 
     Attributes:
@@ -82,7 +82,7 @@ class VirtualRequests(Routing):
         self.request_tokens = self.service.prompt_tokens + self.service.output_tokens
 
     @abstractmethod
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """What the next request of each class would cost in each pool, `[N, K, P]` or `[N, 1, P]`."""
 
     def shares(self, view: Record) -> Float64Array:
@@ -102,9 +102,9 @@ class VirtualRequests(Routing):
             self._add(load, choice * each[:, :, None])
         return (landed / ROUNDS + LEFT_SHARE * self._replicas) * self._mask
 
-    def _load(self, view: Record) -> Load:
+    def _load(self, view: Record) -> PoolLoad:
         awake = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1e-9)
-        return Load(
+        return PoolLoad(
             waiting=view["waiting_requests"].astype(np.float64),
             running=view["running_requests"].astype(np.float64),
             prompt_tokens=view["unprefilled_tokens"].astype(np.float64),
@@ -112,7 +112,7 @@ class VirtualRequests(Routing):
             awake=awake,
         )
 
-    def _add(self, load: Load, landed: Float64Array) -> None:
+    def _add(self, load: PoolLoad, landed: Float64Array) -> None:
         """Virtual requests join the pools, those with a free seat run."""
         requests = landed.sum(axis=1)
         seats = np.maximum(self.max_batch * load.awake - load.running, 0.0)

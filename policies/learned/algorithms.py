@@ -95,7 +95,7 @@ class RecurrentPpoSpec(PpoSpec):
 
 
 class PairedPpoSpec(PpoSpec):
-    """PPO whose environments stand in groups that share episodes.
+    """PPO with environments in groups that share episodes.
 
     An advantage loses the mean of the others' in its group at the same moment of the same episode, and with it what the
     episode does to all of them.

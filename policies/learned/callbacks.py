@@ -22,7 +22,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.checkpoint import save_checkpoint
-from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.layout import BEST, LAST, checkpoint_of
 from tokenfleet.policies.learned.limits import LimitedEnv
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
@@ -52,7 +52,7 @@ class Cadence:
 class RunKeeper(BaseCallback):
     """Keeps a run: looks at every boundary between two updates at what is due.
 
-    What is due depends on the number of steps alone, so a resumed run does the same as one that was never interrupted.
+    The work due depends on the number of steps alone, so a resumed run does the same as an uninterrupted one.
 
     Args:
         folder: of the run.
@@ -71,7 +71,7 @@ class RunKeeper(BaseCallback):
         self,
         folder: Path,
         algorithm: AlgorithmSpec,
-        origin: Origin,
+        origin: TrainingOrigin,
         cadence: Cadence,
         total: int,
         validate: Validate | None,
@@ -213,7 +213,7 @@ class RunKeeper(BaseCallback):
     def _save_before_stopping(self) -> None:
         """A snapshot between those that are due; it must leave no trace in the run that goes on.
 
-        It would start an environment anew that cannot be restored, so such a run goes back to its last snapshot.
+        A snapshot would start such an environment anew, so such a run goes back to its last snapshot.
         """
         steps = self._boundary
         if can_restore(self.training_env) and steps > self._snapshot_steps:
@@ -249,7 +249,7 @@ class RunKeeper(BaseCallback):
         save_checkpoint(checkpoint_of(self.folder, name), self.model, self.algorithm, origin)
 
     def _may_snapshot(self) -> bool:
-        """A snapshot that starts the environments anew waits until each has ended an episode, so that all can end."""
+        """A snapshot that starts the environments anew waits until each has ended an episode, so all can end."""
         env = self.training_env
         return can_restore(env) or bool(cast(Sb3VecEnv, env.unwrapped).episodes_ended.all())
 

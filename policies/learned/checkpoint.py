@@ -21,7 +21,7 @@ from tokenfleet.policies.learned.checkpoint_meta import (
     ArrayLayout,
     BaseMeta,
     CheckpointMeta,
-    Origin,
+    TrainingOrigin,
 )
 from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
@@ -63,7 +63,7 @@ FILES = {META_FILE: MOST_META_BYTES, WEIGHTS_FILE: MOST_WEIGHT_BYTES}
 _NO_HASH = "0" * 64
 
 
-def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: Origin) -> None:
+def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: TrainingOrigin) -> None:
     """Write a checkpoint, replacing an older one of this name.
 
     Args:
@@ -78,7 +78,7 @@ def save_checkpoint(folder: Path, model: BaseAlgorithm, algorithm: AnyAlgorithm,
 
 
 def _arrays_of(policy: NetworkPolicy) -> dict[str, NDArray[Any]]:
-    """Everything that a policy has learned, that of its base included."""
+    """Everything that a policy has learned, its base included."""
     network, moments, statistics = policy.arrays()
     arrays = {NORMALISATION_PREFIX + name: value for name, value in moments.items()}
     arrays |= {WRAPPER_PREFIX + name: value for name, value in statistics.items()}
@@ -90,7 +90,7 @@ def _arrays_of(policy: NetworkPolicy) -> dict[str, NDArray[Any]]:
 
 
 def describe_policy(
-    model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: Origin, weights_sha256: str = _NO_HASH
+    model: BaseAlgorithm, algorithm: AnyAlgorithm, origin: TrainingOrigin, weights_sha256: str = _NO_HASH
 ) -> bytes:
     """The content of `meta.json`.
 
@@ -133,8 +133,8 @@ def _described_base(base: Base | None) -> BaseMeta | None:
 def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedPolicy:
     """Read a checkpoint that may come from anybody.
 
-    It takes memory and time in proportion to its weights, and these are bounded, unless it names code that is trusted:
-    that code is then imported and called with what the checkpoint says.
+    Reading takes memory and time in proportion to the checkpoint's weights, and these are bounded, unless the
+    checkpoint names trusted code: that code is then imported and called with the checkpoint's arguments.
 
     Args:
         folder: a checkpoint, or a run of train.py, whose best checkpoint is taken.

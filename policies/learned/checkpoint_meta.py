@@ -15,7 +15,7 @@ FORMAT_VERSION: Literal[2] = 2
 MOST_META_BYTES = 2 * 2**20
 
 
-class Origin(Spec):
+class TrainingOrigin(Spec):
     """Where a policy comes from.
 
     Attributes:
@@ -91,7 +91,7 @@ class CheckpointMeta(Spec):
     normalisation: ObservationNormalisation | None = None
     wrapper_statistics: dict[str, ArrayLayout] = Field(default_factory=dict)
     base: BaseMeta | None = None
-    origin: Origin
+    origin: TrainingOrigin
     versions: dict[str, str | None] = Field(default_factory=dict)
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -1,7 +1,7 @@
-"""A network that corrects another policy, its base: what the base does, and a reach times what the network says.
+"""A network that corrects another policy, its base: the base's action, and a reach times the network's output.
 
-In training the base stands in the environment (`CorrectedEnv`), so that every algorithm sees a plain one whose actions
-are corrections. A checkpoint holds both, and its policy acts in the environment as it is.
+In training the base stands in the environment (`CorrectedEnv`), so every algorithm sees a plain environment with
+corrections as actions. A checkpoint holds both, and its policy acts in the environment as it is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Base:
     learned: LearnedPolicy | None = None
 
     def policy_in(self, env: VectorEnv[Any, Any, Any]) -> Policy:
-        """The base, to act in an environment, whose wrappers get what those of a learned base have learnt.
+        """The base, to act in an environment; the wrappers there get what those of a learned base have learnt.
 
         Raises:
             SpecError: it cannot act there.
@@ -66,7 +66,7 @@ class Base:
 
 
 class CorrectedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment whose actions are corrections of what a base would do.
+    """An environment with actions that correct those of a base.
 
     Args:
         env: whose actions are a box around 0.

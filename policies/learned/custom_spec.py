@@ -1,4 +1,4 @@
-"""What a configuration says of an algorithm that is not shipped; nothing here imports what it names."""
+"""The configuration of an algorithm that is not shipped; nothing here imports what it names."""
 
 from __future__ import annotations
 

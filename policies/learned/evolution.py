@@ -1,8 +1,8 @@
 """Evolution of a network as an algorithm of stable-baselines3's making, with its callbacks, snapshots and checkpoints.
 
-In a generation every candidate lives the same episodes (common random numbers): the environments stand in groups of
-one episode each, and environment `c` of every group is candidate `c`. What is kept between generations is the values of
-all candidates so far, from which the search is brought back.
+In a generation every candidate lives the same episodes (common random numbers): the environments stand in groups of one
+episode each, and environment `c` of every group is candidate `c`. The values of all candidates so far are kept between
+generations, and bring the search back.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def write_hashed_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def read_hashed_folder(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """The content of the named files, which must be all that the folder's list of hashes names.
+    """The content of the named files; the folder's list of hashes must name the same files.
 
     Raises:
         SpecError: a file is missing or damaged, or the folder has no list of hashes.

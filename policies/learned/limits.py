@@ -1,10 +1,10 @@
-"""Limits on what an episode may cost, kept by prices that rise while it costs more: Lagrangian learning.
+"""Limits on the costs of an episode, kept by prices that rise while it costs more: Lagrangian learning.
 
 A limit is on a mean over episodes, `E[cost] <= most`. Its Lagrangian takes `multiplier * cost` off the reward, and dual
 ascent raises the multiplier, which is never negative, while episodes cost more than the limit, and lowers it while they
 cost less (Ray, Achiam and Amodei 2019, "Benchmarking safe exploration in deep reinforcement learning"). Here a step
-follows the *relative* excess `(cost - most) / (cost + most)`, which has the sign of `cost - most` and lies in [-1, 1],
-so that one rate serves seconds and shares, and a limit of 0.
+follows the *relative* excess `(cost - most) / (cost + most)`. This excess has the sign of `cost - most` and lies in
+[-1, 1], so one rate serves seconds and shares, and a limit of 0.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
     class earns no more than all do, a multiplier stays in the order of 1.
 
     Raises:
-        SpecError: a class that there is not, or that no stream sends requests of.
+        SpecError: an unknown class, or one without a stream.
     """
     limits = []
     if spec.above_cap_s is not None:
@@ -97,7 +97,7 @@ def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
 
 
 class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment whose rewards pay for what limits are set on, at prices that `ascend` moves.
+    """An environment with rewards that pay for limited costs, at prices that `ascend` moves.
 
     Args:
         env: in autoreset mode `SAME_STEP`; its `reward_terms` hold the costs.
@@ -107,7 +107,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
     Attributes:
         limits: as given.
         multipliers: of the limits, `[L]`, of the unit of the reward.
-        measured: what the last episodes cost that moved the multipliers, `[L]`; NaN before the first ones.
+        measured: costs of the last episodes that moved the multipliers, `[L]`; NaN before the first ones.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], limits: Sequence[Limit], rate: float) -> None:

@@ -39,7 +39,7 @@ FORMER_NAMES = {
     "critics": "n_critics",
     "quantiles": "n_quantiles",
 }
-"""What earlier versions called a key, and what it is called as in stable-baselines3."""
+"""Earlier names of keys, and their names in stable-baselines3."""
 
 
 class SameNames(Spec):

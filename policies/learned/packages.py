@@ -1,4 +1,4 @@
-"""The packages that decide what a network is, and their versions."""
+"""The packages that decide a network's form, and their versions."""
 
 from __future__ import annotations
 

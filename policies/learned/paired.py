@@ -2,9 +2,9 @@
 
 Environments of a group go through the same episodes. At the same moment of the same episode the same requests, weather
 and events lie ahead of all of them, so the mean of the others' advantages estimates what none of one's own actions has
-brought about. The baseline does not depend on the action that it is subtracted from, so the expected gradient stays as
-it is where the inputs do not answer to actions (Mao et al. 2018, arXiv:1807.02264). Where clients retry or sessions
-wait for answers, the inputs answer a little, and the baseline is an approximation.
+brought about. The baseline does not depend on the corrected action, so the expected gradient stays as it is where the
+inputs do not answer to actions (Mao et al. 2018, arXiv:1807.02264). Where clients retry or sessions wait for answers,
+the inputs answer a little, and the baseline is an approximation.
 """
 
 from __future__ import annotations

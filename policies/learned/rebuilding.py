@@ -81,7 +81,7 @@ class LearnedPolicy(NetworkPolicy):
 
 
 def rebuilt_policy(meta: CheckpointMeta, folder: Path) -> LearnedPolicy:
-    """The policy with its weights, of which none is read before the file's header is what the description asks for."""
+    """The policy with its weights; none is read before the file's header fits the description."""
     from tokenfleet.policies.learned.weights import layout_difference, read_layout, read_weights
 
     file = folder / WEIGHTS_FILE

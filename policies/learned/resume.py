@@ -1,8 +1,8 @@
-"""Snapshots of a run: there is always a whole one, whatever the moment at which the process dies.
+"""Snapshots of a run: there is always a whole one, at whatever moment the process dies.
 
-A snapshot is a folder `snapshots/<environment steps>` with `state.json`, `state.safetensors` and their hashes. It is
-written under another name, flushed to disk and renamed. The newest and the one before it are kept, so that damage to
-the newest costs time and not the run.
+A snapshot is a folder `snapshots/<environment steps>` with `state.json`, `state.safetensors` and their hashes. A
+snapshot is written under another name, flushed to disk and renamed. The newest and the one before it are kept, so that
+damage to the newest costs time and not the run.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.callbacks import Cadence, RunKeeper, Validate
 from tokenfleet.policies.learned.checkpoint import FILES, describe_policy
-from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.correction import base_of
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder
 from tokenfleet.policies.learned.layout import BEST, LAST, PROGRESS_FILE, checkpoint_of
@@ -62,7 +62,7 @@ class TrainingJob:
 
     algorithm: AlgorithmSpec
     env: VectorEnv[Any, Any, Any]
-    origin: Origin
+    origin: TrainingOrigin
     total_timesteps: int
     cadence: Cadence
     validate: Validate | None = None

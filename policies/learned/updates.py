@@ -25,7 +25,7 @@ class UpdatePlan:
     Attributes:
         round_steps: environment steps between two updates, over all environments.
         first_step: environment steps at the end of the round that the first update follows.
-        spared_updates: updates that leave the policy as it is before the first that changes it.
+        spared_updates: updates before the first one that changes the policy.
         last_is_idle: whether the learning rate of the last update is 0.
         key: the hyper-parameter that decides how early the first update is.
     """
@@ -49,7 +49,7 @@ class UpdatePlan:
 
 
 def update_plan(algorithm: AlgorithmSpec, num_envs: int) -> UpdatePlan | None:
-    """The plan of an algorithm on so many environments; None where the algorithm is of a kind that is not known here.
+    """The plan of an algorithm on so many environments; None for an unknown kind of algorithm.
 
     >>> from tokenfleet.policies.learned.algorithms import parse_algorithm
     >>> plan = update_plan(parse_algorithm({"name": "sac"}), num_envs=64)

@@ -144,7 +144,7 @@ def _restore(wrapper: Any, state: Mapping[str, Any]) -> None:
 
 
 def _floats(value: Any) -> NDArray[Any]:
-    """Numbers of the least type that checkpoints know and that holds them; before the first step they may be whole."""
+    """Numbers in the smallest type of checkpoints that holds them; before the first step they may be whole."""
     return np.array(value, np.result_type(np.asarray(value).dtype, np.float32))
 
 

@@ -2,8 +2,9 @@
 
 Every few ticks the policy plans the next minutes in steps of equal length, as a fluid: requests arrive as forecast, or
 as they have lately; a replica serves them at the rate and for the joules of the public physics' steady state; caps come
-as announced, prices as forecast. It acts on the first step alone and then plans anew. Routes, clocks, affinity and
-prices are those of a composed policy, which also keeps the caps from tick to tick: a plan knows means, and no bursts.
+as announced, prices as forecast. The planner acts on the first step alone and then plans anew. Routes, clocks, affinity
+and prices are those of a composed policy, which also keeps the caps from tick to tick: a plan knows means, and no
+bursts.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.optimize import linprog
 
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import PositiveFloat, PositiveInt, UnitFraction
 from tokenfleet.policies.base import PolicyContext, State
 from tokenfleet.policies.heuristics.composed import ComposedPolicy
@@ -256,7 +257,7 @@ class RollingHorizon(ComposedPolicy):
         return np.stack(usable)
 
     def _rest_w(self, view: Record) -> Float64Array:
-        """What each site draws asleep in each step, less the sun that is forecast, `[H, S]` [W]."""
+        """Each site's draw with all asleep in each step, less the sun as forecast, `[H, S]` [W]."""
         a, leads = self._a, self.scenario.forecast_lead_s
         asleep_w = a.fixed_w + (a.replicas * self._asleep_w) @ np.eye(a.num_sites)[a.site]
         if not leads:

@@ -1,10 +1,10 @@
-"""A planner by forks: a rule, and now and then something near it that copies of the fleet do better with.
+"""A planner by forks: a rule, and now and then a better action near it, found with copies of the fleet.
 
 Every so often the planner asks what would become of each fleet if it acted as its rule does, or a little otherwise
-until the next decision and as the rule from then on, each in the same few drawn futures. It takes the alternative with
-the highest mean, if that beats the rule by more than so many standard errors. A fleet is chaotic: the best of many
-continuations is partly luck, so a planner is worth what it gains over its placebo, whose alternatives are too small to
-mean anything.
+until the next decision and as the rule from then on, each in the same few drawn futures. The planner takes the
+alternative with the highest mean, if that beats the rule by more than so many standard errors. A fleet is chaotic: the
+best of many continuations is partly luck, so the worth of a planner is its gain over its placebo. A placebo's
+alternatives are too small to mean anything.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class RolloutPlanner:
 
     Args:
         context: the environment.
-        rule: what it does otherwise, and what the copies do after the next decision.
+        rule: the policy at all other times, and that of the copies after the next decision.
         look_ahead: ticks for which the copies run; what takes longer to show, as waking may, is not seen.
         decide_every: decisions of the environment from one question to the next.
         candidates: alternatives, with the rule itself.
         futures: drawn ones; what is chosen is best in their mean.
-        future: `drawn`, or `same` for a planner that knows what will come, whose value is no policy's.
+        future: `drawn`, or `same` for a planner that knows the future; no policy has the value of such a planner.
         size: standard deviation of the alternatives around the rule, in entries of the action.
         clear: standard errors by which an alternative must beat the rule.
 
@@ -121,7 +121,7 @@ class RolloutPlanner:
         return np.zeros(count, np.int64), np.zeros((count, *self._shape))
 
     def _choose(self, fleets: NDArray[np.intp], age: NDArray[np.int64], own: State | None) -> Float64Array:
-        """The shift of each of some fleets, `[n, A]`; `own` is what the rule remembers of all, None where it begins."""
+        """The shift of each of some fleets, `[n, A]`; `own` is the rule's memory of all, None where it begins."""
         shifts = np.stack([self._shifts(fleet, int(age[fleet])) for fleet in fleets.tolist()])
         futures: Any = "same"
         if self._future == "drawn":

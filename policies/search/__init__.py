@@ -38,7 +38,7 @@ class Search(Protocol):
 
 
 def replay(search: Search, told: Iterable[NDArray[np.generic]]) -> None:
-    """Bring a fresh search to where one stood that was told these values, a row `[P]` for each generation."""
+    """Bring a fresh search to the state of one that was told these values, a row `[P]` for each generation."""
     for values in told:
         search.ask()
         search.tell(values)

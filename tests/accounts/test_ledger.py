@@ -12,7 +12,7 @@ from tests.engine.runs import run
 from tokenfleet.envs.accounts.sums import engine_rates, in_flight, priced_columns
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.fleet import FleetEnv
-from tokenfleet.envs.layers.ledger import PRICED, Ledger, Rates, Sums, make_ledger
+from tokenfleet.envs.layers.ledger import PRICED, Ledger, LedgerRates, Sums, make_ledger
 from tokenfleet.envs.vector import FleetVectorEnv
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -117,7 +117,7 @@ def ledger_of(engine: str, instance: Instance) -> Ledger:
     rng = np.random.default_rng(0)
     classes, pools, sites = arrays.num_classes, arrays.num_pools, arrays.num_sites
     price, carbon = rng.uniform(0.0, 1.0, (2, arrays.horizon_ticks, sites))
-    rates = Rates(
+    rates = LedgerRates(
         lost_penalty_fraction=rng.random(classes),
         rent_usd_per_s=rng.random(pools),
         egress_usd_per_token=rng.random(sites),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.bad_input.hostile import doubling
+from tests.bad_input.contents import doubling
 from tests.command_line import Run, check_refusal, tree
 from tokenfleet.envs import catalog
 

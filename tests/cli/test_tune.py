@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +20,12 @@ TUNE = (
 
 class PowerCut(BaseException):
     """The process dies here."""
+
+
+def means_in_validation(measured: dict[str, Any], metric: str) -> list[float]:
+    """Of the policy that was there before, of constants and of feedback."""
+    rows = [measured[f"validation/{name}"][metric] for name in ("before", "constants", "feedback")]
+    return [sum(row) / len(row) for row in rows]
 
 
 def test_a_tuned_policy_is_one_for_the_other_scripts(run: Run, tmp_path: Path) -> None:
@@ -46,15 +53,15 @@ def test_a_tuner_that_was_killed_goes_on_to_the_same(run: Run, tmp_path: Path, m
     assert run(f"{TUNE} hydra.run.dir=whole").code == 0
     with monkeypatch.context() as patch:
         kept: list[str] = []
-        once = record.Record.once
+        once = record.MeasurementFile.once
 
-        def dies(self: record.Record, name: str, measure: object) -> object:
+        def dies(self: record.MeasurementFile, name: str, measure: object) -> object:
             if len(kept) == 1:
                 raise PowerCut
             kept.append(name)
             return once(self, name, measure)  # type: ignore[arg-type]
 
-        patch.setattr(record.Record, "once", dies)
+        patch.setattr(record.MeasurementFile, "once", dies)
         with pytest.raises(PowerCut):
             run(f"{TUNE} hydra.run.dir=cut")
     assert run("tune resume=cut").code == 0
@@ -66,8 +73,7 @@ def test_gains_are_searched_for_linear_feedback(run: Run, tmp_path: Path) -> Non
     assert run(f"tune scenario=tiny scenario.horizon_ticks=30 {typed}").code == 0
     tuned = yaml.safe_load((tmp_path / "followed/tuned.yaml").read_text())
     measured = json.loads((tmp_path / "followed/search.json").read_text())["measured"]
-    means = [sum(row) / len(row) for row in measured["validation"]]
-    untuned, constants, feedback = means
+    untuned, constants, feedback = means = means_in_validation(measured, "net_value_usd")
     assert tuned["policy"]["name"] == ("supervisor" if constants >= feedback else "linear_feedback")
     assert tuned["found"]["validation"]["before"] == pytest.approx(untuned, abs=1e-6)
     assert tuned["found"]["validation"]["value"] == pytest.approx(max(means), abs=1e-6)
@@ -78,8 +84,7 @@ def test_feedback_keeps_a_limit_on_seconds_above_a_cap(run: Run, tmp_path: Path)
     assert run(f"tune scenario=tiny scenario.horizon_ticks=30 {typed} hydra.run.dir=limited").code == 0
     tuned = yaml.safe_load((tmp_path / "limited/tuned.yaml").read_text())
     measured = json.loads((tmp_path / "limited/search.json").read_text())["measured"]
-    seconds = [sum(row) / len(row) for row in measured["seconds in validation"]]
-    means = [sum(row) / len(row) for row in measured["validation"]]
+    seconds, means = means_in_validation(measured, "above_cap_s"), means_in_validation(measured, "net_value_usd")
     allowed = [mean for mean, above_s in zip(means, seconds, strict=True) if above_s <= min(seconds)]
     assert tuned["found"]["validation"]["value"] == pytest.approx(max(allowed), abs=1e-6)
     assert tuned["found"]["above_cap_limit_s"] == 0.0

@@ -11,8 +11,8 @@ from tests.engine.instances import Instance
 from tokenfleet.envs.engine import RequestLog, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 
 ENGINES = ("reference", "native")
 

@@ -8,9 +8,10 @@ from tests.engine.site_columns import counts
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.columns.nodes import NodeColumns
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.fields import OUTCOMES, VIEW
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.quantities import neutral_arrays, quantities_of
+from tokenfleet.envs.rows import Layout
 from tokenfleet.envs.traces import RequestTable
 
 

@@ -18,8 +18,8 @@ from tests.engine.runs import ENGINES, Run, run
 from tests.engine.small_fleets import one_pool
 from tests.engine.test_agreement import SITUATIONS
 from tokenfleet.envs.engine import Engine, make_engine
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import SpecError
 
 SOURCE, COPY, RESTORED = range(3)

@@ -9,9 +9,10 @@ import numpy as np
 from tests.engine.site_columns import places
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.columns.models import ModelColumns
-from tokenfleet.envs.fields import OUTCOMES, VIEW, Layout
+from tokenfleet.envs.fields import OUTCOMES, VIEW
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.quantities import quantities_of
+from tokenfleet.envs.rows import Layout
 
 SCALED = (
     *("host_s", "token_s", "decode_s", "context_s", "mixed_context_s", "prefill_attention_s"),

@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import ENGINE
 from tests.envs.batches import assert_same, batch, random_actions
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.observation import FleetObservation
 from tokenfleet.envs.interface.reward import NetValue
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv

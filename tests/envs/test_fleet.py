@@ -19,7 +19,7 @@ import tokenfleet
 from tests.conftest import ENGINE
 from tests.envs.batches import structure
 from tokenfleet.envs import FleetEnv, FleetVectorEnv
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import SpecError
 
 ENV_ID = "tokenfleet:tokenfleet/Fleet-v0"

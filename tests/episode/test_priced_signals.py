@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.episode import Episode, sample_episode
-from tokenfleet.envs.fields import EXOGENOUS, Layout, Record
+from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.layers.power.regulation import RegulationSpec
 from tokenfleet.envs.layers.power.series import Calendar, RealTimePriceSpec
 from tokenfleet.envs.layers.power.series.real_time import SETTLEMENT_H, SharedJumps, SpikeHeatSpec, Surroundings
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 

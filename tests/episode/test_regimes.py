@@ -13,7 +13,8 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.episode.future import draw_future
 from tokenfleet.envs.episode.regimes import RegimeCourse
-from tokenfleet.envs.fields import EXOGENOUS, Layout
+from tokenfleet.envs.fields import EXOGENOUS
+from tokenfleet.envs.rows import Layout
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.scenario.regimes import RegimeSpec

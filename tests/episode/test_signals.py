@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from tokenfleet.envs.catalog import load_series
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.episode.signals import draw_signals
-from tokenfleet.envs.fields import EXOGENOUS, Layout, Record
+from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.interface.observation import FleetObservation
 from tokenfleet.envs.layers.power import GridSpec
 from tokenfleet.envs.layers.power.series import Split, split_blocks
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError

@@ -47,7 +47,7 @@ def write_checkpoint(
     """A checkpoint of a network as it is before training, its weights drawn from the training seed or from another."""
     from tokenfleet.policies.learned.algorithms import parse_algorithm
     from tokenfleet.policies.learned.checkpoint import save_checkpoint
-    from tokenfleet.policies.learned.checkpoint_meta import Origin
+    from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
     from tokenfleet.policies.learned.sb3 import build_model, make_vec_env
 
     wanted = config()
@@ -56,7 +56,7 @@ def write_checkpoint(
     model = build_model(spec, make_vec_env(env, spec), seed if drawn_from is None else drawn_from, "cpu")
     assert wanted.scenario is not None
     scenario = wanted.scenario.model_dump(mode="json")
-    origin = Origin(environment=wanted.env.id, scenario=scenario, training_seed=seed, timesteps=timesteps)
+    origin = TrainingOrigin(environment=wanted.env.id, scenario=scenario, training_seed=seed, timesteps=timesteps)
     save_checkpoint(folder, model, spec, origin)
     return folder
 

@@ -13,12 +13,12 @@ from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
 from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
-from tokenfleet.evaluation.leaderboard.cells import SECONDS, VALUE
 from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
-from tokenfleet.evaluation.leaderboard.rivals import Rule
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
 from tokenfleet.evaluation.leaderboard.standings import standing
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.policies.registry import POLICIES
@@ -64,8 +64,8 @@ def _met(ahead_of_rule: float, ahead_of_constants: float, learned: list[Learned]
     noise = np.random.default_rng(0).normal(size=EPISODES)
     ours = 10.0 + noise
     usd = {"careful_operator": noise, "operator, tuned": ours - ahead_of_rule, "polca": noise + 1.0}
-    rules = [Rule(name, name) for name in ("careful_operator", "polca")] + [
-        Rule("operator", "operator", Path("tuned.yaml"))
+    rules = [ShippedRule(name, name) for name in ("careful_operator", "polca")] + [
+        ShippedRule("operator", "operator", Path("tuned.yaml"))
     ]
     seed = {FEEDBACK: ours, CONSTANTS: ours - ahead_of_constants, CORRECTION: ours}
     above_s = {f"{method}/{seed}": 0.0 for method in METHODS for seed in range(2)} | dict.fromkeys(usd, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.time_to_win import CONFIRMED, Budget, Check, Laboratory, raced
+from benchmarks.time_to_win import CONFIRMED, Budget, Laboratory, Validation, raced
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.screen.rollouts import Workers
@@ -13,7 +13,7 @@ EPISODES = 4
 BUDGET = Budget(constants=2, population=4, episodes=1, every=1, most=1)
 
 
-def _checks(**rules_usd: float) -> list[Check]:
+def _checks(**rules_usd: float) -> list[Validation]:
     rules = {name: np.full(2 * EPISODES, usd) for name, usd in rules_usd.items()}
     with Workers(1) as workers:
         lab = Laboratory(load_scenario("tiny"), workers, 0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tokenfleet.envs.fields import VIEW, Layout, Record
+from tokenfleet.envs.fields import VIEW
 from tokenfleet.envs.interface.observation import FleetObservation
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError

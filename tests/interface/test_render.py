@@ -9,10 +9,11 @@ import pytest
 
 from tests.conftest import ENGINE
 from tests.envs.scenarios import SECOND_8B_POOL
-from tokenfleet.envs.fields import VIEW, Layout, Record
+from tokenfleet.envs.fields import VIEW
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.picture import Picture
 from tokenfleet.envs.interface.render import text_frame
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.vector import FleetVectorEnv

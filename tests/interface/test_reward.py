@@ -11,7 +11,7 @@ from tests.envs.scenarios import FRAGILE
 from tokenfleet.configs.schema import TrainingReward
 from tokenfleet.envs.accounts.episode_metrics import EpisodeMetrics
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import OUTCOMES, Layout, Record
+from tokenfleet.envs.fields import OUTCOMES
 from tokenfleet.envs.interface.parts import REWARDS
 from tokenfleet.envs.interface.reward import (
     VALUE_OF_LOST_LOAD_USD_PER_MWH,
@@ -21,6 +21,7 @@ from tokenfleet.envs.interface.reward import (
     settle_overdue,
     weighted_reward,
 )
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.vector import FleetVectorEnv

@@ -7,8 +7,9 @@ import pytest
 
 from tokenfleet.envs.estimates.backlog import backlog_seconds
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import VIEW, Record
+from tokenfleet.envs.fields import VIEW
 from tokenfleet.envs.interface.observation import FleetObservation
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.vector import FleetVectorEnv
 
 

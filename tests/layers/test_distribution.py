@@ -16,7 +16,7 @@ from tokenfleet.envs.layers.distribution import (
     NetworkSpec,
     egress_usd,
 )
-from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.scenario import load_scenario, network
 from tokenfleet.envs.spec import SpecError
 
 MATRIX = load_rtt("skyplane-2022")
@@ -74,8 +74,8 @@ def test_no_message_is_faster_than_light_in_fibre(place: str, other: str, great_
 def test_without_regions_no_message_takes_time() -> None:
     scenario = load_scenario("default")
     assert scenario.region_names == ("everywhere",)
-    assert scenario.network_s.tolist() == [[0.0, 0.0]]
-    assert scenario.egress_usd_per_byte.tolist() == [0.0, 0.0]
+    assert network.network_s(scenario).tolist() == [[0.0, 0.0]]
+    assert network.egress_usd_per_byte(scenario).tolist() == [0.0, 0.0]
 
 
 def test_a_message_from_a_region_to_a_site_takes_half_of_the_measured_round_trip() -> None:
@@ -85,17 +85,16 @@ def test_a_message_from_a_region_to_a_site_takes_half_of_the_measured_round_trip
         [MATRIX.between("azure:eastus", "aws:us-east-1") / 2, MATRIX.between("azure:eastus", "aws:us-west-2") / 2],
         [MATRIX.between("aws:eu-west-1", "aws:us-east-1") / 2, MATRIX.between("aws:eu-west-1", "aws:us-west-2") / 2],
     ]
-    assert scenario.network_s.tolist() == expected
+    assert network.network_s(scenario).tolist() == expected
     between = MATRIX.between("aws:us-east-1", "aws:us-west-2") / 2
-    assert scenario.site_network_s.tolist() == [[0.0, between], [between, 0.0]]
+    assert network.site_network_s(scenario).tolist() == [[0.0, between], [between, 0.0]]
 
 
 def test_egress_costs_the_list_price_of_the_sites_provider_unless_it_says_otherwise() -> None:
     scenario = load_scenario("default", {**TWO_COASTS, "sites.west.egress_usd_per_gb": 0.01})
-    assert scenario.egress_usd_per_byte.tolist() == pytest.approx([0.09e-9, 0.01e-9])
-    network = scenario.network
+    assert network.egress_usd_per_byte(scenario).tolist() == pytest.approx([0.09e-9, 0.01e-9])
     # An answer of 500 streamed tokens is 125 kB: a hundredth of a cent.
-    assert egress_usd(500 * network.output_bytes_per_token, 0.09) == pytest.approx(1.125e-5)
+    assert egress_usd(500 * scenario.network.output_bytes_per_token, 0.09) == pytest.approx(1.125e-5)
 
 
 def test_an_episode_draws_clients_by_the_regions_weights() -> None:

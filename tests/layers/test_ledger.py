@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.fields import OUTCOMES
-from tokenfleet.envs.layers.ledger import PRICED, Entry, Ledger, LedgerError, Rates, Sums, make_ledger
+from tokenfleet.envs.layers.ledger import PRICED, Entry, Ledger, LedgerError, LedgerRates, Sums, make_ledger
 
-RATES = Rates(
+RATES = LedgerRates(
     late_value_fraction=np.array([0.25]),
     lost_penalty_fraction=np.array([0.5]),
     usd_per_input_token=np.array([0.001]),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
@@ -17,19 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tests.forged import forge_hashes
-from tests.policies.toys import Target, job_on, same_step, small_algorithm
+from tests.policies.tampering import META, WEIGHTS, change_meta, change_weights, make_sound, rehash
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.policies.learned.checkpoint import load_policy, save_checkpoint
-from tokenfleet.policies.learned.checkpoint_meta import Origin
-from tokenfleet.policies.learned.training import make_model
+from tokenfleet.policies.learned.checkpoint import load_policy
 
 HEADROOM_BYTES = 700 * 2**20
 """Address space that reading a checkpoint may take, beyond that of Python, torch and stable-baselines3."""
 SOUND = "sound"
-_META, _WEIGHTS = "meta.json", "policy.safetensors"
 _LARGE = [65_536] * 32
 
 
@@ -39,43 +35,6 @@ class Reading(NamedTuple):
     refusal: str
     peak_mib: float
     cpu_s: float
-
-
-def make_sound(folder: Path, name: str = "ppo") -> None:
-    """An untrained checkpoint with normalised observations."""
-    algorithm = small_algorithm(name, normalize={"norm_obs": True})
-    origin = Origin(environment="toy", training_seed=3, timesteps=100)
-    save_checkpoint(folder, make_model(job_on(same_step(Target, 2), algorithm)), algorithm, origin)
-
-
-def change_meta(folder: Path, **changes: Any) -> None:
-    """Change `meta.json`; a dotted key, with `__` for dots, goes down."""
-    meta = json.loads((folder / _META).read_text())
-    for key, value in changes.items():
-        *parents, last = key.split("__")
-        place = meta
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
-    (folder / _META).write_text(json.dumps(meta))
-    forge_hashes(folder)
-
-
-def rehash(folder: Path) -> None:
-    """Put the right hash of the weights into `meta.json`, as an attacker would."""
-    digest = hashlib.sha256()
-    with (folder / _WEIGHTS).open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    change_meta(folder, weights_sha256=digest.hexdigest())
-
-
-def change_weights(folder: Path, change: Callable[[dict[str, np.ndarray]], Any]) -> None:
-    """Change the arrays beside the description."""
-    weights = load_file(folder / _WEIGHTS)
-    change(weights)
-    save_file(weights, folder / _WEIGHTS)
-    rehash(folder)
 
 
 def other_algorithm(name: str, **network: Any) -> Callable[[Path], None]:
@@ -102,7 +61,7 @@ def image(*shape: int) -> dict[str, Any]:
 
 def raw_meta(text: Callable[[], str]) -> Callable[[Path], None]:
     def craft(folder: Path) -> None:
-        (folder / _META).write_text(text())
+        (folder / META).write_text(text())
         forge_hashes(folder)
 
     return craft
@@ -124,7 +83,7 @@ def headed(header: dict[str, Any] | bytes, data_bytes: int, promised: int | None
     def craft(folder: Path) -> None:
         content = header if isinstance(header, bytes) else json.dumps(header).encode()
         length = len(content) if promised is None else promised
-        with (folder / _WEIGHTS).open("wb") as file:
+        with (folder / WEIGHTS).open("wb") as file:
             file.write(length.to_bytes(8, "little") + content)
             file.truncate(8 + len(content) + data_bytes)
         rehash(folder)
@@ -144,7 +103,7 @@ def largest_sound(folder: Path) -> None:
     """A network of 174 MiB whose description is true: nothing is wrong with it."""
     width = 6_750
     change_meta(folder, algorithm__policy_kwargs__net_arch={"pi": [width, width], "vf": [8]})
-    weights = load_file(folder / _WEIGHTS)
+    weights = load_file(folder / WEIGHTS)
     shapes = {
         name: (list(value.shape), "F64" if value.dtype == np.float64 else "F32") for name, value in weights.items()
     }
@@ -194,8 +153,8 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "many critics": (other_algorithm("tqc", n_critics=64, net_arch=_LARGE), UNFIT),
     "huge layers": (other_algorithm("ppo", net_arch=_LARGE), UNFIT),
     "a huge memory": (other_algorithm("recurrent_ppo", lstm_hidden_size=65_536, n_lstm_layers=8), UNFIT),
-    "sparse weights of 20 GB": (sparse_file(_WEIGHTS, 20 * 10**9), "too large"),
-    "a sparse description of 20 GB": (sparse_file(_META, 20 * 10**9), "too large"),
+    "sparse weights of 20 GB": (sparse_file(WEIGHTS, 20 * 10**9), "too large"),
+    "a sparse description of 20 GB": (sparse_file(META, 20 * 10**9), "too large"),
     "weights that nothing asks for": (
         headed({"policy.x": tensor([50_000_000])}, 4 * 50_000_000),
         rf"{UNFIT}.*is missing",

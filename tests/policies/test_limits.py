@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import ENGINE
 from tests.policies.interruptions import assert_same_run, train, train_with_power_cuts
 from tests.policies.toys import job_on, small_algorithm
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.interface.costs import WithCosts, cost_names
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv

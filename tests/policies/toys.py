@@ -14,7 +14,7 @@ from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.callbacks import Cadence, Validate
-from tokenfleet.policies.learned.checkpoint_meta import Origin
+from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.training import TrainingJob
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -129,7 +129,7 @@ def job_on(
     return TrainingJob(
         algorithm=algorithm,
         env=env,
-        origin=Origin(environment="toy", training_seed=3, timesteps=0),
+        origin=TrainingOrigin(environment="toy", training_seed=3, timesteps=0),
         total_timesteps=total,
         cadence=Cadence(validate=every if validate else None, log=every, snapshot=every),
         validate=validate,

@@ -8,6 +8,10 @@ import numpy as np
 
 from tokenfleet.envs import FleetAction, FleetObservation, FleetVectorEnv, Record, Scenario, load_scenario
 from tokenfleet.policies import PolicyContext
+from tokenfleet.policies.heuristics.parts import Float64Array, Routing
+
+EAST, WEST = 0, 1
+"""The pools of `two_sites`: 2 and 4 replicas of the same kind."""
 
 
 def context_of(scenario: Scenario, **changes: Any) -> PolicyContext:
@@ -31,6 +35,12 @@ def view_of(scenario: Scenario, num_envs: int = 1, **values: Any) -> Record:
     for name, value in {**calm, **values}.items():
         view[name][:] = value
     return view
+
+
+def shares(rule: Routing, view: Record) -> Float64Array:
+    """A rule's shares of the first class over the pools, summing to 1, `[P]`."""
+    share = rule.shares(view)[0, 0]
+    return np.asarray(share / share.sum())
 
 
 def two_sites(**site_changes: Any) -> Scenario:

@@ -14,6 +14,7 @@ from tokenfleet.envs.estimates.power_model import PowerModel
 from tokenfleet.envs.layers.agents import MmppStream, TraceStream
 from tokenfleet.envs.layers.llm import kv_capacity_tokens
 from tokenfleet.envs.scenario import MAX_HORIZON_S, Scenario, load_scenario
+from tokenfleet.envs.scenario.network import kv_token_s
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 
@@ -195,7 +196,7 @@ def test_kv_cache_travels_at_the_slower_of_both_ends():
     slow = handing_off()
     slow["pools.far.kv_bandwidth_bytes_per_s"] = 1e9
     scenario = load_scenario("tiny", slow)
-    assert scenario.kv_token_s[0, 2] == scenario.pools["lab-8b"].model_spec.kv_bytes_per_token / 1e9
+    assert kv_token_s(scenario)[0, 2] == scenario.pools["lab-8b"].model_spec.kv_bytes_per_token / 1e9
 
 
 def test_kv_cache_within_a_server_travels_over_the_lines_of_its_boards():
@@ -204,8 +205,8 @@ def test_kv_cache_within_a_server_travels_over_the_lines_of_its_boards():
     scenario = load_scenario("tiny", within)
     pool = scenario.pools["far"]
     expected_s = pool.model_spec.kv_bytes_per_token / (pool.tensor_parallel * pool.interconnect_spec.send_bytes_per_s)
-    assert scenario.kv_token_s[0, 2] == pytest.approx(expected_s)
-    assert scenario.kv_token_s[0, 2] < load_scenario("tiny", handing_off()).kv_token_s[0, 2]
+    assert kv_token_s(scenario)[0, 2] == pytest.approx(expected_s)
+    assert kv_token_s(scenario)[0, 2] < kv_token_s(load_scenario("tiny", handing_off()))[0, 2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.envs.scenarios import two_routes
-from tokenfleet.envs.fields import VIEW, Layout, Record
+from tokenfleet.envs.fields import VIEW
+from tokenfleet.envs.rows import Layout, Record
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.spec import SpecError

@@ -35,7 +35,7 @@ def _base_ticks(tick_s: float) -> Callable[[RegulationSpec], float]:
 
 @dataclass(frozen=True)
 class ChargeColumns:
-    """What a site's power costs beyond energy, and what a demand-response programme pays."""
+    """Costs of a site's power beyond energy, and payments of a demand-response programme."""
 
     charges: Int64Array = quantity(
         "S",

@@ -41,7 +41,7 @@ def _iteration(name: str) -> Callable[[ModelSource], Any]:
 
 @dataclass(frozen=True)
 class ModelColumns:
-    """What a replica can hold, how long it takes to load, and what an iteration takes; see `layers.llm.iteration`."""
+    """Capacity of a replica, its time to load, and the coefficients of its iterations; see `layers.llm.iteration`."""
 
     kv_tokens: Int64Array = quantity(
         "P",

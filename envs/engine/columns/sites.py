@@ -88,7 +88,7 @@ def _highest_pue(site: SiteSource) -> float:
 
 @dataclass(frozen=True)
 class SiteColumns(ChargeColumns):
-    """What stands between the grid and the servers, and what is paid for it."""
+    """Equipment between the grid and the servers, and prices of power."""
 
     pue: Float64Array = quantity(
         "S", "W/W", "Highest that an episode can have, without the fixed part.", _highest_pue, neutral=1.0

@@ -3,7 +3,8 @@
 | module | subject |
 |---|---|
 | `fleet` | what happens in a tick, in which order; begin here |
-| `request`, `replica`, `limits`, `queue`, `stopwatch`, `prefix_cache` | continuous batching on one replica |
+| `request`, `replica`, `limits`, `queue`, `prefix_cache` | continuous batching on one replica |
+| `activity`, `stopwatch` | what a replica is doing, and when what it does ends |
 | `layers.llm.iteration`, elsewhere | what an iteration takes |
 | `clients`, `endings`, `overdue`, `billing` | who calls when, what came of it or can no longer come, what it costs |
 | `admission`, `router`, `journeys`, `kv_moves` | who is let in, which replica, the way there, KV cache that moves |
@@ -36,8 +37,8 @@ from tokenfleet.envs.engine.checks import (
 from tokenfleet.envs.engine.reference.fleet import Fleet
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.episode.future import Future
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""What classes whose service agreement is missed get back; see `layers.agents.agreement`."""
+"""Credits for classes with a missed service agreement; see `layers.agents.agreement`."""
 
 from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 ENDED = ("completed_in_slo", "completed_late", "refused", "expired")
 CHARGED = ("value_in_slo_usd", "value_late_usd", "value_lost_usd")

@@ -12,7 +12,7 @@ from tokenfleet.envs.engine.reference.limits import Limits
 from tokenfleet.envs.engine.reference.overdue import Overdue
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.ties import exceeds
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 LOST_AS = {RequestStatus.DECLINED: "declined"}
 """Where the tokens and the value of a request without an answer are counted, if not under `lost`."""

@@ -5,13 +5,13 @@ A tick reads as the specification of both engines:
 1. Replicas fail or are repaired; sites whose restart is due boot; replicas wake, drain or fall asleep as the controls
    ask.
 2. Everything that happens within the tick happens in order of time: an iteration ends and the next one starts; a held
-   request is released; a client makes a call, which is admitted or refused and given a pool by the shares, or returns
-   to the replica that holds its conversation; a request reaches its pool, with the KV cache that comes along, and
-   joins the replica there that has the least work. An iteration that crosses the end of the tick keeps clock and power
-   until it is done.
+   request is released; a client makes a call; the call is admitted or refused, and goes to a pool by the shares or back
+   to the replica with its conversation; a request reaches its pool, together with its KV cache if any, and joins the
+   replica there with the least work. An iteration that crosses the end of the tick keeps clock and power until it is
+   done.
 3. What has completed, failed or expired is answered by its client at once: the calls that waited for it follow, or it
    is tried again.
-4. The meters are read; brake and breaker answer from the next tick on. It is noted who is overdue.
+4. The meters are read; brake and breaker answer from the next tick on. Overdue requests are noted.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from tokenfleet.envs.engine import RequestStatus
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.activity import State
 from tokenfleet.envs.engine.reference.admission import Admission
 from tokenfleet.envs.engine.reference.agreements import Agreements
 from tokenfleet.envs.engine.reference.billing import Billing
@@ -39,14 +40,14 @@ from tokenfleet.envs.engine.reference.pool_meter import write_energy
 from tokenfleet.envs.engine.reference.power_delivery import PowerDelivery
 from tokenfleet.envs.engine.reference.power_states import PowerStates
 from tokenfleet.envs.engine.reference.prefix_cache import Calls
-from tokenfleet.envs.engine.reference.replica import State, make_replicas
+from tokenfleet.envs.engine.reference.replica import make_replicas
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.reference.router import Router
 from tokenfleet.envs.engine.reference.view import write_classes, write_pool
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.llm.coefficients import Physics
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.rows import Record
 
 
 class Fleet:

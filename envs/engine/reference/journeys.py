@@ -55,7 +55,7 @@ class Journeys:
         self.clients.travel(request.index, p, arrival_s)
 
     def _fetch_prefix(self, request: Request, p: int) -> float:
-        """Send for what another replica holds of the request's conversation, if that pays; how long it takes [s]."""
+        """Fetch the prefix of a conversation from the replica that holds it, if that pays; the time it takes [s]."""
         holder = self.router.holder(request)
         if holder < 0 or request.preferred_replica >= 0 or not self.arrays.migrates_prefixes[p]:
             return 0.0

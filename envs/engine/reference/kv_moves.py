@@ -7,8 +7,8 @@ other down, and what has been handed off leaves its sender at once.
 from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.llm.iteration import prefill_pairs
+from tokenfleet.envs.rows import Record
 
 
 class KvMoves:

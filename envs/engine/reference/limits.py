@@ -11,7 +11,7 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 
 @dataclass
 class Limits:
-    """What bounds a batch, how long each class waits, and what answers are worth."""
+    """Bounds of a batch, patience of each class, and the value of answers."""
 
     max_batch: int
     token_budget: int
@@ -33,7 +33,7 @@ class Limits:
 
     @classmethod
     def of(cls, a: FleetArrays, p: int, is_variant: bool = False) -> Limits:
-        """Those of pool `p`, with its own model or with its variant."""
+        """The limits of pool `p`, with its own model or with its variant."""
         a = a.switched if is_variant else a
         return cls(
             max_batch=int(a.max_batch[p]),

@@ -17,7 +17,7 @@ from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
 from tokenfleet.envs.engine.reference.request import Request
 from tokenfleet.envs.engine.ties import exceeds
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class Overdue:
@@ -88,7 +88,7 @@ class Overdue:
         self.outcome["overdue_change_usd"][0, request.class_id] += change_usd
 
     def _passed(self, watched: list[deque[int]], limit_s: np.ndarray, now_s: float) -> Iterator[int]:
-        """Those whose limit has passed; within a class they pass it in the order in which they were made."""
+        """The requests whose limit has passed; within a class they pass it in the order in which they were made."""
         for queue in watched:
             while queue and self._is_past(queue[0], limit_s, now_s):
                 yield queue.popleft()

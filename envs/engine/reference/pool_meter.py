@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.replica import Replica, State
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.engine.reference.activity import State
+from tokenfleet.envs.engine.reference.replica import Replica
+from tokenfleet.envs.rows import Record
 
 
 def write_energy(
@@ -25,7 +26,7 @@ def write_energy(
 
 
 def _host_j(replica: Replica, a: FleetArrays, p: int, boards_j: float, host_power_factor: float) -> float:
-    """What the servers around boards that took `boards_j` took in the tick."""
+    """Energy of a replica's servers in the tick; its boards drew `boards_j`."""
     resting_w = {State.ASLEEP: a.host_asleep_w[p], State.STANDBY: a.host_standby_w[p]}
     steady_w = float(resting_w.get(replica.state, a.host_w[p]))
     if replica.state in (State.DARK, State.FAILED):

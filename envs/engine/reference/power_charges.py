@@ -8,7 +8,7 @@ charge for the episode's highest window.
 from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class PowerCharges:

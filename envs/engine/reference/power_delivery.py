@@ -1,9 +1,9 @@
 """From the grid connection to the pools: every supply, meter, brake and breaker of a fleet.
 
-A pool hangs under its site's grid connection, under the row that feeds its whole site if there is one, and under the
-row that it stands in, if any. It is dark while any node above it is, and no node above it that is braked lets its clock
-rise past the node's brake clock. A brake acts on the boards by itself: it does not wait for the latency with which a
-pool follows the clock that it was asked for. Nor do boards that are too warm.
+A pool hangs under its site's grid connection, under the row that feeds its whole site if there is one, and under its
+own row, if any. A pool is dark while any node above it is, and a braked node above a pool holds the pool's clock at the
+node's brake clock or below. A brake acts on the boards by itself, without the latency with which a pool follows a new
+clock. Boards in a warm room slow down without it too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tokenfleet.envs.engine.reference.room import Room
 from tokenfleet.envs.engine.reference.site_supply import SiteSupply
 from tokenfleet.envs.engine.reference.training import Training
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class PowerDelivery:

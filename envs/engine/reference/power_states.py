@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.replica import Replica, State
+from tokenfleet.envs.engine.reference.activity import State
+from tokenfleet.envs.engine.reference.replica import Replica
 
 ROUNDED_REPLICAS = 1e-4
-"""A share of a replica that a policy asks for is a whole one, but for so little, which float32 actions round up."""
+"""A share of a replica counts as a whole one, but for so little: rounding of float32 actions adds as much."""
 UP = (State.AWAKE, State.SWITCHING, State.WAKING, State.RESUMING)
 STANDING = (State.STANDBY, State.PREPARING)
 LOADED = (State.WAKING, State.RESUMING, *STANDING)

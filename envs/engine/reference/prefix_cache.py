@@ -1,18 +1,19 @@
-"""The prefix cache of a replica: what it still holds of contexts that it has computed.
+"""The prefix cache of a replica: what is left of computed contexts.
 
-An *entry* is the context of one conversation, without the beginning that its whole group shares, or that beginning. A
-running request refers to its group's entry, whose memory counts once however many refer to it, and takes over its
-conversation's. When it gives up its room, completed or preempted, what it has computed is its conversation's entry
-again. Memory that no running request needs keeps entries; when it is needed, the least recently used entry that nobody
-refers to loses blocks from its end, as vLLM frees them. A group's entry is used whenever one of its conversations is,
-so it outlives them; it can be found as soon as the first request that computes it has joined, for whoever joins later
-runs later. A request without a conversation leaves its context too: only itself can find it, yet it takes its turn.
+An *entry* is the context of one conversation without the beginning that its whole group shares. Such a beginning is an
+entry too. A running request refers to its group's entry, whose memory counts once however many refer to it, and takes
+over its conversation's. When the request gives up its room, completed or preempted, its computed tokens are its
+conversation's entry again. Memory that no running request needs keeps entries; when it is needed, the least recently
+used entry that nobody refers to loses blocks from its end, as vLLM frees them. A group's entry is used whenever one of
+its conversations is, so it outlives them. A group's entry can be found as soon as the first request that computes it
+has joined, for later requests run later. A request without a conversation leaves its context too: only itself can find
+it, yet it takes its turn.
 
 A replica may have host memory besides. Blocks that the GPUs give up go there, and the least recently used entry there
-loses its end in turn. A request that finds tokens there takes them back, which lengthens its first iteration.
+loses its end in turn. A request that finds tokens there takes them back, and its first iteration takes longer.
 
-Simplified: copies to the host cost nothing (assumption: they run beside the iterations), and what a conversation does
-not take over when it goes on is forgotten at once, not in its turn.
+Simplified: copies to the host cost nothing (assumption: they run beside the iterations), and tokens that a conversation
+does not take over when it goes on are forgotten at once, not in their turn.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ NOBODY = -1
 
 
 class Calls:
-    """Which call of a conversation came before which, and what they have in common."""
+    """The order of each conversation's calls, and the tokens that they have in common."""
 
     def __init__(self, table: RequestTable) -> None:
         """Link each row to the row before it of the same conversation."""

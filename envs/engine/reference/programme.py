@@ -5,8 +5,8 @@ from __future__ import annotations
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.meter import Meter
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
 from tokenfleet.envs.layers.power.programme import CallPhase
+from tokenfleet.envs.rows import Record
 
 
 class Programme:
@@ -62,7 +62,7 @@ class Programme:
             outcome[name][0, self.place] = value
 
     def write_view(self, view: Record) -> None:
-        """What the policy sees of the programme, beside what is announced."""
+        """The policy's view of the programme, beside announcements."""
         if self.place < 0:
             return
         view["baseline_w"][0, self.place] = self.baseline_w

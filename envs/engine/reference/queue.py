@@ -1,9 +1,9 @@
-"""Who waits for a replica, in which order, and who may take a seat of its batch.
+"""The queue of a replica: the order of its requests, and the seats of the batch that they may take.
 
-The queue is strictly first come, first served. Where a pool ranks classes, it is so among those of one priority, the
-highest first, and whoever runs is left running. Some seats may be kept for a class: others take one only if enough are
-left for what that class has not taken up. Who finds no seat for that reason is passed over; the KV cache still gives
-room in turn.
+The queue is strictly first come, first served. Where a pool ranks classes, requests of the highest priority come first,
+and those of one priority in the order of arrival; a running request is left running. Some seats may be kept for a
+class: other classes take one only if enough are left for the seats that this class has not taken up. A request without
+a seat for that reason is passed over; the KV cache still gives room in turn.
 """
 
 from __future__ import annotations

@@ -5,25 +5,24 @@ token of the budget; the rest goes to prompts in order of arrival, the last of w
 joins when the queue (`queue.Queue`) has a seat for it and the KV cache has room. Clock and batch are fixed while an
 iteration runs, and so is its power.
 
-Room for a request is its whole prompt and answer, so that whoever has joined can finish; or, where KV grows, its prompt
-alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If the next
-iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the queue, and has
-its prompt and its answer so far computed again before it goes on. That is vLLM's scheduler, but for room that is taken
-for a whole prompt at once instead of chunk by chunk.
+Room for a request is its whole prompt and answer, so that every request in the batch can finish; or, where KV grows,
+its prompt alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If
+the next iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the
+queue, and has its prompt and its answer so far computed again before it goes on. vLLM's scheduler does the same, but
+takes room chunk by chunk instead of for a whole prompt at once.
 
-A replica that hands off lets go of a request when its first token is there. One that takes over a request whose context
-has come along decodes it as soon as there is a seat and room.
+A replica that hands off lets go of a request when its first token is there. A replica that takes over a request with
+its context decodes the request as soon as there is a seat and room.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.activity import BoardEnergy, Events, Iteration, State
 from tokenfleet.envs.engine.reference.limits import Limits
 from tokenfleet.envs.engine.reference.prefix_cache import Calls, PrefixCache
 from tokenfleet.envs.engine.reference.queue import Queue
@@ -32,61 +31,6 @@ from tokenfleet.envs.engine.reference.stopwatch import Stopwatch
 from tokenfleet.envs.engine.ties import exceeds
 from tokenfleet.envs.layers.llm.coefficients import Physics
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, prefill_pairs, window_pairs
-
-
-class State(Enum):
-    """What a replica is doing with its power."""
-
-    AWAKE = "takes requests"
-    DRAINING = "finishes what it has, then sleeps"
-    SWITCHING = "finishes what it has, then loads its pool's other model"
-    ASLEEP = "suspended"
-    WAKING = "loads its model"
-    STANDBY = "keeps its weights at hand"
-    RESUMING = "takes its weights back"
-    PREPARING = "loads its model to stand by"
-    DARK = "without power"
-    FAILED = "broken, under repair"
-
-
-@dataclass
-class Iteration:
-    """The batch that is running."""
-
-    end: Stopwatch
-    power_w: float
-    decoding: list[Request]
-    chunks: list[tuple[Request, int]]
-
-    @property
-    def end_s(self) -> float:
-        """When it ends."""
-        return self.end.now_s
-
-
-@dataclass
-class Events:
-    """What one replica has done since its owner last looked.
-
-    Attributes:
-        counts: tokens and preemptions by the names of their outcomes.
-        first_tokens, completed, handed_off, expired: requests, most with the time at which it happened.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    first_tokens: list[Request] = field(default_factory=list)
-    completed: list[tuple[Request, float]] = field(default_factory=list)
-    handed_off: list[tuple[Request, float]] = field(default_factory=list)
-    expired: list[tuple[Request, float]] = field(default_factory=list)
-
-
-@dataclass
-class BoardEnergy:
-    """What the boards of a replica have drawn, by what they were doing [J]."""
-
-    busy_j: float = 0.0
-    idle_j: float = 0.0
-    asleep_j: float = 0.0
 
 
 class Replica:
@@ -258,7 +202,7 @@ class Replica:
         self.iteration = Iteration(now.after(length_s), power_w, list(self.decoding), chunks)
 
     def _batch(self, chunks: list[tuple[Request, int]]) -> Batch[float]:
-        """What the iteration works on that decodes all that decode beside these chunks."""
+        """The work of an iteration with these chunks and a token of every decoding request."""
         context: float = sum(request.context_tokens for request in self.decoding)
         pairs: float = sum(prefill_pairs(chunk, request.prefilled_tokens) for request, chunk in chunks)
         window, ratio = self.limits.window_tokens, self.limits.window_ratio

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class Room:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
-from tokenfleet.envs.engine.reference.replica import Replica, State
+from tokenfleet.envs.engine.reference.activity import State
+from tokenfleet.envs.engine.reference.replica import Replica
 from tokenfleet.envs.engine.reference.request import Request
 
 

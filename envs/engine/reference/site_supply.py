@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.battery import Battery
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class SiteSupply:

@@ -1,9 +1,9 @@
 """Time as what has passed since another.
 
 A replica's clock is a sum of many iterations. Rounded at each, on a late clock, such a sum is soon off by more than the
-engines may differ, and two engines that add in another order are off by another amount. Counted from when the replica
-became busy, with the roundings kept, it is not. And what is whole on paper is whole: ten iterations of 0.1 s end at the
-second, because what has passed is told to `RESOLUTION_S`, which is more than sums in any order differ by.
+engines may differ, and two engines that add in another order are off by another amount. A sum that is counted from when
+the replica became busy, with the roundings kept, is not. A time that is whole on paper is whole here: ten iterations of
+0.1 s end at the second, because elapsed time is told to `RESOLUTION_S`. Sums in different orders differ by less.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 RESOLUTION_S = 2.0**-40
 """To which a time is told; after half an hour of being busy, as little as doubles can tell."""
 _TELLING_S = 1.5 * 2.0**52 * RESOLUTION_S
-"""Doubles beside it lie `RESOLUTION_S` away: added and taken away again, it rounds what has passed to that."""
+"""Doubles beside this number lie `RESOLUTION_S` away: adding and subtracting it rounds a time to that."""
 
 
 class Stopwatch(NamedTuple):

@@ -8,7 +8,7 @@ from enum import Enum
 
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.engine.reference.power_states import ROUNDED_REPLICAS
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 
 
 class Mode(Enum):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.engine.reference.activity import State
 from tokenfleet.envs.engine.reference.admission import Admission
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import Clients
-from tokenfleet.envs.engine.reference.replica import Replica, State
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.engine.reference.replica import Replica
+from tokenfleet.envs.rows import Record
 
 
 def write_pool(view: Record, a: FleetArrays, p: int, pool: list[Replica]) -> None:
@@ -37,7 +38,7 @@ def write_pool(view: Record, a: FleetArrays, p: int, pool: list[Replica]) -> Non
 def write_classes(
     view: Record, a: FleetArrays, outcome: Record, clients: Clients, admission: Admission, billing: Billing
 ) -> None:
-    """What the requests of every class are doing now, and what became of some in the tick."""
+    """Requests of every class: their present states, and endings in the tick."""
     for k in range(a.num_classes):
         view["held_requests"][0, k] = len(admission.held[k])
         view["thinking_calls"][0, k] = clients.thinking[k]

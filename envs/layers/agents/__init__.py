@@ -1,4 +1,4 @@
-"""Layer 7, agents: who asks for tokens, how long they wait, what they pay, and when they arrive.
+"""Layer 7, agents: clients' requests for tokens, their patience, payments and times of arrival.
 
 A *request class* is a service level and a price; a *stream* is a source of requests of one class. Streams are data: a
 kind shipped here (`STREAM_KINDS`), or a user's own class as `module:Class`.

@@ -1,4 +1,4 @@
-"""Service agreements: what a class gets back where too few of its requests are in time."""
+"""Service agreements: credit for a class with too few requests in time."""
 
 from __future__ import annotations
 

@@ -55,10 +55,10 @@ class AgentSpec(Spec):
         turn_probability: share of later calls that a person asks for.
         tool_wait_s, think_time_s: time before a call that answers a tool, or a person [s].
         context_limit_tokens: a prompt longer than this is compacted at the next call; drawn for each session.
-        long_context_fraction: share of sessions whose model has no such limit, besides those that begin above it.
+        long_context_fraction: share of sessions without such a limit; sessions that begin above it have none either.
         compacted_tokens: prompt of the call after which the context was compacted.
-        rewrite_probability: share of later calls whose prompt keeps its length but changes right behind the system
-            prompt, so that nothing else of it can be reused.
+        rewrite_probability: share of later calls with a prompt of the same length that changes right behind the system
+            prompt, so only the part before can be reused.
         service_fixed_s, service_per_output_token_s: recorded time of a call, a line in its output; it only places the
             calls of a session that is under way when an episode begins.
         sub_agents: none by default.

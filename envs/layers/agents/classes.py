@@ -44,7 +44,7 @@ class SloSpec(Spec):
 class PriceToleranceSpec(Spec):
     """The highest factor on the token price that a client accepts, lognormal.
 
-    It is drawn for every request of an open loop and once for a session.
+    A tolerance is drawn for every request of an open loop and once for a session.
 
     Attributes:
         median: half of the clients accept this factor.
@@ -101,8 +101,8 @@ class RequestClassSpec(Spec):
 
     Attributes:
         model: name of the model that the class asks for.
-        slo: name of a service level of the catalogue (`catalog/slo`), which gives `ttft_s` and `tpot_s` where they
-            are not given here.
+        slo: name of a service level of the catalogue (`catalog/slo`), for `ttft_s` and `tpot_s` where they are not
+            given here.
         ttft_s, tpot_s: limits on time to first token and mean time per further output token [s]; both hold for
             a request to be within its SLO. MLPerf Inference states them as p99 limits per model.
         deadline_s: limit on the whole request from its arrival [s]; for a class of agents, on one turn.
@@ -111,8 +111,8 @@ class RequestClassSpec(Spec):
         priority: who has a higher one waits in front of the others in every queue of a replica, as under vLLM's
             `--scheduling-policy priority`; who runs is left running. Equal ones wait first come, first served.
         usd_per_million_input_tokens, usd_per_million_output_tokens: list prices.
-        cached_input_fraction_of_price: what a prompt token that was found in the cache costs, as a share of a fresh
-            one. Median over open-weight models with such a price: 0.18 (litellm price list).
+        cached_input_fraction_of_price: price of a prompt token from the cache, as a share of that of a fresh one.
+            Median over open-weight models with such a price: 0.18 (litellm price list).
         late_value_fraction: share of the price that is paid when the SLO is missed; assumption.
         lost_penalty_fraction: credit owed for a refused or expired request, as a share of its price; assumption.
         expected_output_tokens: what the operator's statistics say of an answer's length; the router weighs an
@@ -126,7 +126,7 @@ class RequestClassSpec(Spec):
         price_tolerance: how high a price factor clients accept; any by default. A client that is asked for more
             declines, and tries again later if the class retries.
         token_price_factor: what the policy may set the token price to, over the list price; fixed at 1 by default.
-        agreement: what the class gets back where too few of its requests are in time; nothing by default.
+        agreement: credit for the class where too few of its requests are in time; nothing by default.
     """
 
     model: Name

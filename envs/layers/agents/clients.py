@@ -1,4 +1,4 @@
-"""What is drawn for the client behind a request: where it is, what it would pay, how it backs off."""
+"""What is drawn for the client behind a request: its region, its highest price, its back-off."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def client_columns(
     A session is one client; so is every request outside of one. A column that nobody asks for is left out.
 
     Args:
-        seed: of a generator of its own, so that a class that begins to retry changes nothing else of an episode. What
-            all clients share follows from its first two numbers, seed and split of the episode, in futures too.
+        seed: of a generator of its own, so that retries of one class change nothing else of an episode. What all
+            clients share follows from its first two numbers, seed and split of the episode, in futures too.
         demands: of every stream.
         streams: the streams.
         classes: request classes by name.
@@ -65,7 +65,7 @@ def region_problems(stream: StreamSpec, regions: Sequence[str]) -> list[str]:
 
 
 def _episode_factors(seed: Sequence[int], classes: Mapping[str, RequestClassSpec]) -> dict[str, float]:
-    """What clients would pay in this episode beside others, by the classes that mind the price."""
+    """Factor of this episode on clients' highest prices, by the classes that mind the price."""
     rng = np.random.default_rng(seed)
     tolerances = {name: spec.price_tolerance for name, spec in classes.items()}
     return {name: spec.draw_factor(rng) for name, spec in tolerances.items() if spec is not None}

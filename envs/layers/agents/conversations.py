@@ -16,7 +16,7 @@ from tokenfleet.envs.layers.agents.replay import Copies, replay
 from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat, SpecError, TokenCount
 from tokenfleet.envs.splits import SPLITS
-from tokenfleet.envs.traces import Part, SessionTrace, check_parts, parts
+from tokenfleet.envs.traces import SessionTrace, SplitPart, check_parts, parts
 
 
 class _Calls(NamedTuple):
@@ -27,7 +27,7 @@ class _Calls(NamedTuple):
     visit: NDArray[np.int64]  # the conversation, once more for each turn of the clock
 
     @classmethod
-    def of(cls, record: SessionTrace, part: Part) -> _Calls:
+    def of(cls, record: SessionTrace, part: SplitPart) -> _Calls:
         """Of the conversations of a part."""
         count = np.diff(record.first_call)[part.row]
         visit = np.repeat(np.arange(len(part.row)), count)
@@ -111,14 +111,14 @@ class ConversationStream(StreamSpec):
         return row, self._record.first_call[self._record.session[row] + 1], calls.made_s[first] - start_s
 
     @cached_property
-    def _parts(self) -> tuple[Part, ...]:
+    def _parts(self) -> tuple[SplitPart, ...]:
         """Of conversations, by when they began."""
         record, first = self._record, self._record.first_call[:-1]
         calls = np.diff(self._record.first_call)
         tokens = [np.add.reduceat(column, first) for column in (record.prompt_tokens, record.output_tokens)]
         order = np.argsort(record.start_s, kind="stable")
         found = parts(record.start_s[order], self._span_s, np.stack([calls, *tokens], axis=1).astype(np.float64)[order])
-        return tuple(Part(order[part.row], part.at_s, part.span_s) for part in found)
+        return tuple(SplitPart(order[part.row], part.at_s, part.span_s) for part in found)
 
     @cached_property
     def _calls(self) -> tuple[_Calls, ...]:

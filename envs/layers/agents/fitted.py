@@ -33,7 +33,7 @@ class DemandSpec(Spec):
         weekday: rate over its mean at the middle of each of 24 hours; level by default.
         weekend: the same of Saturday and Sunday; that of weekdays by default.
         lengths: prompts and answers.
-        sources: what it was fitted to, and by which command.
+        sources: its record and the command of the fit.
         held_out_errors: how far draws are from a part of the trace that the fit had not seen.
     """
 

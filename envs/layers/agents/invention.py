@@ -36,7 +36,7 @@ class _Calls:
 
 
 def invent_sessions(spec: AgentSpec, sessions_per_split: int, seed: int) -> SessionTrace:
-    """A library of sessions, `sessions_per_split` of each split, which are dealt so that the splits are alike.
+    """A library of sessions, `sessions_per_split` for each split, dealt so that the splits are alike.
 
     Args:
         spec: the agent.
@@ -131,7 +131,7 @@ def _new_tokens(
 def _with_sub_agents(
     spec: AgentSpec, agents: SubAgentSpec, main: _Calls, edges: IntArray, rng: np.random.Generator
 ) -> tuple[_Calls, IntArray]:
-    """The main calls, behind them the calls of all sub-agents, and who waits for whom."""
+    """The main calls, behind them the calls of all sub-agents, and the waits between them."""
     uses = rng.random(int(main.session.max()) + 1) < agents.session_fraction
     launches = np.flatnonzero(uses[main.session] & (rng.random(len(main.session)) < agents.launch_probability))
     width = rng.geometric(1.0 / agents.mean_width, len(launches))

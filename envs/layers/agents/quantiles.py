@@ -21,8 +21,8 @@ FloatArray = NDArray[np.float64]
 class QuantileSpec(Spec):
     """A distribution through measured quantiles.
 
-    The logarithm of the value is linear in the normal score between two quantiles, so that two points make a lognormal
-    and more make whatever tail was measured; nothing lies outside of the first and the last.
+    The logarithm of the value is linear in the normal score between two quantiles: two points make a lognormal, more
+    points any measured tail; nothing lies outside of the first and the last.
 
     Attributes:
         quantiles: probability -> value; both must rise.

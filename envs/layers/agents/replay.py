@@ -1,4 +1,4 @@
-"""Cut recorded sessions to an episode: which calls are still to come, and whom they wait for."""
+"""Cut recorded sessions to an episode: the calls still to come, and the calls that they wait for."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _reachable(
 ) -> NDArray[np.bool_]:
     """Calls that can arrive within the horizon, `[L]`.
 
-    If every answer came at once, a call would be made `earliest_s` after its session's start, later by at least the
-    smallest time that the recorded services had taken up to one of the calls that begin.
+    If every answer came at once, a call would be made `earliest_s` after its session's start. The recorded services
+    before the calls that begin delay it, by at least the smallest sum of such services.
     """
     root = np.flatnonzero(np.isfinite(arrival_s))
     head_start_s = np.full(len(shift_s), np.inf)

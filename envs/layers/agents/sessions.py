@@ -1,4 +1,4 @@
-"""Closed-loop sessions of agents: who starts when, and what was already under way when the episode began."""
+"""Closed-loop sessions of agents: the starts of sessions, and the sessions already under way when the episode began."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ class SessionStream(StreamSpec):
     besides the sessions that begin in it, it holds those under way with a call in it. Starts are a Poisson process, so
     the k-th calls of a given session come as a Poisson process too. Let gap be the time since the call before. The
     number of sessions that enter the window with their k-th call has mean rate * min(gap, horizon) over all starts, and
-    that call is uniform in [0, min(gap, horizon)). This is length-biased
-    sampling, exact for a fleet that answers as fast as the record. It makes long sessions and long waits as frequent as
-    an observer of the fleet sees them.
+    that call is uniform in [0, min(gap, horizon)). Such length-biased sampling is exact for a fleet that answers as
+    fast as the record. Long sessions and long waits become as frequent as an observer of the fleet sees them.
 
     Attributes:
         rate_sessions_per_s: sessions that begin per second.

@@ -26,8 +26,7 @@ class Demand:
     Attributes:
         arrival_s: `[R]` float64, in [0, horizon), or inf for a call that waits for others.
         prompt_tokens, output_tokens: `[R]` int32, at least 1.
-        columns: further columns `[R]` of `RequestTable` by name; a column that is left out is that of an independent
-            request.
+        columns: further columns `[R]` of `RequestTable` by name; a column left out is that of an independent request.
         edges: `[E, 2]` int64, rows (call, call that waits for it).
     """
 

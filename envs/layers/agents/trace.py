@@ -14,16 +14,16 @@ from tokenfleet.envs.catalog import Recording, load_trace
 from tokenfleet.envs.layers.agents.streams import Demand, Split, StreamSpec, named_by
 from tokenfleet.envs.spec import PositiveFloat, SpecError
 from tokenfleet.envs.splits import SPLITS
-from tokenfleet.envs.traces import Part, Trace, check_parts, parts
+from tokenfleet.envs.traces import SplitPart, Trace, check_parts, parts
 
 
 class TraceStream(StreamSpec):
     """Random windows of a recorded trace, at a rescaled rate.
 
-    The trace is cut into short blocks, which are dealt to train, validation and test so that the three are alike in
-    rate, tokens and burstiness (`tokenfleet.envs.traces.parts`). An episode overlays as many windows of its split's
-    part as the rate needs, each with its own random start (wrapping at the part's end), and thins the last excess at
-    random: within a block the recorded gaps, and so the burstiness, stay as they were.
+    The trace is cut into short blocks, dealt to train, validation and test so that the three are alike in rate, tokens
+    and burstiness (`tokenfleet.envs.traces.parts`). An episode overlays as many windows of its split's part as the rate
+    needs, each with its own random start (wrapping at the part's end), and thins the last excess at random: within a
+    block the recorded gaps, and so the burstiness, stay as they were.
 
     As a whole, the trace is a test set of one episode: every request is offered once, at its recorded time, whatever
     the seed, and nothing of it may be trained on.
@@ -108,7 +108,7 @@ class TraceStream(StreamSpec):
         return Demand(trace.arrival_s[rows] - self._begin_s, trace.prompt_tokens[rows], trace.output_tokens[rows])
 
     @property
-    def _parts(self) -> tuple[Part, ...]:
+    def _parts(self) -> tuple[SplitPart, ...]:
         return _parts_of(self._record)
 
     @override
@@ -131,7 +131,7 @@ class TraceStream(StreamSpec):
 
 
 @lru_cache(maxsize=32)
-def _parts_of(trace: Trace) -> tuple[Part, ...]:
+def _parts_of(trace: Trace) -> tuple[SplitPart, ...]:
     """What each split has of a trace; dealt once for each record, which all streams of the process share."""
     amounts = np.stack([trace.prompt_tokens, trace.output_tokens], axis=1).astype(np.float64)
     return parts(trace.arrival_s, float(trace.arrival_s[-1]), amounts)

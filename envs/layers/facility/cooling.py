@@ -37,7 +37,7 @@ class CoolingSpec(Spec):
     Attributes:
         conversion_fraction: lost in UPS, transformers and cables, of IT power.
         circulation_fraction: pumps, air handlers and cooling towers, of IT power.
-        fixed_fraction: what runs whatever the load (lights, controls, no-load losses), of the IT nameplate.
+        fixed_fraction: constant power of lights, controls and no-load losses, as a share of the IT nameplate.
         chilled_c: temperature of the water that chillers supply [C].
         approach_k: how far the condenser stands above the outdoors [K].
         carnot_fraction: COP of the chillers over that of an ideal one.

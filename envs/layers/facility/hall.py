@@ -24,8 +24,8 @@ class FacilitySpec(Spec):
             for a modern air-cooled hall.
         cooling: the plant, whose PUE follows outdoor temperature and load; none by default.
         room: the air at the servers, which derates clocks when it gets too warm; none by default.
-        design_outdoor_c: hottest outdoors that the plant is built for [C]; 38 C is about the design day of Dallas. It
-            fixes the nameplate.
+        design_outdoor_c: hottest outdoors that the plant is built for [C]; 38 C is about the design day of Dallas.
+            The nameplate follows from it.
         host_w_per_gpu: CPUs, memory, fans and network of a running server, per GPU [W]. An H100 server of eight is
             rated 10.2 kW with 5.6 kW of GPUs (NVIDIA DGX H100 user guide), 575 W per GPU at the very most; 250 W in
             operation is an assumption.
@@ -80,7 +80,7 @@ def pue(facility: FacilitySpec, outdoor_c: Float64Array) -> Float64Array:
 
 
 def fixed_w(facility: FacilitySpec, nameplate_it_w: float) -> float:
-    """What the facility draws whatever its load [W].
+    """Constant draw of the facility, at any load [W].
 
     Args:
         facility: the site's.

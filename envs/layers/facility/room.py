@@ -11,7 +11,7 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveFracti
 class RoomSpec(Spec):
     """Air at the inlets of the servers, which follows load and weather with first-order inertia.
 
-    It tends to
+    The temperature tends to
 
         supply_c + max(outdoor - design_outdoor, 0) + rise_k * (IT power / IT nameplate)
 

@@ -11,8 +11,8 @@ from tokenfleet.envs.layers.power import CapSpec, unenforced
 class RowSpec(CapSpec):
     """A row of racks behind one power distribution unit, with a cap, a meter, a brake and a breaker of its own.
 
-    It carries IT power (boards and servers); cooling is fed past it. Its nameplate is the IT power of the pools behind
-    it with every GPU at its TDP and every server on. A pool says where it stands with `row`.
+    A row carries IT power (boards and servers); cooling is fed past it. Its nameplate is the IT power of the pools
+    behind it with every GPU at its TDP and every server on. A pool says where it stands with `row`.
 
     Attributes:
         whole_site: every pool of the site is behind it, whatever row it stands in: a hall's UPS or transformer.

@@ -1,4 +1,4 @@
-"""Layer 3, the GPU: what a board draws, what its clock costs, what kernels and lines reach; servers that fail."""
+"""Layer 3, the GPU: draw of a board, costs of its clock, rates of kernels and lines; servers that fail."""
 
 from tokenfleet.envs.layers.gpu.board import GpuSpec, Precision, board_power_w, load_gpu
 from tokenfleet.envs.layers.gpu.clock import LOWEST_CLOCK_FRACTION, Load, clock_under_limit

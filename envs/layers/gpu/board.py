@@ -1,4 +1,4 @@
-"""Layer 3, the GPU: what a board is, and what it draws by the law of `tokenfleet.envs.layers.gpu.power_law`.
+"""Layer 3, the GPU: a kind of board, and its draw by the law of `tokenfleet.envs.layers.gpu.power_law`.
 
 Every coefficient is data: `tokenfleet/envs/catalog/gpu/<name>.yaml`, with its sources; `python -m calibration.fit`
 recomputes the fitted ones, and says how far each law is from its measurements.
@@ -39,7 +39,7 @@ class GpuSpec(Spec):
             for its host).
         asleep_w: draw with no model loaded [W].
         static_w: part of an awake board's draw that does not depend on work or clock [W].
-        floor_w: part that an awake board draws at full clock whatever its work [W]; falls as F V^2.
+        floor_w: part of an awake board's draw at full clock that does not depend on its work [W]; falls as F V^2.
         joule_per_byte: energy of moving one byte of weights to or from device memory, and of what its kernels spend on
             it, at full voltage [J/byte].
         joule_per_context_byte: the same for a byte of KV cache, read by attention kernels [J/byte]; without it,
@@ -51,11 +51,11 @@ class GpuSpec(Spec):
         shoulder_slope: watts drawn for each further watt of work beyond the knee, in [0, 1].
         limit_fraction: highest draw that is sustained, as a share of `tdp_w`.
         voltage_floor_fraction: clock fraction below which voltage no longer falls.
-        compute_memory_fraction: m of compute-bound work, the share of its time that no clock changes, where a profile
-            does not say it: 0.1 on an A100, 0.4 on an A40, whose memory is slow for its arithmetic (Perseus).
+        compute_memory_fraction: m of compute-bound work, the share of its time that no clock changes, for profiles
+            without an own value: 0.1 on an A100, 0.4 on an A40, whose memory is slow for its arithmetic (Perseus).
         clock_floor_fraction: lowest clock that an operator or the brake may set, as a share of the highest.
-        rental_usd_per_hour: what a board costs by the hour where it is rented [USD/h]; only the ledger reads it, and
-            states no rent without it.
+        rental_usd_per_hour: rent of a board by the hour [USD/h]; only the ledger reads it, and states no rent without
+            it.
         sources: where each number comes from, assumptions marked as such.
     """
 

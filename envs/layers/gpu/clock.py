@@ -65,7 +65,7 @@ def clock_under_limit(gpu: PowerCoefficients, load: Load[Any], asked: Coefficien
         asked: F asked for, in (0, 1]; at it, the load draws more than the limit, else the result means nothing.
 
     Returns:
-        F; where no clock holds the limit `LOWEST_CLOCK_FRACTION`, or `asked` if that is less.
+        F; `LOWEST_CLOCK_FRACTION` (or `asked` if that is less) where no clock holds the limit.
     """
     law, voltage_floor = _Excess.of(gpu, load), gpu.voltage_floor_fraction
     if isinstance(asked, np.ndarray) or isinstance(load.core_s, np.ndarray) or isinstance(law.left_w, np.ndarray):
@@ -110,7 +110,7 @@ class _Excess:
         return 3.0 * room_j / (2.0 * room_j + (load.fixed_j + load.core_j))
 
     def solved_from(self, clock: Coefficient) -> Coefficient:
-        """The root where V = F, by Halley's method on the excess times F, which is a polynomial of F."""
+        """The root where V = F, by Halley's method on the excess times F, a polynomial of F."""
         load = self.load
         quartic = self.floor_w * load.fixed_s
         cubic = load.core_j + self.floor_w * load.core_s

@@ -5,10 +5,11 @@ A collective of s bytes over g boards takes
     time = latency + s / rate
 
 with latency and rate of the piece that s falls into: libraries change their algorithm with the size of a message, from
-a quick one to one that fills the lines, so time may step where a piece begins. s is what a board holds before an
-all-reduce or a reduce-scatter, after an all-gather, and before an all-to-all, of which it keeps 1/g. Between measured
-numbers of boards and beyond the most, times go straight with the logarithm of the number. Fewer boards than were
-measured take as long as the fewest. Where one number was measured alone, any other takes as long (assumption).
+a quick one to one that fills the lines, so time may step where a piece begins. A board holds s bytes before an
+all-reduce or a reduce-scatter, after an all-gather, and before an all-to-all. In an all-to-all a board keeps 1/g of
+them. Between measured numbers of boards and beyond the most, times go straight with the logarithm of the number. Fewer
+boards than were measured take as long as the fewest. Where one number was measured alone, any other takes as long
+(assumption).
 
 A collective that an entry leaves out follows from the lines alone,
 
@@ -52,7 +53,7 @@ BOARDS_BY_LINES = (2, 4, 8)  # numbers of boards that an entry without a collect
 
 
 class LineLaw(NamedTuple):
-    """What a collective takes of lines that nobody timed.
+    """Time of a collective over lines without measurements.
 
     Attributes:
         latency_s: between two boards [s].

@@ -78,7 +78,7 @@ class KernelSpec(Spec):
         bf16: products in bf16.
         fp8: products in fp8, activations made fp8 token by token.
         elementwise_efficiency: share of peak bandwidth that norms, activations and rotary embeddings reach; above one
-            where a cache holds most of what they pass on.
+            where a cache holds most of the bytes passed on.
         context_ratio: time of decode attention over its bytes at peak bandwidth.
         mixed_context_ratio: the same time more where a kernel serves prompts and decoding sequences in one call.
         prefill_attention_ratio: time of prefill attention over its FLOPs at peak rate, prompts of 4096 tokens and more.

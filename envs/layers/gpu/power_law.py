@@ -1,4 +1,4 @@
-"""Layer 3, power: what a board draws for the work it does, and what its clock costs and saves.
+"""Layer 3, power: a board's draw for its work, and costs and savings of its clock.
 
 The one law of board power [W], per GPU, at clock fraction F, for a work of x joules per second:
 

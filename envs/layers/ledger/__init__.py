@@ -2,12 +2,12 @@
 
 An `Entry` is one line of it. What comes in is positive and what goes out negative, in every column:
 
-- `joules` of all entries sum to 0: what grid, sun and batteries give is what the layers use;
+- `joules` of all entries sum to 0: grid, sun and batteries give as much as the layers use;
 - `grams` sum to the emissions of the electricity bought;
 - `usd` of the account `net` sum to net value. The power layer buys at the grid's price of the tick and passes every
-  joule on at that price, so what it keeps is what sun and batteries save;
-- `tokens` of layer `llm` sum to 0 (context that is made is answered with, given up or still there), and so do those of
-  `scheduling` and `agents` together (what is asked for is answered, turned away or in flight).
+  joule on at that price, so it keeps the savings of sun and batteries;
+- `tokens` of layer `llm` sum to 0 (computed context is answered with, given up or still there), and so do those of
+  `scheduling` and `agents` together (requested tokens are answered, turned away or in flight).
 
 Two accounts stand beside net value: `beyond` is money that somebody pays and net value leaves out (rent, traffic);
 `forgone` is the price of what was not sold. `Ledger.audit` states the checks.
@@ -20,7 +20,7 @@ from tokenfleet.envs.layers.ledger.book import ACCOUNTS, ALL_LAYERS, LAYERS, Acc
 from tokenfleet.envs.layers.ledger.checks import all_checks
 from tokenfleet.envs.layers.ledger.electricity import JOULES_PER_KWH, JOULES_PER_MWH, emissions_g, energy_cost_usd
 from tokenfleet.envs.layers.ledger.entries import all_entries
-from tokenfleet.envs.layers.ledger.sums import PRICED, Rates, Sums
+from tokenfleet.envs.layers.ledger.sums import PRICED, LedgerRates, Sums
 
 TOKENS_PER_MILLION = 1e6
 
@@ -39,7 +39,7 @@ __all__ = [
     "Entry",
     "Ledger",
     "LedgerError",
-    "Rates",
+    "LedgerRates",
     "Sums",
     "agreed_usd",
     "emissions_g",
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 
-def make_ledger(sums: Sums, rates: Rates) -> Ledger:
+def make_ledger(sums: Sums, rates: LedgerRates) -> Ledger:
     """The ledger of an episode."""
     entries = all_entries(sums, rates)
     return Ledger(entries, all_checks(entries, sums, rates))

@@ -1,4 +1,4 @@
-"""Dollars that engines count by themselves, because agreements about power and service say what is paid: one table.
+"""Dollars that engines count by themselves, because agreements about power and service fix the payment: one table.
 
 The reward makes its terms from it, metrics and ledger their sums.
 """
@@ -47,5 +47,5 @@ AGREED = (
 
 
 def agreed_usd(total: Callable[[str], Float64Array]) -> Float64Array:
-    """What agreements paid, less what they cost, from the sum of each outcome [USD]."""
+    """Payments of agreements less their costs, from the sum of each outcome [USD]."""
     return sum((one.sign * total(one.outcome) for one in AGREED[1:]), start=AGREED[0].sign * total(AGREED[0].outcome))

@@ -8,14 +8,14 @@ import numpy as np
 
 from tokenfleet.envs.layers.ledger.book import ALL_LAYERS, Check, Entry
 from tokenfleet.envs.layers.ledger.entries import stored_j
-from tokenfleet.envs.layers.ledger.sums import Float64Array, Rates, Sums
+from tokenfleet.envs.layers.ledger.sums import Float64Array, LedgerRates, Sums
 
 RELATIVE_TOLERANCE = 1e-9
 ENDINGS = ("in_slo", "late", "lost", "declined")
 """How a request can end, as outcomes name it."""
 
 
-def all_checks(entries: tuple[Entry, ...], sums: Sums, rates: Rates) -> tuple[Check, ...]:
+def all_checks(entries: tuple[Entry, ...], sums: Sums, rates: LedgerRates) -> tuple[Check, ...]:
     """Every check of a ledger."""
     net = [e.usd for e in entries if e.account == "net"]
     given = sums.sum("energy_j", "solar_j", "battery_discharge_j")
@@ -49,8 +49,8 @@ def all_checks(entries: tuple[Entry, ...], sums: Sums, rates: Rates) -> tuple[Ch
     )
 
 
-def _price_bounds(sums: Sums, rates: Rates) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Value of all that ended, and the least and the most that its tokens can be worth, `[K]` each."""
+def _price_bounds(sums: Sums, rates: LedgerRates) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Value of all ended requests, and the least and the highest possible worth of their tokens, `[K]` each."""
 
     def per_class(name: str) -> Float64Array:
         total: Float64Array = np.sum([sums.total[name.format(ending)] for ending in ENDINGS], axis=0)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from tokenfleet.envs.layers.ledger.agreed import AGREED
 from tokenfleet.envs.layers.ledger.book import Entry
-from tokenfleet.envs.layers.ledger.sums import Float64Array, Rates, Sums
+from tokenfleet.envs.layers.ledger.sums import Float64Array, LedgerRates, Sums
 
 
-def all_entries(sums: Sums, rates: Rates) -> tuple[Entry, ...]:
+def all_entries(sums: Sums, rates: LedgerRates) -> tuple[Entry, ...]:
     """The entries of all layers, from the grid up."""
     return (
         *power(sums, rates),
@@ -21,7 +21,7 @@ def all_entries(sums: Sums, rates: Rates) -> tuple[Entry, ...]:
     )
 
 
-def power(sums: Sums, rates: Rates) -> list[Entry]:
+def power(sums: Sums, rates: LedgerRates) -> list[Entry]:
     """Grid, sun and batteries; what they give is passed on at the grid's price."""
     left_j = float(stored_j(sums, rates).sum())
     market_usd = sums.usd["energy_j"] - sums.carbon_usd
@@ -47,13 +47,13 @@ def agreed(layer: str, sums: Sums) -> list[Entry]:
     return [Entry(layer, one.item, usd=one.sign * sums.sum(one.outcome)) for one in AGREED if one.layer == layer]
 
 
-def stored_j(sums: Sums, rates: Rates) -> Float64Array:
+def stored_j(sums: Sums, rates: LedgerRates) -> Float64Array:
     """How much more the batteries hold than at the start, `[S]`."""
     charged_j = sums.total["battery_charge_j"] * rates.charge_efficiency
     return charged_j - sums.total["battery_discharge_j"] / rates.discharge_efficiency
 
 
-def facility_and_gpu(sums: Sums, rates: Rates) -> list[Entry]:
+def facility_and_gpu(sums: Sums, rates: LedgerRates) -> list[Entry]:
     """What the facility and the boards draw, and the boards' rent."""
     it = ("host_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j", "training_energy_j")
 
@@ -78,7 +78,7 @@ def facility_and_gpu(sums: Sums, rates: Rates) -> list[Entry]:
 
 
 def llm(sums: Sums) -> list[Entry]:
-    """Context that is made, and what becomes of it."""
+    """Context that is computed, and its fate."""
     return [
         Entry("llm", "prefilled", tokens=sums.sum("prefilled_tokens")),
         Entry("llm", "found in prefix caches", tokens=sums.sum("prefix_hit_tokens")),
@@ -91,7 +91,7 @@ def llm(sums: Sums) -> list[Entry]:
     ]
 
 
-def distribution(sums: Sums, rates: Rates) -> list[Entry]:
+def distribution(sums: Sums, rates: LedgerRates) -> list[Entry]:
     """Traffic to clients and between sites."""
     delivered = sums.total["delivered_tokens"]
     usd = float((delivered * rates.egress_usd_per_token).sum())
@@ -110,8 +110,8 @@ def scheduling(sums: Sums) -> list[Entry]:
     ]
 
 
-def agents(sums: Sums, rates: Rates) -> list[Entry]:
-    """What was asked for and answered, what is paid for it and what is owed."""
+def agents(sums: Sums, rates: LedgerRates) -> list[Entry]:
+    """Tokens asked for and answered, payments for them, and credit owed."""
     late_usd = sums.total["value_late_usd"]
     paid_late_usd = float((late_usd * rates.late_value_fraction).sum())
     penalty_usd = float((sums.total["value_lost_usd"] * rates.lost_penalty_fraction).sum())

@@ -23,7 +23,7 @@ PRICED = (
 
 
 @dataclass(frozen=True)
-class Rates:
+class LedgerRates:
     """What a scenario says of prices and shares; K classes, S sites, P pools.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Layer 4, accuracy: how wrong the times and watts of a profile are expected to be, by what it was made of.
 
 The figures are data, `catalog/accuracy/validation.yaml`: mean errors of the claims of docs/validation.md, written with
-that page by `python -m calibration.claims`. A profile that was fitted with the command of `tokenfleet.envs.fitting`
-brings its own, those of runs that were left out of the fit.
+that page by `python -m calibration.claims`. A profile from the command of `tokenfleet.envs.fitting` brings errors of
+its own, those of runs that were left out of the fit.
 """
 
 from __future__ import annotations

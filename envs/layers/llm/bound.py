@@ -1,4 +1,4 @@
-"""Layer 4, the least time that physics allows an iteration, whatever the software."""
+"""Layer 4, the least time of an iteration by physics, whatever the software."""
 
 from __future__ import annotations
 

@@ -28,10 +28,11 @@ from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
 Float64Array = NDArray[np.float64]
 KNOTS = np.array(TOKEN_KNOTS, dtype=np.float64)
 EXPERT_FLOP_COST = 4.75
-"""What a FLOP of a routed expert costs over one of a layer that every token passes: an expert has few rows at a time.
+"""Cost of a FLOP of a routed expert over one of a layer for all tokens: an expert has few rows at a time.
 
-This and the next are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by the laws of dense models
-for all else (`calibration.fit.power.experts`); without any one of the five they are 4.4 to 5.0 and 1.7 to 2.1.
+`EXPERT_FLOP_COST` and `PACKED_BYTE_COST` are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by
+the laws of dense models for all else (`calibration.fit.power.experts`); without any one of the five they are 4.4 to 5.0
+and 1.7 to 2.1.
 """
 EXPERT_TILE_ROWS = 64
 """Rows that an expert computes at the least; beyond them a FLOP costs what it does elsewhere.
@@ -41,9 +42,9 @@ it would be 128, without any one of five mixtures too, and a mixture left out 6.
 `EXPERT_FLOP_COST` whatever its rows, a long prompt would draw several times the boards' limit.
 """
 PACKED_BYTE_COST = 2.04
-"""What a byte of routed experts in less than 8 bits a weight costs over one of weights that need no unpacking."""
+"""Cost of a byte of routed experts in less than 8 bits a weight over one of weights without unpacking."""
 FP8_EXPERT_BYTE_COST = 3.38
-"""The same of routed experts in fp8, whose activations are made fp8 and whose products are scaled block by block.
+"""The same of routed experts in fp8: activations are made fp8, and products are scaled block by block.
 
 Fitted to a mixture of 235B on four and eight H100; from four alone it is 3.32, from eight alone 3.45.
 """
@@ -66,8 +67,8 @@ class WorkCoefficients:
     """What the work of an iteration takes, all boards of a replica together; broadcast as times do.
 
     Attributes:
-        work_j: reading the weights that each of `TOKEN_KNOTS` tokens needs, packed ones at their own cost, and what
-            experts with few rows compute in vain, `[..., J]` [J]; times M(core_byte_fraction).
+        work_j: reading the weights for each of `TOKEN_KNOTS` tokens, packed ones at their own cost, and the vain
+            arithmetic of experts with few rows, `[..., J]` [J]; times M(core_byte_fraction).
         context_j: reading one token of KV cache [J]; times M(core_context_fraction).
         token_j: the arithmetic of one token, decoded or prefilled [J]; times V^2.
         attention_j: the arithmetic of one (query, key) pair of prefill attention [J]; times V^2.

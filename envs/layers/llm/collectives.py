@@ -1,4 +1,4 @@
-"""Layer 4, what boards that share a model tell one another in an iteration.
+"""Layer 4, exchanges between the boards of a replica in an iteration.
 
 Tensor parallelism splits every matrix over g boards. vLLM adds their parts up twice a layer, after attention and after
 the feed-forward layer, and once after the embedding, which is split by rows: 2 layers + 1 all-reduces of tokens x width

@@ -9,10 +9,9 @@ experts out (expert parallelism), and then all wait for the one whose experts ar
               + activation_passes * rows * 2 * (2 * width + 3 * expert_width) / bandwidth
 
 with the bandwidth and rate of matrix products on the board. `weights` are those of one expert's slice, `rows` its
-(token, expert) pairs, and `touched` the experts with any row. An expert with few rows
-takes as long as one with a tile of them: that is what experts in four bits cost where kernels unpack them, on any
-memory.
-`calibration/fit/time/experts.py` fits one kernel a format to six boards.
+(token, expert) pairs, and `touched` the experts with any row. An expert with few rows takes as long as one with a tile
+of them. Experts in four bits cost as much where kernels unpack them, on any memory. `calibration/fit/time/experts.py`
+fits one kernel a format to six boards.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class ExpertKernel(NamedTuple):
 
     Attributes:
         launch_s: its kernels' start, whatever they compute [s].
-        memory_ratio: bandwidth that weights are read at, over that of a product.
+        memory_ratio: bandwidth of reading weights, over that of a product.
         compute_ratio: rate of its arithmetic over that of a product.
         tile_rows: rows that an expert takes beyond its own.
         activation_passes: how often the rows of activations pass through memory.

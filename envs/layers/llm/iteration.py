@@ -24,8 +24,8 @@ fields of `Coefficients` in `tokenfleet.envs.layers.llm.coefficients`,
 
 `line` goes straight from knot to knot: `token_s`, `token_memory_share` and `work_j` are given at `TOKEN_KNOTS` = 1, 2,
 4 ... 16384 tokens, and beyond the last knot the last piece goes on. Weights, matrix products, element-wise layers,
-collectives and experts are in it, read once for decoding and prefilled tokens together. A kernel that serves prompts
-and decoding sequences in one call reads the contexts more slowly than one that only decodes (`mixed_context_s`). The
+collectives and experts are in it, read once for decoding and prefilled tokens together. A kernel for prompts and
+decoding sequences in one call reads the contexts more slowly than a kernel for decoding alone (`mixed_context_s`). The
 FLOPs of decode attention are not counted apart: they go with C as the bytes of the KV cache do, and
 `joule_per_context_byte` holds them.
 
@@ -92,8 +92,8 @@ def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
 
     Args:
         values: at the knots, the last axis `[..., J]`; the other axes broadcast against `tokens`.
-        tokens: n; below one it counts as one, beyond the last knot the last piece goes on. For an `int`, which is what
-            an engine asks, plain floats answer, thirty times as fast.
+        tokens: n; below one it counts as one, beyond the last knot the last piece goes on. For an `int`, as engines
+            ask, plain floats answer, thirty times as fast.
 
     >>> at_tokens(np.array(TOKEN_KNOTS) * 3.0, 40_000.0)
     120000.0
@@ -130,7 +130,7 @@ def unlimited_time_s(coefficients: TimeCoefficients | ProfileSpec, batch: Batch[
 
 
 def iteration_work_j(coefficients: WorkCoefficients, batch: Batch[Number]) -> Number:
-    """Energy of what an iteration moves and computes at the coefficients' clock, without what boards draw awake [J]."""
+    """Energy of an iteration's bytes and FLOPs at the coefficients' clock, without the boards' awake draw [J]."""
     tokens = batch.tokens
     work_j: Number = (at_tokens(coefficients.work_j, tokens) + coefficients.token_j * tokens) + (
         coefficients.attention_j * batch.pairs + coefficients.context_j * batch.context

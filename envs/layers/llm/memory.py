@@ -1,9 +1,9 @@
-"""Layer 4, memory: what is left for the KV cache on a replica's boards, by what vLLM's start-up profiling leaves.
+"""Layer 4, memory: room for the KV cache on a replica's boards, as vLLM's start-up profiling finds it.
 
-A server may use a share of each board's memory (`gpu_memory_utilization`). Out of it come the weights, and what a run
-of the largest batch takes beside them, which vLLM measures when it starts: the activations of `token_budget` tokens, or
-the logits of `max_batch` sequences with what sampling makes of them, whichever is more, as the one is freed before the
-other is there; then CUDA graphs and what libraries hold. The rest is the KV cache.
+A server may use a share of each board's memory (`gpu_memory_utilization`). Out of this share come the weights, and the
+peak of a run of the largest batch, which vLLM measures when it starts: the activations of `token_budget` tokens, or the
+logits of `max_batch` sequences with the sampler's copies, whichever is more, as the one is freed before the other is
+there; then CUDA graphs and the libraries' own memory. The rest is the KV cache.
 
 A model with sliding windows fills its cache by all its layers: vLLM hands out blocks to groups of as many layers each,
 and the size that it logs counts all of them. So does ours; that a long context takes less in windowed layers once it
@@ -28,8 +28,8 @@ ACTIVATION_BYTES = 2.0  # of one number, bf16
 SAMPLER_BYTES = 26.0
 """Of each logit, at the peak of a top-p sampler: bf16, fp32, sorted, their indices in 64 bits, softmax, running sum."""
 LIBRARY_BYTES = 0.84e9
-"""CUDA graphs and what libraries hold, on each board: what Llama 3.1 8B on an RTX 4090 leaves after all else, in whose
-log vLLM 0.19 states 41,408 tokens of KV cache (LLMServingSim's run)."""
+"""CUDA graphs and what libraries hold, on each board: the rest after all else for Llama 3.1 8B on an RTX 4090; vLLM
+0.19 logs 41,408 tokens of KV cache there (LLMServingSim's run)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def kv_capacity_tokens(
         parallelism: how the boards of a replica share it; a number is tensor parallelism alone. Each group of data
             parallelism holds all that is not routed, and has room for its share of the largest batch.
         memory_utilisation: share of device memory that the server may use; vLLM's default is 0.9.
-        largest_batch: what the server makes room for; without it, only the weights, which is the most that can be.
+        largest_batch: what the server makes room for; without it, only the weights: an upper bound.
 
     Raises:
         SpecError: the model does not fit; the message says how many GPUs it needs.

@@ -1,8 +1,8 @@
-"""Layer 4, the products of matrices that every token goes through: which a model has, and what they take on its boards.
+"""Layer 4, the products of matrices that every token goes through: those of a model, and their time on its boards.
 
 A layer multiplies with four matrices, each split over the boards: query, key and value; attention's output; gate and
 up; down. Multi-head latent attention has two more: it compresses queries, keys and values, and expands them again. The
-feed-forward width is what the parameters leave beside attention, in a mixture of experts that of the shared expert. The
+feed-forward width follows from the parameters beside attention, in a mixture of experts those of the shared expert. The
 output matrix multiplies only tokens that a next one is drawn for: `LOGITS` of an iteration at most.
 """
 
@@ -29,7 +29,7 @@ class Matrix(NamedTuple):
 
 
 def layer_matrices(model: ModelSpec, tensor_parallel: int) -> list[Matrix]:
-    """Those of every layer, on one of the boards.
+    """The matrices of every layer, on one of the boards.
 
     >>> from tokenfleet.envs.layers.llm import load_model
     >>> [(round(m.rows), round(m.columns)) for m in layer_matrices(load_model("qwen3-32b"), 1)]

@@ -52,8 +52,8 @@ class ProfileSpec(Spec):
         prefill_memory_fraction: m of compute-bound time; the board's `compute_memory_fraction` where it is left out.
         work_j: joules of reading the weights that 1, 2, 4 ... 16384 tokens need, all GPUs together [J]; the GPU's
             joules per byte times the model's bytes where it is left out.
-        power_factor: what work takes in this pair's serving runs over what the law of the GPU says; kernels differ in
-            what else they do for each byte and FLOP, and boards of one kind by several per cent.
+        power_factor: energy of work in this pair's serving runs, over that by the law of the GPU; kernels differ in
+            their other work for each byte and FLOP, and boards of one kind by several per cent.
         origin: `measured` (serving runs and kernels), `kernels` (sum of measured kernels, no serving run) or `roofline`
             (bound times a typical ratio).
         fit_errors: name of a comparison with measurements -> mean absolute relative error.

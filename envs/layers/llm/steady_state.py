@@ -1,13 +1,13 @@
 """Layer 4, the steady state of a replica that serves one kind of request and nothing else, by the law of an iteration.
 
-A replica that runs B sequences of P prompt and O output tokens prefills B / O requests for every token that each
-sequence gains, so a token takes
+A replica with B sequences of P prompt and O output tokens prefills B / O requests while each sequence gains a token, so
+a token takes
 
     tpot(B) = host_s + T(B (1 + P / O)) + B (decode_s + context_s (P + O / 2) + prefill_attention_s pairs(P) / O)
 
-and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration of decode alone, which is what
-most are. Where the mean iteration would draw more than the boards' limit, a token takes as much longer as that
-iteration does at the clock that holds the limit.
+and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration of decode alone, as most
+iterations are. Where the mean iteration would draw more than the boards' limit, a token is stretched as that iteration
+is at the clock that holds the limit.
 """
 
 from __future__ import annotations

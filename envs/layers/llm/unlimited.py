@@ -1,9 +1,9 @@
 """Layer 4, times without a power limit: what a board would take if it held its highest clock.
 
-Kernels and servers are measured on boards that keep their rated limit, so large products run at a lower clock than the
-one asked for, and their times are those of that clock. A profile states its times at the highest clock, which the law
-of an iteration lowers again where the limit binds: in a prompt at the rated limit it then takes what was measured, and
-under a lower limit more.
+Kernels and servers are measured on boards under their rated limit, so large products run, and are timed, at a lower
+clock than the one asked for. A profile states its times at the highest clock, which the law of an iteration lowers
+again where the limit binds: in a prompt at the rated limit it then takes what was measured, and under a lower limit
+more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.profile import ProfileSpec, bounds_s
 
 RATED_LIMIT_FRACTION = 0.985
-"""Of `tdp_w`, what boards hold that nobody has capped (aiconfigurator: large matrix products)."""
+"""Share of `tdp_w` that boards hold without a cap (aiconfigurator: large matrix products)."""
 ATTENTION_KNOT = 12  # a prompt of 4096 tokens, whose clock attention is taken to run at
 ROUNDS = 12  # each comes closer by what a longer time takes off the clock, a third or so
 

@@ -1,4 +1,4 @@
-"""Layer 1, power: what a site may draw from the grid, and what happens when it draws more.
+"""Layer 1, power: the power that a site may draw from the grid, and the consequences of drawing more.
 
 The *cap* is the site's contract, lowered while a demand-response event or an emergency holds. A meter averages power
 over its window. Above the cap for longer than the brake's delay, the *power brake* forces every clock far down until
@@ -7,8 +7,8 @@ it is dark until it has restarted. Breaking a cap therefore costs tokens, not an
 have caps, meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`). A site with solar panels or a
 battery draws from the grid what they do not give; the cap, the bill and the emissions are those of the grid.
 
-Money holds what no brake does: charges for peaks and ramps (`tariff`), demand response that is paid for and whose calls
-may be ignored at a price (`programme`), and frequency regulation (`regulation`).
+Money holds what no brake does: charges for peaks and ramps (`tariff`), paid demand response with calls that may be
+ignored at a price (`programme`), and frequency regulation (`regulation`).
 """
 
 from tokenfleet.envs.layers.power.battery import BatterySpec

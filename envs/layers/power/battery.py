@@ -13,8 +13,8 @@ class BatterySpec(Spec):
 
     Of what it takes from the busbar, `charge_efficiency` is stored; of what leaves the store, `discharge_efficiency`
     reaches the busbar. The default of 0.922 each is the round trip of 85 % that NREL's Annual Technology Baseline 2023
-    takes for lithium-ion storage. It never feeds the grid: it discharges at most what the site still draws after its
-    solar panels. While the site is dark it rests.
+    takes for lithium-ion storage. The battery never feeds the grid: it discharges at most what the site still draws
+    after its solar panels. While the site is dark it rests.
 
     Attributes:
         power_w: most that it charges or discharges with, at the busbar [W].

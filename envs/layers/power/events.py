@@ -22,7 +22,7 @@ class CapEvent:
         start_s: when the ramp begins.
         depth_fraction: share of the contract that is taken away.
         notice_s: how long before its start an operator knows of it.
-        limits_rating: whether it takes away what the connection can carry, not only what it may.
+        limits_rating: whether the event lowers the rating of the connection, not only the right to draw.
         enforced: whether the brake holds the cap that it leaves; otherwise only money does.
         ramp_s, hold_s, recovery_s: length of its three parts.
 
@@ -120,7 +120,7 @@ class EmergencySpec(_WindowSpec):
 
     Attributes:
         probability: that it comes in an episode.
-        depth_fraction: bounds of the share of the cap that is taken away, which is uniform between them.
+        depth_fraction: bounds of the share of the cap that is taken away; uniform in between.
     """
 
     probability: UnitFraction = 1.0

@@ -1,4 +1,4 @@
-"""A demand-response programme: what a site is paid for giving up power, and what it owes where it does not."""
+"""A demand-response programme: pay of a site for giving up power, and damages where it does not."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class ProgrammeSpec(Spec):
     """The contract behind the demand-response events of a site, which are its *calls*.
 
     The baseline is the mean power in the `baseline_s` before a call was announced (PJM's *hour before*, Manual 11,
-    section 10; of the kind *meter before / meter after* in NAESB's terms), or a stated share of the contract. It stands
-    still from the notice to the end of the rebound window.
+    section 10; of the kind *meter before / meter after* in NAESB's terms), or a stated share of the contract. The
+    baseline stands still from the notice to the end of the rebound window.
 
     - Availability is paid for `offered_fraction` of the contract in every second; during a call for as much of it as is
       delivered of what is called, as ERCOT's emergency response service pays by an event's performance factor.

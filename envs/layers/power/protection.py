@@ -52,7 +52,7 @@ class BreakerSpec(Spec):
         trip_time(r) = delay_s * ((overload_ratio / pickup_ratio)^a - 1) / ((r / pickup_ratio)^a - 1),
 
     with r the load over the cap and a = 2 (*extremely inverse*, heating by the square of the current; 1 is *very
-    inverse*). It goes through one point that a data sheet states: a UPS carries 125 % of its rating for 30 s to 10 min
+    inverse*). The curve goes through one point of a data sheet: a UPS carries 125 % of its rating for 30 s to 10 min
     (vendors' overload curves), and the shortest is the default. With a pickup of 1.1 such a UPS carries 150 % for 10 s,
     as the shortest data sheets say; at or below the pickup it carries for ever. A tick at r uses up
     `tick_s / trip_time(r)` of it; at 1 it trips. Below the cap it cools, from the brink to cold in `cooling_s`: the

@@ -19,9 +19,9 @@ class RegulationSpec(Spec):
 
     The signal r is an Ornstein-Uhlenbeck process of mean 0 and deviation `sigma`, cut to [-1, 1]: at 1 the site is
     asked to draw its whole capacity more than its base, at -1 as much less. Its base is its own mean power over the
-    `base_s` before the tick. PJM's fast signal (RegD) has the same form: a number in [-1, 1] every two seconds, that
-    returns to a mean of 0 so that stores of energy can follow it; the University of Delaware has published two weeks of
-    it (udel.edu/V2G, April 2013). The deviation and the time of return are assumptions of that order.
+    `base_s` before the tick. PJM's fast signal (RegD) has the same form: a number in [-1, 1] every two seconds with a
+    mean of 0, so that stores of energy can follow it; the University of Delaware has published two weeks of it
+    (udel.edu/V2G, April 2013). The deviation and the time of return are assumptions of that order.
 
     A tick scores `max(1 - |response - r|, 0)`, the response being power less base over capacity: the precision score of
     PJM's Manual 12 without its parts for delay and correlation. The pay is the score times what a tick of perfect
@@ -50,7 +50,7 @@ class RegulationSpec(Spec):
         return self.capacity_mw(contract_w) * self.capability_usd_per_mw_h / SECONDS_PER_HOUR
 
     def usd_per_mileage(self, contract_w: float) -> float:
-        """What perfect following pays where the signal moves by 1."""
+        """Pay of perfect following where the signal moves by 1."""
         return self.capacity_mw(contract_w) * self.mileage_usd_per_mw
 
     def capacity_mw(self, contract_w: float) -> float:

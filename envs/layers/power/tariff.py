@@ -65,10 +65,10 @@ class DemandChargeSpec(Spec):
 
     Attributes:
         usd_per_kw: for each kW of the highest window above the ratchet.
-        window_s: length of a window, in whole ticks rounded up; one that the episode cuts off counts with the energy
-            that it has [s].
-        ratchet_fraction: share of the contract that is paid for whatever happens: this month's peak so far, or the
-            share of last year's highest that a ratchet clause bills.
+        window_s: length of a window, in whole ticks rounded up; a window that the episode cuts off counts with its
+            energy so far [s].
+        ratchet_fraction: share of the contract that is paid for in any case: this month's peak so far, or the share of
+            last year's highest that a ratchet clause bills.
     """
 
     usd_per_kw: PositiveFloat
@@ -89,8 +89,8 @@ class RampChargeSpec(Spec):
     state.
 
     Attributes:
-        limit_fraction_per_s: most by which the mean power of a tick may differ from that of the tick before, up or
-            down, as a share of the contract for each second.
+        limit_fraction_per_s: highest change of mean power from one tick to the next, up or down, as a share of the
+            contract for each second.
         usd_per_mw: for each MW beyond that, in every tick.
     """
 

@@ -7,7 +7,7 @@ other scenario.
 
 | module | subject |
 |---|---|
-| `ranges` | what is drawn from, as a person writes it |
+| `ranges`, `parts` | what is drawn from, as a person writes it, and its sections |
 | `draw` | a scenario from ranges, a split and a number |
 """
 

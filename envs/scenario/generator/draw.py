@@ -9,7 +9,8 @@ import numpy as np
 
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
-from tokenfleet.envs.scenario.generator.ranges import KindSpec, Ranges, ServerSpec
+from tokenfleet.envs.scenario.generator.parts import KindSpec, ServerSpec
+from tokenfleet.envs.scenario.generator.ranges import Ranges
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS, Split
 
@@ -241,7 +242,7 @@ class _Draw:
 
 
 def _at_load(data: Data, loads: dict[str, float]) -> Data:
-    """The fleet with the rates of its streams such that each takes its share of what the pools could serve."""
+    """The fleet with rates of streams such that each takes its share of the pools' capacity."""
     unit = load_scenario(data)
     capacity = dict(zip(unit.classes, capacity_rps(unit).sum(axis=1).tolist(), strict=True))
     workload = {

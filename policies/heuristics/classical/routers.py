@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.heuristics.parts import Float64Array, Routing
 from tokenfleet.policies.heuristics.steady import SteadyPools
-from tokenfleet.policies.heuristics.virtual import Load, VirtualRequests
+from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
 class JoinShortestQueue(VirtualRequests):
@@ -18,7 +18,7 @@ class JoinShortestQueue(VirtualRequests):
     constants.
     """
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Requests per awake replica."""
         return (load.requests / load.awake)[:, None, :]
 
@@ -69,7 +69,7 @@ class Whittle(VirtualRequests):
         busy = (self.service.mean_rate_rps[:, None] * share / np.maximum(self._full_rps, 1e-300)).sum(axis=0)
         self._free_share = np.clip(1.0 - busy / self._replicas, 0.05, 1.0)
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """`(n + 1) / (mu - lam)`, per awake replica."""
         served = np.maximum(self._full_rps * self._free_share, 1e-300)
         index: Float64Array = (load.requests / load.awake + 1.0)[:, None, :] / served

@@ -6,7 +6,7 @@ import numpy as np
 
 from tokenfleet.envs.estimates.backlog import BACKLOG_FIELDS, backlog_seconds
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.capacity import capacity_rps
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
@@ -44,7 +44,7 @@ class MaxWeight(Routing):
 
 
 class CMu(Admission):
-    """The c-mu rule: while work waits, what costs most for the time that it takes goes first; the others are held.
+    """The c-mu rule: while work waits, the work with the highest cost per time goes first; the others are held.
 
     D. Cox, W. Smith, "Queues", 1961. Order inside a replica is the engine's, so that priority acts where there is a
     gate: with a backlog above `busy_s`, classes are let in by falling `c mu` until a tick of capacity is filled. `c`

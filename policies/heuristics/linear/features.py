@@ -46,7 +46,7 @@ WIDEST = 4.0
 
 
 @dataclass(frozen=True)
-class Scale:
+class FeatureScale:
     """Means and standard deviations of the features, `[S + K, F]` each; 0 deviation for one that never moves."""
 
     mean: Float64Array

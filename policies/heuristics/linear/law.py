@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.policies.heuristics.linear.features import WIDEST, Scale
+from tokenfleet.policies.heuristics.linear.features import WIDEST, FeatureScale
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 
 
-def scaled(values: Float64Array, scale: Scale) -> Float64Array:
+def scaled(values: Float64Array, scale: FeatureScale) -> Float64Array:
     """Features in standard deviations from their mean, cut."""
     shares = np.where(scale.moves, (values - scale.mean) / np.where(scale.moves, scale.deviation, 1.0), 0.0)
     return np.clip(shares, -WIDEST, WIDEST)

@@ -12,7 +12,7 @@ from pydantic import FiniteFloat
 from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat, Spec, SpecError, suggest
-from tokenfleet.policies.heuristics.linear.features import NAMES, Scale, followed_rows, row_names
+from tokenfleet.policies.heuristics.linear.features import NAMES, FeatureScale, followed_rows, row_names
 
 Float64Array = NDArray[np.float64]
 Gains = Mapping[str, Mapping[str, Mapping[str, FiniteFloat]]]
@@ -57,7 +57,7 @@ class Numbers:
 
     def read(
         self, constants: Float64Array, gains: Gains, entries: Entries, scale: Scales
-    ) -> tuple[Float64Array, Float64Array, Scale]:
+    ) -> tuple[Float64Array, Float64Array, FeatureScale]:
         """Base `[A]`, gains `[A, F]`, and the scale, with a deviation of 0 where none is needed.
 
         Args:
@@ -90,7 +90,7 @@ class Numbers:
             raise SpecError(problems)
         return base, gain_rows, found
 
-    def written(self, base: Float64Array, gains: Float64Array, scale: Scale) -> dict[str, Any]:
+    def written(self, base: Float64Array, gains: Float64Array, scale: FeatureScale) -> dict[str, Any]:
         """The parameters `gains`, `entries` and `scale`, of the entries that move alone.
 
         A gain on a feature that never moves does nothing, and is left out.
@@ -112,7 +112,7 @@ class Numbers:
                     }
         return found
 
-    def _scale(self, given: Scales, problems: list[str]) -> Scale:
+    def _scale(self, given: Scales, problems: list[str]) -> FeatureScale:
         mean, deviation = np.zeros((2, len(self._rows), len(NAMES)))
         for name, by_row in given.items():
             if name not in NAMES:
@@ -124,7 +124,7 @@ class Numbers:
                     continue
                 at = self._rows.index(row), NAMES.index(name)
                 mean[at], deviation[at] = moments.mean, moments.deviation
-        return Scale(mean, deviation)
+        return FeatureScale(mean, deviation)
 
     def _found(
         self, given: Mapping[str, Mapping[str, Any]], key: str, problems: list[str]

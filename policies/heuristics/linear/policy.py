@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.base import PolicyContext
-from tokenfleet.policies.heuristics.linear.features import Features, Scale
+from tokenfleet.policies.heuristics.linear.features import Features, FeatureScale
 from tokenfleet.policies.heuristics.linear.law import entries_of, scaled
 from tokenfleet.policies.heuristics.linear.numbers import Entries, Gains, Numbers, Scales
 from tokenfleet.policies.heuristics.state_feedback import StateFeedback
@@ -31,8 +31,9 @@ class LinearFeedback(StateFeedback):
         context: the environment.
         gains: by set-point, entry and feature: what the entry gains with one standard deviation.
         scale: mean and standard deviation by feature and row, which is a site or a class; of those that gains follow.
-        entries: by set-point and entry: where the entry stands while its features stand at their mean. It goes over the
-            constant, which cannot tell apart entries that mean the same, such as those that keep usual replicas awake.
+        entries: by set-point and entry: where the entry stands while its features stand at their mean. An entry goes
+            over the constant: a constant cannot tell apart entries of the same meaning, such as those around usual
+            replicas.
         constants: all other set-points, as of `supervisor`, and `decide_every`.
 
     Raises:
@@ -73,7 +74,7 @@ class LinearFeedback(StateFeedback):
 
 
 def feedback_parameters(
-    scenario: Scenario, numbers: Numbers, base: Float64Array, gains: Float64Array, scale: Scale
+    scenario: Scenario, numbers: Numbers, base: Float64Array, gains: Float64Array, scale: FeatureScale
 ) -> dict[str, Any]:
     """Linear feedback as parameters of `LinearFeedback`, which acts by them as by the arrays, to the bit.
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Admission, Affinity, BoolArray, Float64Array
 from tokenfleet.policies.heuristics.steady import IterationTimes
-from tokenfleet.policies.heuristics.virtual import LOAD_FIELDS, Load, VirtualRequests
+from tokenfleet.policies.heuristics.virtual import LOAD_FIELDS, PoolLoad, VirtualRequests
 
 
 class SglangRouter(VirtualRequests):
     """The shortest queue while loads are out of balance, else the worker with the smallest tree of prefixes.
 
     SGLang, `sgl-router/src/policies/cache_aware.rs` [code]: out of balance is `max - min > 32` active requests and
-    `max > 1.1 min`. In balance a request with a match above a half goes to the best match, which is `SglangAffinity`
-    here, and others to the worker with the smallest tree, for which the cached share stands. A pool's mean replica
-    stands for a worker.
+    `max > 1.1 min`. In balance a request with a match above a half goes to the best match (`SglangAffinity` here), and
+    others to the worker with the smallest tree; the cached share stands for the tree. A pool's mean replica stands for
+    a worker.
 
     Args:
         scenario: of the fleet.
@@ -34,7 +34,7 @@ class SglangRouter(VirtualRequests):
         super().__init__(scenario)
         self._absolute, self._relative = absolute, relative
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Active requests where out of balance; else the cached share, and requests to break its ties."""
         active = load.requests / load.awake
         unbalanced = out_of_balance(active, load.awake, self._mask, self._absolute, self._relative)
@@ -74,14 +74,13 @@ def out_of_balance(
 
 
 class PrebleE2(VirtualRequests):
-    """Explores by cost: what the worker has to compute, what it would evict, and what of the request is missing.
+    """Explores by cost: the worker's work, the tokens that it would evict, and the missing part of the request.
 
     Preble (WukLab/preble, `global_scheduler_with_time.py`) [code]: a request whose cached part is longer than the rest
-    is exploited where it is cached, else it goes to the least `L + M + P`. `L` is what the last three minutes' nodes
-    cost, and active requests times their mean answer times 0.15 s a token; here the prefill that waits and the running
-    answers stand for it. `M` is the prefill time of what would be evicted: the request's tokens where the cache is
-    full. `P` is its own prefill. Exploitation is the affinity `even`. Its rebalancing moves nodes between workers,
-    which nothing here can.
+    goes to that cache, others to the least `L + M + P`. `L` is the cost of the last three minutes' nodes, and active
+    requests times their mean answer times 0.15 s a token; here the prefill that waits and the running answers stand for
+    it. `M` is the prefill time of the tokens to evict: the request's tokens where the cache is full. `P` is its own
+    prefill. Exploitation is the affinity `even`. Its rebalancing moves nodes between workers, which nothing here can.
 
     Args:
         scenario: of the fleet.
@@ -94,7 +93,7 @@ class PrebleE2(VirtualRequests):
         super().__init__(scenario)
         self._token_s, self._prompt_s = token_s, IterationTimes(scenario, 2).prompt_token_s()[-1]
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Seconds."""
         answers = load.requests * self.service.pool_output_tokens * self._token_s / np.maximum(self.max_batch, 1.0)
         waiting_s = (load.prompt_tokens * self._prompt_s + answers) / load.awake
@@ -117,7 +116,7 @@ class MooncakeConductor(VirtualRequests):
         super().__init__(scenario)
         self._prompt_s = IterationTimes(scenario, 2).prompt_token_s()[-1]
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Seconds."""
         queued_s = load.prompt_tokens * self._prompt_s / load.awake
         first_s: Float64Array = queued_s[:, None, :] + self.prompt_tokens[:, None] * self._prompt_s
@@ -125,7 +124,7 @@ class MooncakeConductor(VirtualRequests):
 
 
 class MooncakeAdmission(Admission):
-    """Early rejection: nothing is let in whose first token, or whose tokens, would come too late.
+    """Early rejection: requests with a late first token, or late tokens, are not let in.
 
     Mooncake, section 7 [text]: a request is turned away where the estimated time to first token or per token breaks
     its limit; the decode load is predicted for the end of its prefill, since acting on the present one oscillates.

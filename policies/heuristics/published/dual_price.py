@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.base import State

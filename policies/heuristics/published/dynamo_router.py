@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.heuristics.parts import Float64Array
-from tokenfleet.policies.heuristics.virtual import Load, VirtualRequests
+from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
 class DynamoKvRouter(VirtualRequests):
@@ -35,7 +35,7 @@ class DynamoKvRouter(VirtualRequests):
         super().__init__(scenario)
         self._prefill, self._decode, self._block = prefill_scale, decode_scale, block_tokens
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Blocks."""
         prefill = load.prompt_tokens[:, None, :] / load.awake[:, None, :] + self.prompt_tokens[:, None]
         decode = (load.context_tokens / load.awake)[:, None, :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFraction, UnitFraction
 from tokenfleet.policies.base import State

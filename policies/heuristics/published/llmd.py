@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Admission, Float64Array
-from tokenfleet.policies.heuristics.virtual import Load, VirtualRequests
+from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
 class LlmdScorer(VirtualRequests):
@@ -39,7 +39,7 @@ class LlmdScorer(VirtualRequests):
         super().__init__(scenario)
         self._weights = (queue, kv, prefix)
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Minus the score."""
         queue, kv, prefix = self._weights
         waiting = (load.waiting / load.awake)[:, None, :]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.fields import Record
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveInt
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
 from tokenfleet.policies.heuristics.steady import IterationTimes
-from tokenfleet.policies.heuristics.virtual import Load, VirtualRequests
+from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
 class EcoFreq(Clocking):
@@ -54,11 +54,11 @@ class EcoFreq(Clocking):
 class EcoRoute(VirtualRequests):
     """A request goes where it does not raise the clock; among those, to the pool that is already fast, and fullest.
 
-    VoltanaLLM, `echo_lb_new.py`, `_tile_aware_sche2` [code]: a server's key is the clock that it needs with the
-    request, or minus the clock that it needs now where the request does not raise it. Servers far apart (more than one
-    level) are ordered by the size of the key, others by the key itself, then by fewer tiles of 128 requests, then by
-    more requests (bins are filled). Below a tile everywhere the lowest clock and then the fewest requests count. A
-    pool's mean replica stands for a server here.
+    VoltanaLLM, `echo_lb_new.py`, `_tile_aware_sche2` [code]: a server's key is the clock needed with the request; where
+    the request does not raise the clock, the key is minus the clock needed now. Servers far apart (more than one level)
+    are ordered by the size of the key, others by the key itself, then by fewer tiles of 128 requests, then by more
+    requests (bins are filled). Below a tile everywhere the lowest clock and then the fewest requests count. A pool's
+    mean replica stands for a server here.
 
     Args:
         scenario: of the fleet.
@@ -72,7 +72,7 @@ class EcoRoute(VirtualRequests):
         self._levels, self._tile = levels, float(tile)
         self._tabulate()
 
-    def cost(self, view: Record, load: Load) -> Float64Array:
+    def cost(self, view: Record, load: PoolLoad) -> Float64Array:
         """Rank of each pool."""
         n = load.requests / load.awake
         context = load.context_tokens / load.awake

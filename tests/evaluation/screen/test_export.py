@@ -18,15 +18,15 @@ from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import load_protocol
 from tokenfleet.evaluation.screen.export import main
-from tokenfleet.evaluation.screen.found import Found
+from tokenfleet.evaluation.screen.found import FinishedScreen
 from tokenfleet.evaluation.screen.freeze import main as freeze
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.record import Record
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, measured_scale, outcomes
+from tokenfleet.evaluation.screen.record import MeasurementFile
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, measured_scale, outcomes
 from tokenfleet.evaluation.screen.run import Screen
 from tokenfleet.policies import PolicyContext, make_policy
-from tokenfleet.policies.heuristics.linear.features import NAMES, Scale
+from tokenfleet.policies.heuristics.linear.features import NAMES, FeatureScale
 
 VALUE = "net_value_usd"
 EPISODES = 3
@@ -58,7 +58,7 @@ def screen(short: Scenario, short_file: Path) -> Path:
     path = short_file.with_suffix(".json")
     options = Options(minutes=60.0, seed=0, generations=1, episodes=EPISODES)
     with Workers(1) as workers:
-        Screen(short, options, Record(path, header(short)), workers, lambda what: None).run()
+        Screen(short, options, MeasurementFile(path, header(short)), workers, lambda what: None).run()
     return path
 
 
@@ -79,15 +79,15 @@ def earned(scenario: Scenario, choice: Any, **kwargs: Any) -> list[float]:
     return [row.metrics[VALUE] for row in rows]
 
 
-def planned(scenario: Scenario, plan: Plans, scale: Scale) -> np.ndarray:
+def planned(scenario: Scenario, plan: Plans, scale: FeatureScale) -> np.ndarray:
     """The same of a plan, as a screen measures it [USD]."""
-    setting = Setting(scenario, "validation", tuple(episode_seeds(0, EPISODES)), scale)
+    setting = RolloutSetting(scenario, "validation", tuple(episode_seeds(0, EPISODES)), scale)
     with Workers(1) as workers:
         return outcomes(setting, plan, workers)[VALUE][0]
 
 
 def of_screen(screen: Path, short_file: Path, name: str) -> np.ndarray:
-    found = Found.of_file(screen, str(short_file))
+    found = FinishedScreen.of_file(screen, str(short_file))
     return planned(found.scenario, found.plan(name), found.scale)
 
 
@@ -129,9 +129,9 @@ def test_entries_that_mean_the_same_are_told_apart(short: Scenario) -> None:
     (awake,) = (segment for segment in SetpointAction(short).table if segment.name == "awake_replicas")
     base, gains = np.zeros((1, 9)), np.zeros((1, 9, len(NAMES)))
     base[:, awake.columns], gains[:, awake.columns, NAMES.index("demand")] = -0.09, 0.2
-    scale = measured_scale(Setting(short, "train", tuple(episode_seeds(1, EPISODES))))
+    scale = measured_scale(RolloutSetting(short, "train", tuple(episode_seeds(1, EPISODES))))
     plan = {"base": base[0].tolist(), "gains": gains[0].tolist()}
-    choice = Found(short, {}, {"plans": {"mine": plan}}, scale).choice("mine")
+    choice = FinishedScreen(short, {}, {"plans": {"mine": plan}}, scale).choice("mine")
     np.testing.assert_array_equal(earned(short, choice, **HELD), planned(short, Plans(base, gains), scale))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.scenario import Scenario, load_scenario
-from tokenfleet.evaluation.screen.limit import DEARER, Limit, penalised, price_per_s, ranked
+from tokenfleet.evaluation.screen.limit import DEARER, SecondsLimit, penalised, price_per_s, ranked
 from tokenfleet.evaluation.screen.plans import Plans
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, outcomes
 
 VALUES, BEYOND_S = np.array([1.0, 3.0, 2.0]), np.array([0.0, 4.0, 1.0])
 
@@ -46,10 +46,10 @@ def test_seconds_are_counted_beyond_those_of_the_constants_in_the_same_episodes(
 ) -> None:
     plans = Plans(np.random.default_rng(0).uniform(-1.0, 1.0, (4, 9)))
     constants = plans.part(slice(0, 1))
-    setting = Setting(tiny, "train", (1, 2, 3))
+    setting = RolloutSetting(tiny, "train", (1, 2, 3))
     done = outcomes(setting, plans, workers)
     seconds = done["above_cap_s"].mean(axis=1)
-    values, beyond_s = Limit(constants, 2.0).measured(setting, plans, workers)
+    values, beyond_s = SecondsLimit(constants, 2.0).measured(setting, plans, workers)
     np.testing.assert_array_equal(values, done["net_value_usd"].mean(axis=1))
     np.testing.assert_allclose(beyond_s, np.maximum(seconds - seconds[0] - 2.0, 0.0))
     assert beyond_s.any()

@@ -22,13 +22,21 @@ from tokenfleet.evaluation.screen.findings import absurd_optima, alike
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans, stacked
 from tokenfleet.evaluation.screen.probes import awake_by_cap
-from tokenfleet.evaluation.screen.record import Record
-from tokenfleet.evaluation.screen.rollouts import Setting, Workers, outcomes, rule_outcome
+from tokenfleet.evaluation.screen.record import MeasurementFile
+from tokenfleet.evaluation.screen.rollouts import RolloutSetting, Workers, outcomes, rule_outcome
 from tokenfleet.evaluation.screen.run import Screen
-from tokenfleet.evaluation.screen.search import MOST_DIALS
-from tokenfleet.evaluation.screen.space import Dial, Probe, Space, best_by_dial, narrowed, numbers_of, probes
+from tokenfleet.evaluation.screen.space import (
+    MOST_DIALS,
+    Dial,
+    Probe,
+    Space,
+    best_by_dial,
+    narrowed,
+    numbers_of,
+    probes,
+)
 from tokenfleet.evaluation.screen.table import table
-from tokenfleet.policies.heuristics.linear.features import NAMES, Scale, followed_rows
+from tokenfleet.policies.heuristics.linear.features import NAMES, FeatureScale, followed_rows
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 from tokenfleet.policies.planning.rollout import clearly_best
 
@@ -49,7 +57,7 @@ def workers() -> Iterator[Workers]:
 
 
 def screen(tiny: Scenario, path: Path, workers: Workers) -> dict[str, Any]:
-    return Screen(tiny, OPTIONS, Record(path, HEADER), workers, lambda what: None).run()
+    return Screen(tiny, OPTIONS, MeasurementFile(path, HEADER), workers, lambda what: None).run()
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +110,21 @@ def test_a_planner_leaves_its_constants_only_for_a_clear_gain() -> None:
 
 
 def test_what_is_on_file_is_not_measured_again(tmp_path: Path) -> None:
-    first = Record(tmp_path / "a.json", HEADER)
+    first = MeasurementFile(tmp_path / "a.json", HEADER)
     assert first.once("number", lambda: 1) == 1
-    assert Record(tmp_path / "a.json", HEADER).once("number", lambda: 2) == 1
+    assert MeasurementFile(tmp_path / "a.json", HEADER).once("number", lambda: 2) == 1
 
 
 def test_a_file_of_another_screen_is_refused(tmp_path: Path) -> None:
-    Record(tmp_path / "a.json", HEADER).once("number", lambda: 1)
+    MeasurementFile(tmp_path / "a.json", HEADER).once("number", lambda: 1)
     with pytest.raises(SpecError, match="holds a screen with scenario 'tiny', not 'default'"):
-        Record(tmp_path / "a.json", {"scenario": "default"})
+        MeasurementFile(tmp_path / "a.json", {"scenario": "default"})
 
 
 def test_a_value_does_not_depend_on_the_plans_beside_it(tiny: Scenario, workers: Workers) -> None:
     rng = np.random.default_rng(0)
     plans = Plans(rng.uniform(-1, 1, (5, 9)))
-    setting = Setting(tiny, "train", (1, 2, 3))
+    setting = RolloutSetting(tiny, "train", (1, 2, 3))
     together = outcomes(setting, plans, workers)["net_value_usd"]
     alone = outcomes(setting, plans.part(slice(3, 4)), workers)["net_value_usd"]
     np.testing.assert_array_equal(together[3:4], alone)
@@ -127,7 +135,7 @@ def test_feedback_without_gains_is_the_constant(tiny: Scenario, workers: Workers
     constant = Plans(rng.uniform(-1, 1, (1, 9)))
     pushed = Plans(constant.base, rng.normal(size=(1, 9, len(NAMES))))
     rows = (len(tiny.sites) + len(tiny.classes), len(NAMES))
-    setting = Setting(tiny, "train", (1, 2), Scale(np.zeros(rows), np.ones(rows)))
+    setting = RolloutSetting(tiny, "train", (1, 2), FeatureScale(np.zeros(rows), np.ones(rows)))
     expected = outcomes(setting, constant, workers)["net_value_usd"][0]
     still, moved = outcomes(setting, stacked([constant, pushed]), workers)["net_value_usd"]
     np.testing.assert_array_equal(still, expected)
@@ -136,7 +144,7 @@ def test_feedback_without_gains_is_the_constant(tiny: Scenario, workers: Workers
 
 def test_tuned_constants_are_a_policy_that_evaluate_takes(tiny: Scenario, workers: Workers) -> None:
     base = np.random.default_rng(0).uniform(-1, 1, (1, 9))
-    tuned = outcomes(Setting(tiny, "validation", tuple(episode_seeds(0, 3))), Plans(base), workers)
+    tuned = outcomes(RolloutSetting(tiny, "validation", tuple(episode_seeds(0, 3))), Plans(base), workers)
     choice = {"name": "supervisor", **supervisor_parameters(tiny, base[0])}
     policy = rule_outcome(tiny, "validation", 0, 3, choice)
     assert not isinstance(policy, str)
@@ -148,7 +156,7 @@ def test_the_search_climbs_and_is_repeated_from_its_values(tmp_path: Path) -> No
         return -((candidates - 0.5) ** 2).sum(axis=1)
 
     def tune(values: Any) -> list[np.ndarray]:
-        record = Record(tmp_path / "a.json", HEADER)
+        record = MeasurementFile(tmp_path / "a.json", HEADER)
         return tuning.tune(record, "hill", np.zeros(3), 0.3, 12, 0, values, lambda: True)
 
     centres = tune(hill)
@@ -222,7 +230,7 @@ def test_a_class_follows_its_own_demand_and_a_pool_its_site(tiny: Scenario) -> N
 def test_awake_replicas_in_proportion_to_the_cap_follow_it(tiny: Scenario) -> None:
     table, contract_w = tuple(SetpointAction(tiny).table), tiny.contract_w("lab")
     rows = (len(tiny.sites) + len(tiny.classes), len(NAMES))
-    plan = awake_by_cap(tiny, table, Scale(np.full(rows, 0.9 * contract_w), np.full(rows, 0.1 * contract_w)))
+    plan = awake_by_cap(tiny, table, FeatureScale(np.full(rows, 0.9 * contract_w), np.full(rows, 0.1 * contract_w)))
     gains = plan.gains
     assert gains is not None
     entry = table[[segment.name for segment in table].index("awake_replicas")].first

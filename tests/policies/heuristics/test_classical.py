@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.policies.views import two_sites, view_of
+from tests.policies.views import EAST, WEST, shares, two_sites, view_of
 from tokenfleet.envs import load_scenario
 from tokenfleet.policies.heuristics.classical.drift import DriftPlusPenalty
 from tokenfleet.policies.heuristics.classical.routers import JoinShortestQueue, PowerOfTwo, Whittle
 from tokenfleet.policies.heuristics.classical.weights import CMu, EarliestDeadline, MaxWeight
-
-EAST, WEST = 0, 1  # 2 and 4 replicas of the same kind
 
 
 @pytest.fixture
@@ -20,11 +18,6 @@ def scenario():
 @pytest.fixture
 def tiny():
     return load_scenario("tiny")
-
-
-def shares(rule, view):
-    share = rule.shares(view)[0, 0]
-    return share / share.sum()
 
 
 def test_the_shortest_queue_a_replica_gets_everything_until_it_is_as_long(scenario):

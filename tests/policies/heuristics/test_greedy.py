@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.policies.views import context_of, episode, two_sites, view_of
+from tests.policies.views import EAST, WEST, context_of, episode, two_sites, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
 from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.policies import PolicyContext, make_policy
-
-EAST, WEST = 0, 1  # 2 and 4 replicas of the same kind
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.policies.views import two_sites, view_of
+from tests.policies.views import EAST, WEST, shares, two_sites, view_of
 from tokenfleet.envs import load_scenario
 from tokenfleet.policies.heuristics.published.cache_aware import (
     MooncakeAdmission,
@@ -20,8 +20,6 @@ from tokenfleet.policies.heuristics.published.llmd import LlmdAdmitter, LlmdScor
 from tokenfleet.policies.heuristics.published.tapas import TapasRouting
 from tokenfleet.policies.heuristics.published.voltana import EcoRoute
 
-EAST, WEST = 0, 1  # 2 and 4 replicas of the same kind
-
 
 @pytest.fixture
 def scenario():
@@ -31,11 +29,6 @@ def scenario():
 @pytest.fixture
 def tiny():
     return load_scenario("tiny")
-
-
-def shares(rule, view):
-    share = rule.shares(view)[0, 0]
-    return share / share.sum()
 
 
 @pytest.mark.parametrize("router", [DynamoKvRouter, MooncakeConductor, PrebleE2])

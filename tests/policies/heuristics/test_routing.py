@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from tests.policies.views import context_of, two_sites, view_of
+from tests.policies.views import EAST, context_of, two_sites, view_of
 from tokenfleet.envs import load_scenario
 from tokenfleet.envs.estimates.backlog import backlog_seconds
 from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs
 from tokenfleet.policies.heuristics.routing import CapacityWeighted, LeastWork, RoundRobin
-
-EAST, WEST = 0, 1  # 2 and 4 replicas of the same kind
 
 
 @pytest.fixture

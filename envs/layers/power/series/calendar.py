@@ -1,8 +1,8 @@
 """When in the year an episode lies: one window of hours for the whole fleet, inside the weeks of its split.
 
 Hours count from 1 January 00:00 UTC, the year is 8,760 hours. Every site reads its signals at the same hour of UTC, so
-that price, carbon, heat and sun of one place, and morning and evening of two, belong together whatever year each
-series was recorded in (days of the week do not: a Monday of 2023 is a Sunday of 2022).
+that price, carbon, heat and sun of one place, and morning and evening of two, belong together, also in series of
+different years (days of the week do not: a Monday of 2023 is a Sunday of 2022).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class CalendarSpec(Spec):
 
     Attributes:
         speedup: hours of the calendar that pass in an hour of the episode; 144 lets a whole day pass in ten minutes.
-            It speeds up price, carbon, weather and sun, not the fleet: the fleet then meets a day's swing in minutes.
+            The speed-up is that of price, carbon, weather and sun, not of the fleet: the fleet then meets a day's swing
+            in minutes.
         first_day: day of the year, counted from 0, from which episodes may begin.
         last_day: up to which they may.
         start_hours_utc: earliest and latest hour of the day at which they may begin [h of UTC]; any by default.

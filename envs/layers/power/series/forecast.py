@@ -39,8 +39,8 @@ class ForecastSpec(Spec):
     """Standard deviation of the error one day ahead, and how it grows to there.
 
     Error grows as that of an Ornstein-Uhlenbeck process known up to now: sqrt(1 - exp(-2 lead / memory_h)). The sizes
-    are assumptions of what a good service reaches; each lies below what saying "as yesterday" gives in every shipped
-    year, which a test measures (carbon 5 to 25 %, temperature 2.5 to 4.5 C, irradiance 17 to 47 % of the daytime mean).
+    are assumptions of what a good service reaches; each lies below the error of saying "as yesterday" in every shipped
+    year, as a test measures (carbon 5 to 25 %, temperature 2.5 to 4.5 C, irradiance 17 to 47 % of the daytime mean).
 
     Attributes:
         carbon_error_fraction: of the intensity.

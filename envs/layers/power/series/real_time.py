@@ -162,8 +162,8 @@ class RealTimePriceSpec(Spec):
     def deviation(self, lead_h: float) -> float:
         """Standard deviation of what the residual will be in `lead_h`, given the present [USD/MWh].
 
-        That of the wander, sigma^2 (1 - exp(-2 reversion lead)), and of the jumps to come, whose mean square is twice
-        the square of their mean: rate mean^2 / decay (1 - exp(-2 decay lead)).
+        The variance of the wander is sigma^2 (1 - exp(-2 reversion lead)). That of the jumps to come, with a mean
+        square of twice the square of their mean, is rate mean^2 / decay (1 - exp(-2 decay lead)).
 
         >>> RealTimePriceSpec().deviation(0.0)
         0.0
@@ -196,7 +196,7 @@ class SharedJumps:
 
     @classmethod
     def draw(cls, rate_per_h: float, first_interval: int, count: int, rng: np.random.Generator) -> SharedJumps:
-        """Those of `count` settlement intervals from `first_interval` on."""
+        """Jumps of `count` settlement intervals from `first_interval` on."""
         number = rng.poisson(rate_per_h * SETTLEMENT_H, count)
         interval = np.repeat(first_interval + np.arange(count), number)
         return cls(rate_per_h, interval, rng.random(len(interval)), rng.standard_exponential(len(interval)))

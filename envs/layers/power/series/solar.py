@@ -22,8 +22,8 @@ class SolarSpec(Spec):
 
     Attributes:
         peak_w: rating of the panels [W].
-        performance_ratio: what arrives at the busbar over what the rating promises; 0.8 is an assumption (PVWatts
-            takes 14 % of losses and an inverter of 96 %, which leaves 0.83 before heat).
+        performance_ratio: power at the busbar over the rated power; 0.8 is an assumption (PVWatts takes 14 % of losses
+            and an inverter of 96 %, which leaves 0.83 before heat).
         irradiance_w_per_m2: on a horizontal plane.
     """
 
