@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from omegaconf import DictConfig
 
 from tokenfleet.cli import entry
-from tokenfleet.cli.bases import find_base, with_base_written_out
+from tokenfleet.cli.bases import find_base, with_policies_written_out
 from tokenfleet.cli.environments import limited, make_vector_env, rewarded, settled
 from tokenfleet.cli.lock import only_writer
 from tokenfleet.cli.runs import check_same_run, finish_run, is_run, not_restorable, recorded_run
@@ -55,7 +55,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
     from tokenfleet.policies.learned.trackers import check_installed
     from tokenfleet.policies.learned.training import TrainingJob, make_model, train_policy
 
-    config = with_base_written_out(settled(config))
+    config = with_policies_written_out(settled(config))
     check_installed(config.tracking)
     env = limited(config, make_vector_env(rewarded(config), config.n_envs, "train", AutoresetMode.SAME_STEP))
     base = find_base(config, folder)
@@ -78,6 +78,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
         device=config.device,
         tracking=config.tracking,
         config=config.kept(),
+        trust=config.trust,
         progress_bar=config.progress_bar,
         stop=stop,
     )

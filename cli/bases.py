@@ -1,4 +1,4 @@
-"""From `policy.base` of a configuration to the policy that a network corrects."""
+"""From the names of policies in a configuration to the policies that a network corrects or learns from."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenfleet.configs.schema import TrainConfig
-from tokenfleet.policies.learned.layout import LAST, checkpoint_of, has_checkpoint
+from tokenfleet.policies.learned.layout import LAST, checkpoint_of
 from tokenfleet.policies.policy_files import resolved
 
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.correction import Base
 
 
-def with_base_written_out(config: TrainConfig) -> TrainConfig:
-    """The configuration with the content of its base's file: the run does not depend on the file.
+def with_policies_written_out(config: TrainConfig) -> TrainConfig:
+    """The configuration with the content of the files of its base and its teacher: the run does not depend on them.
 
     Raises:
         SpecError: there is no such file, or none of a policy.
     """
     policy = config.policy.model_copy(update={"base": resolved(config.policy.base)})
-    return config.model_copy(update={"policy": policy})
+    return config.model_copy(update={"policy": policy, "algo": config.algo.written_out(resolved)})
 
 
 def find_base(config: TrainConfig, folder: Path) -> Base | None:
@@ -33,15 +33,10 @@ def find_base(config: TrainConfig, folder: Path) -> Base | None:
     Raises:
         SpecError: the base is a checkpoint that cannot be read.
     """
-    from tokenfleet.policies.learned.checkpoint import load_policy
-    from tokenfleet.policies.learned.correction import Base
+    from tokenfleet.policies.learned.checkpoint import load_base, load_policy
 
     choice, reach = config.policy.base, config.policy.reach
     if choice is None:
         return None
     own = checkpoint_of(folder, LAST)
-    if own.exists():
-        return load_policy(own, config.trust).base
-    if isinstance(choice, str) and has_checkpoint(Path(choice)):
-        return Base(reach, learned=load_policy(choice, config.trust))
-    return Base(reach, choice)
+    return load_policy(own, config.trust).base if own.exists() else load_base(choice, reach, config.trust)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -11,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.scenario import Scenario, ShiftSpec, shifted
-from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveInt, Spec, SpecError, shown, whole
+from tokenfleet.envs.spec import Count, NonNegativeInt, PositiveInt, Spec, SpecError, whole
 
 Engine = Literal["native", "reference"]
 ConfigType = TypeVar("ConfigType", bound="EntryConfig")
@@ -24,18 +23,10 @@ def listed(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
-def _policy(value: Any) -> Any:
-    if not isinstance(value, (str, Mapping)):
-        raise ValueError(f"must be a name, 'module:Class', or a mapping with name and parameters (got {shown(value)})")
-    return value
-
-
 Seed = Annotated[NonNegativeInt, BeforeValidator(whole), Field(lt=2**31)]
 Threads = Annotated[PositiveInt, Field(le=4096)]
 Folder = Annotated[str, Field(min_length=1)]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
-PolicyChoice = Annotated[str | dict[str, Any], BeforeValidator(_policy)]
-"""A name, `module:Class`, or a mapping with `name` and parameters."""
 
 
 class EnvConfig(Spec):

@@ -13,10 +13,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from tokenfleet.configs.entry import EntryConfig, Folder, PolicyChoice, Seed, listed
+from tokenfleet.configs.entry import EntryConfig, Folder, Seed, listed
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.spec import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, shown
+from tokenfleet.policies.choices import PolicyChoice
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.limits import LimitsSpec
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking

@@ -187,7 +187,8 @@ class ControlPolicy(ABC):
             raise SpecError(
                 [
                     f"policy.{self.name}: answers with controls at every tick, which actions of "
-                    f"{type(self._action).__name__} cannot say; evaluate it on the environment without wrappers"
+                    f"{type(self._action).__name__} cannot say; evaluate it on the "
+                    "environment without wrappers; as a base or a teacher it needs direct actions (env=fleet)"
                 ]
             )
         controls, after = self.decide(np.atleast_2d(observation), state, episode_start)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
+from typing_extensions import Self
 
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, Spec
 from tokenfleet.policies.learned.networks import SameNames
@@ -58,6 +59,14 @@ class AlgorithmSpec(SameNames):
 
     name: str
     normalize: NormalizeSpec = NormalizeSpec()
+
+    def written_out(self, read: Callable[[Any], Any]) -> Self:
+        """The same with what stands in the files of policies that it names, as `read` gives it."""
+        return self
+
+    def network_parts(self) -> dict[str, Any]:
+        """What a policy is rebuilt from, as plain data; code that it names runs when a checkpoint is loaded."""
+        return self.model_dump(mode="json")
 
     @property
     def label(self) -> str:

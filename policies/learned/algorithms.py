@@ -29,6 +29,7 @@ from tokenfleet.envs.spec import (
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Rate, Schedule
 from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.evolution_specs import ArsSpec, CmaEsSpec, OpenAiEsSpec
+from tokenfleet.policies.learned.imitation_spec import DaggerSpec
 from tokenfleet.policies.learned.networks import (
     ActorCriticNetwork,
     OffPolicyNetwork,
@@ -225,6 +226,7 @@ ALGORITHMS: dict[str, type[AlgorithmSpec]] = {
     "cma_es": CmaEsSpec,
     "openai_es": OpenAiEsSpec,
     "ars": ArsSpec,
+    "dagger": DaggerSpec,
     "custom": CustomSpec,
 }
 """Every algorithm by its name."""

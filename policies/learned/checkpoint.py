@@ -25,7 +25,7 @@ from tokenfleet.policies.learned.checkpoint_meta import (
 )
 from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
-from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of
+from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of, has_checkpoint
 from tokenfleet.policies.learned.network_policy import (
     NetworkPolicy,
     base_in,
@@ -51,6 +51,8 @@ from tokenfleet.policies.learned.rebuilding import (
 )
 from tokenfleet.policies.learned.spaces import space_to_plain
 from tokenfleet.policies.learned.trust import refuse_untrusted
+from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.registry import Choice
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
@@ -154,10 +156,26 @@ def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedP
     return rebuilt_policy(meta, found)
 
 
+def load_base(choice: Choice, reach: float, trust: str | Iterable[str] = ()) -> Base:
+    """A policy that is there already, as `policy.base` names it.
+
+    Args:
+        choice: a policy of the registry, the file of one, a checkpoint, or a run, whose best checkpoint is taken.
+        reach: see `Base`.
+        trust: see `load_policy`.
+
+    Raises:
+        SpecError: the file or the checkpoint cannot be read.
+    """
+    if isinstance(choice, str) and has_checkpoint(Path(choice)):
+        return Base(reach, learned=load_policy(choice, trust))
+    return Base(reach, resolved(choice))
+
+
 def _code_in(meta: CheckpointMeta) -> list[Any]:
     """The parts of a description that may name code."""
     inner = [] if meta.base is None or meta.base.checkpoint is None else _code_in(meta.base.checkpoint)
-    return [meta.algorithm.model_dump(mode="json"), None if meta.base is None else meta.base.choice, *inner]
+    return [meta.algorithm.network_parts(), None if meta.base is None else meta.base.choice, *inner]
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A network without a head of its own: from observations straight to actions, for searches without gradients."""
+"""A network from observations straight to actions, without a value or a spread: for searches and for imitation."""
 
 from __future__ import annotations
 
@@ -55,10 +55,23 @@ class ControllerPolicy(BasePolicy):
         return self._predict(observation, deterministic)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> torch.Tensor:
+        return torch.clamp(self._said(observation), -1.0, 1.0).reshape(-1, *(self.action_space.shape or ()))
+
+    def uncut(self, observation: PyTorchObs) -> torch.Tensor:
+        """Actions in the units of the box, `[N, A]`, before they are cut to it, so that every error has a gradient."""
+        box = cast(spaces.Box, self.action_space)
+        low, high = (
+            torch.as_tensor(bound.ravel(), dtype=torch.float32, device=self.device) for bound in (box.low, box.high)
+        )
+        return (high + low) / 2 + (high - low) / 2 * self._said(observation)
+
+    def _said(self, observation: PyTorchObs) -> torch.Tensor:
+        """What the last layer says, `[N, A]`."""
         values = self.extract_features(observation, self.features_extractor)
         for layer in self.linears()[:-1]:
             values = self.activation(layer(values))
-        return torch.clamp(self.linears()[-1](values), -1.0, 1.0).reshape(-1, *(self.action_space.shape or ()))
+        last: torch.Tensor = self.linears()[-1](values)
+        return last
 
     def weights(self) -> Float64Array:
         """All weights in a row: of each layer the weights, then the biases; `[D]`."""

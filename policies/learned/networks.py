@@ -107,7 +107,7 @@ class RecurrentNetwork(ActorCriticNetwork):
 
 
 class ControllerNetwork(SameNames):
-    """Network of a search without gradients; its last layer begins at zero.
+    """Network from observations straight to actions; its last layer begins at zero.
 
     Attributes:
         net_arch: units of each hidden layer; none for a linear policy.

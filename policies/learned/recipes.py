@@ -7,13 +7,14 @@ at a moment from which a run cannot be resumed to the bit.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import BasePolicy
@@ -28,8 +29,10 @@ from tokenfleet.policies.learned.algorithms import (
     Td3Spec,
 )
 from tokenfleet.policies.learned.evolution_specs import EvolutionSpec
+from tokenfleet.policies.learned.imitation_spec import DaggerSpec
 from tokenfleet.policies.learned.named_values import ACTIVATIONS, schedule
 from tokenfleet.policies.learned.paired import PairedBuffer
+from tokenfleet.policies.learned.teaching import taught
 from tokenfleet.policies.search import Float64Array, Search
 from tokenfleet.policies.search.covariance import CovarianceSearch
 from tokenfleet.policies.search.pairs import AugmentedRandomSearch, EvolutionStrategy
@@ -42,6 +45,11 @@ ANY_ACTION = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBin
 
 def _by_observation(spec: AlgorithmSpec) -> None:
     """Every shipped algorithm chooses its policy by the observation."""
+
+
+def _as_they_are(spec: AlgorithmSpec, env: VectorEnv[Any, Any, Any], trust: Iterable[str]) -> VectorEnv[Any, Any, Any]:
+    """Most algorithms need nothing around their environments."""
+    return env
 
 
 def _gamma(spec: ShippedSpec) -> float:
@@ -59,6 +67,7 @@ class Recipe:
         actions: kinds of action space that it works on.
         policy: the policy's class or stable-baselines3's name for it; None to choose by the observation.
         gamma: discount of the next step's value.
+        around: what stands around the environments, from them and the modules whose code a checkpoint may name.
         foreign: whether its code is not the shipped one, so that nothing is known about it.
     """
 
@@ -68,6 +77,7 @@ class Recipe:
     actions: tuple[type[spaces.Space[Any]], ...]
     policy: Callable[[Any], str | type[BasePolicy] | None] = _by_observation
     gamma: Callable[[Any], float] = _gamma
+    around: Callable[[Any, VectorEnv[Any, Any, Any], Iterable[str]], VectorEnv[Any, Any, Any]] = _as_they_are
     foreign: bool = False
 
 
@@ -77,7 +87,7 @@ def _class(path: str) -> Callable[[AlgorithmSpec], type[BaseAlgorithm]]:
     return lambda spec: cast("type[BaseAlgorithm]", getattr(importlib.import_module(module), name))
 
 
-def _arguments(spec: ShippedSpec, action: gymnasium.Space[Any]) -> Arguments:
+def _arguments(spec: AlgorithmSpec, action: gymnasium.Space[Any]) -> Arguments:
     """The constructor's arguments have the names of the hyper-parameters."""
     names = type(spec).model_fields.keys() - AlgorithmSpec.model_fields.keys() - {"policy_kwargs"}
     return {name: _value(getattr(spec, name)) for name in sorted(names)}
@@ -108,7 +118,15 @@ def _evolution(make: Callable[..., Search]) -> Callable[[EvolutionSpec, gymnasiu
     return arguments
 
 
-def _undiscounted(spec: EvolutionSpec) -> float:
+def _dagger(spec: DaggerSpec, action: gymnasium.Space[Any]) -> Arguments:
+    return {name: value for name, value in _arguments(spec, action).items() if name != "teacher"}
+
+
+def _with_teacher(spec: DaggerSpec, env: VectorEnv[Any, Any, Any], trust: Iterable[str]) -> VectorEnv[Any, Any, Any]:
+    return taught(env, spec.teacher, trust)
+
+
+def _undiscounted(spec: AlgorithmSpec) -> float:
     return 1.0
 
 
@@ -118,7 +136,7 @@ def _td3(spec: Td3Spec, action: gymnasium.Space[Any]) -> Arguments:
     return {**_arguments(spec, action), "action_noise": noise if spec.action_noise else None}
 
 
-def _network(spec: OnPolicySpec | OffPolicySpec | EvolutionSpec) -> Arguments:
+def _network(spec: OnPolicySpec | OffPolicySpec | EvolutionSpec | DaggerSpec) -> Arguments:
     plain = spec.policy_kwargs.model_dump(mode="json")
     return {**plain, "activation_fn": ACTIVATIONS[plain["activation_fn"]]}
 
@@ -140,6 +158,14 @@ RECIPES: dict[str, Recipe] = {
     "cma_es": _evolved(CovarianceSearch),
     "openai_es": _evolved(EvolutionStrategy),
     "ars": _evolved(AugmentedRandomSearch),
+    "dagger": Recipe(
+        _class("tokenfleet.policies.learned.imitation:Dagger"),
+        _dagger,
+        _network,
+        CONTINUOUS,
+        gamma=_undiscounted,
+        around=_with_teacher,
+    ),
     "custom": Recipe(
         custom.model_class,
         custom.arguments,

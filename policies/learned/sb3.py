@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -35,17 +35,23 @@ _BESIDE_WEIGHTS_BYTES = 16 * 2**20
 """Room for the header and the moments of the largest observations in the file of weights."""
 
 
-def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec) -> VecEnv:
+def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iterable[str] = ()) -> VecEnv:
     """A vector environment as the algorithm sees it: adapted, and normalised where that was asked for.
 
+    Args:
+        env: in autoreset mode `SAME_STEP`.
+        spec: the hyper-parameters.
+        trust: modules whose code a checkpoint that the algorithm needs may name.
+
     Raises:
-        SpecError: the algorithm cannot work on these spaces, or on so many environments.
+        SpecError: the algorithm cannot work on these spaces, on so many environments, or without what it names.
     """
     check_spaces(spec, env.single_observation_space, env.single_action_space)
     problem = spec.environments_problem(env.num_envs)
     if problem is not None:
         raise SpecError([problem])
-    adapted = Sb3VecEnv(env, spec.group_size(env.num_envs))
+    around = RECIPES[spec.name].around(spec, env, trust)
+    adapted = Sb3VecEnv(around, spec.group_size(env.num_envs))
     normalize = spec.normalize
     if not (normalize.norm_obs or normalize.norm_reward):
         return adapted

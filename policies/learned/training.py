@@ -55,6 +55,7 @@ class TrainingJob:
         device: of torch.
         tracking: where the numbers go beside `progress.csv`.
         config: of the run, as plain data, for trackers that keep it.
+        trust: modules whose code a checkpoint that the algorithm needs may name.
         progress_bar: show a bar if the output is a terminal.
         stop: asks the run to stop.
     """
@@ -69,6 +70,7 @@ class TrainingJob:
     device: str = "cpu"
     tracking: TrackingSpec = field(default_factory=NoTracking)
     config: Mapping[str, Any] = field(default_factory=dict)
+    trust: tuple[str, ...] = ()
     progress_bar: bool = False
     stop: StopSignals = field(default_factory=StopSignals)
 
@@ -99,7 +101,7 @@ def make_model(job: TrainingJob) -> BaseAlgorithm:
         MemoryError: the network or the buffer does not fit.
     """
     use_threads(job.threads)
-    env = make_vec_env(job.env, job.algorithm)
+    env = make_vec_env(job.env, job.algorithm, job.trust)
     try:
         model = build_model(job.algorithm, env, job.origin.training_seed, job.device)
     except RuntimeError as error:

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import BaseBuffer
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -68,7 +67,7 @@ def capture(model: BaseAlgorithm, seed: int, snapshot: int) -> Tree:
         "last": _last(model),
         "random": _random_state(model),
         "normalisation": _normalisation(model.get_vec_normalize_env()),
-        "buffer": _buffer(model.replay_buffer) if isinstance(model, OffPolicyAlgorithm) else None,
+        "buffer": _buffer(_kept_buffer(model)),
         "progress": _adapter(env).get_progress(),
         "environment": cast(Any, _adapter(env).env.unwrapped).get_state() if restorable else None,
         "wrappers": wrapper_states(_adapter(env).env),
@@ -92,8 +91,8 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
         attrgetter(name)(model).data = torch.as_tensor(np.array(value), device=model.device)
     _restore_episodes(model, state["episodes"])
     _restore_normalisation(model.get_vec_normalize_env(), state["normalisation"])
-    if isinstance(model, OffPolicyAlgorithm):
-        _restore_buffer(model.replay_buffer, state["buffer"])
+    if state["buffer"] is not None:
+        _restore_buffer(_kept_buffer(model), state["buffer"])
     _adapter(env).set_progress(state["progress"])
     _restore_last(model, state["last"])
     _restore_random_state(model, state["random"])
@@ -245,9 +244,15 @@ def _restore_normalisation(env: VecNormalize | None, stored: Mapping[str, Any] |
     env.old_reward = stored["old_reward"]
 
 
-def _buffer(buffer: BaseBuffer | None) -> Tree:
-    """The filled part of a replay buffer."""
-    assert buffer is not None
+def _kept_buffer(model: BaseAlgorithm) -> BaseBuffer | None:
+    """What an algorithm goes on learning from after a round; None where each round begins with nothing."""
+    return getattr(model, "replay_buffer", None)
+
+
+def _buffer(buffer: BaseBuffer | None) -> Tree | None:
+    """The filled part of a replay buffer; None for none."""
+    if buffer is None:
+        return None
     filled = buffer.size()
     parts = {name: part for name, part in vars(buffer).items() if _is_kept(part)}
     return {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.algorithms import OffPolicySpec, OnPolicySpec, PpoSpec, ShippedSpec, Td3Spec
+from tokenfleet.policies.learned.imitation_spec import DaggerSpec
 
 FEW_UPDATES = 10
 """Below this number of updates a run overshoots its total by up to a tenth or more, and hardly learns."""
@@ -55,10 +56,10 @@ def update_plan(algorithm: AlgorithmSpec, num_envs: int) -> UpdatePlan | None:
     >>> plan.first_step, plan.updates(5_000), plan.least_timesteps(1)
     (10048, 0, 9985)
     """
-    if not isinstance(algorithm, ShippedSpec):
+    if not isinstance(algorithm, (ShippedSpec, DaggerSpec)):
         return None
     last_is_idle = algorithm.learning_rate.final == 0
-    if isinstance(algorithm, OnPolicySpec):
+    if isinstance(algorithm, (OnPolicySpec, DaggerSpec)):
         round_steps = algorithm.n_steps * num_envs
         return UpdatePlan(round_steps, round_steps, 0, last_is_idle, "n_steps")
     if isinstance(algorithm, OffPolicySpec):

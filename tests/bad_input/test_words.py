@@ -60,6 +60,10 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^algo\.network: unknown key; did you mean 'policy_kwargs', as",
         r"^algo\.normalise: unknown key; did you mean 'normalize', as",
     ),
+    "train algo=dagger algo.teacher=operatr": (
+        r"^algo\.teacher: policy: unknown name 'operatr'; did you mean 'operator'\?",
+    ),
+    "train algo=dagger policy.base=operator": (r"^policy\.base: imitation .*; leave it out, and correct the trained",),
     "train algo.policy_kwargs.activation=relu": (
         r"^algo\.policy_kwargs\.activation: unknown key; did you mean 'activation_fn', as",
     ),

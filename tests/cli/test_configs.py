@@ -134,7 +134,9 @@ def test_an_experiment_is_a_run_of_any_scenario(name: str, run: Run, monkeypatch
     monkeypatch.setattr(train_script, "train", lambda config, folder: seen.append(config))
     outcome = train(run, f"experiment={name}", "scenario=tiny", "n_envs=64")
     assert outcome.code == 0, outcome.errors
-    assert seen[0].env.kwargs.get("action", "direct") == {"correction": "direct"}.get(name, "setpoints")
+    assert seen[0].env.kwargs.get("action", "direct") == {"correction": "direct", "wide_correction": "direct"}.get(
+        name, "setpoints"
+    )
     assert (seen[0].n_envs, seen[0].total_timesteps >= 500_000) == (64, True)
     make_vector_env(rewarded(seen[0]), 1, "train", AutoresetMode.SAME_STEP).close()
 

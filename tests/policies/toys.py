@@ -10,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
+from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.algorithms import parse_algorithm
 from tokenfleet.policies.learned.callbacks import Cadence, Validate
@@ -27,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cma_es": {"episodes": 1},
     "openai_es": {"episodes": 1},
     "ars": {"episodes": 1},
+    "dagger": {"teacher": "tests.policies.toys:Recalls", "n_steps": 16, "batch_size": 16, "gradient_steps": 2},
 }
 """Hyper-parameters of every algorithm that make a run of a few hundred steps one with many updates."""
 
@@ -53,6 +55,22 @@ class Target(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     def _draw(self) -> NDArray[np.float32]:
         self.target = self.np_random.uniform(-1, 1, 2).astype(np.float32)
         return self.target
+
+
+class Recalls:
+    """A teacher for any box that remembers: entry `i` of its action is the mean so far of entry `i` of what it saw."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        self.size = int(np.prod(context.action_space.shape or ()))
+
+    def predict(
+        self, observation: NDArray[Any], state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[NDArray[np.float32], Any]:
+        seen = np.resize(observation.T, (self.size, len(observation))).T.astype(np.float64)
+        total, count = state or (np.zeros_like(seen), np.zeros((len(seen), 1)))
+        begins = np.reshape(episode_start, (-1, 1))
+        total, count = np.where(begins, 0.0, total) + seen, np.where(begins, 0.0, count) + 1.0
+        return (total / count).astype(np.float32), (total, count)
 
 
 class Scripted(gymnasium.Env[NDArray[np.float32], int]):

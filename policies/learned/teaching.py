@@ -1,0 +1,132 @@
+"""A teacher in an environment: whoever acts there, the teacher says what it would have done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.user_code import Guard, UserCodeError, check_numbers, is_ours, named
+from tokenfleet.policies.base import Policy, State
+from tokenfleet.policies.learned.checkpoint import load_base
+from tokenfleet.policies.learned.correction import base_of
+from tokenfleet.policies.registry import Choice
+
+WHERE = "algo.teacher"
+DIGEST_BYTES = 32
+
+
+class TaughtEnv(VectorWrapper[Any, Any, Any, Any, Any]):
+    """An environment that a teacher watches; its actions are those of the environment.
+
+    Args:
+        env: whose actions are a box.
+        teacher: placed in it; it remembers in its `State` alone, so that it can watch what others do.
+        choice: what messages call it.
+        digest: of the teacher's weights, `[32]` uint8; zeros where it has none.
+
+    Attributes:
+        digest: as given.
+    """
+
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], teacher: Policy, choice: Choice, digest: NDArray[np.uint8]
+    ) -> None:
+        super().__init__(env)
+        self.digest = digest
+        self._teacher = teacher
+        self._guard = None if is_ours(teacher) else Guard(named(WHERE, choice))
+        self._observation: Any = None
+        self._state: State | None = None
+        self._starts = np.ones(env.num_envs, np.bool_)
+        self._asked = 0
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """See `VectorEnv.reset`."""
+        observation, infos = self.env.reset(seed=seed, options=options)
+        begun = (options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_))
+        self._observation, self._starts = np.array(observation), self._starts | begun
+        return observation, infos
+
+    def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """See `VectorEnv.step`."""
+        result = self.env.step(actions)
+        self._observation, self._starts = np.array(result[0]), result[2] | result[3]
+        return result
+
+    def labels(self) -> NDArray[Any]:
+        """What the teacher would do now, `[N, A]`, cut to the box; to be asked once before every step.
+
+        Raises:
+            SpecError: the teacher cannot act here.
+        """
+        draws = getattr(self._teacher, "begin_episodes", None)
+        if draws is not None:  # generators that a teacher kept from step to step would be lost in an interruption
+            draws(np.random.SeedSequence(self._asked).generate_state(self.num_envs).tolist())
+        self._asked += 1
+        with self._guard or nullcontext():
+            actions, self._state = self._teacher.predict(
+                self._observation, self._state, self._starts, deterministic=True
+            )
+        if self._guard is not None:
+            check_numbers(self._guard, "actions [N, ...]", actions, self.env.action_space.shape or ())
+        box = self.env.single_action_space
+        assert isinstance(box, spaces.Box)
+        inside: NDArray[Any] = np.clip(actions, box.low, box.high).astype(box.dtype)
+        return inside
+
+    def get_state(self) -> dict[str, Any]:
+        """What goes on after an interruption, as plain data and arrays."""
+        state = None if self._state is None else list(self._state)
+        return {"observation": self._observation, "state": state, "starts": self._starts, "asked": self._asked}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` gave."""
+        self._observation = np.array(state["observation"])
+        self._state = None if state["state"] is None else tuple(np.array(part) for part in state["state"])
+        self._starts, self._asked = np.array(state["starts"]), int(state["asked"])
+
+
+def taught(env: VectorEnv[Any, Any, Any], choice: Choice, trust: Iterable[str] = ()) -> TaughtEnv:
+    """An environment with a teacher that is named as `algo.teacher` names it.
+
+    Args:
+        env: to watch.
+        choice: of the teacher.
+        trust: modules whose code a teacher's checkpoint may name.
+
+    Raises:
+        SpecError: there is no such policy, it cannot act there, observations are no box, or actions are corrections.
+    """
+    seen = env.single_observation_space
+    if not isinstance(seen, spaces.Box):
+        raise SpecError([f"env: imitation keeps observations of a Box alone (got {seen}); flatten them by a wrapper"])
+    if base_of(env) is not None:
+        hint = "leave it out, and correct the trained run in a run of its own, by policy.base=<run>"
+        raise SpecError([f"policy.base: imitation learns the teacher's whole actions and corrects nothing; {hint}"])
+    try:
+        found = load_base(choice, reach=1.0, trust=trust)
+        teacher = found.policy_in(env)
+    except UserCodeError:
+        raise
+    except SpecError as error:
+        raise SpecError([f"{WHERE}: {problem}" for problem in error.problems]) from error
+    digest = np.zeros(DIGEST_BYTES, np.uint8)
+    if found.learned is not None:
+        digest = np.frombuffer(bytes.fromhex(found.learned.meta.weights_sha256), np.uint8).copy()
+    return TaughtEnv(env, teacher, choice, digest)
+
+
+def taught_env(env: VectorEnv[Any, Any, Any]) -> TaughtEnv | None:
+    """The environment among an environment's wrappers that a teacher watches; None for none."""
+    while isinstance(env, VectorWrapper):
+        if isinstance(env, TaughtEnv):
+            return env
+        env = env.env
+    return None
