@@ -86,7 +86,7 @@ def test_a_policy_that_ships_earns_on_the_test_episodes_what_was_measured(
 
 
 def test_a_checkpoint_acts_by_its_name_as_by_its_folder(board: Path, protocol: Protocol) -> None:
-    choice = {"name": "checkpoint", "folder": str(board / "training" / "tiny-1")}
+    choice = {"name": "checkpoint", "folder": str(board / "training" / "tiny-1-correction")}
     cell = measure_cell(load_scenario("tiny"), choice, EPISODES, protocol.seed, protocol.split)
     assert cell["net_value_usd"] == read_record(board / "tiny.json")["measured"][f"{CORRECTION}/1"]["net_value_usd"]
 
