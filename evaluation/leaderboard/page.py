@@ -49,7 +49,7 @@ def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     choosing = CHOICE_TIMES * budget.episodes
     return f"""# Leaderboard
 
-Learned policies against the best rules that ship, on test episodes that chose nothing. `make leaderboard` trains,
+Learned policies against the best rules that ship, on test episodes that chose no policy. `make leaderboard` trains,
 meets, and writes this page and its figure; the same command goes on where it was stopped.
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
