@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.base import Policy, PolicyContext, State
+from tokenfleet.policies.learned.wrapper_state import wrapper_of
 from tokenfleet.policies.registry import build_policy
 
 if TYPE_CHECKING:
@@ -65,24 +66,17 @@ class Base:
         return build_policy(self.choice, context)
 
 
-class CorrectedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment with actions that correct those of a base.
+class WatchedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
+    """An environment that a policy watches: it is asked about what comes, and what it remembers is kept.
 
     Args:
-        env: whose actions are a box around 0.
-        base: acts in it without chance.
-
-    Raises:
-        SpecError: another kind of action, or a base that cannot act here.
+        env: in autoreset mode `SAME_STEP`.
+        policy: placed in it.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], base: Base) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], policy: Policy) -> None:
         super().__init__(env)
-        box = env.single_action_space
-        if not isinstance(box, spaces.Box) or not np.array_equal(box.low, -box.high):
-            raise SpecError([f"policy.base: only actions in a box around 0 can be corrected (got {box})"])
-        self.base = base
-        self._box, self._policy = box, base.policy_in(env)
+        self._policy = policy
         self._observation: Any = None
         self._state: State | None = None
         self._starts = np.ones(env.num_envs, np.bool_)
@@ -95,9 +89,8 @@ class CorrectedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         return observation, infos
 
     def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """See `VectorEnv.step`; `actions` are corrections `[N, A]`."""
-        base, self._state = self._policy.predict(self._observation, self._state, self._starts, deterministic=True)
-        result = self.env.step(corrected(base, actions, self.base.reach, self._box))
+        """See `VectorEnv.step`."""
+        result = self.env.step(actions)
         self._observation, self._starts = np.array(result[0]), result[2] | result[3]
         return result
 
@@ -112,6 +105,35 @@ class CorrectedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._state = None if state["state"] is None else tuple(np.array(part) for part in state["state"])
         self._starts = np.array(state["starts"])
 
+    def _answers(self) -> NDArray[Any]:
+        """What the policy would do now, without chance, `[N, A]`; to be asked once before every step."""
+        actions, self._state = self._policy.predict(self._observation, self._state, self._starts, deterministic=True)
+        answers: NDArray[Any] = actions
+        return answers
+
+
+class CorrectedEnv(WatchedEnv):
+    """An environment with actions that correct those of a base.
+
+    Args:
+        env: whose actions are a box around 0.
+        base: acts in it without chance.
+
+    Raises:
+        SpecError: another kind of action, or a base that cannot act here.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], base: Base) -> None:
+        box = env.single_action_space
+        if not isinstance(box, spaces.Box) or not np.array_equal(box.low, -box.high):
+            raise SpecError([f"policy.base: only actions in a box around 0 can be corrected (got {box})"])
+        super().__init__(env, base.policy_in(env))
+        self.base, self._box = base, box
+
+    def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """See `VectorEnv.step`; `actions` are corrections `[N, A]`."""
+        return super().step(corrected(self._answers(), actions, self.base.reach, self._box))
+
 
 def corrected(base: NDArray[Any], corrections: NDArray[Any], reach: float, box: spaces.Box) -> NDArray[Any]:
     """Actions `[N, A]` of the base with corrections, cut to the box; those of the base where corrections are 0."""
@@ -121,11 +143,8 @@ def corrected(base: NDArray[Any], corrections: NDArray[Any], reach: float, box: 
 
 def base_of(env: VectorEnv[Any, Any, Any]) -> Base | None:
     """What is corrected in an environment; None for nothing."""
-    while isinstance(env, VectorWrapper):
-        if isinstance(env, CorrectedEnv):
-            return env.base
-        env = env.env
-    return None
+    found = wrapper_of(env, CorrectedEnv)
+    return None if found is None else found.base
 
 
 def combined_state(network: State | None, base: State | None) -> State | None:

@@ -21,6 +21,7 @@ from pydantic import Field
 from tokenfleet.envs.interface.costs import ABOVE_CAP_S
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveFraction, Spec, SpecError, suggest
+from tokenfleet.policies.learned.wrapper_state import wrapper_of
 
 Float64Array = NDArray[np.float64]
 ATTAINMENT = "slo_attainment"
@@ -192,8 +193,4 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
 
 def limited_env(env: VectorEnv[Any, Any, Any]) -> LimitedEnv | None:
     """The environment among an environment's wrappers that keeps limits; None for no limits."""
-    while isinstance(env, VectorWrapper):
-        if isinstance(env, LimitedEnv):
-            return env
-        env = env.env
-    return None
+    return wrapper_of(env, LimitedEnv)

@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard, UserCodeError, check_numbers, is_ours, named
-from tokenfleet.policies.base import Policy, State
+from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.checkpoint import load_base
-from tokenfleet.policies.learned.correction import base_of
+from tokenfleet.policies.learned.correction import WatchedEnv, base_of
+from tokenfleet.policies.learned.wrapper_state import wrapper_of
 from tokenfleet.policies.registry import Choice
 
 WHERE = "algo.teacher"
 DIGEST_BYTES = 32
 
 
-class TaughtEnv(VectorWrapper[Any, Any, Any, Any, Any]):
+class TaughtEnv(WatchedEnv):
     """An environment that a teacher watches; its actions are those of the environment.
 
     Args:
@@ -38,27 +39,10 @@ class TaughtEnv(VectorWrapper[Any, Any, Any, Any, Any]):
     def __init__(
         self, env: VectorEnv[Any, Any, Any], teacher: Policy, choice: Choice, digest: NDArray[np.uint8]
     ) -> None:
-        super().__init__(env)
+        super().__init__(env, teacher)
         self.digest = digest
-        self._teacher = teacher
         self._guard = None if is_ours(teacher) else Guard(named(WHERE, choice))
-        self._observation: Any = None
-        self._state: State | None = None
-        self._starts = np.ones(env.num_envs, np.bool_)
         self._asked = 0
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """See `VectorEnv.reset`."""
-        observation, infos = self.env.reset(seed=seed, options=options)
-        begun = (options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_))
-        self._observation, self._starts = np.array(observation), self._starts | begun
-        return observation, infos
-
-    def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """See `VectorEnv.step`."""
-        result = self.env.step(actions)
-        self._observation, self._starts = np.array(result[0]), result[2] | result[3]
-        return result
 
     def labels(self) -> NDArray[Any]:
         """What the teacher would do now, `[N, A]`, cut to the box; to be asked once before every step.
@@ -66,14 +50,12 @@ class TaughtEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         Raises:
             SpecError: the teacher cannot act here.
         """
-        draws = getattr(self._teacher, "begin_episodes", None)
+        draws = getattr(self._policy, "begin_episodes", None)
         if draws is not None:  # generators that a teacher kept from step to step would be lost in an interruption
             draws(np.random.SeedSequence(self._asked).generate_state(self.num_envs).tolist())
         self._asked += 1
         with self._guard or nullcontext():
-            actions, self._state = self._teacher.predict(
-                self._observation, self._state, self._starts, deterministic=True
-            )
+            actions = self._answers()
         if self._guard is not None:
             check_numbers(self._guard, "actions [N, ...]", actions, self.env.action_space.shape or ())
         box = self.env.single_action_space
@@ -82,15 +64,13 @@ class TaughtEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         return inside
 
     def get_state(self) -> dict[str, Any]:
-        """What goes on after an interruption, as plain data and arrays."""
-        state = None if self._state is None else list(self._state)
-        return {"observation": self._observation, "state": state, "starts": self._starts, "asked": self._asked}
+        """See `WatchedEnv.get_state`."""
+        return super().get_state() | {"asked": self._asked}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_state` gave."""
-        self._observation = np.array(state["observation"])
-        self._state = None if state["state"] is None else tuple(np.array(part) for part in state["state"])
-        self._starts, self._asked = np.array(state["starts"]), int(state["asked"])
+        """See `WatchedEnv.set_state`."""
+        super().set_state(state)
+        self._asked = int(state["asked"])
 
 
 def taught(env: VectorEnv[Any, Any, Any], choice: Choice, trust: Iterable[str] = ()) -> TaughtEnv:
@@ -125,8 +105,4 @@ def taught(env: VectorEnv[Any, Any, Any], choice: Choice, trust: Iterable[str] =
 
 def taught_env(env: VectorEnv[Any, Any, Any]) -> TaughtEnv | None:
     """The environment among an environment's wrappers that a teacher watches; None for none."""
-    while isinstance(env, VectorWrapper):
-        if isinstance(env, TaughtEnv):
-            return env
-        env = env.env
-    return None
+    return wrapper_of(env, TaughtEnv)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium.wrappers.vector as gymnasium_vector
 import numpy as np
@@ -22,6 +22,7 @@ from tokenfleet.envs.spec import SpecError
 
 Arrays = dict[str, NDArray[Any]]
 Tree = dict[str, Any]
+Wrapper = TypeVar("Wrapper", bound=VectorWrapper[Any, Any, Any, Any, Any])
 _MOMENTS = ("mean", "var", "count")
 
 KNOWN_STATE: dict[type[Any], tuple[str, ...]] = {
@@ -37,6 +38,11 @@ KNOWN_STATE: dict[type[Any], tuple[str, ...]] = {
     gymnasium_vector.RecordEpisodeStatistics: ("episode_returns", "episode_lengths", "prev_dones"),
 }
 """Attributes, `[N]` each, that Gymnasium's wrappers need beside their statistics; subclasses add none."""
+
+
+def wrapper_of(env: VectorEnv[Any, Any, Any], kind: type[Wrapper]) -> Wrapper | None:
+    """The wrapper of a kind around an environment, the outermost one; None for none."""
+    return next((wrapper for wrapper in reversed(list(_wrappers(env))) if isinstance(wrapper, kind)), None)
 
 
 def tells_state(wrapper_class: type[Any]) -> bool:
