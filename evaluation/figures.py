@@ -222,6 +222,17 @@ def _comparison_title(summary: Summary) -> str:
     return text + ("; learned policies in blue." if any(method.learned for method in methods) else ".")
 
 
+def draw_power_area(axes: Axes, timeline: Timeline, site: int) -> None:
+    """Power of a site as an area under its cap; red where power is above the cap."""
+    power_kw, cap_kw = timeline.power_w[:, site] / 1e3, timeline.cap_w[:, site] / 1e3
+    edges_s = np.arange(len(power_kw) + 1) * timeline.tick_s
+    axes.stairs(power_kw, edges_s, baseline=0.0, fill=True, color=style.BLUE, alpha=0.35, linewidth=0, label="power")
+    above = np.where(power_kw > cap_kw, power_kw, np.nan)
+    axes.stairs(above, edges_s, baseline=cap_kw, fill=True, color=style.RED, linewidth=0, label="above the cap")
+    axes.stairs(cap_kw, edges_s, baseline=None, color=style.INK, linewidth=1.8, label="cap")
+    axes.set_xlim(0.0, edges_s[-1])
+
+
 def _draw_power(axes: Axes, timeline: Timeline, site: int) -> None:
     power_kw, cap_kw = timeline.power_w[:, site] / 1e3, timeline.cap_w[:, site] / 1e3
     _step(axes, timeline, cap_kw, style.INK, "cap", 1.6)

@@ -16,7 +16,8 @@ from gymnasium.vector import AutoresetMode
 
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation import Candidate, record_timeline
-from tokenfleet.evaluation.style import BLUE, INK, MUTED, RED, house_style, new_figure, save
+from tokenfleet.evaluation.figures import draw_power_area
+from tokenfleet.evaluation.style import MUTED, house_style, new_figure, save
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
@@ -59,18 +60,14 @@ def draw(axes: Axes, run: Timeline) -> None:
     """Power and cap of the site; red where power is above the cap."""
     site = run.sites.index(SITE)
     power_kw, cap_kw = run.power_w[:, site] / 1e3, run.cap_w[:, site] / 1e3
-    edges_s = np.arange(len(power_kw) + 1) * run.tick_s
-    axes.stairs(power_kw, edges_s, baseline=0.0, fill=True, color=BLUE, alpha=0.35, linewidth=0, label="power")
-    above = np.where(power_kw > cap_kw, power_kw, np.nan)
-    axes.stairs(above, edges_s, baseline=cap_kw, fill=True, color=RED, linewidth=0, label="above the cap")
-    axes.stairs(cap_kw, edges_s, baseline=None, color=INK, linewidth=2.0, label="cap")
+    draw_power_area(axes, run, site)
     in_slo = run.completed_in_slo.sum() / run.arrived.sum()
     axes.set_title(f"{POLICIES[run.policy]}: {100 * in_slo:.0f} % of requests in time", pad=18)
     above_s = (power_kw > cap_kw).sum() * run.tick_s
     told = f"{run.policy}: {above_s:.0f} s above the cap, {braked_s(run, site):.0f} s under the brake"
     axes.text(0.0, 1.03, told, transform=axes.transAxes, color=MUTED, fontsize=9)
     lowest_kw = cap_kw.min()
-    middle_s = edges_s[:-1][cap_kw == lowest_kw].mean()
+    middle_s = np.flatnonzero(cap_kw == lowest_kw).mean() * run.tick_s
     axes.text(
         middle_s,
         (lowest_kw + cap_kw.max()) / 2,
@@ -79,7 +76,6 @@ def draw(axes: Axes, run: Timeline) -> None:
         va="center",
     )
     axes.legend(loc="lower center", ncols=3)
-    axes.set_xlim(0.0, edges_s[-1])
     axes.set_xlabel("time in the episode [s]")
 
 

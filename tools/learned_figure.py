@@ -16,7 +16,8 @@ from gymnasium.vector import AutoresetMode
 
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation import Candidate, evaluate_policy, record_timeline
-from tokenfleet.evaluation.style import BLUE, GREEN, INK, MUTED, RED, house_style, new_figure, save
+from tokenfleet.evaluation.figures import draw_power_area
+from tokenfleet.evaluation.style import GREEN, MUTED, house_style, new_figure, save
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
 
@@ -56,7 +57,7 @@ def main() -> None:
         figure, panels = new_figure(len(sites) + 1, len(runs), 10.0, 5.6, sharex=True, sharey="row")
         for column, one in enumerate(runs):
             for site in range(len(sites)):
-                draw_power(panels[site, column], one.timeline, site)
+                draw_power_area(panels[site, column], one.timeline, site)
             draw_in_time(panels[-1, column], one.timeline)
             tell(panels[0, column], one)
         for row, label in enumerate([*(f"{site} [kW]" for site in sites), "in time [%]"]):
@@ -87,17 +88,6 @@ def tell(axes: Axes, one: Run) -> None:
     axes.set_title(f"{POLICIES[timeline.policy]}: {one.usd:.2f} USD", pad=18)
     told = f"{100 * in_slo:.0f} % of requests in time, {dark_s:.0f} s of a site without power"
     axes.text(0.0, 1.05, told, transform=axes.transAxes, color=MUTED, fontsize=9)
-
-
-def draw_power(axes: Axes, timeline: Timeline, site: int) -> None:
-    """Power and cap of a site; red where power is above the cap."""
-    power_kw, cap_kw = timeline.power_w[:, site] / 1e3, timeline.cap_w[:, site] / 1e3
-    edges_s = np.arange(len(power_kw) + 1) * timeline.tick_s
-    axes.stairs(power_kw, edges_s, baseline=0.0, fill=True, color=BLUE, alpha=0.35, linewidth=0, label="power")
-    above = np.where(power_kw > cap_kw, power_kw, np.nan)
-    axes.stairs(above, edges_s, baseline=cap_kw, fill=True, color=RED, linewidth=0, label="above the cap")
-    axes.stairs(cap_kw, edges_s, baseline=None, color=INK, linewidth=1.8, label="cap")
-    axes.set_xlim(0.0, edges_s[-1])
 
 
 def draw_in_time(axes: Axes, timeline: Timeline) -> None:
