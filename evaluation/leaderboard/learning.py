@@ -60,7 +60,7 @@ class Learned:
         limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
             strongest rival, which is a rule or the seed's constants.
         minutes: wall clock of all searches and the corrections, the constants included.
-        episodes: of training, of all learned methods together and of the constants.
+        episodes: of training, of the constants; those of feedback and of the wide correction together.
     """
 
     policies: Mapping[str, Choice | Path]

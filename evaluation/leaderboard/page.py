@@ -79,8 +79,9 @@ strongest rival, within the tolerance below.{_not_on(beyond)}
   checkpoints get the tolerance (`texas-august`, level with the tuned rule before). All of these were then settled
   by training and validation episodes, and every scenario was run with all of them.
 - *Constants*: the constants that feedback goes on from, searched further without feedback until they have had as many
-  training episodes as feedback and the wide correction together, whether a rule was corrected or not. Where feedback
-  is ahead of them, state is worth it; a corrected rule may be ahead because its rule is another form.
+  training episodes as feedback and the wide correction together, whether a rule was corrected or not. Where one was,
+  the narrow correction came on top: all learned methods together had that many more. Where feedback is ahead of
+  constants, state is worth it; a corrected rule may be ahead because its rule is another form.
 - *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
   finalists: the shipped rules and controllers that are best in {budget.episodes} validation episodes
   ([controllers.md](controllers.md) has all), and the best rule with its numbers tuned by `python tune.py` with its own
