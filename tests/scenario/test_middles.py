@@ -14,8 +14,8 @@ NOISY = dict.fromkeys(
 """Episodes of scenarios in which few tell little."""
 SHARE = 0.8
 """Share of the better baseline's value that either middle must earn."""
-SWINGS = {"texas-august": 0.68, "retry-storm": 0.77, "brownout": 0.79}
-"""Less than that where prices, demand or caps swing so far that no constant follows them, as the middle is one."""
+SWINGS = {"texas-august": 0.68, "retry-storm": 0.77}
+"""Less than that where prices or demand swing so far that no constant follows them, as the middle is one."""
 NOISE = 0.98
 """Share of the middle's value that every baseline must earn."""
 
