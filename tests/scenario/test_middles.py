@@ -9,7 +9,8 @@ from tokenfleet.policies import POLICIES
 BASELINES = [name for name, preset in POLICIES.items() if preset.group == "baseline"]
 EPISODES = 4
 NOISY = dict.fromkeys(
-    ("budget-squeeze", "failure-storm", "retry-storm", "shared-campus", "spot-market", "texas-august", "two-markets"), 16
+    ("budget-squeeze", "failure-storm", "retry-storm", "shared-campus", "spot-market", "texas-august", "two-markets"),
+    16,
 )
 """Episodes of scenarios in which few tell little."""
 SHARE = 0.8
