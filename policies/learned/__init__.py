@@ -10,7 +10,8 @@
 | `controller` | the network of searches and of imitation |
 | `imitation`, `imitation_spec`, `teaching` | a network that learns what a teacher would do; the teacher |
 | `correction`, `links` | a network that corrects another policy; the observations that an entry of an action is given |
-| `limits` | limits on what episodes may cost, and the prices that keep them |
+| `limits`, `limited_env` | limits on what episodes may cost; the prices that keep them |
+| `limit_inputs`, `limit_draws`, `observed_limits` | a limit as an input of a network; which one an episode draws |
 | `custom`, `custom_spec` | algorithms that a user names |
 | `sb3`, `sb3_vec_env`, `updates` | models and environments as stable-baselines3 has them; when they learn |
 | `callbacks`, `stopping` | what happens between two updates |

@@ -29,6 +29,7 @@ from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FI
 from tokenfleet.policies.learned.network_policy import (
     NetworkPolicy,
     base_in,
+    limits_in,
     normalisation_of,
     wrapper_statistics_of,
 )
@@ -100,9 +101,10 @@ def describe_policy(
     env = model.get_env()
     assert env is not None
     normalisation, _ = normalisation_of(model)
+    bare, limits = limits_in(model)
     meta = CheckpointMeta(
         algorithm=algorithm,
-        observation_space=space_to_plain(env.unwrapped.observation_space),
+        observation_space=space_to_plain(bare.single_observation_space),
         action_space=space_to_plain(env.unwrapped.action_space),
         network_observation_space=space_to_plain(model.observation_space),
         normalisation=normalisation,
@@ -111,6 +113,7 @@ def describe_policy(
             for name, value in wrapper_statistics_of(model).items()
         },
         base=_described_base(base_in(model)),
+        limits=limits,
         origin=origin,
         versions=versions_of(LEARNING_PACKAGES),
         weights_sha256=weights_sha256,
@@ -165,10 +168,15 @@ def load_base(choice: Choice, reach: float, trust: str | Iterable[str] = ()) -> 
         trust: see `load_policy`.
 
     Raises:
-        SpecError: the file or the checkpoint cannot be read.
+        SpecError: the file or the checkpoint cannot be read, or the policy does not know within which limits to act.
     """
     if isinstance(choice, str) and has_checkpoint(Path(choice)):
-        return Base(reach, learned=load_policy(choice, trust))
+        learned = load_policy(choice, trust)
+        if learned.limits:
+            ranges = ", ".join(f"{one.key} from {one.span}" for one in learned.limits)
+            hint = f"name what it shall keep: {{name: checkpoint, folder: {choice}, limits: {{...}}}}"
+            raise SpecError([f"checkpoint: {choice} was trained for {ranges}; {hint}"])
+        return Base(reach, learned=learned)
     return Base(reach, resolved(choice))
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -23,6 +24,7 @@ from typing_extensions import Self
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.controller import ControllerPolicy
 from tokenfleet.policies.learned.links import fleet_links
+from tokenfleet.policies.learned.observed_limits import parted_limits
 from tokenfleet.policies.search import Float64Array, Search, replay
 
 Links = Literal["all", "own", "none"]
@@ -36,7 +38,8 @@ class Evolution(BaseAlgorithm):
         env: `episodes` groups of environments that live one episode each.
         episodes: that every candidate lives in a generation.
         links: which entries of an observation a linear policy's actions may follow; `own` are those of the action's
-            site and of no site. With none, the search is for a constant action.
+            site and of no site. With none, the search is for a constant action. Limits that are observed are followed
+            in any case.
         fields: fields of a fleet's observation that a linear policy's actions may follow; None for all.
         make_search: from where it begins, `[D]`, how many candidates a generation has, and a seed. A step of one moves
             a bias by one, and a weight by one over the root of how many stand in its row.
@@ -132,22 +135,25 @@ class Evolution(BaseAlgorithm):
         scale = []
         for layer in self.policy.linears():
             rows, width = layer.weight.shape
-            scale += [np.full((rows, width), 1.0 / np.sqrt(width)).ravel(), np.ones(rows)]
+            scale += [np.full((rows, width), 1.0 / np.sqrt(width)), np.ones(rows)]
+        bare, limits = parted_limits(self._env().unwrapped.env)  # type: ignore[attr-defined]
+        width = scale[0].shape[1] - len(limits)
         if self.links != "all" or self.fields is not None:
-            linked = self._linked()
-            scale[0] = (linked / np.sqrt(np.maximum(linked.sum(axis=1, keepdims=True), 1))).ravel()
-        whole = np.concatenate(scale)
+            linked = self._linked(bare)
+            scale[0][:, :width] = linked / np.sqrt(np.maximum(linked.sum(axis=1, keepdims=True), 1))
+        scale[0][:, width:] = 1.0  # a limit does not change within an episode, so it moves an action as a bias does
+        whole = np.concatenate([part.ravel() for part in scale])
         columns = np.flatnonzero(whole)
         return columns, whole[columns]
 
-    def _linked(self) -> NDArray[np.bool_]:
+    def _linked(self, env: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_]:
         """Which entries of an observation every action may follow, `[A, D]`."""
         if len(self.policy.layers) > 1:
             hint = "leave policy_kwargs.net_arch empty, or say links=all and fields=null"
             raise SpecError([f"algo: links and fields are for linear policies; {hint}"])
         if self.links == "none":
-            return np.zeros(self.policy.linears()[0].weight.shape, np.bool_)
-        return fleet_links(self._env().unwrapped.env, self.links == "own", self.fields)  # type: ignore[attr-defined]
+            return np.zeros((1, 1), np.bool_)
+        return fleet_links(env, self.links == "own", self.fields)
 
     def _values(self, weights: Float64Array, hooks: BaseCallback) -> Float64Array:
         """Mean return of every candidate over the same episodes, `[P]`."""

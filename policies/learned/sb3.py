@@ -24,6 +24,7 @@ from tokenfleet.policies.learned import custom
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.network_policy import wrapper_statistics_of
+from tokenfleet.policies.learned.observed_limits import with_observed_limits
 from tokenfleet.policies.learned.plain_data import MOST_WEIGHT_BYTES
 from tokenfleet.policies.learned.recipes import RECIPES
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
@@ -50,7 +51,7 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iter
     problem = spec.environments_problem(env.num_envs)
     if problem is not None:
         raise SpecError([problem])
-    around = RECIPES[spec.name].around(spec, env, trust)
+    around = with_observed_limits(RECIPES[spec.name].around(spec, env, trust))
     adapted = Sb3VecEnv(around, spec.group_size(env.num_envs))
     normalize = spec.normalize
     if not (normalize.norm_obs or normalize.norm_reward):

@@ -19,7 +19,8 @@ from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.policies.learned.limits import LimitedEnv, LimitsSpec, limited_env, limits_of
+from tokenfleet.policies.learned.limited_env import LimitedEnv, limited_env
+from tokenfleet.policies.learned.limits import LimitsSpec, limits_of
 from tokenfleet.policies.learned.training import TrainingJob
 
 TINY = load_scenario("tiny", {"horizon_ticks": 35, "sites.lab.grid.demand_response": []})
