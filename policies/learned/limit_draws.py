@@ -43,7 +43,7 @@ class LimitDraws:
 
     def get_state(self) -> dict[str, Any]:
         """What goes on after an interruption."""
-        return {"seeds": self._seeds, "begun": self._begun, "places": self.places}
+        return {"seeds": self._seeds.copy(), "begun": self._begun.copy(), "places": self.places.copy()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` gave."""

@@ -42,6 +42,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         inputs: those of them that episodes draw.
         multipliers: of the knots, limit by limit, `[M]`, of the unit of the reward.
         measured: costs of the last episodes that moved the multipliers, `[M]`; NaN before the first ones.
+        places: what a policy sees of the present limits, one of `inputs` a column, `[N, L]` in [-1, 1].
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], limits: Sequence[Limit], rate: float) -> None:
@@ -54,7 +55,9 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._most_of = np.array([limit.cost_of(knot) for limit in limits for knot in limit.knots])
         self._unit = np.array([[limit.unit] for limit in limits])
         self.multipliers, self.measured = np.zeros(sizes.sum()), np.full(sizes.sum(), np.nan)
+        self.places: Float32Array = np.zeros((env.num_envs, len(self.inputs)), np.float32)
         self._draws = LimitDraws(sizes, env.num_envs)
+        # How much each episode weighs on each knot, [M, N], and what it may cost by each limit, [L, N].
         self._weights, self._most = np.zeros((sizes.sum(), env.num_envs)), np.zeros((len(limits), env.num_envs))
         self._running = np.zeros((2, len(limits), env.num_envs))
         self._ended, self._episodes = np.zeros((2, sizes.sum())), 0
@@ -102,7 +105,8 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             near = self._weight[index] * len(limit.knots) / self._episodes
             step = self._rate * relative_excess(self.measured[index], most) * near
             self.multipliers[index] = max(0.0, self.multipliers[index] + step)
-        self._begin_counting()
+        self._ended, self._episodes = np.zeros_like(self._ended), 0
+        self._weight, self._beside = np.zeros_like(self._weight), np.zeros_like(self._beside)
 
     def settings(self) -> list[dict[str, float]]:
         """The limits at which a policy is to be validated: every combination of knots; one without any for no input."""
@@ -119,13 +123,6 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             limit.beyond(limit.cost_of(metrics[limit.name]), limit.cost_of(setting.get(limit.name, limit.knots[0])))
             for limit in self.limits
         )
-
-    def places(self) -> Float32Array:
-        """What a policy sees of the present limits, `[N, L]` of `inputs`, in [-1, 1]."""
-        drawn = [index for index, limit in enumerate(self.limits) if limit.input is not None]
-        last = np.array([len(self.limits[index].knots) - 1 for index in drawn])
-        places: Float32Array = (2.0 * self._draws.places[drawn].T / last - 1.0).astype(np.float32)
-        return places
 
     def report(self) -> dict[str, float]:
         """Multipliers and what was measured last, by name."""
@@ -171,7 +168,10 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
             self._place_limits()
 
     def _place_limits(self) -> None:
-        """How much each episode weighs on each knot, `[M, N]`, and what it may cost by each limit, `[L, N]`."""
+        """Work out from the draws what is seen, how much each episode weighs on each knot, and what it may cost."""
+        drawn = [index for index, limit in enumerate(self.limits) if limit.input is not None]
+        last = np.array([len(self.limits[index].knots) - 1 for index in drawn])
+        self.places = (2.0 * self._draws.places[drawn].T / last - 1.0).astype(np.float32)
         knot = np.arange(len(self._limit_of)) - self._first[self._limit_of]
         self._weights = np.maximum(1.0 - np.abs(self._draws.places[self._limit_of] - knot[:, None]), 0.0)
         self._most = np.add.reduceat(self._weights * self._most_of[:, None], self._first, axis=0)
@@ -187,10 +187,6 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._beside += (weights * beside).sum(axis=1)
         self._episodes += int(done.sum())
         self._running[:, :, done] = 0.0
-
-    def _begin_counting(self) -> None:
-        self._ended, self._episodes = np.zeros_like(self._ended), 0
-        self._weight, self._beside = np.zeros_like(self._weight), np.zeros_like(self._beside)
 
 
 def limited_env(env: VectorEnv[Any, Any, Any]) -> LimitedEnv | None:

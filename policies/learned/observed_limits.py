@@ -33,18 +33,18 @@ class ObservedLimits(VectorWrapper[Any, Any, Any, Any, Any]):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """See `VectorEnv.reset`."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        return seen(observations, self._limited.places()), infos
+        return seen(observations, self._limited.places), infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """See `VectorEnv.step`; the last observation of an episode tells the limits of that episode."""
-        before = self._limited.places()
+        before = self._limited.places
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         if "final_obs" in infos:
             final = np.full(self.num_envs, None, dtype=object)
             for index in np.flatnonzero(terminations | truncations).tolist():
                 final[index] = seen(np.asarray(infos["final_obs"][index])[None], before[index])[0]
             infos = {**infos, "final_obs": final}
-        return seen(observations, self._limited.places()), rewards, terminations, truncations, infos
+        return seen(observations, self._limited.places), rewards, terminations, truncations, infos
 
     def get_state(self) -> dict[str, Any]:
         """Nothing: `LimitedEnv` remembers the limits."""

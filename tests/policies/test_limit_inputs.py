@@ -77,7 +77,7 @@ def test_the_allowance_of_a_share_is_that_of_the_episode() -> None:
     env = limited({"slo_attainment": {"chat-8b": [0.5, 0.9]}}, 6, LOW_CAP)
     env.multipliers[:] = 1.0
     env.reset(seed=0)
-    most = np.interp(env.places()[:, 0], [-1.0, 1.0], [0.5, 0.1])
+    most = np.interp(env.places[:, 0], [-1.0, 1.0], [0.5, 0.1])
     charged, _ = lived(env, 10)
     missed, ended = (
         np.array([info["reward_terms"][f"{kind}/chat-8b"] for info in infos]) for kind in ("missed", "ended")
@@ -90,7 +90,7 @@ def test_the_allowance_of_a_share_is_that_of_the_episode() -> None:
 def test_every_knot_gets_the_same_weight_and_groups_share_their_limits() -> None:
     env = limited({"above_cap_s": [1.0, 2.0, 3.0, 4.0]}, 40, LOW_CAP)
     env.reset(seed=np.repeat(np.arange(20), 2).tolist())
-    places = (env.places()[:, 0] + 1.0) * 1.5
+    places = (env.places[:, 0] + 1.0) * 1.5
     np.testing.assert_array_equal(places[::2], places[1::2])
     weights = np.maximum(1.0 - np.abs(places[:, None] - np.arange(4)), 0.0).sum(axis=0)
     np.testing.assert_allclose(weights, 10.0, atol=1.0)
@@ -132,7 +132,7 @@ def test_a_knot_that_is_exceeded_gets_dear_and_one_that_is_kept_stays_free() -> 
 def test_an_episode_moves_the_knots_beside_its_limit_by_its_distance_from_them() -> None:
     env = limited({"above_cap_s": [1.0, 5.0], "rate": 0.2}, 2, LOW_CAP)
     env.reset(seed=[5, 5])  # one limit for both
-    weight = float(1.0 + env.places()[0, 0]) / 2.0
+    weight = float(1.0 + env.places[0, 0]) / 2.0
     limit_s = 1.0 + 4.0 * weight
     for _ in range(40):
         *_, infos = env.step(np.ones(env.action_space.shape, np.float32))
