@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.policies.base import PolicyContext, State
 from tokenfleet.policies.learned.checkpoint import load_policy
+from tokenfleet.policies.learned.layout import named_checkpoint
 from tokenfleet.policies.learned.limits import ChosenLimits
-from tokenfleet.policies.policy_files import PRETRAINED
 
 
 class CheckpointPolicy:
@@ -29,8 +28,7 @@ class CheckpointPolicy:
     """
 
     def __init__(self, context: PolicyContext, *, folder: str, limits: Mapping[str, Any] | None = None) -> None:
-        shipped = PRETRAINED / folder
-        learned = load_policy(shipped if shipped.is_dir() else Path(folder))
+        learned = load_policy(named_checkpoint(folder))
         chosen = ChosenLimits.parse(limits or {}, "policy.limits").by_name()
         if any(len(values) > 1 for values in chosen.values()):
             raise SpecError([f"policy.limits: one number for each limit (got {shown(limits)})"])
