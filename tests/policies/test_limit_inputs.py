@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from tests.policies.interruptions import assert_same_run, train, train_with_power_cuts
 from tests.policies.tampering import META, change_meta
-from tests.policies.test_limits import LOW_CAP, TINY, fleets, limited, lived, zero_metrics
+from tests.policies.test_limits import LOW_CAP, TINY, fleets, limited, lived, used_kw, zero_metrics
 from tests.policies.toys import job_on, small_algorithm
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.checkpoint import load_base, load_policy, save_checkpoint
 from tokenfleet.policies.learned.correction import Base, CorrectedEnv
@@ -141,6 +144,23 @@ def test_an_episode_moves_the_knots_beside_its_limit_by_its_distance_from_them()
     excess = (cost_s - limit_s) / (cost_s + limit_s)
     assert 0.0 < weight < 1.0
     np.testing.assert_allclose(env.multipliers, 0.2 * excess * 2.0 * np.array([1.0 - weight, weight]), rtol=1e-5)
+
+
+def test_one_policy_spends_what_each_limit_leaves_it(tmp_path: Path) -> None:
+    parts: dict[str, Any] = {"action": "setpoints", "reward": used_kw, "reward_scale": 1.0}
+    algorithm = small_algorithm("cma_es", links="none", sigma=0.5, policy_kwargs={}, episodes=4)
+    env = limited({"above_cap_s": [2.0, 8.0, 20.0], "rate": 1.0}, 24, LOW_CAP, **parts)
+    train(job_on(env, algorithm, total=24 * 8 * 40, every=24 * 8 * 10), tmp_path)
+
+    def above_cap_s(limit_s: float) -> float:
+        policy = load_policy(tmp_path / "checkpoints/last").within({"above_cap_s": limit_s})
+        make_env = partial(fleets, scenario=LOW_CAP, action="setpoints", autoreset_mode="NextStep")
+        rows = evaluate_policy(make_env, Candidate(policy, "policy", learned=True), 8, 5)
+        return float(np.mean([row.metrics["above_cap_s"] for row in rows]))
+
+    assert above_cap_s(2.0) < 4.0
+    assert 3.0 < above_cap_s(8.0) < 12.0
+    assert above_cap_s(20.0) > 12.0
 
 
 @pytest.mark.parametrize("name", ["ppo", "sac", "cma_es"])
