@@ -1,8 +1,9 @@
-"""How arrays that engines are given are declared: once, as a field of a record, with all that is known of them.
+"""How the arrays for engines are declared: once, as a field of a record, with everything known of the array.
 
-Such records are the columns of a fleet (`engine.columns`), the series of an episode (`episode`) and the controls
-(`layers.scheduling`). `engine.checks` holds arrays against their declarations. The native engine, when it is imported,
-compares them with its own lists. Fleets built by hand get the neutral values where nothing is given.
+Three kinds of records are declared so: the columns of a fleet (`engine.columns`), the series of an episode (`episode`)
+and the controls (`layers.scheduling`). `engine.checks` checks arrays against their declarations. The native engine,
+when imported, compares the declarations with its own lists. Fleets built by hand get the neutral values where nothing
+is given.
 """
 
 from __future__ import annotations

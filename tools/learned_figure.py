@@ -91,7 +91,7 @@ def tell(axes: Axes, one: Run) -> None:
 
 
 def draw_in_time(axes: Axes, timeline: Timeline) -> None:
-    """Share of requests that ended in time, of those that arrived, over the window before each tick."""
+    """Requests answered in time over requests arrived, in the window before each tick."""
     ticks = round(WINDOW_S / timeline.tick_s)
     in_time, arrived = (
         np.convolve(counts.sum(axis=1), np.ones(ticks))[: len(counts)]
