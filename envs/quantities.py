@@ -40,7 +40,7 @@ class Quantity:
         unit: as a reader says it; empty for indices, counts, shares and flags.
         doc: what it means.
         low, high: bounds of the values, both included; NaN lies outside of all bounds.
-        index_of: letter of the axis that the values count through, which bounds them; empty for other values.
+        index_of: letter of the axis whose indices the values are; its length bounds them; empty for other values.
         neutral: what does nothing, or does it plainly: the value where none is given.
         optional: whether None stands for `neutral`.
         of: the value of one pool, class, site or node, from the source that the record names; for an array between two

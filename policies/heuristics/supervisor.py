@@ -191,7 +191,7 @@ def supervisor_parameters(
 
 
 def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
-    """Set-points of one fleet that a good operator would choose who knows the scenario; see `Supervisor`."""
+    """Set-points of one fleet as a good operator who knows the scenario would choose them; see `Supervisor`."""
     usual_price = np.array([[_usual_usd_per_mwh(site.grid.price_usd_per_mwh) for site in scenario.sites.values()]])
     behind_row = PowerModel(scenario).is_behind_row.any(axis=1)
     return replace(

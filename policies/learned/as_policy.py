@@ -18,7 +18,7 @@ class CheckpointPolicy:
 
     Args:
         context: the environment that it will act in.
-        folder: the name of a shipped checkpoint, a folder that train.py wrote, or a run, whose best is taken.
+        folder: the name of a shipped checkpoint, a folder written by train.py, or a run, for its best checkpoint.
 
     Raises:
         SpecError: there is no sound checkpoint, it names code, or it does not fit the environment.

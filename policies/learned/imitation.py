@@ -83,7 +83,7 @@ class Dagger(ControllerAlgorithm):
     Args:
         policy: `ControllerPolicy`, or a subclass.
         env: around a `TaughtEnv`.
-        beta: share of the steps in which the teacher acts, by the part of the run that remains.
+        beta: share of the steps in which the teacher acts, by the remaining part of the run.
         n_steps: steps of each environment in a round.
         buffer_size: labelled observations that are kept, over all environments.
         batch_size: observations in one gradient step.

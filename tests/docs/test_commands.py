@@ -1,4 +1,4 @@
-"""Every command that a page shows is one that its script or module takes; what it reads need not be there."""
+"""Every command on a page is accepted by its script or module; what it reads need not be there."""
 
 from __future__ import annotations
 

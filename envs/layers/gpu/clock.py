@@ -87,7 +87,7 @@ class _Excess:
     """By how much a load exceeds a limit: joules of work beyond what the limit leaves for it along the shoulder.
 
     Attributes:
-        left_w: work that the limit leaves room for, with boards that draw nothing for their clock [W].
+        left_w: power that the limit leaves for work, if boards drew nothing for their clock [W].
         floor_w: what they draw of it for their clock, times F V^2 [W].
         load: the work.
     """
