@@ -163,7 +163,8 @@ class TrainingSeed:
         run = self._runs / f"{self._scenario.name}-{self._seed}-{experiment}"
         episodes = round(share * self._budget.correction_episodes)
         limits = {"above_cap_s": limit_s, "above_cap_tolerance_s": tolerated_s(limit_s) - limit_s}
-        run_once(correction_command(self._scenario, experiment, base.typed, limits, self._seed, episodes, run), run)
+        command = correction_command(self._scenario, experiment, base.typed, limits, self._seed, episodes, run)
+        run_once(command, self._scenario, run)
         return run
 
     def _chosen_by(

@@ -17,6 +17,7 @@
 | `training_state`, `resume`, `wrapper_state`, `layout` | the state of a run, its snapshots, its folder |
 | `checkpoint`, `checkpoint_meta`, `rebuilding` | policies to share, and to load again |
 | `as_policy` | a checkpoint as a policy of the registry |
+| `identity` | whether a policy is the same as before |
 | `network_policy`, `spaces` | what such a policy does; spaces as plain data |
 | `plain_data`, `weights`, `hashed_folder`, `packages` | files that can run no code |
 | `trust` | whose code may run |

@@ -25,7 +25,7 @@ from tokenfleet.policies.learned.checkpoint_meta import (
 )
 from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
-from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of, has_checkpoint
+from tokenfleet.policies.learned.layout import META_FILE, WEIGHTS_FILE, find_checkpoint, has_checkpoint
 from tokenfleet.policies.learned.network_policy import (
     NetworkPolicy,
     base_in,
@@ -176,23 +176,3 @@ def _code_in(meta: CheckpointMeta) -> list[Any]:
     """The parts of a description that may name code."""
     inner = [] if meta.base is None or meta.base.checkpoint is None else _code_in(meta.base.checkpoint)
     return [meta.algorithm.network_parts(), None if meta.base is None else meta.base.choice, *inner]
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder that a path means: itself, or the best (else the last) of a run.
-
-    Raises:
-        SpecError: there is none.
-    """
-    candidates = [path, checkpoint_of(path, BEST), checkpoint_of(path, LAST)]
-    for candidate in candidates:
-        if (candidate / META_FILE).is_file():
-            return candidate
-    if path.is_file():
-        hint = "a file; stable-baselines3's zip files can run code when they are opened and are never read here"
-        raise SpecError([f"checkpoint: {path} is {hint}; give a folder that train.py wrote"])
-    if not path.exists():
-        raise SpecError([f"checkpoint: no such folder {str(path)!r}"])
-    raise SpecError(
-        [f"checkpoint: {path} holds no checkpoint ({META_FILE} is missing); give a folder that train.py wrote"]
-    )
