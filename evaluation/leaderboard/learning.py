@@ -56,7 +56,7 @@ class Learned:
 
     Attributes:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
-        validation: of the methods that were trained, in the episodes that choose one, the same for all seeds.
+        validation: of the trained methods, in the episodes that choose one of them, the same for all seeds.
         limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
             strongest rival, which is a rule or the seed's constants.
         minutes: wall clock of all searches and the corrections, the constants included.

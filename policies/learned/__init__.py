@@ -7,7 +7,7 @@
 | `recipes` | how each algorithm is made |
 | `paired` | PPO whose baseline comes from paired episodes |
 | `evolution`, `evolution_specs` | weights that are searched for without gradients |
-| `controller` | the network of searches and of imitation |
+| `controller`, `controller_algorithm` | the network of searches and of imitation; what both share |
 | `imitation`, `imitation_spec`, `teaching` | a network that learns what a teacher would do; the teacher |
 | `correction`, `links` | a network that corrects another policy; the observations that an entry of an action is given |
 | `limits`, `limited_env` | limits on what episodes may cost; the prices that keep them |

@@ -19,7 +19,7 @@ class CheckpointPolicy:
 
     Args:
         context: the environment that it will act in.
-        folder: the name of a shipped checkpoint, a folder that train.py wrote, or a run, whose best is taken.
+        folder: the name of a shipped checkpoint, a folder written by train.py, or a run, for its best checkpoint.
         limits: within which it shall act, if it was trained for a range of them; see `limits.ChosenLimits`.
 
     Raises:

@@ -37,7 +37,6 @@ from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of
 from tokenfleet.policies.learned.plain_data import (
     MOST_WEIGHT_BYTES,
     encode_arrays,
-    json_bytes,
     parse_json,
     read_bytes,
     sha256,
@@ -118,7 +117,7 @@ def describe_policy(
         versions=versions_of(LEARNING_PACKAGES),
         weights_sha256=weights_sha256,
     )
-    content = json_bytes(meta.model_dump(mode="json"))
+    content = (meta.model_dump_json(indent=1) + "\n").encode()
     if len(content) > MOST_META_BYTES:
         parts = "scenario, arguments of the environment, hyper-parameters and bounds of spaces"
         raise SpecError([f"env: {parts} take {len(content):,} bytes; a checkpoint may have {MOST_META_BYTES:,}"])

@@ -27,7 +27,7 @@ class TrainingOrigin(Spec):
         training_seed: of the run.
         timesteps: environment steps that it has been trained for.
         validation_return: mean return on validation episodes at that moment; None without validation.
-        multipliers: of the limits that it has been trained under, at that moment; for a range, knot by knot.
+        multipliers: of the limits under which it was trained, at that moment; for a range, knot by knot.
     """
 
     environment: str

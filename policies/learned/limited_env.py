@@ -1,7 +1,7 @@
-"""Environments whose limits are kept by prices that rise while episodes cost more: Lagrangian learning.
+"""Environments whose limits are kept by prices that rise while episodes exceed them: Lagrangian learning.
 
-The Lagrangian of a limit takes `multiplier * cost` off the reward. Dual ascent raises the multiplier, which is never
-negative, while episodes cost more than the limit, and lowers it while they cost less (Ray, Achiam and Amodei 2019,
+The Lagrangian of a limit takes `multiplier * cost` off the reward. Dual ascent raises the multiplier while episodes
+cost more than the limit, and lowers the multiplier, never below 0, while they cost less (Ray, Achiam and Amodei 2019,
 "Benchmarking safe exploration in deep reinforcement learning"). Here a step follows the *relative* excess `(cost -
 most) / (cost + most)`. This excess has the sign of `cost - most` and lies in [-1, 1], so one rate serves seconds and
 shares, and a limit of 0.
@@ -30,7 +30,7 @@ BoolArray = NDArray[np.bool_]
 
 
 class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment with rewards that pay for limited costs, at prices that `ascend` moves.
+    """An environment whose rewards pay for limited costs, at the prices of `ascend`.
 
     Args:
         env: in autoreset mode `SAME_STEP`; its `reward_terms` hold the costs.

@@ -166,8 +166,8 @@ def relative_excess(cost: float, most: float) -> float:
 def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
     """The limits of a fleet.
 
-    A second above a cap, and a missed request, cost a multiplier of 1 as much as a fleet earns in a tick, and as a
-    class earns no more than all do, a multiplier stays in the order of 1.
+    At a multiplier of 1, a second above a cap and a missed request each cost what a fleet earns in a tick. A class
+    earns no more than all classes together, so a multiplier stays in the order of 1.
 
     Raises:
         SpecError: an unknown class, or one without a stream.
