@@ -5,13 +5,19 @@ from pathlib import Path
 
 import pytest
 
+import tokenfleet.envs.catalog
 from tokenfleet.envs.fields import VIEW
+from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.evaluation.contenders.__main__ import main
+from tokenfleet.evaluation.contenders.matrix import ResultMatrix
 from tokenfleet.evaluation.contenders.page import TABLES
+from tokenfleet.evaluation.contenders.results import best_known_section, numbers_tuned
+from tokenfleet.evaluation.contenders.searched import BEST_KNOWN, best_known, tuned_rules
 from tokenfleet.evaluation.contenders.sees import SIGHTS, knows_caps, reads
 from tokenfleet.policies import POLICIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "controllers.md"
+TINY = Path(tokenfleet.envs.catalog.__file__).parent / "scenario" / "tiny.yaml"
 FEW = ["--scenario", "tiny", "--episodes", "2"]
 
 
@@ -37,6 +43,50 @@ def test_what_is_on_file_is_not_measured_again(measured):
     before = json.loads((folder / "out.json").read_text())["measured"]
     assert main(arguments) == 0
     assert json.loads((folder / "out.json").read_text())["measured"] == before
+
+
+def test_a_scenario_that_has_changed_is_measured_again(tmp_path):
+    out, file = tmp_path / "out.json", tmp_path / "tiny.yaml"
+    arguments = ["--scenario", str(file), "--episodes", "2", "--policy", "middle", "--out", str(out)]
+    file.write_text(TINY.read_text())
+    assert main(arguments) == 0
+    file.write_text(TINY.read_text().replace("horizon_ticks: 60", "horizon_ticks: 50"))
+    assert main(arguments) == 0
+    cells = [name for name in json.loads(out.read_text())["measured"] if name.endswith("/middle")]
+    assert len([name for name in cells if name.startswith("tiny@")]) == 2
+
+
+def searched_in_burst(best_usd: list[float]) -> ResultMatrix:
+    """Two policies, the tuned supervisor and the best known in two episodes of `burst`."""
+    usd = {"middle": [1.0, 2.0], "supervisor": [2.0, 4.0], "tuned/burst/supervisor": [3.0, 6.0], BEST_KNOWN: best_usd}
+    burst = load_scenario("burst")
+    return ResultMatrix(
+        scenarios=("burst",),
+        policies=("middle", "supervisor"),
+        searched=(*tuned_rules(burst), *best_known(burst)),
+        usd={(name, "burst"): values for name, values in usd.items()},
+        above_cap_s={(name, "burst"): 5.0 for name in usd},
+        decision_ms={"middle": 0.1, "supervisor": 0.2},
+        episodes=2,
+        seed=0,
+    )
+
+
+def test_tuned_numbers_stand_beside_the_own_ones_of_the_rule():
+    row = next(line for line in numbers_tuned(searched_in_burst([9.0, 9.0])).splitlines() if "tuned/burst" in line)
+    assert "3.00 (`supervisor`) | 4.50 | +1.50 [+1.00, +2.00]" in row
+
+
+def test_the_best_known_is_compared_with_the_best_of_all_others():
+    ahead, behind = (best_known_section(searched_in_burst(usd)) for usd in ([9.0, 9.0], [1.0, 1.0]))
+    assert "9.00 | 4.50 (`tuned/burst/supervisor`) | +4.50 [+3.00, +6.00]" in ahead
+    assert "Nowhere is it behind" in ahead
+    assert "it is behind on `burst`" in behind
+
+
+def test_the_best_known_of_another_scenario_is_not_compared():
+    changed = load_scenario("burst").model_copy(update={"horizon_ticks": 60})
+    assert best_known(changed) == []
 
 
 def test_an_unknown_policy_is_named(capsys):
