@@ -128,11 +128,12 @@ def _rules() -> str:
     for kind, table in TABLES.items():
         sections.append(f"### {kind}")
         for name, preset in table.items():
-            sections.append(_rule(name, preset))
+            sections.append(rule_paragraph(name, preset))
     return "\n\n".join(section.strip() for section in sections)
 
 
-def _rule(name: str, preset: Preset) -> str:
+def rule_paragraph(name: str, preset: Preset) -> str:
+    """What a rule says of itself, and its numbers."""
     target = import_object(preset.target) if isinstance(preset.target, str) else preset.target
     text, _, arguments = inspect.getdoc(target).partition("\n\nArgs:\n")  # type: ignore[union-attr]
     paragraphs = text.partition("\n\nRaises:")[0].replace("\n\n", " \\n").split("\n")

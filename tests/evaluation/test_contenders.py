@@ -1,6 +1,7 @@
 """The matrix of contenders: resumable, complete, and a page that says what was declared."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tokenfleet.envs.fields import VIEW
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.evaluation.contenders.__main__ import main
 from tokenfleet.evaluation.contenders.matrix import ResultMatrix
-from tokenfleet.evaluation.contenders.page import TABLES
+from tokenfleet.evaluation.contenders.page import TABLES, rule_paragraph
 from tokenfleet.evaluation.contenders.results import best_known_section, numbers_tuned
 from tokenfleet.evaluation.contenders.searched import BEST_KNOWN, best_known, tuned_rules
 from tokenfleet.evaluation.contenders.sees import SIGHTS, knows_caps, reads
@@ -18,6 +19,8 @@ from tokenfleet.policies import POLICIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "controllers.md"
 TINY = Path(tokenfleet.envs.catalog.__file__).parent / "scenario" / "tiny.yaml"
+EVIDENCE = re.compile(r"\[code\]|\[text\]|\[mem\]|\(ours|: (see|as of) `|likewise")
+"""How sure a number is, by a mark, or another rule that says so."""
 FEW = ["--scenario", "tiny", "--episodes", "2"]
 
 
@@ -103,6 +106,14 @@ def test_a_law_that_ignores_caps_sees_none_until_it_is_capped():
         if name.endswith("_capped"):
             assert not knows_caps(reads(name.removesuffix("_capped"))) or name == "dynamo_planner_capped"
             assert knows_caps(reads(name))
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_every_number_of_a_law_of_others_says_how_sure_it_is(kind):
+    for name, preset in TABLES[kind].items():
+        if "published" in preset.target or "classical" in preset.target:
+            numbers = [line for line in rule_paragraph(name, preset).splitlines() if line.startswith("- `")]
+            assert [line for line in numbers if not EVIDENCE.search(line)] == []
 
 
 def test_the_page_in_the_docs_names_every_policy_and_every_rule():
