@@ -80,6 +80,12 @@ class ResultMatrix:
         """Mean net value over the best one of the scenario [%]."""
         return 100.0 * self.mean_usd(policy, scenario) / self.best_usd(scenario)
 
+    def half_width_percent(self, policy: str, scenario: str) -> float:
+        """Half of the 95 % interval of the paired difference to the best of the scenario [%]; 0 for the best."""
+        best = max(self.policies, key=lambda name: np.nan_to_num(self.mean_usd(name, scenario), nan=-np.inf))
+        interval = self.over(policy, best, scenario)
+        return 50.0 * (interval.high - interval.low) / self.mean_usd(best, scenario)
+
     def overall(self, policy: str) -> float:
         """Interquartile mean of `percent` over scenarios, those refused counting as 0."""
         return interquartile_mean([np.nan_to_num(self.percent(policy, scenario)) for scenario in self.scenarios])

@@ -18,13 +18,18 @@ def results(matrix: ResultMatrix) -> str:
         cells = []
         for scenario in matrix.scenarios:
             percent = matrix.percent(policy, scenario)
-            text = "-" if np.isnan(percent) else f"{percent:.0f}"
-            cells.append(f"**{text}**" if percent == 100.0 else text)
+            if np.isnan(percent):
+                cells.append("-")
+            elif percent == 100.0:
+                cells.append("**100**")
+            else:
+                cells.append(f"{percent:.0f} ±{matrix.half_width_percent(policy, scenario):.0f}")
         rows.append([f"`{policy}`", f"{matrix.overall(policy):.1f}", *cells, f"{matrix.decision_ms[policy]:.1f}"])
     return f"""## Results
 
 Mean net value, % of the best of each scenario; *overall* is the interquartile mean over scenarios. A decision is for 64
-fleets of `default` side by side, on a machine that others shared. A dash: the policy refuses the scenario.
+fleets of `default` side by side, on a machine that others shared. A dash: the policy refuses the scenario. `±` is half
+of the 95 % bootstrap interval of the paired difference to the best, over {matrix.episodes} episodes.
 
 {markdown_table(head, rows)}"""
 

@@ -87,6 +87,13 @@ def test_the_best_known_is_compared_with_the_best_of_all_others():
     assert "it is behind on `burst`" in behind
 
 
+def test_a_share_of_the_best_has_the_interval_of_their_paired_difference():
+    matrix = searched_in_burst([9.0, 9.0])
+    assert matrix.percent("middle", "burst") == 50.0
+    assert matrix.half_width_percent("middle", "burst") == pytest.approx(50.0 * (2.0 - 1.0) / 3.0)
+    assert matrix.half_width_percent("supervisor", "burst") == 0.0
+
+
 def test_the_best_known_of_another_scenario_is_not_compared():
     changed = load_scenario("burst").model_copy(update={"horizon_ticks": 60})
     assert best_known(changed) == []
