@@ -72,7 +72,8 @@ Every policy that ships, on {scenarios}: textbook laws, published controllers wr
 - Laws that ignore caps stand twice: raw, and as `..._capped`, under the lower of their clocks and those of
   `feedback_capping`. Routers have its clocks and its awake replicas, so that they differ in nothing but routes; where
   there is one pool to choose, only their affinity and admission tell them apart.
-- `{MIDDLE}` holds the middle of the action box. {_weak_baselines(matrix)} References are plain ideas, and may.
+- `{MIDDLE}` holds the middle of the action box. {_weak_baselines(matrix)}
+  References are plain ideas, and may. [policies.md](policies.md#what-ships) says why baselines fail where they do.
 
 ![Net value of every controller on every scenario](images/controllers.png)"""
 
@@ -86,7 +87,7 @@ def _weak_baselines(matrix: ResultMatrix) -> str:
         if (share := matrix.mean_usd(name, scenario) / matrix.mean_usd(MIDDLE, scenario)) < NOISE
     ]
     rule = f"Policies of the group `baseline` earn at least {100.0 * NOISE:.0f} % of that"
-    return f"{rule}, but for {', '.join(weak)}." if weak else f"{rule} on every scenario."
+    return f"{rule},\n  but for {', '.join(weak)}." if weak else f"{rule}\n  on every scenario."
 
 
 def _sees() -> str:

@@ -77,7 +77,8 @@ def numbers_tuned(matrix: ResultMatrix) -> str:
     return f"""## Numbers tuned
 
 Every rule had the same budget of `tune.py` ([tuning.md](tuning.md)): 64 candidates in 16 training episodes each.
-`constants` had more, and are those of the [leaderboard](leaderboard.md). All in the episodes of this page.
+`constants` had more, and are those of the [leaderboard](leaderboard.md). Where nothing that was tried was better in the
+validation episodes of `tune.py`, the numbers are as they were. All in the episodes of this page.
 
 {markdown_table(head, rows)}"""
 
@@ -101,6 +102,7 @@ def best_known_section(matrix: ResultMatrix) -> str:
 
 The policy that scores 100 by the protocol `tokenfleet-1` ([screen.md](screen.md#the-score)), beside whoever earns most
 of all others on this page, tuned rules too, in the same {matrix.episodes} episodes. That these episodes choose the
-other policy favours it. {verdict}
+other policy favours it.
+{verdict}
 
 {markdown_table(["scenario", "best known, USD", "best other, USD", "best known ahead"], rows)}"""
