@@ -59,16 +59,16 @@ def test_a_scenario_that_has_changed_is_measured_again(tmp_path):
     assert len([name for name in cells if name.startswith("tiny@")]) == 2
 
 
-def searched_in_burst(best_usd: list[float]) -> ResultMatrix:
-    """Two policies, the tuned supervisor and the best known in two episodes of `burst`."""
-    usd = {"middle": [1.0, 2.0], "supervisor": [2.0, 4.0], "tuned/burst/supervisor": [3.0, 6.0], BEST_KNOWN: best_usd}
-    burst = load_scenario("burst")
+def searched_in_default(best_usd: list[float]) -> ResultMatrix:
+    """Two policies, the tuned supervisor and the best known in two episodes of `default`."""
+    usd = {"middle": [1.0, 2.0], "supervisor": [2.0, 4.0], "tuned/default/constants": [3.0, 6.0], BEST_KNOWN: best_usd}
+    default = load_scenario("default")
     return ResultMatrix(
-        scenarios=("burst",),
+        scenarios=("default",),
         policies=("middle", "supervisor"),
-        searched=(*tuned_rules(burst), *best_known(burst)),
-        usd={(name, "burst"): values for name, values in usd.items()},
-        above_cap_s={(name, "burst"): 5.0 for name in usd},
+        searched=(*tuned_rules(default), *best_known(default)),
+        usd={(name, "default"): values for name, values in usd.items()},
+        above_cap_s={(name, "default"): 5.0 for name in usd},
         decision_ms={"middle": 0.1, "supervisor": 0.2},
         episodes=2,
         seed=0,
@@ -76,26 +76,26 @@ def searched_in_burst(best_usd: list[float]) -> ResultMatrix:
 
 
 def test_tuned_numbers_stand_beside_the_own_ones_of_the_rule():
-    row = next(line for line in numbers_tuned(searched_in_burst([9.0, 9.0])).splitlines() if "tuned/burst" in line)
+    row = next(line for line in numbers_tuned(searched_in_default([9.0, 9.0])).splitlines() if "tuned/default" in line)
     assert "3.00 (`supervisor`) | 4.50 | +1.50 [+1.00, +2.00]" in row
 
 
 def test_the_best_known_is_compared_with_the_best_of_all_others():
-    ahead, behind = (best_known_section(searched_in_burst(usd)) for usd in ([9.0, 9.0], [1.0, 1.0]))
-    assert "9.00 | 4.50 (`tuned/burst/supervisor`) | +4.50 [+3.00, +6.00]" in ahead
+    ahead, behind = (best_known_section(searched_in_default(usd)) for usd in ([9.0, 9.0], [1.0, 1.0]))
+    assert "9.00 | 4.50 (`tuned/default/constants`) | +4.50 [+3.00, +6.00]" in ahead
     assert "Nowhere is it behind" in ahead
-    assert "it is behind on `burst`" in behind
+    assert "it is behind on `default`" in behind
 
 
 def test_a_share_of_the_best_has_the_interval_of_their_paired_difference():
-    matrix = searched_in_burst([9.0, 9.0])
-    assert matrix.percent("middle", "burst") == 50.0
-    assert matrix.half_width_percent("middle", "burst") == pytest.approx(50.0 * (2.0 - 1.0) / 3.0)
-    assert matrix.half_width_percent("supervisor", "burst") == 0.0
+    matrix = searched_in_default([9.0, 9.0])
+    assert matrix.percent("middle", "default") == 50.0
+    assert matrix.half_width_percent("middle", "default") == pytest.approx(50.0 * (2.0 - 1.0) / 3.0)
+    assert matrix.half_width_percent("supervisor", "default") == 0.0
 
 
 def test_the_best_known_of_another_scenario_is_not_compared():
-    changed = load_scenario("burst").model_copy(update={"horizon_ticks": 60})
+    changed = load_scenario("default").model_copy(update={"horizon_ticks": 60})
     assert best_known(changed) == []
 
 
