@@ -60,7 +60,10 @@ def _head(matrix: ResultMatrix) -> str:
     scenarios = "every scenario that ships" + (f" but for {', '.join(missing)}, not yet measured" if missing else "")
     return f"""# Controllers
 
-Every policy that ships, on {scenarios}: textbook laws, published controllers written anew, and hand-made rules.
+Textbook laws, published controllers written anew, hand-made rules and a planner by linear programmes, on {scenarios}.
+Trained policies are on pages of their own ([leaderboard.md](leaderboard.md), [generalist.md](generalist.md)), planners
+on copies of the fleet in [policies.md](policies.md#planners).
+
 `{COMMAND}` measures what is missing in `runs/contenders.json` and writes this page; nothing is typed by hand.
 
 - All met the same {matrix.episodes} validation episodes of each scenario (seed {matrix.seed}); test episodes choose
