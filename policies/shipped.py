@@ -12,7 +12,7 @@ LOADED = "loaded"
 """Group of the policies that are nothing without a folder."""
 GROUPS = {
     "reference": "one plain idea each: chance, no power management, a rule of thumb, a proof, a meter, few replicas",
-    "baseline": "the best hand-made rules; neither earns 2 % less than the middle of the action box on any scenario",
+    "baseline": "the best hand-made rules",
     "variant": "one idea each beside `feedback_capping`, to see what the idea is worth",
     "classical": "laws of queues from textbooks, made into rules",
     "trained": "weights that a search found on many drawn fleets, for any fleet",
