@@ -28,6 +28,7 @@ from tokenfleet.envs.layers.llm.roofline import SEQUENCE_S, host_s
 
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
 SERIES = ["gpu", "model_id", "num_gpus", "task"]  # runs of a series differ in their batch
+LIKE_MODELS = ("llama-3.1-8b", "qwen3-8b")  # of as many parameters, as wide, 32 and 36 layers
 WAITING = 0.2
 """Share of its watts that a board loses with more sequences when it waits for its host: more work never draws less."""
 
@@ -68,6 +69,14 @@ def board_power_without_waits() -> Comparison:
     return _compare(rows, rows.watts, rows.predicted_w)
 
 
+def power_of_a_like_model() -> Comparison:
+    """Board power of Llama 3.1 8B on B200 [W] by that of Qwen3 8B with as many seats: both are measured."""
+    rows = _rows()
+    one, other = (rows[(rows.gpu == "b200-sxm") & (rows.family == name)] for name in LIKE_MODELS)
+    both = one.merge(other[["max_num_seqs", "watts"]], on="max_num_seqs", suffixes=("", "_of_other"))
+    return _compare(both, both.watts, both.watts_of_other)
+
+
 def energy_per_token() -> Comparison:
     """Energy per generated token of a dense model on H100 and B200 [J], law and step from all the others."""
     rows = _rows()
@@ -90,6 +99,12 @@ CLAIMS = (
         0.08,
         judged_by="The same of the series that never draw a fifth less than they did with fewer sequences; the other "
         "15 series draw 8 % less at most",
+    ),
+    Claim(
+        "board power, one of those 8B models by the other",
+        power_of_a_like_model,
+        judged_by="Llama 3.1 8B on B200 by Qwen3 8B with as many sequences, both measured: any law of model, board and "
+        "batch gives them about the same watts",
     ),
     Claim("energy per token, model and step left out", energy_per_token, 0.12),
 )

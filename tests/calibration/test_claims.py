@@ -13,6 +13,7 @@ from calibration.claims.emergent import FACTS, Fact
 from calibration.claims.expected import CLAIM_OF
 from calibration.claims.page import fact_row, row
 from calibration.claims.registry import CLAIMS
+from calibration.claims.wiring import wiring_rows
 from tokenfleet.envs.catalog import load_entry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
@@ -36,6 +37,11 @@ def test_a_published_fact_emerges(fact) -> None:
     found: Fact = fact()
     assert found.holds, found.found
     assert fact_row(found) in PAGE
+
+
+@pytest.mark.parametrize("wiring", wiring_rows())
+def test_the_page_says_what_wiring_and_planning_do_to_two_boards(wiring) -> None:
+    assert wiring in PAGE
 
 
 def test_the_errors_that_runs_announce_are_those_of_the_page() -> None:
