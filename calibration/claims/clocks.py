@@ -89,7 +89,7 @@ def limited_best_clock(instruction: str) -> Comparison:
 
 
 def best_clock_without_step() -> Comparison:
-    """Clock of the least energy of the A40's backward passes, had they no step in time; by half of their real points."""
+    """Clock of the least energy of the A40's backward passes, had they no step in time, by half of their points."""
     sweeps = [limited_sweep(stage, "backward") for stage in (FITTED_STAGE, OTHER_STAGE)]
     predicted = [float(sweep.clock_fraction[_predicted_j(sweep).argmin()]) for sweep in sweeps]
     smooth = [best_clock(_without_step(sweep)) for sweep in sweeps]
