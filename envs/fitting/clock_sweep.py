@@ -1,7 +1,8 @@
 """Tables of sweeps: a job at several clocks or under several power limits, one point a row.
 
 Columns: `clock_mhz` and, or, `power_limit_w`; `time_ms` (or `time_s`) of the job, or `rate`, what it does in a second;
-`power_w` of one board, or `energy_j` of the job on one board; `job`, where there are several. An empty cell says nothing.
+`power_w` of one board, or `energy_j` of the job on one board; `job`, where there are several. An empty cell says
+nothing.
 
 Where a point has no limit of its own, the board's is its `tdp_w`, or the most that the table draws if that is more: a
 board that draws more than its data sheet says had its limit raised.
@@ -18,7 +19,7 @@ import numpy as np
 from tokenfleet.envs.files import PathLike
 from tokenfleet.envs.fitting.clock_law import FEWEST_POINTS, Sweep
 from tokenfleet.envs.fitting.columns import POWER_UNITS, TIME_UNITS, number_of, split_unit
-from tokenfleet.envs.fitting.runs import table_rows
+from tokenfleet.envs.fitting.records import table_rows
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.spec import SpecError
 

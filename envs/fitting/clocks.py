@@ -57,7 +57,9 @@ def run(words: Sequence[str]) -> None:
     GpuSpec.parse(data, f"gpu.{chosen.own_gpu}")
     print(report(sweeps, law))
     if "tdp_w" in told:
-        print(f"note: these boards draw up to {data['tdp_w']:g} W, above the {gpu.tdp_w:g} W of {gpu.name}: tdp_w says so")
+        print(
+            f"note: these boards draw up to {data['tdp_w']:g} W, above the {gpu.tdp_w:g} W of {gpu.name}: tdp_w says so"
+        )
     for path in write_entries(chosen.out, [(name, data)]):
         print(f"wrote {path}")
 
