@@ -56,10 +56,8 @@ def run(words: Sequence[str]) -> None:
     data["sources"] = [source, f"command: {COMMAND} {shlex.join(words)}", *data["sources"]]
     GpuSpec.parse(data, f"gpu.{chosen.own_gpu}")
     print(report(sweeps, law))
-    if "tdp_w" in told:
-        print(
-            f"note: these boards draw up to {data['tdp_w']:g} W, above the {gpu.tdp_w:g} W of {gpu.name}: tdp_w says so"
-        )
+    if data["tdp_w"] != gpu.tdp_w:
+        print(f"note: {data['tdp_w']:g} W is above the {gpu.tdp_w:g} W of {gpu.name}; tdp_w of the entry says so")
     for path in write_entries(chosen.out, [(name, data)]):
         print(f"wrote {path}")
 
