@@ -11,7 +11,7 @@ from tokenfleet.envs.files.limits import CELLS_PER_ROW, LINE_CHARACTERS, TABLE_B
 from tokenfleet.envs.files.opening import PathLike, open_bytes, readable, version_of
 from tokenfleet.envs.spec import SpecError
 
-EMPTY = ([], [""])
+EMPTY: tuple[list[str], ...] = ([], [""])
 """Cells of a line without text."""
 OTHER_SIGNS = {";": "semicolons", "\t": "tabs"}
 """What parts the columns of tables that are no CSV."""
