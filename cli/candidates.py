@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokenfleet.configs.schema import EvaluateConfig
+from tokenfleet.envs.files.digest import json_digest
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.policies.base import PolicyContext
@@ -211,7 +211,7 @@ def _recipe_hash(meta: CheckpointMeta) -> str:
 
 
 def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
+    return json_digest(data)[:HASH_DIGITS]
 
 
 def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from gymnasium.vector import VectorEnv
 
+from tokenfleet.envs.files.digest import json_digest
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 
@@ -48,4 +47,4 @@ def scenario_hash(scenario: Scenario) -> str:
 
 
 def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+    return json_digest(data)[:12]

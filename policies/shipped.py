@@ -6,6 +6,8 @@ from typing import Any
 
 from tokenfleet.policies.presets import Preset
 
+CHECKPOINT = "checkpoint"
+"""Name of the policy that is what its folder holds."""
 LOADED = "loaded"
 """Group of the policies that are nothing without a folder."""
 GROUPS = {
@@ -71,7 +73,7 @@ POLICIES: dict[str, Preset] = {
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
     "linear_feedback": Preset(f"{_HERE}.linear.policy:LinearFeedback", group="form"),
     "generalist": Preset("tokenfleet.policies.generalist.policy:Generalist", group="trained"),
-    "checkpoint": Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group=LOADED),
+    CHECKPOINT: Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group=LOADED),
     "awake_with_cap": _router("variant", _WIDE, awake="proportional_to_cap"),
     "awake_with_demand": _router("variant", _WIDE, awake="follow_demand"),
     "gate_backlog": _router("variant", _WIDE, admission="backlog_gate"),

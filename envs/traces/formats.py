@@ -26,7 +26,7 @@ TICKS_PER_S: dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, DATE
 """Unit of time -> how many make a second; dates are read as nanoseconds since 1970."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EPOCH_UNITS = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"), (1e8, "s"))
-"""Numbers from which on a time is taken to count from 1970, and in which unit: those of 1973 to 5138."""
+"""Least number of a time counted from 1970, by unit: the years 1973 to 5138."""
 
 
 @dataclass(frozen=True)

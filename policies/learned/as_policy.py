@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.base import PolicyContext, State
 from tokenfleet.policies.learned.checkpoint import load_policy
-from tokenfleet.policies.policy_files import PRETRAINED
+from tokenfleet.policies.learned.layout import named_checkpoint
 
 
 class CheckpointPolicy:
@@ -18,15 +17,14 @@ class CheckpointPolicy:
 
     Args:
         context: the environment that it will act in.
-        folder: the name of a shipped checkpoint, a folder that train.py wrote, or a run, whose best is taken.
+        folder: the name of a shipped checkpoint, a folder written by train.py, or a run, for its best checkpoint.
 
     Raises:
         SpecError: there is no sound checkpoint, it names code, or it does not fit the environment.
     """
 
     def __init__(self, context: PolicyContext, *, folder: str) -> None:
-        shipped = PRETRAINED / folder
-        self._policy = load_policy(shipped if shipped.is_dir() else Path(folder))
+        self._policy = load_policy(named_checkpoint(folder))
         if self._policy.has_wrapper_statistics:
             raise SpecError(
                 [f"policy.folder: {folder} was trained under wrappers that learn; evaluate it by checkpoint="]

@@ -178,7 +178,7 @@ class RunKeeper(BaseCallback):
             self.logger.record(f"validation/{name}", value)
         self.last_validation = {name: value for name, value in metrics.items() if math.isfinite(value)}
         value, excess = metrics[RETURN], 0.0 if self.limits is None else self.limits.excess(metrics)
-        # Keeping the limits comes first: a policy that exceeds them less, then one that is worth more.
+        # Keeping the limits comes first: the smaller excess wins, then the higher value.
         better = math.isfinite(value) and (-excess, value) > (-self.best_excess, self.best_return)
         if better:
             self.best_return, self.best_excess = value, excess

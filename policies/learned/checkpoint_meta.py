@@ -26,7 +26,7 @@ class TrainingOrigin(Spec):
         training_seed: of the run.
         timesteps: environment steps that it has been trained for.
         validation_return: mean return on validation episodes at that moment; None without validation.
-        multipliers: of the limits that it has been trained under, at that moment.
+        multipliers: of the limits under which it was trained, at that moment.
     """
 
     environment: str

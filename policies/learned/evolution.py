@@ -8,27 +8,26 @@ generations, and bring the search back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from typing_extensions import Self
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.controller import ControllerPolicy
+from tokenfleet.policies.learned.controller_algorithm import ControllerAlgorithm
 from tokenfleet.policies.learned.links import fleet_links
 from tokenfleet.policies.search import Float64Array, Search, replay
 
 Links = Literal["all", "own", "none"]
 
 
-class Evolution(BaseAlgorithm):
+class Evolution(ControllerAlgorithm):
     """Searches for the weights of a `ControllerPolicy`; its environments are `episodes` times as many as candidates.
 
     Args:
@@ -40,18 +39,12 @@ class Evolution(BaseAlgorithm):
         fields: fields of a fleet's observation that a linear policy's actions may follow; None for all.
         make_search: from where it begins, `[D]`, how many candidates a generation has, and a seed. A step of one moves
             a bias by one, and a weight by one over the root of how many stand in its row.
-        policy_kwargs: of the policy.
-        seed: of everything that chance decides.
-        device: of torch.
-        verbose: as in stable-baselines3.
+        **shared: all other arguments of `ControllerAlgorithm` but the learning rate.
 
     Attributes:
         told: values of all candidates so far, `[G, P]`.
         first_weights: where the search began, `[D]`.
     """
-
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ControllerPolicy}
-    policy: ControllerPolicy
 
     def __init__(
         self,
@@ -62,32 +55,15 @@ class Evolution(BaseAlgorithm):
         links: Links,
         fields: Sequence[str] | None,
         make_search: Callable[[Float64Array, int, int], Search],
-        policy_kwargs: dict[str, Any] | None = None,
-        seed: int | None = None,
-        device: str = "cpu",
-        verbose: int = 0,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            policy,
-            env,
-            learning_rate=0.0,
-            policy_kwargs=policy_kwargs,
-            seed=seed,
-            device=device,
-            verbose=verbose,
-            support_multi_env=True,
-            supported_action_spaces=(spaces.Box,),
-        )
+        super().__init__(policy, env, learning_rate=0.0, **shared)
         self.episodes, self.links, self.fields, self._make_search = episodes, links, fields, make_search
         self.population = self.n_envs // episodes
         self._setup_model()
 
     def _setup_model(self) -> None:
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        made = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
-        assert isinstance(made, ControllerPolicy)
-        self.policy = made.to(self.device)
+        super()._setup_model()
         self.first_weights = self.policy.weights()
         self.told = np.empty((0, self.population))
         self._columns, self._scale = self._searched()
@@ -180,10 +156,6 @@ class Evolution(BaseAlgorithm):
         env.seed(int(np.random.SeedSequence([self.seed or 0, len(self.told)]).generate_state(1)[0]))
         self._last_obs = env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones(env.num_envs, np.bool_)
-
-    def _env(self) -> VecEnv:
-        assert self.env is not None
-        return self.env
 
 
 def _as_paid(env: VecEnv, rewards: NDArray[np.generic]) -> NDArray[np.generic]:

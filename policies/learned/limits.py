@@ -1,10 +1,10 @@
-"""Limits on the costs of an episode, kept by prices that rise while it costs more: Lagrangian learning.
+"""Limits on the costs of an episode, kept by prices that rise while episodes exceed a limit: Lagrangian learning.
 
-A limit is on a mean over episodes, `E[cost] <= most`. Its Lagrangian takes `multiplier * cost` off the reward, and dual
-ascent raises the multiplier, which is never negative, while episodes cost more than the limit, and lowers it while they
-cost less (Ray, Achiam and Amodei 2019, "Benchmarking safe exploration in deep reinforcement learning"). Here a step
-follows the *relative* excess `(cost - most) / (cost + most)`. This excess has the sign of `cost - most` and lies in
-[-1, 1], so one rate serves seconds and shares, and a limit of 0.
+A limit is on a mean over episodes, `E[cost] <= most`. The Lagrangian of a limit takes `multiplier * cost` off the
+reward. Dual ascent raises the multiplier while episodes cost more than the limit, and lowers the multiplier, never
+below 0, while they cost less (Ray, Achiam and Amodei 2019, "Benchmarking safe exploration in deep reinforcement
+learning"). Here a step follows the *relative* excess `(cost - most) / (cost + most)`. This excess has the sign of
+`cost - most` and lies in [-1, 1], so one rate serves seconds and shares, and a limit of 0.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Limit:
 def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
     """The limits of a fleet.
 
-    A second above a cap, and a missed request, cost a multiplier of 1 as much as a fleet earns in a tick, and as a
-    class earns no more than all do, a multiplier stays in the order of 1.
+    At a multiplier of 1, a second above a cap and a missed request each cost what a fleet earns in a tick. A class
+    earns no more than all classes together, so a multiplier stays in the order of 1.
 
     Raises:
         SpecError: an unknown class, or one without a stream.
@@ -108,7 +108,7 @@ def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
 
 
 class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment with rewards that pay for limited costs, at prices that `ascend` moves.
+    """An environment whose rewards pay for limited costs, at the prices of `ascend`.
 
     Args:
         env: in autoreset mode `SAME_STEP`; its `reward_terms` hold the costs.

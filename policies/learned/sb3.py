@@ -41,7 +41,7 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iter
     Args:
         env: in autoreset mode `SAME_STEP`.
         spec: the hyper-parameters.
-        trust: modules whose code a checkpoint that the algorithm needs may name.
+        trust: modules whose code may be named by a checkpoint that the algorithm needs.
 
     Raises:
         SpecError: the algorithm cannot work on these spaces, on so many environments, or without what it names.
@@ -87,8 +87,8 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
     """A model with fresh weights.
 
     Raises:
-        SpecError: arguments that do not fit the algorithm or this number of environments, a missing device,
-            or a policy that a checkpoint could not give back.
+        SpecError: arguments unfit for the algorithm or this number of environments, a missing device, or a policy that
+            no checkpoint could restore.
     """
     _check_device(device)
     recipe = RECIPES[spec.name]

@@ -50,7 +50,8 @@ def test_the_errors_that_runs_announce_are_those_of_the_page() -> None:
     found = [each for kinds in errors.values() for quantities in kinds.values() for each in quantities.values()]
     wanted = [claim for kinds in CLAIM_OF.values() for quantities in kinds.values() for claim in quantities.values()]
     assert [each["claim"] for each in found] == wanted
-    rows = {line.split("|")[1].split(":")[0].strip(): line.split("|")[3] for line in PAGE.splitlines() if line.startswith("| ")}
+    cells = [line.split("|") for line in PAGE.splitlines() if line.startswith("| ")]
+    rows = {row[1].split(":")[0].strip(): row[3] for row in cells}
     assert [each for each in found if f"{each['error']:.1%}" != rows[each["claim"]].strip()] == []
 
 

@@ -1,4 +1,4 @@
-"""Policies in YAML files: those that a person writes, and those that ship, which play as they did."""
+"""Policies in YAML files: those written by a person, and the shipped ones, which act as they always did."""
 
 from __future__ import annotations
 

@@ -5,11 +5,10 @@ A decode step is that of the roofline, as a user gets it, of which
     EXPERT_LAYER_S, DISPATCH_LAYER_S where boards have attention of their own, and FP8_LAYER_S in fp8
 
 for each layer are fitted, by least squares of relative error. So is how unevenly tokens choose experts
-(`ModelSpec.routing_skew`), in steps of 0.2: what is said of a family that is left out has both from the others. Runs
-over several boards that the benchmark calls expert
-parallelism have `tensor_parallel` 1: each board holds all of attention and its own sequences (data parallelism). Two
-things show it: the cache that their batches need would not fit if every board held all sequences, and layers that every
-token passes take as long as on one board.
+(`ModelSpec.routing_skew`), in steps of 0.2: a family that is left out has both from the other families. The benchmark's
+runs of expert parallelism over several boards have `tensor_parallel` 1: each board holds all of attention and its own
+sequences (data parallelism). Two things show this: if every board held all sequences, the cache of these batches would
+not fit, and the layers for all tokens take as long as on one board.
 """
 
 from __future__ import annotations
