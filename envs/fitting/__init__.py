@@ -20,6 +20,8 @@ docs/your-own-hardware.md has an example.
 | `problem` | which numbers some runs do tell, and their least squares |
 | `fit` | the whole fit: times, then watts, then the runs left out in turn |
 | `report` | the fit as text |
+| `records` | records of JSON, alone or line by line |
+| `request_columns` | what a log of requests calls its columns |
 | `request_log`, `request_fit`, `request_report` | logs of requests, and a fit to one |
 | `replay` | given requests on one replica of the engine |
 | `clock_sweep`, `clock_law`, `clocks` | jobs at several clocks, their law, and a fit to them |
