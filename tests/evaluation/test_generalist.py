@@ -74,11 +74,22 @@ def test_a_training_gives_the_same_weights_again(ranges: Path, tmp_path: Path) -
 def test_a_training_that_was_killed_goes_on(ranges: Path, tmp_path: Path) -> None:
     whole = trained(ranges, tmp_path / "whole")
     record = json.loads((tmp_path / "whole" / "search.json").read_text())
-    del record["card"], record["measured"]["validation"], record["measured"]["generation 2"]
+    del record["card"], record["measured"]["validation after 3 generations"], record["measured"]["generation 2"]
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / "search.json").write_text(json.dumps(record))
     again = trained(ranges, tmp_path / "killed")
     assert all((whole[name] == again[name]).all() for name in whole)
+
+
+def test_a_longer_search_goes_on_from_a_shorter_one(ranges: Path, tmp_path: Path) -> None:
+    """It measures no generation twice, and chooses among its own centres."""
+    whole = trained(ranges, tmp_path / "whole")
+    trained(ranges, tmp_path / "grown", QUICK.replace("--generations 3", "--generations 2"))
+    record = tmp_path / "grown" / "search.json"
+    known = json.loads(record.read_text())["measured"]["generation 1"]
+    again = trained(ranges, tmp_path / "grown")
+    assert all((whole[name] == again[name]).all() for name in whole)
+    assert json.loads(record.read_text())["measured"]["generation 1"] == known
 
 
 def test_constants_leave_all_but_biases_at_rest(ranges: Path, tmp_path: Path) -> None:
@@ -95,13 +106,20 @@ def test_policies_are_compared_on_test_fleets(ranges: Path, tmp_path: Path, caps
     assert [row.split(" | ")[0] for row in rows] == ["| short-test-0", "| short-test-1"]
     found = json.loads((tmp_path / "found.json").read_text())["measured"]
     assert {name: set(outcome) for name, outcome in found.items()} == {
-        f"short-test-{index}": {"generalist", "supervisor", "careful_operator"} for index in range(2)
+        f"short-test-{index}": {f"generalist {tmp_path / 'zero.safetensors'}", "supervisor", "careful_operator"}
+        for index in range(2)
     }
 
 
+def test_training_seeds_widen_the_intervals() -> None:
+    """Two seeds on either side of a rival, in the same episodes."""
+    found = {"a": {"generalist": np.array([[0.4, 0.4], [0.6, 0.6]]), "supervisor": np.array([0.5, 0.5])}}
+    assert compare.table(found, {"a": ""}).splitlines()[2] == "| a |  | 50.0 | +0.0 [-10.0, 10.0] |"
+
+
 def test_a_table_has_paired_differences_with_their_intervals() -> None:
-    found = {"a": {"generalist": np.array([0.5, 0.7]), "supervisor": np.array([0.4, 0.6])}}
-    found["b"] = {"generalist": np.array([0.3, 0.3]), "supervisor": np.array([0.0, 0.0])}
+    found = {"a": {"generalist": np.array([[0.5, 0.7]]), "supervisor": np.array([0.4, 0.6])}}
+    found["b"] = {"generalist": np.array([[0.3, 0.3]]), "supervisor": np.array([0.0, 0.0])}
     lines = compare.table(found, {"a": "", "b": "4 sites"}).splitlines()
     assert lines[2] == "| a |  | 60.0 | +10.0 [10.0, 10.0] |"
     assert lines[3] == "| b | 4 sites | 30.0 | +30.0 [30.0, 30.0] |"
