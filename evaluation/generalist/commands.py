@@ -32,7 +32,7 @@ HELP = {
 """Of the options that every search has."""
 
 
-def add_options(parser: argparse.ArgumentParser, plain: SearchOptions, help_texts: Mapping[str, str]) -> None:
+def add_options(parser: argparse._ActionsContainer, plain: SearchOptions, help_texts: Mapping[str, str]) -> None:
     """Declare all options, those of every search included, and `--workers`.
 
     Args:

@@ -36,10 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _finetune(typed: argparse.Namespace) -> None:
     options, scenario = options_of(typed, FinetuningOptions), load_scenario(typed.scenario)
-    command = f"{command_of(COMMAND, options)} --scenario {typed.scenario}"
+    command = finetuning_command(options, typed.scenario)
     with Workers(typed.workers) as workers:
         path, found = finetune(scenario, options, command, Path(typed.out), workers)
     say_found(path, found)
+
+
+def finetuning_command(options: FinetuningOptions, scenario: str) -> str:
+    """The command that fine-tunes the same again, in a scenario by name or file."""
+    return f"{command_of(COMMAND, options)} --scenario {scenario}"
 
 
 def _parser() -> argparse.ArgumentParser:
