@@ -32,7 +32,7 @@ class FinetuningOptions(SearchOptions):
     weights: str = "generalist"
     generations: int = 36
     population: int = 16
-    spread: float = 0.15
+    spread: float = 0.1
     episodes: int = 8
     validation_episodes: int = 40
 
