@@ -21,7 +21,8 @@ from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.generator import __main__ as generator
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
-from tokenfleet.evaluation.generalist import compare, train
+from tokenfleet.evaluation.generalist import compare, finetune, train
+from tokenfleet.evaluation.generalist.matrix import __main__ as matrix
 from tokenfleet.evaluation.generalist.rollouts import scored, scores_in
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.generalist.weights import SHIPPED as PRETRAINED
@@ -154,14 +155,15 @@ def commands(beginning: str) -> list[list[str]]:
 
 
 def test_the_commands_of_the_page_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules = {"envs.scenario.generator": generator, "evaluation.generalist.train": train}
-    modules["evaluation.generalist.compare"] = compare
+    by_name = {"train": train, "finetune": finetune, "compare": compare, "matrix": matrix}
+    modules = {f"evaluation.generalist.{name}": module for name, module in by_name.items()}
+    modules["envs.scenario.generator"] = generator
     seen: list[Any] = []
     for _, name, *typed in commands("python -m"):
         module = modules[name.removeprefix("tokenfleet.")]
         monkeypatch.setattr(module, "exit_status", lambda work: seen.append(work) or 0)
         assert module.main(typed) == 0
-    assert len(seen) == 6
+    assert len(seen) == len(commands("python -m")) > 6
 
 
 def test_the_scripts_of_the_page_take_drawn_fleets(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from tokenfleet.evaluation.generalist.matrix.entrants import (
     rivals_of,
 )
 from tokenfleet.evaluation.generalist.matrix.page import page
-from tokenfleet.evaluation.generalist.matrix.row import Row, row_of
+from tokenfleet.evaluation.generalist.matrix.row import Cell, Row, row_of
 from tokenfleet.evaluation.generalist.rollouts import scores_in
 from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.protocol import load_protocol
@@ -104,6 +104,23 @@ def test_the_page_counts_losses() -> None:
     assert "| generalist | best rule | 0 | 2 | 0 |" in text
     assert "| `won` | `best` " in text
     assert "1 refuse" in text
+
+
+def test_the_page_says_where_value_is_bought_with_seconds_above_a_cap() -> None:
+    """Five percent or a second more than the specialist's count as no more."""
+    usd = np.zeros(EPISODES)
+    seconds = {"longer": 12.0, "as long": 11.0, "shorter": 0.0}
+    rows = [
+        Row(
+            name,
+            {SPECIALIST: Cell("", usd, 10.0), FINE_TUNED: Cell("", usd, above_cap_s)},
+            dict.fromkeys(COLUMNS, 0),
+            None,
+        )
+        for name, above_cap_s in seconds.items()
+    ]
+    text = page(rows, load_protocol(), EPISODES, finetune.FinetuningOptions())
+    assert "on 2 of 3. Not on `longer`:" in text
 
 
 def test_every_benchmark_has_every_rival() -> None:

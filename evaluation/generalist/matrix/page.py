@@ -21,6 +21,7 @@ from tokenfleet.evaluation.generalist.matrix.entrants import (
 )
 from tokenfleet.evaluation.generalist.matrix.figure import absence
 from tokenfleet.evaluation.generalist.matrix.row import Row
+from tokenfleet.evaluation.leaderboard.learning import tolerated_s
 from tokenfleet.evaluation.protocol import Protocol, score_text, suite_score
 from tokenfleet.evaluation.robustness.matrix import verdict
 
@@ -50,6 +51,8 @@ figure; the same command goes on where it was stopped.
 By the 95 % interval of the paired difference in net value, over the scenarios where the rival exists:
 
 {_counts(rows)}
+
+{_limits(rows)}
 
 ![Net value of rules, specialists and the generalist, as a share of the best in each scenario](images/generalist.png)
 
@@ -95,6 +98,20 @@ def _counts(rows: Sequence[Row]) -> str:
             told = Counter(verdict(lead) for row in rows if (lead := row.lead(column, rival)) is not None)
             lines.append([column, rival, *(str(told[kind]) for kind in VERDICTS)])
     return markdown_table(("", "against", *VERDICTS), lines)
+
+
+def _limits(rows: Sequence[Row]) -> str:
+    """Whether leads over specialists are bought with seconds above a cap."""
+    both = [row for row in rows if {FINE_TUNED, SPECIALIST} <= row.cells.keys()]
+    beyond = [
+        f"`{row.scenario}`"
+        for row in both
+        if row.cells[FINE_TUNED].above_cap_s > tolerated_s(row.cells[SPECIALIST].above_cap_s)
+    ]
+    where = f" Not on {', '.join(beyond)}: part of its value there is bought with seconds." if beyond else ""
+    within = f"{len(both) - len(beyond)} of {len(both)}"
+    return f"""After fine-tuning the generalist stands above a cap no longer than the specialist, within the tolerance of the
+leaderboard, on {within}.{where}"""
 
 
 def _values(rows: Sequence[Row]) -> str:
