@@ -175,7 +175,7 @@ def test_the_scripts_of_the_page_take_drawn_fleets(run: Run, tmp_path: Path, mon
         for _, *typed in commands(f"python {script}.py"):
             outcome = run(shlex.join([script, *typed]))
             assert outcome.code == 0, outcome.errors
-    assert len(seen) == 3
+    assert len(seen) == 4
 
 
 def test_the_example_in_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
