@@ -83,7 +83,7 @@ def _row(
 
 
 def _scenarios(typed: argparse.Namespace) -> list[Scenario]:
-    """Those by name, or the benchmark scenarios and the first test fleets."""
+    """Those by name, or the benchmark scenarios and as many test fleets as were asked for."""
     if typed.scenario:
         return [load_scenario(name) for name in typed.scenario]
     ranges = load_ranges(typed.ranges)
@@ -97,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", action="append", default=[], help="only this one; may be repeated")
     parser.add_argument("--ranges", default="generalist", help="what test fleets are drawn from (default: generalist)")
-    parser.add_argument("--fleets", type=int, default=4, help="test fleets, the first ones (default: 4)")
+    parser.add_argument(
+        "--fleets", type=int, default=0, help="test fleets as further rows, the first ones (default: 0)"
+    )
     parser.add_argument("--test-episodes", type=int, default=100, help="of every scenario (default: 100)")
     parser.add_argument("--out", default="runs/generalist/matrix", help="folder that holds what has been done")
     parser.add_argument("--docs", metavar="FOLDER", help="write generalist-matrix.md and images/generalist.png there")

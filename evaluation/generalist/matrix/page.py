@@ -110,8 +110,8 @@ def _limits(rows: Sequence[Row]) -> str:
     ]
     where = f" Not on {', '.join(beyond)}: part of its value there is bought with seconds." if beyond else ""
     within = f"{len(both) - len(beyond)} of {len(both)}"
-    return f"""After fine-tuning the generalist stands above a cap no longer than the specialist, within the tolerance of
-the leaderboard, on {within}.{where}"""
+    return f"""After fine-tuning the generalist stands above a cap no longer than the specialist, within the tolerance
+of the leaderboard, on {within}.{where}"""
 
 
 def _values(rows: Sequence[Row]) -> str:
