@@ -76,6 +76,16 @@ def test_a_matrix_measures_nothing_twice(
     assert (tmp_path / "docs" / "generalist-matrix.md").read_text() == written
 
 
+def test_a_matrix_does_without_fine_tuning_on_demand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(entrants, "RULES", ("careful_operator",))
+    monkeypatch.setattr(search, "scores", None)
+    assert matrix.main(shlex.split(f"--scenario tiny --as-on-file --test-episodes 2 --out {tmp_path}")) == 0
+    assert "fine-tuned none" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
+
+
 def _row(name: str, lead: float) -> Row:
     """The generalist ahead of the best rule by `lead` after fine-tuning alone; every other specialist refuses."""
     noise = np.random.default_rng(0).normal(size=EPISODES)

@@ -26,8 +26,11 @@ from tokenfleet.evaluation.protocol import Protocol, load_protocol
 from tokenfleet.evaluation.robustness.rivals import scenarios_with_rivals
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
+from tokenfleet.policies.generalist.weights import SUFFIX
 
 COMMAND = "python -m tokenfleet.evaluation.generalist.matrix"
+FOLDER = "finetuned"
+"""Of fine-tuned weights, in `--out`."""
 LEAST_EPISODES = 2
 
 
@@ -46,7 +49,8 @@ def _run(typed: argparse.Namespace) -> None:
     with Workers(typed.workers) as workers, tqdm(scenarios, disable=not sys.stderr.isatty()) as bar:
         for scenario in bar:
             bar.set_description_str(scenario.name)
-            row = _row(scenario, options, protocol, typed.test_episodes, out, workers, bar.set_postfix_str)
+            tunes = not typed.as_on_file or (out / FOLDER / f"{scenario.name}{SUFFIX}").is_file()
+            row = _row(scenario, options, tunes, protocol, typed.test_episodes, out, workers, bar.set_postfix_str)
             rows.append(row)
             print(row_text(row), flush=True)
     if typed.docs:
@@ -59,20 +63,18 @@ def _run(typed: argparse.Namespace) -> None:
 def _row(
     scenario: Scenario,
     options: FinetuningOptions,
+    tunes: bool,
     protocol: Protocol,
     episodes: int,
     out: Path,
     workers: Workers,
     say: Callable[[str], None],
 ) -> Row:
-    """Fine-tune in a scenario, and meet everyone there."""
-    command = finetuning_command(options, scenario.name)
-    weights, _ = finetune(scenario, options, command, out / "finetuned", workers)
-    entrants = [
-        *rivals_of(scenario.name),
-        generalist_by(ZERO_SHOT, options.weights),
-        generalist_by(FINE_TUNED, str(weights)),
-    ]
+    """Meet everyone in a scenario; the generalist that is fine-tuned there is among them if `tunes`."""
+    entrants = [*rivals_of(scenario.name), generalist_by(ZERO_SHOT, options.weights)]
+    if tunes:
+        weights, _ = finetune(scenario, options, finetuning_command(options, scenario.name), out / FOLDER, workers)
+        entrants.append(generalist_by(FINE_TUNED, str(weights)))
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "episodes": episodes}
     record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     cell = CellMeasurement(scenario, episodes, protocol.seed, protocol.split)
@@ -102,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--test-episodes", type=int, default=100, help="of every scenario (default: 100)")
     parser.add_argument("--out", default="runs/generalist/matrix", help="folder that holds what has been done")
+    parser.add_argument(
+        "--as-on-file", action="store_true", help="fine-tune nothing: only weights that --out holds are met"
+    )
     parser.add_argument("--docs", metavar="FOLDER", help="write generalist-matrix.md and images/generalist.png there")
     add_options(parser.add_argument_group("fine-tuning"), FinetuningOptions(), HELP)
     return parser
