@@ -130,7 +130,7 @@ def test_the_page_says_where_value_is_bought_with_seconds_above_a_cap() -> None:
         for name, above_cap_s in seconds.items()
     ]
     text = page(rows, load_protocol(), EPISODES, finetune.FinetuningOptions())
-    assert "on 2 of 3. Not on `longer`:" in text
+    assert "on **2 of 3**. Not on `longer`," in text
 
 
 def test_every_benchmark_has_every_rival() -> None:

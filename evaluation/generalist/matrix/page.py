@@ -44,7 +44,7 @@ def page(rows: Sequence[Row], protocol: Protocol, episodes: int, options: Finetu
     training = options.generations * options.population * options.episodes
     return f"""# One policy for any fleet, beside specialists and rules
 
-The [generalist](generalist.md) as it ships and after fine-tuning, where specialists were trained and where none was.
+The [generalist](generalist.md) as it ships and after fine-tuning, beside specialists, tuned constants and rules.
 `python -m tokenfleet.evaluation.generalist.matrix --docs docs` fine-tunes, measures, and writes this page and its
 figure; the same command goes on where it was stopped.
 
@@ -62,7 +62,8 @@ By the 95 % interval of the paired difference in net value, over the scenarios w
   `evaluation/robustness/rules.yaml` names for a benchmark scenario, of the four that [generalist.md](generalist.md)
   compares on a drawn fleet.
 - *{TUNED}* and *{CONSTANTS}* are `tuned/<scenario>/...` ([tuning.md](tuning.md)), *{SPECIALIST}* is
-  `pretrained/<scenario>` of the [leaderboard](leaderboard.md). None of these was made for a drawn fleet.
+  `pretrained/<scenario>` of the [leaderboard](leaderboard.md), which had more training episodes and a training seed that
+  was chosen on validation. None of these was made for a drawn fleet.
 - *{OTHERS}* are the specialists of all other scenarios. A specialist names sites, pools and classes, or has the
   shape of an observation, and so refuses any other fleet.
 - *{ZERO_SHOT}* is one file of weights, trained on drawn fleets alone; *{FINE_TUNED}* went on from these weights with
@@ -108,10 +109,10 @@ def _limits(rows: Sequence[Row]) -> str:
         for row in both
         if row.cells[FINE_TUNED].above_cap_s > tolerated_s(row.cells[SPECIALIST].above_cap_s)
     ]
-    where = f" Not on {', '.join(beyond)}: part of its value there is bought with seconds." if beyond else ""
+    where = f" Not on {', '.join(beyond)},\nwhere the two are not alike: seconds buy value." if beyond else ""
     within = f"{len(both) - len(beyond)} of {len(both)}"
     return f"""After fine-tuning the generalist stands above a cap no longer than the specialist, within the tolerance
-of the leaderboard, on {within}.{where}"""
+of the leaderboard, on **{within}**.{where}"""
 
 
 def _values(rows: Sequence[Row]) -> str:
