@@ -62,8 +62,8 @@ By the 95 % interval of the paired difference in net value, over the scenarios w
   `evaluation/robustness/rules.yaml` names for a benchmark scenario, of the four that [generalist.md](generalist.md)
   compares on a drawn fleet.
 - *{TUNED}* and *{CONSTANTS}* are `tuned/<scenario>/...` ([tuning.md](tuning.md)), *{SPECIALIST}* is
-  `pretrained/<scenario>` of the [leaderboard](leaderboard.md), which had more training episodes and a training seed that
-  was chosen on validation. None of these was made for a drawn fleet.
+  `pretrained/<scenario>` of the [leaderboard](leaderboard.md), which had more training episodes, and is the best of
+  five training seeds on validation. None of these was made for a drawn fleet.
 - *{OTHERS}* are the specialists of all other scenarios. A specialist names sites, pools and classes, or has the
   shape of an observation, and so refuses any other fleet.
 - *{ZERO_SHOT}* is one file of weights, trained on drawn fleets alone; *{FINE_TUNED}* went on from these weights with
