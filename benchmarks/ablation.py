@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pydantic import Field
 
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.files.digest import json_digest
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import PositiveInt, Spec, SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -32,13 +34,13 @@ from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.evaluation.style import INK, MUTED, PALETTE, house_style, new_figure, only_grid, save
+from tokenfleet.policies.learned.identity import DIGITS, policy_hash
+from tokenfleet.policies.policy_files import shipped_names
 
 Float64Array = NDArray[np.float64]
 RUNS_FILE = Path(__file__).parent / "ablation.yaml"
 MEASURED_SEED = 4_242
 """Of the validation episodes that the runs are measured in."""
-BASE = "supervisor"
-"""The policy that every value is told against: the middle of the box of set-points."""
 
 
 class RunSpec(Spec):
@@ -55,16 +57,41 @@ class RunSpec(Spec):
     decide_every: PositiveInt
 
 
+class FamilySpec(Spec):
+    """Runs that begin at the same policy.
+
+    Attributes:
+        base: that policy, by name; `{scenario}` stands for the scenario, `{rule}` for the rule that ships tuned for it.
+        runs: the first is what the others are compared with.
+    """
+
+    base: str
+    runs: tuple[RunSpec, ...] = Field(min_length=1)
+
+    def base_in(self, scenario: str) -> str:
+        """The policy at which the runs begin in a scenario.
+
+        Raises:
+            SpecError: no rule ships tuned for the scenario.
+        """
+        folder = f"tuned/{scenario}/"
+        rules = [name.removeprefix(folder) for name in shipped_names() if name.startswith(folder)]
+        rule = next((name for name in rules if name != "constants"), None)
+        if rule is None:
+            raise SpecError([f"--scenario: no rule ships tuned for {scenario!r}"])
+        return self.base.format(scenario=scenario, rule=rule)
+
+
 class Runs(Spec):
     """What `ablation.yaml` holds.
 
     Attributes:
         common: keys of train.py that all runs have.
-        families: runs by what they have in common; the first of each is what the others are compared with.
+        families: runs by what they have in common.
     """
 
     common: tuple[str, ...]
-    families: dict[str, tuple[RunSpec, ...]] = Field(min_length=1)
+    families: dict[str, FamilySpec] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +100,7 @@ class Finding:
 
     Attributes:
         scenario, family, run: names.
-        gain: mean paired difference to the middle of the box over seeds and episodes [USD].
+        gain: mean paired difference to the base of the family over seeds and episodes [USD].
         lost: the same to the first run of the family; None for that run.
     """
 
@@ -84,28 +111,31 @@ class Finding:
     lost: Interval | None
 
 
-def keys_of(scenario: Scenario, run: RunSpec, common: Sequence[str], seed: int, episodes: int) -> list[str]:
+def keys_of(
+    scenario: Scenario, family: FamilySpec, run: RunSpec, common: Sequence[str], seed: int, episodes: int
+) -> list[str]:
     """What train.py is told of a run; a rollout of PPO is a whole episode, which keeps its pairs together."""
     decisions = -(-scenario.horizon_ticks // run.decide_every)
     rollout = [f"algo.n_steps={decisions}"] if "experiment=residual" in run.keys else []
     steps = f"total_timesteps={episodes * decisions}"
-    return [*common, *run.keys, *rollout, f"scenario={scenario.name}", f"seed={seed}", steps]
+    own = {key.partition("=")[0] for key in run.keys}
+    base = [] if "policy.base" in own else [f"policy.base={family.base_in(scenario.name)}"]
+    return [*common, *run.keys, *base, *rollout, f"scenario={scenario.name}", f"seed={seed}", steps]
 
 
-def trained(scenario: Scenario, run: RunSpec, common: Sequence[str], seed: int, episodes: int, folder: Path) -> Path:
-    """The folder of a run that is complete, trained or gone on with where it is not.
+def trained(keys: Sequence[str], folder: Path) -> Path:
+    """The folder of a run of train.py that is complete, trained or gone on with where it is not.
 
     Raises:
         SpecError: the training failed.
     """
     if (folder / "checkpoints" / "last").exists() and '"status": "complete"' in (folder / "manifest.json").read_text():
         return folder
-    new = [*keys_of(scenario, run, common, seed, episodes), f"hydra.run.dir={folder}"]
-    keys = [f"resume={folder}"] if (folder / "snapshots").exists() else new
-    command = [sys.executable, "-m", "tokenfleet.train", *keys]
+    told = [f"resume={folder}"] if (folder / "snapshots").exists() else [*keys, f"hydra.run.dir={folder}"]
+    command = [sys.executable, "-m", "tokenfleet.train", *told]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SpecError([f"training failed: {' '.join(keys)}: {line}" for line in done.stderr.splitlines()[-3:]])
+        raise SpecError([f"training failed: {' '.join(told)}: {line}" for line in done.stderr.splitlines()[-3:]])
     return folder
 
 
@@ -123,33 +153,35 @@ def measured(scenario: Scenario, folder: Path, episodes: int) -> list[float]:
     return [row.metrics[VALUE] for row in rows]
 
 
-def findings(scenario: str, runs: Runs, values: Mapping[str, Float64Array], base: Float64Array) -> list[Finding]:
+def findings(
+    scenario: str, runs: Runs, values: Mapping[str, Float64Array], bases: Mapping[str, Float64Array]
+) -> list[Finding]:
     """What the runs of a scenario came to.
 
     Args:
         scenario: its name.
         runs: see there.
         values: of each run, `[T, E]` of T seeds [USD].
-        base: of the middle of the box, `[E]` [USD].
+        bases: of the base of each family, `[E]` [USD].
     """
-    bootstrap = PairedBootstrap(len(base))
+    bootstrap = PairedBootstrap(len(next(iter(bases.values()))))
     return [
         Finding(
             scenario,
-            family,
+            name,
             run.name,
-            bootstrap.difference(values[run.name], base),
-            None if run is some[0] else bootstrap.difference(values[run.name], values[some[0].name]),
+            bootstrap.difference(values[run.name], bases[name]),
+            None if run is family.runs[0] else bootstrap.difference(values[run.name], values[family.runs[0].name]),
         )
-        for family, some in runs.families.items()
-        for run in some
+        for name, family in runs.families.items()
+        for run in family.runs
     ]
 
 
 def table(found: Sequence[Finding]) -> str:
     """The findings as Markdown."""
     lines = [
-        "| scenario | run | against the middle of the box, USD | against the first of its family |",
+        "| scenario | run | against where it began, USD | against the first of its family |",
         "|---|---|---|---|",
     ]
     for one in found:
@@ -159,7 +191,7 @@ def table(found: Sequence[Finding]) -> str:
 
 
 def draw(found: Sequence[Finding], path: Path) -> Path:
-    """Gains over the middle of the box, a panel for each scenario, families in colours."""
+    """Gains over where runs began, a panel for each scenario, families in colours."""
     scenarios, families = (list(dict.fromkeys(getattr(one, key) for one in found)) for key in ("scenario", "family"))
     rows = len(found) // len(scenarios)
     with house_style():
@@ -175,7 +207,7 @@ def draw(found: Sequence[Finding], path: Path) -> Path:
                 )
             ax.set_yticks(range(rows), [one.run for one in ours])
             ax.set_ylim(rows - 0.5, -0.5)
-            ax.set_xlabel("USD an episode over the middle of the box")
+            ax.set_xlabel("USD an episode over where it began")
             ax.set_title(scenario)
             only_grid(ax, "x")
         for number, family in enumerate(families):
@@ -184,25 +216,38 @@ def draw(found: Sequence[Finding], path: Path) -> Path:
         return save(figure, path)
 
 
+def _of_scenario(name: str, runs: Runs, typed: argparse.Namespace) -> list[Finding]:
+    """Train and measure what is not on file yet."""
+    scenario, out = load_scenario(name), Path(typed.out)
+    header = {"scenario": name, "config_hash": scenario_hash(scenario), "episodes": typed.measured}
+    record = MeasurementFile(out / f"{name}-{typed.episodes}.json", header)
+
+    def base_values(policy: str) -> list[float]:
+        values: list[float] = measure_cell(scenario, policy, typed.measured, MEASURED_SEED)[VALUE]
+        return values
+
+    def run_values(keys: Sequence[str], folder: Path) -> list[float]:
+        return measured(scenario, trained(keys, folder), typed.measured)
+
+    values: dict[str, list[list[float]]] = {}
+    bases: dict[str, Float64Array] = {}
+    for kind, family in runs.families.items():
+        base = family.base_in(name)
+        bases[kind] = np.array(record.once(f"{base}@{policy_hash(base)}", partial(base_values, base)))
+    pairs = [(family, run) for family in runs.families.values() for run in family.runs]
+    for seed in range(typed.seeds):
+        for family, run in pairs:
+            print(f"{name} seed {seed}: {run.name}", flush=True)
+            keys = keys_of(scenario, family, run, runs.common, seed, typed.episodes)
+            known = json_digest([keys, policy_hash(family.base_in(name))])[:DIGITS]
+            done = record.once(f"{run.name}@{known}", partial(run_values, keys, out / "training" / known))
+            values.setdefault(run.name, []).append(done)
+    return findings(name, runs, {run: np.array(rows) for run, rows in values.items()}, bases)
+
+
 def _run(typed: argparse.Namespace) -> None:
-    runs, out, found = Runs.parse(read_yaml(RUNS_FILE), RUNS_FILE.stem), Path(typed.out), list[Finding]()
-    for name in typed.scenario or ["default", "retry-storm"]:
-        scenario = load_scenario(name)
-        header = {"scenario": name, "config_hash": scenario_hash(scenario), "episodes": typed.measured}
-        record = MeasurementFile(out / f"{name}-{typed.episodes}.json", header)
-        base = record.once(BASE, lambda: measure_cell(scenario, BASE, typed.measured, MEASURED_SEED)[VALUE])  # noqa: B023
-        values: dict[str, list[list[float]]] = {}
-        for seed in range(typed.seeds):
-            for run in (run for some in runs.families.values() for run in some):
-                print(f"{name} seed {seed}: {run.name}", flush=True)
-                folder = out / f"{name}-{typed.episodes}" / f"{run.name.replace(' ', '-').replace(',', '')}-{seed}"
-
-                def measure() -> list[float]:
-                    done = trained(scenario, run, runs.common, seed, typed.episodes, folder)  # noqa: B023
-                    return measured(scenario, done, typed.measured)  # noqa: B023
-
-                values.setdefault(run.name, []).append(record.once(f"{run.name}/{seed}", measure))
-        found += findings(name, runs, {run: np.array(rows) for run, rows in values.items()}, np.array(base))
+    runs = Runs.parse(read_yaml(RUNS_FILE), RUNS_FILE.stem)
+    found = [one for name in typed.scenario or ["default"] for one in _of_scenario(name, runs, typed)]
     print(table(found))
     if typed.docs:
         print(draw(found, Path(typed.docs) / "images" / "ablation.png"))
@@ -211,7 +256,12 @@ def _run(typed: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenario", action="append", default=[], help="default: default and retry-storm")
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        help="one for which a rule ships tuned; may be repeated (default: default)",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="of training (default: 3)")
     parser.add_argument("--episodes", type=int, default=1280, help="of training, of each run (default: 1280)")
     parser.add_argument("--measured", type=int, default=48, help="validation episodes (default: 48)")

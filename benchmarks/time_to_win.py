@@ -2,10 +2,10 @@
 
 The learner is that of `tune.py policy=linear_feedback`, with fewer generations: CMA-ES of constant set-points, then
 every gain that has a reason alone, then CMA-ES of the best eight. The clock stands still while rules are measured and
-processes start, and runs while the learner is validated. It stops when the learner is ahead of every shipped rule in
-the validation episodes, the 95 % interval of each paired difference above zero. Two clocks are told: the wall's, and
-that of the processor, without the work of a shared machine for others: in every round of work the slowest process, and
-this one.
+processes start, and runs while the learner is validated. The measurement stops when the learner is ahead of every
+shipped rule in the validation episodes, with the 95 % interval of each paired difference above zero. Two clocks are
+told: the wall's, and that of the processor, without the work of a shared machine for others: in every round of work the
+slowest process, and this one.
 """
 
 from __future__ import annotations

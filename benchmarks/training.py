@@ -30,8 +30,8 @@ ROLLOUT_STEPS = 128
 class ZeroCostVectorEnv(VectorEnv[Any, Any, Any]):
     """Returns the same arrays at every step; nothing ends.
 
-    They hold noise rather than zeros: a network that sees only zeros has no gradients, and PPO would work on numbers
-    foreign to any training.
+    The arrays hold noise rather than zeros: a network that sees only zeros has no gradients, and PPO would work on
+    numbers foreign to any training.
     """
 
     def __init__(self, like: FleetVectorEnv) -> None:

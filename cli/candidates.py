@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenfleet.configs.schema import EvaluateConfig
+from tokenfleet.envs.files.digest import json_digest
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.policies.base import PolicyContext
@@ -21,7 +21,9 @@ from tokenfleet.policies.registry import make_policy
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.checkpoint_meta import CheckpointMeta
     from tokenfleet.policies.learned.network_policy import NetworkPolicy
+    from tokenfleet.policies.learned.rebuilding import LearnedPolicy
 
+Built = TypeVar("Built")
 HASH_DIGITS = 12
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,11 @@ def make_candidates(config: EvaluateConfig, env: Any) -> list[Candidate]:
         raise SpecError(["policies: nothing to evaluate; name policies, a checkpoint, or both"])
     context = PolicyContext.from_env(env, seed=config.seed)
     folders = [found for path in config.checkpoint for found in _folders(Path(path))]
+    checkpoints = _checkpoints(folders, config, env)
+    _check_limits_are_used(config, checkpoints)
     candidates = [
         *_built(config.policies, lambda choice: _baseline(choice, context)),
-        *_checkpoints(folders, config, env),
+        *checkpoints,
     ]
     candidates = _once(candidates)
     _warn_of_shared_seeds(candidates)
@@ -80,10 +84,11 @@ def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[
     from tokenfleet.policies.learned.sb3 import use_threads
 
     use_threads(config.threads)
-    return _built(folders, lambda folder: _checkpoint(folder, env, config))
+    return [found for one in _built(folders, lambda folder: _checkpoint(folder, env, config)) for found in one]
 
 
-def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> Candidate:
+def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> list[Candidate]:
+    """The policy of a checkpoint; of one that sees limits, within each of those that the configuration names."""
     from tokenfleet.policies.learned.checkpoint import load_policy
 
     policy = load_policy(folder, config.trust)
@@ -94,24 +99,50 @@ def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> Candidate:
         raise SpecError([f"{line} (here: {here}; checkpoint {folder})" for line in error.problems]) from None
     policy.prepare(env)
     origin = policy.meta.origin
-    algorithm = policy.meta.algorithm.label
-    label = f"{algorithm}-seed{origin.training_seed}"
+    label = f"{policy.meta.algorithm.label}-seed{origin.training_seed}"
     _warn_of_transfer(label, origin.scenario, env)
     _warn_of_wrappers(label, origin.environment_wrappers, config.env.wrappers)
+    choices = config.limits.choices(policy.limits)
+    return _built(choices, lambda limits: _within(policy, limits, folder, config.deterministic))
+
+
+def _within(policy: LearnedPolicy, limits: Mapping[str, float], folder: Path, deterministic: bool) -> Candidate:
+    """A learned policy that acts within these limits; none for one that sees none."""
+    try:
+        told = policy.within(limits)
+    except SpecError as error:
+        raise SpecError([f"{line} (checkpoint {folder})" for line in error.problems]) from None
+    origin = policy.meta.origin
+    at = "".join(f"@{name}={value:g}" for name, value in limits.items())
+    algorithm, weights = f"{policy.meta.algorithm.label}{at}", policy.meta.weights_sha256
     return Candidate(
-        policy=policy if config.deterministic else _Sampling(policy),
-        label=label,
+        policy=told if deterministic else _Sampling(told),
+        label=f"{algorithm}-seed{origin.training_seed}",
         algorithm=f"{algorithm}/{_recipe_hash(policy.meta)}",
         training_seed=origin.training_seed,
         learned=True,
-        policy_hash=policy.meta.weights_sha256[:HASH_DIGITS],
+        policy_hash=_hash([weights, dict(limits)]) if limits else weights[:HASH_DIGITS],
         source={
             "checkpoint": str(folder),
             "weights_sha256": policy.meta.weights_sha256,
             "trained_on": policy.trained_on,
             "timesteps": origin.timesteps,
+            **({"limits": dict(limits)} if limits else {}),
         },
     )
+
+
+def _check_limits_are_used(config: EvaluateConfig, checkpoints: Iterable[Candidate]) -> None:
+    """Refuse a limit that no checkpoint sees: a rule, or a policy that was trained within one limit, keeps to its own.
+
+    Raises:
+        SpecError: one line per limit.
+    """
+    used = {name for candidate in checkpoints for name in candidate.source.get("limits", {})}
+    unused = config.limits.by_name().keys() - used
+    hint = "was trained for a range of it, so none would act otherwise; leave it out"
+    if unused:
+        raise SpecError([f"limits.{name.replace('/', '.')}: no checkpoint here {hint}" for name in sorted(unused)])
 
 
 class _Sampling:
@@ -138,9 +169,9 @@ def _folders(path: Path) -> list[Path]:
     return [folder for folder in sorted(path.iterdir()) if has_checkpoint(folder)] or [path]
 
 
-def _built(choices: Iterable[Any], build: Callable[[Any], Candidate]) -> list[Candidate]:
-    """One candidate per choice, every mistake reported at once."""
-    built: list[Candidate] = []
+def _built(choices: Iterable[Any], build: Callable[[Any], Built]) -> list[Built]:
+    """What each choice becomes, every mistake reported at once."""
+    built: list[Built] = []
     problems: list[str] = []
     for choice in choices:
         try:
@@ -192,7 +223,7 @@ def _distinct(candidates: list[Candidate]) -> list[Candidate]:
         label = candidate.label if count == 1 else f"{candidate.label}-{count}"
         algorithm = label
         if candidate.learned:
-            name = candidate.algorithm.partition("/")[0]
+            name = candidate.algorithm.rpartition("/")[0]
             known = recipes.setdefault(name, [])
             if candidate.algorithm not in known:
                 known.append(candidate.algorithm)
@@ -207,11 +238,13 @@ def _recipe_hash(meta: CheckpointMeta) -> str:
     origin = {"environment", "environment_kwargs", "environment_wrappers", "scenario"}
     base = {"reach", "choice"}  # a learned base has a seed of its own
     shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin, "base": base})
+    if meta.limits:
+        shared["limits"] = [one.model_dump(mode="json") for one in meta.limits]
     return _hash(shared)
 
 
 def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:HASH_DIGITS]
+    return json_digest(data)[:HASH_DIGITS]
 
 
 def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:

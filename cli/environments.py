@@ -31,7 +31,8 @@ from tokenfleet.envs.scenario.provenance import refuse_rooflines
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import Guard, UserCodeError, failure, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.policies.learned.limits import LimitedEnv, limits_of
+from tokenfleet.policies.learned.limited_env import LimitedEnv
+from tokenfleet.policies.learned.limits import limits_of
 from tokenfleet.policies.parameters import check_parameters, keyword_parameters
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]

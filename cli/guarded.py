@@ -11,7 +11,7 @@ from tokenfleet.envs.user_code import Guard
 
 
 class GuardedBatch(VectorWrapper[Any, Any, Any, Any, Any]):
-    """A vector environment with messages that name the part that failed in `reset` or `step`.
+    """A vector environment whose messages name the part at fault in `reset` or `step`.
 
     Args:
         env: the environment, of the user's own or with a wrapper of the user's own outermost.

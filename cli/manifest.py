@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.configs.entry import EntryConfig
+from tokenfleet.envs.files.digest import json_digest
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of
@@ -39,8 +39,7 @@ def describe(config: EntryConfig) -> dict[str, Any]:
 
 def config_hash(config: EntryConfig) -> str:
     """SHA-256 of the configuration, as it is kept, as JSON with sorted keys."""
-    text = json.dumps(config.kept(), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(config.kept())
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

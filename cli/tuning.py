@@ -19,6 +19,7 @@ from tokenfleet.envs.accounts.metrics import RETURN
 from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.found import choice_of
 from tokenfleet.evaluation.screen.limit import ranked
@@ -190,8 +191,9 @@ def _write(path: Path, config: TuneConfig, tuned: Tuned) -> None:
         budget = {"feedback_generations": config.feedback_generations}
         if config.above_cap_limit_s is not None:
             budget["above_cap_limit_s"] = config.above_cap_limit_s
+    scenario = config.shifted_scenario
     found = {
-        "scenario": None if config.scenario is None else config.scenario.name,
+        **({} if scenario is None else {"scenario": scenario.name, "config_hash": scenario_hash(scenario)}),
         "seed": config.seed,
         **budget,
         "validation": {

@@ -148,10 +148,10 @@ def with_wrappers(spec: EnvSpec, wrappings: Sequence[Wrapping]) -> EnvSpec:
 
 
 class SameStepObservation(VectorWrapper[Any, Any, Any, Any, Any]):
-    """A vector observation wrapper in autoreset mode `SAME_STEP`, which those of Gymnasium refuse.
+    """A vector observation wrapper in autoreset mode `SAME_STEP`; Gymnasium's own refuse this mode.
 
-    In that mode the last observation of an episode stands in `infos["final_obs"]`. It is transformed as well, and does
-    not count in running statistics.
+    In that mode the last observation of an episode stands in `infos["final_obs"]`. The wrapper transforms that
+    observation as well, without counting it in running statistics.
 
     Args:
         env: in autoreset mode `SAME_STEP`.

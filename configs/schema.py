@@ -19,7 +19,7 @@ from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.spec import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, shown
 from tokenfleet.policies.choices import PolicyChoice
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
-from tokenfleet.policies.learned.limits import LimitsSpec
+from tokenfleet.policies.learned.limits import ChosenLimits, LimitsSpec
 from tokenfleet.policies.learned.tracking import AnyTracking, TensorBoardTracking
 from tokenfleet.policies.learned.updates import batch_problem, learning_problem
 
@@ -119,6 +119,7 @@ class EvaluateConfig(EntryConfig):
     Attributes:
         policies: baselines, each a name, a `module:Class`, or a mapping with `name` and parameters.
         checkpoint: checkpoint or run folders.
+        limits: within which checkpoints act that were trained for a range; each is evaluated at every combination.
         episodes: that every policy meets.
         n_envs: see `EntryConfig`.
         split: which part of traces and random streams the episodes come from.
@@ -136,6 +137,7 @@ class EvaluateConfig(EntryConfig):
         "greedy_efficiency",
     )
     checkpoint: Annotated[tuple[Folder, ...], BeforeValidator(listed)] = ()
+    limits: ChosenLimits = ChosenLimits()
     episodes: Count = 100
     n_envs: Count = 16
     split: Split = "test"

@@ -1,8 +1,9 @@
-"""How arrays that engines are given are declared: once, as a field of a record, with all that is known of them.
+"""How the arrays for engines are declared: once, as a field of a record, with everything known of the array.
 
-Such records are the columns of a fleet (`engine.columns`), the series of an episode (`episode`) and the controls
-(`layers.scheduling`). `engine.checks` holds arrays against their declarations. The native engine, when it is imported,
-compares them with its own lists. Fleets built by hand get the neutral values where nothing is given.
+Three kinds of records are declared so: the columns of a fleet (`engine.columns`), the series of an episode (`episode`)
+and the controls (`layers.scheduling`). `engine.checks` checks arrays against their declarations. The native engine,
+when imported, compares the declarations with its own lists. Fleets built by hand get the neutral values where nothing
+is given.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Quantity:
         unit: as a reader says it; empty for indices, counts, shares and flags.
         doc: what it means.
         low, high: bounds of the values, both included; NaN lies outside of all bounds.
-        index_of: letter of the axis that the values count through, which bounds them; empty for other values.
+        index_of: letter of the axis whose indices the values are; its length bounds them; empty for other values.
         neutral: what does nothing, or does it plainly: the value where none is given.
         optional: whether None stands for `neutral`.
         of: the value of one pool, class, site or node, from the source that the record names; for an array between two

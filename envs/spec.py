@@ -46,9 +46,12 @@ class SpecError(ValueError):
 
 
 class Spec(BaseModel):
-    """A frozen description that refuses unknown keys."""
+    """A frozen description that refuses unknown keys.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Infinities stay in plain data. In JSON, which has none, they are words, and are read as numbers again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     def __eq__(self, other: object) -> bool:
         # By what was given: what is worked out from it may hold arrays, which say no plain yes or no.

@@ -215,7 +215,7 @@ class FleetVectorEnv(LiveFleets):
         return self._fleets.observe(), self._infos.of_reset(self._fleets.route_mask(), mask)
 
     def step(self, actions: NDArray[Any] | Controls | Setpoints) -> StepResult:
-        """Advance every fleet by one decision, or less where its episode ends before that.
+        """Advance every fleet by one decision, or by less where its episode ends first.
 
         Args:
             actions: `[N, A]`, which hold for `decide_every` ticks; or the same in physical units: `Controls` of N
@@ -269,7 +269,7 @@ class FleetVectorEnv(LiveFleets):
             self.set_state(state["fleets"])
 
     def _restart_ended(self) -> list[int]:
-        """The fleets that spend this step on a new episode, which is drawn here."""
+        """The fleets that spend this step on a new episode; this method draws the episodes."""
         restarting = list(self._fleets.ended)
         if restarting and self.autoreset_mode is AutoresetMode.DISABLED:
             raise RuntimeError(f"the episodes of fleets {restarting} have ended; reset them before the next step")

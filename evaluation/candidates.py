@@ -37,7 +37,7 @@ class DrawsPerEpisode(Protocol):
 
 @runtime_checkable
 class PreparesEnvironment(Protocol):
-    """A policy that needs something of its environments, such as numbers that wrappers have learnt."""
+    """A policy that needs something of its environments, such as the statistics of wrappers."""
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
         """Called once for every vector environment, before its first reset."""

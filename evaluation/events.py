@@ -67,7 +67,7 @@ class Course:
     Attributes:
         tick_s: length of a tick [s].
         power_w: of one site, `[H]` [W].
-        in_slo, ended: requests that ended within their SLO, and all that ended, `[H]`.
+        in_slo, ended: requests ended within their SLO, and all requests ended, `[H]`.
     """
 
     tick_s: float

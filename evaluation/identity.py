@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from gymnasium.vector import VectorEnv
 
+from tokenfleet.envs.files.digest import json_digest
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 
@@ -36,16 +35,17 @@ class EnvironmentIdentity:
             scenario = fleet.scenario
             return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, scenario_hash(scenario))
         if env.spec is None:
-            return cls(type(fleet).__name__, "", "", _hash(type(fleet).__name__))
+            return cls(type(fleet).__name__, "", "", hash_of(type(fleet).__name__))
         own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
         wrappers = [[wrapper.entry_point, repr(wrapper.kwargs)] for wrapper in env.spec.additional_wrappers]
-        return cls(env.spec.id, "", "", _hash([env.spec.id, own, *wrappers]))
+        return cls(env.spec.id, "", "", hash_of([env.spec.id, own, *wrappers]))
 
 
 def scenario_hash(scenario: Scenario) -> str:
     """Of everything that a scenario says."""
-    return _hash(scenario.model_dump(mode="json"))
+    return hash_of(scenario.model_dump(mode="json"))
 
 
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+def hash_of(data: Any) -> str:
+    """Of plain data, 12 digits."""
+    return json_digest(data)[:12]

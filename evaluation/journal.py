@@ -1,7 +1,7 @@
 """The finished batches of a study on disk, one by one: an interrupted study goes on after them.
 
-One line of JSON per batch behind a hash of it, flushed to disk when the batch ends. A line that is cut off, as the last
-one of a process that died while writing, does not count, and its batch is run again.
+One line of JSON per batch behind a hash of it, flushed to disk when the batch ends. A line that is cut off does not
+count, and its batch is run again. Such is the last line of a process killed in mid-write.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Latencies from a request log: TTFT, TPOT and E2E of every request, and their percentiles per class.
 
-Only requests that got so far have a latency: TTFT once the first token came, TPOT and E2E once the answer was complete.
-A policy that refuses late requests looks fast here. Read latencies beside SLO attainment, which counts every request
-that ended.
+A request has a TTFT once its first token came, and TPOT and E2E once its answer was complete. A policy that refuses
+late requests therefore looks fast. Read latencies beside SLO attainment: it counts every request that ended.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tokenfleet.envs.accounts.metrics import FLEET, RETURN, Metric
+from tokenfleet.envs.accounts.metric import Metric
+from tokenfleet.envs.accounts.metrics import FLEET, RETURN
 
 VALUE, SECONDS = "net_value_usd", "above_cap_s"
 """The columns that searches and comparisons of fleets go by."""

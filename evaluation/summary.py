@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenfleet.envs.accounts.metrics import Metric
+from tokenfleet.envs.accounts.metric import Metric
 from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.evaluation.metrics import describe, headline
 from tokenfleet.evaluation.pairing import Method, Study, make_study

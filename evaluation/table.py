@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokenfleet.envs.accounts.metrics import Metric
+from tokenfleet.envs.accounts.metric import Metric
 from tokenfleet.evaluation.metrics import GENERIC_NAMES, describe
 from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_interval, score_text
 from tokenfleet.evaluation.summary import Summary, decimals, number, scaled, verdict

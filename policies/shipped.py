@@ -6,11 +6,13 @@ from typing import Any
 
 from tokenfleet.policies.presets import Preset
 
+CHECKPOINT = "checkpoint"
+"""Name of the policy that is what its folder holds."""
 LOADED = "loaded"
 """Group of the policies that are nothing without a folder."""
 GROUPS = {
     "reference": "one plain idea each: chance, no power management, a rule of thumb, a proof, a meter, few replicas",
-    "baseline": "the best hand-made rules; neither earns 2 % less than the middle of the action box on any scenario",
+    "baseline": "the best hand-made rules",
     "variant": "one idea each beside `feedback_capping`, to see what the idea is worth",
     "classical": "laws of queues from textbooks, made into rules",
     "trained": "weights that a search found on many drawn fleets, for any fleet",
@@ -71,7 +73,7 @@ POLICIES: dict[str, Preset] = {
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
     "linear_feedback": Preset(f"{_HERE}.linear.policy:LinearFeedback", group="form"),
     "generalist": Preset("tokenfleet.policies.generalist.policy:Generalist", group="trained"),
-    "checkpoint": Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group=LOADED),
+    CHECKPOINT: Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group=LOADED),
     "awake_with_cap": _router("variant", _WIDE, awake="proportional_to_cap"),
     "awake_with_demand": _router("variant", _WIDE, awake="follow_demand"),
     "gate_backlog": _router("variant", _WIDE, admission="backlog_gate"),

@@ -1,4 +1,4 @@
-"""Folders that somebody changed on purpose, with hashes that fit: what damage never is."""
+"""Folders changed on purpose, with fitting hashes: what damage never is."""
 
 from __future__ import annotations
 

@@ -36,6 +36,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.estimates",),
     (f"{ENVS}.supervision",),
     (f"{ENVS}.accounts.sums", f"{ENVS}.accounts.episode_sums"),
+    (f"{ENVS}.accounts.metric",),
     (f"{ENVS}.accounts.metrics",),
     (
         f"{ENVS}.interface.frame_state",

@@ -6,14 +6,13 @@ away.
 
 from __future__ import annotations
 
-import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation import Candidate, record_timeline
 from tokenfleet.evaluation.figures import draw_power_area
@@ -36,6 +35,7 @@ POLICIES = {
 
 def main() -> None:
     """Run the episode under both policies and draw it."""
+    path = typed_path(__doc__, "the picture to write")
     timelines = [timeline(policy) for policy in POLICIES]
     highest_kw = 1.05 * max(run.power_w[:, run.sites.index(SITE)].max() for run in timelines) / 1e3
     with house_style():
@@ -44,7 +44,7 @@ def main() -> None:
             draw(axes, run)
             axes.set_ylim(0.0, highest_kw)
         panels[0, 0].set_ylabel("power of one site [kW]")
-        save(figure, Path(sys.argv[1]))
+        save(figure, path)
 
 
 def timeline(policy: str) -> Timeline:

@@ -6,14 +6,12 @@ episode with its real-time price and forecasts; the round-trip times.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tokenfleet.envs.catalog import load_rtt, load_series
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.layers.power.series import Split, split_blocks
@@ -39,7 +37,7 @@ LEADS_S = (0.0, 25.0, 150.0)
 
 def main() -> None:
     """Write every picture."""
-    folder = Path(sys.argv[1])
+    folder = typed_path(__doc__, "the folder of the pictures")
     with house_style():
         for name, draw in (("days", _days), ("splits", _splits), ("episode", _episode), ("rtt", _rtt)):
             draw().savefig(folder / f"data-{name}.png", dpi=DPI)

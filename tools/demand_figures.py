@@ -13,6 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tokenfleet.envs.commands import typed_path
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -41,7 +43,7 @@ SHOWN = 28  # a session of the record with two rounds of sub-agents
 
 def main() -> None:
     """Write every picture."""
-    folder = Path(sys.argv[1])
+    folder = typed_path(__doc__, "the folder of the pictures")
     with house_style():
         pictures = (("burstiness", _burstiness), ("agents", _agents), ("session", _session), ("reuse", _reuse))
         for name, draw in pictures:

@@ -1,4 +1,4 @@
-"""Runs of the entry scripts in processes that can be killed at any moment, and whose libraries are loaded already."""
+"""Runs of the entry scripts in processes with loaded libraries, which can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokenfleet.cli.runs import COMPLETE, is_run, run_status
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 Wait = Callable[[BaseProcess, Path], object]
-"""Waits for the moment at which a process that writes to a folder is to die, or until the process has ended."""
+"""Waits for the moment to kill a process that writes to a folder, or until the process has ended."""
 
 
 def load_libraries(modules: Sequence[str]) -> None:

@@ -6,14 +6,13 @@ that are in time. Of twenty test episodes it is the one with the median differen
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation import Candidate, evaluate_policy, record_timeline
 from tokenfleet.evaluation.figures import draw_power_area
@@ -46,6 +45,7 @@ class Run:
 
 def main() -> None:
     """Find the episode, run it under both policies, and draw it."""
+    path = typed_path(__doc__, "the picture to write")
     rows = [evaluate_policy(make_env, candidate(policy), EPISODES, SEED) for policy in POLICIES]
     usd = np.array([[row.metrics["net_value_usd"] for row in of_policy] for of_policy in rows])
     median = int(np.argsort(usd[1] - usd[0])[EPISODES // 2])
@@ -64,7 +64,7 @@ def main() -> None:
             panels[row, 0].set_ylabel(label)
             panels[row, 0].set_ylim(bottom=0.0)
         panels[-1, -1].legend(*panels[0, 0].get_legend_handles_labels(), loc="lower center", ncols=3)
-        save(figure, Path(sys.argv[1]))
+        save(figure, path)
 
 
 def make_env(count: int) -> FleetVectorEnv:
@@ -91,7 +91,7 @@ def tell(axes: Axes, one: Run) -> None:
 
 
 def draw_in_time(axes: Axes, timeline: Timeline) -> None:
-    """Share of requests that ended in time, of those that arrived, over the window before each tick."""
+    """Requests answered in time over requests arrived, in the window before each tick."""
     ticks = round(WINDOW_S / timeline.tick_s)
     in_time, arrived = (
         np.convolve(counts.sum(axis=1), np.ones(ticks))[: len(counts)]

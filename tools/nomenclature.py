@@ -7,13 +7,12 @@ once, with unit and meaning. The page lists these declarations. Only the symbols
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.engine.arrays import Links
 from tokenfleet.envs.engine.columns.classes import ClassColumns
 from tokenfleet.envs.engine.columns.models import ModelColumns
@@ -85,7 +84,7 @@ episode in [evaluation.md](evaluation.md), the formulas in [layers.md](layers.md
 
 def main() -> None:
     """Write the page."""
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    typed_path(__doc__, "the page to write").write_text(page(), encoding="utf-8")
 
 
 def page() -> str:

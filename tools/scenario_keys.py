@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 import typing
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.layers.power.series import SIGNAL_KINDS
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import Spec
@@ -34,7 +33,7 @@ BOUNDS = {"minimum": ">= {}", "exclusiveMinimum": "> {}", "maximum": "<= {}", "e
 
 def main() -> None:
     """Write the page."""
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")
+    typed_path(__doc__, "the page to write").write_text(page(), encoding="utf-8")
 
 
 def page() -> str:

@@ -6,7 +6,6 @@ validation episodes; the picture is one of them under the policy that did best.
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from PIL import Image
 
 from tokenfleet.envs.catalog import catalog_names, find
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -56,7 +56,7 @@ traces and weeks, and from random streams of their own. The figures are means ov
 
 def main() -> None:
     """Write the page and every picture."""
-    docs = Path(sys.argv[1])
+    docs = typed_path(__doc__, "the folder of the page and its pictures")
     pictures = docs / "images" / "scenarios"
     pictures.mkdir(parents=True, exist_ok=True)
     names = sorted(catalog_names("scenario"), key=lambda name: (name not in ("default", "burst", "tiny"), name))

@@ -35,6 +35,8 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
         "algo.policy_kwargs.net_arch.pi=[32]",
         "algo.policy_kwargs.net_arch.qf=[32]",
     ),
+    "cma_es": ("total_timesteps=14400", "algo.episodes=1"),
+    "dagger": ("total_timesteps=4800", "algo.gradient_steps=50"),
 }
 """What makes a run of an algorithm one of a few seconds with many updates."""
 

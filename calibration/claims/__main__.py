@@ -19,6 +19,7 @@ from calibration.claims.emergent import FACTS
 from calibration.claims.expected import write_accuracy
 from calibration.claims.page import draw, goal, page
 from calibration.claims.registry import CLAIMS
+from calibration.claims.wiring import wiring_rows
 from tokenfleet.envs.commands import USER_MISTAKE
 
 FEW_VALUES = 20
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for fact in facts:
         print(f"{'holds' if fact.holds else 'FAILS':6} {fact.name}: {fact.found}")
     write_accuracy(found)
-    (chosen.docs / "validation.md").write_text(page(found, facts), encoding="utf-8")
+    (chosen.docs / "validation.md").write_text(page(found, facts, wiring_rows()), encoding="utf-8")
     draw(found, chosen.docs / "images" / "validation.png")
     return 0
 

@@ -1,8 +1,7 @@
 """Claims of layer 7: what records say beside what streams draw.
 
 A process fitted to the one recorded hour of Azure chat is judged on that hour. The users' command of fitting is judged
-on the part of a record that it has not seen, and the invented agent on the validation split, which took no part in its
-fit.
+on an unseen part of a record. The invented agent is judged on the validation split, which took no part in the fit.
 """
 
 from __future__ import annotations

@@ -5,12 +5,11 @@ FOLDER holds the originals as data/README.md names them. Only needed to add a GP
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 from calibration.excerpts import DATA
 from calibration.extract import boards, collectives, experts, kernels, latent_attention, products, runs
+from tokenfleet.envs.commands import typed_path
 
 TABLES = {**kernels.TABLES, **collectives.TABLES, **products.TABLES, **experts.TABLES, **latent_attention.TABLES}
 TABLES |= {**runs.TABLES, **boards.TABLES}
@@ -20,9 +19,7 @@ PACKED: dict[str, Any] = {"float_format": "%.8g", "compression": {"method": "gzi
 
 def main() -> None:
     """Write every excerpt."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of the originals")
-    source = parser.parse_args().folder
+    source = typed_path(__doc__, "the folder of the originals")
     for file, cut in TABLES.items():
         cut(source).to_csv(DATA / file, index=False, **(PACKED if file.endswith(".gz") else PLAIN))
 

@@ -21,7 +21,6 @@ What is put right on the way, each with its reason:
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from tokenfleet.envs.catalog import SHIPPED
+from tokenfleet.envs.commands import typed_path
 
 HOURS = 8760
 PRICES = {  # name: file, time zone of the second shift
@@ -76,7 +76,7 @@ def weather(source: Path, stem: str, utc_offset_h: int) -> dict[str, np.ndarray]
 
 def main() -> None:
     """Write every archive."""
-    source = Path(sys.argv[1])
+    source = typed_path(__doc__, "the folder of the published files")
     for name, (stem, shifted_again) in PRICES.items():
         _write(name, {"price_usd_per_mwh": price(source, stem, shifted_again)})
     for name, (stem, lowest) in CARBON.items():

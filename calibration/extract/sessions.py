@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import combinations
@@ -33,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.catalog import SHIPPED
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces.deal import deal_clusters
 from tokenfleet.envs.traces.sessions import SessionTrace, count_reusable, write_sessions
@@ -246,7 +246,7 @@ def report(trace: SessionTrace, records: list[Record]) -> str:
 
 def main() -> None:
     """Convert, write into the catalogue, report."""
-    folder = Path(sys.argv[1])
+    folder = typed_path(__doc__, "the folder of the record")
     records = read_records(folder)
     trace = convert(records)
     write_sessions(trace, SHIPPED / "trace" / "coding-agents.npz")

@@ -6,13 +6,11 @@ where, is said in the YAML beside each result.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pandas as pd
 import yaml
 
 from tokenfleet.envs.catalog import SHIPPED
+from tokenfleet.envs.commands import typed_path
 from tokenfleet.envs.demand import mooncake, servegen
 from tokenfleet.envs.traces import write_clients, write_sessions
 
@@ -27,7 +25,7 @@ def rate_profile(points: pd.DataFrame) -> list[float]:
 
 def main() -> None:
     """Convert all and write them into the catalogue."""
-    source = Path(sys.argv[1])
+    source = typed_path(__doc__, "the folder of the originals")
     requests = mooncake.read_requests(source / "mooncake_fast25" / "conversation_trace.jsonl.gz")
     write_sessions(mooncake.conversations(requests), SHIPPED / "trace" / "mooncake-chat.npz")
     for model in ("m-large", "m-small"):

@@ -17,7 +17,7 @@ KERNELS_OF = {
 }
 """Board that nobody timed -> its like, of the same chip or generation."""
 SCALED = {"pcie-3": "pcie-4", "infinity-fabric-3": "nvlink-4"}
-"""Interconnect that nobody timed -> the one whose rates it gets, times the ratio of their lines."""
+"""Interconnect that nobody timed -> a timed one; the rates are those times the ratio of their lines."""
 
 
 @cache

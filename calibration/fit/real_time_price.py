@@ -10,6 +10,7 @@ jumps. A spike decays from its mean peak to the threshold in the mean length of 
 
 from __future__ import annotations
 
+import argparse
 import math
 
 import numpy as np
@@ -48,6 +49,7 @@ def fit(name: str = "pjm-2023-price") -> dict[str, float]:
 
 def main() -> None:
     """Print the fit."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for name, value in fit().items():
         print(f"{name}: {value:.3g}")
 

@@ -30,7 +30,7 @@ def reading(search_paths: Sequence[PathLike], base: PathLike | None = None) -> I
     """While descriptions are read: where their names and relative paths lead.
 
     Args:
-        search_paths: the user's folders, which every description that is read keeps.
+        search_paths: the user's folders; every description read meanwhile keeps them.
         base: the folder of the file that is read; the working folder for what stands in no file.
 
     Raises:

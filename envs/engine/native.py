@@ -148,7 +148,7 @@ class NativeEngine:
 
 
 def _check_tables() -> None:
-    """The names and numbers that C++ was built with are those that are declared; a difference means an old build."""
+    """Compare the names and numbers of the build with the declared ones; a difference means an old build."""
     declared = {
         "COLUMNS": [column.name for column in quantities_of(FleetArrays)],
         "EPISODE_SERIES": [

@@ -1,8 +1,8 @@
 """When two times, or two amounts of credit, count as equal.
 
-The two engines add up the same iterations in another order. Their times therefore agree within 1e-8 s, but not to the
-bit, and whole numbers (arrivals on seconds, whole rates, limits in whole seconds) make ties of them. What a comparison
-of such times decides must not hang on the last bit: each gives way by more than the engines differ.
+The two engines add up the same iterations in different orders. So the times of the engines agree within 1e-8 s, but not
+to the bit, and whole numbers (arrivals on seconds, whole rates, limits in whole seconds) turn such times into ties. No
+decision may hang on the last bit of a time, so each comparison gives way by more than the engines differ.
 """
 
 from __future__ import annotations

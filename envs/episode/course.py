@@ -203,7 +203,7 @@ def _other_events(
 def _other_signal(
     scenario: Scenario, spec: RegulationSpec, path: Float64Array, tick: int, rng: np.random.Generator
 ) -> Float64Array:
-    """A signal of regulation that is `path` up to entry `tick`, and behind it one that may follow."""
+    """A signal of regulation: `path` up to entry `tick`, then a drawn continuation."""
     later = spec.go_on(float(path[tick]), len(path) - tick, scenario.tick_s, rng)
     return np.concatenate([path[:tick], later])
 

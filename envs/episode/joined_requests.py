@@ -1,7 +1,7 @@
-"""The requests of an episode up to now, and those of another future of it, in one table.
+"""The requests of an episode up to now, and those of another future of the same episode, in one table.
 
-The calls of a thinking client go on as a session of the future that is under way. Every other call that has been made
-stays as it is, and every other call that has not been made goes.
+The calls of a thinking client go on as a session under way in the future. Of the other calls, those already made stay,
+and all later ones go.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def join_requests(
 def _shared_tokens(table: RequestTable, stays: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Reusable tokens, `[R]`, of conversations with only the calls that stay.
 
-    A call shares with an earlier one the least that neighbours between them share, calls that go included.
+    Two calls share the least number of tokens that any two neighbours between them share; calls that go count too.
 
     >>> columns = {"conversation_id": [0, 1, 0, 0], "reusable_tokens": [0, 1, 5, 9]}
     >>> table = RequestTable.of([0.0, 1.0, 2.0, 3.0], [9] * 4, [1] * 4, **columns)
@@ -184,7 +184,7 @@ def _columns(old: RequestTable, fresh: RequestTable, source: IntArray) -> dict[s
 
 
 def _edges(table: RequestTable, wanted: NDArray[np.bool_]) -> IntArray:
-    """Pairs (call, call that waits for it) whose second one is wanted, `[E, 2]`."""
+    """Pairs (call, waiting call) with a wanted second call, `[E, 2]`."""
     caller = np.repeat(np.arange(len(table)), np.diff(table.successor_start))
     edges = np.stack([caller, table.successor.astype(np.int64)], axis=1)
     return edges[wanted[edges[:, 1]]]

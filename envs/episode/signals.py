@@ -84,7 +84,7 @@ class DrawnSignals:
         return Signals(*values, *forecasts)
 
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnSignals:
-        """These signals up to entry `tick`, and from there on others in accord with what was known then.
+        """These signals up to entry `tick`, and from there on drawn ones that agree with what was known then.
 
         Day-ahead prices are known; the real-time price wanders on from where it stands. Carbon intensity, temperature
         and sun come as forecast, with an error of the size that such forecasts have.
@@ -107,7 +107,7 @@ class _SiteSignals:
         time_s: of every entry, `[T]`.
         residual: of the real-time price.
         errors: of the forecasts of carbon intensity, temperature and sun.
-        expected: the signals that these went on from, if they did, and at which time [s].
+        expected: the signals from which these went on, and the time of that [s]; None if they went on from none.
     """
 
     scenario: Scenario

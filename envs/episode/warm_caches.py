@@ -1,9 +1,9 @@
-"""What prefix caches hold when an episode begins: contexts that sessions under way have left.
+"""What prefix caches hold when an episode begins: the contexts of sessions under way.
 
-An episode is a window of a fleet that has always run. A conversation whose last call came before the window has left
-its context at the replica that answered. No record names this replica, so it is drawn: every replica with a prefix
-cache that serves the class is equally likely. A replica holds the contexts that were used last, as many as fit its
-memory. What a group's conversations have in common is counted with each of them.
+An episode is a window of a fleet that has always run. A conversation with calls before the window has left its context
+at the replica that answered the last of them. No record names this replica, so the replica is drawn: each one that
+serves the class with a prefix cache is equally likely. A replica holds the contexts that were used last, as many as fit
+its memory. What a group's conversations have in common is counted with each of them.
 
 Simplified: a context is held whole or not at all, and requests that ran when the window began took no memory.
 """

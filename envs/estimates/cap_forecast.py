@@ -22,8 +22,8 @@ class CapForecast:
     - *slope*: an event takes at most `depth / ramp_s` of the contract per second, and `depth` in all, so the cap cannot
       fall faster than the sum over those events that can ramp in these moments;
     - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
-      two ends. This takes a notice no shorter than L (an emergency gives none), a hold of at least L, and no other
-      event so near;
+      two ends. This bound needs a notice no shorter than L (an emergency gives none), a hold of at least L, and no
+      other event so near;
     - *depth*: it never falls below the contract with every event at its full depth that can hold at the same time.
 
     When an event can hold follows from the bounds of its start. Events that cannot coincide are not combined: of two

@@ -82,7 +82,7 @@ class PowerModel:
     def longest_iteration_s(self) -> Float64Array:
         """The longest that an iteration of each pool can last, `[P]` [s]: the largest batch at the slowest clock.
 
-        That is the clock floor, or what the boards' limit forces at it.
+        The slowest clock is the clock floor, or the clock to which the boards' limit forces them there.
 
         Before it the pool may take back from host memory all the prefixes there that fit into the memory of its GPUs.
         """

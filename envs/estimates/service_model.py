@@ -82,7 +82,7 @@ class ServiceModel:
         return Service(rate_rps, rate_rps / (a.pue[a.site] * it_w))
 
     def _token_costs(self, a: FleetArrays, steady: SteadyState, decode_memory_fraction: Float64Array) -> TokenCosts:
-        """Of iterations that only prefill, and of iterations that only decode."""
+        """The costs of pure prefill iterations, and of pure decode iterations."""
         request = steady.request
         full_clock = a.coefficients(decode_memory_fraction).at_clock(np.ones(a.num_pools))
         budget, nothing = a.token_budget.astype(float), np.zeros(a.num_pools)

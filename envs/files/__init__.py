@@ -12,6 +12,7 @@ goes through this package, so that what a file may cost is decided once, in `lim
 | `archives` | arrays of numbers in `.npz` |
 | `writing` | files that are written whole or not at all |
 | `markdown` | tables of the pages that commands write |
+| `digest` | identity of plain data |
 | `entries` | entries of the catalogue that commands write, all or none |
 """
 

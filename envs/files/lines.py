@@ -11,6 +11,11 @@ from tokenfleet.envs.files.limits import CELLS_PER_ROW, LINE_CHARACTERS, TABLE_B
 from tokenfleet.envs.files.opening import PathLike, open_bytes, readable, version_of
 from tokenfleet.envs.spec import SpecError
 
+EMPTY: tuple[list[str], ...] = ([], [""])
+"""Cells of a line without text."""
+OTHER_SIGNS = {";": "semicolons", "\t": "tabs"}
+"""What parts the columns of tables that are no CSV."""
+
 
 def text_lines(
     path: PathLike, limit_rows: int = TABLE_ROWS, more: str = "", limit_bytes: int = TABLE_BYTES
@@ -83,11 +88,14 @@ def csv_table(path: PathLike, limit_rows: int = TABLE_ROWS, more: str = "", limi
         SpecError: see `csv_rows`; or a row, as it is read, has more or fewer cells than the header.
     """
     lines = csv_rows(path, limit_rows, more, limit_bytes)
-    _, header = next(lines, (1, []))
+    number, header = next((row for row in lines if row[1] not in EMPTY), (1, []))
+    if len(header) == 1 and any(sign in header[0] for sign in OTHER_SIGNS):
+        sign = next(name for sign, name in OTHER_SIGNS.items() if sign in header[0])
+        raise SpecError([f"{path}:{number}: {sign} part its columns; write commas there, and points in decimals"])
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         for line, cells in lines:
-            if cells in ([], [""]):
+            if cells in EMPTY:
                 continue
             if len(cells) != len(header):
                 raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])

@@ -56,7 +56,7 @@ class JobLaw:
 
 
 @dataclass(frozen=True)
-class ClockLaw:
+class BoardLaw:
     """What is a board's own.
 
     Attributes:
@@ -64,6 +64,58 @@ class ClockLaw:
         voltage_floor_fraction: clock fraction below which the voltage stays.
         held_fraction: watts that are held of a power limit.
         memory_fraction: m of these jobs.
+    """
+
+    static_w: float
+    voltage_floor_fraction: float
+    held_fraction: float
+    memory_fraction: float
+
+    def predicted(
+        self, job_s: float | Array, core_w: float | Array, clock_fraction: Array, limit_w: Array
+    ) -> tuple[Array, Array]:
+        """Seconds and watts of jobs at clocks and limits, `[N]` each.
+
+        Args:
+            job_s: of each point's job at full clock without a limit, a number or `[N]` [s].
+            core_w: watts of the core there, likewise.
+            clock_fraction: asked for, `[N]`.
+            limit_w: power limit that was set, `[N]` [W].
+        """
+        held_w = self.held_fraction * limit_w
+        board = PowerCoefficients(
+            static_w=self.static_w,
+            floor_w=0.0,
+            core_byte_fraction=0.0,
+            core_context_fraction=0.0,
+            knee_fraction=1.0,
+            shoulder_slope=1.0,
+            limit_w=held_w,
+            voltage_floor_fraction=self.voltage_floor_fraction,
+        )
+        every = np.ones_like(clock_fraction)
+        load = Load(
+            every * (job_s * self.memory_fraction),
+            every * (job_s * (1.0 - self.memory_fraction)),
+            0.0 * every,
+            every * (core_w * job_s),
+        )
+        time_s, power_w = self._at(load, clock_fraction)
+        clock = np.where(power_w > held_w, clock_under_limit(board, load, clock_fraction), clock_fraction)
+        time_s, power_w = self._at(load, clock)
+        return time_s, np.minimum(power_w, held_w)
+
+    def _at(self, load: Load[Array], clock: Array) -> tuple[Array, Array]:
+        voltage = voltage_fraction(clock, self.voltage_floor_fraction)
+        time_s = load.time_s(clock)
+        return time_s, self.static_w + voltage * voltage * load.core_j / time_s
+
+
+@dataclass(frozen=True)
+class ClockLaw:
+    """What is a board's own, as in `BoardLaw`, and what its jobs are.
+
+    Attributes:
         jobs: name of a job -> its law.
     """
 
@@ -76,33 +128,12 @@ class ClockLaw:
     def predicted(self, sweep: Sweep) -> tuple[Array, Array]:
         """Seconds and watts of a job at the clocks and limits of a sweep, `[N]` each."""
         job = self.jobs[sweep.job]
-        limit_w = self.held_fraction * sweep.limit_w
-        board = PowerCoefficients(
-            static_w=self.static_w,
-            floor_w=0.0,
-            core_byte_fraction=0.0,
-            core_context_fraction=0.0,
-            knee_fraction=1.0,
-            shoulder_slope=1.0,
-            limit_w=limit_w,
-            voltage_floor_fraction=self.voltage_floor_fraction,
-        )
-        every = np.ones_like(sweep.clock_fraction)
-        load = Load(
-            every * (job.time_s * self.memory_fraction),
-            every * (job.time_s * (1.0 - self.memory_fraction)),
-            0.0 * every,
-            every * (job.core_w * job.time_s),
-        )
-        time_s, power_w = self._at(load, sweep.clock_fraction)
-        clock = np.where(power_w > limit_w, clock_under_limit(board, load, sweep.clock_fraction), sweep.clock_fraction)
-        time_s, power_w = self._at(load, clock)
-        return time_s, np.minimum(power_w, limit_w)
+        return self.board.predicted(job.time_s, job.core_w, sweep.clock_fraction, sweep.limit_w)
 
-    def _at(self, load: Load[Array], clock: Array) -> tuple[Array, Array]:
-        voltage = voltage_fraction(clock, self.voltage_floor_fraction)
-        time_s = load.time_s(clock)
-        return time_s, self.static_w + voltage * voltage * load.core_j / time_s
+    @property
+    def board(self) -> BoardLaw:
+        """What is the board's own, without the jobs."""
+        return BoardLaw(self.static_w, self.voltage_floor_fraction, self.held_fraction, self.memory_fraction)
 
     def of_job(self, sweep: Sweep) -> ClockLaw:
         """The same board with the numbers of another job, from a few points at which no limit binds."""
@@ -131,26 +162,29 @@ def fit_clock_law(sweeps: Sequence[Sweep]) -> ClockLaw:
     >>> round(found.held_fraction, 2), round(found.memory_fraction, 2), round(found.voltage_floor_fraction, 2)
     (0.9, 0.2, 0.7)
     """
-    fastest_s = [float(sweep.time_s.min()) for sweep in sweeps]
-    highest_w = [float(sweep.power_w.max()) for sweep in sweeps]
+    fastest_s = np.array([float(sweep.time_s.min()) for sweep in sweeps])
+    highest_w = np.array([float(sweep.power_w.max()) for sweep in sweeps])
     lowest_w = min(float(sweep.power_w.min()) for sweep in sweeps)
+    job_of = np.repeat(np.arange(len(sweeps)), [len(sweep.time_s) for sweep in sweeps])
+    names = ("clock_fraction", "limit_w", "time_s", "power_w")
+    clock, limit_w, time_s, power_w = (np.concatenate([getattr(sweep, name) for sweep in sweeps]) for name in names)
 
-    def law(x: Array) -> ClockLaw:
-        static, floor, held, memory, *own = x.tolist()
-        jobs = {
-            sweep.job: JobLaw(own[2 * n] * fastest_s[n], own[2 * n + 1] * highest_w[n])
-            for n, sweep in enumerate(sweeps)
-        }
-        return ClockLaw(static * lowest_w, floor, held, memory, jobs)
+    def parts(x: Array) -> tuple[BoardLaw, Array, Array]:
+        static, floor, held, memory = x[:4].tolist()
+        return BoardLaw(static * lowest_w, floor, held, memory), x[4::2] * fastest_s, x[5::2] * highest_w
 
     def error(x: Array) -> Array:
-        return np.concatenate(law(x).errors(sweeps))
+        board, job_s, core_w = parts(x)
+        found_s, found_w = board.predicted(job_s[job_of], core_w[job_of], clock, limit_w)
+        return np.concatenate([relative_errors(found_s, time_s), relative_errors(found_w, power_w)])
 
     held = max(float((sweep.power_w / sweep.limit_w).max()) for sweep in sweeps)
     lower = [0.0, 0.3, 0.3, 0.0, *[0.3, 0.05] * len(sweeps)]
     upper = [1.0, 1.0, 1.0, 0.95, *[1.1, 5.0] * len(sweeps)]
     starts = [[0.4, floor, min(held, 0.999), 0.2, *[0.9, 0.9] * len(sweeps)] for floor in FLOORS]
-    return law(minimise(error, starts, bounds=(lower, upper), soft=SOFT, step=STEP).values)
+    board, job_s, core_w = parts(minimise(error, starts, bounds=(lower, upper), soft=SOFT, step=STEP).values)
+    jobs = {s.job: JobLaw(*own) for s, *own in zip(sweeps, job_s.tolist(), core_w.tolist(), strict=True)}
+    return ClockLaw(**vars(board), jobs=jobs)
 
 
 def best_clock(sweep: Sweep) -> float:

@@ -1,7 +1,11 @@
 """Tables of sweeps: a job at several clocks or under several power limits, one point a row.
 
 Columns: `clock_mhz` and, or, `power_limit_w`; `time_ms` (or `time_s`) of the job, or `rate`, what it does in a second;
-`power_w` of one board, or `energy_j` of the job on one board; `job`, where there are several.
+`power_w` of one board, or `energy_j` of the job on one board; `job`, where there are several. An empty cell says
+nothing.
+
+Where a point has no limit of its own, the board's is its `tdp_w`, or the most that the table draws if that is more: a
+board that draws more than its data sheet says had its limit raised.
 """
 
 from __future__ import annotations
@@ -15,17 +19,17 @@ import numpy as np
 from tokenfleet.envs.files import PathLike
 from tokenfleet.envs.fitting.clock_law import FEWEST_POINTS, Sweep
 from tokenfleet.envs.fitting.columns import POWER_UNITS, TIME_UNITS, number_of, split_unit
-from tokenfleet.envs.fitting.runs import table_rows
+from tokenfleet.envs.fitting.records import table_rows
 from tokenfleet.envs.layers.gpu import GpuSpec
 from tokenfleet.envs.spec import SpecError
 
 UNITS: dict[str, Mapping[str, float]] = {
-    "clock": {"mhz": 1.0},
+    "clock": {"mhz": 1.0, "ghz": 1e3},
     "power_limit": POWER_UNITS,
     "time": TIME_UNITS,
     "rate": {"": 1.0},
     "power": POWER_UNITS,
-    "energy": {"j": 1.0},
+    "energy": {"j": 1.0, "kj": 1e3},
 }
 """Quantity of a point -> unit in the column's name -> its value in SI (a clock's in MHz)."""
 
@@ -53,20 +57,28 @@ def read_sweeps(path: PathLike, gpu: GpuSpec, top_clock_mhz: float | None = None
     few = [job for job, own in jobs.items() if len(own) < FEWEST_POINTS]
     if few:
         raise SpecError([f"{path}: job {few[0]!r} has {len(jobs[few[0]])} points; a sweep needs {FEWEST_POINTS}"])
-    return [_sweep(job, own, gpu, top_mhz) for job, own in jobs.items()]
+    limit_w = max([gpu.tdp_w, *(_power_w(point) for point in points if "power_limit" not in point)])
+    return [_sweep(job, own, limit_w, top_mhz) for job, own in jobs.items()]
 
 
-def _sweep(job: str, points: Sequence[Mapping[str, float]], gpu: GpuSpec, top_mhz: float) -> Sweep:
-    ordered = sorted(points, key=lambda point: (point.get("clock", top_mhz), point.get("power_limit", gpu.tdp_w)))
-    time_s = np.array([point["time"] if "time" in point else 1.0 / point["rate"] for point in ordered])
-    power_w = np.array(
-        [
-            point["power"] if "power" in point else point["energy"] / time
-            for point, time in zip(ordered, time_s, strict=True)
-        ]
+def _sweep(job: str, points: Sequence[Mapping[str, float]], limit_w: float, top_mhz: float) -> Sweep:
+    """The points of one job; `limit_w` and `top_mhz` hold where a point does not say its own."""
+    ordered = sorted(points, key=lambda point: (point.get("clock", top_mhz), point.get("power_limit", limit_w)))
+    return Sweep(
+        job=job,
+        clock_fraction=np.array([point.get("clock", top_mhz) for point in ordered]) / top_mhz,
+        limit_w=np.array([point.get("power_limit", limit_w) for point in ordered]),
+        time_s=np.array([_time_s(point) for point in ordered]),
+        power_w=np.array([_power_w(point) for point in ordered]),
     )
-    clock = np.array([point.get("clock", top_mhz) for point in ordered]) / top_mhz
-    return Sweep(job, clock, np.array([point.get("power_limit", gpu.tdp_w) for point in ordered]), time_s, power_w)
+
+
+def _time_s(point: Mapping[str, float]) -> float:
+    return point["time"] if "time" in point else 1.0 / point["rate"]
+
+
+def _power_w(point: Mapping[str, float]) -> float:
+    return point["power"] if "power" in point else point["energy"] / _time_s(point)
 
 
 def _point(place: str, row: Mapping[str, Any]) -> dict[str, float]:
@@ -74,10 +86,7 @@ def _point(place: str, row: Mapping[str, Any]) -> dict[str, float]:
     point: dict[str, float] = {}
     for name, value in row.items():
         base, unit = split_unit(name)
-        base, unit = ("power_limit", unit) if base == "power_limit" else (base, unit)
-        if base == "energy_j":
-            base, unit = "energy", "j"
-        if base not in UNITS:
+        if base not in UNITS or not str(value).strip():
             continue
         if unit not in UNITS[base]:
             raise SpecError([f"{place}: column {name!r} has no unit; call it {base}_{next(iter(UNITS[base]))}"])

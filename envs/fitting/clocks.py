@@ -56,6 +56,8 @@ def run(words: Sequence[str]) -> None:
     data["sources"] = [source, f"command: {COMMAND} {shlex.join(words)}", *data["sources"]]
     GpuSpec.parse(data, f"gpu.{chosen.own_gpu}")
     print(report(sweeps, law))
+    if data["tdp_w"] != gpu.tdp_w:
+        print(f"note: {data['tdp_w']:g} W is above the {gpu.tdp_w:g} W of {gpu.name}; tdp_w of the entry says so")
     for path in write_entries(chosen.out, [(name, data)]):
         print(f"wrote {path}")
 
@@ -63,7 +65,8 @@ def run(words: Sequence[str]) -> None:
 def clock_values(law: ClockLaw, sweeps: Sequence[Sweep], gpu: GpuSpec) -> dict[str, Any]:
     """Keys of a board's entry that sweeps tell, and their values.
 
-    The limit is left out where it never binds, the awake draw where it would lie below idle.
+    The limit is left out where it never binds, the awake draw where it would lie below idle, and the rated watts where
+    no limit was above them.
     """
     values: dict[str, Any] = {
         "voltage_floor_fraction": round(law.voltage_floor_fraction, 3),
@@ -71,9 +74,13 @@ def clock_values(law: ClockLaw, sweeps: Sequence[Sweep], gpu: GpuSpec) -> dict[s
     }
     rated = [law.predicted(sweep)[1] >= BINDS * law.held_fraction * sweep.limit_w for sweep in sweeps]
     limit_w = gpu.limit_w
+    highest_w = max(float(sweep.limit_w.max()) for sweep in sweeps)
+    if highest_w > gpu.tdp_w:
+        values["tdp_w"] = four_digits(highest_w)
+        limit_w = gpu.limit_fraction * highest_w
     if np.concatenate(rated).any():
         values["limit_fraction"] = round(min(law.held_fraction, 1.0), 3)
-        limit_w = values["limit_fraction"] * gpu.tdp_w
+        limit_w = values["limit_fraction"] * max(gpu.tdp_w, highest_w)
     if gpu.idle_w <= law.static_w < limit_w:
         values |= {"static_w": four_digits(law.static_w), "floor_w": 0.0}
     return values

@@ -18,7 +18,9 @@ from tokenfleet.envs.spec import SpecError
 
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 POWER_UNITS = {"w": 1.0, "kw": 1e3, "mw": 1e-3}
-UNITS = (*TIME_UNITS, *POWER_UNITS, "mhz")
+SPELT_OUT = {"watts": "w", "watt": "w", "seconds": "s", "sec": "s", "joules": "j"}
+"""Units in words, as benchmarks write them, and their signs."""
+UNITS = (*TIME_UNITS, *POWER_UNITS, "mhz", "ghz", "j", "kj", *SPELT_OUT)
 LIKELY_MISSPELT = 0.85  # likeness of an unknown column to one that is missing
 _BRACKETS = re.compile(r"\s*[\[(]\s*(.*?)\s*[\])]$")
 _DATE_FORMATS = ("%Y%m%d-%H%M%S", "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S")
@@ -179,17 +181,17 @@ def moment_s(place: str, name: str, text: Any) -> float:
 def split_unit(name: str) -> tuple[str, str]:
     """A name and its unit: `power.draw [W]` and `power.draw_w` are both `("power.draw", "w")`.
 
-    >>> split_unit("power.draw [W]"), split_unit("ttft_ms"), split_unit("batch")
-    (('power.draw', 'w'), ('ttft', 'ms'), ('batch', ''))
+    >>> split_unit("power.draw [W]"), split_unit("avg_power_watts"), split_unit("batch")
+    (('power.draw', 'w'), ('avg_power', 'w'), ('batch', ''))
     """
     plain = _plain(name)
     base, _, unit = plain.rpartition("_")
-    return (base, unit) if base and unit in UNITS else (plain, "")
+    return (base, SPELT_OUT.get(unit, unit)) if base and unit in UNITS else (plain, "")
 
 
 def _plain(name: str) -> str:
-    """Lower case, with a unit in brackets as a suffix."""
-    return _BRACKETS.sub(r"_\1", name.strip().lstrip("\ufeff")).lower()
+    """Lower case, with a unit in brackets as a suffix, and underscores for spaces."""
+    return "_".join(_BRACKETS.sub(r"_\1", name.strip().lstrip("\ufeff")).lower().split())
 
 
 def _heading(name: str) -> Heading | None:

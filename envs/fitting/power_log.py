@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tokenfleet.envs.files import PathLike
 from tokenfleet.envs.files.limits import LOG_ROWS
 from tokenfleet.envs.fitting.columns import POWER_UNITS, moment_s, number_of, split_unit
-from tokenfleet.envs.fitting.runs import Record, Run, table_rows
+from tokenfleet.envs.fitting.records import Record, table_rows
+from tokenfleet.envs.fitting.runs import Run
 from tokenfleet.envs.spec import SpecError
 
 TIME_COLUMNS = ("timestamp", "time")

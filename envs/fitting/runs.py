@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenfleet.envs.files import PathLike, csv_table, read_text
-from tokenfleet.envs.files.limits import JSON_BYTES, RUN_ROWS, TABLE_BYTES, TABLE_ROWS
+from tokenfleet.envs.files import PathLike
+from tokenfleet.envs.files.limits import JSON_BYTES, RUN_ROWS
 from tokenfleet.envs.fitting.columns import Heading, headings, missing, moment_s, quantities
-from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.envs.fitting.records import JSON_SUFFIXES, json_records, table_rows
+from tokenfleet.envs.spec import SpecError
 
-JSON_SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 FULL_SHARE = 0.8  # a server that decodes fewer of the requests in flight keeps the others waiting
-Record = tuple[str, Mapping[str, Any]]  # place, column -> value
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,13 @@ def read_runs(paths: Sequence[PathLike]) -> tuple[list[Run], list[str]]:
     notes: list[str] = []
     problems: list[str] = []
     for path in _files(paths):
-        records = list(_csv_records(path) if not path.name.endswith(JSON_SUFFIXES) else _json_records(path))
+        is_json = path.name.endswith(JSON_SUFFIXES)
+        records = list(json_records(path) if is_json else table_rows(path, RUN_ROWS, JSON_BYTES))
         if not records:
             raise SpecError([f"{path}: holds no run"])
         names = dict.fromkeys(name for _, row in records for name in row)
-        known, unknown = headings(f"{path}:1" if not path.name.endswith(JSON_SUFFIXES) else str(path), names)
-        if unknown and not path.name.endswith(JSON_SUFFIXES):
+        known, unknown = headings(str(path) if is_json else f"{path}:1", names)
+        if unknown and not is_json:
             notes.append(f"{path}: columns that are not used: {', '.join(unknown)}")
         for place, row in records:
             try:
@@ -102,54 +100,6 @@ def _files(paths: Sequence[PathLike]) -> Iterator[Path]:
         if not found:
             raise SpecError([f"{path}: no .json file in this folder; name a folder of vllm bench serve --save-result"])
         yield from found
-
-
-def table_rows(path: Path, limit_rows: int = TABLE_ROWS, limit_bytes: int = TABLE_BYTES) -> Iterator[Record]:
-    """The rows of a CSV by column, each with its place.
-
-    Raises:
-        SpecError: the file cannot be read, has no header, names a column twice, or a row has too many or too few cells.
-    """
-    header, rows = csv_table(path, limit_rows, "cut it to what belongs to the runs", limit_bytes)
-    if not any(header):
-        raise SpecError([f"{path}:1: the table is empty: it has no header"])
-    twice = sorted(name for name, count in Counter(header).items() if count > 1)
-    if twice:
-        raise SpecError([f"{path}:1: column {shown(twice[0])} is given twice"])
-    for line, cells in rows:
-        if any(cells):
-            yield f"{path}:{line}", dict(zip(header, cells, strict=True))
-
-
-def _csv_records(path: Path) -> Iterator[Record]:
-    return table_rows(path, RUN_ROWS, JSON_BYTES)
-
-
-def _json_records(path: Path) -> Iterator[Record]:
-    """One object, or one a line, as `--append-result` leaves them."""
-    text = read_text(path, JSON_BYTES)
-    try:
-        documents = [(str(path), json.loads(text))]
-    except (ValueError, RecursionError):
-        lines = [(f"{path}:{number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-        documents = [(place, _json_line(place, line)) for place, line in lines]
-    for place, document in documents:
-        if not isinstance(document, dict):
-            raise SpecError([f"{place}: must be an object, a result of vllm bench serve (got {_kind(document)})"])
-        yield place, document
-
-
-def _json_line(place: str, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SpecError([f"{place}: not valid JSON: {error.msg}"]) from None
-    except (ValueError, RecursionError) as error:  # digits without end, brackets without end
-        raise SpecError([f"{place}: not valid JSON: {error}"]) from None
-
-
-def _kind(document: Any) -> str:
-    return "a list" if isinstance(document, list) else shown(document)
 
 
 def _run(place: str, known: Mapping[str, Heading], row: Mapping[str, Any]) -> tuple[Run, list[str]]:

@@ -122,7 +122,7 @@ class Planned:
         self._begins = None
         policy: Any = self._policy
         if self._parts.track is not None and hasattr(policy, "decide"):
-            # A rule of a fleet says what it wants in physical units, which actions that are held cannot say.
+            # A rule of a fleet answers in physical units, and held actions cannot express such answers.
             decided, self._state = policy.decide(observations, self._state, begins)
             return decided
         actions, self._state = policy.predict(observations, self._state, begins, deterministic=True)

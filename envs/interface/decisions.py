@@ -1,4 +1,4 @@
-"""What the last actions of N fleets ask for, tick by tick: controls that hold, or a loop that holds set-points."""
+"""What the last actions of N fleets ask for, tick by tick: held controls, or a loop that holds set-points."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def refuse_rooflines(scenario: Scenario) -> None:
     """Make sure that every pool, and every variant, has a profile.
 
     Raises:
-        SpecError: a line for each that runs on a roofline, with the command that helps.
+        SpecError: a line for each one on a roofline, with the command that helps.
     """
     problems = [
         f"strict_profiles: pool {name!r} runs {_pair(pool)} on a roofline (expected error: {_errors(pool)}); "

@@ -48,11 +48,11 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 """Column -> its lowest and highest value; NaN is outside of all of them."""
 NUMBERED = ("conversation_id", "group_id", "session_id")
-"""Columns that only say who belongs together; merged tables count each of them anew."""
+"""Columns of numbers that only group requests; merged tables number each column anew."""
 
 
 def token_column(name: str, tokens: Sequence[int] | IntColumn) -> IntColumn:
-    """As int32, in which a number that is too high must not become a low one."""
+    """The column as int32; a number too high for int32 must not turn into a low one."""
     column = np.asarray(tokens)
     if column.dtype != np.int32 and column.size and not column.max() <= MAX_TOKENS:
         raise SpecError([_token_problem(name, column.max())])

@@ -64,7 +64,7 @@ def deal_clusters(
     """The split of every piece, where pieces of one cluster stay together.
 
     Clusters are dealt by size. Then one cluster changes its split, or two exchange theirs, whatever brings the parts
-    nearest to their shares. That goes on until every part is within `CLOSE`, or nothing helps.
+    nearest to their shares. The exchange goes on until every part is within `CLOSE`, or nothing helps.
 
     Args:
         amounts: as for `deal`.

@@ -3,7 +3,7 @@
 | format | file | arrival | prompt | answer |
 |---|---|---|---|---|
 | tokenfleet | CSV | arrival_s, seconds | prompt_tokens | output_tokens |
-| azure-2023, azure-2024 | CSV | TIMESTAMP, date and time | ContextTokens | GeneratedTokens |
+| azure-2023, azure-2024 | CSV | TIMESTAMP, date and time, or numbers | ContextTokens | GeneratedTokens |
 | burstgpt | CSV | Timestamp, seconds | Request tokens | Response tokens |
 | mooncake | JSON lines | timestamp, milliseconds | input_length | output_length |
 | vllm-bench | one JSON object of lists | start_times, seconds | input_lens | output_lens |
@@ -26,7 +26,7 @@ TICKS_PER_S: dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, DATE
 """Unit of time -> how many make a second; dates are read as nanoseconds since 1970."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EPOCH_UNITS = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"), (1e8, "s"))
-"""Numbers from which on a time is taken to count from 1970, and in which unit: those of 1973 to 5138."""
+"""Least number of a time counted from 1970, by unit: the years 1973 to 5138."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Format:
     unit: str | None = None
 
 
-def _format(doc: str, container: str, unit: str, arrival: str, prompt: str, output: str) -> Format:
+def _format(doc: str, container: str, unit: str | None, arrival: str, prompt: str, output: str) -> Format:
     return Format(doc, container, dict(zip(ROLES, (arrival, prompt, output), strict=True)), unit)
 
 
-_AZURE = ("csv", DATE, "TIMESTAMP", "ContextTokens", "GeneratedTokens")
+_AZURE = ("csv", None, "TIMESTAMP", "ContextTokens", "GeneratedTokens")
 FORMATS: dict[str, Format] = {
     "azure-2023": _format("Azure LLM inference trace 2023", *_AZURE),
     "azure-2024": _format("Azure LLM inference trace 2024", *_AZURE),
@@ -143,12 +143,15 @@ def check_name(name: str) -> Format:
 def _date_time_ns(text: Any) -> int:
     """Nanoseconds since 1970 of `2023-11-16 18:15:46.6805900`, with or without a fraction and a UTC offset.
 
-    >>> _date_time_ns("1970-01-01 00:01:00.2500000")
-    60250000000
+    Slashes after the year count as dashes, and `UTC` at the end as an offset of nothing.
+
+    >>> _date_time_ns("1970-01-01 00:01:00.2500000"), _date_time_ns("1970/01/01 00:01:00 UTC")
+    (60250000000, 60000000000)
     """
     if not isinstance(text, str):
         raise TypeError(text)
-    whole, point, rest = text.strip().partition(".")
+    plain = text.strip().removesuffix("UTC").strip()
+    whole, point, rest = (plain.replace("/", "-") if plain[4:5] == "/" else plain).partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     if point and not digits:
         raise ValueError(text)

@@ -51,7 +51,7 @@ class RowLimits:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a table and the format that they were read by, whose unit is known."""
+    """Rows of a table, and the format of that table with its unit of time."""
 
     format: Format
     rows: Iterator[Row]

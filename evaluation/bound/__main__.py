@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -43,7 +44,9 @@ class Asked(Spec):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the package."""
-    typed = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help=", ".join(Asked.model_fields))
+    typed = parser.parse_args(arguments).settings
     return exit_status(lambda: _run(_parse(typed)))
 
 

@@ -13,12 +13,13 @@ from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.contenders.cells import contenders, measure_cell, measure_decision_ms
+from tokenfleet.evaluation.contenders.cells import cell_name, contenders, measure_cell, measure_decision_ms
 from tokenfleet.evaluation.contenders.figure import draw_matrix
 from tokenfleet.evaluation.contenders.matrix import ResultMatrix
 from tokenfleet.evaluation.contenders.page import write_page
-from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.contenders.searched import best_known, tuned_rules
 from tokenfleet.evaluation.screen.record import MeasurementFile
+from tokenfleet.policies.registry import Choice
 
 COMMAND = "python -m tokenfleet.evaluation.contenders"
 TIMED_ON = "default"
@@ -37,15 +38,17 @@ def _run(typed: argparse.Namespace) -> None:
     names = contenders(typed.policy)
     record = MeasurementFile(Path(typed.out), {"episodes": typed.episodes, "seed": typed.seed, "split": "validation"})
     timed = load_scenario(TIMED_ON)
-    cells = [(scenario, name) for scenario in scenarios for name in names]
+    searched = [one for spec in scenarios.values() for one in (*tuned_rules(spec), *best_known(spec))]
+    cells: list[tuple[str, str, Choice]] = [(scenario, name, name) for scenario in scenarios for name in names]
+    cells += [(one.scenario, one.cell, one.choice) for one in searched]
     with tqdm(cells, disable=not sys.stderr.isatty()) as bar:
-        for scenario, name in bar:
+        for scenario, name, choice in bar:
             bar.set_description_str(f"{scenario} {name}")
-            key = f"{scenario}@{scenario_hash(scenarios[scenario])}/{name}"
-            record.once(key, lambda: measure_cell(scenarios[scenario], name, typed.episodes, typed.seed))  # noqa: B023
+            spec = scenarios[scenario]
+            record.once(cell_name(spec, name), lambda: measure_cell(spec, choice, typed.episodes, typed.seed))  # noqa: B023
     for name in names:
         record.once(f"decision_ms/{name}", lambda: measure_decision_ms(timed, name))  # noqa: B023
-    matrix = ResultMatrix.of(record, scenarios, names, typed.episodes, typed.seed)
+    matrix = ResultMatrix.of(record, scenarios, names, searched, typed.episodes, typed.seed)
     print(matrix.text())
     if typed.docs:
         folder = Path(typed.docs)

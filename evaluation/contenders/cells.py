@@ -16,6 +16,7 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import evaluate_policy
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.policies.base import PolicyContext, State
 from tokenfleet.policies.registry import POLICIES, Choice, make_policy, plans_on_copies
 from tokenfleet.policies.shipped import LOADED
@@ -42,6 +43,11 @@ class HoldMiddle:
     ) -> tuple[NDArray[np.float32], State | None]:
         """See `Policy.predict`."""
         return np.zeros((len(observation), *(self._shape or ())), np.float32), None
+
+
+def cell_name(scenario: Scenario, name: str) -> str:
+    """What the cell of a policy is called on file; a scenario that has changed has cells of other names."""
+    return f"{scenario.name}@{scenario_hash(scenario)}/{name}"
 
 
 def measure_cell(

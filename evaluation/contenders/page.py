@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.user_code import import_object
 from tokenfleet.evaluation.contenders.cells import MIDDLE
 from tokenfleet.evaluation.contenders.matrix import ResultMatrix
+from tokenfleet.evaluation.contenders.results import best_known_section, numbers_tuned, results, where_each_shines
 from tokenfleet.evaluation.contenders.sees import SIGHTS, knows_caps, reads, sights
 from tokenfleet.policies.heuristics import rules
 from tokenfleet.policies.parameters import keyword_parameters
@@ -23,6 +22,8 @@ from tokenfleet.policies.registry import POLICIES
 from tokenfleet.policies.shipped import GROUPS, LOADED
 
 COMMAND = "make contenders"
+NOISE = 0.98
+"""Share of what the middle of the action box earns that counts as no less."""
 TABLES: Mapping[str, Mapping[str, Preset]] = {
     "routing": rules.ROUTINGS,
     "clocking": rules.CLOCKINGS,
@@ -49,7 +50,8 @@ def write_page(matrix: ResultMatrix, path: Path) -> None:
 
 def page(matrix: ResultMatrix) -> str:
     """The page as Markdown."""
-    parts = [_head(matrix), _results(matrix), _where(matrix), _sees(), _compositions(), _rules()]
+    measured = [results(matrix), where_each_shines(matrix), numbers_tuned(matrix), best_known_section(matrix)]
+    parts = [_head(matrix), *measured, _sees(), _compositions(), _rules()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -58,61 +60,37 @@ def _head(matrix: ResultMatrix) -> str:
     scenarios = "every scenario that ships" + (f" but for {', '.join(missing)}, not yet measured" if missing else "")
     return f"""# Controllers
 
-Every policy that ships, on {scenarios}: textbook laws, published controllers written anew, and hand-made rules.
+Textbook laws, published controllers written anew, hand-made rules and a planner by linear programmes, on {scenarios}.
+Trained policies are on pages of their own ([leaderboard.md](leaderboard.md), [generalist.md](generalist.md)), planners
+on copies of the fleet in [policies.md](policies.md#planners).
+
 `{COMMAND}` measures what is missing in `runs/contenders.json` and writes this page; nothing is typed by hand.
 
 - All met the same {matrix.episodes} validation episodes of each scenario (seed {matrix.seed}); test episodes choose
   nothing.
-- Constants are as published, or as declared below; none is tuned to a scenario. Rules by value read the scenario.
+- Constants are as published, or as declared below; none is tuned to a scenario, but for [those below](#numbers-tuned).
+  Rules by value read the scenario.
 - A decision is taken once a tick (1 s). Laws that act at every iteration act on a tick's aggregates. Routers that
   choose a pool for each request place virtual requests one after the other, and what lands where is the share.
 - Laws that ignore caps stand twice: raw, and as `..._capped`, under the lower of their clocks and those of
   `feedback_capping`. Routers have its clocks and its awake replicas, so that they differ in nothing but routes; where
   there is one pool to choose, only their affinity and admission tell them apart.
-- `{MIDDLE}` holds the middle of the action box. No policy of the group `baseline` earns less than 98 % of that, on any
-  scenario: a test holds it. Excepted are `supervisor` on `two-markets` and `operator` on `rolling-outage` (94 %).
-  References are plain ideas, and may.
+- `{MIDDLE}` holds the middle of the action box. {_weak_baselines(matrix)}
+  References are plain ideas, and may. [policies.md](policies.md#what-ships) says why baselines fail where they do.
 
 ![Net value of every controller on every scenario](images/controllers.png)"""
 
 
-def _results(matrix: ResultMatrix) -> str:
-    head = ["policy", "overall", *matrix.scenarios, "decision, ms"]
-    rows = []
-    for policy in matrix.ranking():
-        cells = []
-        for scenario in matrix.scenarios:
-            percent = matrix.percent(policy, scenario)
-            text = "-" if np.isnan(percent) else f"{percent:.0f}"
-            cells.append(f"**{text}**" if percent == 100.0 else text)
-        rows.append([f"`{policy}`", f"{matrix.overall(policy):.1f}", *cells, f"{matrix.decision_ms[policy]:.1f}"])
-    return f"""## Results
-
-Mean net value, % of the best of each scenario; *overall* is the interquartile mean over scenarios. A decision is for 64
-fleets of `default` side by side, on a machine that others shared. A dash: the policy refuses the scenario.
-
-{markdown_table(head, rows)}"""
-
-
-def _where(matrix: ResultMatrix) -> str:
-    rows = []
-    for policy in matrix.ranking():
-        if policy == MIDDLE:
-            continue
-        played = [scenario for scenario in matrix.scenarios if (policy, scenario) in matrix.usd]
-        best, worst = (pick(played, key=lambda s: matrix.percent(policy, s)) for pick in (max, min))
-        cells = [f"`{policy}`"]
-        for scenario in (best, worst):
-            gain = matrix.over_middle(policy, scenario)
-            cells.append(f"`{scenario}`: {matrix.percent(policy, scenario):.0f} %, over the middle {gain:+.2f} USD")
-        cells.append(f"{np.mean([matrix.above_cap_s[policy, scenario] for scenario in played]):.0f}")
-        rows.append(cells)
-    return f"""## Where each shines and where it fails
-
-With the paired difference to the middle of the action box and its 95 % bootstrap interval; over {matrix.episodes}
-episodes it is wide. The last column is the mean over scenarios of the seconds that sites and rows stood above a cap.
-
-{markdown_table(["policy", "shines on", "fails on", "above a cap, s"], rows)}"""
+def _weak_baselines(matrix: ResultMatrix) -> str:
+    weak = [
+        f"`{name}` on `{scenario}` ({100.0 * share:.0f} %)"
+        for name in matrix.policies
+        if name in POLICIES and POLICIES[name].group == "baseline"
+        for scenario in matrix.scenarios
+        if (share := matrix.mean_usd(name, scenario) / matrix.mean_usd(MIDDLE, scenario)) < NOISE
+    ]
+    rule = f"Policies of the group `baseline` earn at least {100.0 * NOISE:.0f} % of that"
+    return f"{rule},\n  but for {', '.join(weak)}." if weak else f"{rule}\n  on every scenario."
 
 
 def _sees() -> str:
@@ -154,11 +132,12 @@ def _rules() -> str:
     for kind, table in TABLES.items():
         sections.append(f"### {kind}")
         for name, preset in table.items():
-            sections.append(_rule(name, preset))
+            sections.append(rule_paragraph(name, preset))
     return "\n\n".join(section.strip() for section in sections)
 
 
-def _rule(name: str, preset: Preset) -> str:
+def rule_paragraph(name: str, preset: Preset) -> str:
+    """What a rule says of itself, and its numbers."""
     target = import_object(preset.target) if isinstance(preset.target, str) else preset.target
     text, _, arguments = inspect.getdoc(target).partition("\n\nArgs:\n")  # type: ignore[union-attr]
     paragraphs = text.partition("\n\nRaises:")[0].replace("\n\n", " \\n").split("\n")

@@ -12,6 +12,7 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
+from tokenfleet.policies.learned.identity import policy_hash
 from tokenfleet.policies.registry import Choice
 
 VALIDATION_SEED = 1_000
@@ -56,13 +57,18 @@ class Cells:
     def measured(self, policies: Mapping[str, Choice | Path]) -> dict[str, dict[str, Any]]:
         """The cells by name; as many at once as there are workers."""
         known = set(self.record.names())
-        missing = [name for name in policies if f"{self.prefix}{name}" not in known]
+        on_file = {name: self._on_file(name, policy) for name, policy in policies.items()}
+        missing = [name for name in policies if on_file[name] not in known]
         for first in range(0, len(missing), self.workers.count):
             some = missing[first : first + self.workers.count]
             self.say(", ".join(some))
             for name, done in zip(some, self.workers.map(self.cell, [policies[one] for one in some]), strict=True):
-                self.record.keep(f"{self.prefix}{name}", done)
-        return {name: self.record.measured(f"{self.prefix}{name}") for name in policies}
+                self.record.keep(on_file[name], done)
+        return {name: self.record.measured(on_file[name]) for name in policies}
+
+    def _on_file(self, name: str, policy: Choice | Path) -> str:
+        """Name of a cell in the file; what was trained or tuned anew is measured anew."""
+        return f"{self.prefix}{name}" + ("" if isinstance(policy, str) else f"@{policy_hash(policy)}")
 
 
 def validation_cells(

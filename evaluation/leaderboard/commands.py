@@ -8,12 +8,19 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.policies.learned.identity import policy_hash
+from tokenfleet.policies.policy_files import is_file_choice
 
 PROGRESS = ("snapshots", "search.json")
 """What a run of train.py or tune.py goes on from."""
+WITHOUT_EFFECT = ("hydra.run.dir", "workers")
+"""Keys that no result depends on."""
+ASKED_SUFFIX = ".asked.json"
 
 
 def correction_command(
@@ -42,12 +49,20 @@ def tuning_command(scenario: Scenario, rule: str, budget: Budget, workers: int, 
     ]  # fmt: skip
 
 
-def run_once(command: list[str], folder: Path) -> None:
+def run_once(command: list[str], scenario: Scenario, folder: Path) -> None:
     """Run a command, or go on with the run in its folder, unless that run is complete.
 
+    What was asked for stands beside the folder.
+
+    Args:
+        command: of train.py or tune.py, whose `hydra.run.dir` is `folder`.
+        scenario: that the command names.
+        folder: of the run.
+
     Raises:
-        SpecError: it failed.
+        SpecError: the run in the folder is of another command, scenario or base, or the command failed.
     """
+    _claim(folder, {"config_hash": scenario_hash(scenario), **_deciding(command)})
     manifest = folder / "manifest.json"
     if manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["status"] == "complete":
         return
@@ -57,3 +72,27 @@ def run_once(command: list[str], folder: Path) -> None:
     done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SpecError([f"{' '.join(command)}: {line}" for line in done.stderr.splitlines()[-3:]])
+
+
+def _claim(folder: Path, asked: Mapping[str, str]) -> None:
+    """Note what a run is of, unless the folder holds a run: that must be of the same."""
+    note = folder.with_name(f"{folder.name}{ASKED_SUFFIX}")
+    if not folder.exists():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(note, json.dumps(asked, indent=1).encode())
+        return
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    for key in sorted({*before, *asked}):
+        if before.get(key) != asked.get(key):
+            change = f"{key} {shown(before.get(key))}, not {shown(asked.get(key))}"
+            raise SpecError([f"{folder}: holds a run of {change}; delete the folder to train again"])
+
+
+def _deciding(command: list[str]) -> dict[str, str]:
+    """The arguments that decide what a run comes to, by key; files of policies by their contents."""
+    typed = dict(argument.split("=", 1) for argument in command[1:])
+    return {
+        key: policy_hash(value) if is_file_choice(value) else value
+        for key, value in typed.items()
+        if key not in WITHOUT_EFFECT
+    }

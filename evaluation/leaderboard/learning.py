@@ -56,7 +56,7 @@ class Learned:
 
     Attributes:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
-        validation: of the methods that were trained, in the episodes that choose one, the same for all seeds.
+        validation: of the trained methods, in the episodes that choose one of them, the same for all seeds.
         limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
             strongest rival, which is a rule or the seed's constants.
         minutes: wall clock of all searches and the corrections, the constants included.
@@ -163,7 +163,8 @@ class TrainingSeed:
         run = self._runs / f"{self._scenario.name}-{self._seed}-{experiment}"
         episodes = round(share * self._budget.correction_episodes)
         limits = {"above_cap_s": limit_s, "above_cap_tolerance_s": tolerated_s(limit_s) - limit_s}
-        run_once(correction_command(self._scenario, experiment, base.typed, limits, self._seed, episodes, run), run)
+        command = correction_command(self._scenario, experiment, base.typed, limits, self._seed, episodes, run)
+        run_once(command, self._scenario, run)
         return run
 
     def _chosen_by(

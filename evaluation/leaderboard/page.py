@@ -50,7 +50,7 @@ def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     return f"""# Leaderboard
 
 Learned policies against the best rules that ship, on test episodes that chose no policy. `make leaderboard` trains,
-meets, and writes this page and its figure; the same command goes on where it was stopped.
+lets policies meet, and writes this page and its figure; the same command resumes a run that was stopped.
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
 scenarios.**{_not_on(lost)} On {len(rows) - len(beyond)} of {len(rows)} they stand above a cap no longer than the
@@ -58,39 +58,41 @@ strongest rival, within the tolerance below.{_not_on(beyond)}
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
-- *Learned* is what a training seed would put into service: of three, the one that is best in {choosing} validation
-  episodes and keeps the limit there. *Feedback*: set-points that follow the state
-  ([policies.md](policies.md#feedback)), searched by CMA-ES, constants first, then {budget.generations} generations
-  of gains within the limit. *Corrected rule*: a linear correction of the direct actions of the rule that is best on
-  validation, tuned or not, no planner, `python train.py experiment=correction limits.above_cap_s=...`, which
-  follows cap, price and power; *wide* (`wide_correction`) also follows prices to come, batteries, queues and
-  arrivals, and has {budget.correction_episodes:,} episodes of training, twice as many. A rule that feedback is
-  ahead of in the same validation episodes, with the 95 % interval above zero, is not corrected. {seeds} training
-  seeds. A training with its control took {minutes:.0f} minutes at most, on a machine that did other things too.
-- *The limit* is on mean seconds above a cap in an episode: those of the strongest rival, which is whoever earns
-  most in {budget.episodes} validation episodes, be it a rule, tuned or not, or the training seed's own constants.
-  Searches and corrections get its seconds in these episodes, the choice its seconds in the episodes that choose.
-  Without a limit a search would buy value with seconds that a utility does not sell. Whoever is beyond it by no
-  more than {TOLERANCE:.0%} or {TOLERANCE_S:g} s counts as within, for means over so few episodes do not tell less;
-  checkpoints of corrections are chosen with this tolerance, methods too.
-- *Decided with test figures in view*: that tolerance, and the price at which searches begin to pay for seconds
-  beyond the limit (`default`, `texas-august`); how many episodes choose a method (`two-markets`, where
-  {budget.episodes} had chosen the worse one); that a wide correction stands beside the narrow one, and that
-  checkpoints get the tolerance (`texas-august`, level with the tuned rule before). All of these were then settled
-  by training and validation episodes, and every scenario was run with all of them.
-- *Constants*: the constants that feedback goes on from, searched further without feedback until they have had as many
-  training episodes as feedback and the wide correction together, whether a rule was corrected or not. Where one was,
-  the narrow correction came on top: all learned methods together had that many more. Where feedback is ahead of
-  constants, state is worth it; a corrected rule may be ahead because its rule is another form.
-- *Best rule* and *best published* are the best **in these very test episodes**, which favours them, of the
-  finalists: the shipped rules and controllers that are best in {budget.episodes} validation episodes
-  ([controllers.md](controllers.md) has all), and the best rule with its numbers tuned by `python tune.py` with its own
-  budget of 1,024 training episodes (*tuned*).
+- *Learned* is the policy that a training seed would put into service: the best in {choosing} validation episodes among
+  those of the three methods below that keep the limit there. There are {seeds} training seeds. A training with its
+  control took {minutes:.0f} minutes at most, on a machine that did other things too.
+- *Feedback*: set-points that follow the state ([policies.md](policies.md#feedback)). CMA-ES searches the constants
+  first, then {budget.generations} generations of gains within the limit.
+- *Corrected rule*: a linear correction of the direct actions of the rule that is best on validation, tuned or not, but
+  no planner (`python train.py experiment=correction limits.above_cap_s=...`). The correction follows cap, price and
+  power. *Wide* (`wide_correction`) also follows prices to come, batteries, queues and arrivals, and has
+  {budget.correction_episodes:,} episodes of training, twice as many. A rule is not corrected where feedback is ahead
+  of it in the same validation episodes, with the 95 % interval above zero.
+- *The limit* is on mean seconds above a cap in an episode: those of the strongest rival. The strongest rival earns most
+  in {budget.episodes} validation episodes, be it a rule, tuned or not, or the training seed's own constants. Searches
+  and corrections get the rival's seconds in these episodes, the choice of a method its seconds in the episodes that
+  choose. Without a limit a search would buy value with seconds that a utility does not sell. A policy counts as within
+  the limit if it exceeds the limit by no more than {TOLERANCE:.0%} or {TOLERANCE_S:g} s, since means over so few
+  episodes do not tell less. Checkpoints of corrections are chosen with this tolerance, and so are methods.
+- *Decided with test figures in view* were: the tolerance, and the price at which searches begin to pay for seconds
+  beyond the limit (`default`, `texas-august`); the number of episodes that choose a method (`two-markets`, where
+  {budget.episodes} had chosen the worse one); the wide correction beside the narrow one, and the tolerance for
+  checkpoints (`texas-august`, level with the tuned rule before). All of these were then settled by training and
+  validation episodes, and every scenario was run with all of them.
+- *Constants* are the control. The search goes on from the constants with which feedback began, without feedback, until
+  it has had as many training episodes as feedback and the wide correction together, whether a rule was corrected or
+  not. Where a rule was corrected, all learned methods together had more: the episodes of the narrow correction. Where
+  feedback is ahead of constants, following the state pays. A corrected rule may be ahead because its rule has another
+  form.
+- *Best rule* and *best published* are the best finalists **in these very test episodes**, which favours them. The
+  finalists are the shipped rules and controllers that are best in {budget.episodes} validation episodes
+  ([controllers.md](controllers.md) has all), and the best rule with its numbers tuned by `python tune.py`, with that
+  command's own budget of 1,024 training episodes (*tuned*).
 - All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are
   paired by episode; intervals draw training seeds and episodes anew.
-- *s above* are mean seconds above a cap in a test episode, *of strongest* those of the rival that earns most.
-- The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of one
-  seed knows, which may be learned too.
+- *s above* are mean seconds above a cap in a test episode; *of strongest* are those of the rival that earns most.
+- The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of one seed
+  knows. That best policy may be a learned one.
 
 {_table(rows, protocol)}
 

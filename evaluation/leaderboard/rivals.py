@@ -107,7 +107,7 @@ def tuned(
     one = next(rule for rule in best if not rule.is_published and _has_numbers(rule, context))
     say(f"tuning {one.name}")
     run = folder / f"{scenario.name}-{one.name}"
-    run_once(tuning_command(scenario, one.name, budget, workers, run), run)
+    run_once(tuning_command(scenario, one.name, budget, workers, run), scenario, run)
     return ShippedRule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml")
 
 

@@ -20,6 +20,7 @@ from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.policies.learned.layout import BEST, checkpoint_of
 from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, write_policy
 from tokenfleet.policies.registry import Choice
+from tokenfleet.policies.shipped import CHECKPOINT
 
 CHECKED_EPISODES = 4
 """Validation episodes with values in the file: anyone can see whether the policy still plays as it did."""
@@ -75,7 +76,7 @@ def _as_choice(policy: Choice | Path, folder: Path) -> Mapping[str, Any]:
         shutil.rmtree(folder)
     if isinstance(policy, Path):
         shutil.copytree(checkpoint_of(policy, BEST), folder)
-        return {"name": "checkpoint", "folder": folder.name}
+        return {"name": CHECKPOINT, "folder": folder.name}
     assert isinstance(policy, Mapping)  # what searches find has parameters
     return policy
 

@@ -40,7 +40,7 @@ class Standing:
         methods: mean net value of every method that was trained, whether it went into service or not [USD].
         corrected: how many training seeds chose a corrected rule; the others chose feedback.
         seeds: of training.
-        rule: the best of the shipped rules that met them, tuned or not, in these very episodes, which favours the rule.
+        rule: the best shipped rule, tuned or not, in these very episodes; this choice favours the rule.
         published: likewise of controllers of others.
         tuned: the constants that were tuned with as many training episodes.
         minutes: of the longest training.

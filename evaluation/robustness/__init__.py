@@ -1,8 +1,8 @@
 """Whether policies stay ahead where nobody trained them: `python -m tokenfleet.evaluation.robustness`.
 
-Policies that ship as `pretrained/<scenario>`, constants that ship as `tuned/<scenario>/constants`, and rules meet on
-test episodes of the scenario as it is and under every shift of the catalogue. Nothing is trained or chosen here. The
-same command goes on with what `--out` holds.
+The shipped policies `pretrained/<scenario>`, the shipped constants `tuned/<scenario>/constants` and rules meet on test
+episodes of the scenario as it is, and under every shift of the catalogue. Nothing is trained or chosen here. The same
+command resumes from the content of `--out`.
 
 | module | what |
 |---|---|

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +24,7 @@ from tokenfleet.evaluation.robustness.page import cell_text, write_page
 from tokenfleet.evaluation.robustness.rivals import constants_name, learned_name, rules_of, scenarios_with_rivals
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.learned.identity import policy_hash
 
 COMMAND = "python -m tokenfleet.evaluation.robustness"
 MOST_WORKERS = 2
@@ -95,8 +93,7 @@ def _of_scenario(
 
 def _key(place: Scenario, policy: str) -> str:
     """By the contents of scenario and policy: a changed one is measured anew."""
-    choice = hashlib.sha256(json.dumps(resolved(policy), sort_keys=True).encode()).hexdigest()[:12]
-    return f"{scenario_hash(place)}/{policy}@{choice}"
+    return f"{scenario_hash(place)}/{policy}@{policy_hash(policy)}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,8 +57,8 @@ difference, what was learned is
 ![How far learned policies are ahead of the best rule under every shift](images/robustness.png)
 
 - *Learned* is `pretrained/<scenario>`, *constants* `tuned/<scenario>/constants`; both stay as they were trained.
-- *Best rule* is the best **in these very episodes**, which favours it, of the five that
-  `evaluation/robustness/rules.yaml` names: the scenario's best finalists of [leaderboard.md](leaderboard.md).
+- *Best rule* is the best of five rules **in these very episodes**, which favours the rule. The five are the scenario's
+  best finalists of [leaderboard.md](leaderboard.md), as `evaluation/robustness/rules.yaml` names them.
 - Every row has {episodes} test episodes (the first of the protocol's), by direct actions; all policies meet the same.
   *s above* are mean seconds above a cap in an episode, of the learned policy and of the rule.
 - One learned policy a scenario, the one that ships: nothing is said about training again.

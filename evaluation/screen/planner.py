@@ -19,7 +19,7 @@ from tokenfleet.policies.shipped import PLACEBO_SIZE
 Float64Array = NDArray[np.float64]
 
 DECISIONS_HELD, LOOK_AHEAD, CANDIDATES, FUTURES = 2, 60, 6, 4
-"""Decisions for which a choice holds, ticks that it looks ahead, candidates with the constants, and futures."""
+"""Decisions that a choice lasts, ticks of a look ahead, candidates with the constants, and futures."""
 SIZES = {"placebo": PLACEBO_SIZE, "planner": 0.2}
 """Standard deviation of the candidates around the constants, in entries of the action."""
 

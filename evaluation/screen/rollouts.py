@@ -84,7 +84,7 @@ class Workers:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it has ended, however that ended."""
+    """End this process when its parent has ended, in whatever way."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

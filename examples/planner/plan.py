@@ -1,9 +1,10 @@
 """A planner beside its placebo: `python examples/planner/plan.py [SCENARIO] [--episodes 8] [--ticks 120]`.
 
-Every few ticks it asks what would become of each fleet if it acted as a rule does, or a little otherwise until the
-next decision, and as the rule from then on; each in the same few drawn futures. It takes what is best on average, if
-that beats the rule by more than two standard errors. The placebo plans alike, but its alternatives are too small to
-mean anything: what it gains is luck with the futures. `policies=[rollout, rollout_placebo]` is the same as policies.
+Every few ticks it asks what would become of each fleet if it acted as a rule does, or a little otherwise until the next
+decision, and as the rule from then on; each in the same few drawn futures. The planner takes the plan that is best on
+average, if that plan beats the rule by more than two standard errors. The placebo plans alike, but its alternatives are
+too small to mean anything: what it gains is luck with the futures. `policies=[rollout, rollout_placebo]` is the same as
+policies.
 """
 
 from __future__ import annotations

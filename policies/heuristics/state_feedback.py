@@ -105,19 +105,6 @@ class StateFeedback(Supervisor):
         entries, after = self._entries(observation, state, episode_start)
         return self._box.decode(entries), after
 
-    def predict(
-        self,
-        observation: NDArray[np.float32],
-        state: State | None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.float32], State | None]:
-        """See `Policy.predict`."""
-        if not self._answers_setpoints:
-            return super().predict(observation, state, episode_start, deterministic)
-        entries, after = self._entries(np.atleast_2d(observation), state, episode_start)
-        return (entries[0] if np.ndim(observation) == 1 else entries), after
-
     def _entries(
         self, observation: NDArray[np.float32], state: State | None, episode_start: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], State]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.envs.layers.llm.iteration import Batch, unlimited_time_s
+from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.heuristics.parts import Float64Array, Int64Array
 
@@ -56,8 +57,6 @@ class SteadyPools:
         self.replica_usd_per_s = np.einsum("kp,k,gkp->gp", mix, self.request_usd, self.replica_rps)
         self.idle_w = pue * (a.idle_w + a.host_w + a.host_w_per_board_w * a.idle_w)
         self.asleep_w = pue * (a.asleep_w + a.host_asleep_w)
-        self._models = [pool.model for pool in scenario.pools.values()]
-        self._class_models = [cls.model for cls in scenario.classes.values()]
         self._fixed_w = a.fixed_w
 
     def site_w(self, tried: Float64Array, pools: Int64Array) -> Float64Array:
@@ -119,6 +118,12 @@ class SteadyPools:
         return np.where(self._mask.any(axis=0), busy, awake)
 
 
+def divisor_of_each(view: Record) -> Float64Array:
+    """By what to divide a pool's numbers for those of each awake replica, `[N, P]`: awake replicas, one if none is."""
+    awake: Float64Array = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1.0)
+    return awake
+
+
 class IterationTimes:
     """How long iterations take at each clock of a grid; G is the number of clocks.
 
@@ -136,7 +141,7 @@ class IterationTimes:
         grid = np.maximum(self.clocks[:, None], a.clock_floor_fraction)
         self._physics = service.power.physics(grid, service.decode_memory_fraction)
         self._budget = a.token_budget.astype(np.float64)
-        self._kv_tokens = a.kv_tokens
+        self._kv_tokens, self._replicas = np.asarray(a.kv_tokens, np.float64), a.replicas.astype(np.float64)
         mask = scenario.route_mask
         weight = mask * np.maximum(service.mean_rate_rps, 1e-9)[:, None]
         if not mask.any(axis=0).all():  # what decodes for others gets the requests of all of them
@@ -164,6 +169,14 @@ class IterationTimes:
         batch = Batch(decoding, context[:, None], prefill, prefill * self.prompt_tokens / 2.0)
         time_s: Float64Array = unlimited_time_s(self._physics, batch)
         return time_s
+
+    def context_on_each(self, view: Record) -> Float64Array:
+        """Tokens of context held or reserved on each awake replica, `[N, P]`.
+
+        Args:
+            view: with `kv_reserved_fraction` and `awake_replicas`.
+        """
+        return view["kv_reserved_fraction"] * self._kv_tokens * self._replicas / divisor_of_each(view)
 
     def prompt_token_s(self) -> Float64Array:
         """What a prompt token of a full budget takes, `[G, P]` [s]."""

@@ -153,8 +153,14 @@ class Supervisor(ControlPolicy):
         """See `Policy.predict`."""
         if not self._answers_setpoints:
             return super().predict(observation, state, episode_start, deterministic)
-        action = self._box.encode(self._repeated(len(np.atleast_2d(observation))))
-        return (action[0] if np.ndim(observation) == 1 else action), None
+        entries, after = self._entries(np.atleast_2d(observation), state, episode_start)
+        return (entries[0] if np.ndim(observation) == 1 else entries), after
+
+    def _entries(
+        self, observation: NDArray[np.float32], state: State | None, episode_start: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], State | None]:
+        """Entries of the action `setpoints`, `[N, A]`, and the state for the next tick."""
+        return self._box.encode(self._repeated(len(observation))), None
 
     def _repeated(self, num_envs: int) -> Setpoints:
         rows = {name: np.repeat(row, num_envs, axis=0) for name, row in vars(self.setpoints).items() if row is not None}
@@ -185,7 +191,7 @@ def supervisor_parameters(
 
 
 def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
-    """Set-points of one fleet that a good operator would choose who knows the scenario; see `Supervisor`."""
+    """Set-points of one fleet as a good operator who knows the scenario would choose them; see `Supervisor`."""
     usual_price = np.array([[_usual_usd_per_mwh(site.grid.price_usd_per_mwh) for site in scenario.sites.values()]])
     behind_row = PowerModel(scenario).is_behind_row.any(axis=1)
     return replace(

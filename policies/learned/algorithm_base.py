@@ -35,7 +35,7 @@ Rate = Annotated[Schedule, BeforeValidator(_as_schedule)]
 class NormalizeSpec(SameNames):
     """Running normalisation of what the algorithm sees; its numbers are part of every checkpoint.
 
-    Its names are those of stable-baselines3's `VecNormalize`.
+    The names are those of stable-baselines3's `VecNormalize`.
 
     Attributes:
         norm_obs: subtract the running mean of observations and divide by their running standard deviation.

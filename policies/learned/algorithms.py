@@ -1,9 +1,9 @@
-"""The algorithms that a configuration may name, and every hyper-parameter that each of them takes.
+"""The algorithms that a configuration may name, with all their hyper-parameters.
 
 A hyper-parameter is a field here, with its type and range, and a sentence in `configs/algo/<name>.yaml`; a test holds
-the two together. It has the name of stable-baselines3's argument, so that a recipe from elsewhere can be pasted in.
-Nothing here imports torch, and nothing imports what `custom` names: a wrong configuration is refused in a fraction of a
-second, and a description from a stranger is only data.
+the two together. Hyper-parameters have the names of stable-baselines3's arguments, so a recipe from elsewhere can be
+pasted in. Nothing here imports torch, and nothing imports what `custom` names: a wrong configuration is refused in a
+fraction of a second, and a description from a stranger is only data.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.checkpoint import save_checkpoint
 from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.layout import BEST, LAST, checkpoint_of
-from tokenfleet.policies.learned.limits import LimitedEnv
+from tokenfleet.policies.learned.limited_env import LimitedEnv
 from tokenfleet.policies.learned.network_policy import NetworkPolicy
 from tokenfleet.policies.learned.progress_log import TIME, ProgressLog, restore_unwritten, unwritten
 from tokenfleet.policies.learned.resume import Snapshots
@@ -173,12 +173,12 @@ class RunKeeper(BaseCallback):
 
     def _validate(self, steps: int) -> None:
         assert self.validate is not None
-        metrics = dict(self.validate(NetworkPolicy.of_model(self.model)))
+        metrics, excess = self._validated(self.validate)
         for name, value in metrics.items():
             self.logger.record(f"validation/{name}", value)
         self.last_validation = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        value, excess = metrics[RETURN], 0.0 if self.limits is None else self.limits.excess(metrics)
-        # Keeping the limits comes first: a policy that exceeds them less, then one that is worth more.
+        value = metrics[RETURN]
+        # Keeping the limits comes first: the smaller excess wins, then the higher value.
         better = math.isfinite(value) and (-excess, value) > (-self.best_excess, self.best_return)
         if better:
             self.best_return, self.best_excess = value, excess
@@ -186,6 +186,21 @@ class RunKeeper(BaseCallback):
         beyond = ", beyond the limits" if excess else ""
         best = ", the best so far" if better else ""
         log.info("%s steps: validation return %.4g%s%s", f"{steps:,}", value, beyond, best)
+
+    def _validated(self, validate: Validate) -> tuple[dict[str, float], float]:
+        """Mean metrics, and how far the limits are exceeded, both over the limits at which the policy may be asked."""
+        policy = NetworkPolicy.of_model(self.model)
+        if self.limits is None:
+            return dict(validate(policy)), 0.0
+        settings = self.limits.settings()
+        found = [dict(validate(policy.within(setting))) for setting in settings]
+        for setting, metrics in zip(settings, found, strict=True):
+            where = "/".join(f"{name}/{value:g}" for name, value in setting.items())
+            for name in (RETURN, *(one.name for one in self.limits.limits)) if setting else ():
+                self.logger.record(f"validation/{where}/{name}", metrics[name])
+        excess = sum(self.limits.excess(metrics, setting) for metrics, setting in zip(found, settings, strict=True))
+        common = [name for name in found[0] if all(name in metrics for metrics in found)]
+        return {name: sum(metrics[name] for metrics in found) / len(found) for name in common}, excess
 
     def _log_row(self, steps: int) -> None:
         episodes = self.model.ep_info_buffer or ()
@@ -239,11 +254,10 @@ class RunKeeper(BaseCallback):
         }
 
     def _save_checkpoint(self, name: str, steps: int) -> None:
-        limits = () if self.limits is None else zip(self.limits.limits, self.limits.multipliers.tolist(), strict=True)
         now = {
             "timesteps": steps,
             "validation_return": self.last_validation.get(RETURN),
-            "multipliers": {limit.name: multiplier for limit, multiplier in limits},
+            "multipliers": {} if self.limits is None else self.limits.multipliers_by_name(),
         }
         origin = self.origin.model_copy(update=now)
         save_checkpoint(checkpoint_of(self.folder, name), self.model, self.algorithm, origin)

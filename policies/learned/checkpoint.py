@@ -25,10 +25,11 @@ from tokenfleet.policies.learned.checkpoint_meta import (
 )
 from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder, write_hashed_folder
-from tokenfleet.policies.learned.layout import BEST, LAST, META_FILE, WEIGHTS_FILE, checkpoint_of, has_checkpoint
+from tokenfleet.policies.learned.layout import META_FILE, WEIGHTS_FILE, find_checkpoint, has_checkpoint
 from tokenfleet.policies.learned.network_policy import (
     NetworkPolicy,
     base_in,
+    limits_in,
     normalisation_of,
     wrapper_statistics_of,
 )
@@ -36,7 +37,6 @@ from tokenfleet.policies.learned.packages import LEARNING_PACKAGES, versions_of
 from tokenfleet.policies.learned.plain_data import (
     MOST_WEIGHT_BYTES,
     encode_arrays,
-    json_bytes,
     parse_json,
     read_bytes,
     sha256,
@@ -100,9 +100,10 @@ def describe_policy(
     env = model.get_env()
     assert env is not None
     normalisation, _ = normalisation_of(model)
+    bare, limits = limits_in(model)
     meta = CheckpointMeta(
         algorithm=algorithm,
-        observation_space=space_to_plain(env.unwrapped.observation_space),
+        observation_space=space_to_plain(bare.single_observation_space),
         action_space=space_to_plain(env.unwrapped.action_space),
         network_observation_space=space_to_plain(model.observation_space),
         normalisation=normalisation,
@@ -111,11 +112,12 @@ def describe_policy(
             for name, value in wrapper_statistics_of(model).items()
         },
         base=_described_base(base_in(model)),
+        limits=limits,
         origin=origin,
         versions=versions_of(LEARNING_PACKAGES),
         weights_sha256=weights_sha256,
     )
-    content = json_bytes(meta.model_dump(mode="json"))
+    content = (meta.model_dump_json(indent=1) + "\n").encode()
     if len(content) > MOST_META_BYTES:
         parts = "scenario, arguments of the environment, hyper-parameters and bounds of spaces"
         raise SpecError([f"env: {parts} take {len(content):,} bytes; a checkpoint may have {MOST_META_BYTES:,}"])
@@ -165,10 +167,15 @@ def load_base(choice: Choice, reach: float, trust: str | Iterable[str] = ()) -> 
         trust: see `load_policy`.
 
     Raises:
-        SpecError: the file or the checkpoint cannot be read.
+        SpecError: the file or the checkpoint cannot be read, or the policy does not know within which limits to act.
     """
     if isinstance(choice, str) and has_checkpoint(Path(choice)):
-        return Base(reach, learned=load_policy(choice, trust))
+        learned = load_policy(choice, trust)
+        if learned.limits:
+            ranges = ", ".join(f"{one.key} from {one.span}" for one in learned.limits)
+            hint = f"name what it shall keep: {{name: checkpoint, folder: {choice}, limits: {{...}}}}"
+            raise SpecError([f"checkpoint: {choice} was trained for {ranges}; {hint}"])
+        return Base(reach, learned=learned)
     return Base(reach, resolved(choice))
 
 
@@ -176,23 +183,3 @@ def _code_in(meta: CheckpointMeta) -> list[Any]:
     """The parts of a description that may name code."""
     inner = [] if meta.base is None or meta.base.checkpoint is None else _code_in(meta.base.checkpoint)
     return [meta.algorithm.network_parts(), None if meta.base is None else meta.base.choice, *inner]
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder that a path means: itself, or the best (else the last) of a run.
-
-    Raises:
-        SpecError: there is none.
-    """
-    candidates = [path, checkpoint_of(path, BEST), checkpoint_of(path, LAST)]
-    for candidate in candidates:
-        if (candidate / META_FILE).is_file():
-            return candidate
-    if path.is_file():
-        hint = "a file; stable-baselines3's zip files can run code when they are opened and are never read here"
-        raise SpecError([f"checkpoint: {path} is {hint}; give a folder that train.py wrote"])
-    if not path.exists():
-        raise SpecError([f"checkpoint: no such folder {str(path)!r}"])
-    raise SpecError(
-        [f"checkpoint: {path} holds no checkpoint ({META_FILE} is missing); give a folder that train.py wrote"]
-    )

@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.spec import NonNegativeInt, PositiveFloat, Spec
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
+from tokenfleet.policies.learned.limit_inputs import MOST_INPUTS, LimitInputs
 from tokenfleet.policies.learned.network_policy import ObservationNormalisation
 
 FORMAT_VERSION: Literal[2] = 2
@@ -26,7 +27,7 @@ class TrainingOrigin(Spec):
         training_seed: of the run.
         timesteps: environment steps that it has been trained for.
         validation_return: mean return on validation episodes at that moment; None without validation.
-        multipliers: of the limits that it has been trained under, at that moment.
+        multipliers: of the limits under which it was trained, at that moment; for a range, knot by knot.
     """
 
     environment: str
@@ -36,7 +37,7 @@ class TrainingOrigin(Spec):
     training_seed: NonNegativeInt
     timesteps: NonNegativeInt
     validation_return: float | None = None
-    multipliers: dict[str, float] = Field(default_factory=dict)
+    multipliers: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
 
 
 class ArrayLayout(Spec):
@@ -73,10 +74,11 @@ class CheckpointMeta(Spec):
         format, format_version: of this folder.
         algorithm: name and hyper-parameters.
         observation_space, action_space: of a single environment.
-        network_observation_space: what the network sees, which differs for images.
+        network_observation_space: what the network sees, which differs for images and has the limits.
         normalisation: of observations; None for none.
         wrapper_statistics: what the wrappers of the environment have learnt, by name.
         base: what the network corrects; None for nothing.
+        limits: that the network sees behind the observation, in this order.
         origin: where the policy comes from.
         versions: of the packages that wrote it.
         weights_sha256: of `policy.safetensors`; results name the policy by it.
@@ -91,6 +93,7 @@ class CheckpointMeta(Spec):
     normalisation: ObservationNormalisation | None = None
     wrapper_statistics: dict[str, ArrayLayout] = Field(default_factory=dict)
     base: BaseMeta | None = None
+    limits: Annotated[LimitInputs, Field(max_length=MOST_INPUTS)] = ()
     origin: TrainingOrigin
     versions: dict[str, str | None] = Field(default_factory=dict)
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -8,27 +8,28 @@ generations, and bring the search back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from typing_extensions import Self
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.controller import ControllerPolicy
+from tokenfleet.policies.learned.controller_algorithm import ControllerAlgorithm
 from tokenfleet.policies.learned.links import fleet_links
+from tokenfleet.policies.learned.observed_limits import parted_limits
 from tokenfleet.policies.search import Float64Array, Search, replay
 
 Links = Literal["all", "own", "none"]
 
 
-class Evolution(BaseAlgorithm):
+class Evolution(ControllerAlgorithm):
     """Searches for the weights of a `ControllerPolicy`; its environments are `episodes` times as many as candidates.
 
     Args:
@@ -36,22 +37,17 @@ class Evolution(BaseAlgorithm):
         env: `episodes` groups of environments that live one episode each.
         episodes: that every candidate lives in a generation.
         links: which entries of an observation a linear policy's actions may follow; `own` are those of the action's
-            site and of no site. With none, the search is for a constant action.
+            site and of no site. With none, the search is for a constant action. Limits that are observed are followed
+            in any case.
         fields: fields of a fleet's observation that a linear policy's actions may follow; None for all.
         make_search: from where it begins, `[D]`, how many candidates a generation has, and a seed. A step of one moves
             a bias by one, and a weight by one over the root of how many stand in its row.
-        policy_kwargs: of the policy.
-        seed: of everything that chance decides.
-        device: of torch.
-        verbose: as in stable-baselines3.
+        **shared: all other arguments of `ControllerAlgorithm` but the learning rate.
 
     Attributes:
         told: values of all candidates so far, `[G, P]`.
         first_weights: where the search began, `[D]`.
     """
-
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ControllerPolicy}
-    policy: ControllerPolicy
 
     def __init__(
         self,
@@ -62,32 +58,15 @@ class Evolution(BaseAlgorithm):
         links: Links,
         fields: Sequence[str] | None,
         make_search: Callable[[Float64Array, int, int], Search],
-        policy_kwargs: dict[str, Any] | None = None,
-        seed: int | None = None,
-        device: str = "cpu",
-        verbose: int = 0,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            policy,
-            env,
-            learning_rate=0.0,
-            policy_kwargs=policy_kwargs,
-            seed=seed,
-            device=device,
-            verbose=verbose,
-            support_multi_env=True,
-            supported_action_spaces=(spaces.Box,),
-        )
+        super().__init__(policy, env, learning_rate=0.0, **shared)
         self.episodes, self.links, self.fields, self._make_search = episodes, links, fields, make_search
         self.population = self.n_envs // episodes
         self._setup_model()
 
     def _setup_model(self) -> None:
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        made = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
-        assert isinstance(made, ControllerPolicy)
-        self.policy = made.to(self.device)
+        super()._setup_model()
         self.first_weights = self.policy.weights()
         self.told = np.empty((0, self.population))
         self._columns, self._scale = self._searched()
@@ -132,22 +111,25 @@ class Evolution(BaseAlgorithm):
         scale = []
         for layer in self.policy.linears():
             rows, width = layer.weight.shape
-            scale += [np.full((rows, width), 1.0 / np.sqrt(width)).ravel(), np.ones(rows)]
+            scale += [np.full((rows, width), 1.0 / np.sqrt(width)), np.ones(rows)]
+        bare, limits = parted_limits(self._env().unwrapped.env)  # type: ignore[attr-defined]
+        width = scale[0].shape[1] - len(limits)
         if self.links != "all" or self.fields is not None:
-            linked = self._linked()
-            scale[0] = (linked / np.sqrt(np.maximum(linked.sum(axis=1, keepdims=True), 1))).ravel()
-        whole = np.concatenate(scale)
+            linked = self._linked(bare)
+            scale[0][:, :width] = linked / np.sqrt(np.maximum(linked.sum(axis=1, keepdims=True), 1))
+        scale[0][:, width:] = 1.0  # a limit does not change within an episode, so it moves an action as a bias does
+        whole = np.concatenate([part.ravel() for part in scale])
         columns = np.flatnonzero(whole)
         return columns, whole[columns]
 
-    def _linked(self) -> NDArray[np.bool_]:
+    def _linked(self, env: VectorEnv[Any, Any, Any]) -> NDArray[np.bool_]:
         """Which entries of an observation every action may follow, `[A, D]`."""
         if len(self.policy.layers) > 1:
             hint = "leave policy_kwargs.net_arch empty, or say links=all and fields=null"
             raise SpecError([f"algo: links and fields are for linear policies; {hint}"])
         if self.links == "none":
-            return np.zeros(self.policy.linears()[0].weight.shape, np.bool_)
-        return fleet_links(self._env().unwrapped.env, self.links == "own", self.fields)  # type: ignore[attr-defined]
+            return np.zeros((1, 1), np.bool_)
+        return fleet_links(env, self.links == "own", self.fields)
 
     def _values(self, weights: Float64Array, hooks: BaseCallback) -> Float64Array:
         """Mean return of every candidate over the same episodes, `[P]`."""
@@ -180,10 +162,6 @@ class Evolution(BaseAlgorithm):
         env.seed(int(np.random.SeedSequence([self.seed or 0, len(self.told)]).generate_state(1)[0]))
         self._last_obs = env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones(env.num_envs, np.bool_)
-
-    def _env(self) -> VecEnv:
-        assert self.env is not None
-        return self.env
 
 
 def _as_paid(env: VecEnv, rewards: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -8,23 +8,22 @@ into which its own errors lead.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 from torch.nn import functional
 from typing_extensions import Self
 
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.controller import ControllerPolicy
+from tokenfleet.policies.learned.controller_algorithm import ControllerAlgorithm
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
 from tokenfleet.policies.learned.teaching import WHERE, TaughtEnv, taught_env
 
@@ -78,70 +77,45 @@ class LabelBuffer(BaseBuffer):
         return LabelledStates(self.to_torch(cast("NDArray[Any]", seen)), self.to_torch(self.labels[rows, envs]))
 
 
-class Dagger(BaseAlgorithm):
+class Dagger(ControllerAlgorithm):
     """Fits a `ControllerPolicy` to what the teacher of a `TaughtEnv` would do in the states that both visit.
 
     Args:
         policy: `ControllerPolicy`, or a subclass.
         env: around a `TaughtEnv`.
-        learning_rate: of Adam.
-        beta: share of the steps in which the teacher acts, by the part of the run that remains.
+        beta: share of the steps in which the teacher acts, by the remaining part of the run.
         n_steps: steps of each environment in a round.
         buffer_size: labelled observations that are kept, over all environments.
         batch_size: observations in one gradient step.
         gradient_steps: of one fit.
         huber_delta: where an error begins to count linearly, in the units of the box; None for nowhere.
-        policy_kwargs: of the policy.
-        seed: of everything that chance decides.
-        device: of torch.
-        verbose: as in stable-baselines3.
+        **shared: all other arguments of `ControllerAlgorithm`; the learning rate is that of Adam.
 
     Attributes:
         replay_buffer: what the teacher has said.
         teacher_digest: see `TaughtEnv.digest`; of the teacher that the run began with.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"MlpPolicy": ControllerPolicy}
-    policy: ControllerPolicy
-
     def __init__(
         self,
         policy: str | type[ControllerPolicy],
         env: GymEnv,
         *,
-        learning_rate: Schedule,
         beta: Schedule,
         n_steps: int,
         buffer_size: int,
         batch_size: int,
         gradient_steps: int,
         huber_delta: float | None,
-        policy_kwargs: dict[str, Any] | None = None,
-        seed: int | None = None,
-        device: str = "cpu",
-        verbose: int = 0,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            policy,
-            env,
-            learning_rate=learning_rate,
-            policy_kwargs=policy_kwargs,
-            seed=seed,
-            device=device,
-            verbose=verbose,
-            support_multi_env=True,
-            supported_action_spaces=(spaces.Box,),
-        )
+        super().__init__(policy, env, **shared)
         self.beta, self.n_steps, self.buffer_size = beta, n_steps, buffer_size
         self.batch_size, self.gradient_steps, self.huber_delta = batch_size, gradient_steps, huber_delta
         self._setup_model()
 
     def _setup_model(self) -> None:
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        made = self.policy_class(self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs)
-        assert isinstance(made, ControllerPolicy)
-        self.policy = made.to(self.device)
+        super()._setup_model()
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=self.lr_schedule(1.0))
         observation, action = self.observation_space, self.action_space
         assert isinstance(observation, spaces.Box)
@@ -237,10 +211,6 @@ class Dagger(BaseAlgorithm):
     def _unnormalised(self) -> NDArray[Any]:
         seen = self._last_obs if self._vec_normalize_env is None else self._last_original_obs
         return cast("NDArray[Any]", seen)
-
-    def _env(self) -> VecEnv:
-        assert self.env is not None
-        return self.env
 
     def _taught(self) -> TaughtEnv:
         found = taught_env(cast(Sb3VecEnv, self._env().unwrapped).env)

@@ -1,30 +1,64 @@
-"""Limits on the costs of an episode, kept by prices that rise while it costs more: Lagrangian learning.
+"""Limits on the costs of an episode: what may be asked for, and what it means in a fleet.
 
-A limit is on a mean over episodes, `E[cost] <= most`. Its Lagrangian takes `multiplier * cost` off the reward, and dual
-ascent raises the multiplier, which is never negative, while episodes cost more than the limit, and lowers it while they
-cost less (Ray, Achiam and Amodei 2019, "Benchmarking safe exploration in deep reinforcement learning"). Here a step
-follows the *relative* excess `(cost - most) / (cost + most)`. This excess has the sign of `cost - most` and lies in
-[-1, 1], so one rate serves seconds and shares, and a limit of 0.
+A limit is on a mean over episodes, `E[cost] <= most`. A limit of several numbers is one for each of them and all
+between: every episode draws its own, and the policy sees it. `limited_env` keeps the limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise, product
+from typing import Annotated, Any, TypeVar
 
-import numpy as np
-from gymnasium.vector import VectorEnv, VectorWrapper
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from typing_extensions import Self
 
 from tokenfleet.envs.interface.costs import ABOVE_CAP_S
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveFraction, Spec, SpecError, suggest
-from tokenfleet.policies.learned.wrapper_state import wrapper_of
+from tokenfleet.envs.spec import (
+    Name,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveFraction,
+    Spec,
+    SpecError,
+    shown,
+    suggest,
+)
+from tokenfleet.policies.learned.limit_inputs import MOST_KNOTS, LimitInput
 
-Float64Array = NDArray[np.float64]
 ATTAINMENT = "slo_attainment"
+MOST_SETTINGS = 16
+"""Most combinations of knots that are validated."""
+Number = TypeVar("Number")
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _plain(numbers: tuple[float, ...]) -> float | list[float]:
+    """One number as it was given."""
+    return numbers[0] if len(numbers) == 1 else list(numbers)
+
+
+def _ascending(knots: tuple[float, ...]) -> tuple[float, ...]:
+    if any(first >= second for first, second in pairwise(knots)):
+        raise ValueError(f"must be a number, or several in ascending order (got {shown(list(knots))})")
+    return knots
+
+
+Numbers = Annotated[
+    tuple[Number, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=MOST_KNOTS),
+    PlainSerializer(_plain),
+]
+"""A number, or several."""
+Knots = Annotated[Numbers[Number], AfterValidator(_ascending)]
+"""A number, or several in ascending order that stand for all between them."""
 
 
 class LimitsSpec(Spec):
@@ -38,15 +72,55 @@ class LimitsSpec(Spec):
         rate: step of a multiplier at a relative excess of 1, in what a tick earns if every request is in time.
     """
 
-    above_cap_s: NonNegativeFloat | None = None
+    above_cap_s: Knots[NonNegativeFloat] | None = None
     above_cap_tolerance_s: NonNegativeFloat = 0.0
-    slo_attainment: dict[Name, PositiveFraction] = Field(default_factory=dict)
+    slo_attainment: dict[Name, Knots[PositiveFraction]] = Field(default_factory=dict)
     rate: PositiveFloat = 0.1
+
+    @model_validator(mode="after")
+    def _can_be_validated(self) -> Self:
+        count = math.prod(len(knots) for knots in (self.above_cap_s or (0.0,), *self.slo_attainment.values()))
+        if count > MOST_SETTINGS:
+            most = f"{count} combinations of these numbers would be validated; give at most {MOST_SETTINGS}"
+            raise ValueError(most)
+        return self
 
     @property
     def any(self) -> bool:
         """Whether there is a limit."""
         return self.above_cap_s is not None or bool(self.slo_attainment)
+
+
+class ChosenLimits(Spec):
+    """The limits within which policies act that were trained for ranges of them; several numbers, to compare them.
+
+    Attributes:
+        above_cap_s: see `LimitsSpec`.
+        slo_attainment: see `LimitsSpec`.
+    """
+
+    above_cap_s: Numbers[float] | None = None
+    slo_attainment: dict[Name, Numbers[float]] = Field(default_factory=dict)
+
+    def by_name(self) -> dict[str, tuple[float, ...]]:
+        """What is chosen, by the name of the limit."""
+        seconds = {} if self.above_cap_s is None else {ABOVE_CAP_S: self.above_cap_s}
+        return seconds | {f"{ATTAINMENT}/{name}": values for name, values in self.slo_attainment.items()}
+
+    def choices(self, inputs: tuple[LimitInput, ...]) -> list[dict[str, float]]:
+        """Every combination for a policy that sees these limits; of limits that it does not see, nothing."""
+        return combinations(
+            {name: values for name, values in self.by_name().items() if name in {i.name for i in inputs}}
+        )
+
+
+def combinations(values: Mapping[str, tuple[float, ...]]) -> list[dict[str, float]]:
+    """One value for each name, in every combination.
+
+    >>> combinations({"a": (1.0, 2.0), "b": (3.0,)})
+    [{'a': 1.0, 'b': 3.0}, {'a': 2.0, 'b': 3.0}]
+    """
+    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
 
 
 @dataclass(frozen=True)
@@ -57,7 +131,7 @@ class Limit:
         name: of the metric that tells the cost.
         cost: a term of `WithCosts`.
         share_of: the term that the cost is a share of; None for a sum over an episode.
-        most: the limit of the sum or the share.
+        knots: the limit of the metric, from below for a share; several that episodes draw between.
         unit: of the cost that a multiplier of 1 takes a whole reward for.
         tolerance: how far beyond the limit a mean over few episodes counts as within.
     """
@@ -65,29 +139,35 @@ class Limit:
     name: str
     cost: str
     share_of: str | None
-    most: float
+    knots: tuple[float, ...]
     unit: float
     tolerance: float = 0.0
 
-    def excess(self, cost: float) -> float:
-        """The relative excess of a mean cost, in [-1, 1]; 0 at the limit."""
-        total = cost + self.most
-        return (cost - self.most) / total if total > 0.0 else 0.0
+    def cost_of(self, metric: float) -> float:
+        """The sum, or the share, that a value of the metric means."""
+        return metric if self.share_of is None else 1.0 - metric
 
-    def beyond(self, cost: float) -> float:
+    def beyond(self, cost: float, most: float) -> float:
         """The relative excess of a mean cost over few episodes; 0 within the tolerance."""
-        return self.excess(cost) if cost > self.most + self.tolerance else 0.0
+        return relative_excess(cost, most) if cost > most + self.tolerance else 0.0
 
-    def of_metrics(self, metrics: Mapping[str, float]) -> float:
-        """The cost that the mean metrics of some episodes tell."""
-        return metrics[self.name] if self.share_of is None else 1.0 - metrics[self.name]
+    @property
+    def input(self) -> LimitInput | None:
+        """What a policy sees of it; None for a limit that is the same in every episode."""
+        return LimitInput(name=self.name, knots=self.knots) if len(self.knots) > 1 else None
+
+
+def relative_excess(cost: float, most: float) -> float:
+    """By how much a mean cost lies above what it may be, of the sum of both, in [-1, 1]; 0 at the limit."""
+    total = cost + most
+    return (cost - most) / total if total > 0.0 else 0.0
 
 
 def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
     """The limits of a fleet.
 
-    A second above a cap, and a missed request, cost a multiplier of 1 as much as a fleet earns in a tick, and as a
-    class earns no more than all do, a multiplier stays in the order of 1.
+    At a multiplier of 1, a second above a cap and a missed request each cost what a fleet earns in a tick. A class
+    earns no more than all classes together, so a multiplier stays in the order of 1.
 
     Raises:
         SpecError: an unknown class, or one without a stream.
@@ -96,101 +176,12 @@ def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
     if spec.above_cap_s is not None:
         tolerance_s = spec.above_cap_tolerance_s
         limits.append(Limit(ABOVE_CAP_S, ABOVE_CAP_S, None, spec.above_cap_s, scenario.tick_s, tolerance_s))
-    for name, least in spec.slo_attainment.items():
+    for name, knots in spec.slo_attainment.items():
         where = f"limits.{ATTAINMENT}.{name}"
         if name not in scenario.classes:
             raise SpecError([f"{where}: unknown class{suggest(name, scenario.classes)}"])
         each_tick = scenario.mean_rate_rps(name) * scenario.tick_s
         if each_tick <= 0.0:
             raise SpecError([f"{where}: no stream of the workload sends requests of this class"])
-        limits.append(Limit(f"{ATTAINMENT}/{name}", f"missed/{name}", f"ended/{name}", 1.0 - least, each_tick))
+        limits.append(Limit(f"{ATTAINMENT}/{name}", f"missed/{name}", f"ended/{name}", knots, each_tick))
     return tuple(limits)
-
-
-class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment with rewards that pay for limited costs, at prices that `ascend` moves.
-
-    Args:
-        env: in autoreset mode `SAME_STEP`; its `reward_terms` hold the costs.
-        limits: see `Limit`.
-        rate: see `LimitsSpec`.
-
-    Attributes:
-        limits: as given.
-        multipliers: of the limits, `[L]`, of the unit of the reward.
-        measured: costs of the last episodes that moved the multipliers, `[L]`; NaN before the first ones.
-    """
-
-    def __init__(self, env: VectorEnv[Any, Any, Any], limits: Sequence[Limit], rate: float) -> None:
-        super().__init__(env)
-        self.limits, self._rate = tuple(limits), rate
-        self.multipliers = np.zeros(len(limits))
-        self.measured = np.full(len(limits), np.nan)
-        self._running = np.zeros((2, len(limits), env.num_envs))
-        self._ended, self._episodes = np.zeros((2, len(limits))), 0
-
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """See `VectorEnv.reset`."""
-        begun = (options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_))
-        self._running[:, :, begun] = 0.0
-        return self.env.reset(seed=seed, options=options)
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """See `VectorEnv.step`."""
-        observations, rewards, terminations, truncations, infos = self.env.step(actions)
-        terms, done = infos["reward_terms"], terminations | truncations
-        costs = np.array([terms[limit.cost] for limit in self.limits])
-        # A share's cost is what lies above the allowance; that of a sum belongs to the episode, and no action moves it.
-        wholes = np.array([terms[limit.share_of] if limit.share_of else np.zeros_like(done) for limit in self.limits])
-        most, unit = (np.array([[getattr(limit, key)] for limit in self.limits]) for key in ("most", "unit"))
-        charged = self.multipliers @ ((costs - most * wholes) / unit)
-        self._running += costs, wholes
-        if done.any():
-            self._ended += self._running[:, :, done].sum(axis=2)
-            self._episodes += int(done.sum())
-            self._running[:, :, done] = 0.0
-        return observations, rewards - charged, terminations, truncations, infos
-
-    def ascend(self) -> None:
-        """Move the multipliers by the episodes since they moved last, once there are as many as environments."""
-        if self._episodes < self.num_envs:
-            return
-        costs, wholes = self._ended
-        for index, limit in enumerate(self.limits):
-            whole = float(self._episodes if limit.share_of is None else wholes[index])
-            self.measured[index] = costs[index] / whole if whole else 0.0
-            step = self._rate * limit.excess(self.measured[index])
-            self.multipliers[index] = max(0.0, self.multipliers[index] + step)
-        self._ended, self._episodes = np.zeros_like(self._ended), 0
-
-    def excess(self, metrics: Mapping[str, float]) -> float:
-        """How far mean metrics lie beyond the limits, summed; 0 where every limit is kept within its tolerance."""
-        return sum(limit.beyond(limit.of_metrics(metrics)) for limit in self.limits)
-
-    def report(self) -> dict[str, float]:
-        """Multipliers and what was measured last, by name."""
-        told = {f"{limit.name}/multiplier": float(self.multipliers[index]) for index, limit in enumerate(self.limits)}
-        if not np.isnan(self.measured).any():
-            told |= {f"{limit.name}/cost": float(self.measured[index]) for index, limit in enumerate(self.limits)}
-        return told
-
-    def get_state(self) -> dict[str, Any]:
-        """What goes on after an interruption, as plain data and arrays."""
-        return {
-            "multipliers": self.multipliers.copy(),
-            "measured": self.measured.copy(),
-            "running": self._running.copy(),
-            "ended": self._ended.copy(),
-            "episodes": self._episodes,
-        }
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_state` gave."""
-        self.multipliers, self.measured = np.array(state["multipliers"]), np.array(state["measured"])
-        self._running, self._ended = np.array(state["running"]), np.array(state["ended"])
-        self._episodes = int(state["episodes"])
-
-
-def limited_env(env: VectorEnv[Any, Any, Any]) -> LimitedEnv | None:
-    """The environment among an environment's wrappers that keeps limits; None for no limits."""
-    return wrapper_of(env, LimitedEnv)

@@ -38,7 +38,7 @@ def realise(plain: Any, where: str) -> Any:
         where: dotted key, for messages.
 
     Raises:
-        SpecError: a class that cannot be imported, or a schedule that is none.
+        SpecError: a class that cannot be imported, or no valid schedule.
     """
     if isinstance(plain, Mapping):
         if "initial" in plain and set(plain) <= set(Schedule.model_fields):

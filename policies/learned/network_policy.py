@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from gymnasium import Space, spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from tokenfleet.envs.spec import PositiveFloat, Spec, SpecError
 from tokenfleet.policies.base import Policy, PolicyContext, State
 from tokenfleet.policies.learned.correction import Base, base_of, combined_state, corrected, parted_state
+from tokenfleet.policies.learned.limit_inputs import Float32Array, LimitInputs, places_of, seen
+from tokenfleet.policies.learned.observed_limits import parted_limits
 from tokenfleet.policies.learned.plain_data import Arrays
 from tokenfleet.policies.learned.wrapper_state import statistics_of, use_statistics
 
@@ -41,9 +45,10 @@ class NetworkPolicy:
         moments: their means and variances.
         wrapper_statistics: what the wrappers of its environment have learnt (see `wrapper_state.statistics_of`).
         base: what the network corrects; None for nothing.
+        limits: that the network sees behind the observation; the base does not.
 
     Attributes:
-        base: as given.
+        base, limits: as given.
     """
 
     def __init__(
@@ -53,9 +58,11 @@ class NetworkPolicy:
         moments: Mapping[str, NDArray[Any]],
         wrapper_statistics: Mapping[str, NDArray[Any]],
         base: Base | None = None,
+        limits: LimitInputs = (),
     ) -> None:
         self._network = network
-        self.base = base
+        self.base, self.limits = base, limits
+        self._places: Float32Array | None = None
         self._base_policy: Policy | None = None
         self._normalisation = normalisation
         self._moments = moments
@@ -65,7 +72,22 @@ class NetworkPolicy:
     def of_model(cls, model: BaseAlgorithm) -> NetworkPolicy:
         """The policy of a model in training; its weights stay the model's."""
         normalisation, moments = normalisation_of(model)
-        return cls(model.policy, normalisation, moments, wrapper_statistics_of(model), base_in(model))
+        _, limits = limits_in(model)
+        return cls(model.policy, normalisation, moments, wrapper_statistics_of(model), base_in(model), limits)
+
+    def within(self, limits: Mapping[str, float]) -> Self:
+        """The same policy, which acts within these limits.
+
+        Args:
+            limits: a value for each of `self.limits`, by its name.
+
+        Raises:
+            SpecError: one line per limit that is missing, that the network does not see, or that lies outside of what
+                it was trained for.
+        """
+        told = copy(self)
+        told._places = places_of(self.limits, limits)
+        return told
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
         """Give the wrappers of an environment what those around the policy's own have learnt, and the base its place.
@@ -102,7 +124,8 @@ class NetworkPolicy:
         """See `tokenfleet.policies.base.Policy`.
 
         Raises:
-            SpecError: the policy corrects a base, and has not been told by `prepare` where it acts.
+            SpecError: the policy corrects a base, and has not been told by `prepare` where it acts; or it sees limits,
+                and has not been told by `within` which.
         """
         if self.base is None:
             return self._predict(observation, state, episode_start, deterministic)
@@ -124,9 +147,17 @@ class NetworkPolicy:
         """What the network says."""
         # stable-baselines3 puts the LSTM's layers before the batch; here the batch comes first, as in every state.
         inner = None if state is None else tuple(np.swapaxes(part, 0, 1) for part in state)
-        actions, after = self._network.predict(self._normalised(observation), inner, episode_start, deterministic)
+        observed = self._with_limits(observation)
+        actions, after = self._network.predict(self._normalised(observed), inner, episode_start, deterministic)
         outer = None if after is None else tuple(np.swapaxes(part, 0, 1) for part in after)
         return actions, outer
+
+    def _with_limits(self, observation: Any) -> Any:
+        if not self.limits:
+            return observation
+        # Raises with every limit that is missing.
+        places = places_of(self.limits, {}) if self._places is None else self._places
+        return seen(observation, places)
 
     def _normalised(self, observation: Any) -> Any:
         if self._normalisation is None:
@@ -164,6 +195,13 @@ def base_in(model: BaseAlgorithm) -> Base | None:
     env = model.get_env()
     assert env is not None
     return base_of(cast("Sb3VecEnv", env.unwrapped).env)
+
+
+def limits_in(model: BaseAlgorithm) -> tuple[VectorEnv[Any, Any, Any], LimitInputs]:
+    """The environment of a model in training without observed limits, and the limits that the network sees."""
+    env = model.get_env()
+    assert env is not None
+    return parted_limits(cast("Sb3VecEnv", env.unwrapped).env)
 
 
 def wrapper_statistics_of(model: BaseAlgorithm) -> Arrays:

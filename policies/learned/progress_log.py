@@ -1,4 +1,4 @@
-"""`progress.csv`: one row per log, columns that may appear later, and a content that a snapshot can bring back."""
+"""`progress.csv`: one row per log, columns added as they appear, and a content that snapshots restore."""
 
 from __future__ import annotations
 

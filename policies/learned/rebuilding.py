@@ -14,6 +14,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.checkpoint_meta import CheckpointMeta
 from tokenfleet.policies.learned.correction import Base
 from tokenfleet.policies.learned.layout import META_FILE, WEIGHTS_FILE
+from tokenfleet.policies.learned.limit_inputs import seen_space
 from tokenfleet.policies.learned.network_policy import VARIANCE, NetworkPolicy, moment_shapes
 from tokenfleet.policies.learned.spaces import space_difference, space_from_plain
 
@@ -48,7 +49,7 @@ class LearnedPolicy(NetworkPolicy):
         action_space: Space[Any],
         base: Base | None = None,
     ) -> None:
-        super().__init__(network, meta.normalisation, moments, wrapper_statistics, base)
+        super().__init__(network, meta.normalisation, moments, wrapper_statistics, base, meta.limits)
         self.meta = meta
         self.observation_space = observation_space
         self.action_space = action_space
@@ -121,6 +122,8 @@ class _Empty:
         with torch.random.fork_rng(devices=[]):  # foreign code draws fresh weights
             network = _described(meta, lambda: build_policy(meta.algorithm, seen, action), folder)
         inner = None if meta.base is None else meta.base.checkpoint
+        if inner is not None and inner.limits:
+            raise SpecError([f"{folder / META_FILE}: base.checkpoint.limits: nobody tells a base its limits"])
         return cls(meta, network, observation, action, None if inner is None else cls.of(inner, folder))
 
     def layout(self) -> Layout:
@@ -162,7 +165,8 @@ class _Empty:
         return Base(self.meta.base.reach, self.meta.base.choice, learned)
 
     def _moments(self) -> dict[str, tuple[int, ...]]:
-        return moment_shapes(self.observation) if self.meta.normalisation is not None else {}
+        seen = seen_space(self.observation, self.meta.limits)
+        return moment_shapes(seen) if self.meta.normalisation is not None else {}
 
 
 def _described(meta: CheckpointMeta, build: Callable[[], BasePolicy], folder: Path) -> BasePolicy:
@@ -186,9 +190,16 @@ def _spaces(meta: CheckpointMeta, folder: Path) -> tuple[Space[Any], Space[Any],
     observation = space_from_plain(meta.observation_space, f"{where}: observation_space")
     action = space_from_plain(meta.action_space, f"{where}: action_space")
     seen = space_from_plain(meta.network_observation_space, f"{where}: network_observation_space")
-    if not _may_see(seen, observation):
+    if not _may_see(seen, _with_limits(observation, meta, where)):
         raise SpecError([f"{where}: network_observation_space: does not belong to observation_space"])
     return observation, action, seen
+
+
+def _with_limits(observation: Space[Any], meta: CheckpointMeta, where: str) -> Space[Any]:
+    try:
+        return seen_space(observation, meta.limits)
+    except SpecError as error:
+        raise SpecError([f"{where}: {line}" for line in error.problems]) from None
 
 
 def _may_see(seen: Space[Any], observation: Space[Any]) -> bool:

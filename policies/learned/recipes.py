@@ -104,7 +104,7 @@ def _paired(spec: PairedPpoSpec, action: gymnasium.Space[Any]) -> Arguments:
 
 
 def _evolution(make: Callable[..., Search]) -> Callable[[EvolutionSpec, gymnasium.Space[Any]], Arguments]:
-    """Arguments of `Evolution` that let it search by `make`, whose own arguments have the names of hyper-parameters."""
+    """Arguments of `Evolution` for a search by `make`; the arguments of `make` have the names of hyper-parameters."""
 
     def arguments(spec: EvolutionSpec, action: gymnasium.Space[Any]) -> Arguments:
         names = type(spec).model_fields.keys() - EvolutionSpec.model_fields.keys() | {"sigma"}

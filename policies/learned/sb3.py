@@ -24,6 +24,7 @@ from tokenfleet.policies.learned import custom
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.custom_spec import CustomSpec
 from tokenfleet.policies.learned.network_policy import wrapper_statistics_of
+from tokenfleet.policies.learned.observed_limits import with_observed_limits
 from tokenfleet.policies.learned.plain_data import MOST_WEIGHT_BYTES
 from tokenfleet.policies.learned.recipes import RECIPES
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
@@ -41,7 +42,7 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iter
     Args:
         env: in autoreset mode `SAME_STEP`.
         spec: the hyper-parameters.
-        trust: modules whose code a checkpoint that the algorithm needs may name.
+        trust: modules whose code may be named by a checkpoint that the algorithm needs.
 
     Raises:
         SpecError: the algorithm cannot work on these spaces, on so many environments, or without what it names.
@@ -50,7 +51,7 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iter
     problem = spec.environments_problem(env.num_envs)
     if problem is not None:
         raise SpecError([problem])
-    around = RECIPES[spec.name].around(spec, env, trust)
+    around = with_observed_limits(RECIPES[spec.name].around(spec, env, trust))
     adapted = Sb3VecEnv(around, spec.group_size(env.num_envs))
     normalize = spec.normalize
     if not (normalize.norm_obs or normalize.norm_reward):
@@ -87,8 +88,8 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
     """A model with fresh weights.
 
     Raises:
-        SpecError: arguments that do not fit the algorithm or this number of environments, a missing device,
-            or a policy that a checkpoint could not give back.
+        SpecError: arguments unfit for the algorithm or this number of environments, a missing device, or a policy that
+            no checkpoint could restore.
     """
     _check_device(device)
     recipe = RECIPES[spec.name]

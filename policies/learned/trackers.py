@@ -1,6 +1,6 @@
 """The writers behind `tracking=`: each takes the rows of stable-baselines3's logger, as `progress.csv` does.
 
-A run that goes on writes to the same run of its tracker, whose id stands in the run's folder.
+A resumed run writes to the same run of its tracker; the id of that run stands in the run's folder.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
 from tokenfleet.policies.learned.correction import base_of
 from tokenfleet.policies.learned.hashed_folder import check_hashed_folder
 from tokenfleet.policies.learned.layout import BEST, LAST, PROGRESS_FILE, checkpoint_of
-from tokenfleet.policies.learned.limits import limited_env
+from tokenfleet.policies.learned.limited_env import limited_env
 from tokenfleet.policies.learned.plain_data import recover_folder
 from tokenfleet.policies.learned.progress_log import ProgressLog
 from tokenfleet.policies.learned.resume import Snapshots
@@ -55,7 +55,7 @@ class TrainingJob:
         device: of torch.
         tracking: where the numbers go beside `progress.csv`.
         config: of the run, as plain data, for trackers that keep it.
-        trust: modules whose code a checkpoint that the algorithm needs may name.
+        trust: modules whose code may be named by a checkpoint that the algorithm needs.
         progress_bar: show a bar if the output is a terminal.
         stop: asks the run to stop.
     """

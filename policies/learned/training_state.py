@@ -1,9 +1,9 @@
-"""The whole state of a training run as plain data and arrays, from which it goes on to the bit.
+"""The whole state of a training run as plain data and arrays; a run resumes from it to the bit.
 
-A snapshot is taken between two updates, when an on-policy algorithm's rollout buffer is empty and need not be kept.
-An environment that can say and restore its state (`get_state`, `set_state`, as fleets do) goes on where it was. Any
-other is started anew, from seeds that depend on the run's seed and the snapshot's number only, in the run that goes on
-without an interruption as well: so there is nothing to store, and both runs are the same.
+A snapshot is taken between two updates, when an on-policy algorithm's rollout buffer is empty and need not be kept. An
+environment that can say and restore its state (`get_state`, `set_state`, as fleets do) goes on where it was. Any other
+environment is started anew after a snapshot, from seeds that depend only on the run's seed and the snapshot's number.
+The uninterrupted run starts the environment anew as well: so there is nothing to store, and both runs are the same.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A planner by forks: a rule, and now and then a better action near it, found with copies of the fleet.
 
-Every so often the planner asks what would become of each fleet if it acted as its rule does, or a little otherwise
-until the next decision and as the rule from then on, each in the same few drawn futures. The planner takes the
-alternative with the highest mean, if that beats the rule by more than so many standard errors. A fleet is chaotic: the
-best of many continuations is partly luck, so the worth of a planner is its gain over its placebo. A placebo's
+Every few ticks the planner compares its rule with alternatives, in the same few drawn futures. An alternative acts a
+little otherwise than the rule until the next decision, and as the rule from then on. The planner takes the alternative
+with the highest mean, if that mean beats the rule's by more than a given number of standard errors. A fleet is chaotic:
+the best of many continuations is partly luck, so the worth of a planner is its gain over its placebo. A placebo's
 alternatives are too small to mean anything.
 """
 

@@ -1,4 +1,4 @@
-"""Files that nobody makes by accident, and who reads them; `python -m tests.bad_input.hostile`.
+"""Files made to do harm, and their readers; `python -m tests.bad_input.hostile`.
 
 Run as a program it writes every file, reads each in a process of its own under a limit on memory, and prints what the
 answer cost: the table of docs/reliability.md.

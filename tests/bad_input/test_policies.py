@@ -1,4 +1,4 @@
-"""Policies that do not exist, and checkpoints that are damaged, foreign or crafted to run code."""
+"""Missing policies, and checkpoints that are damaged, foreign or crafted to run code."""
 
 from __future__ import annotations
 

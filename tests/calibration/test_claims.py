@@ -13,6 +13,7 @@ from calibration.claims.emergent import FACTS, Fact
 from calibration.claims.expected import CLAIM_OF
 from calibration.claims.page import fact_row, row
 from calibration.claims.registry import CLAIMS
+from calibration.claims.wiring import wiring_rows
 from tokenfleet.envs.catalog import load_entry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
@@ -38,13 +39,19 @@ def test_a_published_fact_emerges(fact) -> None:
     assert fact_row(found) in PAGE
 
 
+@pytest.mark.parametrize("wiring", wiring_rows())
+def test_the_page_says_what_wiring_and_planning_do_to_two_boards(wiring) -> None:
+    assert wiring in PAGE
+
+
 def test_the_errors_that_runs_announce_are_those_of_the_page() -> None:
     """To its digit, so that a claim that changes changes both."""
     errors = load_entry("accuracy", "validation")["errors"]
     found = [each for kinds in errors.values() for quantities in kinds.values() for each in quantities.values()]
     wanted = [claim for kinds in CLAIM_OF.values() for quantities in kinds.values() for claim in quantities.values()]
     assert [each["claim"] for each in found] == wanted
-    rows = {line.split("|")[1].split(":")[0].strip(): line.split("|")[3] for line in PAGE.splitlines() if "%" in line}
+    cells = [line.split("|") for line in PAGE.splitlines() if line.startswith("| ")]
+    rows = {row[1].split(":")[0].strip(): row[3] for row in cells}
     assert [each for each in found if f"{each['error']:.1%}" != rows[each["claim"]].strip()] == []
 
 

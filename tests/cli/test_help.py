@@ -12,31 +12,38 @@ import pytest
 import yaml
 from gymnasium.vector import AutoresetMode
 
-from tests.command_line import QUICK, Run
+from tests.command_line import QUICK, ROOT, Run
 from tokenfleet import evaluate as evaluate_script
 from tokenfleet import train as train_script
+from tokenfleet import tune as tune_script
 from tokenfleet.cli.candidates import make_candidates
 from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.cli.resolvers import CONFIGS
+from tokenfleet.cli.tuning import subject_of
 from tokenfleet.envs.catalog import find
 
 RUN = "runs/train/default-ppo-seed0/2026-01-31_12-00-00"
 EVALUATION = "runs/evaluate/default/2026-01-31_12-00-00"
+TUNING = "runs/tune/default/2026-01-31_12-00-00"
+SCRIPTS = ("train", "evaluate", "tune")
 
 
 def examples(script: str) -> list[str]:
-    """The command lines that a script's `--help` shows, without their comments."""
-    text = (CONFIGS / f"{script}.yaml").read_text()
-    return [line.split("  #")[0].strip() for line in re.findall(rf"^ +python {script}\.py(.*)$", text, re.MULTILINE)]
+    """The command lines of a script that the `--help` of any script shows, without their comments."""
+    text = "".join((CONFIGS / f"{name}.yaml").read_text() for name in SCRIPTS)
+    shown = re.findall(rf"^ +python {script}\.py(.*)$", text, re.MULTILINE)
+    return list(dict.fromkeys(line.split("  #")[0].strip() for line in shown))
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> None:
-    """A scenario of the user's own in the folder from which the scripts are started."""
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scenario and a policy of the user's own in the folder from which the scripts are started."""
     folder = tmp_path / "mine" / "scenario"
     folder.mkdir(parents=True)
     own = {**yaml.safe_load(find("scenario", "tiny").read_text()), "name": "my"}
     (folder / "my.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
+    (tmp_path / "my_module.py").write_text("from examples.custom_policy.night_shift import NightShift as MyRule\n")
+    monkeypatch.syspath_prepend(str(ROOT))  # for `examples`
 
 
 def leave_unfinished(folder: str) -> None:
@@ -72,6 +79,9 @@ def test_every_evaluation_example_finds_its_policies(
     if "resume=" in example:
         assert run(f"evaluate {chosen} episodes=1 figures=false hydra.run.dir={EVALUATION}").code == 0
         leave_unfinished(EVALUATION)
+    if TUNING in example:
+        Path(TUNING).mkdir(parents=True)
+        Path(TUNING, "tuned.yaml").write_text("policy: {name: supervisor, brake_share: 0.2}\n")
     seen: list[Any] = []
     monkeypatch.setattr(evaluate_script, "evaluate", lambda config, folder: seen.append(config))
     outcome = run(f"evaluate {example}")
@@ -79,6 +89,21 @@ def test_every_evaluation_example_finds_its_policies(
     (config,) = seen
     env = make_vector_env(config, 1, "test", AutoresetMode.NEXT_STEP)
     assert len(make_candidates(config, env)) == len(config.policies) + len(folders)
+
+
+@pytest.mark.parametrize("example", examples("tune"))
+def test_every_tuning_example_finds_its_numbers(
+    example: str, run: Run, mine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "resume=" in example:
+        small = "scenario.horizon_ticks=20 evaluations=4 population=4 episodes=1 validation.episodes=1 workers=1"
+        assert run(f"tune {small} hydra.run.dir={TUNING}").code == 0
+        leave_unfinished(TUNING)
+    seen: list[Any] = []
+    monkeypatch.setattr(tune_script, "tune", lambda config, folder: seen.append(config))
+    outcome = run(f"tune {example}")
+    assert outcome.code == 0, outcome.errors
+    assert len(subject_of(seen[0]).start) > 0
 
 
 def test_help_lists_the_keys_of_the_environment_and_of_the_chosen_algorithm(run: Run) -> None:

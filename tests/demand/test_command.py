@@ -115,6 +115,22 @@ def test_columns_are_mapped_and_any_clock_is_read(do: Do, tmp_path: Path, cells:
     assert ("Friday 2024-05-10 00:00 UTC" in done.out) == (cells[0].startswith(("17", "20")))
 
 
+@pytest.mark.parametrize("times", [
+    ("2023-11-16 18:15:46.5", "2023-11-16 18:15:48"),
+    ("2023/11/16 18:15:46.5", "2023/11/16 18:15:48"),
+    ("2023-11-16 18:15:46.500000 UTC", "2023-11-16 18:15:48 UTC"),
+    ("1700158546500", "1700158548000"),
+    ("1700158546.5", "1700158548"),
+    ("0.0", "1.5"),
+])  # fmt: skip
+def test_azures_columns_may_hold_any_clock(do: Do, tmp_path: Path, times: tuple[str, str]) -> None:
+    rows = [f"{tokens},{time},{10 * tokens}" for tokens, time in zip((10, 20), times, strict=True)]
+    write(tmp_path / "log.csv", "\n".join(["", "GeneratedTokens,TIMESTAMP,ContextTokens", *rows, "", ""]))
+    done = do("import azure-2023 log.csv --out t.csv")
+    assert done.code == 0, done.errors
+    assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (1.5, 200, 20)]
+
+
 def test_keys_inside_of_objects_are_named_with_dots(do: Do, tmp_path: Path) -> None:
     rows = [{"created": 100 + k, "usage": {"prompt_tokens": 5 + k, "completion_tokens": 2}} for k in range(2)]
     write(tmp_path / "log.jsonl", "\n".join(json.dumps(row) for row in rows))

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def places(has_one: np.ndarray) -> np.ndarray:
-    """Index among those that have one, -1 for those that have none."""
+    """Index among the sites with one, -1 for the others."""
     return np.where(has_one, np.cumsum(has_one) - 1, -1).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""A fleet that is forked lives on as the one that it was forked from, to the last bit; neither hears of the other."""
+"""A forked fleet lives on as its original does, to the last bit; neither hears of the other."""
 
 from __future__ import annotations
 

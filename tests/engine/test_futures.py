@@ -1,4 +1,4 @@
-"""A fleet whose future changes becomes the fleet that had lived the other episode from its start, in both engines."""
+"""A fleet with a changed future equals a fleet that has lived the other episode from its start, in both engines."""
 
 from __future__ import annotations
 

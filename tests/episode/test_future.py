@@ -43,7 +43,7 @@ def fleet_at(scenario: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Epi
 
 
 def undisturbed(scenario: Scenario, episode: Episode, tick: int) -> Present:
-    """A present in which every call that waits for none has been made in its time, and none has ended."""
+    """A present in which every call without predecessors has been made in its time, and no call has ended."""
     none = np.zeros(len(episode.requests), np.bool_)
     asked = episode.requests.arrival_s < tick * scenario.tick_s
     return Present(tick, asked, none, np.full(len(none), np.nan), np.empty(0, np.int32))

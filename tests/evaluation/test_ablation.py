@@ -20,10 +20,10 @@ RUNS = Runs.parse(read_yaml(RUNS_FILE), RUNS_FILE.stem)
 def test_every_run_is_one_of_train_with_as_many_episodes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[TrainConfig] = []
     monkeypatch.setattr(train_script, "train", lambda config, folder: seen.append(config))
-    tiny = load_scenario("tiny", {"horizon_ticks": 240})
-    wanted = [one for some in RUNS.families.values() for one in some]
-    for one in wanted:
-        keys = [*keys_of(tiny, one, RUNS.common, 3, 640), "scenario.horizon_ticks=240"]
+    short = load_scenario("default", {"horizon_ticks": 240})
+    wanted = [(family, one) for family in RUNS.families.values() for one in family.runs]
+    for family, one in wanted:
+        keys = [*keys_of(short, family, one, RUNS.common, 3, 640), "scenario.horizon_ticks=240"]
         outcome = run(shlex.join(["train", *keys]))
         assert outcome.code == 0, outcome.errors
         setpoints = seen[-1].env.kwargs.get("action") == "setpoints"
@@ -35,9 +35,9 @@ def test_every_run_is_one_of_train_with_as_many_episodes(run: Run, monkeypatch: 
 
 def test_a_run_is_told_against_the_first_of_its_family() -> None:
     noise = np.random.default_rng(0).normal(size=12)
-    names = [one.name for some in RUNS.families.values() for one in some]
+    names = [one.name for family in RUNS.families.values() for one in family.runs]
     values = {name: np.array([noise + place, noise + place]) for place, name in enumerate(names)}
-    found = findings("tiny", RUNS, values, noise)
+    found = findings("tiny", RUNS, values, dict.fromkeys(RUNS.families, noise))
     first, second = found[:2]
     assert (first.run, first.lost) == (names[0], None)
     assert second.gain.estimate == pytest.approx(1.0)

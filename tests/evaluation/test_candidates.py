@@ -42,9 +42,17 @@ def candidates(**changes: Any) -> list[Candidate]:
 
 
 def write_checkpoint(
-    folder: Path, name: str = "ppo", seed: int = 0, timesteps: int = 0, drawn_from: int | None = None, **algorithm: Any
+    folder: Path,
+    name: str = "ppo",
+    seed: int = 0,
+    timesteps: int = 0,
+    drawn_from: int | None = None,
+    limits: dict[str, Any] | None = None,
+    **algorithm: Any,
 ) -> Path:
     """A checkpoint of a network as it is before training, its weights drawn from the training seed or from another."""
+    from tokenfleet.cli.environments import limited
+    from tokenfleet.configs.schema import TrainConfig
     from tokenfleet.policies.learned.algorithms import parse_algorithm
     from tokenfleet.policies.learned.checkpoint import save_checkpoint
     from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
@@ -53,6 +61,10 @@ def write_checkpoint(
     wanted = config()
     spec = parse_algorithm({"name": name, **algorithm})
     env = make_vector_env(wanted, 2, "train", AutoresetMode.SAME_STEP)
+    plan = TrainConfig.parse(
+        {"scenario": wanted.scenario, "algo": {"name": name}, "total_timesteps": 1, "limits": limits or {}}
+    )
+    env = limited(plan, env)
     model = build_model(spec, make_vec_env(env, spec), seed if drawn_from is None else drawn_from, "cpu")
     assert wanted.scenario is not None
     scenario = wanted.scenario.model_dump(mode="json")
@@ -211,3 +223,43 @@ def test_sampled_actions_follow_the_seeds_and_not_what_ran_before(sweep: Path) -
     assert rows(1) == first
     assert rows(1, deterministic=True) != first
     assert np.isfinite([values["return"] for _, values in first]).all()
+
+
+RANGE = {"above_cap_s": [10.0, 60.0]}
+
+
+def test_a_checkpoint_that_sees_a_limit_is_a_candidate_for_each_that_is_named(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_checkpoint(tmp_path / str(seed), seed=seed, limits=RANGE)
+    write_checkpoint(tmp_path / "free")
+    found = candidates(checkpoint=[str(tmp_path)], limits={"above_cap_s": [20, 60]})
+    assert [one.label for one in found] == [
+        "ppo@above_cap_s=20-seed0",
+        "ppo@above_cap_s=60-seed0",
+        "ppo@above_cap_s=20-seed1",
+        "ppo@above_cap_s=60-seed1",
+        "ppo-seed0",
+    ]
+    # Training seeds are one method at one limit, and another at another.
+    assert [one.algorithm for one in found] == [*["ppo@above_cap_s=20", "ppo@above_cap_s=60"] * 2, "ppo"]
+    assert len({one.policy_hash for one in found}) == 5
+    assert found[1].source["limits"] == {"above_cap_s": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ({}, r"limits\.above_cap_s: missing; the policy was trained for 10 to 60"),
+        ({"above_cap_s": 5}, r"limits\.above_cap_s: must lie in the range .* 10 to 60 \(got 5\) \(checkpoint "),
+        (
+            {"above_cap_s": 20, "slo_attainment": {"chat-8b": 0.9}},
+            r"limits\.slo_attainment\.chat-8b: no checkpoint here was trained for a range of it",
+        ),
+    ],
+)
+def test_a_limit_that_a_checkpoint_does_not_serve_is_refused(
+    limits: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "run", limits=RANGE)
+    with pytest.raises(SpecError, match=problem):
+        candidates(checkpoint=[str(tmp_path / "run")], limits=limits)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
 from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
 from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.commands import run_once
 from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
@@ -21,6 +24,9 @@ from tokenfleet.evaluation.leaderboard.standings import standing
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
 from tokenfleet.evaluation.screen.record import read_record
+from tokenfleet.policies.learned.hashed_folder import write_hashed_folder
+from tokenfleet.policies.learned.identity import policy_hash
+from tokenfleet.policies.learned.layout import BEST, META_FILE, WEIGHTS_FILE, checkpoint_of
 from tokenfleet.policies.registry import POLICIES
 
 EPISODES = 6
@@ -48,6 +54,11 @@ def _run(folder: Path) -> int:
     sizes = ["--seeds", "2", "--generations", "1", "--corrections", "128", "--validation", "2", "--workers", "1"]
     out = ["--out", str(folder), "--docs", str(folder / "docs"), "--ship", str(folder / "shipped")]
     return leaderboard.main(["--scenario", "tiny", *sizes, *out])
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    """Cells by name, whatever the hashes of their policies."""
+    return {name.partition("@")[0]: cell for name, cell in read_record(path)["measured"].items()}
 
 
 def _learned(seeds: int) -> list[Learned]:
@@ -81,18 +92,18 @@ def test_a_policy_that_ships_earns_on_the_test_episodes_what_was_measured(
     if "folder" in policy:
         policy |= {"folder": str(board / "shipped" / "pretrained" / policy["folder"])}
     cell = measure_cell(load_scenario("tiny"), policy, EPISODES, protocol.seed, protocol.split)
-    measured = read_record(board / "tiny.json")["measured"][f"{found['method']}/{found['seed']}"]
+    measured = _measured(board / "tiny.json")[f"{found['method']}/{found['seed']}"]
     assert cell["net_value_usd"] == measured["net_value_usd"]
 
 
 def test_a_checkpoint_acts_by_its_name_as_by_its_folder(board: Path, protocol: Protocol) -> None:
     choice = {"name": "checkpoint", "folder": str(board / "training" / "tiny-1-correction")}
     cell = measure_cell(load_scenario("tiny"), choice, EPISODES, protocol.seed, protocol.split)
-    assert cell["net_value_usd"] == read_record(board / "tiny.json")["measured"][f"{CORRECTION}/1"]["net_value_usd"]
+    assert cell["net_value_usd"] == _measured(board / "tiny.json")[f"{CORRECTION}/1"]["net_value_usd"]
 
 
 def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
-    record = read_record(board / "tiny.json")["measured"]
+    record = _measured(board / "tiny.json")
     values = [float(np.mean(record[f"choice/{CONSTANTS}/{seed}"]["net_value_usd"])) for seed in (0, 1)]
     shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())["found"]
     assert shipped["seed"] == int(np.argmax(values))
@@ -100,16 +111,14 @@ def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
 
 
 def test_the_best_rule_that_is_not_published_meets_the_test_episodes_tuned_too(board: Path) -> None:
-    met = read_record(board / "tiny.json")["measured"]
+    met = _measured(board / "tiny.json")
     tuned = [name.partition(", ")[0] for name in met if name.endswith(", tuned") and "/" not in name]
     assert [POLICIES[name].group == "published" for name in tuned] == [False]
 
 
 def test_feedback_is_searched_within_the_strongest_rivals_seconds(board: Path) -> None:
-    rivals = [
-        cell for name, cell in read_record(board / "tiny.json")["measured"].items() if name.startswith("validation/")
-    ]
-    measured = read_record(board / "training" / "tiny-0.json")["measured"]
+    rivals = [cell for name, cell in _measured(board / "tiny.json").items() if name.startswith("validation/")]
+    measured = _measured(board / "training" / "tiny-0.json")
     strongest = max([*rivals, measured[f"validation/{CONSTANTS}"]], key=lambda cell: float(np.mean(cell[VALUE])))
     more_s = strongest[SECONDS] - measured["validation/constants before"][SECONDS]
     assert f"feedback within {more_s:+.3f} s/0" in measured
@@ -128,6 +137,21 @@ def test_a_folder_of_another_training_is_refused(board: Path, capsys: pytest.Cap
     sizes = ["--seeds", "1", "--generations", "2", "--corrections", "128", "--validation", "2", "--workers", "1"]
     assert leaderboard.main(["--scenario", "tiny", *sizes, "--out", str(board)]) == 2
     assert "holds a screen with generations 1, not 2" in capsys.readouterr().err
+
+
+def test_a_run_of_another_command_is_refused_and_the_difference_named(board: Path) -> None:
+    [run] = (board / "tuning").glob("tiny-*/")
+    command = ["tune.py", f"policy={run.name.removeprefix('tiny-')}", "scenario=tiny", "validation.episodes=3"]
+    with pytest.raises(SpecError, match=r"holds a run of validation\.episodes '2', not '3'; delete the folder"):
+        run_once([*command, "workers=2", f"hydra.run.dir={run}"], load_scenario("tiny"), run)
+
+
+def test_a_checkpoint_that_was_trained_anew_is_measured_anew(tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(tmp_path, BEST)
+    write_hashed_folder(checkpoint, {META_FILE: b"{}", WEIGHTS_FILE: b"before"})
+    before = policy_hash(tmp_path)
+    write_hashed_folder(checkpoint, {META_FILE: b"{}", WEIGHTS_FILE: b"after"})
+    assert policy_hash(tmp_path) != before
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,64 @@ def test_requests_without_an_answer_are_left_out_and_said(tmp_path: Path) -> Non
     assert log.notes == (f"{tmp_path / 'log.csv'}: 1 requests without an answer are left out",)
 
 
+def as_published(rows: int = 24) -> list[dict[str, Any]]:
+    """Requests one second apart, to each of which the first token comes after 0.1 s and the last after 0.5 s."""
+    return [{"arrival_s": float(k), "prompt_tokens": 100 + k, "output_tokens": 5} for k in range(rows)]
+
+
+MOMENTS = [{**row, "first_token_s": row["arrival_s"] + 0.1, "last_token_s": row["arrival_s"] + 0.5}
+           for row in as_published()]  # fmt: skip
+DATED = [
+    {
+        "timestamp": f"2026-03-01T10:00:{k:02d}Z",
+        "num_prompt_tokens": 100 + k,
+        "num_output_tokens": 5,
+        "TTFT [ms]": 100.0,
+        "Latency (s)": 0.5,
+    }
+    for k in range(24)
+]
+PACED = [{**row, "ttft_s": 0.1, "tpot_ms": 100.0} for row in as_published()]
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    return "\n".join(",".join(map(str, line)) for line in [rows[0], *(row.values() for row in rows)]) + "\n"
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("log.csv", as_csv(MOMENTS)),
+    ("log.csv", as_csv(DATED)),
+    ("log.csv", as_csv(PACED)),
+    ("log.csv", "\ufeff\r\n\r\n" + as_csv(MOMENTS).replace("\n", "\r\n") + "\r\n"),
+    ("log.jsonl", "\n\n".join(json.dumps(dict(reversed(row.items()))) for row in MOMENTS)),
+    ("log.jsonl.gz", "\n".join(map(json.dumps, PACED))),
+], ids=["moments", "dates and brackets", "time per token", "from Windows", "objects", "gzipped objects"])  # fmt: skip
+def test_a_log_may_be_written_in_many_ways(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    log = read_request_log(path)
+    assert is_request_log(path)
+    np.testing.assert_allclose(log.arrival_s, np.arange(24.0), atol=1e-6)
+    np.testing.assert_allclose(log.ttft_s, 0.1, atol=1e-6)
+    np.testing.assert_allclose(log.e2e_s, 0.5, atol=1e-6)
+    assert log.prompt_tokens.tolist() == [100 + k for k in range(24)]
+
+
+def test_a_request_without_times_has_no_answer(tmp_path: Path) -> None:
+    rows = [HEADER, *(f"{k},100,10,0.1,0.5" for k in range(30)), "31,100,10,,", "32,100,,0.1,0.5", "33,100,10,nan,NaN"]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    assert len(read_request_log(tmp_path / "log.csv")) == 30
+
+
+def test_a_dated_table_of_runs_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("timestamp,max_concurrency,ttft_ms\n2026-03-01,8,30\n")
+    assert not is_request_log(tmp_path / "runs.csv")
+
+
 @pytest.mark.parametrize(("text", "message"), [
+    (HEADER.replace("ttft_s", "ttft") + "\n0,1,1,1,2\n", r":1: column 'ttft' has no unit; call it ttft_s or ttft_ms"),
+    (HEADER.replace("arrival_s", "arrival") + "\n0,1,1,1,2\n", r":2: arrival: must be a date, or call it arrival_s"),
+    (HEADER.replace(",", ";") + "\n0;1;1;1;2\n", r":1: semicolons part its columns; write commas there"),
     ("arrival_s,prompt_tokens,output_tokens,e2e_s\n0,1,1,1\n", r":1: nothing says the ttft; call its column ttft_s"),
     (f"{HEADER}\n" + "0,1,1,1,2\n" * 5, r": at least 20 requests with an answer are needed \(got 5\)"),
     (f"{HEADER}\n0,1,1,2,1\n", r":2: the first token must come after the request, not after the last"),

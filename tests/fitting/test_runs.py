@@ -52,6 +52,12 @@ def read_one(path: Path) -> Run:
     return run
 
 
+def test_names_may_have_spaces_and_units_in_words(tmp_path: Path) -> None:
+    header = "avg_batch_size,Prompt tokens,avg_output_len,Median ITL (ms),avg_power_watts"
+    run = read_one(table(tmp_path, f"{header}\n8,500,100,7.5,480\n"))
+    assert (run.batch, run.prompt_tokens, run.median_step_s, run.power_w) == (8.0, 500.0, 0.0075, 480.0)
+
+
 def test_a_row_of_a_table_is_a_run_in_si_units(tmp_path: Path) -> None:
     header = "run,batch,prompt_tokens,output_tokens,median_itl_ms,mean_tpot_ms,ttft_ms,power_w"
     run = read_one(table(tmp_path, f"{header}\nsmall,8,500,100,7.5,8,25,480\n"))

@@ -150,6 +150,13 @@ HOSTILE: dict[str, tuple[Callable[[Path], Any], str]] = {
         set_meta(network_observation_space={"kind": "discrete", "n": 2}),
         "does not belong to observation_space",
     ),
+    "a limit that the network does not see": (
+        set_meta(limits=[{"name": "above_cap_s", "knots": [1.0, 2.0]}]),
+        "does not belong to observation_space",
+    ),
+    "knots that descend": (set_meta(limits=[{"name": "above_cap_s", "knots": [2.0, 1.0]}]), "knots must ascend"),
+    "many knots": (set_meta(limits=[{"name": "above_cap_s", "knots": list(range(100_000))}]), "at most 16"),
+    "many limits": (set_meta(limits=[{"name": f"l{i}", "knots": [1.0, 2.0]} for i in range(20_000)]), "at most 64"),
     "many critics": (other_algorithm("tqc", n_critics=64, net_arch=_LARGE), UNFIT),
     "huge layers": (other_algorithm("ppo", net_arch=_LARGE), UNFIT),
     "a huge memory": (other_algorithm("recurrent_ppo", lstm_hidden_size=65_536, n_lstm_layers=8), UNFIT),

@@ -123,6 +123,16 @@ def test_a_run_that_dies_twice_ends_as_one_that_did_not(name: str, rule: Choice,
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_a_checkpoint_keeps_a_number_of_its_base_that_has_no_end(tmp_path: Path) -> None:
+    """JSON has no infinity, and a limit that is off is infinite in what a search writes."""
+    rule = {"name": "supervisor", "backlog_limit_s": {"chat-8b": float("inf")}}
+    model, algorithm = model_on(Base(1.0, rule), "cma_es")
+    save_checkpoint(tmp_path, model, algorithm, job_on(fleets(), algorithm).origin)
+    loaded = load_policy(tmp_path)
+    loaded.prepare(fleets(1))
+    assert values_of(loaded) == values_of(make_policy(rule, PolicyContext.from_env(fleets(1))))
+
+
 def test_a_correction_is_cut_to_the_box_and_scaled_by_its_reach() -> None:
     class Echo(Target):
         def step(self, action: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Policies in YAML files: those that a person writes, and those that ship, which play as they did."""
+"""Policies in YAML files: those written by a person, and the shipped ones, which act as they always did."""
 
 from __future__ import annotations
 
@@ -64,6 +64,13 @@ def test_a_pretrained_policy_plays_as_it_did(name: str) -> None:
     assert scenario_hash(scenario) == found["config_hash"], "the scenario has changed since"
     values = checked(scenario, name)["net_value_usd"]
     assert values == pytest.approx(found["check"]["net_value_usd"], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_names() if name.startswith("tuned/")])
+def test_a_tuned_set_was_found_in_the_scenario_as_it_is(name: str) -> None:
+    """Else `python tune.py scenario=SCENARIO policy=RULE` tunes it anew."""
+    scenario, found = load_scenario(name.split("/")[1]), read_yaml(HERE / f"{name}.yaml")["found"]
+    assert scenario_hash(scenario) == found["config_hash"], "the scenario has changed since"
 
 
 def test_a_tuned_set_that_does_not_ship_is_refused(scenario: Scenario) -> None:

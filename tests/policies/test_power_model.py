@@ -1,4 +1,4 @@
-"""The worst that a site can draw, and the lowest that its cap can be: the two halves of a provable cap."""
+"""The highest power of a site, and the lowest bound of its cap: the two halves of a provable cap."""
 
 import numpy as np
 import pytest

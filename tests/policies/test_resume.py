@@ -1,4 +1,4 @@
-"""A run that died and went on ends exactly as one that did not: the same weights, log and best checkpoint."""
+"""A run that died and was resumed ends exactly like an uninterrupted one: the same weights, log and best checkpoint."""
 
 from __future__ import annotations
 

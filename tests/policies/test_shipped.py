@@ -18,7 +18,7 @@ OWN = [
     for name, preset in POLICIES.items()
     if preset.group not in ("variant", LOADED) and not name.endswith("_capped")
 ]
-"""Shipped policies but for those whose rules all stand in others, and those that need a folder."""
+"""Shipped policies, except those made only of the rules of others, and those that need a folder."""
 
 
 @pytest.fixture(params=OWN)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies.base import PolicyContext
-from tokenfleet.policies.registry import make_policy
+from tokenfleet.policies.registry import Choice, make_policy
 
 
 def middle_usd(scenario: str, action: str, episodes: int) -> float:
@@ -19,7 +19,7 @@ def middle_usd(scenario: str, action: str, episodes: int) -> float:
     return _net_value_usd(env, lambda observations, state, starts: (zeros, None))
 
 
-def rule_usd(scenario: str, rule: str, episodes: int) -> float:
+def rule_usd(scenario: str, rule: Choice, episodes: int) -> float:
     """Mean net value of the same episodes under a shipped rule [USD]."""
     env = FleetVectorEnv(scenario, episodes, split="validation")
     policy: Any = make_policy(rule, PolicyContext.from_env(env))

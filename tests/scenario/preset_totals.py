@@ -5,6 +5,7 @@ Physics that gets better moves these totals; look at the differences before pinn
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def totals(scenario: str, engine: str = "native", ticks: int = TICKS) -> dict[st
 
 def main() -> None:
     """Write the totals of every shipped scenario."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     pinned = {name: totals(name) for name in sorted(catalog_names("scenario"))}
     PINNED.write_text(json.dumps(pinned, indent=2) + "\n", encoding="utf-8")
 

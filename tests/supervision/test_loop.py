@@ -159,11 +159,11 @@ TINY = (load_scenario("tiny"), InnerLoop(load_scenario("tiny")))
 
 
 def test_a_pool_comes_to_its_variant_in_waves_none_of_which_begins_before_the_last_is_over() -> None:
-    scenario = load_scenario("brownout")  # one pool of eight
+    scenario = load_scenario("brownout")  # a pool of eight, and one without a variant
     loop, asked = InnerLoop(scenario), []
     wanted, state = setpoints(loop, variant_fraction=0.75), loop.initial_state(1)
     for waking in (0.0, 2.0, 1.0, 0.0, 0.0, 0.0):
         controls, state = loop.controls(wanted, calm(scenario, waking_replicas=waking), state)
         assert controls.variant_fraction is not None
-        asked.append(controls.variant_fraction.item())
+        asked.append(controls.variant_fraction[0, 0].item())
     assert asked == [0.25, 0.25, 0.25, 0.5, 0.75, 0.75]

@@ -14,7 +14,7 @@ from tools.fuzz.case import Case, check
 CPU_LIMIT_S = 60.0
 """Of computing, after which a case is ended; an ordinary one takes a tenth of a second."""
 WAIT_LIMIT_S = 1800.0
-"""After which a case that does not compute counts as hanging, even on a machine that has other things to do."""
+"""After this time a case that does not compute counts as hanging, even on a busy machine."""
 _FORK = multiprocessing.get_context("fork")
 
 

@@ -36,7 +36,7 @@ def first_ticks(instance: Instance, ticks: int) -> Instance:
 
 
 def only_rows(instance: Instance, rows: Sequence[int]) -> Instance:
-    """Some requests; a call that waits for one that is left out is left out too."""
+    """Some requests; a call that waits for an omitted one is omitted too."""
     requests = instance.episode.requests
     kept = np.zeros(len(requests), np.bool_)
     kept[[row for row in rows if row < len(requests)]] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gamma
@@ -92,5 +94,11 @@ def report() -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the report."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     print(report())
+
+
+if __name__ == "__main__":
+    main()

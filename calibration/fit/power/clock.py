@@ -1,7 +1,7 @@
 """What a clock and a power limit do to time and watts: Perseus on an A100, Zeus on a V100.
 
-Both are judged on jobs that were not fitted. A job contributes what is its own, its time and its watts at full clock;
-the board's parameters, the same for all jobs, come from the others.
+Both effects are judged on jobs outside of the fit. A job contributes what is its own, its time and its watts at full
+clock; the board's parameters, the same for all jobs, come from the others.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def clock_under_power_limit(
         memory_fraction: m, share of its time that does not depend on the clock.
 
     Returns:
-        F from `gpu.clock_floor_fraction`, which it keeps where even that draws too much, to 1.
+        F from `gpu.clock_floor_fraction` to 1; the floor even where the floor draws too much.
 
     >>> gpu = load_gpu("v100-pcie-32gb")
     >>> clock = clock_under_power_limit(gpu, 150.0, 0.0, 230.0 / gpu.joule_per_flop, 0.1)

@@ -3,7 +3,7 @@
 Each series of measured sizes is cut into at most three stretches, where a straight line through each leaves the least
 squares of relative error: libraries change their algorithm there.
 
-What lines do that nobody timed comes from all that were, by three numbers of each collective (`fit_lines`).
+Lines that nobody timed follow from all timed ones, by three numbers of each collective (`fit_lines`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MEASURED_ON = {
 }
 """Interconnect -> the board whose collectives it is fitted to; the H200's judge those of the H100 (`claims`)."""
 NCCL_ALONE = {"pcie-4-nccl": "pcie-4", "pcie-5-nccl": "pcie-5"}
-"""Interconnect whose all-reduces between two boards are NCCL's -> the one that is like it in all else."""
+"""Interconnect with NCCL's all-reduces between two boards -> the one that is alike in all else."""
 COLLECTIVES: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
 PIECES = 3
 SHORTEST = 4  # measured sizes of a stretch

@@ -76,9 +76,9 @@ def _head_s(gpu: str) -> tuple[float, float]:
 def _unevenness(gpu: str) -> tuple[float, float]:
     """What attention costs with few long contexts among others, over equal ones: decode alone, beside a prompt.
 
-    Of all that was timed the excerpt holds batches of which at most one sequence in eight is long, of four times the
-    context. They were chosen as the usual case with the runs of `claims.whole_runs` in view: the mean of all rows takes
-    E2E on the RTX PRO 6000 from -1.6 to -3.1 %, no correction to -5.4 %.
+    The excerpt holds timed batches in which at most one sequence in eight is long, with four times the context. These
+    batches were chosen as the usual case with the runs of `claims.whole_runs` in view: the mean of all rows takes E2E
+    on the RTX PRO 6000 from -1.6 to -3.1 %, no correction to -5.4 %.
     """
     rows = table("uneven_attention").query("gpu == @gpu")
     ratio = np.log(rows.t_skew_us / rows.t_mean_us)

@@ -5,11 +5,10 @@ A decode step is that of the roofline, as a user gets it, of which
     EXPERT_LAYER_S, DISPATCH_LAYER_S where boards have attention of their own, and FP8_LAYER_S in fp8
 
 for each layer are fitted, by least squares of relative error. So is how unevenly tokens choose experts
-(`ModelSpec.routing_skew`), in steps of 0.2: what is said of a family that is left out has both from the others. Runs
-over several boards that the benchmark calls expert
-parallelism have `tensor_parallel` 1: each board holds all of attention and its own sequences (data parallelism). Two
-things show it: the cache that their batches need would not fit if every board held all sequences, and layers that every
-token passes take as long as on one board.
+(`ModelSpec.routing_skew`), in steps of 0.2: a family that is left out has both from the other families. The benchmark's
+runs of expert parallelism over several boards have `tensor_parallel` 1: each board holds all of attention and its own
+sequences (data parallelism). Two things show this: if every board held all sequences, the cache of these batches would
+not fit, and the layers for all tokens take as long as on one board.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from calibration.fit.time.decode_steps import PACED_BY_SOMETHING_ELSE, run_paral
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import load_gpu, load_interconnect
-from tokenfleet.envs.layers.llm import ModelSpec, load_model
+from tokenfleet.envs.layers.llm import ModelSpec, Parallelism, ProfileSpec, load_model
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s
 from tokenfleet.envs.layers.llm.roofline import (
     DISPATCH_LAYER_S,
@@ -79,23 +78,37 @@ def steps(skew: float = SHIPPED_SKEW) -> pd.DataFrame:
 def _with_roofline(
     rows: pd.DataFrame, skew: float, model_id: str, gpu: str, boards: int, tensor_parallel: int
 ) -> pd.DataFrame:
-    model = load_model(MODELS[model_id]).model_copy(update={"routing_skew": skew})
-    shared = run_parallelism(boards, tensor_parallel)
+    model = load_model(MODELS[model_id])
     nothing, batch = np.zeros(len(rows)), rows.avg_batch_size.to_numpy()
     work = Batch(batch, batch * model.attended_tokens(rows.context.to_numpy()), nothing, nothing)
-    mixture = model.routed_layers if model.experts > 1 else 0
     rows = rows.assign(
-        family=model.name.removesuffix("-fp8"),
+        family=_family(model),
         kind=_kind(model),
         time_s=rows.median_itl_ms / 1e3,
-        expert=mixture,
-        dispatch=mixture if shared.data > 1 else 0,
-        fp8=mixture if model.arithmetic == "fp8" else 0,
+        **_charged(model, run_parallelism(boards, tensor_parallel)),
     )
-    board = load_gpu(gpu)
-    roofline = roofline_profile(board, model, shared, load_interconnect(board.interconnect))
-    step_s = iteration_time_s(roofline, work)
+    step_s = iteration_time_s(_roofline(model, gpu, boards, tensor_parallel, skew), work)
     return rows.assign(roofline_s=step_s - added_s(SHIPPED, rows))
+
+
+def _roofline(model: ModelSpec, gpu: str, boards: int, tensor_parallel: int, skew: float) -> ProfileSpec:
+    board, shared = load_gpu(gpu), run_parallelism(boards, tensor_parallel)
+    skewed = model.model_copy(update={"routing_skew": skew})
+    return roofline_profile(board, skewed, shared, load_interconnect(board.interconnect))
+
+
+def _charged(model: ModelSpec, shared: Parallelism) -> dict[str, int]:
+    """How many layers each cost is charged for."""
+    mixture = model.routed_layers if model.experts > 1 else 0
+    return {
+        "expert": mixture,
+        "dispatch": mixture if shared.data > 1 else 0,
+        "fp8": mixture if model.arithmetic == "fp8" else 0,
+    }
+
+
+def _family(model: ModelSpec) -> str:
+    return model.name.removesuffix("-fp8")
 
 
 def _kind(model: ModelSpec) -> str:
@@ -152,6 +165,17 @@ def left_out() -> pd.DataFrame:
         predicted = group.roofline_s + added_s(fit_layer_costs(*others, chosen_skew(*others)), group)
         frames.append(group.assign(predicted=predicted))
     return pd.concat(frames)
+
+
+def left_out_profile(model_id: str, gpu: str, boards: int, tensor_parallel: int) -> ProfileSpec:
+    """The roofline of a pair by the skew and the costs of all other families, as in `left_out`."""
+    model = load_model(MODELS[model_id])
+    others = (_family(model), boards if model.arithmetic == "fp8" else 0)
+    skew = chosen_skew(*others)
+    roofline = _roofline(model, gpu, boards, tensor_parallel, skew)
+    layers = pd.DataFrame([_charged(model, roofline.parallelism)])
+    costs_s = added_s(fit_layer_costs(*others, skew), layers) - added_s(SHIPPED, layers)
+    return roofline.model_copy(update={"host_s": roofline.host_s + float(costs_s[0])})
 
 
 def _parts() -> list[tuple[str, int, bool]]:

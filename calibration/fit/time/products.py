@@ -2,8 +2,8 @@
 
 The RTX 4090 has layers of one model (LLMServingSim) instead, in bf16.
 
-On boards with a large cache the timing loop finds smaller matrices there, where a serving engine reads them from
-memory. Only matrices that the cache cannot hold are fitted to, and tiny ones, whose time is all launch.
+On boards with a large cache the timing loop finds smaller matrices in that cache; a serving engine reads the same
+matrices from memory. So the fit uses only matrices beyond the cache, and tiny ones, whose time is all launch.
 """
 
 from __future__ import annotations

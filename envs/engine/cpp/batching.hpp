@@ -44,7 +44,7 @@ namespace tokenfleet {
     waiting_.insert(demand_.requests, index, [&](std::int32_t other) { return rank(other) >= own; });
 }
 
-// The first in the queue that takes no seat which is kept for another class; -1 for none. A seat is free.
+// The first in the queue that finds a seat not kept for another class; -1 for none. A seat is free.
 [[gnu::noinline]] inline std::int32_t Replica::first_with_seat() const {
     std::vector<std::int64_t> kept(pool_.reserved_seats, pool_.reserved_seats + pool_.classes.size());
     const auto take_seat = [&](std::int32_t index) { --kept[request(index).class_id]; };
@@ -101,7 +101,7 @@ inline void Replica::complete(std::int32_t index, double now_s) {
     pool_.endings.complete(index, limits(), now_s);
 }
 
-// A request whose first token is there goes to the pool that decodes it.
+// A request with its first token leaves for the pool that decodes.
 [[gnu::noinline]] inline void Replica::hand_off(std::int32_t index, double now_s) {
     const std::int64_t prompt_tokens = request(index).prompt_tokens;
     if (cache_) leave_cache(index, prompt_tokens);

@@ -96,7 +96,7 @@ public:
         }
     }
 
-    // Give every entry that has a key the row and the key that `change(entry)` writes into it.
+    // Every entry with a key gets a new row and a new key from `change(entry)`.
     template <typename Change>
     void rename(const Change& change) {
         std::fill(buckets_.begin(), buckets_.end(), -1);

@@ -29,7 +29,7 @@ class Calls {
 public:
     Calls() = default;
 
-    // Read every row, none if all have the defaults, and find out which call of a conversation came before which.
+    // Read every row, or none if all have the defaults, and find the order of the calls of each conversation.
     void load(const EpisodeColumns& e) {
         const CallColumns& c = e.calls;
         const auto count = static_cast<std::size_t>(e.has_calls ? e.num_requests : 0);

@@ -51,7 +51,7 @@ public:
           has_feedback(arrays.has_retries() || arrays.has_budgets() || demand.calls.has_successors()),
           ended_session_(static_cast<std::size_t>(demand.calls.num_sessions())) {}
 
-    // Requests stand in other rows of another episode; those that clients are thinking about are made when that says.
+    // In another episode, requests stand in other rows, and thinking clients make their calls at other times.
     void change_future(const Demand& before, const std::int32_t* row) {
         has_feedback |= demand_.calls.has_successors();
         const std::vector<std::uint8_t> ended = std::exchange(ended_session_, {});

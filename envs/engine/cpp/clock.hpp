@@ -11,7 +11,7 @@ namespace tokenfleet {
 inline constexpr double kLowestClockFraction = 0.125;
 inline constexpr int kHalleySteps = 3;
 
-// What an iteration takes of boards, in parts that follow the core's clock and parts that do not.
+// Time and work of an iteration, each as a part that follows the core's clock and a fixed part.
 struct Load {
     double fixed_s, core_s, fixed_j, core_j;
 

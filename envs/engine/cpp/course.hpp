@@ -20,7 +20,7 @@ struct Failure {
     double repaired_s;
 };
 
-// Its series never change, and copies share them.
+// The series of a course never change, and copies share them.
 class Course : ArraysLink {
 public:
 #define TOKENFLEET_SERIES(name, length) std::span<const double> name;

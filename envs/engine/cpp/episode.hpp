@@ -1,5 +1,5 @@
 // The columns of an Episode (envs/episode/episode.py) and of its request table (envs/traces/table.py), as they lie in NumPy's
-// memory; checks.py has checked their shapes. They are read when a fleet is made, and not kept.
+// memory; checks.py has checked their shapes. The columns are read when a fleet is made, and not kept.
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,7 @@
 
 namespace tokenfleet {
 
-// Requests of a class before its limits, in the order in which they were made, which is that in which they pass each.
+// Requests of a class before its limits, in the order in which they were made. They pass each limit in this order.
 class BeforeLimits {
 public:
     BeforeLimits(double ttft_s, double deadline_s) : ttft_{ttft_s}, deadline_{deadline_s} {}
@@ -31,7 +31,7 @@ public:
         pass(deadline_, requests, now_s, late_end);
         const std::size_t first = std::min(ttft_.first_of(rows_), deadline_.first_of(rows_));
         if (first < rows_.size() && (first < kFewRows || 2 * first < rows_.size())) return;
-        // It moves no more rows than it drops.
+        // The erasure moves no more rows than it drops.
         rows_.erase(rows_.begin(), rows_.begin() + static_cast<std::ptrdiff_t>(first));
         for (Limit* limit : {&ttft_, &deadline_}) limit->first -= std::min(limit->first, first);
     }

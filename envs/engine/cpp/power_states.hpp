@@ -74,7 +74,7 @@ inline void stand(std::span<Replica> replicas, double now_s, std::int64_t target
     }
 }
 
-// Begin to load the other model; a server that is still booting has to do that first.
+// Begin to load the other model; a server that boots finishes booting first.
 inline void load_other(Replica& replica, double now_s) {
     double booted_s = now_s;
     if (replica.state == State::kWaking || replica.state == State::kPreparing) {
@@ -118,7 +118,8 @@ inline std::int64_t switch_models(std::span<Replica> replicas, double now_s, std
     return switches;
 }
 
-// A share of a replica that a policy asks for is a whole one, but for so little, which float32 actions round up.
+// A policy that asks for a share of a replica gets a whole one. Shares up to this size come from the rounding of
+// float32 actions, and count as none.
 inline constexpr double kRoundedReplicas = 1e-4;
 
 inline std::int64_t replicas_asked_for(const Pool& pool, double fraction) {

@@ -30,8 +30,8 @@ namespace tokenfleet {
     for (std::int64_t i = 0; i < std::min(kCompletions, finishing.size()); ++i) prefetch_request(demand, finishing[i]);
 }
 
-// When an answer begins: the calls that wait for it, which nothing has touched yet. Without it: 64 fleets of sessions
-// 15 %, with every layer 14 %, 8 of these 8 %.
+// When an answer begins: the calls that wait for the answer. Nothing has touched them yet. Without it: 64 fleets of
+// sessions 15 %, with every layer 14 %, 8 of these 8 %.
 [[gnu::always_inline]] inline void prefetch_successors(const Demand& demand, std::int32_t index) {
     if (!demand.calls.has_successors()) return;
     for (const std::int32_t row : demand.calls.successors(index)) prefetch_request(demand, row);

@@ -1,5 +1,5 @@
-// A priority queue: a heap with four children a node, which is flatter than one with two, and which chooses among them
-// without a branch, as nothing could foresee which of them comes first.
+// A priority queue: a heap with four children a node, flatter than a heap with two. It chooses among the children
+// without a branch, for no branch could be predicted.
 #pragma once
 
 #include <cstddef>

@@ -89,10 +89,10 @@ public:
     std::int64_t waiting() const { return waiting_.size; }
     std::int64_t running() const { return decoding() + prefilling_.size; }
 
-    // KV cache that running requests held or had reserved at the tick at which `meter` was last called.
+    // KV cache that running requests held or had reserved at the last tick with a call of `meter`.
     std::int64_t kv_used() const { return kv_used_after(ended_at_tick_); }
 
-    // KV cache that held prefixes at that time.
+    // KV cache that held prefixes at that tick.
     std::int64_t cached_tokens() {
         if (!cache_) return 0;
         shrink_cache(ended_at_tick_);
@@ -283,7 +283,7 @@ private:
         return limits().ranks_classes ? first_with_seat() : waiting_.head;
     }
 
-    // Whether one that is waiting is the first for which there is a seat.
+    // Whether this waiting request is the first to find a seat.
     bool is_next(std::int32_t index) const {
         return limits().ranks_classes ? first_with_seat() == index : waiting_.size == 1;
     }

@@ -23,8 +23,9 @@ public:
     // Where what happens at one replica can send something to another before the tick ends (an answer that brings the
     // next call, a retry, a hand-off), boundaries must be passed one by one across the fleet: `in_order_of_time`, by
     // `next_boundary_s` and `pass_next_boundary`. Elsewhere each replica is left behind until somebody looks at it
-    // (`catch_up`, `pass_boundaries`). Its results are the same, but for the order in which sums are added up, and the
-    // tree of next boundaries is spared: with it the plain fleet of benchmarks/layers.py takes 18 % more instructions.
+    // (`catch_up`, `pass_boundaries`). The results are the same, except that sums are added up in another order, and
+    // the tree of next boundaries is spared: with it the plain fleet of benchmarks/layers.py takes 18 % more
+    // instructions.
     Replicas(const FleetArrays& arrays, std::vector<PoolState>& pools, bool in_order_of_time)
         : ArraysLink(arrays),
           in_order_of_time_(in_order_of_time),

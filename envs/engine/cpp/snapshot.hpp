@@ -12,7 +12,7 @@ namespace tokenfleet {
 
 class Snapshot {
 public:
-    // It outlives the engine of the fleet, whose arrays it keeps.
+    // A snapshot keeps the arrays of the fleet, and so outlives the fleet's engine.
     Snapshot(std::shared_ptr<const FleetArrays> arrays, const Fleet& fleet)
         : arrays_(std::move(arrays)),
           view_(static_cast<std::size_t>(arrays_->view.width)),

@@ -1,8 +1,9 @@
 // Which stretches of a table of requests two fleets have in common, so that a fork copies the others alone.
 //
-// A request changes from when it is made until it ends. A stretch in which none is under way keeps its contents, and a
-// version that no other contents have: it changes whenever a request of the stretch is made or ends, to one that has never
-// been. A fleet that takes over another's state takes over its versions, and what it does from then on gets its own.
+// A request changes only while it is under way. A stretch without a request under way keeps its contents, and a version
+// that stands for these contents alone: whenever a request of the stretch is made or ends, the stretch gets a version
+// never used before. A fleet that takes over the state of another fleet takes over the versions too. What the fleet
+// does from then on gets versions of its own.
 #pragma once
 
 #include <algorithm>

@@ -18,7 +18,7 @@ namespace tokenfleet {
 // job(first, end) does the work of all i in [first, end), in order.
 using Job = std::function<void(std::int64_t, std::int64_t)>;
 
-// Threads that help the one that owns them.
+// Threads that help the thread of their owner.
 class ThreadPool {
 public:
     explicit ThreadPool(std::int64_t helpers) : failures_(static_cast<std::size_t>(helpers) + 1) {

@@ -4,7 +4,7 @@
 |---|---|
 | `fleet` | what happens in a tick, in which order; begin here |
 | `request`, `replica`, `limits`, `queue`, `prefix_cache` | continuous batching on one replica |
-| `activity`, `stopwatch` | what a replica is doing, and when what it does ends |
+| `activity`, `stopwatch`, `earliest` | what a replica is doing, when that ends, and which iteration ends first |
 | `layers.llm.iteration`, elsewhere | what an iteration takes |
 | `clients`, `endings`, `overdue`, `billing` | who calls when, what came of it or can no longer come, what it costs |
 | `admission`, `router`, `journeys`, `kv_moves` | who is let in, which replica, the way there, KV cache that moves |

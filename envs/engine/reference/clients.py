@@ -1,7 +1,8 @@
 """The clients of a fleet: calls that wait for other calls, retries with back-off, sessions that give up, the network.
 
-What a client does next is an entry of one queue, ordered by time and then by row of the request table. A request stands
-in it at most once: while its client thinks or runs a tool, backs off after a failed attempt, or while it travels.
+The next act of a client is an entry of one queue, ordered by time and then by row of the request table. A request
+stands in the queue at most once: while its client thinks, runs a tool or backs off after a failed attempt, or while the
+request travels.
 """
 
 from __future__ import annotations

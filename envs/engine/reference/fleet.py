@@ -16,7 +16,6 @@ A tick reads as the specification of both engines:
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ from tokenfleet.envs.engine.reference.agreements import Agreements
 from tokenfleet.envs.engine.reference.billing import Billing
 from tokenfleet.envs.engine.reference.clients import CALLS, Clients
 from tokenfleet.envs.engine.reference.clocks import Clocks
+from tokenfleet.envs.engine.reference.earliest import Earliest
 from tokenfleet.envs.engine.reference.endings import Endings
 from tokenfleet.envs.engine.reference.journeys import Journeys
 from tokenfleet.envs.engine.reference.kv_moves import KvMoves
@@ -78,7 +78,7 @@ class Fleet:
         self.journeys = Journeys(arrays, self.router, self.clients, self.endings, KvMoves(arrays, outcome))
         self.clocks = Clocks(arrays, episode)
         self.failures = deque(zip(*episode.failures.columns(), strict=True))
-        self.boundaries: list[tuple[float, int]] = []
+        self.earliest = Earliest(self.replicas)
         self.running_tokens = [0] * arrays.num_pools
         self._load_contexts()
         outcome.rows[:] = 0.0
@@ -159,7 +159,7 @@ class Fleet:
         while True:
             release_s = released[0].time_s if released else math.inf
             step_s, arrival_s = self.clients.next_s(), self._next_arrival_s()
-            boundary_s, ending = self._next_boundary()
+            boundary_s, ending = self.earliest.boundary()
             next_s = min(boundary_s, release_s, step_s, arrival_s)
             if next_s >= end_s:
                 return
@@ -173,15 +173,6 @@ class Fleet:
             else:
                 self.next_request += 1
                 self._call(self.next_request - 1, arrival_s)
-
-    def _next_boundary(self) -> tuple[float, int]:
-        """When the first running iteration ends, and in which replica; inf and -1 where none runs."""
-        while self.boundaries:
-            boundary_s, index = self.boundaries[0]
-            if self.replicas[index].next_boundary_s == boundary_s:
-                return boundary_s, index
-            heapq.heappop(self.boundaries)  # the replica has passed it, or lost its power
-        return math.inf, -1
 
     def _next_arrival_s(self) -> float:
         arrivals = self.episode.requests.arrival_s
@@ -247,7 +238,7 @@ class Fleet:
     def _hear(self, index: int) -> None:
         """Act on what a replica has done, and note when it will have done more."""
         replica, p = self.replicas[index], self.pool_of[index]
-        heapq.heappush(self.boundaries, (replica.next_boundary_s, index))
+        self.earliest.note(index)
         events = replica.take_events()
         for name, count in events.counts.items():
             self.outcome[name][0, p] += count

@@ -157,7 +157,7 @@ class PowerStates:
         return switches
 
     def _load(self, replica: Replica, now_s: float) -> None:
-        """Begin to load the other model; a server that is still booting has to do that first."""
+        """Begin to load the other model; a server that boots finishes booting first."""
         booted_s = now_s
         if replica.state in (State.WAKING, State.PREPARING):
             booted_s = max(now_s, replica.ready_s - self._wakes_of(replica).load_s)

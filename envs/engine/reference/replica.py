@@ -1,14 +1,14 @@
 """One replica, iteration by iteration: continuous batching with chunked prefill, as vLLM does it.
 
 At every iteration boundary: finished sequences leave, then the next batch is formed. Each decoding sequence takes one
-token of the budget; the rest goes to prompts in order of arrival, the last of which may be cut into a chunk. A request
-joins when the queue (`queue.Queue`) has a seat for it and the KV cache has room. Clock and batch are fixed while an
-iteration runs, and so is its power.
+token of the budget. The rest goes to prompts in order of arrival, and the last of these may be cut into a chunk. A
+request joins when the queue (`queue.Queue`) has a seat for it and the KV cache has room. Clock and batch are fixed
+while an iteration runs, and so is its power.
 
 Room for a request is its whole prompt and answer, so that every request in the batch can finish; or, where KV grows,
 its prompt alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If
-the next iteration does not fit, the youngest sequence is preempted: it gives up its room, goes to the head of the
-queue, and has its prompt and its answer so far computed again before it goes on. vLLM's scheduler does the same, but
+the next iteration does not fit, the youngest sequence is preempted. The sequence gives up its room and goes to the head
+of the queue; its prompt and its answer so far are computed again before it goes on. vLLM's scheduler does the same, but
 takes room chunk by chunk instead of for a whole prompt at once.
 
 A replica that hands off lets go of a request when its first token is there. A replica that takes over a request with
@@ -230,7 +230,7 @@ class Replica:
         """Hand out the budget that decoding leaves: started prompts first, then the queue.
 
         Returns:
-            The chunks, and the tokens that the host's memory gives back to those who join.
+            The chunks, and the tokens that the host's memory gives back to joining requests.
         """
         budget, host_tokens = self.limits.token_budget - len(self.decoding), 0
         chunks: list[tuple[Request, int]] = []

@@ -2,15 +2,16 @@
 
 Work that takes `fixed_s + core_s / F` seconds and `fixed_j + V^2 core_j` joules at clock fraction F, beside what boards
 draw awake, draws less the slower the clock: the awake power falls, the joules fall, and the time grows. A board under
-its power limit therefore settles at the highest clock that holds the limit, and the work takes as long as it does
-there. (A real one hops between two of its clock's steps, a hundredth apart, so that its mean draw is the limit.)
+its power limit therefore settles at the highest clock that holds the limit, and the work takes its time at that clock.
+(A real board hops between two neighbouring steps of its clock, a hundredth apart, and draws the limit on average.)
 
 That clock solves shoulder(F) time(F) + shoulder_slope work(F) = limit_w time(F). The difference of both sides, times F,
-is a convex polynomial as long as the voltage follows the clock, which three of Halley's steps solve to rounding; below
-the voltage's floor it is a quadratic one. Both engines take the same steps, so that they find the same clock.
+is a convex polynomial as long as the voltage follows the clock. Three of Halley's steps solve this polynomial to
+rounding. Below the voltage's floor the difference is quadratic. Both engines take the same steps, so both find the same
+clock.
 
-No board lowers its clock below `LOWEST_CLOCK_FRACTION`. Under a limit so low that this is not enough, and no driver
-accepts one, a board stops its clock for moments; the time that these take is not counted.
+No board lowers its clock below `LOWEST_CLOCK_FRACTION`. A limit so low that even this clock exceeds it would stop the
+clock for moments. The time of these moments is not counted; no driver accepts such a limit.
 
 References:
     J. You et al., "Zeus", NSDI 2023 (a V100 under power limits); J.-W. Chung et al., Perseus, SOSP 2024 (an A40 whose
@@ -86,7 +87,7 @@ class _Excess:
     """By how much a load exceeds a limit: joules of work beyond what the limit leaves for it along the shoulder.
 
     Attributes:
-        left_w: work that the limit leaves room for, with boards that draw nothing for their clock [W].
+        left_w: power that the limit leaves for work, if boards drew nothing for their clock [W].
         floor_w: what they draw of it for their clock, times F V^2 [W].
         load: the work.
     """

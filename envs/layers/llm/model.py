@@ -216,7 +216,7 @@ class ModelSpec(Spec):
 
         Args:
             tokens: of the iteration.
-            groups: of boards that each read all that is not routed (data parallelism of attention).
+            groups: of boards; each group reads everything but routed experts (data parallelism of attention).
         """
         return groups * self.common_parameters * self.bytes_per_parameter + self.expert_bytes_read(tokens)
 

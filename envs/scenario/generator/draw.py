@@ -47,7 +47,7 @@ def held_out_in(ranges: Ranges, scenario: Scenario) -> list[str]:
 
 
 def drawn_data(ranges: Ranges, split: Split, index: int) -> Data:
-    """The fleet of this number as plain data, as a YAML file of a scenario holds it.
+    """The fleet of this number as plain data, in the form of a scenario's YAML file.
 
     Args:
         ranges: see there.

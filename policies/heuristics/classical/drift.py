@@ -23,8 +23,9 @@ class DriftPlusPenalty(Clocking):
 
     Args:
         scenario: of the fleet.
-        v: weight of the energy bill against the queues.
-        z_scale: weight of the virtual queue, in values of a replica's watt; how fast clocks answer the cap.
+        v: weight of the energy bill against the queues (ours).
+        z_scale: weight of the virtual queue, in values of a replica's watt; how fast clocks answer the cap
+            (ours).
     """
 
     fields = (

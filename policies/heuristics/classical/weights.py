@@ -52,8 +52,8 @@ class CMu(Admission):
 
     Args:
         scenario: of the fleet.
-        busy_s: backlog from which priority counts [s].
-        hopeless_share: of the patience, up to which interactive work is let in all the same.
+        busy_s: backlog from which priority counts [s] (ours).
+        hopeless_share: of the patience, up to which interactive work is let in all the same (ours).
     """
 
     fields = (*BACKLOG_FIELDS, "arrived")
@@ -103,7 +103,7 @@ class EarliestDeadline(Admission):
 
     Args:
         scenario: of the fleet.
-        urgent_share: of the deadline.
+        urgent_share: of the deadline (ours).
     """
 
     fields = (*BACKLOG_FIELDS, "held_requests")

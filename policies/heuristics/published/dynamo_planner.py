@@ -9,7 +9,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Awake, Float64Array
-from tokenfleet.policies.heuristics.steady import IterationTimes, SteadyPools
+from tokenfleet.policies.heuristics.steady import IterationTimes, SteadyPools, divisor_of_each
 
 
 class DynamoPlanner(Awake):
@@ -75,9 +75,9 @@ class DynamoPlanner(Awake):
 
     def _trim(self, view: Record) -> Float64Array:
         """One more, one less, or none, `[N, P]`."""
-        awake = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1.0)
+        awake = divisor_of_each(view)
         running, tokens = view["running_requests"] / awake, view["unprefilled_tokens"] / awake
-        context = view["kv_reserved_fraction"] * self._kv_tokens * self._replicas / awake
+        context = self._times.context_on_each(view)
         itl_s = self._times.decode_s(running, context)[:, -1]
         first_s = tokens * self._prompt_s
         up = (first_s > self._first_s) | (itl_s > self._times.tpot_s)

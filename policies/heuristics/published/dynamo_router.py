@@ -21,8 +21,8 @@ class DynamoKvRouter(VirtualRequests):
     Args:
         scenario: of the fleet.
         prefill_scale: 1.0 [code].
-        decode_scale: of the blocks being decoded (1 in the source).
-        block_tokens: tokens of a block; it cancels out.
+        decode_scale: of the blocks being decoded; 1 [code].
+        block_tokens: tokens of a block (ours); it cancels out.
     """
 
     def __init__(

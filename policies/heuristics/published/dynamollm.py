@@ -10,7 +10,7 @@ from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.awake import awake_by_value
 from tokenfleet.policies.heuristics.parts import Awake, Clocking, Float64Array
-from tokenfleet.policies.heuristics.steady import IterationTimes, SteadyPools
+from tokenfleet.policies.heuristics.steady import IterationTimes, SteadyPools, divisor_of_each
 
 
 class DynamoLlmPool(Awake):
@@ -75,8 +75,7 @@ class DynamoLlmInstance(Clocking):
         self._times, self._pools = IterationTimes(scenario, 7), SteadyPools(scenario)
         a = self._pools.service.power.arrays
         self._every, self._floor = max(round(period_s / a.tick_s), 1), a.clock_floor_fraction
-        self._replicas, self._kv_tokens = a.replicas.astype(np.float64), np.asarray(a.kv_tokens, np.float64)
-        self._seats = a.max_batch.astype(np.float64)
+        self._kv_tokens, self._seats = np.asarray(a.kv_tokens, np.float64), a.max_batch.astype(np.float64)
         self._prompt_s = self._times.prompt_token_s()
         self._limit_s = self._times.tpot_s * margin
         self._first_s = np.where(np.isfinite(self._times.ttft_s), self._times.ttft_s, 10.0)
@@ -91,7 +90,7 @@ class DynamoLlmInstance(Clocking):
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
         clock, tick = state
-        awake = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1.0)
+        awake = divisor_of_each(view)
         batch = np.minimum((view["running_requests"] + view["waiting_requests"]) / awake, self._seats)
         context = np.minimum(batch * self._times.context_tokens, self._kv_tokens)
         keeps = self._times.decode_s(batch, context) <= self._limit_s

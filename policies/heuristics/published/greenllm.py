@@ -10,7 +10,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFraction, PositiveInt
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
-from tokenfleet.policies.heuristics.steady import IterationTimes
+from tokenfleet.policies.heuristics.steady import IterationTimes, divisor_of_each
 
 
 class GreenLlm(Clocking):
@@ -43,8 +43,7 @@ class GreenLlm(Clocking):
     ) -> None:
         self._times = IterationTimes(scenario, 9)
         a = ServiceModel(scenario).power.arrays
-        self._tick_s, self._floor, self._replicas = a.tick_s, a.clock_floor_fraction, a.replicas.astype(np.float64)
-        self._kv_tokens = np.asarray(a.kv_tokens, np.float64)
+        self._tick_s, self._floor = a.tick_s, a.clock_floor_fraction
         self._prompt_s = self._times.prompt_token_s()
         self._limit_s = np.where(np.isfinite(self._times.ttft_s), self._times.ttft_s, 2.0)
         self._tpot_s = self._times.tpot_s
@@ -59,11 +58,11 @@ class GreenLlm(Clocking):
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
         clock, band, votes = state
-        awake = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1.0)
+        awake = divisor_of_each(view)
         queue_s = (view["unprefilled_tokens"] / awake)[:, None, :] * self._prompt_s
         prefill = self._times.lowest(queue_s <= self._limit_s)
         running = view["running_requests"].astype(np.float64)
-        context = view["kv_reserved_fraction"] * self._kv_tokens * self._replicas / awake
+        context = self._times.context_on_each(view)
         wanted = self._times.lowest(self._times.decode_s(running / awake, context) <= self._tpot_s)
         votes = np.where(wanted != band, votes + 1.0, 0.0)
         moves = votes >= self._votes

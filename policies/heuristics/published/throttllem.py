@@ -11,7 +11,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
-from tokenfleet.policies.heuristics.steady import IterationTimes
+from tokenfleet.policies.heuristics.steady import IterationTimes, divisor_of_each
 
 
 class ThrottLLeM(Clocking):
@@ -34,7 +34,7 @@ class ThrottLLeM(Clocking):
     def __init__(self, scenario: Scenario, tpot_s: PositiveFloat = 0.2) -> None:
         self._times = IterationTimes(scenario, 17)
         a = ServiceModel(scenario).power.arrays
-        self._floor, self._replicas = a.clock_floor_fraction, a.replicas.astype(np.float64)
+        self._floor = a.clock_floor_fraction
         self._kv_tokens, self._seats = np.asarray(a.kv_tokens, np.float64), a.max_batch.astype(np.float64)
         self._prompt_s = self._times.prompt_token_s()
         self._limit_s = np.minimum(self._times.tpot_s, tpot_s)
@@ -42,10 +42,10 @@ class ThrottLLeM(Clocking):
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
-        awake = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1.0)
+        awake = divisor_of_each(view)
         waiting, running = view["waiting_requests"] / awake, view["running_requests"] / awake
         batch = np.minimum(running + waiting, self._seats)
-        context = view["kv_reserved_fraction"] * self._kv_tokens * self._replicas / awake
+        context = self._times.context_on_each(view)
         projected = np.minimum(context + (batch - running) * self._times.context_tokens, self._kv_tokens)
         keeps = self._times.decode_s(batch, projected) <= self._limit_s
         first = (view["unprefilled_tokens"] / awake)[:, None, :] * self._prompt_s <= self._first_s

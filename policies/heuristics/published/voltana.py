@@ -10,7 +10,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveInt
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
-from tokenfleet.policies.heuristics.steady import IterationTimes
+from tokenfleet.policies.heuristics.steady import IterationTimes, divisor_of_each
 from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
@@ -35,16 +35,15 @@ class EcoFreq(Clocking):
     def __init__(self, scenario: Scenario, margin: NonNegativeFloat = 0.35, levels: PositiveInt = 5) -> None:
         self._times = IterationTimes(scenario, levels)
         a = ServiceModel(scenario).power.arrays
-        self._floor, self._replicas = a.clock_floor_fraction, a.replicas.astype(np.float64)
-        self._kv_tokens = np.asarray(a.kv_tokens, np.float64)
+        self._floor = a.clock_floor_fraction
         self._limit_s = self._times.tpot_s * (1.0 + margin)
         self._first_s, self._prompt_s = self._times.ttft_s * (1.0 + margin), self._times.prompt_token_s()
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
-        awake = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1.0)
+        awake = divisor_of_each(view)
         sequences = view["running_requests"] / awake
-        context = view["kv_reserved_fraction"] * self._kv_tokens * self._replicas / awake
+        context = self._times.context_on_each(view)
         fits = self._times.decode_s(sequences, context) <= self._limit_s
         fits &= (view["unprefilled_tokens"] / awake)[:, None, :] * self._prompt_s <= self._first_s
         clock = np.where(view["waiting_requests"] > 0.0, 1.0, self._times.lowest(fits))

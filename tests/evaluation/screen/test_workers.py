@@ -1,4 +1,4 @@
-"""Processes that run episodes do not outlive the one that started them."""
+"""Processes that run episodes do not outlive their parent."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tokenfleet.envs.estimates.service_model import ServiceModel
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.heuristics.serving import OwnModel, VariantForCaps
 
-SHORT = {"horizon_ticks": 400, "workload.chat.rate_rps": 20.0, "sites.hall.grid.demand_response": [
+SHORT = {"horizon_ticks": 400, "announced_lead_s": [60.0, 300.0, 600.0], "sites.hall.grid.demand_response": [
     {"depth_fraction": 0.3, "notice_s": 600.0, "earliest_start_s": 800.0, "latest_start_s": 800.0, "hold_s": 500.0,
      "ramp_s": 0.0, "recovery_s": 0.0},
 ]}  # fmt: skip
@@ -22,14 +22,14 @@ def scenario():
 
 
 def shares(rule, view, state=None):
-    """Asked for of the only pool, and the state after it."""
+    """Asked for of the pool that has a variant, and the state after it."""
     share, state = rule.variant_share(view, rule.initial_state(len(view.rows)) if state is None else state)
     return float(share[0, 0]), state
 
 
 def view_under(scenario, cap_fraction, announced_fraction=1.0, **values):
     contract_w = scenario.contract_w("hall")
-    announced = np.array([[1.0, announced_fraction, announced_fraction]])  # in 60, 300 and 600 s
+    announced = np.array([[1.0, announced_fraction, announced_fraction]])  # in 60, 120 and 240 s
     return view_of(scenario, cap_w=cap_fraction * contract_w, announced_cap_w=announced * contract_w, **values)
 
 
@@ -54,8 +54,8 @@ def test_the_own_model_comes_back_with_the_cap(scenario):
 
 def test_a_cap_that_is_announced_counts_as_far_ahead_as_is_said(scenario):
     view = view_under(scenario, 1.0, 0.7)
-    asked = {ahead_s: shares(VariantForCaps(scenario, ahead_s=ahead_s), view)[0] for ahead_s in (60.0, 300.0)}
-    assert asked == {60.0: 0.0, 300.0: 0.25}
+    asked = {ahead_s: shares(VariantForCaps(scenario, ahead_s=ahead_s), view)[0] for ahead_s in (60.0, 120.0)}
+    assert asked == {60.0: 0.0, 120.0: 0.25}
 
 
 def test_a_pool_without_a_variant_keeps_its_model():
@@ -88,5 +88,5 @@ def test_the_pool_switches_before_the_call_never_altogether_and_back_after_it():
     assert awake.min() == 6
     assert variant[: 500 // 5].max() == 0  # announced by then, but further away than the rule looks
     assert variant[800 // 5] == 4  # the other half is on its way
-    assert variant[1050 // 5 : 1290 // 5].min() == 8
+    assert variant[1200 // 5 : 1290 // 5].min() == 8
     assert variant[-1] == 0

@@ -107,9 +107,9 @@ class RealTimePriceSpec(Spec):
         rng: np.random.Generator,
         around: Surroundings | None = None,
     ) -> Residual:
-        """A path that is `path` up to entry `tick`, and behind it one that may follow, all chance drawn from `rng`.
+        """A path: `path` up to entry `tick`, then a continuation drawn from `rng`.
 
-        What holds at `tick` holds to the end of its settlement interval.
+        The value at `tick` holds to the end of its settlement interval.
 
         Args:
             path: drawn at the same `time_s`.

@@ -180,7 +180,7 @@ def signal_at(signal: float | SignalSpec, hour: Float64Array) -> float | Float64
 
 
 def _signal_of(quantity: str, minimum: float = -math.inf) -> Callable[[Any], float | SignalSpec]:
-    """A validator that builds a signal of `quantity`, which is also the column it reads; no value below `minimum`."""
+    """A validator that builds a signal of `quantity`, read from the column of that name; no value below `minimum`."""
 
     def build(data: Any) -> float | SignalSpec:
         signal = _build_signal(data, quantity)

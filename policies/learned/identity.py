@@ -1,0 +1,37 @@
+"""Identity of a policy: what was trained or tuned anew is another policy under the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tokenfleet.envs.files.digest import json_digest
+from tokenfleet.policies.learned.hashed_folder import HASHES_FILE
+from tokenfleet.policies.learned.layout import find_checkpoint, named_checkpoint
+from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.registry import Choice
+from tokenfleet.policies.shipped import CHECKPOINT
+
+DIGITS = 12
+
+
+def policy_hash(policy: Choice | Path) -> str:
+    """Of everything that a policy says, the files of a checkpoint included.
+
+    Args:
+        policy: as the registry takes it, or the folder of a checkpoint or run.
+
+    Raises:
+        SpecError: there is no such file or checkpoint.
+    """
+    if isinstance(policy, Path):
+        return json_digest(_hashes(policy))[:DIGITS]
+    choice = resolved(policy)
+    if isinstance(choice, Mapping) and choice["name"] == CHECKPOINT:
+        return json_digest([choice, _hashes(named_checkpoint(choice["folder"]))])[:DIGITS]
+    return json_digest(choice)[:DIGITS]
+
+
+def _hashes(checkpoint: Path) -> str:
+    """Of every file of a checkpoint, as it lists them."""
+    return (find_checkpoint(checkpoint) / HASHES_FILE).read_text(encoding="utf-8")
