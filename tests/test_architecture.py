@@ -74,6 +74,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("tokenfleet.evaluation.bound", "tokenfleet.evaluation.screen"),
     ("tokenfleet.evaluation.contenders", "tokenfleet.evaluation.generalist"),
     ("tokenfleet.evaluation.leaderboard", "tokenfleet.evaluation.robustness"),
+    ("tokenfleet.evaluation.generalist.matrix",),
     ("tokenfleet.configs",),
     ("tokenfleet.cli",),
     ("tokenfleet.train", "tokenfleet.evaluate", "tokenfleet.tune"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,21 @@ from tokenfleet.policies.generalist.neighbours import Neighbours
 from tokenfleet.policies.heuristics.supervisor import hand_made
 
 Float64Array = NDArray[np.float64]
+
+
+class Fleet(Protocol):
+    """A fleet and the episodes that policies meet there."""
+
+    @property
+    def split(self) -> Split:
+        """Of the episodes."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the episodes, E."""
+
+    def scenario(self) -> Scenario:
+        """The fleet itself."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,26 @@ class DrawnFleet:
         return draw_scenario(load_ranges(self.ranges), self.split, self.index)
 
 
-def scores(weights: Weights, fleet: DrawnFleet) -> Float64Array:
+@dataclass(frozen=True)
+class KnownFleet:
+    """A scenario and the episodes that policies meet there.
+
+    Attributes:
+        known: the scenario.
+        split: of the episodes.
+        seeds: of the episodes, E.
+    """
+
+    known: Scenario
+    split: Split
+    seeds: tuple[int, ...]
+
+    def scenario(self) -> Scenario:
+        """The fleet itself."""
+        return self.known
+
+
+def scores(weights: Weights, fleet: Fleet) -> Float64Array:
     """Scores of B sets of weights, `[B, E]`."""
     return scores_in(fleet.scenario(), fleet.split, fleet.seeds, weights)
 

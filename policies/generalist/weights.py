@@ -6,6 +6,7 @@ trained for others are refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def save_weights(path: Path, weights: Weights, found: dict[str, str]) -> None:
         replace_file(path, save(tensors, {"meaning": MEANING, **found}))
     except OSError as error:
         raise SpecError([f"--out: cannot write {path}: {error.strerror or error}"]) from None
+
+
+def weights_hash(weights: Weights) -> str:
+    """Of the weights of one policy: the same numbers, the same hash."""
+    return hashlib.sha256(b"".join(array.astype(np.float32).tobytes() for array in weights)).hexdigest()[:12]
 
 
 def shipped_names() -> list[str]:

@@ -21,7 +21,8 @@ from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.generator import __main__ as generator
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
-from tokenfleet.evaluation.generalist import compare, train
+from tokenfleet.evaluation.generalist import compare, finetune, train
+from tokenfleet.evaluation.generalist.matrix import __main__ as matrix
 from tokenfleet.evaluation.generalist.rollouts import scored, scores_in
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.generalist.weights import SHIPPED as PRETRAINED
@@ -74,11 +75,22 @@ def test_a_training_gives_the_same_weights_again(ranges: Path, tmp_path: Path) -
 def test_a_training_that_was_killed_goes_on(ranges: Path, tmp_path: Path) -> None:
     whole = trained(ranges, tmp_path / "whole")
     record = json.loads((tmp_path / "whole" / "search.json").read_text())
-    del record["card"], record["measured"]["validation"], record["measured"]["generation 2"]
+    del record["card"], record["measured"]["validation after 3 generations"], record["measured"]["generation 2"]
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / "search.json").write_text(json.dumps(record))
     again = trained(ranges, tmp_path / "killed")
     assert all((whole[name] == again[name]).all() for name in whole)
+
+
+def test_a_longer_search_goes_on_from_a_shorter_one(ranges: Path, tmp_path: Path) -> None:
+    """It measures no generation twice, and chooses among its own centres."""
+    whole = trained(ranges, tmp_path / "whole")
+    trained(ranges, tmp_path / "grown", QUICK.replace("--generations 3", "--generations 2"))
+    record = tmp_path / "grown" / "search.json"
+    known = json.loads(record.read_text())["measured"]["generation 1"]
+    again = trained(ranges, tmp_path / "grown")
+    assert all((whole[name] == again[name]).all() for name in whole)
+    assert json.loads(record.read_text())["measured"]["generation 1"] == known
 
 
 def test_constants_leave_all_but_biases_at_rest(ranges: Path, tmp_path: Path) -> None:
@@ -95,13 +107,20 @@ def test_policies_are_compared_on_test_fleets(ranges: Path, tmp_path: Path, caps
     assert [row.split(" | ")[0] for row in rows] == ["| short-test-0", "| short-test-1"]
     found = json.loads((tmp_path / "found.json").read_text())["measured"]
     assert {name: set(outcome) for name, outcome in found.items()} == {
-        f"short-test-{index}": {"generalist", "supervisor", "careful_operator"} for index in range(2)
+        f"short-test-{index}": {f"generalist {tmp_path / 'zero.safetensors'}", "supervisor", "careful_operator"}
+        for index in range(2)
     }
 
 
+def test_training_seeds_widen_the_intervals() -> None:
+    """Two seeds on either side of a rival, in the same episodes."""
+    found = {"a": {"generalist": np.array([[0.4, 0.4], [0.6, 0.6]]), "supervisor": np.array([0.5, 0.5])}}
+    assert compare.table(found, {"a": ""}).splitlines()[2] == "| a |  | 50.0 | +0.0 [-10.0, 10.0] |"
+
+
 def test_a_table_has_paired_differences_with_their_intervals() -> None:
-    found = {"a": {"generalist": np.array([0.5, 0.7]), "supervisor": np.array([0.4, 0.6])}}
-    found["b"] = {"generalist": np.array([0.3, 0.3]), "supervisor": np.array([0.0, 0.0])}
+    found = {"a": {"generalist": np.array([[0.5, 0.7]]), "supervisor": np.array([0.4, 0.6])}}
+    found["b"] = {"generalist": np.array([[0.3, 0.3]]), "supervisor": np.array([0.0, 0.0])}
     lines = compare.table(found, {"a": "", "b": "4 sites"}).splitlines()
     assert lines[2] == "| a |  | 60.0 | +10.0 [10.0, 10.0] |"
     assert lines[3] == "| b | 4 sites | 30.0 | +30.0 [30.0, 30.0] |"
@@ -136,14 +155,15 @@ def commands(beginning: str) -> list[list[str]]:
 
 
 def test_the_commands_of_the_page_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    modules = {"envs.scenario.generator": generator, "evaluation.generalist.train": train}
-    modules["evaluation.generalist.compare"] = compare
+    by_name = {"train": train, "finetune": finetune, "compare": compare, "matrix": matrix}
+    modules = {f"evaluation.generalist.{name}": module for name, module in by_name.items()}
+    modules["envs.scenario.generator"] = generator
     seen: list[Any] = []
     for _, name, *typed in commands("python -m"):
         module = modules[name.removeprefix("tokenfleet.")]
         monkeypatch.setattr(module, "exit_status", lambda work: seen.append(work) or 0)
         assert module.main(typed) == 0
-    assert len(seen) == 6
+    assert len(seen) == len(commands("python -m")) > 6
 
 
 def test_the_scripts_of_the_page_take_drawn_fleets(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +175,7 @@ def test_the_scripts_of_the_page_take_drawn_fleets(run: Run, tmp_path: Path, mon
         for _, *typed in commands(f"python {script}.py"):
             outcome = run(shlex.join([script, *typed]))
             assert outcome.code == 0, outcome.errors
-    assert len(seen) == 3
+    assert len(seen) == 4
 
 
 def test_the_example_in_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
