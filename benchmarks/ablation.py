@@ -8,7 +8,6 @@ file: the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pydantic import Field
 
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.files import read_yaml
-from tokenfleet.envs.files.digest import json_digest
+from tokenfleet.envs.files.digest import short_digest
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import PositiveInt, Spec, SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -30,11 +29,12 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.episodes import evaluate_policy
 from tokenfleet.evaluation.identity import scenario_hash
+from tokenfleet.evaluation.leaderboard.commands import run_once
 from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 from tokenfleet.evaluation.style import INK, MUTED, PALETTE, house_style, new_figure, only_grid, save
-from tokenfleet.policies.learned.identity import DIGITS, policy_hash
+from tokenfleet.policies.learned.identity import policy_hash
 from tokenfleet.policies.policy_files import shipped_names
 
 Float64Array = NDArray[np.float64]
@@ -121,22 +121,6 @@ def keys_of(
     own = {key.partition("=")[0] for key in run.keys}
     base = [] if "policy.base" in own else [f"policy.base={family.base_in(scenario.name)}"]
     return [*common, *run.keys, *base, *rollout, f"scenario={scenario.name}", f"seed={seed}", steps]
-
-
-def trained(keys: Sequence[str], folder: Path) -> Path:
-    """The folder of a run of train.py that is complete, trained or gone on with where it is not.
-
-    Raises:
-        SpecError: the training failed.
-    """
-    if (folder / "checkpoints" / "last").exists() and '"status": "complete"' in (folder / "manifest.json").read_text():
-        return folder
-    told = [f"resume={folder}"] if (folder / "snapshots").exists() else [*keys, f"hydra.run.dir={folder}"]
-    command = [sys.executable, "-m", "tokenfleet.train", *told]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SpecError([f"training failed: {' '.join(told)}: {line}" for line in done.stderr.splitlines()[-3:]])
-    return folder
 
 
 def measured(scenario: Scenario, folder: Path, episodes: int) -> list[float]:
@@ -227,7 +211,8 @@ def _of_scenario(name: str, runs: Runs, typed: argparse.Namespace) -> list[Findi
         return values
 
     def run_values(keys: Sequence[str], folder: Path) -> list[float]:
-        return measured(scenario, trained(keys, folder), typed.measured)
+        run_once(["train.py", *keys, f"hydra.run.dir={folder}"], scenario, folder)
+        return measured(scenario, folder, typed.measured)
 
     values: dict[str, list[list[float]]] = {}
     bases: dict[str, Float64Array] = {}
@@ -239,7 +224,7 @@ def _of_scenario(name: str, runs: Runs, typed: argparse.Namespace) -> list[Findi
         for family, run in pairs:
             print(f"{name} seed {seed}: {run.name}", flush=True)
             keys = keys_of(scenario, family, run, runs.common, seed, typed.episodes)
-            known = json_digest([keys, policy_hash(family.base_in(name))])[:DIGITS]
+            known = short_digest([keys, policy_hash(family.base_in(name))])
             done = record.once(f"{run.name}@{known}", partial(run_values, keys, out / "training" / known))
             values.setdefault(run.name, []).append(done)
     return findings(name, runs, {run: np.array(rows) for run, rows in values.items()}, bases)

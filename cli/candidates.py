@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenfleet.configs.schema import EvaluateConfig
-from tokenfleet.envs.files.digest import json_digest
+from tokenfleet.envs.files.digest import SHORT_DIGITS, short_digest
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.policies.base import PolicyContext
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tokenfleet.policies.learned.rebuilding import LearnedPolicy
 
 Built = TypeVar("Built")
-HASH_DIGITS = 12
 log = logging.getLogger(__name__)
 
 
@@ -68,7 +67,9 @@ def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candid
     name = found if isinstance(found, str) else str(found.get("name", ""))
     spelled_out = {"name": name} if isinstance(found, str) else dict(found)
     policy = make_policy(found, context)
-    return Candidate(policy, _label(choice, name.rpartition(":")[2]), policy_hash=_hash(spelled_out), source=found)
+    return Candidate(
+        policy, _label(choice, name.rpartition(":")[2]), policy_hash=short_digest(spelled_out), source=found
+    )
 
 
 def _label(choice: str | Mapping[str, Any], name: str) -> str:
@@ -121,7 +122,7 @@ def _within(policy: LearnedPolicy, limits: Mapping[str, float], folder: Path, de
         algorithm=f"{algorithm}/{_recipe_hash(policy.meta)}",
         training_seed=origin.training_seed,
         learned=True,
-        policy_hash=_hash([weights, dict(limits)]) if limits else weights[:HASH_DIGITS],
+        policy_hash=short_digest([weights, dict(limits)]) if limits else weights[:SHORT_DIGITS],
         source={
             "checkpoint": str(folder),
             "weights_sha256": policy.meta.weights_sha256,
@@ -240,11 +241,7 @@ def _recipe_hash(meta: CheckpointMeta) -> str:
     shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin, "base": base})
     if meta.limits:
         shared["limits"] = [one.model_dump(mode="json") for one in meta.limits]
-    return _hash(shared)
-
-
-def _hash(data: Any) -> str:
-    return json_digest(data)[:HASH_DIGITS]
+    return short_digest(shared)
 
 
 def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -> None:

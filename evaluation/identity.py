@@ -7,7 +7,7 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
-from tokenfleet.envs.files.digest import json_digest
+from tokenfleet.envs.files.digest import short_digest
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 
@@ -35,17 +35,12 @@ class EnvironmentIdentity:
             scenario = fleet.scenario
             return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, scenario_hash(scenario))
         if env.spec is None:
-            return cls(type(fleet).__name__, "", "", hash_of(type(fleet).__name__))
+            return cls(type(fleet).__name__, "", "", short_digest(type(fleet).__name__))
         own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}
         wrappers = [[wrapper.entry_point, repr(wrapper.kwargs)] for wrapper in env.spec.additional_wrappers]
-        return cls(env.spec.id, "", "", hash_of([env.spec.id, own, *wrappers]))
+        return cls(env.spec.id, "", "", short_digest([env.spec.id, own, *wrappers]))
 
 
 def scenario_hash(scenario: Scenario) -> str:
     """Of everything that a scenario says."""
-    return hash_of(scenario.model_dump(mode="json"))
-
-
-def hash_of(data: Any) -> str:
-    """Of plain data, 12 digits."""
-    return json_digest(data)[:12]
+    return short_digest(scenario.model_dump(mode="json"))

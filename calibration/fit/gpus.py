@@ -33,7 +33,7 @@ def gpu_numbers() -> dict[str, Values]:
         if name in VOLTAGE_FLOORS:
             found["voltage_floor_fraction"] = VOLTAGE_FLOORS[name]().voltage_floor_fraction
         if name == LIMITED_GPU:
-            law = fit_limited()
+            law = fit_limited().board
             found |= {
                 "static_w": law.static_w,
                 "voltage_floor_fraction": law.voltage_floor_fraction,

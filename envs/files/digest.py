@@ -6,6 +6,9 @@ import hashlib
 import json
 from typing import Any
 
+SHORT_DIGITS = 12
+"""Of a digest that people read: enough to tell a few million things apart."""
+
 
 def json_digest(data: Any) -> str:
     """SHA-256 of plain data as JSON with sorted keys, 64 hexadecimal digits.
@@ -14,3 +17,8 @@ def json_digest(data: Any) -> str:
     True
     """
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def short_digest(data: Any) -> str:
+    """The first `SHORT_DIGITS` of `json_digest`."""
+    return json_digest(data)[:SHORT_DIGITS]

@@ -113,16 +113,14 @@ class BoardLaw:
 
 @dataclass(frozen=True)
 class ClockLaw:
-    """What is a board's own, as in `BoardLaw`, and what its jobs are.
+    """A board and its jobs.
 
     Attributes:
+        board: what is its own.
         jobs: name of a job -> its law.
     """
 
-    static_w: float
-    voltage_floor_fraction: float
-    held_fraction: float
-    memory_fraction: float
+    board: BoardLaw
     jobs: dict[str, JobLaw]
 
     def predicted(self, sweep: Sweep) -> tuple[Array, Array]:
@@ -130,17 +128,12 @@ class ClockLaw:
         job = self.jobs[sweep.job]
         return self.board.predicted(job.time_s, job.core_w, sweep.clock_fraction, sweep.limit_w)
 
-    @property
-    def board(self) -> BoardLaw:
-        """What is the board's own, without the jobs."""
-        return BoardLaw(self.static_w, self.voltage_floor_fraction, self.held_fraction, self.memory_fraction)
-
     def of_job(self, sweep: Sweep) -> ClockLaw:
         """The same board with the numbers of another job, from a few points at which no limit binds."""
-        stretch = clock_stretch(sweep.clock_fraction, self.memory_fraction)
+        stretch = clock_stretch(sweep.clock_fraction, self.board.memory_fraction)
         time_s = float(np.mean(sweep.time_s / stretch))
-        voltage = voltage_fraction(sweep.clock_fraction, self.voltage_floor_fraction)
-        core_w = float(np.mean((sweep.power_w - self.static_w) * stretch / voltage**2))
+        voltage = voltage_fraction(sweep.clock_fraction, self.board.voltage_floor_fraction)
+        core_w = float(np.mean((sweep.power_w - self.board.static_w) * stretch / voltage**2))
         return replace(self, jobs={sweep.job: JobLaw(time_s, core_w)})
 
     def errors(self, sweeps: Sequence[Sweep]) -> tuple[Array, Array]:
@@ -155,10 +148,10 @@ def fit_clock_law(sweeps: Sequence[Sweep]) -> ClockLaw:
     """The law of a board from sweeps of one job or of several, by least squares of relative error.
 
     >>> clock = np.linspace(0.4, 1.0, 13)
-    >>> true = ClockLaw(100.0, 0.7, 0.9, 0.2, {"job": JobLaw(2.0, 300.0)})
+    >>> true = ClockLaw(BoardLaw(100.0, 0.7, 0.9, 0.2), {"job": JobLaw(2.0, 300.0)})
     >>> blank = Sweep("job", clock, np.full(13, 300.0), clock, clock)
     >>> time_s, power_w = true.predicted(blank)
-    >>> found = fit_clock_law([replace(blank, time_s=time_s, power_w=power_w)])
+    >>> found = fit_clock_law([replace(blank, time_s=time_s, power_w=power_w)]).board
     >>> round(found.held_fraction, 2), round(found.memory_fraction, 2), round(found.voltage_floor_fraction, 2)
     (0.9, 0.2, 0.7)
     """
@@ -184,7 +177,7 @@ def fit_clock_law(sweeps: Sequence[Sweep]) -> ClockLaw:
     starts = [[0.4, floor, min(held, 0.999), 0.2, *[0.9, 0.9] * len(sweeps)] for floor in FLOORS]
     board, job_s, core_w = parts(minimise(error, starts, bounds=(lower, upper), soft=SOFT, step=STEP).values)
     jobs = {s.job: JobLaw(*own) for s, *own in zip(sweeps, job_s.tolist(), core_w.tolist(), strict=True)}
-    return ClockLaw(**vars(board), jobs=jobs)
+    return ClockLaw(board, jobs)
 
 
 def best_clock(sweep: Sweep) -> float:

@@ -69,28 +69,28 @@ def clock_values(law: ClockLaw, sweeps: Sequence[Sweep], gpu: GpuSpec) -> dict[s
     no limit was above them.
     """
     values: dict[str, Any] = {
-        "voltage_floor_fraction": round(law.voltage_floor_fraction, 3),
-        "compute_memory_fraction": round(law.memory_fraction, 3),
+        "voltage_floor_fraction": round(law.board.voltage_floor_fraction, 3),
+        "compute_memory_fraction": round(law.board.memory_fraction, 3),
     }
-    rated = [law.predicted(sweep)[1] >= BINDS * law.held_fraction * sweep.limit_w for sweep in sweeps]
+    rated = [law.predicted(sweep)[1] >= BINDS * law.board.held_fraction * sweep.limit_w for sweep in sweeps]
     limit_w = gpu.limit_w
     highest_w = max(float(sweep.limit_w.max()) for sweep in sweeps)
     if highest_w > gpu.tdp_w:
         values["tdp_w"] = four_digits(highest_w)
         limit_w = gpu.limit_fraction * highest_w
     if np.concatenate(rated).any():
-        values["limit_fraction"] = round(min(law.held_fraction, 1.0), 3)
+        values["limit_fraction"] = round(min(law.board.held_fraction, 1.0), 3)
         limit_w = values["limit_fraction"] * max(gpu.tdp_w, highest_w)
-    if gpu.idle_w <= law.static_w < limit_w:
-        values |= {"static_w": four_digits(law.static_w), "floor_w": 0.0}
+    if gpu.idle_w <= law.board.static_w < limit_w:
+        values |= {"static_w": four_digits(law.board.static_w), "floor_w": 0.0}
     return values
 
 
 def report(sweeps: Sequence[Sweep], law: ClockLaw) -> str:
     """What a person is shown: the law, and how far one half of each sweep is from what the other half says."""
     lines = [
-        f"awake {law.static_w:.1f} W, voltage floor {law.voltage_floor_fraction:.3f}, "
-        f"limit held at {law.held_fraction:.3f}, compute-bound m {law.memory_fraction:.3f}",
+        f"awake {law.board.static_w:.1f} W, voltage floor {law.board.voltage_floor_fraction:.3f}, "
+        f"limit held at {law.board.held_fraction:.3f}, compute-bound m {law.board.memory_fraction:.3f}",
         "",
         f"{'mean and worst error of one half by the other':46} {'points':>6}   {'time':15} {'power':15} best clock",
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.evaluation.identity import hash_of, scenario_hash
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import load_protocol
+from tokenfleet.policies.learned.identity import policy_hash
 from tokenfleet.policies.policy_files import resolved, shipped_names
 from tokenfleet.policies.registry import Choice
 
@@ -33,7 +34,7 @@ class SearchedPolicy:
     @property
     def cell(self) -> str:
         """What its cell is called; other numbers have another name."""
-        return f"{self.name}@{hash_of(self.choice)}"
+        return f"{self.name}@{policy_hash(self.choice)}"
 
 
 def tuned_rules(scenario: Scenario) -> list[SearchedPolicy]:

@@ -81,7 +81,9 @@ def _claim(folder: Path, asked: Mapping[str, str]) -> None:
         note.parent.mkdir(parents=True, exist_ok=True)
         replace_file(note, json.dumps(asked, indent=1).encode())
         return
-    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if not note.exists():
+        raise SpecError([f"{folder}: holds a run, but no {note.name} beside it says of what; delete the folder"])
+    before = json.loads(note.read_text(encoding="utf-8"))
     for key in sorted({*before, *asked}):
         if before.get(key) != asked.get(key):
             change = f"{key} {shown(before.get(key))}, not {shown(asked.get(key))}"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tokenfleet.envs.files.digest import json_digest
+from tokenfleet.envs.files.digest import short_digest
 from tokenfleet.policies.learned.hashed_folder import HASHES_FILE
 from tokenfleet.policies.learned.layout import find_checkpoint, named_checkpoint
 from tokenfleet.policies.policy_files import resolved
 from tokenfleet.policies.registry import Choice
 from tokenfleet.policies.shipped import CHECKPOINT
-
-DIGITS = 12
 
 
 def policy_hash(policy: Choice | Path) -> str:
@@ -25,11 +23,11 @@ def policy_hash(policy: Choice | Path) -> str:
         SpecError: there is no such file or checkpoint.
     """
     if isinstance(policy, Path):
-        return json_digest(_hashes(policy))[:DIGITS]
+        return short_digest(_hashes(policy))
     choice = resolved(policy)
     if isinstance(choice, Mapping) and choice["name"] == CHECKPOINT:
-        return json_digest([choice, _hashes(named_checkpoint(choice["folder"]))])[:DIGITS]
-    return json_digest(choice)[:DIGITS]
+        return short_digest([choice, _hashes(named_checkpoint(choice["folder"]))])
+    return short_digest(choice)
 
 
 def _hashes(checkpoint: Path) -> str:

@@ -138,6 +138,11 @@ def test_a_table_has_paired_differences_with_their_intervals() -> None:
         (compare, "--weights nothing", "--weights: unknown weights 'nothing'"),
         (compare, "--beside file", "--beside: must be LABEL=FILE"),
         (compare, "--policy nobody", "--policy: 'nobody' is no shipped policy"),
+        (finetune, "--scenario tiny --episodes 0", "--episodes: must be at least 1 (got 0)"),
+        (finetune, "--scenario nowhere", "unknown name 'nowhere'"),
+        (finetune, "--scenario tiny --weights nothing", "--weights: unknown weights 'nothing'"),
+        (matrix, "--test-episodes 1", "--test-episodes: must be at least 2 (got 1)"),
+        (matrix, "--workers 0", "--workers: must be at least 1 (got 0)"),
     ],
 )
 def test_what_is_typed_wrongly_is_answered(

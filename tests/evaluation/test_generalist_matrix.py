@@ -140,21 +140,3 @@ def test_every_benchmark_has_every_rival() -> None:
         assert set(columns) == set(COLUMNS) - {ZERO_SHOT, FINE_TUNED}
         assert columns.count(OTHERS) == len(names) - 1
     assert {one.column for one in rivals_of("tiny")} == {RULE, OTHERS}
-
-
-@pytest.mark.parametrize(
-    ("module", "typed", "words"),
-    [
-        (finetune, "--scenario tiny --episodes 0", "--episodes: must be at least 1 (got 0)"),
-        (finetune, "--scenario nowhere", "unknown name 'nowhere'"),
-        (finetune, "--scenario tiny --weights nothing", "--weights: unknown weights 'nothing'"),
-        (matrix, "--test-episodes 1", "--test-episodes: must be at least 2 (got 1)"),
-        (matrix, "--workers 0", "--workers: must be at least 1 (got 0)"),
-    ],
-)
-def test_what_is_typed_wrongly_is_answered(
-    module: Any, typed: str, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert module.main([*shlex.split(typed), "--out", str(tmp_path / "out")]) == 2
-    assert words in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenfleet.evaluation.generalist.compare import RULES
 from tokenfleet.evaluation.robustness.rivals import constants_name, learned_name, rules_of, scenarios_with_rivals
 from tokenfleet.policies.generalist.weights import load_weights, weights_hash
-from tokenfleet.policies.policy_files import resolved, shipped_names
+from tokenfleet.policies.learned.identity import policy_hash
+from tokenfleet.policies.policy_files import shipped_names
 from tokenfleet.policies.registry import Choice
 
 RULE, TUNED, CONSTANTS, SPECIALIST = "best rule", "tuned rule", "constants", "specialist"
@@ -68,5 +67,4 @@ def _rules(names: Sequence[str]) -> list[Entrant]:
 
 
 def _shipped(column: str, name: str) -> Entrant:
-    contents = hashlib.sha256(json.dumps(resolved(name), sort_keys=True).encode()).hexdigest()[:12]
-    return Entrant(column, name, name, contents)
+    return Entrant(column, name, name, policy_hash(name))
