@@ -13,7 +13,7 @@ LOADED = "loaded"
 GROUPS = {
     "reference": "one plain idea each: chance, no power management, a rule of thumb, a proof, a meter, few replicas",
     "baseline": "the best hand-made rules",
-    "variant": "one idea each beside `feedback_capping`, to see what the idea is worth",
+    "variant": "one idea each beside `feedback_capping` or `operator`, to see what the idea is worth",
     "classical": "laws of queues from textbooks, made into rules",
     "trained": "weights that a search found on many drawn fleets, for any fleet",
     "form": "a form whose numbers a search finds; without any it acts as `supervisor` does",
@@ -25,6 +25,16 @@ GROUPS = {
 
 _HERE = "tokenfleet.policies.heuristics"
 _WIDE = {"name": "least_work", "spread_s": 1.0, "context_spread_s": 10.0}
+
+_OPERATOR = {
+    "routing": _WIDE,
+    "clocking": {"name": "lowest", "of": [{"name": "thermal", "brake_share": 0.5}, "worth"]},
+    "awake": "by_value",
+    "admission": "backlog_gate",
+    "storage": "carry_events",
+    "pricing": {"name": "by_demand", "quiet": 0.9, "full_s": 60.0},
+    "serving": "variant_for_caps",
+}
 
 
 def _composed(group: str, **rules: Any) -> Preset:
@@ -60,20 +70,12 @@ POLICIES: dict[str, Preset] = {
     "careful_operator": _composed("reference", routing="capacity_weighted", clocking="uniform"),
     "feedback_capping": _composed("reference", routing=_WIDE, clocking="feedback", awake="by_value"),
     "greedy_efficiency": Preset(f"{_HERE}.greedy:GreedyEfficiency", group="reference"),
-    "operator": _composed(
-        "baseline",
-        routing=_WIDE,
-        clocking={"name": "lowest", "of": [{"name": "thermal", "brake_share": 0.5}, "worth"]},
-        awake="by_value",
-        admission="backlog_gate",
-        storage="carry_events",
-        pricing={"name": "by_demand", "quiet": 0.9, "full_s": 60.0},
-        serving="variant_for_caps",
-    ),
+    "operator": _composed("baseline", **_OPERATOR),
     "supervisor": Preset(f"{_HERE}.supervisor:Supervisor", group="baseline"),
     "linear_feedback": Preset(f"{_HERE}.linear.policy:LinearFeedback", group="form"),
     "generalist": Preset("tokenfleet.policies.generalist.policy:Generalist", group="trained"),
     CHECKPOINT: Preset("tokenfleet.policies.learned.as_policy:CheckpointPolicy", group=LOADED),
+    "operator_with_cap": _composed("variant", **{**_OPERATOR, "awake": "by_value_of_cap"}),
     "awake_with_cap": _router("variant", _WIDE, awake="proportional_to_cap"),
     "awake_with_demand": _router("variant", _WIDE, awake="follow_demand"),
     "gate_backlog": _router("variant", _WIDE, admission="backlog_gate"),

@@ -1,8 +1,8 @@
 """What a tuner may move of a policy: the numbers in its constructor, each on a scale with one as a big step.
 
 A number that must be positive moves on a logarithmic scale, one between two bounds in halves of their distance, any
-other by its own size. Parameters that name parts, such as a clock rule, open up to the numbers of these parts. A policy
-that knows a better scale for its numbers says so itself (`TunesItself`).
+other by its own size. Parameters that name parts, such as a clock rule or a list of them, open up to the numbers of
+these parts. A policy that knows a better scale for its numbers says so itself (`TunesItself`).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from tokenfleet.policies.parameters import keyword_parameters
 from tokenfleet.policies.registry import POLICIES, Preset, build_policy, target_of
 
 Float64Array = NDArray[np.float64]
+Path = tuple[str | int, ...]
+"""Keys, and places in lists, that lead to something inside of a choice."""
 MARGIN = 1e-6
 """How far inside of a bound that is excluded a number stays, as a share of the distance between the bounds."""
 DIGITS = 6
@@ -58,13 +60,13 @@ class TunableNumber:
     """A parameter that is a number.
 
     Attributes:
-        path: of its key in the choice.
+        path: of its key in the choice, with the place in a list of parts.
         value: that it has.
         low, high: bounds; infinite where there is none.
         whole: whether it is a whole number.
     """
 
-    path: tuple[str, ...]
+    path: Path
     value: float
     low: float
     high: float
@@ -113,31 +115,50 @@ def tunable(choice: str | Mapping[str, Any], context: PolicyContext) -> Tunable:
 
 def _spelled(given: Mapping[str, Any], choices: Mapping[str, Preset]) -> dict[str, Any]:
     """A choice with its parts written out, those included that it leaves to its preset or to defaults."""
-    return {**given, **{name: _spelled(part, inner) for name, part, inner in _parts(given, choices)}}
+    target, preset = target_of(str(given["name"]), choices, "policy")
+    parameters, _ = keyword_parameters(target, 1)
+    left_out = {
+        name: preset.get(name, parameters[name].default)
+        for name in getattr(target, "parts", {})
+        if name in parameters and name not in given
+    }
+    spelled = {**given, **left_out}
+    for path, part, inner in _parts(spelled, choices):
+        spelled = _with(spelled, path, _spelled(part, inner))
+    return spelled
 
 
 def _parts(
-    given: Mapping[str, Any], choices: Mapping[str, Preset]
-) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Preset]]]:
-    """The parts that a policy is composed of: the parameter, what is chosen, and what could be."""
-    target, preset = target_of(str(given["name"]), choices, "policy")
-    parameters, _ = keyword_parameters(target, 1)
+    spelled: Mapping[str, Any], choices: Mapping[str, Preset]
+) -> Iterator[tuple[Path, Mapping[str, Any], Mapping[str, Preset]]]:
+    """The parts that a policy is composed of: where each stands, what is chosen, and what could be.
+
+    A parameter may hold one part, or a list of parts.
+    """
+    target, _ = target_of(str(spelled["name"]), choices, "policy")
     for name, inner in getattr(target, "parts", {}).items():
-        if name not in parameters:
+        if name not in spelled:
             continue
-        part = {**preset, **given}.get(name, parameters[name].default)
-        yield name, {"name": part} if isinstance(part, str) else part, inner
+        chosen = spelled[name]
+        if isinstance(chosen, (list, tuple)):
+            yield from (((name, place), _as_mapping(part), inner) for place, part in enumerate(chosen))
+        else:
+            yield (name,), _as_mapping(chosen), inner
 
 
-def _numbers(given: Mapping[str, Any], choices: Mapping[str, Preset], path: tuple[str, ...]) -> Iterator[TunableNumber]:
+def _as_mapping(part: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": part} if isinstance(part, str) else part
+
+
+def _numbers(spelled: Mapping[str, Any], choices: Mapping[str, Preset], path: Path) -> Iterator[TunableNumber]:
     """The numbers of a choice, and those of its parts."""
-    target, preset = target_of(str(given["name"]), choices, "policy")
+    target, preset = target_of(str(spelled["name"]), choices, "policy")
     for name, parameter in keyword_parameters(target, 1)[0].items():
-        value = {**preset, **given}.get(name, parameter.default)
+        value = {**preset, **spelled}.get(name, parameter.default)
         if type(value) in (int, float) and math.isfinite(value):
             yield TunableNumber((*path, name), value, *_bounds(parameter.annotation))
-    for name, part, inner in _parts(given, choices):
-        yield from _numbers(part, inner, (*path, name))
+    for inside, part, inner in _parts(spelled, choices):
+        yield from _numbers(part, inner, (*path, *inside))
 
 
 def _bounds(annotation: Any) -> tuple[float, float, bool]:
@@ -162,7 +183,11 @@ def _bound(limit: Gt | Ge | Lt | Le) -> float:
     return float(getattr(limit, type(limit).__name__.lower()))
 
 
-def _with(choice: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A choice with one of its numbers, or of those of its parts, set."""
+def _with(choice: Any, path: Path, value: Any) -> Any:
+    """A choice with one of its numbers or parts, or of those inside of its parts, set."""
+    if not path:
+        return value
     first, *rest = path
-    return {**choice, first: _with(choice[first], tuple(rest), value) if rest else value}
+    changed = list(choice) if isinstance(choice, (list, tuple)) else dict(choice)
+    changed[first] = _with(changed[first] if rest else None, tuple(rest), value)
+    return changed

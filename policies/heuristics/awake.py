@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Literal
 
 import numpy as np
 
-from tokenfleet.envs.estimates.cap_forecast import CapForecast, least_left_fraction
+from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.estimates.clock_limits import replicas_that_fit, usual_replicas
 from tokenfleet.envs.estimates.service_model import ServiceModel
-from tokenfleet.envs.layers.power import EmergencySpec
 from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.parts import Awake, Float64Array
+from tokenfleet.policies.heuristics.parts import Awake, Float64Array, Int64Array
 from tokenfleet.policies.heuristics.steady import SteadyPools
 
 MOST_CHOICES = 20_000
 """Combinations of a site's replicas that are tried one by one; larger sites are thinned out."""
+CAP_LEVELS = 50
+"""Caps for which sets are chosen, from one to all fiftieths of the contract."""
 
 
 class FixedAwake(Awake):
-    """A number of replicas that never changes; a subclass says which."""
+    """A number of replicas that never changes; a subclass says which.
 
-    def __init__(self, awake: Float64Array) -> None:
-        self._awake = awake
+    Attributes:
+        usual: that number, `[P]`.
+    """
+
+    def __init__(self, usual: Float64Array) -> None:
+        self.usual = usual
 
     def replicas(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Awake.replicas`."""
-        return np.broadcast_to(self._awake, (len(view.rows), len(self._awake))), state
+        return np.broadcast_to(self.usual, (len(view.rows), len(self.usual))), state
 
 
 class AllAwake(FixedAwake):
@@ -55,21 +61,50 @@ class FitDeepest(FixedAwake):
         super().__init__(replicas_that_fit(scenario, power, deepest_w).astype(np.float64))
 
 
-class ByValue(FixedAwake):
-    """The fixed set of replicas that earns most under the cap, by the steady state.
+class ByValue(Awake):
+    """The set of replicas that earns most under the cap, by the steady state.
 
     For every site all numbers of replicas are tried with the highest common clock at which they, fully loaded, draw no
-    more than `fill` of the contract, and of the caps of rows. Their service is then worth its list price, and idle
-    power costs its own. In the deepest cap without notice the breaker must carry the set at the clock floor, for nobody
-    can put a loaded replica to sleep at once. Every model keeps a replica at each of its sites where one stands.
+    more than `fill` of the cap, and of the caps of rows. Their service is then worth its list price, and idle power
+    costs its own. Every model keeps a replica at each of its sites where one stands.
+
+    The cap is the contract. Replicas wake late, so that after a short event the fleet is small for longer than the cap
+    was low. Where a cap may fall without notice, the breaker falls with it and would trip: there the set follows the
+    lowest cap that is known, now or announced.
 
     Args:
         scenario: of the fleet.
         fill: share of the cap that full load may draw.
+        follow: whether the set follows caps of sites that fall without notice (`sudden`), or of all sites (`all`).
+
+    Attributes:
+        usual: the set under the contracts, `[P]`.
     """
 
-    def __init__(self, scenario: Scenario, fill: PositiveFloat = 0.9) -> None:
-        super().__init__(awake_by_value(scenario, fill))
+    fields = ("cap_w", "announced_cap_w")
+
+    def __init__(
+        self, scenario: Scenario, fill: PositiveFloat = 0.9, follow: Literal["sudden", "all"] = "sudden"
+    ) -> None:
+        self._cap, sets = _CapShare(scenario), _SetsByValue(scenario, fill)
+        self.usual = sets.best(1.0)
+        follows = [follow == "all" or bool(site.grid.emergencies) for site in scenario.sites.values()]
+        self._follows = any(follows)
+        shares = np.arange(1, CAP_LEVELS + 1) / CAP_LEVELS if self._follows else np.ones(1)
+        by_share = np.array([sets.best(share) for share in shares])
+        self._sets = np.where(np.array(follows)[self._cap.site_of_pool], by_share, self.usual)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """See `Rule.reads`; a set that follows no cap reads nothing."""
+        return super().reads if self._follows else frozenset()
+
+    def replicas(self, view: Record, state: State) -> tuple[Float64Array, State]:
+        """See `Awake.replicas`."""
+        if not self._follows:
+            return np.broadcast_to(self.usual, (len(view.rows), len(self.usual))), state
+        level = np.floor(self._cap.of_pools(view) * CAP_LEVELS + 1e-6).astype(np.int64) - 1
+        return self._sets[np.maximum(level, 0), np.arange(len(self.usual))], state
 
 
 class ProportionalToCap(Awake):
@@ -85,20 +120,16 @@ class ProportionalToCap(Awake):
     fields = ("cap_w", "announced_cap_w")
 
     def __init__(self, scenario: Scenario) -> None:
-        arrays = ServiceModel(scenario).power.arrays
-        self._site = arrays.site
+        self._cap = _CapShare(scenario)
         self._usual = usual_replicas(scenario).astype(np.float64)
-        self._contract_w = np.array([scenario.contract_w(site) for site in scenario.sites])
 
     def replicas(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Awake.replicas`."""
-        lowest_w = np.minimum(view["cap_w"], view["announced_cap_w"].min(axis=2, initial=np.inf))
-        share = np.minimum(lowest_w / self._contract_w, 1.0)[:, self._site]
-        return np.maximum(np.ceil(share * self._usual - 1e-6), np.minimum(self._usual, 1.0)), state
+        return _in_proportion(self._cap.of_pools(view), self._usual), state
 
 
 class FollowDemand(Awake):
-    """Replicas by a smoothed arrival rate, with patience before one sleeps.
+    """Replicas by a smoothed arrival rate, with patience before one sleeps, never more than `ByValue` keeps.
 
     A pool's share of its model's demand goes by capacity. The pool keeps `headroom` times the replicas for that share
     at full clock, wakes them at once, and lets one sleep a tick once some have been spare for `patience` wake times.
@@ -119,65 +150,104 @@ class FollowDemand(Awake):
         smoothing_s: PositiveFloat = 60.0,
         patience: NonNegativeFloat = 1.0,
     ) -> None:
-        self._pools = SteadyPools(scenario)
-        self._most = awake_by_value(scenario)
+        self._pools, self._bound = SteadyPools(scenario), ByValue(scenario)
         a = self._pools.service.power.arrays
         self._tick_s, self._headroom = a.tick_s, headroom
         self._smoothing = min(1.0, a.tick_s / smoothing_s)
         self._sleep_after_s = patience * a.wake_s
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """See `Rule.reads`."""
+        return super().reads | self._bound.reads
+
     def initial_state(self, num_envs: int) -> State:
         """Arrival rates `[N, K]`, replicas kept and seconds that some were spare `[N, P]`."""
-        pools = (num_envs, len(self._most))
+        most = self._bound.usual
+        pools = (num_envs, len(most))
         rate_rps = np.broadcast_to(self._pools.service.mean_rate_rps, (num_envs, self._pools.classes))
-        return (rate_rps.copy(), np.broadcast_to(self._most, pools).copy(), np.zeros(pools))
+        return (rate_rps.copy(), np.broadcast_to(most, pools).copy(), np.zeros(pools))
 
     def replicas(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Awake.replicas`."""
         rate_rps, kept, spare_s = state
         rate_rps = rate_rps + self._smoothing * (view["arrived"] / self._tick_s - rate_rps)
-        needed = np.ceil(self._headroom * self._pools.busy_replicas(rate_rps, self._most) - 1e-9)
-        needed = np.clip(needed, np.minimum(self._most, 1.0), self._most)
+        most, _ = self._bound.replicas(view, ())
+        needed = np.ceil(self._headroom * self._pools.busy_replicas(rate_rps, self._bound.usual) - 1e-9)
+        needed = np.clip(needed, np.minimum(most, 1.0), most)
         spare_s = np.where(needed < kept, spare_s + self._tick_s, 0.0)
         kept = np.where(needed < kept, kept - (spare_s > self._sleep_after_s), needed)
+        kept = np.minimum(kept, most)
         return kept, (rate_rps, kept, spare_s)
 
 
 def awake_by_value(scenario: Scenario, fill: float = 0.9) -> Float64Array:
-    """The set of `ByValue`, `[P]`."""
-    pools = SteadyPools(scenario)
-    a = pools.service.power.arrays
-    awake = a.replicas.astype(np.float64)
-    usual, sudden_w = usual_replicas(scenario), _sudden_caps_w(scenario)
-    for s, (name, site) in enumerate(scenario.sites.items()):
-        mine = np.flatnonzero(a.site == s)
-        if not scenario.route_mask[:, mine].any(axis=0).all():  # what decodes for others has no value of its own
-            awake[mine] = usual[mine]
-            continue
-        counts = [np.unique(np.round(np.linspace(0, n, int(min(n, 40)) + 1))) for n in a.replicas[mine]]
+    """The set of `ByValue` under the contracts, `[P]`."""
+    return _SetsByValue(scenario, fill).best(1.0)
+
+
+class _SetsByValue:
+    """Sets of replicas, and what they are worth under a cap."""
+
+    def __init__(self, scenario: Scenario, fill: float) -> None:
+        self._scenario, self._fill = scenario, fill
+        self._pools = SteadyPools(scenario)
+        self._arrays = self._pools.service.power.arrays
+        self._usual = usual_replicas(scenario)
+        of_site = [np.flatnonzero(self._arrays.site == s) for s in range(len(scenario.sites))]
+        self._sites = [(name, mine, self._tried(mine)) for name, mine in zip(scenario.sites, of_site, strict=True)]
+
+    def best(self, cap_share: float) -> Float64Array:
+        """The sets that earn most where the caps of sites are a share of their contracts, `[P]`."""
+        best = np.empty(self._arrays.num_pools)
+        for name, mine, tried in self._sites:
+            if tried is None:
+                best[mine] = _in_proportion(cap_share, self._usual[mine])
+                continue
+            limits = [(self._fill * cap_share * self._scenario.contract_w(name), mine), *self._rows(name, mine)]
+            best[mine] = tried[np.argmax(self._pools.value_under_caps(tried, mine, limits))]
+        return best
+
+    def _tried(self, mine: Int64Array) -> Float64Array | None:
+        """Numbers of replicas of some pools of one site that keep every model alive, `[C, len(mine)]`.
+
+        None where a pool decodes for others: such a pool has no value of its own.
+        """
+        if not self._scenario.route_mask[:, mine].any(axis=0).all():
+            return None
+        counts = [np.unique(np.round(np.linspace(0, n, int(min(n, 40)) + 1))) for n in self._arrays.replicas[mine]]
         while np.prod([len(some) for some in counts]) > MOST_CHOICES:
             counts = [some[::2] for some in counts]
         tried = np.array(list(product(*counts)))
-        limits = [(fill * scenario.contract_w(name), mine)]
-        for row in (key for key in scenario.rows if key[0] == name):
-            behind = np.flatnonzero(pools.service.power.is_behind_row[:, list(scenario.rows).index(row)])
-            limits.append((fill * scenario.row_cap_w(*row), np.intersect1d(behind, mine)))
-        value = pools.value_under_caps(tried, mine, limits)
-        stands = pools.site_w(tried, mine)[:, 0] <= site.grid.breaker.pickup_ratio * sudden_w[s]
-        models = [scenario.pools[pool].model for pool in np.array(list(scenario.pools))[mine]]
-        serves = np.ones(len(tried), np.bool_)
-        for model in models:
-            serves &= tried[:, [name == model for name in models]].any(axis=1)
-        awake[mine] = tried[np.argmax(value - 1e3 * ~serves - 1e6 * ~stands)]
-    return awake
+        models = [self._scenario.pools[pool].model for pool in np.array(list(self._scenario.pools))[mine]]
+        alive = [tried[:, [name == model for name in models]].any(axis=1) for model in dict.fromkeys(models)]
+        return tried[np.all(alive, axis=0)]
+
+    def _rows(self, site: str, mine: Int64Array) -> list[tuple[float, Int64Array]]:
+        """Watts of each row of a site that full load may draw, and the pools of the site that stand behind it."""
+        limits = []
+        for w, row in enumerate(self._scenario.rows):
+            if row[0] == site:
+                behind = np.flatnonzero(self._pools.service.power.is_behind_row[:, w])
+                limits.append((self._fill * self._scenario.row_cap_w(*row), np.intersect1d(behind, mine)))
+        return limits
 
 
-def _sudden_caps_w(scenario: Scenario) -> Float64Array:
-    """The deepest cap of every site that can come without notice, `[S]` [W]."""
-    left = []
-    for site in scenario.sites.values():
-        sudden = [event for event in site.grid.events if isinstance(event, EmergencySpec)]
-        left.append(least_left_fraction(sudden))
-    contract_w = np.array([scenario.contract_w(name) for name in scenario.sites])
-    sudden_w: Float64Array = contract_w * np.array(left)
-    return sudden_w
+class _CapShare:
+    """The lowest cap that is known, now or announced, as a share of the contract."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.site_of_pool = ServiceModel(scenario).power.arrays.site
+        self._contract_w = np.array([scenario.contract_w(site) for site in scenario.sites])
+
+    def of_pools(self, view: Record) -> Float64Array:
+        """The share at the site of each pool, at most 1, `[N, P]`."""
+        lowest_w = np.minimum(view["cap_w"], view["announced_cap_w"].min(axis=2, initial=np.inf))
+        share: Float64Array = np.minimum(lowest_w / self._contract_w, 1.0)[:, self.site_of_pool]
+        return share
+
+
+def _in_proportion(share: Float64Array | float, replicas: Float64Array | Int64Array) -> Float64Array:
+    """A share of each pool's replicas in whole numbers, but never below one of those that are."""
+    kept: Float64Array = np.maximum(np.ceil(share * replicas - 1e-6), np.minimum(replicas, 1.0))
+    return kept

@@ -13,7 +13,7 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import ControlPolicy, PolicyContext, State
-from tokenfleet.policies.heuristics.awake import awake_by_value
+from tokenfleet.policies.heuristics.awake import ByValue, FixedAwake
 from tokenfleet.policies.heuristics.parts import Clocking
 from tokenfleet.policies.heuristics.rules import CLOCKINGS
 from tokenfleet.policies.presets import Preset
@@ -73,7 +73,10 @@ class GreedyEfficiency(ControlPolicy):
     ) -> None:
         super().__init__(context)
         self.clocking: Clocking = build(clocking, CLOCKINGS, f"policy.{self.name}.clocking", self.scenario)
-        self.require(self.clocking.reads)
+        most = self.clocking.most_replicas
+        self._bound = ByValue(self.scenario) if most is None else FixedAwake(most.astype(np.float64))
+        self._most = self._bound.usual
+        self.require(self.clocking.reads | self._bound.reads)
         self._target_load, self._drain_s = target_load, drain_s
         self._service = ServiceModel(self.scenario)
         arrays = self._service.power.arrays
@@ -81,8 +84,6 @@ class GreedyEfficiency(ControlPolicy):
         self._smoothing = min(1.0, arrays.tick_s / smoothing_s)
         self._sleep_after_s = patience * arrays.wake_s
         self._replicas = arrays.replicas.astype(float)
-        most = self.clocking.most_replicas
-        self._most = awake_by_value(self.scenario) if most is None else most.astype(np.float64)
         self._tabulate()
 
     def initial_state(self, num_envs: int) -> State:
@@ -102,7 +103,8 @@ class GreedyEfficiency(ControlPolicy):
 
         plan = self._pack(demand_rps, awake)
         efficient_clock = np.where(self._takes_requests, self._efficient_clock(demand_rps, plan.share, awake), 1.0)
-        kept, spare_s = self._keep(self._pack(demand_rps, self._most).needed, kept, spare_s)
+        most, _ = self._bound.replicas(view, ())
+        kept, spare_s = self._keep(self._pack(demand_rps, self._most).needed, most, kept, spare_s)
         cap_clock, after = self.clocking.clocks(view, tuple(clock_state))
         controls = Controls(
             route_share=plan.share[:, None, :] * self._mask,
@@ -161,13 +163,13 @@ class GreedyEfficiency(ControlPolicy):
         return _Plan(share, np.where(self._takes_requests, needed, self._most))
 
     def _keep(
-        self, needed: Float64Array, kept: Float64Array, spare_s: Float64Array
+        self, needed: Float64Array, most: Float64Array, kept: Float64Array, spare_s: Float64Array
     ) -> tuple[Float64Array, Float64Array]:
-        """Replicas to keep awake, and for how long more than needed have been."""
-        needed = np.minimum(needed, self._most)
+        """Replicas to keep awake, at most `most`, and for how long more than needed have been."""
+        needed = np.minimum(needed, most)
         spare_s = np.where(needed < kept, spare_s + self._tick_s, 0.0)
         kept = np.where(needed < kept, kept - (spare_s > self._sleep_after_s), needed)
-        return kept, spare_s
+        return np.minimum(kept, most), spare_s
 
     def _efficient_clock(self, demand_rps: Float64Array, share: Float64Array, awake: Float64Array) -> Float64Array:
         """The lowest clock from the most efficient one up at which the awake replicas are loaded to the target."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from tokenfleet.envs.rows import Record
@@ -9,6 +12,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
 from tokenfleet.policies.heuristics.rules import CLOCKINGS
+from tokenfleet.policies.presets import Preset
 from tokenfleet.policies.registry import Choice, build
 
 
@@ -18,7 +22,12 @@ class LowestClock(Clocking):
     Args:
         scenario: of the fleet.
         of: clock rules, by name or otherwise; a law that ignores caps, and `feedback`, give "the law with capping".
+
+    Attributes:
+        parts: choices for the rules, with parameters of their own.
     """
+
+    parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {"of": CLOCKINGS}
 
     def __init__(self, scenario: Scenario, of: tuple[Choice, ...] = ("full", "feedback")) -> None:
         self.rules: list[Clocking] = [build(choice, CLOCKINGS, "clocking.lowest", scenario) for choice in of]

@@ -51,6 +51,7 @@ AWAKES: dict[str, Preset] = {
     "fit_contract": Preset(f"{_HERE}.awake:FitContract"),
     "fit_deepest": Preset(f"{_HERE}.awake:FitDeepest"),
     "by_value": Preset(f"{_HERE}.awake:ByValue"),
+    "by_value_of_cap": Preset(f"{_HERE}.awake:ByValue", {"follow": "all"}),
     "proportional_to_cap": Preset(f"{_HERE}.awake:ProportionalToCap"),
     "follow_demand": Preset(f"{_HERE}.awake:FollowDemand"),
     "dynamo_planner": Preset(f"{_PUBLISHED}.dynamo_planner:DynamoPlanner"),

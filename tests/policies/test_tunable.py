@@ -106,3 +106,13 @@ def test_a_supervisor_is_tuned_in_the_box_of_set_points() -> None:
 def test_a_policy_without_numbers_is_refused(scenario: Scenario) -> None:
     with pytest.raises(SpecError, match=r"policy: random declares no number that could be tuned"):
         tunable("random", context_of(scenario))
+
+
+def test_numbers_of_parts_in_a_list_are_moved(scenario: Scenario) -> None:
+    clocking = {"name": "lowest", "of": [{"name": "feedback", "gain": 0.25}, "full"]}
+    subject = tunable({"name": "feedback_capping", "clocking": clocking}, context_of(scenario))
+    alone = tunable({"name": "feedback_capping", "clocking": clocking["of"][0]}, context_of(scenario))
+    assert len(subject.start) == len(alone.start)
+    before, after = (subject.choice(subject.start + step)["clocking"]["of"] for step in (0.0, 1.0))
+    assert (before[0]["name"], before[0]["gain"], before[1]) == ("feedback", 0.25, {"name": "full"})
+    assert after[0]["gain"] != 0.25

@@ -8,7 +8,7 @@ from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import State
-from tokenfleet.policies.heuristics.awake import awake_by_value
+from tokenfleet.policies.heuristics.awake import ByValue
 from tokenfleet.policies.heuristics.parts import Awake, Clocking, Float64Array
 from tokenfleet.policies.heuristics.steady import IterationTimes, SteadyPools, divisor_of_each
 
@@ -36,23 +36,30 @@ class DynamoLlmPool(Awake):
         peak: PositiveFloat = 2.0,
         smoothing_s: PositiveFloat = 100.0,
     ) -> None:
-        self._pools, self._most = SteadyPools(scenario), awake_by_value(scenario)
+        self._pools, self._bound = SteadyPools(scenario), ByValue(scenario)
         a = self._pools.service.power.arrays
         self._tick_s, self._every, self._peak = a.tick_s, max(round(period_s / a.tick_s), 1), peak
         self._smoothing = min(1.0, a.tick_s / smoothing_s)
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """See `Rule.reads`."""
+        return super().reads | self._bound.reads
+
     def initial_state(self, num_envs: int) -> State:
         """Forecast rates `[N, K]`, replicas `[N, P]` and the tick `[N]`."""
         rate = np.broadcast_to(self._pools.service.mean_rate_rps, (num_envs, self._pools.classes))
-        return (rate.copy(), np.broadcast_to(self._most, (num_envs, len(self._most))).copy(), np.zeros(num_envs))
+        most = self._bound.usual
+        return (rate.copy(), np.broadcast_to(most, (num_envs, len(most))).copy(), np.zeros(num_envs))
 
     def replicas(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Awake.replicas`."""
         rate, kept, tick = state
         rate = rate + self._smoothing * (view["arrived"] / self._tick_s - rate)
-        needed = np.ceil(self._peak * self._pools.busy_replicas(rate, self._most) - 1e-9)
-        needed = np.clip(needed, np.minimum(self._most, 1.0), self._most)
-        kept = np.where((tick % self._every == 0)[:, None], needed, kept)
+        most, _ = self._bound.replicas(view, ())
+        needed = np.ceil(self._peak * self._pools.busy_replicas(rate, self._bound.usual) - 1e-9)
+        needed = np.clip(needed, np.minimum(most, 1.0), most)
+        kept = np.minimum(np.where((tick % self._every == 0)[:, None], needed, kept), most)
         return kept, (rate, kept, tick + 1.0)
 
 

@@ -1,5 +1,7 @@
 """Awake replicas, admission, batteries, affinity and prices, on views made by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,10 @@ from tests.policies.views import context_of, two_sites, view_of
 from tokenfleet.envs import load_scenario
 from tokenfleet.policies import make_policy
 from tokenfleet.policies.heuristics.admission import BacklogGate
-from tokenfleet.policies.heuristics.awake import FollowDemand, ProportionalToCap, awake_by_value
+from tokenfleet.policies.heuristics.awake import ByValue, FollowDemand, ProportionalToCap, awake_by_value
 from tokenfleet.policies.heuristics.economy import WorthClock, WorthGate
 from tokenfleet.policies.heuristics.pricing import ByDemand
+from tokenfleet.policies.heuristics.published.dynamollm import DynamoLlmPool
 from tokenfleet.policies.heuristics.storage import CarryEvents
 
 
@@ -27,12 +30,40 @@ def test_the_awake_set_by_value_drops_the_boards_that_earn_least_with_a_watt():
     assert awake[2] < 4.0
 
 
-def test_the_awake_set_by_value_fits_an_emergency_that_nobody_announces():
-    changes = {"pools.east.replicas": 4, "sites.east.grid.cap_fraction": 1.0}
-    sudden = [{"depth_fraction": [0.6, 0.6], "earliest_start_s": 5.0, "latest_start_s": 5.0, "hold_s": 10.0}]
-    calm = load_scenario(two_sites(), changes)
-    warned = load_scenario(two_sites(), {**changes, "sites.east.grid.emergencies": sudden})
-    assert awake_by_value(warned)[0] < awake_by_value(calm)[0]
+SUDDEN = [{"depth_fraction": [0.6, 0.6], "earliest_start_s": 5.0, "latest_start_s": 5.0, "hold_s": 10.0}]
+
+
+def awake_in_the_east(changes: dict[str, object], cap_share: float, announced_share: float, **parameters: Any) -> float:
+    """How many of four replicas `ByValue` keeps awake in the east under a cap, and another announced."""
+    scenario = load_scenario(two_sites(), {"pools.east.replicas": 4, "sites.east.grid.cap_fraction": 1.0, **changes})
+    contract_w = np.array([scenario.contract_w(site) for site in scenario.sites])
+    caps = {"cap_w": contract_w * cap_share, "announced_cap_w": contract_w[:, None] * announced_share}
+    return float(ByValue(scenario, **parameters).replicas(view_of(scenario, **caps), ())[0][0, 0])
+
+
+def test_the_awake_set_by_value_follows_a_cap_that_falls_without_notice():
+    changes = {"sites.east.grid.emergencies": SUDDEN}
+    calm, fallen, told = (awake_in_the_east(changes, *shares) for shares in ((1.0, 1.0), (0.4, 1.0), (1.0, 0.4)))
+    assert fallen == told < calm == 4.0
+
+
+def test_the_awake_set_by_value_follows_other_caps_if_told_to():
+    assert awake_in_the_east({}, 0.4, 0.4, follow="all") < awake_in_the_east({}, 0.4, 0.4) == 4.0
+
+
+def test_a_set_that_follows_no_cap_reads_nothing(scenario):
+    assert (ByValue(scenario).reads, ByValue(scenario, follow="all").reads) == (set(), set(ByValue.fields))
+
+
+@pytest.mark.parametrize("rule", [FollowDemand, DynamoLlmPool])
+def test_rules_that_follow_demand_keep_no_more_awake_than_a_fallen_cap_carries(rule):
+    changes = {"pools.east.replicas": 4, "sites.east.grid.cap_fraction": 1.0, "sites.east.grid.emergencies": SUDDEN}
+    scenario = load_scenario(two_sites(), changes)
+    contract_w = np.array([scenario.contract_w(site) for site in scenario.sites])
+    fallen = {"cap_w": contract_w * 0.4, "announced_cap_w": contract_w[:, None] * 0.4}
+    view, awake = view_of(scenario, arrived=1e4, **fallen), rule(scenario)
+    bound, _ = ByValue(scenario).replicas(view, ())
+    assert (awake.replicas(view, awake.initial_state(1))[0] == bound).all()
 
 
 def test_the_awake_set_by_value_keeps_every_model_alive():
