@@ -14,6 +14,7 @@ which choose nothing. The same command goes on with what `--out` holds.
 | `learning` | what a training seed learns in a scenario, and how long it took |
 | `meeting` | learned policies and rules on the same episodes of a scenario |
 | `standings` | who is ahead of whom in a scenario, with intervals |
+| `filing` | standings on file |
 | `page` | docs/leaderboard.md |
 | `figure` | the picture of it |
 | `shipping` | the best learned policies as files |

@@ -19,6 +19,7 @@ from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, choosing_cells, validation_cells
 from tokenfleet.evaluation.leaderboard.figure import draw_standings
+from tokenfleet.evaluation.leaderboard.filing import StandingFiles
 from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed, validated
 from tokenfleet.evaluation.leaderboard.meeting import meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
@@ -48,20 +49,26 @@ def _run(typed: argparse.Namespace) -> None:
         raise SpecError([f"--scenario: {protocol.name} has no benchmark; name a scenario"])
     scenarios = {name: load_scenario(name) for name in names}
     budget, out = Budget(typed.generations, typed.corrections, typed.validation), Path(typed.out)
-    rows: list[Standing] = []
+    files = StandingFiles(Path(typed.docs), budget, protocol) if typed.docs else None
     with Workers(typed.workers) as workers, tqdm(scenarios.items(), disable=not sys.stderr.isatty()) as bar:
         for name, scenario in bar:
             bar.set_description_str(name)
             row, learned, rule = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
-            rows.append(row)
             print(standings_text([row]), flush=True)
             if typed.ship:
                 ship(scenario, learned, rule, budget, Path(typed.ship))
-    if typed.docs:
-        docs, images = Path(typed.docs), Path(typed.docs) / "images"
-        images.mkdir(parents=True, exist_ok=True)
-        write_page(rows, protocol, budget, docs / "leaderboard.md")
-        draw_standings(rows, images / "leaderboard.png")
+            if files:
+                files.keep(row, scenario)
+    if files:
+        shown = {name: load_scenario(name) for name in protocol.benchmarks} | scenarios
+        _write_docs(files.rows(shown.values()), protocol, budget, Path(typed.docs))
+
+
+def _write_docs(rows: Sequence[Standing], protocol: Protocol, budget: Budget, docs: Path) -> None:
+    """The page and its figure."""
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    write_page(rows, protocol, budget, docs / "leaderboard.md")
+    draw_standings(rows, docs / "images" / "leaderboard.png")
 
 
 def _one(
@@ -117,7 +124,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=min(MOST_WORKERS, os.cpu_count() or 1), help="processes (default: at most 2)"
     )
-    parser.add_argument("--docs", metavar="FOLDER", help="write leaderboard.md and images/leaderboard.png there")
+    parser.add_argument(
+        "--docs",
+        metavar="FOLDER",
+        help="write standings/SCENARIO.json there, and leaderboard.md and images/leaderboard.png from all standings",
+    )
     parser.add_argument(
         "--ship", metavar="FOLDER", help="write the policy of the best training seed by validation there"
     )

@@ -50,11 +50,12 @@ def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     return f"""# Leaderboard
 
 Learned policies against the best rules that ship, on test episodes that chose no policy. `make leaderboard` trains,
-lets policies meet, and writes this page and its figure; the same command resumes a run that was stopped.
+lets policies meet, and writes this page and its figure; the same command resumes a run that was stopped. With
+`--scenario` one row is measured, and the others stay as `standings/` has them.
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
 scenarios.**{_not_on(lost)} On {len(rows) - len(beyond)} of {len(rows)} they stand above a cap no longer than the
-strongest rival, within the tolerance below.{_not_on(beyond)}
+strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, protocol)}
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
@@ -104,6 +105,13 @@ What each method earns by itself, how many training seeds chose a corrected rule
 
 def _not_on(scenarios: Sequence[str]) -> str:
     return f" Not on {', '.join(f'`{name}`' for name in scenarios)}." if scenarios else ""
+
+
+def _unmeasured(rows: Sequence[Standing], protocol: Protocol) -> str:
+    missing = [name for name in protocol.benchmarks if name not in {one.scenario for one in rows}]
+    return f" Not measured yet, or not since it was changed: {', '.join(f'`{name}`' for name in missing)}." * bool(
+        missing
+    )
 
 
 def _table(rows: Sequence[Standing], protocol: Protocol) -> str:

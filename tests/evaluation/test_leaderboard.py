@@ -16,6 +16,7 @@ from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
 from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.commands import run_once
+from tokenfleet.evaluation.leaderboard.filing import StandingFiles
 from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
@@ -175,6 +176,28 @@ def test_the_page_names_the_scenarios_that_are_not_won(protocol: Protocol) -> No
     ]
     text = page(rows, protocol, Budget(1, 128, 2))
     assert "on 1 of 2\nscenarios.** Not on `burst`." in text
+
+
+def test_a_standing_on_file_is_read_as_it_was_and_only_for_what_it_was_measured_with(
+    tmp_path: Path, protocol: Protocol
+) -> None:
+    row, budget, tiny = (
+        standing("tiny", _met(1.0, 1.0, _learned(2)), _learned(2), protocol),
+        Budget(1, 128, 2),
+        load_scenario("tiny"),
+    )
+    StandingFiles(tmp_path, budget, protocol).keep(row, tiny)
+    assert StandingFiles(tmp_path, budget, protocol).rows([tiny]) == [row]
+    changed = load_scenario("tiny", {"tick_s": 2.0})
+    assert StandingFiles(tmp_path, budget, protocol).rows([changed]) == []
+    assert StandingFiles(tmp_path, Budget(2, 128, 2), protocol).rows([tiny]) == []
+
+
+def test_a_file_that_is_no_standing_is_named(tmp_path: Path, protocol: Protocol) -> None:
+    (tmp_path / "standings").mkdir()
+    (tmp_path / "standings" / "tiny.json").write_text('[{}, {"scenario": "tiny"}]')
+    with pytest.raises(SpecError, match=r"tiny\.json: is no standing \(1\.learned: .*delete it"):
+        StandingFiles(tmp_path, Budget(1, 128, 2), protocol).rows([load_scenario("tiny")])
 
 
 @pytest.mark.parametrize(
