@@ -5,7 +5,7 @@ A standing holds for the scenario, the budget and the protocol that it was measu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class StandingFiles:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
-    def _measured_with(self, scenario: Scenario) -> Mapping[str, Any]:
+    def _measured_with(self, scenario: Scenario) -> dict[str, Any]:
         return {"protocol": self._protocol.name, "config_hash": scenario_hash(scenario), **asdict(self._budget)}
 
 

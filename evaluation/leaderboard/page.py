@@ -122,7 +122,7 @@ def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
         rule, published, tuned = one.rivals
         cells = [f"`{one.scenario}`", f"{one.learned:.2f}"]
         for rival in (rule, published):
-            cells += [f"`{rival.name}` {rival.usd.estimate:.2f}", f"{rival.ahead:+.3f}"]
+            cells += [f"`{rival.name}` {rival.usd:.2f}", f"{rival.ahead:+.3f}"]
         lines.append([*cells, f"{tuned.ahead:+.3f}", score, "yes" if one.wins else "no"])
     return markdown_table(HEAD, lines)
 
@@ -134,10 +134,10 @@ def _costs(rows: Sequence[Standing]) -> str:
     for one in rows:
         cells = [f"`{one.scenario}`", *(_mean(one, method) for method in METHODS)]
         cells += [f"{one.corrected} of {one.seeds}"]
-        cells += [f"{one.above_cap_s:.1f}", f"{one.strongest.above_cap_s:.1f}", "yes" if one.keeps_limit else "no"]
+        cells += [f"{one.above_cap_s:.1f}", f"{one.strongest_above_cap_s:.1f}", "yes" if one.keeps_limit else "no"]
         lines.append([*cells, f"{one.episodes:,}", f"{one.minutes:.1f}"])
     return markdown_table(head, lines)
 
 
 def _mean(one: Standing, method: str) -> str:
-    return f"{one.methods[method].estimate:.2f}" if method in one.methods else "-"
+    return f"{one.methods[method]:.2f}" if method in one.methods else "-"

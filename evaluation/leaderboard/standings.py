@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenfleet.evaluation.leaderboard.learning import CORRECTIONS, METHODS, Learned, tolerated_s
-from tokenfleet.evaluation.leaderboard.meeting import Float64Array, Meeting
+from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
@@ -20,13 +20,11 @@ class Rival:
         name: of it.
         usd: its mean net value.
         ahead: mean paired difference of the learned policies to it [USD].
-        above_cap_s: its mean seconds above a cap.
     """
 
     name: str
-    usd: Interval
+    usd: float
     ahead: Interval
-    above_cap_s: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Standing:
         scenario: its name.
         learned: mean net value of the learned policies over training seeds and episodes [USD].
         above_cap_s: their mean seconds above a cap.
+        strongest_above_cap_s: those of the rival that earns most.
         methods: mean net value of every method that was trained, whether it went into service or not [USD].
         corrected: how many training seeds chose a corrected rule; the others chose feedback.
         seeds: of training.
@@ -50,7 +49,8 @@ class Standing:
     scenario: str
     learned: Interval
     above_cap_s: float
-    methods: Mapping[str, Interval]
+    strongest_above_cap_s: float
+    methods: Mapping[str, float]
     corrected: int
     seeds: int
     rule: Rival
@@ -65,14 +65,9 @@ class Standing:
         return self.rule, self.published, self.tuned
 
     @property
-    def strongest(self) -> Rival:
-        """The rival that earns most."""
-        return max(self.rivals, key=lambda rival: rival.usd.estimate)
-
-    @property
     def keeps_limit(self) -> bool:
         """Whether the learned policies stand above a cap no longer than the strongest rival, within the tolerance."""
-        return self.above_cap_s <= tolerated_s(self.strongest.above_cap_s)
+        return self.above_cap_s <= tolerated_s(self.strongest_above_cap_s)
 
     @property
     def wins(self) -> bool:
@@ -85,24 +80,29 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
     bootstrap = PairedBootstrap(protocol.episodes)
     ours = meeting.learned
 
-    def rival(name: str, usd: Float64Array, above_cap_s: float) -> Rival:
-        return Rival(name, bootstrap.mean(usd), bootstrap.difference(ours, usd), above_cap_s)
-
-    def best(is_published: bool) -> Rival:
+    def best(is_published: bool) -> str:
         labels = [rule.label for rule in meeting.rules if rule.is_published is is_published]
-        label = max(labels, key=lambda one: float(meeting.usd[one].mean()))
-        return rival(label, meeting.usd[label], meeting.above_cap_s[label])
+        return max(labels, key=lambda one: float(meeting.usd[one].mean()))
 
+    labels = best(is_published=False), best(is_published=True)
+    values = {label: meeting.usd[label] for label in labels} | {CONSTANTS: meeting.of_method(CONSTANTS)}
+    rule, published, tuned = (
+        Rival(name, float(usd.mean()), bootstrap.difference(ours, usd)) for name, usd in values.items()
+    )
+    above_cap_s = {label: meeting.above_cap_s[label] for label in labels}
+    above_cap_s[CONSTANTS] = meeting.method_above_cap_s(CONSTANTS)
+    strongest = max((rule, published, tuned), key=lambda rival: rival.usd)
     return Standing(
         scenario=scenario,
         learned=bootstrap.mean(ours),
         above_cap_s=meeting.learned_above_cap_s,
-        methods={method: bootstrap.mean(usd) for method in METHODS if len(usd := meeting.of_method(method))},
+        strongest_above_cap_s=above_cap_s[strongest.name],
+        methods={method: float(usd.mean()) for method in METHODS if len(usd := meeting.of_method(method))},
         corrected=sum(method in CORRECTIONS for method in meeting.best),
         seeds=len(meeting.best),
-        rule=best(is_published=False),
-        published=best(is_published=True),
-        tuned=rival(CONSTANTS, meeting.of_method(CONSTANTS), meeting.method_above_cap_s(CONSTANTS)),
+        rule=rule,
+        published=published,
+        tuned=tuned,
         minutes=max(one.minutes for one in learned),
         episodes=max(one.episodes for one in learned),
     )
