@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -20,13 +21,14 @@ from tokenfleet.policies.generalist.weights import save_weights
 
 Options = TypeVar("Options", bound=SearchOptions)
 
-LEAST = {"seed": 0, "hidden": 0, "population": 4}
-"""Of what a person may set; 1 of all else."""
+LEAST = {"seed": 0, "hidden": 0, "population": 4, "above_cap_limit_s": 0, "spread": -math.inf}
+"""Of what a person may set; 1 of all else. A spread must be above 0."""
 HELP = {
     "seed": "of the search and of episodes",
     "generations": "of the search",
     "population": "candidates of a generation",
     "spread": "standard deviation of the first generation",
+    "above_cap_limit_s": "most mean seconds above a cap in an episode",
     "biases_alone": "search one constant for each kind of set-point",
 }
 """Of the options that every search has."""
@@ -45,9 +47,8 @@ def add_options(parser: argparse._ActionsContainer, plain: SearchOptions, help_t
         if default is False:
             parser.add_argument(flag_of(name), action="store_true", help=help_text)
         else:
-            parser.add_argument(
-                flag_of(name), type=type(default), default=default, help=f"{help_text} (default: {default})"
-            )
+            kind, told = (float, "no limit") if default is None else (type(default), default)
+            parser.add_argument(flag_of(name), type=kind, default=default, help=f"{help_text} (default: {told})")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
 
 
@@ -61,8 +62,8 @@ def options_of(typed: argparse.Namespace, kind: type[Options]) -> Options:
     problems = []
     for name, value in [*vars(options).items(), ("workers", typed.workers)]:
         least = LEAST.get(name, 1)
-        if isinstance(value, int) and not isinstance(value, bool) and value < least:
-            problems.append(f"{flag_of(name)}: must be at least {least} (got {value})")
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not value >= least:
+            problems.append(f"{flag_of(name)}: must be at least {least:g} (got {value:g})")
     if not options.spread > 0.0:
         problems.append(f"--spread: must be above 0 (got {options.spread:g})")
     if problems:
@@ -113,5 +114,5 @@ def save_found(path: Path, found: FoundWeights, command: str) -> None:
 
 def say_found(path: Path, found: FoundWeights) -> None:
     """Say what a search came to, and where its weights are."""
-    print(f"Validation score: {100 * max(found.scores):.2f} %, of the start {100 * found.scores[0]:.2f} %")
+    print(f"Validation score: {100 * found.scores[found.chosen]:.2f} %, of the start {100 * found.scores[0]:.2f} %")
     print(f"Written: {path}")

@@ -14,7 +14,7 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.generator import draw_scenario, load_ranges
 from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
-from tokenfleet.evaluation.metrics import VALUE
+from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.policies.generalist.entities import Entities
 from tokenfleet.policies.generalist.law import Place, Weights, entries_of
 from tokenfleet.policies.generalist.neighbours import Neighbours
@@ -78,30 +78,26 @@ class KnownFleet:
         return self.known
 
 
-def scores(weights: Weights, fleet: Fleet) -> Float64Array:
-    """Scores of B sets of weights, `[B, E]`."""
-    return scores_in(fleet.scenario(), fleet.split, fleet.seeds, weights)
-
-
-def scores_in(scenario: Scenario, split: Split, seeds: tuple[int, ...], weights: Weights) -> Float64Array:
-    """Scores of B sets of weights in E episodes of a scenario, `[B, E]`; see `scored`."""
-    episodes, count = len(seeds), len(weights.bias)
-    env = FleetVectorEnv(scenario, episodes * count, split=split, action="setpoints", observation="supervisor")
+def lived(weights: Weights, fleet: Fleet) -> Float64Array:
+    """Scores of B sets of weights in E episodes, and their seconds above a cap, `[2, B, E]`; see `scored`."""
+    scenario, episodes, count = fleet.scenario(), len(fleet.seeds), len(weights.bias)
+    env = FleetVectorEnv(scenario, episodes * count, split=fleet.split, action="setpoints", observation="supervisor")
     place, reader = place_of(scenario), Entities(scenario)
     model, own = env.observation_model, weights.repeated(episodes)
     assert isinstance(model, SupervisorObservation)
     past, step_s = reader.nothing_past(env.num_envs), np.full(env.num_envs, env.decide_every * scenario.tick_s)
-    earned_usd, running = np.zeros(env.num_envs), np.ones(env.num_envs, np.bool_)
-    observation, _ = env.reset(seed=list(seeds) * count)
+    totals, running = np.zeros((2, env.num_envs)), np.ones(env.num_envs, np.bool_)
+    observation, _ = env.reset(seed=list(fleet.seeds) * count)
     while running.any():
         shown, past = reader.read(model.decode(observation), past, step_s)
         observation, _, terminated, truncated, info = env.step(entries_of(own, place, shown))
         ended = running & (terminated | truncated)
         if ended.any():
-            earned_usd[ended] = info["episode_metrics"][VALUE][ended]
+            totals[:, ended] = [info["episode_metrics"][name][ended] for name in (VALUE, SECONDS)]
         running &= ~ended
     env.close()
-    return scored(scenario, earned_usd.reshape(count, episodes))
+    value_usd, above_cap_s = totals.reshape(2, count, episodes)
+    return np.array([scored(scenario, value_usd), above_cap_s])
 
 
 def scored(scenario: Scenario, value_usd: Float64Array) -> Float64Array:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.generalist.rollouts import Fleet, scores
+from tokenfleet.evaluation.generalist.rollouts import Fleet, lived
+from tokenfleet.evaluation.screen.limit import penalised, price_per_s, ranked, tolerated_s
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.policies.generalist.law import Weights
@@ -31,6 +32,8 @@ class SearchOptions:
         generations: of the search.
         population: candidates of a generation.
         spread: standard deviation of the first generation.
+        above_cap_limit_s: most mean seconds above a cap in an episode; None for no limit. Candidates beyond it lose
+            value, and validation prefers those within (`screen.limit`).
     """
 
     seed: int = 0
@@ -38,6 +41,7 @@ class SearchOptions:
     generations: int = 120
     population: int = 20
     spread: float = 0.15
+    above_cap_limit_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,12 @@ class FoundWeights:
     Attributes:
         weights: of one policy.
         scores: means over validation fleets, of the start and of the centre after each third.
+        chosen: which of these it is.
     """
 
     weights: Weights
     scores: tuple[float, ...]
+    chosen: int
 
 
 def search_weights(
@@ -85,29 +91,73 @@ def search_weights(
         workers: that run episodes.
         say: told what begins.
     """
+    begin = numbers_of(start, options.biases_alone)
 
-    def means(weights: Weights, fleets: Sequence[Fleet]) -> list[float]:
-        """Mean scores, each fleet counting alike."""
-        found: Float64Array = np.array(workers.map(partial(scores, weights), fleets)).mean(axis=(0, 2))
-        return [float(value) for value in found]
+    def means(numbers: Float64Array, fleets: Sequence[Fleet]) -> list[list[float]]:
+        """Mean scores and mean seconds above a cap, each fleet counting alike."""
+        found: Float64Array = np.array(workers.map(partial(lived, weights_of(numbers, start)), fleets))
+        means: list[list[float]] = found.mean(axis=(0, 3)).tolist()
+        return means
+
+    limit = _Limit.of(options, lambda: record.once("start", lambda: means(begin[None], meetings.validation))[1][0])
 
     def measured(candidates: Float64Array, generation: int) -> list[float]:
         say(f"generation {generation + 1} of {options.generations}")
-        weights = weights_of(candidates, start)
-        values: list[float] = record.once(
-            f"generation {generation}", lambda: means(weights, meetings.training(generation))
-        )
-        return values
+        numbers = candidates if options.above_cap_limit_s is None else np.concatenate([candidates, begin[None]])
+        found = record.once(f"generation {generation}", lambda: means(numbers, meetings.training(generation)))
+        scores, above_cap_s = np.array(found)
+        merits: list[float] = limit.merits(scores, above_cap_s, generation).tolist()
+        return merits
 
-    begin = numbers_of(start, options.biases_alone)
     search = CovarianceSearch(begin, options.spread, options.population, options.seed, diagonal=True)
-    centres = weights_of(np.array(thirds(centres_of(search, options.generations, measured))), start)
+    centres = np.array(thirds(centres_of(search, options.generations, measured)))
     say("validation fleets")
     name = f"validation after {options.generations} generations"
-    found: list[float] = record.once(name, lambda: means(centres, meetings.validation))
-    best = int(np.argmax(found))
-    record.conclude({"options": asdict(options), "scores": found, "chosen": best})
-    return FoundWeights(Weights(*(array[best : best + 1] for array in centres)), tuple(found))
+    found, above_cap_s = record.once(name, lambda: means(centres, meetings.validation))
+    best = limit.best(np.array(found), np.array(above_cap_s))
+    record.conclude({"options": asdict(options), "scores": found, "above_cap_s": above_cap_s, "chosen": best})
+    return FoundWeights(weights_of(centres[best : best + 1], start), tuple(found), best)
+
+
+class _Limit:
+    """The limit on seconds above a cap in a search, if there is one.
+
+    The seconds of a generation's candidates are compared with those that the start has in the same episodes, which
+    takes the chance of few episodes out.
+    """
+
+    def __init__(self, limit_s: float, start_s: float) -> None:
+        self._limit_s, self._more_s, self._first_price = limit_s, limit_s - start_s, 0.0
+
+    @classmethod
+    def of(cls, options: SearchOptions, start_s: Callable[[], float]) -> _Limit:
+        """The limit of a search.
+
+        Args:
+            options: of the search.
+            start_s: measures the mean seconds above a cap of the start in the validation episodes [s].
+        """
+        limit_s = options.above_cap_limit_s
+        return cls(np.inf, 0.0) if limit_s is None else cls(limit_s, start_s())
+
+    def merits(self, scores: Float64Array, above_cap_s: Float64Array, generation: int) -> Float64Array:
+        """What the candidates of a generation are ranked by, `[B]`.
+
+        Args:
+            scores: of the candidates, `[B]`; where there is a limit also of the start, `[B + 1]`.
+            above_cap_s: likewise.
+            generation: its number; the first one prices seconds for all.
+        """
+        if np.isinf(self._limit_s):
+            return scores
+        beyond_s = np.maximum(above_cap_s[:-1] - above_cap_s[-1] - self._more_s, 0.0)
+        if generation == 0:
+            self._first_price = price_per_s(scores[:-1], beyond_s)
+        return penalised(scores[:-1], beyond_s, self._first_price, generation)
+
+    def best(self, scores: Float64Array, above_cap_s: Float64Array) -> int:
+        """Which of some centres is best on validation."""
+        return int(np.argmax(ranked(scores, np.maximum(above_cap_s - tolerated_s(self._limit_s), 0.0))))
 
 
 def header(options: SearchOptions) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS, FEEDBACK
 from tokenfleet.evaluation.screen.found import choice_of
+from tokenfleet.evaluation.screen.limit import tolerated_s
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import MeasurementFile
@@ -29,8 +30,6 @@ CORRECTIONS = {"corrected rule": ("correction", 0.5), "corrected rule, wide": ("
 METHODS = (CONSTANTS, FEEDBACK, *CORRECTIONS)
 LEARNED = (FEEDBACK, *CORRECTIONS)
 """The methods whose policies answer to the state."""
-TOLERANCE, TOLERANCE_S = 0.05, 1.0
-"""Share of a limit, and seconds, by which means of some dozens of episodes may be beyond it: they do not tell less."""
 Measured = Mapping[str, Any]
 """A cell: what a policy comes to in some episodes."""
 BASE = "constants before"
@@ -82,11 +81,6 @@ class Learned:
         if within:
             return max(within, key=lambda method: learned[method].usd)
         return min(learned, key=lambda method: learned[method].above_cap_s)
-
-
-def tolerated_s(limit_s: float) -> float:
-    """What counts as within a limit on mean seconds above a cap."""
-    return limit_s + max(TOLERANCE * limit_s, TOLERANCE_S)
 
 
 class TrainingSeed:

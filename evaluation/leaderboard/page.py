@@ -9,9 +9,10 @@ from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
-from tokenfleet.evaluation.leaderboard.learning import METHODS, TOLERANCE, TOLERANCE_S
+from tokenfleet.evaluation.leaderboard.learning import METHODS
 from tokenfleet.evaluation.leaderboard.standings import Standing
 from tokenfleet.evaluation.protocol import Protocol
+from tokenfleet.evaluation.screen.limit import TOLERANCE, TOLERANCE_S
 
 HEAD = (
     "scenario",

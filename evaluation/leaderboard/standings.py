@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokenfleet.evaluation.leaderboard.learning import CORRECTIONS, METHODS, Learned, tolerated_s
+from tokenfleet.evaluation.leaderboard.learning import CORRECTIONS, METHODS, Learned
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
+from tokenfleet.evaluation.screen.limit import tolerated_s
 from tokenfleet.evaluation.statistics import Interval, PairedBootstrap
 
 

@@ -19,6 +19,8 @@ FIRST_SHARE, DEARER = 0.25, 1.3
 value, and how much dearer each generation makes it. Ours: at a share of 1 searches on `default` stayed far below the
 limit, for chance alone puts few episodes beyond it.
 """
+TOLERANCE, TOLERANCE_S = 0.05, 1.0
+"""Share of a limit, and seconds, by which means of some dozens of episodes may be beyond it: they do not tell less."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,8 @@ def ranked(values_usd: Float64Array, beyond_s: Float64Array) -> Float64Array:
     Deb, "An efficient constraint handling method for genetic algorithms", 2000.
     """
     return np.where(beyond_s > 0.0, -BEYOND - beyond_s, values_usd)
+
+
+def tolerated_s(limit_s: float) -> float:
+    """What counts as within a limit on mean seconds above a cap."""
+    return limit_s + max(TOLERANCE * limit_s, TOLERANCE_S)

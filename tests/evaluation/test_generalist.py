@@ -23,7 +23,8 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.generalist import compare, finetune, train
 from tokenfleet.evaluation.generalist.matrix import __main__ as matrix
-from tokenfleet.evaluation.generalist.rollouts import scored, scores_in
+from tokenfleet.evaluation.generalist.rollouts import KnownFleet, lived, scored
+from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.generalist.weights import SHIPPED as PRETRAINED
 from tokenfleet.policies.generalist.weights import load_weights, numbers_of, save_weights, start, weights_of
@@ -62,8 +63,9 @@ def test_a_search_measures_weights_as_the_policy_acts(tmp_path: Path) -> None:
     choice = {"name": "generalist", "weights": str(tmp_path / "some.safetensors")}
     policy = make_policy(choice, PolicyContext.from_env(make_env(1)))
     rows = evaluate_policy(make_env, Candidate(policy, "generalist"), 3, 0)
-    lived = scored(scenario, np.array([row.metrics["net_value_usd"] for row in rows]))
-    np.testing.assert_array_equal(scores_in(scenario, "test", seeds, type(kept)(*both))[1], lived)
+    values, seconds = (np.array([row.metrics[name] for row in rows]) for name in ("net_value_usd", "above_cap_s"))
+    measured = lived(type(kept)(*both), KnownFleet(scenario, "test", seeds))
+    np.testing.assert_array_equal(measured[:, 1], [scored(scenario, values), seconds])
 
 
 def test_a_training_gives_the_same_weights_again(ranges: Path, tmp_path: Path) -> None:
@@ -118,6 +120,21 @@ def test_training_seeds_widen_the_intervals() -> None:
     assert compare.table(found, {"a": ""}).splitlines()[2] == "| a |  | 50.0 | +0.0 [-10.0, 10.0] |"
 
 
+def test_a_fine_tuning_within_a_limit_chooses_the_best_that_keeps_it(tmp_path: Path) -> None:
+    """An empty limit: of centres that stand above a cap, the nearest is chosen, whatever it earns."""
+    typed = "--scenario tiny --generations 6 --population 4 --episodes 2 --validation-episodes 2 --spread 1.0"
+    for limit in ("", " --above-cap-limit-s 0"):
+        out = tmp_path / f"out{limit}"
+        assert finetune.main([*shlex.split(typed + limit), "--out", str(out)]) == 0
+        card = read_record(out / "tiny.json")["card"]
+        within = [seconds <= 1.0 for seconds in card["above_cap_s"]]
+        merits = card["scores"] if not limit else [
+            score if kept else -1e3 - seconds
+            for score, kept, seconds in zip(card["scores"], within, card["above_cap_s"], strict=True)
+        ]  # fmt: skip
+        assert card["chosen"] == int(np.argmax(merits))
+
+
 def test_a_table_has_paired_differences_with_their_intervals() -> None:
     found = {"a": {"generalist": np.array([[0.5, 0.7]]), "supervisor": np.array([0.4, 0.6])}}
     found["b"] = {"generalist": np.array([[0.3, 0.3]]), "supervisor": np.array([0.0, 0.0])}
@@ -139,6 +156,7 @@ def test_a_table_has_paired_differences_with_their_intervals() -> None:
         (compare, "--beside file", "--beside: must be LABEL=FILE"),
         (compare, "--policy nobody", "--policy: 'nobody' is no shipped policy"),
         (finetune, "--scenario tiny --episodes 0", "--episodes: must be at least 1 (got 0)"),
+        (finetune, "--scenario tiny --above-cap-limit-s -1", "--above-cap-limit-s: must be at least 0 (got -1)"),
         (finetune, "--scenario nowhere", "unknown name 'nowhere'"),
         (finetune, "--scenario tiny --weights nothing", "--weights: unknown weights 'nothing'"),
         (matrix, "--test-episodes 1", "--test-episodes: must be at least 2 (got 1)"),

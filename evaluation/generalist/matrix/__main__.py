@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,12 +17,13 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.generalist.commands import add_options, options_of
 from tokenfleet.evaluation.generalist.finetune import HELP, finetuning_command
 from tokenfleet.evaluation.generalist.finetuning import FinetuningOptions, finetune
-from tokenfleet.evaluation.generalist.matrix.entrants import FINE_TUNED, ZERO_SHOT, generalist_by, rivals_of
+from tokenfleet.evaluation.generalist.matrix.entrants import FINE_TUNED, SPECIALIST, ZERO_SHOT, generalist_by, rivals_of
 from tokenfleet.evaluation.generalist.matrix.figure import draw_rows
 from tokenfleet.evaluation.generalist.matrix.page import row_text, write_page
 from tokenfleet.evaluation.generalist.matrix.row import Row, row_of
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells
+from tokenfleet.evaluation.metrics import SECONDS
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
 from tokenfleet.evaluation.robustness.rivals import scenarios_with_rivals
 from tokenfleet.evaluation.screen.record import MeasurementFile
@@ -32,6 +34,8 @@ COMMAND = "python -m tokenfleet.evaluation.generalist.matrix"
 FOLDER = "finetuned"
 """Of fine-tuned weights, in `--out`."""
 LEAST_EPISODES = 2
+LIMIT_DIGITS = 3
+"""Behind the point, of a limit on seconds: it stands in commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,13 +74,22 @@ def _row(
     workers: Workers,
     say: Callable[[str], None],
 ) -> Row:
-    """Meet everyone in a scenario; the generalist that is fine-tuned there is among them if `tunes`."""
+    """Meet everyone in a scenario; the generalist that is fine-tuned there is among them if `tunes`.
+
+    A fine-tuned generalist is to stand above a cap no longer than the specialist does in the validation episodes.
+    """
+    header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "episodes": episodes}
+    record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     entrants = [*rivals_of(scenario.name), generalist_by(ZERO_SHOT, options.weights)]
+    specialist = next((one for one in entrants if one.column == SPECIALIST), None)
+    if tunes and specialist and options.above_cap_limit_s is None:
+        cell = CellMeasurement(scenario, options.validation_episodes, options.seed, "validation")
+        cells = Cells(cell, "validation/", record, workers, say)
+        [done] = cells.measured({specialist.key: specialist.choice}).values()
+        options = replace(options, above_cap_limit_s=round(done[SECONDS], LIMIT_DIGITS))
     if tunes:
         weights, _ = finetune(scenario, options, finetuning_command(options, scenario.name), out / FOLDER, workers)
         entrants.append(generalist_by(FINE_TUNED, str(weights)))
-    header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "episodes": episodes}
-    record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     cell = CellMeasurement(scenario, episodes, protocol.seed, protocol.split)
     measured = Cells(cell, "", record, workers, say).measured({one.key: one.choice for one in entrants})
     known = protocol.references.get(scenario.name)

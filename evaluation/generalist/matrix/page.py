@@ -21,9 +21,9 @@ from tokenfleet.evaluation.generalist.matrix.entrants import (
 )
 from tokenfleet.evaluation.generalist.matrix.figure import absence
 from tokenfleet.evaluation.generalist.matrix.row import Row
-from tokenfleet.evaluation.leaderboard.learning import tolerated_s
 from tokenfleet.evaluation.protocol import Protocol, score_text, suite_score
 from tokenfleet.evaluation.robustness.matrix import verdict
+from tokenfleet.evaluation.screen.limit import tolerated_s
 
 RIVALS = (RULE, TUNED, CONSTANTS, SPECIALIST)
 VERDICTS = ("ahead", "level", "behind")
@@ -69,10 +69,10 @@ By the 95 % interval of the paired difference in net value, over the scenarios w
 - *{ZERO_SHOT}* is one file of weights, trained on drawn fleets alone; *{FINE_TUNED}* went on from these weights with
   {training:,} training episodes of the scenario ({options.generations} generations of {options.population} candidates
   in {options.episodes} episodes), and is whatever was best in {options.validation_episodes} validation episodes, the
-  weights that it began with included. One seed each. *None*: no such policy ships, or nothing was fine-tuned there.
+  weights that it began with included, that stands above a cap no longer than the specialist does in these episodes.
+  One seed each. *None*: no such policy ships, or nothing was fine-tuned there.
 - Scores in brackets are those of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of
-  one seed knows. Specialists were trained within a limit on seconds above a cap; the generalist knows no limit but the
-  brake and its price.
+  one seed knows. Before fine-tuning the generalist knows no limit on seconds but the brake and its price.
 
 ## Net value, USD
 
