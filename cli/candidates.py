@@ -13,6 +13,7 @@ from tokenfleet.configs.schema import EvaluateConfig
 from tokenfleet.envs.files.digest import SHORT_DIGITS, short_digest
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.candidates import Candidate
+from tokenfleet.evaluation.identity import PROSE
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.layout import has_checkpoint, run_of
 from tokenfleet.policies.policy_files import SUFFIX, is_file_choice, resolved
@@ -238,7 +239,11 @@ def _recipe_hash(meta: CheckpointMeta) -> str:
     """Hash of everything that runs with different training seeds share; the best checkpoint's age is chance."""
     origin = {"environment", "environment_kwargs", "environment_wrappers", "scenario"}
     base = {"reach", "choice"}  # a learned base has a seed of its own
-    shared = meta.model_dump(mode="json", include={"algorithm": True, "origin": origin, "base": base})
+    shared = meta.model_dump(
+        mode="json",
+        include={"algorithm": True, "origin": origin, "base": base},
+        exclude={"origin": {"scenario": PROSE}},
+    )
     if meta.limits:
         shared["limits"] = [one.model_dump(mode="json") for one in meta.limits]
     return short_digest(shared)
@@ -248,9 +253,9 @@ def _warn_of_transfer(label: str, trained: Mapping[str, Any] | None, env: Any) -
     """Say so if a policy was trained in another scenario or environment with the same spaces."""
     scenario = getattr(env.unwrapped, "scenario", None)
     here = None if scenario is None else scenario.model_dump(mode="json")
-    if trained == here:
+    changed = sorted(_differences(trained or {}, here or {}) - {f"scenario.{key}" for key in PROSE})
+    if not changed:
         return
-    changed = sorted(_differences(trained or {}, here or {}))
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     log.warning("%s was trained in another scenario than this one (%s%s)", label, ", ".join(changed[:3]), more)
 

@@ -11,6 +11,8 @@ from tokenfleet.envs.files.digest import short_digest
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 
+PROSE = {"description"}
+"""Keys of a scenario that are for people alone: no number of an episode depends on them."""
 _VECTOR_ARGUMENTS = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers")
 
 
@@ -42,5 +44,5 @@ class EnvironmentIdentity:
 
 
 def scenario_hash(scenario: Scenario) -> str:
-    """Of everything that a scenario says."""
-    return short_digest(scenario.model_dump(mode="json"))
+    """Of everything that a scenario says, but for its `PROSE`."""
+    return short_digest(scenario.model_dump(mode="json", exclude=PROSE))

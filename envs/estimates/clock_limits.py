@@ -18,7 +18,8 @@ CLOCK_STEPS = 241
 """How finely clocks between the lowest floor and 1 are searched: steps of a quarter of a per cent."""
 
 ROUNDING = 1e-5
-"""Share of a cap that is left for the float32 of observation and action; their errors are below 1e-6."""
+"""Share of a cap that is left unused. Observations are float32 and show a cap up to 1e-7 higher than it is, and a draw
+above the true cap by ever so little counts as a whole tick above it. `Policy.predict` rounds clocks likewise."""
 
 
 def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:

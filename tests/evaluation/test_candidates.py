@@ -48,6 +48,7 @@ def write_checkpoint(
     timesteps: int = 0,
     drawn_from: int | None = None,
     limits: dict[str, Any] | None = None,
+    overrides: dict[str, Any] | None = None,
     **algorithm: Any,
 ) -> Path:
     """A checkpoint of a network as it is before training, its weights drawn from the training seed or from another."""
@@ -58,7 +59,7 @@ def write_checkpoint(
     from tokenfleet.policies.learned.checkpoint_meta import TrainingOrigin
     from tokenfleet.policies.learned.sb3 import build_model, make_vec_env
 
-    wanted = config()
+    wanted = config(overrides=overrides or {})
     spec = parse_algorithm({"name": name, **algorithm})
     env = make_vector_env(wanted, 2, "train", AutoresetMode.SAME_STEP)
     plan = TrainConfig.parse(
@@ -179,6 +180,16 @@ def test_a_checkpoint_of_another_scenario_with_the_same_spaces_is_announced(
         assert not caplog.records
         candidates(checkpoint=str(sweep / "0"), overrides={"sites.lab.grid.cap_fraction": 0.5})
     assert "another scenario than this one (scenario.sites.lab.grid.cap_fraction)" in caplog.text
+
+
+def test_a_checkpoint_of_the_same_scenario_in_other_words_is_of_the_same_method(
+    sweep: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reworded = write_checkpoint(tmp_path / "4", seed=4, overrides={"description": "The same fleet in other words."})
+    with caplog.at_level(logging.WARNING):
+        found = candidates(checkpoint=[str(sweep / "1"), str(reworded)])
+    assert not caplog.records
+    assert [(one.label, one.algorithm) for one in found] == [("ppo-seed1", "ppo"), ("ppo-seed4", "ppo")]
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "weights", "meta", "zip"])

@@ -11,11 +11,12 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from tests.evaluation.known_answers import TINY, Constant, Dice, StepCounter, countdowns
+from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.candidates import NETWORK_ROWS, Candidate
 from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
-from tokenfleet.evaluation.identity import EnvironmentIdentity
+from tokenfleet.evaluation.identity import EnvironmentIdentity, scenario_hash
 from tokenfleet.evaluation.results import EpisodeRow
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.registry import make_policy
@@ -126,6 +127,14 @@ def test_environments_that_differ_have_different_hashes() -> None:
     assert identity() != identity(overrides={"horizon_ticks": 21})
     assert identity().config_hash == identity(split="test").config_hash
     assert identity() != identity(split="test")
+
+
+@pytest.mark.parametrize("name", ["tiny", "shared-campus"])
+def test_rewording_a_description_changes_no_hash(name: str) -> None:
+    plain = load_scenario(name)
+    reworded = plain.model_copy(update={"description": "The same fleet in other words."})
+    renamed = plain.model_copy(update={"name": "another-name"})
+    assert scenario_hash(plain) == scenario_hash(reworded) != scenario_hash(renamed)
 
 
 def test_the_hash_of_a_gymnasium_environment_does_not_depend_on_the_batch() -> None:

@@ -1,12 +1,13 @@
-// How a replica's batches end and begin: the other half of replica.hpp, and the mirror of envs/engine/reference/queue.py.
+// How a replica's batches end and begin: the other half of replica.hpp.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <vector>
 
 #include "replica.hpp"
+#include "replica_cache.hpp"
+#include "replica_queue.hpp"
 #include "ties.hpp"
 
 namespace tokenfleet {
@@ -35,30 +36,6 @@ namespace tokenfleet {
 [[gnu::noinline]] inline void Replica::renumber_iterations() {
     finishing_.renumber(iteration_);
     iteration_ = 0;
-}
-
-// Let a request wait behind those of its priority and higher ones, or before those of its own.
-[[gnu::noinline]] inline void Replica::queue_by_rank(std::int32_t index, bool ahead_of_equals) {
-    const auto rank = [&](std::int32_t i) { return pool_.classes[request(i).class_id].priority; };
-    const std::int64_t own = rank(index) + (ahead_of_equals ? 1 : 0);
-    waiting_.insert(demand_.requests, index, [&](std::int32_t other) { return rank(other) >= own; });
-}
-
-// The first in the queue that finds a seat not kept for another class; -1 for none. A seat is free.
-[[gnu::noinline]] inline std::int32_t Replica::first_with_seat() const {
-    std::vector<std::int64_t> kept(pool_.reserved_seats, pool_.reserved_seats + pool_.classes.size());
-    const auto take_seat = [&](std::int32_t index) { --kept[request(index).class_id]; };
-    finishing_.for_each([&](std::int32_t index, std::int64_t) { take_seat(index); });
-    for (std::int32_t i = prefilling_.head, n = 0; n < prefilling_.size; i = request(i).next, ++n) take_seat(i);
-    std::int64_t free = limits().max_batch - running();
-    for (std::int64_t& seats : kept) {
-        seats = std::max<std::int64_t>(seats, 0);
-        free -= seats;
-    }
-    for (std::int32_t i = waiting_.head, n = 0; n < waiting_.size; i = request(i).next, ++n) {
-        if (free + kept[request(i).class_id] > 0) return i;
-    }
-    return -1;
 }
 
 // Prompts whose last chunk has run get their first token and begin to decode.
@@ -279,27 +256,6 @@ inline std::int64_t Replica::undisturbed_iterations() const {
     if (!limits().kv_grows) return to_finish;
     const std::int64_t free_tokens = limits().kv_tokens - kv_used_after(0) - pinned_tokens();
     return std::min(to_finish, free_tokens / decoding() + 1);
-}
-
-// A request begins to run: it takes what is cached of its context.
-[[gnu::noinline]] inline Found Replica::join_cache(std::int32_t index) {
-    Prompt whole = prompt(index);
-    whole.context_tokens = static_cast<std::int32_t>(prefill_tokens(index));
-    CacheUse& use = detail(index).cache;
-    const Found found = cache_->join(whole, demand_.calls, use);
-    kv_shared_ += use.shared_tokens;
-    pool_.counts[Counts::prefix_hit_tokens] += found.tokens;
-    pool_.counts[Counts::host_hit_tokens] += found.host_tokens;
-    pool_.counts[Counts::migrated_tokens] += found.migrated_tokens;
-    work_tokens -= found.tokens;
-    unprefilled_tokens -= found.tokens;
-    return found;
-}
-
-// A request gives up its room; so much of its context has been computed.
-[[gnu::noinline]] inline void Replica::leave_cache(std::int32_t index, std::int64_t computed_tokens, bool has_ended) {
-    kv_shared_ -= detail(index).cache.shared_tokens;
-    cache_->leave(prompt(index), detail(index).cache, computed_tokens, has_ended);
 }
 
 }  // namespace tokenfleet

@@ -1,7 +1,8 @@
-// One fleet through time: the C++ mirror of envs/engine/reference/fleet.py, whose docstring specifies a tick.
+// One fleet through time: the C++ mirror of envs/engine/reference/fleet.py, whose docstring specifies a tick. What happens
+// within a tick is in fleet_events.hpp, what has power and at which clocks in fleet_power.hpp.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -19,10 +20,10 @@
 #include "kv_moves.hpp"
 #include "links.hpp"
 #include "overdue.hpp"
+#include "physics.hpp"
 #include "pool_meter.hpp"
 #include "pool_state.hpp"
 #include "power_delivery.hpp"
-#include "power_states.hpp"
 #include "replicas.hpp"
 #include "router.hpp"
 #include "view.hpp"
@@ -190,165 +191,26 @@ private:
         }
     }
 
-    // 1. Failures, power states and clocks.
+    // Failures, power states and clocks: fleet_power.hpp.
 
-    // What is repaired is switched off and may be woken.
-    void break_and_repair(double now_s) {
-        if (!course_.has_failures()) return;
-        for (Replica& replica : replicas_.all()) {
-            if (replica.state == State::kFailed && replica.ready_s <= now_s) replica.state = State::kAsleep;
-        }
-        while (const Failure* failure = course_.take_failure(tick_)) {
-            Replica& replica = replicas_[failure->replica];
-            stop(replica, now_s, State::kFailed);
-            replica.ready_s = failure->repaired_s;
-        }
-    }
+    void break_and_repair(double now_s);
+    void apply_power_states(double now_s, const ControlsRow& controls);
+    void apply_clocks(const double* clock_fraction);
+    void go_dark(std::int64_t p, double now_s);
+    void stop(Replica& replica, double now_s, State state);
 
-    void apply_power_states(double now_s, const ControlsRow& controls) {
-        for (std::int64_t p = 0; p < arrays_.num_pools(); ++p) {
-            if (power_.is_dark(arrays_.pools[p], now_s)) continue;
-            const Pool& pool = arrays_.pools[p];
-            const std::int64_t switches = follow(replicas_.of(p), pool, controls.awake_fraction[p],
-                                                 controls.standby_fraction[p], controls.variant_fraction[p], now_s);
-            if (pool.variant >= 0) outcome_(Outcome::switches, pool.variant) = static_cast<double>(switches);
-            for (Replica& replica : replicas_.of(p)) replicas_.note(replicas_.index_of(replica));
-        }
-    }
+    // Demand: fleet_events.hpp.
 
-    void apply_clocks(const double* clock_fraction) {
-        for (PoolState& pool : pools_) {
-            const double wanted = clock_fraction[pool.index];
-            const double asked = std::min(std::max(wanted, pool.limits.clock_floor_fraction), 1.0);
-            const double clock = power_.clock_in_force(pool.index, asked);
-            if (clock == pool.clock_fraction) continue;
-            pool.clock_fraction = clock;
-            ask_for_clock(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index], clock);
-            if (pool.variant != nullptr) {
-                const double fraction = course_.variant_memory_fraction[pool.limits.variant];
-                ask_for_clock(*pool.variant_physics, *pool.variant, fraction, clock);
-            }
-            for (Replica& replica : replicas_.of(pool.index)) {
-                replica.on_new_clock();
-                replicas_.note(replicas_.index_of(replica));
-            }
-        }
-    }
+    void run(double start_s, double end_s);
+    double next_arrival_s() const;
+    void take_step();
+    void call(std::int32_t index, double now_s);
+    bool quote(std::int32_t index, std::int32_t k);
+    void dispatch(std::int32_t index, double now_s);
+    double fetch_prefix(std::int32_t index, std::int64_t p, double now_s);
+    void enter(std::int32_t index, std::int64_t p, double now_s);
 
-    // 2. Demand.
-
-    // Everything from `start_s` to just before `end_s`, in order of time; at a tie, in the order of the cases. Boundaries
-    // are among it only if they must be passed in order of time.
-    void run(double start_s, double end_s) {
-        for (const std::int32_t index : admission_.drop_expired(start_s)) {
-            endings_.fail(index, start_s, Status::kExpired);
-        }
-        const std::vector<Release> released = admission_.release(start_s);
-        auto next_release = released.begin();
-        while (true) {
-            const double release_s = next_release != released.end() ? next_release->time_s : kNever;
-            const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
-            const double next_s = std::min(release_s, std::min(step_s, arrival_s));
-            const double boundary_s = in_order_of_time_ ? replicas_.next_boundary_s() : kNever;
-            if (boundary_s <= next_s && boundary_s < end_s) {
-                replicas_.pass_next_boundary();
-            } else if (next_s >= end_s) {
-                return;
-            } else if (release_s == next_s) {
-                dispatch((next_release++)->index, release_s);
-            } else if (step_s == next_s) {
-                take_step();
-            } else {
-                call(static_cast<std::int32_t>(next_request_++), arrival_s);
-            }
-        }
-    }
-
-    double next_arrival_s() const {
-        return next_request_ < demand_.num_roots ? demand_.requests[next_request_].arrival_s : kNever;
-    }
-
-    void take_step() {
-        const Step step = clients_.take_step();
-        const Request& request = demand_.requests[step.index];
-        if (step.pool != kCalls) {
-            enter(step.index, step.pool, step.time_s);
-        } else if (!clients_.has_given_up(step.index)) {
-            call(step.index, step.time_s);
-        } else if (request.failed_attempts > 0) {
-            endings_.lose(step.index, step.time_s, request.last_failure);
-        }
-    }
-
-    // A client makes a call, or tries it again.
-    void call(std::int32_t index, double now_s) {
-        Request& request = demand_.requests[index];
-        const std::int32_t k = request.class_id;
-        request.arrival_s = now_s;
-        if (clients_.ask(index, now_s)) {
-            demand_.begin(index);
-            overdue_.watch(index, k);
-            outcome_(Outcome::arrived, k) += 1.0;
-            outcome_(Outcome::prompt_tokens_asked, k) += request.prompt_tokens;
-            outcome_(Outcome::output_tokens_asked, k) += request.output_tokens;
-        }
-        if (!quote(index, k)) {
-            endings_.fail(index, now_s, Status::kDeclined);
-        } else if (arrays_.classes[k].deferrable) {
-            admission_.hold(index);
-        } else if (admission_.admit(k, now_s)) {
-            dispatch(index, now_s);
-        } else {
-            endings_.fail(index, now_s, Status::kRefused);
-        }
-    }
-
-    // Tell a client the price of its call; an overdue one counts at its new price.
-    bool quote(std::int32_t index, std::int32_t k) {
-        const bool was_overdue = overdue_.remove(index);
-        const bool accepted = billing_.quote(index, k);
-        if (was_overdue) overdue_.add(index);
-        return accepted;
-    }
-
-    // Choose a pool and send the request there.
-    void dispatch(std::int32_t index, double now_s) {
-        if (!demand_.details.empty()) {
-            demand_.details[index].progress = {};
-            demand_.details[index].cache = {};
-        }
-        const std::int64_t p = router_.choose_pool(index, now_s);
-        if (p < 0) return endings_.fail(index, now_s, Status::kRefused);
-        endings_.note_site(index, arrays_.pools[p].site);
-        const std::int32_t prompt_tokens = demand_.requests[index].prompt_tokens;
-        double way_s = endings_.network_s(index) + prompt_tokens * endings_.upload_token_s(index);
-        if (arrays_.pools[p].migrates_prefixes) way_s = std::max(way_s, fetch_prefix(index, p, now_s));
-        if (way_s > 0.0) return clients_.travel(index, static_cast<std::int32_t>(p), now_s + way_s);
-        enter(index, p, now_s);
-    }
-
-    // Send for what another replica holds of the request's conversation, if that pays; how long it takes.
-    double fetch_prefix(std::int32_t index, std::int64_t p, double now_s) {
-        const std::int32_t holder = router_.holder(index);
-        if (holder < 0 || router_.preferred(index) >= 0) return 0.0;
-        const std::int64_t q = replicas_.pool_of[holder], tokens = replicas_.cached_tokens(holder, index, now_s);
-        if (!kv_moves_.beats_computing(q, p, tokens)) return 0.0;
-        demand_.details[index].cache.migrated_tokens = static_cast<std::int32_t>(tokens);
-        return kv_moves_.send(q, p, tokens);
-    }
-
-    // A request reaches its pool; none of whose replicas may be awake any more.
-    void enter(std::int32_t index, std::int64_t p, double now_s) {
-        replicas_.catch_up(p, now_s);
-        const bool from_another_pool = arrays_.pools[p].takes_over && demand_.details[index].progress.computed;
-        const std::int64_t r = router_.choose_replica(index, p, from_another_pool);
-        if (r < 0) return endings_.fail(index, now_s, Status::kRefused);
-        demand_.requests[index].replica = static_cast<std::int32_t>(r);
-        replicas_[r].take(index, now_s);
-        replicas_.note(r);
-    }
-
-    // 3. Meters, brake, breaker.
+    // Meters, brake, breaker.
 
     void meter(double end_s) {
         for (PoolState& pool : pools_) {
@@ -364,21 +226,6 @@ private:
             outcome_(Outcome::running_tokens_change, pool.index) = static_cast<double>(running - pool.running_tokens);
             pool.running_tokens = running;
         }
-    }
-
-    void go_dark(std::int64_t p, double now_s) {
-        for (Replica& replica : replicas_.of(p)) {
-            if (replica.state != State::kFailed) stop(replica, now_s, State::kDark);
-        }
-    }
-
-    // A replica loses its power and with it every request.
-    void stop(Replica& replica, double now_s, State state) {
-        const std::int64_t r = replicas_.index_of(replica);
-        outcome_(Outcome::dropped_tokens, replicas_.pool_of[r]) += static_cast<double>(replica.running_tokens());
-        for (const std::int32_t index : replica.drop_everything(now_s)) endings_.fail(index, now_s, Status::kRefused);
-        replica.state = state;
-        replicas_.note(r);
     }
 
     // What a policy sees.

@@ -45,4 +45,25 @@ struct PoolState : PoolLinks {
     std::int64_t running_tokens = 0;  // at the end of the last tick
 };
 
+// What a replica refers to of its pool, with the model that it holds.
+struct PoolLink {
+    PoolState& pool_;
+    const Pool* model_;       // the pool with the model that is loaded
+    const Physics* physics_;  // of that
+    Demand& demand_;
+
+    explicit PoolLink(PoolState& pool)
+        : pool_(pool), model_(&pool.limits), physics_(&pool.physics), demand_(pool.demand) {}
+    PoolLink(const PoolLink&) = default;
+    PoolLink& operator=(const PoolLink& other) {  // of another fleet, with the same model of this fleet's
+        hold(other.model_->is_variant);
+        return *this;
+    }
+
+    void hold(bool is_variant) {
+        model_ = is_variant ? pool_.variant : &pool_.limits;
+        physics_ = is_variant ? &*pool_.variant_physics : &pool_.physics;
+    }
+};
+
 }  // namespace tokenfleet

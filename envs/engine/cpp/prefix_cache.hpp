@@ -6,6 +6,7 @@
 
 #include "cache_tier.hpp"
 #include "calls.hpp"
+#include "request.hpp"
 
 namespace tokenfleet {
 

@@ -1,4 +1,5 @@
-// One replica by exact jumps: the C++ mirror of envs/engine/reference/replica.py; batching.hpp is its other half.
+// One replica by exact jumps: the C++ mirror of envs/engine/reference/replica.py. Its batches end and begin in batching.hpp,
+// its queue is in replica_queue.hpp, and what it makes of its prefix cache in replica_cache.hpp.
 //
 // Between changes of its batch a replica only decodes, so its future is a Segment in closed form. A request that can
 // join cuts the segment at the first iteration boundary after its arrival; so does a new clock at a tick. Sequences
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "activity.hpp"
 #include "finish_heap.hpp"
 #include "links.hpp"
 #include "pool_state.hpp"
@@ -20,46 +22,6 @@
 #include "segment.hpp"
 
 namespace tokenfleet {
-
-enum class State : std::uint8_t {
-    kAwake,
-    kDraining,
-    kAsleep,
-    kWaking,
-    kDark,
-    kFailed,
-    kStandby,
-    kResuming,
-    kPreparing,
-    kSwitching
-};
-
-// What the boards of a replica have drawn, by what they were doing.
-struct BoardEnergy {
-    double busy_j = 0.0, idle_j = 0.0, asleep_j = 0.0;
-
-    double total_j() const { return busy_j + idle_j + asleep_j; }
-};
-
-struct PoolLink {
-    PoolState& pool_;
-    const Pool* model_;       // the pool with the model that is loaded
-    const Physics* physics_;  // of that
-    Demand& demand_;
-
-    explicit PoolLink(PoolState& pool)
-        : pool_(pool), model_(&pool.limits), physics_(&pool.physics), demand_(pool.demand) {}
-    PoolLink(const PoolLink&) = default;
-    PoolLink& operator=(const PoolLink& other) {  // of another fleet, with the same model of this fleet's
-        hold(other.model_->is_variant);
-        return *this;
-    }
-
-    void hold(bool is_variant) {
-        model_ = is_variant ? pool_.variant : &pool_.limits;
-        physics_ = is_variant ? &*pool_.variant_physics : &pool_.physics;
-    }
-};
 
 class Replica : PoolLink {
 public:
@@ -93,26 +55,13 @@ public:
     std::int64_t kv_used() const { return kv_used_after(ended_at_tick_); }
 
     // KV cache that held prefixes at that tick.
-    std::int64_t cached_tokens() {
-        if (!cache_) return 0;
-        shrink_cache(ended_at_tick_);
-        return cache_->tokens();
-    }
+    std::int64_t cached_tokens();
 
     // Leading tokens of a request that are cached here now.
-    std::int64_t cached_tokens(std::int32_t index, double now_s) {
-        if (!cache_) return 0;
-        shrink_cache(is_idle() || !decoding_only_ ? 0 : segment_.ended_by(now_s));
-        return cache_->find(prompt(index), demand_.calls).tokens;
-    }
+    std::int64_t cached_tokens(std::int32_t index, double now_s);
 
     // A call before the episode has left its reusable context here.
-    void remember(std::int32_t index) {
-        if (!cache_) return;
-        CacheUse use;
-        cache_->join(prompt(index), demand_.calls, use);
-        cache_->leave(prompt(index), use, demand_.calls[index].reusable_tokens, true);
-    }
+    void remember(std::int32_t index);
 
     // The model is unloaded.
     void forget_prefixes() {
@@ -277,45 +226,24 @@ private:
         return kv_used_after(iterations) + needed <= limits().kv_tokens;
     }
 
-    // The first in the queue for which there is a seat; -1 for none.
-    std::int32_t next_in_line() const {
-        if (waiting_.empty() || running() >= limits().max_batch) return -1;
-        return limits().ranks_classes ? first_with_seat() : waiting_.head;
-    }
+    // The queue: replica_queue.hpp.
 
-    // Whether this waiting request is the first to find a seat.
-    bool is_next(std::int32_t index) const {
-        return limits().ranks_classes ? first_with_seat() == index : waiting_.size == 1;
-    }
+    std::int32_t next_in_line() const;
+    bool is_next(std::int32_t index) const;
+    std::int32_t first_with_seat() const;
+    void queue_by_rank(std::int32_t index, bool ahead_of_equals);
 
-    // The prefix cache, where there is one.
+    // The prefix cache, where there is one: replica_cache.hpp.
 
-    Prompt prompt(std::int32_t index) const {
-        const Call& call = demand_.calls[index];
-        return {.row = index,
-                .conversation_id = call.conversation_id,
-                .group_id = call.group_id,
-                .group_tokens = call.group_tokens,
-                .context_tokens = request(index).prompt_tokens,
-                .migrated_tokens = detail(index).cache.migrated_tokens};
-    }
-
+    Prompt prompt(std::int32_t index) const;
     std::int64_t hit_tokens(std::int32_t index) const { return cache_ ? detail(index).cache.hit_tokens : 0; }
     std::int64_t pinned_tokens() const { return cache_ ? cache_->pinned_tokens() : 0; }
-
-    // Let the cache have what running requests do not need after so many iterations of the segment.
-    void shrink_cache(std::int64_t iterations) {
-        const std::int64_t available_tokens = limits().kv_tokens - kv_used_after(iterations);
-        if (cache_->tokens() > available_tokens) cache_->shrink(available_tokens);
-    }
-
     Found join_cache(std::int32_t index);
     void leave_cache(std::int32_t index, std::int64_t computed_tokens, bool has_ended = false);
+    void shrink_cache(std::int64_t iterations);
 
     // How batches end and begin: batching.hpp.
 
-    void queue_by_rank(std::int32_t index, bool ahead_of_equals);
-    std::int32_t first_with_seat() const;
     void pass_boundary();
     void renumber_iterations();
     void end_prefill(double now_s);
