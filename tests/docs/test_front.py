@@ -111,3 +111,14 @@ def test_what_the_pages_say_stands_in_a_file_stands_there() -> None:
         if not all(re.search(rf"\b{part}\b", source[file]) for part in name.split("."))
     ]
     assert missing == []
+
+
+def test_the_architecture_names_every_folder_of_packages_and_their_parts() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
+    parts = [
+        path.parent for whole in ("envs", "policies", "evaluation") for path in ROOT.glob(f"{whole}/*/__init__.py")
+    ]
+    assert len(packages + parts) > 30
+    folders = [f"{path.relative_to(ROOT)}/" for path in (*packages, *parts)]
+    assert [folder for folder in folders if f"`{folder}`" not in page] == []
