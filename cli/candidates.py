@@ -90,7 +90,7 @@ def _checkpoints(folders: list[Path], config: EvaluateConfig, env: Any) -> list[
 
 
 def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> list[Candidate]:
-    """The policy of a checkpoint; of one that sees limits, within each of those that the configuration names."""
+    """The policy of a checkpoint; if limits are its inputs, one policy for each limit that the configuration names."""
     from tokenfleet.policies.learned.checkpoint import load_policy
 
     policy = load_policy(folder, config.trust)
@@ -109,7 +109,7 @@ def _checkpoint(folder: Path, env: Any, config: EvaluateConfig) -> list[Candidat
 
 
 def _within(policy: LearnedPolicy, limits: Mapping[str, float], folder: Path, deterministic: bool) -> Candidate:
-    """A learned policy that acts within these limits; none for one that sees none."""
+    """A learned policy under these limits; none if no limit is its input."""
     try:
         told = policy.within(limits)
     except SpecError as error:
@@ -135,7 +135,7 @@ def _within(policy: LearnedPolicy, limits: Mapping[str, float], folder: Path, de
 
 
 def _check_limits_are_used(config: EvaluateConfig, checkpoints: Iterable[Candidate]) -> None:
-    """Refuse a limit that no checkpoint sees: a rule, or a policy that was trained within one limit, keeps to its own.
+    """Refuse a limit that is an input of no checkpoint: rules, and policies trained within one limit, keep their own.
 
     Raises:
         SpecError: one line per limit.

@@ -7,6 +7,7 @@ the traceback after all.
 from __future__ import annotations
 
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -39,6 +40,8 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.user_code import UserCodeError
 
 INTERRUPTED = 130
+UNREAD = 141
+"""Exit status of a script whose standard output nobody reads any more: that of SIGPIPE in a shell."""
 CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig, "tune": TuneConfig}
 Result = TypeVar("Result")
 _shows_traceback: list[bool] = []
@@ -96,6 +99,12 @@ def run(main: Callable[[], Any], config_type: type[EntryConfig]) -> None:
     try:
         with hydras_words(config_type):
             main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():  # the pipe of a worker has broken
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        sys.exit(UNREAD)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -129,6 +138,13 @@ class CheckFirst(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See Hydra's `Callback`; Hydra makes the folder of the sweep before it looks at the first job."""
         remember_missing(Path(str(config.hydra.sweep.dir)))
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that has been closed, as by `| head`."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _check_folder(config: EntryConfig, composed: DictConfig, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """`env.wrappers`: Gymnasium wrappers by name, around single environments or around the batch, in the order given.
 
-A name without a module means a wrapper of `gymnasium.wrappers.vector` where there is one of that name, else one of
-`gymnasium.wrappers`: a fleet is a batch from the start, and statistics are best shared by the whole batch.
+A name without a module means the wrapper of `gymnasium.wrappers.vector`, or else that of `gymnasium.wrappers`: a fleet
+is a batch from the start, and statistics are best shared by the whole batch.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def check_batch_only(wrappings: Sequence[Wrapping], env_id: str) -> None:
     """Refuse wrappers of single environments where there are none.
 
     Raises:
-        SpecError: one line per wrapper, with the vector wrapper of that name where there is one.
+        SpecError: one line per wrapper, with the vector wrapper of the same name if there is one.
     """
     problems = []
     for wrapping in wrappings:

@@ -58,8 +58,8 @@ def evaluate_policy(
     """Run a policy on the episodes of a study.
 
     Args:
-        make_env: gives a vector environment of so many rows that begins anew by itself, a fleet in the autoreset mode
-            `NEXT_STEP`; one that is no fleet gets the generic metrics only, and what it reports itself.
+        make_env: gives a vector environment of so many rows, which resets by itself; a fleet must do so in the
+            autoreset mode `NEXT_STEP`. Another environment gets the generic metrics, and those it reports.
         policy: anything with `predict`, or a `Candidate` with a name too.
         episodes: how many.
         seed: of the study; policies with the same seed meet the same episodes.
@@ -105,7 +105,7 @@ def _batches(seeds: Sequence[int], size: int) -> Iterator[list[int]]:
 def _autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:
     """When an environment begins anew; one that never does could not run episodes of unequal length.
 
-    A fleet that begins anew within the step that ended it has already thrown its request log away.
+    With autoreset in the same step, a fleet has already discarded the request log of the ended episode.
     """
     mode = AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
     fleet = isinstance(env.unwrapped, FleetVectorEnv)

@@ -29,7 +29,7 @@ class EvaluatedBatch:
 
     Attributes:
         rows: one per episode, in the order of the study's seeds.
-        ledgers: of the same episodes in the order in which they ended; none for an environment that is not a fleet.
+        ledgers: of the same episodes, in the order of their ends; none unless the environment is a fleet.
         events: how their demand-response events went; likewise.
     """
 

@@ -46,7 +46,7 @@ def read_progress(run: Path) -> dict[str, Float64Array]:
 
 
 def curve(progress: Mapping[str, Float64Array], column: str) -> tuple[Float64Array, Float64Array]:
-    """Steps and values of a column, where it has values; both empty where it does not exist."""
+    """Steps and values of the filled rows of a column; both empty without the column."""
     values = progress.get(column, np.full(len(progress[STEPS]), np.nan))
     known = np.isfinite(values)
     return progress[STEPS][known], values[known]

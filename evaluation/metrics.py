@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from tokenfleet.envs.accounts.metric import Metric
 from tokenfleet.envs.accounts.metrics import FLEET, RETURN
+from tokenfleet.envs.files import markdown
 
 VALUE, SECONDS = "net_value_usd", "above_cap_s"
 """The columns that searches and comparisons of fleets go by."""
@@ -89,9 +90,14 @@ def headline(columns: Iterable[str]) -> str:
 
 def markdown_table() -> str:
     """The metrics as a table for the documentation."""
-    lines = ["| column | unit | better | meaning |", "|---|---|---|---|"]
     per_class = {metric.name for metric in PER_CLASS}
-    for metric in METRICS.values():
-        name = f"`{metric.name}`" + (" (also per class)" if metric.name in per_class else "")
-        lines.append(f"| {name} | {metric.unit or '-'} | {metric.better or '-'} | {metric.doc} |")
-    return "\n".join(lines)
+    rows = (
+        (
+            f"`{metric.name}`" + (" (also per class)" if metric.name in per_class else ""),
+            metric.unit or "-",
+            metric.better or "-",
+            metric.doc,
+        )
+        for metric in METRICS.values()
+    )
+    return markdown.markdown_table(("column", "unit", "better", "meaning"), rows)

@@ -107,7 +107,7 @@ class Protocol(Spec):
         return found if same else None
 
     def why_none(self, study: Study) -> str:
-        """Why a study of a scenario that has a reference gets no score; empty where nothing is to be said."""
+        """Why a study of a scenario with a reference gets no score; empty where nothing is to be said."""
         found = self.references.get(study.scenario)
         if found is None or self.reference(study) is not None:
             return ""

@@ -126,7 +126,7 @@ def read_rows(path: str | Path) -> list[EpisodeRow]:
 
 
 def append_rows(path: str | Path, rows: Sequence[EpisodeRow]) -> Path:
-    """Add rows to a file, which need not exist yet; rows that it already has are replaced."""
+    """Add rows to a file, new or old; rows of the same identity are replaced."""
     before = read_rows(path) if _known_suffix(path).is_file() else []
     return write_rows(path, merge_rows(before, rows))
 

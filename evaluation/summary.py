@@ -1,7 +1,7 @@
 """What the rows of a study say: estimates with intervals, a ranking, a verdict.
 
-The verdict is written for somebody who will act on it: the best policy, its lead on the same episodes, whether
-that lead could be chance, and the place of each learned policy among the baselines.
+The verdict serves a decision. It names the best policy, its lead on the same episodes, whether the lead could be
+chance, and the place of each learned policy among the baselines.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ def _score_columns(summary: Summary, protocol: Protocol) -> list[Column]:
 
 
 def _best(values: Sequence[float], metric: Metric) -> list[bool]:
-    """Which values are the best of the column; none where nothing is better, or all are equal."""
+    """Which values are the best of the column; none if no direction is better, or all values are equal."""
     known = [value for value in values if np.isfinite(value)]
     if not metric.better or len(set(known)) < 2:
         return [False] * len(values)

@@ -1,7 +1,8 @@
 """Write docs/nomenclature.md from the tables of the code: `python tools/nomenclature.py docs/nomenclature.md`.
 
 Every array of a fleet, of an episode and of a policy's controls, and every field that an engine writes, is declared
-once, with unit and meaning. The page lists these declarations. Only the symbols of the formulas are written here.
+once, with unit and meaning. The page lists these declarations. Only words and the symbols of the formulas are
+written here.
 """
 
 from __future__ import annotations
@@ -52,6 +53,62 @@ SUFFIXES = (
     ("_factor, _ratio", "multiplies, or divides, another number"),
     ("<amount>_per_<unit>", "for each unit: `usd_per_output_token`, `g_per_kwh`"),
 )
+WORDS = (
+    ("site", "A data centre behind one grid connection."),
+    ("row", "A part of a site with a power limit of its own."),
+    ("replica", "One copy of a model, on one or more boards."),
+    ("pool", "The replicas of one model on one kind of GPU at one site."),
+    ("class", "Requests of one kind: the model that they ask, the limits on their times, their price."),
+    ("session", "Calls of an agent or a chat, most of which wait for the answer of an earlier one."),
+    ("nameplate", "Power of a site with every board at its TDP and every server on, times PUE."),
+    ("contract", "The power limit of a site or row outside events."),
+    ("cap", "The power limit of a site or row at a moment: the contract less what events take."),
+    (
+        "demand response, curtailment",
+        "An announced event that lowers the cap for some minutes. Emergencies are not announced.",
+    ),
+    ("meter", "The measured power of a site or row, a mean over a tick or more. The cap is held against the meter."),
+    ("brake", "Forces the clocks under a cap down after too long above the cap (10 s by default)."),
+    ("breaker, trip", "A breaker that carries far too much power trips: the site is dark until it has restarted."),
+    ("TTFT, TPOT", "Time to first token; time per further output token."),
+    ("SLO attainment", "Share of ended requests that were answered within their limits of time (their SLO)."),
+    ("goodput", "Output tokens of requests within their SLO, per second."),
+    (
+        "net value",
+        "Revenue less penalties, electricity and what agreements about power cost. Policies are compared by it.",
+    ),
+    ("tick", "The clock of control, 1 s by default."),
+    ("step, decision", "One call of `step`: its action holds for one tick or a few."),
+    (
+        "controls",
+        "What a policy sets at a tick, in physical units: routing, clocks, awake replicas, admission and so on.",
+    ),
+    (
+        "set-points",
+        "What a supervisor sets every few ticks, such as a power target; an inner loop turns them into controls.",
+    ),
+    ("middle of the box", "The action of zeros, under which every shipped fleet runs sanely."),
+    ("policy", "Anything that decides, learned or not."),
+    ("rule, heuristic", "A policy that was written by hand, or a part of one (a rule for clocks)."),
+    ("published controller", "A rule from a paper or from public code, written anew here."),
+    ("constants", "A policy that holds tuned set-points throughout. Whatever follows the state has to beat it."),
+    ("feedback", "Set-points that follow the state linearly. In `feedback_capping`: clocks that follow the meter."),
+    ("base", "A policy whose action a learned policy corrects."),
+    ("careful operator", "The policy `careful_operator`, which provably stays below every cap; 0 of the score."),
+    ("fork", "An exact copy of a running fleet."),
+    ("planner", "A policy that compares copies of the fleet under different decisions, or solves a programme."),
+    ("placebo", "A planner whose alternatives are too small to matter. What it gains is luck."),
+    (
+        "train, validation, test",
+        "The splits: disjoint parts of recordings and random streams. Validation chooses; test judges.",
+    ),
+    ("fresh episodes", "Validation episodes by which nothing was chosen."),
+    ("shift", "A change of a scenario that training did not see: another load, mix or season, a failed site."),
+    ("profile", "Measured times and power of a model on a kind of GPU."),
+    ("roofline", "The estimate that stands in for a profile where nobody measured."),
+    ("to the bit", "With no difference in any bit of any number."),
+)
+"""Words of the subject and of this project, and what they mean."""
 PARTS: tuple[tuple[str, type[Any]], ...] = (
     ("Pools: where they stand and what they hold", PoolShape),
     ("Models of pools, and their variants: what a replica holds, time and work of an iteration", ModelColumns),
@@ -75,10 +132,11 @@ FIELDS: tuple[tuple[str, str, Sequence[Field]], ...] = (
 )
 HEAD = """# Nomenclature
 
-Symbol, name, unit and meaning of every number at an interface of tokenfleet. Names carry their unit as a suffix;
-what has no suffix is a count, an index or a flag. `python tools/nomenclature.py docs/nomenclature.md` writes this page
-from the declarations in the code. The keys of a scenario are in [scenario-keys.md](scenario-keys.md), the metrics of an
-episode in [evaluation.md](evaluation.md), the formulas in [layers.md](layers.md).
+The words of this project, then symbol, name, unit and meaning of every number at an interface of tokenfleet. Names
+carry their unit as a suffix; what has no suffix is a count, an index or a flag. `python tools/nomenclature.py
+docs/nomenclature.md` writes this page from the declarations in the code. The keys of a scenario are in
+[scenario-keys.md](scenario-keys.md), the metrics of an episode in [evaluation.md](evaluation.md), the formulas in
+[layers.md](layers.md).
 """
 
 
@@ -89,10 +147,15 @@ def main() -> None:
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, symbols(), suffixes(), axes()]
+    parts = [HEAD, words(), symbols(), suffixes(), axes()]
     parts += [record(title, kind) for title, kind in PARTS]
     parts += [fields(title, text, listed) for title, text, listed in FIELDS]
     return "\n".join(parts)
+
+
+def words() -> str:
+    """Words that pages use without explaining them again."""
+    return _section("Words", "From the power connection to the comparison of policies.", ("word", "meaning"), WORDS)
 
 
 def symbols() -> str:

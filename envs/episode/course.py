@@ -216,5 +216,5 @@ def _unknown_event(spec: DemandResponseSpec | EmergencySpec, now_s: float, rng: 
 
 
 def _is_known(event: CapEvent, now_s: float) -> bool:
-    """Whether an operator knows at `now_s` that there is such an event; of one that never comes nobody hears."""
+    """Whether an operator knows of the event at `now_s`; never of one that does not come."""
     return event.depth_fraction > 0.0 and bool(event.is_known(np.array(now_s)))

@@ -31,7 +31,7 @@ class DrawnStreams:
 
     Attributes:
         states: the generator's state before each of them was drawn.
-        group_bounds: where the numbers of each one's groups begin in the table, and behind the last where they end.
+        group_bounds: first group number of each in the table, and the number behind the last.
     """
 
     states: tuple[Any, ...]
@@ -129,7 +129,7 @@ def merged_requests(
 
 
 def group_bounds(demands: Sequence[Demand]) -> tuple[int, ...]:
-    """Where `merge` lets the numbers of each demand's groups begin, and behind the last where they end."""
+    """First group number of each demand after `merge`, and the number behind the last."""
     nobody = np.array([NONE])
     counts = [int(demand.columns.get("group_id", nobody).max(initial=NONE)) + 1 for demand in demands]
     return tuple(np.cumsum([0, *counts]).tolist())

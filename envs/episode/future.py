@@ -8,13 +8,12 @@ The past stays, and so does everything in flight or announced:
 - the constants of the fleet that chance has decided (`uncertainty`), and the hour on every stream's clock.
 
 All else is drawn as for a new episode of the same split at that hour: requests and sessions to come, sessions under way
-in their mean number; events that nobody knows of, and failures; real-time prices, from where they stand; carbon
-intensity, temperature and sun, around what is forecast; hidden regimes, from what their indicators have shown. A
-session ends with its calls made so far, unless its client is seen to think: then it goes on when and how one of the
-drawn sessions does.
+in their mean number; unannounced events, and failures; real-time prices, from their present level; carbon intensity,
+temperature and sun, around their forecasts; hidden regimes, from what their indicators have shown. A session ends with
+its calls made so far, unless its client is known to think: such a session continues as one of the drawn sessions does.
 
-The result is an episode in its own right: a fleet that runs it from its start under the same controls comes to the same
-present, to the last bit.
+The result is an episode in its own right: a fleet that runs this episode from its start under the same controls comes
+to the same present, to the last bit.
 """
 
 from __future__ import annotations

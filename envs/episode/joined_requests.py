@@ -85,9 +85,9 @@ def join_requests(
 ) -> tuple[RequestTable, NDArray[np.int32]]:
     """Past and future requests in one table, and the rows of the past ones in it.
 
-    A call that a client is thinking of becomes the first call of a session under way, and is made at the time of that
-    call; where there are too few such sessions, it is made beyond the horizon. The contexts that caches held at the
-    start belong to calls. Such a call stays even if it has not been made: it never comes, or waits for a call that
+    A call that a client is thinking of becomes the first call of a drawn session under way, and comes at the time of
+    that call. If there are too few such sessions, the call comes beyond the horizon. The contexts that caches held at
+    the start belong to calls. Such a call stays even if it has not been made: it never comes, or waits for a call that
     never comes.
 
     Args:
@@ -108,7 +108,7 @@ def join_requests(
     waits, fresh_waits = old.predecessors > 0, fresh.predecessors > 0
     kept = [np.flatnonzero(~waits & made), np.flatnonzero(~waits & held), np.flatnonzero(waits & (made | held))]
     new = [np.flatnonzero(~fresh_waits & ~grafted), np.flatnonzero(fresh_waits)]
-    never = int((waits & held).any())  # a call for which those wait that never come
+    never = int((waits & held).any())  # a call for the calls that never come to wait for
     first = np.cumsum([0, len(kept[0]), len(new[0]), len(kept[1]), never, len(kept[2]), len(new[1])])
     row, fresh_row = np.full(len(old), -1, np.int64), np.empty(len(fresh), np.int64)
     for rows, place in zip(kept, (0, 2, 4), strict=True):
@@ -138,7 +138,7 @@ def join_requests(
 def _shared_tokens(table: RequestTable, stays: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Reusable tokens, `[R]`, of conversations with only the calls that stay.
 
-    Two calls share the least number of tokens that any two neighbours between them share; calls that go count too.
+    Two calls share as many tokens as the neighbours between them that share least; removed calls count too.
 
     >>> columns = {"conversation_id": [0, 1, 0, 0], "reusable_tokens": [0, 1, 5, 9]}
     >>> table = RequestTable.of([0.0, 1.0, 2.0, 3.0], [9] * 4, [1] * 4, **columns)

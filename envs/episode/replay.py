@@ -14,8 +14,8 @@ def replayed(tapes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Controls, lis
     """Controls of every fleet for tick after tick, and which fleets wait; all of them finish together.
 
     Args:
-        tapes: the controls `[T, ...]` by name that each fleet has had, as `Controls.given` gives them; empty for one
-            that has had none.
+        tapes: past controls `[T, ...]` of each fleet by name, as `Controls.given` gives them; empty for a fleet
+            without.
     """
     controls = [_controls(tape) for tape in tapes]
     lengths = [0 if tape is None else tape.num_envs for tape in controls]

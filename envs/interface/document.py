@@ -7,14 +7,12 @@ python -m tokenfleet.envs.interface.document --scenario my/scenario.yaml     pri
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tokenfleet.envs.accounts.metrics import FLEET, RETURN
 from tokenfleet.envs.fields import AXES, OUTCOMES, VIEW, Field
-from tokenfleet.envs.files.markdown import markdown_table
+from tokenfleet.envs.files.markdown import markdown_table, with_part
 from tokenfleet.envs.interface.action import FleetAction
 from tokenfleet.envs.interface.observation import FleetObservation
 from tokenfleet.envs.interface.scales import SCALES
@@ -52,20 +50,6 @@ def outcome_fields() -> str:
     """What a reward is given."""
     rows = [(f"`{field.name}`", _per(field), field.unit, field.doc) for field in OUTCOMES]
     return markdown_table(("field", "one for each", "unit", "meaning"), rows)
-
-
-def episode_metrics() -> str:
-    """What `episode_metrics` holds when an episode ends."""
-    rows = [
-        (
-            f"`{metric.name}`" + (", `/<class>`" if metric.by_class else ""),
-            metric.unit or "-",
-            metric.better or "-",
-            metric.doc,
-        )
-        for metric in (RETURN, *FLEET)
-    ]
-    return markdown_table(("metric", "unit", "better", "meaning"), rows)
 
 
 def scenario_tables(name: str) -> str:
@@ -108,20 +92,19 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "observation": observation_fields,
     "supervisor": supervisor_fields,
     "outcome": outcome_fields,
-    "metrics": episode_metrics,
     **{f"scenario {name}": lambda name=name: scenario_tables(name) for name in SCENARIOS},  # type: ignore[misc]
 }
 """Generated parts of the page, by the name in their markers."""
 
 
 def render_page(page: str, blocks: Iterable[str] = tuple(BLOCKS)) -> str:
-    """`page` with what stands between its markers `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
+    """`page` with its generated parts made anew.
+
+    Raises:
+        SpecError: the page lacks one of them.
+    """
     for name in blocks:
-        marker = re.compile(rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not marker.search(page):
-            raise SpecError([f"the page has no part marked <!-- generated: {name} -->"])
-        text = f"\n{BLOCKS[name]()}\n\n"
-        page = marker.sub(lambda found, text=text: found[1] + text + found[2], page)  # type: ignore[misc]
+        page = with_part(page, name, BLOCKS[name]())
     return page
 
 

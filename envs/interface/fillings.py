@@ -78,8 +78,9 @@ class Some:
 class Replicas:
     """Whole numbers of replicas, all within reach, whose usual number has a neighbourhood.
 
-    A value is the entry `a` itself. Down to `a = -dead` and up to `a = dead` it means the usual number of a pool; from
-    there it falls in a straight line to 0 at `a = -dead - span`, and rises to all replicas at `a = dead + span`.
+    A value is the entry `a` itself. From `a = -dead` to `a = dead` an entry means the usual number of a pool. Below,
+    the number falls in a straight line to 0 at `a = -dead - span`; above, it rises to all replicas at `a = dead +
+    span`.
 
     Args:
         usual: replicas of each pool in the middle, `[P]`.

@@ -98,7 +98,7 @@ class Picture:
         return line
 
     def area(self, axes: Axes, colour: str, alpha: float, spans: bool = False) -> PolyCollection:
-        """A filled area that moves; one that `spans` the panel counts height from 0 at its foot to 1 at its head."""
+        """A filled area that moves; with `spans`, height counts from 0 at the panel's foot to 1 at its head."""
         transform = axes.get_xaxis_transform() if spans else axes.transData
         area = PolyCollection([], facecolor=colour, alpha=alpha, linewidth=0, transform=transform, animated=True)
         axes.add_collection(area, autolim=False)

@@ -2,9 +2,9 @@
 
 Time is cut into T spans. Requests may be served in part, by several pools and in any span of their windows; a span has
 so many seconds of replicas, and all energy comes from the grid, the sun or a battery. A linear programme over groups of
-like requests gives prices of replica seconds and of energy. At these prices every request by itself takes the best for
-itself. By weak duality the gains of all requests and the cost of the resources at these prices are together no less
-than the relaxation's value: a bound for any prices that are not negative, and the value itself for the best ones.
+like requests gives prices of replica seconds and of energy. At these prices every request takes what is best for
+itself. By weak duality the gains of all requests plus the cost of the resources at these prices are no less than the
+relaxation's value. So any non-negative prices give a bound, and the best prices give the value itself.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class _Rows:
         return np.arange(self._columns - count, self._columns)
 
     def put(self, rows: IntArray, columns: IntArray, values: Any, equal: bool = False) -> None:
-        """Coefficients, which add up where they meet."""
+        """Coefficients; those of the same row and column add up."""
         self._entries[equal].append((rows, columns, np.broadcast_to(np.asarray(values, np.float64), rows.shape)))
 
     def solve(self) -> Float64Array:

@@ -1,9 +1,9 @@
 """The least time and energy that any clock and any batch spend on a token: what a relaxation may take for granted.
 
-An iteration of n = B + P tokens, B of which are decoded, costs at least f(n) and something for each decoded token, each
-token of context and each attention pair (`layers.llm.iteration`). f goes straight between the knots, so the edges of
-its lower convex hull are lines a + b n below it. Where a >= 0, I iterations that compute N tokens cost at least
-a I + b N, and I is at least the decoded tokens over the largest batch, and their context over the KV cache.
+An iteration computes n = B + P tokens and decodes B of them. Its cost is at least f(n), and something for each decoded
+token, each token of context and each attention pair (`layers.llm.iteration`). f is linear between the knots, so the
+edges of its lower convex hull are lines a + b n below it. Where a >= 0, I iterations that compute N tokens cost at
+least a I + b N. I is at least the decoded tokens over the largest batch, and at least their context over the KV cache.
 """
 
 from __future__ import annotations

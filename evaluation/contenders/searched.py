@@ -45,7 +45,7 @@ def tuned_rules(scenario: Scenario) -> list[SearchedPolicy]:
 
 
 def best_known(scenario: Scenario) -> list[SearchedPolicy]:
-    """The best policy that the protocol knows of a scenario; none where it holds no policy of the present one."""
+    """The best policy of a scenario by the protocol; none if it was frozen for an earlier version of the scenario."""
     reference = load_protocol().references.get(scenario.name)
     if reference is None or reference.policy is None or reference.config_hash != scenario_hash(scenario):
         return []

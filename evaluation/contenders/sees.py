@@ -80,7 +80,7 @@ SIGHTS: dict[str, tuple[str, ...]] = {
 
 
 def reads(name: str, scenario: str = "default") -> frozenset[str]:
-    """Fields of the view that a shipped policy reads; none for one that reads no fields."""
+    """Fields of the view that a shipped policy reads; empty if there are none."""
     env = FleetVectorEnv(scenario, 1)
     policy = make_policy(name, PolicyContext.from_env(env))
     env.close()

@@ -40,7 +40,7 @@ def add_options(parser: argparse._ActionsContainer, plain: SearchOptions, help_t
     Args:
         parser: gets them.
         plain: the defaults.
-        help_texts: by name, of options that not every search has, or that mean more here.
+        help_texts: by name, help of options that only some searches have or that mean more here.
     """
     for name, help_text in (HELP | dict(help_texts)).items():
         default = getattr(plain, name)

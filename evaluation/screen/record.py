@@ -1,4 +1,4 @@
-"""Everything that a screen has measured, in one JSON file: a screen that was killed measures nothing twice."""
+"""Everything that a screen has measured, in one JSON file: a resumed screen measures nothing twice."""
 
 from __future__ import annotations
 

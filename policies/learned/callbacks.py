@@ -226,7 +226,7 @@ class RunKeeper(BaseCallback):
         self._write_snapshot(steps)
 
     def _save_before_stopping(self) -> None:
-        """A snapshot between those that are due; it must leave no trace in the run that goes on.
+        """A snapshot between two that are due; it must leave no trace in the run.
 
         A snapshot would start such an environment anew, so such a run goes back to its last snapshot.
         """

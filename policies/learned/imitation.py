@@ -1,9 +1,9 @@
 """Imitation as an algorithm of stable-baselines3's making, with its callbacks, snapshots and checkpoints.
 
-A round has two halves. First teacher and network act in turn, by chance, and the teacher says of every state that comes
-what it would do (DAgger, Ross et al. 2011, arXiv:1011.0686). Then the network is fitted to all that has been said so
-far, by regression. Where the teacher always acts, this is behaviour cloning: the network learns nothing of the states
-into which its own errors lead.
+A round has two halves. First teacher and network act in turn, by chance, and the teacher labels every state with its
+own action (DAgger, Ross et al. 2011, arXiv:1011.0686). Then the network is fitted to all labels so far, by regression.
+If the teacher always acts, the method is behaviour cloning: the network learns nothing of the states into which its own
+errors lead.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def _share(rate: Schedule) -> Schedule:
 
 
 class DaggerSpec(AlgorithmSpec):
-    """DAgger (Ross et al. 2011, arXiv:1011.0686), of which behaviour cloning is the case that the teacher always acts.
+    """DAgger (Ross et al. 2011, arXiv:1011.0686); behaviour cloning if the teacher always acts.
 
     Attributes:
         teacher: whom the network imitates: a policy by name or with parameters, a file of one, a checkpoint or a run.

@@ -20,7 +20,7 @@ def checkpoint_of(run: Path, name: str) -> Path:
 
 
 def run_of(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint belongs to; the checkpoint itself where it stands alone."""
+    """The folder of the run of a checkpoint; the checkpoint itself without a run."""
     return checkpoint.parent.parent if checkpoint.parent.name == CHECKPOINTS else checkpoint
 
 

@@ -76,7 +76,7 @@ def places_of(inputs: LimitInputs, chosen: Mapping[str, float]) -> Float32Array:
         chosen: values by the name of the limit.
 
     Raises:
-        SpecError: one line per limit that is missing, that it does not see, or that lies outside of its range.
+        SpecError: one line per limit that is missing, unknown to the policy, or outside of its range.
     """
     problems, places = [], []
     known = {one.name: one for one in inputs}

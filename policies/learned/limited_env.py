@@ -1,4 +1,4 @@
-"""Environments whose limits are kept by prices that rise while episodes exceed them: Lagrangian learning.
+"""Environments that charge a price for exceeding a limit, and raise it while episodes do: Lagrangian learning.
 
 The Lagrangian of a limit takes `multiplier * cost` off the reward. Dual ascent raises the multiplier while episodes
 cost more than the limit, and lowers the multiplier, never below 0, while they cost less (Ray, Achiam and Amodei 2019,
@@ -6,9 +6,9 @@ cost more than the limit, and lowers the multiplier, never below 0, while they c
 most) / (cost + most)`. This excess has the sign of `cost - most` and lies in [-1, 1], so one rate serves seconds and
 shares, and a limit of 0.
 
-A limit of K knots has K multipliers. Every episode draws its own limit between the first and the last; it weighs on the
-two knots beside it by its distance from them, its multiplier is the mean of theirs with these weights, and its cost
-moves theirs by them.
+A limit of K knots has K multipliers. Every episode draws its own limit between the first and the last, and has weights
+for the two knots beside it by their distance. The multiplier of the episode is the mean of theirs with these weights,
+and its cost moves theirs with the same weights.
 """
 
 from __future__ import annotations

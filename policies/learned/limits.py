@@ -66,8 +66,8 @@ class LimitsSpec(Spec):
 
     Attributes:
         above_cap_s: most seconds above a cap in an episode, summed over sites and rows; None for no limit.
-        above_cap_tolerance_s: seconds beyond it up to which a policy counts as within when validation chooses, for a
-            mean over some dozens of episodes does not tell less; training aims at the limit itself.
+        above_cap_tolerance_s: seconds beyond the limit up to which a policy counts as within it when validation
+            chooses, since a mean over some dozens of episodes is no more exact; training aims at the limit itself.
         slo_attainment: by class, the least share of its ended requests that meet their SLO.
         rate: step of a multiplier at a relative excess of 1, in what a tick earns if every request is in time.
     """
@@ -92,7 +92,7 @@ class LimitsSpec(Spec):
 
 
 class ChosenLimits(Spec):
-    """The limits within which policies act that were trained for ranges of them; several numbers, to compare them.
+    """The limits under which policies trained for ranges act; several numbers compare several limits.
 
     Attributes:
         above_cap_s: see `LimitsSpec`.
@@ -108,7 +108,7 @@ class ChosenLimits(Spec):
         return seconds | {f"{ATTAINMENT}/{name}": values for name, values in self.slo_attainment.items()}
 
     def choices(self, inputs: tuple[LimitInput, ...]) -> list[dict[str, float]]:
-        """Every combination for a policy that sees these limits; of limits that it does not see, nothing."""
+        """Every combination of the chosen limits that are inputs of a policy."""
         return combinations(
             {name: values for name, values in self.by_name().items() if name in {i.name for i in inputs}}
         )

@@ -82,8 +82,7 @@ class NetworkPolicy:
             limits: a value for each of `self.limits`, by its name.
 
         Raises:
-            SpecError: one line per limit that is missing, that the network does not see, or that lies outside of what
-                it was trained for.
+            SpecError: one line per limit that is missing, unknown to the network, or outside of the trained range.
         """
         told = copy(self)
         told._places = places_of(self.limits, limits)
@@ -111,7 +110,7 @@ class NetworkPolicy:
 
     @property
     def has_wrapper_statistics(self) -> bool:
-        """Whether it was trained under wrappers that learn, so that it needs `prepare`."""
+        """Whether it needs `prepare`, because it was trained under wrappers that learn."""
         return bool(self._wrapper_statistics)
 
     def predict(
@@ -124,8 +123,8 @@ class NetworkPolicy:
         """See `tokenfleet.policies.base.Policy`.
 
         Raises:
-            SpecError: the policy corrects a base, and has not been told by `prepare` where it acts; or it sees limits,
-                and has not been told by `within` which.
+            SpecError: the policy corrects a base, and `prepare` was not called; or it sees limits, and `within` was not
+                called.
         """
         if self.base is None:
             return self._predict(observation, state, episode_start, deterministic)

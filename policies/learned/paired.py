@@ -64,7 +64,7 @@ class PairedBuffer(RolloutBuffer):
 
 
 def others_mean(advantages: NDArray[np.float32], moments: NDArray[np.int64], group: int) -> NDArray[np.float32]:
-    """The mean over the others in the group that are at the same moment; 0 where there are none.
+    """The mean over the others of the group at the same moment; 0 without others.
 
     Args:
         advantages: `[T, N]`.

@@ -64,7 +64,7 @@ class ProgressLog(KVWriter):
 
 
 def unwritten(logger: Logger) -> dict[str, list[Any]]:
-    """The numbers that wait for the next row: of each its digits, how many it is the mean of, and who leaves it out."""
+    """The numbers of the next row: of each its digits, how many values it averages, and who leaves it out."""
     return {
         name: [_digits(value), logger.name_to_count[name], list(logger.name_to_excluded.get(name) or ())]
         for name, value in logger.name_to_value.items()

@@ -203,7 +203,7 @@ def _with_limits(observation: Space[Any], meta: CheckpointMeta, where: str) -> S
 
 
 def _may_see(seen: Space[Any], observation: Space[Any]) -> bool:
-    """Whether a network that sees `seen` may be given `observation`: the same, but that images have channels first."""
+    """Whether a network for `seen` fits `observation`: the same space, except that images have channels first."""
     if isinstance(observation, spaces.Dict):
         parts = seen.spaces if isinstance(seen, spaces.Dict) else {}
         return set(parts) == set(observation.spaces) and all(

@@ -37,12 +37,12 @@ _BESIDE_WEIGHTS_BYTES = 16 * 2**20
 
 
 def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iterable[str] = ()) -> VecEnv:
-    """A vector environment as the algorithm sees it: adapted, and normalised where that was asked for.
+    """A vector environment for the algorithm: adapted, and normalised if asked for.
 
     Args:
         env: in autoreset mode `SAME_STEP`.
         spec: the hyper-parameters.
-        trust: modules whose code may be named by a checkpoint that the algorithm needs.
+        trust: modules whose code a checkpoint of a base or teacher may name.
 
     Raises:
         SpecError: the algorithm cannot work on these spaces, on so many environments, or without what it names.
@@ -117,7 +117,7 @@ def begin_at_the_base(network: BasePolicy) -> None:
 
 
 def _heads(network: BasePolicy) -> Sequence[nn.Linear]:
-    """The last layers that actions come from: of stable-baselines3's actors, and of those that follow them."""
+    """The last layers of actors: stable-baselines3's, and others of the same form."""
     actors = [getattr(network, name, None) for name in ("actor", "actor_target")]
     found = [getattr(network, "action_net", None), *(getattr(actor, "mu", None) for actor in actors)]
     layers = getattr(network, "layers", None)

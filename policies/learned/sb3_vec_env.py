@@ -186,7 +186,7 @@ class Sb3VecEnv(VecEnv):
 
 
 def _masked(infos: Mapping[str, Any]) -> Info:
-    """Only the entries that say which environments have them: batch-wide ones belong to no single environment."""
+    """Only the entries with a mask of their environments: batch-wide ones belong to no single environment."""
     return {
         name: _masked(value) if isinstance(value, Mapping) else value
         for name, value in infos.items()

@@ -73,7 +73,7 @@ def space_difference(trained: gymnasium.Space[Any], given: gymnasium.Space[Any])
 
 
 def _bound_to_plain(bound: NDArray[Any]) -> Any:
-    """One number where all are equal, else a flat list; infinities as words, which JSON lacks."""
+    """One number where all are equal, else a flat list; infinities as words, since JSON lacks them."""
     flat = [float(value) if np.isfinite(value) else str(float(value)) for value in bound.ravel().tolist()]
     return flat[0] if flat and all(value == flat[0] for value in flat) else flat
 

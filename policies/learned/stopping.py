@@ -29,8 +29,8 @@ class Stopped(KeyboardInterrupt):
 class StopSignals:
     """Turns the two signals into `Stopped`: at once, or, after `defer`, when `raise_if_asked` is called.
 
-    A second signal does not wait. A context manager, which puts the handlers back; outside of the main thread, where
-    Python allows no handlers, it does nothing.
+    A second signal does not wait. On leaving, the context manager puts the old handlers back. Outside of the main
+    thread it does nothing, since Python allows no handlers there.
     """
 
     def __init__(self) -> None:

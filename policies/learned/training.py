@@ -55,7 +55,7 @@ class TrainingJob:
         device: of torch.
         tracking: where the numbers go beside `progress.csv`.
         config: of the run, as plain data, for trackers that keep it.
-        trust: modules whose code may be named by a checkpoint that the algorithm needs.
+        trust: modules whose code a checkpoint of a base or teacher may name.
         progress_bar: show a bar if the output is a terminal.
         stop: asks the run to stop.
     """

@@ -1,9 +1,9 @@
 """The whole state of a training run as plain data and arrays; a run resumes from it to the bit.
 
 A snapshot is taken between two updates, when an on-policy algorithm's rollout buffer is empty and need not be kept. An
-environment that can say and restore its state (`get_state`, `set_state`, as fleets do) goes on where it was. Any other
-environment is started anew after a snapshot, from seeds that depend only on the run's seed and the snapshot's number.
-The uninterrupted run starts the environment anew as well: so there is nothing to store, and both runs are the same.
+environment with `get_state` and `set_state`, such as a fleet, goes on where it was. Any other environment is started
+anew after a snapshot, from seeds that depend only on the run's seed and the snapshot's number. The uninterrupted run
+starts the environment anew as well: so there is nothing to store, and both runs are the same.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _adapter(env: VecEnv) -> Sb3VecEnv:
 
 
 def _attributes(model: BaseAlgorithm) -> Tree:
-    """Every number and array that the model has as an attribute, so that those of a user's subclass are kept as well.
+    """Every attribute of the model that is a number or an array; those of a user's subclass are kept as well.
 
     What the last step left (`_last_obs` and the like) is kept apart.
     """

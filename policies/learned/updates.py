@@ -91,12 +91,12 @@ def learning_problem(algorithm: AlgorithmSpec, num_envs: int, total_timesteps: i
     if plan is None or plan.updates(total_timesteps):
         return None
     idle = ", and algo.learning_rate is 0 in the last update" if plan.last_is_idle else ""
-    rate = ", or a final algo.learning_rate above 0" if plan.last_is_idle else ""
+    key = f"a smaller algo.{plan.key}"
+    ways_out = f"{key}, or a final algo.learning_rate above 0" if plan.last_is_idle else f"or {key}"
     return (
         f"total_timesteps: {total_timesteps} steps would change no weight of the policy: {algorithm.name} updates it "
         f"first after {plan.first_step + plan.spared_updates * plan.round_steps} steps{idle}; give at least "
-        f"{plan.least_timesteps(1)} ({plan.least_timesteps(FEW_UPDATES)} for {FEW_UPDATES} updates), a smaller "
-        f"algo.{plan.key}{rate}"
+        f"{plan.least_timesteps(1)} ({plan.least_timesteps(FEW_UPDATES)} for {FEW_UPDATES} updates), {ways_out}"
     )
 
 

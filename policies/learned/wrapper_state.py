@@ -1,9 +1,9 @@
 """What Gymnasium wrappers around a vector environment remember: for snapshots of a run, and for its checkpoints.
 
-Two kinds of memory. *Statistics* are running means and variances (`gymnasium.wrappers.utils.RunningMeanStd`) that a
-wrapper has learnt: a policy is only worth something together with them, so a checkpoint holds them. *State* is all that
-a wrapper needs to go on in the middle of an episode: a snapshot holds it. A wrapper tells it by `get_state()` (plain
-data and arrays) and `set_state(state)`; of Gymnasium's own wrappers it is known here.
+Two kinds of memory. *Statistics* are running means and variances that a wrapper has learnt
+(`gymnasium.wrappers.utils.RunningMeanStd`). A policy needs them, so a checkpoint holds them. *State* is all that a
+wrapper needs to go on in the middle of an episode; a snapshot holds the state. A wrapper offers its state by
+`get_state()` (plain data and arrays) and `set_state(state)`; this module knows the state of Gymnasium's own wrappers.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class CovarianceSearch:
         options = {
             "seed": np.nan,  # do not seed numpy's
             "randn": lambda *shape: rng.standard_normal(shape),
-            "AdaptSigma": CMAAdaptSigmaCSA,  # by default another one where numbers are many, which costs two candidates
+            "AdaptSigma": CMAAdaptSigmaCSA,  # another one by default for many numbers, at the cost of two candidates
             "CMA_diagonal": diagonal,
             "verbose": -9,
             "verb_log": 0,

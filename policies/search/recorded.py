@@ -1,4 +1,4 @@
-"""The loop of a search whose values are on file: one that was killed measures nothing twice."""
+"""The loop of a search whose values are on file: a resumed search measures nothing twice."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "train scenario=tiny algo=sac total_timesteps=5000": (
         r"^total_timesteps: 5000 steps would .*: sac updates it first after 10048 steps; give at least 9985 "
-        r"\(10561 for 10 updates\), a smaller algo\.learning_starts$",
+        r"\(10561 for 10 updates\), or a smaller algo\.learning_starts$",
     ),
     "train resume=nowhere": (r"^resume: no such folder 'nowhere'$",),
     "train resume=": (r"^resume: .*at least 1 character \(got ''\)$",),

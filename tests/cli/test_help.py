@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tokenfleet import evaluate as evaluate_script
 from tokenfleet import train as train_script
 from tokenfleet import tune as tune_script
 from tokenfleet.cli.candidates import make_candidates
+from tokenfleet.cli.entry import UNREAD
 from tokenfleet.cli.environments import make_vector_env
 from tokenfleet.cli.resolvers import CONFIGS
 from tokenfleet.cli.tuning import subject_of
@@ -127,3 +130,14 @@ def test_version_is_that_of_the_installed_package(script: str, run: Run) -> None
 
     outcome = run(f"{script} --version")
     assert (outcome.code, outcome.out) == (0, f"tokenfleet {tokenfleet.__version__}\n")
+
+
+def test_help_ends_quietly_when_its_reader_has_seen_enough() -> None:
+    """As behind `| head`."""
+    command = [sys.executable, str(ROOT / "evaluate.py"), "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=120) == UNREAD

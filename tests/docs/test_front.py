@@ -13,7 +13,12 @@ import yaml
 from tokenfleet.envs.catalog import catalog_names
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = "envs|policies|evaluation|configs|cli|calibration|benchmarks|examples|tools|tests|docs"
 
@@ -33,6 +38,21 @@ def test_the_links_lead_somewhere() -> None:
     links = texts(r"\]\((?!https?:)([^)#\s]+)")
     assert len(links) > 50
     assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """What links may name behind `#`: the headings, as GitHub spells them."""
+    headings = re.findall(r"(?m)^#+ (.*)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_links_into_pages_name_headings_that_there_are() -> None:
+    links = texts(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
+    assert len(links) > 20
+    missing = [
+        (page.name, link) for page, link in links if link[1] not in anchors(page.parent / link[0] if link[0] else page)
+    ]
+    assert missing == []
 
 
 def test_the_readme_links_every_page() -> None:
@@ -91,3 +111,14 @@ def test_what_the_pages_say_stands_in_a_file_stands_there() -> None:
         if not all(re.search(rf"\b{part}\b", source[file]) for part in name.split("."))
     ]
     assert missing == []
+
+
+def test_the_architecture_names_every_folder_of_packages_and_their_parts() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
+    parts = [
+        path.parent for whole in ("envs", "policies", "evaluation") for path in ROOT.glob(f"{whole}/*/__init__.py")
+    ]
+    assert len(packages + parts) > 30
+    folders = [f"{path.relative_to(ROOT)}/" for path in (*packages, *parts)]
+    assert [folder for folder in folders if f"`{folder}`" not in page] == []

@@ -26,15 +26,16 @@ def parts(text: str) -> tuple[list[str], list[float]]:
     return re.sub(number, "N", text).split(), [float(found) for found in re.findall(number, text)]
 
 
+@pytest.mark.parametrize(("command", "printed"), [(0, ""), (-1, "text")], ids=["runs", "clocks"])
 def test_the_command_prints_what_the_page_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: int, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = shlex.split(blocks("bash")[0].replace("\\\n", ""))
+    words = shlex.split(blocks("bash")[command].replace("\\\n", ""))
     assert words[:3] == ["python", "-m", "tokenfleet.envs.fitting"]
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     assert main(words[3:]) == 0
-    (shown_words, shown), (words, numbers) = parts(blocks("")[0]), parts(capsys.readouterr().out)
+    (shown_words, shown), (words, numbers) = parts(blocks(printed)[0]), parts(capsys.readouterr().out)
     assert words == shown_words
     assert numbers == pytest.approx(shown, rel=0.1, abs=1.0), "paste the output anew"
 
