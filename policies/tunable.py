@@ -188,6 +188,6 @@ def _with(choice: Any, path: Path, value: Any) -> Any:
     if not path:
         return value
     first, *rest = path
-    changed = list(choice) if isinstance(choice, (list, tuple)) else dict(choice)
+    changed: Any = list(choice) if isinstance(choice, (list, tuple)) else dict(choice)
     changed[first] = _with(changed[first] if rest else None, tuple(rest), value)
     return changed
