@@ -1,6 +1,6 @@
 """Draw what a learned policy does that a rule does not: `python tools/learned_figure.py docs/images/learned.png`.
 
-`rolling-outage` under the best rule and under what was learned there: what each site draws, and the share of requests
+`retry-storm` under the best rule and under what was learned there: what each site draws, and the share of requests
 that are in time. Of twenty test episodes it is the one with the median difference in what the two earn.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from tokenfleet.evaluation.timeline import Timeline
 
-SCENARIO = "rolling-outage"
+SCENARIO = "retry-storm"
 POLICIES = {
-    f"tuned/{SCENARIO}/awake_with_cap": "The best rule, tuned",
+    f"tuned/{SCENARIO}/gate_backlog": "The best rule, tuned",
     f"pretrained/{SCENARIO}": "Learned",
 }
 EPISODES, SEED = 20, 0
