@@ -2,8 +2,8 @@
 
 The engine runs the same sixteen replicas at twenty requests per second in ticks of one second, each time with one more
 layer switched on alone, then with all of them. `sessions` are the same requests as calls of closed loops whose prompts
-repeat each other, beside the prefix cache alone. Requests and ticks share the cost. Calls without any layer follow: a
-step of 64 fleets with observation, reward and infos, a reset, and the drawing of an episode.
+repeat each other, beside the prefix cache alone. Requests and ticks share the cost. Calls follow: a step of 64 fleets
+with observation, reward and infos, without any layer and with all; a reset and the drawing of an episode without any.
 
 Instructions are counted by callgrind, so the figures do not depend on how busy the machine is.
 """
@@ -95,14 +95,7 @@ def serve() -> dict[str, int]:
 def call() -> dict[str, int]:
     """Call the environment; calls of each kind."""
     scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=TICKS, stream="poisson")
-    env = FleetVectorEnv(scenario, NUM_ENVS)
     engine, episode = make_engine("native", FleetArrays.from_scenario(scenario), 1), sample_episode(scenario, 0)
-    env.reset(seed=0)
-    action = np.zeros(env.action_space.shape or (), np.float32)
-
-    def steps() -> None:
-        for _ in range(REPEATS):
-            env.step(action)
 
     def resets() -> None:
         for _ in range(REPEATS):
@@ -113,7 +106,8 @@ def call() -> dict[str, int]:
             sample_episode(scenario, 0)
 
     calls: dict[str, Callable[[], None]] = {
-        f"step of {NUM_ENVS} environments": steps,
+        f"step of {NUM_ENVS} environments": steps_of(()),
+        f"step of {NUM_ENVS} environments, {EVERYTHING}": steps_of(tuple(LAYERS)),
         f"reset to {len(episode.requests):,} requests": resets,
         "drawing of these": draws,
     }
@@ -123,6 +117,20 @@ def call() -> dict[str, int]:
         do()
         _dump()
     return dict.fromkeys(calls, REPEATS)
+
+
+def steps_of(layers: tuple[str, ...]) -> Callable[[], None]:
+    """What lets environments with these layers step on."""
+    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=TICKS, stream="poisson", layers=layers)
+    env = FleetVectorEnv(scenario, NUM_ENVS)
+    env.reset(seed=0)
+    action = np.zeros(env.action_space.shape or (), np.float32)
+
+    def steps() -> None:
+        for _ in range(REPEATS):
+            env.step(action)
+
+    return steps
 
 
 def _dump() -> None:
