@@ -97,7 +97,7 @@ strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, 
   knows. That best policy may be a learned one.
 
 {_table(rows, protocol)}
-
+{_notes(rows)}
 What each method earns by itself, how many training seeds chose a corrected rule, seconds above a cap, and training:
 
 {_costs(rows)}
@@ -126,6 +126,10 @@ def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
             cells += [f"`{rival.name}` {rival.usd:.2f}", f"{rival.ahead:+.3f}"]
         lines.append([*cells, f"{tuned.ahead:+.3f}", score, "yes" if one.wins else "no"])
     return markdown_table(HEAD, lines)
+
+
+def _notes(rows: Sequence[Standing]) -> str:
+    return "".join(f"\n- `{one.scenario}`: {one.note}" for one in rows if one.note) + "\n"
 
 
 def _costs(rows: Sequence[Standing]) -> str:

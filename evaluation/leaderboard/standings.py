@@ -45,6 +45,7 @@ class Standing:
         tuned: the constants that were tuned with as many training episodes.
         minutes: of the longest training.
         episodes: of training, of each seed.
+        note: what a reader must know of this row alone; written by hand into its file.
     """
 
     scenario: str
@@ -59,6 +60,7 @@ class Standing:
     tuned: Rival
     minutes: float
     episodes: int
+    note: str = ""
 
     @property
     def rivals(self) -> tuple[Rival, Rival, Rival]:
