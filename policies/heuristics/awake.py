@@ -217,7 +217,7 @@ class _SetsByValue:
             return None
         counts = [np.unique(np.round(np.linspace(0, n, int(min(n, 40)) + 1))) for n in self._arrays.replicas[mine]]
         while np.prod([len(some) for some in counts]) > MOST_CHOICES:
-            counts = [some[::2] for some in counts]
+            counts = [some[::2] if len(some) > 2 else some[-1:] for some in counts]
         tried = np.array(list(product(*counts)))
         models = [self._scenario.pools[pool].model for pool in np.array(list(self._scenario.pools))[mine]]
         alive = [tried[:, [name == model for name in models]].any(axis=1) for model in dict.fromkeys(models)]

@@ -71,6 +71,14 @@ def test_the_awake_set_by_value_keeps_every_model_alive():
     assert (awake >= 1.0).all()
 
 
+def test_the_awake_set_by_value_of_a_site_with_many_pools_keeps_its_model_alive():
+    one = {"gpu": "b200-sxm", "model": "llama-3.1-8b", "site": "east", "replicas": 1}
+    changes = {f"pools.one-{number}": one for number in range(16)} | {"sites.east.grid.cap_fraction": 0.5}
+    scenario = load_scenario(two_sites(), changes)
+    at_east = [pool.site == "east" for pool in scenario.pools.values()]
+    assert awake_by_value(scenario)[at_east].sum() >= 1.0
+
+
 def test_awake_in_proportion_to_the_cap(scenario):
     """The usual two and four; half of the cap is announced for the west."""
     contract_w = np.array([scenario.contract_w(site) for site in scenario.sites])
