@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tokenfleet.cli.lock import LOCK_FILE, has_writer
@@ -20,7 +19,7 @@ from tokenfleet.cli.wrappers import not_resumable
 from tokenfleet.configs.entry import ConfigType, EntryConfig
 from tokenfleet.configs.parsing import parse_config
 from tokenfleet.configs.schema import EvaluateConfig, TrainConfig, TuneConfig
-from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.files import read_yaml, yaml_text
 from tokenfleet.envs.files.writing import replace_file, sync_folder
 from tokenfleet.envs.scenario.provenance import pool_facts, pool_lines
 from tokenfleet.envs.spec import SpecError, shown
@@ -226,7 +225,7 @@ def _start_run(config: EntryConfig, folder: Path, known: Mapping[str, Any]) -> N
     pools = {} if config.scenario is None else {"pools": pool_facts(config.scenario)}
     write_manifest(folder, {"status": RUNNING, "started": started, **describe(config), **pools, **known})
     # Last, for a folder with a configuration is a run.
-    text = yaml.safe_dump(config.kept(), sort_keys=False, allow_unicode=True)
+    text = yaml_text(config.kept(), allow_unicode=True)
     replace_file(folder / CONFIG_FILE, text.encode())
     sync_folder(folder.absolute().parent)
 

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tokenfleet.envs.files import read_yaml
+from tokenfleet.envs.files import read_yaml, yaml_text
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, suggest
 
@@ -61,7 +59,7 @@ def write_policy(path: Path, policy: Mapping[str, Any], found: Mapping[str, Any]
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {"policy": dict(policy), "found": dict(found)}
-    replace_file(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
+    replace_file(path, yaml_text(data, allow_unicode=True).encode())
 
 
 def _path(choice: str) -> Path:

@@ -7,7 +7,7 @@ goes through this package, so that what a file may cost is decided once, in `lim
 |---|---|
 | `limits` | what a file may cost, and why |
 | `opening` | the bytes of a file, inflated or not, up to a limit |
-| `yaml_file` | YAML to plain data |
+| `yaml_file` | YAML to plain data, and back |
 | `lines` | lines of text and cells of CSV |
 | `archives` | arrays of numbers in `.npz` |
 | `writing` | files that are written whole or not at all |
@@ -22,7 +22,7 @@ from tokenfleet.envs.files.archives import read_arrays
 from tokenfleet.envs.files.entries import check_free, entry_text, write_whole
 from tokenfleet.envs.files.lines import CsvTable, csv_rows, csv_table, text_lines
 from tokenfleet.envs.files.opening import PathLike, Version, read_text, version_of
-from tokenfleet.envs.files.yaml_file import check_yaml, read_yaml
+from tokenfleet.envs.files.yaml_file import check_yaml, read_yaml, yaml_text
 
 __all__ = [
     "CsvTable",
@@ -39,4 +39,5 @@ __all__ = [
     "text_lines",
     "version_of",
     "write_whole",
+    "yaml_text",
 ]

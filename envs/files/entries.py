@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tokenfleet.envs.files.yaml_file import yaml_text
 from tokenfleet.envs.spec import SpecError
 
 
@@ -76,7 +75,5 @@ def _take_back(drafts: Iterable[Path], made: Sequence[Path]) -> None:
 
 def _flow(value: Any, quoted: bool = False) -> str:
     style = '"' if quoted else None
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, width=10**9, allow_unicode=True, default_style=style, sort_keys=False
-    )
+    text = yaml_text(value, default_flow_style=True, width=10**9, allow_unicode=True, default_style=style)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -75,11 +75,16 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+"),
-    list("-+0123456789."),
-)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which puts text in quotes that `_Loader` would read as a number."""
+
+
+_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
+"""A number with an exponent, as YAML 1.2 has it and PyYAML does not."""
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789."))
 
 
 def _refusal(problem: str, place: Any) -> yaml.MarkedYAMLError:
@@ -99,6 +104,17 @@ def read_yaml(path: PathLike) -> dict[str, Any]:
     """
     path = Path(path)
     return copy.deepcopy(_parse(path, version_of(path)))
+
+
+def yaml_text(data: Any, **style: Any) -> str:
+    """Plain data as YAML that `read_yaml` reads back as it was.
+
+    Args:
+        data: plain data; keys keep their order.
+        style: of `yaml.dump`, such as `width`.
+    """
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, **style)
+    return text
 
 
 def check_yaml(path: PathLike) -> None:

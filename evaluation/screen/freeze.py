@@ -15,9 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tokenfleet.envs.commands import exit_status
+from tokenfleet.envs.files import yaml_text
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
@@ -124,7 +123,7 @@ def _plan_usd(protocol: Protocol, found: FinishedScreen, name: str) -> float:
 
 def _write(path: Path, protocol: Protocol) -> None:
     comment = f"# Written by {COMMAND}. Another reference or episode makes another protocol.\n"
-    text = yaml.safe_dump(protocol.model_dump(mode="json"), sort_keys=False, width=120, default_flow_style=None)
+    text = yaml_text(protocol.model_dump(mode="json"), width=120, default_flow_style=None)
     try:
         replace_file(path, (comment + text).encode())
     except OSError as error:
