@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
@@ -21,8 +20,8 @@ from tokenfleet.policies.generalist.weights import save_weights
 
 Options = TypeVar("Options", bound=SearchOptions)
 
-LEAST = {"seed": 0, "hidden": 0, "population": 4, "above_cap_limit_s": 0, "spread": -math.inf}
-"""Of what a person may set; 1 of all else. A spread must be above 0."""
+LEAST = {"seed": 0, "hidden": 0, "population": 4}
+"""Of whole numbers that a person may set; 1 of all others."""
 HELP = {
     "seed": "of the search and of episodes",
     "generations": "of the search",
@@ -62,10 +61,13 @@ def options_of(typed: argparse.Namespace, kind: type[Options]) -> Options:
     problems = []
     for name, value in [*vars(options).items(), ("workers", typed.workers)]:
         least = LEAST.get(name, 1)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not value >= least:
-            problems.append(f"{flag_of(name)}: must be at least {least:g} (got {value:g})")
+        if isinstance(value, int) and not isinstance(value, bool) and value < least:
+            problems.append(f"{flag_of(name)}: must be at least {least} (got {value})")
     if not options.spread > 0.0:
         problems.append(f"--spread: must be above 0 (got {options.spread:g})")
+    limit_s = options.above_cap_limit_s
+    if limit_s is not None and not limit_s >= 0.0:
+        problems.append(f"--above-cap-limit-s: must be at least 0 (got {limit_s:g})")
     if problems:
         raise SpecError(problems)
     return options

@@ -99,14 +99,17 @@ def search_weights(
         means: list[list[float]] = found.mean(axis=(0, 3)).tolist()
         return means
 
-    limit = _Limit.of(options, lambda: record.once("start", lambda: means(begin[None], meetings.validation))[1][0])
+    limit = None
+    if options.above_cap_limit_s is not None:
+        _, [start_s] = record.once("start", lambda: means(begin[None], meetings.validation))
+        limit = _Limit(options.above_cap_limit_s, start_s)
 
     def measured(candidates: Float64Array, generation: int) -> list[float]:
         say(f"generation {generation + 1} of {options.generations}")
-        numbers = candidates if options.above_cap_limit_s is None else np.concatenate([candidates, begin[None]])
+        numbers = candidates if limit is None else np.concatenate([candidates, begin[None]])
         found = record.once(f"generation {generation}", lambda: means(numbers, meetings.training(generation)))
         scores, above_cap_s = np.array(found)
-        merits: list[float] = limit.merits(scores, above_cap_s, generation).tolist()
+        merits: list[float] = (scores if limit is None else limit.merits(scores, above_cap_s, generation)).tolist()
         return merits
 
     search = CovarianceSearch(begin, options.spread, options.population, options.seed, diagonal=True)
@@ -114,42 +117,33 @@ def search_weights(
     say("validation fleets")
     name = f"validation after {options.generations} generations"
     found, above_cap_s = record.once(name, lambda: means(centres, meetings.validation))
-    best = limit.best(np.array(found), np.array(above_cap_s))
+    best = int(np.argmax(found)) if limit is None else limit.best(np.array(found), np.array(above_cap_s))
     record.conclude({"options": asdict(options), "scores": found, "above_cap_s": above_cap_s, "chosen": best})
     return FoundWeights(weights_of(centres[best : best + 1], start), tuple(found), best)
 
 
 class _Limit:
-    """The limit on seconds above a cap in a search, if there is one.
+    """The limit on mean seconds above a cap in a search.
 
     The seconds of a generation's candidates are compared with those that the start has in the same episodes, which
     takes the chance of few episodes out.
+
+    Args:
+        limit_s: the limit [s].
+        start_s: mean seconds above a cap of the start in the validation episodes [s].
     """
 
     def __init__(self, limit_s: float, start_s: float) -> None:
         self._limit_s, self._more_s, self._first_price = limit_s, limit_s - start_s, 0.0
 
-    @classmethod
-    def of(cls, options: SearchOptions, start_s: Callable[[], float]) -> _Limit:
-        """The limit of a search.
-
-        Args:
-            options: of the search.
-            start_s: measures the mean seconds above a cap of the start in the validation episodes [s].
-        """
-        limit_s = options.above_cap_limit_s
-        return cls(np.inf, 0.0) if limit_s is None else cls(limit_s, start_s())
-
     def merits(self, scores: Float64Array, above_cap_s: Float64Array, generation: int) -> Float64Array:
         """What the candidates of a generation are ranked by, `[B]`.
 
         Args:
-            scores: of the candidates, `[B]`; where there is a limit also of the start, `[B + 1]`.
+            scores: of the candidates and, last, of the start, `[B + 1]`.
             above_cap_s: likewise.
             generation: its number; the first one prices seconds for all.
         """
-        if np.isinf(self._limit_s):
-            return scores
         beyond_s = np.maximum(above_cap_s[:-1] - above_cap_s[-1] - self._more_s, 0.0)
         if generation == 0:
             self._first_price = price_per_s(scores[:-1], beyond_s)

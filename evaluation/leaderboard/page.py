@@ -110,9 +110,8 @@ def _not_on(scenarios: Sequence[str]) -> str:
 
 def _unmeasured(rows: Sequence[Standing], protocol: Protocol) -> str:
     missing = [name for name in protocol.benchmarks if name not in {one.scenario for one in rows}]
-    return f" Not measured yet, or not since it was changed: {', '.join(f'`{name}`' for name in missing)}." * bool(
-        missing
-    )
+    named = ", ".join(f"`{name}`" for name in missing)
+    return f" Not measured yet, or not since it was changed: {named}." if missing else ""
 
 
 def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
@@ -129,7 +128,9 @@ def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
 
 
 def _notes(rows: Sequence[Standing]) -> str:
-    return "".join(f"\n- `{one.scenario}`: {one.note}" for one in rows if one.note) + "\n"
+    notes = dict.fromkeys(one.note for one in rows if one.note)
+    named = {note: ", ".join(f"`{one.scenario}`" for one in rows if one.note == note) for note in notes}
+    return "".join(f"\n- {scenarios}: {note}" for note, scenarios in named.items()) + "\n"
 
 
 def _costs(rows: Sequence[Standing]) -> str:
