@@ -102,7 +102,7 @@ def search_weights(
     limit = None
     if options.above_cap_limit_s is not None:
         _, [start_s] = record.once("start", lambda: means(begin[None], meetings.validation))
-        limit = _Limit(options.above_cap_limit_s, start_s)
+        limit = LimitFromStart(options.above_cap_limit_s, start_s)
 
     def measured(candidates: Float64Array, generation: int) -> list[float]:
         say(f"generation {generation + 1} of {options.generations}")
@@ -122,7 +122,7 @@ def search_weights(
     return FoundWeights(weights_of(centres[best : best + 1], start), tuple(found), best)
 
 
-class _Limit:
+class LimitFromStart:
     """The limit on mean seconds above a cap in a search.
 
     The seconds of a generation's candidates are compared with those that the start has in the same episodes, which

@@ -24,6 +24,7 @@ from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.generalist import compare, finetune, train
 from tokenfleet.evaluation.generalist.matrix import __main__ as matrix
 from tokenfleet.evaluation.generalist.rollouts import KnownFleet, lived, scored
+from tokenfleet.evaluation.generalist.search import LimitFromStart
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.generalist.weights import SHIPPED as PRETRAINED
@@ -120,19 +121,35 @@ def test_training_seeds_widen_the_intervals() -> None:
     assert compare.table(found, {"a": ""}).splitlines()[2] == "| a |  | 50.0 | +0.0 [-10.0, 10.0] |"
 
 
-def test_a_fine_tuning_within_a_limit_chooses_the_best_that_keeps_it(tmp_path: Path) -> None:
-    """An empty limit: of centres that stand above a cap, the nearest is chosen, whatever it earns."""
-    typed = "--scenario tiny --generations 6 --population 4 --episodes 2 --validation-episodes 2 --spread 1.0"
+def test_seconds_beyond_the_limit_cost_more_with_every_generation() -> None:
+    """The start stands 4 s above a cap and may stand 10 s: in each generation's episodes six more than its own 5 s."""
+    limit = LimitFromStart(10.0, 4.0)
+    scores, above_cap_s = np.array([1.0, 2.0, 0.0]), np.array([9.0, 19.0, 5.0])
+    first, last = (limit.merits(scores, above_cap_s, generation) for generation in (0, 20))
+    assert (first[0], last[0]) == (1.0, 1.0)
+    assert last[1] < 1.0 < first[1] < 2.0
+
+
+@pytest.mark.parametrize(
+    ("above_cap_s", "chosen"), [((0.0, 11.0, 11.1), 1), ((50.0, 12.0, 30.0), 1), ((0.0, 0.0, 0.0), 2)]
+)
+def test_the_best_centre_within_the_limit_is_chosen_or_else_the_nearest(
+    above_cap_s: tuple[float, ...], chosen: int
+) -> None:
+    assert LimitFromStart(10.0, 4.0).best(np.array([1.0, 2.0, 3.0]), np.array(above_cap_s)) == chosen
+
+
+def test_a_fine_tuning_goes_by_its_limit(tmp_path: Path) -> None:
+    """Candidates of the second generation are others where seconds of the first were priced."""
+    typed = "--scenario tiny --generations 4 --population 4 --episodes 2 --validation-episodes 2 --spread 1.0"
+    searched = []
     for limit in ("", " --above-cap-limit-s 0"):
         out = tmp_path / f"out{limit}"
         assert finetune.main([*shlex.split(typed + limit), "--out", str(out)]) == 0
-        card = read_record(out / "tiny.json")["card"]
-        within = [seconds <= 1.0 for seconds in card["above_cap_s"]]
-        merits = card["scores"] if not limit else [
-            score if kept else -1e3 - seconds
-            for score, kept, seconds in zip(card["scores"], within, card["above_cap_s"], strict=True)
-        ]  # fmt: skip
-        assert card["chosen"] == int(np.argmax(merits))
+        searched.append(read_record(out / "tiny.json")["measured"])
+    free, limited = ([found[f"generation {number}"][0][:4] for number in range(4)] for found in searched)
+    assert free[0] == limited[0]
+    assert free[1:] != limited[1:]
 
 
 def test_a_table_has_paired_differences_with_their_intervals() -> None:
