@@ -22,4 +22,5 @@
 | `found` | what a screen has found, as policies that evaluate.py takes |
 | `export` | the same, written as a file |
 | `freeze` | reference values of the protocol of scores, from screens |
+| `surpass` | shipped policies that are better than the best of a screen |
 """

@@ -20,6 +20,7 @@ from tokenfleet.envs.files import yaml_text
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.metrics import VALUE
@@ -64,7 +65,7 @@ def _freeze(screens: Sequence[Path], out: Path, anew: bool) -> None:
         kind = "benchmark" if reference.is_benchmark else "demonstration"
         span = f"{reference.careful_usd:.4f} to {reference.best_usd:.4f} USD ({reference.best})"
         print(f"{scenario.name}: {kind}, {span}")
-    _write(out, protocol.model_copy(update={"references": references}))
+    write_protocol(out, protocol.model_copy(update={"references": references}))
 
 
 def _protocol(path: Path) -> Protocol:
@@ -76,14 +77,15 @@ def _protocol(path: Path) -> Protocol:
 
 def _reference(protocol: Protocol, found: FinishedScreen) -> Reference:
     scenario, card = found.scenario, found.card
-    careful = _rule_usd(protocol, scenario, protocol.careful_operator)
+    episodes = (protocol.split, protocol.seed, protocol.episodes)
+    careful = rule_usd(scenario, *episodes, protocol.careful_operator)
     best = card["best_known"]
     if best in card["plans"]:
         usd = _plan_usd(protocol, found, best)
     elif best == MIDDLE:
-        usd = _rule_usd(protocol, scenario, HELD_MIDDLE)
+        usd = rule_usd(scenario, *episodes, HELD_MIDDLE)
     else:
-        usd = _rule_usd(protocol, scenario, best)
+        usd = rule_usd(scenario, *episodes, best)
     minutes, done = card["elapsed_s"] / 60.0, card["budget"]["done"]
     return Reference.parse(
         {
@@ -107,8 +109,13 @@ def _choice(found: FinishedScreen, best: str) -> str | dict[str, Any]:
     return dict(HELD_MIDDLE) if best == MIDDLE else best
 
 
-def _rule_usd(protocol: Protocol, scenario: Scenario, rule: Choice) -> float:
-    outcome = rule_outcome(scenario, protocol.split, protocol.seed, protocol.episodes, rule)
+def rule_usd(scenario: Scenario, split: Split, seed: int, episodes: int, rule: Choice) -> float:
+    """The mean net value [USD] of a policy in the episodes of a study.
+
+    Raises:
+        SpecError: the scenario refuses the policy.
+    """
+    outcome = rule_outcome(scenario, split, seed, episodes, rule)
     if isinstance(outcome, str):
         raise SpecError([f"{scenario.name}: no score without {rule}: {outcome}"])
     return float(outcome[VALUE].mean())
@@ -121,7 +128,12 @@ def _plan_usd(protocol: Protocol, found: FinishedScreen, name: str) -> float:
         return float(outcomes(setting, found.plan(name), workers)[VALUE].mean())
 
 
-def _write(path: Path, protocol: Protocol) -> None:
+def write_protocol(path: Path, protocol: Protocol) -> None:
+    """Write a protocol's file, whole or not at all.
+
+    Raises:
+        SpecError: it cannot be written.
+    """
     comment = f"# Written by {COMMAND}. Another reference or episode makes another protocol.\n"
     text = yaml_text(protocol.model_dump(mode="json"), width=120, default_flow_style=None)
     try:
