@@ -53,10 +53,10 @@ def _run(typed: argparse.Namespace) -> None:
     with Workers(typed.workers) as workers, tqdm(scenarios.items(), disable=not sys.stderr.isatty()) as bar:
         for name, scenario in bar:
             bar.set_description_str(name)
-            row, learned, rule = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
+            row, learned, rules = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
             print(standings_text([row]), flush=True)
             if typed.ship:
-                ship(scenario, learned, rule, budget, Path(typed.ship))
+                ship(scenario, learned, rules, budget, Path(typed.ship))
             if files:
                 files.keep(row, scenario)
     if files:
@@ -79,8 +79,8 @@ def _one(
     out: Path,
     workers: Workers,
     say: Callable[[str], None],
-) -> tuple[Standing, list[Learned], ShippedRule]:
-    """One scenario, from its rules to its standing; what was learned, and the tuned rule."""
+) -> tuple[Standing, list[Learned], list[ShippedRule]]:
+    """One scenario, from its rules to its standing; what was learned, and the tuned rules."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
     record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
@@ -89,15 +89,15 @@ def _one(
         TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
-    rule = tuned(scenario, best, budget, out / "tuning", workers.count, say)
-    rules = [*best, rule]
+    tuned_rules = tuned(scenario, best, budget, out / "tuning", workers.count, say)
+    rules = [*best, *tuned_rules]
     choices = {one.label: one.choice for one in rules}
     rivals = validation.measured(choices)
     base = max((one for one in rules if not one.plans), key=lambda one: validated(rivals[one.label]).usd)
     choosing = choosing_cells(scenario, budget.episodes, record, workers, say)
     learned = [training.learn(choices, rivals, base, choosing) for training in trainings]
     test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
-    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned, rule
+    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned, tuned_rules
 
 
 def _of_seed(say: Callable[[str], None], seed: int, what: str) -> None:

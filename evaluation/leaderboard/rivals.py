@@ -1,9 +1,10 @@
-"""The rules that learned policies have to beat: the best on validation, and the best of them with numbers tuned."""
+"""The rules that learned policies have to beat: the best on validation, some of them with numbers tuned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +88,8 @@ def tuned(
     folder: Path,
     workers: int,
     say: Callable[[str], None],
-) -> ShippedRule:
-    """The best rule that is no controller of others and has numbers, with these tuned by `tune.py`.
+) -> list[ShippedRule]:
+    """The best rule and the best controller of others that have numbers, with these tuned by `tune.py`.
 
     Args:
         scenario: where they act.
@@ -104,11 +105,15 @@ def tuned(
     probe = FleetVectorEnv(scenario, 1, split="train")
     context = PolicyContext.from_env(probe)
     probe.close()
-    one = next(rule for rule in best if not rule.is_published and _has_numbers(rule, context))
-    say(f"tuning {one.name}")
-    run = folder / f"{scenario.name}-{one.name}"
-    run_once(tuning_command(scenario, one.name, budget, workers, run), scenario, run)
-    return ShippedRule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml")
+    found = []
+    for is_published in FINALISTS:
+        of_kind = (rule for rule in best if rule.is_published is is_published and _has_numbers(rule, context))
+        for one in islice(of_kind, 1):
+            say(f"tuning {one.name}")
+            run = folder / f"{scenario.name}-{one.name}"
+            run_once(tuning_command(scenario, one.name, budget, workers, run), scenario, run)
+            found.append(ShippedRule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml"))
+    return found
 
 
 def _has_numbers(rule: ShippedRule, context: PolicyContext) -> bool:

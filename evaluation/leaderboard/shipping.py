@@ -26,15 +26,17 @@ CHECKED_EPISODES = 4
 """Validation episodes with values in the file: anyone can see whether the policy still plays as it did."""
 
 
-def ship(scenario: Scenario, learned: Sequence[Learned], rule: ShippedRule, budget: Budget, folder: Path) -> None:
-    """Write the learned policy and the constants that are best in validation, and the tuned rule.
+def ship(
+    scenario: Scenario, learned: Sequence[Learned], rules: Sequence[ShippedRule], budget: Budget, folder: Path
+) -> None:
+    """Write the learned policy and the constants that are best in validation, and the tuned rules.
 
     Policy and constants may be of different training seeds.
 
     Args:
         scenario: that they are for.
         learned: what each training seed came to.
-        rule: the tuned one.
+        rules: the tuned ones.
         budget: of each training.
         folder: gets `pretrained/SCENARIO.yaml`, the checkpoint `pretrained/SCENARIO` if it is one, and
             `tuned/SCENARIO/constants.yaml`, `tuned/SCENARIO/RULE.yaml`.
@@ -58,7 +60,9 @@ def ship(scenario: Scenario, learned: Sequence[Learned], rule: ShippedRule, budg
         validation = {"episodes": CHOICE_TIMES * budget.episodes, **asdict(learned[seed].validation[method])}
         found = {"command": command, "method": method, "seed": seed, "validation": validation}
         _write(folder / inside, scenario, learned[seed].policies[method], found)
-    _write(folder / tuned / rule.name, scenario, rule.choice, {"command": command, "method": "tuned rule", "seed": 0})
+    for rule in rules:
+        found = {"command": command, "method": "tuned rule", "seed": 0}
+        _write(folder / tuned / rule.name, scenario, rule.choice, found)
 
 
 def _write(path: Path, scenario: Scenario, policy: Choice | Path, found: Mapping[str, Any]) -> None:
