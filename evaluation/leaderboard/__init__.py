@@ -1,9 +1,9 @@
 """What searches learn against the best rules, on test episodes: `python -m tokenfleet.evaluation.leaderboard`.
 
 On every scenario, training seeds search for feedback, for corrections of the best rule, and for constants with as many
-episodes. The best rule that has numbers is tuned, by the budget of `tune.py`. Validation episodes choose what goes into
-service, within the strongest rival's seconds above a cap. The chosen policies and the best rules meet on test episodes,
-which choose nothing. The same command goes on with what `--out` holds.
+episodes. The best rule and the best published controller that have numbers are tuned, by the budget of `tune.py`.
+Validation episodes choose what goes into service, within the strongest rival's seconds above a cap. The chosen policies
+and the best rules meet on test episodes, which choose nothing. The same command goes on with what `--out` holds.
 
 | module | what |
 |---|---|
@@ -18,4 +18,5 @@ which choose nothing. The same command goes on with what `--out` holds.
 | `page` | docs/leaderboard.md |
 | `figure` | the picture of it |
 | `shipping` | the best learned policies as files |
+| `tuned_sets` | rules with tuned numbers for scenarios that are no benchmarks |
 """

@@ -12,7 +12,6 @@ from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError, shown
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.policies.learned.identity import policy_hash
 from tokenfleet.policies.policy_files import is_file_choice
 
@@ -41,10 +40,10 @@ def correction_command(
     ]  # fmt: skip
 
 
-def tuning_command(scenario: Scenario, rule: str, budget: Budget, workers: int, folder: Path) -> list[str]:
+def tuning_command(scenario: Scenario, rule: str, validation_episodes: int, workers: int, folder: Path) -> list[str]:
     """The tuning of a rule's numbers, by the budget that tune.py gives everyone."""
     return [
-        "tune.py", f"policy={rule}", f"scenario={scenario.name}", f"validation.episodes={budget.episodes}",
+        "tune.py", f"policy={rule}", f"scenario={scenario.name}", f"validation.episodes={validation_episodes}",
         f"workers={workers}", f"hydra.run.dir={folder}",
     ]  # fmt: skip
 

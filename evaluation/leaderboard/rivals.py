@@ -111,7 +111,7 @@ def tuned(
         for one in islice(of_kind, 1):
             say(f"tuning {one.name}")
             run = folder / f"{scenario.name}-{one.name}"
-            run_once(tuning_command(scenario, one.name, budget, workers, run), scenario, run)
+            run_once(tuning_command(scenario, one.name, budget.episodes, workers, run), scenario, run)
             found.append(ShippedRule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml"))
     return found
 

@@ -1,4 +1,4 @@
-"""The learned policy of a scenario as a file that `policies=` and `policy.base=` take."""
+"""Policies of a scenario as files that `policies=` and `policy.base=` take."""
 
 from __future__ import annotations
 
@@ -59,14 +59,24 @@ def ship(
     for inside, (seed, method) in methods.items():
         validation = {"episodes": CHOICE_TIMES * budget.episodes, **asdict(learned[seed].validation[method])}
         found = {"command": command, "method": method, "seed": seed, "validation": validation}
-        _write(folder / inside, scenario, learned[seed].policies[method], found)
+        ship_policy(folder / inside, scenario, learned[seed].policies[method], found)
     for rule in rules:
         found = {"command": command, "method": "tuned rule", "seed": 0}
-        _write(folder / tuned / rule.name, scenario, rule.choice, found)
+        ship_policy(folder / tuned / rule.name, scenario, rule.choice, found)
 
 
-def _write(path: Path, scenario: Scenario, policy: Choice | Path, found: Mapping[str, Any]) -> None:
-    """One policy, and how it was come by."""
+def ship_policy(path: Path, scenario: Scenario, policy: Choice | Path, found: Mapping[str, Any]) -> None:
+    """Write one policy, and how it was come by, with values by which anyone can check it.
+
+    Args:
+        path: of the file, without its suffix.
+        scenario: that the policy is for.
+        policy: as the registry takes it, or the run of a training.
+        found: how it was come by.
+
+    Raises:
+        SpecError: the file cannot be written.
+    """
     checks = {"config_hash": scenario_hash(scenario), "check": checked(scenario, policy)}
     try:
         write_policy(path.with_suffix(SUFFIX), _as_choice(policy, path), {**found, **checks})
