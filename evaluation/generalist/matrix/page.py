@@ -71,8 +71,8 @@ By the 95 % interval of the paired difference in net value, over the scenarios w
   in {options.episodes} episodes), and is whatever was best in {options.validation_episodes} validation episodes, the
   weights that it began with included, that stands above a cap no longer than the specialist does in these episodes.
   One seed each. *None*: no such policy ships, or nothing was fine-tuned there.
-- Scores in brackets are those of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best that a screen of
-  one seed knows. Before fine-tuning the generalist knows no limit on seconds but the brake and its price.
+- Scores in brackets are those of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best policy
+  known. Before fine-tuning the generalist knows no limit on seconds but the brake and its price.
 
 ## Net value, USD
 
