@@ -119,7 +119,7 @@ class KairosAdmission(Admission):
     def rates_rps(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Admission.rates_rps`."""
         use = awake_utilisation(view, self._replicas)
-        free_share = np.where(use < self._admit_below, self._keep_below - use, 0.0)
+        free_share = np.where(use < self._admit_below, np.maximum(self._keep_below - use, 0.0), 0.0)
         free_tokens = free_share * self._kv_tokens * np.rint(view["awake_replicas"])
         mine = (free_tokens[:, None, :] * self._mask).sum(axis=2)
         return mine / self._tokens / self._tick_s, state
