@@ -7,7 +7,7 @@ import numpy as np
 from tokenfleet.envs.estimates.cap_forecast import CapForecast
 from tokenfleet.envs.rows import Record
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
+from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveFraction
 from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.feedback import Margin
 from tokenfleet.policies.heuristics.parts import Clocking, Float64Array
@@ -40,7 +40,7 @@ class DualPrice(Clocking):
         scenario: Scenario,
         rho: PositiveFloat = 0.5,
         sigma: NonNegativeFloat = 1.0,
-        primal_step: PositiveFloat = 0.5,
+        primal_step: PositiveFraction = 0.5,
         margin: Margin = 0.04,
         ahead_s: NonNegativeFloat = 2.0,
     ) -> None:
