@@ -61,7 +61,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (f"{ENVS}.interface",),
     (f"{ENVS}.accounts.episode_metrics",),
     (f"{ENVS}.accounts",),
-    (f"{ENVS}.fleets.snapshots", f"{ENVS}.fleets.plans", f"{ENVS}.fleets.setting"),
+    (f"{ENVS}.fleets.indices", f"{ENVS}.fleets.snapshots", f"{ENVS}.fleets.plans", f"{ENVS}.fleets.setting"),
     (f"{ENVS}.fleets.running", f"{ENVS}.fleets.what_if"),
     (f"{ENVS}.fleets.live",),
     (f"{ENVS}.fleets.simulator",),

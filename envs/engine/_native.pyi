@@ -16,6 +16,7 @@ CONSTANTS: dict[str, float]
 
 class Snapshot:
     def state_bytes(self) -> int: ...
+    def live_bytes(self) -> int: ...
 
 class Engine:
     def __init__(

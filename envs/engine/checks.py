@@ -50,9 +50,11 @@ def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -
     """Refuse forks of missing fleets, and forks that contradict each other; see `Engine.fork`."""
     if len(sources) != len(targets):
         raise SpecError([f"fork: needs as many targets as sources (got {len(targets)} and {len(sources)})"])
-    for index in (*sources, *targets):
+    distinct = set(targets)
+    indices = distinct.union(sources)
+    for index in (min(indices, default=0), max(indices, default=0)):
         check_index(index, num_envs)
-    if len(set(targets)) < len(targets):
+    if len(distinct) < len(targets):
         twice = next(index for index in targets if list(targets).count(index) > 1)
         raise SpecError([f"fork: a fleet can become one other (fleet {twice} is a target more than once)"])
 

@@ -53,8 +53,13 @@ class NativeSnapshot:
 
     @property
     def state_bytes(self) -> int:
-        """Memory of the fleet's state, which forks copy; what never changes is shared and not counted."""
+        """Memory of the fleet's state with all its requests; what never changes is shared and not counted."""
         return self.state.state_bytes()
+
+    @property
+    def live_bytes(self) -> int:
+        """The same with the requests under way alone: no others change from now on before they are made."""
+        return self.state.live_bytes()
 
 
 class NativeEngine:
@@ -102,6 +107,9 @@ class NativeEngine:
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """See `Engine.fork`; threads share out the targets."""
         check_forks(sources, targets, self._num_envs)
+        if set(targets).isdisjoint(sources):
+            self._engine.fork(np.array(sources, np.int64), np.array(targets, np.int64))
+            return
         changing = [(source, target) for source, target in zip(sources, targets, strict=True) if source != target]
         overwritten = {target for _, target in changing}
         held = {source: self.snapshot(source) for source, _ in changing if source in overwritten}

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.engine import Engine, RequestLog
 from tokenfleet.envs.episode import Episode
+from tokenfleet.envs.fleets.indices import check_distinct, parse_fleets
 from tokenfleet.envs.fleets.plans import Plan, Planned, PolicyPredictor, Same, check_simulated, parse_futures
 from tokenfleet.envs.fleets.running import RunningFleets
 from tokenfleet.envs.fleets.snapshots import BatchSnapshot
 from tokenfleet.envs.fleets.what_if import Simulation, Simulator
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
+from tokenfleet.envs.spec import SpecError, shown
 
 
 class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
@@ -123,17 +125,19 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         time for the requests in the fleets, not for how long the fleets have run. Every source counts as it was before.
 
         Raises:
-            SpecError: not as many targets as sources, or a fleet that is to become two.
+            SpecError: no list of numbers, not as many targets as sources, or a fleet that is to become two.
             IndexError: there is no such fleet.
         """
         self._check_begun()
-        self._fleets.fork(sources, targets)
+        self._fleets.fork(
+            parse_fleets(sources, self.num_envs, "sources"), parse_fleets(targets, self.num_envs, "targets")
+        )
         return self._fleets.observe()
 
     def snapshot(self, fleets: Sequence[int] | None = None) -> BatchSnapshot:
         """Hold some fleets, by default all, as they are now; for `restore`."""
         self._check_begun()
-        chosen = range(self.num_envs) if fleets is None else fleets
+        chosen = self._chosen(fleets)
         return BatchSnapshot(tuple(self._fleets.hold(index) for index in chosen), self.split)
 
     def restore(self, snapshot: BatchSnapshot, fleets: Sequence[int] | None = None) -> NDArray[Any]:
@@ -145,10 +149,14 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
         Raises:
             ValueError: the snapshot is of another number of fleets.
-            SpecError: it is of another scenario or engine.
+            SpecError: it is of another scenario, engine or action, or no snapshot; or a fleet that is to become two.
+            IndexError: there is no such fleet.
         """
         self._check_open()
-        targets = range(self.num_envs) if fleets is None else fleets
+        if not isinstance(snapshot, BatchSnapshot):
+            raise SpecError([f"snapshot: must be what `snapshot` gave (got {shown(snapshot)})"])
+        targets = self._chosen(fleets)
+        check_distinct(targets)
         if len(targets) != len(snapshot):
             raise ValueError(f"the snapshot holds {len(snapshot)} fleets, for {len(targets)}")
         for index, held in zip(targets, snapshot.fleets, strict=True):
@@ -186,9 +194,10 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
         Raises:
             SpecError: a plan of another shape, no such future, or a fleet whose episode has ended.
+            IndexError: there is no such fleet.
         """
         self._check_begun()
-        chosen = list(range(self.num_envs)) if fleets is None else [int(index) for index in fleets]
+        chosen = self._chosen(fleets)
         check_simulated(chosen, self._fleets.ended, horizon, branches)
         seeds = parse_futures(futures)
         planned = Planned(plan, then, self._fleets.setting.parts, (len(chosen), branches, len(seeds)), state)
@@ -196,6 +205,10 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         if self._simulator is None or self._simulator.copies != copies:
             self._simulator = Simulator(self._fleets.setting, copies)
         return self._simulator.run(self.snapshot(chosen).fleets, planned.branches, seeds, horizon, planned)
+
+    def _chosen(self, fleets: Sequence[int] | None) -> list[int]:
+        """The numbers of some fleets, of all by default."""
+        return list(range(self.num_envs)) if fleets is None else parse_fleets(fleets, self.num_envs)
 
     def _check_open(self) -> None:
         if self.closed:

@@ -93,6 +93,8 @@ class Planned:
         self, plan: Plan, then: PolicyPredictor | None, parts: Parts, copies: tuple[int, int | None, int], state: Any
     ) -> None:
         fleets, branches, futures = copies
+        if then is not None and not hasattr(then, "predict"):
+            raise SpecError([f"then: must be a policy, which has `predict` (got {shown(then)})"])
         self._parts, self._fleets, self._futures = parts, fleets, futures
         self._policy = plan if hasattr(plan, "predict") else then
         if hasattr(plan, "predict"):
@@ -142,6 +144,8 @@ class Planned:
                     f"with the fleets before the branches if each has its own (got shape {list(shape)})"
                 ]
             )
+        if len(shape) - len(single) == 2 and shape[0] != self._fleets:
+            raise SpecError([f"plan: must have actions for each of {self._fleets} fleets (got {shape[0]})"])
         return int(shape[len(shape) - len(single) - 1])
 
     def _spread(self, step: Any) -> NDArray[Any] | Controls:

@@ -148,8 +148,9 @@ class RunningFleets:
         """Let fleet `index` go on from there.
 
         Raises:
-            SpecError: the snapshot is of another scenario or engine.
+            SpecError: the snapshot is of another scenario, engine or action.
         """
+        self.decisions.check(held.bookkeeping.memory)
         self.engine.restore(index, held.engine)
         self._resume_bookkeeping(index, held.bookkeeping)
 

@@ -13,6 +13,7 @@ from tokenfleet.envs.interface.arguments import checked_actions
 from tokenfleet.envs.interface.parts import Parts
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.rows import Record
+from tokenfleet.envs.spec import SpecError
 
 BoolArray = NDArray[np.bool_]
 Memory = tuple[NDArray[Any], ...]
@@ -50,6 +51,15 @@ class Decisions:
     def hold(self, index: int) -> Memory:
         """What is remembered of fleet `index`, for `resume`."""
         return tuple(rows[index].copy() for rows in self.memory)
+
+    def check(self, held: Memory) -> None:
+        """Refuse what another kind of action remembers of a fleet.
+
+        Raises:
+            SpecError: one line.
+        """
+        if [np.shape(row) for row in held] != [rows.shape[1:] for rows in self.memory]:
+            raise SpecError(["snapshot: is of another kind of action; restore it in an environment of the same action"])
 
     def resume(self, index: int, held: Memory) -> None:
         """Remember of fleet `index` what was remembered of it, or of another."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +103,38 @@ def test_a_single_environment_goes_back_to_a_snapshot() -> None:
     assert_same(env.step(action), first)
 
 
+@pytest.mark.parametrize("wrong", [0, [0.5], ["0"], [None], [True], [float("nan")]])
+def test_what_is_no_list_of_fleets_is_refused_and_nothing_happens(wrong: Any) -> None:
+    envs, actions = begun(AutoresetMode.NEXT_STEP)
+    twin, held = copy.deepcopy(envs), envs.snapshot()
+    calls: dict[str, Callable[[], object]] = {
+        "sources": lambda: envs.fork(wrong, [1]),
+        "targets": lambda: envs.fork([1], wrong),
+        "fleets": lambda: envs.restore(held, wrong),
+    }
+    for name, call in calls.items():
+        with pytest.raises(SpecError, match=rf"^{name}: must be a list of numbers of fleets, such as \[0\] \(got "):
+            call()
+    with pytest.raises(SpecError, match=r"^fleets: must be a list"):
+        envs.snapshot(wrong)
+    for action in actions:
+        assert_same(envs.step(action), twin.step(action))
+
+
+def test_a_restore_that_cannot_be_leaves_every_fleet_as_it_was() -> None:
+    envs, actions = begun(AutoresetMode.NEXT_STEP)
+    held = envs.snapshot()
+    envs.step(actions[0])
+    twin = copy.deepcopy(envs)
+    with pytest.raises(IndexError, match="fleet 9 of 4"):
+        envs.restore(held, [0, 1, 2, 9])
+    with pytest.raises(SpecError, match=r"fleets: a fleet can become one other \(fleet 0 is named more than once\)"):
+        envs.restore(held, [0, 0, 1, 2])
+    with pytest.raises(SpecError, match=r"snapshot: must be what `snapshot` gave \(got None\)"):
+        envs.restore(None)  # type: ignore[arg-type]
+    assert_same(envs.step(actions[1]), twin.step(actions[1]))
+
+
 def test_snapshots_of_others_are_refused() -> None:
     envs, _ = begun(AutoresetMode.NEXT_STEP)
     held = envs.snapshot([0, 1])
@@ -108,6 +142,8 @@ def test_snapshots_of_others_are_refused() -> None:
         envs.restore(held)
     with pytest.raises(SpecError, match="snapshot: is of another fleet"):
         FleetVectorEnv("default", 2, engine=ENGINE).restore(held)
+    with pytest.raises(SpecError, match="snapshot: is of another kind of action"):
+        batch(4, overrides=FRAGILE, action="setpoints").restore(envs.snapshot())
     with pytest.raises(TypeError, match="a snapshot is valid in this process only; get_state gives"):
         pickle.dumps(held)
     with pytest.raises(RuntimeError, match="reset every fleet"):

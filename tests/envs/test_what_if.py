@@ -142,6 +142,9 @@ def test_plans_that_cannot_be_are_refused() -> None:
         ({"futures": []}, "futures: must be at least one"),
         ({"futures": -1}, r"futures: must be 'same', a seed"),
         ({"fleets": []}, "fleets: must be at least one"),
+        ({"fleets": [0.7]}, r"fleets: must be a list of numbers of fleets, such as \[0\] \(got \[0.7\]\)"),
+        ({"plan": candidates(envs, 2, 2)}, r"plan: must have actions for each of 3 fleets \(got 2\)"),
+        ({"plan": [action], "then": 5}, r"then: must be a policy, which has `predict` \(got 5\)"),
         ({"branches": 3}, r"branches: must be as many as the plan has, 2 \(got 3\)"),
         ({"branches": 0}, r"branches: must be a positive number, or None \(got 0\)"),
     ]

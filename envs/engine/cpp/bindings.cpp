@@ -49,7 +49,9 @@ NB_MODULE(_native, m) {
     m.attr("EPISODE_SERIES") = names({TOKENFLEET_EPISODE_SERIES(TOKENFLEET_NAME)});
     m.attr("CONTROLS") = names({TOKENFLEET_CONTROLS(TOKENFLEET_NAME)});
 #undef TOKENFLEET_NAME
-    nb::class_<Snapshot>(m, "Snapshot").def("state_bytes", [](const Snapshot& s) { return s.fleet().state_bytes(); });
+    nb::class_<Snapshot>(m, "Snapshot")
+        .def("state_bytes", [](const Snapshot& s) { return s.fleet().state_bytes(); })
+        .def("live_bytes", [](const Snapshot& s) { return s.fleet().live_bytes(); });
     nb::class_<Engine>(m, "Engine")
         .def(nb::init<nb::handle, Array<float>, Array<double>, std::int64_t, std::vector<Array<const double>>,
                       std::vector<bool>, Array<const double>, Array<const double>>(),

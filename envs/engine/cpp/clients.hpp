@@ -107,6 +107,7 @@ public:
     void succeed(std::int32_t index, double now_s) {
         if (!demand_.calls.has_successors()) return;
         for (const std::int32_t row : demand_.calls.successors(index)) {
+            demand_.tell(row);
             Detail& waiting = demand_.details[row];
             // Answers that come from afar are not known in the order in which they arrive.
             waiting.last_answer_s = std::max(waiting.last_answer_s, now_s);

@@ -58,28 +58,39 @@ public:
     Demand& operator=(const Demand& other) {
         calls = other.calls;
         num_roots = other.num_roots;
-        // Calls that wait for others change before they are made.
-        const bool differs = requests.size() != other.requests.size() || details.size() != other.details.size();
-        if (differs || calls.has_successors()) {
+        if (requests.size() != other.requests.size() || details.size() != other.details.size()) {
             requests = other.requests;
             details = other.details;
             stretches_.take_over(other.stretches_);
             return *this;
         }
-        stretches_.take_over(other.stretches_, requests.size(), [&](std::size_t first, std::size_t end) {
+        const auto copy_row = [&](std::size_t row) {
+            requests[row] = other.requests[row];
+            if (!details.empty()) details[row] = other.details[row];
+        };
+        const auto copy_rows = [&](std::size_t first, std::size_t end) {
             std::copy(other.requests.begin() + first, other.requests.begin() + end, requests.begin() + first);
             if (details.empty()) return;
             std::copy(other.details.begin() + first, other.details.begin() + end, details.begin() + first);
-        });
+        };
+        stretches_.take_over(other.stretches_, requests.size(), copy_row, copy_rows);
         return *this;
     }
 
     // A request is made for the first time, or has come to its end.
-    void begin(std::int32_t index) { stretches_.begin(index); }
-    void end(std::int32_t index) { stretches_.end(index); }
+    void begin(std::int32_t index) { stretches_.begin_or_end(index); }
+    void end(std::int32_t index) { stretches_.begin_or_end(index); }
+
+    // A call that has not been made learns of an answer that it waits for.
+    void tell(std::int32_t index) { stretches_.touch(index); }
 
     std::size_t bytes() const {
         return requests.size() * sizeof(Request) + details.size() * sizeof(Detail) + stretches_.bytes();
+    }
+
+    // Of the requests under way alone.
+    std::size_t live_bytes() const {
+        return stretches_.rows_under_way() * (sizeof(Request) + (details.empty() ? 0 : sizeof(Detail)));
     }
 
     // Another episode's demand, of which some has been made already, as `before` tells; request i stands in row[i] here,

@@ -76,12 +76,11 @@ public:
         next_request_ = other.next_request_;
     }
 
-    // Memory of all that may change, but for a few numbers of each site and pool.
-    std::size_t state_bytes() const {
-        std::size_t bytes = sizeof(*this) + demand_.bytes() + clients_.bytes() + overdue_.bytes() + router_.bytes();
-        for (const Replica& replica : replicas_.all()) bytes += replica.bytes();
-        return bytes;
-    }
+    // Memory of all that changes in an episode, but for a few numbers of each site.
+    std::size_t state_bytes() const { return parts_bytes() + demand_.bytes(); }
+
+    // The same, of the requests only those under way.
+    std::size_t live_bytes() const { return parts_bytes() + demand_.live_bytes(); }
 
     // Go on in another episode that agrees with this one up to now. Request i stands in row[i] of it, in the same order, or
     // nowhere (-1) if it has not been made and no client is thinking about it.
@@ -172,6 +171,13 @@ private:
           pools_(make_pools()),
           replicas_(arrays, pools_, in_order_of_time_),
           router_(arrays, demand_, replicas_) {}
+
+    std::size_t parts_bytes() const {
+        std::size_t bytes = sizeof(*this) + pools_.size() * sizeof(PoolState);
+        bytes += clients_.bytes() + overdue_.bytes() + router_.bytes();
+        for (const Replica& replica : replicas_.all()) bytes += replica.bytes();
+        return bytes;
+    }
 
     std::vector<PoolState> make_pools() {
         std::vector<PoolState> pools;
