@@ -51,7 +51,7 @@ def write_page(matrix: ResultMatrix, path: Path) -> None:
 def page(matrix: ResultMatrix) -> str:
     """The page as Markdown."""
     measured = [results(matrix), where_each_shines(matrix), numbers_tuned(matrix), best_known_section(matrix)]
-    parts = [_head(matrix), *measured, _sees(), _compositions(), _rules()]
+    parts = [_head(matrix), *measured, _sees(), _compositions(), _part_rules()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -116,7 +116,7 @@ def _compositions() -> str:
             if preset.group == group:
                 made_of = ", ".join(f"{kind} {_choice(choice)}" for kind, choice in preset.parameters.items())
                 rows.append([f"`{name}`", made_of or f"`{str(preset.target).rpartition(':')[2]}`"])
-        sections.append(f"**{group}**: {meaning}.\n\n{markdown_table(['policy', 'rules'], rows)}")
+        sections.append(f"**{group}**: {meaning}.\n\n{markdown_table(['policy', 'part rules'], rows)}")
     return "## What each is made of\n\n" + "\n\n".join(sections)
 
 
@@ -127,8 +127,8 @@ def _choice(choice: Any) -> str:
     return f"`{choice['name']}` ({', '.join(f'{key} {value}' for key, value in others.items())})"
 
 
-def _rules() -> str:
-    sections = [f"## Rules\n\nHow sure each number is:\n\n{MARKS}"]
+def _part_rules() -> str:
+    sections = [f"## Part rules\n\nHow sure each number is:\n\n{MARKS}"]
     for kind, table in TABLES.items():
         sections.append(f"### {kind}")
         for name, preset in table.items():
@@ -137,7 +137,7 @@ def _rules() -> str:
 
 
 def rule_paragraph(name: str, preset: Preset) -> str:
-    """What a rule says of itself, and its numbers."""
+    """What a part rule says of itself, and its numbers."""
     target = import_object(preset.target) if isinstance(preset.target, str) else preset.target
     text, _, arguments = inspect.getdoc(target).partition("\n\nArgs:\n")  # type: ignore[union-attr]
     paragraphs = text.partition("\n\nRaises:")[0].replace("\n\n", " \\n").split("\n")
