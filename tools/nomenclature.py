@@ -89,6 +89,8 @@ WORDS = (
         "set-points",
         "What a supervisor sets every few ticks, such as a power target; an inner loop turns them into controls.",
     ),
+    ("knob", "A group of set-points that a screen tunes, or holds at its default to see what the group is worth."),
+    ("dial", "A gain that moves a knob with one feature of the state."),
     ("middle of the box", "The action of zeros, under which every shipped fleet runs sanely."),
     ("policy", "Anything that decides, learned or not."),
     ("rule, heuristic", "A policy that was written by hand."),

@@ -67,7 +67,7 @@ class PoolSpec(GrowingSpec, CatalogSpec):
         kv_policy: `reserve` keeps space for a request's whole answer from its admission on; `grow` gives it space token
             by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
         kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
-            default of vLLM's first engine, its second one has the same knob at 0.
+            default of vLLM's first engine, its second one has the same option at 0.
         prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from the end
             of the conversation's or the group's cached beginning (vLLM `enable_prefix_caching`).
         warm_cache: begin an episode with the contexts in the cache that sessions under way have left there, as many as
