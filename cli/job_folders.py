@@ -1,7 +1,8 @@
 """The folders that a start makes, and takes back if it comes to nothing.
 
-A single run's folder is made here, after the configuration is checked. Hydra makes that of a sweep, and its record and
-logs, before it looks at the first job; it offers no way to check first, so what it made for nothing is removed.
+The folder of a single run is made here, after the configuration is checked. Hydra makes the folder of a sweep, with a
+record and logs, before it looks at the first job, and offers no way to check first. So folders made for nothing are
+removed.
 """
 
 from __future__ import annotations

@@ -45,16 +45,10 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     it for too long the breaker trips and the site is dark. Power, not silicon, is the limit.
 
     ## Action Space
-    `Box(-1, 1, (A,), float32)`, named runs of entries; P pools, K request classes, R the (class, pool) pairs among
-    which classes with more than one pool can choose. `docs/environments/fleet.md` gives the formulas, and `FleetAction`
-    translates to and from `Controls` in physical units. Entries beyond [-1, 1] count as the nearer end.
-
-    | segment | entries | -1 | 0 | 1 |
-    |---|---|---|---|---|
-    | `route_weight` | R | route closed | by capacity | twice the weight |
-    | `clock_fraction` | P | clock floor | half-way | full clock |
-    | `awake_fraction` | P | all asleep | what fits the contract | all awake |
-    | `admit_rate_rps` | K | nothing admitted or released | no limit | no limit |
+    `Box(-1, 1, (A,), float32)`. An action is a row of segments, one for each control: routing, clocks, awake replicas,
+    admission and, where the scenario has them, batteries, standby, variants, training jobs, prefix affinity and prices.
+    `batch.action_model.table` lists the segments of an environment; `docs/environments/fleet.md` gives the formulas.
+    `FleetAction` translates to and from `Controls` in physical units. Entries beyond [-1, 1] count as the nearer end.
 
     ## Observation Space
     `Box(low, high, (D,), float32)`: each named value over a scale that the scenario fixes, cut at `low` and `high`.
@@ -76,12 +70,16 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     (`reward_scale`). The terms are in `info["reward_terms"]` [USD]; `reward_weights` weighs them.
 
     ## Infos
-    `reward_terms`; `cost`, the seconds above a cap in the tick, summed over sites and rows, for constrained learning;
-    `route_mask` `[K, P]`, the pools that can take a class's requests now; `profiles`, what each pool stands on:
-    `is_roofline` and the expected error of every quantity, `[P]` each; `episode_metrics` (see
-    `envs.accounts.metrics`). `reset` and every step give the same keys, shapes and types: the terms and the cost of a
-    reset are 0, and so are the metrics until an episode ends. If asked for, the step that ends an episode also brings
-    `ledger`: what each layer has cost and added (`docs/ledger.md`). `ledger()` says so at any time.
+    - `reward_terms`, and `cost`: the seconds above a cap in the tick, summed over sites and rows, for constrained
+      learning;
+    - `route_mask` `[K, P]`: the pools that can take a class's requests now;
+    - `profiles`: what each pool stands on, `is_roofline` and the expected error of every quantity, `[P]` each;
+    - `episode_metrics` (see `envs.accounts.metrics`);
+    - `ledger`, if asked for, where an episode ends: what each layer has cost and added (`docs/ledger.md`). The method
+      `ledger()` says so at any time.
+
+    `reset` and every step give the same keys, shapes and types, but for `ledger`. The terms and the cost of a reset are
+    0, and so are the metrics until an episode ends.
 
     ## Starting State
     Every replica awake and idle, every clock at its highest, prefix caches with the contexts of sessions under way.
@@ -97,24 +95,11 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     gymnasium.make("tokenfleet:tokenfleet/Fleet-v0", scenario="tiny", overrides={"sites.lab.grid.cap_fraction": 0.6})
     ```
 
-    | argument | default | what |
-    |---|---|---|
-    | `scenario` | `"default"` | a catalogue name, a YAML path, plain data, or a `Scenario` |
-    | `overrides` | none | dotted keys and values laid over the scenario |
-    | `split` | `"train"` | `train`, `validation` or `test` |
-    | `engine` | `"native"` | `native` or `reference`: the same fleet, fast or readable |
-    | `observation`, `action`, `reward` | none | names, or parts of your own: see `docs/environments/fleet.md` |
-    | `decide_every` | the action's, else 1 | ticks for which an action holds |
-    | `reward_weights` | all 1 | weight by name of term |
-    | `reward_scale` | the reward's, else `"reference_revenue"` | divides the weighted sum; 1 for not at all |
-    | `strict_profiles` | `False` | refuse pools that run on a roofline |
-    | `ledgers` | `False` | whether `info["ledger"]` comes at the end of an episode |
-    | `render_mode` | none | `ansi` or `rgb_array` |
-    | `search_paths` | none | folders of your own GPUs, models, profiles, recordings, series, scenarios |
+    Those of `FleetVectorEnv`, without `num_envs`, `threads` and `autoreset_mode`.
 
     ## Vectorized environment
     `gymnasium.make_vec("tokenfleet:tokenfleet/Fleet-v0", num_envs=64)` gives `FleetVectorEnv`, which steps all fleets
-    in one call; this environment is a batch of one. Further arguments: `threads`, `autoreset_mode`.
+    in one call; this environment is a batch of one.
 
     ## Version History
     * v0: initial version.

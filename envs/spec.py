@@ -11,9 +11,17 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from typing_extensions import Self
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -81,6 +89,22 @@ class Spec(BaseModel):
             return cls.model_validate(dict(data))
         except ValidationError as error:
             raise SpecError(_messages(error, cls, where)) from _cause(error)
+
+
+class GrowingSpec(Spec):
+    """A description whose keys may become more, while scenarios without the new keys keep their hashes.
+
+    Files of tuned and learned policies, and protocols of scores, name the hash of their scenario's plain data.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ()
+    """Keys that came after such files; plain data has them only where they differ from their defaults."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        default = {key: type(self).model_fields[key].get_default(call_default_factory=True) for key in self.later}
+        unused = {key for key, value in default.items() if getattr(self, key) == value}
+        return {key: value for key, value in handler(self).items() if key not in unused}
 
 
 def whole(value: Any) -> Any:

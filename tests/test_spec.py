@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pytest
 from pydantic import Field
 
 from tokenfleet.envs import SpecError, load_scenario
-from tokenfleet.envs.spec import PositiveFloat, Spec, shown
+from tokenfleet.envs.spec import GrowingSpec, PositiveFloat, Spec, shown
 
 
 class Leaf(Spec):
@@ -68,3 +68,18 @@ def test_a_value_that_would_fill_the_screen_is_cut_off() -> None:
         Tree.parse({"plain": {"power_w": ["x"] * 10_000}})
     assert len(str(caught.value)) < 300
     assert shown(10**5000) == "a number of thousands of digits"
+
+
+def test_a_key_that_came_later_is_in_plain_data_only_where_it_says_something() -> None:
+    class Grown(GrowingSpec):
+        power_w: float = 1.0
+        loss_fraction: float = 0.0
+        rows: dict[str, float] = Field(default_factory=dict)
+        later: ClassVar[tuple[str, ...]] = ("loss_fraction", "rows")
+
+    class Whole(Spec):
+        part: Grown = Grown()
+
+    assert Whole().model_dump() == {"part": {"power_w": 1.0}}
+    grown = {"power_w": 1.0, "loss_fraction": 0.1, "rows": {"a": 2.0}}
+    assert Whole.parse({"part": grown}).model_dump(mode="json") == {"part": grown}

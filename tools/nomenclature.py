@@ -54,6 +54,8 @@ SUFFIXES = (
     ("<amount>_per_<unit>", "for each unit: `usd_per_output_token`, `g_per_kwh`"),
 )
 WORDS = (
+    ("scenario", "A fleet and its demand, in one YAML file."),
+    ("benchmark", "A shipped scenario that is worth learning on, by the criteria of the screen."),
     ("site", "A data centre behind one grid connection."),
     ("row", "A part of a site with a power limit of its own."),
     ("replica", "One copy of a model, on one or more boards."),
@@ -87,9 +89,16 @@ WORDS = (
         "set-points",
         "What a supervisor sets every few ticks, such as a power target; an inner loop turns them into controls.",
     ),
+    ("knob", "A group of set-points that a screen tunes, or holds at its default to see what the group is worth."),
+    ("dial", "A gain that moves a knob with one feature of the state."),
     ("middle of the box", "The action of zeros, under which every shipped fleet runs sanely."),
     ("policy", "Anything that decides, learned or not."),
-    ("rule, heuristic", "A policy that was written by hand, or a part of one (a rule for clocks)."),
+    ("rule, heuristic", "A policy that was written by hand."),
+    (
+        "part rule",
+        "What a rule does about one control, named with the control: routing rule, clock rule, awake rule and so on.",
+    ),
+    ("preset", "What the name of a shipped policy or part rule stands for: a class with parameters."),
     ("published controller", "A rule from a paper or from public code, written anew here."),
     ("constants", "A policy that holds tuned set-points throughout. Whatever follows the state has to beat it."),
     ("feedback", "Set-points that follow the state linearly. In `feedback_capping`: clocks that follow the meter."),

@@ -14,12 +14,17 @@ from typing import Any
 import yaml
 
 from tokenfleet.envs.commands import typed_path
+from tokenfleet.envs.layers.agents import STREAM_KINDS, StreamSpec
+from tokenfleet.envs.layers.agents.lengths import TokenLengthSpec, TokenQuantileSpec
 from tokenfleet.envs.layers.power.series import SIGNAL_KINDS
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import Spec
 
-ELSEWHERE = {"StreamSpec": "[workloads.md](workloads.md)"}
-"""Parts that a page of their own describes."""
+CHOICES: dict[str, list[type[Spec]]] = {
+    "SignalSpec": [*SIGNAL_KINDS.values()],
+    "LengthSpec": [TokenLengthSpec, TokenQuantileSpec],
+}
+"""What may stand where a part of some name is asked for."""
 HEAD = """# Every key of a scenario
 
 A scenario is one YAML file; `scenario=<name>` or `--config-dir` runs it, and any key below can be set on the command
@@ -46,15 +51,17 @@ def specs(root: type[Spec]) -> list[type[Spec]]:
     found: dict[type[Spec], None] = {}
 
     def visit(spec: type[Spec]) -> None:
-        if spec in found or spec.__name__ in ELSEWHERE:
+        if spec in found:
             return
         found[spec] = None
         for field in spec.model_fields.values():
             for inner in specs_in(field.annotation):
                 visit(inner)
+        for kind in (*CHOICES.get(spec.__name__, ()), *(STREAM_KINDS.values() if spec is StreamSpec else ())):
+            visit(kind)
 
     visit(root)
-    return [kind for spec in found for kind in (SIGNAL_KINDS.values() if spec.__name__ == "SignalSpec" else [spec])]
+    return [spec for spec in found if spec.__name__ not in CHOICES]
 
 
 def specs_in(annotation: Any) -> Iterator[type[Spec]]:
@@ -66,19 +73,24 @@ def specs_in(annotation: Any) -> Iterator[type[Spec]]:
 
 
 def section(spec: type[Spec]) -> str:
-    """One part: what it is, and a row for each of its keys."""
+    """One part: what it is, and a row for each of its keys; what all streams share has rows at `StreamSpec` alone."""
     properties, meanings = spec.model_json_schema()["properties"], documented(spec)
+    title, shared = [f"## {spec.__name__}", "", summary(spec), ""], set[str]()
+    if issubclass(spec, StreamSpec) and spec is not StreamSpec:
+        title += [f"`kind: {spec.model_fields['kind'].default}`, beside the keys of {link('StreamSpec')}:", ""]
+        shared = set(StreamSpec.model_fields)
     rows = [
         f"| `{key}` | {allowed(properties[key])} | {default(spec, key)} | {meanings[key]} |"
         for key in spec.model_fields
+        if key not in shared
     ]
     head = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
-    return "\n".join([f"## {spec.__name__}", "", summary(spec), "", *head, *rows, ""])
+    return "\n".join([*title, *head, *rows, ""])
 
 
 def summary(spec: type[Spec]) -> str:
-    """What stands in a docstring before its attributes."""
-    return inspect.cleandoc(spec.__doc__ or "").split("\nAttributes:")[0].strip()
+    """What stands in a docstring before its attributes, references and examples."""
+    return re.split(r"\n(?:Attributes:|References:|>>>)", inspect.cleandoc(spec.__doc__ or ""))[0].strip()
 
 
 def documented(spec: type[Spec]) -> dict[str, str]:
@@ -113,9 +125,8 @@ def allowed(schema: dict[str, Any]) -> str:
 
 def link(name: str) -> str:
     """To where a part is described."""
-    if name == "SignalSpec":
-        return " or ".join(f"[{kind.__name__}](#{kind.__name__.lower()})" for kind in SIGNAL_KINDS.values())
-    return ELSEWHERE.get(name, f"[{name}](#{name.lower()})")
+    names = [kind.__name__ for kind in CHOICES[name]] if name in CHOICES else [name]
+    return " or ".join(f"[{name}](#{name.lower()})" for name in names)
 
 
 def default(spec: type[Spec], key: str) -> str:

@@ -1,7 +1,7 @@
 """Write docs/scenarios.md and its pictures: `python tools/scenario_pages.py docs`.
 
-What each scenario is and what is hard about it is taken from its YAML; how simple policies fare is measured on
-validation episodes; the picture is one of them under the policy that did best.
+The descriptions come from the YAML of each scenario. Simple policies are measured on validation episodes, and the
+picture shows one of these episodes under the policy that did best.
 """
 
 from __future__ import annotations

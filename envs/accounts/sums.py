@@ -132,7 +132,7 @@ def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> LedgerRates:
 
 
 def engine_rates(arrays: FleetArrays) -> dict[str, Float64Array]:
-    """The rates that an engine goes by."""
+    """The rates that an engine goes by, by name, `[K]` of classes and `[..., S]` of sites."""
     start_j = arrays.battery_initial_j
     names = ("usd_per_input_token", "usd_per_output_token", "cached_input_fraction_of_price", "late_value_fraction")
     return {

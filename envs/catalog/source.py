@@ -1,8 +1,8 @@
 """What the names in a description mean: the user's folders for names, and the folder where relative paths begin.
 
-A description (a scenario, a stream of it, a pool) names entries of the catalogue, and it looks them up again later, in
-another process perhaps. So it keeps the folders that it was read with: nothing is global, two environments with
-different folders live side by side, and a pickled one finds its entries where it arrives.
+A description (a scenario, a stream of it, a pool) names entries of the catalogue, and looks them up again later,
+perhaps in another process. So a description keeps the folders with which it was read. Nothing is global, two
+environments with different folders live side by side, and a pickled description finds its entries where it arrives.
 """
 
 from __future__ import annotations

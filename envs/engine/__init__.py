@@ -124,7 +124,7 @@ class Engine(Protocol):
         """
 
     def thinking(self, index: int) -> NDArray[np.int32]:
-        """Rows of the calls that clients of fleet `index` are thinking about: made next, nobody knows when."""
+        """Rows of the calls that clients of fleet `index` make next, after an unknown think time, `[calls]`."""
 
     def request_log(self, index: int) -> RequestLog:
         """What has become of the requests of fleet `index` so far."""

@@ -7,10 +7,11 @@ The past stays, and so does everything in flight or announced:
 - replicas that are broken, and when they are repaired;
 - the constants of the fleet that chance has decided (`uncertainty`), and the hour on every stream's clock.
 
-All else is drawn as for a new episode of the same split at that hour: requests and sessions to come, sessions under way
-in their mean number; unannounced events, and failures; real-time prices, from their present level; carbon intensity,
-temperature and sun, around their forecasts; hidden regimes, from what their indicators have shown. A session ends with
-its calls made so far, unless its client is known to think: such a session continues as one of the drawn sessions does.
+All else is drawn as for a new episode of the same split at that hour: requests and sessions to come, unannounced events
+and failures. Sessions under way are drawn in their mean number. Real-time prices go on from their present level; carbon
+intensity, temperature and sun follow their forecasts, and hidden regimes what their indicators have shown. A session
+ends with its calls made so far, unless its client is known to think: such a session continues as one of the drawn
+sessions does.
 
 The result is an episode in its own right: a fleet that runs this episode from its start under the same controls comes
 to the same present, to the last bit.

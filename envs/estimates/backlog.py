@@ -21,10 +21,10 @@ BACKLOG_FIELDS = (
 def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
     """How long each pool's awake replicas would take for what they have, `[N, P]` [s]; inf where none is awake.
 
-    The work of a pool is the replica time that it still owes, at the clock in force: its unprefilled tokens at the
-    pool's cost of a prompt token, and the output tokens of waiting requests (all of them) and running ones (half, on
-    average) at the pool's cost of an output token at full batch. Where replicas serve a variant, the costs are means of
-    those of both models.
+    The work of a pool is the replica time that it still owes, at the clock in force. Unprefilled tokens count at the
+    pool's cost of a prompt token. All output tokens of waiting requests, and half of those of running requests, count
+    at the pool's cost of an output token at full batch. Where replicas serve a variant, the costs are means over both
+    models.
     """
     work_s, awake = _work_s(service, service.costs, view), np.rint(view["awake_replicas"])
     if service.switched_costs is not None:

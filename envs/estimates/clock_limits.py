@@ -18,8 +18,11 @@ CLOCK_STEPS = 241
 """How finely clocks between the lowest floor and 1 are searched: steps of a quarter of a per cent."""
 
 ROUNDING = 1e-5
-"""Share of a cap that is left unused. Observations are float32 and show a cap up to 1e-7 higher than it is, and a draw
-above the true cap by ever so little counts as a whole tick above it. `Policy.predict` rounds clocks likewise."""
+"""Share of a cap that is left unused.
+
+Scaling and float32 show an observed cap up to 9e-8 of it too high (measured), and `ControlPolicy.predict` rounds
+clocks to float32 too. A draw above the true cap by ever so little counts as a whole tick above the cap.
+"""
 
 
 def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:

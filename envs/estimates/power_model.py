@@ -4,9 +4,9 @@ An iteration of a replica at clock F draws, over all its boards (see `tokenfleet
 
     power = min( awake_w(F) + x,  shoulder_w(F) + shoulder_slope x,  limit_w ),     x = work_j / tau_s,
 
-which never falls with x, and where work and time are both affine in the batch between two knots of the tokens n = B + P
-that it computes: B decoding sequences with C tokens of context, P prefill tokens with A attention pairs. What a batch
-can be there is a polytope,
+and the power never falls with x. A batch has B decoding sequences with C tokens of context, and P prefill tokens with A
+attention pairs. Between two knots of the tokens n = B + P, work and time are both affine in the batch. The possible
+batches there form a polytope,
 
     low <= B + P <= high <= token_budget,  0 <= B <= max_batch,  0 <= C <= kv_tokens,  0 <= A <= P * kv_tokens,
 
@@ -14,10 +14,10 @@ can be there is a polytope,
 
 a superset of the batches that the engine forms. A ratio of two affine functions whose denominator is positive takes its
 maximum over a polytope at a vertex (A. Charnes, W. Cooper, "Programming with linear fractional functionals", Naval
-Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is a vertex of one of them, and
-the bound is exact up to batches that the polytopes allow and the engine does not form. Where boards would draw more
-than their limit they lower their clock and draw the limit: the worst stays the worst. The longest iteration is bounded
-at the lowest clock that the limit forces on a vertex: every batch holds the limit at that clock.
+Research Logistics Quarterly 9, 1962, doi:10.1002/nav.3800090303). So the worst batch is a vertex of a polytope, and the
+bound is exact up to batches that the polytopes allow and the engine does not form. Where boards would draw more than
+their limit, they lower their clock and draw the limit, so the worst batch stays the worst. The longest iteration is
+bounded at the lowest clock that the limit forces on a vertex: every batch holds the limit at that clock.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ python -m tokenfleet.envs.fitting runs.csv --model llama-3.1-8b --gpu h100-sxm -
 
 python -m tokenfleet.envs.fitting requests.csv.gz --model llama-3.1-8b --gpu h100-sxm --own-gpu my-h100 --out mine
 
-A fit starts from a profile, the catalogue's or a roofline, and moves only those of its numbers that the runs tell; it
-says which they are, how far its predictions are from the runs, and how far from a run that it had not seen.
-docs/your-own-hardware.md has an example.
+A fit starts from a profile, the catalogue's or a roofline, and moves only the numbers that the runs tell. The report
+names these numbers. It says how far the predictions are from the runs, and how far from a run that the fit had not
+seen. docs/your-own-hardware.md has an example.
 
 | module | subject |
 |---|---|

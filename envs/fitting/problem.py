@@ -1,7 +1,8 @@
 """Least squares over some runs: which numbers of a profile the runs tell, and their values.
 
-A number is *told* when, at the noise that its comparisons are taken to have, least squares would know it, and all the
-numbers before it in order, to within `FittedNumber.told_within`; and when there are more measurements than numbers.
+A number is *told* when least squares would know it, and all the numbers before it in order, to within
+`FittedNumber.told_within` at the assumed noise of their comparisons. Besides, there must be more measurements than
+numbers.
 
 Least squares is of relative errors over noise, with a soft loss, so that one odd run does not bend the rest.
 """

@@ -30,7 +30,7 @@ Tokens = NDArray[Any]
 
 @dataclass(frozen=True)
 class Latencies:
-    """Of every request, in the order of arrival [s]."""
+    """Times of every request, in the order of arrival, `[R]` each [s]; tokens are counts."""
 
     arrival_s: Array
     first_s: Array
@@ -39,17 +39,17 @@ class Latencies:
 
     @cached_property
     def ttft_s(self) -> Array:
-        """Time to the first token."""
+        """Time to the first token, `[R]` [s]."""
         return self.first_s - self.arrival_s
 
     @cached_property
     def e2e_s(self) -> Array:
-        """Time to the last token."""
+        """Time to the last token, `[R]` [s]."""
         return self.last_s - self.arrival_s
 
     @cached_property
     def tpot_s(self) -> Array:
-        """Mean time between tokens; nan for an answer of one."""
+        """Mean time between tokens, `[R]` [s]; nan for an answer of one."""
         return per_gap_s(self.last_s - self.first_s, self.output_tokens)
 
 

@@ -25,7 +25,7 @@ Float64Array = NDArray[np.float64]
 
 
 class Action(Protocol):
-    """What the environments ask of an action; bring your own to give a policy other knobs."""
+    """What the environments ask of an action; bring your own to let a policy set other things."""
 
     @property
     def space(self) -> Box:

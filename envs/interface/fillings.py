@@ -19,10 +19,10 @@ class Filling(Protocol):
     """How the values of a segment's entries, `[N, n]`, become a control `[N, ...]`, and back."""
 
     def fill(self, values: Float64Array) -> Float64Array | None:
-        """The control; None where the scenario has nothing to set."""
+        """The control, `[N, ...]`; None where the scenario has nothing to set."""
 
     def pick(self, control: Float64Array | None) -> Float64Array:
-        """The values whose `fill` is `control`, or comes nearest to it."""
+        """The values, `[N, n]`, whose `fill` is `control`, or comes nearest to it."""
 
 
 class Whole:

@@ -95,9 +95,9 @@ class CertainValue(NetValue):
 
     `NetValue` pays less for a late answer when that completes, seconds or minutes after its cause. This reward adds
 
-    - `overdue_usd`: minus what being late takes off the price of a request, `1 - late_value_fraction` of it, when the
-      request becomes overdue: its first token came late, or has not come in time, or its deadline has passed. The same
-      amount comes back when the request ends, however it does, and when the episode ends.
+    - `overdue_usd`: minus `1 - late_value_fraction` of the price of a request, when the request becomes overdue (see
+      `tokenfleet.envs.engine.reference.overdue`). The same amount comes back when the request ends, however it does,
+      and when the episode ends.
 
     So an overdue answer pays its whole price when it completes, and being late is charged when it happens. Over an
     episode `overdue_usd` adds up to zero: the return is that of `NetValue`. Only the loss of an answer that is written

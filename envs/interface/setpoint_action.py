@@ -1,6 +1,6 @@
 """The action `setpoints`: what a human supervisor sets, held by an inner loop at every tick.
 
-One number in [-1, 1] for each knob (`envs.interface.setpoint_segments`). The middle of the box is a careful operator:
+One number in [-1, 1] for each entry (`envs.interface.setpoint_segments`). The middle of the box is a careful operator:
 power just under the cap, shortest backlogs, every replica awake that fits the contract, nothing refused before its
 backlog is hopeless, batteries at rest. Noise around the middle changes none of that much.
 """
@@ -42,7 +42,7 @@ class SetpointAction:
     """See the module.
 
     Args:
-        scenario: fixes sizes, legal routes, and which knobs there are.
+        scenario: fixes sizes, legal routes, and which set-points there are.
 
     Attributes:
         space: `Box(-1, 1, (A,))`, float32.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import CatalogSpec, reading
@@ -24,6 +24,7 @@ from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.scenario.sleep import RESUME_BYTES_PER_S, RESUME_FIXED_S, ColdSpec, StandbySpec
 from tokenfleet.envs.scenario.variants import VariantSpec
 from tokenfleet.envs.spec import (
+    GrowingSpec,
     Name,
     NonNegativeFloat,
     PositiveFloat,
@@ -31,11 +32,8 @@ from tokenfleet.envs.spec import (
     TokenCount,
 )
 
-LATER = ("variant",)
-"""Keys that came after protocols and policies had been frozen with the hashes of their scenarios."""
 
-
-class PoolSpec(CatalogSpec):
+class PoolSpec(GrowingSpec, CatalogSpec):
     """Replicas of one model on one GPU type at one site.
 
     Attributes:
@@ -69,7 +67,7 @@ class PoolSpec(CatalogSpec):
         kv_policy: `reserve` keeps space for a request's whole answer from its admission on; `grow` gives it space token
             by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
         kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
-            default of vLLM's first engine, its second one has the same knob at 0.
+            default of vLLM's first engine, its second one has the same option at 0.
         prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from the end
             of the conversation's or the group's cached beginning (vLLM `enable_prefix_caching`).
         warm_cache: begin an episode with the contexts in the cache that sessions under way have left there, as many as
@@ -131,10 +129,7 @@ class PoolSpec(CatalogSpec):
     cold: ColdSpec | None = None
     variant: VariantSpec | None = None
 
-    @model_serializer(mode="wrap")
-    def _what_is_given_of_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """All keys, but for later ones that are left out: a scenario without them is what it was."""
-        return {key: value for key, value in handler(self).items() if key not in LATER or value is not None}
+    later: ClassVar[tuple[str, ...]] = ("variant",)
 
     @model_validator(mode="after")
     def _every_decoding_sequence_fits_the_budget(self) -> Self:

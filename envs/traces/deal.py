@@ -46,7 +46,7 @@ def deal(amounts: NDArray[np.float64], shares: Sequence[int] = SHARES) -> NDArra
 
 
 def deal_by_size(amounts: NDArray[np.float64], shares: Sequence[int] = SHARES) -> NDArray[np.int8]:
-    """The split of every piece, dealt in the order of their first amount, so that those of a round are alike.
+    """The split of every piece, `[pieces]`, dealt in the order of their first amount: those of a round are alike.
 
     Args:
         amounts: as for `deal`.

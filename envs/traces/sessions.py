@@ -118,11 +118,11 @@ class SessionTrace:
         return brought
 
     def calls_of(self, split: str) -> NDArray[np.int64]:
-        """Rows of the calls of a split's sessions."""
+        """Rows of the calls of a split's sessions, in order, `[calls]`."""
         return np.flatnonzero(self.split[self.session] == SPLITS.index(split))
 
     def sessions_of(self, split: str) -> NDArray[np.int64]:
-        """Rows of a split's sessions."""
+        """Rows of a split's sessions, in order, `[sessions]`."""
         return np.flatnonzero(self.split == SPLITS.index(split))
 
     def _longest_path(self, service_s: FloatColumn) -> FloatColumn:

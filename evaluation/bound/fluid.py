@@ -241,25 +241,25 @@ class _Rows:
         self._columns = 0
 
     def add(self, bound: Float64Array, equal: bool = False) -> IntArray:
-        """New rows; their numbers."""
+        """Add a row for each of `bound`, `[rows]`; their numbers, `[rows]`."""
         first = self._count[equal]
         self._count[equal] += len(bound)
         self._bounds[equal].append(bound)
         return np.arange(first, self._count[equal])
 
     def columns(self, count: int, cost: Any = 0.0, low: Any = 0.0, high: Any = np.inf) -> IntArray:
-        """New variables; their numbers."""
+        """Add `count` variables; their numbers, `[count]`."""
         for values, given in ((self._cost, cost), (self._low, low), (self._high, high)):
             values.append(np.broadcast_to(np.asarray(given, np.float64), (count,)))
         self._columns += count
         return np.arange(self._columns - count, self._columns)
 
     def put(self, rows: IntArray, columns: IntArray, values: Any, equal: bool = False) -> None:
-        """Coefficients; those of the same row and column add up."""
+        """Set coefficients, `[entries]` each; those of the same row and column add up."""
         self._entries[equal].append((rows, columns, np.broadcast_to(np.asarray(values, np.float64), rows.shape)))
 
     def solve(self) -> Float64Array:
-        """What a little more room in each inequality changes the least cost by."""
+        """Change of the least cost with the bound of each inequality, `[rows]`."""
         duals: Float64Array = np.asarray(self._run().ineqlin.marginals) / OBJECTIVE_SCALE
         return duals
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenfleet.envs.catalog import catalog_names
-from tokenfleet.envs.files.markdown import markdown_table
+from tokenfleet.envs.files.markdown import markdown_table, with_part
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.user_code import import_object
 from tokenfleet.evaluation.contenders.cells import MIDDLE
@@ -22,6 +22,8 @@ from tokenfleet.policies.registry import POLICIES
 from tokenfleet.policies.shipped import GROUPS, LOADED
 
 COMMAND = "make contenders"
+DECLARED = "declared"
+"""The part of the page that comes from declarations alone."""
 NOISE = 0.98
 """Share of what the middle of the action box earns that counts as no less."""
 TABLES: Mapping[str, Mapping[str, Preset]] = {
@@ -51,8 +53,14 @@ def write_page(matrix: ResultMatrix, path: Path) -> None:
 def page(matrix: ResultMatrix) -> str:
     """The page as Markdown."""
     measured = [results(matrix), where_each_shines(matrix), numbers_tuned(matrix), best_known_section(matrix)]
-    parts = [_head(matrix), *measured, _sees(), _compositions(), _rules()]
+    empty = f"<!-- generated: {DECLARED} -->\n<!-- end -->"
+    parts = [_head(matrix), *measured, with_part(empty, DECLARED, declared())]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def declared() -> str:
+    """What policies see, what they are made of, and their numbers."""
+    return "\n\n".join([_sees(), _compositions(), _whole_policies(), _part_rules()])
 
 
 def _head(matrix: ResultMatrix) -> str:
@@ -116,7 +124,7 @@ def _compositions() -> str:
             if preset.group == group:
                 made_of = ", ".join(f"{kind} {_choice(choice)}" for kind, choice in preset.parameters.items())
                 rows.append([f"`{name}`", made_of or f"`{str(preset.target).rpartition(':')[2]}`"])
-        sections.append(f"**{group}**: {meaning}.\n\n{markdown_table(['policy', 'rules'], rows)}")
+        sections.append(f"**{group}**: {meaning}.\n\n{markdown_table(['policy', 'part rules'], rows)}")
     return "## What each is made of\n\n" + "\n\n".join(sections)
 
 
@@ -127,17 +135,26 @@ def _choice(choice: Any) -> str:
     return f"`{choice['name']}` ({', '.join(f'{key} {value}' for key, value in others.items())})"
 
 
-def _rules() -> str:
-    sections = [f"## Rules\n\nHow sure each number is:\n\n{MARKS}"]
+def _whole_policies() -> str:
+    first_of: dict[str | type[Any], str] = {}
+    for name, preset in POLICIES.items():
+        if not str(preset.target).endswith(":ComposedPolicy"):
+            first_of.setdefault(preset.target, name)
+    sections = [preset_paragraph(name, POLICIES[name]) for name in first_of.values()]
+    return "\n\n".join(["## Policies that are no composition", *sections])
+
+
+def _part_rules() -> str:
+    sections = [f"## Part rules\n\nHow sure each number is:\n\n{MARKS}"]
     for kind, table in TABLES.items():
         sections.append(f"### {kind}")
         for name, preset in table.items():
-            sections.append(rule_paragraph(name, preset))
+            sections.append(preset_paragraph(name, preset))
     return "\n\n".join(section.strip() for section in sections)
 
 
-def rule_paragraph(name: str, preset: Preset) -> str:
-    """What a rule says of itself, and its numbers."""
+def preset_paragraph(name: str, preset: Preset) -> str:
+    """What a policy or part rule says of itself, and its numbers."""
     target = import_object(preset.target) if isinstance(preset.target, str) else preset.target
     text, _, arguments = inspect.getdoc(target).partition("\n\nArgs:\n")  # type: ignore[union-attr]
     paragraphs = text.partition("\n\nRaises:")[0].replace("\n\n", " \\n").split("\n")

@@ -35,7 +35,7 @@ SUBJECT = "generalist"
 LEAST_EPISODES = 2
 EXAMPLES = f"""examples:
   {COMMAND} --out runs/generalist/test.json
-  {COMMAND} --scenario default --scenario burst --out runs/generalist/presets.json
+  {COMMAND} --scenario default --scenario burst --out runs/generalist/shipped.json
   {COMMAND} --split validation --weights runs/seed-0/generalist.safetensors --weights runs/seed-1/generalist.safetensors
 
 The same command goes on with what --out holds."""
@@ -151,7 +151,7 @@ def _rivals(typed: argparse.Namespace) -> dict[str, Choice]:
 
 def _fleets(typed: argparse.Namespace, ranges: Ranges) -> dict[str, Scenario]:
     """The scenarios by name, or the fleets of the split."""
-    if typed.presets or typed.scenario:
+    if typed.shipped or typed.scenario:
         names = typed.scenario or catalog_names("scenario")
         return {scenario.name: scenario for scenario in map(load_scenario, names)}
     drawn = [draw_scenario(ranges, typed.split, index) for index in range(typed.fleets)]
@@ -187,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of fleets and episodes; weights are chosen on validation (default: test)",
     )
     parser.add_argument("--scenario", action="append", help="instead: a scenario by name or file; may be repeated")
-    parser.add_argument("--presets", action="store_true", help="instead: every shipped scenario")
+    parser.add_argument("--shipped", action="store_true", help="instead: every shipped scenario")
     parser.add_argument("--policy", action="append", help=f"rival; may be repeated (default: {', '.join(RULES)})")
     parser.add_argument(
         "--beside", action="append", default=[], metavar="LABEL=FILE", help="further weights; may be repeated"

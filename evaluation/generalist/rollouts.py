@@ -101,7 +101,7 @@ def lived(weights: Weights, fleet: Fleet) -> Float64Array:
 
 
 def scored(scenario: Scenario, value_usd: Float64Array) -> Float64Array:
-    """Net values of whole episodes as shares of what the fleet would earn if everybody were served in time."""
+    """Net values of whole episodes, of any shape, as shares of what serving everybody in time would earn."""
     return value_usd / (scenario.reference_revenue_usd_per_s * scenario.horizon_s)
 
 

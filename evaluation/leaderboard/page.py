@@ -95,8 +95,8 @@ strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, 
 - All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are
   paired by episode; intervals draw training seeds and episodes anew.
 - *s above* are mean seconds above a cap in a test episode; *of strongest* are those of the rival that earns most.
-- The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best policy known. That policy may
-  be one that ships with tuned numbers, or a learned one ([screen.md](screen.md#the-score)).
+- The *score* is that of the protocol `{protocol.name}`: 0 is a careful operator, 100 the best policy known. That policy
+  may be one that ships with tuned numbers, or a learned one ([screen.md](screen.md#the-score)).
 
 {_table(rows, protocol)}
 {_notes(rows)}

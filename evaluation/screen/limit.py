@@ -51,7 +51,7 @@ def price_per_s(values_usd: Float64Array, beyond_s: Float64Array) -> float:
 
 
 def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, generation: int) -> Float64Array:
-    """Merits in a generation of a search: seconds beyond the limit have a price that grows.
+    """Merits in a generation of a search, `[B]` [USD]: seconds beyond the limit have a price that grows.
 
     The penalty method (Fiacco and McCormick, "Nonlinear Programming: Sequential Unconstrained Minimization
     Techniques", 1968): early generations may cross what late ones may not.
@@ -60,7 +60,7 @@ def penalised(values_usd: Float64Array, beyond_s: Float64Array, price: float, ge
 
 
 def ranked(values_usd: Float64Array, beyond_s: Float64Array) -> Float64Array:
-    """Merits for a choice: plans within the limit are better than plans beyond, and nearer ones are better of these.
+    """Merits for a choice, `[B]`: any plan within the limit is better than one beyond, and of these the nearer one.
 
     Deb, "An efficient constraint handling method for genetic algorithms", 2000.
     """
@@ -68,5 +68,5 @@ def ranked(values_usd: Float64Array, beyond_s: Float64Array) -> Float64Array:
 
 
 def tolerated_s(limit_s: float) -> float:
-    """What counts as within a limit on mean seconds above a cap."""
+    """Mean time above a cap that counts as within a limit [s]."""
     return limit_s + max(TOLERANCE * limit_s, TOLERANCE_S)

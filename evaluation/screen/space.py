@@ -167,7 +167,7 @@ def best_by_dial(candidates: Sequence[Probe], gained: Sequence[float], count: in
 
 
 def numbers_of(space: Space, turned: Sequence[Probe]) -> Float64Array:
-    """Some dials turned at once; of the dials of one group the first moves its base."""
+    """The numbers of some dials turned at once, `[D + dials]`; of the dials of one group the first moves its base."""
     width = len(space.directions)
     numbers = np.zeros(width + len(space.dials))
     moved: set[str] = set()

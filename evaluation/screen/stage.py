@@ -55,14 +55,14 @@ class Stage:
         return 0.0 if self.limit is None else price_per_s(*self._rows(probed))
 
     def merits(self, measured: Measured, price: float, generation: int) -> Float64Array:
-        """What a generation of the search is ranked by; `price` is that of the first one."""
+        """What a generation of the search is ranked by, `[B]`; `price` is that of the first one [USD/s]."""
         return penalised(*self._rows(measured), price, generation)
 
     def ranked(self, measured: Measured) -> Float64Array:
-        """What a choice is made by."""
+        """What a choice is made by, `[B]`."""
         return ranked(*self._rows(measured))
 
     def _rows(self, measured: Measured) -> tuple[Float64Array, Float64Array]:
-        """Net values, and seconds beyond the limit."""
+        """Net values [USD], and seconds beyond the limit, `[B]` each."""
         rows: Sequence[Any] = (measured, [0.0] * len(measured)) if self.limit is None else measured
         return np.array(rows[0]), np.array(rows[1])

@@ -91,7 +91,7 @@ def _best(protocol: Protocol, scenario: Scenario, known: Reference, rules: Seque
 def shipped_for(scenario: str) -> list[str]:
     """The shipped policies that were tuned or trained for a scenario.
 
-    >>> "tuned/default/operator" in shipped_for("default"), "pretrained/default" in shipped_for("default")
+    >>> "tuned/default/constants" in shipped_for("default"), "pretrained/default" in shipped_for("default")
     (True, True)
     """
     return [name for name in shipped_names() if name == f"pretrained/{scenario}" or f"tuned/{scenario}/" in name]

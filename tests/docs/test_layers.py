@@ -23,6 +23,7 @@ from tokenfleet.envs.layers.llm import iteration
 from tokenfleet.envs.layers.llm.coefficients import KNOTS, Coefficients
 from tokenfleet.envs.layers.llm.iteration import Batch
 from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.envs.scenario.sleep import RESUME_BYTES_PER_S, RESUME_FIXED_S
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
@@ -79,6 +80,10 @@ def test_the_page_lists_the_modules_that_there_are():
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:envs|calibration)/[\w/.]+)`", PAGE))))
 def test_the_page_names_files_that_there_are(name):
     assert (ROOT / name).exists()
+
+
+def test_a_replica_on_standby_wakes_as_the_page_says() -> None:
+    assert f"{RESUME_FIXED_S} s + bytes of weights per board / {RESUME_BYTES_PER_S / 1e9}e9 bytes/s" in PAGE
 
 
 def test_kv_cache_between_sites_takes_and_costs_what_the_page_says() -> None:

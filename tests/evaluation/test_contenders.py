@@ -8,10 +8,11 @@ import pytest
 
 import tokenfleet.envs.catalog
 from tokenfleet.envs.fields import VIEW
+from tokenfleet.envs.files.markdown import with_part
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.evaluation.contenders.__main__ import main
 from tokenfleet.evaluation.contenders.matrix import ResultMatrix
-from tokenfleet.evaluation.contenders.page import TABLES, rule_paragraph
+from tokenfleet.evaluation.contenders.page import DECLARED, TABLES, declared, preset_paragraph
 from tokenfleet.evaluation.contenders.results import best_known_section, numbers_tuned
 from tokenfleet.evaluation.contenders.searched import BEST_KNOWN, best_known, tuned_rules
 from tokenfleet.evaluation.contenders.sees import SIGHTS, knows_caps, reads
@@ -119,12 +120,18 @@ def test_a_law_that_ignores_caps_sees_none_until_it_is_capped():
 def test_every_number_of_a_law_of_others_says_how_sure_it_is(kind):
     for name, preset in TABLES[kind].items():
         if "published" in preset.target or "classical" in preset.target:
-            numbers = [line for line in rule_paragraph(name, preset).splitlines() if line.startswith("- `")]
+            numbers = [line for line in preset_paragraph(name, preset).splitlines() if line.startswith("- `")]
             assert [line for line in numbers if not EVIDENCE.search(line)] == []
 
 
-def test_the_page_in_the_docs_names_every_policy_and_every_rule():
+def test_the_page_in_the_docs_names_every_policy_and_every_part_rule():
     """Else run `make contenders`."""
     page = PAGE.read_text(encoding="utf-8")
     names = [*POLICIES, *(name for table in TABLES.values() for name in table)]
     assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_the_page_in_the_docs_has_what_policies_say_of_themselves():
+    """Else run `python tools/declared_policies.py docs/controllers.md`."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_part(page, DECLARED, declared()) == page

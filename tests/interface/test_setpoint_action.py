@@ -67,7 +67,7 @@ def test_encode_undoes_decode(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(catalog_names("scenario")))
-def test_every_preset_has_the_box_and_its_middle_is_zero(name: str) -> None:
+def test_every_shipped_scenario_has_the_box_and_its_middle_is_zero(name: str) -> None:
     action = SetpointAction(load_scenario(name))
     middle = action.decode(np.zeros((2, *action.space.shape)))
     action.check(middle)

@@ -4,13 +4,12 @@ A tick reads as the specification of both engines:
 
 1. Replicas fail or are repaired; sites whose restart is due boot; replicas wake, drain or fall asleep as the controls
    ask.
-2. Everything that happens within the tick happens in order of time: an iteration ends and the next one starts; a held
-   request is released; a client makes a call; the call is admitted or refused, and goes to a pool by the shares or back
-   to the replica with its conversation; a request reaches its pool, together with its KV cache if any, and joins the
-   replica there with the least work. An iteration that crosses the end of the tick keeps clock and power until it is
-   done.
-3. What has completed, failed or expired is answered by its client at once: the calls that waited for it follow, or it
-   is tried again.
+2. Everything within the tick happens in order of time. An iteration ends and the next one starts. A held request is
+   released. A client makes a call, and the call is admitted or refused; it goes to a pool by the shares, or back to the
+   replica with its conversation. A request reaches its pool, together with its KV cache if any, and joins the replica
+   there with the least work. An iteration that crosses the end of the tick keeps clock and power until it is done.
+3. Clients react at once to requests that have completed, failed or expired: the calls that waited for a request follow,
+   or the client tries again.
 4. The meters are read; brake and breaker answer from the next tick on. Overdue requests are noted.
 """
 

@@ -14,7 +14,7 @@ class Meter:
         self.window_j: deque[float] = deque(maxlen=window_ticks)
 
     def read_w(self, energy_j: float) -> float:
-        """Take the energy of a tick."""
+        """Take the energy of a tick [J]; the mean power of the window that it ends [W]."""
         self.window_j.append(energy_j)
         total_j = 0.0
         for one_j in self.window_j:

@@ -1,8 +1,8 @@
 """Requests under way that can no longer be answered within their SLO, and their price.
 
-A request is overdue as soon as nothing can make it timely: its first token came late, or has not come when its limit
-passes; its deadline passes; or it has to be tried again when the limit of its first token has passed. Limits are looked
-at when a tick ends. That an answer has been written too slowly shows only when it completes.
+A request is overdue as soon as it can no longer be in time. Its first token came late, or has not come when its limit
+passes. Its deadline passes. Or it has to be tried again after the limit of its first token. Limits are looked at when a
+tick ends. Whether an answer was written too slowly shows only when the answer completes.
 """
 
 from __future__ import annotations

@@ -16,7 +16,11 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, Spec, SpecErro
 
 
 class LengthSpec(Spec):
-    """Token counts, rounded up and cut at `max_tokens`."""
+    """Token counts, rounded up.
+
+    Attributes:
+        max_tokens: longer ones are cut.
+    """
 
     max_tokens: TokenCount = 32_768
 
@@ -41,7 +45,12 @@ class LengthSpec(Spec):
 
 
 class TokenLengthSpec(LengthSpec):
-    """Lognormal token counts."""
+    """Lognormal token counts.
+
+    Attributes:
+        median_tokens: half of the counts lie below it.
+        sigma: standard deviation of the logarithm.
+    """
 
     median_tokens: PositiveFloat
     sigma: NonNegativeFloat
@@ -52,7 +61,11 @@ class TokenLengthSpec(LengthSpec):
 
 
 class TokenQuantileSpec(LengthSpec):
-    """Token counts as measured: by their quantiles (see `QuantileSpec`)."""
+    """Token counts as measured.
+
+    Attributes:
+        quantiles: `{probability: tokens}`, or a whole `QuantileSpec`.
+    """
 
     quantiles: QuantileSpec
 

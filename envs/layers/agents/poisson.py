@@ -14,7 +14,11 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat
 
 
 class PoissonStream(SyntheticLengths):
-    """Memoryless arrivals at `rate_rps` with lognormal lengths."""
+    """Arrivals without memory.
+
+    Attributes:
+        rate_rps: mean arrival rate [requests/s].
+    """
 
     kind: Literal["poisson"] = "poisson"
     rate_rps: PositiveFloat
@@ -31,10 +35,10 @@ class PoissonStream(SyntheticLengths):
 
 
 class MmppStream(SyntheticLengths):
-    """Bursts: a two-state Markov-modulated Poisson process with lognormal lengths.
+    """Bursts: a two-state Markov-modulated Poisson process.
 
     Attributes:
-        quiet_rate_rps, burst_rate_rps: arrival rate in each state.
+        quiet_rate_rps, burst_rate_rps: arrival rate in each state [requests/s].
         mean_quiet_s, mean_burst_s: mean stay in each state [s]; stays are exponential, the first state is stationary.
     """
 

@@ -41,7 +41,7 @@ class Demand:
 
 
 class StreamSpec(CatalogSpec):
-    """A source of requests of one class; subclasses say when they arrive and how long they are.
+    """A source of requests of one class; its kind says when they arrive and how long they are.
 
     Attributes:
         kind: which of them it is, or `module:Class` of one's own.

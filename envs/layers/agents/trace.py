@@ -29,7 +29,8 @@ class TraceStream(StreamSpec):
     the seed, and nothing of it may be trained on.
 
     Attributes:
-        trace: a catalogue name or the path of a trace file.
+        trace: a catalogue name or the path of a trace file (`.csv`, `.jsonl`, `.npz`; see
+            `tokenfleet.envs.traces.readers`).
         rate_rps: mean arrival rate [requests/s]; by default the trace's own.
         whole: replay the whole trace once instead of windows of it.
     """

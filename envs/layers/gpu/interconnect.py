@@ -4,8 +4,8 @@ A collective of s bytes over g boards takes
 
     time = latency + s / rate
 
-with latency and rate of the piece that s falls into: libraries change their algorithm with the size of a message, from
-a quick one to one that fills the lines, so time may step where a piece begins. A board holds s bytes before an
+with latency and rate of the piece that s falls into. Libraries change their algorithm with the size of a message, from
+a quick algorithm to one that fills the lines, so time may step where a piece begins. A board holds s bytes before an
 all-reduce or a reduce-scatter, after an all-gather, and before an all-to-all. In an all-to-all a board keeps 1/g of
 them. Between measured numbers of boards and beyond the most, times go straight with the logarithm of the number. Fewer
 boards than were measured take as long as the fewest. Where one number was measured alone, any other takes as long
@@ -17,8 +17,8 @@ A collective that an entry leaves out follows from the lines alone,
     traffic = s (g - 1) / g, twice that in an all-reduce: what a ring sends from each board
 
 with three numbers of each collective, fitted to five interconnects whose boards all reach each other (`LINE_LAWS`).
-All-reduces of an interconnect that took no part in the fit are 7 to 31 % off. Lines that cross two sockets of a host
-are not of that kind: how they exchange goes by the host, not by their rate.
+All-reduces of an interconnect that took no part in the fit are 7 to 31 % off. Lines across two sockets of a host are
+not of that kind: their times depend on the host, not on the rate of the lines.
 
 Every number is data: `tokenfleet/envs/catalog/interconnect/<name>.yaml`, with its sources. Those of all-reduces are
 what vLLM picks by size: a kernel of its own that reads the other boards' memory (up to 8 MiB on the A100, and over PCIe

@@ -8,11 +8,11 @@ The one law of board power [W], per GPU, at clock fraction F, for a work of x jo
     P        = min( awake + x,  shoulder,  limit ),   limit = limit_fraction tdp_w
     shoulder = awake + knee_fraction (1 - shoulder_slope) (limit - awake) + shoulder_slope x
 
-A board that waits for its host draws `awake`. Up to its knee it draws a joule for each joule of work; from there on
-only `shoulder_slope` of each further one shows, because a board near its limit lowers its clock in the power-hungry
-phases of an iteration and the watts are a mean over all of them. Where the mean itself would pass the limit, the board
-lowers its clock for all of it (`tokenfleet.envs.layers.gpu.clock`) and draws the limit. The three pieces are affine in
-time and work, so the energy of an iteration is the least of three affine functions.
+A board that waits for its host draws `awake`. Up to its knee a board draws a joule for each joule of work, and from
+there on `shoulder_slope` joules for each further one. The reason: a board near its limit lowers its clock in the
+power-hungry phases of an iteration, and the watts are a mean over all phases. Where the mean itself would pass the
+limit, the board lowers its clock in all phases (`tokenfleet.envs.layers.gpu.clock`) and draws the limit. The three
+pieces are affine in time and work, so the energy of an iteration is the least of three affine functions.
 
 A byte of context costs more than a byte of weights where attention kernels pad their tiles. A FLOP costs V^2. A byte
 costs the same at any clock inside the memory, which runs on a clock of its own, and V^2 on its way through the core.

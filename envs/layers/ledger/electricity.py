@@ -12,7 +12,7 @@ JOULES_PER_KWH = 3.6e6
 
 
 def energy_cost_usd(energy_j: Float64Array, price_usd_per_mwh: Float64Array) -> Float64Array:
-    """Electricity bill [USD].
+    """Electricity bill, of any shape [USD].
 
     >>> energy_cost_usd(np.array([3.6e9]), np.array([60.0])).tolist()
     [60.0]
@@ -21,5 +21,5 @@ def energy_cost_usd(energy_j: Float64Array, price_usd_per_mwh: Float64Array) -> 
 
 
 def emissions_g(energy_j: Float64Array, carbon_g_per_kwh: Float64Array) -> Float64Array:
-    """Emissions of the electricity used [g CO2e]."""
+    """Emissions of the electricity used, of any shape [g CO2e]."""
     return energy_j * carbon_g_per_kwh / JOULES_PER_KWH

@@ -117,8 +117,8 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
     def of(cls, gpu: GpuSpec, model: ModelSpec, profile: ProfileSpec) -> Coefficients:
         """Of a model on its boards.
 
-        A FLOP in fp8 costs what one in bf16 costs: so priced, the law of the H100's bf16 models is within 6 % of the
-        watts of Llama 3.1 405B in fp8 (ML.ENERGY v3); at half the price it is 15 % too low.
+        A FLOP in fp8 costs as much as one in bf16. At this price, the law of the H100's bf16 models is within 6 % of
+        the watts of Llama 3.1 405B in fp8 (ML.ENERGY v3); at half the price it is 15 % too low.
 
         >>> from tokenfleet.envs.layers import gpu, llm
         >>> from tokenfleet.envs.layers.llm.iteration import Batch, iteration_energy_j, iteration_time_s

@@ -1,13 +1,13 @@
 """Layer 4, memory: room for the KV cache on a replica's boards, as vLLM's start-up profiling finds it.
 
-A server may use a share of each board's memory (`gpu_memory_utilization`). Out of this share come the weights, and the
-peak of a run of the largest batch, which vLLM measures when it starts: the activations of `token_budget` tokens, or the
-logits of `max_batch` sequences with the sampler's copies, whichever is more, as the one is freed before the other is
-there; then CUDA graphs and the libraries' own memory. The rest is the KV cache.
+A server may use a share of each board's memory (`gpu_memory_utilization`). Weights, CUDA graphs and the libraries' own
+memory come out of this share. So does the peak of a run of the largest batch, which vLLM measures when it starts. The
+peak is the activations of `token_budget` tokens or the logits of `max_batch` sequences with the sampler's copies,
+whichever is more: activations are freed before the logits are there. The rest is the KV cache.
 
 A model with sliding windows fills its cache by all its layers: vLLM hands out blocks to groups of as many layers each,
-and the size that it logs counts all of them. So does ours; that a long context takes less in windowed layers once it
-has outgrown their window is not counted.
+and the size that it logs counts all of them. So does this module. It does not count that windowed layers need less for
+a context longer than their window.
 
 References:
     vLLM, `gpu_worker.determine_available_memory` and `gpu_model_runner.profile_run`; "Hybrid KV Cache Manager",

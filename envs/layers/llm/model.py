@@ -1,8 +1,8 @@
 """Layer 4, models: the shape of a language model, as the hardware sees it.
 
-A dense model reads all its weights in every iteration. A mixture of experts reads those that its tokens are routed to:
-with E experts a layer of which a token takes k, n tokens touch E (1 - (1 - k/E)^n) of them if routing is even and
-independent, an expectation; real routing is a little more concentrated.
+A dense model reads all its weights in every iteration. A mixture of experts reads the experts that its tokens are
+routed to. A layer has E experts, and a token takes k of them. If routing is even and independent, n tokens touch E (1 -
+(1 - k/E)^n) experts in expectation. Real routing is a little more concentrated.
 
 References:
     A. Grattafiori et al., "The Llama 3 Herd of Models", 2024, arXiv:2407.21783.

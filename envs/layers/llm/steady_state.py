@@ -68,7 +68,7 @@ class MeanRequest:
 
 
 def steady_batch(request: MeanRequest, sequences: Float64Array) -> Batch[Float64Array]:
-    """What the mean iteration works on while so many sequences run."""
+    """What the mean iteration works on while so many sequences run, in the shape of `sequences`."""
     return Batch(
         decoding=sequences,
         context=sequences * request.context_tokens,
@@ -84,7 +84,7 @@ def sequence_s(physics: TimeCoefficients | ProfileSpec, request: MeanRequest) ->
 
 
 def tpot_s(physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequences: Float64Array) -> Float64Array:
-    """Time per output token while so many sequences run, by the module's equation [s]."""
+    """Time per output token while so many sequences run, by the module's equation, broadcast [s]."""
     token_s = at_tokens(physics.token_s, sequences * request.tokens_per_output)
     time_s: Float64Array = physics.host_s + token_s + sequences * sequence_s(physics, request)
     return time_s * limit_stretch(physics, request, sequences)
@@ -93,7 +93,7 @@ def tpot_s(physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequen
 def limit_stretch(
     physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequences: Float64Array
 ) -> Float64Array | float:
-    """How much longer the mean iteration takes under the boards' limit; 1 by coefficients that know no limit."""
+    """Factor on the mean iteration's time by the boards' limit, broadcast; 1 by coefficients that know no limit."""
     if not isinstance(physics, Physics):
         return 1.0
     batch = steady_batch(request, sequences)
@@ -143,6 +143,6 @@ def _largest_unlimited_batch(
 def service_rate_rps(
     physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequences: Float64Array
 ) -> Float64Array:
-    """Requests that are served in a second while so many sequences run [requests/s]."""
+    """Requests that are served in a second while so many sequences run, broadcast [requests/s]."""
     rate_rps: Float64Array = sequences / (request.output_tokens * tpot_s(physics, request, sequences))
     return rate_rps

@@ -1,9 +1,8 @@
 """Layer 4, times without a power limit: what a board would take if it held its highest clock.
 
-Kernels and servers are measured on boards under their rated limit, so large products run, and are timed, at a lower
-clock than the one asked for. A profile states its times at the highest clock, which the law of an iteration lowers
-again where the limit binds: in a prompt at the rated limit it then takes what was measured, and under a lower limit
-more.
+Kernels and servers are measured on boards under their rated limit. Large products therefore run, and are timed, at a
+lower clock than the one asked for. A profile states its times at the highest clock. The law of an iteration lowers the
+clock again where the limit binds, so a prompt at the rated limit takes the measured time, and under a lower limit more.
 """
 
 from __future__ import annotations

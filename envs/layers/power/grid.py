@@ -94,7 +94,7 @@ def draw_events(limit: CapSpec, rng: np.random.Generator) -> list[CapEvent]:
 
 
 def cap_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
-    """The cap at each `time_s` [W]; overlapping events multiply."""
+    """The cap at each `time_s`, in its shape [W]; overlapping events multiply."""
     factor = np.ones_like(time_s)
     for event in events:
         factor = factor * event.cap_factor(time_s)
@@ -102,17 +102,17 @@ def cap_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float6
 
 
 def rating_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
-    """What the breaker can carry at each `time_s` [W]: the contract less what emergencies take."""
+    """What the breaker can carry at each `time_s`, in its shape [W]: the contract less what emergencies take."""
     return cap_schedule_w([event for event in events if event.limits_rating], contract_w, time_s)
 
 
 def brake_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
-    """What the brake holds at each `time_s` [W]: the cap, but for calls that only money holds."""
+    """The cap that the brake holds at each `time_s`, in its shape [W]: without calls that have a price instead."""
     return cap_schedule_w([event for event in events if event.enforced], contract_w, time_s)
 
 
 def announced_cap_w(events: Sequence[CapEvent], contract_w: float, now_s: Float64Array, lead_s: float) -> Float64Array:
-    """The cap at `now_s + lead_s` as an operator knows it at `now_s` [W]: an event counts from its notice on."""
+    """The cap at `now_s + lead_s` as known at `now_s`, in its shape [W]: an event counts from its notice on."""
     factor = np.ones_like(now_s)
     for event in events:
         factor = np.where(event.is_known(now_s), factor * event.cap_factor(now_s + lead_s), factor)

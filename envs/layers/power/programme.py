@@ -78,7 +78,7 @@ def calls_of(events: Sequence[CapEvent]) -> list[CapEvent]:
 
 
 def called_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
-    """How much of the contract is called back at each `time_s` [W]."""
+    """How much of the contract is called back at each `time_s`, in its shape [W]."""
     left = np.ones_like(time_s)
     for event in calls_of(events):
         left = left * event.cap_factor(time_s)
@@ -86,7 +86,7 @@ def called_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Flo
 
 
 def call_phases(programme: ProgrammeSpec, events: Sequence[CapEvent], time_s: Float64Array) -> Float64Array:
-    """The `CallPhase` at each `time_s`; a call counts before an announcement, and both before a rebound.
+    """The `CallPhase` at each `time_s`, in its shape; a call counts before an announcement, and both before a rebound.
 
     >>> event = CapEvent(start_s=10, depth_fraction=0.2, notice_s=5, ramp_s=1, hold_s=3, recovery_s=1)
     >>> rules = ProgrammeSpec(offered_fraction=0.2, rebound_s=2.0)

@@ -72,5 +72,5 @@ class RegulationSpec(Spec):
 
 
 def cut(signal: Float64Array) -> Float64Array:
-    """What is sent of a signal."""
+    """A signal, of any shape, as it is sent: cut to [-1, 1]."""
     return np.clip(signal, -1.0, 1.0)

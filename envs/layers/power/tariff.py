@@ -77,7 +77,7 @@ class DemandChargeSpec(Spec):
 
     @property
     def usd_per_w(self) -> float:
-        """For each watt."""
+        """The charge for each watt [USD/W]."""
         return self.usd_per_kw / WATTS_PER_KW
 
 
@@ -99,7 +99,7 @@ class RampChargeSpec(Spec):
 
     @property
     def usd_per_w(self) -> float:
-        """For each watt."""
+        """The charge for each watt [USD/W]."""
         return self.usd_per_mw / WATTS_PER_MW
 
 

@@ -202,7 +202,7 @@ class SharedJumps:
         return cls(rate_per_h, interval, rng.random(len(interval)), rng.standard_exponential(len(interval)))
 
     def jumps(self, spec: RealTimePriceSpec, factor: Float64Array, first_interval: int) -> Float64Array:
-        """By how much the price of a site jumps in each settlement interval from `first_interval` on.
+        """Jumps of a site's price in each settlement interval from `first_interval` on, `[intervals]` [USD/MWh].
 
         Args:
             spec: its law.

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.scenario.preset_totals import PINNED, totals
+from tests.scenario.pinned_totals import PINNED, totals
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.scenario import load_scenario
@@ -16,7 +16,7 @@ every_scenario = pytest.mark.parametrize("name", NAMES)
 
 @every_scenario
 def test_the_first_ticks_come_to_the_pinned_totals(name):
-    """To see what has moved: python -m tests.scenario.preset_totals && git diff tests/scenario/preset_totals.json."""
+    """To see what has moved: python -m tests.scenario.pinned_totals && git diff tests/scenario/pinned_totals.json."""
     assert totals(name) == pytest.approx(json.loads(PINNED.read_text(encoding="utf-8"))[name], rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""What every shipped scenario comes to in its first ticks: `python -m tests.scenario.preset_totals` pins it anew.
+"""What every shipped scenario comes to in its first ticks: `python -m tests.scenario.pinned_totals` pins it anew.
 
 Physics that gets better moves these totals; look at the differences before pinning them.
 """
