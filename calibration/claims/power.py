@@ -17,7 +17,7 @@ from calibration.fit.profiles import FROM_RUNS, MEASURED
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import load_profile, profile_name
-from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
+from tokenfleet.envs.layers.llm.work import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
 

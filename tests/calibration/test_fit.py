@@ -26,13 +26,8 @@ from calibration.fit.time.products import attention_ratios, median_products
 from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
 from tokenfleet.envs.layers.gpu import LINE_LAWS, KernelSpec
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
-from tokenfleet.envs.layers.llm.coefficients import (
-    EXPERT_FLOP_COST,
-    EXPERT_TILE_ROWS,
-    FP8_EXPERT_BYTE_COST,
-    PACKED_BYTE_COST,
-)
 from tokenfleet.envs.layers.llm.experts import KERNELS
+from tokenfleet.envs.layers.llm.work import EXPERT_FLOP_COST, EXPERT_TILE_ROWS, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 
 
 def test_the_shipped_numbers_are_the_fit():

@@ -17,15 +17,10 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
     roofline_profile,
 )
-from tokenfleet.envs.layers.llm.coefficients import (
-    EXPERT_FLOP_COST,
-    EXPERT_TILE_ROWS,
-    FP8_EXPERT_BYTE_COST,
-    PACKED_BYTE_COST,
-    Coefficients,
-)
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.experts import busiest_board, expert_chances, experts_part
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, iteration_work_j, prefill_pairs
+from tokenfleet.envs.layers.llm.work import EXPERT_FLOP_COST, EXPERT_TILE_ROWS, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
 from tokenfleet.envs.spec import SpecError
 
 QWEN = load_model("qwen3-235b-a22b-fp8")

@@ -17,7 +17,7 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
 )
 from tokenfleet.envs.layers.llm.bound import physical_bound_s
-from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, PACKED_BYTE_COST, Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.iteration import (
     Batch,
     at_tokens,
@@ -26,6 +26,7 @@ from tokenfleet.envs.layers.llm.iteration import (
     iteration_time_s,
     prefill_pairs,
 )
+from tokenfleet.envs.layers.llm.work import EXPERT_FLOP_COST, PACKED_BYTE_COST
 
 PROFILES = [ProfileSpec.parse(load_entry("profile", name)) for name in catalog_names("profile")]
 ROOFLINE = load_profile("llama-3.1-70b", "b200-sxm", 8)
