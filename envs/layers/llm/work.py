@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.layers.gpu import GpuSpec
+from tokenfleet.envs.layers.llm.experts import expert_format
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.layers.llm.profile import KNOTS
@@ -25,23 +26,25 @@ Float64Array = NDArray[np.float64]
 EXPERT_FLOP_COST = 4.75
 """Cost of a FLOP of a routed expert over one of a layer for all tokens: an expert has few rows at a time.
 
-`EXPERT_FLOP_COST` and `PACKED_BYTE_COST` are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by
-the laws of dense models for all else (`calibration.fit.power.experts`); without any one of the five they are 4.4 to 5.0
-and 1.7 to 2.1.
+`EXPERT_FLOP_COST` and `UNPACKED_BYTE_FLOPS` are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200,
+by the laws of dense models for all else (`calibration.fit.power.experts`); without any one of the five they are 4.4 to
+5.0 and 56 to 94.
 """
 EXPERT_TILE_ROWS = 64
 """Rows that an expert computes at the least; beyond them a FLOP costs what it does elsewhere.
 
 The power of two nearest what fused kernels show (35 to 89, `experts.KERNELS`), from their times alone. Chosen by watts
-it would be 128, without any one of five mixtures too, and a mixture left out 6.8 % off instead of 7.3 %. At
-`EXPERT_FLOP_COST` whatever its rows, a long prompt would draw several times the boards' limit.
+it would be 128, without any one of five mixtures too, and a mixture left out 6.8 % off instead of 7.3 %.
 """
-PACKED_BYTE_COST = 2.04
-"""Cost of a byte of routed experts in less than 8 bits a weight over one of weights without unpacking."""
-FP8_EXPERT_BYTE_COST = 3.38
-"""The same of routed experts in fp8: activations are made fp8, and products are scaled block by block.
+UNPACKED_BYTE_FLOPS = 86.0
+"""What a byte of routed experts costs where kernels unpack it, beside being read [FLOP/byte].
 
-Fitted to a mixture of 235B on four and eight H100; from four alone it is 3.32, from eight alone 3.45.
+None where boards multiply weights of 4 bits as they are (assumption: such mixtures were measured on the H100 alone).
+"""
+FP8_EXPERT_BYTE_FLOPS = 197.0
+"""The same of routed experts in fp8: two FLOPs for each of 98 rows, where kernels' times show tiles of 81.
+
+Fitted to a mixture of 235B on four and eight H100; from four alone it is 191, from eight alone 202.
 """
 
 
@@ -76,10 +79,11 @@ def vain_arithmetic_j(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, 
     tokens = KNOTS / parts
     padded_tokens = parts * np.minimum(tokens, EXPERT_TILE_ROWS * model.experts / model.experts_per_token)
     padding_j = gpu.joule_per_flop * ((EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token) * padded_tokens
-    unpacking_j = gpu.joule_per_byte * (_expert_byte_cost(model) - 1.0) * parts * model.expert_bytes_read(tokens)
+    expert_bytes = parts * model.expert_bytes_read(tokens)
+    beside_j = gpu.joule_per_flop * (_expert_byte_flops(gpu, model) * expert_bytes)
     below_peak_j = gpu.joule_per_flop * model.flops_per_token * KNOTS - useful_j
     most_j = parallelism.boards * gpu.joule_per_flop * gpu.peak_bf16_flops * token_s
-    return np.asarray(np.clip(padding_j + unpacking_j + below_peak_j, 0.0, np.maximum(most_j - useful_j, 0.0)))
+    return np.asarray(np.clip(padding_j + beside_j + below_peak_j, 0.0, np.maximum(most_j - useful_j, 0.0)))
 
 
 def _parts(parallelism: Parallelism) -> Float64Array:
@@ -87,8 +91,7 @@ def _parts(parallelism: Parallelism) -> Float64Array:
     return np.minimum(KNOTS, parallelism.pipeline)
 
 
-def _expert_byte_cost(model: ModelSpec) -> float:
-    """What a byte of routed experts costs over one of other weights."""
-    if model.has_packed_experts:
-        return PACKED_BYTE_COST
-    return FP8_EXPERT_BYTE_COST if model.arithmetic == "fp8" else 1.0
+def _expert_byte_flops(gpu: GpuSpec, model: ModelSpec) -> float:
+    """What a byte of routed experts costs beside being read [FLOP/byte]."""
+    by_format = {"unpacked": UNPACKED_BYTE_FLOPS, "fp8": FP8_EXPERT_BYTE_FLOPS}
+    return by_format.get(expert_format(gpu, model), 0.0)
