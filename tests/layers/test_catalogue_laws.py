@@ -15,7 +15,13 @@ from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import LargestBatch, kv_capacity_tokens, load_model, load_profile
 from tokenfleet.envs.layers.llm.bound import physical_bound_s
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
-from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, iteration_time_s
+from tokenfleet.envs.layers.llm.iteration import (
+    Batch,
+    iteration_effort,
+    iteration_time_s,
+    iteration_work_j,
+    unlimited_time_s,
+)
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.spec import SpecError
 
@@ -86,6 +92,17 @@ def test_boards_draw_at_least_what_idle_ones_do_and_at_most_their_limit(served, 
     asked = max(clock, gpu.clock_floor_fraction)
     watts = iteration_effort(law(served).at_clock(asked), work(served, *batch)).power_w / served[2].boards
     assert gpu.idle_w * (1 - 1e-9) <= watts <= gpu.limit_w * (1 + 1e-9)
+
+
+@given(replicas, batches)
+def test_no_work_costs_more_than_all_units_at_their_peak_for_as_long(served, batch):
+    """Arithmetic in bf16 at its peak rate and all of the bandwidth; vain arithmetic goes through the same units."""
+    (gpu, model, shared), physics = served, law(served).at_clock(1.0)
+    board, factor = load_gpu(gpu), load_profile(model, gpu, shared).power_factor
+    byte_j = max(board.joule_per_byte, board.joule_per_context_byte)
+    peak_w = board.joule_per_flop * board.peak_bf16_flops + byte_j * board.memory_bandwidth_bytes_per_s
+    most_j = shared.boards * factor * peak_w * unlimited_time_s(physics, work(served, *batch))
+    assert iteration_work_j(physics, work(served, *batch)) <= most_j * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("gpu", NVLINK)
