@@ -46,7 +46,7 @@ could be judged. At the measured step, Llama 3.1 8B on H100 draws 17 % more than
 tried in November 2026 and left, as the mean error grew: a FLOP in fp8 for half the joules of one in bf16 (10.1 %), and
 a law that takes kernels and the pauses between them apart (12.7 %).
 
-**Board power of a mixture with its step left out: {mixture} against 10 %.** It is 9.5 % off on H100, and 14 % on B200,
+**Board power of a mixture with its step left out: {mixture} against 10 %.** It is 9.4 % off on H100, and 14 % on B200,
 whose servers wait; at the measured step all are 7.3 % off. Llama 4 Scout is worst with 19 %, as its iterations with
 prompts are 17 % off.
 

@@ -10,14 +10,14 @@ import pandas as pd
 
 from calibration.claims.comparison import Claim, Comparison
 from calibration.fit.power.board import CHIPS, fit_board, rates_by_gpu, scaled_coefficients
-from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_cost, kernels_w, mixture_w
+from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_flops, kernels_w, mixture_w
 from calibration.fit.power.profile import power_errors
 from calibration.fit.power.runs import runs
 from calibration.fit.profiles import FROM_RUNS, MEASURED
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu
 from tokenfleet.envs.layers.llm import load_profile, profile_name
-from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_COST, PACKED_BYTE_COST
+from tokenfleet.envs.layers.llm.work import EXPERT_FLOP_COST, FP8_EXPERT_BYTE_FLOPS, UNPACKED_BYTE_FLOPS
 
 BUSY_CHIPS = ("h100-sxm", "b200-sxm")
 
@@ -94,7 +94,7 @@ def left_out_boards_power() -> Comparison:
     """Board power of a mixture in fp8 [W] on four H100, its cost of a byte from eight, and on eight from four."""
     rows = runs(dense=False)
     groups = [group.reset_index(drop=True) for _, group in rows[rows.fp8_bytes > 0.0].groupby("num_gpus")]
-    costs = [(*fit_expert_costs(), fit_fp8_byte_cost(int(group.num_gpus[0]))) for group in groups]
+    costs = [(*fit_expert_costs(), fit_fp8_byte_flops(int(group.num_gpus[0]))) for group in groups]
     rows = pd.concat(
         [group.assign(predicted=mixture_w(group, *cost)) for group, cost in zip(groups, costs, strict=True)],
         ignore_index=True,
@@ -140,7 +140,7 @@ CLAIMS = (
 
 def _mixtures() -> pd.DataFrame:
     rows = runs(dense=False)
-    return rows.assign(predicted=mixture_w(rows, EXPERT_FLOP_COST, PACKED_BYTE_COST, FP8_EXPERT_BYTE_COST))
+    return rows.assign(predicted=mixture_w(rows, EXPERT_FLOP_COST, UNPACKED_BYTE_FLOPS, FP8_EXPERT_BYTE_FLOPS))
 
 
 def _with_factor(rows: pd.DataFrame) -> Array:

@@ -79,9 +79,18 @@ def container_of(name: str) -> str | None:
 
 
 def recognise(container: str, names: Collection[str]) -> Format | None:
-    """The first format of a container whose column of times is there."""
+    """The first format of a container whose column of times is there, else the first whose two of lengths are.
+
+    >>> [form and form.doc for form in (recognise("csv", ("when", *rest)) for rest in ([], ["prompt_tokens"]))]
+    [None, None]
+    >>> form = recognise("csv", ("when", "prompt_tokens", "output_tokens"))
+    >>> form.columns["arrival"] if form else None
+    'arrival_s'
+    """
     of_container = [known for known in FORMATS.values() if known.container == container]
-    return next((known for known in of_container if known.columns["arrival"] in names), None)
+    timed = next((known for known in of_container if known.columns["arrival"] in names), None)
+    lengths = (known for known in of_container if {known.columns["prompt"], known.columns["output"]} <= set(names))
+    return timed or next(lengths, None)
 
 
 def mapped(base: Format | None, container: str, columns: Mapping[str, str], unit: str | None) -> Format | None:

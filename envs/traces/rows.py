@@ -111,9 +111,10 @@ def _open_csv(path: Path, choose: Choose, limits: RowLimits) -> tuple[Format, It
         raise LineError(
             1, f"unknown columns {shown(','.join(header))}; expected {known}, or name them with --column of the import"
         )
-    missing = [name for name in form.columns.values() if name not in header]
-    if missing:
-        raise LineError(1, f"column {missing[0]!r} is missing{suggest(missing[0], header)}")
+    for role, name in form.columns.items():
+        if name not in header:
+            hint = f"; the import takes another by --column {role}=NAME"
+            raise LineError(1, f"column {name!r} is missing{suggest(name, header)}{hint}")
     places = [header.index(form.columns[role]) for role in ROLES]
 
     def body() -> Iterator[Cells]:
@@ -213,6 +214,8 @@ def _time(line: int, name: str, value: Any, parse: Callable[[Any], float]) -> fl
 
 
 def _tokens(line: int, name: str, value: Any, least: int) -> int:
+    if least == 0 and value in ("", None):  # a request that failed
+        return 0
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -11,7 +11,7 @@ from calibration.excerpts import DATA, table
 from calibration.fit.__main__ import report
 from calibration.fit.power.board import fit_board, rates_by_gpu
 from calibration.fit.power.clock import fit_clock
-from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_cost, kernel_tile_rows
+from calibration.fit.power.experts import fit_expert_costs, fit_fp8_byte_flops, kernel_tile_rows
 from calibration.fit.power.profile import power_errors
 from calibration.fit.power.runs import runs
 from calibration.fit.profiles import BY_LAYER, FROM_KERNELS, FROM_RUNS, MEASURED, power_factors, time_fits
@@ -26,13 +26,13 @@ from calibration.fit.time.products import attention_ratios, median_products
 from calibration.fit.time.serving_costs import fit_costs, kernel_sequence_s
 from tokenfleet.envs.layers.gpu import LINE_LAWS, KernelSpec
 from tokenfleet.envs.layers.llm import load_model, load_profile, profile_name, roofline
-from tokenfleet.envs.layers.llm.coefficients import (
+from tokenfleet.envs.layers.llm.experts import KERNELS
+from tokenfleet.envs.layers.llm.work import (
     EXPERT_FLOP_COST,
     EXPERT_TILE_ROWS,
-    FP8_EXPERT_BYTE_COST,
-    PACKED_BYTE_COST,
+    FP8_EXPERT_BYTE_FLOPS,
+    UNPACKED_BYTE_FLOPS,
 )
-from tokenfleet.envs.layers.llm.experts import KERNELS
 
 
 def test_the_shipped_numbers_are_the_fit():
@@ -94,8 +94,8 @@ def test_one_law_gives_the_watts_of_every_dense_model(chip, mean, worst):
 
 
 def test_the_shipped_costs_of_experts_are_the_fit():
-    assert fit_expert_costs() == pytest.approx((EXPERT_FLOP_COST, PACKED_BYTE_COST), abs=0.005)
-    assert fit_fp8_byte_cost() == pytest.approx(FP8_EXPERT_BYTE_COST, abs=0.005)
+    assert fit_expert_costs() == pytest.approx((EXPERT_FLOP_COST, UNPACKED_BYTE_FLOPS), rel=0.003)
+    assert fit_fp8_byte_flops() == pytest.approx(FP8_EXPERT_BYTE_FLOPS, rel=0.003)
     left_out = [fit_expert_costs(family)[0] for family in runs(dense=False).family.unique()]
     assert 4.38 < min(left_out) < max(left_out) < 4.97
 

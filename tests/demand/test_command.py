@@ -131,6 +131,20 @@ def test_azures_columns_may_hold_any_clock(do: Do, tmp_path: Path, times: tuple[
     assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (1.5, 200, 20)]
 
 
+def test_one_column_of_another_name_is_named_alone(do: Do, tmp_path: Path) -> None:
+    write(tmp_path / "log.csv", "when,prompt_tokens,output_tokens\n1700158546500,100,10\n1700158548000,200,20\n")
+    check_refusal(do("import auto log.csv --out t.csv"), [r"^log\.csv:1: column 'arrival_s' .* --column arrival=NAME$"])
+    assert do("import auto log.csv --out t.csv --column arrival=when").code == 0
+    assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (1.5, 200, 20)]
+
+
+def test_a_request_that_failed_has_an_answer_of_no_token(do: Do, tmp_path: Path) -> None:
+    write(tmp_path / "log.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,50,\n2,200,20\n")
+    check_refusal(do("import auto log.csv --out t.csv"), [r"^log\.csv:3: output_tokens: .* --zero-outputs drop"])
+    assert do("import auto log.csv --out t.csv --zero-outputs drop").code == 0
+    assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (2.0, 200, 20)]
+
+
 def test_keys_inside_of_objects_are_named_with_dots(do: Do, tmp_path: Path) -> None:
     rows = [{"created": 100 + k, "usage": {"prompt_tokens": 5 + k, "completion_tokens": 2}} for k in range(2)]
     write(tmp_path / "log.jsonl", "\n".join(json.dumps(row) for row in rows))

@@ -20,8 +20,9 @@ from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.layers import gpu, llm
 from tokenfleet.envs.layers.gpu import LOWEST_CLOCK_FRACTION
 from tokenfleet.envs.layers.llm import iteration
-from tokenfleet.envs.layers.llm.coefficients import KNOTS, Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.iteration import Batch
+from tokenfleet.envs.layers.llm.profile import KNOTS
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.scenario.sleep import RESUME_BYTES_PER_S, RESUME_FIXED_S
 

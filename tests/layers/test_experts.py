@@ -17,15 +17,15 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
     roofline_profile,
 )
-from tokenfleet.envs.layers.llm.coefficients import (
-    EXPERT_FLOP_COST,
-    EXPERT_TILE_ROWS,
-    FP8_EXPERT_BYTE_COST,
-    PACKED_BYTE_COST,
-    Coefficients,
-)
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.experts import busiest_board, expert_chances, experts_part
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, iteration_work_j, prefill_pairs
+from tokenfleet.envs.layers.llm.work import (
+    EXPERT_FLOP_COST,
+    EXPERT_TILE_ROWS,
+    FP8_EXPERT_BYTE_FLOPS,
+    UNPACKED_BYTE_FLOPS,
+)
 from tokenfleet.envs.spec import SpecError
 
 QWEN = load_model("qwen3-235b-a22b-fp8")
@@ -155,7 +155,8 @@ def test_boards_stand_in_the_order_of_public_benchmarks(model, shared):
 def test_the_page_states_what_experts_cost():
     page = " ".join((Path(__file__).parents[2] / "docs" / "layers.md").read_text(encoding="utf-8").split())
     assert f"with fewer than {EXPERT_TILE_ROWS} rows counts {EXPERT_FLOP_COST:g} times" in page
-    assert f"in 4 bits {PACKED_BYTE_COST:g} times and in fp8 {FP8_EXPERT_BYTE_COST:g} times" in page
+    assert f"{UNPACKED_BYTE_FLOPS:g} FLOPs for a byte of 4-bit weights" in page
+    assert f"{FP8_EXPERT_BYTE_FLOPS:g} for one in fp8" in page
 
 
 def test_a_byte_of_experts_in_fp8_costs_more_than_one_of_other_weights():

@@ -17,7 +17,7 @@ from tokenfleet.envs.layers.llm import (
     load_profile,
 )
 from tokenfleet.envs.layers.llm.bound import physical_bound_s
-from tokenfleet.envs.layers.llm.coefficients import EXPERT_FLOP_COST, PACKED_BYTE_COST, Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.iteration import (
     Batch,
     at_tokens,
@@ -26,6 +26,7 @@ from tokenfleet.envs.layers.llm.iteration import (
     iteration_time_s,
     prefill_pairs,
 )
+from tokenfleet.envs.layers.llm.work import EXPERT_FLOP_COST, UNPACKED_BYTE_FLOPS
 
 PROFILES = [ProfileSpec.parse(load_entry("profile", name)) for name in catalog_names("profile")]
 ROOFLINE = load_profile("llama-3.1-70b", "b200-sxm", 8)
@@ -195,11 +196,10 @@ def test_a_flop_of_an_expert_costs_more_than_one_of_a_layer_that_all_pass_until_
 
 def test_a_byte_of_packed_experts_costs_more_than_one_that_needs_no_unpacking():
     gpu = load_gpu("h100-sxm")
-    for name, cost in (("gpt-oss-120b", PACKED_BYTE_COST), ("qwen3-30b-a3b", 1.0)):
+    for name, flops in (("gpt-oss-120b", UNPACKED_BYTE_FLOPS), ("qwen3-30b-a3b", 0.0)):
         model, profile = load_model(name), load_profile(name, "h100-sxm", 2)
-        priced_bytes = model.weight_bytes_read(8.0) + (cost - 1) * model.expert_bytes_read(8.0)
-        padding_j = 8 * gpu.joule_per_flop * (EXPERT_FLOP_COST - 1) * model.expert_flops_per_token
-        work_j = gpu.joule_per_byte * priced_bytes + padding_j
+        vain_flops = 8 * (EXPERT_FLOP_COST - 1) * model.expert_flops_per_token + flops * model.expert_bytes_read(8.0)
+        work_j = gpu.joule_per_byte * model.weight_bytes_read(8.0) + gpu.joule_per_flop * vain_flops
         assert law_of(profile).work_j[3] == pytest.approx(profile.power_factor * work_j)
 
 

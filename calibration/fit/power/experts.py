@@ -1,7 +1,8 @@
-"""What FLOPs and bytes of routed experts cost over those of dense layers, from the watts of mixtures of experts.
+"""What FLOPs and bytes of routed experts cost beside those of dense layers, from the watts of mixtures of experts.
 
-Bytes are those of experts that tokens touch. Two costs come from mixtures in bf16 and MXFP4, and given these one from
-the only mixture in fp8. How many rows a tile has comes from kernels alone (`kernel_tile_rows`).
+Bytes are those of experts that tokens touch. What bytes cost beside being read is arithmetic, so it is counted in
+FLOPs. Two costs come from mixtures in bf16 and MXFP4, and given these one from the only mixture in fp8. How many rows a
+tile has comes from kernels alone (`kernel_tile_rows`).
 
 Kernels alone do not give the costs: with the tile of each format in every touched expert, at the price of any FLOP,
 watts of mixtures are 17 % off (`kernels_w`), in both directions.
@@ -24,21 +25,18 @@ from tokenfleet.envs.layers.llm.experts import KERNELS, ExpertFormat
 
 
 def mixture_w(
-    rows: pd.DataFrame, expert_flop_cost: float, packed_byte_cost: float, fp8_byte_cost: float = 1.0
+    rows: pd.DataFrame, expert_flop_cost: float, unpacked_byte_flops: float, fp8_byte_flops: float = 0.0
 ) -> Array:
     """Watts of runs of mixtures of experts by the laws of dense models, experts at costs of their own."""
     gpus = {chip: fit_board(chip).gpus[chip] for chip in rows.gpu.unique()}
-    priced_bytes = (packed_byte_cost - 1.0) * rows.packed_bytes + (fp8_byte_cost - 1.0) * rows.fp8_bytes
-    priced = rows.assign(
-        flops=rows.flops + (expert_flop_cost - 1.0) * rows.padded_flops,
-        weight_bytes=rows.weight_bytes + priced_bytes,
-    )
-    return predicted_w(gpus, rates_by_gpu(priced))
+    beside_flops = unpacked_byte_flops * rows.packed_bytes + fp8_byte_flops * rows.fp8_bytes
+    flops = rows.flops + (expert_flop_cost - 1.0) * rows.padded_flops + beside_flops
+    return predicted_w(gpus, rates_by_gpu(rows.assign(flops=flops)))
 
 
 @cache
 def fit_expert_costs(without: str = "") -> tuple[float, float]:
-    """EXPERT_FLOP_COST and PACKED_BYTE_COST by least squares of relative error.
+    """EXPERT_FLOP_COST and UNPACKED_BYTE_FLOPS by least squares of relative error.
 
     Every family but `without` counts the same.
     """
@@ -49,20 +47,21 @@ def fit_expert_costs(without: str = "") -> tuple[float, float]:
     def error(costs: Array) -> Array:
         return np.asarray(weight * relative_errors(mixture_w(rows, *costs.tolist()), rows.watts))
 
-    flop_cost, packed_byte_cost = minimise(error, [[3.0, 2.0]], bounds=([1.0, 1.0], [10.0, 10.0]), step=1e-4).values
-    return float(flop_cost), float(packed_byte_cost)
+    found = minimise(error, [[3.0, 90.0]], bounds=([1.0, 0.0], [10.0, 1000.0]), step=1e-4, scale=[1.0, 30.0])
+    flop_cost, unpacked_byte_flops = found.values
+    return float(flop_cost), float(unpacked_byte_flops)
 
 
 @cache
-def fit_fp8_byte_cost(without_boards: int = 0) -> float:
-    """FP8_EXPERT_BYTE_COST from the runs on any number of boards but one, by least squares of relative error."""
+def fit_fp8_byte_flops(without_boards: int = 0) -> float:
+    """FP8_EXPERT_BYTE_FLOPS from the runs on any number of boards but one, by least squares of relative error."""
     rows = runs(dense=False)
     rows = rows[(rows.fp8_bytes > 0.0) & (rows.num_gpus != without_boards)].reset_index(drop=True)
 
-    def error(cost: Array) -> Array:
-        return relative_errors(mixture_w(rows, *fit_expert_costs(), float(cost[0])), rows.watts)
+    def error(flops: Array) -> Array:
+        return relative_errors(mixture_w(rows, *fit_expert_costs(), float(flops[0])), rows.watts)
 
-    return float(minimise(error, [[3.0]], bounds=([1.0], [20.0]), step=1e-4).values[0])
+    return float(minimise(error, [[150.0]], bounds=([0.0], [1000.0]), step=1e-4).values[0])
 
 
 def kernel_tile_rows() -> int:

@@ -24,7 +24,7 @@ from calibration.fit.serving_runs import described
 from calibration.fit.shapes import DENSE, SHAPES, Shape
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.layers.gpu import load_gpu
-from tokenfleet.envs.layers.llm.coefficients import EXPERT_TILE_ROWS
+from tokenfleet.envs.layers.llm.work import EXPERT_TILE_ROWS
 
 USABLE_MEMORY = 0.92
 SPLITWISE_ANSWER = 128  # tokens generated in each of its runs

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.layers.gpu import GpuSpec, Number
-from tokenfleet.envs.layers.llm.coefficients import KNOTS
 from tokenfleet.envs.layers.llm.iteration import Batch, at_tokens
 from tokenfleet.envs.layers.llm.model import ModelSpec
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
+from tokenfleet.envs.layers.llm.profile import KNOTS
 
 
 def physical_bound_s(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism | int, batch: Batch[Number]) -> Number:

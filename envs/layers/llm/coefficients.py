@@ -23,31 +23,10 @@ from tokenfleet.envs.layers.gpu import (
     voltage_fraction,
 )
 from tokenfleet.envs.layers.llm.model import ModelSpec
-from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
+from tokenfleet.envs.layers.llm.profile import ProfileSpec
+from tokenfleet.envs.layers.llm.work import reading_j, useful_token_j, vain_arithmetic_j
 
 Float64Array = NDArray[np.float64]
-KNOTS = np.array(TOKEN_KNOTS, dtype=np.float64)
-EXPERT_FLOP_COST = 4.75
-"""Cost of a FLOP of a routed expert over one of a layer for all tokens: an expert has few rows at a time.
-
-`EXPERT_FLOP_COST` and `PACKED_BYTE_COST` are fitted to five mixtures of experts in bf16 and MXFP4 on H100 and B200, by
-the laws of dense models for all else (`calibration.fit.power.experts`); without any one of the five they are 4.4 to 5.0
-and 1.7 to 2.1.
-"""
-EXPERT_TILE_ROWS = 64
-"""Rows that an expert computes at the least; beyond them a FLOP costs what it does elsewhere.
-
-The power of two nearest what fused kernels show (35 to 89, `experts.KERNELS`), from their times alone. Chosen by watts
-it would be 128, without any one of five mixtures too, and a mixture left out 6.8 % off instead of 7.3 %. At
-`EXPERT_FLOP_COST` whatever its rows, a long prompt would draw several times the boards' limit.
-"""
-PACKED_BYTE_COST = 2.04
-"""Cost of a byte of routed experts in less than 8 bits a weight over one of weights without unpacking."""
-FP8_EXPERT_BYTE_COST = 3.38
-"""The same of routed experts in fp8: activations are made fp8, and products are scaled block by block.
-
-Fitted to a mixture of 235B on four and eight H100; from four alone it is 3.32, from eight alone 3.45.
-"""
 
 
 @dataclass(frozen=True)
@@ -117,9 +96,6 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
     def of(cls, gpu: GpuSpec, model: ModelSpec, profile: ProfileSpec) -> Coefficients:
         """Of a model on its boards.
 
-        A FLOP in fp8 costs as much as one in bf16. At this price, the law of the H100's bf16 models is within 6 % of
-        the watts of Llama 3.1 405B in fp8 (ML.ENERGY v3); at half the price it is 15 % too low.
-
         >>> from tokenfleet.envs.layers import gpu, llm
         >>> from tokenfleet.envs.layers.llm.iteration import Batch, iteration_energy_j, iteration_time_s
         >>> parts = gpu.load_gpu("h100-sxm"), llm.load_model("llama-3.1-8b")
@@ -129,18 +105,13 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         557
         """
         shared, factor = profile.parallelism, profile.power_factor
-        boards = shared.boards
-        parts = np.minimum(KNOTS, shared.pipeline)  # that a batch is cut into; each reads all weights
-        tokens = KNOTS / parts
-        dearer_bytes = (_expert_byte_cost(model) - 1.0) * model.expert_bytes_read(tokens)
-        priced_bytes = parts * (model.weight_bytes_read(tokens, shared.data) + dearer_bytes)
-        padded_tokens = parts * np.minimum(tokens, EXPERT_TILE_ROWS * model.experts / model.experts_per_token)
-        padding_j = gpu.joule_per_flop * ((EXPERT_FLOP_COST - 1.0) * model.expert_flops_per_token) * padded_tokens
-        work_j = gpu.joule_per_byte * priced_bytes if profile.work_j is None else np.array(profile.work_j)
+        boards, token_s = shared.boards, np.array(profile.token_s)
+        read_j = reading_j(gpu, model, shared) if profile.work_j is None else np.array(profile.work_j)
+        vain_j = vain_arithmetic_j(gpu, model, shared, token_s)
         context_bytes = model.kv_bytes_per_token * model.kv_copies(shared.tensor)
         return cls(
             host_s=profile.host_s,
-            token_s=np.array(profile.token_s),
+            token_s=token_s,
             token_memory_share=np.array(profile.token_memory_share),
             decode_s=profile.decode_s,
             context_s=profile.context_s,
@@ -152,9 +123,9 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
                 if profile.prefill_memory_fraction is None
                 else profile.prefill_memory_fraction
             ),
-            work_j=factor * (work_j + padding_j),
+            work_j=factor * (read_j + vain_j),
             context_j=factor * (gpu.joule_per_context_byte * context_bytes),
-            token_j=factor * (gpu.joule_per_flop * model.flops_per_token),
+            token_j=factor * useful_token_j(gpu, model),
             attention_j=factor * (gpu.joule_per_flop * model.attention_flops_per_pair),
             static_w=boards * gpu.static_w,
             floor_w=boards * gpu.floor_w,
@@ -224,13 +195,6 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
             token_j=self.token_j,
             attention_j=self.attention_j,
         )
-
-
-def _expert_byte_cost(model: ModelSpec) -> float:
-    """What a byte of routed experts costs over one of other weights."""
-    if model.has_packed_experts:
-        return PACKED_BYTE_COST
-    return FP8_EXPERT_BYTE_COST if model.arithmetic == "fp8" else 1.0
 
 
 def _beside_knots(coefficient: Coefficient) -> Float64Array:

@@ -54,13 +54,12 @@ from tokenfleet.envs.layers.gpu import Coefficient, Load, Number, clock_under_li
 from tokenfleet.envs.layers.llm.attention import prefill_pairs as prefill_pairs
 from tokenfleet.envs.layers.llm.attention import window_pairs as window_pairs
 from tokenfleet.envs.layers.llm.coefficients import (
-    KNOTS,
     Float64Array,
     Physics,
     TimeCoefficients,
     WorkCoefficients,
 )
-from tokenfleet.envs.layers.llm.profile import TOKEN_KNOTS, ProfileSpec
+from tokenfleet.envs.layers.llm.profile import KNOTS, TOKEN_KNOTS, ProfileSpec
 
 LAST_PIECE = len(TOKEN_KNOTS) - 2
 

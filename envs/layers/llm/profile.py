@@ -20,6 +20,7 @@ from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Positive
 
 TOKEN_KNOTS = tuple(2**j for j in range(15))
 """Tokens of an iteration at which a profile states its time: 1, 2, 4 ... 16384; affine between them."""
+KNOTS = np.array(TOKEN_KNOTS, dtype=np.float64)
 DECODE_MEMORY_FRACTION = 0.85  # assumption, middle of the published 0.7 to 0.99
 
 _KNOTS = Field(min_length=len(TOKEN_KNOTS), max_length=len(TOKEN_KNOTS))
@@ -119,7 +120,7 @@ def memory_and_compute_s(
 
     Each group of data parallelism reads what is not routed; experts and work are spread evenly over all boards.
     """
-    shared, tokens = Parallelism.of(parallelism), np.array(TOKEN_KNOTS, dtype=np.float64)
+    shared, tokens = Parallelism.of(parallelism), KNOTS
     moved_bytes = model.weight_bytes_read(tokens, shared.data) + model.kv_bytes_per_token * tokens
     memory_s = moved_bytes / (shared.boards * gpu.memory_bandwidth_bytes_per_s)
     compute_s = model.flops_per_token * tokens / (shared.boards * gpu.peak_flops(model.arithmetic))

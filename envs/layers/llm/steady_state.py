@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet.envs.layers.gpu import Coefficient
-from tokenfleet.envs.layers.llm.coefficients import KNOTS, Float64Array, Physics, TimeCoefficients
+from tokenfleet.envs.layers.llm.coefficients import Float64Array, Physics, TimeCoefficients
 from tokenfleet.envs.layers.llm.iteration import (
     LAST_PIECE,
     Batch,
@@ -27,7 +27,7 @@ from tokenfleet.envs.layers.llm.iteration import (
     unlimited_time_s,
     window_pairs,
 )
-from tokenfleet.envs.layers.llm.profile import ProfileSpec
+from tokenfleet.envs.layers.llm.profile import KNOTS, ProfileSpec
 
 SETTLING_STEPS = 4
 HIGHEST_BATCH = 1e5  # more sequences than any replica seats

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from tokenfleet.envs.layers.gpu import GpuSpec
-from tokenfleet.envs.layers.llm.coefficients import KNOTS, Coefficients
+from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_time_s, prefill_pairs, unlimited_time_s
 from tokenfleet.envs.layers.llm.model import ModelSpec
-from tokenfleet.envs.layers.llm.profile import ProfileSpec, bounds_s
+from tokenfleet.envs.layers.llm.profile import KNOTS, ProfileSpec, bounds_s
 
 RATED_LIMIT_FRACTION = 0.985
 """Share of `tdp_w` that boards hold without a cap (aiconfigurator: large matrix products)."""
