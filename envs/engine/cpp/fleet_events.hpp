@@ -15,7 +15,7 @@ inline void Fleet::run(double start_s, double end_s) {
     for (const std::int32_t index : admission_.drop_expired(start_s)) {
         endings_.fail(index, start_s, Status::kExpired);
     }
-    const std::vector<Release> released = admission_.release(start_s);
+    const std::vector<Release>& released = admission_.release(start_s);
     auto next_release = released.begin();
     while (true) {
         const double release_s = next_release != released.end() ? next_release->time_s : kNever;
@@ -31,6 +31,7 @@ inline void Fleet::run(double start_s, double end_s) {
         } else if (step_s == next_s) {
             take_step();
         } else {
+            prefetch_arrival(demand_, next_request_ + kArrivalsAhead);
             call(static_cast<std::int32_t>(next_request_++), arrival_s);
         }
     }

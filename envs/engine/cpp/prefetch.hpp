@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "demand.hpp"
@@ -20,6 +21,13 @@ namespace tokenfleet {
     __builtin_prefetch(&demand.requests[index]);
     if (!demand.details.empty()) __builtin_prefetch(&demand.details[index]);
     if (!demand.calls.empty()) __builtin_prefetch(&demand.calls[index]);
+}
+
+// As a request arrives, the one that arrives so many later; before a tick, all up to that.
+inline constexpr std::size_t kArrivalsAhead = 8;
+
+[[gnu::always_inline]] inline void prefetch_arrival(const Demand& demand, std::size_t row) {
+    if (row < demand.num_roots) prefetch_request(demand, static_cast<std::int32_t>(row));
 }
 
 // Before a tick, of each replica: the sequences that end next. In a heap with four children a node these are among the
