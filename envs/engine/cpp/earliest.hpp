@@ -1,4 +1,4 @@
-// Which of many next events comes first: a tree over their times, sixteen children a node; the lower index wins a tie.
+// Which of many next events comes first: a tree over their times, four children a node; the lower index wins a tie.
 #pragma once
 
 #include <algorithm>
