@@ -23,6 +23,13 @@ namespace tokenfleet {
     if (!demand.calls.empty()) __builtin_prefetch(&demand.calls[index]);
 }
 
+// So many numbers in a row.
+template <typename Number>
+[[gnu::always_inline]] inline void prefetch_lines(const Number* first, std::int64_t count) {
+    constexpr std::int64_t kOfALine = kCacheLineBytes / sizeof(Number);
+    for (std::int64_t i = 0; i < count; i += kOfALine) __builtin_prefetch(first + i);
+}
+
 // As a request arrives, the one that arrives so many later; before a tick, all up to that.
 inline constexpr std::size_t kArrivalsAhead = 8;
 
@@ -36,6 +43,13 @@ inline constexpr std::size_t kArrivalsAhead = 8;
 [[gnu::always_inline]] inline void prefetch_completions(const Demand& demand, const FinishHeap& finishing) {
     constexpr std::int64_t kCompletions = 5;
     for (std::int64_t i = 0; i < std::min(kCompletions, finishing.size()); ++i) prefetch_request(demand, finishing[i]);
+}
+
+// Before a tick: the requests of what clients do next, the likelier the earlier.
+template <typename Steps>
+[[gnu::always_inline]] inline void prefetch_steps(const Demand& demand, const Steps& steps) {
+    constexpr std::size_t kSteps = 5;
+    for (std::size_t i = 0; i < std::min(kSteps, steps.size()); ++i) prefetch_request(demand, steps[i].index);
 }
 
 // When an answer begins: the calls that wait for the answer. Nothing has touched them yet. Without it: 64 fleets of
