@@ -2,8 +2,8 @@
 //
 // What a tick takes longer without a use is written beside it: least times of each tick over dozens of episodes, with and
 // without in turn in one process, on a virtual machine with 2 MiB of second-level cache a core; fleets and layers are
-// those of benchmarks/scenarios.py. Tried and dropped, as they gained less than 1 %: the next fleet's replicas, and after
-// each completion the next one.
+// those of benchmarks/scenarios.py. Tried and dropped, as they gained less than 1 %: the next fleet's replicas, after
+// each completion the next one, and held requests that leave.
 #pragma once
 
 #include <algorithm>
@@ -23,14 +23,16 @@ namespace tokenfleet {
     if (!demand.calls.empty()) __builtin_prefetch(&demand.calls[index]);
 }
 
-// So many numbers in a row.
+// So many numbers in a row. Without it, without the series of a course and without the steps of clients: 64 fleets of
+// every layer 2.6 %, plain ones 1.5 %.
 template <typename Number>
 [[gnu::always_inline]] inline void prefetch_lines(const Number* first, std::int64_t count) {
     constexpr std::int64_t kOfALine = kCacheLineBytes / sizeof(Number);
     for (std::int64_t i = 0; i < count; i += kOfALine) __builtin_prefetch(first + i);
 }
 
-// As a request arrives, the one that arrives so many later; before a tick, all up to that.
+// As a request arrives, the one that arrives so many later; before a tick, all up to that. Without it: 64 plain fleets
+// 6 %, with every layer 3 %.
 inline constexpr std::size_t kArrivalsAhead = 8;
 
 [[gnu::always_inline]] inline void prefetch_arrival(const Demand& demand, std::size_t row) {
