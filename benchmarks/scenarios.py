@@ -24,7 +24,7 @@ LENGTHS = {
     "prompt": {"median_tokens": 1020, "sigma": 0.9, "max_tokens": 8000},
     "output": {"median_tokens": 129, "sigma": 0.9, "max_tokens": 1000},
 }
-HELD = {key: value for key, value in CLASS.items() if key not in ("ttft_s", "tpot_s")}  # who waits for hours is not late
+HELD = {key: value for key, value in CLASS.items() if key not in ("ttft_s", "tpot_s")}  # who may wait is not late
 PERSISTENT = {"max_attempts": 12}  # a client that gives up ends its session, and the benchmark would run dry
 
 

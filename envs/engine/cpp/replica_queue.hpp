@@ -16,9 +16,7 @@ inline std::int32_t Replica::next_in_line() const {
 }
 
 // Whether this waiting request is the first to find a seat.
-inline bool Replica::is_next(std::int32_t index) const {
-    return first_to_sit() == index;
-}
+inline bool Replica::is_next(std::int32_t index) const { return first_to_sit() == index; }
 
 // The first in the queue that finds a seat; -1 for none. Somebody waits, and a seat is free.
 inline std::int32_t Replica::first_to_sit() const {

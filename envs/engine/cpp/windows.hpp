@@ -74,7 +74,9 @@ private:
     std::int64_t full_ = 0;              // sequences whose windows had filled by then
     std::vector<std::int64_t> filling_;  // after which iteration the others are full, in no order
 
-    std::int64_t filled_at(std::int64_t last, std::int64_t kv_tokens) const { return last + window_tokens_ - kv_tokens; }
+    std::int64_t filled_at(std::int64_t last, std::int64_t kv_tokens) const {
+        return last + window_tokens_ - kv_tokens;
+    }
 
     void remove(std::size_t i) {
         filling_[i] = filling_.back();
