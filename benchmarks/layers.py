@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.scenarios import LAYERS, as_sessions, sixteen_replicas
 from benchmarks.yardstick import report
-from tokenfleet.envs.engine import make_engine
+from tokenfleet.envs.engine import Engine, make_engine
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.layers.scheduling import Controls
@@ -47,10 +47,10 @@ def settings() -> dict[str, tuple[str, ...]]:
 def run_under_callgrind(folder: Path) -> list[dict[str, Any]]:
     """Instructions of everything measured, and how many requests or calls share them, in a process of its own."""
     counts_file = folder / "counts.json"
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/count", sys.executable]
-    subprocess.run(
-        [*command, "-m", "benchmarks.layers", "--worker", str(counts_file)], check=True, stderr=subprocess.PIPE
-    )
+    # Drawing and building run uncounted, many times as fast.
+    command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/count"]
+    worker = [sys.executable, "-m", "benchmarks.layers", "--worker", str(counts_file)]
+    subprocess.run([*command, *worker], check=True, stderr=subprocess.PIPE)
     counts = json.loads(counts_file.read_text(encoding="utf-8"))
     rows = []
     dumping = _instructions(folder, 1)
@@ -66,9 +66,8 @@ def _instructions(folder: Path, number: int) -> int:
 
 
 def work(counts_file: Path) -> None:
-    """Do everything between two dumps of callgrind's counters each, nothing first; write how often what was done."""
-    _dump()
-    _dump()
+    """Do and count everything, nothing first; write how often what was done."""
+    _count(lambda: None)
     counts = {**serve(), **call()}
     counts_file.write_text(json.dumps(counts), encoding="utf-8")
 
@@ -84,10 +83,12 @@ def serve() -> dict[str, int]:
             episode = replace(episode, requests=as_sessions(episode.requests, RATE_RPS))
         controls = Controls.neutral(1, arrays.route_mask.astype(float))
         engine.reset(0, episode)
-        _dump()
-        for _ in range(TICKS):
-            engine.step(controls)
-        _dump()
+
+        def steps(engine: Engine = engine, controls: Controls = controls) -> None:
+            for _ in range(TICKS):
+                engine.step(controls)
+
+        _count(steps)
         served[name] = int(np.isfinite(engine.request_log(0).asked_s).sum())
     return served
 
@@ -113,9 +114,7 @@ def call() -> dict[str, int]:
     }
     for do in calls.values():
         do()  # what only the first call makes does not count
-        _dump()
-        do()
-        _dump()
+        _count(do)
     return dict.fromkeys(calls, REPEATS)
 
 
@@ -133,8 +132,17 @@ def steps_of(layers: tuple[str, ...]) -> Callable[[], None]:
     return steps
 
 
-def _dump() -> None:
-    subprocess.run(["callgrind_control", "-d", str(os.getpid())], check=True, capture_output=True)
+def _count(do: Callable[[], None]) -> None:
+    """Count the instructions of something between two dumps of callgrind's counters."""
+    _control("-i", "on")
+    _control("-d")
+    do()
+    _control("-d")
+    _control("-i", "off")
+
+
+def _control(*order: str) -> None:
+    subprocess.run(["callgrind_control", *order, str(os.getpid())], check=True, capture_output=True)
 
 
 def main() -> None:

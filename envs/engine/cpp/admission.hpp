@@ -51,38 +51,43 @@ public:
         return admitted;
     }
 
-    // Held requests whose patience has run out.
-    std::vector<std::int32_t> drop_expired(double now_s) {
-        std::vector<std::int32_t> expired;
+    // Held requests whose patience has run out; until the next call.
+    const std::vector<std::int32_t>& drop_expired(double now_s) {
+        expired_.clear();
         for (std::int64_t k = 0; k < arrays_.num_classes(); ++k) {
             RequestQueue& held = held_[k];
             const double patience_s = arrays_.classes[k].patience_s;
             while (!held.empty() && exceeds(now_s - demand_.requests[held.head].arrival_s, patience_s)) {
-                expired.push_back(held.pop(demand_.requests));
+                expired_.push_back(held.pop(demand_.requests));
             }
         }
-        return expired;
+        return expired_;
     }
 
-    // Held requests that leave in the tick from `start_s`, evenly spaced over it, oldest first.
-    std::vector<Release> release(double start_s) {
-        std::vector<Release> released;
+    // Held requests that leave in the tick from `start_s`, evenly spaced over it, oldest first; until the
+    // next call.
+    const std::vector<Release>& release(double start_s) {
+        released_.clear();
         for (std::int64_t k = 0; k < arrays_.num_classes(); ++k) {
             const std::int64_t count = release_count(k);
             const double gap_s = arrays_.tick_s / static_cast<double>(count);
             for (std::int64_t i = 0; i < count; ++i) {
                 const double time_s = start_s + (static_cast<double>(i) + 0.5) * gap_s;
-                released.push_back({time_s, held_[k].pop(demand_.requests)});
+                released_.push_back({time_s, held_[k].pop(demand_.requests)});
             }
         }
-        std::ranges::stable_sort(released, {}, &Release::time_s);
-        return released;
+        if (!std::ranges::is_sorted(released_, {}, &Release::time_s)) {
+            std::ranges::stable_sort(released_, {}, &Release::time_s);
+        }
+        return released_;
     }
 
 private:
     const double* rate_rps_ = nullptr;         // [K]
     std::vector<RequestQueue> held_;           // [K]
     std::vector<double> credit_, credited_s_;  // [K]
+    std::vector<std::int32_t> expired_;        // at the start of this tick
+    std::vector<Release> released_;            // in this tick
 
     // How many held requests the rate lets go; the unused part of a request carries over.
     std::int64_t release_count(std::int64_t k) {

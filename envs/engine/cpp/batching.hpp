@@ -25,7 +25,9 @@ namespace tokenfleet {
     context_ += iterations * decoding();
     while (!finishing_.empty() && finishing_.first_iteration() == iteration_) {
         const std::int32_t index = finishing_.pop();
-        context_ -= request(index).kv_tokens();
+        const std::int64_t kv_tokens = request(index).kv_tokens();
+        context_ -= kv_tokens;
+        if (windows_) windows_->leave(iteration_, kv_tokens);
         complete(index, now_s);
     }
     if (!decoding_only_) end_prefill(now_s);
@@ -35,6 +37,7 @@ namespace tokenfleet {
 // A heap's keys hold so many iterations and no more: count again from 0.
 [[gnu::noinline]] inline void Replica::renumber_iterations() {
     finishing_.renumber(iteration_);
+    if (windows_) windows_->renumber(iteration_);
     iteration_ = 0;
 }
 
@@ -64,10 +67,15 @@ inline void Replica::end_prefill(double now_s) {
             hand_off(index, now_s);
         } else {
             context_ += computed + 1;
-            finishing_.push(iteration_ + left, index);
+            begin_to_decode(index, iteration_ + left);
         }
     }
     head_done_ = next_head_done_;
+}
+
+inline void Replica::begin_to_decode(std::int32_t index, std::int64_t last_iteration) {
+    finishing_.push(last_iteration, index);
+    if (windows_) windows_->join(last_iteration, request(index).kv_tokens());
 }
 
 inline void Replica::complete(std::int32_t index, double now_s) {
@@ -125,6 +133,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
     });
     finishing_.remove(youngest);
     const Request& stopped = request(youngest);
+    if (windows_) windows_->leave(iteration_ + left, stopped.kv_tokens());
     detail(youngest).progress.generated_tokens = stopped.output_tokens - static_cast<std::int32_t>(left);
     const std::int64_t again = stopped.kv_tokens() - left;
     pool_.counts[Counts::preempted_tokens] += again;
@@ -184,7 +193,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
                 .pairs = static_cast<double>(pairs),
                 .growth = static_cast<double>(decoding())};
     std::int64_t iterations = decoding_only_ ? undisturbed_iterations() : 1;
-    if (limits().window_tokens > 0) iterations = std::min(iterations, add_windows(batch));
+    if (windows_) iterations = std::min(iterations, add_windows(batch));
     segment_.begin(now, now_s, limits(), *physics_, batch, iterations);
     if (host_tokens > 0) segment_.delay(static_cast<double>(host_tokens) * limits().host_load_s, limits().idle_w);
     plan_end();
@@ -213,7 +222,7 @@ inline bool Replica::has_expired(std::int32_t index, double now_s) const {
     const std::int64_t context = std::int64_t{taken.prompt_tokens} + progress.generated_tokens;
     context_ += context;
     pool_.counts[Counts::taken_over_tokens] += context;
-    finishing_.push(iteration_ + taken.output_tokens - progress.generated_tokens, index);
+    begin_to_decode(index, iteration_ + taken.output_tokens - progress.generated_tokens);
     if (cache_) shrink_cache(0);
 }
 
@@ -234,20 +243,12 @@ inline std::int64_t Replica::add_chunk(std::int64_t tokens, std::int64_t done, s
 }
 
 // Count what windowed layers see; returns in how many iterations the first sequence fills its window.
-[[gnu::noinline]] inline std::int64_t Replica::add_windows(Batch& batch) const {
-    const std::int64_t window = limits().window_tokens;
-    std::int64_t seen = 0, growing = 0, nearest = window;
-    finishing_.for_each([&](std::int32_t index, std::int64_t last_iteration) {
-        const std::int64_t context = request(index).kv_tokens() - (last_iteration - iteration_);
-        seen += std::min(context, window);
-        if (context >= window) return;
-        ++growing;
-        nearest = std::min(nearest, window - context);
-    });
-    batch.context += limits().window_ratio * static_cast<double>(seen);
+inline std::int64_t Replica::add_windows(Batch& batch) {
+    const Windows::Seen seen = windows_->see(iteration_);
+    batch.context += limits().window_ratio * static_cast<double>(seen.tokens);
     batch.pairs += limits().window_ratio * static_cast<double>(window_pairs_);
-    batch.growth += limits().window_ratio * static_cast<double>(growing);
-    return growing > 0 ? nearest : std::numeric_limits<std::int64_t>::max();
+    batch.growth += limits().window_ratio * static_cast<double>(seen.growing);
+    return seen.iterations;
 }
 
 // Iterations until the first sequence ends or the KV cache is full.

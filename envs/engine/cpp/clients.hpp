@@ -11,6 +11,7 @@
 #include "arrays.hpp"
 #include "demand.hpp"
 #include "links.hpp"
+#include "prefetch.hpp"
 #include "quad_heap.hpp"
 
 namespace tokenfleet {
@@ -82,6 +83,9 @@ public:
     std::size_t bytes() const { return steps_.bytes() + ended_session_.size(); }
 
     double next_s() const { return steps_.first().time_s; }
+
+    // To be called some time before a tick.
+    [[gnu::always_inline]] inline void prefetch() const { prefetch_steps(demand_, steps_); }
 
     Step take_step() {
         const Step step = steps_.pop();

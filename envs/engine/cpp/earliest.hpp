@@ -1,8 +1,7 @@
-// Which of many next events comes first: a tree over their times, sixteen children a node; the lower index wins a tie.
+// Which of many next events comes first: a tree over their times, four children a node; the lower index wins a tie.
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstdint>
 #include <vector>
@@ -40,7 +39,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t kChildren = 16;
+    static constexpr std::size_t kChildren = 4;
     std::size_t leaf_ = 0;                 // the node of event 0: the root is node 0, its children follow it
     std::vector<std::int64_t> time_bits_;  // of the earliest event below each node
 
@@ -49,17 +48,12 @@ private:
 
     // Both without a branch: nothing could foresee which event comes first.
     static std::int64_t least(const std::int64_t* times) {
-        std::array<std::int64_t, 4> low{times[0], times[1], times[2], times[3]};
-#pragma GCC unroll 16
-        for (std::size_t i = low.size(); i < kChildren; ++i) {
-            low[i % low.size()] = std::min(low[i % low.size()], times[i]);
-        }
-        return std::min(std::min(low[0], low[1]), std::min(low[2], low[3]));
+        return std::min(std::min(times[0], times[1]), std::min(times[2], times[3]));
     }
 
     static std::size_t first(const std::int64_t* times, std::int64_t time) {
         std::size_t index = kChildren - 1;
-#pragma GCC unroll 16
+#pragma GCC unroll 4
         for (std::size_t i = kChildren - 1; i-- > 0;) index = times[i] == time ? i : index;
         return index;
     }

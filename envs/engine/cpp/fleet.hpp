@@ -24,6 +24,7 @@
 #include "pool_meter.hpp"
 #include "pool_state.hpp"
 #include "power_delivery.hpp"
+#include "prefetch.hpp"
 #include "replicas.hpp"
 #include "router.hpp"
 #include "view.hpp"
@@ -111,8 +112,11 @@ public:
 
     // Advance by one tick.
     void step(const ControlsRow& controls) {
+        for (std::size_t i = 0; i < kArrivalsAhead; ++i) prefetch_arrival(demand_, next_request_ + i);
         for (const Replica& replica : replicas_.all()) replica.prefetch();
+        clients_.prefetch();
         const SiteTick tick = course_.at(tick_, controls);
+        prefetch_lines(course_.exogenous(tick_ + 1), course_.exogenous_width());
         outcome_.clear();
         break_and_repair(tick.start_s);
         apply_power_states(tick.start_s, controls);

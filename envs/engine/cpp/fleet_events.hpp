@@ -15,11 +15,12 @@ inline void Fleet::run(double start_s, double end_s) {
     for (const std::int32_t index : admission_.drop_expired(start_s)) {
         endings_.fail(index, start_s, Status::kExpired);
     }
-    const std::vector<Release> released = admission_.release(start_s);
+    const std::vector<Release>& released = admission_.release(start_s);
     auto next_release = released.begin();
+    const auto next_release_s = [&] { return next_release != released.end() ? next_release->time_s : kNever; };
+    double release_s = next_release_s(), arrival_s = next_arrival_s();
     while (true) {
-        const double release_s = next_release != released.end() ? next_release->time_s : kNever;
-        const double step_s = clients_.next_s(), arrival_s = next_arrival_s();
+        const double step_s = clients_.next_s();
         const double next_s = std::min(release_s, std::min(step_s, arrival_s));
         const double boundary_s = in_order_of_time_ ? replicas_.next_boundary_s() : kNever;
         if (boundary_s <= next_s && boundary_s < end_s) {
@@ -28,10 +29,13 @@ inline void Fleet::run(double start_s, double end_s) {
             return;
         } else if (release_s == next_s) {
             dispatch((next_release++)->index, release_s);
+            release_s = next_release_s();
         } else if (step_s == next_s) {
             take_step();
         } else {
+            prefetch_arrival(demand_, next_request_ + kArrivalsAhead);
             call(static_cast<std::int32_t>(next_request_++), arrival_s);
+            arrival_s = next_arrival_s();
         }
     }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "arrays.hpp"
@@ -23,6 +24,7 @@ struct PoolLinks {
     Endings& endings;                    // told what becomes of requests
     HandOffs& hand_offs;                 // given those that another pool decodes
     const std::int64_t* reserved_seats;  // for each class
+    const std::int64_t kept_seats;       // of a replica, for all classes together
 
     PoolLinks(std::int64_t p, const FleetArrays& arrays, Demand& asked, Endings& told, HandOffs& given)
         : index(p),
@@ -32,7 +34,8 @@ struct PoolLinks {
           demand(asked),
           endings(told),
           hand_offs(given),
-          reserved_seats(arrays.reserved_seats.data() + p * arrays.num_classes()) {}
+          reserved_seats(arrays.reserved_seats.data() + p * arrays.num_classes()),
+          kept_seats(std::accumulate(reserved_seats, reserved_seats + arrays.num_classes(), std::int64_t{0})) {}
     PoolLinks(const PoolLinks&) = default;
     PoolLinks& operator=(const PoolLinks&) { return *this; }
 };

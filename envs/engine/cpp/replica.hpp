@@ -20,6 +20,7 @@
 #include "prefix_cache.hpp"
 #include "request.hpp"
 #include "segment.hpp"
+#include "windows.hpp"
 
 namespace tokenfleet {
 
@@ -31,7 +32,7 @@ public:
     std::int64_t work_tokens = 0;         // what the router compares: tokens to compute and expected answers
     std::int64_t unprefilled_tokens = 0;  // to compute for the requests whose prefill has not ended
 
-    explicit Replica(PoolState& pool) : PoolLink(pool) { make_cache(); }
+    explicit Replica(PoolState& pool) : PoolLink(pool) { make_parts(); }
 
     // The pool with the model that is loaded, or would be.
     const Pool& limits() const { return *model_; }
@@ -39,7 +40,7 @@ public:
     // Hold the variant or the own model, of which nothing is cached.
     void load(bool is_variant) {
         hold(is_variant);
-        make_cache();
+        make_parts();
     }
 
     // To be called some time before a tick.
@@ -120,6 +121,7 @@ public:
         finishing_.for_each([&](std::int32_t index, std::int64_t) { lost.push_back(index); });
         std::sort(lost.begin() + queued, lost.end());
         finishing_.clear();
+        if (windows_) windows_->clear();
         context_ = kv_reserved_ = kv_shared_ = work_tokens = unprefilled_tokens = 0;
         forget_prefixes();
         head_done_ = 0;
@@ -158,6 +160,7 @@ private:
     std::int64_t iteration_ = 0;    // by which iterations are numbered; see renumber_iterations
     std::int64_t ended_at_tick_ = 0;
     Owned<PrefixCache> cache_;
+    Owned<Windows> windows_;
     std::int32_t joined_ = 0;  // sequences that have begun to decode where KV grows
     RequestQueue waiting_, prefilling_;
     std::int32_t head_done_ = 0;       // tokens of the first prefilling prompt that are done
@@ -168,9 +171,13 @@ private:
     bool decoding_only_ = true;
     FinishHeap finishing_;  // the decoding sequences
 
-    void make_cache() {
-        if (limits().prefix_block_tokens == 0) return;
-        cache_.make(static_cast<std::int32_t>(limits().prefix_block_tokens), limits().host_cache_tokens);
+    // What the loaded model asks for; it has no requests.
+    void make_parts() {
+        const Pool& model = limits();
+        const auto block_tokens = static_cast<std::int32_t>(model.prefix_block_tokens);
+        if (block_tokens > 0) cache_.make(block_tokens, model.host_cache_tokens);
+        windows_ = {};
+        if (model.window_tokens > 0) windows_.make(model.window_tokens);
     }
 
     Request& request(std::int32_t index) const { return demand_.requests[index]; }
@@ -230,6 +237,7 @@ private:
 
     std::int32_t next_in_line() const;
     bool is_next(std::int32_t index) const;
+    std::int32_t first_to_sit() const;
     std::int32_t first_with_seat() const;
     void queue_by_rank(std::int32_t index, bool ahead_of_equals);
 
@@ -247,6 +255,7 @@ private:
     void pass_boundary();
     void renumber_iterations();
     void end_prefill(double now_s);
+    void begin_to_decode(std::int32_t index, std::int64_t last_iteration);
     void complete(std::int32_t index, double now_s);
     void hand_off(std::int32_t index, double now_s);
     void preempt_until_next_iteration_fits();
@@ -256,7 +265,7 @@ private:
     void take_over(std::int32_t index);
     bool has_expired(std::int32_t index, double now_s) const;
     std::int64_t add_chunk(std::int64_t tokens, std::int64_t done, std::int64_t budget, std::int64_t& pairs);
-    std::int64_t add_windows(Batch& batch) const;
+    std::int64_t add_windows(Batch& batch);
     std::int64_t undisturbed_iterations() const;
 
     // End the segment after so many iterations, if it does not end before.

@@ -12,15 +12,19 @@ namespace tokenfleet {
 // The first in the queue for which there is a seat; -1 for none.
 inline std::int32_t Replica::next_in_line() const {
     if (waiting_.empty() || running() >= limits().max_batch) return -1;
-    return limits().ranks_classes ? first_with_seat() : waiting_.head;
+    return first_to_sit();
 }
 
 // Whether this waiting request is the first to find a seat.
-inline bool Replica::is_next(std::int32_t index) const {
-    return limits().ranks_classes ? first_with_seat() == index : waiting_.size == 1;
+inline bool Replica::is_next(std::int32_t index) const { return first_to_sit() == index; }
+
+// The first in the queue that finds a seat; -1 for none. Somebody waits, and a seat is free.
+inline std::int32_t Replica::first_to_sit() const {
+    const bool seats_anybody = limits().max_batch - running() > pool_.kept_seats;
+    return seats_anybody || !limits().ranks_classes ? waiting_.head : first_with_seat();
 }
 
-// The first in the queue that finds a seat not kept for another class; -1 for none. A seat is free.
+// The same where seats that are free may be kept for another class.
 [[gnu::noinline]] inline std::int32_t Replica::first_with_seat() const {
     std::vector<std::int64_t> kept(pool_.reserved_seats, pool_.reserved_seats + pool_.classes.size());
     const auto take_seat = [&](std::int32_t index) { --kept[request(index).class_id]; };
