@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(typed: argparse.Namespace) -> None:
     if typed.episodes < 2:
         raise SpecError([f"--episodes: must be at least 2 (got {typed.episodes})"])
-    scenarios = {name: load_scenario(name) for name in typed.scenario or sorted(catalog_names("scenario"))}
+    specs = map(load_scenario, typed.scenario or sorted(catalog_names("scenario")))
+    scenarios = {spec.name: spec for spec in specs}
     names = contenders(typed.policy)
     record = MeasurementFile(Path(typed.out), {"episodes": typed.episodes, "seed": typed.seed, "split": "validation"})
     timed = load_scenario(TIMED_ON)

@@ -18,6 +18,7 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 | `collectives` | what boards that share a model tell one another |
 | `roofline` | coefficients for a pair that nobody measured: the sum of its parts |
 | `unlimited` | times at the highest clock from times as measured at the boards' power limit |
+| `work` | joules of an iteration's tokens: reading weights, useful arithmetic and vain arithmetic |
 | `coefficients` | what an iteration takes of a replica's boards, part by part, and how it follows the clock |
 | `iteration` | the law of an iteration: its time and its energy at any clock |
 | `steady_state` | what follows for a replica that serves one kind of request |

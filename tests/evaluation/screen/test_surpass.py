@@ -10,7 +10,14 @@ import yaml
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
+from tokenfleet.evaluation.screen import surpass
 from tokenfleet.evaluation.screen.surpass import main
+
+
+@pytest.fixture(autouse=True)
+def nothing_ships(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ships for `tiny`, the policies here meet each other alone."""
+    monkeypatch.setattr(surpass, "shipped_for", lambda scenario: [])
 
 
 def frozen(path: Path, best: str, **changes: object) -> Protocol:
