@@ -16,7 +16,7 @@ from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
-from tokenfleet.evaluation.leaderboard.budget import Budget
+from tokenfleet.evaluation.leaderboard.budget import VALIDATION_EPISODES, Budget
 from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, choosing_cells, validation_cells
 from tokenfleet.evaluation.leaderboard.figure import draw_standings
 from tokenfleet.evaluation.leaderboard.filing import StandingFiles
@@ -119,7 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--corrections", type=int, default=2560, help="training episodes of corrections (default: 2560)"
     )
-    parser.add_argument("--validation", type=int, default=40, help="episodes by which all is chosen (default: 40)")
+    parser.add_argument(
+        "--validation",
+        type=int,
+        default=VALIDATION_EPISODES,
+        help=f"episodes by which all is chosen (default: {VALIDATION_EPISODES})",
+    )
     parser.add_argument("--out", default="runs/leaderboard", help="folder that holds what has been done")
     parser.add_argument(
         "--workers", type=int, default=min(MOST_WORKERS, os.cpu_count() or 1), help="processes (default: at most 2)"

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from tokenfleet.evaluation.screen.budget import TRAIN_EPISODES
 from tokenfleet.evaluation.screen.tuning import POPULATION
 
+VALIDATION_EPISODES = 40
+"""By which searches and rules are chosen, unless somebody asks for more or fewer."""
+
 
 @dataclass(frozen=True)
 class Budget:

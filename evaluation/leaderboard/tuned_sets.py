@@ -15,6 +15,7 @@ from pathlib import Path
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario import load_scenario
+from tokenfleet.evaluation.leaderboard.budget import VALIDATION_EPISODES
 from tokenfleet.evaluation.leaderboard.commands import run_once, tuning_command
 from tokenfleet.evaluation.leaderboard.shipping import ship_policy
 from tokenfleet.evaluation.protocol import load_protocol
@@ -22,8 +23,6 @@ from tokenfleet.policies.policy_files import resolved
 
 COMMAND = "python -m tokenfleet.evaluation.leaderboard.tuned_sets"
 MAIN_RULES = ("operator", "supervisor")
-VALIDATION_EPISODES = 40
-"""As many as the leaderboard's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
