@@ -42,7 +42,7 @@ class Situation:
         hand_offs: pools that prefill for others.
         warm: replicas hold contexts of conversations from before.
         ties: arrivals, limits and rates in whole seconds and whole numbers, so that much happens at the same time.
-        huge: a few requests of as many tokens as a request may have, and room for them.
+        huge: a few requests of as many tokens as a request may have, and KV cache for them.
         long_clock: ticks so long that the episode lasts as long as an episode may; not together with `huge`.
         variants: pools whose replicas load another model now and then.
     """

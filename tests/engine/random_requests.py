@@ -76,7 +76,7 @@ def linked(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable
 
 
 def random_contexts(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTable) -> ContextTable:
-    """For about half of the conversations, a replica that may or may not have a cache, or room in it."""
+    """For about half of the conversations, a replica that may or may not have a cache, or space in it."""
     conversations, first = np.unique(requests.conversation_id, return_index=True)
     row = first[(conversations >= 0) & (rng.random(len(first)) < 0.5)]
     rng.shuffle(row)

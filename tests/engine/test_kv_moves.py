@@ -46,7 +46,7 @@ def test_an_answer_of_one_token_stays_where_it_was_prefilled(engine):
     assert result.total("handed_off_tokens") == 0
 
 
-def test_the_sender_has_room_for_the_next_prompt_at_once(engine):
+def test_the_sender_has_space_for_the_next_prompt_at_once(engine):
     """Its KV cache holds one prompt at a time, and never an answer."""
     arrays = handing_off(kv_tokens=[90, 10_000], context_limit_tokens=[1_000, 10_000])
     log = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0, 0.0], [90, 90], [500, 500]))).log
@@ -86,7 +86,7 @@ def test_a_context_that_would_not_fit_where_it_is_decoded_is_refused(engine):
 
 
 def test_a_receiver_whose_kv_grows_computes_again_what_it_had_to_preempt(engine):
-    """Two contexts of 31 tokens grow to 36 each; 70 tokens of room preempt the younger one."""
+    """Two contexts of 31 tokens grow to 36 each; 70 tokens of space preempt the younger one."""
     arrays = handing_off(kv_grows=[True, True], kv_tokens=[1_000, 70], context_limit_tokens=[70, 70])
     result = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0, 0.0], [30, 30], [10, 10])))
     assert result.outcomes["preemptions"].sum(axis=0).tolist() == [0, 1]

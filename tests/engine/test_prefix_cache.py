@@ -69,7 +69,7 @@ def test_without_a_cache_nothing_is_found(engine):
 def test_the_least_recently_used_context_gives_way_from_its_end(engine):
     """Contexts of 100 and 60 tokens fill 160 of 200; a request of 100 needs 60 of them: the older one's last blocks.
 
-    That request leaves 100 tokens as well. So when the first conversation goes on in a room of 111, the second one's
+    That request leaves 100 tokens as well. So when the first conversation goes on in a space of 111, the second one's
     context is the oldest, and all of it goes.
     """
     rows = ((0.0, 90, 10), (1.0, 50, 10), (2.0, 90, 10), (3.0, 110, 1), (4.0, 70, 1))
@@ -125,7 +125,7 @@ def test_a_context_that_the_conversation_has_left_behind_is_not_taken_for_the_ne
 
 @pytest.mark.parametrize(("host_cache_tokens", "found", "from_host"), [(0, 40, 0), (50, 90, 50), (1000, 100, 60)])
 def test_host_memory_gives_back_what_the_gpus_had_no_room_for(engine, host_cache_tokens, found, from_host):
-    """A room of 160 of 200 tokens takes 60 of a context of 100; each token that comes back costs 0.1 ms."""
+    """A space of 160 of 200 tokens takes 60 of a context of 100; each token that comes back costs 0.1 ms."""
     arrays = one_pool(
         prefix_block_tokens=10, kv_tokens=200, host_cache_tokens=host_cache_tokens, host_load_s=1e-4, horizon_ticks=5
     )

@@ -29,9 +29,9 @@ def with_variants(rng: np.random.Generator, arrays: FleetArrays) -> FleetArrays:
     count = int(has.sum())
     factor = rng.choice([0.25, 0.5, 1.0, 2.0], (len(SCALED), count))
     scaled = {name: (own[name].T * f).T for name, f in zip(SCALED, factor, strict=True)}
-    room = rng.choice([0.5, 1.0, 2.0], count)
+    space = rng.choice([0.5, 1.0, 2.0], count)
     tokens = {
-        name: np.minimum(own[name] * room, 2.0**40).astype(np.int64)
+        name: np.minimum(own[name] * space, 2.0**40).astype(np.int64)
         for name in ("kv_tokens", "watermark_tokens", "host_cache_tokens")
     }
     waits = {name: rng.choice([0.0, 0.5, 1.0, 3.0], count) for name in ("load_s", "resume_s")}

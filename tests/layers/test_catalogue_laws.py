@@ -25,7 +25,7 @@ from tokenfleet.envs.layers.llm.iteration import (
 from tokenfleet.envs.layers.llm.parallelism import Parallelism
 from tokenfleet.envs.spec import SpecError
 
-ROOM = LargestBatch(token_budget=8192, max_batch=256)
+LARGEST_BATCH = LargestBatch(token_budget=8192, max_batch=256)
 WAYS = [
     *(Parallelism(boards) for boards in (1, 2, 4, 8)),
     Parallelism(1, 8, 8), Parallelism(2, 4, 8), Parallelism(1, 8), Parallelism(2, pipeline=2),
@@ -39,7 +39,7 @@ def kv_tokens(served: Served) -> int:
     gpu, model, shared = load_gpu(served[0]), load_model(served[1]), served[2]
     try:
         shared.check(model.name, model.attention_heads, model.experts, model.layers)
-        return kv_capacity_tokens(gpu, model, shared, largest_batch=ROOM)
+        return kv_capacity_tokens(gpu, model, shared, largest_batch=LARGEST_BATCH)
     except SpecError:
         return 0
 

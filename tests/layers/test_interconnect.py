@@ -198,9 +198,9 @@ def test_stages_count_as_boards_of_a_replica():
         {"site": "hall", "gpu": "h100-sxm", "model": "llama-3.1-70b", "tensor_parallel": 2, "pipeline_parallel": 2}
     )
     assert (pool.gpus, pool.profile.name) == (4, "llama-3.1-70b_h100-sxm_tp2_pp2")
-    room = LargestBatch(pool.token_budget, pool.max_batch)
+    largest = LargestBatch(pool.token_budget, pool.max_batch)
     assert pool.kv_capacity_tokens == kv_capacity_tokens(
-        pool.gpu_spec, pool.model_spec, Parallelism(2, pipeline=2), largest_batch=room
+        pool.gpu_spec, pool.model_spec, Parallelism(2, pipeline=2), largest_batch=largest
     )
 
 

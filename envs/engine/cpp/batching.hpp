@@ -175,7 +175,7 @@ inline std::int32_t Replica::stop_youngest_decoding() {
             continue;
         }
         prefilling_.push(demand_.requests, index);
-        kv_reserved_ += room_tokens(index);
+        kv_reserved_ += space_tokens(index);
         std::int64_t found_tokens = 0;
         if (cache_) {
             const Found found = join_cache(index);

@@ -50,9 +50,9 @@ public:
     // Tokens that nobody will look for, used last. Whether they stand in one entry or in many, they are freed in order.
     void add_nameless(std::int32_t tokens) {
         const bool follows_nameless = newest_ >= 0 && entries_[newest_].key == kNoKey;
-        const bool has_room =
+        const bool still_fits =
             follows_nameless && entries_[newest_].tokens <= std::numeric_limits<std::int32_t>::max() - tokens;
-        Entry& entry = has_room ? entries_[newest_] : add(kNoKey, -1, 0);
+        Entry& entry = still_fits ? entries_[newest_] : add(kNoKey, -1, 0);
         resize(entry, entry.tokens + tokens);
     }
 

@@ -32,11 +32,11 @@ struct Load {
 struct Excess {
     double quartic, cubic, linear, constant;
 
-    static Excess of(const Headroom& room, const Load& load) {
-        return {.quartic = room.floor_w * load.fixed_s,
-                .cubic = load.core_j + room.floor_w * load.core_s,
-                .linear = load.fixed_j - room.left_w * load.fixed_s,
-                .constant = room.left_w * load.core_s};
+    static Excess of(const Headroom& headroom, const Load& load) {
+        return {.quartic = headroom.floor_w * load.fixed_s,
+                .cubic = load.core_j + headroom.floor_w * load.core_s,
+                .linear = load.fixed_j - headroom.left_w * load.fixed_s,
+                .constant = headroom.left_w * load.core_s};
     }
 
     double root_from(double clock) const {
@@ -51,11 +51,12 @@ struct Excess {
     }
 };
 
-[[gnu::noinline]] inline double at_voltage(double voltage, const Headroom& room, const Load& load) {
+[[gnu::noinline]] inline double at_voltage(double voltage, const Headroom& headroom, const Load& load) {
     const double square = voltage * voltage;
-    const double floor = room.floor_w * square;
-    const double linear = (load.fixed_j + load.core_j * square) + (floor * load.core_s - room.left_w * load.fixed_s);
-    const double constant = room.left_w * load.core_s;
+    const double floor = headroom.floor_w * square;
+    const double linear =
+        (load.fixed_j + load.core_j * square) + (floor * load.core_s - headroom.left_w * load.fixed_s);
+    const double constant = headroom.left_w * load.core_s;
     if (constant <= 0.0) return 0.0;
     const double below = linear + std::sqrt(linear * linear + 4.0 * (floor * load.fixed_s) * constant);
     return below > 0.0 ? 2.0 * constant / below : 0.0;

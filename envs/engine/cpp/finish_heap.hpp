@@ -10,7 +10,7 @@ namespace tokenfleet {
 
 class FinishHeap {
 public:
-    // A key has room for 2^31 iterations: the highest number of the running one at which any request still fits.
+    // A key has bits for 2^31 iterations: the highest number of the running one at which any request still fits.
     static constexpr std::int64_t kHighestStart = std::int64_t{1} << 30;
 
     void clear() { keys_.clear(); }

@@ -78,8 +78,8 @@ public:
         return found;
     }
 
-    // A request gives up its room; so much of its context has been computed, and stays. Nobody looks for what a request
-    // outside of conversations leaves when it has ended: until it is freed, it only takes room.
+    // A request gives up its space; so much of its context has been computed, and stays. Nobody looks for what a request
+    // outside of conversations leaves when it has ended: until it is freed, it only takes space.
     void leave(const Prompt& prompt, CacheUse& use, std::int64_t computed_tokens, bool has_ended) {
         const std::int32_t all = whole(static_cast<std::int32_t>(computed_tokens));
         if (all > use.shared_tokens) {

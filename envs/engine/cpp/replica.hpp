@@ -69,7 +69,7 @@ public:
         if (cache_) cache_->clear();
     }
 
-    // Queue a request; an idle replica starts at once, a decoding one makes room at its next boundary if it can.
+    // Queue a request; an idle replica starts at once, a decoding one makes space at its next boundary if it can.
     void take(std::int32_t index, double now_s) {
         const std::int64_t to_compute = is_computed(index) ? 0 : request(index).prompt_tokens;
         work_tokens += to_compute + output_weight(index);
@@ -211,8 +211,8 @@ private:
         return request(index).prompt_tokens + generated;
     }
 
-    // Room that a request takes when it joins.
-    std::int64_t room_tokens(std::int32_t index) const {
+    // Space that a request takes when it joins.
+    std::int64_t space_tokens(std::int32_t index) const {
         return limits().kv_grows ? prefill_tokens(index) : request(index).kv_tokens();
     }
 
@@ -223,9 +223,9 @@ private:
 
     bool next_iteration_fits() const { return kv_used_after(0) + pinned_tokens() <= limits().kv_tokens; }
 
-    // Whether the KV cache has room for a request, after so many iterations of the segment.
+    // Whether the KV cache has space for a request, after so many iterations of the segment.
     bool fits(std::int32_t index, std::int64_t iterations = 0) const {
-        std::int64_t needed = room_tokens(index) + (running() > 0 ? limits().watermark_tokens : 0);
+        std::int64_t needed = space_tokens(index) + (running() > 0 ? limits().watermark_tokens : 0);
         if (cache_) {
             const Prompt waiting = prompt(index);
             needed += cache_->pinned_with(waiting) - cache_->shared_tokens(waiting);

@@ -52,7 +52,7 @@ inline void Replica::remember(std::int32_t index) {
     return found;
 }
 
-// A request gives up its room; so much of its context has been computed.
+// A request gives up its space; so much of its context has been computed.
 [[gnu::noinline]] inline void Replica::leave_cache(std::int32_t index, std::int64_t computed_tokens, bool has_ended) {
     kv_shared_ -= detail(index).cache.shared_tokens;
     cache_->leave(prompt(index), detail(index).cache, computed_tokens, has_ended);

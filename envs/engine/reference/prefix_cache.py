@@ -2,7 +2,7 @@
 
 An *entry* is the context of one conversation without the beginning that its whole group shares. Such a beginning is an
 entry too. A running request refers to its group's entry, whose memory counts once however many refer to it, and takes
-over its conversation's. When the request gives up its room, completed or preempted, its computed tokens are its
+over its conversation's. When the request gives up its space, completed or preempted, its computed tokens are its
 conversation's entry again. Memory that no running request needs keeps entries; when it is needed, the least recently
 used entry that nobody refers to loses blocks from its end, as vLLM frees them. A group's entry is used whenever one of
 its conversations is, so it outlives them. A group's entry can be found as soon as the first request that computes it
@@ -183,7 +183,7 @@ class PrefixCache:
         return found
 
     def leave(self, request: Request, computed_tokens: int) -> None:
-        """A request gives up its room; so much of its context has been computed, and stays."""
+        """A request gives up its space; so much of its context has been computed, and stays."""
         if not self.block_tokens:
             return
         whole, base = self._whole(computed_tokens), request.shared_tokens

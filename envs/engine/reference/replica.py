@@ -2,17 +2,17 @@
 
 At every iteration boundary: finished sequences leave, then the next batch is formed. Each decoding sequence takes one
 token of the budget. The rest goes to prompts in order of arrival, and the last of these may be cut into a chunk. A
-request joins when the queue (`queue.Queue`) has a seat for it and the KV cache has room. Clock and batch are fixed
+request joins when the queue (`queue.Queue`) has a seat for it and the KV cache has space. Clock and batch are fixed
 while an iteration runs, and so is its power.
 
-Room for a request is its whole prompt and answer, so that every request in the batch can finish; or, where KV grows,
-its prompt alone and a watermark beside it. A sequence then takes one token of room with every token of its answer. If
-the next iteration does not fit, the youngest sequence is preempted. The sequence gives up its room and goes to the head
+Space for a request is its whole prompt and answer, so that every request in the batch can finish; or, where KV grows,
+its prompt alone and a watermark beside it. A sequence then takes one token of space with every token of its answer. If
+the next iteration does not fit, the youngest sequence is preempted. The sequence gives up its space and goes to the head
 of the queue; its prompt and its answer so far are computed again before it goes on. vLLM's scheduler does the same, but
-takes room chunk by chunk instead of for a whole prompt at once.
+takes space chunk by chunk instead of for a whole prompt at once.
 
 A replica that hands off lets go of a request when its first token is there. A replica that takes over a request with
-its context decodes the request as soon as there is a seat and room.
+its context decodes the request as soon as there is a seat and space.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Replica:
     def kv_used(self) -> int:
         """KV cache that running requests hold or have reserved, without what they share with others."""
         running = (*self.prefilling, *self.decoding)
-        return sum(self._room_tokens(request) - request.shared_tokens for request in running)
+        return sum(self._space_tokens(request) - request.shared_tokens for request in running)
 
     @property
     def running_tokens(self) -> int:
@@ -272,17 +272,17 @@ class Replica:
         self.cache.shrink(self.limits.kv_tokens - self.kv_used)
 
     def _next_to_join(self) -> Request | None:
-        """The first in the queue for which there is a seat, if the KV cache has room for it."""
+        """The first in the queue for which there is a seat, if the KV cache has space for it."""
         request = self.waiting.first_with_seat([request.class_id for request in (*self.decoding, *self.prefilling)])
         return request if request is not None and self._fits(request) else None
 
     def _fits(self, request: Request) -> bool:
         watermark = self.limits.watermark_tokens if self.decoding or self.prefilling else 0
-        own = self._room_tokens(request) - self.cache.shared_tokens(request)
+        own = self._space_tokens(request) - self.cache.shared_tokens(request)
         needed = self.kv_used + own + self.cache.pinned_with(request) + watermark
         return needed <= self.limits.kv_tokens
 
-    def _room_tokens(self, request: Request) -> int:
+    def _space_tokens(self, request: Request) -> int:
         return request.context_tokens if self.limits.kv_grows else request.kv_tokens
 
 

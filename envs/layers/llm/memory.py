@@ -1,4 +1,4 @@
-"""Layer 4, memory: room for the KV cache on a replica's boards, as vLLM's start-up profiling finds it.
+"""Layer 4, memory: space for the KV cache on a replica's boards, as vLLM's start-up profiling finds it.
 
 A server may use a share of each board's memory (`gpu_memory_utilization`). Weights, CUDA graphs and the libraries' own
 memory come out of this share. So does the peak of a run of the largest batch, which vLLM measures when it starts. The
@@ -34,7 +34,7 @@ LIBRARY_BYTES = 0.84e9
 
 @dataclass(frozen=True)
 class LargestBatch:
-    """What a server makes room for when it starts.
+    """What a server keeps memory for when it starts.
 
     Attributes:
         token_budget: most tokens of an iteration, vLLM's `max_num_batched_tokens`.
@@ -58,9 +58,9 @@ def kv_capacity_tokens(
         gpu: the board.
         model: the model.
         parallelism: how the boards of a replica share it; a number is tensor parallelism alone. Each group of data
-            parallelism holds all that is not routed, and has room for its share of the largest batch.
+            parallelism holds all that is not routed, and has memory for its share of the largest batch.
         memory_utilisation: share of device memory that the server may use; vLLM's default is 0.9.
-        largest_batch: what the server makes room for; without it, only the weights: an upper bound.
+        largest_batch: what the server keeps memory for; without it, only the weights: an upper bound.
 
     Raises:
         SpecError: the model does not fit; the message says how many GPUs it needs.

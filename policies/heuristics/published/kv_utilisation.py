@@ -92,7 +92,7 @@ class KairosClock(Clocking):
 
 
 class KairosAdmission(Admission):
-    """Agents are let in while the KV cache has room for them.
+    """Agents are let in while the KV cache has space for them.
 
     KAIROS (arXiv 2604.16682) [text]: a pending agent is admitted only below a use of the cache of gamma = 0.9, and the
     number of running ones keeps it below beta = 0.95. Here a class may fill, in a tick, what its emptiest pool has left
