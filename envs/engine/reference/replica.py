@@ -7,9 +7,9 @@ while an iteration runs, and so is its power.
 
 Space for a request is its whole prompt and answer, so that every request in the batch can finish; or, where KV grows,
 its prompt alone and a watermark beside it. A sequence then takes one token of space with every token of its answer. If
-the next iteration does not fit, the youngest sequence is preempted. The sequence gives up its space and goes to the head
-of the queue; its prompt and its answer so far are computed again before it goes on. vLLM's scheduler does the same, but
-takes space chunk by chunk instead of for a whole prompt at once.
+the next iteration does not fit, the youngest sequence is preempted. The sequence gives up its space and goes to the
+head of the queue; its prompt and its answer so far are computed again before it goes on. vLLM's scheduler does the
+same, but takes space chunk by chunk instead of for a whole prompt at once.
 
 A replica that hands off lets go of a request when its first token is there. A replica that takes over a request with
 its context decodes the request as soon as there is a seat and space.
