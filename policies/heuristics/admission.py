@@ -37,7 +37,7 @@ class BacklogGate(Admission):
 
     Refusing costs more than answering late, so the rule refuses only requests that would run out of patience in the
     queue: the limit is `patience_share` of the patience of a class. Deferrable work is released up to a backlog of
-    `deferred_s`; beyond it the engine still starts work that its deadline forces to begin.
+    `deferred_s`.
 
     Args:
         scenario: of the fleet.

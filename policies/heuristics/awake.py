@@ -53,8 +53,7 @@ class FitContract(FixedAwake):
 
 
 class FitDeepest(FixedAwake):
-    """As many replicas as fit the deepest possible caps at the clock floor under the worst load (`replicas_that_fit`).
-    """
+    """As many replicas as fit the deepest possible caps at the clock floor under the worst load."""
 
     def __init__(self, scenario: Scenario) -> None:
         power = ServiceModel(scenario).power

@@ -87,8 +87,7 @@ class GreedyEfficiency(ControlPolicy):
         self._tabulate()
 
     def initial_state(self, num_envs: int) -> State:
-        """Arrival rates `[N, K]`, replicas kept awake and seconds with spare ones `[N, P]`, and the clock rule's state.
-        """
+        """Arrival rates `[N, K]`, replicas awake and seconds with spare ones `[N, P]`, and the clock rule's state."""
         pools = (num_envs, len(self._most))
         rate_rps = np.broadcast_to(self._service.mean_rate_rps, (num_envs, len(self._mask)))
         kept = np.broadcast_to(self._most, pools)
