@@ -246,7 +246,7 @@ class RollingHorizon(ComposedPolicy):
         return np.stack(columns, axis=1)
 
     def _caps_w(self, view: Record) -> Float64Array:
-        """Power allowed in each step, `[H, S]` [W]: the lowest cap announced within the step or nearest to its start."""
+        """Power allowed in each step, `[H, S]` [W]: the lowest cap announced within it or nearest to its start."""
         lead_s = np.array([0.0, *self.scenario.announced_lead_s])
         caps_w = np.concatenate([view["cap_w"][0][:, None], view["announced_cap_w"][0]], axis=1)  # [S, L + 1]
         usable = []

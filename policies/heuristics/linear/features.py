@@ -1,4 +1,4 @@
-"""What linear feedback sees: a row of features for each site and each class.
+"""What linear feedback sees: a row of features for each site and each class, in physical units.
 
 Every feature is in the observation `supervisor`, or is a mean over the past of what is there. An entry of a site or
 pool follows its own site. An entry of a request class follows its class: demand, backlog and clients who decline are
