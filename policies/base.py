@@ -1,4 +1,4 @@
-"""What a policy is: SB3's `predict` over a batch, and a base for those that think in watts, shares and clocks.
+"""What a policy is: SB3's `predict` over a batch, and a base class for policies in watts, shares and clocks.
 
 Anything with this `predict` can be evaluated, learned or not, on any environment. A policy for a tokenfleet fleet is
 easiest to write as a `ControlPolicy`: it gets the observation as named fields in physical units and answers with
@@ -46,8 +46,8 @@ class Policy(Protocol):
         Args:
             observation: of one environment, `[D]`, or of a batch, `[N, D]`.
             state: what the previous call returned; None at the very beginning, and always for a policy without memory.
-            episode_start: `[N]`, where an episode begins: that environment's state starts afresh.
-            deterministic: the most likely action instead of a sample, for policies that know the difference.
+            episode_start: `[N]`, True where an episode begins: that environment's state starts afresh.
+            deterministic: whether a policy that samples takes the most likely action instead.
 
         Returns:
             Actions, `[A]` or `[N, A]`, and the state for the next call.
@@ -62,10 +62,10 @@ class PolicyContext:
         observation_space, action_space: of one environment.
         scenario: the tokenfleet scenario, None for any other environment.
         observation, action: how the fleet's numbers become vectors and back; None for any other environment.
-        seed: for policies that draw.
+        seed: for policies that draw random numbers.
         env_id: what messages call the environment.
         policy_name: what messages call the policy; the registry fills it in.
-        simulator: of the environment; the registry takes it from every policy that does not say `needs_simulator`.
+        simulator: copies the environment; the registry withholds it from policies that do not set `needs_simulator`.
     """
 
     observation_space: Space[Any]
@@ -108,7 +108,7 @@ class WritableAction(Action, Protocol):
     """An action that can be written in physical units, as `FleetAction` can."""
 
     def encode(self, controls: Controls) -> NDArray[np.float32]:
-        """The action `[N, A]` that means `controls`."""
+        """The action `[N, A]` that stands for `controls`."""
 
 
 class ControlPolicy(ABC):
@@ -121,7 +121,7 @@ class ControlPolicy(ABC):
         fields: names of `tokenfleet.envs.fields.VIEW` that it reads.
         context: what it was built from.
         scenario: of the fleet.
-        reads: fields that it and its parts read.
+        reads: names of the fields that it and its parts read.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -139,7 +139,7 @@ class ControlPolicy(ABC):
         self.require(self.fields)
 
     def require(self, fields: Collection[str]) -> None:
-        """Raise `SpecError` unless the observation has `fields`; for parts that read more than the policy itself."""
+        """Raise `SpecError` unless the observation has `fields`; called also for the fields that parts read."""
         kept = {field.name for field in self._observation.layout}
         known = {field.name for field in VIEW}
         problems = []
@@ -181,7 +181,7 @@ class ControlPolicy(ABC):
         """See `Policy.predict`; `deterministic` changes nothing, for there is nothing to draw.
 
         Raises:
-            SpecError: actions of the environment are not controls; `decide` gives what its `step` takes all the same.
+            SpecError: the environment's actions cannot express controls; use `decide`.
         """
         if isinstance(self._action, Supervises):
             raise SpecError(
@@ -201,7 +201,7 @@ class ControlPolicy(ABC):
         state: State | None = None,
         episode_start: NDArray[np.bool_] | None = None,
     ) -> tuple[Controls, State | None]:
-        """`predict` for a batch `[N, D]`, in physical units: what `FleetVectorEnv.step` takes without a detour."""
+        """`predict` for a batch `[N, D]`, in physical units, which `FleetVectorEnv.step` takes directly."""
         view = self._observation.decode(observation)
         controls, after = self.controls(view, self._state(state, episode_start, len(view.rows)))
         return controls, after or None
@@ -219,7 +219,11 @@ class ControlPolicy(ABC):
 
 
 def _fleet_of(context: PolicyContext, where: str) -> tuple[Scenario, NamedObservation, WritableAction]:
-    """The scenario, and what translates the environment's numbers; every reason why there is none is an error."""
+    """The scenario, and the models that decode observations and encode actions.
+
+    Raises:
+        SpecError: one line per reason why the policy cannot act in the environment.
+    """
     scenario, observation, action = context.scenario, context.observation, context.action
     if scenario is None or observation is None or action is None:
         need = "needs a tokenfleet fleet environment"

@@ -25,15 +25,15 @@ def check_parameters(
     withheld: Collection[str] = (),
     typed: bool = True,
 ) -> dict[str, Any]:
-    """Values for the keyword parameters of `target`, checked by name, and by type where the signature says one.
+    """Values for the keyword parameters of `target`, checked by name, and by type where the signature gives one.
 
     Args:
         target: a class or another callable.
-        leading: how many arguments are handed in by position, which no configuration sets.
+        leading: how many arguments are passed by position; no configuration sets them.
         data: values by name.
         where: dotted prefix of every message.
         withheld: parameters that the caller sets by itself.
-        typed: whether to go by the types; Gymnasium's own wrappers take more than their signatures say.
+        typed: whether to check types; Gymnasium's own wrappers take more than their signatures say.
 
     Raises:
         SpecError: one line per parameter that is unknown, missing or of the wrong type.
@@ -57,14 +57,14 @@ def check_parameters(
 
 
 def keyword_parameters(target: Any, leading: int) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Every keyword parameter, those included that `**kwargs` hands on to a base class.
+    """Every keyword parameter, including those that `**kwargs` passes on to a base class.
 
     Args:
         target: a class or another callable.
-        leading: how many arguments are handed in by position.
+        leading: how many arguments are passed by position.
 
     Returns:
-        Parameters by name, with types for annotations, and whether `target` takes any other name as well.
+        Parameters by name, with types as annotations, and whether `target` takes any other name as well.
     """
     found: dict[str, inspect.Parameter] = {}
     open_ended = False
@@ -76,7 +76,7 @@ def keyword_parameters(target: Any, leading: int) -> tuple[dict[str, inspect.Par
         for parameter in declared:
             is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
             if is_named and parameter.name not in handed_in:
-                # What a base class requires, the class itself may give.
+                # The class itself may supply what its base class requires.
                 default = None if depth and parameter.default is parameter.empty else parameter.default
                 typed = parameter.replace(annotation=hints.get(parameter.name, Any), default=default)
                 found.setdefault(parameter.name, typed)
@@ -87,7 +87,7 @@ def keyword_parameters(target: Any, leading: int) -> tuple[dict[str, inspect.Par
 
 
 def _constructors(target: Any, leading: int) -> Iterator[tuple[Any, int]]:
-    """What is called, the class's own constructor first, and how many arguments each gets by position."""
+    """The callables, the class's own constructor first, and how many arguments each gets by position."""
     if not inspect.isclass(target):
         yield target, leading
         return
@@ -97,7 +97,7 @@ def _constructors(target: Any, leading: int) -> Iterator[tuple[Any, int]]:
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    """Types of parameters; one that only a type checker could import is left out."""
+    """Types of parameters, without those that only a type checker can import."""
     hints: dict[str, Any] = {}
     for name, annotation in getattr(function, "__annotations__", {}).items():
         alone = SimpleNamespace(__annotations__={name: annotation})
@@ -109,7 +109,7 @@ def _hints(function: Any) -> dict[str, Any]:
 def _one_line_each(
     problems: tuple[str, ...], data: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter], where: str
 ) -> list[str]:
-    """One line for a value that fits none of several types, where pydantic has one for each type."""
+    """One line for each value; pydantic has a line for each type that a value fails to fit."""
     lines: dict[str, list[str]] = {}
     for line in problems:
         key = line.removeprefix(f"{where}.").partition(":")[0].partition(".")[0]

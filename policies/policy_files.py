@@ -1,8 +1,8 @@
 """Policies in YAML files: a path, or the name of one that ships.
 
-`pretrained/<scenario>` is what has been learned there, `tuned/<scenario>/<name>` a rule with numbers tuned there.
+`pretrained/<scenario>` is a policy learned on that scenario, `tuned/<scenario>/<name>` a rule with numbers tuned on it.
 
-Such a file holds `policy`, a choice as the registry takes it, and may hold `found`: how it was come by.
+Such a file holds `policy`, a choice as the registry takes it, and may hold `found`: how the policy was found.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, suggest
 
 FOLDERS = ("pretrained", "tuned")
-"""Of those that ship, beside this file."""
+"""Folders of the shipped files, beside this module."""
 SUFFIX = ".yaml"
 HERE = Path(__file__).parent
 PRETRAINED = HERE / FOLDERS[0]
@@ -32,30 +32,30 @@ def is_file_choice(choice: Any) -> bool:
 
 
 def resolved(choice: Any) -> Any:
-    """What a choice stands for: that in the file, if it names one, else itself.
+    """The choice in the file, if `choice` names a file; else `choice` itself.
 
     Raises:
-        SpecError: there is no such file, or none of a policy.
+        SpecError: there is no such file, or it holds no policy.
     """
     return _read(_path(choice)) if is_file_choice(choice) else choice
 
 
 def shipped_names() -> list[str]:
-    """Every policy that ships as a file, as it is named."""
+    """Names of the policies that ship as files."""
     found = [path for folder in FOLDERS for path in (HERE / folder).rglob(f"*{SUFFIX}")]
     return sorted(path.relative_to(HERE).with_suffix("").as_posix() for path in found)
 
 
 def write_policy(path: Path, policy: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Write the file of a policy, whole or not at all; its folder is made.
+    """Write the file of a policy, whole or not at all, and make its folder.
 
     Args:
         path: of the file.
         policy: a choice as the registry takes it.
-        found: how it was come by, plain data.
+        found: how the policy was found, as plain data.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {"policy": dict(policy), "found": dict(found)}

@@ -13,8 +13,8 @@ class Preset:
 
     Attributes:
         target: `module:Class`, imported when it is first used, or the class itself.
-        parameters: keyword arguments that make the preset; a user's own go over them.
-        group: what kind of policy it is, a name of `tokenfleet.policies.shipped.GROUPS`; empty for a user's own.
+        parameters: keyword arguments of the preset; a user's own override them.
+        group: kind of policy, a key of `tokenfleet.policies.shipped.GROUPS`; empty for a user's own.
     """
 
     target: str | type[Any]

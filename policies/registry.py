@@ -55,7 +55,7 @@ def make_policy(choice: Choice, context: PolicyContext) -> Policy:
 
 
 def build_policy(choice: Choice, context: PolicyContext) -> Policy:
-    """`make_policy` of anything but a file."""
+    """`make_policy` for a choice that is not a file."""
     name, _ = _split(choice, POLICIES, "policy")
     simulator = context.simulator if plans_on_copies(name) else None
     policy = build(choice, POLICIES, "policy", replace(context, policy_name=name, simulator=simulator))
@@ -96,7 +96,7 @@ def target_of(name: str, choices: Mapping[str, Preset], where: str) -> tuple[Any
     """The class that a name of `choices`, or `module:Class`, stands for, and the parameters of its preset.
 
     Raises:
-        SpecError: it cannot be imported, or is no class.
+        SpecError: it cannot be imported, or cannot be called.
     """
     entry = choices.get(name, Preset(name))
     return _import(entry.target, where) if isinstance(entry.target, str) else entry.target, entry.parameters

@@ -7,9 +7,9 @@ from typing import Any
 from tokenfleet.policies.presets import Preset
 
 CHECKPOINT = "checkpoint"
-"""Name of the policy that is what its folder holds."""
+"""Name of the policy whose weights come from a folder."""
 LOADED = "loaded"
-"""Group of the policies that are nothing without a folder."""
+"""Group of the policies that need a folder."""
 GROUPS = {
     "reference": "one plain idea each: chance, no power management, a rule of thumb, a proof, a meter, few replicas",
     "baseline": "the best hand-made rules",
@@ -42,17 +42,17 @@ def _composed(group: str, **rules: Any) -> Preset:
 
 
 def _router(group: str, routing: Any, **rules: Any) -> Preset:
-    """A router; clocks and awake replicas are those of `feedback_capping`, so that routers differ in nothing else."""
+    """A composition with the clocks and awake replicas of `feedback_capping`, unless `rules` sets others."""
     return _composed(group, routing=routing, **{"clocking": "feedback", "awake": "by_value", **rules})
 
 
 def _raw(clocking: Any, **rules: Any) -> Preset:
-    """A law of clocks that ignores caps, alone."""
+    """A clock rule that ignores caps, on its own."""
     return _composed("published", **{"routing": _WIDE, "clocking": clocking, "awake": "by_value", **rules})
 
 
 def _capped(clocking: str, **rules: Any) -> Preset:
-    """The same under the lower of its clocks and those of `feedback_capping`."""
+    """`_raw` with the lower of its clocks and those of `feedback_capping`."""
     return _raw({"name": "lowest", "of": [clocking, "feedback"]}, **rules)
 
 
@@ -61,7 +61,7 @@ def _rollout(**parameters: Any) -> Preset:
 
 
 PLACEBO_SIZE = 1e-4
-"""Of alternatives that are too small to mean anything."""
+"""Size of a placebo's alternatives, too small to matter."""
 
 POLICIES: dict[str, Preset] = {
     "random": Preset(f"{_HERE}.uniform_random:RandomPolicy", group="reference"),

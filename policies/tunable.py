@@ -1,8 +1,8 @@
-"""What a tuner may move of a policy: the numbers in its constructor, each on a scale with one as a big step.
+"""What a tuner may move of a policy: the numbers in its constructor, each on a scale where 1 is a big step.
 
-A number that must be positive moves on a logarithmic scale, one between two bounds in halves of their distance, any
-other by its own size. Parameters that name parts, such as a clock rule or a list of them, open up to the numbers of
-these parts. A policy that knows a better scale for its numbers says so itself (`TunesItself`).
+A positive number with a lower bound of 0 or more and no upper bound moves on a logarithmic scale, a number between two
+bounds in halves of their distance, any other by its own size. Parameters that name parts, such as a clock rule or a
+list of clock rules, add the numbers of these parts. A policy may define its own scale (`TunesItself`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from tokenfleet.policies.registry import POLICIES, Preset, build_policy, target_
 
 Float64Array = NDArray[np.float64]
 Path = tuple[str | int, ...]
-"""Keys, and places in lists, that lead to something inside of a choice."""
+"""Keys, and places in lists, that lead to something inside a choice."""
 MARGIN = 1e-6
-"""How far inside of a bound that is excluded a number stays, as a share of the distance between the bounds."""
+"""How far a number stays inside an excluded bound, as a share of the distance between the bounds."""
 DIGITS = 6
 
 
@@ -47,8 +47,8 @@ class Tunable:
     """The numbers of a policy.
 
     Attributes:
-        start: the numbers that it has, on the tuner's scales, `[D]`.
-        choice: the policy with other numbers, as the registry takes it.
+        start: the policy's present numbers, on the tuner's scales, `[D]`.
+        choice: maps numbers `[D]` to the policy with these numbers, as the registry takes it.
     """
 
     start: Float64Array
@@ -60,8 +60,8 @@ class TunableNumber:
     """A parameter that is a number.
 
     Attributes:
-        path: of its key in the choice, with the place in a list of parts.
-        value: that it has.
+        path: leads to its key in the choice, and to its place in a list of parts.
+        value: its present value.
         low, high: bounds; infinite where there is none.
         whole: whether it is a whole number.
     """
@@ -88,7 +88,7 @@ def tunable(choice: str | Mapping[str, Any], context: PolicyContext) -> Tunable:
     """What a tuner may move of a policy.
 
     Args:
-        choice: as the registry takes it, no file.
+        choice: as the registry takes it, but not a file.
         context: the environment that it will act in.
 
     Raises:
@@ -114,7 +114,7 @@ def tunable(choice: str | Mapping[str, Any], context: PolicyContext) -> Tunable:
 
 
 def _spelled(given: Mapping[str, Any], choices: Mapping[str, Preset]) -> dict[str, Any]:
-    """A choice with its parts written out, those included that it leaves to its preset or to defaults."""
+    """A choice with its parts written out, including parts from its preset and from defaults."""
     target, preset = target_of(str(given["name"]), choices, "policy")
     parameters, _ = keyword_parameters(target, 1)
     left_out = {
@@ -131,7 +131,7 @@ def _spelled(given: Mapping[str, Any], choices: Mapping[str, Preset]) -> dict[st
 def _parts(
     spelled: Mapping[str, Any], choices: Mapping[str, Preset]
 ) -> Iterator[tuple[Path, Mapping[str, Any], Mapping[str, Preset]]]:
-    """The parts that a policy is composed of: where each stands, what is chosen, and what could be.
+    """The parts of a policy: where each stands, what is chosen, and what could be chosen.
 
     A parameter may hold one part, or a list of parts.
     """
@@ -162,7 +162,7 @@ def _numbers(spelled: Mapping[str, Any], choices: Mapping[str, Preset], path: Pa
 
 
 def _bounds(annotation: Any) -> tuple[float, float, bool]:
-    """The bounds of an annotated number, and whether it is whole; a bound that is excluded is drawn in a little.
+    """The bounds of an annotated number, an excluded one moved inward a little, and whether the number is whole.
 
     Of several types, such as a number or None, the first with bounds counts.
     """
@@ -184,7 +184,7 @@ def _bound(limit: Gt | Ge | Lt | Le) -> float:
 
 
 def _with(choice: Any, path: Path, value: Any) -> Any:
-    """A choice with one of its numbers or parts, or of those inside of its parts, set."""
+    """A choice with the number or part at `path` set."""
     if not path:
         return value
     first, *rest = path

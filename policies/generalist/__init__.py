@@ -4,7 +4,7 @@
 |---|---|
 | `entities` | what a site, a pool and a class show, on scales that mean the same in every fleet |
 | `neighbours` | which site, pools and classes an entry of the action is about |
-| `law` | entries of the action from what is shown: a deep set, whose weights do not know how many there are |
+| `law` | entries of the action from what is shown: a deep set, with the same weights for any number of entities |
 | `weights` | the weights as a file, as numbers of a search, and as arrays |
 | `policy` | the policy `generalist` |
 """

@@ -1,6 +1,7 @@
 """What a site, a pool and a request class show: rows of numbers near [-1, 1] that mean the same in every fleet.
 
-All of it is in the observation `supervisor`, in the scenario's public means, or a mean over the past of either.
+Every number comes from the observation `supervisor`, from means of it over the past, or from public numbers of the
+scenario.
 """
 
 from __future__ import annotations
@@ -19,24 +20,25 @@ from tokenfleet.policies.heuristics.steady import SteadyPools
 Float64Array = NDArray[np.float64]
 
 SITE = ("cap", "cap to come", "power", "energy", "energy to come", "dearer", "contract")
-"""Cap over the contract, less 1; the lowest announced one likewise; metered power over the cap, less 1; cost of all
-contracts at this site's price over the fleet's earnings within SLO, as a logarithm of sorts; by how much forecasts are
-above that, and by how much it is above the mean of all sites; contract over nameplate."""
+"""Cap over the contract, less 1; the lowest cap now or announced, likewise; metered power over the cap, less 1; cost of
+all contracts' power at this site's price over the fleet's earnings within SLO, as an inverse hyperbolic sine; how far
+forecasts of this cost are above it; how far it is above the mean of all sites; contract over nameplate."""
 POOL = ("backlog", "awake", "cache", "worth", "size", "load")
-"""Backlog, as a logarithm; share of awake replicas; of the KV cache in use; what a loaded replica earns for a watt over
-the mean of all pools, as a logarithm; replicas, as a logarithm; load of the models served, over what pools could
-serve."""
+"""Backlog, as a logarithm; share of awake replicas; share of the KV cache in use; what a loaded replica earns per watt,
+over the mean of all pools, as a logarithm; replicas, as a logarithm; load of the pool's model, over what all its pools
+could serve."""
 CLASS = ("backlog", "demand", "declined", "deferrable", "patience", "load", "worth", "penalty")
-"""The shortest backlog that is met, as a logarithm; arrivals of the past minute over the usual ones, as a logarithm;
-share of them that declined the token price; 1 for one that may be held back; patience, as a logarithm; load of its
-model; what a replica earns with it over the mean of all classes, as a logarithm; penalty for one lost."""
+"""The shortest backlog of the pools that serve the class, as a logarithm; arrivals of the past minute over the usual
+ones, as a logarithm; share of arrivals that declined the token price; 1 for a deferrable class; patience, as a
+logarithm; load of the class's model; what a replica earns with the class, over the mean of all classes, as a logarithm;
+penalty for a lost request, over its price."""
 
 ENERGY = 10.0
-"""Share of energy in revenue at which its logarithm begins, inverted."""
+"""The feature of energy is linear below a share of revenue of 1 / `ENERGY`, and logarithmic above."""
 USD_PER_MWH_IN_W = 3.6e9
 """USD/MWh times W over this is USD/s."""
 WIDEST = 3.0
-"""Where features are cut."""
+"""Largest magnitude of a feature; larger ones are cut."""
 
 
 class Shown(NamedTuple):
@@ -100,9 +102,9 @@ class Entities:
         """The numbers shown now, and those to remember from now on.
 
         Args:
-            view: what the fleets show.
-            past: what the reading before left, never changed in place.
-            elapsed_s: since the reading before, `[N]`; of no account at the first [s].
+            view: the fleets' fields.
+            past: what the previous reading left, never changed in place.
+            elapsed_s: time since the previous reading, `[N]` [s]; ignored at the first.
         """
 
         def field(name: str) -> Float64Array:
@@ -149,12 +151,12 @@ class Entities:
 
 
 def _beside(moving: Float64Array, still: Float64Array) -> Float64Array:
-    """Moving numbers, `[N, n, F]`, and behind them constant ones, `[n, G]`."""
+    """Moving numbers, `[N, n, F]`, followed by constant ones, `[n, G]`, as `[N, n, F + G]`."""
     return np.concatenate([moving, np.broadcast_to(still, (len(moving), *still.shape))], axis=2)
 
 
 def _loads(scenario: Scenario) -> tuple[Float64Array, Float64Array]:
-    """Load of the models that pools serve and that classes ask for, `[P]` and `[K]`, around 0."""
+    """Load of the model of each pool, `[P]`, and of each class, `[K]`, over its capacity: -1 for none, 1 for full."""
     rate_rps = np.array([scenario.mean_rate_rps(name) for name in scenario.classes])
     busy = rate_rps / np.maximum(capacity_rps(scenario).sum(axis=1), 1e-9)
     models = [spec.model for spec in scenario.classes.values()]
@@ -164,7 +166,7 @@ def _loads(scenario: Scenario) -> tuple[Float64Array, Float64Array]:
 
 
 def _log_ratio(values: Float64Array) -> Float64Array:
-    """Logarithms over that of the mean of what is above 0; 0 for what is not."""
+    """Logarithm of each positive value over the mean of the positive ones; 0 for the others."""
     above = values > 0.0
     mean = values[above].mean() if above.any() else 1.0
     return np.where(above, np.log(np.where(above, values, mean) / mean), 0.0)

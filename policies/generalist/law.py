@@ -4,8 +4,8 @@
 
 for an entry of the set-point s. `about` are the features of the entry's own site, pools and classes
 (`neighbours.Neighbours`). `context` is a deep set (Zaheer et al. 2017, arXiv 1703.06114): every site, pool and class
-goes through the encoder of its kind, and what comes out is pooled by mean and by maximum. No weight knows how many
-entities there are. Base holds the set-points of `supervisor`, so weights of zero act like it.
+goes through the encoder of its kind, and the results are pooled by mean and by maximum. So no weight depends on the
+number of entities. `base` holds the set-points of `supervisor`, so weights of zero act as `supervisor` does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SETPOINTS = (
     "backlog_limit",
     "token_price_factor",
 )
-"""Segments of the action that move; the others stay where `supervisor` has them, for no drawn fleet has them."""
+"""Segments of the action that move. Others stay where `supervisor` has them, because no fleet of training has them."""
 FEATURES = {"site": SITE, "pool": POOL, "class": CLASS}
 """By kind of entity, in the order of `Shown`."""
 ABOUT = sum(len(names) for names in FEATURES.values())
@@ -42,13 +42,13 @@ POOLINGS = 2
 
 
 class Weights(NamedTuple):
-    """Of B policies; with H hidden numbers of each entity.
+    """Weights of B policies, with H hidden numbers for each entity.
 
     Attributes:
         bias: `[B, SETPOINTS]`.
         own: `[B, SETPOINTS, ABOUT]`.
         pooled: `[B, SETPOINTS, len(FEATURES) * POOLINGS * H]`.
-        encode_site, encode_pool, encode_class: `[B, features + 1, H]`, the last row being added.
+        encode_site, encode_pool, encode_class: `[B, features + 1, H]`; the last row is the bias.
     """
 
     bias: Float64Array
@@ -59,16 +59,16 @@ class Weights(NamedTuple):
     encode_class: Float64Array
 
     def repeated(self, times: int) -> Weights:
-        """Every policy so many times, one behind the other."""
+        """Every policy `times` times, its copies side by side."""
         return Weights(*(np.repeat(array, times, axis=0) for array in self))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a law acts.
+    """The action of a fleet that the law sets.
 
     Attributes:
-        base: entries of the action that weights of zero leave, `[A]`.
+        base: entries of the action for weights of zero, `[A]`.
         neighbours: of the entries.
         columns: of the entries that move, by set-point.
     """
@@ -106,7 +106,7 @@ def entries_of(weights: Weights, place: Place, shown: Shown) -> Float32Array:
 
 
 def _context(weights: Weights, shown: Shown) -> list[Float64Array]:
-    """What all entities come to: numbers `[N]`."""
+    """The pooled encodings of all entities, `[N]` each."""
     found: list[Float64Array] = []
     encoders = (weights.encode_site, weights.encode_pool, weights.encode_class)
     for encoder, rows in zip(encoders, shown, strict=True):

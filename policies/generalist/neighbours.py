@@ -69,12 +69,12 @@ class Neighbours:
 
 
 def _one(names: Sequence[str], name: str) -> BoolArray:
-    """Only this one, `[n]`."""
+    """True for this name alone, `[n]`."""
     return np.array([other == name for other in names])
 
 
 def _any(of_pools: BoolArray, here: BoolArray) -> BoolArray:
-    """Those with one of the pools `here` at least, `[n, P]` and `[P]` to `[n]`."""
+    """Which rows of `[n, P]` have at least one of the pools `here`, `[P]`."""
     found: BoolArray = of_pools[:, here].sum(axis=1) > 0
     return found
 

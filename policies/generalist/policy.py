@@ -1,4 +1,4 @@
-"""A supervisor for any fleet, by weights that its entities share."""
+"""A supervisor for any fleet, with weights that all entities of a kind share."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Generalist(StateFeedback):
     Args:
         context: the environment.
         weights: the name of shipped weights, or the path of a safetensors file.
-        constants: set-points that the weights move from, as of `supervisor`, and `decide_every`.
+        constants: set-points that the weights move from, as parameters of `Supervisor`, and `decide_every`.
 
     Raises:
-        SpecError: no such weights, or weights for other features; or as `supervisor` does.
+        SpecError: no such weights, or weights for other features; also as `StateFeedback` does.
     """
 
     def __init__(self, context: PolicyContext, *, weights: str = "generalist", **constants: Any) -> None:

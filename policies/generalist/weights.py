@@ -1,7 +1,7 @@
 """The weights of the generalist as a file, as the numbers of a search, and as arrays.
 
-A file is in the safetensors format, and says which features and set-points its weights are for: weights that were
-trained for others are refused.
+A file is in the safetensors format, and says which features and set-points its weights are for; weights for others are
+refused.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SHIPPED = Path(__file__).parents[1] / "pretrained"
 MOST_HIDDEN = 64
 MOST_BYTES = 2**22
 MEANING = json.dumps({"features": FEATURES, "setpoints": SETPOINTS})
-"""What weights of this version are for, as a file says it."""
+"""The features and set-points of this version, as a file states them."""
 SCALES = {"bias": 1.0, "own": 0.5, "pooled": 0.3, "encode_site": 1.0, "encode_pool": 1.0, "encode_class": 1.0}
-"""What a number of a search counts, by array: an entry moves more by its bias than by one feature."""
+"""Weight per number of a search, by array: an entry moves more by its bias than by one feature."""
 
 
 def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
@@ -39,7 +39,7 @@ def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
 
 
 def start(hidden: int, seed: int) -> Weights:
-    """Weights that act as `supervisor` does: all of zero, but for encoders, which are drawn."""
+    """Weights that act as `supervisor` does: all zero but for the encoders, which are drawn."""
     rng = np.random.default_rng(seed)
     arrays = {name: np.zeros((1, *shape)) for name, shape in shapes(hidden).items()}
     for name, array in arrays.items():
@@ -55,10 +55,10 @@ def numbers_of(weights: Weights, biases_alone: bool = False) -> Float64Array:
 
 
 def weights_of(numbers: Float64Array, around: Weights) -> Weights:
-    """Weights of the numbers of a search, `[B, D]`.
+    """The weights of B policies from the numbers of a search.
 
     Args:
-        numbers: of all arrays, or of the biases alone.
+        numbers: of all arrays, or of the biases alone, `[B, D]`.
         around: gives shapes, and the arrays that numbers leave out.
     """
     arrays, first = {}, 0
@@ -78,7 +78,7 @@ def save_weights(path: Path, weights: Weights, found: dict[str, str]) -> None:
     Args:
         path: of the file; its folder is made.
         weights: of one policy; kept in float32.
-        found: how they were come by.
+        found: how the weights were found.
 
     Raises:
         SpecError: the file cannot be written.
@@ -92,12 +92,12 @@ def save_weights(path: Path, weights: Weights, found: dict[str, str]) -> None:
 
 
 def weights_hash(weights: Weights) -> str:
-    """Of the weights of one policy: the same numbers, the same hash."""
+    """Hash of the weights of one policy in float32, 12 hexadecimal digits."""
     return hashlib.sha256(b"".join(array.astype(np.float32).tobytes() for array in weights)).hexdigest()[:12]
 
 
 def shipped_names() -> list[str]:
-    """Weights that ship, by name."""
+    """Names of the shipped weights."""
     return sorted(path.stem for path in SHIPPED.glob(f"*{SUFFIX}"))
 
 

@@ -33,15 +33,15 @@ class Open(Admission):
 
 
 class BacklogGate(Admission):
-    """Interactive work is let in until its backlog is hopeless, deferrable work is released while there is little.
+    """Interactive work is let in until its backlog is hopeless; deferrable work is released while the backlog is short.
 
-    Refusing costs more than answering late, so that only what would run out of patience in the queue is refused: the
-    limit is `patience_share` of the patience of a class. Deferrable work is released up to a backlog of `deferred_s`,
-    and also what has to begin now to end within its deadline.
+    Refusing costs more than answering late, so the rule refuses only requests that would run out of patience in the
+    queue: the limit is `patience_share` of the patience of a class. Deferrable work is released up to a backlog of
+    `deferred_s`.
 
     Args:
         scenario: of the fleet.
-        patience_share: of the patience of an interactive class; its backlog limit.
+        patience_share: backlog limit of an interactive class, as a share of its patience.
         deferred_s: backlog limit of deferrable classes [s].
     """
 

@@ -15,7 +15,7 @@ class FixedAffinity(Affinity):
 
     Args:
         scenario: of the fleet.
-        tokens_per_token: longer queue that a call accepts for each cached token; None always returns.
+        tokens_per_token: extra tokens of queue that a call accepts for each cached token; None: it always returns.
     """
 
     def __init__(self, scenario: Scenario, tokens_per_token: NonNegativeFloat | None = 1.0) -> None:

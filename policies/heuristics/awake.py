@@ -1,4 +1,4 @@
-"""Awake rules: how many replicas take requests and draw power for it."""
+"""Awake rules: how many replicas of each pool are awake to take requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tokenfleet.policies.heuristics.parts import Awake, Float64Array, Int64Array
 from tokenfleet.policies.heuristics.steady import SteadyPools
 
 MOST_CHOICES = 20_000
-"""Combinations of a site's replicas that are tried one by one; larger sites are thinned out."""
+"""Most combinations of a site's replicas that are tried; of more, only some are."""
 CAP_LEVELS = 50
-"""Caps for which sets are chosen, from one to all fiftieths of the contract."""
+"""Caps for which sets are chosen: 1/50 to 50/50 of the contract."""
 
 
 class FixedAwake(Awake):
-    """A number of replicas that never changes; a subclass says which.
+    """A constant number of replicas for each pool, which a subclass defines.
 
     Attributes:
         usual: that number, `[P]`.
@@ -46,14 +46,14 @@ class AllAwake(FixedAwake):
 
 
 class FitContract(FixedAwake):
-    """As many as fit the contracts at the clock floor at worst, whatever event may come."""
+    """As many replicas as fit the contracts at the clock floor under the worst load; events change nothing."""
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(usual_replicas(scenario).astype(np.float64))
 
 
 class FitDeepest(FixedAwake):
-    """As many as fit the deepest caps that may come, at the clock floor at worst (`replicas_that_fit`)."""
+    """As many replicas as fit the deepest possible caps at the clock floor under the worst load."""
 
     def __init__(self, scenario: Scenario) -> None:
         power = ServiceModel(scenario).power
@@ -62,15 +62,15 @@ class FitDeepest(FixedAwake):
 
 
 class ByValue(Awake):
-    """The set of replicas that earns most under the cap, by the steady state.
+    """The set of awake replicas that earns most under the cap in the steady state.
 
-    For every site all numbers of replicas are tried with the highest common clock at which they, fully loaded, draw no
-    more than `fill` of the cap, and of the caps of rows. Their service is then worth its list price, and idle power
-    costs its own. Every model keeps a replica at each of its sites where one stands.
+    For each site the rule compares numbers of replicas in each pool. Each combination runs at the highest common clock
+    at which the replicas, fully loaded, draw no more than `fill` of the caps of site and rows. It earns the list price
+    of what it serves, less the cost of idle power. Every model keeps a replica awake at each of its sites.
 
-    The cap is the contract. Replicas wake late, so that after a short event the fleet is small for longer than the cap
-    was low. Where a cap may fall without notice, the breaker falls with it and would trip: there the set follows the
-    lowest cap that is known, now or announced.
+    The cap is the contract: replicas wake late, so after a short event the fleet would be small for longer than the cap
+    was low. Where a cap may fall without notice, the breaker's limit falls with it and the breaker would trip: there
+    the set follows the lowest known cap, now or announced.
 
     Args:
         scenario: of the fleet.
@@ -108,10 +108,10 @@ class ByValue(Awake):
 
 
 class ProportionalToCap(Awake):
-    """Awake replicas in proportion to the cap: a site under 70 % of its usual cap keeps 70 % of its usual replicas.
+    """Awake replicas in proportion to the cap: a cap of 70 % of the contract keeps 70 % of a site's usual replicas.
 
-    The rule follows the lowest announced cap, never below one replica of a pool. Replicas wake late, so that after a
-    short event the fleet is small for longer than the cap was low.
+    The rule follows the lowest cap, now or announced, and keeps at least one replica of a pool. Replicas wake late, so
+    after a short event the fleet is small for longer than the cap was low.
 
     Args:
         scenario: of the fleet.
@@ -131,12 +131,12 @@ class ProportionalToCap(Awake):
 class FollowDemand(Awake):
     """Replicas by a smoothed arrival rate, with patience before one sleeps, never more than `ByValue` keeps.
 
-    A pool's share of its model's demand goes by capacity. The pool keeps `headroom` times the replicas for that share
-    at full clock, wakes them at once, and lets one sleep a tick once some have been spare for `patience` wake times.
+    Each class's demand is spread over pools by capacity. A pool keeps `headroom` times the replicas for its share at
+    full clock and wakes them at once. Once some have been spare for `patience` wake times, one goes to sleep each tick.
 
     Args:
         scenario: of the fleet.
-        headroom: replicas over what the mean demand keeps busy.
+        headroom: replicas kept, over those that the smoothed demand keeps busy.
         smoothing_s: time constant of the arrival rate [s].
         patience: spare time before a replica sleeps, in wake times of its model.
     """
@@ -162,7 +162,7 @@ class FollowDemand(Awake):
         return super().reads | self._bound.reads
 
     def initial_state(self, num_envs: int) -> State:
-        """Arrival rates `[N, K]`, replicas kept and seconds that some were spare `[N, P]`."""
+        """Arrival rates `[N, K]` [requests/s], replicas kept `[N, P]`, and how long some were spare `[N, P]` [s]."""
         most = self._bound.usual
         pools = (num_envs, len(most))
         rate_rps = np.broadcast_to(self._pools.service.mean_rate_rps, (num_envs, self._pools.classes))
@@ -198,7 +198,7 @@ class _SetsByValue:
         self._sites = [(name, mine, self._tried(mine)) for name, mine in zip(scenario.sites, of_site, strict=True)]
 
     def best(self, cap_share: float) -> Float64Array:
-        """The sets that earn most where the caps of sites are a share of their contracts, `[P]`."""
+        """The sets that earn most where each site's cap is `cap_share` of its contract, `[P]`."""
         best = np.empty(self._arrays.num_pools)
         for name, mine, tried in self._sites:
             if tried is None:
@@ -209,9 +209,9 @@ class _SetsByValue:
         return best
 
     def _tried(self, mine: Int64Array) -> Float64Array | None:
-        """Numbers of replicas of some pools of one site that keep every model alive, `[C, len(mine)]`.
+        """Combinations of replicas of a site's pools that keep one of each model awake, `[C, len(mine)]`.
 
-        None where a pool decodes for others: such a pool has no value of its own.
+        None where a pool only decodes for others: such a pool has no value of its own.
         """
         if not self._scenario.route_mask[:, mine].any(axis=0).all():
             return None
@@ -224,7 +224,7 @@ class _SetsByValue:
         return tried[np.all(alive, axis=0)]
 
     def _rows(self, site: str, mine: Int64Array) -> list[tuple[float, Int64Array]]:
-        """Watts of each row of a site that full load may draw, and the pools of the site that stand behind it."""
+        """Watts that full load may draw from each row of a site, and the site's pools behind the row."""
         limits = []
         for w, row in enumerate(self._scenario.rows):
             if row[0] == site:
@@ -248,6 +248,6 @@ class _CapShare:
 
 
 def _in_proportion(share: Float64Array | float, replicas: Float64Array | Int64Array) -> Float64Array:
-    """A share of each pool's replicas in whole numbers, but never below one of those that are."""
+    """A share of each pool's replicas, rounded up, and at least one where the pool has any."""
     kept: Float64Array = np.maximum(np.ceil(share * replicas - 1e-6), np.minimum(replicas, 1.0))
     return kept

@@ -27,8 +27,8 @@ class FullClock(Clocking):
 class ProportionalClock(Clocking):
     """The clock is the cap's share of the site's nameplate power: a cap of 70 % means a clock of 70 %.
 
-    Open loop and blind to load, the rule of thumb of an operator without a power model. Server and static board power
-    do not fall with the clock, so a full load at a low cap still breaks it.
+    The rule of thumb of an operator without a power model: open loop and blind to load. Server and static board power
+    do not fall with the clock, so full load still breaks a low cap.
     """
 
     fields = ("cap_w",)
@@ -47,19 +47,20 @@ class UniformClock(Clocking):
 
     The proof, by induction over ticks. (1) At a clock F no site draws more than `PowerModel.worst_site_w`, under any
     requests, and this bound never falls with F. (2) A clock acts from the next iteration boundary on, and an iteration
-    lasts no longer than `longest_iteration_s`; so the clock of this tick is in force at most until the latency of its
-    pool and `ceil(longest_iteration_s / tick_s)` ticks have passed after it. (3) `CapForecast` bounds the caps of those
-    ticks from below. The rule takes the highest clock whose worst draw is no more than that bound; hence in every tick,
-    but those before its first clock arrives, every clock in force fits its cap.
+    lasts no longer than `longest_iteration_s`; so this tick's clock stays in force at most for the latency of its pool
+    and `ceil(longest_iteration_s / tick_s)` further ticks. (3) `CapForecast` bounds the caps of those ticks from below.
+    The rule takes the highest clock whose worst draw is no more than that bound; hence, once its first clock is in
+    force, every clock in force fits the cap of its tick.
 
     Where even the clock floor does not fit the deepest cap that the scenario can announce, some replicas sleep from
     the first tick on (`replicas_that_fit`). Sending them to sleep later would prove nothing: a replica goes on drawing
     until it has finished its requests, and nobody knows when that is.
 
-    Rows are kept below their caps in the same way (`RowClock`); the lowest clock of those above a pool counts.
+    Rows are kept below their caps in the same way (`RowClock`); a pool runs at the lowest clock that its site and row
+    allow.
 
     Raises:
-        SpecError: a site breaks its deepest cap with every replica asleep; no policy could keep it.
+        SpecError: a site breaks its deepest cap with every replica asleep, so that no policy could keep the cap.
     """
 
     fields = ("cap_w", "announced_cap_w", "row_cap_w", "announced_row_cap_w")
@@ -84,6 +85,6 @@ class UniformClock(Clocking):
         return self._row_clock.limit(pool_clocks(self._power, self._grid[step]), view), state
 
     def _worst_site_w(self, awake: Int64Array) -> Float64Array:
-        """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]`, never falling [W]."""
+        """Worst draw of every site at every clock of the grid, `[CLOCK_STEPS, S]`, non-decreasing in the clock [W]."""
         clock = np.maximum(self._grid[:, None], self._power.arrays.clock_floor_fraction)
         return self._power.worst_site_w(clock, awake)

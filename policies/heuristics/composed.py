@@ -1,4 +1,4 @@
-"""Rules, one for each thing that a policy may set, make a policy."""
+"""A policy made of rules, one for each thing that a policy may set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ComposedPolicy(ControlPolicy):
         serving: which model replicas serve.
 
     Attributes:
-        parts: choices for the parts with parameters of their own.
+        parts: the table of choices for each parameter that names a rule.
     """
 
     parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {

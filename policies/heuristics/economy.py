@@ -19,8 +19,8 @@ class WorthClock(Clocking):
     """The clock at which a pool earns most for its energy: the highest `worth value(F) - price W(F)`.
 
     Value and watts are those of a loaded replica in the steady state. Requests that never wait are served at any clock,
-    so speed earns only a part of the value: `worth` says how much. The rule ignores caps; `lowest` of it and `feedback`
-    does not.
+    so speed earns only a part of the value: `worth` says how much. The rule ignores caps; the rule `lowest` of `worth`
+    and `feedback` follows them.
 
     Args:
         scenario: of the fleet.
@@ -36,7 +36,7 @@ class WorthClock(Clocking):
         self._earned = worth * earned
 
     def clocks_at(self, price_usd_per_mwh: Float64Array) -> Float64Array:
-        """Clocks `[N, P]` at prices of energy `[N, S]`."""
+        """Clocks `[N, P]` at prices of energy `[N, S]` [USD/MWh]."""
         price = price_usd_per_mwh[:, self._site] / 3.6e9
         net = self._earned - price[:, None, :] * self._drawn
         clocks: Float64Array = self._pools.pool_clocks[net.argmax(axis=1), np.arange(len(self._site))]
@@ -51,8 +51,8 @@ class WorthGate(BacklogGate):
     """A `BacklogGate` that also refuses, or holds, requests with energy dearer than their price.
 
     A class is let in while its list price and the penalty of refusing are worth more than its energy. The energy is
-    counted in the cheapest awake pool, at the clock that takes least. Deferrable work waits while the forecast has a
-    price lower by `near`, and is released in time for half of its deadline.
+    that of the cheapest awake pool, at the clock that takes least. Deferrable work waits while the forecast has a price
+    lower by more than `near`; meanwhile it is released at the rate that works off what is held in half of its deadline.
 
     Args:
         scenario: of the fleet.

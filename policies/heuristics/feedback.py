@@ -22,23 +22,23 @@ Margin = Annotated[float, Field(ge=0, lt=1)]
 
 
 class FeedbackClock(Clocking):
-    """Proportional feedback: the clocks behind a limit move by what its meter says is left.
+    """Proportional feedback: the clocks behind a limit move by the power that its meter leaves.
 
-    The law is `supervision.laws.ClockFeedback`, for sites and for rows; the lower of the clocks above a pool counts.
-    The target is `1 - margin` of the lowest cap that can come in the next `ahead_s`, so that the clock is down when the
-    cap is. It knows no more than the meter: a burst breaks the cap for some ticks, which the brake's delay forgives.
-    While a brake holds clocks down, the meter does not tell what the clocks asked for would draw: they do not rise.
+    The law is `supervision.laws.ClockFeedback`, for sites and for rows; a pool runs at the lower of the two clocks. The
+    target is `1 - margin` of the lowest cap that can come in the next `ahead_s`, so that the clock is down when the cap
+    is. The rule knows only the meter: a burst breaks the cap for some ticks, which the brake's delay forgives. While a
+    brake holds clocks down, the meter does not show what the requested clocks would draw, so they do not rise.
 
-    The allowance above the cap can be spent on purpose: while a site's backlog is longer than `waiting_s` and less than
-    `brake_share` of the brake's delay is used, the target is what the breaker carries for ever.
+    The brake's delay can be spent on purpose: while a site's backlog is longer than `waiting_s` and no more than
+    `brake_share` of the delay is used, the target is what the breaker carries indefinitely.
 
     Args:
         scenario: of the fleet.
         gain: share of the gap that is closed per tick under the worst load.
         margin: share of the cap that is left free.
         ahead_s: how far ahead a falling cap is followed [s].
-        brake_share: of the brake's delay that may be spent; 0 spares it.
-        waiting_s: backlog from which it is spent [s].
+        brake_share: share of the brake's delay that may be spent; 0 for none.
+        waiting_s: backlog above which the delay is spent [s].
     """
 
     fields: ClassVar[tuple[str, ...]] = (
@@ -78,7 +78,7 @@ class FeedbackClock(Clocking):
         self._at_site = [np.flatnonzero((a.site == s) & takes_requests) for s in range(a.num_sites)]
 
     def initial_state(self, num_envs: int) -> State:
-        """The clocks of every site, `[N, S]`, and row, `[N, W]`: full."""
+        """The clocks of every site, `[N, S]`, and row, `[N, W]`, all full."""
         return (np.ones((num_envs, len(self._floor))), np.ones((num_envs, len(self._row_law.floor))))
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
@@ -111,11 +111,11 @@ class FeedbackClock(Clocking):
 
 
 class ThermalClock(FeedbackClock):
-    """`FeedbackClock`, and slower the nearer a room comes to its limit, so that the limit does not slow it down itself.
+    """`FeedbackClock`, but slower the nearer a room comes to its limit, before the room itself slows the clocks.
 
     From `band_k` below the limit up to the limit the highest clock falls in a straight line to the floor. Where the
-    load lets it, the room then settles inside the band, and what its clocks serve less goes where they are higher: a
-    backlog counts the clock. A site without a room is left to the feedback.
+    load allows, the room settles inside the band, and requests move to pools with higher clocks, because a backlog
+    counts the clock. At a site without a room only the feedback acts.
 
     Args:
         scenario: of the fleet.

@@ -22,25 +22,25 @@ from tokenfleet.policies.registry import Choice, build
 Float64Array = NDArray[np.float64]
 
 CLOCK_STEPS = 31
-"""Clocks that are compared, from the lowest floor to 1: steps of 2 %."""
+"""Clocks that are compared, from the lowest floor to 1: steps of 2 % from a floor of 0.4."""
 
 
 class _Plan(NamedTuple):
     """How a load is packed into pools; `[N, P]`."""
 
-    share: Float64Array  # of its model's traffic
-    needed: Float64Array  # replicas that this share keeps busy up to the target load
+    share: Float64Array  # of the traffic of the pool's model
+    needed: Float64Array  # replicas that this share loads to the target
 
 
 class GreedyEfficiency(ControlPolicy):
     """Packs each model's load into the pools that serve most requests per joule, and lets the rest sleep.
 
-    Every tick: (1) The arrival rate of each class is smoothed; what waits is added as if it were due in `drain_s`.
+    Every tick: (1) The arrival rate of each class is smoothed; waiting requests are added as if due in `drain_s`.
     (2) A model's pools, best requests per joule first, are filled up to `target_load` of what they can serve within
     the latency limits; what fits nowhere is spread by capacity. (3) A pool wakes replicas as soon as it needs them, and
     puts them to sleep, one a tick, once some have been spare for `patience` times the model's wake time. (4) The clock
-    is the lowest at or above the pool's most efficient one that keeps the load at the target, and never above what the
-    clock rule allows under the cap. Pools that only decode what others hand over are kept awake and as fast as the cap
+    is the lowest that keeps the load within the target, but not below the pool's most efficient clock and not above
+    what the clock rule allows under the cap. Pools that only decode for others are kept awake and as fast as the cap
     allows.
 
     A. Gandhi, M. Harchol-Balter, R. Raghunathan, M. Kozuch, "AutoScale: Dynamic, robust capacity management for
@@ -87,7 +87,7 @@ class GreedyEfficiency(ControlPolicy):
         self._tabulate()
 
     def initial_state(self, num_envs: int) -> State:
-        """Arrival rates `[N, K]`, replicas kept awake and seconds that some were spare `[N, P]`; the clock rule's."""
+        """Arrival rates `[N, K]`, replicas awake and seconds with spare ones `[N, P]`, and the clock rule's state."""
         pools = (num_envs, len(self._most))
         rate_rps = np.broadcast_to(self._service.mean_rate_rps, (num_envs, len(self._mask)))
         kept = np.broadcast_to(self._most, pools)
@@ -115,7 +115,7 @@ class GreedyEfficiency(ControlPolicy):
         return controls, (rate_rps, kept, spare_s, *after)
 
     def _tabulate(self) -> None:
-        """What does not change: models, their pools in order of efficiency, and service over clocks."""
+        """Compute what does not change: models, their pools in order of efficiency, and service over clocks."""
         service, arrays = self._service, self._service.power.arrays
         self._mask = self.scenario.route_mask.astype(float)
         self._takes_requests: NDArray[np.bool_] = np.any(self.scenario.route_mask, axis=0)
@@ -165,14 +165,14 @@ class GreedyEfficiency(ControlPolicy):
     def _keep(
         self, needed: Float64Array, most: Float64Array, kept: Float64Array, spare_s: Float64Array
     ) -> tuple[Float64Array, Float64Array]:
-        """Replicas to keep awake, at most `most`, and for how long more than needed have been."""
+        """Replicas to keep awake, at most `most`, and how long some have been spare [s], both `[N, P]`."""
         needed = np.minimum(needed, most)
         spare_s = np.where(needed < kept, spare_s + self._tick_s, 0.0)
         kept = np.where(needed < kept, kept - (spare_s > self._sleep_after_s), needed)
         return np.minimum(kept, most), spare_s
 
     def _efficient_clock(self, demand_rps: Float64Array, share: Float64Array, awake: Float64Array) -> Float64Array:
-        """The lowest clock from the most efficient one up at which the awake replicas are loaded to the target."""
+        """The lowest clock, from the most efficient one up, at which awake replicas stay within the target load."""
         busy = np.einsum("nk,gkp->ngp", demand_rps, self._replica_s) * share[:, None, :]
         steps = np.arange(CLOCK_STEPS)[:, None]
         fits = (busy <= self._target_load * awake[:, None, :]) & (steps >= self._best_step)

@@ -1,4 +1,4 @@
-"""The lowest of several clock rules: how a law that ignores caps is made to keep them."""
+"""The lowest of several clock rules: how a law that ignores caps is made to follow them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class LowestClock(Clocking):
 
     Args:
         scenario: of the fleet.
-        of: clock rules, by name or otherwise; a law that ignores caps, and `feedback`, give "the law with capping".
+        of: clock rules, as `ComposedPolicy` takes them, such as a law that ignores caps, and `feedback`.
 
     Attributes:
-        parts: choices for the rules, with parameters of their own.
+        parts: the table of choices for the rules.
     """
 
     parts: ClassVar[Mapping[str, Mapping[str, Preset]]] = {"of": CLOCKINGS}

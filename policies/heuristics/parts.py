@@ -40,7 +40,7 @@ class Rule:
 
 
 class Routing(Rule, ABC):
-    """One idea of where requests go; it remembers nothing, what it needs to know is in the view."""
+    """One idea of where requests go; it remembers nothing, for all that it needs is in the view."""
 
     @abstractmethod
     def shares(self, view: Record) -> Float64Array:

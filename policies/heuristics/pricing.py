@@ -1,4 +1,4 @@
-"""Pricing rules: what a token costs over its list price."""
+"""Pricing rules: the price of a token, as a factor on its list price."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Routing rules: how each class's requests are split over the pools that serve its model.
 
-A rule sees the fleet's view and answers with shares `[N, K, P]`; what a pool's replicas do with a request is the
-engine's business. Rules are stateless: what they need to know is in the observation.
+A rule sees the fleet's view and answers with shares `[N, K, P]`; the engine assigns requests to a pool's replicas.
+Rules are stateless: all that they need is in the observation.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class LeastWork(Routing):
     """Shares to the pools with the least outstanding work per awake replica.
 
     The work of a pool is a backlog in seconds (`estimates.backlog.backlog_seconds`). A pool's weight is its awake
-    capacity times how far its backlog lies below `least + spread` (`least_work_weights`); beyond that, nothing.
+    capacity times how far its backlog lies below `least + spread` (`least_work_weights`), and 0 from there on.
 
-    The rule does not see prefix caches, and calls do not return to a pool without a share: where contexts are kept, the
-    spread must include the pools that hold them.
+    The rule does not see prefix caches, and calls do not return to a pool without a share. So where contexts are kept,
+    the spread must include the pools that hold them.
 
     Args:
         scenario: of the fleet.

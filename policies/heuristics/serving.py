@@ -1,4 +1,4 @@
-"""Rules of which model replicas serve: their own, or the variant."""
+"""Serving rules: whether replicas serve their own model or its variant."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class OwnModel(Serving):
 class VariantForCaps(Serving):
     """Pools serve their variants while the caps of their sites are low, or are about to be.
 
-    A cap is low below `below` of the contract. One that is announced counts `ahead_s` before it holds: that is for the
-    time that loading takes. Replicas change in waves (`supervision.laws.ModelWaves`).
+    A cap is low below `below` of the contract. An announced cap counts from `ahead_s` before it holds, because loading
+    takes time. Replicas change in waves (`supervision.laws.ModelWaves`).
 
     Args:
         scenario: of the fleet.
@@ -51,7 +51,7 @@ class VariantForCaps(Serving):
         self._leads = np.flatnonzero(np.array(scenario.announced_lead_s) <= ahead_s)
 
     def initial_state(self, num_envs: int) -> State:
-        """Shares that are asked for, `[N, v]`."""
+        """Requested shares of replicas that serve the variant, `[N, v]`."""
         return (self._waves.initial(num_envs),)
 
     def variant_share(self, view: Record, state: State) -> tuple[Float64Array, State]:

@@ -1,4 +1,4 @@
-"""A supervisor who follows the state: set-points that are decided anew every few ticks, held by the inner loop."""
+"""A supervisor that follows the state: set-points decided anew every few ticks, held by the inner loop."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Reader(Protocol):
     """Reads features of N fleets.
 
     Attributes:
-        fields: of the view that it reads.
-        estimated: of `envs.interface.supervisor_observation.ESTIMATED` that it reads.
+        fields: names of the view's fields that it reads.
+        estimated: names of `envs.interface.supervisor_observation.ESTIMATED` that it reads.
     """
 
     fields: tuple[str, ...]
@@ -51,10 +51,10 @@ class StateFeedback(Supervisor):
     Args:
         context: the environment.
         decide_every: ticks between two decisions.
-        constants: set-points as of `supervisor`, on top of which a subclass decides.
+        constants: parameters of `Supervisor`; a subclass decides on top of these set-points.
 
     Raises:
-        SpecError: the observation lacks what is read, or as `supervisor` does.
+        SpecError: the observation lacks a field that is read; also as `Supervisor` does.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class StateFeedback(Supervisor):
 
     @abstractmethod
     def make_reader(self) -> Reader:
-        """What reads the features of its scenario."""
+        """The reader of the scenario's features."""
 
     @abstractmethod
     def entries_for(self, features: Any) -> NDArray[np.float32]:
-        """Entries of the action `setpoints`, `[N, A]`, for what the reader gave."""
+        """Entries of the action `setpoints`, `[N, A]`, for features from the reader."""
 
     def _own_estimates(self) -> Estimates | None:
-        """Computes the features that the observation lacks; None where it has them."""
+        """Estimates of the features that the observation lacks; None where it has them all."""
         if set(self._reader.estimated) <= self._observation.layout.shapes.keys():
             return None
         self.require(Estimates.reads)
@@ -112,7 +112,7 @@ class StateFeedback(Supervisor):
         return self._decided(view, self._state(state, episode_start, len(view.rows)))
 
     def _decided(self, view: Record, state: State) -> tuple[NDArray[np.float32], State]:
-        """The entries that hold now, `[N, A]`, decided anew where it is time."""
+        """The entries that hold now, `[N, A]`, decided anew where a decision is due, and the state."""
         decided_at, entries, *before = state
         tick = np.rint(view["time_fraction"].reshape(-1) * self.scenario.horizon_ticks)
         elapsed = tick - decided_at

@@ -1,4 +1,4 @@
-"""What pools earn and draw in a steady state at each clock: the tables behind rules that weigh watts against value."""
+"""What pools earn and draw in a steady state at each clock: tables for rules that weigh watts against value."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tokenfleet.envs.scenario import Scenario
 from tokenfleet.policies.heuristics.parts import Float64Array, Int64Array
 
 CLOCK_STEPS = 31
-"""Clocks in the tables, from the lowest floor to 1: steps of 2 %."""
+"""Clocks in the tables, from the lowest floor to 1: steps of 2 % from a floor of 0.4."""
 REFERENCE_USD_PER_J = 60.0 / 3.6e9
-"""Price of a joule for reckoning, where the price moves: 60 USD/MWh, the default of the scenarios."""
+"""Price at which idle energy counts, whatever the site pays: 60 USD/MWh, the default of the scenarios."""
 
 
 class SteadyPools:
     """Tables over clocks and pools; G is the number of clocks.
 
     Attributes:
-        service: the steady state that they come from.
+        service: the steady state that the tables come from.
         clocks: the grid, `[G]`.
         pool_clocks: the same, not below the floor of each pool, `[G, P]`.
         replica_rps: what a replica serves of each class, `[G, K, P]`.
         replica_w: what a fully loaded replica draws, cooling included, in the mean over its classes, `[G, P]` [W].
-        replica_usd_per_s: what a fully loaded replica earns at list prices, likewise, `[G, P]`.
-        idle_w, asleep_w: of a replica, cooling included, `[P]` [W].
+        replica_usd_per_s: what a fully loaded replica earns at list prices, in the same mean, `[G, P]` [USD/s].
+        idle_w, asleep_w: what a replica draws, cooling included, `[P]` [W].
         request_usd: list price of a mean request, `[K]`.
         classes: K.
     """
@@ -60,7 +60,7 @@ class SteadyPools:
         self._fixed_w = a.fixed_w
 
     def site_w(self, tried: Float64Array, pools: Int64Array) -> Float64Array:
-        """What fully loaded replicas of some pools of one site draw, the rest asleep, `[C, G]` [W].
+        """What fully loaded replicas of some pools of one site draw with the rest asleep, `[C, G]` [W].
 
         Args:
             tried: numbers of replicas awake, `[C, len(pools)]`.
@@ -75,7 +75,7 @@ class SteadyPools:
     def value_under_caps(
         self, tried: Float64Array, pools: Int64Array, limits: Sequence[tuple[float, Int64Array]]
     ) -> Float64Array:
-        """Earnings of sets of replicas at the highest clock within all limits, `[C]` [USD/s].
+        """Earnings of sets of replicas at the highest clock within all limits, less idle power, `[C]` [USD/s].
 
         Args:
             tried: numbers of replicas awake, `[C, len(pools)]`.
@@ -93,10 +93,11 @@ class SteadyPools:
         return np.where(fits[:, 0], can_usd, 0.0) - idle_usd
 
     def earned_and_drawn(self) -> tuple[Float64Array, Float64Array, float]:
-        """What a loaded replica earns [USD/s] and draws [W] at each clock, `[G, P]`, and their mean ratio [USD/J].
+        """What a loaded replica earns [USD/s] and draws [W] at each clock, `[G, P]`, and the mean ratio [USD/J].
 
-        Pools that decode for others earn nothing themselves; they are reckoned to earn as much for a watt at full clock
-        as the rest, and at lower ones as the square root of the clock, as decoding that waits for memory does.
+        The ratio is that of full clock, over pools that earn. Pools that decode for others earn nothing themselves:
+        they count at that ratio at full clock, and at lower clocks by the square root of the clock, as decoding that
+        waits for memory goes.
         """
         earned, drawn = self.replica_usd_per_s, self.replica_w
         serves = earned[-1] > 0.0
@@ -105,11 +106,11 @@ class SteadyPools:
         return np.where(serves, earned, decoding), drawn, usd_per_j
 
     def busy_replicas(self, rate_rps: Float64Array, awake: Float64Array) -> Float64Array:
-        """Replicas of each pool that a load keeps busy at full clock, each model's spread by capacity, `[N, P]`.
+        """Replicas of each pool that a load keeps busy at full clock, each class spread by capacity, `[N, P]`.
 
         Args:
-            rate_rps: of each class, `[N, K]`.
-            awake: replicas that may take it, `[P]`.
+            rate_rps: of each class, `[N, K]` [requests/s].
+            awake: replicas that may take the load, `[P]`; pools that only decode for others keep all of theirs.
         """
         full_rps = self.replica_rps[-1] * awake  # [K, P]
         share = full_rps / np.maximum(full_rps.sum(axis=1, keepdims=True), 1e-300)
@@ -119,7 +120,7 @@ class SteadyPools:
 
 
 def divisor_of_each(view: Record) -> Float64Array:
-    """By what to divide a pool's numbers for those of each awake replica, `[N, P]`: awake replicas, one if none is."""
+    """Awake replicas of each pool, but at least 1, `[N, P]`: divides a pool's numbers into those of a replica."""
     awake: Float64Array = np.maximum(np.rint(view["awake_replicas"]).astype(np.float64), 1.0)
     return awake
 
@@ -129,9 +130,9 @@ class IterationTimes:
 
     Attributes:
         clocks: the grid, `[G]`.
-        tpot_s, ttft_s: the tightest limits of the classes that a pool serves, `[P]` [s]; infinite without.
-        context_tokens: of a mean request in the middle of its answer, `[P]`.
-        prompt_tokens: mean of the requests that a pool may get, `[P]`.
+        tpot_s, ttft_s: the tightest limits of the classes that a pool serves, `[P]` [s]; infinite without a limit.
+        context_tokens: context of a mean request in the middle of its answer, `[P]`.
+        prompt_tokens: mean prompt of the requests that a pool may get, `[P]`.
     """
 
     def __init__(self, scenario: Scenario, steps: int = CLOCK_STEPS) -> None:
@@ -144,7 +145,7 @@ class IterationTimes:
         self._kv_tokens, self._replicas = np.asarray(a.kv_tokens, np.float64), a.replicas.astype(np.float64)
         mask = scenario.route_mask
         weight = mask * np.maximum(service.mean_rate_rps, 1e-9)[:, None]
-        if not mask.any(axis=0).all():  # what decodes for others gets the requests of all of them
+        if not mask.any(axis=0).all():  # a pool that only decodes for others may get any request
             weight = np.where(mask.any(axis=0), weight, np.maximum(service.mean_rate_rps, 1e-9)[:, None])
         weight = weight / weight.sum(axis=0)
         self.prompt_tokens = service.prompt_tokens @ weight
@@ -157,13 +158,13 @@ class IterationTimes:
         self.ttft_s = _tightest(np.array([cls.ttft_s or np.inf for cls in classes]), weight)
 
     def decode_s(self, sequences: Float64Array, context: Float64Array) -> Float64Array:
-        """What a token of each of some sequences takes, `[N, G, P]` [s].
+        """Time of an iteration that decodes a token of each sequence, `[N, G, P]` [s].
 
-        In a pool that also prefills, as many prompt tokens go along as keep the number of sequences steady.
+        In a pool that also prefills, the iteration takes as many prompt tokens as keep the number of sequences steady.
 
         Args:
             sequences: on each replica, `[N, P]`.
-            context: all their tokens of context, `[N, P]`.
+            context: tokens of context of these sequences together, `[N, P]`.
         """
         decoding, prefill = sequences[:, None], (sequences * self._prefill_share)[:, None]
         batch = Batch(decoding, context[:, None], prefill, prefill * self.prompt_tokens / 2.0)
@@ -179,7 +180,7 @@ class IterationTimes:
         return view["kv_reserved_fraction"] * self._kv_tokens * self._replicas / divisor_of_each(view)
 
     def prompt_token_s(self) -> Float64Array:
-        """What a prompt token of a full budget takes, `[G, P]` [s]."""
+        """Time per prompt token in an iteration that prefills its full token budget, `[G, P]` [s]."""
         nothing = np.zeros_like(self._budget)
         pairs = self._budget * self.prompt_tokens / 2.0
         time_s: Float64Array = unlimited_time_s(self._physics, Batch(nothing, nothing, self._budget, pairs))
@@ -189,7 +190,7 @@ class IterationTimes:
         """The lowest clock of the grid that fits, full where none does, `[N, P]`.
 
         Args:
-            fits: whether each clock does, `[N, G, P]`.
+            fits: whether each clock fits, `[N, G, P]`.
         """
         step = np.where(fits.any(axis=1), fits.argmax(axis=1), len(self.clocks) - 1)
         return self.clocks[step]

@@ -25,17 +25,17 @@ class Rest(Storage):
 class CarryEvents(Storage):
     """Batteries carry the fleet through low caps, and move energy from cheap hours to dear ones.
 
-    While the cap is below the contract a battery makes up for the difference, as long as it lasts, and clocks may stay
-    as they were. Else, where prices are forecast, it gives while the price is within `near` of the dearest that is
-    expected, and takes while it is within `near` of the cheapest, if the two are `spread` apart; it takes no more than
-    the rest under `1 - margin` of the cap. Energy in a battery is worth nothing at the end, so at last the battery
-    gives all that it can.
+    While the cap is more than 1 % below the contract, a battery makes up for the difference as long as its energy
+    lasts, so that clocks may stay as they were. Otherwise the battery trades: if the dearest expected price is more
+    than `spread` times the cheapest, it gives while the price is within `near` of the dearest and takes while the price
+    is within `near` of the cheapest, no more than is free under `1 - margin` of the cap. Energy that is left at the end
+    is worth nothing, so the battery gives all of it before the episode ends.
 
     Args:
         scenario: of the fleet.
         margin: share of the cap that charging leaves free.
         near: share of a price within which another counts as the same.
-        spread: dearest over cheapest price from which moving energy pays for the battery's losses.
+        spread: ratio of dearest to cheapest price above which moving energy pays for the battery's losses.
     """
 
     fields = (

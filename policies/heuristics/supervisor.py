@@ -1,4 +1,4 @@
-"""A supervisor who decides once: constant set-points, held by the inner loop."""
+"""A supervisor that decides once: constant set-points, held by the inner loop."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ WORTH, DEEPEST_BIAS = 0.1, -0.35
 DIGITS = 6
 
 Amount = float | dict[str, float] | None
-"""One number for all, numbers by name, or None for the middle of the action `setpoints`."""
+"""One number for all, numbers by name, or None to leave the set-point to `rest`."""
 
 
 class Supervisor(ControlPolicy):
-    """Holds set-points that never change; what remains to choose are constants, for a person or a tuner.
+    """Holds set-points that never change; a person or a tuner chooses these constants.
 
-    Where the environment's action is `setpoints` it answers with set-points; elsewhere it holds them by a loop of its
-    own, tick by tick, and answers with controls: the same but for the float32 of observations. Every parameter is a
+    Where the environment's action is `setpoints` it answers with set-points. Elsewhere its own inner loop holds them
+    tick by tick, and it answers with controls: the same but for the float32 of observations. Every parameter is a
     number, or numbers by name of site, pool or class (a route is named `class to pool`).
 
-    What is left out is made by hand: replicas awake by value (`awake.ByValue`), but as many as fit their contracts
-    behind rows, whose clocks the loop bounds as if so many were awake; deferrable work released up to a backlog of 3 s
-    and interactive work refused when it would run out of patience (`admission.BacklogGate`), a spread of 10 s where
-    contexts are kept and else of 2.5 s, clocks no faster than the usual price of energy is worth
-    (`economy.WorthClock`), and 0.3 of the brake's delay spent while work waits. All else, or all of it with
-    `rest="middle"`, stays in the middle of the box.
+    Set-points that are left out are made by hand. Replicas are awake by value (`awake.ByValue`); behind rows, as many
+    as fit the contracts, because the loop bounds a row's clocks as if so many were awake. Deferrable work is released
+    up to a backlog of 3 s; interactive work is refused if it would run out of patience (`admission.BacklogGate`). The
+    routing spread is 10 s where contexts are kept, else 2.5 s. Clocks are no faster than the usual price of energy
+    justifies (`economy.WorthClock`). While work waits, 0.3 of the brake's delay is spent. Everything else stays in the
+    middle of the box, and with `rest="middle"` all of it does.
 
     Args:
         context: the environment.
@@ -65,10 +65,10 @@ class Supervisor(ControlPolicy):
         training_share: by site that trains.
         standby_fraction: by pool whose replicas can stand by.
         variant_fraction: by pool with a variant.
-        rest: what is left out is `hand_made`, or in the `middle` of the box.
+        rest: whether set-points that are left out are `hand_made` or in the `middle` of the box.
 
     Raises:
-        SpecError: a name that the scenario does not have, or a number outside of its bounds.
+        SpecError: a name that the scenario does not have, or a number outside its bounds.
     """
 
     def __init__(
@@ -121,11 +121,11 @@ class Supervisor(ControlPolicy):
         return entries
 
     def tuned_to(self, numbers: NDArray[np.float64]) -> dict[str, Any]:
-        """The parameters that entries `[A]` stand for; those outside [-1, 1] count as the nearer end."""
+        """The parameters that entries `[A]` stand for; an entry outside [-1, 1] counts as the nearer bound."""
         return supervisor_parameters(self.scenario, numbers)
 
     def initial_state(self, num_envs: int) -> State:
-        """See `LoopState`; nothing where the environment holds set-points by itself."""
+        """See `LoopState`; empty where the environment holds set-points by itself."""
         return () if self._answers_setpoints else self._box.loop.initial_state(num_envs)
 
     def controls(self, view: Record, state: State) -> tuple[Controls, State]:
@@ -175,7 +175,7 @@ def supervisor_parameters(
     Args:
         scenario: of the fleets.
         entries: of the action.
-        digits: of each number.
+        digits: significant digits of each number.
     """
     box = SetpointAction(scenario)
     setpoints = box.decode(entries[None])
@@ -205,17 +205,17 @@ def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
 
 
 def _usual_usd_per_mwh(signal: PriceSignal) -> float:
-    """What an operator reckons with: a fixed price, or 200 USD/MWh and what a series is raised by."""
+    """The price that an operator assumes [USD/MWh]: a fixed price, or 200 plus the offset of a series."""
     if isinstance(signal, (int, float)):
         return float(signal)
     return SERIES_USD_PER_MWH + float(getattr(signal, "offset", 0.0))
 
 
 def constant_setpoints(scenario: Scenario, middle: Setpoints, given: dict[str, Amount], where: str) -> Setpoints:
-    """Set-points of one fleet: those of `middle`, and the `given` ones over them.
+    """Set-points of one fleet: those of `middle`, overridden by the `given` ones.
 
     Raises:
-        SpecError: one line per name that the scenario does not have.
+        SpecError: one line per name or set-point that the scenario does not have.
     """
     problems, rows = [], dict(vars(middle))
     for declared in quantities_of(Setpoints):

@@ -1,9 +1,9 @@
 """Routers that choose a pool for every request, made into shares for a tick.
 
-Shares decide a whole tick; the one best pool held for that long would get everything. So a tick's requests of a class
-are stood for by `ROUNDS` virtual requests, which the law places one after the other, each class one a round. A virtual
-request adds its load to its pool, as the requests behind it would. The count of landings in a pool is its share. A
-small share is left to every other pool, because no call returns to a pool without one.
+Shares hold for a whole tick, in which the one best pool would get everything. So `ROUNDS` virtual requests stand for a
+tick's requests of a class. The law places them in rounds, one of each class a round. A virtual request adds to its pool
+the load of the requests that it stands for. A pool's share is the part of the virtual requests that land in it. Every
+pool keeps a small share besides, because no call returns to a pool without one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tokenfleet.policies.heuristics.parts import Float64Array, Routing
 ROUNDS = 12
 """Virtual requests of each class in a tick."""
 LEFT_SHARE = 1e-3
-"""Of the pools that nothing lands on."""
+"""Share per replica that every pool keeps, whatever lands in it."""
 TIE = 1e-9
-"""Costs nearer than this share of each other count as equal, and are shared."""
+"""Pools whose costs differ by no more than this, relative or absolute, share a virtual request."""
 
 
 @dataclass
 class PoolLoad:
-    """What every pool has, `[N, P]`, virtual requests included.
+    """The load of every pool, `[N, P]`, virtual requests included.
 
     Attributes:
         waiting, running: requests.
@@ -62,7 +62,7 @@ LOAD_FIELDS = (
 
 
 class VirtualRequests(Routing):
-    """A router by the cost of the next request; a subclass says what costs.
+    """A router by the cost of the next request, which a subclass defines.
 
     Attributes:
         service: the steady state of the scenario.
@@ -90,7 +90,7 @@ class VirtualRequests(Routing):
         load = self._load(view)
         asleep = view["awake_replicas"][:, None, :] < 0.5
         closed = ~self._mask | asleep
-        each = np.maximum(view["arrived"], self._mean_arrivals) / ROUNDS  # requests that one stands for, [N, K]
+        each = np.maximum(view["arrived"], self._mean_arrivals) / ROUNDS  # requests per virtual request, [N, K]
         landed = np.zeros((len(view.rows), *self._mask.shape))
         for _ in range(ROUNDS):
             cost = np.where(closed, np.inf, self.cost(view, load))
@@ -113,7 +113,7 @@ class VirtualRequests(Routing):
         )
 
     def _add(self, load: PoolLoad, landed: Float64Array) -> None:
-        """Virtual requests join the pools, those with a free seat run."""
+        """Add virtual requests to the pools; those with a free seat run."""
         requests = landed.sum(axis=1)
         seats = np.maximum(self.max_batch * load.awake - load.running, 0.0)
         seated = np.minimum(requests, seats)

@@ -61,7 +61,7 @@ class AlgorithmSpec(SameNames):
     normalize: NormalizeSpec = NormalizeSpec()
 
     def written_out(self, read: Callable[[Any], Any]) -> Self:
-        """The same with what stands in the files of policies that it names, as `read` gives it."""
+        """The same, with the content of policy files, as `read` gives it, in place of their names."""
         return self
 
     def network_parts(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class AlgorithmSpec(SameNames):
         return self.name
 
     def group_size(self, num_envs: int) -> int:
-        """How many environments, one behind the other, share episodes."""
+        """How many consecutive environments share episodes."""
         return 1
 
     def environments_problem(self, num_envs: int) -> str | None:

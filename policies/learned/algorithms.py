@@ -97,8 +97,8 @@ class RecurrentPpoSpec(PpoSpec):
 class PairedPpoSpec(PpoSpec):
     """PPO with environments in groups that share episodes.
 
-    An advantage loses the mean of the others' in its group at the same moment of the same episode, and with it what the
-    episode does to all of them.
+    From each advantage the mean of the others in its group, at the same moment of the same episode, is subtracted. That
+    removes what the episode does to all of them.
 
     Attributes:
         group: environments that share episodes.

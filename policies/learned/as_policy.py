@@ -15,12 +15,12 @@ from tokenfleet.policies.learned.limits import ChosenLimits
 
 
 class CheckpointPolicy:
-    """What was trained, wherever a policy is named.
+    """The policy of a checkpoint.
 
     Args:
         context: the environment that it will act in.
         folder: the name of a shipped checkpoint, a folder written by train.py, or a run, for its best checkpoint.
-        limits: within which it shall act, if it was trained for a range of them; see `limits.ChosenLimits`.
+        limits: that it shall keep, if it was trained for ranges of limits; see `limits.ChosenLimits`.
 
     Raises:
         SpecError: there is no sound checkpoint, it names code, it does not fit the environment, or it was trained for

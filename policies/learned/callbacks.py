@@ -50,9 +50,9 @@ class Cadence:
 
 
 class RunKeeper(BaseCallback):
-    """Keeps a run: looks at every boundary between two updates at what is due.
+    """Keeps a run: does what is due at each boundary between two updates.
 
-    The work due depends on the number of steps alone, so a resumed run does the same as an uninterrupted one.
+    What is due depends on the number of steps alone, so a resumed run does the same as an uninterrupted one.
 
     Args:
         folder: of the run.
@@ -188,7 +188,7 @@ class RunKeeper(BaseCallback):
         log.info("%s steps: validation return %.4g%s%s", f"{steps:,}", value, beyond, best)
 
     def _validated(self, validate: Validate) -> tuple[dict[str, float], float]:
-        """Mean metrics, and how far the limits are exceeded, both over the limits at which the policy may be asked."""
+        """Mean metrics, and the excess over the limits, summed; both over all settings of `LimitedEnv.settings`."""
         policy = NetworkPolicy.of_model(self.model)
         if self.limits is None:
             return dict(validate(policy)), 0.0
@@ -219,16 +219,16 @@ class RunKeeper(BaseCallback):
         self.logger.dump(steps)
 
     def _save(self, steps: int) -> None:
-        """The last checkpoint, then the snapshot: what the snapshot goes on from is on disk when it is."""
+        """Write the last checkpoint, then the snapshot, so that a snapshot on disk always has its checkpoint."""
         self._save_checkpoint(LAST, steps)
         self._snapshot_number += 1
         self._snapshot_due = False
         self._write_snapshot(steps)
 
     def _save_before_stopping(self) -> None:
-        """A snapshot between two that are due; it must leave no trace in the run.
+        """Write a snapshot between two that are due, if it leaves no trace in the run.
 
-        A snapshot would start such an environment anew, so such a run goes back to its last snapshot.
+        If the environments cannot be restored, a snapshot would start them anew. Such a run goes back to its last one.
         """
         steps = self._boundary
         if can_restore(self.training_env) and steps > self._snapshot_steps:
@@ -263,7 +263,7 @@ class RunKeeper(BaseCallback):
         save_checkpoint(checkpoint_of(self.folder, name), self.model, self.algorithm, origin)
 
     def _may_snapshot(self) -> bool:
-        """A snapshot that starts the environments anew waits until each has ended an episode, so all can end."""
+        """Whether a snapshot may be written: one that restarts environments waits until each has ended an episode."""
         env = self.training_env
         return can_restore(env) or bool(cast(Sb3VecEnv, env.unwrapped).episodes_ended.all())
 

@@ -1,8 +1,8 @@
 """Checkpoints that are safe to share: `policy.safetensors`, `meta.json` and their hashes, and no pickle anywhere.
 
 A checkpoint names an algorithm, plain hyper-parameters and numbers; the network is rebuilt from them and then filled.
-Nothing in it is evaluated or used as a path, and nothing is imported but what its reader trusts by name: a crafted one
-is refused at worst, and before it has cost memory.
+Nothing in it is evaluated or used as a path, and only code that its reader trusts by name is imported. A crafted
+checkpoint can do no worse than be refused, before it has cost memory.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def load_policy(folder: Path | str, trust: str | Iterable[str] = ()) -> LearnedP
 
 
 def load_base(choice: Choice, reach: float, trust: str | Iterable[str] = ()) -> Base:
-    """A policy that is there already, as `policy.base` names it.
+    """An existing policy, as `policy.base` names it.
 
     Args:
         choice: a policy of the registry, the file of one, a checkpoint, or a run, whose best checkpoint is taken.
@@ -167,7 +167,7 @@ def load_base(choice: Choice, reach: float, trust: str | Iterable[str] = ()) -> 
         trust: see `load_policy`.
 
     Raises:
-        SpecError: the file or the checkpoint cannot be read, or the policy does not know within which limits to act.
+        SpecError: the file or the checkpoint cannot be read, or it was trained for ranges of limits and none is chosen.
     """
     if isinstance(choice, str) and has_checkpoint(Path(choice)):
         learned = load_policy(choice, trust)

@@ -48,7 +48,7 @@ class ArrayLayout(Spec):
 
 
 class BaseMeta(Spec):
-    """What the network corrects: a policy of the registry, or one whose own checkpoint stands inside of this one.
+    """What the network corrects: a policy of the registry, or one whose own checkpoint is part of this one.
 
     Attributes:
         reach: see `correction.Base`.
@@ -74,11 +74,11 @@ class CheckpointMeta(Spec):
         format, format_version: of this folder.
         algorithm: name and hyper-parameters.
         observation_space, action_space: of a single environment.
-        network_observation_space: what the network sees, which differs for images and has the limits.
+        network_observation_space: what the network sees: images have their channels first, and limits are appended.
         normalisation: of observations; None for none.
         wrapper_statistics: what the wrappers of the environment have learnt, by name.
         base: what the network corrects; None for nothing.
-        limits: that the network sees behind the observation, in this order.
+        limits: that the network sees after the observation, in this order.
         origin: where the policy comes from.
         versions: of the packages that wrote it.
         weights_sha256: of `policy.safetensors`; results name the policy by it.

@@ -1,4 +1,4 @@
-"""A network from observations straight to actions, without a value or a spread: for searches and for imitation."""
+"""A network from observations straight to actions, without values or noise: for searches and for imitation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Float64Array = NDArray[np.float64]
 
 
 class ControllerPolicy(BasePolicy):
-    """Hidden layers, and a last one whose weights begin at zero: every action is the middle of the box then.
+    """Hidden layers, and a last one whose weights begin at zero, so that every action begins in the middle of the box.
 
     Args:
         observation_space: flattened.
@@ -66,7 +66,7 @@ class ControllerPolicy(BasePolicy):
         return (high + low) / 2 + (high - low) / 2 * self._said(observation)
 
     def _said(self, observation: PyTorchObs) -> torch.Tensor:
-        """What the last layer says, `[N, A]`."""
+        """Output of the last layer, `[N, A]`."""
         values = self.extract_features(observation, self.features_extractor)
         for layer in self.linears()[:-1]:
             values = self.activation(layer(values))
@@ -74,7 +74,7 @@ class ControllerPolicy(BasePolicy):
         return last
 
     def weights(self) -> Float64Array:
-        """All weights in a row: of each layer the weights, then the biases; `[D]`."""
+        """All weights in one array, `[D]`: layer by layer, the weights and then the biases."""
         parts = [part.detach().cpu().numpy().ravel() for layer in self.linears() for part in (layer.weight, layer.bias)]
         return np.concatenate(parts).astype(np.float64)
 

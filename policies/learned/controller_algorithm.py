@@ -14,7 +14,7 @@ from tokenfleet.policies.learned.controller import ControllerPolicy
 
 
 class ControllerAlgorithm(BaseAlgorithm):
-    """An algorithm of stable-baselines3's making for boxes of actions, over any number of environments.
+    """An algorithm in the form of stable-baselines3 for boxes of actions, over any number of environments.
 
     A subclass sets its own hyper-parameters before it calls `_setup_model`.
 
@@ -23,7 +23,7 @@ class ControllerAlgorithm(BaseAlgorithm):
         env: what the algorithm learns in.
         learning_rate: of the gradient steps.
         policy_kwargs: of the policy.
-        seed: of everything that chance decides.
+        seed: of all random draws.
         device: of torch.
         verbose: as in stable-baselines3.
     """

@@ -1,7 +1,7 @@
-"""A network that corrects another policy, its base: the base's action, and a reach times the network's output.
+"""A network that corrects another policy, its base: the base's action plus `reach` times the network's output.
 
-In training the base stands in the environment (`CorrectedEnv`), so every algorithm sees a plain environment with
-corrections as actions. A checkpoint holds both, and its policy acts in the environment as it is.
+In training the base is part of the environment (`CorrectedEnv`), so every algorithm sees a plain environment with
+corrections as actions. A checkpoint holds network and base, and its policy acts in the environment as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Base:
     """What is corrected: a policy of the registry, or one that has been learned.
 
     Attributes:
-        reach: share of the action's range that the ends of the network's own stand for.
+        reach: the largest correction over the largest action.
         choice: of the registry, no file; None for a learned policy.
         learned: None for a policy of the registry.
     """
@@ -41,7 +41,7 @@ class Base:
     learned: LearnedPolicy | None = None
 
     def policy_in(self, env: VectorEnv[Any, Any, Any]) -> Policy:
-        """The base, to act in an environment; the wrappers there get what those of a learned base have learnt.
+        """The base, placed in an environment, whose wrappers take over the statistics of a learned base.
 
         Raises:
             SpecError: it cannot act there.
@@ -67,7 +67,7 @@ class Base:
 
 
 class WatchedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment that a policy watches: it is asked about what comes, and what it remembers is kept.
+    """An environment that a policy watches: it can be asked for its action before every step, and its state is kept.
 
     Args:
         env: in autoreset mode `SAME_STEP`.
@@ -95,7 +95,7 @@ class WatchedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         return result
 
     def get_state(self) -> dict[str, Any]:
-        """What goes on after an interruption, as plain data and arrays."""
+        """What it needs to go on after an interruption, as plain data and arrays."""
         state = None if self._state is None else list(self._state)
         return {"observation": self._observation, "state": state, "starts": self._starts}
 
@@ -106,7 +106,7 @@ class WatchedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._starts = np.array(state["starts"])
 
     def _answers(self) -> NDArray[Any]:
-        """What the policy would do now, without chance, `[N, A]`; to be asked once before every step."""
+        """What the policy would do now, deterministically, `[N, A]`; to be called once before every step."""
         actions, self._state = self._policy.predict(self._observation, self._state, self._starts, deterministic=True)
         answers: NDArray[Any] = actions
         return answers
@@ -117,7 +117,7 @@ class CorrectedEnv(WatchedEnv):
 
     Args:
         env: whose actions are a box around 0.
-        base: acts in it without chance.
+        base: acts in it deterministically.
 
     Raises:
         SpecError: another kind of action, or a base that cannot act here.
@@ -148,7 +148,7 @@ def base_of(env: VectorEnv[Any, Any, Any]) -> Base | None:
 
 
 def combined_state(network: State | None, base: State | None) -> State | None:
-    """What network and base remember, one behind the other."""
+    """The state of the network, followed by that of the base."""
     return (*(network or ()), *(base or ())) or None
 
 

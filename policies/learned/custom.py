@@ -24,7 +24,7 @@ def model_class(spec: CustomSpec) -> type[BaseAlgorithm]:
     """The algorithm's class.
 
     Raises:
-        SpecError: it cannot be imported, or is no algorithm of stable-baselines3's making.
+        SpecError: it cannot be imported, or is not a subclass of `BaseAlgorithm`.
     """
     found = import_class(spec.model, "algo.model")
     if not issubclass(found, BaseAlgorithm):

@@ -31,7 +31,7 @@ SET_ELSEWHERE = {
 
 
 class CustomSpec(AlgorithmSpec):
-    """Any algorithm of stable-baselines3's making, the user's own among them, under its own names.
+    """Any algorithm in the form of stable-baselines3, such as a user's own, with the names of its own arguments.
 
     In arguments of either kind, a string `module:Class` stands for the class, the name of an activation for that
     activation, and `{initial, final}` for a schedule.

@@ -1,8 +1,8 @@
-"""Evolution of a network as an algorithm of stable-baselines3's making, with its callbacks, snapshots and checkpoints.
+"""Evolution of a network as an algorithm in the form of stable-baselines3, with its callbacks and checkpoints.
 
-In a generation every candidate lives the same episodes (common random numbers): the environments stand in groups of one
-episode each, and environment `c` of every group is candidate `c`. The values of all candidates so far are kept between
-generations, and bring the search back.
+In a generation every candidate acts in the same episodes (common random numbers): each group of environments runs one
+episode, and environment `c` of every group belongs to candidate `c`. The values of all candidates so far are kept, and
+restore the search of a run that is resumed.
 """
 
 from __future__ import annotations
@@ -30,18 +30,17 @@ Links = Literal["all", "own", "none"]
 
 
 class Evolution(ControllerAlgorithm):
-    """Searches for the weights of a `ControllerPolicy`; its environments are `episodes` times as many as candidates.
+    """Searches for the weights of a `ControllerPolicy`; there are `episodes` environments for each candidate.
 
     Args:
         policy: `ControllerPolicy`, or a subclass.
-        env: `episodes` groups of environments that live one episode each.
-        episodes: that every candidate lives in a generation.
+        env: `episodes` groups of environments; each group runs one episode.
+        episodes: of each candidate in a generation.
         links: which entries of an observation a linear policy's actions may follow; `own` are those of the action's
-            site and of no site. With none, the search is for a constant action. Limits that are observed are followed
-            in any case.
+            site and of no site. With `none`, the search is for a constant action. Observed limits are always followed.
         fields: fields of a fleet's observation that a linear policy's actions may follow; None for all.
-        make_search: from where it begins, `[D]`, how many candidates a generation has, and a seed. A step of one moves
-            a bias by one, and a weight by one over the root of how many stand in its row.
+        make_search: makes the search from its start `[D]`, the candidates of a generation and a seed. A step of 1 moves
+            a bias by 1, and a weight by 1 over the root of the number of weights in its row.
         **shared: all other arguments of `ControllerAlgorithm` but the learning rate.
 
     Attributes:
@@ -158,7 +157,7 @@ class Evolution(ControllerAlgorithm):
         return means
 
     def _begin_alike(self, env: VecEnv) -> None:
-        """Let every group begin a new episode, the same whatever became of the one before."""
+        """Begin a new episode in every group, from seeds that do not depend on the episodes before."""
         env.seed(int(np.random.SeedSequence([self.seed or 0, len(self.told)]).generate_state(1)[0]))
         self._last_obs = env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones(env.num_envs, np.bool_)

@@ -15,8 +15,8 @@ class EvolutionSpec(AlgorithmSpec):
     """What these algorithms share.
 
     Attributes:
-        episodes: that every candidate of a generation lives, the same for all; `n_envs / episodes` are the candidates.
-        sigma: how far candidates stand from the centre at first; for CMA-ES at first, for the others always.
+        episodes: of each candidate in a generation, the same for all; there are `n_envs / episodes` candidates.
+        sigma: standard deviation of candidates around the centre; for CMA-ES only at first.
         links: which entries of an observation the actions of a linear policy may follow.
         fields: which fields of a fleet's observation they may follow; None for all.
     """

@@ -1,7 +1,7 @@
 """Folders of files whose every byte is hashed: damage is noticed and named before anything is used.
 
 `SHA256SUMS` lists the other files as `sha256sum` writes and checks them; its last line, a comment to that program, is
-the hash of the lines above. A hash finds damage, not forgery: who changes a file can write the list anew.
+the hash of the lines above. A hash finds damage, not forgery: whoever changes a file can write the list anew.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def read_hashed_folder(folder: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def check_hashed_folder(folder: Path, most_bytes: Mapping[str, int]) -> dict[str, str]:
-    """The hashes of the named files, none of which is larger than it may be or held in memory.
+    """The hashes of the named files; each is checked for its size and read piece by piece.
 
     Raises:
         SpecError: as `read_hashed_folder`; nothing of a file that is too large is read.

@@ -1,4 +1,4 @@
-"""Identity of a policy: what was trained or tuned anew is another policy under the same name."""
+"""Identity of a policy: one that was trained or tuned anew is another policy, even under the same name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokenfleet.policies.shipped import CHECKPOINT
 
 
 def policy_hash(policy: Choice | Path) -> str:
-    """Of everything that a policy says, the files of a checkpoint included.
+    """Hash of a policy as the registry takes it, and of the files of a checkpoint.
 
     Args:
         policy: as the registry takes it, or the folder of a checkpoint or run.
@@ -31,5 +31,5 @@ def policy_hash(policy: Choice | Path) -> str:
 
 
 def _hashes(checkpoint: Path) -> str:
-    """Of every file of a checkpoint, as it lists them."""
+    """The hashes of all files of a checkpoint, as it lists them."""
     return (find_checkpoint(checkpoint) / HASHES_FILE).read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Imitation as an algorithm of stable-baselines3's making, with its callbacks, snapshots and checkpoints.
+"""Imitation as an algorithm in the form of stable-baselines3, with its callbacks and checkpoints.
 
-A round has two halves. First teacher and network act in turn, by chance, and the teacher labels every state with its
-own action (DAgger, Ross et al. 2011, arXiv:1011.0686). Then the network is fitted to all labels so far, by regression.
-If the teacher always acts, the method is behaviour cloning: the network learns nothing of the states into which its own
-errors lead.
+A round has two halves. First, at each step, chance decides whether teacher or network acts, and the teacher labels
+every state with its own action (DAgger, Ross et al. 2011, arXiv:1011.0686). Then the network is fitted to the labels in
+the buffer, by regression. If the teacher always acts, the method is behaviour cloning: the network learns nothing about
+states that only its own errors lead to.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LabelledStates(NamedTuple):
 
 
 class LabelBuffer(BaseBuffer):
-    """The last labelled observations of all environments, which are kept as they came and normalised when asked for.
+    """The last labelled observations of all environments, kept as they came and normalised when they are sampled.
 
     Args:
         buffer_size: observations, over all environments.
@@ -58,14 +58,14 @@ class LabelBuffer(BaseBuffer):
         self.labels = np.zeros((self.buffer_size, n_envs, self.action_dim), np.float32)
 
     def add(self, observations: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Take what all environments show now, `[N, ...]`, and the labels `[N, ...]`."""
+        """Add the present observations of all environments, `[N, ...]`, and their labels, `[N, ...]`."""
         self.observations[self.pos] = observations
         self.labels[self.pos] = labels.reshape(self.n_envs, -1)
         self.pos = (self.pos + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
 
     def latest(self, steps: int, env: VecNormalize | None = None) -> LabelledStates:
-        """Those of the last `steps` steps."""
+        """The labelled states of the last `steps` steps."""
         rows = np.arange(self.pos - steps, self.pos) % self.buffer_size
         return self._states(np.repeat(rows, self.n_envs), np.tile(np.arange(self.n_envs), steps), env)
 
@@ -78,22 +78,22 @@ class LabelBuffer(BaseBuffer):
 
 
 class Dagger(ControllerAlgorithm):
-    """Fits a `ControllerPolicy` to what the teacher of a `TaughtEnv` would do in the states that both visit.
+    """Fits a `ControllerPolicy` to what the teacher of a `TaughtEnv` would do in the states that either visits.
 
     Args:
         policy: `ControllerPolicy`, or a subclass.
         env: around a `TaughtEnv`.
-        beta: share of the steps in which the teacher acts, by the remaining part of the run.
+        beta: share of the steps in which the teacher acts, a function of the remaining part of the run.
         n_steps: steps of each environment in a round.
         buffer_size: labelled observations that are kept, over all environments.
         batch_size: observations in one gradient step.
         gradient_steps: of one fit.
-        huber_delta: where an error begins to count linearly, in the units of the box; None for nowhere.
+        huber_delta: error above which the loss grows linearly, in the units of the box; None for squares alone.
         **shared: all other arguments of `ControllerAlgorithm`; the learning rate is that of Adam.
 
     Attributes:
-        replay_buffer: what the teacher has said.
-        teacher_digest: see `TaughtEnv.digest`; of the teacher that the run began with.
+        replay_buffer: observations with the teacher's labels.
+        teacher_digest: `TaughtEnv.digest` of the teacher that the run began with.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Dagger(ControllerAlgorithm):
         return ["policy", "optimizer"], []
 
     def _visit(self, beta: float, hooks: BaseCallback) -> None:
-        """Let teacher and network act in turn, the teacher with probability `beta`, and label what is seen."""
+        """Let the teacher act with probability `beta`, else the network, and label every state."""
         env, taught = self._env(), self._taught()
         rng = np.random.default_rng([self.seed or 0, self.num_timesteps])
         taught_steps = 0
@@ -185,7 +185,7 @@ class Dagger(ControllerAlgorithm):
         return mixed
 
     def _fit(self) -> None:
-        """Regress on what has been said so far."""
+        """Fit the network to the labels in the buffer."""
         self._update_learning_rate(self.optimizer)
         self.policy.set_training_mode(True)
         with torch.no_grad():
@@ -202,7 +202,7 @@ class Dagger(ControllerAlgorithm):
         self.logger.record("train/loss_on_new", new.item())
 
     def _loss(self, states: LabelledStates) -> torch.Tensor:
-        """Mean over entries of actions, in the units of the box, before they are cut to it."""
+        """Mean loss over entries of actions, in the units of the box, before they are cut to it."""
         said, meant = self.policy.uncut(states.observations), states.labels
         if self.huber_delta is None:
             return functional.mse_loss(said, meant)

@@ -26,7 +26,7 @@ class DaggerSpec(AlgorithmSpec):
     """DAgger (Ross et al. 2011, arXiv:1011.0686); behaviour cloning if the teacher always acts.
 
     Attributes:
-        teacher: whom the network imitates: a policy by name or with parameters, a file of one, a checkpoint or a run.
+        teacher: what the network imitates: a policy by name or with parameters, a policy file, a checkpoint or a run.
         beta: share of the steps in which the teacher acts instead of the network.
         learning_rate: of Adam.
         n_steps: steps of each environment in a round, after which the network is fitted.

@@ -25,7 +25,7 @@ def run_of(checkpoint: Path) -> Path:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a checkpoint, or a run with some."""
+    """Whether a folder is a checkpoint, or a run with checkpoints."""
     return (folder / META_FILE).is_file() or (folder / CHECKPOINTS).is_dir()
 
 
@@ -50,6 +50,6 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def named_checkpoint(folder: str) -> Path:
-    """The folder that the policy `checkpoint` is told: a shipped one by its name, or any."""
+    """The folder that the policy `checkpoint` is given: a shipped checkpoint by its name, or any folder."""
     shipped = PRETRAINED / folder
     return shipped if shipped.is_dir() else Path(folder)

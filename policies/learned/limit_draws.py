@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 class LimitDraws:
     """Where the limits of the present episodes stand among their knots.
 
-    Environments with equal seeds form a group. The groups share the range of each limit out among themselves anew in
-    every round of episodes, so few of them cover the range.
+    Environments with equal seeds form a group. In every round of episodes the range of each limit is divided anew among
+    the groups, so that few groups cover the range.
 
     Args:
         sizes: knots of each limit, `[L]`.
@@ -42,7 +42,7 @@ class LimitDraws:
         self._begun[begun] += 1
 
     def get_state(self) -> dict[str, Any]:
-        """What goes on after an interruption."""
+        """What it needs to go on after an interruption."""
         return {"seeds": self._seeds.copy(), "begun": self._begun.copy(), "places": self.places.copy()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The limit of an episode as an input of a network: one entry for each limit, behind those of the observation.
+"""The limit of an episode as an input of a network: one entry for each limit, after those of the observation.
 
 A policy of this kind serves a whole range of limits, and is told at each episode which one holds (Carrara et al. 2019,
 "Budgeted reinforcement learning in continuous state space"; Yao et al. 2023, "Constraint-conditioned policy
@@ -56,7 +56,7 @@ class LimitInput(Spec):
         """What the network sees of a limit, in [-1, 1].
 
         Raises:
-            SpecError: it lies outside of the range.
+            SpecError: it lies outside the range.
         """
         if not self.knots[0] <= value <= self.knots[-1]:
             raise SpecError(
@@ -72,11 +72,11 @@ def places_of(inputs: LimitInputs, chosen: Mapping[str, float]) -> Float32Array:
     """What a network sees of chosen limits, `[L]`.
 
     Args:
-        inputs: that it has.
+        inputs: limits that the network sees.
         chosen: values by the name of the limit.
 
     Raises:
-        SpecError: one line per limit that is missing, unknown to the policy, or outside of its range.
+        SpecError: one line per limit that is missing, unknown to the policy, or outside its range.
     """
     problems, places = [], []
     known = {one.name: one for one in inputs}
@@ -99,7 +99,7 @@ def seen_space(observation: Space[Any], inputs: Sequence[LimitInput]) -> Space[A
     """The space of what a network sees of an environment with these observations.
 
     Raises:
-        SpecError: limits do not fit behind such observations.
+        SpecError: limits cannot be appended to such observations.
     """
     if not inputs:
         return observation
@@ -115,7 +115,7 @@ def seen_space(observation: Space[Any], inputs: Sequence[LimitInput]) -> Space[A
 
 
 def seen(observation: NDArray[Any], places: Float32Array) -> NDArray[Any]:
-    """Observations with the limits behind them.
+    """Observations with the limits appended.
 
     Args:
         observation: `[N, D]`.

@@ -1,4 +1,4 @@
-"""Environments that charge a price for exceeding a limit, and raise it while episodes do: Lagrangian learning.
+"""Environments that charge for a limited cost, and raise its price while episodes exceed the limit (Lagrangian).
 
 The Lagrangian of a limit takes `multiplier * cost` off the reward. Dual ascent raises the multiplier while episodes
 cost more than the limit, and lowers the multiplier, never below 0, while they cost less (Ray, Achiam and Amodei 2019,
@@ -6,9 +6,9 @@ cost more than the limit, and lowers the multiplier, never below 0, while they c
 most) / (cost + most)`. This excess has the sign of `cost - most` and lies in [-1, 1], so one rate serves seconds and
 shares, and a limit of 0.
 
-A limit of K knots has K multipliers. Every episode draws its own limit between the first and the last, and has weights
-for the two knots beside it by their distance. The multiplier of the episode is the mean of theirs with these weights,
-and its cost moves theirs with the same weights.
+A limit of K knots has K multipliers. Every episode draws its own limit between the first knot and the last, and weighs
+the two knots beside this limit by their distance to it. The episode's multiplier is the weighted mean of the
+multipliers of these knots, and its cost moves them with the same weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BoolArray = NDArray[np.bool_]
 
 
 class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment whose rewards pay for limited costs, at the prices of `ascend`.
+    """An environment that takes the price of limited costs off its rewards; `ascend` moves the prices.
 
     Args:
         env: in autoreset mode `SAME_STEP`; its `reward_terms` hold the costs.
@@ -39,8 +39,8 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
 
     Attributes:
         limits: as given; M is the number of their knots.
-        inputs: those of them that episodes draw.
-        multipliers: of the knots, limit by limit, `[M]`, of the unit of the reward.
+        inputs: those limits that episodes draw.
+        multipliers: of the knots, limit by limit, `[M]`, in the unit of the reward.
         measured: costs of the last episodes that moved the multipliers, `[M]`; NaN before the first ones.
         places: what a policy sees of the present limits, one of `inputs` a column, `[N, L]` in [-1, 1].
     """
@@ -61,7 +61,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._weights, self._most = np.zeros((sizes.sum(), env.num_envs)), np.zeros((len(limits), env.num_envs))
         self._running = np.zeros((2, len(limits), env.num_envs))
         self._ended, self._episodes = np.zeros((2, sizes.sum())), 0
-        # Of the episodes that have ended: how much they weigh, and what they may cost more than at the knot.
+        # Of the episodes that have ended: how much they weigh, and by how much their limits lie above the knot.
         self._weight, self._beside = np.zeros(sizes.sum()), np.zeros(sizes.sum())
         self._place_limits()
 
@@ -80,7 +80,8 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         terms, done = infos["reward_terms"], terminations | truncations
         costs = np.array([terms[limit.cost] for limit in self.limits])
-        # A share's cost is what lies above the allowance; that of a sum belongs to the episode, and no action moves it.
+        # A share is charged for what exceeds its allowance. A sum is charged in full: no action moves its allowance,
+        # which is a constant of the episode.
         wholes = np.array([terms[limit.share_of] if limit.share_of else np.zeros_like(done) for limit in self.limits])
         dear = (costs - self._most * wholes) / self._unit
         charged = self.multipliers @ (self._weights * dear[self._limit_of])
@@ -92,7 +93,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         return observations, rewards - charged, terminations, truncations, infos
 
     def ascend(self) -> None:
-        """Move the multipliers by the episodes since they moved last, once there are as many as environments."""
+        """Move the multipliers by the episodes since the last move, once there are as many as environments."""
         if self._episodes < self.num_envs:
             return
         costs, wholes = self._ended
@@ -109,7 +110,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         self._weight, self._beside = np.zeros_like(self._weight), np.zeros_like(self._beside)
 
     def settings(self) -> list[dict[str, float]]:
-        """The limits at which a policy is to be validated: every combination of knots; one without any for no input."""
+        """The limits at which a policy is to be validated: every combination of knots; an empty one without inputs."""
         return combinations({one.name: one.knots for one in self.inputs})
 
     def excess(self, metrics: Mapping[str, float], setting: Mapping[str, float]) -> float:
@@ -117,7 +118,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
 
         Args:
             metrics: of a policy.
-            setting: within which it acted; see `settings`.
+            setting: the limits that the policy was told; see `settings`.
         """
         return sum(
             limit.beyond(limit.cost_of(metrics[limit.name]), limit.cost_of(setting.get(limit.name, limit.knots[0])))
@@ -137,7 +138,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         return told
 
     def multipliers_by_name(self) -> dict[str, float | tuple[float, ...]]:
-        """The multiplier of every limit; several, knot by knot, for one that episodes draw."""
+        """The multiplier of every limit; knot by knot for a limit that episodes draw."""
         parts = np.split(self.multipliers, self._first[1:])
         return {
             limit.name: float(part[0]) if limit.input is None else tuple(part.tolist())
@@ -145,7 +146,7 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
         }
 
     def get_state(self) -> dict[str, Any]:
-        """What goes on after an interruption, as plain data and arrays."""
+        """What it needs to go on after an interruption, as plain data and arrays."""
         state = {
             "multipliers": self.multipliers.copy(),
             "measured": self.measured.copy(),
@@ -190,5 +191,5 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
 
 
 def limited_env(env: VectorEnv[Any, Any, Any]) -> LimitedEnv | None:
-    """The environment among an environment's wrappers that keeps limits; None for no limits."""
+    """The `LimitedEnv` among an environment's wrappers; None for no limits."""
     return wrapper_of(env, LimitedEnv)

@@ -1,7 +1,7 @@
 """Limits on the costs of an episode: what may be asked for, and what it means in a fleet.
 
-A limit is on a mean over episodes, `E[cost] <= most`. A limit of several numbers is one for each of them and all
-between: every episode draws its own, and the policy sees it. `limited_env` keeps the limits.
+A limit is on a mean over episodes, `E[cost] <= most`. A limit of several numbers (knots) stands for the whole range
+from the first to the last: every episode draws its own, and the policy sees it. `limited_env` keeps the limits.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _listed(value: Any) -> Any:
 
 
 def _plain(numbers: tuple[float, ...]) -> float | list[float]:
-    """One number as it was given."""
+    """A single number without its tuple, several as a list."""
     return numbers[0] if len(numbers) == 1 else list(numbers)
 
 
@@ -66,8 +66,8 @@ class LimitsSpec(Spec):
 
     Attributes:
         above_cap_s: most seconds above a cap in an episode, summed over sites and rows; None for no limit.
-        above_cap_tolerance_s: seconds beyond the limit up to which a policy counts as within it when validation
-            chooses, since a mean over some dozens of episodes is no more exact; training aims at the limit itself.
+        above_cap_tolerance_s: seconds beyond the limit that are forgiven when validation chooses a policy, since a mean
+            over some dozens of episodes is no more exact; training aims at the limit itself.
         slo_attainment: by class, the least share of its ended requests that meet their SLO.
         rate: step of a multiplier at a relative excess of 1, in what a tick earns if every request is in time.
     """
@@ -131,9 +131,9 @@ class Limit:
         name: of the metric that tells the cost.
         cost: a term of `WithCosts`.
         share_of: the term that the cost is a share of; None for a sum over an episode.
-        knots: the limit of the metric, from below for a share; several that episodes draw between.
-        unit: of the cost that a multiplier of 1 takes a whole reward for.
-        tolerance: how far beyond the limit a mean over few episodes counts as within.
+        knots: the limit of the metric, a lower one for a share; episodes draw between several.
+        unit: amount of the cost that takes 1 off the reward at a multiplier of 1.
+        tolerance: how far beyond the limit a mean over few episodes counts as within it.
     """
 
     name: str
@@ -153,12 +153,12 @@ class Limit:
 
     @property
     def input(self) -> LimitInput | None:
-        """What a policy sees of it; None for a limit that is the same in every episode."""
+        """What a policy sees of the limit; None for a limit that is the same in every episode."""
         return LimitInput(name=self.name, knots=self.knots) if len(self.knots) > 1 else None
 
 
 def relative_excess(cost: float, most: float) -> float:
-    """By how much a mean cost lies above what it may be, of the sum of both, in [-1, 1]; 0 at the limit."""
+    """How far a mean cost lies above its limit, as a share of the sum of both, in [-1, 1]; 0 at the limit."""
     total = cost + most
     return (cost - most) / total if total > 0.0 else 0.0
 
@@ -166,8 +166,8 @@ def relative_excess(cost: float, most: float) -> float:
 def limits_of(spec: LimitsSpec, scenario: Scenario) -> tuple[Limit, ...]:
     """The limits of a fleet.
 
-    At a multiplier of 1, a second above a cap and a missed request each cost what a fleet earns in a tick. A class
-    earns no more than all classes together, so a multiplier stays in the order of 1.
+    At a multiplier of 1, a tick above a cap costs what a fleet earns in a tick, and so does missing all requests of a
+    class in a mean tick. A class earns no more than all classes together, so a multiplier stays in the order of 1.
 
     Raises:
         SpecError: an unknown class, or one without a stream.

@@ -1,4 +1,4 @@
-"""Which entries of an observation an entry of an action may follow: of some fields, of its own site and of no site."""
+"""Which entries of an observation an entry of an action may follow, by their fields and sites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tokenfleet.envs.scenario.axes import axis_names
 from tokenfleet.envs.spec import SpecError, suggest
 
 _EVERYWHERE = ""
-"""The site of what belongs to no single one, such as a request class."""
+"""In place of a site, for what belongs to no single site, such as a request class."""
 
 
 def fleet_links(env: Any, own: bool, fields: Sequence[str] | None) -> NDArray[np.bool_]:
@@ -23,7 +23,7 @@ def fleet_links(env: Any, own: bool, fields: Sequence[str] | None) -> NDArray[np
 
     Args:
         env: a vector environment of fleets.
-        own: only entries of the action's own site, and of no site.
+        own: only entries of the action's own site, and those that belong to no site.
         fields: only entries of these fields of the observation; None for all.
 
     Raises:

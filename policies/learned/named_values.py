@@ -31,7 +31,7 @@ def schedule(rate: Schedule) -> Any:
 
 
 def realise(plain: Any, where: str) -> Any:
-    """Plain data with what it names: `module:Class`, an activation, or `{initial, final}` for a schedule.
+    """Plain data with objects for what it names: `module:Class`, an activation, or `{initial, final}` for a schedule.
 
     Args:
         plain: a value of a configuration; mappings and lists are gone through.

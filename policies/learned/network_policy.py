@@ -45,7 +45,7 @@ class NetworkPolicy:
         moments: their means and variances.
         wrapper_statistics: what the wrappers of its environment have learnt (see `wrapper_state.statistics_of`).
         base: what the network corrects; None for nothing.
-        limits: that the network sees behind the observation; the base does not.
+        limits: that the network sees after the observation; the base does not see them.
 
     Attributes:
         base, limits: as given.
@@ -76,31 +76,31 @@ class NetworkPolicy:
         return cls(model.policy, normalisation, moments, wrapper_statistics_of(model), base_in(model), limits)
 
     def within(self, limits: Mapping[str, float]) -> Self:
-        """The same policy, which acts within these limits.
+        """The same policy, told to act within these limits.
 
         Args:
             limits: a value for each of `self.limits`, by its name.
 
         Raises:
-            SpecError: one line per limit that is missing, unknown to the network, or outside of the trained range.
+            SpecError: one line per limit that is missing, unknown to the network, or outside the trained range.
         """
         told = copy(self)
         told._places = places_of(self.limits, limits)
         return told
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
-        """Give the wrappers of an environment what those around the policy's own have learnt, and the base its place.
+        """Give the wrappers of an environment the statistics from training, and place the base in it.
 
         Raises:
-            SpecError: it has a wrapper with running statistics that the policy was not trained with, or the base cannot
-                act there.
+            SpecError: the environment has a wrapper with running statistics that the policy was not trained with, or
+                the base cannot act there.
         """
         use_statistics(env, self._wrapper_statistics)
         if self.base is not None:
             self._base_policy = self.base.policy_in(env)
 
     def act_in(self, context: PolicyContext) -> None:
-        """Give the base its place, in an environment without wrappers that learn.
+        """Place the base in an environment without wrappers that learn.
 
         Raises:
             SpecError: the base cannot act there.
@@ -143,7 +143,7 @@ class NetworkPolicy:
     def _predict(
         self, observation: Any, state: State | None, episode_start: NDArray[np.bool_] | None, deterministic: bool
     ) -> tuple[NDArray[Any], State | None]:
-        """What the network says."""
+        """The network's own actions and state."""
         # stable-baselines3 puts the LSTM's layers before the batch; here the batch comes first, as in every state.
         inner = None if state is None else tuple(np.swapaxes(part, 0, 1) for part in state)
         observed = self._with_limits(observation)
@@ -190,7 +190,7 @@ def normalisation_of(model: BaseAlgorithm) -> tuple[ObservationNormalisation | N
 
 
 def base_in(model: BaseAlgorithm) -> Base | None:
-    """What a model in training corrects."""
+    """What a model in training corrects; None for nothing."""
     env = model.get_env()
     assert env is not None
     return base_of(cast("Sb3VecEnv", env.unwrapped).env)

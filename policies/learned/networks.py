@@ -43,7 +43,7 @@ FORMER_NAMES = {
 
 
 class SameNames(Spec):
-    """A description under stable-baselines3's own names; a former name is told the new one."""
+    """A description under stable-baselines3's own names; a former name is refused with a hint at the new one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,7 +97,7 @@ class RecurrentNetwork(ActorCriticNetwork):
 
     Attributes:
         lstm_hidden_size: units of each LSTM layer.
-        n_lstm_layers: LSTM layers on top of each other.
+        n_lstm_layers: number of stacked LSTM layers.
         enable_critic_lstm: give the critic an LSTM of its own; without one it sees the observation only.
     """
 

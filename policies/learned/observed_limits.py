@@ -14,14 +14,14 @@ from tokenfleet.policies.learned.limited_env import LimitedEnv, limited_env
 
 
 class ObservedLimits(VectorWrapper[Any, Any, Any, Any, Any]):
-    """An environment whose observations tell the limits of the episode, behind all else.
+    """An environment whose observations end with the limits of the episode.
 
     Args:
         env: with `limited` among its wrappers, in autoreset mode `SAME_STEP`.
         limited: whose limits are told.
 
     Raises:
-        SpecError: limits do not fit behind such observations.
+        SpecError: limits cannot be appended to such observations.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], limited: LimitedEnv) -> None:
@@ -58,12 +58,12 @@ def with_observed_limits(env: VectorEnv[Any, Any, Any]) -> VectorEnv[Any, Any, A
     """The environment, with its limits observed if its episodes draw any.
 
     Raises:
-        SpecError: limits do not fit behind its observations.
+        SpecError: limits cannot be appended to its observations.
     """
     limited = limited_env(env)
     return env if limited is None or not limited.inputs else ObservedLimits(env, limited)
 
 
 def parted_limits(env: VectorEnv[Any, Any, Any]) -> tuple[VectorEnv[Any, Any, Any], LimitInputs]:
-    """The inverse of `with_observed_limits`: the environment without observed limits, and what limits it observes."""
+    """The inverse of `with_observed_limits`: the environment without observed limits, and these limits."""
     return (env.env, env.inputs) if isinstance(env, ObservedLimits) else (env, ())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 LEARNING_PACKAGES = ("tokenfleet", "torch", "stable-baselines3", "sb3-contrib")
-"""What a checkpoint is of."""
+"""The packages whose versions a checkpoint records."""
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str | None]:

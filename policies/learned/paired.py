@@ -1,10 +1,10 @@
 """PPO with a baseline that only paired episodes can give.
 
-Environments of a group go through the same episodes. At the same moment of the same episode the same requests, weather
-and events lie ahead of all of them, so the mean of the others' advantages estimates what none of one's own actions has
-brought about. The baseline does not depend on the corrected action, so the expected gradient stays as it is where the
-inputs do not answer to actions (Mao et al. 2018, arXiv:1807.02264). Where clients retry or sessions wait for answers,
-the inputs answer a little, and the baseline is an approximation.
+Environments of a group go through the same episodes. At the same moment of the same episode they have the same inputs
+ahead: requests, weather and events. So the mean advantage of the others estimates what an environment's own actions did
+not bring about. The baseline does not depend on an environment's own action, so the expected gradient stays as it is
+where the inputs do not respond to actions (Mao et al. 2018, arXiv:1807.02264). Where clients retry or sessions wait for
+answers, the inputs respond a little, and the baseline is an approximation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PairedBuffer(RolloutBuffer):
 
     Args:
         arguments: see `RolloutBuffer`.
-        group: environments, one behind the other, that share episodes.
+        group: number of consecutive environments that share episodes.
         more: see `RolloutBuffer`.
     """
 
@@ -44,7 +44,7 @@ class PairedBuffer(RolloutBuffer):
         super().__init__(*arguments, **more)
 
     def watch(self, moments: Callable[[], NDArray[np.int64]]) -> None:
-        """Take `moments` for the episode and step of every environment, `[N, 2]`, from now on."""
+        """From now on ask `moments` for the episode and step of every environment, `[N, 2]`."""
         self._moments_now, self._now = moments, moments()
 
     def reset(self) -> None:
@@ -58,7 +58,7 @@ class PairedBuffer(RolloutBuffer):
         super().add(*arguments, **more)
 
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: NDArray[np.bool_]) -> None:
-        """See `RolloutBuffer.compute_returns_and_advantage`; returns, which the value function learns, stay."""
+        """See `RolloutBuffer.compute_returns_and_advantage`; the returns, from which values are learned, stay."""
         super().compute_returns_and_advantage(last_values, dones)
         self.advantages = self.advantages - others_mean(self.advantages, self._moments, self.group)
 
@@ -69,7 +69,7 @@ def others_mean(advantages: NDArray[np.float32], moments: NDArray[np.int64], gro
     Args:
         advantages: `[T, N]`.
         moments: what must agree, `[T, N, M]`.
-        group: G, environments that stand one behind the other.
+        group: G, number of consecutive environments in a group.
 
     Returns:
         `[T, N]`.

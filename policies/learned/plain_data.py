@@ -25,7 +25,7 @@ Arrays = dict[str, NDArray[Any]]
 ARRAY = "__array__"
 MOST_JSON_BYTES = 64 * 2**20
 MOST_WEIGHT_BYTES = 192 * 2**20
-"""Most that the file of weights of a checkpoint may have."""
+"""Most bytes of a checkpoint's file of weights."""
 _DEEPEST = 64
 
 

@@ -13,11 +13,11 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from tokenfleet.envs.files.writing import replace_file
 
 TIME = "time/"
-"""Columns that begin so depend on the clock; all others are the same whenever the run is repeated."""
+"""Columns with this prefix depend on the clock; all others are the same whenever the run is repeated."""
 
 
 class ProgressLog(KVWriter):
-    """Writes rows to a CSV file; a column that is new makes the file be written again.
+    """Writes rows to a CSV file; for a new column it writes the whole file again.
 
     Args:
         path: of the file.
@@ -64,7 +64,7 @@ class ProgressLog(KVWriter):
 
 
 def unwritten(logger: Logger) -> dict[str, list[Any]]:
-    """The numbers of the next row: of each its digits, how many values it averages, and who leaves it out."""
+    """The numbers of the next row: for each its digits, how many values it averages, and which writers leave it out."""
     return {
         name: [_digits(value), logger.name_to_count[name], list(logger.name_to_excluded.get(name) or ())]
         for name, value in logger.name_to_value.items()

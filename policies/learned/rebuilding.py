@@ -82,7 +82,7 @@ class LearnedPolicy(NetworkPolicy):
 
 
 def rebuilt_policy(meta: CheckpointMeta, folder: Path) -> LearnedPolicy:
-    """The policy with its weights; none is read before the file's header fits the description."""
+    """The policy with its weights; no weight is read before the file's header fits the description."""
     from tokenfleet.policies.learned.weights import layout_difference, read_layout, read_weights
 
     file = folder / WEIGHTS_FILE
@@ -101,7 +101,7 @@ class _Empty:
         meta: the description.
         network: without weights.
         observation, action: spaces of a single environment.
-        base: the same of a learned policy that the network corrects.
+        base: the same of a learned policy that the network corrects; None without one.
     """
 
     meta: CheckpointMeta
@@ -170,7 +170,7 @@ class _Empty:
 
 
 def _described(meta: CheckpointMeta, build: Callable[[], BasePolicy], folder: Path) -> BasePolicy:
-    """The network of a description; whatever goes wrong there, the description is to blame."""
+    """The network of a description; what goes wrong in building it is reported as a mistake in the description."""
     try:
         return build()
     except SpecError:

@@ -1,7 +1,7 @@
 """How each algorithm is made: from hyper-parameters to stable-baselines3's own classes and arguments.
 
-Each algorithm of `ALGORITHMS` has one `Recipe` here. State-dependent exploration is left out on purpose: it draws noise
-at a moment from which a run cannot be resumed to the bit.
+Each algorithm of `ALGORITHMS` has one `Recipe` here. State-dependent exploration is left out on purpose: a run cannot
+be resumed to the bit from the moments at which it draws noise.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Recipe:
         actions: kinds of action space that it works on.
         policy: the policy's class or stable-baselines3's name for it; None to choose by the observation.
         gamma: discount of the next step's value.
-        around: what stands around the environments, from them and the modules whose code a checkpoint may name.
-        foreign: whether its code is not the shipped one, so that nothing is known about it.
+        around: wraps the environments, given the modules whose code a checkpoint may name.
+        foreign: whether its code does not ship with tokenfleet or its libraries, so that nothing is known about it.
     """
 
     model: Callable[[Any], type[BaseAlgorithm]]
@@ -176,4 +176,4 @@ RECIPES: dict[str, Recipe] = {
         foreign=True,
     ),
 }
-"""One for each entry of `ALGORITHMS`."""
+"""The recipe of each entry of `ALGORITHMS`."""

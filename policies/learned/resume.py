@@ -49,7 +49,7 @@ class Snapshots:
         written = self.folder / f"{steps:012d}"
         write_hashed_folder(written, files)
         folders = self._folders()
-        # Later steps than these belong to a snapshot that was found damaged: the run has gone back behind it.
+        # A snapshot of later steps was found damaged: the run has gone back to one before it.
         earlier = [folder for folder in folders if folder.name < written.name]
         for folder in folders:
             if folder not in (written, *earlier[: _KEPT - 1]):
@@ -79,7 +79,7 @@ class Snapshots:
         return None
 
     def _folders(self) -> list[Path]:
-        """Snapshots that were written to their end, the newest first."""
+        """Snapshots that were written completely, the newest first."""
         if not self.folder.is_dir():
             return []
         return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)

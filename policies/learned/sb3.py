@@ -45,7 +45,7 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iter
         trust: modules whose code a checkpoint of a base or teacher may name.
 
     Raises:
-        SpecError: the algorithm cannot work on these spaces, on so many environments, or without what it names.
+        SpecError: the algorithm cannot work on these spaces or on so many environments, or names what does not exist.
     """
     check_spaces(spec, env.single_observation_space, env.single_action_space)
     problem = spec.environments_problem(env.num_envs)
@@ -60,10 +60,10 @@ def make_vec_env(env: VectorEnv[Any, Any, Any], spec: AlgorithmSpec, trust: Iter
 
 
 def check_spaces(spec: AlgorithmSpec, observation: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> None:
-    """Refuse what the algorithm cannot work on.
+    """Refuse spaces that the algorithm cannot work on.
 
     Raises:
-        SpecError: with the algorithms that could.
+        SpecError: one line per problem, with the algorithms that can choose such actions.
     """
     problems = []
     try:
@@ -103,10 +103,10 @@ def build_model(spec: AlgorithmSpec, env: VecEnv, seed: int, device: str) -> Bas
 
 
 def begin_at_the_base(network: BasePolicy) -> None:
-    """Let a fresh network's likeliest action be 0, whatever it sees.
+    """Make 0 the likeliest action of a fresh network, whatever it sees.
 
     Raises:
-        SpecError: it has no last layer that is known here.
+        SpecError: the network has no last layer of a known name.
     """
     heads = _heads(network)
     if not heads:
@@ -132,8 +132,8 @@ def build_policy(
 ) -> BasePolicy:
     """The algorithm's policy network alone, on the CPU, with weights that mean nothing.
 
-    The network of a shipped algorithm has no weights at all but their shapes (on torch's `meta` device), so that a
-    description of a huge one costs nothing. One with foreign code in it may not live without weights and has some.
+    The network of a shipped algorithm has only the shapes of its weights (on torch's `meta` device), so that a
+    description of a huge one costs nothing. A network with foreign code may need weights, and has some.
 
     Raises:
         SpecError: the description fits no network.
@@ -153,7 +153,7 @@ def _check_device(device: str) -> None:
     """Make sure that a device of torch is there.
 
     Raises:
-        SpecError: it is not, with those that are.
+        SpecError: it is not there; the message lists the devices that are.
     """
     kind, _, index = device.partition(":")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -163,7 +163,7 @@ def _check_device(device: str) -> None:
 
 
 def own_code(spec: AlgorithmSpec) -> AbstractContextManager[Any]:
-    """Names an algorithm of the user's own, and the line in it that fails; nothing for a shipped one."""
+    """A context in which errors name a user's own algorithm and its line; it does nothing for a shipped one."""
     if isinstance(spec, CustomSpec) and not spec.model.startswith(_LIBRARIES):
         return Guard(f"algo.model={spec.model}")
     return contextlib.nullcontext()

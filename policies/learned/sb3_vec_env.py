@@ -25,15 +25,15 @@ Info = dict[str, Any]
 
 
 class Sb3VecEnv(VecEnv):
-    """A vector environment seen through stable-baselines3's eyes.
+    """A vector environment in the form that stable-baselines3 expects.
 
     Args:
         env: in autoreset mode `SAME_STEP`: the observation after an episode's end is the next episode's first.
-        group_size: environments, one behind the other, that are given the same seeds; they live the same episodes for
-            as long as none ends an episode before the others.
+        group_size: number of consecutive environments that get the same seeds; they have the same episodes as long as
+            none ends an episode before the others.
 
     Raises:
-        SpecError: it is in another mode.
+        SpecError: the environment is in another mode.
 
     Attributes:
         env: the vector environment.
@@ -56,7 +56,7 @@ class Sb3VecEnv(VecEnv):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seeds for the next reset, one per environment, or per group of them, all drawn from `seed`.
 
-        Unlike `seed + i`, they make runs with neighbouring seeds share no episode.
+        Unlike with `seed + i`, runs with neighbouring seeds share no episode.
         """
         drawn = np.random.SeedSequence(seed).generate_state(-(-self.num_envs // self.group_size))
         self._seeds = [int(drawn[index // self.group_size]) for index in range(self.num_envs)]
@@ -84,7 +84,7 @@ class Sb3VecEnv(VecEnv):
         self._returns += rewards
         self._lengths += 1
         rows = self._ended_rows(dones, truncations & ~terminations, infos) if dones.any() else self._quiet
-        # Copies, for an environment may write its next observations and rewards where these stand.
+        # Copies, because an environment may write its next observations and rewards into the same arrays.
         return _copy(observations), np.array(rewards, dtype=np.float32), dones, rows
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class Sb3VecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Whether each environment wears a wrapper."""
+        """Whether each environment is in a wrapper of this class."""
         parts = getattr(self.env.unwrapped, "envs", None)
         if parts is None:
             return [False for _ in self._get_indices(indices)]
@@ -150,7 +150,7 @@ class Sb3VecEnv(VecEnv):
         self.episodes_ended = np.array(progress["ended"], dtype=np.int64)
 
     def _of_batch(self, name: str) -> Any:
-        """An attribute of the batch, or of the environment inside its wrappers, which do not hand it on."""
+        """An attribute of the batch, or of the environment inside its wrappers if they do not pass it on."""
         return getattr(self.env if hasattr(self.env, name) else self.env.unwrapped, name)
 
     def _begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Gymnasium spaces as plain data and back, so that a checkpoint can say what it sees and does without pickle."""
+"""Gymnasium spaces as plain data and back, so that a checkpoint can describe its spaces without pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher in an environment: whoever acts there, the teacher says what it would have done."""
+"""A teacher in an environment: whoever acts there, the teacher says what it would do."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class TaughtEnv(WatchedEnv):
 
     Args:
         env: whose actions are a box.
-        teacher: placed in it; it remembers in its `State` alone, so that it can watch what others do.
+        teacher: placed in it; all that it remembers is in its `State`, so that it can watch while others act.
         choice: what messages call it.
-        digest: of the teacher's weights, `[32]` uint8; zeros where it has none.
+        digest: SHA-256 of the teacher's weights, `[32]` uint8; zeros where it has none.
 
     Attributes:
         digest: as given.
@@ -45,7 +45,7 @@ class TaughtEnv(WatchedEnv):
         self._asked = 0
 
     def labels(self) -> NDArray[Any]:
-        """What the teacher would do now, `[N, A]`, cut to the box; to be asked once before every step.
+        """What the teacher would do now, `[N, A]`, cut to the box; to be called once before every step.
 
         Raises:
             SpecError: the teacher cannot act here.
@@ -104,5 +104,5 @@ def taught(env: VectorEnv[Any, Any, Any], choice: Choice, trust: Iterable[str] =
 
 
 def taught_env(env: VectorEnv[Any, Any, Any]) -> TaughtEnv | None:
-    """The environment among an environment's wrappers that a teacher watches; None for none."""
+    """The `TaughtEnv` among an environment's wrappers; None for none."""
     return wrapper_of(env, TaughtEnv)

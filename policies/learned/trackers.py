@@ -25,7 +25,7 @@ from tokenfleet.policies.learned.tracking import (
 ID_FILE = "tracking_run_id"
 _EXIT_INTERRUPTED = 130
 LIBRARIES: dict[type[TrackingSpec], str] = {WandbTracking: "wandb", MlflowTracking: "mlflow"}
-"""What a tracker needs beside this project's own requirements; the extra of the same name installs it."""
+"""The library of each tracker that needs one; the extra of the same name installs it."""
 
 
 def check_installed(tracking: TrackingSpec) -> None:
@@ -54,7 +54,7 @@ def make_writers(tracking: TrackingSpec, folder: Path, config: Mapping[str, Any]
 
 
 class TrackedRun(KVWriter):
-    """A run of a tracker that has a status of its own; it ends as complete unless it is told otherwise.
+    """A run in a tracker that keeps a status of the run; it ends as complete unless `error` is set.
 
     Attributes:
         error: what ended the run before it was complete; None for nothing.
@@ -92,7 +92,7 @@ class WandbWriter(TrackedRun):
         self._run.log(_numbers(key_values), step=step)
 
     def close(self) -> None:
-        """Finish the run; Weights & Biases shows one of another exit code than 0 as failed."""
+        """Finish the run; Weights & Biases shows a run with an exit code other than 0 as failed."""
         self._run.finish(exit_code=0 if self.error is None else _EXIT_INTERRUPTED if self.is_interrupted else 1)
 
 

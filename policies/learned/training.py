@@ -36,7 +36,7 @@ from tokenfleet.policies.learned.tracking import NoTracking, TrackingSpec
 from tokenfleet.policies.learned.training_state import restore
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
-"""How torch says so, in errors that are no `MemoryError`."""
+"""How torch reports a lack of memory in errors other than `MemoryError`."""
 log = logging.getLogger(__name__)
 
 
@@ -77,7 +77,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         score: mean validation return of the best checkpoint; without validation, mean return of the last episodes.
@@ -128,7 +128,7 @@ def train_policy(
         job: what to train.
         model: fresh from `make_model`.
         folder: of the run; one process at a time.
-        record: entered when what the folder holds is known to be sound, left when the training ends.
+        record: gives a context that is entered once the folder is known to be sound, and left when training ends.
 
     Raises:
         SpecError: the folder's snapshots or its best checkpoint are damaged.
@@ -168,7 +168,7 @@ def _train(job: TrainingJob, model: BaseAlgorithm, folder: Path, state: dict[str
 
 
 def _check_best(folder: Path) -> None:
-    """A damaged best checkpoint would stay in place if no later validation was better."""
+    """Refuse a damaged best checkpoint: it would stay in place if no later validation was better."""
     best = checkpoint_of(folder, BEST)
     if best.exists():
         try:

@@ -245,7 +245,7 @@ def _restore_normalisation(env: VecNormalize | None, stored: Mapping[str, Any] |
 
 
 def _kept_buffer(model: BaseAlgorithm) -> BaseBuffer | None:
-    """What an algorithm goes on learning from after a round; None where each round begins with nothing."""
+    """The buffer that an algorithm keeps from round to round; None where each round begins with an empty one."""
     return getattr(model, "replay_buffer", None)
 
 

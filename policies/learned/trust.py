@@ -36,7 +36,7 @@ def refuse_untrusted(tree: Any, trust: Iterable[str], where: str) -> None:
         where: what the data is, for the message.
 
     Raises:
-        SpecError: one line, with what to say.
+        SpecError: one line, which says how to trust the code.
     """
     trusted = tuple(trust)
     named = dict.fromkeys(match for text in _texts(tree) if (match := _CODE_PATH.fullmatch(text)))

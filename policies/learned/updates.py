@@ -86,7 +86,7 @@ def batch_problem(algorithm: AlgorithmSpec, num_envs: int) -> str | None:
 
 
 def learning_problem(algorithm: AlgorithmSpec, num_envs: int, total_timesteps: int) -> str | None:
-    """Why a run would end with the weights that it began with, and what would do; None for a run that learns."""
+    """Why a run would end with the weights that it began with, and what would help; None for a run that learns."""
     plan = update_plan(algorithm, num_envs)
     if plan is None or plan.updates(total_timesteps):
         return None

@@ -91,7 +91,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    """Looked at in pieces, for the test takes several times the memory of what it looks at."""
+    """Whether all values are finite, tested in pieces: the test takes several times the memory of its input."""
     return all(bool(torch.isfinite(piece).all()) for piece in torch.split(tensor.flatten(), _PIECE))
 
 

@@ -69,7 +69,7 @@ def restore_wrapper_states(env: VectorEnv[Any, Any, Any], states: list[Tree | No
 
 
 def statistics_of(env: VectorEnv[Any, Any, Any]) -> Arrays:
-    """What the wrappers have learnt: floats `<class>.<which of that class>.<attribute>.mean`, `.var` and `.count`."""
+    """What the wrappers have learnt: floats `<class>.<number in that class>.<attribute>.mean`, `.var` and `.count`."""
     return {
         f"{key}.{moment}": _floats(getattr(statistics, moment))
         for key, statistics in _named_statistics(env)
@@ -78,7 +78,7 @@ def statistics_of(env: VectorEnv[Any, Any, Any]) -> Arrays:
 
 
 def use_statistics(env: VectorEnv[Any, Any, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Give the wrappers of an environment what others have learnt, for good: they learn no more.
+    """Give the wrappers of an environment what others have learnt; from then on they learn no more.
 
     Args:
         env: for evaluation.

@@ -1,10 +1,10 @@
 """A rolling-horizon linear programme on forecasts: batteries, awake replicas, deferred work and site power.
 
 Every few ticks the policy plans the next minutes in steps of equal length, as a fluid: requests arrive as forecast, or
-as they have lately; a replica serves them at the rate and for the joules of the public physics' steady state; caps come
-as announced, prices as forecast. The planner acts on the first step alone and then plans anew. Routes, clocks, affinity
-and prices are those of a composed policy, which also keeps the caps from tick to tick: a plan knows means, and no
-bursts.
+at their recent rate; a replica serves them at the rate and for the joules of the public physics' steady state; caps
+come as announced, prices as forecast. The planner acts on the first step alone and then plans anew. Routes, clocks,
+affinity and token prices are those of a composed policy. Its clocks also keep the caps from tick to tick, because a
+plan knows means and no bursts.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tokenfleet.policies.registry import Choice
 Float64Array = NDArray[np.float64]
 KWH_PER_MWH = 1e3
 EARLIER = 0.98
-"""Worth of a request in a step over that in the step before: what can be done now is not put off for nothing."""
+"""Worth of a request in a step over that in the step before, so that nothing is put off without a gain."""
 SCALE = 1e4
-"""Of the objective, for a solver whose tolerances are absolute."""
+"""Factor on the objective, because the solver's tolerances are absolute."""
 
 
 class RollingHorizon(ComposedPolicy):
@@ -41,10 +41,10 @@ class RollingHorizon(ComposedPolicy):
         routing, clocking, awake, admission, affinity, pricing: rules for the rest; at most as many replicas are awake
             as `awake` says, and interactive work is admitted as `admission` says.
         look_ahead_s: how far a plan goes [s].
-        steps: into how many steps it is cut.
+        steps: number of steps of a plan.
         decide_every: ticks from one plan to the next.
         fill: share of the capacity of awake replicas that a plan uses; the rest is for bursts.
-        smoothing_s: time constant of the arrival rate, where no forecast says it [s].
+        smoothing_s: time constant of the arrival rate, where there is no forecast [s].
     """
 
     fields = (
@@ -85,7 +85,7 @@ class RollingHorizon(ComposedPolicy):
         self._request_j = np.where(self._rate_rps > 0.0, 1.0 / np.maximum(full.requests_per_joule, 1e-300), 0.0)
         self._request_usd = pools.request_usd
         self._idle_w, self._asleep_w = pools.idle_w, pools.asleep_w
-        self._decodes_for_others = a.takes_over | ~scenario.route_mask.any(axis=0)  # what they serve no plan counts
+        self._decodes_for_others = a.takes_over | ~scenario.route_mask.any(axis=0)  # a plan does not count their work
         self._deferrable = np.array([one.deferrable for one in scenario.classes.values()])
         self._forecast = [list(scenario.classes).index(name) for name in scenario.forecast_classes]
         self._starts_s = self._step_s * np.arange(steps)
@@ -188,7 +188,7 @@ class RollingHorizon(ComposedPolicy):
         if found.status != 0:
             raise RuntimeError(f"policy.{self.name}: the plan has no solution: {found.message}")
         plan = found.x
-        soon = np.maximum(1, np.ceil(a.wake_s / step_s).astype(np.int64) + 1)  # what wakes late is woken now
+        soon = np.maximum(1, np.ceil(a.wake_s / step_s).astype(np.int64) + 1)  # steps whose replicas must wake now
         replicas = np.array([plan[awake[: soon[p], p]].max() for p in range(a.num_pools)])
         replicas = np.clip(np.ceil(replicas - 1e-6), np.minimum(most, 1.0), most)
         replicas = np.where(self._decodes_for_others, most, replicas)
@@ -196,7 +196,7 @@ class RollingHorizon(ComposedPolicy):
         return replicas, plan[discharge[0]] - plan[charge[0]], release_rps
 
     def _columns(self) -> list[NDArray[np.int64]]:
-        """Numbers of the variables: served `[H, K, P]`, awake `[H, P]`, and four of `[H, S]`."""
+        """Indices of the variables: served `[H, K, P]`, awake `[H, P]`; grid, charge, discharge and stored `[H, S]`."""
         a, first, columns = self._a, 0, []
         per_site = [(self._steps, a.num_sites)] * 4
         for shape in [(self._steps, a.num_classes, a.num_pools), (self._steps, a.num_pools), *per_site]:
@@ -213,7 +213,7 @@ class RollingHorizon(ComposedPolicy):
         discharge: NDArray[np.int64],
         stored: NDArray[np.int64],
     ) -> tuple[Float64Array, Float64Array]:
-        """What batteries hold after every step."""
+        """Equations of what batteries hold after every step: a matrix and its right side."""
         a = self._a
         matrix, bound = np.zeros((stored.size, count)), np.zeros(stored.shape)
         numbers = np.arange(stored.size).reshape(stored.shape)
@@ -246,7 +246,7 @@ class RollingHorizon(ComposedPolicy):
         return np.stack(columns, axis=1)
 
     def _caps_w(self, view: Record) -> Float64Array:
-        """Power allowed in each step, `[H, S]` [W]: the lowest cap announced up to the end of the step."""
+        """Power allowed in each step, `[H, S]` [W]: the lowest cap announced within it or nearest to its start."""
         lead_s = np.array([0.0, *self.scenario.announced_lead_s])
         caps_w = np.concatenate([view["cap_w"][0][:, None], view["announced_cap_w"][0]], axis=1)  # [S, L + 1]
         usable = []
@@ -257,7 +257,7 @@ class RollingHorizon(ComposedPolicy):
         return np.stack(usable)
 
     def _rest_w(self, view: Record) -> Float64Array:
-        """Each site's draw with all asleep in each step, less the sun as forecast, `[H, S]` [W]."""
+        """Each site's draw with all replicas asleep in each step, less the solar forecast, `[H, S]` [W]."""
         a, leads = self._a, self.scenario.forecast_lead_s
         asleep_w = a.fixed_w + (a.replicas * self._asleep_w) @ np.eye(a.num_sites)[a.site]
         if not leads:

@@ -1,10 +1,10 @@
 """A planner by forks: a rule, and now and then a better action near it, found with copies of the fleet.
 
-Every few ticks the planner compares its rule with alternatives, in the same few drawn futures. An alternative acts a
-little otherwise than the rule until the next decision, and as the rule from then on. The planner takes the alternative
-with the highest mean, if that mean beats the rule's by more than a given number of standard errors. A fleet is chaotic:
-the best of many continuations is partly luck, so the worth of a planner is its gain over its placebo. A placebo's
-alternatives are too small to mean anything.
+Every few decisions the planner compares its rule with alternatives, in the same few drawn futures. An alternative
+differs a little from the rule until the next comparison, and follows the rule from then on. The planner takes the
+alternative with the highest mean value, if that beats the rule's by more than a given number of standard errors. A
+fleet is chaotic, so the best of many continuations is partly luck. The worth of a planner is therefore its gain over
+its placebo, whose alternatives are too small to matter.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ class RolloutPlanner:
 
     Args:
         context: the environment.
-        rule: the policy at all other times, and that of the copies after the next decision.
-        look_ahead: ticks for which the copies run; what takes longer to show, as waking may, is not seen.
-        decide_every: decisions of the environment from one question to the next.
-        candidates: alternatives, with the rule itself.
-        futures: drawn ones; what is chosen is best in their mean.
-        future: `drawn`, or `same` for a planner that knows the future; no policy has the value of such a planner.
+        rule: the policy that is followed otherwise, and by the copies after the next comparison.
+        look_ahead: ticks for which the copies run; slower effects, such as waking may have, are not seen.
+        decide_every: decisions of the environment from one comparison to the next.
+        candidates: number of alternatives, the rule itself included.
+        futures: number of drawn futures, over which values are averaged.
+        future: `drawn`, or `same` for a planner that knows the future; no real policy can reach its value.
         size: standard deviation of the alternatives around the rule, in entries of the action.
         clear: standard errors by which an alternative must beat the rule.
 
     Attributes:
-        needs_simulator: says that the context has to come with `simulator`.
+        needs_simulator: True: the context must come with `simulator`.
         reads: fields that its rule reads.
 
     Raises:
-        SpecError: there is no fleet to copy, or one future only, in which no error can be told.
+        SpecError: there is no fleet to copy, or only one drawn future, which gives no standard error.
     """
 
     needs_simulator = True
@@ -79,7 +79,7 @@ class RolloutPlanner:
         self._seeds: list[int] | None = None
 
     def meet(self, simulator: FleetSimulator) -> None:
-        """Act in another environment from now on."""
+        """Act in the simulator's environment from now on."""
         self._simulator = simulator
 
     def begin_episodes(self, seeds: Sequence[int]) -> None:
@@ -96,7 +96,7 @@ class RolloutPlanner:
         """See `Policy.predict`; the observations must be those of the environment as it is now.
 
         Raises:
-            SpecError: there are more or fewer of them than fleets in the environment.
+            SpecError: there are more or fewer observations than fleets in the environment.
         """
         rows = np.atleast_2d(observation)
         if len(rows) != self._simulator.num_envs:
@@ -121,7 +121,7 @@ class RolloutPlanner:
         return np.zeros(count, np.int64), np.zeros((count, *self._shape))
 
     def _choose(self, fleets: NDArray[np.intp], age: NDArray[np.int64], own: State | None) -> Float64Array:
-        """The shift of each of some fleets, `[n, A]`; `own` is the rule's memory of all, None where it begins."""
+        """The shift of each of `fleets`, `[n, A]`; `own` is the rule's state for all fleets, None where it begins."""
         shifts = np.stack([self._shifts(fleet, int(age[fleet])) for fleet in fleets.tolist()])
         futures: Any = "same"
         if self._future == "drawn":
@@ -140,7 +140,7 @@ class RolloutPlanner:
         return chosen
 
     def _shifts(self, fleet: int, age: int) -> Float64Array:
-        """The rule and its alternatives for one fleet, `[B, A]`, by its episode's seed and its age alone."""
+        """Shifts of the rule (0) and its alternatives for a fleet, `[B, A]`, from its episode's seed and age alone."""
         episode = fleet if self._seeds is None else self._seeds[fleet]
         rng = np.random.default_rng([self._seed, _CANDIDATES, episode, age])
         shifts = self._size * rng.standard_normal((self._candidates, *self._shape))
@@ -167,8 +167,8 @@ class Shifted:
     Args:
         rule: the rule.
         shifts: what is added to its actions, `[N, B, A]`.
-        futures: F, how many copies of every branch there are.
-        decisions: for how many the shifts last.
+        futures: number of copies of every branch.
+        decisions: number of decisions for which the shifts last.
     """
 
     def __init__(self, rule: Policy, shifts: Float64Array, futures: int, decisions: int) -> None:
@@ -189,11 +189,11 @@ class Shifted:
 
 
 def clearly_best(value: Float64Array, clear: float = 2.0) -> NDArray[np.intp]:
-    """The candidate with the highest mean over futures of `[E, B, F]`, `[E]`; the first where no gain is clear.
+    """The candidate with the highest mean over futures, `[E]`; the first where no gain over it is clear.
 
     Args:
-        value: of every candidate in every future.
-        clear: standard errors that a gain must exceed; in a single future there are none, and any gain counts.
+        value: of every candidate in every future, `[E, B, F]`.
+        clear: standard errors that a gain must exceed; in a single future any gain counts.
     """
     gain = value - value[:, :1]
     futures = gain.shape[2]

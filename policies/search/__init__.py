@@ -1,7 +1,7 @@
 """Searches without gradients: candidates are asked for, and their values told.
 
-A search is a function of its seed and of the values that it was told. So one that was interrupted is brought back by
-telling a fresh one the same values again (`replay`); nothing else of it needs to be kept.
+A search is a function of its seed and of the values that it was told. So an interrupted search is restored by telling a
+fresh one the same values (`replay`); nothing else needs to be kept.
 
 | module | what |
 |---|---|
@@ -25,7 +25,7 @@ class Search(Protocol):
     """A search for D numbers of high value.
 
     Attributes:
-        centre: what it holds for best on average so far, `[D]`.
+        centre: its present estimate of the best numbers, `[D]`.
     """
 
     centre: Float64Array
@@ -45,7 +45,7 @@ def replay(search: Search, told: Iterable[NDArray[np.generic]]) -> None:
 
 
 def ranked(values: NDArray[np.generic]) -> Float64Array:
-    """Ranks of values, spread evenly over [-0.5, 0.5]; equal values share theirs, and NaN is the worst.
+    """Ranks of values, spread evenly over [-0.5, 0.5]; equal values share a rank, and NaN is the worst.
 
     >>> ranked(np.array([3.0, 1.0, np.nan, 3.0])).round(3).tolist()
     [0.333, -0.167, -0.5, 0.333]
@@ -58,7 +58,7 @@ def ranked(values: NDArray[np.generic]) -> Float64Array:
 
 
 def finite(values: NDArray[np.generic]) -> Float64Array:
-    """Values with something below all others for what is no number."""
+    """The values, with one below all finite ones in place of those that are not finite."""
     known = np.asarray(values, np.float64)
     good = np.isfinite(known)
     lowest = known[good].min() if good.any() else 0.0

@@ -17,7 +17,7 @@ class CovarianceSearch:
         start: the first centre, `[D]`.
         sigma: standard deviation of the first generation.
         population: candidates of a generation; None for the package's choice, 4 + 3 ln D.
-        seed: of its draws, which are its own: numpy's global generator is left alone.
+        seed: of its own generator; numpy's global one is left alone.
         diagonal: adapt a standard deviation for each number instead of a whole covariance matrix, which learns faster
             where numbers are many and generations few (Ros and Hansen 2008).
     """
@@ -29,7 +29,7 @@ class CovarianceSearch:
         options = {
             "seed": np.nan,  # do not seed numpy's
             "randn": lambda *shape: rng.standard_normal(shape),
-            "AdaptSigma": CMAAdaptSigmaCSA,  # another one by default for many numbers, at the cost of two candidates
+            "AdaptSigma": CMAAdaptSigmaCSA,  # the default for many numbers is another, and costs two candidates
             "CMA_diagonal": diagonal,
             "verbose": -9,
             "verb_log": 0,

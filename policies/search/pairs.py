@@ -1,4 +1,4 @@
-"""Searches along random directions, each tried both ways: the pair's difference is free of what both have in common."""
+"""Searches along random directions, each tried both ways: what a pair has in common cancels in its difference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenfleet.policies.search import Float64Array, finite, ranked
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-"""Of Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
+"""Constants of Adam (Kingma and Ba 2015, arXiv 1412.6980)."""
 
 
 class PairSearch(ABC):
@@ -18,10 +18,10 @@ class PairSearch(ABC):
 
     Args:
         start: the first centre, `[D]`.
-        sigma: standard deviation of the directions.
+        sigma: standard deviation of the candidates around the centre.
         population: candidates of a generation, an even number.
         seed: of its draws.
-        learning_rate: how far a generation moves the centre.
+        learning_rate: factor on the move of the centre in a generation.
     """
 
     def __init__(self, start: Float64Array, sigma: float, population: int, seed: int, learning_rate: float) -> None:
@@ -67,7 +67,7 @@ class EvolutionStrategy(PairSearch):
 
 
 class AugmentedRandomSearch(PairSearch):
-    """The best directions, weighed by their differences over the deviation of their values.
+    """The best directions, weighted by their differences over the deviation of their values.
 
     H. Mania, A. Guy, B. Recht, "Simple random search of static linear policies is competitive for reinforcement
     learning", 2018, arXiv 1803.07055; observations are normalised elsewhere.

@@ -1,4 +1,4 @@
-"""Drift plus penalty: a queue for every constraint, real or virtual, and a price for what the queues do not say."""
+"""Drift plus penalty: a real or virtual queue for every constraint, and a weight on the bill for energy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class DriftPlusPenalty(Clocking):
     """Each pool's clock minimises `V price W(F) + Z W(F) - Q mu(F)`.
 
     M. Neely, "Stochastic network optimization", 2010, doi:10.2200/s00271ed1v01y201006cnt007. `Z` is the virtual queue
-    of the cap, `Z <- max(0, Z + (power - cap) / cap)`; `Q` is what waits and runs in the pool, in units of money a
-    request is worth; `W` and `mu` are those of a loaded replica (`SteadyPools`). The gap to the best is O(1 / V) and
-    the backlog O(V).
+    of the cap, `Z <- Z + (power - cap) / cap` in 0 to 20, with the lowest cap of the next 2 s. `Q` is the requests that
+    wait or run on an awake replica, over a quarter of its seats, at most 4. `mu` [USD/s] and `W` [W] are those of a
+    loaded replica (`SteadyPools`). In theory the gap to the best is O(1 / V) and the backlog O(V); the bounds are ours.
 
     Args:
         scenario: of the fleet.
         v: weight of the energy bill against the queues (ours).
-        z_scale: weight of the virtual queue, in values of a replica's watt; how fast clocks answer the cap
+        z_scale: weight of the virtual queue, in what a loaded replica earns per watt: how fast clocks answer the cap
             (ours).
     """
 

@@ -24,11 +24,11 @@ class JoinShortestQueue(VirtualRequests):
 
 
 class PowerOfTwo(Routing):
-    """Two pools at random, by their awake replicas, and the one with fewer requests a replica of the two.
+    """Of two pools, drawn at random by awake replicas, the one with fewer requests per replica.
 
     M. Mitzenmacher, "The power of two choices in randomized load balancing", IEEE TPDS 12(10), 2001,
-    doi:10.1109/71.963420. The shares are the expected ones: a pool drawn with probability q gets q times q and twice
-    all that is longer. No constants.
+    doi:10.1109/71.963420. The shares are the expected ones: a pool gets its probability of being drawn, times those of
+    equally long pools (its own included) and twice those of longer pools. No constants.
     """
 
     fields = ("waiting_requests", "running_requests", "awake_replicas")
@@ -50,7 +50,7 @@ class PowerOfTwo(Routing):
 
 
 class Whittle(VirtualRequests):
-    """Every request to the pool with the lowest index: what one more request adds to all waits, for ever.
+    """Every request to the pool with the lowest index: what one more request adds to all present and future waits.
 
     For a pool that serves `mu` with arrivals `lam`, the index of its n-th request is the first difference of the
     relative value of an M/M/1 queue, `(n + 1) / (mu - lam)` (K. Krishnan, "Joining the right queue", IEEE TAC 35,

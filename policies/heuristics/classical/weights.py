@@ -1,4 +1,4 @@
-"""Classical rules of weights: which class is worth a pool's time."""
+"""Classical rules by weights: which class is worth a pool's time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class MaxWeight(Routing):
     """Each class to the pools where its work drains fastest: shares go with the service rate times the back-pressure.
 
     L. Tassiulas, A. Ephremides, "Stability properties of constrained queueing systems", IEEE TAC 37, 1992,
-    doi:10.1109/9.182479, for routing: a pool's weight is its service rate `mu` times how far its queue lies below the
-    longest one, the back-pressure from the door to the pool. No constants.
+    doi:10.1109/9.182479, for routing: a pool's weight is its service rate `mu` times the back-pressure, by which its
+    queue lies below the longest one. No constants.
 
     Args:
         scenario: of the fleet.
@@ -44,16 +44,17 @@ class MaxWeight(Routing):
 
 
 class CMu(Admission):
-    """The c-mu rule: while work waits, the work with the highest cost per time goes first; the others are held.
+    """The c-mu rule at the gate: the deferrable work with the highest cost per time is released first, the rest held.
 
-    D. Cox, W. Smith, "Queues", 1961. Order inside a replica is the engine's, so that priority acts where there is a
-    gate: with a backlog above `busy_s`, classes are let in by falling `c mu` until a tick of capacity is filled. `c`
-    is what a request of the class loses by being late, its price, over its limit of time.
+    D. Cox, W. Smith, "Queues", 1961. The engine orders work inside a replica, so priority acts only at the gate. By
+    falling `c mu`, classes take the capacity that is free until the backlog reaches `busy_s` and a tick; a deferrable
+    class is released into what is left to it. Interactive work is let in until its backlog is hopeless. `c` is the
+    price of a request over its limit of time: what it loses by being late.
 
     Args:
         scenario: of the fleet.
-        busy_s: backlog from which priority counts [s] (ours).
-        hopeless_share: of the patience, up to which interactive work is let in all the same (ours).
+        busy_s: backlog up to which deferrable work is released [s] (ours).
+        hopeless_share: share of its patience at which an interactive class's backlog is hopeless (ours).
     """
 
     fields = (*BACKLOG_FIELDS, "arrived")
@@ -78,7 +79,7 @@ class CMu(Admission):
         backlog_s = backlog_seconds(self._service, view)
         met_s = np.where(self._mask, backlog_s[:, None, :], np.inf).min(axis=2)
         awake = np.rint(view["awake_replicas"]).astype(np.float64)
-        # Replica-seconds that are free until the backlog has reached its bound, pool by pool.
+        # Replica-seconds of each pool that are free until the backlog reaches its bound.
         free_s = awake * np.maximum(self._busy_s + self._tick_s - np.where(awake > 0, backlog_s, 0.0), 0.0)
         rates = np.empty(met_s.shape)
         for k in self._order:
@@ -97,13 +98,13 @@ class EarliestDeadline(Admission):
     """Earliest deadline first at the gate: deferrable work goes when nothing due sooner waits, or when it must.
 
     C. Liu, J. Layland, "Scheduling algorithms for multiprogramming in a hard-real-time environment", J. ACM 20, 1973,
-    doi:10.1145/321738.321743. Interactive work is due in its time to first token, deferrable work at its deadline, so
-    that it is released only while no backlog delays what is due sooner. A held queue that would take longer than
-    `urgent_share` of the deadline to work off is urgent, and goes.
+    doi:10.1145/321738.321743. Interactive work is due in its time to first token, deferrable work at its deadline. So
+    deferrable work is released while no backlog delays work due sooner, and always at least at the rate that works off
+    the held queue in `urgent_share` of the deadline.
 
     Args:
         scenario: of the fleet.
-        urgent_share: of the deadline (ours).
+        urgent_share: share of the deadline (ours).
     """
 
     fields = (*BACKLOG_FIELDS, "held_requests")

@@ -1,8 +1,8 @@
-"""What linear feedback sees: a row of numbers a site and class, on the scale of fleets that hold the middle.
+"""What linear feedback sees: a row of features for each site and each class, in physical units.
 
-All of it is in the observation `supervisor`, or a mean over the past of what is. An entry of a site or pool follows its
-own site. An entry of a request class follows its class: demand, backlog and clients who decline are the class's own,
-and all else is the mean over sites.
+Every feature is in the observation `supervisor`, or is a mean over the past of what is there. An entry of a site or
+pool follows its own site. An entry of a request class follows its class: demand, backlog and clients who decline are
+the class's own; all other features are means over sites.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ NAMES = (
     "time to event",
     "time",
 )
-"""Cap [W] now, the lowest that is announced, and the mean of the other sites'; electricity price [USD/MWh] now, the
-mean of its forecasts, and the other sites' mean; the logarithm of 1 s and the longest backlog; means over the past of
-arrivals and of the share of calls that decline the token price; the share of awake replicas; room temperature [C];
-charge of the battery; time to the next announced event [s]; the part of the episode so far."""
+"""Cap [W] now, the lowest cap now or announced, and the mean of other sites' caps; electricity price [USD/MWh] now, the
+mean of its forecasts, and the other sites' mean; log(1 + longest backlog [s]); means over the past of arrivals per tick
+and of the share of calls that decline the token price; the share of awake replicas; room temperature [C]; charge of the
+battery; time to the next announced event [s]; the part of the episode so far."""
 MEMORY_S = 60.0
 """Time constant of means over the past [s]."""
 WIDEST = 4.0
-"""Standard deviations at which a feature is cut."""
+"""Standard deviations from its mean at which a feature is cut."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Past(NamedTuple):
     declined: Float64Array
 
     def after(self, past: Sequence[Float64Array], elapsed_s: Float64Array) -> Past:
-        """Means over the past, moved towards this reading of now, which comes `elapsed_s` later, `[N]` [s]."""
+        """The means `past`, moved towards this reading, which comes `elapsed_s` later, `[N]` [s]."""
         return Past(*(_means(before, new, elapsed_s) for before, new in zip(past, self, strict=True)))
 
 
@@ -89,8 +89,8 @@ class Features:
         scenario: of the fleets.
 
     Attributes:
-        fields: of the view that it reads.
-        estimated: of `envs.interface.supervisor_observation.ESTIMATED` that it reads.
+        fields: names of the view's fields that it reads.
+        estimated: names of `envs.interface.supervisor_observation.ESTIMATED` that it reads.
     """
 
     fields: tuple[str, ...] = (
@@ -121,12 +121,12 @@ class Features:
         return Past(*(np.full((num_envs, self._classes), np.nan) for _ in Past._fields))
 
     def read(self, view: Fields, past: Sequence[Float64Array], elapsed_s: Float64Array) -> tuple[Float64Array, Past]:
-        """The features as they are, of sites and then of classes, `[N, S + K, F]`, and what is remembered from now on.
+        """The unscaled features, of sites and then of classes, `[N, S + K, F]`, and what to remember from now on.
 
         Args:
-            view: what the fleets show.
-            past: what the reading before left, never changed in place.
-            elapsed_s: since the reading before, `[N]`; of no account at the first [s].
+            view: the fleets' fields.
+            past: what the previous reading left, never changed in place.
+            elapsed_s: time since the previous reading, `[N]` [s]; ignored at the first.
         """
 
         def field(name: str) -> Float64Array:
@@ -175,7 +175,7 @@ class Features:
 
 
 def _means(before: Float64Array, now: Float64Array, elapsed_s: Float64Array) -> Float64Array:
-    """Means over the past, moved towards what is now."""
+    """Means over the past, moved towards the values now."""
     weight = np.minimum(1.0, elapsed_s / MEMORY_S)[:, None]
     begun = np.where(np.isnan(before), now, before)
     means: Float64Array = begun + weight * (now - begun)
@@ -200,7 +200,7 @@ def _elsewhere(values: Float64Array) -> Float64Array:
 
 
 def _mean_or(values: Float64Array, otherwise: Float64Array) -> Float64Array:
-    """The mean along the last axis, if that has any entry."""
+    """The mean along the last axis; `otherwise` if that axis is empty."""
     mean: Float64Array = values.mean(axis=2) if values.shape[2] else otherwise
     return mean
 
@@ -211,7 +211,7 @@ def _share(part: Float64Array, whole: Float64Array) -> Float64Array:
 
 
 def row_names(scenario: Scenario) -> list[str]:
-    """What each row of the features is of.
+    """The site or class of each row of the features.
 
     >>> from tokenfleet.envs.scenario import load_scenario
     >>> row_names(load_scenario("tiny"))
@@ -221,7 +221,7 @@ def row_names(scenario: Scenario) -> list[str]:
 
 
 def followed_rows(scenario: Scenario, table: tuple[Segment, ...]) -> list[int]:
-    """The site, or behind all sites the class, that each entry of the action follows."""
+    """The row of the features that each entry of the action follows: sites come first, then classes."""
     sites, classes, pools = list(scenario.sites), list(scenario.classes), scenario.pools
 
     def row_of(segment: Segment, label: str) -> int:

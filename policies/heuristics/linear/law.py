@@ -12,7 +12,7 @@ Float64Array = NDArray[np.float64]
 
 
 def scaled(values: Float64Array, scale: FeatureScale) -> Float64Array:
-    """Features in standard deviations from their mean, cut."""
+    """Features in standard deviations from their mean, cut at `WIDEST`."""
     shares = np.where(scale.moves, (values - scale.mean) / np.where(scale.moves, scale.deviation, 1.0), 0.0)
     return np.clip(shares, -WIDEST, WIDEST)
 
@@ -24,7 +24,7 @@ def entries_of(base: Float64Array, gains: Float64Array, seen: Float64Array) -> F
 
     Args:
         base: entries while every feature stands at its mean, `[N, A]` or `[A]`.
-        gains: what an entry gains with a standard deviation of a feature, `[N, A, F]` or `[A, F]`.
+        gains: what an entry gains per standard deviation of a feature, `[N, A, F]` or `[A, F]`.
         seen: scaled features of the row that each entry follows, `[N, A, F]`.
     """
     moved = np.zeros(seen.shape[:2])

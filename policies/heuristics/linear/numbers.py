@@ -22,11 +22,11 @@ Entries = Mapping[str, Mapping[str, FiniteFloat]]
 
 
 class Moments(Spec):
-    """Where a feature stands, and how far it goes.
+    """Mean and spread of a feature, in its unit.
 
     Attributes:
-        mean: in the feature's unit.
-        deviation: standard deviation, likewise.
+        mean: the mean.
+        deviation: standard deviation.
     """
 
     mean: FiniteFloat
@@ -58,16 +58,16 @@ class Numbers:
     def read(
         self, constants: Float64Array, gains: Gains, entries: Entries, scale: Scales
     ) -> tuple[Float64Array, Float64Array, FeatureScale]:
-        """Base `[A]`, gains `[A, F]`, and the scale, with a deviation of 0 where none is needed.
+        """Base `[A]`, gains `[A, F]`, and the scale, with a deviation of 0 where none is given.
 
         Args:
-            constants: entries of the action that stand where none is given, `[A]`.
+            constants: entries of the action where `entries` gives none, `[A]`.
             gains: by name.
             entries: of the base, by name.
             scale: by name.
 
         Raises:
-            SpecError: one line per name that is unknown, entry outside [-1, 1], and gain on a feature without scale.
+            SpecError: one line per unknown name, entry outside [-1, 1], and gain on a feature without a scale.
         """
         problems: list[str] = []
         base, gain_rows = constants.copy(), np.zeros((len(constants), len(NAMES)))
@@ -91,7 +91,7 @@ class Numbers:
         return base, gain_rows, found
 
     def written(self, base: Float64Array, gains: Float64Array, scale: FeatureScale) -> dict[str, Any]:
-        """The parameters `gains`, `entries` and `scale`, of the entries that move alone.
+        """The parameters `gains`, `entries` and `scale`, only of the entries that move.
 
         A gain on a feature that never moves does nothing, and is left out.
         """
@@ -129,7 +129,7 @@ class Numbers:
     def _found(
         self, given: Mapping[str, Mapping[str, Any]], key: str, problems: list[str]
     ) -> Iterator[tuple[str, Any, int]]:
-        """Where the number of each entry stands, the number, and the entry's column."""
+        """For each known entry: the path of its number, the number, and the entry's column."""
         where = f"{self._where}.{key}"
         for control, by_entry in given.items():
             if control not in self._columns:

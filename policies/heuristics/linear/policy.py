@@ -17,11 +17,11 @@ from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
 
 Float64Array = NDArray[np.float64]
 EXACT = 17
-"""Digits by which a float64 is known."""
+"""Significant digits that identify a float64."""
 
 
 class LinearFeedback(StateFeedback):
-    """Set-points that are linear in a few features: what is tuned as feedback by a screen of scenarios.
+    """Set-points that are linear in a few features: a screen of scenarios tunes them as feedback.
 
     A set-point is `base + gains * features` as an entry of the action `setpoints`, cut to [-1, 1]. Features are counted
     in standard deviations from their mean, cut at 4 (`features.NAMES`). Some are means over the past minute.
@@ -29,15 +29,14 @@ class LinearFeedback(StateFeedback):
 
     Args:
         context: the environment.
-        gains: by set-point, entry and feature: what the entry gains with one standard deviation.
-        scale: mean and standard deviation by feature and row, which is a site or a class; of those that gains follow.
-        entries: by set-point and entry: where the entry stands while its features stand at their mean. An entry goes
-            over the constant: a constant cannot tell apart entries of the same meaning, such as those around usual
-            replicas.
-        constants: all other set-points, as of `supervisor`, and `decide_every`.
+        gains: by set-point, entry and feature: what the entry gains per standard deviation.
+        scale: by feature and row (a site or a class): mean and standard deviation of the features that gains follow.
+        entries: by set-point and entry: where the entry stands while its features are at their means. It overrides the
+            constant, because several entries can mean the same constant, such as those around the usual replicas.
+        constants: all other set-points, as parameters of `Supervisor`, and `decide_every`.
 
     Raises:
-        SpecError: a name that the scenario does not have, a number outside of its bounds, or a feature without a scale.
+        SpecError: a name that the scenario does not have, a number outside its bounds, or a feature without a scale.
     """
 
     def __init__(
@@ -63,11 +62,11 @@ class LinearFeedback(StateFeedback):
         return entries_of(self._base, self._gains, scaled(features, self._scale)[:, self._numbers.follows])
 
     def tuned_from(self) -> Float64Array:
-        """Where a tuner begins: base entries, and behind them the gains that are not zero."""
+        """Where a tuner begins: base entries, then the gains that are not zero."""
         return np.concatenate([self._base, self._gains[self._gains != 0.0]])
 
     def tuned_to(self, numbers: Float64Array) -> dict[str, Any]:
-        """The parameters that such numbers stand for."""
+        """The parameters that numbers in the order of `tuned_from` stand for."""
         gains = self._gains.copy()
         gains[gains != 0.0] = numbers[len(self._base) :]
         return feedback_parameters(self.scenario, self._numbers, numbers[: len(self._base)], gains, self._scale)
@@ -76,7 +75,7 @@ class LinearFeedback(StateFeedback):
 def feedback_parameters(
     scenario: Scenario, numbers: Numbers, base: Float64Array, gains: Float64Array, scale: FeatureScale
 ) -> dict[str, Any]:
-    """Linear feedback as parameters of `LinearFeedback`, which acts by them as by the arrays, to the bit.
+    """Parameters with which `LinearFeedback` acts as these arrays say, to the bit.
 
     Args:
         scenario: of the fleets.

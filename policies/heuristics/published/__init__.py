@@ -1,1 +1,1 @@
-"""Published controllers, written anew from their texts and public code; each number says how sure it is."""
+"""Published controllers, written anew from their texts and public code; each number is marked with its source."""

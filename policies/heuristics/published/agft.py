@@ -12,19 +12,19 @@ from tokenfleet.policies.base import State
 from tokenfleet.policies.heuristics.parts import BoolArray, Clocking, Float64Array
 
 CLIP = 3.0
-"""Normalised features lie within it [code]."""
+"""Largest magnitude of a normalised feature [code]."""
 
 
 class Agft(Clocking):
     """Disjoint LinUCB over clocks, one bandit a pool; the reward is a falling energy-delay product. It ignores caps.
 
-    AGFT (arXiv 2508.01744; SusCom-Lab/AGFT @35172ce) [code]: the features are a queue or none, tokens prefilled and
-    decoded, running requests and the share of the KV cache, normalised as they come; tokens per iteration and prefix
-    hits are not observed here. `score = theta x + alpha sqrt(x' A^-1 x)` with `A = 5 I` at first and `alpha = max(10
-    exp(-0.02 t), 0.1)`; all arms are swept once, high to low. `reward = 2 (1 - min(2, EDP / EDP0))`, EDP the energy
-    times the time per token of the tick, EDP0 0.9 times its mean over the first ten ticks at full clock. An arm is
-    dropped from round 30 on if its mean reward is below -1.2 after three samples, and the lower ones with it. Pruning
-    by EDP spread and grid refinement are left out. It learns afresh in every episode: that is its cold start.
+    AGFT (arXiv 2508.01744; SusCom-Lab/AGFT @35172ce) [code]: the features are whether a queue waits, tokens to prefill
+    and decoded, running requests and the share of the KV cache, normalised by running moments; tokens per iteration and
+    prefix hits are not observed here. `score = theta x + alpha sqrt(x' A^-1 x)` with `A = 5 I` at first and `alpha =
+    max(10 exp(-0.02 t), 0.1)`; all arms are swept once, high to low. `reward = 2 (1 - min(2, EDP / EDP0))`: EDP is the
+    energy times the time per token of the tick, EDP0 is 0.9 times its running mean over the first ten ticks at full
+    clock. From round 30 on an arm is dropped, with all lower ones, if its mean reward is -1.2 or less after three
+    samples. Pruning by EDP spread and grid refinement are left out. It learns afresh in every episode: a cold start.
 
     Args:
         scenario: of the fleet.
@@ -32,7 +32,7 @@ class Agft(Clocking):
             (ours).
         ridge: 5 [code].
         warm_up: ticks at full clock that set the reference; 10 [code].
-        decay: of the exploration, a round; 0.02 [code].
+        decay: of the exploration, per tick; 0.02 [code].
     """
 
     fields = ("waiting_requests", "running_requests", "kv_reserved_fraction", "generated_tokens", "unprefilled_tokens",

@@ -18,9 +18,9 @@ class SglangRouter(VirtualRequests):
     """The shortest queue while loads are out of balance, else the worker with the smallest tree of prefixes.
 
     SGLang, `sgl-router/src/policies/cache_aware.rs` [code]: out of balance is `max - min > 32` active requests and
-    `max > 1.1 min`. In balance a request with a match above a half goes to the best match (`SglangAffinity` here), and
-    others to the worker with the smallest tree; the cached share stands for the tree. A pool's mean replica stands for
-    a worker.
+    `max > 1.1 min`. In balance a request goes to the best match if that covers over a half (`SglangAffinity` here), and
+    otherwise to the worker with the smallest tree. The cached share stands for the tree, a pool's mean replica for a
+    worker.
 
     Args:
         scenario: of the fleet.
@@ -35,7 +35,7 @@ class SglangRouter(VirtualRequests):
         self._absolute, self._relative = absolute, relative
 
     def cost(self, view: Record, load: PoolLoad) -> Float64Array:
-        """Active requests where out of balance; else the cached share, and requests to break its ties."""
+        """Active requests where out of balance; else the cached share, with active requests to break ties."""
         active = load.requests / load.awake
         unbalanced = out_of_balance(active, load.awake, self._mask, self._absolute, self._relative)
         tree = np.round(view["cached_fraction"].astype(np.float64), 2) * 1e6 + active
@@ -47,7 +47,7 @@ class SglangAffinity(Affinity):
 
     Args:
         scenario: of the fleet.
-        absolute, relative: as of `SglangRouter`.
+        absolute, relative: see `SglangRouter`.
     """
 
     fields = ("waiting_requests", "running_requests", "awake_replicas")
@@ -65,7 +65,7 @@ class SglangAffinity(Affinity):
 def out_of_balance(
     active: Float64Array, awake: Float64Array, mask: BoolArray, absolute: float, relative: float
 ) -> BoolArray:
-    """Whether the pools of each class are, by requests on a mean replica, `[N, K]`."""
+    """Whether the pools of each class are out of balance, by requests on a mean replica, `[N, K]`."""
     candidate = mask & (awake > 0.5)[:, None, :]
     most = np.where(candidate, active[:, None, :], 0.0).max(axis=2)
     least = np.where(candidate, active[:, None, :], np.inf).min(axis=2)
@@ -78,13 +78,14 @@ class PrebleE2(VirtualRequests):
 
     Preble (WukLab/preble, `global_scheduler_with_time.py`) [code]: a request whose cached part is longer than the rest
     goes to that cache, others to the least `L + M + P`. `L` is the cost of the last three minutes' nodes, and active
-    requests times their mean answer times 0.15 s a token; here the prefill that waits and the running answers stand for
-    it. `M` is the prefill time of the tokens to evict: the request's tokens where the cache is full. `P` is its own
-    prefill. Exploitation is the affinity `even`. Its rebalancing moves nodes between workers, which nothing here can.
+    requests times their mean answer times 0.15 s a token; here waiting prefill and active answers, over the batch size,
+    stand for it. `M` is the prefill time of the tokens to evict: the request's tokens where the cache is full. `P` is
+    the request's own prefill. The affinity `even` stands for exploitation. Rebalancing, which moves nodes between
+    workers, is left out.
 
     Args:
         scenario: of the fleet.
-        token_s: initial time per output token; 0.15 [code].
+        token_s: time per output token [s]; 0.15 [code].
     """
 
     fields = (*VirtualRequests.fields, "cached_fraction")
@@ -108,8 +109,8 @@ class MooncakeConductor(VirtualRequests):
     """The least estimated time to first token: the prefill queued, and the request's own.
 
     Mooncake (arXiv 2407.00079, algorithm 1) [text]: the estimate is the queue's predicted prefill time and the
-    request's, less what is cached; a transfer is counted where another instance's prefix is much longer. The cached
-    part and the transfer are the engine's here, by the affinity `even`.
+    request's, less what is cached; a transfer is counted where another instance's prefix is much longer. Here the
+    engine accounts for the cached part and the transfer, by the affinity `even`.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -128,13 +129,12 @@ class MooncakeAdmission(Admission):
 
     Mooncake, section 7 [text]: a request is turned away where the estimated time to first token or per token breaks
     its limit; the decode load is predicted for the end of its prefill, since acting on the present one oscillates.
-    Here the predicted load is the running requests and those waiting, on the seats of the awake replicas. Deferrable
-    work is held instead of turned away. Rejecting costs more here than answering late does, which the paper's goodput
-    does not count.
+    Here the predicted load is the running and waiting requests, on the seats of the awake replicas. Deferrable work is
+    held instead of turned away. Here rejecting costs more than answering late; the paper's goodput does not count that.
 
     Args:
         scenario: of the fleet.
-        slack: over the limits; 1 [text].
+        slack: factor on the limits; 1 [text].
     """
 
     fields = LOAD_FIELDS

@@ -15,14 +15,15 @@ from tokenfleet.policies.heuristics.steady import SteadyPools
 
 
 class DualPrice(Clocking):
-    """A watt has a shadow price that rises above the cap and falls below; each pool's clock earns most at that price.
+    """A watt's shadow price rises above the cap and falls below it; each pool's clock earns most at that price.
 
     OpenG2G @c582a51, `openg2g/controller/ofo.py` [code]: online feedback optimisation with dual ascent on a measured
     limit and primal ascent on the knobs. There the limit is voltage, the knob the logarithm of the batch size; here
-    they are the cap and the clock. `pi <- max(0, pi + rho (power - (1 - margin) cap) / cap)`, in units of what a watt
-    of a loaded fleet earns, and `mu <- max(0, mu + sigma (TTFT - limit) / limit)` raises what a late pool earns. A
-    pool takes the clock with the highest `(1 + mu) value(F) - (price + pi) W(F)`, so that pools are ranked by value
-    per watt. A primal step of 0.5 closes half the way to that clock, as there the step bounds each move.
+    they are the cap and the clock. With a target of `(1 - margin) cap`, `pi <- pi + rho (power - target) / target` in 0
+    to 10, in units of what a watt of a loaded fleet earns, and `mu <- mu + sigma (TTFT - limit) / limit` in 0 to 1
+    raises what a late pool earns; both upper bounds are ours. A pool goes part of the way to the clock with the highest
+    `(1 + mu) value(F) - (price + pi) W(F)`, so that pools are ranked by value per watt; in the source the step bounds
+    each move.
 
     Args:
         scenario: of the fleet.
@@ -53,7 +54,7 @@ class DualPrice(Clocking):
         self._earned, self._drawn, self._usd_per_j = self._pools.earned_and_drawn()
 
     def initial_state(self, num_envs: int) -> State:
-        """The price of a watt at every site `[N, S]`, that of lateness of every class `[N, K]`, and clocks `[N, P]`."""
+        """The price of a watt at each site `[N, S]`, of lateness in each class `[N, K]`, and clocks `[N, P]`."""
         sites, classes, pools = self._site.max() + 1, len(self._limit_s), len(self._site)
         return (np.zeros((num_envs, sites)), np.zeros((num_envs, classes)), np.ones((num_envs, pools)))
 

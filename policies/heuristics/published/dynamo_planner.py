@@ -17,10 +17,11 @@ class DynamoPlanner(Awake):
 
     ai-dynamo/dynamo, `components/src/dynamo/planner/core` (power budget: #12012) [code]. Every 180 s: replicas for the
     forecast rate, at least one, a change of at most 8. Every 5 s: one more where every engine's estimated latency is
-    above its limit, one less only if after the load has moved to the others all stay below 0.8 of theirs. Projected
-    watts are replicas times nameplate watts; over the budget all are shrunk in proportion, rounded down, never below
-    one. The budget is a constant there; here it is the lowest announced cap (ours), and a smoothed rate stands for the
-    ARIMA forecast (ours). Rates to serve a limit come from the steady state, engines are a pool's mean replica (ours).
+    above its limit; one less only if all engines stay below 0.8 of their limits once they share the load of one that
+    goes. Projected watts are replicas times nameplate watts; over the budget all are shrunk in proportion, rounded
+    down, never below one. The budget is a constant there and the lowest cap here, now or announced; a loaded replica's
+    draw in the steady state stands for nameplate watts, a smoothed rate for the ARIMA forecast, the steady state for
+    rates within a limit, and a pool's mean replica for its engines (all ours).
 
     Args:
         scenario: of the fleet.
@@ -74,7 +75,7 @@ class DynamoPlanner(Awake):
         return self._within_budget(view, kept), (rate, bound, kept, tick + 1.0)
 
     def _trim(self, view: Record) -> Float64Array:
-        """One more, one less, or none, `[N, P]`."""
+        """Change of replicas by the load loop: 1, -1 or 0, `[N, P]`."""
         awake = divisor_of_each(view)
         running, tokens = view["running_requests"] / awake, view["unprefilled_tokens"] / awake
         context = self._times.context_on_each(view)
@@ -88,7 +89,7 @@ class DynamoPlanner(Awake):
         return np.where(up, 1.0, np.where(down & fits & (awake > 1.0), -1.0, 0.0))
 
     def _within_budget(self, view: Record, wanted: Float64Array) -> Float64Array:
-        """Replicas shrunk in proportion to what the lowest announced cap carries at nameplate, `[N, P]`."""
+        """Replicas shrunk in proportion to what the lowest cap, now or announced, carries under full load, `[N, P]`."""
         budget_w = np.minimum(view["cap_w"], view["announced_cap_w"].min(axis=2, initial=np.inf)) - self._fixed_w
         drawn_w = wanted * self._nameplate_w
         site_w = np.stack([drawn_w[:, self._site == s].sum(axis=1) for s in range(self._sites)], axis=1)

@@ -10,13 +10,13 @@ from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
 class DynamoKvRouter(VirtualRequests):
-    """To the worker with the fewest blocks to compute and to hold: prefill left, less what is cached, plus decode.
+    """To the worker with the fewest blocks to compute and to hold: prefill left, plus context held.
 
     ai-dynamo/dynamo, `lib/kv-router/src/scheduling/selector.rs` [code]: `logit = prefill_scale max(0, blocks of
     prefill - cached blocks) + blocks being decoded`, the smallest wins. A pool's mean replica stands for a worker.
-    Which request is cached where is not observed: the engine takes it into account inside its affinity, and `even`,
-    one token of queue for each cached token, is this router's credit. Its weight of active requests and its decay of
-    overlap are 0 in the default [code], and left out.
+    Which request is cached where is not observed here; the affinity `even`, one token of queue for each cached token,
+    stands for the credit of cached blocks. The source's weight of active requests and its decay of overlap are 0 by
+    default [code], and left out.
 
     Args:
         scenario: of the fleet.

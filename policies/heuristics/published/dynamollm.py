@@ -1,4 +1,4 @@
-"""DynamoLLM without re-sharding: types to pools, replicas by forecast, the frugal clock that keeps the limits."""
+"""DynamoLLM without re-sharding: replicas by forecast, and the frugal clock that keeps the limits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class DynamoLlmPool(Awake):
     """The pool manager: every five minutes as many replicas as the forecast load needs.
 
     DynamoLLM (arXiv 2408.00741, HPCA 2025) [text]: nodes by the peak of the predicted load over the highest load of the
-    best configuration, every 5 minutes; a weekly template predicts. Here a smoothed rate with the headroom of the
-    template's peak stands for it (ours), and tensor parallelism cannot change.
+    best configuration, every 5 minutes; a weekly template predicts the load. Here a smoothed rate times `peak` stands
+    for the template's peak (ours), and tensor parallelism cannot change.
 
     Args:
         scenario: of the fleet.
-        period_s: 300 s [text].
-        peak: of the predicted load over its mean (ours).
+        period_s: time between two decisions [s]; 300 [text].
+        peak: peak of the predicted load over its mean (ours).
         smoothing_s: time constant of the forecast (ours) [s].
     """
 
@@ -67,12 +67,12 @@ class DynamoLlmInstance(Clocking):
     """The instance manager: every five seconds the clock of least energy among those that keep the limits.
 
     DynamoLLM [text]: clocks from 800 to 1980 MHz in steps of 200 MHz; those that break the limit at the current load
-    are discarded, and the one of least energy is taken; under an emergency the highest. The current load is the
-    running batch with what waits. It ignores caps.
+    are discarded, and the one of least energy is taken; in an emergency the highest. Here seven clocks stand for the
+    steps, and the current load is the running batch with the waiting requests. It ignores caps.
 
     Args:
         scenario: of the fleet.
-        period_s: 5 s [text].
+        period_s: time between two decisions [s]; 5 [text].
         margin: share of the limit per token that is used (ours).
     """
 

@@ -16,19 +16,19 @@ from tokenfleet.policies.heuristics.steady import IterationTimes, divisor_of_eac
 class GreenLlm(Clocking):
     """Prefill at the lowest clock that drains its queue in time; decode in a band by load, trimmed by measured latency.
 
-    GreenLLM (arXiv 2508.16449) [text] and its reproduction code [code]. Prefill: the lowest clock whose queue is
-    worked off within the limit of the time to first token. Decode: a coarse loop picks a band of clocks from a table
-    by tokens/s, and moves after three consecutive votes; a fine loop of 20 ms steps 15 MHz up above the limit of the
-    time per token and down below a share of it. A pool that does both takes the higher clock. A tick is 50 fine steps;
-    a tick's mean time per token stands for its 95th percentile (ours), and the coarse band is the grid clock that
-    keeps the limit, and one level either side (ours). It ignores caps.
+    GreenLLM (arXiv 2508.16449) [text] and its reproduction code [code]. Prefill: the lowest clock that works off the
+    queue within the limit of the time to first token. Decode: a coarse loop picks a band of clocks from a table by
+    tokens/s, and moves the band after three consecutive votes. A fine loop steps 15 MHz every 20 ms: up while the time
+    per token is above its limit, down while it is below a share of the limit. A pool that does both takes the higher
+    clock. A tick is 50 fine steps. A tick's mean time per token stands for the 95th percentile (ours); the coarse band
+    is the grid clock that keeps the limit, with one level on either side (ours). It ignores caps.
 
     Args:
         scenario: of the fleet.
         lower_margin: share of the limit below which the fine loop steps down; 0.85 (ours; the code's default not
             verified).
         votes: consecutive votes before the band moves; 3 [text].
-        step: of the fine loop in a tick; 50 steps of 15 of 1410 MHz would be 0.53, and 5 are allowed (ours).
+        step: of the fine loop in a tick: 5 steps of 15 of 1410 MHz (ours); all 50 would be 0.53.
     """
 
     fields = ("waiting_requests", "running_requests", "kv_reserved_fraction", "awake_replicas", "unprefilled_tokens",

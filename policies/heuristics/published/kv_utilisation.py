@@ -28,7 +28,7 @@ class KvSteps(Clocking):
     Args:
         scenario: of the fleet.
         low, middle, high: shares of the cache at which the clock rises [code].
-        slowest, slow, fast: clocks below them, over the highest: 825, 1125 and 1440 of 1740 MHz [code].
+        slowest, slow, fast: clock below each of these shares, over the highest: 825, 1125 and 1440 of 1740 MHz [code].
     """
 
     fields = ("kv_reserved_fraction", "awake_replicas")
@@ -58,8 +58,8 @@ class KairosClock(Clocking):
 
     KAIROS (arXiv 2604.16682) [text]: the clock never falls with the use U of the cache, from a sweet spot of about 900
     of 1680 MHz, below which agents thrash, to a protective high clock from U = 0.75 on. While the slowest agent gets
-    less than its floor of tokens/s, the clock is full. The curve between is not printed: a straight line stands for it
-    (ours). The slowest agent is not observed; the mean of running requests stands for it (ours).
+    less than its floor of tokens/s, the clock is full. The paper does not print the curve between: a straight line
+    stands for it (ours). The mean of running requests stands for the slowest agent, who is not observed (ours).
 
     Args:
         scenario: of the fleet.
@@ -95,13 +95,13 @@ class KairosAdmission(Admission):
     """Agents are let in while the KV cache has space for them.
 
     KAIROS (arXiv 2604.16682) [text]: a pending agent is admitted only below a use of the cache of gamma = 0.9, and the
-    number of running ones keeps it below beta = 0.95. Here a class may fill, in a tick, what its emptiest pool has left
-    below beta, and nothing from gamma on. Deferrable work is treated like any other.
+    number of running ones keeps it below beta = 0.95. Here a class may fill, in a tick, what its pools have left below
+    beta, and nothing of a pool from gamma on. Deferrable work is treated like any other.
 
     Args:
         scenario: of the fleet.
-        admit_below: gamma [text].
-        keep_below: beta [text].
+        admit_below: gamma, share of the cache [text].
+        keep_below: beta, share of the cache [text].
     """
 
     fields = ("kv_reserved_fraction", "awake_replicas")

@@ -53,17 +53,17 @@ class LlmdScorer(VirtualRequests):
 
 
 class LlmdAdmitter(Admission):
-    """Deferrable work is let in with the probability that its admitter would, which falls steeply with saturation.
+    """Deferrable work is let in at llm-d's probability of admission, which falls steeply with saturation.
 
     llm-d, probabilistic admitter [code]: requests of negative priority are rejected with probability `min(1, 300
-    sat^5)`, `sat` the mean over pods of the larger of `queue / 5` and `utilisation / 0.8`. Deferrable classes are
-    those of negative priority here; what would be rejected is held instead, as the environment holds such work. The
-    rate is the coin's mean.
+    sat^5)`; `sat` is the mean over pods of the larger of `queue / 5` and `utilisation / 0.8`. Here deferrable classes
+    stand for negative priority, and held work for rejected requests. The release rate is the mean of the random
+    decisions.
 
     Args:
         scenario: of the fleet.
         queue_depth: requests waiting on a saturated pod; 5 [code].
-        kv_utilisation: of a saturated pod; 0.8 [code].
+        kv_utilisation: share of the KV cache in use on a saturated pod; 0.8 [code].
         scale, power: of the law; 300 and 5 [code].
     """
 

@@ -17,10 +17,10 @@ class Polca(Clocking):
 
     P. Patel et al., "Characterizing power management opportunities for LLMs in the cloud", ASPLOS 2024, arXiv
     2308.12908. The structure is [text]: above T1 low priority is capped; above T2 low priority is capped further and
-    high priority to a level of its own; each is undone a threshold below. The thresholds and clocks are as we recall
-    them [mem]; see the paper's section 6. A pool that serves an interactive class is of high priority; where all are,
-    T1 holds for all, which is the paper's one-threshold variant. The steps are open loop: two fixed ones may not reach
-    a curtailed cap, and then the brake fires. Rows count as the site does; the worse of the two decides.
+    high priority to a level of its own; each step is undone at a margin below its threshold. The thresholds and clocks
+    are as we recall them [mem]; see the paper's section 6. A pool that serves an interactive class is of high priority;
+    where all pools are, all take the clocks of low priority. The steps are open loop: two fixed steps may not reach a
+    curtailed cap, and then the brake fires. Rows count as the site does; the worse of the two decides.
 
     Args:
         scenario: of the fleet.

@@ -13,10 +13,10 @@ from tokenfleet.policies.heuristics.parts import Float64Array, Routing
 
 
 class TapasRouting(Routing):
-    """Requests go by capacity to the pools whose row, site and room are not near a limit; to all where every one is.
+    """Requests go by capacity to pools whose row, site and room are not near a limit; to all pools if none is safe.
 
-    TAPAS (arXiv 2501.02600, ASPLOS 2025): only the structure is published, no code. It filters instances at risk from
-    routing and packs the rest. Both thresholds are ours, and so is the use of capacity instead of packing, since its
+    TAPAS (arXiv 2501.02600, ASPLOS 2025): only the structure is published, no code. It excludes instances at risk from
+    routing and packs the rest. Both thresholds are ours. So is capacity instead of packing, because the paper's
     templates of instances' peaks have no counterpart here.
 
     Args:

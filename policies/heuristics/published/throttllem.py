@@ -15,14 +15,14 @@ from tokenfleet.policies.heuristics.steady import IterationTimes, divisor_of_eac
 
 
 class ThrottLLeM(Clocking):
-    """The lowest clock at which projected iterations keep the time per token and what waits is served in time.
+    """The lowest clock at which projected iterations keep the time per token, and waiting prompts start in time.
 
     throttLL'eM (arXiv 2408.05235, HPCA 2025) [text]: a scoreboard projects the batch and the KV blocks of every coming
     iteration from predicted lengths, and a binary search finds the lowest clock that keeps a mean time per token of
     200 ms and every end-to-end deadline. Lengths are not known to a policy: the class's means stand for them, and the
-    projection is the present batch with what waits let in up to the seats (ours). A deadline here is the time to first
-    token of what waits. Its own autoscaler changes tensor parallelism, which cannot change here; compose it with an
-    awake rule. It ignores caps.
+    present batch, with waiting requests in its free seats, stands for the projection (ours). The limit of the time to
+    first token of waiting requests stands for deadlines. The paper's autoscaler changes tensor parallelism, which
+    cannot change here; compose the rule with an awake rule. It ignores caps.
 
     Args:
         scenario: of the fleet.

@@ -15,19 +15,19 @@ from tokenfleet.policies.heuristics.virtual import PoolLoad, VirtualRequests
 
 
 class EcoFreq(Clocking):
-    """The lowest clock that keeps the limits per token and of the prompts in prefill; full clock while work waits.
+    """The lowest clock that keeps the limits per token and to first token; full clock while work waits.
 
-    VoltanaLLM (arXiv 2509.04827; Supercomputing-System-AI-Lab/VoltanaLLM @f7789ac, `freq_manager.py`) [code]: the
-    waiting queue sends the clock to the highest; else the lowest clock of the list with `latency(f, batch, tokens) <=
-    limit (1 + margin) - waited`, prefill against the limit of the first token and decode against that per token. Its
-    latency model is fitted per clock and tile of batch sizes; ours is the iteration's law. It decides at every
-    iteration there, once a tick here, and ignores caps. Its two switches by tokens/s and requests/s are off in its
-    demo, and left out.
+    VoltanaLLM (arXiv 2509.04827; Supercomputing-System-AI-Lab/VoltanaLLM @f7789ac, `freq_manager.py`) [code]: a waiting
+    queue sends the clock to the highest; else the lowest clock of the list with `latency(f, batch, tokens) <= limit (1
+    + margin) - waited`, prefill against the limit to first token and decode against that per token. The source's
+    latency model is fitted per clock and tile of batch sizes; ours is the iteration's law. The rule decides at every
+    iteration there, once a tick here, and ignores caps. Two switches by tokens/s and requests/s are off in the demo,
+    and left out.
 
     Args:
         scenario: of the fleet.
-        margin: over the limit; 0.35 in the demo [code], whose command line cannot set it.
-        levels: clocks between the floor and the highest; the demo has 2, its profile grid 5 [code].
+        margin: share over the limit that is allowed; 0.35 in the demo [code], whose command line cannot set it.
+        levels: number of clocks from the floor to the highest; the demo has 2, its profile grid 5 [code].
     """
 
     fields = ("waiting_requests", "running_requests", "unprefilled_tokens", "kv_reserved_fraction", "awake_replicas")
@@ -51,13 +51,13 @@ class EcoFreq(Clocking):
 
 
 class EcoRoute(VirtualRequests):
-    """A request goes where it does not raise the clock; among those, to the pool that is already fast, and fullest.
+    """A request goes where it does not raise the clock; among such pools, to the one already fastest and fullest.
 
     VoltanaLLM, `echo_lb_new.py`, `_tile_aware_sche2` [code]: a server's key is the clock needed with the request; where
     the request does not raise the clock, the key is minus the clock needed now. Servers far apart (more than one level)
     are ordered by the size of the key, others by the key itself, then by fewer tiles of 128 requests, then by more
-    requests (bins are filled). Below a tile everywhere the lowest clock and then the fewest requests count. A pool's
-    mean replica stands for a server here.
+    requests (bins are filled). Where every server has less than a tile, the lowest clock and then the fewest requests
+    count. A pool's mean replica stands for a server here.
 
     Args:
         scenario: of the fleet.
