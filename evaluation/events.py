@@ -168,7 +168,7 @@ class EventRecorder:
         self._in_slo[at], self._ended[at] = in_slo, in_slo + others
 
     def cards(self, policy: str, seed: int, index: int) -> Iterator[EventCard]:
-        """One card for each demand-response event of the episode that fleet `index` has come to the end of."""
+        """One card for each demand-response event of the episode that fleet `index` has ended."""
         episode = self._fleet.episodes[index]
         assert episode is not None
         for call, s in self._calls(episode):

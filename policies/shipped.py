@@ -19,7 +19,7 @@ GROUPS = {
     "form": "a form whose numbers a search finds; without any it acts as `supervisor` does",
     LOADED: "weights from the folder of a checkpoint or run, which `folder` names; there is none without",
     "published": "controllers of others, as their texts and public code have them",
-    "planner": "choose by what copies of the fleet would come to, beside placebos, or by a linear programme",
+    "planner": "choose by simulating copies of the fleet (each beside its placebo), or by a linear programme",
 }
 """Kinds of shipped policies."""
 

@@ -1,4 +1,4 @@
-"""What the episodes of N fleets have come to so far: sums over their ticks, and the metrics of those that end."""
+"""Sums over ticks of the episodes of N fleets so far, and the metrics of those that end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Float64Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class HeldMetrics:
-    """What the episode of one fleet has come to so far."""
+    """The sums of one fleet's episode so far."""
 
     accounts: tuple[Float64Array, Float64Array]
     total_reward: float
@@ -56,12 +56,12 @@ class EpisodeMetrics:
         self._peak_over_cap_w[index] = 0.0
 
     def hold(self, index: int) -> HeldMetrics:
-        """What fleet `index` has come to, for `resume`."""
+        """The sums of fleet `index`, for `resume`."""
         peak = self._peak_over_cap_w[index].copy()
         return HeldMetrics(self._accounts.hold(index), float(self._returns[index]), peak)
 
     def resume(self, index: int, held: HeldMetrics) -> None:
-        """Let fleet `index` go on from what it, or another, had come to."""
+        """Let fleet `index` go on from sums that it, or another, had."""
         self._accounts.resume(index, held.accounts)
         self._returns[index] = held.total_reward
         self._peak_over_cap_w[index] = held.peak_over_cap_w

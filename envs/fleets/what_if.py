@@ -27,7 +27,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Simulation:
-    """What N fleets would come to in B branches and F futures each; all arrays are `[N, B, F]`.
+    """Results of N fleets in B branches and F futures each; all arrays are `[N, B, F]`.
 
     Attributes:
         reward: sum of the rewards.
@@ -166,7 +166,7 @@ class _Start:
 
 
 class _Found:
-    """What M copies have come to, each up to its own end."""
+    """Results of M copies, each up to its own end."""
 
     def __init__(self, view: Record, observations: NDArray[Any], copies: int) -> None:
         self.rewards = np.zeros(copies)

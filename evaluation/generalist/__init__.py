@@ -7,7 +7,7 @@
 
 | module | subject |
 |---|---|
-| `rollouts` | what many sets of weights come to in the same episodes of a fleet |
+| `rollouts` | results of many sets of weights in the same episodes of a fleet |
 | `search` | a search over weights whose candidates meet the same episodes, and the choice on validation episodes |
 | `training`, `finetuning` | what a search on drawn fleets meets, and one in a scenario |
 | `commands` | their options as a person types them |

@@ -1,4 +1,4 @@
-"""What sets of weights come to in the same episodes of a fleet, all side by side."""
+"""Results of sets of weights in the same episodes of a fleet, all side by side."""
 
 from __future__ import annotations
 

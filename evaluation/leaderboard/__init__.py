@@ -9,7 +9,7 @@ and the best rules meet on test episodes, which choose nothing. The same command
 |---|---|
 | `budget` | how much a training may cost |
 | `commands` | what a person types to train or tune, and running it once |
-| `cells` | what policies come to in some episodes |
+| `cells` | results of policies in some episodes |
 | `rivals` | the rules that are best on validation, and the best of them tuned |
 | `learning` | what a training seed learns in a scenario, and how long it took |
 | `meeting` | learned policies and rules on the same episodes of a scenario |

@@ -66,7 +66,7 @@ def ship(
 
 
 def ship_policy(path: Path, scenario: Scenario, policy: Choice | Path, found: Mapping[str, Any]) -> None:
-    """Write one policy, and how it was come by, with values by which anyone can check it.
+    """Write one policy, and how it was found, with values by which anyone can check it.
 
     Args:
         path: of the file, without its suffix.

@@ -4,7 +4,7 @@
 |---|---|
 | `plans` | set-points of many policies as entries of the action `setpoints`, constant or moved by the state |
 | `space` | the few directions in which plans are searched |
-| `rollouts` | what plans and rules come to in episodes, spread over processes |
+| `rollouts` | results of plans and rules in episodes, spread over processes |
 | `tuning` | CMA-ES with the same episodes for all of a generation |
 | `planner` | a planner by forks, and its placebo |
 | `record` | everything measured, in one JSON file from which a screen that was killed goes on |

@@ -1,4 +1,4 @@
-"""What the measurements of a screen come to: gains, losses and shares, by the names that its card gives them."""
+"""Conclusions from the measurements of a screen: gains, losses and shares, by the names that its card gives them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Measured:
     """Measurements of a screen in the episodes behind findings.
 
     Attributes:
-        rules: what shipped rules come to, by name.
+        rules: results of shipped rules, by name.
         refused: why some cannot act, by name.
-        reported: what tuned plans, untuned ones and probes come to, by name.
+        reported: results of tuned plans, untuned ones and probes, by name.
         best: the name of the better one of the tuned plans.
         load: what is asked for, by split, a row an episode and a column for each of `offered.QUANTITIES`.
     """

@@ -46,7 +46,7 @@ def _export(screen: Path, out: Path, plan: str, scenario: str | None) -> None:
 
 
 def _origin(found: FinishedScreen, plan: str) -> dict[str, Any]:
-    """How the policy was come by."""
+    """How the policy was found."""
     card, header = found.card, found.header
     return {
         "command": " ".join(

@@ -1,4 +1,4 @@
-"""What plans and rules come to in episodes, spread over processes; no result depends on how many there are."""
+"""Results of plans and rules in episodes, spread over processes; no result depends on how many there are."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _end_with_parent() -> None:
 
 
 def outcomes(setting: RolloutSetting, plans: Plans, workers: Workers) -> Outcome:
-    """What plans come to in the same episodes, `[B, E]` by metric."""
+    """Results of plans in the same episodes, `[B, E]` by metric."""
     episodes = len(setting.seeds)
     at_once = max(1, min(ROWS // episodes, -(-len(plans) // workers.count)))
     parts = [plans.part(slice(first, first + at_once)) for first in range(0, len(plans), at_once)]

@@ -125,7 +125,7 @@ class Screen:
         return {"episodes_per_s": per_s, "ticks_per_s": per_s * self._scenario.horizon_ticks / self._workers.count}
 
     def _rules(self) -> tuple[dict[str, Outcome], dict[str, str]]:
-        """What the shipped rules come to, and why some are refused."""
+        """Results of the shipped rules, and why some are refused."""
         without = NO_RULES if self._scenario.rooms else (*NO_RULES, *OF_ROOMS)
         names = [name for name, preset in POLICIES.items() if preset.group in RULE_GROUPS and name not in without]
         seed = self._options.seed + REPORTING

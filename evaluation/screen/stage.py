@@ -44,7 +44,7 @@ class Stage:
         return f"{self.name}{self.within}"
 
     def measured(self, setting: RolloutSetting, plans: Plans, workers: Workers) -> Measured:
-        """What plans come to in episodes, as plain data."""
+        """Results of plans in episodes, as plain data."""
         if self.limit is None:
             means: list[float] = outcomes(setting, plans, workers)[VALUE].mean(axis=1).tolist()
             return means

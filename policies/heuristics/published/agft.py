@@ -22,9 +22,9 @@ class Agft(Clocking):
     and decoded, running requests and the share of the KV cache, normalised by running moments; tokens per iteration and
     prefix hits are not observed here. `score = theta x + alpha sqrt(x' A^-1 x)` with `A = 5 I` at first and `alpha =
     max(10 exp(-0.02 t), 0.1)`; all arms are swept once, high to low. `reward = 2 (1 - min(2, EDP / EDP0))`: EDP is the
-    energy times the time per token of the tick, EDP0 is 0.9 times its running mean over the first ten ticks at full
-    clock. From round 30 on an arm is dropped, with all lower ones, if its mean reward is -1.2 or less after three
-    samples. Pruning by EDP spread and grid refinement are left out. It learns afresh in every episode: a cold start.
+    energy times the time per token of the tick, EDP0 is 0.9 times its mean over the first ten ticks, at full clock.
+    From round 30 on an arm is dropped, with all lower ones, if its mean reward is -1.2 or less after three samples.
+    Pruning by EDP spread and grid refinement are left out. It learns afresh in every episode: a cold start.
 
     Args:
         scenario: of the fleet.
@@ -54,7 +54,7 @@ class Agft(Clocking):
         self._clocks = np.linspace(a.clock_floor_fraction.min(), 1.0, arms)
 
     def initial_state(self, num_envs: int) -> State:
-        """Inverses, rewards, counts and sums of arms; moments of features; the last choice; the reference; the tick."""
+        """Of arms and of features; the last choice; the reference, the ticks that it is the mean of, and the tick."""
         pools, arms, features = (num_envs, self._pools), self._arms, self.FEATURES
         inverse = np.broadcast_to(np.eye(features) / self._ridge, (*pools, arms, features, features))
         return (
@@ -68,20 +68,20 @@ class Agft(Clocking):
             np.zeros((*pools, features)),
             np.zeros(pools),
             np.zeros(pools),
+            np.zeros(pools),
         )
 
     def clocks(self, view: Record, state: State) -> tuple[Float64Array, State]:
         """See `Clocking.clocks`."""
-        inverse, moment, count, total, mean, square, arm, x, reference, tick = state
+        inverse, moment, count, total, mean, square, arm, x, reference, averaged, tick = state
         raw, edp, served = self._measure(view)
         reward = 2.0 * (1.0 - np.minimum(2.0, edp / np.maximum(reference, 1e-9)))
         learns = served & (tick > self._warm_up)
         picked = np.arange(self._arms) == arm[..., None]
         inverse, moment, count, total = _learn(inverse, moment, count, total, x, reward, picked & learns[..., None])
         still = tick < self._warm_up
-        reference = np.where(
-            still & served, np.where(reference > 0.0, 0.9 * reference + 0.09 * edp, 0.9 * edp), reference
-        )
+        averaged = averaged + (still & served)
+        reference = np.where(still & served, reference + (0.9 * edp - reference) / np.maximum(averaged, 1.0), reference)
 
         weight = (1.0 / (tick + 1.0))[..., None]
         mean = mean + weight * (raw - mean)
@@ -100,7 +100,7 @@ class Agft(Clocking):
         sweep = self._arms - 1 - (tick - self._warm_up)
         chosen = np.where(sweep >= 0.0, np.minimum(sweep, self._arms - 1), score.argmax(axis=-1))
         arm = np.where(still, self._arms - 1, chosen).astype(np.int64)
-        after = (inverse, moment, count, total, mean, square, arm, x, reference, tick + 1.0)
+        after = (inverse, moment, count, total, mean, square, arm, x, reference, averaged, tick + 1.0)
         return np.maximum(self._clocks[arm], self._floor), after
 
     def _measure(self, view: Record) -> tuple[Float64Array, Float64Array, BoolArray]:
