@@ -33,7 +33,7 @@ LEARNED = (FEEDBACK, *CORRECTIONS)
 Measured = Mapping[str, Any]
 """A cell: what a policy comes to in some episodes."""
 BASE = "constants before"
-"""The constants that feedback goes on from, and its limit is relative to them."""
+"""The constants that feedback goes on from; the limit of feedback is relative to theirs."""
 
 
 @dataclass(frozen=True)

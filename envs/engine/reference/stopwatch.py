@@ -1,4 +1,4 @@
-"""Time as what has passed since another.
+"""A time, told by what has passed since an earlier time.
 
 A replica's clock is a sum of many iterations. Rounded at each, on a late clock, such a sum is soon off by more than the
 engines may differ, and two engines that add in another order are off by another amount. A sum that is counted from when
