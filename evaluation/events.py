@@ -109,7 +109,7 @@ class Call:
 
 
 def score_event(policy: str, seed: int, call: Call, course: Course) -> EventCard:
-    """The card of one event, from its site's draw and the fate of the fleet's requests."""
+    """The card of one event, from the power of its site and the endings of the fleet's requests."""
     event, called_w = call.event, call.event.depth_fraction * call.contract_w
     notice_s, full_s = event.start_s - event.notice_s, event.start_s + event.ramp_s
     held = course.during(full_s, full_s + event.hold_s)

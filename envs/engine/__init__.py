@@ -30,7 +30,7 @@ ENGINES = {
 
 
 class RequestStatus(IntEnum):
-    """What has become of a request; every request that ends, ends in exactly one way."""
+    """What has become of a request; no request ends in more than one way."""
 
     PENDING = 0  # has not arrived, is held back, queued or in a batch: in flight at the horizon
     COMPLETED = 1

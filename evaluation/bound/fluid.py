@@ -33,7 +33,7 @@ class FluidProblem:
 
     Attributes:
         value_usd, late_usd: what a request pays in time, and late, `[R]`.
-        kind: who is alike, `[R]`; requests of different kinds never share a group.
+        kind: number of the request's kind, `[R]`; requests of different kinds never share a group.
         first, last_prefill, last_decode: spans in which a request may be prefilled and decoded to be in time, `[R]`; to
             be late it has until the end.
         routes: pools that prefill and decode, O pairs.

@@ -34,7 +34,7 @@ class Router:
         self._affinity = prefix_affinity
 
     def choose_pool(self, request: Request) -> int | None:
-        """The pool for a request, which notes a replica to return to; None without a pool that takes the request."""
+        """Choose the pool for a request, None where no pool can take it; notes the replica to which it returns."""
         k = request.class_id
         p = self._next_pool(k)
         if p is None:
