@@ -34,7 +34,8 @@ def train(config: TrainConfig, folder: Path) -> float:
         folder: where the run is kept.
 
     Returns:
-        The best mean validation return, for sweepers; without validation, the mean return of the last episodes.
+        The mean validation return of the best checkpoint, for sweepers; without validation, the mean return of the last
+        episodes. Where there are limits, the best checkpoint is one that keeps them, if any does.
 
     SIGINT and SIGTERM end the program with a snapshot, a hint, and the exit status of a process that they end.
     """

@@ -19,7 +19,7 @@ from tokenfleet.envs.files import check_yaml
 from tokenfleet.envs.spec import SpecError
 
 MOST_VALUES = 50_000
-"""Values that a configuration may have once every `${...}` is replaced; the largest shipped one has 1,000."""
+"""Most look-ups until every `${...}` of a value is replaced; the largest shipped configuration has 1,000 values."""
 _INTERPOLATION = re.compile(r"\$\{")
 _KEY = re.compile(r"\.*[\w-][\w.-]*")
 

@@ -55,7 +55,7 @@ def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config
     Args:
         composed: what Hydra gives the decorated function.
         work: takes the checked configuration and the folder.
-        config_type: `TrainConfig` or `EvaluateConfig`.
+        config_type: the script's, one of `CONFIG_TYPES`.
 
     A ledger that does not balance ends the program with its message and exit status 1; what was written stays.
     """
@@ -82,7 +82,7 @@ def run(main: Callable[[], Any], config_type: type[EntryConfig]) -> None:
 
     Args:
         main: the decorated function.
-        config_type: `TrainConfig` or `EvaluateConfig`.
+        config_type: the script's, one of `CONFIG_TYPES`.
     """
     if "--version" in sys.argv[1:]:  # Hydra would print its own
         print(f"tokenfleet {version('tokenfleet')}")

@@ -46,7 +46,7 @@ def make_vector_env(config: EntryConfig, num_envs: int, split: Split, autoreset_
     """The batched environment of a configuration.
 
     Args:
-        config: of train.py or evaluate.py.
+        config: of train.py, tune.py or evaluate.py.
         num_envs: environments side by side.
         split: for fleets, which part of traces and random streams; other environments know no splits.
         autoreset_mode: training needs SAME_STEP, as SB3 does; evaluation NEXT_STEP, to read a fleet's request log.
@@ -169,7 +169,7 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
     """What `env.id` names: a registered environment or a class.
 
     Raises:
-        SpecError: nothing, with Gymnasium's suggestion.
+        SpecError: it names nothing, code that cannot be imported, or an id of a fleet that brings its scenario.
     """
     module, colon, name = env.id.rpartition(":")
     if colon:
@@ -229,10 +229,10 @@ def _constructors(target: EnvSpec | type[Any]) -> tuple[Callable[..., Any] | Non
 def _checked_arguments(
     config: EntryConfig, target: EnvSpec | type[Any], constructor: Callable[..., Any]
 ) -> dict[str, Any]:
-    """`env.kwargs`, checked by the constructor's signature.
+    """`env.kwargs`, checked by the names in the constructor's signature.
 
     Raises:
-        SpecError: one line per argument that is unknown, missing or of the wrong type.
+        SpecError: one line per argument that is unknown or missing.
     """
     given = config.env.kwargs
     made = _MAKE_ARGUMENTS if isinstance(target, EnvSpec) else ()

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def recorded_evaluation(config: EvaluateConfig, folder: Path, candidates: Iterable[Candidate]) -> Iterator[Journal]:
-    """Begin an evaluation in `folder`, or go on with the one that it holds; without an error it is complete at the end.
+    """Begin an evaluation in `folder`, or go on with the one there; it is complete at the end if no error was raised.
 
     Args:
         config: of the evaluation.

@@ -1,4 +1,4 @@
-"""The folder of a run of either script: its configuration, how it stands, and whether it may be started or resumed."""
+"""The folder of a run of any script: its configuration, how it stands, and whether it may be started or resumed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def check_new_folder(config_type: type[EntryConfig], folder: Path) -> None:
         folder: where it would go.
 
     Raises:
-        SpecError: another run is there, of the same script or of the other, or a process that is about to begin one.
+        SpecError: another run is there, of this script or of another one, or a process is about to begin one.
     """
     if is_run(folder):
         raise _holds_a_run(config_type, folder, run_status(folder))
@@ -145,7 +145,7 @@ def resumed_config(
     """The configuration of an interrupted run.
 
     Args:
-        config_type: `TrainConfig` or `EvaluateConfig`.
+        config_type: of the script.
         folder: of the run.
         composed: what the command line composed to.
         scenario_folder: see `parse_config`.

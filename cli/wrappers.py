@@ -64,7 +64,8 @@ def find_wrappers(choices: Sequence[Any]) -> tuple[Wrapping, ...]:
     """What a configuration's `env.wrappers` names.
 
     Raises:
-        SpecError: one line per wrapper that does not exist, or does not take its arguments.
+        SpecError: one line per wrapper that does not exist, does not take its arguments, or wraps single environments
+            and stands behind one that wraps the batch.
     """
     found: list[Wrapping] = []
     problems: list[str] = []

@@ -254,7 +254,12 @@ OUTCOMES: tuple[Field, ...] = (
     Field("arrived", "K", "requests", "Requests that arrived; a retry does not count again."),
     Field("completed_in_slo", "K", "requests", "Completed within their SLO."),
     Field("completed_late", "K", "requests", "Completed outside their SLO."),
-    Field("refused", "K", "requests", "Turned away: admission, no pool, too long for the KV cache, or a trip."),
+    Field(
+        "refused",
+        "K",
+        "requests",
+        "Turned away: admission, no pool, too long for the KV cache, a trip or a failed replica.",
+    ),
     Field("expired", "K", "requests", "Whose patience or deadline ran out."),
     Field("declined", "K", "requests", "Whose clients found the token price too high."),
     Field("retries", "K", "requests", "Failed attempts that will be tried again."),

@@ -95,7 +95,7 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
     gymnasium.make("tokenfleet:tokenfleet/Fleet-v0", scenario="tiny", overrides={"sites.lab.grid.cap_fraction": 0.6})
     ```
 
-    Those of `FleetVectorEnv`, without `num_envs`, `threads` and `autoreset_mode`.
+    Those of `FleetVectorEnv`, without `num_envs`, `threads`, `autoreset_mode` and `max_episode_steps`.
 
     ## Vectorized environment
     `gymnasium.make_vec("tokenfleet:tokenfleet/Fleet-v0", num_envs=64)` gives `FleetVectorEnv`, which steps all fleets
@@ -178,7 +178,8 @@ class FleetEnv(gymnasium.Env[NDArray[Any], NDArray[Any]]):
             options: `{"split": ...}` sets where this and later episodes are drawn from.
 
         Raises:
-            SpecError: unknown option or split.
+            SpecError: unknown option or split, or no such seed.
+            ClosedEnvironmentError: the environment is closed.
         """
         _check_usable(self.batch)
         parse_reset_options(options, 1, self.batch.split, SINGLE_RESET_OPTIONS)

@@ -24,7 +24,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     "BoolArray": np.bool_,
 }
 LARGEST = float(np.finfo(np.float64).max)
-"""As a bound: finite."""
+"""As an upper bound it allows every finite number."""
 _METADATA = "quantity"
 _READ: dict[type[Any], tuple[Quantity, ...]] = {}
 

@@ -192,7 +192,7 @@ class FleetVectorEnv(LiveFleets):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[NDArray[Any], Info]:
-        """Start new episodes.
+        """Start new episodes; an option, split, mask or seed that cannot be is a `SpecError`.
 
         Args:
             seed: fleet `i` gets `seed + i`, or the i-th of a list; without one, its generator goes on.
@@ -224,6 +224,7 @@ class FleetVectorEnv(LiveFleets):
         Raises:
             ValueError: the actions have the wrong shape, or hold NaN.
             UserCodeError: a part of the user's has failed.
+            RuntimeError: a fleet was never reset; or, with autoreset disabled, an episode has ended.
             ClosedEnvironmentError: the environment is closed.
 
         Returns:

@@ -12,7 +12,9 @@
 | `protocol`, `suite` | scores by a frozen protocol, and over a suite of scenarios |
 | `events` | how a fleet answered each call for less power |
 | `offered` | what the episodes of a split offer |
-| `screen` | whether a scenario is worth learning on; a package of its own |
+| `screen` | whether a scenario is worth learning on; a package, as those below are |
+| `bound` | what no policy can exceed |
+| `contenders`, `leaderboard`, `robustness`, `generalist` | the pages of results, and the commands that measure them |
 """
 
 if __name__ != "tokenfleet.evaluation":

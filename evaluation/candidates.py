@@ -1,7 +1,8 @@
 """A policy under evaluation: its interface, its name, and its actions in a batch of episodes.
 
-A network is always called with the same number of rows: a matrix product of another height rounds its last bit
-differently. A policy that draws can offer `begin_episodes(seeds)` to draw from each episode's seed.
+A network is called with `NETWORK_ROWS` rows or more: a matrix product of another height rounds its last bit
+differently, so batches of up to that many episodes give the same. A policy that draws can offer
+`begin_episodes(seeds)` to draw from each episode's seed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tokenfleet.envs.vector import FleetVectorEnv
 MakeEnv = Callable[[int], VectorEnv[Any, Any, Any]]
 """Gives a vector environment of so many rows."""
 NETWORK_ROWS = 64
-"""Least rows of a call of a network."""
+"""Fewest rows of a call of a network."""
 
 
 @runtime_checkable
@@ -48,7 +49,7 @@ class PlansOnCopies(Protocol):
     """A policy that runs copies of its fleets."""
 
     def meet(self, simulator: FleetSimulator) -> None:
-        """Called once for every vector environment, before its first reset."""
+        """Called once for every vector environment of fleets, before its first reset."""
 
 
 @runtime_checkable
@@ -94,7 +95,7 @@ class ActingCandidate:
 
     Args:
         candidate: the policy.
-        env: that it acts in; a user's policy is held to its space of actions.
+        env: that it acts in; the actions of a user's policy must have the shape of its space.
         seeds: of the episodes, one per row.
         deterministic: handed to `predict`.
     """

@@ -1,8 +1,9 @@
 """Policies meet episodes: the same list of seeds for everyone, in batches, one row per episode.
 
 Row i depends on its seed and the policy alone, not on how many episodes run side by side: environments keep their rows
-apart, and `tokenfleet.evaluation.candidates` says how a policy acts in a batch. A policy that draws for the whole
-batch at once, as a network does, needs batches of the same size for the same rows.
+apart, and `tokenfleet.evaluation.candidates` says how a policy acts in a batch. There are two exceptions. A policy that
+draws for the whole batch at once, as a network does, needs batches of the same size for the same rows. So does a
+network in batches of more than `NETWORK_ROWS` episodes, for the last bit.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def evaluate_policy(
         One row per episode, in the order of the seeds.
 
     Raises:
-        SpecError: no episodes, or an environment that cannot be evaluated.
+        SpecError: no episodes, a batch of none, an environment that cannot be evaluated, or a journal that cannot be
+            written.
+        UserCodeError: a part of the user's has failed.
     """
     candidate = policy if isinstance(policy, Candidate) else Candidate(policy, "policy")
     seeds = episode_seeds(seed, episodes)

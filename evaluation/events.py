@@ -23,7 +23,7 @@ USUAL_SPAN_S = 60.0
 
 @dataclass(frozen=True)
 class EventCard:
-    """How one event went; power is the mean grid power of a tick, and NaN stands for what there was no tick to tell.
+    """How one event went; power is the mean grid power of a tick, and NaN stands where no tick tells the number.
 
     Attributes:
         policy: label.
@@ -36,9 +36,9 @@ class EventCard:
         depth: mean share of the called reduction, from the baseline, that was delivered while it held; 0 to 1.
         response_s: from the start until power was first at or below the called cap [s].
         kept_s: time at or below the called cap while it held [s].
-        kept_share: that over the time for which it held.
+        kept_share: `kept_s` over the time for which it held.
         rebound_w: highest power after it, less the baseline [W].
-        slo_attainment: share of requests that ended during the event within their SLO.
+        slo_attainment: of the fleet's requests that ended during the event, the share within their SLO.
         slo_before: the same before it was announced.
     """
 
@@ -82,7 +82,7 @@ class Course:
         return inside
 
     def slo_attainment(self, first_s: float, end_s: float) -> float:
-        """Share of the requests that ended in a span within their SLO."""
+        """Of the requests that ended in a span, the share within their SLO; NaN without any."""
         inside = self.during(first_s, end_s)
         ended = float(self.ended[inside].sum())
         return float(self.in_slo[inside].sum()) / ended if ended else float("nan")
@@ -109,7 +109,7 @@ class Call:
 
 
 def score_event(policy: str, seed: int, call: Call, course: Course) -> EventCard:
-    """The card of one event, from its site's draw and the fate of the fleet's requests."""
+    """The card of one event, from the power of its site and the endings of the fleet's requests."""
     event, called_w = call.event, call.event.depth_fraction * call.contract_w
     notice_s, full_s = event.start_s - event.notice_s, event.start_s + event.ramp_s
     held = course.during(full_s, full_s + event.hold_s)
@@ -143,7 +143,7 @@ class EventRecorder:
     """Watches the fleets of a batch tick by tick, and scores the events of an episode when it has ended.
 
     Args:
-        fleet: the environment, before its first step; it calls from then on.
+        fleet: the environment, before its first step; it calls the recorder after every tick if a site has events.
     """
 
     def __init__(self, fleet: FleetVectorEnv) -> None:

@@ -1,7 +1,7 @@
 """The finished batches of a study on disk, one by one: an interrupted study goes on after them.
 
 One line of JSON per batch behind a hash of it, flushed to disk when the batch ends. A line that is cut off does not
-count, and its batch is run again. Such is the last line of a process killed in mid-write.
+count, and its batch is run again: a process that is killed while it writes leaves such a line.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class EvaluatedBatch:
 
     Attributes:
         rows: one per episode, in the order of the study's seeds.
-        ledgers: of the same episodes, in the order of their ends; none unless the environment is a fleet.
-        events: how their demand-response events went; likewise.
+        ledgers: of the same episodes, in the order of their ends; none for an environment that is not a fleet, or where
+            nobody asked for ledgers.
+        events: how their demand-response events went; none for an environment that is not a fleet.
     """
 
     rows: tuple[EpisodeRow, ...]
@@ -60,11 +61,15 @@ class Journal:
         return sum(len(batch.rows) for batch in self._batches.values())
 
     def find(self, policy: str, seeds: Sequence[int]) -> EvaluatedBatch | None:
-        """What the policy of this label made of the episodes of these seeds; None where they are still to be run."""
+        """Results of the policy of this label in the episodes of these seeds; None if no batch of these exists."""
         return self._batches.get((policy, tuple(seeds)))
 
     def add(self, batch: EvaluatedBatch) -> EvaluatedBatch:
-        """Keep a batch, and give it back as a later reader will find it."""
+        """Keep a batch, and give it back as a later reader will find it.
+
+        Raises:
+            SpecError: the file cannot be written.
+        """
         line = _encoded(batch)
         try:
             with self._path.open("ab") as file:

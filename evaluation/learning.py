@@ -25,7 +25,7 @@ def read_progress(run: Path) -> dict[str, Float64Array]:
     """Columns of a run's `progress.csv`, NaN where a row has no such number.
 
     Raises:
-        SpecError: there is no such file, or it holds no steps or no episodes.
+        SpecError: there is no such file, it holds no steps or no episodes, or a cell is no number.
     """
     path = run / PROGRESS_FILE
     try:

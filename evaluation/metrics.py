@@ -1,6 +1,6 @@
 """What an evaluation reports: the metrics of `envs.accounts.metrics`, and latencies, which need every request.
 
-Columns of the result file, headings of the table, axes of the figures and the documentation are all read from it. A
+Columns of the result file, headings of the table, axes of the figures and the documentation all come from `METRICS`. A
 metric per request class stands in a column `<metric>/<class>`. A foreign environment has only the generic metrics, and
 whatever numbers it puts under `info["episode_metrics"]`, which keep their own names.
 """

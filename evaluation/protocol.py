@@ -99,7 +99,7 @@ class Protocol(Spec):
         return [name for name, reference in self.references.items() if reference.is_benchmark]
 
     def reference(self, study: Study) -> Reference | None:
-        """The reference of a study's scenario; None where there is none, or the study is of other episodes."""
+        """The reference of a study's scenario; None without one, or if the study has another scenario or episodes."""
         found = self.references.get(study.scenario)
         if found is None or (study.split, study.config_hash) != (self.split, found.config_hash):
             return None

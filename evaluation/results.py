@@ -111,7 +111,7 @@ def read_rows(path: str | Path) -> list[EpisodeRow]:
     """Rows of a file that `write_rows` wrote.
 
     Raises:
-        SpecError: no such file, or not a file of episode rows.
+        SpecError: an unknown suffix, no such file, one that is too large, or not a file of episode rows.
     """
     path = _known_suffix(path)
     if not path.is_file():
@@ -126,7 +126,11 @@ def read_rows(path: str | Path) -> list[EpisodeRow]:
 
 
 def append_rows(path: str | Path, rows: Sequence[EpisodeRow]) -> Path:
-    """Add rows to a file, new or old; rows of the same identity are replaced."""
+    """Add rows to a file, new or old; a row replaces one with the same `EpisodeRow.key`.
+
+    Raises:
+        SpecError: see `read_rows` and `write_rows`.
+    """
     before = read_rows(path) if _known_suffix(path).is_file() else []
     return write_rows(path, merge_rows(before, rows))
 

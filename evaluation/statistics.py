@@ -86,6 +86,9 @@ class PairedBootstrap:
         resamples: B, how many times the study is redrawn.
         confidence: coverage of the intervals.
         seed: of the resampling; the same scores and seed give the same interval.
+
+    Raises:
+        ValueError: no episodes; in its methods, scores of another number of episodes.
     """
 
     def __init__(self, episodes: int, resamples: int = RESAMPLES, confidence: float = 0.95, seed: int = 0) -> None:

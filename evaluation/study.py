@@ -1,4 +1,4 @@
-"""A whole study: every candidate meets the same episodes, and two of them are recorded tick by tick."""
+"""A whole study: every candidate meets the same episodes, and two candidates are recorded tick by tick."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def record_timelines(
 ) -> list[Timeline]:
     """The best learned policy (else the best) and the best other baseline, in the first's median episode.
 
-    Empty for an environment that is not a fleet.
+    Empty for an environment that is not a fleet, or where the first of the two has no scores.
     """
     chosen = next((name for name in summary.ranking if summary.method(name).learned), summary.ranking[0])
     others = [name for name in summary.ranking if name != chosen and not summary.method(name).learned]

@@ -81,6 +81,6 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def only_grid(axes: Axes, axis: str) -> None:
-    """Keep the grid lines of one axis, and drop the other's line and ticks where they say nothing."""
+    """Keep the grid lines of one axis, and drop those of the other."""
     axes.grid(False)
     axes.grid(True, axis=axis)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The score of policies over a suite of scenarios: `python -m tokenfleet.evaluation.suite FOLDER ...`.
 
-The folders are what evaluate.py has written, one a scenario. Only scenarios of the protocol take part, and only
-policies that met all of them.
+The folders are what evaluate.py has written, one a scenario. A scenario without a reference in the protocol is refused.
+Policies that did not meet all of the scenarios are left out.
 """
 
 from __future__ import annotations

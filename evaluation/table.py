@@ -30,7 +30,8 @@ _SHOWN = (
     "g_per_million_tokens",
     *GENERIC_NAMES,
 )
-"""Columns in order of importance; those that do not fit the terminal are left to the file. A `/` stands for classes."""
+"""Columns in order of importance; those that do not fit the terminal are left to the file. A `/` stands for classes, of
+which the first `_MOST_CLASSES` are shown."""
 
 
 _MOST_CLASSES = 3

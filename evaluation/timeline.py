@@ -27,15 +27,15 @@ class Timeline:
         policy: label.
         seed: that the environment was reset with.
         tick_s: length of a tick [s].
-        sites, rooms, pools, classes: names; a room has its site's.
+        sites, rooms, pools, classes: names; a room has the name of its site.
         room_limit_c: above which a room derates its boards, `[R]` [C].
-        power_w, cap_w: mean metered power of each tick, and the cap in force, `[H, S]`.
+        power_w, cap_w: metered power, mean over the meter's window, and the cap in force, `[H, S]` [W].
         braked: whether the brake held the clocks down, `[H, S]`.
         room_c: air of each room at the end of the tick, `[H, R]` [C].
-        clock_fraction: in force, `[H, P]`.
+        clock_fraction: in force during the tick, `[H, P]`.
         queued_requests: in the replicas' queues at the end of the tick, `[H, P]`.
         running_requests: in the replicas' batches at the end of the tick, `[H, P]`.
-        held_requests: deferrable requests held back, `[H, K]`.
+        held_requests: deferrable requests held back at the end of the tick, `[H, K]`.
         completed_in_slo, arrived: requests in the tick, `[H, K]`.
     """
 
@@ -96,7 +96,7 @@ def record_timeline(make_env: MakeEnv, candidate: Candidate, seed: int, determin
 
 
 def write_timelines(path: Path, timelines: Sequence[Timeline]) -> Path:
-    """One row per policy and tick, columns `<quantity>/<site, pool or class>`; the data behind the figure (CSV)."""
+    """One row per policy and tick, columns `<quantity>/<site, room, pool or class>` (CSV): the data of the figure."""
     per_site = ("power_w", "cap_w", "braked")
     per_pool = ("clock_fraction", "queued_requests", "running_requests")
     per_class = ("held_requests", "completed_in_slo", "arrived")

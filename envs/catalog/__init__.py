@@ -102,7 +102,7 @@ def find(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> Path:
         search_paths: the user's folders; each holds `<kind>/<name>.yaml` files.
 
     Raises:
-        SpecError: the name is unknown (the message lists the known ones), or two folders have it.
+        SpecError: the name is unknown (the message lists the known ones) or no name, or two files have it.
     """
     folders = _folders(kind, search_paths)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -118,7 +118,11 @@ def find(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> Path:
 
 
 def load_entry(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> dict[str, Any]:
-    """The plain data of a YAML entry, its `name` filled in from the file's name where the file does not give one."""
+    """The plain data of a YAML entry, its `name` filled in from the file's name where the file does not give one.
+
+    Raises:
+        SpecError: see `find`; or the file cannot be read, or gives another name.
+    """
     data = read_yaml(find(kind, name, search_paths))
     if data.setdefault("name", name) != name:
         raise SpecError([f"{kind}.{name}.name: must equal the file's name {name!r} (got {shown(data['name'])})"])

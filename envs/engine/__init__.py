@@ -30,7 +30,7 @@ ENGINES = {
 
 
 class RequestStatus(IntEnum):
-    """How a request ended; every request ends in exactly one way."""
+    """What has become of a request; no request ends in more than one way."""
 
     PENDING = 0  # has not arrived, is held back, queued or in a batch: in flight at the horizon
     COMPLETED = 1
@@ -91,6 +91,8 @@ class Engine(Protocol):
 
         Raises:
             SpecError: a control is of the wrong shape or outside of its bounds; nothing has happened.
+            IndexError: the episode of a fleet that should advance is over.
+            RuntimeError: a fleet was never reset.
         """
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:

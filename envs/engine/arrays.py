@@ -123,6 +123,9 @@ class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumn
                 those of `OPTIONAL_AXES` are 0.
             columns: arrays by name; values that broadcast to the column's shape are enough. `variants` are such
                 `models`.
+
+        Raises:
+            TypeError: a fleet has no such column.
         """
         sizes = {**dict.fromkeys(OPTIONAL_AXES, 0), **sizes}
         every = {"G": 1, **sizes, "D": sizes["S"] + sizes["W"], "J": len(TOKEN_KNOTS), "Y": MAX_TIERS}
@@ -171,7 +174,7 @@ class FleetArrays(PoolShape, ModelColumns, PoolPhysics, ClassColumns, SiteColumn
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Length of each axis letter of `tokenfleet.envs.fields.AXES` but N."""
+        """Length of each axis letter of `tokenfleet.envs.fields.AXES` but N and A."""
         return {
             **self.view.sizes,
             "H": self.horizon_ticks,

@@ -47,7 +47,7 @@ def check_index(index: int, num_envs: int) -> None:
 
 
 def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -> None:
-    """Refuse forks of missing fleets, and forks that contradict each other; see `Engine.fork`."""
+    """Refuse forks of missing fleets, and forks that contradict each other; raises what `Engine.fork` says."""
     if len(sources) != len(targets):
         raise SpecError([f"fork: needs as many targets as sources (got {len(targets)} and {len(sources)})"])
     distinct = set(targets)
@@ -72,7 +72,7 @@ def check_snapshot(snapshot: Any, kind: type[Any], arrays: FleetArrays) -> None:
 
 
 def check_episode(arrays: FleetArrays, episode: Episode, checks_bounds_of: Container[str] | None = None) -> None:
-    """Refuse an episode of another fleet, or one with NaN.
+    """Refuse an episode of another fleet, or one with values outside of their bounds, NaN included.
 
     Its `RequestTable` has checked itself, but for what refers to the fleet.
 

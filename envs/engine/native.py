@@ -58,7 +58,7 @@ class NativeSnapshot:
 
     @property
     def live_bytes(self) -> int:
-        """The same with the requests under way alone: no others change from now on before they are made."""
+        """The same with the requests under way alone: any other request changes only once it is made."""
         return self.state.live_bytes()
 
 

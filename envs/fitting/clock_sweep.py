@@ -4,7 +4,7 @@ Columns: `clock_mhz` and, or, `power_limit_w`; `time_ms` (or `time_s`) of the jo
 `power_w` of one board, or `energy_j` of the job on one board; `job`, where there are several. An empty cell says
 nothing.
 
-A point without a limit of its own has the limit of the board: `tdp_w`, or the highest power of the table if that is
+A point without a limit of its own has the limit of the board: `tdp_w`, or the highest power of such points if that is
 more. A board that draws more than its data sheet says had its limit raised.
 """
 

@@ -65,8 +65,8 @@ def run(words: Sequence[str]) -> None:
 def clock_values(law: ClockLaw, sweeps: Sequence[Sweep], gpu: GpuSpec) -> dict[str, Any]:
     """Keys of a board's entry that sweeps tell, and their values.
 
-    The limit is left out where it never binds, the awake draw where it would lie below idle, and the rated watts where
-    no limit was above them.
+    The limit is left out where it never binds, the awake draw where it would lie below idle or not below the limit, and
+    the rated watts where no limit was above them.
     """
     values: dict[str, Any] = {
         "voltage_floor_fraction": round(law.board.voltage_floor_fraction, 3),

@@ -130,7 +130,8 @@ def quantities(place: str, known: Mapping[str, Heading], row: Mapping[str, Any])
         row: column -> value; an empty cell or null gives nothing.
 
     Raises:
-        SpecError: one line for each value that is not a number above 0.
+        SpecError: one line for each value that is not a number above 0; a time between tokens may be 0, which gives
+            nothing.
     """
     found, problems = {}, []
     for name in sorted(known, key=lambda name: -known[name].rank):
@@ -163,6 +164,9 @@ def moment_s(place: str, name: str, text: Any) -> float:
 
     >>> moment_s("log.csv:2", "timestamp", "2026/03/01 00:00:01.500") - moment_s("", "", "20260301-000000")
     1.5
+
+    Raises:
+        SpecError: it is no time.
     """
     words = str(text).strip()
     number = number_of(words)

@@ -25,7 +25,7 @@ from tokenfleet.envs.layers.llm import ProfileSpec
 from tokenfleet.envs.layers.llm.coefficients import Coefficients, Physics
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, iteration_time_s
 
-RARE_PREFILLS = 0.4  # share of iterations with a prompt up to which the median is an iteration without one
+RARE_PREFILLS = 0.4  # prompt chunks an iteration up to which the median is an iteration without a prompt
 ONE_AT_A_TIME = 1.5  # batch up to which a prompt mostly meets an idle server
 
 

@@ -39,7 +39,7 @@ def chances(counts: Array, mean: Array) -> Array:
 
 
 def batches(runs: Sequence[Run], bench: Bench) -> tuple[Array, Array]:
-    """Sequences in an iteration, of which there is none without one, and the context each attends to, `[R]`."""
+    """Sequences in an iteration, at least one, and the context that each of them attends to, `[R]` each."""
     context = np.array([run.context_tokens for run in runs])
     return np.array([max(run.batch, 1.0) for run in runs]), bench.model.attended_tokens(context)
 

@@ -87,7 +87,7 @@ def with_power(
     Args:
         runs: with beginning and end.
         log: of the boards that served them.
-        boards: of the replica, the tensor-parallel degree.
+        boards: how many the replica has.
         chosen: which boards of the log; all of them by default.
 
     Returns:

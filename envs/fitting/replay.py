@@ -23,8 +23,9 @@ from tokenfleet.envs.traces import RequestTable
 
 TICK_S = 60.0
 DRAIN_TICKS = 30
-"""Of an episode, after the last arrival; more are added for a slow replica, up to `MOST_TICKS`."""
+"""Of an episode, after the last arrival; a slow replica gets four times as many, and again."""
 MOST_TICKS = 2000
+"""An episode that had as many ticks to drain is not tried with more."""
 Tokens = NDArray[Any]
 
 

@@ -11,7 +11,7 @@ from tokenfleet.envs.fitting.problem import TOLD
 from tokenfleet.envs.fitting.runs import Run
 from tokenfleet.envs.layers.llm import ProfileSpec
 
-FAR = 0.1  # an error of a fitted run that deserves a second look
+FAR = 0.1  # relative error of a fitted run from which on the report names the run
 
 
 def report(fit: Fit, notes: Sequence[str] = ()) -> str:

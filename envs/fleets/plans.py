@@ -15,7 +15,7 @@ from tokenfleet.envs.spec import SpecError, shown
 BoolArray = NDArray[np.bool_]
 Same = Literal["same"]
 Decisions = NDArray[Any] | Controls
-"""Actions `[B, A]` or `[N, B, A]`, or the `Controls` of B or N * B fleets."""
+"""Actions `[B, A]` or `[N, B, A]`, or the `Controls` of B or N * B fleets; rows that N divides are read as N * B."""
 
 
 class PolicyPredictor(Protocol):

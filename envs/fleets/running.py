@@ -135,7 +135,7 @@ class RunningFleets:
         return self._metrics.ledger(index, int(self.episodes.tick[index]), self.request_log(index), requests)
 
     def seen(self, index: int) -> Record:
-        """The views of fleet `index` since its episode began, a row for each tick, and the one now; they are kept."""
+        """The views of fleet `index` since its episode began, a row a tick, and the one now; needs `keeps_views`."""
         assert self._views is not None
         past = self._views.of(index)[: int(self.episodes.tick[index])]  # it stood still afterwards
         return Record(self.engine.view.layout, np.stack([*past, self.engine.view.rows[index]]))

@@ -68,10 +68,10 @@ def _one_after_the_other(fifths: list[SplitPart]) -> SplitPart:
 
 
 def check_parts(name: str, found: tuple[SplitPart, ...], horizon_s: float) -> None:
-    """Make sure that an episode of `horizon_s` fits every part of the record `name`.
+    """Make sure that an episode of `horizon_s` fits every part of the record `name`, and that no part is empty.
 
     Raises:
-        ValueError: it does not, and why.
+        ValueError: a part is too short, or has no event.
     """
     shortest_s = min(part.span_s for part in found)
     if horizon_s > shortest_s:

@@ -3,8 +3,8 @@
 The text formats are those of `formats`, CSV and JSON lines, gzipped or not; `.npz` is the compact form that
 `write_trace` writes. Every request must have at least one prompt token and one output token, and at most `MAX_TOKENS`
 of each: a request that generates nothing cannot be scheduled, so such a row is an error, not silently dropped. The
-public Azure 2023 and Mooncake conversation traces have none. Times must not decrease, and are shifted so that the first
-request arrives at 0 s. What is not so is made so by `importing`.
+public Azure 2023 and Mooncake conversation traces have no such row. Times must not decrease; those of text are shifted
+so that the first request arrives at 0 s. `importing` converts a record that does not keep these rules.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class SessionTrace:
 
     @property
     def amounts(self) -> FloatColumn:
-        """What splits share alike, `[S, A]`.
+        """What splits share alike, `[N, A]`.
 
         Calls, tokens of prompts, new ones of these, tokens of answers, turns, seconds, 1 for the session itself, and
         its quarter: by calls, and by the share of its time that it waits for answers.
@@ -102,7 +102,7 @@ class SessionTrace:
         return np.stack([calls, *totals, lasts_s, np.ones(len(self)), *quarters], axis=1)
 
     def offered(self, horizon_s: float) -> FloatColumn:
-        """What each session brings to episodes that it is under way in, for each start: `[S, 3]`.
+        """What each session brings to episodes that it is under way in, for each start: `[N, 3]`.
 
         Calls, and their tokens of prompts and of answers: a session enters an episode with each of its calls, as often
         as its wait is long, and brings the calls that can follow before the horizon.

@@ -48,7 +48,7 @@ class RequestTable:
         session_id: int32, calls of one task of one user, which ends when one of them fails for good; -1 for none.
         wait_s: float64, tool or think time between the last predecessor's completion and this call [s].
         predecessors: int32, how many calls must complete before this one is made.
-        retry_uniform: float64 in [0, 1), the chance in this request's back-off.
+        retry_uniform: float64 in [0, 1], the chance in this request's back-off.
         price_tolerance: float64, highest factor on the token price that its client accepts.
         successor_start: [R + 1] int64, where each request's successors begin in `successor`.
         successor: [E] int32, rows of the calls that wait for it.
@@ -108,6 +108,10 @@ class RequestTable:
             class_id: one for each request, or a single one for all.
             edges: pairs (call, call that waits for it), in any order.
             **columns: any other column by name, each entry or a single value; `DEFAULTS` where missing.
+
+        Raises:
+            SpecError: see the class.
+            TypeError: there is no such column.
         """
         arrivals = np.ascontiguousarray(arrival_s, dtype=np.float64)
         given = {"class_id": class_id, **columns}

@@ -33,19 +33,19 @@ class FluidProblem:
 
     Attributes:
         value_usd, late_usd: what a request pays in time, and late, `[R]`.
-        kind: who is alike, `[R]`; requests of different kinds never share a group.
+        kind: number of the request's kind, `[R]`; requests of different kinds never share a group.
         first, last_prefill, last_decode: spans in which a request may be prefilled and decoded to be in time, `[R]`; to
             be late it has until the end.
         routes: pools that prefill and decode, O pairs.
         allowed: `[R, O]`.
         prefill_s, decode_s: least seconds of a replica, `[R, P, L]`.
         prefill_kwh, decode_kwh: least IT energy beyond rest, `[R, P, L]` [kWh].
-        replica_s: `[T, P]`.
+        replica_s: seconds of replicas that a span has, `[T, P]`.
         most_kwh: most IT energy beyond rest, `[T, P]` [kWh].
         site: of each pool, `[P]`.
         pue: least, `[T, S]`.
         base_kwh: facility energy at rest, `[T, S]`.
-        solar_kwh: `[T, S]`.
+        solar_kwh: on offer from the sun, `[T, S]`.
         usd_per_kwh: least price, `[T, S]`.
         most_grid_kwh: most that a site can draw, `[T, S]`.
         battery_kwh: most that a battery moves in a span, `[T, S]`.
@@ -98,7 +98,8 @@ def upper_bound_usd(problem: FluidProblem, sizes: int = 3) -> float:
 
     Args:
         problem: of an episode.
-        sizes: into how many groups of size requests that are alike otherwise are put for the linear programme.
+        sizes: into how many groups the linear programme puts requests of one kind and window, by what they pay for a
+            second of a replica.
     """
     return dual_value_usd(problem, best_prices(problem, sizes))
 
@@ -189,7 +190,7 @@ def _groups(problem: FluidProblem, sizes: int) -> Iterator[IntArray]:
 
 
 def _least_bill_usd(problem: FluidProblem, energy_usd: Float64Array) -> float:
-    """Least of the bill less what training earns, and energy beyond rest is worth at a price, `[T, P]` [USD]."""
+    """Least of the bill, less what training earns and what energy beyond rest is worth at prices `[T, P]` [USD]."""
     rows = _Rows()
     _energy_columns(problem, rows, worth_usd=energy_usd)
     return rows.least()

@@ -156,7 +156,7 @@ def _paid_usd(a: FleetArrays, table: RequestTable, rows: IntArray) -> tuple[Floa
 def _windows(
     a: FleetArrays, table: RequestTable, rows: IntArray, asked_s: Float64Array, edges_s: Float64Array
 ) -> dict[str, IntArray]:
-    """Spans in which a request is served in time; one whose call waits for others may be asked for whenever later."""
+    """Spans in which a request is served in time; a call that waits for others may be made at any later time."""
     k = table.class_id[rows]
     further = table.output_tokens[rows] - 1
     pace_s = np.where(further > 0, np.where(further > 0, further, 1) * a.tpot_s[k], 0.0)
@@ -200,7 +200,7 @@ def _needs(
 def _energy(
     a: FleetArrays, episode: Episode, model: PowerModel, rates: list[PoolRates], dark: BoolArray, edges: IntArray
 ) -> dict[str, Float64Array]:
-    """Each site's power at rest and its cap, its prices, and its sun and batteries."""
+    """Each site's power at rest and its cap, its prices, its sun, its battery and its training jobs."""
     tick_s, start = a.tick_s, edges[:-1]
     at_site = np.eye(a.num_sites)[a.site]
     rest_w = (a.replicas * np.array([rate.rest_w for rate in rates])) @ at_site

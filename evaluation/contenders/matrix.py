@@ -100,7 +100,7 @@ class ResultMatrix:
         return bootstrap.difference(self.usd[policy, scenario], self.usd[other, scenario])
 
     def rivals(self, scenario: str) -> list[str]:
-        """Policies and tuned rules that played, whoever earned most first; the best known is none."""
+        """Policies and tuned rules that played, whoever earned most first; the best known is not among them."""
         tuned = [one.name for one in self.searched if one.scenario == scenario and one.name != BEST_KNOWN]
         played = [name for name in (*self.policies, *tuned) if (name, scenario) in self.usd]
         return sorted(played, key=lambda name: -self.mean_usd(name, scenario))

@@ -25,7 +25,7 @@ COMMAND = "make contenders"
 DECLARED = "declared"
 """The part of the page that comes from declarations alone."""
 NOISE = 0.98
-"""Share of what the middle of the action box earns that counts as no less."""
+"""Share of what the middle of the action box earns, from which on a policy counts as no worse."""
 TABLES: Mapping[str, Mapping[str, Preset]] = {
     "routing": rules.ROUTINGS,
     "clocking": rules.CLOCKINGS,

@@ -135,7 +135,9 @@ def _parser() -> argparse.ArgumentParser:
         help="write standings/SCENARIO.json there, and leaderboard.md and images/leaderboard.png from all standings",
     )
     parser.add_argument(
-        "--ship", metavar="FOLDER", help="write the policy of the best training seed by validation there"
+        "--ship",
+        metavar="FOLDER",
+        help="write the best learned policy and constants by validation, and the tuned rules, there",
     )
     return parser
 

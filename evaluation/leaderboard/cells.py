@@ -18,8 +18,8 @@ from tokenfleet.policies.registry import Choice
 VALIDATION_SEED = 1_000
 """Of the validation episodes by which rules are chosen; searches choose by others."""
 CHOICE_SEED, CHOICE_TIMES = 2_000, 3
-"""Of those by which methods are chosen, and how many they are over the others: a week with scarce hours makes some
-episodes ten times as dear as others, and few episodes then choose by chance."""
+"""Of the episodes by which methods are chosen, and how many times as many they are. In a week with scarce hours some
+episodes are ten times as dear as others, and a choice by few episodes is chance."""
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ CORRECTIONS = {"corrected rule": ("correction", 0.5), "corrected rule, wide": ("
 """Methods that correct the best rule: the experiment that trains one, and its share of the budget's episodes."""
 METHODS = (CONSTANTS, FEEDBACK, *CORRECTIONS)
 LEARNED = (FEEDBACK, *CORRECTIONS)
-"""The methods whose policies answer to the state."""
+"""The methods whose policies follow the state."""
 Measured = Mapping[str, Any]
 """A cell: what a policy comes to in some episodes."""
 BASE = "constants before"
-"""The constants that feedback goes on from, and its limit is relative to them."""
+"""The constants that feedback goes on from; the limit of feedback is relative to theirs."""
 
 
 @dataclass(frozen=True)

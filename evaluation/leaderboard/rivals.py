@@ -21,7 +21,7 @@ from tokenfleet.policies.registry import POLICIES, Choice
 from tokenfleet.policies.tunable import tunable
 
 PLANNER, PUBLISHED = "planner", "published"
-"""Kinds of shipped policies: what takes too long a decision for thousands of episodes, and controllers of others."""
+"""Kinds of shipped policies: those too slow in deciding for thousands of episodes, and published controllers."""
 FINALISTS = {True: 5, False: 8}
 """How many published controllers, and how many other rules, the test episodes are worth."""
 UNTUNED = "supervisor"
@@ -54,12 +54,12 @@ class ShippedRule:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is a controller of others."""
+        """Whether it is a published controller."""
         return POLICIES[self.name].group == PUBLISHED
 
     @property
     def plans(self) -> bool:
-        """Whether it takes too long a decision for thousands of episodes."""
+        """Whether its decisions take too long for thousands of episodes."""
         return POLICIES[self.name].group == PLANNER
 
 
@@ -89,7 +89,7 @@ def tuned(
     workers: int,
     say: Callable[[str], None],
 ) -> list[ShippedRule]:
-    """The best rule and the best controller of others that have numbers, with these tuned by `tune.py`.
+    """The best rule and the best published controller that have numbers, with these tuned by `tune.py`.
 
     Args:
         scenario: where they act.

@@ -41,7 +41,7 @@ class Standing:
         corrected: how many training seeds chose a corrected rule; the others chose feedback.
         seeds: of training.
         rule: the best shipped rule, tuned or not, in these very episodes; this choice favours the rule.
-        published: likewise of controllers of others.
+        published: the best published controller, likewise.
         tuned: the constants that were tuned with as many training episodes.
         minutes: of the longest training.
         episodes: of training, of each seed.

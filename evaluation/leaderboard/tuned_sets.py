@@ -1,7 +1,7 @@
 """Tuned numbers of main rules for other scenarios: `python -m tokenfleet.evaluation.leaderboard.tuned_sets`.
 
-Benchmarks get tuned rules from the leaderboard. Scenarios that are no benchmarks get them
-here, by the same budget of `tune.py`.
+Benchmarks get tuned rules from the leaderboard. Scenarios that are no benchmarks get them here, by the same budget of
+`tune.py`.
 The same command goes on with what `--out` holds.
 """
 

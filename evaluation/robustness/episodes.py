@@ -1,4 +1,4 @@
-"""What a policy comes to in test episodes; apart from `__main__`, of which other processes import nothing."""
+"""What a policy earns in test episodes; not in `__main__`, since worker processes import nothing from there."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 EVEN = 0.03
-"""Difference of a split's offered value from the mean over splits that is nothing to speak of."""
+"""Largest difference of a split's offered value from the mean over splits, relative, that counts as even."""
 
 
 def card_text(card: Mapping[str, Any]) -> str:

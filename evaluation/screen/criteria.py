@@ -1,7 +1,7 @@
 """What makes a scenario a benchmark, criterion by criterion, from the numbers of a card.
 
 Gains are shares of the *span* from the careful operator to the best known; knobs and absurd optima are measured against
-the best known value itself.
+the value of the better tuned plan.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STATE = 0.05
 SATURATED = 0.97
 """Share of requests in time and of the offered value from which on a rule leaves nothing."""
 KNOBS, KNOB_LOSS = 4, 0.01
-"""How many knobs must matter, and the share of the best known value that a knob's default then costs."""
+"""How many knobs must matter, and the share of the better tuned plan's value that a knob's default then costs."""
 
 
 def criteria(card: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ CLOSE = 0.02
 GIVEN_UP = 0.1
 """Share of a class's requests in time below which the class counts as given up."""
 ABOVE = 0.5
-"""Share of an episode above a cap from which a fleet stands there throughout."""
+"""Share of an episode above a cap from which a fleet counts as standing there throughout."""
 ABOVE_CAP = "power stands above the cap"
 
 
@@ -45,7 +45,7 @@ def mean_of(values: Float64Array) -> dict[str, float]:
 
 
 def alike(rules: Outcomes) -> list[list[str]]:
-    """Pairs of rules that act identically: in no episode do their values differ."""
+    """Pairs of rules that act identically: on average over the episodes their values differ by `IDENTICAL` at most."""
     best = max(abs(float(rule[VALUE].mean())) for rule in rules.values())
     return [
         [one, other]

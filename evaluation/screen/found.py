@@ -46,7 +46,7 @@ class FinishedScreen:
             scenario: a YAML file, for one that is not in the catalogue.
 
         Raises:
-            SpecError: the screen is not at its end, or of another scenario.
+            SpecError: it cannot be read; or the screen is not at its end, or of another version of the scenario.
         """
         record = read_record(path)
         if "card" not in record:

@@ -20,7 +20,7 @@ value, and how much dearer each generation makes it. Ours: at a share of 1 searc
 limit, for chance alone puts few episodes beyond it.
 """
 TOLERANCE, TOLERANCE_S = 0.05, 1.0
-"""Share of a limit, and seconds, by which means of some dozens of episodes may be beyond it: they do not tell less."""
+"""Share of a limit, and seconds, by which a mean may be beyond it: dozens of episodes tell no smaller difference."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Plans beside a tuned one: without a group of set-points, or such as a scenario should punish; and an obvious rule."""
+"""Plans beside a tuned one: without a group of set-points, or absurd ones, which must not pay; and an obvious rule."""
 
 from __future__ import annotations
 

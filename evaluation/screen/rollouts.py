@@ -37,7 +37,7 @@ Outcome = dict[str, Float64Array]
 KEPT = ("net_value_usd", "slo_attainment", "above_cap_s", "brakes", "trips")
 """Metrics that the screen looks at, those by class included."""
 ROWS = 256
-"""Fleets side by side in one process."""
+"""Most fleets side by side in one process; more if one plan alone meets more episodes."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from tokenfleet.policies.registry import POLICIES
 Float64Array = NDArray[np.float64]
 
 NO_RULES = ("random", "supervisor")
-"""Policies that are no rule of their own: one draws, one holds what the search starts beside."""
+"""Policies that are no rules of their own: one draws its actions, the other holds set-points like those searched."""
 STAGES = {CONSTANTS: FURTHER, FEEDBACK: FEEDBACK_STAGE}
 """The searches that the tuned plans are from."""
 RULE_GROUPS = ("reference", "baseline")

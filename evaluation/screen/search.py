@@ -41,7 +41,7 @@ FIRST, FEEDBACK_STAGE, FURTHER = ENDS_AT
 FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of the first constants, and of what goes on from them."""
 FIRST_TIMES = 2
-"""Generations of the first search, over those of each search that goes on from it."""
+"""Generations of the first search, over those of the search of feedback."""
 CHOOSING = 1
 """Offset of the seeds of the validation episodes that plans are chosen by."""
 
@@ -94,7 +94,7 @@ class PlanSearch:
     def constants(self, is_control: bool = False) -> Plans:
         """Constants after as many more episodes as feedback takes, its probes included.
 
-        Without a number of generations it is feedback's search, so far, that says how many they are.
+        Where no number of generations was asked for, those that feedback's search has had so far are counted.
 
         Args:
             is_control: whether the search goes on for as long as feedback that goes on from these constants, and for

@@ -35,7 +35,7 @@ def _base_ticks(tick_s: float) -> Callable[[RegulationSpec], float]:
 
 @dataclass(frozen=True)
 class ChargeColumns:
-    """Costs of a site's power beyond energy, and payments of a demand-response programme."""
+    """Costs of a site's power beyond energy, and payments for demand response and for frequency regulation."""
 
     charges: Int64Array = quantity(
         "S",

@@ -98,7 +98,7 @@ class ModelColumns:
         "P", "s", "Per token of context of the decoding sequences.", _iteration("context_s")
     )
     mixed_context_s: Float64Array = quantity(
-        "P", "s", "The same, more where prompts are prefilled beside them.", _iteration("mixed_context_s")
+        "P", "s", "Added to that where prompts are prefilled in the same iteration.", _iteration("mixed_context_s")
     )
     prefill_attention_s: Float64Array = quantity(
         "P", "s", "Per (query, key) pair of prefill.", _iteration("prefill_attention_s")

@@ -117,7 +117,7 @@ class PowerStates:
                     up -= 1
 
     def _stand(self, target: int, now_s: float) -> None:
-        """Bring the number of replicas that stand by, or prepare to, to `target`; who drains is about to."""
+        """Bring the number of replicas that stand by, or prepare to, to `target`; draining ones count as about to."""
         standing = self._number(STANDING)
         for state in STANDING[::-1]:
             for replica in reversed(self.replicas):
@@ -131,7 +131,7 @@ class PowerStates:
                 standing += 1
 
     def _choose_models(self, target: int) -> None:
-        """Who has nothing loaded wakes with the variant if it is among the first `target` replicas."""
+        """A replica with nothing loaded wakes with the variant if it is among the first `target` replicas."""
         for place, replica in enumerate(self.replicas):
             if self.has_variant and replica.state in UNLOADED and replica.on_variant != (place < target):
                 replica.load(place < target)
@@ -139,7 +139,7 @@ class PowerStates:
     def _switch(self, target: int, now_s: float) -> int:
         """Bring the variant to the first `target` replicas and the own model to the others; how many begin to load.
 
-        Who has requests finishes them first.
+        A replica with requests finishes them first.
         """
         if not self.has_variant:
             return 0

@@ -1,13 +1,13 @@
 """The prefix cache of a replica: what is left of computed contexts.
 
 An *entry* is the context of one conversation without the beginning that its whole group shares. Such a beginning is an
-entry too. A running request refers to its group's entry, whose memory counts once however many refer to it, and takes
-over its conversation's. When the request gives up its space, completed or preempted, its computed tokens are its
-conversation's entry again. Memory that no running request needs keeps entries; when it is needed, the least recently
-used entry that nobody refers to loses blocks from its end, as vLLM frees them. A group's entry is used whenever one of
-its conversations is, so it outlives them. A group's entry can be found as soon as the first request that computes it
-has joined, for later requests run later. A request without a conversation leaves its context too: only itself can find
-it, yet it takes its turn.
+entry too. A running request refers to its group's entry, whose memory counts once however many requests refer to it.
+The request takes over the entry of its conversation. When the request gives up its space, completed or preempted, its
+computed tokens are its conversation's entry again. Memory that no running request needs keeps entries. When a request
+needs this memory, the least recently used entry to which no request refers loses blocks from its end, as vLLM frees
+them. A group's entry is used whenever one of its conversations is, so the entry outlives them. It can be found as soon
+as the first request that computes it has joined, for later requests run later. A request without a conversation leaves
+its context too: no other request can find it, yet it takes memory until its turn comes.
 
 A replica may have host memory besides. Blocks that the GPUs give up go there, and the least recently used entry there
 loses its end in turn. A request that finds tokens there takes them back, and its first iteration takes longer.

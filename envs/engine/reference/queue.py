@@ -2,8 +2,8 @@
 
 The queue is strictly first come, first served. Where a pool ranks classes, requests of the highest priority come first,
 and those of one priority in the order of arrival; a running request is left running. Some seats may be kept for a
-class: other classes take one only if enough are left for the seats that this class has not taken up. A request without
-a seat for that reason is passed over; the KV cache still gives space in turn.
+class: other classes take one only if enough are left for the seats that this class has not taken up. A request that has
+no seat for that reason is passed over; the KV cache still gives space in turn.
 """
 
 from __future__ import annotations

@@ -75,7 +75,10 @@ class Replica:
 
     @property
     def unprefilled_tokens(self) -> int:
-        """Tokens to compute for the requests whose prefill has not ended; what a cache saves shows once they join."""
+        """Tokens to compute for the requests whose prefill has not ended, chunks that are done included.
+
+        What a cache saves is taken off once a request joins.
+        """
         return sum(request.tokens_to_compute for request in (*self.waiting, *self.prefilling))
 
     @property

@@ -58,5 +58,5 @@ class Request:
 
     @property
     def tokens_to_compute(self) -> int:
-        """Of its context, until its prefill has ended."""
+        """Tokens of its context that no cache held, computed or not; 0 if its context came along."""
         return 0 if self.is_computed else self.context_tokens - self.hit_tokens

@@ -34,7 +34,7 @@ class Router:
         self._affinity = prefix_affinity
 
     def choose_pool(self, request: Request) -> int | None:
-        """A pool that the request fits into, and with it whether it should return to a replica; None without one."""
+        """Choose the pool for a request, None where no pool can take it; notes the replica to which it returns."""
         k = request.class_id
         p = self._next_pool(k)
         if p is None:
@@ -57,7 +57,7 @@ class Router:
         return chosen
 
     def holder(self, request: Request) -> int:
-        """The replica that last computed a context of the request's conversation for a model of its class, or -1."""
+        """The replica that last took a call of the conversation to prefill; -1 without one that serves the class."""
         home = self.home_replica.get(request.conversation_id, -1)
         return home if home >= 0 and self.arrays.route_mask[request.class_id, self.pool_of[home]] else -1
 
@@ -92,6 +92,6 @@ class Router:
         return min(indices, key=self._work_tokens)
 
     def _work_tokens(self, index: int) -> int:
-        """What a replica has left to prefill, plus each unfinished request's expected answer."""
+        """`unprefilled_tokens` of a replica, plus each unfinished request's expected answer."""
         replica = self.replicas[index]
         return replica.unprefilled_tokens + sum(int(self.arrays.output_weight[r.class_id]) for r in replica.requests)

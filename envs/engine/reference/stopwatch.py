@@ -1,9 +1,10 @@
-"""Time as what has passed since another.
+"""A time, told by what has passed since an earlier time.
 
-A replica's clock is a sum of many iterations. Rounded at each, on a late clock, such a sum is soon off by more than the
-engines may differ, and two engines that add in another order are off by another amount. A sum that is counted from when
-the replica became busy, with the roundings kept, is not. A time that is whole on paper is whole here: ten iterations of
-0.1 s end at the second, because elapsed time is told to `RESOLUTION_S`. Sums in different orders differ by less.
+A replica's clock is a sum of many iterations. If the sum is rounded at each of them, late in an episode, it is soon off
+by more than the engines may differ, and two engines that add in different orders are off by different amounts. A sum
+that counts from when the replica became busy, and keeps the roundings, is not. A time that is whole on paper is whole
+here: ten iterations of 0.1 s end at the second, because elapsed time is told to `RESOLUTION_S`. Sums in different
+orders differ by less.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Entrant:
 
 
 def rivals_of(scenario: str) -> list[Entrant]:
-    """Everyone but the generalist; rules alone, and others' specialists, where nothing was tuned or trained."""
+    """Everyone but the generalist; only rules and other scenarios' specialists where nothing was tuned or trained."""
     trained = scenarios_with_rivals()
     others = [_shipped(OTHERS, learned_name(name)) for name in trained if name != scenario]
     if scenario not in trained:
