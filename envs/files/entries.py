@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,9 @@ def write_whole(contents: Mapping[Path, bytes], option: str = "--out") -> list[P
         for path, draft in drafts.items():
             draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(contents[path])
+        for path in drafts:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         for path, draft in drafts.items():
             os.replace(draft, path)
     except OSError as error:

@@ -104,7 +104,7 @@ def with_power(
     if len(mine) != boards:
         told = f"{len(mine)} boards, {', '.join(mine)}" if any(mine) else "no column that tells boards apart"
         fix = "choose them with --boards" if any(mine) else f"log one of {', '.join(BOARD_COLUMNS[:4])}"
-        raise SpecError([f"{log.path}: has {told}; a replica of --tensor-parallel {boards} has {boards}; {fix}"])
+        raise SpecError([f"{log.path}: has {told}; the replica has {boards}; {fix}"])
     measured = [_power_of(run, log, mine) for run in runs]
     notes = [note for run in runs for note in _clock_notes(run, log, mine)]
     return [replace(run, power_w=power_w) for run, power_w in zip(runs, measured, strict=True)], notes

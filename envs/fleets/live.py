@@ -181,10 +181,11 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         Args:
             plan: what the copies do: a policy; actions `[B, A]` of B branches, `[N, B, A]` if every fleet has its own,
                 or `Controls` of as many rows, which are held; or a list of these, actions for `decide_every` ticks
-                each, controls for one, the last one held. Rows of `Controls` that N divides are read as N * B.
+                each, controls for one, the last one held. Rows of `Controls` that N divides are read as N * B,
+                unless `branches` is their number.
             horizon: ticks at most; a copy whose episode ends stops there.
             then: a policy that takes over when a list of decisions has come to its end.
-            branches: B of a policy, 1 by default; its observations come fleet by fleet, branch by branch, future by
+            branches: B of a policy, 1 by default, or of a plan whose rows leave it open; a policy's observations come fleet by fleet, branch by branch, future by
                 future, and it may act otherwise in every branch.
             futures: `"same"` goes on with the episode's own future, which nobody can know; a seed draws another future
                 in accord with everything known now (`docs/what-if.md`); a list gives each branch all of these futures,

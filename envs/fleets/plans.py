@@ -15,7 +15,7 @@ from tokenfleet.envs.spec import SpecError, shown
 BoolArray = NDArray[np.bool_]
 Same = Literal["same"]
 Decisions = NDArray[Any] | Controls
-"""Actions `[B, A]` or `[N, B, A]`, or the `Controls` of B or N * B fleets; rows that N divides are read as N * B."""
+"""Actions `[B, A]` or `[N, B, A]`, or the `Controls` of B or N * B fleets; rows that N divides are N * B, unless there are B."""
 
 
 class PolicyPredictor(Protocol):
@@ -104,7 +104,7 @@ class Planned:
             steps = list(plan) if isinstance(plan, (list, tuple)) else [plan]
             if not steps:
                 raise SpecError(["plan: must decide for one tick at least (got an empty list)"])
-            self.branches = self._branches_of(steps[0])
+            self.branches = self._branches_of(steps[0], branches)
             if branches not in (None, self.branches):
                 raise SpecError([f"branches: must be as many as the plan has, {self.branches} (got {branches})"])
             self._listed = [self._spread(step) for step in steps]
@@ -130,12 +130,12 @@ class Planned:
         actions, self._state = policy.predict(observations, self._state, begins, deterministic=True)
         return np.asarray(actions)
 
-    def _branches_of(self, step: Any) -> int:
-        """How many branches a step decides for."""
+    def _branches_of(self, step: Any, asked: int | None) -> int:
+        """How many branches a step decides for; `asked` settles whether rows of controls are of each fleet."""
         single = self._parts.action.space.shape or ()
         if isinstance(step, Controls):
             count = step.num_envs
-            return count // self._fleets if self._fleets > 1 and count % self._fleets == 0 else count
+            return count if count == asked or count % self._fleets else count // self._fleets
         shape = np.shape(step)
         if len(shape) - len(single) not in (1, 2) or shape[len(shape) - len(single) :] != single:
             raise SpecError(
@@ -150,10 +150,8 @@ class Planned:
 
     def _spread(self, step: Any) -> NDArray[Any] | Controls:
         """Actions or controls of every copy."""
-        if self._branches_of(step) != self.branches:
-            raise SpecError(
-                [f"plan: every tick must decide for {self.branches} branches (got {self._branches_of(step)})"]
-            )
+        if (found := self._branches_of(step, self.branches)) != self.branches:
+            raise SpecError([f"plan: every tick must decide for {self.branches} branches (got {found})"])
         if not isinstance(step, Controls):
             single = self._parts.action.space.shape or ()
             rows = np.broadcast_to(step, (self._fleets, self.branches, *single)).reshape(-1, *single)

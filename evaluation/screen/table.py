@@ -24,7 +24,7 @@ HEAD = (
     "headroom, % of the span",
     "feedback over constants, % of the span",
     "in time, best rule",
-    "knobs that matter, % of the best known lost",
+    "knobs that matter, % of the better tuned plan lost",
     "features that matter",
     "episodes",
     "minutes",

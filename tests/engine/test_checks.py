@@ -83,6 +83,16 @@ def test_there_is_no_fleet_beyond_the_batch(engine, index):
         fleet.request_log(index)
 
 
+def test_a_log_that_was_taken_does_not_change_later(engine):
+    arrays = one_pool()
+    fleet = make_engine(engine, arrays, 1)
+    fleet.reset(0, plain_episode(arrays, RequestTable.of([0.5], [10], [5])))
+    log = fleet.request_log(0)
+    fleet.step(neutral(arrays))
+    assert np.isnan(log.first_token_s).all()
+    assert np.isfinite(fleet.request_log(0).first_token_s).all()
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"token_budget": 2**40}, r"fleet\.token_budget"),
     ({"kv_tokens": 2**50}, r"fleet\.kv_tokens"),

@@ -78,6 +78,17 @@ def test_a_policy_can_be_asked_and_can_take_over() -> None:
     assert envs.simulate(policy, 5, branches=2, futures=[1, 2, 3]).reward.shape == (3, 2, 3)
 
 
+def test_rows_of_controls_are_branches_of_all_fleets_or_of_each_as_branches_says() -> None:
+    envs = FleetVectorEnv("tiny", 2)
+    envs.reset(seed=0)
+    rows = envs.action_model.decode(np.linspace(-1.0, 1.0, 4)[:, None] * np.ones(envs.action_model.space.shape))
+    four = envs.simulate(rows, 8, branches=4).reward
+    two = envs.simulate(rows, 8).reward
+    assert (four.shape, two.shape) == ((2, 4, 1), (2, 2, 1))
+    assert_same(two[0], four[0, :2])
+    assert_same(two[1], four[1, 2:])
+
+
 def test_branches_meet_the_same_futures_and_seeds_are_futures() -> None:
     envs = under_way()
     action = candidates(envs, 1)

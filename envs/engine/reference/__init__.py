@@ -118,7 +118,8 @@ class ReferenceEngine:
     def request_log(self, index: int) -> RequestLog:
         """See `Engine.request_log`."""
         check_index(index, len(self._fleets))
-        return self._fleet(index).log
+        log = self._fleet(index).log
+        return RequestLog(**{name: values.copy() for name, values in vars(log).items()})
 
     def _records(self, index: int) -> tuple[Record, Record]:
         """The rows that fleet `index` writes."""
