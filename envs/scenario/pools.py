@@ -63,7 +63,8 @@ class PoolSpec(GrowingSpec, CatalogSpec):
         clock_latency_s: time until a clock that was asked for is in force [s], in whole ticks rounded up. None by
             default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
             it takes tens of seconds (POLCA, arXiv 2308.12908).
-        kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves (`layers.llm.memory`).
+        kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside
+            weights, activations and CUDA graphs.
         kv_policy: `reserve` keeps space for a request's whole answer from its admission on; `grow` gives it space token
             by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
         kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
