@@ -36,7 +36,7 @@ class EpisodeMetrics:
 
     Args:
         scenario: says what things cost.
-        arrays: the same fleet, as the engines have it.
+        arrays: the scenario as engines read it.
         num_envs: N.
     """
 

@@ -22,7 +22,7 @@ class Metric:
     Attributes:
         name: column name, with its unit as a suffix where it has one.
         label: as a person reads it, without the unit.
-        unit: as a person reads it; empty for counts and shares.
+        unit: as a person reads it; empty for shares and other plain numbers.
         better: `"higher"`, `"lower"`, or empty where neither is better by itself.
         doc: what it means, one sentence.
         formula: from the sums of n episodes to `[n]`; None where something other than a fleet reports the number.
@@ -47,5 +47,5 @@ class Metric:
 
 
 def ratio(over: Float64Array, under: Float64Array) -> Float64Array:
-    """`over / under`, NaN where `under` is zero."""
+    """`over / under`, NaN where `under` is not above 0."""
     return np.divide(over, under, out=np.full_like(over, np.nan), where=under > 0.0)

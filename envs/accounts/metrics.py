@@ -18,7 +18,7 @@ GRAMS_PER_KG = 1e3
 
 
 def net_value_usd(sums: EpisodeSums) -> Float64Array:
-    """Earnings of n episodes less debts and payments, `[n]` [USD]."""
+    """Net value of n episodes: revenue, penalties, the electricity bill and all of `AGREED`, `[n]` [USD]."""
     earned_usd = sums.in_slo_usd + sums.late_usd + sums.lost_usd - sums.electricity_usd
     return earned_usd + agreed_usd(sums.total)
 
@@ -28,7 +28,7 @@ def _per_million_tokens(amount: Float64Array, sums: EpisodeSums) -> Float64Array
 
 
 def _term(term: str) -> Callable[[EpisodeSums], Float64Array]:
-    """Payments less costs of agreements of one kind."""
+    """Payments less costs of the outcomes of `AGREED` with this reward term."""
     some = [one for one in AGREED if one.term == term]
     return lambda sums: np.sum([one.sign * sums.total(one.outcome) for one in some], axis=0)
 

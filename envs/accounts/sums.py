@@ -27,15 +27,15 @@ Float64Array = NDArray[np.float64]
 
 
 class Accounts:
-    """Every outcome of N fleets, and the cost and emissions of every energy, summed since their episodes began.
+    """Every outcome of N fleets, and cost and emissions of the energies in `PRICED`, summed since episodes began.
 
     Args:
         scenario: says what things cost.
-        arrays: the same fleet, as the engines have it.
+        arrays: the scenario as engines read it.
         num_envs: N.
 
     Attributes:
-        totals: sums of the outcomes, rows `[N, O]`.
+        totals: sums of the outcomes, a row for each fleet.
     """
 
     def __init__(self, scenario: Scenario, arrays: FleetArrays, num_envs: int) -> None:
@@ -84,9 +84,9 @@ class Accounts:
         Args:
             index: of the fleet.
             ticks: how many have been counted.
-            net_value_usd: what the reward says they were worth.
-            log: what has become of its requests.
-            requests: all of them.
+            net_value_usd: net value of these ticks.
+            log: states of the episode's requests.
+            requests: the episode's requests.
         """
         usd, grams = self._tariffed[index].reshape(2, -1)
         carbon_usd = self.carbon_usd(np.array([index]))

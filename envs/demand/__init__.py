@@ -1,4 +1,4 @@
-"""Demand of one's own: from any record of requests to a trace, and to a stream that draws other weeks like it.
+"""A user's own demand: from any record of requests to a trace, and to a stream that draws other weeks like it.
 
 python -m tokenfleet.envs.demand import azure-2024 week.csv --out week.npz
 python -m tokenfleet.envs.demand fit week.npz --start 2024-05-10 --name my-chat --out mine

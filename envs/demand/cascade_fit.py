@@ -1,12 +1,12 @@
 """Fit a cascade to the counts of a record.
 
 The variances of the factors are those whose closed form has the record's Fano factors, scale by scale. A finite record
-shows less variance than the process has: its own mean swallows what is slower than itself. So the closed form is
-taken less its value over the whole record.
+shows less variance than the process has, because swings slower than the record shift its mean. So the fit subtracts
+the closed form over the whole record.
 
-Fano factors do not tell on-off traffic from traffic that is only uneven. How many windows are empty does: of several
-shares of busy time, each with its best variances, the one is taken whose drawn counts are distributed most like the
-recorded ones.
+Fano factors do not tell on-off traffic from traffic that is only uneven; the number of empty windows does. Of several
+shares of busy time, each with its best variances, the fit takes the one with the least sum of two errors: that of the
+Fano factors, and the distance between the distributions of drawn and recorded counts.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ WINDOWS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.
 FEWEST_WINDOWS = 5
 FINEST_SCALE_S, SCALE_RATIO = 0.5, 4.0
 LONGEST_SPELLS_S = 900.0
-"""Of the memory of busy spells and pauses: what lasts longer is a swing, or an hour of the day."""
+"""Longest memory of busy spells and pauses [s]: what lasts longer is a swing, or an hour of the day."""
 SLOWEST_SHARE = 0.5
-"""Of the record: the slowest scale that it is asked about."""
+"""Slowest scale of the fit, as a share of the record's length."""
 BUSY_SHARES = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.24, 0.19, 0.15, 0.12, 0.09)
 FULL_WEIGHT_WINDOWS, LEAST_WEIGHT = 60, 0.35
 RIDGE = 0.02
 NOTHING = 0.003
-"""A variance below it is left out."""
+"""A variance up to this is left out."""
 JUDGED_WINDOWS_S = (1.0, 10.0, 60.0)
 DRAWN_REQUESTS, DRAWN_SPANS, FEWEST_DRAWN_WINDOWS = 200_000, 20.0, 50.0
 SIMPLER = 0.01
-"""How much nearer on and off must come to be preferred over a rate that is only uneven."""
+"""How much smaller the error of on-off traffic must be for it to be preferred over a rate that is only uneven."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What a record says of its process.
+    """Statistics of a record.
 
     Attributes:
         rate_rps: mean [requests/s].
@@ -98,7 +98,7 @@ def fit_cascade(arrival_s: FloatArray, counted: Counted, seed: int = 0) -> Casca
     Args:
         arrival_s: the record, `[R]` [s].
         counted: what was counted of it.
-        seed: of the draws that tell on and off from uneven.
+        seed: of the draws that are compared with the record.
     """
     tried = [fit_variances(counted, share) for share in BUSY_SHARES]
     distances = [misfit + _distance(arrival_s, counted, cascade, seed) for cascade, misfit in tried]

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 SAME_TIME_SHARE = 0.5
-"""Share of requests at the time of the request before, from which times count as those of a coarse clock."""
+"""A clock is coarse if at least this share of requests has the time of the request before."""
 SAME_TIME_S = 0.01
 OFF_THE_CLOCK = 0.01
-"""Ticks that a time may be off a coarse clock."""
+"""How far a time may be off a coarse clock, in steps of this clock."""
 
 
 def counts(arrival_s: FloatArray, window_s: float, span_s: float) -> FloatArray:
@@ -25,7 +25,7 @@ def counts(arrival_s: FloatArray, window_s: float, span_s: float) -> FloatArray:
 
 
 def fano_factor(arrival_s: FloatArray, window_s: float, span_s: float) -> float:
-    """Variance over mean of the counts in whole windows; 1 for a Poisson process, nan where nothing comes."""
+    """Variance over mean of the counts in whole windows; 1 for a Poisson process, nan without requests or windows."""
     found = counts(arrival_s, window_s, span_s)
     return float(found.var(ddof=1) / found.mean()) if found.sum() > 0 and len(found) > 1 else float("nan")
 
@@ -54,7 +54,7 @@ def clock_step_s(arrival_s: FloatArray) -> float:
 
 
 def spread_over_clock(arrival_s: FloatArray, seed: int = 0) -> FloatArray:
-    """Times as a fine clock might have had them: those of one tick fall anywhere in it, ascending, `[R]` [s]."""
+    """Times as on a fine clock, ascending from 0, `[R]` [s]: those of a coarse clock spread over its steps."""
     step_s = clock_step_s(arrival_s)
     if step_s == 0.0:
         return arrival_s

@@ -22,7 +22,7 @@ Profile = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Hours:
-    """Rate over its mean at the middle of each of 24 hours; None where the record is too short to tell."""
+    """Rate over its mean at the middle of each of 24 hours; None where the record does not tell."""
 
     weekday: Profile | None = None
     weekend: Profile | None = None
@@ -39,8 +39,8 @@ def fit_hours(arrival_s: FloatArray, span_s: float, start_s: float | None) -> Ho
     Args:
         arrival_s: times from the record's start, ascending, `[R]` [s].
         span_s: length of the record [s].
-        start_s: when it begins, since a Monday's midnight [s]; unknown for None, which takes all days to be alike and
-            the record to begin at midnight.
+        start_s: when it begins, since a Monday's midnight [s]; None if unknown: then all days are taken to be alike,
+            and the record to begin at midnight.
     """
     if span_s < DAY_S:
         return Hours()

@@ -1,4 +1,4 @@
-"""What can be imported: an importer is an entry of `IMPORTERS`, and the command knows nothing else of it."""
+"""What can be imported: each importer is an entry of `IMPORTERS`, and the command reads nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ImportRequest:
         out: file to write.
         how: how to read tables of requests.
         model: which of a record's models.
-        progress: told of every so many rows that were read.
+        progress: called with numbers of rows that have been read.
     """
 
     source: Path
@@ -63,7 +63,7 @@ class Importer:
     Attributes:
         doc: what it reads.
         suffixes: endings that the result may have.
-        convert: does it.
+        convert: does the import.
         tables: whether it reads a table of requests, so that options on columns, times and empty answers apply.
         models: whether its record has several models.
     """

@@ -21,11 +21,11 @@ LAG_WINDOWS_S = (1.0, 10.0, 60.0)
 LEVELS = (0.25, 0.5, 0.75, 0.95)
 DRAWS = 40
 HELD_OUT = 0.4
-"""Share at the end of a record that judges, if nobody says otherwise."""
+"""Share of time at the end of a record that judges a fit by default."""
 FEWEST_HELD_OUT = 50
 FEWEST_WINDOWS = 4
 DRAWN_AT_MOST = 5_000_000
-"""Requests of all draws together; longer traces are compared with fewer draws."""
+"""Requests of all draws together; longer traces are compared with fewer draws, but at least four."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Compared:
 
     @cached_property
     def middle(self) -> float:
-        """The median of the draws in which anything comes."""
+        """The median of the draws that have a value."""
         known = self.drawn[np.isfinite(self.drawn)]
         return float(np.median(known)) if len(known) else float("nan")
 
     @property
     def error(self) -> float:
-        """Of the median draw, relative or, of correlations, the difference; nan where nothing can be compared."""
+        """Error of the median draw, relative or, if `absolute`, as a difference; nan where nothing can be compared."""
         difference = self.middle - self.recorded
         if self.absolute:
             return difference
@@ -61,7 +61,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Judged:
-    """A fit to the first part of a trace, and what it makes of the rest."""
+    """A fit to the first part of a trace, compared with the rest."""
 
     demand: DemandSpec
     fitted_requests: int

@@ -9,7 +9,7 @@ from tokenfleet.envs.layers.agents.joint_lengths import JointLengthsSpec
 
 PROBABILITIES = (0.01, 0.03, 0.06, *(round(0.05 * k, 2) for k in range(2, 19)), 0.94, 0.97, 0.99)
 BANDS = ((20_000, 10), (5_000, 8), (1_000, 5), (200, 2), (0, 1))
-"""Requests from which on the answer has so many bands of the prompt."""
+"""(Least number of requests, bands of the prompt) for the quantiles of the answer."""
 Tokens = NDArray[np.int32]
 
 
@@ -30,7 +30,7 @@ def fit_lengths(prompt_tokens: Tokens, output_tokens: Tokens) -> JointLengthsSpe
 
 
 def _quantiles(tokens: Tokens) -> dict[float, float]:
-    """Through the smallest and the largest too, at half a request from either end."""
+    """Quantiles, with the smallest and the largest value at half a request from either end."""
     end = float(f"{0.5 / len(tokens):.2g}")
     inside = [probability for probability in PROBABILITIES if end < probability < 1.0 - end]
     places = [end, *inside, 1.0 - end] if end < 0.5 else [0.25, 0.75]

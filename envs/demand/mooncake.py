@@ -16,7 +16,7 @@ from tokenfleet.envs.traces.sessions import count_reusable
 
 BLOCK_TOKENS = 512
 ASSUMED_TPOT_S = 0.05
-"""Of the answers, whose duration is not recorded: 20 tokens/s."""
+"""Time per token of the answers, whose duration is not recorded: 20 tokens/s."""
 KEYS = ("timestamp", "input_length", "output_length", "hash_ids")
 Request = dict[str, Any]
 
@@ -58,10 +58,10 @@ def _whole(values: Iterable[Any]) -> bool:
 
 
 def conversations(lines: list[Request]) -> SessionTrace:
-    """A request goes on with an earlier one whose full blocks it all repeats.
+    """Conversations: a request continues an earlier one if its prompt repeats all full blocks of that prompt.
 
-    The first block is the same in all of them: the service's system prompt, a group of its own. Think time is what is
-    left of the time between two requests after an answer at an assumed speed.
+    The first block is the same in all requests: the service's system prompt, a group of its own. Think time is the time
+    between two requests less that of an answer at an assumed speed.
     """
     owner: dict[int, int] = {}  # name of a block -> last request that held it
     parent, common = [], []
@@ -77,7 +77,7 @@ def conversations(lines: list[Request]) -> SessionTrace:
 
 
 def _chains(parent: list[int]) -> list[list[int]]:
-    """Conversations; a request that two go on with goes on with the first."""
+    """Conversations; of several requests that continue the same one, only the first does, the others begin anew."""
     chain_of: dict[int, list[int]] = {}
     chains: list[list[int]] = []
     for number, before in enumerate(parent):

@@ -60,10 +60,10 @@ def read_clients_of(folder: Path, model: str | None) -> ClientTable:
 
 
 def clients(rates: Rates, tokens: Tokens) -> ClientTable:
-    """A table of clients; a Gamma's shape is its first parameter, and so is a Weibull's.
+    """A table of clients.
 
     Args:
-        rates: client, start of the window [s], rate [requests/s], family and shape of the gaps.
+        rates: rows (client, start of the window [s], rate [requests/s], family of the gaps, their shape).
         tokens: (field, client) -> the quantiles of every window.
     """
     client, start_s, rate_rps, family, shape = (np.array(column) for column in zip(*rates, strict=True))
@@ -87,7 +87,7 @@ def clients(rates: Rates, tokens: Tokens) -> ClientTable:
 
 
 def _token_quantiles(tokens: Tokens, field: str, known: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Quantiles of each client, the median over its windows; below the first decile as far as above the median."""
+    """Quantiles of each client, medians over its windows; the lowest is extrapolated from the two above it."""
     medians = {client: np.median(rows, axis=0) for (of, client), rows in tokens.items() if of == field}
     if not medians:
         raise SpecError([f"{TOKENS}: nothing says the {field} of this model"])

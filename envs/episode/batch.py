@@ -49,10 +49,10 @@ class Episodes:
 
     Attributes:
         current: the episodes, None before the first.
-        seeds: what they were drawn from.
-        splits: which part of the traces they were drawn from.
-        generators: where each fleet's next episode seed comes from, None until it is needed.
-        generator_seeds: what those were seeded with, -1 if unknown.
+        seeds: seed of each current episode.
+        splits: split of each current episode.
+        generators: source of each fleet's next episode seed, None until it is needed.
+        generator_seeds: what the generators were seeded with, -1 if unknown.
         tick: ticks since each episode began, `[N]`.
         controls: the controls of those ticks.
     """
@@ -82,7 +82,7 @@ class Episodes:
         return generator
 
     def draw(self, index: int, split: Split) -> Episode:
-        """Draw the next episode of fleet `index`, which is at its start then."""
+        """Draw the next episode of fleet `index` and put the fleet at its start."""
         return self.start(index, int(self.generator(index).integers(EPISODE_SEEDS)), split)
 
     def start(self, index: int, episode_seed: int, split: Split) -> Episode:
@@ -142,7 +142,7 @@ class Episodes:
         )
 
     def resume(self, index: int, held: HeldEpisode) -> None:
-        """Let fleet `index` be as far as another was."""
+        """Put fleet `index` where a fleet was when `hold` was called for it."""
         self.current[index] = held.current
         self.seeds[index], self.splits[index] = held.seed, held.split
         self.generators[index], self.generator_seeds[index] = deepcopy(held.generator), held.generator_seed

@@ -42,7 +42,7 @@ PER_TICK = (
     "outdoor_c",
     "solar_w",
 )
-"""What an `Episode` holds of the course of its sites and rows, `[H, S]` or `[H, W]` each."""
+"""What an `Episode` holds of the course of its sites and rows: `[H, S]`, `[H, W]`, `[H, C]` or `[H, U]` each."""
 ROW_CAPS = {"cap_w": "row_cap_w", "rating_w": "row_rating_w", "announced_cap_w": "announced_row_cap_w"}
 """What the caps of rows are called."""
 
@@ -80,7 +80,7 @@ class DrawnCourse:
         Args:
             tick: the last entry that is kept.
             rng: decides what follows; events that are announced, or have begun, stay.
-            told: draws forecasts of the past for signals that are not forecast to the policy.
+            told: draws past forecasts of signals that are not forecast to the policy.
         """
         now_s = tick * self.scenario.tick_s
         sites, rows = self.scenario.sites.values(), self.scenario.rows.values()
@@ -97,7 +97,7 @@ class DrawnCourse:
         )
 
     def series(self) -> dict[str, Float64Array]:
-        """What no policy changes, before every tick and after the last, by name: `[H + 1, S or W, ...]`."""
+        """What no policy changes, before every tick and after the last, by name: `[H + 1, ...]` each."""
         scenario = self.scenario
         rows = _caps(scenario, self.row_events, [scenario.row_cap_w(*key) for key in scenario.rows])
         return {
@@ -139,7 +139,7 @@ def exogenous_of(series: dict[str, Float64Array]) -> Float32Array:
 
 
 def pue_of(scenario: Scenario, outdoor_c: Float64Array, factor: float | None, regimes: DrawnRegimes) -> Float64Array:
-    """PUE under skies of `outdoor_c`, `[H, S]`; `factor` and regimes multiply what is above 1, None leaves it alone."""
+    """PUE at `outdoor_c`, `[H, S]`; regimes, and `factor` unless it is None, multiply the part above 1."""
     facilities = [site.facility for site in scenario.sites.values()]
     plain = np.stack([pue(facility, outdoor_c[:, s]) for s, facility in enumerate(facilities)], axis=1)
     plain = plain if factor is None else 1.0 + (plain - 1.0) * factor
@@ -170,7 +170,7 @@ def _caps(
 
 
 def _calls(scenario: Scenario, events_of: Sequence[Sequence[CapEvent]]) -> dict[str, Float64Array]:
-    """Calls of the programmes of C sites through the episode, and their value, `[H + 1, C]` each."""
+    """Calls of the programmes of C sites through the episode, and their prices, `[H + 1, C]` each."""
     now_s = _now_s(scenario)
     events = dict(zip(scenario.sites, events_of, strict=True))
     calls = {
@@ -209,7 +209,7 @@ def _other_signal(
 
 
 def _unknown_event(spec: DemandResponseSpec | EmergencySpec, now_s: float, rng: np.random.Generator) -> CapEvent:
-    """An event of which nobody knows at `now_s`: drawn again until nobody would know of it."""
+    """An event that nobody knows of at `now_s`: drawn until it is unknown."""
     while _is_known(event := spec.draw(rng), now_s):
         pass
     return event

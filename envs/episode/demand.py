@@ -27,7 +27,7 @@ DEMAND_FORECASTS = 6
 
 @dataclass(frozen=True)
 class DrawnStreams:
-    """What must be known of the streams of an episode to let them go on.
+    """How the streams of an episode were drawn, which another future of it needs.
 
     Attributes:
         states: the generator's state before each of them was drawn.
@@ -39,7 +39,7 @@ class DrawnStreams:
 
 
 def busiest_streams(scenario: Scenario) -> dict[str, StreamSpec]:
-    """Every stream under the most that regimes make of its rate, by name; read it from `scenario.derived`."""
+    """Every stream at its highest rate under regimes, by name; read the result from `scenario.derived`."""
     return {name: busiest_stream(scenario.regimes, name, stream) for name, stream in scenario.workload.items()}
 
 
@@ -53,8 +53,8 @@ def draw_under_regimes(
 ) -> Demand:
     """What a stream asks for from one time to another, by times of the episode.
 
-    A stream under regimes is drawn at the highest rate that they give it. Of what comes at a time, the share of that
-    time's rate is left; a session comes when its first call does.
+    A stream under regimes is drawn at its highest rate, and thinned to the rate of each tick; a session counts in the
+    tick of its first call.
 
     Args:
         name: of the stream in the scenario.
@@ -65,7 +65,8 @@ def draw_under_regimes(
         split: which requests to draw from.
 
     Raises:
-        SpecError: a user's stream has sessions, whose lengths have no factor.
+        SpecError: a user's stream has sessions, whose lengths have no factor; or a stream has nothing of the split.
+        UserCodeError: a user's stream fails.
     """
     scenario = regimes.scenario
     demand = draw_demand(name, stream, rng, span_s[1] - span_s[0], split)
@@ -140,7 +141,7 @@ def demand_forecast(scenario: Scenario, requests: RequestTable, seed: Sequence[i
 
     Args:
         scenario: of the fleet; says how wrong forecasts are.
-        requests: that will be made.
+        requests: requests of the episode.
         seed: of the errors.
     """
     names, leads_s = scenario.forecast_classes, np.array(scenario.forecast_lead_s)
@@ -163,7 +164,7 @@ def demand_forecast(scenario: Scenario, requests: RequestTable, seed: Sequence[i
 def _arrival_rate(
     scenario: Scenario, requests: RequestTable, k: int, time_s: Float64Array, window_s: float
 ) -> Float64Array:
-    """Arrivals of a class around times of any shape, over the part of a window that lies within the episode."""
+    """Mean arrival rate of a class in a window around times of any shape; the window is moved into the episode."""
     begins = (requests.class_id == k) & (requests.predecessors == 0)
     arrival_s = np.sort(requests.arrival_s[begins])
     first_s = np.clip(time_s - 0.5 * window_s, 0.0, max(scenario.horizon_s - window_s, 0.0))

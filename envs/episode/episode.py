@@ -40,10 +40,10 @@ class Origin:
 
     Attributes:
         scenario, seed, split: as for `sample_episode`.
-        streams: where on their own clocks the streams of requests are.
+        streams: how the streams of requests were drawn.
         course: what chance decided about sites and rows.
-        pue_factor: what it decided about PUE, if anything.
-        regimes: what it decided about them.
+        pue_factor: factor on PUE that chance decided, if any.
+        regimes: what chance decided about regimes.
     """
 
     scenario: Scenario
@@ -63,7 +63,7 @@ class Episode:
         requests: demand, sorted by arrival.
         failures: what breaks.
         contexts: what prefix caches hold at the start.
-        origin: what it was drawn from, for `future`; None for one that nobody has drawn.
+        origin: what the episode was drawn from, for `future`; None for an episode that was not drawn.
     """
 
     requests: RequestTable
@@ -109,6 +109,9 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         scenario: of the fleet.
         seed: any non-negative integer.
         split: which part of the traces and which family of random streams to draw from.
+
+    Raises:
+        SpecError: a stream has nothing of the split, or a user's stream fails.
     """
     seeds = [seed, SPLITS.index(split)]
     rng = np.random.default_rng(seeds)
@@ -152,7 +155,7 @@ def _sample_failures(scenario: Scenario, rng: np.random.Generator) -> FailureTab
 def _sample_facilities(
     regimes: DrawnRegimes, outdoor_c: Float64Array, rng: np.random.Generator
 ) -> tuple[dict[str, Float64Array], float | None]:
-    """What facilities draw beyond the boards, under skies of `outdoor_c`, `[H, S]`; and the factor on PUE, if any.
+    """What facilities draw beyond the boards at `outdoor_c`, `[H, S]`; and the factor on PUE, if any.
 
     Without bounds nothing is drawn.
     """
@@ -183,6 +186,6 @@ def _sample_decode_memory_fraction(scenario: Scenario, rng: np.random.Generator)
 
 
 def _variant_memory_fraction(scenario: Scenario, drawn: Float64Array) -> Float64Array:
-    """Of variants as of pools: what has been drawn for all, or what their profiles say."""
+    """Share of decode time of variants that the clock does not scale, `[v]`: as drawn, or as in their profiles."""
     own = [pool.switched.profile.decode_memory_fraction for pool in scenario.pools.values() if pool.variant is not None]
     return np.array(own) if scenario.uncertainty.decode_memory_fraction is None else np.full(len(own), drawn[0])

@@ -57,7 +57,7 @@ class Future:
 
     Attributes:
         episode: the other future.
-        row: where each request of the old episode stands in the new one, `[R]`, in the same order; -1 for nowhere.
+        row: row of each request of the old episode in the new one, `[R]`; -1 for a request that is not there.
     """
 
     episode: Episode
@@ -73,7 +73,7 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
         seed: the same seed gives the same future.
 
     Raises:
-        SpecError: nobody has drawn the episode from a scenario.
+        SpecError: the episode was not drawn from a scenario.
     """
     origin, tick = episode.origin, now.tick
     if origin is None:

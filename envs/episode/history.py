@@ -24,7 +24,7 @@ class Stretch(NamedTuple, Generic[Row]):
 class History(Generic[Row]):
     """Remembers one row a tick for each of N fleets, from the start of that fleet's episode.
 
-    A fleet may take over the past of another, which it shares.
+    A fleet may take over the past of another; both then share it.
 
     >>> history = History[str](2)
     >>> history.append(["west 0", "east 0"])

@@ -29,7 +29,7 @@ class Present:
         asked: which requests have been made, `[R]`.
         lost: which have come to nothing, `[R]`.
         finished_s: when each ended, NaN where it has not, `[R]`.
-        thinking: rows of those that clients are thinking about.
+        thinking: rows of the requests that clients are thinking about.
     """
 
     tick: int
@@ -138,7 +138,7 @@ def join_requests(
 def _shared_tokens(table: RequestTable, stays: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Reusable tokens, `[R]`, of conversations with only the calls that stay.
 
-    Two calls share as many tokens as the neighbours between them that share least; removed calls count too.
+    Two calls share as many tokens as those two neighbours between them that share the fewest; removed calls count too.
 
     >>> columns = {"conversation_id": [0, 1, 0, 0], "reusable_tokens": [0, 1, 5, 9]}
     >>> table = RequestTable.of([0.0, 1.0, 2.0, 3.0], [9] * 4, [1] * 4, **columns)
@@ -161,7 +161,7 @@ def _shared_tokens(table: RequestTable, stays: NDArray[np.bool_]) -> NDArray[np.
 def _waits_s(
     table: RequestTable, finished_s: FloatArray, rows: IntArray, arrival_s: FloatArray, now_s: float
 ) -> FloatArray:
-    """How long after the last answer that they wait for calls are made, to come at `arrival_s`, not before now."""
+    """Waits after the last answer to each call's predecessors for calls to come at `arrival_s`, not before now."""
     answered_s = np.zeros(len(table))
     np.fmax.at(answered_s, table.successor, np.repeat(finished_s, np.diff(table.successor_start)))
     wait_s = arrival_s - answered_s[rows]

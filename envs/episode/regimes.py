@@ -19,8 +19,9 @@ class RegimeCourse:
     """One regime through an episode of H ticks.
 
     Attributes:
-        spec, tick_s: whose, and how long a tick is.
-        position: where it stands at every tick, at the end, and as far beyond as its indicator looks, `[H + 1 + lead]`.
+        spec: the regime.
+        tick_s: length of a tick [s].
+        position: its position at every tick, at the end, and as far beyond as its indicator looks, `[H + 1 + lead]`.
         indicator: what is shown before every tick and after the last, `[H + 1]`; empty without an indicator.
     """
 
@@ -38,8 +39,8 @@ class RegimeCourse:
     def go_on(self, tick: int, rng: np.random.Generator) -> RegimeCourse:
         """A course that this one's indicator up to entry `tick` allows, in the right proportion.
 
-        Before `tick` it is this one. From there on it is drawn from what the indicator says of it, by Bayes' law: what
-        demand has shown of the regime is not asked.
+        Before `tick` it is this one. From there on it is drawn from what the indicator has shown, by Bayes' law; what
+        demand has shown of the regime is not used.
         """
         chance, lead = self.spec.transition(self.tick_s), _lead(self.spec, self.tick_s)
         shown = self.indicator[: tick + 1]
@@ -79,11 +80,11 @@ class DrawnRegimes:
         return product
 
     def cooling_factor(self) -> Float64Array:
-        """Of every site, `[H, S]`."""
+        """Factor on cooling of every site, `[H, S]`."""
         return np.stack([self.factor("cooling_factor", site) for site in self.scenario.sites], axis=1)
 
     def indicators(self) -> Float64Array:
-        """Of the regimes that have one, `[H + 1, Q]`."""
+        """Indicators of the regimes that have one, `[H + 1, i]`."""
         shown = [course.indicator for course in self.courses if course.spec.indicator is not None]
         return np.stack(shown, axis=1) if shown else np.empty((self.scenario.horizon_ticks + 1, 0))
 
@@ -126,7 +127,7 @@ def _shown(
 def _posterior(
     spec: RegimeSpec, tick_s: float, chance: Float64Array, shown: Float64Array, rng: np.random.Generator
 ) -> IntArray:
-    """Positions that entries 0 ... T of an indicator speak of, drawn from what those say, `[T + 1]`.
+    """Positions behind entries 0 ... T of an indicator, drawn given these entries, `[T + 1]`.
 
     Forward filtering, backward sampling (Carter and Kohn, "On Gibbs sampling for state space models", Biometrika 81,
     1994, doi:10.1093/biomet/81.3.541).
@@ -147,7 +148,7 @@ def _posterior(
 
 
 class _Likelihood:
-    """How likely an entry of an indicator is, by the positions that it and the one before it speak of, in logarithms.
+    """Logarithm of an entry's likelihood, by the positions behind this entry and the one before it.
 
     A constant is left out.
     """
@@ -169,7 +170,7 @@ class _Likelihood:
 
 
 def _scaled(log_weight: Float64Array) -> Float64Array:
-    """The same ratios, the largest 1."""
+    """Logarithms of weights in the same ratios, the largest weight 1."""
     scaled: Float64Array = log_weight - log_weight.max()
     return scaled
 

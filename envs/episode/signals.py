@@ -92,7 +92,7 @@ class DrawnSignals:
         Args:
             tick: the last entry that is kept.
             rng: decides what follows.
-            told: draws the forecasts of the past where the scenario tells none.
+            told: draws past forecasts where the scenario shows none.
         """
         shared = _draw_shared(self.scenario, self.sites[0].calendar, rng)
         return replace(self, sites=tuple(site.go_on(tick, shared, rng, told) for site in self.sites))
@@ -107,7 +107,7 @@ class _SiteSignals:
         time_s: of every entry, `[T]`.
         residual: of the real-time price.
         errors: of the forecasts of carbon intensity, temperature and sun.
-        expected: the signals from which these went on, and the time of that [s]; None if they went on from none.
+        expected: the signals that these continue, and from which time on [s]; None for signals that continue none.
     """
 
     scenario: Scenario
@@ -180,7 +180,7 @@ class _SiteSignals:
         return carbon, outdoor, np.minimum(solar, self.site.solar.peak_w) if self.site.solar else solar
 
     def _told(self, truth: Weather, time_s: Float64Array, growth: FloatOrArray) -> Weather:
-        """What is said about those times, with errors of `growth` times their size a day ahead."""
+        """Forecasts for these times, with errors of `growth` times their size a day ahead."""
         if self.errors is None:
             return truth
         hour, forecast = self.calendar.hour(time_s), self.scenario.forecast
@@ -202,7 +202,7 @@ def _surroundings(site: SiteSpec, shared: SharedJumps | None) -> Surroundings:
 
 
 def _draw_shared(scenario: Scenario, calendar: Calendar, rng: np.random.Generator) -> SharedJumps | None:
-    """Jumps of the price that come to several sites, from long before the episode on; nothing is drawn without any."""
+    """Jumps of the price that several sites share, from long before the episode on; None, undrawn, if no site does."""
     specs = [(site, site.grid.real_time_price) for site in scenario.sites.values()]
     sharing = [(site, spec) for site, spec in specs if spec is not None and spec.shared_fraction is not None]
     if not sharing:

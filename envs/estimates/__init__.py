@@ -1,1 +1,1 @@
-"""What a supervisor can work out from public knowledge alone: worst power, lowest caps to come, service, backlogs."""
+"""Estimates from a scenario and what a policy sees: worst power, lowest caps to come, service rates, backlogs."""

@@ -1,4 +1,4 @@
-"""How long the work that pools have would take them: the backlog that routing and admission answer to."""
+"""How long pools need for the work that they have: the backlog that routing and admission respond to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BACKLOG_FIELDS = (
 
 
 def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
-    """How long each pool's awake replicas would take for what they have, `[N, P]` [s]; inf where none is awake.
+    """How long each pool's awake replicas need for the work that the pool has, `[N, P]` [s]; inf where none is awake.
 
     The work of a pool is the replica time that it still owes, at the clock in force. Unprefilled tokens count at the
     pool's cost of a prompt token. All output tokens of waiting requests, and half of those of running requests, count
@@ -36,7 +36,7 @@ def backlog_seconds(service: ServiceModel, view: Record) -> Float64Array:
 
 
 def _work_s(service: ServiceModel, costs: TokenCosts, view: Record) -> Float64Array:
-    """What pools owe with one model, `[N, P]` [s]."""
+    """Replica time that pools still owe, by the costs of one model, `[N, P]` [s]."""
     clock = view["clock_fraction"]
     prefill = clock_stretch(clock, costs.prefill_memory_fraction)
     decode = clock_stretch(clock, costs.decode_memory_fraction)
@@ -47,7 +47,7 @@ def _work_s(service: ServiceModel, costs: TokenCosts, view: Record) -> Float64Ar
 
 
 def class_backlog_seconds(pool_backlog_s: Float64Array, route_mask: NDArray[np.bool_]) -> Float64Array:
-    """The shortest backlog that a request of each class can meet, `[N, K]` [s]; inf where no pool of it is awake.
+    """The shortest backlog of the pools that serve each class, `[N, K]` [s]; inf where none of them is awake.
 
     Args:
         pool_backlog_s: `[N, P]`.
@@ -60,14 +60,14 @@ def class_backlog_seconds(pool_backlog_s: Float64Array, route_mask: NDArray[np.b
 def least_work_weights(
     backlog_s: Float64Array, spread_s: float | Float64Array, capacity_rps: Float64Array, awake_share: Float64Array
 ) -> Float64Array:
-    """Weights of routes by how far each backlog lies below the least one plus `spread_s`, `[N, K, P]`.
+    """Weights of routes, `[N, K, P]`: how far a backlog lies below the least one plus `spread_s`, times capacity.
 
     Join the shortest queue, the classic rule (W. Winston, "Optimality of the shortest line discipline", J. Appl. Prob.
     14, 1977, doi:10.1017/s0021900200104772), sends everything to one pool. A decision that holds for a whole tick would
     only move the queue that way, hence the spread.
 
     Args:
-        backlog_s: what a request of each class meets in each pool, `[N, K, P]` [s]; inf where it cannot go.
+        backlog_s: backlog of each pool as each class counts it, `[N, K, P]` [s]; inf where no request of it can go.
         spread_s: backlog above the least one at which a weight reaches 0, a number or `[N, K, 1]` [s].
         capacity_rps: what each pool could serve of each class, `[K, P]`.
         awake_share: awake replicas of each pool over all of them, `[N, P]`.
@@ -85,7 +85,7 @@ def admission_rates_rps(
     awake_share: Float64Array,
     tick_s: float,
 ) -> Float64Array:
-    """What each class may add within a tick for its backlog to end at its limit, `[N, K]` [requests/s].
+    """Rate of each class in the coming tick at which its backlog ends at its limit, `[N, K]` [requests/s].
 
     Args:
         met_s: the shortest backlog of each class, `[N, K]` [s].

@@ -1,4 +1,4 @@
-"""The next moves of caps, as far as announcements bound them."""
+"""Lower bounds on caps in the next moments, from announcements."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Float64Array = NDArray[np.float64]
 class CapForecast:
     """Lower bound of the caps of sites, or of rows, over the next moments, from announcements.
 
-    Three lower bounds hold, the highest counts. With L the shortest announced lead time that covers the moments:
+    Of three lower bounds, the highest is taken. With L the shortest announced lead time that covers the moments:
 
     - *slope*: an event takes at most `depth / ramp_s` of the contract per second, and `depth` in all, so the cap cannot
       fall faster than the sum over those events that can ramp in these moments;
     - *announced*: a single event falls, holds and recovers, so between now and L the cap is at least the lower of its
       two ends. This bound needs a notice no shorter than L (an emergency gives none), a hold of at least L, and no
       other event so near;
-    - *depth*: it never falls below the contract with every event at its full depth that can hold at the same time.
+    - *depth*: the cap never falls below the contract less the full depths of events that can hold at the same time.
 
     When an event can hold follows from the bounds of its start. Events that cannot coincide are not combined: of two
     calls, one in the morning and one in the evening, the cap gives way to one at a time.
@@ -36,7 +36,7 @@ class CapForecast:
         ahead_s: how far ahead to look, `[D]` [s].
 
     Attributes:
-        deepest_w: the lowest that the caps can ever be, `[D]` [W].
+        deepest_w: the lowest possible caps, `[D]` [W].
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CapForecast:
         return cls(list(scenario.rows.values()), contract_w, scenario.announced_lead_s, ahead_s)
 
     def lowest_w(self, cap_w: Float64Array, announced_cap_w: Float64Array) -> Float64Array:
-        """The lowest that the caps can be from now until `ahead_s`, `[N, D]` [W].
+        """The lowest possible caps from now until `ahead_s`, `[N, D]` [W].
 
         Args:
             cap_w: `[N, D]`.
@@ -89,12 +89,12 @@ def least_left_fraction(events: Sequence[Event]) -> float:
 
 
 def _holds(event: Event) -> tuple[float, float]:
-    """When it can hold [s]."""
+    """First and last moment at which an event can lower the cap [s]."""
     return event.earliest_start_s, event.latest_start_s + event.ramp_s + event.hold_s + event.recovery_s
 
 
 def _together(events: Sequence[Event], span: Callable[[Event], tuple[float, float]]) -> list[list[Event]]:
-    """All largest sets of events whose spans have a moment in common, and the empty set."""
+    """The empty set, and for each event the set of events whose spans contain the beginning of its span."""
     spans = [(event, *span(event)) for event in events]
     return [[], *([event for event, first, last in spans if first <= moment <= last] for _, moment, _ in spans)]
 
@@ -112,7 +112,7 @@ def _fall_fraction(events: Sequence[Event], ahead_s: float) -> float:
 
 
 def _one_at_a_time(events: Sequence[Event], lead_s: float) -> bool:
-    """Whether events are known, hold, and keep away from each other for so long that a dip has no other inside."""
+    """Whether each event is announced and holds for at least `lead_s`, with no other event so near."""
 
     def reach(event: Event) -> tuple[float, float]:
         first_s, last_s = _holds(event)

@@ -15,7 +15,7 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 
 CLOCK_STEPS = 241
-"""How finely clocks between the lowest floor and 1 are searched: steps of a quarter of a per cent."""
+"""Clocks that are tried from the lowest floor to 1: a quarter of a per cent apart where the floor is 0.4."""
 
 ROUNDING = 1e-5
 """Share of a cap that is left unused.
@@ -28,8 +28,8 @@ clocks to float32 too. A draw above the true cap by ever so little counts as a w
 def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array) -> Int64Array:
     """How many replicas of each pool may be awake for every cap to be kept at the clock floor at worst, `[P]`.
 
-    Where all do not fit, replicas are left out one by one from the pool with the largest share still awake; the last
-    one of a pool goes last.
+    Where not all fit, replicas are left out one by one from the pool with the largest share still awake. The last
+    replica of a pool is left out only when all pools behind the same limit are down to one.
 
     Args:
         scenario: of the fleet.
@@ -55,7 +55,7 @@ def replicas_that_fit(scenario: Scenario, power: PowerModel, cap_w: Float64Array
 
 
 def usual_replicas(scenario: Scenario) -> Int64Array:
-    """How many replicas of each pool an operator keeps awake who knows of no event, `[P]`: those that fit contracts.
+    """How many replicas of each pool fit the contracts, `[P]`: an operator keeps as many awake without any event.
 
     Where a contract cannot be kept even with every replica asleep, sleep gains nothing, and all are awake.
     """
@@ -67,7 +67,7 @@ def usual_replicas(scenario: Scenario) -> Int64Array:
 
 
 def _fit(power: PowerModel, limit_w: Float64Array) -> tuple[Int64Array, int | None]:
-    """Replicas with which all sites and rows keep within limits [W], and the one beyond its limit without any."""
+    """Replicas with which sites and rows keep their limits [W], and the index of a limit broken with none awake."""
     a = power.arrays
     awake = a.replicas.copy()
     members = [*(a.site == s for s in range(a.num_sites)), *power.is_behind_row.T]

@@ -41,12 +41,13 @@ Int64Array = NDArray[np.int64]
 class PowerModel:
     """Iteration time and power of every pool, and the worst power of every site and row, at any clock.
 
-    Where a pool has a variant, the worst is that of the worse of the two models; physics are those of the own model.
+    Where a pool has a variant, the worst power is that of the worse model; `physics` is that of the own model.
 
     Attributes:
         arrays: the fleet, watts per replica.
         decode_memory_fraction: lowest and highest value that an episode may draw, `[2, P]`.
-        models: both for the own models of pools, and where any pool has a variant, both for those.
+        models: `arrays` and `decode_memory_fraction` of the pools' own models and, if any pool has a variant, of the
+            variants.
         host_power_factor: highest that an episode may draw.
         is_behind_row: which pools each row feeds, `[P, W]`.
     """

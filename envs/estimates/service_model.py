@@ -30,8 +30,8 @@ class TokenCosts(NamedTuple):
     Attributes:
         prompt_s: of a prompt token of a full token budget [s].
         output_s: of an output token of a full batch [s].
-        prefill_memory_fraction, decode_memory_fraction: how little slower clocks stretch them; of what an episode may
-            draw, the middle.
+        prefill_memory_fraction, decode_memory_fraction: share of the two that no clock changes; for decode, the middle
+            of what an episode may draw.
     """
 
     prompt_s: Float64Array
@@ -41,10 +41,10 @@ class TokenCosts(NamedTuple):
 
 
 class ServiceModel:
-    """Rates of every (class, pool) pair and costs of every pool's typical token.
+    """Service rates of every (class, pool) pair, and costs of every pool's mean token.
 
     Attributes:
-        power: the physics it is computed with.
+        power: the physics of the fleet.
         mean_rate_rps, prompt_tokens, output_tokens: of each class in the long run, `[K]`.
         pool_output_tokens: mean answer of the requests that a pool may get, `[P]`.
         costs: of tokens, with the own models of pools.
@@ -99,7 +99,7 @@ class ServiceModel:
         )
 
     def _mix(self, tokens: Float64Array, values: Float64Array) -> Float64Array:
-        """Mean of `values` `[K, P]` over the classes a pool may serve, by how many tokens of them arrive, `[P]`."""
+        """Mean of `values` `[K, P]` over the classes that a pool may serve, weighted by their `tokens`, `[P]`."""
         weight = np.where(self._mask, (np.maximum(self.mean_rate_rps, 1e-9) * tokens)[:, None], 0.0)
         total: Float64Array = (weight * values).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-300)
         return total

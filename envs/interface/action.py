@@ -1,7 +1,7 @@
 """What a policy sets: rows of numbers in [-1, 1], and what they mean in `Controls`.
 
-An action is a row of segments, one a control (`envs.interface.control_segments`). The middle of the box is a sane
-fleet: capacity-weighted routing, as many replicas awake as fit the contract, everything admitted, middle clocks,
+An action is a row of segments, one for each control (`envs.interface.control_segments`). The middle of the box is a
+sane fleet: capacity-weighted routing, as many replicas awake as fit the contract, everything admitted, middle clocks,
 batteries at rest, waiting and computing weighed alike, prices half-way. Exploration noise around the middle neither
 puts replicas to sleep (that takes a < -0.6) nor cuts a class off.
 """
@@ -37,9 +37,9 @@ class Action(Protocol):
 
 @runtime_checkable
 class Supervises(Protocol):
-    """An action whose decisions are held by a loop: controls come from them at every tick anew.
+    """An action whose decisions a loop holds: the loop makes new controls from a decision at every tick.
 
-    `decode` gives a `record` instead of `Controls`. What the loop remembers are arrays whose first axis is the fleet.
+    `decode` gives a `record` instead of `Controls`. The loop's memory is arrays whose first axis is the fleet.
 
     Attributes:
         record: type of what `decode` gives; it has `num_envs`.
@@ -60,13 +60,13 @@ class Supervises(Protocol):
         """Refuse a `record` of another fleet, or outside of its bounds; raises `SpecError`."""
 
     def initial_memory(self, num_envs: int) -> tuple[NDArray[Any], ...]:
-        """What is remembered when an episode begins."""
+        """The memory with which an episode begins."""
 
     def decided(self, decision: Any, memory: Any) -> Any:
-        """What is remembered once a decision has been taken; `memory` is not changed in place."""
+        """The memory once a decision has been taken; `memory` is not changed in place."""
 
     def controls(self, decision: Any, view: Record, memory: Any) -> tuple[Controls, Any]:
-        """Controls of N fleets for the coming tick, and what is remembered then."""
+        """Controls of N fleets for the coming tick, and the memory after it."""
 
 
 class FleetAction:
@@ -93,9 +93,9 @@ class FleetAction:
         return Controls(**self._box.decode(action))  # type: ignore[arg-type]
 
     def encode(self, controls: Controls) -> Float32Array:
-        """The action `[N, A]` that means `controls`; `decode` of it gives them back up to float32.
+        """The action `[N, A]` that means `controls`: `decode` gives the same controls back up to float32.
 
-        What the box cannot say becomes the nearest it can: a class whose shares are all 0 is routed by capacity, and a
-        rate above four times the class's mean is no limit.
+        Controls outside the box become the nearest ones in it: a class whose shares are all 0 is routed by capacity,
+        and a rate above four times the class's mean is no limit.
         """
         return self._box.encode(controls)

@@ -1,4 +1,7 @@
-"""Checks of what a user hands to an environment; every mistake is a `SpecError` that says what to write instead."""
+"""Checks of what a user hands to an environment.
+
+A mistake in an argument is a `SpecError` that says what to write instead. A mistake in an action is a `ValueError`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,11 @@ def check_choices(
     max_episode_steps: int | None,
     decide_every: int | None,
 ) -> None:
-    """Refuse counts that are not positive integers, and unknown names."""
+    """Refuse counts that are not positive integers, and unknown names.
+
+    Raises:
+        SpecError: one line per mistake.
+    """
     counts = {
         "num_envs": num_envs,
         "threads": threads,
@@ -53,7 +60,7 @@ def check_choices(
 
 
 def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    """The mode that a member, its name or its value stands for.
+    """The autoreset mode from a member of the enumeration, or from a member's name or value.
 
     >>> parse_autoreset_mode("SAME_STEP") is parse_autoreset_mode("SameStep")
     True
@@ -68,7 +75,7 @@ def parse_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
 
 
 def first_terms(reward: Reward, scenario: Scenario) -> dict[str, NDArray[Any]]:
-    """The terms of an empty tick, `[1]` each, which show that the reward works."""
+    """The terms of an empty tick, `[1]` each: a first call that shows whether the reward works."""
     layout = Layout(OUTCOMES, axis_sizes(scenario))
     nothing = Record(layout, np.zeros((1, layout.width)))
     terms = reward(nothing, np.zeros((1, len(scenario.sites))))
@@ -76,7 +83,11 @@ def first_terms(reward: Reward, scenario: Scenario) -> dict[str, NDArray[Any]]:
 
 
 def checked_weights(weights: Mapping[str, float] | None, terms: Mapping[str, Any]) -> dict[str, float]:
-    """The weights that are given, if any; such as are no finite numbers, or of no term, are refused."""
+    """The weights that are given, if any.
+
+    Raises:
+        SpecError: a weight is not a finite number, or belongs to no term.
+    """
     weights = {} if weights is None else weights
     if not isinstance(weights, Mapping):
         raise SpecError([f"reward_weights: must be a mapping of terms to numbers (got {shown(weights)})"])
@@ -95,9 +106,12 @@ def checked_scale(scale: Any, reward: Reward, scenario: Scenario) -> float:
     """The number that the weighted terms of a tick are divided by.
 
     Args:
-        scale: a positive number, `"reference_revenue"`, or None for what `reward` says, else `"reference_revenue"`.
-        reward: may have an attribute `reward_scale`; 1 says that its terms are already scaled.
+        scale: a positive number, `"reference_revenue"`, or None for the reward's own, else `"reference_revenue"`.
+        reward: may have an attribute `reward_scale`; 1 means that its terms are already scaled.
         scenario: says what a tick earns if every request is served within its SLO.
+
+    Raises:
+        SpecError: the scale is neither, or the reference revenue is 0.
     """
     chosen = getattr(reward, "reward_scale", REFERENCE_REVENUE) if scale is None else scale
     if isinstance(chosen, str) and chosen == REFERENCE_REVENUE:
@@ -119,7 +133,7 @@ def _is_finite(value: Any) -> TypeGuard[float]:
 def parse_reset_options(
     options: Mapping[str, Any] | None, num_envs: int, split: Split, known: Sequence[str] = RESET_OPTIONS
 ) -> tuple[NDArray[np.bool_], Split]:
-    """Which fleets to reset, `[N]`, and the split that episodes come from henceforth (`split` unless it is given)."""
+    """Which fleets to reset, `[N]`, and the split of episodes from now on (`split` unless the options give one)."""
     options = {} if options is None else options
     if not isinstance(options, Mapping):
         meant = f"; did you mean options={{'split': {options!r}}}?" if _is_split(options) else ""
@@ -154,7 +168,7 @@ def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def checked_actions(actions: Any, num_envs: int) -> NDArray[Any]:
-    """The actions of a batch, as they are; their shape beyond the first axis is the action's to check.
+    """The actions of a batch, as they are; the action part checks their shape beyond the first axis.
 
     Raises:
         ValueError: they are not numbers, or not one row a fleet.

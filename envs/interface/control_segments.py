@@ -31,7 +31,7 @@ HIGHEST_AFFINITY = 2.0
 ADMISSION_HEADROOM = 4.0
 """The highest finite admission rate, over the class's mean rate."""
 DEAD, SPAN = 0.6, 0.4
-"""Entries around 0 that mean the usual number of replicas, and from there on to none or all."""
+"""Entries up to DEAD either way mean the usual number of replicas; SPAN further, they mean none or all."""
 
 
 def route_segment(scenario: Scenario) -> Segment:
@@ -75,7 +75,7 @@ def clock_segment(scenario: Scenario) -> Segment:
 
 
 def awake_segment(scenario: Scenario) -> Segment:
-    """How much of each pool is awake: the usual number down to a = -0.6, so that noise around 0 changes nothing."""
+    """How much of each pool is awake: the usual number between a = -0.6 and 0.6, so that noise changes nothing."""
     replicas = np.array([pool.replicas for pool in scenario.pools.values()])
     return segment(
         every_pool(scenario),
@@ -130,7 +130,7 @@ def battery_segment(scenario: Scenario) -> Segment:
 
 
 def affinity_segment(scenario: Scenario) -> Segment:
-    """How much the calls of each class are drawn to where their conversation is cached."""
+    """How strongly calls of each class prefer the replica that has cached their conversation."""
     of = classes_that_return(scenario)
     return segment(
         of,
@@ -204,7 +204,7 @@ def variant_segment(scenario: Scenario) -> Segment:
 
 
 def price_segment(scenario: Scenario) -> Segment:
-    """The token price of each class that may have another than the list price."""
+    """The token price of each class whose price may differ from the list price."""
     of, factors = classes_with_price(scenario), scenario.priced_classes.values()
     lowest, highest = (np.array([getattr(factor, end) for factor in factors]) for end in ("low", "high"))
     return segment(

@@ -1,4 +1,4 @@
-"""Sums that limits are set on, tick by tick, beside the terms of a reward."""
+"""Costs that limits are set on, tick by tick, beside the terms of a reward."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from tokenfleet.envs.scenario.axes import axis_sizes
 
 ABOVE_CAP_S = "above_cap_s"
 ENDINGS = ("completed_in_slo", "completed_late", "refused", "expired")
-"""How a request ends, as `fields.OUTCOMES` counts it; the first way is in time."""
+"""How a request ends, as `fields.OUTCOMES` counts it; the first way is in time. Declined requests do not count."""
 
 
 class WithCosts:
-    """A reward's terms, and costs beside them that are no money.
+    """A reward's terms, and costs beside them that are not dollars.
 
     - `above_cap_s`: seconds above a cap in the tick, summed over sites and rows.
-    - `missed/<class>`, `ended/<class>`: requests that ended in the tick other than within their SLO, and in any way.
+    - `missed/<class>`: requests that ended in the tick, but not within their SLO.
+    - `ended/<class>`: all requests that ended in the tick, declined ones left out.
 
-    Give every cost (`names`) the weight 0, and rewards stay as they are.
+    Give every cost (`cost_names`) the weight 0, and rewards stay as they are.
 
     Args:
-        scenario: that is rewarded.
+        scenario: of the fleets.
         reward: the reward itself, as `FleetVectorEnv` takes it.
     """
 

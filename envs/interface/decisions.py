@@ -1,4 +1,4 @@
-"""What the last actions of N fleets ask for, tick by tick: held controls, or a loop that holds set-points."""
+"""Controls from the last actions of N fleets, tick by tick: the same ones for several ticks, or those of a loop."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Memory = tuple[NDArray[Any], ...]
 class Decisions:
     """The decisions of N fleets.
 
-    An action becomes controls once, when it is taken, or at every tick anew if the action part supervises. `Controls`
-    hold for one tick.
+    An action becomes controls once, when it is taken; if the action part supervises, it does so at every tick anew.
+    `Controls` that a policy gives directly hold for one tick.
 
     Args:
         parts: what translates actions.
@@ -32,8 +32,8 @@ class Decisions:
         decide_every: ticks for which an action holds.
 
     Attributes:
-        memory: what a supervising action remembers of the fleets; `()` for others.
-        ticks: for how many ticks the last decisions hold.
+        memory: memory of a supervising action; `()` for other actions.
+        ticks: number of ticks for which the last decisions hold.
     """
 
     def __init__(self, parts: Parts, num_envs: int, decide_every: int) -> None:
@@ -49,11 +49,11 @@ class Decisions:
         self.resume(index, tuple(row[0] for row in self._fresh))
 
     def hold(self, index: int) -> Memory:
-        """What is remembered of fleet `index`, for `resume`."""
+        """The memory of fleet `index`, for `resume`."""
         return tuple(rows[index].copy() for rows in self.memory)
 
     def check(self, held: Memory) -> None:
-        """Refuse what another kind of action remembers of a fleet.
+        """Refuse the memory of another kind of action.
 
         Raises:
             SpecError: one line.
@@ -62,12 +62,15 @@ class Decisions:
             raise SpecError(["snapshot: is of another kind of action; restore it in an environment of the same action"])
 
     def resume(self, index: int, held: Memory) -> None:
-        """Remember of fleet `index` what was remembered of it, or of another."""
+        """Give fleet `index` the memory that `hold` gave of this fleet, or of another."""
         for rows, row in zip(self.memory, held, strict=True):
             rows[index] = row
 
     def take(self, actions: Any) -> int:
-        """Take actions `[N, A]`, controls or set-points; for how many ticks they hold (`ticks`).
+        """Take actions `[N, A]`, controls or set-points.
+
+        Returns:
+            For how many ticks they hold (`ticks`).
 
         Raises:
             ValueError: the wrong shape or number, or NaN.
@@ -91,7 +94,7 @@ class Decisions:
         return self.ticks
 
     def controls(self, view: Record, moving: BoolArray | None) -> Controls:
-        """Controls of the coming tick; what is remembered changes for the fleets that move."""
+        """Controls of the coming tick; the memory changes for the fleets in `moving`, `[N]`, or for all if None."""
         if isinstance(self._current, Controls):
             return self._current
         assert self._parts.track is not None

@@ -47,7 +47,7 @@ def supervisor_fields() -> str:
 
 
 def outcome_fields() -> str:
-    """What a reward is given."""
+    """The outcomes that a reward is called with: one row a field."""
     rows = [(f"`{field.name}`", _per(field), field.unit, field.doc) for field in OUTCOMES]
     return markdown_table(("field", "one for each", "unit", "meaning"), rows)
 

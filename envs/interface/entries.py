@@ -1,4 +1,4 @@
-"""Whom a segment of an action has entries for: pools, request classes, sites, routes, or some of them."""
+"""What the entries of an action's segment stand for: pools, request classes, sites, routes, or some of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Entries:
 
 @dataclass(frozen=True)
 class Routes:
-    """The pairs of a class and a pool among which a class can choose; a class's pairs stand together.
+    """Pairs of a class with a choice and a pool that serves it; a class's pairs stand together.
 
     Attributes:
         labels: one a pair.
@@ -114,7 +114,7 @@ def classes_that_return(scenario: Scenario) -> Entries:
 
 
 def classes_with_price(scenario: Scenario) -> Entries:
-    """An entry for each class that may have another than the list price, in the order of `priced_classes`."""
+    """An entry for each class whose price may differ from the list price, in the order of `priced_classes`."""
     classes = tuple(scenario.classes)
     return _some("class whose token price may be moved", classes, [classes.index(n) for n in scenario.priced_classes])
 
@@ -139,7 +139,7 @@ def segment(
     """A segment whose entry `a` stands for `middle + reach a`, cut to [lowest, highest].
 
     Args:
-        of: whom the entries are for.
+        of: what the entries stand for.
         middle: one number for all entries, or `[n]`.
         reach: likewise.
         lowest: likewise; what -1 stands for if left out.

@@ -26,7 +26,7 @@ class Filling(Protocol):
 
 
 def _run_of(columns: Sequence[int]) -> slice | list[int]:
-    """The columns, as a slice where one follows the other: NumPy fills them in half of the time."""
+    """The columns, as a slice where each follows the one before: NumPy fills a slice in half of the time."""
     chosen = list(columns)
     first = chosen[0] if chosen else 0
     return slice(first, first + len(chosen)) if chosen == list(range(first, first + len(chosen))) else chosen
@@ -51,9 +51,9 @@ class Some:
     Args:
         chosen: indices of those that have an entry.
         size: how many sites, pools or classes there are.
-        rest: value of the others, and of all where nothing was said: one number, or one for each, `[size]`.
-        always: whether the control may not be left out where nobody is chosen.
-        inner: from values to numbers.
+        rest: value of the others, and of all where a control is left out: one number, or one for each, `[size]`.
+        always: whether there is a control even where `chosen` is empty.
+        inner: filling from values to the numbers of the chosen ones; the values themselves by default.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Some:
 
 
 class Replicas:
-    """Whole numbers of replicas, all within reach, whose usual number has a neighbourhood.
+    """Numbers of replicas, not rounded, from 0 to all; entries around 0 mean the usual number.
 
     A value is the entry `a` itself. From `a = -dead` to `a = dead` an entry means the usual number of a pool. Below,
     the number falls in a straight line to 0 at `a = -dead - span`; above, it rises to all replicas at `a = dead +
@@ -174,7 +174,7 @@ class Limit:
 
     Args:
         highest: of the values, 0 or more, `[K]`.
-        inner: from values to numbers.
+        inner: filling from values to limits; the values themselves by default.
     """
 
     def __init__(self, highest: Float64Array, inner: Whole | Exponential | None = None) -> None:
@@ -186,7 +186,7 @@ class Limit:
         return np.where(values >= self._highest, np.inf, self._inner.fill(values))
 
     def pick(self, control: Float64Array | None) -> Float64Array:
-        """See `Filling.pick`; no limit is the far end of the box, so that float32 cannot turn it into one."""
+        """See `Filling.pick`; no limit becomes twice the highest value, so that float32 cannot round it to a limit."""
         assert control is not None
         values = np.minimum(self._inner.pick(control), self._highest)
         return np.where(np.isinf(control), 2.0 * self._highest, values)

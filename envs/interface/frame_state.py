@@ -1,4 +1,4 @@
-"""What both kinds of frame say of a fleet, from its views."""
+"""What text and pictures both show of a fleet, from its views."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def with_masks(values: Mapping[str, Any], mask: NDArray[np.bool_], complete: boo
     Args:
         values: by name.
         mask: `[N]`.
-        complete: whether the caller knows that every environment is in the mask.
+        complete: take the values as they are, without zeros: for a mask of every environment, or for blanks.
     """
     info: Info = {}
     for name, value in values.items():
@@ -41,8 +41,9 @@ class BatchInfos:
     """The infos of N fleets: every reset and every step gives the same keys, shapes and types.
 
     Args:
-        blank: what infos hold while there is nothing to tell, `[N]` each, or a dict of such arrays.
-        constant: what they always tell, likewise.
+        blank: what infos hold while there is nothing to report, `[N]` each, or a dict of such arrays.
+        constant: infos that never change, likewise.
+        num_envs: N.
 
     Attributes:
         blank, constant: as given.
@@ -57,17 +58,17 @@ class BatchInfos:
         self._always = with_masks(constant, self._everyone, complete=True)
 
     def of_reset(self, route_mask: NDArray[np.bool_], mask: NDArray[np.bool_]) -> Info:
-        """After a reset of the fleets in `mask`: nothing has happened; what is constant and their routes are told."""
+        """After a reset of the fleets in `mask`: blanks for all, and these fleets' constants and routes."""
         return self._nothing(*self.blank) | with_masks({**self.constant, "route_mask": route_mask}, mask)
 
     def of_step(
         self, happened: Mapping[str, Any], ending: Mapping[str, Any], idle: list[int], ended: list[int]
     ) -> Info:
-        """After a step, but for the routes.
+        """After a step, without constants and routes.
 
         Args:
-            happened: what a step brought, `[N]` each; it brought nothing to the `idle` fleets.
-            ending: what the end of an episode brings, to the `ended` fleets.
+            happened: infos of the step, `[N]` each; the `idle` fleets have none.
+            ending: infos of an episode's end, for the `ended` fleets.
             idle: fleets that spent the step on a new episode.
             ended: fleets whose episode has just ended.
         """
@@ -76,7 +77,7 @@ class BatchInfos:
         return with_masks(happened, ticked, not idle) | told
 
     def of_routes(self, route_mask: NDArray[np.bool_]) -> Info:
-        """What is constant, and where the requests of each class can go now, told of every fleet."""
+        """Constants, and where the requests of each class can go now, of every fleet."""
         return _copied(self._always) | {"route_mask": route_mask, "_route_mask": self._everyone}
 
     def of_last(self, observations: NDArray[Any], info: Mapping[str, Any], ended: list[int]) -> Info:
@@ -109,7 +110,7 @@ def _copied(info: Info) -> Info:
 
 
 def info_of(info: Mapping[str, Any], index: int) -> Info:
-    """What one environment would have said: the inverse of `with_masks`, numbers as plain Python ones.
+    """The info of one environment, as without a batch: the inverse of `with_masks`, numbers as plain Python ones.
 
     >>> info_of({"cost": np.array([1.0, 2.0]), "_cost": np.array([True, False])}, 0)
     {'cost': 1.0}
@@ -118,7 +119,7 @@ def info_of(info: Mapping[str, Any], index: int) -> Info:
 
 
 def infos_of(info: Mapping[str, Any], indices: Sequence[int]) -> list[Info]:
-    """What each of some environments would have said; see `info_of`.
+    """The info of each of some environments; see `info_of`.
 
     >>> infos_of({"cost": np.array([1.0, 2.0]), "_cost": np.array([True, False])}, [0, 1])
     [{'cost': 1.0}, {}]

@@ -32,19 +32,19 @@ class Observation(Protocol):
         """The space of one environment's observation."""
 
     def observe(self, view: Record) -> NDArray[np.generic]:
-        """Rows `[N, ...]` in memory of their own, from the view of N fleets; must not keep `view`."""
+        """Rows `[N, ...]` in arrays of their own, from the view of N fleets; must not keep `view`."""
 
 
 @runtime_checkable
 class Recalls(Protocol):
-    """An observation that also shows what the environment's action remembers."""
+    """An observation that also shows the memory of the environment's action."""
 
     @property
     def space(self) -> Box:
         """The space of one environment's observation."""
 
     def recall(self, view: Record, memory: tuple[NDArray[np.generic], ...]) -> NDArray[np.generic]:
-        """Rows `[N, ...]` in memory of their own; see `interface.action.Supervises` for what is remembered."""
+        """Rows `[N, ...]` in arrays of their own; see `interface.action.Supervises` for `memory`."""
 
 
 class ObservationRow(NamedTuple):
@@ -155,7 +155,7 @@ def kept_fields(fields: Sequence[Field], names: Sequence[str] | None) -> tuple[F
 
 
 def _scale(scenario: Scenario, field: Field) -> Float64Array:
-    """The scale of a field, broadcast to its shape; never zero."""
+    """The scale of a field, which broadcasts to its shape; never zero."""
     per_first_axis = np.array(SCALES[field.scale].values(scenario), dtype=np.float64)
     trailing_axes = max(len(field.axis) - 1, 0)
     return per_first_axis.reshape(per_first_axis.shape + (1,) * trailing_axes)

@@ -1,4 +1,4 @@
-"""Observation, action and reward from a user's arguments, and calls of them: a failure's message names the part."""
+"""Observation, action and reward from a user's arguments, and calls of these parts; error messages name the part."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REWARDS: dict[str, Callable[[Scenario], Reward]] = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What stands between a policy and the engine, and calls of it.
+    """What stands between a policy and the engine: three parts, and calls of them.
 
     Attributes:
         observation, action, reward: the parts themselves.
@@ -81,7 +81,7 @@ def build_parts(scenario: Scenario, observation: Any, action: Any, reward: Any) 
 
 
 def build_reward(scenario: Scenario, reward: Any) -> tuple[Reward, Reward]:
-    """A call of the reward that the argument of `FleetVectorEnv` names, checked if it is the user's; and the reward.
+    """A call of the reward that the argument of `FleetVectorEnv` names, checked for a user's reward; and the reward.
 
     Raises:
         SpecError: it cannot be built.
@@ -133,10 +133,10 @@ def build_part(
 
 
 def _named(role: str, part: Any, known: Mapping[str, Any]) -> Any:
-    """What a name stands for; anything that is no name, as it is.
+    """The part with a name; anything other than a name, as it is.
 
     Raises:
-        SpecError: a name that nothing has.
+        SpecError: the name is unknown.
     """
     if not isinstance(part, str) or ":" in part:
         return part
@@ -180,7 +180,7 @@ def is_reward(part: Any) -> bool:
 
 
 def checked_reward(reward: Reward, guard: Guard | None) -> Reward:
-    """The reward, and for a user's the promise that its terms are the same `[N]` numbers at every call."""
+    """The reward; of a user's reward, each call is checked for the same terms, `[N]` numbers each."""
     if guard is None:
         return reward
     names: list[str] = []
@@ -203,7 +203,7 @@ def checked_reward(reward: Reward, guard: Guard | None) -> Reward:
 def checked_observe(
     observation: Observation | Recalls, guard: Guard | None
 ) -> Callable[[Record, tuple[NDArray[Any], ...]], NDArray[Any]]:
-    """Rows from a view and what the action remembers, and for a user's the promise that they are as its space says."""
+    """Rows from a view and the action's memory; those of a user's observation are checked against its space."""
 
     def show(view: Record, memory: tuple[NDArray[Any], ...]) -> NDArray[Any]:
         return observation.recall(view, memory) if isinstance(observation, Recalls) else observation.observe(view)
@@ -225,7 +225,7 @@ def checked_observe(
 
 
 def checked_decode(action: Action, guard: Guard | None, scenario: Scenario) -> Callable[[NDArray[Any]], Controls]:
-    """`action.decode`, and for a user's the promise that it gives controls of the right shapes."""
+    """`action.decode`; of a user's action, the controls are checked for the right shapes."""
     if guard is None:
         return action.decode
     sizes = axis_sizes(scenario)
@@ -241,7 +241,7 @@ def checked_decode(action: Action, guard: Guard | None, scenario: Scenario) -> C
 def checked_track(
     action: Supervises, guard: Guard | None, scenario: Scenario
 ) -> Callable[[Any, Record, Any], tuple[Controls, Any]]:
-    """`action.controls`, and for a user's the promise that it gives controls of the right shapes."""
+    """`action.controls`; of a user's action, the controls are checked for the right shapes."""
     if guard is None:
         return action.controls
     sizes = axis_sizes(scenario)

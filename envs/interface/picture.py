@@ -1,8 +1,8 @@
 """A frame as a picture: power against the cap, queues, clocks and how requests ended, since the episode began.
 
-What does not move (axes, grids, titles, legends) is drawn once for each set of axis limits and kept as pixels; a frame
-copies these and draws the curves. Limits are round numbers that follow from the views alone: they change seldom, and
-the same views give the same picture.
+Everything that does not change (axes, grids, titles, legends) is drawn once for each set of axis limits and kept as
+pixels; a frame copies these pixels and draws the curves. Limits are round numbers that follow from the views alone:
+they change seldom, and the same views give the same picture.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Reward(Protocol):
 
 
 class NetValue:
-    """The default reward: what the tokens earn, less the electricity they cost.
+    """The default reward: what a fleet earns, less what it pays.
 
     - `token_revenue_usd`: price of requests completed within their SLO.
     - `late_revenue_usd`: `late_value_fraction` of the price of those completed outside it.
@@ -54,10 +54,11 @@ class NetValue:
     - `service_credit_usd`, where a class has an agreement: minus what it gets back.
     - `quality_loss_usd`, where pools have a variant: minus what its answers are worth less.
     - `demand_response_usd`, where a site is in a programme: paid for reduction, less damages and rebound.
+    - `training_usd`, where a site trains: earned by training jobs, less what was earned for lost work.
 
-    The price of a request is the list price of its tokens, cached ones at their own, times the factor in force when it
-    was called. A request counts in full in the tick in which it ends. A client that declines the price owes nothing and
-    is owed nothing.
+    The price of a request is the list price of its tokens, with cached ones at their own price, times the factor in
+    force when the request was made. A request counts in full in the tick in which it ends. A client that declines the
+    price owes nothing and is owed nothing.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -120,10 +121,11 @@ class CapAwareNetValue(CertainValue):
 
     The brake makes a fleet pay for broken caps, but seconds afterwards and mixed with everything else. This reward adds
 
-    - `over_cap_usd`: minus the energy above the caps of sites and rows at the value of lost load,
+    - `over_cap_usd`: minus the metered energy above the caps of sites and rows that a brake enforces, at the value of
+      lost load.
 
-    but for what no brake holds, which has a price already. So the cause is felt in the tick in which it happens.
-    Evaluation states net value without it.
+    Calls that no brake enforces have a price already. So a broken cap counts in the tick in which it happens.
+    Evaluation states net value without this term.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -140,10 +142,10 @@ class CapAwareNetValue(CertainValue):
 
 
 def settle_overdue(outcome: Record, ended: NDArray[np.bool_]) -> None:
-    """Let nothing be overdue any more in fleets whose episode has ended, `[N]`: nobody pays for what is under way then.
+    """Clear what is overdue in fleets whose episode has ended, `[N]`: nobody pays for requests under way at the end.
 
     Args:
-        outcome: of the last tick; the change is noted in it.
+        outcome: of the last tick; changed in place.
         ended: which fleets end with it.
     """
     if ended.any():
@@ -157,7 +159,7 @@ def weighted_reward(terms: Mapping[str, Float64Array], weights: Mapping[str, flo
     Args:
         terms: from a `Reward`.
         weights: by name of term; 1 where a name is missing.
-        scale: in the unit of the terms; by default what a tick earns if every request is served within its SLO [USD].
+        scale: divisor in the unit of the terms, from `arguments.checked_scale`.
     """
     weighted = [value * weights[name] if name in weights else value for name, value in terms.items()]
     total: Float64Array = sum(weighted[1:], start=weighted[0])
@@ -165,7 +167,7 @@ def weighted_reward(terms: Mapping[str, Float64Array], weights: Mapping[str, flo
 
 
 def _agreed(layout: Layout) -> dict[str, tuple[NDArray[np.intp], Float64Array]]:
-    """Columns and signs of each term of agreements that there are in the fleet."""
+    """Columns and signs of each term of `AGREED` that the fleet has."""
     terms: dict[str, tuple[NDArray[np.intp], Float64Array]] = {}
     for term in dict.fromkeys(one.term for one in AGREED):
         columns = [(layout.columns(one.outcome), one.sign) for one in AGREED if one.term == term]

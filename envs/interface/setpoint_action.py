@@ -1,8 +1,8 @@
 """The action `setpoints`: what a human supervisor sets, held by an inner loop at every tick.
 
 One number in [-1, 1] for each entry (`envs.interface.setpoint_segments`). The middle of the box is a careful operator:
-power just under the cap, shortest backlogs, every replica awake that fits the contract, nothing refused before its
-backlog is hopeless, batteries at rest. Noise around the middle changes none of that much.
+power just under the cap, shortest backlogs, as many replicas awake as fit the contract, nothing refused below a backlog
+of `LIMIT_S`, batteries at their initial charge. Noise around the middle changes little.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Float32Array = NDArray[np.float32]
 
 
 class SetpointMemory(NamedTuple):
-    """What is remembered of N fleets between ticks.
+    """Memory of N fleets between ticks.
 
     Attributes:
         clock, awake, dwell_s, variant: see `LoopState`.
@@ -77,12 +77,12 @@ class SetpointAction:
         setpoints.check({"N": setpoints.num_envs, **self.loop.sizes})
 
     def initial_memory(self, num_envs: int) -> SetpointMemory:
-        """What is remembered when an episode begins."""
+        """The memory with which an episode begins."""
         entries = np.zeros((num_envs, self.space.shape[0]))
         return SetpointMemory(*self.loop.initial_state(num_envs), entries)
 
     def decided(self, setpoints: Setpoints, memory: SetpointMemory) -> SetpointMemory:
-        """What is remembered once `setpoints` have been decided on."""
+        """The memory once `setpoints` have been decided on."""
         return memory._replace(entries=self.encode(setpoints).astype(np.float64))
 
     def controls(self, setpoints: Setpoints, view: Record, memory: SetpointMemory) -> tuple[Controls, SetpointMemory]:

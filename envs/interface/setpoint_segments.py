@@ -35,13 +35,13 @@ from tokenfleet.envs.supervision.setpoints import POWER_SHARE
 
 POWER_REACH = 0.2
 HIGHEST_BRAKE_SHARE = 0.8
-"""The clocks take a few ticks to come down; more would end under the brake."""
+"""The clocks take a few ticks to come down; a higher share would end under the brake."""
 CLOCK_REACH = 0.4
 BIAS_REACH_S = 5.0
 SPREAD_S, SPREAD_DECADES = 2.5, 1.4
 """Spread in the middle, and powers of ten to either end."""
 DEAD, SPAN = 0.1, 0.5
-"""Entries around 0 that mean the usual number of replicas, and from there on to none or all."""
+"""Entries up to DEAD either way mean the usual number of replicas; SPAN further, they mean none or all."""
 LIMIT_S, HOLD_S, LIMIT_DECADES = 30.0, 5.0, 2.0
 """Backlog limit in the middle, that of deferrable classes, and powers of ten to either end."""
 UNLIMITED_FROM = 0.9
@@ -49,7 +49,7 @@ UNLIMITED_FROM = 0.9
 
 
 def power_segment(scenario: Scenario) -> Segment:
-    """What each site draws."""
+    """The power that each site is steered to."""
     return segment(
         every_site(scenario),
         middle=POWER_SHARE,
@@ -159,7 +159,7 @@ def awake_segment(scenario: Scenario) -> Segment:
 
 
 def backlog_segment(scenario: Scenario) -> Segment:
-    """Up to which backlog each class is let in, or released."""
+    """The backlog up to which each class is let in, or released."""
     middle = np.log10([HOLD_S if cls.deferrable else LIMIT_S for cls in scenario.classes.values()])
     highest = middle + UNLIMITED_FROM * LIMIT_DECADES
     return segment(
@@ -179,7 +179,7 @@ def backlog_segment(scenario: Scenario) -> Segment:
 
 
 def battery_segment(scenario: Scenario) -> Segment:
-    """What each battery keeps in reserve."""
+    """The charge that each battery is steered to."""
     of, batteries = sites_with_battery(scenario), scenario.batteries.values()
     initial = np.array([battery.initial_charge_fraction for battery in batteries])
     lowest = np.array([battery.min_charge_fraction for battery in batteries])

@@ -1,8 +1,8 @@
-"""The observation `supervisor`: the default one, and what rules work out from it or remember.
+"""The observation `supervisor`: the default one, estimates from the same view, and the action's memory.
 
 Backlogs in seconds, watts left under the lowest cap to come, the rest of the brake's delay, the time to the next event;
-and, if the action holds set-points, the clock of its loop and the last set-points. Without them a policy would have to
-learn the physics of its fleet, and could not know what its last decision still does.
+and, if the action holds set-points, the clock of its loop and the last set-points. Without these a policy would have
+to learn the physics of its fleet, and could not know which decision is still in force.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Estimates(ScaledFields):
         self._leads_s = np.array(scenario.announced_lead_s)
 
     def rows(self, view: Record) -> Float64Array:
-        """The estimates in their units, `[N, D]`; a time to the next event of inf where none is announced."""
+        """The estimates in their units, `[N, D]`; the time to the next event is inf where none is announced."""
         backlog_s = backlog_seconds(self._service, view)
         cap_w, announced_w = view["cap_w"], view["announced_cap_w"]
         falls = announced_w < (1.0 - LOWER_BY) * cap_w[:, :, None]
@@ -98,11 +98,11 @@ class Estimates(ScaledFields):
 
 
 class SupervisorObservation(ScaledFields):
-    """See the module; its fields stand behind all of the default ones.
+    """See the module; the added fields stand behind the default ones.
 
     Args:
         scenario: fixes sizes and scales.
-        action: in use beside it.
+        action: action of the same environment.
         fields: names to keep, in the order of the tables; all by default.
 
     Raises:

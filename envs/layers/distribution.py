@@ -32,8 +32,8 @@ class RegionSpec(Spec):
     """Where clients are.
 
     Attributes:
-        location: a place of the network's matrix, for example `aws:us-east-1`; a client there reaches a site as a
-            machine of that cloud region would. The client's own last mile is not part of it.
+        location: a place of the network's matrix, for example `aws:us-east-1`; a client there reaches a site as fast as
+            a machine of that cloud region does. The last mile from a client to that region is left out.
         weight: share of the clients, relative to the other regions.
     """
 
@@ -48,9 +48,9 @@ class NetworkSpec(CatalogSpec):
         rtt: catalogue name of the matrix of round-trip times.
         local_rtt_s: round trip between two machines of one place [s]; 1 ms is an assumption (the closest two places in
             the shipped matrix, two clouds in one metropolis, are 1.5 ms apart).
-        client_bytes_per_s: what a client's connection sends [bytes/s]; where regions are named, a prompt takes its
-            bytes over it to reach a site; 100 Mbit/s is an assumption.
-        site_bytes_per_s: what one transfer between two sites gets [bytes/s]; 10 Gbit/s is an assumption.
+        client_bytes_per_s: rate at which a client's connection sends a prompt to a site, where regions are named
+            [bytes/s]; 100 Mbit/s is an assumption.
+        site_bytes_per_s: rate of one transfer between two sites [bytes/s]; 10 Gbit/s is an assumption.
         prompt_bytes_per_token: text of a prompt; 4 is what OpenAI's tokenizer page gives for English.
         output_bytes_per_token: what a streamed token takes on the wire; 250 is an assumption for one server-sent event
             of an OpenAI-compatible server, a JSON chunk around a few letters.
@@ -110,7 +110,7 @@ class NetworkSpec(CatalogSpec):
 def distances_s(
     network: NetworkSpec, places: Sequence[str | None], others: Sequence[str | None]
 ) -> NDArray[np.float64]:
-    """Time of a message from each place to each other, one way, `[len(places), len(others)]` [s].
+    """Time of a message from each place to each other, one way, `[len(places), len(others)]` [s]; 0 for no place.
 
     >>> distances_s(NetworkSpec(), ["aws:us-east-1", None], ["aws:us-east-1", "azure:eastus"]).tolist()
     [[0.0005, 0.00095], [0.0, 0.0]]

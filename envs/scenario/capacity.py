@@ -13,7 +13,7 @@ Float64Array = NDArray[np.float64]
 
 
 def mean_request(scenario: Scenario, request_class: str) -> MeanRequest:
-    """Mean prompt and output of a class; of a class that no stream asks for, the operator's guess."""
+    """Mean prompt and output of a class; both `expected_output_tokens` for a class that no stream asks for."""
     means = [scenario.mean_demand(name) for name in scenario.streams_of(request_class)]
     if not means:
         expected = float(scenario.classes[request_class].expected_output_tokens)
@@ -27,16 +27,16 @@ def mean_request(scenario: Scenario, request_class: str) -> MeanRequest:
 class SteadyState:
     """Replicas that each serve one class and nothing else, `[K, P]`, by `layers.llm.steady_state`.
 
-    A replica runs the largest batch within `max_batch` and the KV cache with a time per token within the limits of the
-    class, a deadline being one over its output tokens. Queueing and bursts are not in it: use it to weigh pools, not to
-    promise a rate.
+    A replica runs the largest batch, at least 1, for which seats (`max_batch`) and KV cache suffice and the time per
+    token keeps the limits of the class. A deadline limits the time per token to the deadline over the output tokens.
+    Queueing and bursts are left out: use the rates to weigh pools, not as promises.
 
     Attributes:
-        request: the mean of each class, `[K, 1]`, with the windows of each pool, `[P]`.
+        request: the mean request of each class, `[K, 1]`, with the windows of each pool's model, `[P]`.
     """
 
     def __init__(self, scenario: Scenario, switched: bool = False) -> None:
-        """By the own models of pools, or by variants, `switched`, where pools have them."""
+        """With the pools' own models or, if `switched`, with variants where pools have them."""
         self._mask = scenario.route_mask
         own = scenario.pools.values()
         pools, classes = [pool.switched if switched else pool for pool in own], scenario.classes.values()

@@ -1,4 +1,4 @@
-"""What is wrong with how the parts of a scenario fit together, one line a mistake, each behind its key."""
+"""Mistakes in how the parts of a scenario fit together, one line each, each line behind its key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ no more than that itself."""
 
 
 def horizon_problems(ticks: int, tick_s: float) -> list[str]:
-    """What is wrong with the length of an episode."""
+    """One line if the episode is too long."""
     horizon_s = ticks * tick_s
     if horizon_s <= MAX_HORIZON_S:
         return []
@@ -71,7 +71,7 @@ def workload_problems(
     """Mistakes in the streams of the workload.
 
     Raises:
-        UserCodeError: the code of a stream of the user's has failed.
+        UserCodeError: the code of a user's stream has failed.
     """
     problems = []
     for name, stream in workload.items():
@@ -89,7 +89,7 @@ def workload_problems(
 
 
 def calendar_problems(calendar: CalendarSpec, sites: Mapping[str, SiteSpec], window_s: float) -> list[str]:
-    """Mistakes in an episode's way through the year of its recorded series, if any."""
+    """Mistakes in when an episode lies in the year, where any of its signals varies."""
     return window_problems(calendar, window_s) if any(site.varies for site in sites.values()) else []
 
 
@@ -118,7 +118,7 @@ def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
 
 
 def variant_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
-    """What is wrong with the variants of pools, one line each: KV cache of one model means nothing to another."""
+    """Mistakes in the variants of pools, one line each; one model cannot use the KV cache of another."""
     problems = []
     receivers = {pool.hand_off_to for pool in pools.values()}
     for name, pool in pools.items():
@@ -137,7 +137,7 @@ def variant_problems(pools: Mapping[str, PoolSpec]) -> list[str]:
 
 
 def seat_problems(pools: Mapping[str, PoolSpec], models: Mapping[str, str]) -> list[str]:
-    """Mistakes in the seats that pools keep, one line each; `models` are those that the classes ask for."""
+    """Mistakes in the seats that pools keep, one line each; `models` are the classes' models, by class."""
     problems = []
     for name, pool in pools.items():
         served = [cls for cls, model in models.items() if model == pool.model]
@@ -201,5 +201,5 @@ def _check_profile(pool: PoolSpec) -> str:
 
 
 def _keyed(key: str, error: SpecError) -> str:
-    """A part's message behind the pool's key for it, said once."""
+    """The message of an error behind the pool's key, which is not repeated."""
     return f"{key}: {str(error).removeprefix(f'{key}: ')}"

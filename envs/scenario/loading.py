@@ -22,8 +22,8 @@ def load_scenario(
     Args:
         scenario: for example `"default"`, `"my/scenario.yaml"` or a mapping.
         overrides: dotted keys and values laid over it, for example `{"sites.east.grid.cap_fraction": 0.6}`.
-        search_paths: folders that are searched for named entries, after the shipped ones: the scenario, and its GPUs,
-            models, profiles, recordings, series and all else. The scenario keeps them.
+        search_paths: folders that are searched for named entries besides the shipped ones: the scenario, and its GPUs,
+            models, profiles, recordings, series and all else. The scenario keeps these folders.
         base: where the relative paths of a mapping begin; by default the working folder. Paths of a file begin at its
             folder, paths of `overrides` at the working folder.
 

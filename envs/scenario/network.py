@@ -1,4 +1,4 @@
-"""What a scenario's network takes and costs: between regions and sites, between sites, and between pools."""
+"""Times and prices of a scenario's network: between regions and sites, between sites, and between pools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenfleet.envs.scenario.scenario import Scenario
 
 
 def network_s(scenario: Scenario) -> NDArray[np.float64]:
-    """Time of a message from each region to each site, one way, `[G, S]` [s]."""
+    """Time of a message from each region to each site, one way, `[G, S]` [s]; 0 where no region is named."""
     places = [region.location for region in scenario.regions.values()]
     return distances_s(scenario.network, places or [None], _site_places(scenario))
 

@@ -39,8 +39,8 @@ class PoolSpec(GrowingSpec, CatalogSpec):
     Attributes:
         site: its name in the scenario.
         gpu, model: their names in the catalogue.
-        replicas: how many of them there are.
-        row: the row of the site that its racks stand in; by default it is fed from the site directly.
+        replicas: number of replicas.
+        row: the row of the site that the pool's racks stand in; by default the pool is fed from the site directly.
         tensor_parallel: GPUs that split every matrix; all of a replica unless it has data parallelism or stages.
         data_parallel: groups of `tensor_parallel` GPUs in a replica of a mixture of experts, each with all of attention
             and the KV cache of its own sequences.
@@ -51,10 +51,10 @@ class PoolSpec(GrowingSpec, CatalogSpec):
         interconnect: how the GPUs of a replica are wired, by its name in the catalogue; as the GPU's entry says by
             default. A replica of several GPUs that is wired otherwise runs on a roofline.
         async_scheduling: the server plans an iteration while the one before it runs (vLLM `async_scheduling`, on by
-            default in its releases of 2026). Then a roofline counts no time on the host; otherwise it counts that of
-            vLLM's releases of 2025. A measured profile stays as it is.
-        needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes the
-            place of one that nobody measured.
+            default in its releases of 2026). Then a roofline counts no planning on the host; otherwise it counts that
+            of vLLM's releases of 2025. A measured profile stays as it is.
+        needs_profile: refuse to run without a profile of the pair in the catalogue; by default a roofline takes its
+            place.
         max_batch: most sequences in a replica's batch (vLLM `max_num_seqs`).
         token_budget: most tokens in one iteration (vLLM `max_num_batched_tokens`); decoding sequences count one each,
             the rest goes to prefill chunks.
@@ -63,36 +63,37 @@ class PoolSpec(GrowingSpec, CatalogSpec):
         clock_latency_s: time until a clock that was asked for is in force [s], in whole ticks rounded up. None by
             default: a driver on the server sets it within milliseconds; out of band, through the baseboard controller,
             it takes tens of seconds (POLCA, arXiv 2308.12908).
-        kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside the weights.
+        kv_tokens: KV-cache capacity of a replica [tokens]; by default what memory leaves beside
+            weights, activations and CUDA graphs.
         kv_policy: `reserve` keeps space for a request's whole answer from its admission on; `grow` gives it space token
             by token, and when that runs out the youngest sequence is preempted and computed again (vLLM).
         kv_watermark: share of the KV cache that an admission under `grow` leaves free while others run; 0.01 was the
             default of vLLM's first engine, its second one has the same option at 0.
         prefix_cache: keep contexts in KV memory that no running request needs, and compute a prompt only from the end
             of the conversation's or the group's cached beginning (vLLM `enable_prefix_caching`).
-        warm_cache: begin an episode with the contexts in the cache that sessions under way have left there, as many as
-            it has space for; else empty.
-        prefix_block_tokens: what is kept and found are whole blocks of so many tokens; 16 is vLLM's default.
+        warm_cache: begin an episode with the contexts that sessions under way have left in the cache, as many as fit;
+            else with an empty cache.
+        prefix_block_tokens: the cache keeps and finds whole blocks of so many tokens; 16 is vLLM's default.
         host_cache_bytes: host memory of a replica for prefixes that its KV cache has no space for [bytes].
-        host_bandwidth_bytes_per_s: at which a replica reads them back [bytes/s]; the default is an assumption: four
-            fifths of the 63e9 that a PCIe 5.0 link of 16 lanes signals.
+        host_bandwidth_bytes_per_s: rate at which a replica reads prefixes back [bytes/s]; the default is an assumption:
+            four fifths of the 63e9 that a PCIe 5.0 link of 16 lanes signals.
         hand_off_to: the pool that decodes after prefill here: when a prompt's first token is there, its KV cache goes
             to a replica of that pool (disaggregated serving: Splitwise, ISCA 2024, arXiv:2311.18677; DistServe, OSDI
             2024, arXiv:2401.09670). By default a pool decodes what it has prefilled.
         decode_only: take nothing but what other pools hand over.
         migrate_prefixes: fetch the cached beginning of a conversation from the replica that holds it, if a request
             comes here instead of returning there and fetching is quicker than computing.
-        kv_path: which way KV cache goes within a site: over the `network` between servers, or in one server over the
-            `interconnect`: each board sends its part at the measured rate of its lines.
-        kv_bandwidth_bytes_per_s: at which a replica sends and receives KV cache over the network within its site
+        kv_path: which way KV cache goes within a site: over the `network` between servers, or over the `interconnect`
+            in one server, where each board sends its part at the rate of its lines.
+        kv_bandwidth_bytes_per_s: rate at which a replica sends and receives KV cache over the network within its site
             [bytes/s]; 50e9 is an assumption, one port of 400 Gbit/s. Between sites the network's `site_bytes_per_s`
             holds too.
-        reserved_seats: seats of each replica's batch that are kept for a class, by class: others take one only while
-            enough are left for what it has not taken up. Llumnix (OSDI 2024, arXiv:2406.03243) keeps headroom for
-            requests of high priority likewise.
+        reserved_seats: class -> seats of each replica's batch that are kept for it. Other classes take a seat only
+            while enough are left for the kept ones that are not taken. Llumnix (OSDI 2024, arXiv:2406.03243) keeps
+            headroom for requests of high priority likewise.
         standby: lets replicas stand by; by default they are awake or asleep.
         cold: sleep is with the server switched off; by default it is suspended.
-        variant: another model that replicas may load instead of their own; by default they serve that alone.
+        variant: another model that replicas may load instead of their own; by default they serve their own alone.
     """
 
     site: Name
@@ -228,12 +229,12 @@ class PoolSpec(GrowingSpec, CatalogSpec):
 
     @property
     def shortest_kv_tokens(self) -> int:
-        """KV-cache capacity of a replica with whichever model it has loaded, at the least [tokens]."""
+        """KV-cache capacity of a replica with its own model or the variant, the smaller of the two [tokens]."""
         return min(self.kv_capacity_tokens, self.switched.kv_capacity_tokens)
 
     @property
     def load_s(self) -> float:
-        """To load the model on a server that runs [s]."""
+        """Time to load the model on a running server [s]."""
         return self.model_spec.wake_s
 
     @property
@@ -262,7 +263,7 @@ class PoolSpec(GrowingSpec, CatalogSpec):
 
     @property
     def kv_move_bytes_per_s(self) -> float:
-        """At which a replica sends and receives KV cache within its site [bytes/s]."""
+        """Rate at which a replica sends and receives KV cache within its site [bytes/s]."""
         if self.kv_path == "interconnect":
             return self.parallelism.boards * self.interconnect_spec.send_bytes_per_s
         return self.kv_bandwidth_bytes_per_s
@@ -274,7 +275,7 @@ class PoolSpec(GrowingSpec, CatalogSpec):
 
     @property
     def watermark_tokens(self) -> int:
-        """Tokens of KV cache that an admission leaves free while others run."""
+        """Tokens of KV cache that an admission leaves free while others run; 0 under `reserve`."""
         return int(self.kv_watermark * self.kv_capacity_tokens) if self.kv_grows else 0
 
     @property

@@ -31,7 +31,7 @@ def pool_lines(scenario: Scenario) -> list[str]:
 
 
 def pool_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """The same as plain data, by pool; a variant's stand under `<pool> variant`."""
+    """`pool_lines` as plain data, by pool; those of a variant stand under `<pool> variant`."""
     return {
         name: {
             "model": pool.model,
@@ -45,7 +45,7 @@ def pool_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
 
 
 def pool_arrays(scenario: Scenario) -> dict[str, NDArray[Any]]:
-    """The same of own models as arrays `[P]`: `is_roofline`, and each quantity's expected error, `<quantity>_error`."""
+    """Of the pools' own models, arrays `[P]`: `is_roofline`, and each quantity's expected error, `<quantity>_error`."""
     pools = scenario.pools.values()
     errors = [expected_errors(pool.profile, pool.model_spec) for pool in pools]
     return {

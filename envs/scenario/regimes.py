@@ -1,9 +1,9 @@
 """Hidden regimes: demand, what clients would pay, and cooling change together, and nobody is told.
 
-A regime is in one of M positions at every tick, a Markov chain that is stationary. One that switches has a position for
-each of its states: it stays for an exponential time and goes to another with a chance in proportion to that one's
-weight. One that drifts wanders between two states, a random walk reflected at both ends, even in the long run; in
-between every factor is the weighted geometric mean of both.
+A regime is in one of M positions at every tick, a stationary Markov chain. A regime that switches has a position for
+each of its states: it stays for an exponential time and goes to another with a chance in proportion to the weight of
+that state. A regime that drifts is a random walk between two states, reflected at both ends; all positions are equally
+likely in the long run. In between, every factor is the weighted geometric mean of both states' factors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, su
 Float64Array = NDArray[np.float64]
 
 DRIFT_POSITIONS = 33
-"""Steps of a drift, both ends included."""
+"""Positions of a drift, both ends included."""
 
 
 class StreamFactorsSpec(Spec):
@@ -49,8 +49,9 @@ class RegimeStateSpec(Spec):
     """One state of a regime; what it does not name stays as it is.
 
     Attributes:
-        mean_stay_s: how long it lasts on average [s]; without it, for whole episodes.
-        weight: how likely it is, relatively, when another state ends or an episode is drawn.
+        mean_stay_s: how long the state lasts on average [s]; without it, for whole episodes.
+        weight: how likely the state is, relative to the others, when another state ends; without `mean_stay_s`, when an
+            episode is drawn.
         streams: what it makes of streams, by their names in `workload`.
         price_tolerance_factor: on the highest price factor that clients of this time accept, by class.
         cooling_factor: on the power of facilities for each watt of IT power beyond that watt, by site: a fouled heat
@@ -72,13 +73,13 @@ class RegimeStateSpec(Spec):
 
 
 class IndicatorSpec(Spec):
-    """What a policy sees of a regime: the place of the state to come, from 0 for the first one on, and noise.
+    """What a policy sees of a regime: the number of the state to come, counted from 0, and noise.
 
     Attributes:
-        lead_s: how far ahead of the regime it goes [s], in whole ticks rounded up.
+        lead_s: how far the indicator is ahead of the regime [s], in whole ticks rounded up.
         noise: standard deviation of the error, which is normal; states lie 1 apart.
-        noise_memory_s: time in which the error is forgotten by a factor of e [s]; 0 draws it anew for every tick, and
-            then a policy that averages sees through it.
+        noise_memory_s: time in which the error is forgotten by a factor of e [s]; 0 draws it anew for every tick, so
+            that a policy can average the noise away.
     """
 
     lead_s: NonNegativeFloat = 0.0
@@ -130,7 +131,7 @@ class RegimeSpec(Spec):
 
     @property
     def level(self) -> Float64Array:
-        """What the indicator says of each position, but for noise, `[M]`."""
+        """The indicator of each position without noise, `[M]`."""
         return self.mix @ np.arange(len(self.states), dtype=np.float64)
 
     @cached_property
@@ -196,7 +197,7 @@ def regime_product(regimes: Mapping[str, RegimeSpec], name: str, *keys: str) -> 
 
 
 def highest_rate_factor(regimes: Mapping[str, RegimeSpec], name: str) -> float:
-    """The most that regimes together can make of a stream's rate."""
+    """The highest factor of all regimes together on a stream's rate."""
     return float(np.prod([regime.factors("streams", name, "rate_factor").max() for regime in regimes.values()]))
 
 
@@ -206,7 +207,7 @@ def highest_cooling_factor(regimes: Mapping[str, RegimeSpec], site: str) -> floa
 
 
 def busiest_stream(regimes: Mapping[str, RegimeSpec], name: str, stream: StreamSpec) -> StreamSpec:
-    """A stream at its highest rate under regimes, of which less is left at other times."""
+    """A stream at its highest rate under regimes."""
     factor = highest_rate_factor(regimes, name)
     return stream if factor == 1.0 else stream.busier(factor)
 

@@ -40,7 +40,7 @@ Derived = TypeVar("Derived")
 
 
 class MeanDemand(NamedTuple):
-    """What a stream asks for on average [requests/s], and tokens of a mean request."""
+    """What a stream asks for on average: rate [requests/s], and tokens of a mean request."""
 
     rate_rps: float
     prompt_tokens: float
@@ -51,17 +51,17 @@ class Scenario(CatalogSpec):
     """A fleet and its demand: sites, pools, request classes, and the streams that load them.
 
     Attributes:
-        name: by which it is found.
+        name: catalogue name.
         description: one sentence for people.
         tick_s: time between two decisions [s]; also the shortest averaging time of a meter.
         horizon_ticks: length of an episode; with `tick_s`, at most `MAX_HORIZON_S`.
         announced_lead_s: how far ahead an announced cap is shown to the policy [s].
-        sites, pools, classes, workload: the parts, by names of their own; a part of one names those of others.
+        sites, pools, classes, workload: the parts, each by its name; parts refer to each other by these names.
         uncertainty: what is drawn anew for every episode.
-        regimes: what changes within it and is never shown, by names of their own.
+        regimes: what changes within an episode and is not shown, by name.
         calendar: how the episode runs through the year of its recorded series.
         forecast_lead_s: how far ahead price, carbon intensity, outdoor temperature and solar power are forecast to the
-            policy [s of the episode]; 0 is now. None by default: constants need no forecast.
+            policy [s of the episode]; 0 is now. No lead by default: constants need no forecast.
         forecast: how wrong forecasts are.
         failures: how often servers break; never by default.
         regions: where clients are; without any, every client stands beside every site and no message takes time.
@@ -122,7 +122,7 @@ class Scenario(CatalogSpec):
 
     @property
     def region_names(self) -> tuple[str, ...]:
-        """The regions that `RequestTable.region_id` counts through; one without a place where none is named."""
+        """The regions by their `RequestTable.region_id`; `everywhere` where none is named."""
         return tuple(self.regions) or ("everywhere",)
 
     @property
@@ -143,7 +143,7 @@ class Scenario(CatalogSpec):
         return np.array([[pool.reserved_seats.get(name, 0) for name in self.classes] for pool in pools], np.int64)
 
     def ranks_classes(self, name: str) -> bool:
-        """Whether the queues of a pool look at the classes of requests."""
+        """Whether the order of a pool's queues depends on the classes of requests."""
         pool = self.pools[name]
         priorities = {cls.priority for cls in self.classes.values() if cls.model == pool.model}
         return bool(pool.reserved_seats) or len(priorities) > 1
@@ -153,7 +153,7 @@ class Scenario(CatalogSpec):
         return self._nameplate_w[site]
 
     def contract_w(self, site: str) -> float:
-        """A site's cap outside demand-response events [W]."""
+        """A site's cap outside its events [W]."""
         return self.sites[site].grid.contract_w(self.nameplate_w(site))
 
     def it_nameplate_w(self, site: str) -> float:
@@ -264,7 +264,10 @@ class Scenario(CatalogSpec):
 
     @property
     def reference_revenue_usd_per_s(self) -> float:
-        """Revenue if every request were served within its SLO; rewards are stated as a share of it."""
+        """Revenue if every request were served within its SLO at list prices, without caching [USD/s].
+
+        Rewards are stated as a share of it by default.
+        """
         revenue = 0.0
         for name, stream in self.workload.items():
             cls, mean = self.classes[stream.request_class], self.mean_demand(name)

@@ -16,17 +16,19 @@ LAST_DAY = 364
 
 
 class ShiftSpec(Spec):
-    """What is different, `catalog/shift/<name>.yaml`; observations and actions keep their shape.
+    """What a shift changes, `catalog/shift/<name>.yaml`; observations and actions keep their shape.
 
     Attributes:
-        name: by which it is found.
+        name: catalogue name.
         description: one sentence for people.
         load_factor: on the load of every stream.
-        mix: every other class gets so much more, as a share of its load, and the classes between so much less.
+        mix: share of its load that the first class gets more, and every other class after it; the classes in between
+            get as much less.
         days_later: how much later in the year episodes lie, where the scenario keeps to a part of the year; earlier
             where the year would end.
-        replicas_fraction: share of each pool's replicas that is left, rounded up; caps keep their watts.
-        forecast_error_factor: on the size of every forecast's error.
+        replicas_fraction: share of each pool's replicas that is left, rounded up; caps of sites keep their watts, and
+            `cap_fraction` of rows follows the replicas.
+        forecast_error_factor: on the errors of forecasts of carbon intensity, outdoor temperature and solar power.
         failure: emergency on the connection of the first site, beside its own ones, where there are other sites.
     """
 

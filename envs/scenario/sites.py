@@ -19,7 +19,7 @@ class SiteSpec(Spec):
         solar: panels of its own, if any.
         battery: a battery of its own, if any.
         training: training jobs beside the pools, if any.
-        location: a place of the network's matrix, for example `aws:us-west-2`; only needed where distance counts.
+        location: a place of the network's matrix, for example `aws:us-west-2`; required where regions are named.
         egress_usd_per_gb: price of traffic to clients; by default the list price of the location's provider, and
             nothing without a location.
     """

@@ -14,8 +14,8 @@ for large models."""
 class StandbySpec(Spec):
     """A depth of sleep between awake and asleep: the server runs, and the weights are at hand.
 
-    By default they stand in host memory, as in level 1 of vLLM's sleep mode, which keeps process, allocator and CUDA
-    graphs. A replica wakes in `RESUME_FIXED_S` and the time to copy a board's share of the weights at
+    By default the weights stand in host memory, as in level 1 of vLLM's sleep mode, which keeps process, allocator and
+    CUDA graphs. A replica wakes in `RESUME_FIXED_S` and the time to copy a board's share of the weights at
     `RESUME_BYTES_PER_S`.
 
     Attributes:
@@ -32,7 +32,7 @@ class StandbySpec(Spec):
 
 
 class ColdSpec(Spec):
-    """Sleep with the server switched off, in the place of one that is suspended.
+    """Sleep with the server switched off instead of suspended.
 
     Attributes:
         boot_s: from switched on to a running system, before the model is loaded [s]; 300 s is an assumption: servers of

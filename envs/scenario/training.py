@@ -13,19 +13,19 @@ from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Positive
 class TrainingSpec(CatalogSpec):
     """Equal jobs on boards of their own, fed from the site's grid connection past all rows.
 
-    A job that is to pause writes a checkpoint first; one that loses its power loses the work since its last one. Under
-    the brake, or in a room that is too warm, it works as much more slowly as its clock is lowered, and draws as much
-    less above idle.
+    A job that is to pause writes a checkpoint first. A job that loses its power loses the work since its last
+    checkpoint. Under the brake, or in a room that is too warm, a job's speed, and its draw above idle, fall in
+    proportion to its clock.
 
     Attributes:
         gpu: its name in the catalogue.
         jobs: how many there are.
         boards_per_job: boards that work on one.
-        usd_per_board_hour: earned for a board-hour of work that is not lost; by default what the board rents for.
+        usd_per_board_hour: earned for a board-hour of work that is not lost; by default the board's rent, or 0.
         power_fraction: share of its TDP that a board draws while it trains; 0.9 is an assumption: training stands near
             the TDP throughout, with dips at synchronisation (POLCA, arXiv:2308.12908).
         checkpoint_interval_s: work between two checkpoints [s]; 600 s is an assumption.
-        checkpoint_s: for which a checkpoint holds up the work [s]; of a 7B model 6.3 s with PyTorch's asynchronous
+        checkpoint_s: how long a checkpoint holds up the work [s]; for a 7B model 6.3 s with PyTorch's asynchronous
             checkpoints, 148.8 s without (https://pytorch.org/blog/reducing-checkpointing-times).
         resume_s: from paused to working: processes, and the checkpoint read back [s]; 60 s is an assumption.
     """
@@ -46,12 +46,12 @@ class TrainingSpec(CatalogSpec):
 
     @property
     def boards(self) -> int:
-        """Of all jobs."""
+        """Boards of all jobs."""
         return self.jobs * self.boards_per_job
 
     @property
     def usd_per_s(self) -> float:
-        """What a second of a job's work earns [USD]."""
+        """Earnings of a job that works [USD/s]."""
         listed = self.gpu_spec.rental_usd_per_hour or 0.0
         rate = listed if self.usd_per_board_hour is None else self.usd_per_board_hour
         return self.boards_per_job * rate / 3600.0

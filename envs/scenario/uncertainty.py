@@ -11,8 +11,8 @@ from tokenfleet.envs.spec import PositiveFloat, Spec, UnitFraction
 class UncertaintySpec(Spec):
     """Physics that nobody knows well, drawn anew for every episode.
 
-    Each is uniform between two bounds, one draw for the whole fleet; nothing is drawn without them. Nameplates do not
-    know of what is drawn.
+    Each is uniform between two bounds, one draw for the whole fleet; without bounds nothing is drawn. The draws do not
+    change nameplates.
 
     Attributes:
         decode_memory_fraction: bounds of the share of decode time that does not scale with the clock; published values

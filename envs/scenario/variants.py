@@ -11,7 +11,7 @@ class VariantSpec(Spec):
     Attributes:
         model: its name in the catalogue; it runs on the boards of the pool, which split it as they do the own model.
         quality: what an answer of the variant is worth, over one of the own model. Scores of benchmarks say how often
-            it is as good; what clients pay for it is an assumption of the scenario.
+            the variant is as good; what clients pay for that is an assumption of the scenario.
     """
 
     model: Name

@@ -13,7 +13,7 @@ Float64Array = NDArray[np.float64]
 
 
 class ClockFeedback:
-    """Proportional feedback: the clock behind a limit moves by what its meter says is left under a target.
+    """Proportional feedback: the clock behind a limit moves in proportion to the metered power left under a target.
 
     `F <- F + gain * (target - power) / slope`, within [floor, 1], where `slope` is how much the worst draw behind the
     limit rises from the clock floor to full clock, per unit of F. A gain of 1 would close the whole gap in one tick if
@@ -45,7 +45,7 @@ class ClockFeedback:
 
     @classmethod
     def of_rows(cls, power: PowerModel, gain: float) -> ClockFeedback:
-        """Of rows, D = W; the longer a clock is under way and a meter looks back, the lower the gain."""
+        """Of rows, D = W; the gain is divided by the ticks of the clock's latency and of the meter's window."""
         a = power.arrays
         behind = power.is_behind_row
         floor = np.array([a.clock_floor_fraction[behind[:, w]].min(initial=1.0) for w in range(a.num_rows)])
@@ -61,10 +61,10 @@ class ClockFeedback:
 
 
 class ModelWaves:
-    """Brings pools with a variant to as many replicas that serve it as are wanted, a part of the pool at a time.
+    """Moves the share of a pool that serves its variant to a wanted share, a part of the pool at a time.
 
-    A replica that changes its model serves nobody while it loads. So no further replicas change before all loading
-    ones, also those that wake for another reason, are awake.
+    A replica that changes its model serves nobody while it loads. So no further replica changes before all loading
+    replicas of the pool are awake, whatever they load for.
 
     Args:
         scenario: of the fleet.

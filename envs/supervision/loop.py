@@ -34,15 +34,15 @@ Float64Array = NDArray[np.float64]
 GAIN = 0.5
 """Of the clock's feedback, as in the rule `feedback_capping`."""
 AHEAD_S = 2.0
-"""How far ahead a falling cap is followed, as there [s]."""
+"""How far ahead a falling cap is followed, as in `feedback_capping` [s]."""
 HYSTERESIS_REPLICAS = 0.25
-"""How far beyond the half the wanted number of replicas must go for one more, or one less, to be kept awake."""
+"""How far beyond half a replica the wanted number must be from the present one for that to change."""
 LEAST_DWELL_S = 30.0
-"""How long a pool keeps its number of awake replicas at least; the time to wake if that is longer [s]."""
+"""Least time for which a pool keeps its number of awake replicas; the time to wake if that is longer [s]."""
 WAVE = 0.25
 """Share of a pool that changes its model at a time."""
 WAITING_S = 1.0
-"""Backlog of interactive work from which a site may stand above its cap [s]."""
+"""Backlog of interactive work above which a site may stand above its cap [s]."""
 BATTERY_TIME_S = 60.0
 """Time in which a battery would reach its charge if its power did not end at `power_w` [s]."""
 
@@ -53,7 +53,7 @@ class LoopState(NamedTuple):
     Attributes:
         clock: of every site, before biases, `[N, S]`.
         awake: replicas that every pool is told to keep awake, `[N, P]`.
-        dwell_s: for how long, `[N, P]` [s].
+        dwell_s: time since this number changed, `[N, P]` [s].
         variant: share of every pool with a variant that is told to serve it, `[N, v]`.
     """
 
@@ -162,14 +162,14 @@ class InnerLoop:
         return np.where(may_spend, self._overload * view["cap_w"], setpoints.power_share * lowest_w)
 
     def _site_backlog_s(self, backlog_s: Float64Array) -> Float64Array:
-        """The longest backlog of a site's pools that interactive requests wait in, `[N, S]` [s]."""
+        """The longest backlog of a site's pools that serve interactive classes, `[N, S]` [s]; 0 without any."""
         longest = [
             backlog_s[:, pools].max(axis=1) if len(pools) else np.zeros(len(backlog_s)) for pools in self._pools_at
         ]
         return np.stack(longest, axis=1)
 
     def _keep_awake(self, wanted: Float64Array, state: LoopState) -> tuple[Float64Array, Float64Array]:
-        """Whole numbers of replicas that follow those wanted, not at every whim, and since when."""
+        """Whole numbers of replicas that follow those wanted, with hysteresis, and the time since they changed."""
         wanted = np.minimum(wanted, self._replicas)
         changes = np.abs(wanted - state.awake) > 0.5 + HYSTERESIS_REPLICAS
         changes &= state.dwell_s >= self._dwell_s
@@ -177,7 +177,7 @@ class InnerLoop:
         return awake, np.where(changes, 0.0, state.dwell_s + self._tick_s)
 
     def _switch(self, setpoints: Setpoints, view: Record, state: LoopState) -> tuple[Float64Array | None, Float64Array]:
-        """Shares of pools that are to serve variants, `[N, P]`, and of the pools with a variant, `[N, v]`."""
+        """Share of each pool that is to serve its variant, `[N, P]`, and the same of the pools with one, `[N, v]`."""
         if setpoints.variant_fraction is None:
             return None, state.variant
         variant = self._waves.step(state.variant, setpoints.variant_fraction[:, self._waves.pools], view)

@@ -15,14 +15,14 @@ from tokenfleet.envs.spec import SpecError
 Float64Array = NDArray[np.float64]
 
 POWER_SHARE = 0.96
-"""What the rule `feedback_capping` leaves free is the rest."""
+"""The rule `feedback_capping` leaves the rest free."""
 
 
 @dataclass(frozen=True)
 class Setpoints:
     """The set-points of N fleets of K request classes, P pools and S sites.
 
-    `supervision.loop.InnerLoop` holds them. Where one may be left out, None stands for its neutral value.
+    `supervision.loop.InnerLoop` holds them. None stands for a set-point that is left out.
     """
 
     power_share: Float64Array = quantity(
@@ -110,7 +110,7 @@ class Setpoints:
 
     @classmethod
     def neutral(cls, sizes: Mapping[str, int], **given: Any) -> Setpoints:
-        """The set-points `given`, numbers or arrays that broadcast, and neutral ones; `sizes` of the axes."""
+        """The `given` set-points, numbers or arrays that broadcast, else neutral ones; `sizes` by axis letter."""
         rest = neutral_arrays(cls, sizes)
         names = [q.name for q in quantities_of(cls) if not q.optional or given.get(q.name) is not None]
         return cls(**{name: np.array(np.broadcast_to(given.get(name, rest[name]), rest[name].shape)) for name in names})

@@ -14,8 +14,8 @@ class CreditTierSpec(Spec):
     """A step of the credit.
 
     Attributes:
-        below_share: it is given where the share of requests in time is below.
-        credit_fraction: share of the window's charges that is given back.
+        below_share: the step applies where the share of requests in time is below this.
+        credit_fraction: share of the window's charges that the step gives back.
     """
 
     below_share: PositiveFraction
@@ -35,7 +35,7 @@ class AgreementSpec(Spec):
 
     Attributes:
         window_s: length of a window, in whole ticks rounded up [s].
-        ttft_s: a request is in time if its first token comes within; without it, if its class's whole SLO is met [s].
+        ttft_s: limit on the time to first token of a request in time; without it, the class's whole SLO counts [s].
         tiers: steps of the credit, one to three; the highest that applies is given.
     """
 
@@ -56,10 +56,10 @@ class AgreementSpec(Spec):
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """`below_share` of every step, 0 for steps that there are not."""
+        """`below_share` of `MAX_TIERS` steps, 0 for the steps that are not used."""
         return (*(tier.below_share for tier in self.tiers), *[0.0] * (MAX_TIERS - len(self.tiers)))
 
     @property
     def credits(self) -> tuple[float, ...]:
-        """`credit_fraction` of every step, 0 for steps that there are not."""
+        """`credit_fraction` of `MAX_TIERS` steps, 0 for the steps that are not used."""
         return (*(tier.credit_fraction for tier in self.tiers), *[0.0] * (MAX_TIERS - len(self.tiers)))

@@ -16,7 +16,7 @@ Correlation = Annotated[float, Field(ge=-1, le=1)]
 
 
 class SubAgentSpec(Spec):
-    """Sub-agents: conversations of their own that a main call launches side by side, and the next one waits for.
+    """Sub-agents: conversations of their own. A main call launches them side by side, and the next one waits for all.
 
     Attributes:
         session_fraction: share of sessions that use them at all.
@@ -24,7 +24,8 @@ class SubAgentSpec(Spec):
         mean_width: mean number launched together (geometric).
         group_tokens: tokens of tool definitions that all sub-agents share.
         calls: calls of one sub-agent.
-        first_prompt_tokens, new_tokens, output_tokens, wait_s: as in `AgentSpec`.
+        first_prompt_tokens, new_tokens, output_tokens: as in `AgentSpec`.
+        wait_s: time before each call of a sub-agent, the first one included [s].
     """
 
     session_fraction: UnitFraction
@@ -43,24 +44,26 @@ class AgentSpec(Spec):
 
     Attributes:
         calls: main calls of a session.
-        groups: tokens of tool definitions -> share of sessions that use this set of tools.
+        groups: tokens of a set of tool definitions -> how many sessions use it, relative to the other sets.
         system_tokens: system prompt behind the tools, each session's own; kept when the context is reset.
         first_prompt_tokens: prompt of a session's first call, tools and system prompt included.
         new_tokens: prompt tokens of a later call that the conversation did not have: the last answer and what a tool or
             a person said.
-        opening_calls, opening_new_tokens: the first later calls of a session, in which an agent reads more, and theirs.
+        opening_calls: how many later calls of a session come first, in which an agent reads more.
+        opening_new_tokens: their new tokens.
         calls_to_first_prompt, calls_to_new_tokens: correlation of normal scores between the number of a session's calls
-            and its first prompt, or the session's part of its new tokens; long sessions begin and grow less.
+            and its first prompt, or the session's part of its new tokens; below 0 where long sessions begin or grow
+            with less.
         output_tokens: tokens of an answer.
         turn_probability: share of later calls that a person asks for.
         tool_wait_s, think_time_s: time before a call that answers a tool, or a person [s].
         context_limit_tokens: a prompt longer than this is compacted at the next call; drawn for each session.
         long_context_fraction: share of sessions without such a limit; sessions that begin above it have none either.
         compacted_tokens: prompt of the call after which the context was compacted.
-        rewrite_probability: share of later calls with a prompt of the same length that changes right behind the system
-            prompt, so only the part before can be reused.
-        service_fixed_s, service_per_output_token_s: recorded time of a call, a line in its output; it only places the
-            calls of a session that is under way when an episode begins.
+        rewrite_probability: share of later calls whose prompt keeps its length but changes right behind the system
+            prompt; only the part before can be reused.
+        service_fixed_s, service_per_output_token_s: time of a call, linear in its output tokens [s], [s/token]; the
+            time only places the calls of a session that is under way when an episode begins.
         sub_agents: none by default.
     """
 

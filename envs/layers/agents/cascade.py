@@ -43,7 +43,7 @@ class CascadeSpec(Spec):
     """A rate around its mean: on and off, times log-normal factors of many time scales.
 
     The factor of scale s has mean 1 and the variance `swings[s]`; it keeps its value for an exponential time of mean s
-    and is then drawn anew, independent of what it was. Its autocovariance is so `swings[s]` exp(-t / s), and that of
+    and is then drawn anew, independent of what it was. So its autocovariance is `swings[s]` exp(-t / s), and that of
     the product is known in closed form. This is the Poisson multifractal with a free variance for every scale.
 
     Attributes:

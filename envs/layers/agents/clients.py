@@ -25,15 +25,16 @@ def client_columns(
 ) -> dict[str, NDArray[Any]]:
     """Columns of `RequestTable` that follow from clients, for the demands one after the other.
 
-    A session is one client; so is every request outside of one. A column that nobody asks for is left out.
+    A session is one client; so is every request outside of a session. A column that no class or scenario needs is left
+    out.
 
     Args:
-        seed: of a generator of its own, so that retries of one class change nothing else of an episode. What all
+        seed: of a generator of its own, so that what is drawn for clients changes no arrival and no length. What all
             clients share follows from its first two numbers, seed and split of the episode, in futures too.
         demands: of every stream.
         streams: the streams.
         classes: request classes by name.
-        region_weights: regions by name, in the order of `region_id`, and how many clients each has, relatively.
+        region_weights: region -> its number of clients, relative to the others; in the order of `region_id`.
     """
     asked = [classes[stream.request_class] for stream in streams]
     columns: dict[str, NDArray[Any]] = {}

@@ -41,7 +41,7 @@ class _Calls(NamedTuple):
 
 
 class ConversationStream(StreamSpec):
-    """Recorded conversations: each begins when it did, and goes on when its last answer has been read.
+    """Recorded conversations: each begins at its recorded time, and goes on when its last answer has been read.
 
     As with `trace`, the record is dealt to splits in short blocks, an episode overlays as many windows of its split's
     part as the rate needs, and conversations are left out at random for the last excess. A conversation belongs where
@@ -103,7 +103,7 @@ class ConversationStream(StreamSpec):
     def _window(
         self, rng: np.random.Generator, calls: _Calls, start_s: float, horizon_s: float, keep: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Columns of `Copies`: conversations with a call between `start_s` and the horizon, from the first of these."""
+        """Columns of `Copies`: each conversation with a call in the `horizon_s` after `start_s`, from that call on."""
         inside = np.flatnonzero((calls.made_s >= start_s) & (calls.made_s < start_s + horizon_s))
         first = inside[np.diff(calls.visit[inside], prepend=-1) != 0]
         first = first[rng.random(len(first)) < keep]
@@ -112,7 +112,7 @@ class ConversationStream(StreamSpec):
 
     @cached_property
     def _parts(self) -> tuple[SplitPart, ...]:
-        """Of conversations, by when they began."""
+        """What each split has of the conversations, by the time at which they began."""
         record, first = self._record, self._record.first_call[:-1]
         calls = np.diff(self._record.first_call)
         tokens = [np.add.reduceat(column, first) for column in (record.prompt_tokens, record.output_tokens)]

@@ -74,7 +74,7 @@ class DemandSpec(Spec):
             rng: source of chance.
             horizon_s: length [s].
             start_s: when they begin, since a Monday's midnight [s].
-            speed: how fast the hours pass, and the swings that last as long.
+            speed: how fast the hours pass, and the swings that last an hour or more.
         """
         cascade = self.cascade if speed == 1.0 else self._sped_up(speed)
         knots_s, factor = cascade.sample(rng, horizon_s)
@@ -107,7 +107,7 @@ class FittedStream(StreamSpec):
         demand: a catalogue name (`catalog/demand`).
         rate_rps: mean over the week [requests/s]; the description's own by default. Bursts keep their relative size.
         time_compression: how many seconds of the week pass in one second of the episode; swings of an hour and more
-            pass as fast, shorter bursts stay what they are.
+            pass as fast, shorter bursts keep their length.
         start_hour: hours since Monday's midnight at which every episode begins; drawn by default.
     """
 

@@ -20,8 +20,8 @@ _WARM_UP_RELAXATIONS = 10.0
 class HawkesStream(SyntheticLengths):
     """Arrivals that raise the rate of later ones.
 
-    Every request is followed by a Poisson number of others, `branching_ratio` in the mean, each an exponential time
-    after it; these are followed by others in turn. The defaults are fitted to one hour of production chat (Azure 2023;
+    Every request is followed by a Poisson number of others, `branching_ratio` on average, each an exponential time
+    later; these are followed by others in turn. The defaults are fitted to one hour of production chat (Azure 2023;
     `python -m calibration.fit.demand.arrivals`).
 
     Attributes:

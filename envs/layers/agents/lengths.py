@@ -91,7 +91,7 @@ AnyLengths = Annotated[SerializeAsAny[LengthSpec], BeforeValidator(_build_length
 
 
 class SyntheticLengths(StreamSpec):
-    """A stream whose prompts and outputs are drawn apart: the two are uncorrelated in every public trace.
+    """A stream whose prompts and outputs are drawn independently of each other.
 
     Attributes:
         prompt, output: token counts; `median_tokens` and `sigma` make a lognormal, `quantiles` what was measured.

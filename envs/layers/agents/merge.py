@@ -21,7 +21,7 @@ def merge(demands: Sequence[Demand], class_ids: Sequence[int], **columns: NDArra
     Args:
         demands: of every stream.
         class_ids: request class of every stream.
-        **columns: further columns, one entry for each request of the demands one after the other.
+        **columns: further columns, with one entry for each request, in the order of the demands.
     """
     arrival_s = np.concatenate([demand.arrival_s for demand in demands])
     order = arrival_order(arrival_s)

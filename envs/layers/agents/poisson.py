@@ -39,7 +39,8 @@ class MmppStream(SyntheticLengths):
 
     Attributes:
         quiet_rate_rps, burst_rate_rps: arrival rate in each state [requests/s].
-        mean_quiet_s, mean_burst_s: mean stay in each state [s]; stays are exponential, the first state is stationary.
+        mean_quiet_s, mean_burst_s: mean stay in each state [s]; stays are exponential, and the first state is
+            drawn by its share of time.
     """
 
     kind: Literal["mmpp"] = "mmpp"

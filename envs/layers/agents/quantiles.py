@@ -22,10 +22,10 @@ class QuantileSpec(Spec):
     """A distribution through measured quantiles.
 
     The logarithm of the value is linear in the normal score between two quantiles: two points make a lognormal, more
-    points any measured tail; nothing lies outside of the first and the last.
+    points any measured tail. No value lies outside of the first and the last quantile.
 
     Attributes:
-        quantiles: probability -> value; both must rise.
+        quantiles: probability -> value; the value must not fall as the probability rises.
         session_correlation: correlation of the normal scores of two draws in one session, 0 to 1.
 
     >>> wait_s = QuantileSpec(quantiles={0.1: 4.0, 0.5: 9.0, 0.9: 75.0})

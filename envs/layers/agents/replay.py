@@ -33,8 +33,8 @@ class Copies(NamedTuple):
 def replay(trace: SessionTrace, copies: Copies, horizon_s: float, max_context_tokens: int) -> Demand:
     """Demand of the copies: their first calls arrive by themselves, all others when those that they wait for are done.
 
-    A call that was under way at the start of the episode counts as done: its context is there, its successor arrives
-    when it did in the record. Calls that cannot arrive before `horizon_s`, however fast the answers, are left out.
+    A call that was under way at the start of the episode counts as done: its context is there, and its successor
+    arrives at its recorded time. Calls that cannot arrive before `horizon_s`, however fast the answers, are left out.
 
     Args:
         trace: the recorded sessions.
@@ -123,7 +123,10 @@ def _demand(
 def _context_age_s(
     trace: SessionTrace, copies: Copies, row: IntArray, copy: IntArray, shift_s: FloatArray
 ) -> FloatArray:
-    """How long before the episode the call before each in its conversation ended, inf where it is in it, `[L]` [s]."""
+    """Time from the end of each call's predecessor in its conversation to the episode's start, `[L]` [s].
+
+    It is inf where the predecessor is in the episode, and where there is none.
+    """
     previous = trace.previous_call[row]
     ended_s = (trace.recorded_s + trace.service_s)[previous] + shift_s[copy]
     came_before = (previous >= 0) & (previous < copies.first_row[copy])
@@ -142,7 +145,7 @@ def _counted(number: IntArray) -> NDArray[np.int32]:
 
 
 def _ranges(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
-    """`first[i], ..., last[i] - 1` one range after the other, and the `i` of each entry.
+    """The ranges `first[i], ..., last[i] - 1`, one after the other, and the `i` of each entry.
 
     >>> _ranges(np.array([5, 0]), np.array([7, 3]))
     (array([5, 6, 0, 1, 2]), array([0, 0, 1, 1, 1]))

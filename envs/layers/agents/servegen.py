@@ -26,8 +26,8 @@ class ServeGenStream(StreamSpec):
     In each window of the record (10 min) a client's inter-arrival times are independent Gamma or Weibull with the
     recorded shape; a window begins in equilibrium, so that its expected count is the recorded one. An episode is a
     stretch of the record that begins at random, whatever its split: a course of rates holds no request. To reach
-    `rate_rps` every client sends so much faster or slower and keeps its shape. Prompt and output lengths are drawn
-    apart, from the client's own quantiles.
+    `rate_rps` every client sends faster or slower by one factor and keeps its shape. Prompt and output lengths are
+    drawn independently, from the client's own quantiles.
 
     Attributes:
         clients: a catalogue name (`catalog/clients`) or the path of an archive of clients.
@@ -149,8 +149,8 @@ def _renewals(
 ) -> tuple[IntArray, FloatArray]:
     """Arrivals of M renewal processes in equilibrium over `[0, length_s)`.
 
-    The first gap is what is left of one that is under way: uniform in a gap that is drawn in proportion to its length.
-    All arrays are `[M]`.
+    The first gap is the rest of one that is under way: uniform in a gap that is drawn in proportion to its length. All
+    arrays are `[M]`.
 
     Returns:
         The process of each arrival, and its time from the process's start [s].

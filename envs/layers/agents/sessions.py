@@ -27,11 +27,12 @@ class SessionStream(StreamSpec):
     cluster an exponential time after its first.
 
     Sessions last for hours, episodes for minutes. With `warm` an episode is a window of a process that has always run:
-    besides the sessions that begin in it, it holds those under way with a call in it. Starts are a Poisson process, so
-    the k-th calls of a given session come as a Poisson process too. Let gap be the time since the call before. The
-    number of sessions that enter the window with their k-th call has mean rate * min(gap, horizon) over all starts, and
-    that call is uniform in [0, min(gap, horizon)). Such length-biased sampling is exact for a fleet that answers as
-    fast as the record. Long sessions and long waits become as frequent as an observer of the fleet sees them.
+    besides the sessions that begin in it, it holds those under way with a call in it. Where starts are a
+    Poisson process, the k-th calls of a given session come as a Poisson process too. Let gap be the time since the call
+    before. The number of sessions that enter the window with their k-th call has mean rate * min(gap, horizon)
+    over all starts, and that call is uniform in [0, min(gap, horizon)). Such length-biased sampling is exact for a
+    fleet that answers as fast as the record; sessions under way come without bursts. Long sessions and long waits
+    become as frequent as an observer of the fleet sees them.
 
     Attributes:
         rate_sessions_per_s: sessions that begin per second.

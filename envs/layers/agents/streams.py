@@ -41,13 +41,13 @@ class Demand:
 
 
 class StreamSpec(CatalogSpec):
-    """A source of requests of one class; its kind says when they arrive and how long they are.
+    """A source of requests of one class; its kind decides when requests arrive and how long they are.
 
     Attributes:
-        kind: which of them it is, or `module:Class` of one's own.
+        kind: one of `STREAM_KINDS`, or a user's own class as `module:Class`.
         request_class: name of the class.
-        region: where its clients are: the name of one of the scenario's regions, or the weight of each; by default as
-            the scenario's regions are weighted.
+        region: where its clients are: one of the scenario's regions, or regions with weights; by default all of the
+            scenario's regions with their own weights.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class StreamSpec(CatalogSpec):
     region: Name | dict[Name, PositiveFloat] | None = None
 
     rate_keys: ClassVar[tuple[str, ...]] = ("rate_rps",)
-    """Keys that together carry the load: all of them times a factor is the load times that factor."""
+    """Keys that set the load: multiplying all of them by a factor multiplies the load by it."""
 
     @property
     @abstractmethod
@@ -97,10 +97,10 @@ class StreamSpec(CatalogSpec):
         Its `sample` gives the requests of the rest, by times from `begin_s` on. A stream without hours is itself.
 
         Args:
-            known: the generator as it was before the episode was sampled from it: what it says of the hour holds.
+            known: the generator in its state before it drew the episode, so that it draws the same hour again.
             begin_s: how much of the episode is over [s].
             horizon_s: length of the whole episode [s].
-            split: whose requests it is of.
+            split: which requests the episode was drawn from.
         """
         return self
 
@@ -170,6 +170,7 @@ def draw_demand(name: str, stream: StreamSpec, rng: np.random.Generator, horizon
         split: which requests to draw from.
 
     Raises:
+        SpecError: the stream has no requests of the split.
         UserCodeError: the stream is a user's, and fails or gives no such requests.
     """
     guard = _guard(stream, f"scenario.workload.{name}.")

@@ -133,6 +133,6 @@ class TraceStream(StreamSpec):
 
 @lru_cache(maxsize=32)
 def _parts_of(trace: Trace) -> tuple[SplitPart, ...]:
-    """What each split has of a trace; dealt once for each record, which all streams of the process share."""
+    """What each split has of a trace; all streams of the process share one deal of each record."""
     amounts = np.stack([trace.prompt_tokens, trace.output_tokens], axis=1).astype(np.float64)
     return parts(trace.arrival_s, float(trace.arrival_s[-1]), amounts)

@@ -32,7 +32,7 @@ class CoolingSpec(Spec):
 
     The form is thermodynamics, the numbers are assumptions of the usual order: they give a PUE of 1.13 at full load in
     the cold and 1.33 at 35 C. Large operators report 1.1 for a year (Google), the mean of a survey is about 1.6 (Uptime
-    Institute, 2023). What nobody knows of a given plant, a scenario can draw per episode (`uncertainty.pue_factor`).
+    Institute, 2023). A scenario can draw what is unknown about a plant for every episode (`uncertainty.pue_factor`).
 
     Attributes:
         conversion_fraction: lost in UPS, transformers and cables, of IT power.

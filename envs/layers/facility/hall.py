@@ -29,12 +29,12 @@ class FacilitySpec(Spec):
         host_w_per_gpu: CPUs, memory, fans and network of a running server, per GPU [W]. An H100 server of eight is
             rated 10.2 kW with 5.6 kW of GPUs (NVIDIA DGX H100 user guide), 575 W per GPU at the very most; 250 W in
             operation is an assumption.
-        host_w_per_board_w: what is added for each watt of the boards [W/W]. None by default: `host_w_per_gpu` is then
-            all of it. The fans of air-cooled servers take `FAN_W_PER_W` (see `servers`).
-        host_asleep_w_per_gpu: the same server suspended [W]; assumption.
+        host_w_per_board_w: further draw of a running server for each watt of its boards [W/W]; 0 by default. The fans
+            of air-cooled servers take `FAN_W_PER_W` (see `servers`).
+        host_asleep_w_per_gpu: draw of a suspended server, per GPU [W]; assumption.
         outdoor_c: air temperature outside [C]: a number, a recorded series or a generator; 15 is an assumption.
-        rows: rows with limits of their own, by name; a pool without a row is fed from the site directly. One of them
-            may be the whole site's.
+        rows: rows with limits of their own, by name; a pool without a row is fed from the site directly. At most one
+            is `whole_site`.
     """
 
     pue: float = Field(default=1.2, ge=1.0, le=3.0)
@@ -99,7 +99,7 @@ def it_nameplate_w(facility: FacilitySpec, gpu_tdp_w: list[float]) -> float:
 
 
 def nameplate_w(facility: FacilitySpec, gpu_tdp_w: list[float]) -> float:
-    """The same with cooling at the design temperature: facility power [W].
+    """Facility power at `it_nameplate_w` and the design temperature [W].
 
     >>> nameplate_w(FacilitySpec(pue=1.2, host_w_per_gpu=300.0), [700.0, 700.0])
     2400.0

@@ -16,8 +16,8 @@ class RoomSpec(Spec):
         supply_c + max(outdoor - design_outdoor, 0) + rise_k * (IT power / IT nameplate)
 
     with `time_constant_s`, exactly so over a tick of constant load. Up to the site's design temperature the plant holds
-    the supply; each degree beyond is a degree of supply. `rise_k` is what of the servers' own exhaust comes back to
-    their inlets at full load. Above `limit_c` boards protect themselves: no clock of the site exceeds
+    the supply; each degree beyond warms the supply by a degree. `rise_k` is how much the servers' exhaust warms their
+    inlets at full load. Above `limit_c` boards protect themselves: no clock of the site exceeds
     `derate_clock_fraction` until the air is `hysteresis_k` cooler.
 
     The limit is the highest inlet temperature that ASHRAE TC 9.9 allows servers of class A1 (32 C; it recommends 18 to
@@ -27,10 +27,10 @@ class RoomSpec(Spec):
     Attributes:
         supply_c: set-point of the supply air [C].
         rise_k: recirculation at full load [K].
-        time_constant_s: of the room [s].
-        limit_c: above which clocks are derated [C].
-        hysteresis_k: how far below the limit it must cool [K].
-        derate_clock_fraction: highest clock fraction meanwhile.
+        time_constant_s: time in which the air covers all but 1/e of the way to its steady temperature [s].
+        limit_c: air temperature above which clocks are derated [C].
+        hysteresis_k: how far below the limit the air must cool for derating to end [K].
+        derate_clock_fraction: highest clock fraction while derated.
     """
 
     supply_c: float = 24.0

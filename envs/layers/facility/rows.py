@@ -15,7 +15,7 @@ class RowSpec(CapSpec):
     behind it with every GPU at its TDP and every server on. A pool says where it stands with `row`.
 
     Attributes:
-        whole_site: every pool of the site is behind it, whatever row it stands in: a hall's UPS or transformer.
+        whole_site: the row feeds every pool of the site, whatever row that stands in: a hall's UPS or transformer.
     """
 
     whole_site: bool = False

@@ -10,7 +10,7 @@ their fans: within 6 W of each (`calibration/data/server_fans.csv`).
 """
 
 FAN_OFFSET_W = -29.0
-"""Where that line meets zero load; it holds from 300 W up."""
+"""Value of that line at zero load; the line holds from 300 W up."""
 
 
 def fan_w(rest_w: float) -> float:

@@ -31,22 +31,22 @@ class GpuSpec(Spec):
         peak_bf16_flops: peak dense bf16 arithmetic rate [FLOP/s], without sparsity.
         peak_fp8_flops: the same in fp8 [FLOP/s]; 0 where the chip has no such units and runs fp8 at the rate of bf16.
         peak_fp4_flops: the same on 4-bit weights that stay packed [FLOP/s]; 0 where served kernels unpack them first.
-        interconnect: catalogue name of how the boards of a server are wired; by default what a board without lines of
-            its own has (assumption).
+        interconnect: catalogue name of how the boards of a server are wired; the default is for boards without lines of
+            their own (assumption).
         kernels: what kernels reach of its peaks.
         tdp_w: rated board power [W].
-        idle_w: draw with a model loaded and nothing running [W]; also while it loads one (assumption: the copy waits
-            for its host).
+        idle_w: draw with a model loaded and nothing running [W]; also during loading (assumption: the copy waits for
+            its host).
         asleep_w: draw with no model loaded [W].
         static_w: part of an awake board's draw that does not depend on work or clock [W].
         floor_w: part of an awake board's draw at full clock that does not depend on its work [W]; falls as F V^2.
-        joule_per_byte: energy of moving one byte of weights to or from device memory, and of what its kernels spend on
-            it, at full voltage [J/byte].
-        joule_per_context_byte: the same for a byte of KV cache, read by attention kernels [J/byte]; without it,
+        joule_per_byte: energy of moving one byte of weights to or from device memory and of its kernels' work on it, at
+            full voltage [J/byte].
+        joule_per_context_byte: the same for a byte of KV cache, read by attention kernels [J/byte]; by default
             `joule_per_byte`.
         joule_per_flop: energy of one FLOP at full voltage [J/FLOP].
-        core_byte_fraction: share of `joule_per_byte` that is spent on the core's voltage, in [0, 1]; the rest is the
-            memory's, and a byte of context costs as much there.
+        core_byte_fraction: share of `joule_per_byte` that is spent at the core's voltage, in [0, 1]; the memory spends
+            the rest, and as many joules on a byte of context.
         knee_fraction: where the shoulder begins, as a share of the way from awake to limit, in (0, 1].
         shoulder_slope: watts drawn for each further watt of work beyond the knee, in [0, 1].
         limit_fraction: highest draw that is sustained, as a share of `tdp_w`.
@@ -54,8 +54,8 @@ class GpuSpec(Spec):
         compute_memory_fraction: m of compute-bound work, the share of its time that no clock changes, for profiles
             without an own value: 0.1 on an A100, 0.4 on an A40, whose memory is slow for its arithmetic (Perseus).
         clock_floor_fraction: lowest clock that an operator or the brake may set, as a share of the highest.
-        rental_usd_per_hour: rent of a board by the hour [USD/h]; only the ledger reads it, and states no rent without
-            it.
+        rental_usd_per_hour: rent of a board by the hour [USD/h], for the ledger and as the default pay of training; 0
+            in both where it is left out.
         sources: where each number comes from, assumptions marked as such.
     """
 
@@ -112,12 +112,12 @@ class GpuSpec(Spec):
         return (self.peak_fp8_flops if precision == "fp8" else 0.0) or self.peak_bf16_flops
 
     def products(self, precision: Precision) -> ProductSpec:
-        """What products reach at a precision; those of bf16 where the chip computes fp8 at its rate."""
+        """What products reach at a precision; those of bf16 for fp8 on a chip without fp8 units."""
         return self.kernels.fp8 if precision == "fp8" and self.peak_fp8_flops else self.kernels.bf16
 
     @property
     def core_context_fraction(self) -> float:
-        """Share of `joule_per_context_byte` that is spent on the core's voltage."""
+        """Share of `joule_per_context_byte` that is spent at the core's voltage."""
         memory_joule_per_byte = (1.0 - self.core_byte_fraction) * self.joule_per_byte
         return max(0.0, 1.0 - memory_joule_per_byte / max(self.joule_per_context_byte, 1e-30))
 
@@ -146,7 +146,7 @@ def load_gpu(name: str, search_paths: Sequence[PathLike] = ()) -> GpuSpec:
 def board_power_w(
     gpu: GpuSpec, bytes_per_s: Number, flops: Number, clock_fraction: Number, context_bytes_per_s: Number | float = 0.0
 ) -> Number:
-    """Power of one busy board by the one law [W].
+    """Power of one busy board by the law of `power_law` [W].
 
     Args:
         gpu: the board.

@@ -84,11 +84,11 @@ def clock_under_limit(gpu: PowerCoefficients, load: Load[Any], asked: Coefficien
 
 @dataclass(slots=True)
 class _Excess:
-    """By how much a load exceeds a limit: joules of work beyond what the limit leaves for it along the shoulder.
+    """By how much a load exceeds a limit: joules of work beyond those that the limit leaves for work on the shoulder.
 
     Attributes:
         left_w: power that the limit leaves for work, if boards drew nothing for their clock [W].
-        floor_w: what they draw of it for their clock, times F V^2 [W].
+        floor_w: how much of that power boards draw for their clock, for each unit of F V^2 [W].
         load: the work.
     """
 
@@ -98,7 +98,7 @@ class _Excess:
 
     @classmethod
     def of(cls, gpu: PowerCoefficients, load: Load[Any]) -> _Excess:
-        """Of boards; without a slope nothing is left once they exceed their limit."""
+        """The excess of a load on boards; `LEAST_SLOPE` stands for a slope of 0."""
         slope = np.maximum(gpu.shoulder_slope, LEAST_SLOPE)
         share = (1.0 - gpu.knee_fraction * (1.0 - gpu.shoulder_slope)) / slope
         left_w, floor_w = share * (gpu.limit_w - gpu.static_w), share * gpu.floor_w
@@ -142,7 +142,7 @@ class _Excess:
 
 
 def _clocks_under_limit(law: _Excess, voltage_floor: Coefficient, asked: Coefficient) -> NDArray[np.float64]:
-    """The same for many at once."""
+    """`clock_under_limit` for many loads at once, `[...]`."""
     with np.errstate(all="ignore"):  # of those that do not exceed the limit, which nobody asks for
         clock = law.solved_from(law.start())
         clock = np.where(clock >= voltage_floor, clock, law.at_voltage(voltage_floor))

@@ -78,14 +78,14 @@ class FailureTable:
 def draw_failures(
     spec: FailureSpec, pools: list[Servers], tick_s: float, horizon_ticks: int, rng: np.random.Generator
 ) -> FailureTable:
-    """The failures of one episode, all replicas of a server together, at the start of the tick after they happen.
+    """The failures of one episode, all replicas of a server together, each at the start of the tick that follows it.
 
     Args:
         spec: rates and repair times.
         pools: the fleet; a replica that spans several servers breaks when any of them does.
         tick_s: length of a tick [s].
         horizon_ticks: length of the episode.
-        rng: decides.
+        rng: all chance comes from it.
     """
     rows: list[tuple[int, int, float]] = []
     for pool in pools:

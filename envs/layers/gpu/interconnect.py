@@ -57,8 +57,8 @@ class LineLaw(NamedTuple):
 
     Attributes:
         latency_s: between two boards [s].
-        growth: of the latency with each doubling of the boards.
-        share: of a line's rate that is reached.
+        growth: factor on the latency with each doubling of the boards.
+        share: share of a line's rate that is reached.
         passes: how often a ring sends a message's (g - 1) / g from each board.
     """
 
@@ -95,7 +95,7 @@ class InterconnectSpec(Spec):
         description: one sentence for people.
         link_bytes_per_s: rate of a board's lines in one direction, by their data sheet [bytes/s].
         all_reduce: number of boards -> pieces, each `[from so many bytes on, latency in s, rate in bytes/s]`; the first
-            begins at 0. By the lines where it is left out, as are the others.
+            begins at 0. A collective that is left out follows from the lines (`LINE_LAWS`).
         all_gather: the same of all-gathers.
         reduce_scatter: the same of reduce-scatters.
         all_to_all: the same of all-to-alls.
@@ -154,7 +154,7 @@ class InterconnectSpec(Spec):
         return time_s if isinstance(size_bytes, np.ndarray) else float(time_s)
 
     def send_s(self, size_bytes: Number) -> Number:
-        """Time to send bytes from one board to another [s]: of the all-to-all of two boards, half of what each holds.
+        """Time to send bytes from one board to another [s]: an all-to-all of two boards that hold twice as many.
 
         >>> 1e9 / load_interconnect("nvlink-4").send_s(1e9) > 2e11
         True

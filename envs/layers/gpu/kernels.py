@@ -26,9 +26,9 @@ class ProductSpec(Spec):
     Attributes:
         memory_efficiency: share of peak bandwidth at which operands are read.
         compute_efficiency: share of the peak rate of arithmetic.
-        launch_s: of one product, whatever its size; in fp8 with the kernel that makes the activations fp8 [s].
+        launch_s: start of one product, whatever its size; in fp8, of the kernel that makes activations fp8 too [s].
         join_power: p, how sharply a product turns from bound by memory to bound by arithmetic.
-        quantise_bytes: what making an activation fp8 takes, in bytes at peak bandwidth; 3 are moved, in small kernels.
+        quantise_bytes: time of making an activation fp8, in bytes at peak bandwidth; small kernels move 3 bytes for it.
     """
 
     memory_efficiency: PositiveFraction
@@ -43,7 +43,7 @@ class ProductSpec(Spec):
         Args:
             memory_s: their bytes over peak bandwidth [s].
             compute_s: their FLOPs over peak rate [s].
-            activation_s: a byte for each of their activations, m k, over peak bandwidth [s].
+            activation_s: number of their activations, m k, over peak bandwidth [s]: the time of a byte for each.
 
         >>> products = ProductSpec(memory_efficiency=0.5, compute_efficiency=0.5, launch_s=0.0, join_power=4.0)
         >>> round(float(products.time_s(np.array(1.5), np.array(1.5), np.array(1.0))), 3)
@@ -80,7 +80,8 @@ class KernelSpec(Spec):
         elementwise_efficiency: share of peak bandwidth that norms, activations and rotary embeddings reach; above one
             where a cache holds most of the bytes passed on.
         context_ratio: time of decode attention over its bytes at peak bandwidth.
-        mixed_context_ratio: the same time more where a kernel serves prompts and decoding sequences in one call.
+        mixed_context_ratio: addition to `context_ratio` where a kernel serves prompts and decoding sequences in one
+            call.
         prefill_attention_ratio: time of prefill attention over its FLOPs at peak rate, prompts of 4096 tokens and more.
         latent_launch_s: what the kernels of one layer of multi-head latent attention take to start, beside its products
             [s].

@@ -167,11 +167,11 @@ class Draw:
         return cls(busy_w, shoulder_w, slope, limit_w)
 
     def exceeds_limit(self, time_s: Number | float, work_j: Number) -> Coefficient:
-        """Whether the work would draw more than the limit in that time; the shoulder says it, for it passes it last."""
+        """Whether the work would draw more than the limit in that time: the shoulder passes the limit last."""
         return self.shoulder_w * time_s + self.shoulder_slope * work_j > self.limit_w * time_s
 
     def energy_j(self, time_s: Number | float, work_j: Number) -> Number:
-        """What they take in a time for the work they do in it [J]; in one second, watts for watts.
+        """Energy of the boards in a time for the work they do in it [J]; for a time of 1 s, the number of watts.
 
         Args:
             time_s: how long they are awake [s].

@@ -5,8 +5,8 @@ An `Entry` is one line of it. What comes in is positive and what goes out negati
 - `joules` of all entries sum to 0: grid, sun and batteries give as much as the layers use;
 - `grams` sum to the emissions of the electricity bought;
 - `usd` of the account `net` sum to net value. The power layer buys at the grid's price of the tick and passes every
-  joule on at that price, so it keeps the savings of sun and batteries;
-- `tokens` of layer `llm` sum to 0 (computed context is answered with, given up or still there), and so do those of
+  joule on at that price. So the savings of sun and batteries are its own;
+- `tokens` of layer `llm` sum to 0 (computed context is in an answer, given up or still there), and so do those of
   `scheduling` and `agents` together (requested tokens are answered, turned away or in flight).
 
 Two accounts stand beside net value: `beyond` is money that somebody pays and net value leaves out (rent, traffic);

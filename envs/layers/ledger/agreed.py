@@ -1,6 +1,6 @@
-"""Dollars that engines count by themselves, because agreements about power and service fix the payment: one table.
+"""Dollars that engines count, because agreements or posted prices fix the payment: one table.
 
-The reward makes its terms from it, metrics and ledger their sums.
+Terms of the reward, sums of metrics and entries of the ledger all come from the table.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Agreed(NamedTuple):
     Attributes:
         outcome: its name.
         sign: 1 where the fleet is paid, -1 where it pays.
-        term: of the reward, in which it counts.
-        layer, item: of the ledger.
+        term: term of the reward in which it counts.
+        layer, item: its entry in the ledger.
     """
 
     outcome: str
@@ -43,7 +43,7 @@ AGREED = (
     Agreed("credit_usd", -1.0, "service_credit_usd", "agents", "service credits"),
     Agreed("quality_loss_usd", -1.0, "quality_loss_usd", "agents", "variants' answers worth less"),
 )
-"""All of them."""
+"""Every such outcome."""
 
 
 def agreed_usd(total: Callable[[str], Float64Array]) -> Float64Array:

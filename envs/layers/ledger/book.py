@@ -24,8 +24,8 @@ class Entry:
 
     Attributes:
         layer: one of `LAYERS`.
-        item: what it is, unique within its layer and account.
-        account: which dollars they are; see the module.
+        item: what the entry is for, unique within its layer and account.
+        account: which dollars they are; see the package.
         usd: earned, or paid if negative [USD].
         joules: given to the fleet, or used if negative [J].
         grams: emitted [g CO2e].
@@ -55,7 +55,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether it does; not for NaN."""
+        """Whether the value lies within its bounds; False for NaN."""
         return self.low - self.tolerance <= self.value <= self.high + self.tolerance
 
     def __str__(self) -> str:

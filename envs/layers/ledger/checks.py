@@ -68,7 +68,7 @@ def _equal(layer: str, name: str, unit: str, parts: Sequence[float], wanted: flo
 
 
 def _between(layer: str, name: str, unit: str, values: Float64Array, low: Float64Array, high: Float64Array) -> Check:
-    """Of several values within bounds of their own, the one that is nearest to leaving them, or furthest outside."""
+    """A check of the one of several values that is nearest to leaving its bounds, or furthest outside."""
     worst = int(np.argmin(np.minimum(values - low, high - values)))
     scale = max(abs(float(bound[worst])) for bound in (values, low, high))
     return Check(

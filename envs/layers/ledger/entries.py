@@ -22,7 +22,7 @@ def all_entries(sums: Sums, rates: LedgerRates) -> tuple[Entry, ...]:
 
 
 def power(sums: Sums, rates: LedgerRates) -> list[Entry]:
-    """Grid, sun and batteries; what they give is passed on at the grid's price."""
+    """Grid, sun and batteries, what is passed on at the grid's price, and agreements about power."""
     left_j = float(stored_j(sums, rates).sum())
     market_usd = sums.usd["energy_j"] - sums.carbon_usd
     loss_j = sums.sum("battery_charge_j") - sums.sum("battery_discharge_j") - left_j
@@ -54,7 +54,7 @@ def stored_j(sums: Sums, rates: LedgerRates) -> Float64Array:
 
 
 def facility_and_gpu(sums: Sums, rates: LedgerRates) -> list[Entry]:
-    """What the facility and the boards draw, and the boards' rent."""
+    """What facility, servers, boards and training jobs draw, the pay of training, and the rent of the pools' boards."""
     it = ("host_energy_j", "busy_energy_j", "idle_energy_j", "asleep_energy_j", "training_energy_j")
 
     def used(layer: str, item: str, *names: str, less: tuple[str, ...] = ()) -> Entry:
@@ -111,7 +111,7 @@ def scheduling(sums: Sums) -> list[Entry]:
 
 
 def agents(sums: Sums, rates: LedgerRates) -> list[Entry]:
-    """Tokens asked for and answered, payments for them, and credit owed."""
+    """Tokens asked for and answered, payments for them, penalties, and agreements about service."""
     late_usd = sums.total["value_late_usd"]
     paid_late_usd = float((late_usd * rates.late_value_fraction).sum())
     penalty_usd = float((sums.total["value_lost_usd"] * rates.lost_penalty_fraction).sum())

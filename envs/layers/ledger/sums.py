@@ -31,7 +31,7 @@ class LedgerRates:
         usd_per_input_token, usd_per_output_token, cached_input_fraction_of_price: `[K]`.
         lowest_price_factor, highest_price_factor: `[K]`.
         charge_efficiency, discharge_efficiency: of batteries, `[S]`.
-        battery_room_j: how far the energy in store may fall and rise from where it begins, `[2, S]`.
+        battery_room_j: lowest and highest change of the stored energy since the episode began, `[2, S]`.
         rent_usd_per_s: of all boards of a pool, `[P]`; 0 where a board has no rental price.
         egress_usd_per_token: of a token on its way to a client, `[S]`.
         site_usd_per_byte: of traffic from site to site.
@@ -57,8 +57,8 @@ class Sums:
     """What an episode came to.
 
     Attributes:
-        total: outcomes by name, summed over its ticks: `[S]`, `[P]` or `[K]`.
-        usd, grams: the outcomes of `PRICED` at the price and the carbon intensity of each tick, summed over all of it.
+        total: outcomes by name, summed over the ticks, along the axis of each: `[S]`, `[P]`, `[K]` and so on.
+        usd, grams: the outcomes of `PRICED` at price and carbon intensity of each tick, summed over the episode.
         duration_s: how long it lasted.
         carbon_usd: of the bill, the price of carbon.
         net_value_usd: what the reward says it was worth.
@@ -75,7 +75,7 @@ class Sums:
     carbon_usd: float = 0.0
 
     def sum(self, *names: str) -> float:
-        """Outcomes over everything they are counted for."""
+        """Sum of outcomes over all entries of their axes."""
         return float(sum(self.total[name].sum() for name in names))
 
     def tokens(self, *endings: str) -> float:

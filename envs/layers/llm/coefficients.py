@@ -150,7 +150,7 @@ class Coefficients(TimeCoefficients, WorkCoefficients, PowerCoefficients):
         return Coefficients(**plain)
 
     def at_clock(self, clock_fraction: Coefficient) -> Physics:
-        """The coefficients at F in (0, 1]; those at full clock are themselves."""
+        """The coefficients at F in (0, 1]."""
         decode: Coefficient = clock_stretch(clock_fraction, self.decode_memory_fraction)
         prefill: Coefficient = clock_stretch(clock_fraction, self.prefill_memory_fraction)
         voltage: Coefficient = voltage_fraction(clock_fraction, self.voltage_floor_fraction)
@@ -203,6 +203,6 @@ def _beside_knots(coefficient: Coefficient) -> Float64Array:
 
 
 def _plain(values: Float64Array) -> Sequence[float] | Float64Array:
-    """Of one replica at one clock a list, in which an engine looks up single knots several times as fast."""
+    """A list for one replica at one clock: an engine looks up single knots in it several times as fast."""
     listed: list[float] = values.tolist() if values.ndim == 1 else []
     return listed or values

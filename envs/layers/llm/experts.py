@@ -40,7 +40,7 @@ class ExpertKernel(NamedTuple):
         launch_s: its kernels' start, whatever they compute [s].
         memory_ratio: bandwidth of reading weights, over that of a product.
         compute_ratio: rate of its arithmetic over that of a product.
-        tile_rows: rows that an expert takes beyond its own.
+        tile_rows: rows of padding that an expert with any row computes beside its own.
         activation_passes: how often the rows of activations pass through memory.
     """
 
@@ -159,7 +159,7 @@ def kernel_times(kernel: ExpertKernel, shape: ExpertShape, busiest: BusiestBoard
 
 
 def product_rates(gpu: GpuSpec, weights: ExpertFormat) -> Rates:
-    """What products in the arithmetic of a format reach; experts in four bits are multiplied in bf16."""
+    """What products in the arithmetic of a format reach; products with experts in four bits are in bf16."""
     precision: Precision = "fp8" if weights == "fp8" else "bf16"
     products = gpu.products(precision)
     return Rates(

@@ -70,7 +70,7 @@ class Batch(Generic[Number]):
 
     Attributes:
         decoding: B, sequences that decode.
-        context: C, their context, what windowed layers see of it included [tokens].
+        context: C, their context, including what windowed layers see of it [tokens].
         prefill: P [tokens].
         pairs: A, (query, key) pairs of prefill attention.
     """
@@ -114,12 +114,12 @@ def at_tokens(values: Sequence[float] | Float64Array, tokens: Number) -> Number:
 
 
 def context_token_s(physics: TimeCoefficients | ProfileSpec, prefill: Number) -> Coefficient:
-    """What each token of the decoding sequences' context takes, beside so many tokens of prompts [s]."""
+    """Time of each token of the decoding sequences' context, beside `prefill` tokens of prompts [s]."""
     return physics.context_s + physics.mixed_context_s * (prefill > 0)
 
 
 def unlimited_time_s(coefficients: TimeCoefficients | ProfileSpec, batch: Batch[Number]) -> Number:
-    """How long an iteration takes at the coefficients' clock, were there no limit of power [s]."""
+    """How long an iteration takes at the coefficients' clock without a limit of power [s]."""
     context_s = context_token_s(coefficients, batch.prefill)
     token_s = at_tokens(coefficients.token_s, batch.tokens)
     time_s: Number = (coefficients.host_s + token_s + coefficients.decode_s * batch.decoding) + (
@@ -144,7 +144,7 @@ class Effort(Generic[Number]):
     Attributes:
         clock_fraction: that clock; lower than the one asked for where the boards' limit binds.
         time_s: how long it lasts [s].
-        power_w: what they draw on average while it runs [W]; never above the limit, to the last bit.
+        power_w: mean draw of the boards [W]; never above their limit, to the last bit.
     """
 
     clock_fraction: Coefficient
@@ -153,7 +153,7 @@ class Effort(Generic[Number]):
 
     @property
     def energy_j(self) -> Number:
-        """What they draw in it [J]."""
+        """Energy of the boards in the iteration [J]."""
         energy_j: Number = self.power_w * self.time_s
         return energy_j
 
@@ -208,5 +208,5 @@ def iteration_energy_j(physics: Physics, batch: Batch[Number]) -> Number:
 
 
 def iteration_power_w(physics: Physics, batch: Batch[Number]) -> Number:
-    """What they draw on average while it runs [W]; never above the limit, to the last bit."""
+    """Mean draw of a replica's boards in an iteration [W]; never above their limit, to the last bit."""
     return iteration_effort(physics, batch).power_w

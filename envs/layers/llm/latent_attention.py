@@ -39,7 +39,7 @@ class LatentKernel(NamedTuple):
     prefill_ratio: float
 
     def decode_s(self, memory_s: Float64Array, compute_s: Float64Array) -> Float64Array:
-        """Of decoding, from its bytes over peak bandwidth and its FLOPs over peak rate, `[...]` [s]."""
+        """Time of decoding, from its bytes over peak bandwidth and its FLOPs over peak rate, `[...]` [s]."""
         return joined_s(memory_s / self.memory_efficiency, compute_s / self.compute_efficiency)
 
 
@@ -50,7 +50,7 @@ ORDINARY_LAUNCH_S = 1.0e-5
 
 
 def decode_context_s(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism) -> float:
-    """Of each token of context of a replica's decoding sequences, all layers [s].
+    """Time of each token of context of a replica's decoding sequences, all layers [s].
 
     >>> from tokenfleet.envs.layers import gpu, llm
     >>> h200, model = gpu.load_gpu("h200-sxm"), llm.load_model("deepseek-v3")
@@ -65,7 +65,7 @@ def decode_context_s(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism) -
 
 
 def latent_flops(model: ModelSpec, heads: float) -> float:
-    """Of one token of context in one layer, by so many heads [FLOP]."""
+    """Arithmetic of one token of context in one layer, by so many heads [FLOP]."""
     return 2.0 * heads * ((model.kv_values_per_head or 0) + (model.latent_values or 0))
 
 

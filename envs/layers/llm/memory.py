@@ -5,9 +5,9 @@ memory come out of this share. So does the peak of a run of the largest batch, w
 peak is the activations of `token_budget` tokens or the logits of `max_batch` sequences with the sampler's copies,
 whichever is more: activations are freed before the logits are there. The rest is the KV cache.
 
-A model with sliding windows fills its cache by all its layers: vLLM hands out blocks to groups of as many layers each,
-and the size that it logs counts all of them. So does this module. It does not count that windowed layers need less for
-a context longer than their window.
+In a model with sliding windows all layers fill the cache: vLLM hands out blocks to groups of as many layers each, and
+the size that vLLM logs counts all of them. So does this module. It ignores that windowed layers need less for a context
+longer than their window.
 
 References:
     vLLM, `gpu_worker.determine_available_memory` and `gpu_model_runner.profile_run`; "Hybrid KV Cache Manager",
@@ -63,7 +63,7 @@ def kv_capacity_tokens(
         largest_batch: what the server keeps memory for; without it, only the weights: an upper bound.
 
     Raises:
-        SpecError: the model does not fit; the message says how many GPUs it needs.
+        SpecError: the model does not fit; without data parallelism the message says how many GPUs it needs.
 
     >>> from tokenfleet.envs.layers.gpu import load_gpu
     >>> from tokenfleet.envs.layers.llm import load_model

@@ -42,14 +42,14 @@ class ModelSpec(Spec):
         full_attention_layers: layers that attend to the whole context; all of them by default.
         sliding_window: tokens of context that the other layers attend to, and keep in their KV cache.
         hidden_dim: width of the residual stream; heads times their dimension by default.
-        vocabulary: tokens that there are.
+        vocabulary: number of different tokens.
         attention_heads: query heads per layer.
         kv_heads: key-value heads per layer; 1 for multi-head latent attention, whose cache all heads share.
         head_dim: dimension of a head's queries and keys.
         value_head_dim: dimension of a head's values, where it differs from `head_dim`.
         kv_values_per_head: numbers that the cache holds per token, layer and KV head; twice `head_dim` by default.
-        latent_values: of them, those that heads multiply as keys and as values, in multi-head latent attention.
-        latent_query_values: width that queries are compressed to there.
+        latent_values: in multi-head latent attention, how many of `kv_values_per_head` serve as keys and as values.
+        latent_query_values: width that queries are compressed to in multi-head latent attention.
         bytes_per_parameter: 2 for bf16.
         bytes_per_expert_parameter: of routed experts, where it differs.
         arithmetic: precision that products are computed in, `bf16` or `fp8`.
@@ -151,8 +151,8 @@ class ModelSpec(Spec):
     def activation_values_per_token(self) -> tuple[float, float]:
         """Numbers that a layer holds of a token at its peak: whole on every board, and split over the boards.
 
-        The peak is in the feed-forward part: the residual stream and its normed copy, beside the inner values of gate,
-        up and their product; of each of its experts in a mixture, whose outputs are whole, too.
+        The peak is in the feed-forward part. Whole are the residual stream, its normed copy and, in a mixture, the
+        output of each of the token's experts. Split are the inner values of gate, up and their product.
         """
         width = float(self.width)
         if self.experts > 1:
@@ -195,7 +195,7 @@ class ModelSpec(Spec):
         return windowed
 
     def attended_pairs(self, chunk_tokens: Number, prior_tokens: Number | float = 0.0) -> Number:
-        """(query, key) pairs of a prefill chunk, counted likewise."""
+        """(query, key) pairs of a prefill chunk, counted in layers without a window."""
         pairs = prefill_pairs(chunk_tokens, prior_tokens)
         if self.sliding_window is None:
             return pairs
@@ -249,7 +249,7 @@ class ModelSpec(Spec):
 
     @property
     def expert_bytes_per_weight(self) -> float:
-        """Of a weight of a routed expert."""
+        """Bytes of a weight of a routed expert."""
         return self.bytes_per_expert_parameter or self.bytes_per_parameter
 
 

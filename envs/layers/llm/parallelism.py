@@ -3,7 +3,7 @@
 Tensor parallelism splits every matrix over some boards. Data parallelism of attention puts several such groups beside
 each other: each holds all of attention, all shared experts and the KV cache of its own sequences. Routed experts are
 either sliced over all boards, or shared out among them, each expert whole on one board (expert parallelism). A pipeline
-gives each of its stages, which are such sets of boards, a share of the layers.
+has several such sets of boards as its stages, and gives each stage a share of the layers.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Parallelism(NamedTuple):
         return "_".join(f"{key}{value}" for key, value in degrees if value > 1 or key == "tp")
 
     def check(self, model: str, attention_heads: int, experts: int, layers: int) -> None:
-        """Refuse what a model cannot be served by.
+        """Refuse degrees that do not suit a model.
 
         Raises:
             SpecError: the first degree that is wrong.

@@ -54,5 +54,5 @@ def memory_share(memory_s: Float64Array, compute_s: Float64Array) -> Float64Arra
 
 
 def joined_part(memory_s: Float64Array, compute_s: Float64Array) -> Part:
-    """The part of such products, `[J]`."""
+    """The part of products with these two times, `[J]`."""
     return Part(joined_s(memory_s, compute_s), memory_share(memory_s, compute_s))

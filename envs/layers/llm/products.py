@@ -2,8 +2,9 @@
 
 A layer multiplies with four matrices, each split over the boards: query, key and value; attention's output; gate and
 up; down. Multi-head latent attention has two more: it compresses queries, keys and values, and expands them again. The
-feed-forward width follows from the parameters beside attention, in a mixture of experts those of the shared expert. The
-output matrix multiplies only tokens that a next one is drawn for: `LOGITS` of an iteration at most.
+feed-forward width follows from the parameters beside attention, in a mixture of experts from those of the shared
+expert. The output matrix multiplies at most `LOGITS` tokens of an iteration, as only the last token of a sequence needs
+logits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ ACTIVATION_BYTES = 2.0
 
 
 class Matrix(NamedTuple):
-    """Weights [rows, columns] of one board, as many times as an iteration multiplies with the like."""
+    """Weights [rows, columns] of one board; an iteration multiplies with `times` matrices of this shape."""
 
     rows: float
     columns: float
@@ -89,7 +90,7 @@ def elementwise_part(gpu: GpuSpec, model: ModelSpec, tensor_parallel: int, token
 
 
 def matrix_part(gpu: GpuSpec, model: ModelSpec, matrix: Matrix, tokens: Float64Array) -> Part:
-    """Products with one matrix, as often as it says."""
+    """Products with `matrix.times` matrices of one shape."""
     weights, products = matrix.rows * matrix.columns, gpu.products(model.arithmetic)
     moved_bytes = weights * model.bytes_per_parameter + ACTIVATION_BYTES * tokens * (matrix.rows + matrix.columns)
     work = (

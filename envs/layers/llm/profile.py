@@ -40,23 +40,23 @@ class ProfileSpec(Spec):
         tensor_parallel: GPUs that split every matrix.
         data_parallel: groups of such GPUs in a replica, each with all of attention and sequences of its own.
         expert_parallel: GPUs that routed experts are shared out among; 1 where all GPUs slice every expert.
-        pipeline_parallel: stages, each of such GPUs, with a share of the layers.
+        pipeline_parallel: stages, each of `tensor_parallel * data_parallel` GPUs with a share of the layers.
         host_s: an iteration's time on the host, which no GPU clock changes [s].
         token_s: time of an iteration that computes 1, 2, 4 ... 16384 tokens, decoded or prefilled, without attention:
             weights, matrix products, element-wise layers, collectives [s]; never falling.
         token_memory_share: share of each `token_s` that is bound by memory; the rest scales as prefill does.
-        decode_s: for each decoding sequence, beyond its token [s].
-        context_s: for each token of context of the decoding sequences [s].
-        mixed_context_s: for each such token more, in an iteration that prefills too [s].
-        prefill_attention_s: for each (query, key) pair of prefill attention [s].
+        decode_s: time for each decoding sequence, beyond its token [s].
+        context_s: time for each token of context of the decoding sequences [s].
+        mixed_context_s: addition to `context_s` in an iteration that also prefills [s].
+        prefill_attention_s: time for each (query, key) pair of prefill attention [s].
         decode_memory_fraction: m of memory-bound time and of decode; uncertain, so a scenario may draw it.
         prefill_memory_fraction: m of compute-bound time; the board's `compute_memory_fraction` where it is left out.
         work_j: joules of reading the weights that 1, 2, 4 ... 16384 tokens need, all GPUs together [J]; the GPU's
             joules per byte times the model's bytes where it is left out.
-        power_factor: energy of work in this pair's serving runs, over that by the law of the GPU; kernels differ in
-            their other work for each byte and FLOP, and boards of one kind by several per cent.
+        power_factor: energy of work in this pair's serving runs, over that by the law of the GPU: kernels differ in
+            their other work for each byte and FLOP, and boards of one kind differ by several per cent.
         origin: `measured` (serving runs and kernels), `kernels` (sum of measured kernels, no serving run) or `roofline`
-            (bound times a typical ratio).
+            (sum of parts that others timed).
         fit_errors: name of a comparison with measurements -> mean absolute relative error.
         sources: where the numbers come from, assumptions marked as such.
     """
@@ -150,7 +150,7 @@ def check_profile(profile: ProfileSpec, gpu: GpuSpec, model: ModelSpec) -> None:
     A bound on each coefficient is enough: `max(x, y)` of sums is at most the sum of each part's larger one.
 
     Raises:
-        SpecError: one line per coefficient that is too small.
+        SpecError: names or degrees that do not agree, or one line per coefficient that is too small.
     """
     where = f"profile.{profile.name}"
     shared = profile.parallelism

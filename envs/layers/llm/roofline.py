@@ -10,8 +10,8 @@
 | logits | sequences | `collectives`: an all-gather |
 | what serving adds | iterations, layers, sequences | the constants below |
 
-`calibration/fit/time/serving_costs.py` fits the last to vLLM's runs of dense models on H100 and B200, and `mixtures.py`
-to those of mixtures of experts, all other parts being known; both predict each model that is left out.
+With all other parts known, `calibration/fit/time/serving_costs.py` fits the last to vLLM's runs of dense models on H100
+and B200, and `mixtures.py` fits it to runs of mixtures of experts. Both predict each model that is left out.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def roofline_profile(
         parallelism: how the boards of a replica share it; a number is tensor parallelism alone.
         interconnect: how they are wired.
         async_scheduling: the server plans an iteration while the one before it runs, so that only kernels count
-            (simplified: a batch that takes longer to plan than to run does not wait).
+            (simplified: a batch never waits for its plan).
 
     Raises:
         SpecError: the model cannot be shared so.
@@ -98,7 +98,7 @@ def roofline_profile(
 def pipeline_part(
     gpu: GpuSpec, model: ModelSpec, shared: Parallelism, interconnect: InterconnectSpec, tokens: Float64Array
 ) -> Part:
-    """The same of a pipeline of S stages, `[J]`: a batch is cut into S parts, and every stage works on another one.
+    """`token_part` of a pipeline of S stages, `[J]`: a batch is cut into S parts, and every stage works on another one.
 
     Until each sequence has its token, S parts pass each stage, each in a stage's share of what a part takes. Fewer than
     S tokens leave stages idle. Prompts are cut likewise: vLLM sends the next chunk of a prompt after the one before.
@@ -136,7 +136,7 @@ def token_part(
 
 
 def host_s(model: ModelSpec, parallelism: Parallelism, async_scheduling: bool = False) -> float:
-    """What an iteration takes whatever it computes: planning, unless that is done before, and small kernels [s].
+    """Fixed time of an iteration: planning, unless it is done ahead, and small kernels [s].
 
     >>> from tokenfleet.envs.layers import llm
     >>> [round(1e3 * host_s(llm.load_model("llama-3.1-8b"), Parallelism(), ahead), 2) for ahead in (False, True)]

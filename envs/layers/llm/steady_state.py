@@ -51,7 +51,7 @@ class MeanRequest:
 
     @property
     def tokens_per_output(self) -> Coefficient:
-        """Tokens computed for each that is generated, prefill included."""
+        """Tokens computed for each generated token, prefill included."""
         return 1.0 + self.prompt_tokens / self.output_tokens
 
     @property
@@ -93,7 +93,7 @@ def tpot_s(physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequen
 def limit_stretch(
     physics: TimeCoefficients | ProfileSpec, request: MeanRequest, sequences: Float64Array
 ) -> Float64Array | float:
-    """Factor on the mean iteration's time by the boards' limit, broadcast; 1 by coefficients that know no limit."""
+    """Factor of the boards' limit on the mean iteration's time, broadcast; 1 for coefficients without a limit."""
     if not isinstance(physics, Physics):
         return 1.0
     batch = steady_batch(request, sequences)

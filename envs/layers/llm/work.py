@@ -33,8 +33,8 @@ by the laws of dense models for all else (`calibration.fit.power.experts`); with
 EXPERT_TILE_ROWS = 64
 """Rows that an expert computes at the least; beyond them a FLOP costs what it does elsewhere.
 
-The power of two nearest what fused kernels show (35 to 89, `experts.KERNELS`), from their times alone. Chosen by watts
-it would be 128, without any one of five mixtures too, and a mixture left out 6.8 % off instead of 7.3 %.
+The power of two nearest what the times of fused kernels show (35 to 89, `experts.KERNELS`). Chosen by watts it would be
+128, also without any one of five mixtures, and a mixture left out would be 6.8 % off instead of 7.3 %.
 """
 UNPACKED_BYTE_FLOPS = 86.0
 """What a byte of routed experts costs where kernels unpack it, beside being read [FLOP/byte].
@@ -49,13 +49,13 @@ Fitted to a mixture of 235B on four and eight H100; from four alone it is 191, f
 
 
 def reading_j(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism) -> Float64Array:
-    """Of reading the weights that a batch of each of `TOKEN_KNOTS` needs, `[J]` [J]; each part of a pipeline reads."""
+    """Energy of reading the weights for a batch of each of `TOKEN_KNOTS`, once a part of a pipeline, `[J]` [J]."""
     parts = _parts(parallelism)
     return gpu.joule_per_byte * (parts * model.weight_bytes_read(KNOTS / parts, parallelism.data))
 
 
 def useful_token_j(gpu: GpuSpec, model: ModelSpec) -> float:
-    """Of the arithmetic of one token at the peak rate of its precision [J].
+    """Energy of the arithmetic of one token at the peak rate of its precision [J].
 
     >>> from tokenfleet.envs.layers import gpu, llm
     >>> [round(1e3 * useful_token_j(gpu.load_gpu("h100-sxm"), llm.load_model(name))) for name in
@@ -67,7 +67,9 @@ def useful_token_j(gpu: GpuSpec, model: ModelSpec) -> float:
 
 
 def vain_arithmetic_j(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, token_s: Float64Array) -> Float64Array:
-    """Of arithmetic beyond useful FLOPs at peak rate, `[J]` [J], by the module's bound; none of a dense model in bf16.
+    """Energy of arithmetic beyond useful FLOPs at peak rate, `[J]` [J], within the module's bound.
+
+    A dense model in bf16 has none.
 
     Args:
         gpu: the board.

@@ -1,11 +1,12 @@
 """Layer 1, power: the power that a site may draw from the grid, and the consequences of drawing more.
 
 The *cap* is the site's contract, lowered while a demand-response event or an emergency holds. A meter averages power
-over its window. After longer than its delay above the cap, the *power brake* forces every clock far down until the load
-is well below. After longer above its rating than its curve allows, the *breaker* trips, and everything behind it is
-dark until the restart. Breaking a cap therefore costs tokens, not an arbitrary penalty. The rows of a hall have caps,
-meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`). A site with solar panels or a battery
-draws from the grid what they do not give; the cap, the bill and the emissions are those of the grid.
+over its window. When power has been above the cap for longer than a delay, the *power brake* forces every clock far
+down until the load is well below. When the load has been above the rating for longer than a curve allows, the *breaker*
+trips, and everything behind it is dark until the restart. Breaking a cap therefore costs tokens, not an arbitrary
+penalty. The rows of a hall have caps, meters, brakes and breakers of their own (`tokenfleet.envs.layers.facility`). A
+site with solar panels or a battery draws from the grid what they do not give; the cap, the bill and the emissions are
+those of the grid.
 
 Money holds what no brake does: charges for peaks and ramps (`tariff`), paid demand response with calls that may be
 ignored at a price (`programme`), and frequency regulation (`regulation`).

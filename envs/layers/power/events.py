@@ -19,12 +19,12 @@ class CapEvent:
     """One event of one episode, drawn: the cap ramps down, holds and recovers.
 
     Attributes:
-        start_s: when the ramp begins.
+        start_s: when the ramp begins [s of the episode].
         depth_fraction: share of the contract that is taken away.
-        notice_s: how long before its start an operator knows of it.
+        notice_s: how long before its start an operator knows of the event [s].
         limits_rating: whether the event lowers the rating of the connection, not only the right to draw.
-        enforced: whether the brake holds the cap that it leaves; otherwise only money does.
-        ramp_s, hold_s, recovery_s: length of its three parts.
+        enforced: whether the brake enforces the lowered cap; otherwise only money does.
+        ramp_s, hold_s, recovery_s: length of its three parts [s].
 
     >>> event = CapEvent(start_s=0, depth_fraction=0.25, notice_s=0, ramp_s=10, hold_s=20, recovery_s=10)
     >>> event.cap_factor(np.array([0.0, 5.0, 10.0, 29.0, 35.0, 40.0])).tolist()
@@ -92,8 +92,8 @@ class DemandResponseSpec(_WindowSpec):
     Attributes:
         depth_fraction: share of the cap that is taken away.
         notice_s: how long before its start it is announced [s].
-        enforced: whether the brake holds the cap that it leaves. Otherwise the fleet may stand above it, and the site's
-            `programme` says at what price.
+        enforced: whether the brake enforces the lowered cap. Otherwise the fleet may draw more, at the price that the
+            site's `programme` states.
     """
 
     depth_fraction: UnitFraction = 0.25

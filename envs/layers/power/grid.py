@@ -55,7 +55,7 @@ class CapSpec(ProtectionSpec):
 class GridSpec(CapSpec):
     """A site's grid connection.
 
-    The nameplate is the site's power with every GPU at its TDP and every server on, times PUE.
+    The nameplate is the site's facility power with every GPU at its TDP and every server on, at the design temperature.
 
     Attributes:
         price_usd_per_mwh: day-ahead price [USD/MWh]: a number, a recorded series or a generator.
@@ -107,7 +107,7 @@ def rating_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Flo
 
 
 def brake_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
-    """The cap that the brake holds at each `time_s`, in its shape [W]: without calls that have a price instead."""
+    """The cap that the brake enforces at each `time_s`, in its shape [W]; only `enforced` events lower it."""
     return cap_schedule_w([event for event in events if event.enforced], contract_w, time_s)
 
 

@@ -1,4 +1,4 @@
-"""A demand-response programme: pay of a site for giving up power, and damages where it does not."""
+"""A demand-response programme: pay of a site for giving up power, and damages where the site does not."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class ProgrammeSpec(Spec):
     section 10; of the kind *meter before / meter after* in NAESB's terms), or a stated share of the contract. The
     baseline stands still from the notice to the end of the rebound window.
 
-    - Availability is paid for `offered_fraction` of the contract in every second; during a call for as much of it as is
-      delivered of what is called, as ERCOT's emergency response service pays by an event's performance factor.
+    - Availability is paid for `offered_fraction` of the contract in every second; during a call, times the share of the
+      called power that is delivered, as ERCOT's emergency response service pays by an event's performance factor.
     - Activation is paid for what is delivered: power below the baseline, at most what is called.
     - Damages are owed for the energy above the called cap: PJM's charge for demand response that does not perform in a
       performance assessment interval is about 2,300 USD/MWh in 2027/28 (RTO Insider, February 2026).
@@ -48,8 +48,8 @@ class ProgrammeSpec(Spec):
             baseline is the contract [s].
         baseline_fraction: the baseline as a share of the contract instead.
         rebound_s: how long after a call rebound counts [s].
-        rebound_tolerance_fraction: of the baseline, by which power may exceed it then.
-        rebound_usd_per_mwh: for each MWh beyond that.
+        rebound_tolerance_fraction: share of the baseline by which power may exceed the baseline after a call.
+        rebound_usd_per_mwh: for each MWh beyond this tolerance.
     """
 
     offered_fraction: PositiveFraction
@@ -63,7 +63,7 @@ class ProgrammeSpec(Spec):
     rebound_usd_per_mwh: NonNegativeFloat = 0.0
 
     def availability_usd_per_s(self, contract_w: float) -> float:
-        """What is paid in a second without a call.
+        """Pay of a second without a call [USD].
 
         >>> round(ProgrammeSpec(offered_fraction=0.2, availability_usd_per_mw_h=9.0).availability_usd_per_s(2e6), 9)
         0.001
@@ -78,7 +78,7 @@ def calls_of(events: Sequence[CapEvent]) -> list[CapEvent]:
 
 
 def called_schedule_w(events: Sequence[CapEvent], contract_w: float, time_s: Float64Array) -> Float64Array:
-    """How much of the contract is called back at each `time_s`, in its shape [W]."""
+    """How far calls reduce the contract at each `time_s`, in its shape [W]."""
     left = np.ones_like(time_s)
     for event in calls_of(events):
         left = left * event.cap_factor(time_s)

@@ -19,18 +19,18 @@ from tokenfleet.envs.spec import (
 class BrakeSpec(Spec):
     """Power brake: no clock under it exceeds `clock_fraction`.
 
-    A site cannot stay above its cap by dipping under it now and then: time above it adds up, and is earned back slowly
-    below. A brake that has been released has earned it all back. The release level and its delay are assumptions: they
-    give the hysteresis that an operator needs to leave the brake without bouncing.
+    A site cannot stay above its cap by dipping under it now and then: time above the cap adds up, and is earned back
+    slowly below the cap. When a brake is released, all of the time counts as earned back. The release level and its
+    delay are assumptions: they give the hysteresis that an operator needs to leave the brake without bouncing.
 
     Attributes:
-        delay_s: time above the cap after which it acts; the 10 s that a UPS tolerates [s].
-        clock_fraction: highest clock meanwhile; the 288 of 1410 MHz to which the hardware brake of an A100 drops
+        delay_s: time above the cap after which the brake acts; the 10 s that a UPS tolerates [s].
+        clock_fraction: highest clock under the brake; the 288 of 1410 MHz to which the hardware brake of an A100 drops
             (POLCA, arXiv 2308.12908).
         recovery_ratio: seconds of the delay that are earned back in a second below the cap; a UPS recharges about ten
             times as slowly as it discharges (assumption).
-        release_fraction: load over cap below which it lets go.
-        release_delay_s: after so long there [s].
+        release_fraction: load over cap below which the brake is released.
+        release_delay_s: time below this level after which the brake is released [s].
         control_lag_s: between a decision to brake, or to release, and the clocks that follow it, in whole ticks rounded
             up [s]. The brake line of a board acts at once; out of band, through the baseboard controller, it takes
             POLCA tens of seconds (5 s for the brake, up to 40 s for a clock).
@@ -58,13 +58,13 @@ class BreakerSpec(Spec):
     `tick_s / trip_time(r)` of it; at 1 it trips. Below the cap it cools, from the brink to cold in `cooling_s`: the
     timer of a UPS starts anew soon after the load has come back.
 
-    What a grid connection can carry is its contract less the emergencies: demand response is a promise to draw less,
-    which the brake keeps, and heats no breaker.
+    What a grid connection can carry is its contract less the emergencies. Demand response is a promise to draw less:
+    the brake keeps the promise, and breaking it heats no breaker.
 
     Attributes:
         overload_ratio: load over the cap at the point that the data sheet states.
-        delay_s: how long it carries that [s].
-        pickup_ratio: load over the cap that it carries for ever.
+        delay_s: how long the breaker carries this load [s].
+        pickup_ratio: load over the cap that the breaker carries for ever.
         curve_exponent: a of the curve.
         cooling_s: from the brink of a trip to cold; assumption [s].
         restart_s: from a trip until servers may boot; assumption [s].

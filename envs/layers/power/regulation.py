@@ -1,4 +1,4 @@
-"""Frequency regulation: a site follows the grid's signal around its own mean power, and is paid by how well it does."""
+"""Frequency regulation: a site follows the grid's signal around its own mean power, and is paid by how closely."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class RegulationSpec(Spec):
     return_s: PositiveFloat = 60.0
 
     def usd_per_s(self, contract_w: float) -> float:
-        """What a second of perfect following pays, without mileage."""
+        """Pay of a second of perfect following, without mileage [USD]."""
         return self.capacity_mw(contract_w) * self.capability_usd_per_mw_h / SECONDS_PER_HOUR
 
     def usd_per_mileage(self, contract_w: float) -> float:
-        """Pay of perfect following where the signal moves by 1."""
+        """Pay of perfect following where the signal moves by 1 [USD]."""
         return self.capacity_mw(contract_w) * self.mileage_usd_per_mw
 
     def capacity_mw(self, contract_w: float) -> float:

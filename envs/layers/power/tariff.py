@@ -26,7 +26,7 @@ class TimeOfUseSpec(Spec):
     Californian schedules for large customers are dearer from 16:00 to 21:00 (PG&E Electric Schedule B-20).
 
     Attributes:
-        usd_per_mwh: what a MWh costs more in these hours; below 0, less.
+        usd_per_mwh: added to the price of a MWh in these hours; may be below 0.
         from_hour, to_hour: local standard hours of the day, the second one excluded; a span may cross midnight.
         utc_offset_h: local standard time minus UTC [h].
     """
@@ -59,9 +59,9 @@ class DemandChargeSpec(Spec):
     """A charge on the highest metered window of the episode, above what has been paid for already.
 
     Windows lie end to end from the start of the episode, as a utility's metering intervals do, and the meter takes the
-    mean of each: mostly of 15 minutes (*demand interval*), which short episodes scale down. A month's charge falls due
-    as soon as one window sets a new peak, so `usd_per_kw` is the whole rate of a month, not a share of it: 10 to 25
-    USD/kW and month in PG&E's schedules E-20 and B-20.
+    mean of each. Utilities mostly use 15 minutes (*demand interval*); short episodes need shorter windows. A month's
+    charge falls due as soon as one window sets a new peak, so `usd_per_kw` is the whole rate of a month, not a share of
+    it: 10 to 25 USD/kW and month in PG&E's schedules E-20 and B-20.
 
     Attributes:
         usd_per_kw: for each kW of the highest window above the ratchet.

@@ -1,7 +1,7 @@
 """Scenarios drawn from ranges: fleets by the dozen, for policies that must run any of them.
 
 A fleet is a pure function of ranges, split and number: `draw_scenario(load_ranges("generalist"), "test", 3)`.
-The splits of fleets are streams of their own, and what the ranges hold out comes in test fleets alone.
+Each split draws its fleets from a random stream of its own, and what the ranges hold out comes in test fleets alone.
 `python -m tokenfleet.envs.scenario.generator` writes fleets as YAML files, which every script takes as it takes any
 other scenario.
 

@@ -18,12 +18,12 @@ Item = TypeVar("Item")
 Data = dict[str, Any]
 
 SIGMA = 0.8
-"""Of logarithms of tokens of prompts and answers."""
+"""Standard deviation of the logarithms of tokens of prompts and of answers."""
 MOST_PROMPT_TOKENS, MOST_OUTPUT_TOKENS = 24_000, 2_000
 SPIKE_DECAY_PER_H = 1.2
 RAMP_S = 15.0
 BEGINS_S = 60.0
-"""Of the episode, before which no event begins."""
+"""Time of the episode before which no event begins [s]."""
 DIGITS = 4
 
 
@@ -51,7 +51,7 @@ def drawn_data(ranges: Ranges, split: Split, index: int) -> Data:
 
     Args:
         ranges: see there.
-        split: of fleets; each has a stream of its own. Its episodes have splits besides.
+        split: of fleets; each draws from a random stream of its own. The fleet's episodes have splits too.
         index: from 0 on.
 
     Raises:
@@ -65,7 +65,7 @@ def drawn_data(ranges: Ranges, split: Split, index: int) -> Data:
 
 
 class _Draw:
-    """One fleet on its way into being; streams have a rate of 1 request/s until their load is settled.
+    """Draws one fleet, whose streams still have a rate of 1 request/s.
 
     Args:
         ranges: see there.
@@ -137,7 +137,7 @@ class _Draw:
         return data
 
     def _window(self, hold_s: float) -> Data:
-        """When an event comes, and for how long: it is over before the episode is, if that is long enough."""
+        """When an event comes, and for how long: it ends before the episode, if that is long enough."""
         latest_s = max(self._ranges.horizon_ticks - hold_s - 2.0 * RAMP_S, BEGINS_S)
         shape = {"ramp_s": RAMP_S, "hold_s": hold_s, "recovery_s": RAMP_S}
         return {"earliest_start_s": BEGINS_S, "latest_start_s": latest_s, **shape}
@@ -237,7 +237,7 @@ class _Draw:
         return choices[int(self._rng.integers(len(choices)))]
 
     def _some_of(self, choices: Sequence[Item], count: int) -> list[Item]:
-        """So many different ones, in their order."""
+        """`count` different choices, in their order."""
         return [choices[place] for place in sorted(self._rng.permutation(len(choices))[:count].tolist())]
 
 

@@ -39,7 +39,7 @@ class OfferSpec(Spec):
 
     Attributes:
         usd_per_million_input_tokens, usd_per_million_output_tokens: its usual list prices.
-        servers: that it runs on.
+        servers: servers that the model runs on.
     """
 
     usd_per_million_input_tokens: PositiveFloat
@@ -52,8 +52,9 @@ class KindSpec(Spec):
 
     Attributes:
         list_price_factor: on the model's list prices.
-        ttft_s, tpot_s, deadline_s: limits [s].
-        patience_s: how long clients wait [s]; by default until the deadline.
+        ttft_s, tpot_s, deadline_s: limits [s]; with a deadline, the other two do not count.
+        patience_s: how long clients wait [s]; with a deadline always until the deadline, else by default as in
+            `RequestClassSpec`.
         lost_penalty_fraction: see `RequestClassSpec`.
         prompt_tokens, output_tokens: medians.
         arrivals: kinds of streams, one of which is drawn.

@@ -25,7 +25,7 @@ from tokenfleet.envs.splits import Split
 
 
 class HeldOutSpec(Spec):
-    """What test fleets may have and no other.
+    """What only test fleets may have.
 
     Attributes:
         sites: numbers of sites.
@@ -41,7 +41,7 @@ class Ranges(Spec):
     """All that a fleet is drawn from.
 
     Attributes:
-        name: by which it is found; fleets are named after it.
+        name: catalogue name; fleets are named after it.
         description: one sentence for people.
         seed: of all draws.
         horizon_ticks: length of an episode; a tick is a second.
@@ -50,7 +50,7 @@ class Ranges(Spec):
         second_pool: chance of a second kind of server beside the first.
         load: demand of a model as a share of what its pools could serve at full clocks in a steady state.
         list_price_factor: on the prices of a model.
-        held_out: what test fleets may have and no other.
+        held_out: what only test fleets may have.
         models: on offer, by name in the catalogue.
         kinds: of request classes, by names that classes begin with.
         bursts, price_tolerance, grid, regime: what else is drawn.

@@ -1,8 +1,8 @@
 """What a site cannot choose, hour by hour: price, carbon intensity, temperature, sun.
 
 `calendar` says when in the year an episode lies and keeps the splits apart; `signals` are the quantities in time,
-recorded or generated; `real_time` adds what a real-time market adds to a day-ahead price; `forecast` says what a policy
-is told of the hours ahead; `solar` turns irradiance into power. Series feed layers 1 and 2 and know nothing of them.
+recorded or generated; `real_time` is what a real-time market adds to a day-ahead price; `forecast` is what a policy is
+told of the hours ahead; `solar` turns irradiance into power. Series feed layers 1 and 2 and know nothing of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a policy is told of the hours ahead, and how wrong it is.
 
-Each slow signal has one path of error per episode, z of variance one over the hour it speaks of. What is said at
-`lead` ahead is the truth plus `size(lead) * z(hour)`: forecasts of one hour err to the same side, and ever less as the
-hour comes near, as those of a weather service do.
+Each slow signal has one path of error per episode: z(hour), of variance one. A forecast at a `lead` is the truth plus
+`size(lead) * z(hour)`, with the hour that is forecast. So forecasts of one hour err to the same side, and ever less as
+the hour comes near, like those of a weather service.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ class DemandForecastSpec(Spec):
     """A forecast of how many requests arrive, for every class.
 
     The forecast is the arrivals within half a window before and after, over the window, times a lognormal error of mean
-    one. The error grows with the lead as in the other forecasts, along one path for each class. Requests that follow on
-    others are not counted: when they come depends on the answers.
+    one. At either end of the episode the window is moved inside. The error grows with the lead as in the other
+    forecasts, along one path for each class. Requests that follow on others are not counted: when they come depends on
+    the answers.
 
     Attributes:
         error_fraction: standard deviation of the logarithm of the error a day ahead; assumption.
@@ -44,9 +45,9 @@ class ForecastSpec(Spec):
 
     Attributes:
         carbon_error_fraction: of the intensity.
-        outdoor_error_c: [C].
+        outdoor_error_c: of the temperature [C].
         solar_error_fraction: of the power.
-        memory_h: time after which the present says little [h].
+        memory_h: memory of the error path, in the formula above [h].
         price_spread: whether the standard deviation of the real-time price around its forecast is told too.
         demand: forecast of demand; none by default.
     """
@@ -85,7 +86,7 @@ class ForecastSpec(Spec):
 
 @dataclass(frozen=True)
 class ErrorPath:
-    """Error of variance one over the hours it speaks of, linear between whole hours from `first_h` on."""
+    """Error of variance one, by the hour that is forecast, linear between whole hours from `first_h` on."""
 
     first_h: int
     path: Float64Array

@@ -26,14 +26,14 @@ class SpikeHeatSpec(Spec):
 
     Attributes:
         from_c: outdoor temperature above which spikes get more frequent [C].
-        rate_per_k: by which their rate grows with each K, as a share of the usual rate; assumption [1/K].
+        rate_per_k: growth of the spikes' rate with each K above, as a share of the usual rate; assumption [1/K].
     """
 
     from_c: Annotated[float, Field(ge=-100, le=100)] = 30.0
     rate_per_k: PositiveFloat = 0.3
 
     def rate_factor(self, outdoor_c: float | Float64Array) -> Float64Array:
-        """On the usual rate of spikes.
+        """Factor on the usual rate of spikes, in the shape of `outdoor_c`.
 
         >>> SpikeHeatSpec(from_c=30.0, rate_per_k=0.5).rate_factor(np.array([20.0, 34.0])).tolist()
         [1.0, 3.0]
@@ -45,7 +45,8 @@ class RealTimePriceSpec(Spec):
     """Residual of the real-time price around the day-ahead price [USD/MWh]: r = x + j - mean(j).
 
     x is an Ornstein-Uhlenbeck process, dx = -reversion x dt + sigma sqrt(2 reversion) dW; j jumps up by exponential
-    amounts at the times of a Poisson process and decays exponentially. r has mean zero: a market without a premium.
+    amounts at the times of a Poisson process and decays exponentially. Without `heat` and calls r has mean zero: a
+    market without a premium.
 
     The defaults are fitted to the one shipped price that moves like a real-time price, PJM 2023, around its own median
     of the same hour in the week before and after (`python -m calibration.fit.real_time_price`); a residual against
@@ -60,9 +61,9 @@ class RealTimePriceSpec(Spec):
         shared_fraction: share of the jumps that come to all sites with such a share at the same time, in proportion to
             their own mean jumps: neighbouring markets spike together (E. Lindstroem, F. Regland, "Modeling extreme
             dependence between European electricity markets", Energy Economics 34, 2012). The law of each site stays.
-        heat: more jumps in heat, above what the mean of r takes off.
+        heat: more jumps in heat; mean(j) does not count them.
         call_spike_usd_per_mwh: jump when a demand-response event or an emergency of the site begins, for an operator
-            calls when prices are high; once the event is announced, the forecast has it [USD/MWh].
+            calls when prices are high [USD/MWh]; once the event is announced, the forecast contains the jump.
     """
 
     sigma_usd_per_mwh: NonNegativeFloat = 7.4
@@ -231,7 +232,7 @@ class Surroundings:
     outdoor_c: Callable[[Float64Array], float | Float64Array] | None = None
 
     def rate_factor(self, spec: RealTimePriceSpec, first_interval: int, count: int) -> Float64Array:
-        """On the usual rate of jumps in each of `count` settlement intervals, `[count]`."""
+        """Factor on the usual rate of jumps in each of `count` settlement intervals, `[count]`."""
         if spec.heat is None or self.outdoor_c is None:
             return np.ones(count)
         hour: Float64Array = SETTLEMENT_H * (first_interval + np.arange(count, dtype=np.float64))
@@ -244,7 +245,7 @@ class Residual:
 
     Attributes:
         spec: its law.
-        wander, spike: its two parts at the asked times, each of mean zero [USD/MWh].
+        wander, spike: its two parts at the asked times, x and j - mean(j) [USD/MWh].
     """
 
     spec: RealTimePriceSpec

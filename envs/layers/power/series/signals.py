@@ -51,7 +51,7 @@ class SeriesSpec(SignalSpec):
     Attributes:
         series: its catalogue name.
         column: which of its columns; by default the one that carries the quantity's name.
-        scale, offset: to ask what a dearer, dirtier or hotter year would do; `offset` is in the quantity's unit.
+        scale, offset: for a dearer, dirtier or hotter year than the recorded one; `offset` is in the quantity's unit.
     """
 
     kind: Literal["series"] = "series"
