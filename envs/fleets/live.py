@@ -185,8 +185,8 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 unless `branches` is their number.
             horizon: ticks at most; a copy whose episode ends stops there.
             then: a policy that takes over when a list of decisions has come to its end.
-            branches: B of a policy, 1 by default, or of a plan whose rows leave it open; a policy's observations come fleet by fleet, branch by branch, future by
-                future, and it may act otherwise in every branch.
+            branches: B of a policy, 1 by default, or of a plan whose rows leave it open. A policy's observations come
+                fleet by fleet, branch by branch, future by future, and it may act otherwise in every branch.
             futures: `"same"` goes on with the episode's own future, which nobody can know; a seed draws another future
                 in accord with everything known now (`docs/what-if.md`); a list gives each branch all of these futures,
                 the same ones for every branch.

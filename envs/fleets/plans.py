@@ -15,7 +15,7 @@ from tokenfleet.envs.spec import SpecError, shown
 BoolArray = NDArray[np.bool_]
 Same = Literal["same"]
 Decisions = NDArray[Any] | Controls
-"""Actions `[B, A]` or `[N, B, A]`, or the `Controls` of B or N * B fleets; rows that N divides are N * B, unless there are B."""
+"""Actions `[B, A]` or `[N, B, A]`, or `Controls` of B or N * B rows; N * B where N divides them, unless B is given."""
 
 
 class PolicyPredictor(Protocol):
