@@ -45,7 +45,7 @@ FLEET: tuple[Metric, ...] = (
         "net value",
         "USD",
         "higher",
-        "Revenue less penalties and electricity, and what agreements about power pay and cost.",
+        "Revenue and training pay, less penalties, credits, lost quality and electricity; and agreements on power.",
         net_value_usd,
     ),
     Metric(

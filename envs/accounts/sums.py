@@ -120,8 +120,10 @@ def in_flight(log: RequestLog) -> NDArray[np.bool_]:
 
 def ledger_rates(scenario: Scenario, arrays: FleetArrays) -> LedgerRates:
     """What a scenario says of prices and shares."""
-    pools = scenario.pools.values()
-    rent_usd_per_h = np.array([pool.gpus * (pool.gpu_spec.rental_usd_per_hour or 0.0) for pool in pools])
+    training = [site.training for site in scenario.sites.values() if site.training is not None]
+    boards = [(pool.gpus, pool.gpu_spec) for pool in scenario.pools.values()]
+    boards += [(jobs.boards, jobs.gpu_spec) for jobs in training]
+    rent_usd_per_h = np.array([count * (gpu.rental_usd_per_hour or 0.0) for count, gpu in boards])
     return LedgerRates(
         lost_penalty_fraction=np.array([cls.lost_penalty_fraction for cls in scenario.classes.values()]),
         rent_usd_per_s=rent_usd_per_h / SECONDS_PER_HOUR,

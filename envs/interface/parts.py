@@ -128,7 +128,7 @@ def build_part(
             example = f"{default.__module__}.{default.__name__}"
             raise guard.refuse(f"gives {type(built).__name__}, which lacks what an environment needs; see {example}")
         if role != "reward" and not isinstance(built.space, gymnasium.Space):
-            raise guard.refuse(f"its space must be a gymnasium.spaces.Box (got {shown(built.space)})")
+            raise guard.refuse(f"its space must be a gymnasium.Space (got {shown(built.space)})")
     return built, None if is_ours(built) else guard
 
 

@@ -54,12 +54,11 @@ def text_frame(scenario: Scenario, views: Record) -> str:
     lines += ["", f"{'pool':<{width}}{heads}"]
     provenance = pool_arrays(scenario)
     for p, (name, pool) in enumerate(scenario.pools.items()):
-        made_of = "roofline" if provenance["is_roofline"][p] else "measured"
         awake = f"{now['awake_replicas'][0, p]:.0f}/{pool.replicas}"
         lines.append(
             f"{name:<{width}}{now['waiting_requests'][0, p]:>8.0f}{now['running_requests'][0, p]:>9.0f}"
             f"{now['clock_fraction'][0, p]:>8.0%}{awake:>9}{now['kv_reserved_fraction'][0, p]:>7.0%}"
-            f"{now['pool_power_w'][0, p] / 1e3:>9.1f}  {made_of} ({provenance['decode_step_error'][p]:.0%})"
+            f"{now['pool_power_w'][0, p] / 1e3:>9.1f}  {pool.profile.origin} ({provenance['decode_step_error'][p]:.0%})"
         )
     return "\n".join(lines) + "\n"
 

@@ -26,9 +26,9 @@ class ShiftSpec(Spec):
             get as much less.
         days_later: how much later in the year episodes lie, where the scenario keeps to a part of the year; earlier
             where the year would end.
-        replicas_fraction: share of each pool's replicas that is left, rounded up; caps of sites keep their watts, and
-            `cap_fraction` of rows follows the replicas.
-        forecast_error_factor: on the errors of forecasts of carbon intensity, outdoor temperature and solar power.
+        replicas_fraction: share of each pool's replicas that is left, rounded up; caps of sites and rows keep their
+            watts.
+        forecast_error_factor: on the errors of forecasts of carbon intensity, outdoor temperature, sun and demand.
         failure: emergency on the connection of the first site, beside its own ones, where there are other sites.
     """
 
@@ -94,16 +94,20 @@ def _fleet(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
     }
     for name in scenario.sites:
         changes |= {f"sites.{name}.grid.cap_w": scenario.contract_w(name), f"sites.{name}.grid.cap_fraction": None}
+    for site, row in scenario.rows:
+        where = f"sites.{site}.facility.rows.{row}"
+        changes |= {f"{where}.cap_w": scenario.row_cap_w(site, row), f"{where}.cap_fraction": None}
     return changes
 
 
 def _forecast(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
-    errors = ("carbon_error_fraction", "outdoor_error_c", "solar_error_fraction")
-    return {
-        f"forecast.{key}": spec.forecast_error_factor * getattr(scenario.forecast, key)
-        for key in errors
-        if spec.forecast_error_factor != 1.0
-    }
+    if spec.forecast_error_factor == 1.0:
+        return {}
+    told = scenario.forecast
+    errors = {key: getattr(told, key) for key in ("carbon_error_fraction", "outdoor_error_c", "solar_error_fraction")}
+    if told.demand is not None:
+        errors["demand.error_fraction"] = told.demand.error_fraction
+    return {f"forecast.{key}": spec.forecast_error_factor * error for key, error in errors.items()}
 
 
 def _failure(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Setpoints:
     battery_charge: Float64Array | None = quantity(
         "NS",
         "",
-        "Share of its capacity that a site's battery should hold; what it holds when an episode begins if left out.",
+        "Share of its capacity that a site's battery should hold; batteries rest if left out.",
         low=0.0,
         high=1.0,
         optional=True,

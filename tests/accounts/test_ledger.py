@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from tests.engine.instances import Instance, random_instance
 from tests.engine.runs import run
-from tokenfleet.envs.accounts.sums import engine_rates, in_flight, priced_columns
+from tokenfleet.envs.accounts.sums import engine_rates, in_flight, ledger_rates, priced_columns
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.layers.ledger import PRICED, Ledger, LedgerRates, Sums, make_ledger
+from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.vector import FleetVectorEnv
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -227,3 +229,13 @@ def test_an_episode_that_has_just_ended_still_has_its_ledger(engine: str) -> Non
         *_, truncated, info = env.step(np.zeros(env.action_space.shape, np.float32))
     assert truncated.all()
     assert env.ledger(0).usd() == pytest.approx(info["episode_metrics"]["net_value_usd"][0], rel=1e-12)
+
+
+def test_boards_that_train_are_rented_too() -> None:
+    scenario = load_scenario("shared-campus")
+    boards = [(pool.gpus, pool.gpu_spec) for pool in scenario.pools.values()]
+    boards += [(site.training.boards, site.training.gpu_spec) for site in scenario.sites.values() if site.training]
+    assert len(boards) > len(scenario.pools)
+    rent_usd_per_h = sum(count * gpu.rental_usd_per_hour for count, gpu in boards)
+    rates = ledger_rates(scenario, FleetArrays.from_scenario(scenario))
+    assert 3600.0 * rates.rent_usd_per_s.sum() == pytest.approx(rent_usd_per_h)

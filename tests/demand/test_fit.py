@@ -205,6 +205,12 @@ def test_an_episode_begins_at_the_hour_that_is_named_and_hours_pass_as_fast_as_t
     assert by_hour.argmin() in (7, 8, 9, 10)
 
 
+def test_a_slow_swing_that_passes_as_fast_as_a_fast_one_adds_its_variance():
+    described = demand().model_copy(update={"cascade": CascadeSpec(swings={512.0: 0.5, 8192.0: 0.3})})
+    assert described.sped_up(16.0).swings == {512.0: pytest.approx(1.5 * 1.3 - 1.0)}
+    assert described.sped_up(4.0).swings == {512.0: 0.5, 2048.0: 0.3}
+
+
 def test_an_unknown_description_is_told_what_there_is():
     with pytest.raises(SpecError, match=r"demand: unknown name 'azure-code'; did you mean 'azure-coding'\?"):
         stream(demand="azure-code")

@@ -78,9 +78,7 @@ def test_a_log_that_cannot_be_used_is_answered(lines: list[str], header: str, me
 
 def test_a_log_of_other_boards_than_the_replicas_is_refused(tmp_path: Path) -> None:
     power = read_power_log(log(tmp_path, *samples(0, *[400] * 6), *samples(1, *[400] * 6)))
-    with pytest.raises(
-        SpecError, match=r"has 2 boards, 0, 1; the replica has 4; choose them with"
-    ):
+    with pytest.raises(SpecError, match=r"has 2 boards, 0, 1; the replica has 4; choose them with"):
         with_power([RUN], power, 4)
     with pytest.raises(SpecError, match=r"--boards: .*power\.csv has no board '7' \(it has 0, 1\)"):
         with_power([RUN], power, 1, ["7"])

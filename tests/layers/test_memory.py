@@ -25,6 +25,12 @@ def test_a_llama_holds_gate_up_and_their_product_of_each_token():
     assert split == pytest.approx(3 * 14336, rel=1e-3)
 
 
+def test_a_routed_layer_holds_gate_up_and_their_product_of_each_expert_that_a_token_meets():
+    """DeepSeek-V3: eight experts of width 2048; its first three layers have none."""
+    _, split = load_model("deepseek-v3").activation_values_per_token
+    assert split == pytest.approx(8 * 3 * 2048, rel=1e-3)
+
+
 def test_few_seats_leave_the_activations_many_seats_the_logits():
     tokens = 32_768
     activations = tokens * (2 * 4096 + 3 * 14336 / 2) * 2

@@ -47,6 +47,22 @@ def test_a_smaller_fleet_keeps_its_caps():
     assert [halved.contract_w(site) for site in halved.sites] == [scenario.contract_w(site) for site in scenario.sites]
 
 
+def test_a_smaller_fleet_keeps_the_caps_of_its_rows():
+    scenario = load_scenario("failure-storm")
+    smaller = shifted(scenario, ShiftSpec(name="smaller", replicas_fraction=0.75))
+    assert sum(pool.replicas for pool in smaller.pools.values()) < sum(
+        pool.replicas for pool in scenario.pools.values()
+    )
+    assert [smaller.row_cap_w(*row) for row in smaller.rows] == [scenario.row_cap_w(*row) for row in scenario.rows]
+
+
+def test_worse_forecasts_are_worse_of_demand_too():
+    told = load_scenario("priced-power").forecast
+    worse = shifted(load_scenario("priced-power"), ShiftSpec(name="worse", forecast_error_factor=3.0))
+    assert worse.forecast.demand.error_fraction == 3.0 * told.demand.error_fraction
+    assert worse.forecast.outdoor_error_c == 3.0 * told.outdoor_error_c
+
+
 def test_a_site_fails_where_another_can_take_its_load():
     scenario = load_scenario("rolling-outage")
     first, other = shifted(scenario, "failed-site").sites.values()

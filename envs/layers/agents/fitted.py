@@ -76,7 +76,7 @@ class DemandSpec(Spec):
             start_s: when they begin, since a Monday's midnight [s].
             speed: how fast the hours pass, and the swings that last an hour or more.
         """
-        cascade = self.cascade if speed == 1.0 else self._sped_up(speed)
+        cascade = self.cascade if speed == 1.0 else self.sped_up(speed)
         knots_s, factor = cascade.sample(rng, horizon_s)
         if self.knows_hours:
             # Up to the next step of the profile; times are from the episode's start.
@@ -92,8 +92,14 @@ class DemandSpec(Spec):
         arrival_s.sort()
         return np.minimum(arrival_s, np.nextafter(horizon_s, 0.0))
 
-    def _sped_up(self, speed: float) -> CascadeSpec:
-        swings = {scale / speed if scale >= SLOW_S else scale: value for scale, value in self.cascade.swings.items()}
+    def sped_up(self, speed: float) -> CascadeSpec:
+        """The cascade where swings of an hour and more pass `speed` times as fast, shorter ones as they do."""
+        swings: dict[float, float] = {}
+        for scale_s, variance in self.cascade.swings.items():
+            passes_s = scale_s / speed if scale_s >= SLOW_S else scale_s
+            if passes_s in swings:  # two factors of mean one, whose product is one
+                variance = (1.0 + swings[passes_s]) * (1.0 + variance) - 1.0
+            swings[passes_s] = variance
         return self.cascade.model_copy(update={"swings": swings})
 
 

@@ -32,7 +32,8 @@ class LedgerRates:
         lowest_price_factor, highest_price_factor: `[K]`.
         charge_efficiency, discharge_efficiency: of batteries, `[S]`.
         battery_room_j: lowest and highest change of the stored energy since the episode began, `[2, S]`.
-        rent_usd_per_s: of all boards of a pool, `[P]`; 0 where a board has no rental price.
+        rent_usd_per_s: of the boards of each pool and of each site's training jobs; 0 where a board has no rental price
+            [USD/s].
         egress_usd_per_token: of a token on its way to a client, `[S]`.
         site_usd_per_byte: of traffic from site to site.
     """

@@ -156,7 +156,7 @@ class ModelSpec(Spec):
         """
         width = float(self.width)
         if self.experts > 1:
-            inner = self._active_expert_parameters / (self.layers * width)
+            inner = self._active_expert_parameters / (self.routed_layers * width)
             return (2.0 + self.experts_per_token) * width, inner
         attention = width * (2 * self.attention_heads + 2 * self.kv_heads) * self.head_dim
         inner = ((self.active_parameters - self.vocabulary * width) / self.layers - attention) / width
