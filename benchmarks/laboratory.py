@@ -34,13 +34,13 @@ class Laboratory:
 
     def __init__(self, scenario: Scenario, workers: Workers, seed: int) -> None:
         self.scenario, self._workers, self._rng = scenario, workers, np.random.default_rng(seed)
-        workers.map(abs, [0] * workers.count)  # processes take a while to start
+        workers.map(abs, [0] * workers.count)  # the clocks begin when all processes have started
         self._began_s, self._own_s, self._theirs_s = time.monotonic(), time.process_time(), 0.0
         self.episodes = 0
         self.scale: FeatureScale | None = None
 
     def clocks_s(self) -> tuple[float, float]:
-        """Since the beginning: on the wall, and on the processor of whoever was slowest [s]."""
+        """Time on the wall, and processor time of this process and, in each round, of the slowest worker [s]."""
         return time.monotonic() - self._began_s, time.process_time() - self._own_s + self._theirs_s
 
     def measure_scale(self, episodes: int) -> FeatureScale:
