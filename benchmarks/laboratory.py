@@ -1,4 +1,4 @@
-"""Where plans live episodes, on two clocks: what `python -m benchmarks.time_to_win` learns and validates in."""
+"""Runs plans in episodes and tells the time that this takes: for `python -m benchmarks.time_to_win`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Float64Array = NDArray[np.float64]
 
 
 class Laboratory:
-    """Where plans live episodes, on two clocks.
+    """Runs plans in episodes, and tells the time that this takes.
 
     Args:
         scenario: of the fleets.
@@ -28,7 +28,7 @@ class Laboratory:
         seed: of the training episodes.
 
     Attributes:
-        episodes: of training that have been lived.
+        episodes: of training that have been run.
         scale: of the features.
     """
 
