@@ -1,8 +1,8 @@
 """What makes the difference for the learners: `python -m benchmarks.ablation [--scenario NAME ...] [--docs docs]`.
 
-Trains every run of `ablation.yaml` with every seed on every scenario, and measures its last policy in validation
-episodes that chose nothing, all the same. A run that is complete is not trained again, and what has been measured is on
-file: the same command goes on where it was stopped.
+Trains every run of `ablation.yaml` with every seed on every scenario. The last policies of all runs are measured in the
+same validation episodes, by which nothing was chosen. A run that is complete is not trained again, and what has been
+measured is on file: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Finding:
 def keys_of(
     scenario: Scenario, family: FamilySpec, run: RunSpec, common: Sequence[str], seed: int, episodes: int
 ) -> list[str]:
-    """What train.py is told of a run; a rollout of PPO is a whole episode, which keeps its pairs together."""
+    """What train.py is told of a run; a rollout of `experiment=residual` is an episode, so that pairs stay whole."""
     decisions = -(-scenario.horizon_ticks // run.decide_every)
     rollout = [f"algo.n_steps={decisions}"] if "experiment=residual" in run.keys else []
     steps = f"total_timesteps={episodes * decisions}"

@@ -4,7 +4,8 @@ Measures, on one core:
 - trace mode: requests per second through 16 replicas in ticks of ten minutes, both engines;
 - environment steps: 64 environments of 16 replicas at 20 requests per step; engine alone; with observation, reward and
   infos; and with the drawing of new episodes of 600 steps as well;
-- the first and the third again with every layer switched on (`benchmarks.scenarios.LAYERS`), the trace as sessions too;
+- trace mode, and steps with observation, reward and infos, again with every layer of `benchmarks.scenarios.LAYERS`
+  switched on, and the requests of trace mode as calls of sessions;
 - episodes drawn per second, and resets of a fleet to one that has been drawn;
 - memory per environment.
 """
@@ -33,7 +34,7 @@ RATE_RPS = 20.0
 
 
 def trace_mode(engine: str, minutes: int, layers: Sequence[str] = ()) -> tuple[float, float]:
-    """Requests served per second when a whole trace runs under constant controls; with any layer on, as sessions."""
+    """Requests served per second in an episode of long ticks, controls constant; with any layer on, as sessions."""
     horizon_ticks = minutes // 10
     scenario = sixteen_replicas(RATE_RPS, tick_s=600.0, horizon_ticks=horizon_ticks, stream="poisson", layers=layers)
     arrays = FleetArrays.from_scenario(scenario)

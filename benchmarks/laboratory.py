@@ -1,4 +1,4 @@
-"""Where plans live episodes, on two clocks: what `python -m benchmarks.time_to_win` learns and validates in."""
+"""Runs plans in episodes and tells the time that this takes: for `python -m benchmarks.time_to_win`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Float64Array = NDArray[np.float64]
 
 
 class Laboratory:
-    """Where plans live episodes, on two clocks.
+    """Runs plans in episodes, and tells the time that this takes.
 
     Args:
         scenario: of the fleets.
@@ -28,19 +28,19 @@ class Laboratory:
         seed: of the training episodes.
 
     Attributes:
-        episodes: of training that have been lived.
+        episodes: of training that have been run.
         scale: of the features.
     """
 
     def __init__(self, scenario: Scenario, workers: Workers, seed: int) -> None:
         self.scenario, self._workers, self._rng = scenario, workers, np.random.default_rng(seed)
-        workers.map(abs, [0] * workers.count)  # processes take a while to start
+        workers.map(abs, [0] * workers.count)  # the clocks begin when all processes have started
         self._began_s, self._own_s, self._theirs_s = time.monotonic(), time.process_time(), 0.0
         self.episodes = 0
         self.scale: FeatureScale | None = None
 
     def clocks_s(self) -> tuple[float, float]:
-        """Since the beginning: on the wall, and on the processor of whoever was slowest [s]."""
+        """Time on the wall, and processor time of this process and, in each round, of the slowest worker [s]."""
         return time.monotonic() - self._began_s, time.process_time() - self._own_s + self._theirs_s
 
     def measure_scale(self, episodes: int) -> FeatureScale:

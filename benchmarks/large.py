@@ -31,7 +31,7 @@ LENGTHS = {
 
 
 def fleet_of(gpus: int, hours: float, rate_rps: float) -> Scenario:
-    """Four sites that share `gpus` H100, 96 % of them under 70B replicas of four; half the requests are agents'."""
+    """Four sites that share `gpus` H100, 96 % of them under 70B replicas of four; 90 % of the requests are agents'."""
     per_site = gpus // len(SITES)
     pools: dict[str, Any] = {}
     for site in SITES:

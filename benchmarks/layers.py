@@ -45,7 +45,7 @@ def settings() -> dict[str, tuple[str, ...]]:
 
 
 def run_under_callgrind(folder: Path) -> list[dict[str, Any]]:
-    """Instructions of everything measured, and how many requests or calls share them, in a process of its own."""
+    """Rows of the table, counted in a process of its own: instructions of each request or call."""
     counts_file = folder / "counts.json"
     # Drawing and building run uncounted, many times as fast.
     command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/count"]
@@ -60,13 +60,13 @@ def run_under_callgrind(folder: Path) -> list[dict[str, Any]]:
 
 
 def _instructions(folder: Path, number: int) -> int:
-    """Of the piece of work of this number, between its two dumps."""
+    """Instructions of the piece of work with this number, counting from 1, between its two dumps."""
     dump = (folder / f"count.{2 * number}").read_text(encoding="utf-8")
     return int(next(line for line in dump.splitlines() if line.startswith("summary:")).split()[1])
 
 
 def work(counts_file: Path) -> None:
-    """Do and count everything, nothing first; write how often what was done."""
+    """Count the instructions of doing nothing, then those of everything; write how many requests or calls each had."""
     _count(lambda: None)
     counts = {**serve(), **call()}
     counts_file.write_text(json.dumps(counts), encoding="utf-8")

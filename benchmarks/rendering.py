@@ -1,7 +1,7 @@
 """How long a frame takes: `python -m benchmarks.rendering [--scenario NAME] [--frames N]`.
 
-Prints milliseconds of processor time a frame over an episode of random play, without the steps: the mean, the slowest,
-and the first, which sets up the figure.
+Prints milliseconds of processor time a frame over an episode of random play, without the steps: the first frame, which
+sets up the figure, and the mean and the slowest of all others.
 """
 
 from __future__ import annotations

@@ -148,10 +148,10 @@ REUSED_SHARE = 0.6
 
 
 def as_sessions(requests: RequestTable, rate_rps: float) -> RequestTable:
-    """The same requests as calls of `CONVERSATIONS` closed loops: each comes a wait after its loop's call before it.
+    """The same requests as calls of `CONVERSATIONS` closed loops; each call follows an answer after a wait.
 
-    The waits are what keeps the rate when an answer takes two seconds; 60 % of a prompt was in the call before, which
-    was of the same class.
+    The waits keep the rate if an answer takes two seconds. 60 % of a prompt stood in the prompt before it in the
+    loop, and all calls of a loop are of one class.
     """
     count, rng = len(requests), np.random.default_rng(0)
     rows = np.arange(count)

@@ -4,8 +4,8 @@ The learner is that of `tune.py policy=linear_feedback`, with fewer generations:
 every gain that has a reason alone, then CMA-ES of the best eight. The clock stands still while rules are measured and
 processes start, and runs while the learner is validated. The measurement stops when the learner is ahead of every
 shipped rule in the validation episodes, with the 95 % interval of each paired difference above zero. Two clocks are
-told: the wall's, and that of the processor, without the work of a shared machine for others: in every round of work the
-slowest process, and this one.
+told: the wall's, and the processor's, which leaves out what a shared machine does for others. The processor's clock
+adds up the time of this process and, in every round of work, that of the slowest worker.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Validation:
         seed: of the learner.
         stage: what was searched last.
         wall_s: since the learner began [s].
-        processor_s: the same without what the machine did for others [s].
+        processor_s: on the processor's clock, also since the learner began [s].
         episodes: of training so far.
         value_usd: mean net value.
         rule: the one that the learner is least ahead of, by the lower end of the interval.
@@ -142,7 +142,7 @@ def _best_dials(lab: Laboratory, space: Space, budget: Budget) -> tuple[Space, F
 def raced(
     lab: Laboratory, budget: Budget, seed: int, rules: Mapping[str, Float64Array], seeds: Sequence[int]
 ) -> Iterator[Validation]:
-    """Validations of one learner until it is ahead of every rule, and one more on episodes that stopped nothing.
+    """Validations of a learner until the learner is ahead of every rule, and one more in episodes that stopped nothing.
 
     Args:
         lab: where it learns; its clocks have just begun.
@@ -188,7 +188,7 @@ def rule_values(scenario: Scenario, episodes: int, out: Path, workers: Workers) 
 
 
 def _rule(scenario: Scenario, episodes: int, name: str) -> list[float]:
-    """Empty where the rule refuses the scenario."""
+    """Value of a rule in every validation episode [USD]; empty where the rule refuses the scenario."""
     values: list[float] = measure_cell(scenario, name, episodes, VALIDATION_SEED).get(VALUE, [])
     return values
 

@@ -44,7 +44,7 @@ def start(script: str, arguments: Sequence[str], folder: Path) -> BaseProcess:
 
 
 def kill_when(wait: Wait, script: str, arguments: Sequence[str], folder: Path) -> int | None:
-    """As `start`, and a SIGKILL when the wait is over; the exit status of a process that has ended before, or None."""
+    """As `start`, and a SIGKILL when the wait is over; None, or the exit status of a process that ended before."""
     process = start(script, arguments, folder)
     wait(process, folder)
     if process.exitcode is not None:

@@ -81,7 +81,7 @@ def candidate(policy: str) -> Candidate:
 
 
 def tell(axes: Axes, one: Run) -> None:
-    """Who it is, and what came of it."""
+    """Write above a column whose run it is, what the run earned, and how many requests were in time."""
     timeline = one.timeline
     in_slo = timeline.completed_in_slo.sum() / timeline.arrived.sum()
     dark_s = (timeline.power_w == 0.0).sum() * timeline.tick_s

@@ -1,8 +1,8 @@
 """Compare predicted with measured: `python -m calibration.claims [WORD ...] [--docs docs]`, about half a minute.
 
-Without words it writes docs/validation.md, a table of every claim and fact, one scatter figure of each claim with
-values, and the errors that are expected of a profile (`expected`). With words it only prints the claims whose names
-hold one of them, value by value where there are few and group by group where there are many.
+Without words it writes docs/validation.md, a table of every claim and fact, a figure with a panel for each claim
+whose measured values differ, and the errors that are expected of a profile (`expected`). With words it only prints the
+claims whose names hold one of them, value by value where there are few and group by group where there are many.
 """
 
 from __future__ import annotations

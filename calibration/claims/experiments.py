@@ -96,7 +96,7 @@ def slo_attainment(scenario: Scenario, policy: str) -> float:
 
 
 class Served(NamedTuple):
-    """What the requests of some episodes got, of those that were served."""
+    """Times of the requests of some episodes that got a first token, `[R]`."""
 
     ttft_s: Array
     tpot_s: Array  # nan for an answer of one token or one that is not complete
@@ -118,7 +118,7 @@ def chat_of(stream: dict[str, Any], pools: dict[str, dict[str, Any]]) -> Scenari
 
 
 def served(scenario: Scenario, episodes: int = 2, prefix_affinity: float = 1.0) -> Served:
-    """Validation episodes at full clocks with everything awake."""
+    """What requests get in validation episodes at full clocks with everything awake."""
     arrays = FleetArrays.from_scenario(scenario)
     engine = make_engine("native", arrays, 1)
     neutral = Controls.neutral(1, arrays.route_mask.astype(float))
@@ -143,7 +143,7 @@ def spread(values: Array) -> float:
 
 
 def swarm(affinity: float) -> tuple[float, float]:
-    """Prompt tokens computed for each call, and mean time to first token [s], of `agent-swarm` by prefix affinity."""
+    """Prompt tokens computed for each call of `agent-swarm`, and mean time to first token [s], with clocks at 0.8."""
     scenario = load_scenario("agent-swarm")
     arrays = FleetArrays.from_scenario(scenario)
     engine = make_engine("native", arrays, 1)

@@ -117,7 +117,7 @@ def fact_row(fact: Fact) -> str:
 
 
 def draw(found: Mapping[Claim, Comparison], path: Path) -> None:
-    """One small scatter for each claim with several values, predicted against measured, both over the largest."""
+    """A panel for each claim whose measured values differ: predicted against measured, over the largest measured."""
     shown = {claim.name: each for claim, each in found.items() if np.ptp(each.measured) > 0.0}
     with house_style():
         rows = -(-len(shown) // COLUMNS)

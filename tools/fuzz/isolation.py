@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
 
 
 def verdicts(cases: Iterator[Case]) -> Iterator[Verdict]:
-    """One verdict after the other, all from one child process; the last of them may be a problem, and ends it."""
+    """One verdict after the other, all from one child process, up to the first verdict that is a problem."""
     receiver, sender = _FORK.Pipe(duplex=False)
     child = _FORK.Process(target=_report, args=(sender, cases), daemon=True)
     child.start()

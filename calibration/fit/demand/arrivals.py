@@ -24,7 +24,7 @@ WINDOWS_S = (1.0, 10.0, 60.0)  # an hour of Azure chat holds 58 windows of a min
 
 
 def recorded_fano_factors() -> dict[float, float]:
-    """Of one hour of Azure chat, by window [s]."""
+    """Fano factors of one hour of Azure chat, by window [s]."""
     arrival_s = load_trace("azure-chat-2023").arrival_s
     return {window_s: fano_factor(arrival_s, window_s, float(arrival_s[-1])) for window_s in WINDOWS_S}
 
@@ -43,7 +43,7 @@ def fit_hawkes() -> tuple[float, float]:
 
 
 def generated_fano_factors(stream: StreamSpec, seeds: int, horizon_s: float = 3600.0) -> dict[float, Array]:
-    """Of `seeds` draws of a stream, by window [s]."""
+    """Fano factors of `seeds` draws of a stream, by window [s]."""
     draws = [stream.sample(np.random.default_rng(seed), horizon_s, "train").arrival_s for seed in range(seeds)]
     return {
         window_s: np.array([fano_factor(arrival_s, window_s, horizon_s) for arrival_s in draws])
@@ -52,10 +52,10 @@ def generated_fano_factors(stream: StreamSpec, seeds: int, horizon_s: float = 36
 
 
 def servegen_fano_factor(rate_rps: float) -> float:
-    """Of the recorded clients in whole windows of ten minutes, sped up or down to a mean rate.
+    """Fano factor of the recorded clients in whole windows of ten minutes, sped up or down to a mean rate.
 
-    The spread of the windows' rates, and that of renewals inside of a window: over windows much longer than a gap the
-    Fano factor of a renewal process is the squared coefficient of variation of its gaps.
+    The factor is a sum of two: of the windows' rates, and of renewals inside of a window. Over windows much longer than
+    a gap, the Fano factor of a renewal process is the squared coefficient of variation of its gaps.
     """
     table = load_clients("servegen-m-large")
     rate = table.rate_rps.astype(np.float64) * rate_rps / table.mean_rate_rps
@@ -67,7 +67,7 @@ def servegen_fano_factor(rate_rps: float) -> float:
 
 
 def drawn_servegen_fano_factors(rate_rps: float, seeds: int) -> Array:
-    """Of draws of the whole week, windows of ten minutes."""
+    """Fano factors of draws of the whole week, in windows of ten minutes."""
     horizon_s = load_clients("servegen-m-large").span_s - 600.0
     stream = ServeGenStream(request_class="chat", rate_rps=rate_rps)
     draws = [stream.sample(np.random.default_rng(seed), horizon_s, "train").arrival_s for seed in range(seeds)]

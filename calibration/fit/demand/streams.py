@@ -1,9 +1,9 @@
 """The shipped descriptions of demand: `python -m calibration.fit.demand.streams [--write]`.
 
 `azure-chat` is what `python -m tokenfleet.envs.demand fit` makes of the shipped hour of chat. `azure-coding` has no
-trace behind it: its bursts are those whose closed form has the Fano factors of the recorded hour of coding, its hours
-and what a day differs from another are those of five published days, its lengths published quantiles. Of all shares of
-busy time with these Fano factors it has the smallest, for such traffic is on and off.
+trace behind it. The closed form of its bursts has the Fano factors of the recorded hour of coding; of all shares of
+busy time with these Fano factors it has the smallest, for such traffic is on and off. Its hours, and how much
+days differ, are those of five published days. Its lengths are published quantiles.
 """
 
 from __future__ import annotations

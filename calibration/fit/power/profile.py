@@ -1,6 +1,7 @@
 """What work took in a profile's serving runs over what the law of the GPU says of such iterations.
 
-The law is not linear in the work: an iteration with prefill draws more than one without, by less than the work is more.
+The law is not linear in the work: an iteration with prefill draws more than one without, but its power rises
+less than its work.
 So each run is taken apart into its iterations, with no, one, two ... prompts, as the engines run them
 (`tokenfleet.envs.fitting.compare`), and not at its mean composition.
 """
@@ -25,9 +26,9 @@ SOUGHT = (0.3, 4.0)  # bounds of a power factor
 
 
 def power_factor(profile: ProfileSpec) -> float:
-    """By which a pair's runs are met in the geometric mean, chat if there is any; 1 where nobody measured the pair.
+    """Factor that meets a pair's runs, chat if there is any, in the geometric mean; 1 where nobody measured the pair.
 
-    The limit of the boards binds in some runs, where no factor matters; so it is searched for.
+    In some runs the limit of the boards binds, and no factor matters; so the factor is searched for.
     """
     rows = _runs_of(profile)
     if rows.empty:

@@ -103,7 +103,7 @@ def timed_on_lines() -> pd.DataFrame:
 
 @cache
 def fit_lines(collective: Collective, without: str = "") -> LineLaw:
-    """Three numbers of a collective from every interconnect but one, by least squares of relative error."""
+    """Three numbers of a collective from every interconnect but one, by least squares of logarithms."""
     rows = timed_on_lines()
     rows = rows[(rows.collective == collective) & (rows.interconnect != without)]
     passes, measured_s = LINE_LAWS[collective].passes, 1e-6 * rows.time_us.to_numpy()

@@ -1,9 +1,9 @@
 """One fused kernel of experts a format, from measured kernels of six boards (aiconfigurator).
 
 The tables say how tokens were routed: in turns (`routing` 0), or by loads that follow a power law. Loads are drawn
-between 1 and 0.8 tokens of a batch, or between 0.01 and 2 where there are fewer pairs than experts, as the tables'
-makers draw them; here their quantiles stand for draws. Rows whose weights fit in a board's cache are left out: a served
-layer finds none of its weights there.
+between 1 and 0.8 times the tokens of a batch, or between 0.01 and 2 where there are no more pairs than experts, as the
+tables' makers draw them; here quantiles of the loads stand for draws. Rows whose weights fit in a board's cache are
+left out: a served layer finds none of its weights there.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ def added_s(costs: LayerCosts, rows: pd.DataFrame) -> Array:
 
 @cache
 def fit_layer_costs(without: str = "", boards: int = 0, skew: float = SHIPPED_SKEW) -> LayerCosts:
-    """The costs from all runs but those of the family `without`, of them only those on `boards` if it is not 0.
+    """The costs from all runs but those of the family `without`; if `boards` is not 0, its runs on other numbers stay.
 
     Every family counts the same.
     """

@@ -84,8 +84,8 @@ public:
         return {successor_.data() + call.first_successor, static_cast<std::size_t>(call.num_successors)};
     }
 
-    // `visit(old, now)` the `number` (of a session or conversation) of every call of another episode that stands in row[i]
-    // of this one, in both of them.
+    // Call i of another episode stands in row[i] of this one. For each call that has a `number` (of its session or its
+    // conversation) in both episodes: `visit(old, now)`, the number there and the number here.
     template <typename Visit>
     void for_each_number(std::int32_t Call::*number, const Calls& before, const std::int32_t* row,
                          const Visit& visit) const {

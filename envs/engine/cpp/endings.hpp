@@ -54,7 +54,7 @@ public:
         overdue_.first_token(index, waited_s);
     }
 
-    // The last token of an answer leaves the site of the pool. The loaded model gave the answer. Inlined, as
+    // The last token of an answer leaves the site of `pool`, the pool with the model that gave the answer. Inlined, as
     // `end` is: calls would cost 1.6 % of everything.
     [[gnu::always_inline]] inline void complete(std::int32_t index, const Pool& pool, double at_site_s) {
         Request& request = demand_.requests[index];

@@ -46,9 +46,10 @@ private:
 
 class Engine {
 public:
-    // The engine writes into `view` [N, V] and `outcome` [N, O], which the caller keeps alive. `neutral` are the arrays of
-    // all controls, those of which `optional` says so for when they are not given. Bounds are low and high of each control
-    // and of each series, in their order, the exogenous ones last.
+    // The engine writes into `view` [N, V] and `outcome` [N, O], which the caller keeps alive. `neutral` has an array for
+    // each control: its shape is what a given one must have, and where `optional` says so its values stand for a control
+    // that is left out. Bounds are low and high of each control and of each series, in their order, the exogenous ones
+    // last.
     Engine(nb::handle arrays, Array<float> view, Array<double> outcome, std::int64_t threads,
            std::vector<Array<const double>> neutral, std::vector<bool> optional, Array<const double> control_bounds,
            Array<const double> series_bounds)
@@ -191,7 +192,7 @@ private:
     const FleetArrays& arrays_;
     float* view_;
     double* outcome_;
-    std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after a step that failed
+    std::vector<std::unique_ptr<Fleet>> fleets_;  // [N]; nothing before the first reset, and after what failed halfway
     std::vector<Array<const double>> neutral_;    // of each control
     std::vector<bool> optional_;                  // whether it may be left out
     std::array<Bounds, kNumControls> control_bounds_;

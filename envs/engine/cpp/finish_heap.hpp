@@ -19,7 +19,7 @@ public:
     std::int64_t size() const { return static_cast<std::int64_t>(keys_.size()); }
 
     std::int64_t first_iteration() const { return iteration_of(keys_.first()); }
-    // Request i; 0 is the first, and those that follow it are the likelier the lower i is.
+    // Request i of the heap: request 0 ends first, and a low i is likelier to come next than a high one.
     std::int32_t operator[](std::int64_t i) const { return request_of(keys_[static_cast<std::size_t>(i)]); }
 
     void push(std::int64_t iteration, std::int32_t index) { keys_.push(iteration << 32 | index); }

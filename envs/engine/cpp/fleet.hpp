@@ -77,7 +77,7 @@ public:
         next_request_ = other.next_request_;
     }
 
-    // Memory of all that changes in an episode, but for a few numbers of each site.
+    // Memory of what changes in an episode, but for a few numbers of each site, class, replica and window.
     std::size_t state_bytes() const { return parts_bytes() + demand_.bytes(); }
 
     // The same, of the requests only those under way.

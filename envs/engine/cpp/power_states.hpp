@@ -24,7 +24,7 @@ inline std::int64_t number_of(std::span<const Replica> replicas, std::initialize
 }
 
 // Bring the number of replicas that are awake or waking to `target`, the cheapest change first. What loads its model goes
-// on loading, be it to wake or to stand by. True if anything changes.
+// on loading, be it to wake or to stand by. False if there are as many already: then nothing changes.
 inline bool reach(std::span<Replica> replicas, double now_s, std::int64_t target) {
     std::int64_t up = number_of(replicas, {State::kAwake, State::kSwitching, State::kWaking, State::kResuming});
     if (up == target) return false;

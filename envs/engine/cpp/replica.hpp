@@ -69,7 +69,8 @@ public:
         if (cache_) cache_->clear();
     }
 
-    // Queue a request; an idle replica starts at once, a decoding one makes space at its next boundary if it can.
+    // Queue a request. An idle replica starts at once; one that only decodes stops at its next boundary if the request can
+    // join there.
     void take(std::int32_t index, double now_s) {
         const std::int64_t to_compute = is_computed(index) ? 0 : request(index).prompt_tokens;
         work_tokens += to_compute + output_weight(index);

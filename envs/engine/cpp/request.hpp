@@ -33,7 +33,7 @@ struct alignas(kCacheLineBytes) Request {
     std::int64_t kv_tokens() const { return std::int64_t{prompt_tokens} + output_tokens; }
 };
 
-// What a replica remembers of a request where KV grows.
+// What a replica remembers of a request where KV grows, or where another pool has prefilled the request.
 struct Progress {
     std::int32_t generated_tokens = 0;  // of an answer that was interrupted, or is to go on elsewhere
     std::int32_t joined = 0;            // sequences that had joined before it
@@ -46,7 +46,8 @@ struct CacheUse {
     std::int32_t hit_tokens = 0, shared_tokens = 0, migrated_tokens = 0;
 };
 
-// What is kept of a request besides where some layer needs it: growing KV, prefix caches, distance, prices, sessions.
+// What is kept of a request besides, where some layer needs it: growing KV, hand-offs, prefix caches, distance,
+// prices, calls that wait for others.
 struct alignas(kCacheLineBytes) Detail {
     double network_s = 0.0;      // one way between its client and the site that serves it
     double last_answer_s = 0.0;  // of the calls that it waits for

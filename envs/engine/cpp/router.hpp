@@ -66,7 +66,8 @@ public:
         return fits(request, p) ? p : -1;
     }
 
-    // The replica of a pool that takes a request now; -1 where none is awake. What comes from another pool finds no home.
+    // The replica of a pool that takes a request now; -1 where none is awake. A request that another pool has prefilled
+    // leaves the home of its conversation where it is.
     std::int64_t choose_replica(std::int32_t index, std::int64_t p, bool from_another_pool) {
         std::int64_t chosen = preferred(index);
         if (chosen < 0 || !replicas_.is_awake(chosen)) chosen = replicas_.least_loaded(p);
@@ -75,7 +76,7 @@ public:
         return chosen;
     }
 
-    // The replica that last computed a context of the request's conversation for a model of its class, or -1.
+    // The replica that last took a call of the request's conversation to prefill; -1 without one that serves the class.
     std::int32_t holder(std::int32_t index) const {
         const std::int32_t conversation = demand_.calls[index].conversation_id;
         const std::int32_t home = conversation >= 0 && has_returns() ? home_replica_[conversation] : -1;
@@ -88,7 +89,7 @@ public:
         return has_returns() ? demand_.details[index].preferred_replica : -1;
     }
 
-    // The replica holds the newest context of the request's conversation.
+    // From now on the replica is where the request's conversation is looked for.
     void move_home(std::int32_t index, std::int32_t replica) {
         if (!has_returns()) return;
         const std::int32_t conversation = demand_.calls[index].conversation_id;

@@ -1,9 +1,9 @@
 // Which rows of a table of requests may differ between two fleets, so that a fork copies these alone.
 //
-// A request changes only while it is under way. A stretch of the table has a version, which stands for the contents of all
-// its rows but those under way: whenever a request of the stretch is made or ends, the stretch gets a version never used
-// before. A fleet that takes over the state of another fleet takes over the versions too. What the fleet does from then
-// on gets versions of its own.
+// A request changes while it is under way, and before that when a call that it waits for is answered. A stretch of the
+// table has a version, which stands for the contents of all its rows but those under way: whenever a request of the stretch
+// is made, ends or hears of an answer, the stretch gets a version never used before. A fleet that takes over the state of
+// another fleet takes over the versions too. What the fleet does from then on gets versions of its own.
 #pragma once
 
 #include <algorithm>
