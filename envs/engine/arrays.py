@@ -52,11 +52,11 @@ class Links:
     """What lies between two: pools, classes and pools, regions and sites."""
 
     route_mask: BoolArray = quantity("KP", "", "Pools that serve the class.", lambda s: s.route_mask, neutral=True)
-    network_s: Float64Array = quantity("GS", "s", "One way between region and site.", network.network_s)
+    network_s: Float64Array = quantity("GS", "s", "One way between region and site.", network.network_s, low=0.0)
     upload_token_s: Float64Array = quantity(
-        "G", "s", "On the line of a region's clients, for each token of a prompt.", network.upload_token_s
+        "G", "s", "On the line of a region's clients, for each token of a prompt.", network.upload_token_s, low=0.0
     )
-    kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", network.kv_latency_s)
+    kv_latency_s: Float64Array = quantity("PP", "s", "One way from pool to pool.", network.kv_latency_s, low=0.0)
     reserved_seats: Int64Array = quantity(
         "PK",
         "",

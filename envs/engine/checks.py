@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.layers.scheduling import Controls
-from tokenfleet.envs.quantities import outside, record_problems
+from tokenfleet.envs.quantities import outside, quantities_of, record_problems
 from tokenfleet.envs.scenario import MAX_HORIZON_S
 from tokenfleet.envs.spec import SpecError, shown
+
+ENTITIES = "SWPK"
+"""Axes of sites, rows, pools and classes; an index of another axis is a place among those that have something."""
 
 
 def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
@@ -28,6 +31,8 @@ def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
     """
     counts = {"num_envs": num_envs, "threads": threads}
     problems = [f"{name}: must be at least 1 (got {count})" for name, count in counts.items() if count < 1]
+    entities = {"site": arrays.num_sites, "pool": arrays.num_pools, "request class": arrays.num_classes}
+    problems += [f"fleet: has no {entity}" for entity, count in entities.items() if not count]
     horizon_s = arrays.tick_s * arrays.horizon_ticks
     if not (arrays.tick_s > 0.0 and arrays.horizon_ticks >= 1 and horizon_s <= MAX_HORIZON_S):
         problems.append(
@@ -36,6 +41,7 @@ def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
         )
     problems += record_problems(arrays, arrays.sizes, "fleet")
     problems += record_problems(arrays.variants, {**arrays.sizes, "P": arrays.sizes["v"]}, "fleet.variants")
+    problems = problems or [*_check_places(arrays), *_check_hand_offs(arrays)]
     if problems:
         raise SpecError(problems)
 
@@ -110,6 +116,30 @@ def check_moving(moving: NDArray[Any], num_envs: int) -> NDArray[np.bool_]:
     if not (isinstance(moving, np.ndarray) and moving.dtype == np.bool_ and moving.shape == (num_envs,)):
         raise SpecError([f"moving: must be a bool array of shape ({num_envs},) (got {shown(moving)})"])
     return np.ascontiguousarray(moving)
+
+
+def _check_places(arrays: FleetArrays) -> list[str]:
+    """Places count those that have something, a battery say, in the order of the sites, pools or classes."""
+    problems = []
+    for q in quantities_of(FleetArrays):
+        if not q.index_of or q.index_of in ENTITIES:
+            continue
+        places, count = getattr(arrays, q.name), arrays.sizes[q.index_of]
+        if places[places >= 0].tolist() != list(range(count)):
+            problems.append(f"fleet.{q.name}: must number {count} in order from 0, and be -1 elsewhere (got {places})")
+    return problems
+
+
+def _check_hand_offs(arrays: FleetArrays) -> list[str]:
+    hands_off, problems = arrays.hand_off_to >= 0, []
+    takes_over = np.isin(np.arange(arrays.num_pools), arrays.hand_off_to)
+    if (arrays.takes_over != takes_over).any():
+        problems.append(f"fleet.takes_over: must say which pools hand_off_to names (got {arrays.takes_over})")
+    if (hands_off & ~arrays.kv_grows).any():
+        problems.append("fleet.hand_off_to: only a pool where KV grows hands off")
+    if (hands_off & takes_over).any():
+        problems.append("fleet.hand_off_to: a pool that takes over cannot hand off in turn")
+    return problems
 
 
 def _check_failures(arrays: FleetArrays, episode: Episode) -> list[str]:

@@ -144,7 +144,7 @@ def _draw_requests(
         later = stream.going_on(known, now_s, scenario.horizon_s, origin.split)
         demands.append(draw_under_regimes(name, later, regimes, rng, (now_s, scenario.horizon_s), origin.split))
     table = merged_requests(scenario, demands, client_seed, regimes)
-    if table.group_id.strides == (0,):
+    if (table.group_id == NONE).all():
         return table
     return replace(table, group_id=_renumbered(table.group_id, group_bounds(demands), origin.streams.group_bounds))
 

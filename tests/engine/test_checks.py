@@ -7,8 +7,9 @@ import pytest
 
 from tests.engine.instances import random_instance
 from tests.engine.runs import ENGINES, neutral
-from tests.engine.small_fleets import one_pool, plain_episode
+from tests.engine.small_fleets import one_pool, plain_episode, two_pools
 from tokenfleet.envs.engine import make_engine
+from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.spec import MAX_TOKENS, SpecError
@@ -105,9 +106,36 @@ def test_a_fleet_that_64_bits_or_a_clock_cannot_hold_is_refused(engine, change, 
         make_engine(engine, one_pool(**change), 1)
 
 
+def test_a_fleet_without_a_pool_is_refused(engine):
+    sizes = {**dict.fromkeys("WRBVTLF", 0), "S": 1, "P": 0, "K": 1}
+    with pytest.raises(SpecError, match="fleet: has no pool"):
+        make_engine(engine, FleetArrays.neutral(1.0, 4, sizes), 1)
+
+
+def test_places_out_of_order_are_refused(engine):
+    sizes = {**dict.fromkeys("WRVTLF", 0), "S": 2, "P": 1, "K": 1, "B": 2}
+    arrays = FleetArrays.neutral(1.0, 4, sizes, battery=np.array([1, 0]))
+    message = r"fleet\.battery: must number 2 in order from 0, and be -1 elsewhere \(got \[1 0\]\)"
+    with pytest.raises(SpecError, match=message):
+        make_engine(engine, arrays, 1)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"takes_over": [False, True]}, r"fleet\.takes_over: must say which pools hand_off_to names"),
+    ({"hand_off_to": [1, -1], "takes_over": [False, True]}, "only a pool where KV grows hands off"),
+    ({"hand_off_to": [1, 0], "takes_over": [True, True], "kv_grows": [True, True]}, "cannot hand off in turn"),
+])  # fmt: skip
+def test_a_hand_off_that_no_engine_can_carry_out_is_refused(engine, change, message):
+    arrays = two_pools(**{name: np.array(values) for name, values in change.items()})
+    with pytest.raises(SpecError, match=message):
+        make_engine(engine, arrays, 1)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
+        ("network_s", -0.1, r"fleet\.network_s: must be 0 or more \(got -0\.1\)"),
+        ("priority", 2**63 - 1, r"fleet\.priority"),
         ("site", 1, r"fleet\.site: must be 0 to 0 \(got 1\)"),
         ("row", 0, r"fleet\.row: must be -1 to -1 \(got 0\)"),
         ("hand_off_to", 99, r"fleet\.hand_off_to: must be -1 to 0 \(got 99\)"),

@@ -40,6 +40,14 @@ def test_a_call_follows_its_predecessor_after_the_wait(engine):
     np.testing.assert_allclose(log.finished_s, [1.1, 3.2, 3.8], atol=1e-12)
 
 
+def test_clients_that_think_for_ever_do_not_hold_up_the_others(engine):
+    waits_s = [np.inf, np.inf, np.inf, 1.5, 2.5]
+    edges = [(0, 1 + follower) for follower in range(5)]
+    table = calls([0.0, *[np.inf] * 5], wait_s=[0.0, *waits_s], predecessors=[0, *[1] * 5], edges=edges)
+    log = run(engine, one_pool(), plain_episode(one_pool(), table)).log
+    assert np.isfinite(log.finished_s).tolist() == [True, False, False, False, True, True]
+
+
 def test_a_join_waits_for_the_last_branch(engine):
     arrays = one_pool(max_batch=1)
     edges = [(0, 1), (0, 2), (1, 3), (2, 3)]

@@ -12,12 +12,13 @@ from tokenfleet.envs.engine import Engine, make_engine, present_of
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.episode.future import Future, draw_future
-from tokenfleet.envs.episode.joined_requests import Present
+from tokenfleet.envs.episode.joined_requests import Present, join_requests
 from tokenfleet.envs.layers.agents.diurnal import DiurnalStream
 from tokenfleet.envs.layers.agents.streams import STREAM_KINDS
 from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.traces import RequestTable
 
 TICK = 60
 SHORT = {"horizon_ticks": 120}
@@ -30,6 +31,16 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "demand-response-day": SHORT,
     "priced-power": SHORT,
 }
+
+
+def test_a_column_of_one_number_is_kept_even_where_it_is_not_the_default() -> None:
+    same = {"class_id": 1, "region_id": 1, "price_tolerance": 2.0, "group_id": 3, "group_tokens": 4}
+    old, fresh = (RequestTable.of([at_s, at_s + 0.5], [5, 5], [2, 2], **same) for at_s in (0.0, 3.5))
+    asked, lost = np.ones(2, np.bool_), np.zeros(2, np.bool_)
+    now = Present(3, asked, lost, np.array([0.5, np.nan]), np.empty(0, np.int32))
+    episode = replace(sample_episode(load_scenario("tiny", SHORT), 0), requests=old)
+    table, _ = join_requests(episode, now, fresh, (3.0, 20.0), np.random.default_rng(0))
+    assert {name: getattr(table, name).tolist() for name in same} == {name: [value] * 4 for name, value in same.items()}
 
 
 def fleet_at(scenario: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:

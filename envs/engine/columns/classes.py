@@ -125,7 +125,12 @@ class ClassColumns:
         neutral=-1,
     )
     priority: Int64Array = quantity(
-        "K", "", "Who has a higher one waits in front, where pools rank classes.", lambda c: c.spec.priority, low=0
+        "K",
+        "",
+        "Who has a higher one waits in front, where pools rank classes.",
+        lambda c: c.spec.priority,
+        low=0,
+        high=MANY,
     )
     deferrable: BoolArray = quantity("K", "", "May be held back.", lambda c: c.spec.deferrable)
     agreement: Int64Array = quantity(

@@ -153,7 +153,7 @@ class PoolShape:
         "Block of the prefix cache; 0 without one.",
         lambda p: p.spec.prefix_block_tokens if p.spec.prefix_cache else 0,
         low=0,
-        high=MANY,
+        high=MANY - 1,
     )
     hand_off_to: Int64Array = quantity(
         "P",

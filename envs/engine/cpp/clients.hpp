@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct Step {
 // The earliest first, the lower request at a tie.
 struct StepOrder {
     using Item = Step;
-    static constexpr Step kLast{kNever, 0, 0};
+    static constexpr Step kLast{kNever, std::numeric_limits<std::int32_t>::max(), 0};  // a wait may be for ever
 
     static bool before(const Step& a, const Step& b) {
         // No time is negative, and so their bits are in order as they are.

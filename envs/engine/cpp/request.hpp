@@ -104,7 +104,10 @@ struct RequestQueue {
     }
     // Requests stand in other rows now.
     void renumber(const std::int32_t* row) {
-        if (size == 0) return;
+        if (size == 0) {
+            tail = 0;  // `push` looks there even if the queue is empty, and rows may be fewer now
+            return;
+        }
         head = row[head];
         tail = row[tail];
     }

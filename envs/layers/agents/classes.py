@@ -15,7 +15,6 @@ from tokenfleet.envs.layers.agents.agreement import AgreementSpec
 from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Spec,
@@ -136,7 +135,7 @@ class RequestClassSpec(Spec):
     deadline_s: PositiveFloat | None = None
     patience_s: PositiveFloat = 60.0
     deferrable: bool = False
-    priority: NonNegativeInt = 0
+    priority: int = Field(default=0, ge=0, lt=2**31, strict=True)
     usd_per_million_input_tokens: NonNegativeFloat
     usd_per_million_output_tokens: NonNegativeFloat
     cached_input_fraction_of_price: UnitFraction = 1.0
