@@ -15,7 +15,8 @@ from tokenfleet.envs.files import read_yaml, yaml_text
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, suggest
 
-FOLDERS = ("pretrained", "tuned")
+TUNED = "tuned"
+FOLDERS = ("pretrained", TUNED)
 """Folders of the shipped files, beside this module."""
 SUFFIX = ".yaml"
 HERE = Path(__file__).parent

@@ -89,7 +89,7 @@ def _one(
         TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         for seed in range(seeds)
     ]
-    tuned_rules = tuned(scenario, best, budget, out / "tuning", workers.count, say)
+    tuned_rules = tuned(scenario, best, budget, out / "tuning", validation)
     rules = [*best, *tuned_rules]
     choices = {one.label: one.choice for one in rules}
     rivals = validation.measured(choices)

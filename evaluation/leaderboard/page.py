@@ -90,7 +90,8 @@ strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, 
 - *Best rule* and *best published* are the best finalists **in these very test episodes**, which favours them. The
   finalists are the shipped rules and controllers that are best in {budget.episodes} validation episodes
   ([controllers.md](controllers.md) has all), and the best of either kind with its numbers tuned by `python tune.py`,
-  with that command's own budget of 1,024 training episodes (*tuned*).
+  with that command's own budget of 1,024 training episodes, or with the tuned numbers that ship for the scenario, if
+  these are better in the validation episodes (*tuned*).
 - All met the same {protocol.episodes} test episodes (seed {protocol.seed}), by direct actions. Differences are
   paired by episode; intervals draw training seeds and episodes anew.
 - *s above* are mean seconds above a cap in a test episode; *of strongest* are those of the rival that earns most.

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import Cells
 from tokenfleet.evaluation.leaderboard.commands import run_once, tuning_command
+from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.policies.base import PolicyContext
-from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.policy_files import HERE, SUFFIX, TUNED, resolved
 from tokenfleet.policies.registry import POLICIES, Choice
 from tokenfleet.policies.tunable import tunable
 
@@ -86,18 +89,18 @@ def tuned(
     best: Sequence[ShippedRule],
     budget: Budget,
     folder: Path,
-    workers: int,
-    say: Callable[[str], None],
+    cells: Cells,
 ) -> list[ShippedRule]:
     """The best rule and the best published controller that have numbers, with these tuned by `tune.py`.
+
+    Where such numbers ship for the scenario and are better in validation episodes, they are taken instead.
 
     Args:
         scenario: where they act.
         best: the best first.
         budget: of validation.
         folder: of the runs of tune.py.
-        workers: processes.
-        say: told what begins.
+        cells: of the validation episodes.
 
     Raises:
         SpecError: the tuning failed.
@@ -109,11 +112,25 @@ def tuned(
     for is_published in FINALISTS:
         of_kind = (rule for rule in best if rule.is_published is is_published and _has_numbers(rule, context))
         for one in islice(of_kind, 1):
-            say(f"tuning {one.name}")
+            cells.say(f"tuning {one.name}")
             run = folder / f"{scenario.name}-{one.name}"
-            run_once(tuning_command(scenario, one.name, budget.episodes, workers, run), scenario, run)
-            found.append(ShippedRule(one.name, resolved(str(run / "tuned.yaml")), run / "tuned.yaml"))
+            run_once(tuning_command(scenario, one.name, budget.episodes, cells.workers.count, run), scenario, run)
+            files = [run / "tuned.yaml", *shipped_numbers(scenario, one.name)]
+            found.append(_best([ShippedRule(one.name, resolved(str(file)), file) for file in files], cells))
     return found
+
+
+def shipped_numbers(scenario: Scenario, rule: str) -> list[Path]:
+    """The file of the tuned numbers of a rule that ship for just this scenario, if any do."""
+    file = HERE / TUNED / scenario.name / f"{rule}{SUFFIX}"
+    if not file.is_file() or read_yaml(file)["found"]["config_hash"] != scenario_hash(scenario):
+        return []
+    return [file]
+
+
+def _best(rules: Sequence[ShippedRule], cells: Cells) -> ShippedRule:
+    """The best in validation episodes; the first of equal ones."""
+    return max(rules, key=lambda one: float(np.mean(cells.measured({one.label: one.choice})[one.label][VALUE])))
 
 
 def _has_numbers(rule: ShippedRule, context: PolicyContext) -> bool:

@@ -20,7 +20,7 @@ from tokenfleet.evaluation.leaderboard.filing import StandingFiles
 from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
-from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
+from tokenfleet.evaluation.leaderboard.rivals import ShippedRule, shipped_numbers
 from tokenfleet.evaluation.leaderboard.standings import standing
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
@@ -109,6 +109,12 @@ def test_the_seed_that_ships_is_chosen_by_validation(board: Path) -> None:
     shipped = yaml.safe_load((board / "shipped" / "tuned" / "tiny" / "constants.yaml").read_text())["found"]
     assert shipped["seed"] == int(np.argmax(values))
     assert shipped["validation"]["usd"] == max(values)
+
+
+def test_numbers_that_ship_are_rivals_of_just_their_scenario() -> None:
+    assert [file.name for file in shipped_numbers(load_scenario("tiny"), "operator")] == ["operator.yaml"]
+    assert shipped_numbers(load_scenario("tiny", {"horizon_ticks": 20}), "operator") == []
+    assert shipped_numbers(load_scenario("tiny"), "least_work") == []
 
 
 def test_the_best_rule_and_the_best_published_controller_meet_the_test_episodes_tuned_too(board: Path) -> None:
