@@ -31,6 +31,7 @@ from tokenfleet.envs.quantities import Quantity, neutral_arrays, quantities_of
 from tokenfleet.envs.rows import Record
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.traces import DEFAULTS, NONE, RequestTable
+from tokenfleet.envs.traces.columns import differs
 
 CLIENT_COLUMNS = tuple(name for name in DEFAULTS if name not in ("class_id", "context_age_s"))
 """Columns of a request table about clients: all that may be left at a default but the class and the age of contexts.
@@ -199,19 +200,12 @@ def _client_columns(requests: RequestTable) -> dict[str, NDArray[Any]]:
     columns = {
         name: np.ascontiguousarray(getattr(requests, name))
         for name in CLIENT_COLUMNS
-        if _differs(getattr(requests, name), DEFAULTS[name][1])
+        if differs(getattr(requests, name), DEFAULTS[name][1])
     }
     columns |= {name: _dense(columns[name]) for name in COUNTED_COLUMNS if name in columns}
     if requests.is_closed_loop:
         columns |= {"successor_start": requests.successor_start, "successor": requests.successor}
     return columns
-
-
-def _differs(column: NDArray[Any], default: float) -> bool:
-    """Whether any entry of a column is not the default; one of equal values may be a single number in memory."""
-    if column.strides == (0,):
-        return len(column) > 0 and bool(column[0] != default)
-    return bool((column != default).any())
 
 
 def _dense(number: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -43,7 +43,7 @@ from tokenfleet.envs.layers.gpu.failures import FailureTable, draw_failures
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.traces.columns import NONE
+from tokenfleet.envs.traces.columns import NONE, differs
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -144,7 +144,7 @@ def _draw_requests(
         later = stream.going_on(known, now_s, scenario.horizon_s, origin.split)
         demands.append(draw_under_regimes(name, later, regimes, rng, (now_s, scenario.horizon_s), origin.split))
     table = merged_requests(scenario, demands, client_seed, regimes)
-    if (table.group_id == NONE).all():
+    if not differs(table.group_id, NONE):
         return table
     return replace(table, group_id=_renumbered(table.group_id, group_bounds(demands), origin.streams.group_bounds))
 

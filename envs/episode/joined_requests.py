@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.episode.episode import Episode
 from tokenfleet.envs.traces import RequestTable
-from tokenfleet.envs.traces.columns import DEFAULTS, NONE
+from tokenfleet.envs.traces.columns import DEFAULTS, NONE, differs
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -146,7 +146,7 @@ def _shared_tokens(table: RequestTable, stays: NDArray[np.bool_]) -> NDArray[np.
     [0, 1, 5, 5]
     """
     tokens, conversation = table.reusable_tokens, table.conversation_id
-    if tokens.strides == (0,) or (conversation == NONE).all() or not stays.any():
+    if tokens.strides == (0,) or not differs(conversation, NONE) or not stays.any():
         return tokens
     order = np.argsort(conversation, kind="stable")
     stays = stays[order]
@@ -177,15 +177,10 @@ def _columns(old: RequestTable, fresh: RequestTable, source: IntArray) -> dict[s
         ours, theirs = getattr(old, name), getattr(fresh, name)
         blank = DEFAULTS[name][1] if name in DEFAULTS else 1
         is_written = name in ("arrival_s", "predecessors", "wait_s")
-        if not is_written and _is_everywhere(ours, blank) and _is_everywhere(theirs, blank):
+        if name in DEFAULTS and not is_written and not (differs(ours, blank) or differs(theirs, blank)):
             continue
         columns[name] = np.concatenate([ours, theirs, np.array([blank], ours.dtype)]).take(source)
     return columns
-
-
-def _is_everywhere(column: NDArray[Any], value: float) -> bool:
-    """Whether a column is one number in memory, which is this one; told without a look at every row."""
-    return len(column) > 0 and column.strides == (0,) and bool(column[0] == value)
 
 
 def _edges(table: RequestTable, wanted: NDArray[np.bool_]) -> IntArray:

@@ -51,6 +51,13 @@ NUMBERED = ("conversation_id", "group_id", "session_id")
 """Columns of numbers that only group requests; merged tables number each column anew."""
 
 
+def differs(column: NDArray[Any], default: float) -> bool:
+    """Whether any entry of a column is not the default; one of equal values may be a single number in memory."""
+    if column.strides == (0,):
+        return len(column) > 0 and bool(column[0] != default)
+    return bool((column != default).any())
+
+
 def token_column(name: str, tokens: Sequence[int] | IntColumn) -> IntColumn:
     """The column as int32; a number too high for int32 must not turn into a low one."""
     column = np.asarray(tokens)
