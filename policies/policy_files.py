@@ -15,12 +15,20 @@ from tokenfleet.envs.files import read_yaml, yaml_text
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, suggest
 
-TUNED = "tuned"
-FOLDERS = ("pretrained", TUNED)
+FOLDERS = ("pretrained", "tuned")
 """Folders of the shipped files, beside this module."""
 SUFFIX = ".yaml"
 HERE = Path(__file__).parent
 PRETRAINED = HERE / FOLDERS[0]
+
+
+def tuned_name(scenario: str, rule: str) -> str:
+    """Name of the file of a rule with numbers tuned on a scenario.
+
+    >>> tuned_name("default", "operator")
+    'tuned/default/operator'
+    """
+    return f"{FOLDERS[1]}/{scenario}/{rule}"
 
 
 def is_file_choice(choice: Any) -> bool:

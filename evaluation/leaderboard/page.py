@@ -81,7 +81,7 @@ strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, 
   {budget.episodes} had chosen the worse one); the wide correction beside the narrow one, and the tolerance for
   checkpoints (`texas-august`, level with the tuned rule before); the size of the first steps of corrections
   (`two-markets`, behind the tuned rule before). All of these were then settled by training and validation episodes, and
-  every scenario was run with all of them, but `texas-august`, whose corrections began with the larger steps.
+  every scenario was run with all of them, unless a note below says otherwise.
 - *Constants* are the control. The search goes on from the constants with which feedback began, without feedback, until
   it has had as many training episodes as feedback and the wide correction together, whether a rule was corrected or
   not. Where a rule was corrected, all learned methods together had more: the episodes of the narrow correction. Where

@@ -19,7 +19,7 @@ from tokenfleet.evaluation.leaderboard.cells import Cells
 from tokenfleet.evaluation.leaderboard.commands import run_once, tuning_command
 from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.policies.base import PolicyContext
-from tokenfleet.policies.policy_files import HERE, SUFFIX, TUNED, resolved
+from tokenfleet.policies.policy_files import HERE, SUFFIX, resolved, tuned_name
 from tokenfleet.policies.registry import POLICIES, Choice
 from tokenfleet.policies.tunable import tunable
 
@@ -54,6 +54,11 @@ class ShippedRule:
     def typed(self) -> str:
         """As a command line names it."""
         return str(self.tuned_file or self.name)
+
+    @property
+    def ships_tuned(self) -> bool:
+        """Whether its tuned numbers are those of a file that ships."""
+        return self.tuned_file is not None and self.tuned_file.is_relative_to(HERE)
 
     @property
     def is_published(self) -> bool:
@@ -122,7 +127,7 @@ def tuned(
 
 def shipped_numbers(scenario: Scenario, rule: str) -> list[Path]:
     """The file of the tuned numbers of a rule that ship for just this scenario, if any do."""
-    file = HERE / TUNED / scenario.name / f"{rule}{SUFFIX}"
+    file = HERE / f"{tuned_name(scenario.name, rule)}{SUFFIX}"
     if not file.is_file() or read_yaml(file)["found"]["config_hash"] != scenario_hash(scenario):
         return []
     return [file]

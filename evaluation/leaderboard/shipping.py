@@ -18,7 +18,7 @@ from tokenfleet.evaluation.leaderboard.learning import Learned
 from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.policies.learned.layout import BEST, checkpoint_of
-from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, write_policy
+from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, tuned_name, write_policy
 from tokenfleet.policies.registry import Choice
 from tokenfleet.policies.shipped import CHECKPOINT
 
@@ -36,7 +36,7 @@ def ship(
     Args:
         scenario: that they are for.
         learned: what each training seed came to.
-        rules: the tuned ones.
+        rules: the tuned ones; those whose numbers ship already are left as they are.
         budget: of each training.
         folder: gets `pretrained/SCENARIO.yaml`, the checkpoint `pretrained/SCENARIO` if it is one, and
             `tuned/SCENARIO/constants.yaml`, `tuned/SCENARIO/RULE.yaml`.
@@ -51,18 +51,19 @@ def ship(
         f" --generations {budget.generations} --corrections {budget.correction_episodes}"
         f" --validation {budget.episodes}"
     )
-    tuned = Path("tuned", scenario.name)
     methods = {
-        Path(PRETRAINED.name, scenario.name): (best, learned[best].best),
-        tuned / "constants": (constants, CONSTANTS),
+        f"{PRETRAINED.name}/{scenario.name}": (best, learned[best].best),
+        tuned_name(scenario.name, "constants"): (constants, CONSTANTS),
     }
     for inside, (seed, method) in methods.items():
         validation = {"episodes": CHOICE_TIMES * budget.episodes, **asdict(learned[seed].validation[method])}
         found = {"command": command, "method": method, "seed": seed, "validation": validation}
         ship_policy(folder / inside, scenario, learned[seed].policies[method], found)
     for rule in rules:
+        if rule.ships_tuned:
+            continue
         found = {"command": command, "method": "tuned rule", "seed": 0}
-        ship_policy(folder / tuned / rule.name, scenario, rule.choice, found)
+        ship_policy(folder / tuned_name(scenario.name, rule.name), scenario, rule.choice, found)
 
 
 def ship_policy(path: Path, scenario: Scenario, policy: Choice | Path, found: Mapping[str, Any]) -> None:
@@ -72,7 +73,7 @@ def ship_policy(path: Path, scenario: Scenario, policy: Choice | Path, found: Ma
         path: of the file, without its suffix.
         scenario: that the policy is for.
         policy: as the registry takes it, or the run of a training.
-        found: how it was come by.
+        found: how the policy was found.
 
     Raises:
         SpecError: the file cannot be written.

@@ -1,8 +1,7 @@
 """Tuned numbers of main rules for other scenarios: `python -m tokenfleet.evaluation.leaderboard.tuned_sets`.
 
-Benchmarks get tuned rules from the leaderboard. Scenarios that are no benchmarks get them here, by the same budget of
-`tune.py`.
-The same command goes on with what `--out` holds.
+Benchmarks get tuned rules from the leaderboard, all other scenarios here, by the same budget of `tune.py`. The same
+command goes on with what `--out` holds.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tokenfleet.evaluation.leaderboard.budget import VALIDATION_EPISODES
 from tokenfleet.evaluation.leaderboard.commands import run_once, tuning_command
 from tokenfleet.evaluation.leaderboard.shipping import ship_policy
 from tokenfleet.evaluation.protocol import load_protocol
-from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.policy_files import resolved, tuned_name
 
 COMMAND = "python -m tokenfleet.evaluation.leaderboard.tuned_sets"
 MAIN_RULES = ("operator", "supervisor")
@@ -29,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; see the module."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Tune main rules for scenarios, and ship their numbers.")
     parser.add_argument(
-        "--scenario", action="append", default=[], help="only this one; may be repeated (default: no benchmark)"
+        "--scenario",
+        action="append",
+        default=[],
+        help="only this one; may be repeated (default: all but benchmarks)",
     )
     parser.add_argument(
         "--rule", action="append", default=[], help=f"may be repeated (default: {' and '.join(MAIN_RULES)})"
@@ -56,8 +58,9 @@ def _run(names: Sequence[str], rules: Sequence[str], workers: int, out: Path, sh
             run_once(command, scenario, run)
             typed = " ".join(["python", *(part for part in command if "workers" not in part and "run.dir" not in part)])
             found = {"command": typed, "method": "tuned rule", "seed": 0}
-            ship_policy(ship / "tuned" / scenario.name / rule, scenario, resolved(str(run / "tuned.yaml")), found)
-            print(f"tuned/{scenario.name}/{rule}", flush=True)
+            name = tuned_name(scenario.name, rule)
+            ship_policy(ship / name, scenario, resolved(str(run / "tuned.yaml")), found)
+            print(name, flush=True)
 
 
 if __name__ == "__main__":

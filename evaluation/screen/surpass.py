@@ -21,7 +21,7 @@ from tokenfleet.envs.splits import Split
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import PROTOCOL, Protocol, Reference, load_protocol
 from tokenfleet.evaluation.screen.freeze import rule_usd, write_protocol
-from tokenfleet.policies.policy_files import shipped_names
+from tokenfleet.policies.policy_files import shipped_names, tuned_name
 from tokenfleet.policies.registry import Choice
 
 COMMAND = "python -m tokenfleet.evaluation.screen.surpass"
@@ -94,7 +94,8 @@ def shipped_for(scenario: str) -> list[str]:
     >>> "tuned/default/constants" in shipped_for("default"), "pretrained/default" in shipped_for("default")
     (True, True)
     """
-    return [name for name in shipped_names() if name == f"pretrained/{scenario}" or f"tuned/{scenario}/" in name]
+    tuned = tuned_name(scenario, "")
+    return [name for name in shipped_names() if name == f"pretrained/{scenario}" or name.startswith(tuned)]
 
 
 if __name__ == "__main__":
