@@ -1,4 +1,4 @@
-"""How fast the simulator is: `python -m benchmarks.engine [--output FILE.json] [--quick]`.
+"""How fast the simulator is: `python -m benchmarks.engine [--output FILE.json] [--quick] [--each-layer]`.
 
 Measures, on one core:
 - trace mode: requests per second through 16 replicas in ticks of ten minutes, both engines;
@@ -7,7 +7,8 @@ Measures, on one core:
 - trace mode, and steps with observation, reward and infos, again with every layer of `benchmarks.scenarios.LAYERS`
   switched on, and the requests of trace mode as calls of sessions;
 - episodes drawn per second, and resets of a fleet to one that has been drawn;
-- memory per environment.
+- memory per environment;
+- with `--each-layer`, steps with observation, reward and infos under each layer alone too.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=None, help="also write JSON here")
     parser.add_argument("--quick", action="store_true", help="a few seconds, rough figures")
+    parser.add_argument("--each-layer", action="store_true", help="also time steps under each layer alone")
     arguments = parser.parse_args()
     minutes, ticks = (100, 60) if arguments.quick else (1000, 600)
     native, reference = trace_mode("native", minutes), trace_mode("reference", 10)
@@ -140,6 +142,8 @@ def main() -> None:
         _row("observation, reward and infos, every layer", "env-steps/s", *all_inside),
         _row("memory per environment", "MiB", memory_mib, float("nan")),
     ]
+    if arguments.each_layer:
+        rows += [_row(f"steps, {layer}", "env-steps/s", *environment_steps(ticks, (layer,))[0]) for layer in LAYERS]
     report("Engine throughput on one core, 16 replicas, 20 requests/s", rows, arguments.output)
 
 
