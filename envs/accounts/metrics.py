@@ -45,7 +45,7 @@ FLEET: tuple[Metric, ...] = (
         "net value",
         "USD",
         "higher",
-        "Revenue and training pay, less penalties, credits, lost quality and electricity; and agreements on power.",
+        "Revenue, training pay and power agreements, less penalties, credits, lost quality and electricity.",
         net_value_usd,
     ),
     Metric(
