@@ -85,17 +85,16 @@ def _one(
     record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
     best = finalists([name for name in contenders([]) if name != MIDDLE], validation)
-    trainings = [
-        TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
-        for seed in range(seeds)
-    ]
     tuned_rules = tuned(scenario, best, budget, out / "tuning", validation)
     rules = [*best, *tuned_rules]
     choices = {one.label: one.choice for one in rules}
     rivals = validation.measured(choices)
     base = max((one for one in rules if not one.plans), key=lambda one: validated(rivals[one.label]).usd)
     choosing = choosing_cells(scenario, budget.episodes, record, workers, say)
-    learned = [training.learn(choices, rivals, base, choosing) for training in trainings]
+    learned = []
+    for seed in range(seeds):
+        training = TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
+        learned.append(training.learn(choices, rivals, base, choosing))
     test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
     return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned, tuned_rules
 

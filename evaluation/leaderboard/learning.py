@@ -57,7 +57,7 @@ class Learned:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
         validation: of the trained methods, in the episodes that choose one of them, the same for all seeds.
         limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
-            strongest rival, which is a rule or the seed's constants.
+            strongest rule; those of the seed's constants, if these earn more than any rule and take fewer.
         minutes: wall clock of all searches and the corrections, the constants included.
         episodes: of training, of the constants; those of feedback and of the wide correction together.
     """
@@ -119,7 +119,9 @@ class TrainingSeed:
     def learn(
         self, rules: Mapping[str, Choice], rivals: Mapping[str, Measured], base: ShippedRule, choosing: Cells
     ) -> Learned:
-        """Train, or read what has been trained; a rule that feedback is clearly ahead of is not corrected.
+        """Train, or read what has been trained.
+
+        A rule is not corrected where feedback is within the limit and clearly ahead of the rule.
 
         Args:
             rules: as the registry takes them, by label.
@@ -135,19 +137,19 @@ class TrainingSeed:
             CONSTANTS: self._choice(self._search.constants(is_control=True)),
         }
         before = self._cells.measured(policies)
-        met = {**rivals, CONSTANTS: before[CONSTANTS]}
-        strongest = max(met, key=lambda name: validated(met[name]).usd)
-        limit_s = validated(met[strongest]).above_cap_s
+        strongest = strongest_of(rivals), strongest_of({**rivals, CONSTANTS: before[CONSTANTS]})
+        limit_s = fewest_seconds({**rivals, **before}, strongest)
         more_s = limit_s - validated(before[BASE]).above_cap_s
         policies[FEEDBACK] = self._choice(self._search.feedback(start, more_s))
-        cells = self._chosen_by(choosing, {**rules, **policies}, {strongest, base.label, CONSTANTS, FEEDBACK})
-        if not _clearly_ahead(cells[FEEDBACK], cells[base.label]):
+        cells = self._chosen_by(choosing, {**rules, **policies}, {*strongest, base.label, CONSTANTS, FEEDBACK})
+        allowed_s = fewest_seconds(cells, strongest)
+        is_within = validated(cells[FEEDBACK]).above_cap_s <= tolerated_s(allowed_s)
+        if not (is_within and _clearly_ahead(cells[FEEDBACK], cells[base.label])):
             corrected = {method: self._corrected(base, limit_s, method) for method in CORRECTIONS}
             cells |= self._chosen_by(choosing, corrected, corrected)
             policies |= corrected
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
         validation = {method: validated(cells[method]) for method in METHODS if method in cells}
-        allowed_s = validated(cells[strongest]).above_cap_s
         return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
 
     def _corrected(self, base: ShippedRule, limit_s: float, method: str) -> Path:
@@ -177,6 +179,16 @@ def validated(cell: Measured) -> Validated:
     """The means of a cell."""
     values = cell[VALUE]
     return Validated(float(sum(values) / len(values)), float(cell[SECONDS]))
+
+
+def strongest_of(cells: Mapping[str, Measured]) -> str:
+    """Who earns most."""
+    return max(cells, key=lambda name: validated(cells[name]).usd)
+
+
+def fewest_seconds(cells: Mapping[str, Measured], names: Collection[str]) -> float:
+    """The least mean seconds above a cap among some."""
+    return min(validated(cells[name]).above_cap_s for name in names)
 
 
 def _clearly_ahead(first: Measured, second: Measured) -> bool:

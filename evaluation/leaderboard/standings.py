@@ -36,7 +36,8 @@ class Standing:
         scenario: its name.
         learned: mean net value of the learned policies over training seeds and episodes [USD].
         above_cap_s: their mean seconds above a cap.
-        strongest_above_cap_s: those of the rival that earns most.
+        strongest_above_cap_s: those of the rule or controller that earns most, or of tuned constants that earn still
+            more and take fewer.
         methods: mean net value of every method that was trained, whether it went into service or not [USD].
         corrected: how many training seeds chose a corrected rule; the others chose feedback.
         seeds: of training.
@@ -69,7 +70,7 @@ class Standing:
 
     @property
     def keeps_limit(self) -> bool:
-        """Whether the learned policies stand above a cap no longer than the strongest rival, within the tolerance."""
+        """Whether the learned policies stand above a cap no longer than the strongest, within the tolerance."""
         return self.above_cap_s <= tolerated_s(self.strongest_above_cap_s)
 
     @property
@@ -94,12 +95,12 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
     )
     above_cap_s = {label: meeting.above_cap_s[label] for label in labels}
     above_cap_s[CONSTANTS] = meeting.method_above_cap_s(CONSTANTS)
-    strongest = max((rule, published, tuned), key=lambda rival: rival.usd)
+    strongest = [max(among, key=lambda rival: rival.usd) for among in ((rule, published), (rule, published, tuned))]
     return Standing(
         scenario=scenario,
         learned=bootstrap.mean(ours),
         above_cap_s=meeting.learned_above_cap_s,
-        strongest_above_cap_s=above_cap_s[strongest.name],
+        strongest_above_cap_s=min(above_cap_s[rival.name] for rival in strongest),
         methods={method: float(usd.mean()) for method in METHODS if len(usd := meeting.of_method(method))},
         corrected=sum(method in CORRECTIONS for method in meeting.best),
         seeds=len(meeting.best),

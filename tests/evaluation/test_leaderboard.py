@@ -17,7 +17,7 @@ from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.commands import run_once
 from tokenfleet.evaluation.leaderboard.filing import StandingFiles
-from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated
+from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated, fewest_seconds, strongest_of
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
 from tokenfleet.evaluation.leaderboard.rivals import ShippedRule, shipped_numbers
@@ -123,12 +123,21 @@ def test_the_best_rule_and_the_best_published_controller_meet_the_test_episodes_
     assert sorted(POLICIES[name].group == "published" for name in tuned) == [False, True]
 
 
-def test_feedback_is_searched_within_the_strongest_rivals_seconds(board: Path) -> None:
-    rivals = [cell for name, cell in _measured(board / "tiny.json").items() if name.startswith("validation/")]
+def test_feedback_is_searched_within_the_seconds_of_the_strongest_rule(board: Path) -> None:
+    rules = {name: cell for name, cell in _measured(board / "tiny.json").items() if name.startswith("validation/")}
     measured = _measured(board / "training" / "tiny-0.json")
-    strongest = max([*rivals, measured[f"validation/{CONSTANTS}"]], key=lambda cell: float(np.mean(cell[VALUE])))
-    more_s = strongest[SECONDS] - measured["validation/constants before"][SECONDS]
+    limit_s = rules[strongest_of(rules)][SECONDS]
+    constants = measured[f"validation/{CONSTANTS}"]
+    assert np.mean(constants[VALUE]) < np.mean(rules[strongest_of(rules)][VALUE])
+    more_s = limit_s - measured["validation/constants before"][SECONDS]
     assert f"feedback within {more_s:+.3f} s/0" in measured
+
+
+def test_constants_that_earn_more_than_any_rule_may_lower_the_limit_but_not_raise_it() -> None:
+    cells = {"rule": {VALUE: [1.0], SECONDS: 5.0}, "careful": {VALUE: [0.5], SECONDS: 0.0}}
+    for seconds, limit_s in ((3.0, 3.0), (9.0, 5.0)):
+        met = {**cells, CONSTANTS: {VALUE: [2.0], SECONDS: seconds}}
+        assert fewest_seconds(met, (strongest_of(cells), strongest_of(met))) == limit_s
 
 
 def test_a_second_run_measures_nothing_again(board: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
