@@ -2,7 +2,7 @@
 
 On every scenario, training seeds search for feedback, for corrections of the best rule, and for constants with as many
 episodes. The best rule and the best published controller that have numbers are tuned, by the budget of `tune.py`.
-Validation episodes choose what goes into service, within the strongest rule's seconds above a cap. The chosen policies
+Validation episodes choose what goes into service, within the strongest rival's seconds above a cap. The chosen policies
 and the best rules meet on test episodes, which choose nothing. The same command goes on with what `--out` holds.
 
 | module | what |

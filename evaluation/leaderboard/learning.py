@@ -56,8 +56,7 @@ class Learned:
     Attributes:
         policies: as the registry takes them, or a folder of a checkpoint, by method.
         validation: of the trained methods, in the episodes that choose one of them, the same for all seeds.
-        limit_s: most mean seconds above a cap that the learned methods may take in these episodes: those of the
-            strongest rule; those of the seed's constants, if these earn more than any rule and take fewer.
+        limit_s: most mean seconds above a cap that the learned methods may take in these episodes; see `limiting`.
         minutes: wall clock of all searches and the corrections, the constants included.
         episodes: of training, of the constants; those of feedback and of the wide correction together.
     """
@@ -137,12 +136,15 @@ class TrainingSeed:
             CONSTANTS: self._choice(self._search.constants(is_control=True)),
         }
         before = self._cells.measured(policies)
-        strongest = strongest_of(rivals), strongest_of({**rivals, CONSTANTS: before[CONSTANTS]})
-        limit_s = fewest_seconds({**rivals, **before}, strongest)
+        rule = strongest_of(rivals)
+        cells = self._chosen_by(choosing, {**rules, **policies}, {rule, base.label, CONSTANTS})
+        earn_more = validated(before[CONSTANTS]).usd > validated(rivals[rule]).usd
+        limiters = limiting(rule, CONSTANTS, earn_more, _clearly_ahead(cells[CONSTANTS], cells[rule]))
+        limit_s = fewest_seconds({**rivals, **before}, limiters)
         more_s = limit_s - validated(before[BASE]).above_cap_s
         policies[FEEDBACK] = self._choice(self._search.feedback(start, more_s))
-        cells = self._chosen_by(choosing, {**rules, **policies}, {*strongest, base.label, CONSTANTS, FEEDBACK})
-        allowed_s = fewest_seconds(cells, strongest)
+        cells |= self._chosen_by(choosing, policies, {FEEDBACK})
+        allowed_s = fewest_seconds(cells, limiters)
         is_within = validated(cells[FEEDBACK]).above_cap_s <= tolerated_s(allowed_s)
         if not (is_within and _clearly_ahead(cells[FEEDBACK], cells[base.label])):
             corrected = {method: self._corrected(base, limit_s, method) for method in CORRECTIONS}
@@ -184,6 +186,21 @@ def validated(cell: Measured) -> Validated:
 def strongest_of(cells: Mapping[str, Measured]) -> str:
     """Who earns most."""
     return max(cells, key=lambda name: validated(cells[name]).usd)
+
+
+def limiting(rule: str, constants: str, earn_more: bool, clearly_ahead: bool) -> list[str]:
+    """Whose mean seconds above a cap are the limit, the fewest of them.
+
+    Args:
+        rule: name of the strongest rule.
+        constants: name of tuned constants.
+        earn_more: whether the constants do.
+        clearly_ahead: whether the interval of their difference to the rule is above 0. Then the constants alone
+            decide, for who earns that much more may take more seconds.
+    """
+    if not earn_more:
+        return [rule]
+    return [constants] if clearly_ahead else [rule, constants]
 
 
 def fewest_seconds(cells: Mapping[str, Measured], names: Collection[str]) -> float:

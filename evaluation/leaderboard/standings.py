@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokenfleet.evaluation.leaderboard.learning import CORRECTIONS, METHODS, Learned
+from tokenfleet.evaluation.leaderboard.learning import CORRECTIONS, METHODS, Learned, limiting
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
@@ -36,8 +36,7 @@ class Standing:
         scenario: its name.
         learned: mean net value of the learned policies over training seeds and episodes [USD].
         above_cap_s: their mean seconds above a cap.
-        strongest_above_cap_s: those of the rule or controller that earns most, or of tuned constants that earn still
-            more and take fewer.
+        strongest_above_cap_s: those of the strongest rival; see `learning.limiting`.
         methods: mean net value of every method that was trained, whether it went into service or not [USD].
         corrected: how many training seeds chose a corrected rule; the others chose feedback.
         seeds: of training.
@@ -95,12 +94,14 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
     )
     above_cap_s = {label: meeting.above_cap_s[label] for label in labels}
     above_cap_s[CONSTANTS] = meeting.method_above_cap_s(CONSTANTS)
-    strongest = [max(among, key=lambda rival: rival.usd) for among in ((rule, published), (rule, published, tuned))]
+    strongest = max((rule, published), key=lambda rival: rival.usd)
+    constants_ahead = bootstrap.difference(values[CONSTANTS], values[strongest.name])
+    limiters = limiting(strongest.name, tuned.name, tuned.usd > strongest.usd, constants_ahead.low > 0.0)
     return Standing(
         scenario=scenario,
         learned=bootstrap.mean(ours),
         above_cap_s=meeting.learned_above_cap_s,
-        strongest_above_cap_s=min(above_cap_s[rival.name] for rival in strongest),
+        strongest_above_cap_s=min(above_cap_s[name] for name in limiters),
         methods={method: float(usd.mean()) for method in METHODS if len(usd := meeting.of_method(method))},
         corrected=sum(method in CORRECTIONS for method in meeting.best),
         seeds=len(meeting.best),

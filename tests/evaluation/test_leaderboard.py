@@ -17,7 +17,14 @@ from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.commands import run_once
 from tokenfleet.evaluation.leaderboard.filing import StandingFiles
-from tokenfleet.evaluation.leaderboard.learning import METHODS, Learned, Validated, fewest_seconds, strongest_of
+from tokenfleet.evaluation.leaderboard.learning import (
+    METHODS,
+    Learned,
+    Validated,
+    fewest_seconds,
+    limiting,
+    strongest_of,
+)
 from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.page import page
 from tokenfleet.evaluation.leaderboard.rivals import ShippedRule, shipped_numbers
@@ -133,11 +140,15 @@ def test_feedback_is_searched_within_the_seconds_of_the_strongest_rule(board: Pa
     assert f"feedback within {more_s:+.3f} s/0" in measured
 
 
-def test_constants_that_earn_more_than_any_rule_may_lower_the_limit_but_not_raise_it() -> None:
-    cells = {"rule": {VALUE: [1.0], SECONDS: 5.0}, "careful": {VALUE: [0.5], SECONDS: 0.0}}
-    for seconds, limit_s in ((3.0, 3.0), (9.0, 5.0)):
-        met = {**cells, CONSTANTS: {VALUE: [2.0], SECONDS: seconds}}
-        assert fewest_seconds(met, (strongest_of(cells), strongest_of(met))) == limit_s
+@pytest.mark.parametrize(
+    ("earn_more", "clearly_ahead", "limit_s"), [(False, False, 5.0), (True, False, 3.0), (True, True, 9.0)]
+)
+def test_constants_raise_the_limit_only_where_they_are_clearly_ahead_of_the_strongest_rule(
+    earn_more: bool, clearly_ahead: bool, limit_s: float
+) -> None:
+    constants_s = 9.0 if clearly_ahead else 3.0
+    cells = {"rule": {VALUE: [1.0], SECONDS: 5.0}, CONSTANTS: {VALUE: [2.0], SECONDS: constants_s}}
+    assert fewest_seconds(cells, limiting("rule", CONSTANTS, earn_more, clearly_ahead)) == limit_s
 
 
 def test_a_second_run_measures_nothing_again(board: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
