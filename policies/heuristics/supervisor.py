@@ -28,6 +28,7 @@ from tokenfleet.policies.heuristics.routing import spreads_s
 
 SPREAD_S, CONTEXT_SPREAD_S = 2.5, 10.0
 BRAKE_SHARE = 0.3
+BATTERY_CHARGE = 0.1
 SERIES_USD_PER_MWH = 200.0
 WORTH, DEEPEST_BIAS = 0.1, -0.35
 DIGITS = 6
@@ -47,8 +48,9 @@ class Supervisor(ControlPolicy):
     as fit the contracts, because the loop bounds a row's clocks as if so many were awake. Deferrable work is released
     up to a backlog of 3 s; interactive work is refused if it would run out of patience (`admission.BacklogGate`). The
     routing spread is 10 s where contexts are kept, else 2.5 s. Clocks are no faster than the usual price of energy
-    justifies (`economy.WorthClock`). While work waits, 0.3 of the brake's delay is spent. Everything else stays in the
-    middle of the box, and with `rest="middle"` all of it does.
+    justifies (`economy.WorthClock`). While work waits, 0.3 of the brake's delay is spent. Batteries keep a tenth of their
+    capacity, for what a constant holds back is never used. Everything else stays in the middle of the box, and with
+    `rest="middle"` all of it does.
 
     Args:
         context: the environment.
@@ -200,6 +202,7 @@ def hand_made(scenario: Scenario, middle: Setpoints) -> Setpoints:
         backlog_limit_s=backlog_limits_s(scenario)[None],
         route_spread_s=spreads_s(scenario, SPREAD_S, CONTEXT_SPREAD_S)[None],
         brake_share=np.full_like(middle.brake_share, BRAKE_SHARE),
+        battery_charge=None if middle.battery_charge is None else np.full_like(middle.battery_charge, BATTERY_CHARGE),
         clock_bias=np.maximum(WorthClock(scenario, WORTH).clocks_at(usual_price) - 1.0, DEEPEST_BIAS),
     )
 
