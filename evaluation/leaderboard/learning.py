@@ -120,7 +120,7 @@ class TrainingSeed:
     ) -> Learned:
         """Train, or read what has been trained.
 
-        A rule is not corrected where feedback is within the limit and clearly ahead of the rule.
+        A rule that feedback is clearly ahead of is not corrected.
 
         Args:
             rules: as the registry takes them, by label.
@@ -144,14 +144,13 @@ class TrainingSeed:
         more_s = limit_s - validated(before[BASE]).above_cap_s
         policies[FEEDBACK] = self._choice(self._search.feedback(start, more_s))
         cells |= self._chosen_by(choosing, policies, {FEEDBACK})
-        allowed_s = fewest_seconds(cells, limiters)
-        is_within = validated(cells[FEEDBACK]).above_cap_s <= tolerated_s(allowed_s)
-        if not (is_within and _clearly_ahead(cells[FEEDBACK], cells[base.label])):
+        if not _clearly_ahead(cells[FEEDBACK], cells[base.label]):
             corrected = {method: self._corrected(base, limit_s, method) for method in CORRECTIONS}
             cells |= self._chosen_by(choosing, corrected, corrected)
             policies |= corrected
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
         validation = {method: validated(cells[method]) for method in METHODS if method in cells}
+        allowed_s = fewest_seconds(cells, limiters)
         return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
 
     def _corrected(self, base: ShippedRule, limit_s: float, method: str) -> Path:
