@@ -236,7 +236,7 @@ class FleetVectorEnv(LiveFleets):
         """
         self._check_begun()
         restarting = self._restart_ended()
-        ticks = self._fleets.decisions.take(actions)
+        ticks = self._fleets.decisions.take(actions, restarting)
         terms, rewards, cost = self._fleets.advance(ticks, restarting)
         observations = self._fleets.observe()
         terminations, truncations = self._fleets.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -66,8 +67,12 @@ class Decisions:
         for rows, row in zip(self.memory, held, strict=True):
             rows[index] = row
 
-    def take(self, actions: Any) -> int:
+    def take(self, actions: Any, idle: Sequence[int] = ()) -> int:
         """Take actions `[N, A]`, controls or set-points.
+
+        Args:
+            actions: of all fleets.
+            idle: fleets whose episodes begin instead: they ignore their actions, and remember nothing of them.
 
         Returns:
             For how many ticks they hold (`ticks`).
@@ -91,6 +96,8 @@ class Decisions:
             self._action.check(actions)
         self._current = actions if ours else self._parts.decode(checked_actions(actions, self._num_envs))
         self.memory = self._action.decided(self._current, self.memory)
+        for index in idle:
+            self.begin(index)
         return self.ticks
 
     def controls(self, view: Record, moving: BoolArray | None) -> Controls:

@@ -79,3 +79,16 @@ def test_fields_of_both_tables_can_be_kept_alone() -> None:
     assert [field.name for field in layouts[1]] == ["cap_w", "class_backlog_s", "loop_clock"]
     seen, kept = (env.reset(seed=3)[0] for env in (whole, some))
     np.testing.assert_array_equal(kept, seen[:, layouts[0].columns("cap_w", "class_backlog_s", "loop_clock")])
+
+
+def test_an_action_that_a_new_episode_ignores_is_not_remembered() -> None:
+    env = FleetVectorEnv("default", 1, action="setpoints", observation="supervisor", max_episode_steps=2)
+    env.reset(seed=0)
+    action = np.full(env.action_space.shape, 0.7, np.float32)
+    for _ in range(2):
+        *_, truncations, _ = env.step(action)
+    assert truncations.all()
+    first, *_ = env.step(action)  # by Gymnasium's autoreset in the next step, this action moves nothing
+    np.testing.assert_array_equal(seen(env, first)["last_setpoints"], 0.0)
+    after, *_ = env.step(action)
+    assert seen(env, after)["last_setpoints"].any()
