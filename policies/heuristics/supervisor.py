@@ -48,9 +48,9 @@ class Supervisor(ControlPolicy):
     as fit the contracts, because the loop bounds a row's clocks as if so many were awake. Deferrable work is released
     up to a backlog of 3 s; interactive work is refused if it would run out of patience (`admission.BacklogGate`). The
     routing spread is 10 s where contexts are kept, else 2.5 s. Clocks are no faster than the usual price of energy
-    justifies (`economy.WorthClock`). While work waits, 0.3 of the brake's delay is spent. Batteries keep a tenth of their
-    capacity, for what a constant holds back is never used. Everything else stays in the middle of the box, and with
-    `rest="middle"` all of it does.
+    justifies (`economy.WorthClock`). While work waits, 0.3 of the brake's delay is spent. Batteries keep a tenth of
+    their capacity, for what a constant holds back is never used. Everything else stays in the middle of the box, and
+    with `rest="middle"` all of it does.
 
     Args:
         context: the environment.
