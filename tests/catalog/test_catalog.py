@@ -13,13 +13,17 @@ from tokenfleet.envs.spec import SpecError
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_shipped_entry_is_found_under_its_name(kind):
-    for name in catalog_names(kind):
+    names = catalog_names(kind)
+    assert names
+    for name in names:
         assert find(kind, name).is_file()
 
 
 @pytest.mark.parametrize("kind", ["gpu", "model", "profile"])
 def test_every_shipped_entry_carries_its_name_and_sources(kind):
-    for name in catalog_names(kind):
+    names = catalog_names(kind)
+    assert names
+    for name in names:
         entry = load_entry(kind, name)
         assert entry["name"] == name
         assert entry["sources"]
