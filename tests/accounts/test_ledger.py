@@ -175,7 +175,7 @@ def test_the_reference_keeps_the_same_ledger(seed):
         np.testing.assert_allclose([a.usd, a.joules, a.grams], [b.usd, b.joules, b.grams], rtol=1e-9, atol=1e-6)
 
 
-def test_a_single_environment_has_one_at_any_time(engine: str) -> None:
+def test_a_single_environment_has_its_ledger_at_any_time(engine: str) -> None:
     env = FleetEnv("tiny", engine=engine)
     with pytest.raises(RuntimeError, match="fleet 0 was never reset"):
         env.ledger()
@@ -187,7 +187,7 @@ def test_a_single_environment_has_one_at_any_time(engine: str) -> None:
     assert env.ledger().usd("beyond") < first < 0.0
 
 
-def test_a_single_environment_brings_it_if_asked_when_an_episode_ends_and_not_before() -> None:
+def test_a_single_environment_that_is_asked_brings_the_ledger_when_an_episode_ends_and_not_before() -> None:
     env = FleetEnv("tiny", overrides={"horizon_ticks": 3}, ledgers=True)
     _, info = env.reset(seed=0)
     action = np.zeros(env.action_space.shape, np.float32)
@@ -199,7 +199,7 @@ def test_a_single_environment_brings_it_if_asked_when_an_episode_ends_and_not_be
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
-def test_a_batch_brings_them_if_asked(mode: str) -> None:
+def test_a_batch_that_is_asked_brings_the_ledgers_of_its_fleets(mode: str) -> None:
     env = FleetVectorEnv("tiny", 2, overrides={"horizon_ticks": 20}, ledgers=True, autoreset_mode=mode)
     env.reset(seed=0)
     for _ in range(20):
@@ -210,7 +210,7 @@ def test_a_batch_brings_them_if_asked(mode: str) -> None:
     assert earned_usd == pytest.approx(final["episode_metrics"]["net_value_usd"], rel=1e-12)
 
 
-def test_only_the_fleets_whose_episodes_end_bring_one() -> None:
+def test_only_the_fleets_whose_episodes_end_bring_a_ledger() -> None:
     env = FleetVectorEnv("tiny", 2, overrides={"horizon_ticks": 3}, ledgers=True, autoreset_mode="Disabled")
     env.reset(seed=0)
     action = np.zeros(env.action_space.shape, np.float32)
@@ -228,6 +228,7 @@ def test_an_episode_that_has_just_ended_still_has_its_ledger(engine: str) -> Non
     for _ in range(20):
         *_, truncated, info = env.step(np.zeros(env.action_space.shape, np.float32))
     assert truncated.all()
+    assert "ledger" not in info  # none was asked for
     assert env.ledger(0).usd() == pytest.approx(info["episode_metrics"]["net_value_usd"][0], rel=1e-12)
 
 
