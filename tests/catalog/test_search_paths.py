@@ -102,7 +102,7 @@ def test_every_kind_of_entry_is_found(way: str, mine: Path) -> None:
     check_scenario(WAYS[way](mine))
 
 
-def test_so_it_is_from_the_command_line(run: Run, mine: Path) -> None:
+def test_the_command_line_finds_a_users_entries(run: Run, mine: Path) -> None:
     outcome = run(
         "evaluate --config-dir mine scenario=my-scenario policies=random episodes=5 figures=false formats=csv"
     )
@@ -111,7 +111,7 @@ def test_so_it_is_from_the_command_line(run: Run, mine: Path) -> None:
     assert {row.scenario for row in read_rows(results)} == {"my-scenario"}
 
 
-def test_and_in_processes_that_are_spawned(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spawned_processes_find_a_users_entries(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     make = partial(gymnasium.make, ENV_ID, scenario="my-scenario", search_paths=[mine])
     batch = AsyncVectorEnv([make, make], context="spawn")

@@ -215,7 +215,7 @@ def test_a_scenario_with_signals_survives_its_own_dump() -> None:
     )
 
 
-def test_the_bill_follows_the_hour() -> None:
+def test_the_bill_follows_the_level_of_prices() -> None:
     """Two GridSpecs that differ in scale alone pay in proportion."""
     grid = GridSpec.parse({"cap_w": 1, "price_usd_per_mwh": {"series": "caiso-2023-price", "scale": 3}})
     scenario = recorded_scenario(**{"sites.west.grid.price_usd_per_mwh": grid.model_dump()["price_usd_per_mwh"]})

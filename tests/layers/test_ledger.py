@@ -92,7 +92,7 @@ def entry(ledger: Ledger, layer: str, item: str) -> Entry:
     return next(e for e in ledger.entries if (e.layer, e.item) == (layer, item))
 
 
-def test_it_balances(ledger: Ledger) -> None:
+def test_the_ledger_by_hand_balances(ledger: Ledger) -> None:
     assert len(ledger.audit()) == 11
 
 

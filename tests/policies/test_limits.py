@@ -72,7 +72,7 @@ def test_a_multiplier_charges_for_seconds_above_a_cap() -> None:
     np.testing.assert_allclose(np.array(free) - charged, 0.25 * above_s)
 
 
-def test_multipliers_rise_above_the_limit_and_fall_tozero_metrics_below_it() -> None:
+def test_multipliers_rise_above_the_limit_and_fall_to_zero_below_it() -> None:
     env = limited({"above_cap_s": 1.0, "rate": 0.2}, scenario=LOW_CAP)
     lived(env, 40)
     env.ascend()
