@@ -22,14 +22,14 @@ def scenario() -> Scenario:
     return load_scenario("tiny")
 
 
-def simulate(scenario: Scenario, num_envs: int, threads: int, engine: str = "native") -> list[str]:
-    """A digest of everything that each fleet reports; fleet i always has episode i and the controls of seed i."""
+def simulate(scenario: Scenario, num_envs: int, threads: int, engine: str = "native", first: int = 0) -> list[str]:
+    """A digest of everything that each fleet reports; fleet i has episode and controls of seed `first` + i."""
     arrays = FleetArrays.from_scenario(scenario)
     fleets = make_engine(engine, arrays, num_envs, threads)
     digests = [hashlib.sha256() for _ in range(num_envs)]
     for i in range(num_envs):
-        fleets.reset(i, sample_episode(scenario, i))
-    generators = [np.random.default_rng(i) for i in range(num_envs)]
+        fleets.reset(i, sample_episode(scenario, first + i))
+    generators = [np.random.default_rng(first + i) for i in range(num_envs)]
     for _ in range(TICKS):
         fleets.step(_stack([_random_controls(arrays, rng) for rng in generators]))
         for i, digest in enumerate(digests):
@@ -64,7 +64,7 @@ def test_threads_do_not_change_a_bit(scenario):
 
 def test_a_batch_of_64_lives_64_single_lives(scenario):
     batch = simulate(scenario, 64, threads=2)
-    assert batch[:1] == simulate(scenario, 1, threads=1)
+    assert batch == [simulate(scenario, 1, threads=1, first=i)[0] for i in range(64)]
     assert len(set(batch)) == 64
 
 

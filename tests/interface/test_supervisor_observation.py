@@ -43,12 +43,15 @@ def test_backlogs_are_those_of_the_rules() -> None:
 def test_an_event_is_seen_when_it_is_announced() -> None:
     env = FleetVectorEnv("tiny", 1, observation="supervisor")
     observation, _ = env.reset(seed=0)
+    announced = 0
     for _ in range(59):
         shown, view = seen(env, observation)["event_in_s"][0, 0], env.engine.view
         falls = view["announced_cap_w"][0, 0] < 0.9999 * view["cap_w"][0, 0]
         leads = np.array(env.scenario.announced_lead_s)
+        announced += bool(falls.any())
         assert shown == pytest.approx(leads[falls].min() if falls.any() else 2.0 * leads.max())
         observation, *_ = env.step(np.zeros(env.action_space.shape, np.float32))
+    assert 0 < announced < 59
 
 
 def test_the_last_set_points_are_shown_and_begin_at_the_middle() -> None:

@@ -6,6 +6,7 @@ import pytest
 from tests.policies.views import context_of, view_of
 from tokenfleet.envs import FleetVectorEnv, load_scenario
 from tokenfleet.policies import PolicyContext, make_policy
+from tokenfleet.policies.planning import rolling
 
 
 def make_policy_of(scenario, **parameters):
@@ -75,7 +76,9 @@ def test_held_work_is_released_where_there_is_power_and_kept_where_there_is_none
     assert calm.admit_rate_rps[0, 2] > tight.admit_rate_rps[0, 2]
 
 
-def test_a_plan_holds_until_the_next_one():
+def test_a_plan_holds_until_the_next_one(monkeypatch: pytest.MonkeyPatch):
+    solve, solved = rolling.linprog, []
+    monkeypatch.setattr(rolling, "linprog", lambda *a, **k: solved.append(1) or solve(*a, **k))
     env = FleetVectorEnv("tiny", 1)
     policy = make_policy({"name": "rolling_horizon", "decide_every": 3}, PolicyContext.from_env(env))
     observation, _ = env.reset(seed=0)
@@ -84,4 +87,5 @@ def test_a_plan_holds_until_the_next_one():
         controls, state = policy.decide(observation, state, np.array([tick == 0]))
         replicas.append(state[2][0].tolist())
         observation, *_ = env.step(controls)
+    assert len(solved) == 3
     assert [replicas[i] == replicas[i + 1] for i in (0, 1, 3, 4, 6, 7)] == [True] * 6
