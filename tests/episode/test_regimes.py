@@ -19,6 +19,7 @@ from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.scenario.axes import axis_sizes
 from tokenfleet.envs.scenario.regimes import RegimeSpec
 from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.traces import RequestTable
 
 TWO: dict[str, Any] = {
     "calm": {"mean_stay_s": 30.0},
@@ -196,16 +197,26 @@ def test_calls_of_sessions_have_no_factor_of_length() -> None:
         load_scenario("agent-swarm", {"regimes": {"mood": {"states": states}}})
 
 
-def test_a_regime_thins_whole_sessions() -> None:
+def _agent_calls(regime: str) -> RequestTable:
+    """Calls of an episode of `agent-swarm` that is in one of two regimes from beginning to end."""
+    factors = {"quiet": 0.25, "loud": 2.0}
     states = {
-        "quiet": {"streams": {"agents": {"rate_factor": 0.25}}, "weight": 1e-9},
-        "loud": {"streams": {"agents": {"rate_factor": 2.0}}},
+        name: {"streams": {"agents": {"rate_factor": factor}}, "weight": 1.0 if name == regime else 1e-9}
+        for name, factor in factors.items()
     }
-    changes = {"horizon_ticks": 300}
-    plain = sample_episode(load_scenario("agent-swarm", changes), 0).requests
-    loud = sample_episode(
-        load_scenario("agent-swarm", {**changes, "regimes": {"mood": {"states": states}}}), 0
-    ).requests
-    sessions = [len(np.unique(table.session_id)) for table in (plain, loud)]
-    assert sessions[1] == pytest.approx(2.0 * sessions[0], rel=0.25)
-    assert (loud.predecessors > 0).sum() > 0
+    changes = {"horizon_ticks": 300, "regimes": {"mood": {"states": states}}}
+    return sample_episode(load_scenario("agent-swarm", changes), 0).requests
+
+
+def _sessions(table: RequestTable) -> set[tuple[float, int, int]]:
+    """Of each session: when it begins, how many calls it has, and the tokens of their prompts."""
+    rows = [table.session_id == session for session in np.unique(table.session_id)]
+    return {(float(table.arrival_s[row].min()), int(row.sum()), int(table.prompt_tokens[row].sum())) for row in rows}
+
+
+def test_a_regime_thins_whole_sessions() -> None:
+    plain = sample_episode(load_scenario("agent-swarm", {"horizon_ticks": 300}), 0).requests
+    loud, quiet = _sessions(_agent_calls("loud")), _sessions(_agent_calls("quiet"))
+    assert len(loud) == pytest.approx(2.0 * len(_sessions(plain)), rel=0.25)
+    assert 0.05 < len(quiet) / len(loud) < 0.25
+    assert quiet < loud

@@ -35,6 +35,7 @@ def test_parameters_come_from_the_configuration(context):
     )
     assert type(policy.clocking).__name__ == "UniformClock"
     assert type(policy.routing).__name__ == "LeastWork"
+    assert np.all(policy.routing._spread_s == 3.0)
 
 
 @pytest.mark.parametrize(

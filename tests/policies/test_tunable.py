@@ -11,6 +11,7 @@ from pydantic import Field
 from tests.policies.views import context_of, two_sites
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import PositiveFloat, PositiveInt, SpecError
+from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies import PolicyContext, make_policy
 from tokenfleet.policies.registry import POLICIES
 from tokenfleet.policies.shipped import LOADED
@@ -47,10 +48,13 @@ def scenario() -> Scenario:
 def test_the_start_is_the_policy_as_it_is(scenario: Scenario) -> None:
     on_copies = {name for name in POLICIES if "rollout" in name}  # they need a live environment
     loaded = {name for name, preset in POLICIES.items() if preset.group == LOADED}  # they need a folder
-    for name in POLICIES.keys() - {"random"} - on_copies - loaded:
-        subject = tunable(name, context_of(scenario))
-        policy = make_policy(subject.choice(subject.start), context_of(scenario))
-        assert type(policy) is type(make_policy(name, context_of(scenario)))
+    env = FleetVectorEnv(scenario, 2)
+    observations, _ = env.reset(seed=0)
+    for name in sorted(POLICIES.keys() - {"random"} - on_copies - loaded):
+        subject = tunable(name, context := PolicyContext.from_env(env))
+        policies = make_policy(subject.choice(subject.start), context), make_policy(name, context)
+        actions = [policy.predict(observations, episode_start=np.ones(2, np.bool_))[0] for policy in policies]
+        np.testing.assert_allclose(*actions, atol=1e-5, err_msg=name)
 
 
 def test_numbers_of_parts_are_moved_and_parts_are_kept(scenario: Scenario) -> None:

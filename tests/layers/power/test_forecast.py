@@ -31,9 +31,10 @@ def test_an_error_path_has_variance_one_and_the_stated_memory() -> None:
 
 
 def test_a_day_ahead_forecast_beats_saying_as_yesterday_in_every_shipped_year() -> None:
-    spec = ForecastSpec()
+    spec, seen = ForecastSpec(), set()
     for name in catalog_names("series"):
         for column, values in load_series(name).columns.items():
+            seen.add(column)
             change, day = np.roll(values, 24) - values, values > DAYTIME_W_PER_M2
             if column == "carbon_g_per_kwh":
                 assert spec.carbon_error_fraction < change.std() / values.mean(), name
@@ -41,3 +42,4 @@ def test_a_day_ahead_forecast_beats_saying_as_yesterday_in_every_shipped_year() 
                 assert spec.outdoor_error_c < change.std(), name
             if column == "global_horizontal_w_m2":
                 assert spec.solar_error_fraction < change[day].std() / values[day].mean(), name
+    assert {"carbon_g_per_kwh", "dry_bulb_c", "global_horizontal_w_m2"} <= seen
