@@ -90,7 +90,7 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
         finish_run(folder, **vars(result))
     if not result.learned:
         log.warning("nothing was learned: the weights are those that the run began with")
-    log.info("done: score %.4g; evaluate it with checkpoint=%s", result.score, folder)
+    log.info("done: score %.4g; evaluate it with %s checkpoint=%s", result.score, job.origin.keys, folder)
     return result.score
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import textwrap
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from tokenfleet.envs.registration import FLEET_ID
 from tokenfleet.envs.spec import NonNegativeInt, PositiveFloat, Spec
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.limit_inputs import MOST_INPUTS, LimitInputs
@@ -38,6 +42,28 @@ class TrainingOrigin(Spec):
     timesteps: NonNegativeInt
     validation_return: float | None = None
     multipliers: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
+
+    @property
+    def keys(self) -> str:
+        """The environment as it is typed for `evaluate.py`, without its reward and changes to fields of a scenario.
+
+        >>> made = {"environment_kwargs": {"action": "setpoints"}, "scenario": {"name": "tiny"}}
+        >>> TrainingOrigin(environment="tokenfleet/Fleet-v0", training_seed=0, timesteps=0, **made).keys
+        'scenario=tiny env.kwargs.action=setpoints'
+        """
+        name = (self.scenario or {}).get("name")
+        words = [] if self.environment == FLEET_ID else [f"env.id={self.environment}"]
+        words += [f"scenario={name}"] if name else []
+        kwargs = {key: value for key, value in self.environment_kwargs.items() if not key.startswith("reward")}
+        words += [f"env.kwargs.{key}={_typed(value)}" for key, value in kwargs.items()]
+        words += [f"env.wrappers={_typed(self.environment_wrappers)}"] if self.environment_wrappers else []
+        return " ".join(shlex.quote(word) for word in words)
+
+
+def _typed(value: Any) -> str:
+    """A value as Hydra reads it, cut off where it would fill the screen."""
+    text = json.dumps(value, separators=(",", ":"), default=str).replace('"', "")
+    return textwrap.shorten(text, 120, placeholder="...")
 
 
 class ArrayLayout(Spec):

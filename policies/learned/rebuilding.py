@@ -77,8 +77,9 @@ class LearnedPolicy(NetworkPolicy):
     @property
     def trained_on(self) -> str:
         """The environment in words."""
-        scenario = (self.meta.origin.scenario or {}).get("name")
-        return f"{self.meta.origin.environment} with scenario={scenario}" if scenario else self.meta.origin.environment
+        origin = self.meta.origin
+        keys = origin.keys.removeprefix(f"env.id={origin.environment}").strip()
+        return f"{origin.environment} with {keys}" if keys else origin.environment
 
 
 def rebuilt_policy(meta: CheckpointMeta, folder: Path) -> LearnedPolicy:

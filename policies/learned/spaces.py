@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, shown
 
 MOST_VALUES = 2**20
 """Most values that an observation or action may have, and most choices of a discrete one."""
@@ -69,7 +69,19 @@ def space_difference(trained: gymnasium.Space[Any], given: gymnasium.Space[Any])
     trained_shape, given_shape = getattr(trained, "shape", None), getattr(given, "shape", None)
     if type(trained) is type(given) and trained_shape != given_shape:
         return f"shape {trained_shape} against {given_shape}"
-    return f"{trained} against {given}"
+    if isinstance(trained, spaces.Box) and isinstance(given, spaces.Box):
+        return _box_difference(trained, given)
+    return f"{shown(trained)} against {shown(given)}"
+
+
+def _box_difference(trained: spaces.Box, given: spaces.Box) -> str:
+    """How two boxes of one shape differ: in type, or in bounds, of which the first is named."""
+    if trained.dtype != given.dtype:
+        return f"{trained.dtype} against {given.dtype}"
+    differs = (trained.low != given.low) | (trained.high != given.high)
+    place = tuple(int(index) for index in np.argwhere(differs)[0])
+    bounds = (f"[{box.low[place]:g}, {box.high[place]:g}]" for box in (trained, given))
+    return f"other bounds in {int(differs.sum())} entries, {list(place)} first: {' against '.join(bounds)}"
 
 
 def _bound_to_plain(bound: NDArray[Any]) -> Any:

@@ -112,6 +112,13 @@ def test_other_spaces_are_refused_with_the_scenario_it_was_trained_on(sound: Pat
         policy.check_spaces(spaces.Box(-1, 1, (3,), np.float32), Target.action_space)
 
 
+def test_other_bounds_are_named_by_their_first_entry(sound: Path) -> None:
+    half = spaces.Box(np.float32([-1.0, -0.5]), np.float32([1.0, 0.5]))
+    named = r"other bounds in 1 entries, \[1\] first: \[-1, 1\] against \[-0\.5, 0\.5\]"
+    with pytest.raises(SpecError, match=named):
+        load_policy(sound).check_spaces(half, Target.action_space)
+
+
 def test_a_zip_of_stable_baselines3_is_never_opened(tmp_path: Path) -> None:
     model, _ = trained("ppo")
     model.save(tmp_path / "model.zip")
