@@ -16,6 +16,11 @@ _TOP_LEVEL = re.compile(r"(?P<key>[A-Za-z_]\w*)=.*", re.DOTALL)
 _OWN_ALGORITHM = re.compile(r"algo=(?P<path>[A-Za-z_][\w.]*:\w+)")
 _GROUPS_ALONE = ("hydra", "experiment")
 """Choices of files that are no keys of the schema themselves."""
+_TAKES_A_VALUE = (
+    *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--package", "-p", "--cfg", "-c", "--experimental-rerun"),
+)
+"""Hydra's options that the next word belongs to."""
 _NO_NAME = re.compile(r"(scenario|algo|env|tracking)=(|null|true|false|[-+.\d]+|[^{,]*/.*)", re.IGNORECASE)
 
 
@@ -29,13 +34,29 @@ def hydras_words(config_type: type[EntryConfig]) -> Iterator[None]:
         SpecError: see `check_choices`.
     """
     typed = sys.argv
-    words = [word for argument in typed[1:] for word in _words(argument, config_type)]
+    words = [word for argument in _keys_last(typed[1:]) for word in _words(argument, config_type)]
     check_choices(words)
     sys.argv = [typed[0], *words]
     try:
         yield
     finally:
         sys.argv = typed
+
+
+def _keys_last(typed: Sequence[str]) -> list[str]:
+    """The words with all keys behind Hydra's options: its parser refuses keys on both sides of an option.
+
+    >>> _keys_last(["scenario=my", "--config-dir", "mine", "-m", "seed=0,1"])
+    ['--config-dir', 'mine', '-m', 'scenario=my', 'seed=0,1']
+    """
+    options: list[str] = []
+    keys: list[str] = []
+    before = ""
+    for word in typed:
+        is_key = word.startswith("~") or ("=" in word and not word.startswith("-"))
+        (keys if is_key and before not in _TAKES_A_VALUE else options).append(word)
+        before = word
+    return [*options, *keys]
 
 
 def check_choices(words: Sequence[str]) -> None:

@@ -38,6 +38,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train n_envs=many": (r"^n_envs: .*valid integer.* \(got 'many'\)$",),
     "train n_envs=-4": (r"^n_envs: .*greater than 0 \(got -4\)$",),
     "train seed=99999999999": (r"^seed: .*less than 2147483648 \(got 99999999999\)$",),
+    "train n_envs=many -m seed=0,1": (r"^n_envs: .*valid integer.* \(got 'many'\)$",),
     "train -m seed=abc,0": (r"^seed: .*valid integer.*\(got 'abc'\)$",),
     "train total_timesteps=1.5": (r"^total_timesteps: .*valid integer.* \(got 1\.5\)$",),
     "train device=tpu": (r"^device: must be cpu, cuda, cuda:<number> or auto \(got 'tpu'\)$",),
