@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial, reduce
+from types import ModuleType
 from typing import Any, cast
 
 import gymnasium
@@ -28,8 +29,8 @@ from tokenfleet.envs.fleet import FleetEnv
 from tokenfleet.envs.interface.costs import WithCosts, cost_names
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario.provenance import refuse_rooflines
-from tokenfleet.envs.spec import SpecError
-from tokenfleet.envs.user_code import Guard, UserCodeError, failure, is_ours, named
+from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import NOT_FOUND, Guard, UserCodeError, failure, is_ours, named
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.policies.learned.limited_env import LimitedEnv
 from tokenfleet.policies.learned.limits import limits_of
@@ -176,8 +177,7 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
         try:
             imported = importlib.import_module(module)
         except (ImportError, ValueError, SyntaxError) as error:
-            hint = "start in the folder that holds it, or put that folder on PYTHONPATH"
-            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {hint}"]) from error
+            raise SpecError([f"env.id: cannot import {module!r} of {env.id!r} ({error}); {NOT_FOUND}"]) from error
         except Exception as error:  # whatever a user's module does when it is imported
             problem = f"cannot import {module!r} of {env.id!r} ({failure(error)}); mend that line"
             raise SpecError([f"env.id: {problem}"]) from error
@@ -187,12 +187,21 @@ def find_environment(env: EnvConfig) -> EnvSpec | type[Any]:
     try:
         spec = gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        hint = "; write a Gymnasium id, 'module:namespace/Name-v0' or 'module:Class'"
-        raise SpecError([f"env.id: {str(error).rstrip('.')}{hint}"]) from None
+        hint = "write a Gymnasium id, 'module:namespace/Name-v0' or 'module:Class'"
+        classes = _environments_of(imported) if colon else []
+        reason = f"{module!r} has no class {name!r}{suggest(name, classes)}" if classes else str(error).rstrip(".")
+        raise SpecError([f"env.id: {reason}; {hint}"]) from None
     scenario = spec.kwargs.get("scenario")
     if scenario is not None and is_fleet(spec):
         raise SpecError([f"env.id: {spec.id} brings a scenario, which has a key of its own; write scenario={scenario}"])
     return spec
+
+
+def _environments_of(module: ModuleType) -> list[str]:
+    """Names of the environment classes that a module defines."""
+    classes = (value for value in vars(module).values() if isinstance(value, type))
+    found = [value for value in classes if issubclass(value, gymnasium.Env | VectorEnv)]
+    return [value.__name__ for value in found if value.__module__ == module.__name__]
 
 
 def is_fleet(target: EnvSpec | type[Any]) -> bool:

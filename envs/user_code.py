@@ -15,13 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.envs.spec import SpecError, shown, suggest
 
 _OURS = Path(__file__).resolve().parents[1]
 _PACKAGES, _SCRIPTS = ("envs", "policies", "evaluation", "configs", "cli"), ("train.py", "tune.py", "evaluate.py")
 _PLACES = tuple(str(_OURS / name) for name in (*_PACKAGES, *_SCRIPTS))
 _LIBRARIES = ("site-packages", "dist-packages")
+_COMPILED = (".pyx", ".pxd", ".pxi")
+"""Endings of Cython's sources, whose frames do not say where a library lies."""
 _STANDARD = str(Path(traceback.__file__).resolve().parent)
+
+
+NOT_FOUND = "start in the folder that holds it, or put that folder on PYTHONPATH"
+"""What to do about a module that cannot be found."""
 
 
 class UserCodeError(SpecError):
@@ -101,13 +107,18 @@ def import_object(path: str) -> Any:
     """
     module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        found = importlib.import_module(module)
     except (ImportError, AttributeError, ValueError) as error:
-        raise SpecError([f"cannot import {path!r} ({error}); write 'module:Class'"]) from error
+        raise SpecError([f"cannot import {path!r} ({error}); {NOT_FOUND}; write 'module:Class'"]) from error
     except Exception as error:  # whatever a user's module does when it is imported
         raise SpecError(
             [f"cannot import {path!r} ({failure(error)}); mend that line, or write 'module:Class'"]
         ) from error
+    try:
+        return getattr(found, name)
+    except AttributeError as error:
+        own = [key for key, value in vars(found).items() if getattr(value, "__module__", None) == module]
+        raise SpecError([f"cannot import {path!r} ({error}){suggest(name, own)}; write 'module:Class'"]) from error
 
 
 def check_numbers(guard: Guard, what: str, values: Any, shape: tuple[int, ...], dtype: Any = None) -> None:
@@ -159,7 +170,8 @@ def is_ours(part: Any) -> bool:
 def _is_foreign(filename: str) -> bool:
     """Whether a file is this package's, a library's or Python's."""
     path = str(Path(filename).resolve()) if not filename.startswith("<") else filename
-    return path.startswith((*_PLACES, _STANDARD, "<frozen")) or any(name in path for name in _LIBRARIES)
+    is_library = path.endswith(_COMPILED) or any(name in path for name in _LIBRARIES)
+    return is_library or path.startswith((*_PLACES, _STANDARD, "<frozen"))
 
 
 def _short(filename: str) -> str:

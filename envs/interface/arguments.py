@@ -161,7 +161,7 @@ def checked_action(action: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     values = np.asarray(action)
     if values.dtype.kind not in "biuf" or values.shape != shape:
         got = f"shape {list(values.shape)}" if values.dtype.kind in "biuf" else shown(action)
-        raise ValueError(f"action must have shape {list(shape)} (got {got})")
+        raise ValueError(f"action must be numbers of shape {list(shape)} (got {got})")
     if np.isnan(np.add.reduce(values, axis=None)) and np.isnan(values).any():
         raise ValueError(f"action holds NaN in entries {np.flatnonzero(np.isnan(values))[:5].tolist()}")
     return values

@@ -32,6 +32,12 @@ REWARDS: dict[str, Callable[[Scenario], Reward]] = {
     "cap_aware": CapAwareNetValue,
 }
 """Rewards by name."""
+_NEEDS = {
+    "observation": "a space, and observe(view)",
+    "action": "a space, and decode(actions)",
+    "reward": "__call__(outcome, price_usd_per_mwh)",
+}
+"""What messages say that a part of one's own needs at least."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def build_part(
             built = found(scenario)
         if not is_part(built):
             example = f"{default.__module__}.{default.__name__}"
-            raise guard.refuse(f"gives {type(built).__name__}, which lacks what an environment needs; see {example}")
+            raise guard.refuse(f"gives {type(built).__name__}, which must have {_NEEDS[role]}; see {example}")
         if role != "reward" and not isinstance(built.space, gymnasium.Space):
             raise guard.refuse(f"its space must be a gymnasium.Space (got {shown(built.space)})")
     return built, None if is_ours(built) else guard

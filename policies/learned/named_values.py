@@ -60,8 +60,7 @@ def import_class(path: str, where: str) -> Any:
     try:
         found = import_object(path)
     except SpecError as error:
-        hint = "start in the folder that holds it, or put that folder on PYTHONPATH"
-        raise SpecError([f"{where}: {problem}; {hint}" for problem in error.problems]) from None
+        raise SpecError([f"{where}: {problem}" for problem in error.problems]) from None
     if not isinstance(found, type):
         raise SpecError([f"{where}: {path!r} is not a class (got {found!r})"])
     return found

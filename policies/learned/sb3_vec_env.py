@@ -44,8 +44,9 @@ class Sb3VecEnv(VecEnv):
     def __init__(self, env: VectorEnv[Any, Any, Any], group_size: int = 1) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
+            hint = 'make it with autoreset_mode="SAME_STEP"'
             raise SpecError(
-                [f"env: {type(env).__name__} must be in autoreset mode SAME_STEP to be trained on (got {mode})"]
+                [f"env: {type(env).__name__} must be in autoreset mode SAME_STEP to be trained on (got {mode}); {hint}"]
             )
         self.env, self.group_size = env, group_size
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)

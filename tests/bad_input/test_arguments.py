@@ -70,10 +70,10 @@ def test_a_wrong_seed_is_named(kind: type[FleetEnv], seed: Any) -> None:
 
 
 ACTIONS: dict[str, tuple[Any, str]] = {
-    "a batch": (np.zeros((1, SIZE)), rf"^action must have shape \[{SIZE}\] \(got shape \[1, {SIZE}\]\)$"),
-    "one number": (0.5, rf"^action must have shape \[{SIZE}\] \(got shape \[\]\)$"),
-    "nothing": (None, rf"^action must have shape \[{SIZE}\] \(got None\)$"),
-    "words": ("full speed", rf"^action must have shape \[{SIZE}\] \(got 'full speed'\)$"),
+    "a batch": (np.zeros((1, SIZE)), rf"^action must be numbers of shape \[{SIZE}\] \(got shape \[1, {SIZE}\]\)$"),
+    "one number": (0.5, rf"^action must be numbers of shape \[{SIZE}\] \(got shape \[\]\)$"),
+    "nothing": (None, rf"^action must be numbers of shape \[{SIZE}\] \(got None\)$"),
+    "words": ("full speed", rf"^action must be numbers of shape \[{SIZE}\] \(got 'full speed'\)$"),
     "not numbers": (np.where(np.arange(SIZE) == 2, np.nan, 0.0), r"^action holds NaN in entries \[2\]$"),
 }
 

@@ -28,6 +28,7 @@ FILES = {
     "junk.npz": "junk",
     "half_written.py": "class Mine(\n",
     "plain.py": "class Plain:\n    pass\n",
+    "walks.py": "import gymnasium\nclass Walk(gymnasium.Env):\n    pass\n",
 }
 
 
@@ -191,6 +192,9 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         r"^env\.id: cannot import 'half_written' .*\(half_written\.py, line 1\)\); start in the folder",
     ),
     "train env.id=plain:Plain": (r"^env\.id: 'plain:Plain' is neither a gymnasium\.Env nor a gymnasium\.vector",),
+    "train env.id=walks:Wlk": (
+        r"^env\.id: 'walks' has no class 'Wlk'; did you mean 'Walk'\? \(choose from Walk\); write",
+    ),
     "train env.id=CartPole-v1 env.kwargs.foo=1": (r"^env\.kwargs\.foo: unknown key \(choose from render_mode, ",),
     "train scenario=tiny env.kwargs.reward=no_module:Reward": (
         r"^env\.kwargs\.reward=no_module:Reward: cannot import 'no_module:Reward' .*; write 'module:Class'$",

@@ -41,6 +41,15 @@ class Late:
         return {"usd": np.ones(len(outcome.rows))}
 
 
+class Luckless:
+    def __init__(self, scenario): self.draw = np.random.default_rng(0).integers(0)
+    def __call__(self, outcome, price): return {"usd": np.zeros(len(outcome.rows))}
+
+
+class Mute:
+    def __init__(self, scenario): pass
+
+
 def whole(outcome, price): return {"usd": 3.0}
 def nan(outcome, price): return {"usd": np.full(len(outcome.rows), np.nan)}
 def pair(outcome, price): return {"usd": np.zeros((len(outcome.rows), 2))}
@@ -162,11 +171,16 @@ CASES = dict(
         ),
         reward("Unbuildable", r"KeyError: nowhere; mend that line$", 'scenario.sites["nowhere"]'),
         reward("Late", r"AssertionError: out of luck; mend that line$", '"out of luck"'),
+        reward("Luckless", r"ValueError: high <= 0; mend that line$", "integers(0)"),  # in Cython's source of numpy
+        reward("Mute", r"gives Mute, which must have __call__\(outcome, price_usd_per_mwh\); see \S+NetValue$"),
         reward("whole", r"term 'usd' \[N\] must be a numpy array \(got 3\.0\); wrap it in numpy\.asarray$"),
         reward("nan", r"term 'usd' \[N\] hold NaN in entries \[\[0\]\]$"),
         reward("pair", r"term 'usd' \[N\] must have shape \[1\] \(got \[1, 2\]\)$"),
         reward("nothing", r"must give a dict of terms, one array \[N\] each \(got None\)$"),
         reward("absent", r"cannot import 'my_parts:absent' .*; write 'module:Class'$"),
+        reward(
+            "Mispelt", r"cannot import .* no attribute 'Mispelt'\); did you mean 'Misspelt'\? \(choose from .*Blind, "
+        ),
         observation(
             "Wide", r"observations \[N, \.\.\.\] must be float32 \(got float64\); end with \.astype\(numpy\.float32\)$"
         ),
@@ -257,6 +271,6 @@ def test_a_class_is_called_by_its_name() -> None:
 def test_our_own_parts_are_not_held_to_be_the_users() -> None:
     env = FleetEnv("tiny")
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="action must have shape") as caught:
+    with pytest.raises(ValueError, match="action must be numbers of shape") as caught:
         env.step(np.zeros(2))
     assert not isinstance(caught.value, UserCodeError)

@@ -47,7 +47,7 @@ def test_actions_are_checked() -> None:
         ({"observation": ["cap"]}, r"observation: unknown field 'cap'; did you mean 'cap_w'\?"),
         ({"observation": "nowhere:Thing"}, r"cannot import 'nowhere:Thing' .*; write 'module:Class'"),
         ({"observation": "nowhere"}, r"observation: unknown name 'nowhere' .*, or 'module:Class'"),
-        ({"action": "builtins:repr"}, "action=builtins:repr: gives str, which lacks"),
+        ({"action": "builtins:repr"}, "action=builtins:repr: gives str, which must have"),
         ({"reward_weights": {"energy": 2}}, r"reward_weights.energy: unknown term; did you mean 'energy_usd'\?"),
         ({"reward_weights": {"energy_usd": np.inf}}, r"reward_weights.energy_usd: must be a finite number \(got inf\)"),
         ({"reward": lambda outcome, price: {"x": 1.0}}, r"term 'x' \[N\] must be a numpy array"),

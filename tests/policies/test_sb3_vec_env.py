@@ -172,7 +172,7 @@ def test_dict_observations_keep_their_names() -> None:
 
 
 def test_another_autoreset_mode_is_refused() -> None:
-    with pytest.raises(SpecError, match="SAME_STEP"):
+    with pytest.raises(SpecError, match=r"SAME_STEP .*; make it with autoreset_mode=\"SAME_STEP\"$"):
         Sb3VecEnv(SyncVectorEnv([lambda: Scripted(((2, True),))]))
 
 
