@@ -29,6 +29,7 @@ from tokenfleet.cli.job_folders import make_folder, remember_missing, take_back
 from tokenfleet.cli.messages import is_mistake, messages_of
 from tokenfleet.cli.resolvers import register_resolvers
 from tokenfleet.cli.runs import check_new_folder, resumed_config
+from tokenfleet.cli.sweeps import jobs_of
 from tokenfleet.cli.words import hydras_words
 from tokenfleet.configs.entry import CatalogConfig, ConfigType, EntryConfig
 from tokenfleet.configs.parsing import parse_config
@@ -46,7 +47,7 @@ CONFIG_TYPES: dict[str, type[EntryConfig]] = {"train": TrainConfig, "evaluate": 
 Result = TypeVar("Result")
 _shows_traceback: list[bool] = []
 _checked: list[tuple[dict[str, Any], EntryConfig]] = []
-"""The last composition, and its parsed form: Hydra hands the same configuration to the callback and the job."""
+"""Compositions and their parsed forms: Hydra hands the same configuration to the callback and the job."""
 
 
 def job(composed: DictConfig, work: Callable[[ConfigType, Path], Result], config_type: type[ConfigType]) -> Result:
@@ -124,7 +125,7 @@ class CheckFirst(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See Hydra's `Callback`; raising would only warn, hence the exit."""
         HydraConfig.instance().set_config(config)
-        composed = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        composed = _without_hydra(config)
         try:
             _check_growth(composed)  # before anything asks for a value, such as the folder's name
             folder = Path(str(config.hydra.run.dir))
@@ -136,8 +137,29 @@ class CheckFirst(Callback):
             _exit(messages_of(error), error)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """See Hydra's `Callback`; Hydra makes the folder of the sweep before it looks at the first job."""
+        """See Hydra's `Callback`; a mistake in any job is found before the first job begins."""
         remember_missing(Path(str(config.hydra.sweep.dir)))
+        problems: list[str] = []
+        try:
+            for composed in jobs_of(config):
+                problems += self._problems_of_job(composed)
+        except (HydraException, OmegaConfBaseException) as error:
+            problems += messages_of(error)
+        if problems:
+            _exit(list(dict.fromkeys(problems)))
+        HydraConfig.instance().set_config(config)
+
+    def _problems_of_job(self, config: DictConfig) -> list[str]:
+        HydraConfig.instance().set_config(config)
+        try:
+            _check(self.config_type, _without_hydra(config))
+        except (SpecError, OmegaConfBaseException) as error:
+            return messages_of(error)
+        return []
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _reader_is_gone() -> bool:
@@ -161,10 +183,11 @@ def _check(config_type: type[ConfigType], composed: DictConfig) -> ConfigType:
     _check_growth(composed)
     data = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(data, dict)
-    if _checked and _checked[0][0] == data and isinstance(_checked[0][1], config_type):
-        return _checked[0][1]
+    for known, config in _checked:
+        if known == data and isinstance(config, config_type):
+            return config
     config = _parsed(config_type, {str(key): value for key, value in data.items()})
-    _checked[:] = [(cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=True)), config)]
+    _checked.append((cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=True)), config))
     return config
 
 

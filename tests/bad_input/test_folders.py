@@ -143,9 +143,17 @@ def test_it_is_answered_in_words_and_leaves_everything_as_it_was(
         assert tree(folder) == before
 
 
-def test_a_sweep_keeps_what_was_trained_before_the_mistake(run: Run, tmp_path: Path) -> None:
+def test_a_mistake_in_any_job_of_a_sweep_is_found_before_the_first_begins(run: Run, tmp_path: Path) -> None:
+    tiny = f"train -m {QUICK} scenario=tiny hydra.sweep.dir=sweep"
+    refused = run(f"{tiny} seed=0,abc algo.gamma=0.9,1.5")
+    check_refusal(refused, (r"^algo\.gamma: .*\(got 1\.5\)$", r"^seed: .*\(got 'abc'\)$"))
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_sweep_keeps_what_was_trained_before_a_job_that_fails(run: Run, tmp_path: Path) -> None:
     tiny = f"train -m {QUICK} scenario=tiny scenario.horizon_ticks=20 hydra.sweep.dir=sweep"
-    check_refusal(run(f"{tiny} seed=0,abc"), (r"^seed: .*\(got 'abc'\)$",))
+    failing = "env.kwargs.observation=[cap_w],nowhere:Observation"
+    assert run(f"{tiny} seed=0 {failing}").code == 2
     assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"0-ppo-seed0", "multirun.yaml"}
     assert json.loads((tmp_path / "sweep/0-ppo-seed0/manifest.json").read_text())["status"] == "complete"
     again = run(f"{tiny} seed=0,1")
