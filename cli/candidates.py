@@ -67,7 +67,13 @@ def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candid
     found = resolved(choice)
     name = found if isinstance(found, str) else str(found.get("name", ""))
     spelled_out = {"name": name} if isinstance(found, str) else dict(found)
-    policy = make_policy(found, context)
+    try:
+        policy = make_policy(found, context)
+    except SpecError as error:
+        if not is_file_choice(choice):
+            raise
+        problem = f"policies: {choice} does not fit this environment; a file suits the scenario that it was made for"
+        raise SpecError([problem, *error.problems]) from None
     return Candidate(
         policy, _label(choice, name.rpartition(":")[2]), policy_hash=short_digest(spelled_out), source=found
     )

@@ -36,5 +36,6 @@ def messages_of(error: Exception) -> list[str]:
         return [f"memory: not enough ({error}); lower n_envs, episodes, or the scenario's horizon, replicas or rates"]
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
     kept = [line for line in lines if line and not line.startswith(_NOISE)]
+    kept += ["set its keys one by one"] if any("merge DictConfig with ListConfig" in line for line in kept) else []
     culprit = f"{error.override!r}: " if isinstance(error, OverrideParseException) else ""
     return [f"command line: {culprit}{'; '.join(dict.fromkeys(kept))}"]

@@ -113,7 +113,8 @@ def find(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> Path:
         raise SpecError([f"{kind}: {name!r} is defined twice, in {places}; give yours a name of its own"])
     if not found:
         known = catalog_names(kind, search_paths)
-        raise SpecError([f"{kind}: unknown name {name!r}{suggest(name, known)}"])
+        own = "" if search_paths else "; one of your own is found by catalog.search_paths=[its folder]"
+        raise SpecError([f"{kind}: unknown name {name!r}{suggest(name, known)}{own}"])
     return found[0]
 
 

@@ -42,7 +42,9 @@ def pool_problems(pools: Mapping[str, PoolSpec], sites: Mapping[str, SiteSpec]) 
         if found := catalog_problem(pool):
             problems.append(f"pools.{name}.{found}")
     empty = [site for site in sites if all(pool.site != site for pool in pools.values())]
-    problems += [f"sites.{site}: no pool stands at this site; add one or remove the site" for site in empty]
+    used = sorted({pool.site for pool in pools.values()})
+    hint = f"; pools stand at {', '.join(used)}; add a pool or remove the site"
+    problems += [f"sites.{site}: no pool stands at this site{hint}" for site in empty]
     problems += [
         f"sites.{site}.facility.rows.{row}: no pool stands in this row; name it as `row` of one or remove it"
         for site, spec in sites.items()

@@ -91,7 +91,7 @@ def _parsed(form: Format, first: Cells, others: Iterator[Cells], limits: RowLimi
     while True:
         yield (
             line,
-            _time(line, arrival, cells[0], parse),
+            _time(line, arrival, cells[0], parse, str(form.unit)),
             _tokens(line, prompt, cells[1], 1),
             _tokens(line, output, cells[2], limits.least_output),
         )
@@ -203,11 +203,12 @@ _OPEN: dict[str, Callable[[Path, Choose, RowLimits], tuple[Format, Iterator[Cell
 }
 
 
-def _time(line: int, name: str, value: Any, parse: Callable[[Any], float]) -> float:
+def _time(line: int, name: str, value: Any, parse: Callable[[Any], float], unit: str) -> float:
     try:
         time = parse(value)
     except (TypeError, ValueError, OverflowError):
-        raise LineError(line, f"{name}: not a time (got {shown(value)})") from None
+        hint = f"mend or remove the row, or, if the unit is not {unit}, name it with --time-unit of the import"
+        raise LineError(line, f"{name}: not a time (got {shown(value)}); {hint}") from None
     if not math.isfinite(time):
         raise LineError(line, f"{name}: must be finite (got {shown(value)})")
     return time
@@ -219,7 +220,7 @@ def _tokens(line: int, name: str, value: Any, least: int) -> int:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise LineError(line, f"{name}: not a number (got {shown(value)})") from None
+        raise LineError(line, f"{name}: not a number (got {shown(value)}); mend or remove the row") from None
     if isinstance(value, bool) or not (number.is_integer() and least <= number <= MAX_TOKENS):
         raise LineError(
             line, f"{name}: must be a whole number of tokens, {least} to {MAX_TOKENS:,} (got {shown(value)})"

@@ -77,6 +77,7 @@ def folder(tmp_path: Path, finished: Path) -> Path:
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:  # laid out as stable-baselines3 saves it
         archive.writestr("data", "{}")
         archive.writestr("policy.pth", pickle.dumps(Bomb()))
+    (tmp_path / "mine.yaml").write_text("policy: {name: supervisor, power_share: {east: 0.9}}\n")
     return tmp_path
 
 
@@ -94,6 +95,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "evaluate scenario=tiny 'policies=[]'": (r"^policies: nothing to evaluate; name policies, a checkpoint, or both$",),
     "evaluate env.id=CartPole-v1 policies=least_work": (
         r"^policy\.least_work: needs a tokenfleet fleet environment; CartPole-v1 has none; use random or a checkpoint$",
+    ),
+    "evaluate scenario=tiny policies=mine.yaml": (
+        r"^policies: mine\.yaml does not fit this environment; a file suits the scenario that it was made for$",
+        r"^policy\.supervisor\.power_share\.east: unknown name \(choose from lab\)$",
     ),
     "evaluate scenario=tiny checkpoint=": (r"^checkpoint\.0: .*at least 1 character \(got ''\)$",),
     "evaluate scenario=tiny checkpoint=nowhere": (r"^checkpoint: no such folder 'nowhere'$",),

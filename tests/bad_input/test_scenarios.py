@@ -139,7 +139,7 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
         r"^scenario\.workload\.chat-8b\.trace: unknown name 'azure-chat-2024'; did you mean 'azure-chat-2023'\?",
     ),
     "evaluate scenario.workload.chat-8b.trace=bad_line.csv": (
-        r"^scenario\.workload\.chat-8b\.trace: \S*/bad_line\.csv:3: prompt_tokens: not a number \(got 'ten'\)$",
+        r"^scenario\.workload\.chat-8b\.trace: \S*/bad_line\.csv:3: prompt_tokens: not a number \(got 'ten'\); mend or",
     ),
     "evaluate scenario.workload.chat-8b.trace=junk.npz": (
         r"^scenario\.workload\.chat-8b\.trace: \S*/junk\.npz: not an archive of numbers .* write it with "
@@ -149,7 +149,7 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
         r"^scenario\.workload\.mine\.trace: \S*/no_answer\.csv:3: output_tokens: .*1 to 100,000,000 \(got '0'\)$",
     ),
     "evaluate --config-dir mine scenario=recorded": (
-        r"^scenario\.workload\.recorded\.trace: \S*mine/trace/my-trace\.csv:3: prompt_tokens: .*\(got 'ten'\)$",
+        r"^scenario\.workload\.recorded\.trace: \S*mine/trace/my-trace\.csv:3: prompt_tokens: .*\(got 'ten'\); mend or",
     ),
     f"evaluate scenario=tiny {added('empty.csv')}": (
         r"^scenario\.workload\.mine\.trace: \S*/empty\.csv:1: the trace is empty: it has no request$",

@@ -49,6 +49,13 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^split: .*'train', 'validation' or 'test' \(got 'tset'\)$",
         r"^formats\.0: .*'parquet' or 'csv' \(got 'xlsx'\)$",
     ),
+    "train algo.policy_kwargs.net_arch=[8,8]": (r"^command line: .*net_arch=\[8,8\]; .*; set its keys one by one$",),
+    "train scenario=tiny scenario.sites.lba.grid.cap_fraction=0.6": (
+        r"^scenario\.sites\.lba: no pool stands at this site; pools stand at lab; add a pool or remove the site$",
+    ),
+    "train scenario=tiny scenario.pools.lab-8b.gpu=mine": (
+        r"^scenario\.pools\.lab-8b\.gpu: unknown name 'mine' .*; one of your own is found by catalog\.search_paths=",
+    ),
     "train algo.gamma=2": (r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",),
     "train algo.learning_rate=fast": (r"^algo\.learning_rate\S*: .*valid number.*\(got 'fast'\)$",),
     "train algo.batch_size=10000": (
