@@ -4,6 +4,7 @@
 |---|---|
 | `entry` | from what was typed to a job with a folder: begin here |
 | `words`, `bounds`, `resolvers`, `help` | what Hydra is handed and may read; what YAML asks for; what `--help` says |
+| `sweeps` | the jobs of a sweep before the first begins |
 | `messages` | mistakes in one line each |
 | `environments`, `wrappers`, `guarded` | environments and wrappers from a configuration, and calls of a user's own |
 | `bases`, `tuning` | the policy that a network corrects; tuning the numbers of a policy |

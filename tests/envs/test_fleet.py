@@ -223,7 +223,7 @@ def test_mistakes_reach_the_user() -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match="NaN"):
         env.step(np.full(env.action_space.shape, np.nan, np.float32))
-    with pytest.raises(ValueError, match="must have shape"):
+    with pytest.raises(ValueError, match="must be numbers of shape"):
         env.step(np.zeros(3, np.float32))
     with pytest.raises(RuntimeError, match="before the first step"):
         make().step(np.zeros(env.action_space.shape, np.float32))
