@@ -84,10 +84,8 @@ strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, 
   checkpoints (`texas-august`, level with the tuned rule before); the size of the first steps of corrections
   (`two-markets`, behind the tuned rule before); that constants which are not clearly ahead do not raise the limit
   (`shared-campus`). All of these were then settled by training and validation episodes, and every scenario was run
-  with all of them, unless a note below says otherwise. Tried and dropped, because leads over constants shrank: to
-  correct the rule also where feedback is clearly ahead but took more than the limit in the episodes that choose
-  (`default` +0.112 [-0.090, +0.302] instead of +0.269), and the strongest rule's seconds as the limit whatever
-  constants earn (`default` +0.009 [-0.165, +0.191], at 29 s above a cap where constants take 57).
+  with all of them, unless a note below says otherwise. [experiments.md](experiments.md) has
+  limits that were tried and dropped.
 - *Constants* are the control. The search goes on from the constants with which feedback began, without feedback, until
   it has had as many training episodes as feedback and the wide correction together, whether a rule was corrected or
   not. Where a rule was corrected, all learned methods together had more: the episodes of the narrow correction. Where
