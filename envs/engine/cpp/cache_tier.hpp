@@ -13,7 +13,7 @@ class CacheTier {
 public:
     static constexpr std::int64_t kNoKey = std::numeric_limits<std::int64_t>::min();
 
-    struct Entry {
+    struct CachedTokens {
         std::int64_t key;     // kNoKey if nobody will look for it
         std::int32_t row;     // the request that computed its tokens
         std::int32_t base;    // tokens of the group's beginning that stand before them
@@ -23,17 +23,21 @@ public:
     };
 
     std::int64_t tokens() const { return tokens_; }
-    std::size_t bytes() const { return entries_.size() * sizeof(Entry) + buckets_.size() * sizeof(std::int32_t); }
+    std::size_t bytes() const {
+        return entries_.size() * sizeof(CachedTokens) + buckets_.size() * sizeof(std::int32_t);
+    }
 
-    const Entry* find(std::int64_t key) const {
+    const CachedTokens* find(std::int64_t key) const {
         if (named_ == 0) return nullptr;
         const std::int32_t slot = buckets_[position(key)];
         return slot < 0 ? nullptr : &entries_[slot];
     }
-    Entry* find(std::int64_t key) { return const_cast<Entry*>(static_cast<const CacheTier*>(this)->find(key)); }
+    CachedTokens* find(std::int64_t key) {
+        return const_cast<CachedTokens*>(static_cast<const CacheTier*>(this)->find(key));
+    }
 
     // A new entry without tokens, used last. Pointers to other entries no longer hold.
-    Entry& add(std::int64_t key, std::int32_t row, std::int32_t base) {
+    CachedTokens& add(std::int64_t key, std::int32_t row, std::int32_t base) {
         std::int32_t slot = free_;
         if (slot < 0) {
             slot = static_cast<std::int32_t>(entries_.size());
@@ -52,17 +56,17 @@ public:
         const bool follows_nameless = newest_ >= 0 && entries_[newest_].key == kNoKey;
         const bool still_fits =
             follows_nameless && entries_[newest_].tokens <= std::numeric_limits<std::int32_t>::max() - tokens;
-        Entry& entry = still_fits ? entries_[newest_] : add(kNoKey, -1, 0);
+        CachedTokens& entry = still_fits ? entries_[newest_] : add(kNoKey, -1, 0);
         resize(entry, entry.tokens + tokens);
     }
 
-    void resize(Entry& entry, std::int32_t tokens) {
+    void resize(CachedTokens& entry, std::int32_t tokens) {
         tokens_ += tokens - entry.tokens;
         entry.tokens = tokens;
     }
 
     // The entry has been used last.
-    void touch(Entry& entry) {
+    void touch(CachedTokens& entry) {
         const auto slot = static_cast<std::int32_t>(&entry - entries_.data());
         unlink(slot);
         append(slot);
@@ -81,11 +85,11 @@ public:
     template <typename OnFreed>
     void shrink(std::int64_t available_tokens, std::int32_t block, const OnFreed& on_freed) {
         for (std::int32_t slot = oldest_; slot >= 0 && tokens_ > available_tokens;) {
-            Entry& entry = entries_[slot];
+            CachedTokens& entry = entries_[slot];
             slot = entry.newer;
             if (entry.users > 0) continue;
             const std::int64_t blocks = (tokens_ - available_tokens + block - 1) / block;
-            Entry freed = entry;
+            CachedTokens freed = entry;
             freed.tokens = static_cast<std::int32_t>(std::min<std::int64_t>(blocks * block, entry.tokens));
             resize(entry, entry.tokens - freed.tokens);
             if (entry.tokens == 0) {
@@ -116,7 +120,7 @@ public:
     }
 
 private:
-    std::vector<Entry> entries_;
+    std::vector<CachedTokens> entries_;
     std::vector<std::int32_t> buckets_;  // open addressing, a power of two: index into entries_ or -1
     std::int32_t oldest_ = -1, newest_ = -1;
     std::int32_t free_ = -1;  // unused entries, linked through `newer`
@@ -166,7 +170,7 @@ private:
 
     // Remove an entry that can no longer be found by its key.
     void drop(std::int32_t slot) {
-        Entry& entry = entries_[slot];
+        CachedTokens& entry = entries_[slot];
         tokens_ -= entry.tokens;
         unlink(slot);
         entry.newer = free_;
@@ -181,7 +185,7 @@ private:
     }
 
     void unlink(std::int32_t slot) {
-        const Entry& entry = entries_[slot];
+        const CachedTokens& entry = entries_[slot];
         (entry.older < 0 ? oldest_ : entries_[entry.older].newer) = entry.newer;
         (entry.newer < 0 ? newest_ : entries_[entry.newer].older) = entry.older;
     }

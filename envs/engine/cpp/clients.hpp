@@ -86,7 +86,10 @@ public:
     double next_s() const { return steps_.first().time_s; }
 
     // To be called some time before a tick.
-    [[gnu::always_inline]] inline void prefetch() const { prefetch_steps(demand_, steps_); }
+    [[gnu::always_inline]] inline void prefetch() const {
+        const std::size_t count = std::min(kStepsAhead, steps_.size());
+        for (std::size_t i = 0; i < count; ++i) prefetch_request(demand_, steps_[i].index);
+    }
 
     Step take_step() {
         const Step step = steps_.pop();

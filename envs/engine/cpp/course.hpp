@@ -11,6 +11,7 @@
 #include "episode.hpp"
 #include "links.hpp"
 #include "power_delivery.hpp"
+#include "prefetch.hpp"
 
 namespace tokenfleet {
 
@@ -66,9 +67,7 @@ public:
         const std::int64_t now = tick * arrays_.num_sites(), now_rows = tick * arrays_.num_rows(),
                            now_programmes = tick * arrays_.num_programmes(),
                            now_regulators = tick * arrays_.num_regulators();
-        for (const std::span<const double> series : {cap_w, brake_cap_w, rating_w, solar_w, outdoor_c, pue}) {
-            __builtin_prefetch(&series[now]);  // for the end of the tick
-        }
+        prefetch_each({&cap_w[now], &brake_cap_w[now], &rating_w[now], &solar_w[now], &outdoor_c[now], &pue[now]});
         return {.start_s = static_cast<double>(tick) * arrays_.tick_s,
                 .end_s = static_cast<double>(tick + 1) * arrays_.tick_s,
                 .cap_w = &cap_w[now],

@@ -45,8 +45,8 @@ public:
     Found find(const Prompt& prompt, const Calls& calls) const {
         const std::int32_t near = tokens_of(group_of(prompt, gpu_));
         const std::int32_t common = near + tokens_of(group_of(prompt, host_));
-        const CacheTier::Entry *own = gpu_.find(prompt.own_key()), *away = host_.find(prompt.own_key());
-        const CacheTier::Entry* entry = own != nullptr ? own : away;
+        const CacheTier::CachedTokens *own = gpu_.find(prompt.own_key()), *away = host_.find(prompt.own_key());
+        const CacheTier::CachedTokens* entry = own != nullptr ? own : away;
         std::int32_t mine = 0, own_near = common;
         if (entry != nullptr && entry->base <= common) {
             const std::int32_t here = entry->base + tokens_of(own);
@@ -66,7 +66,7 @@ public:
         forget(prompt.own_key());
         use = {found.tokens, shared_tokens(prompt), 0};
         if (use.shared_tokens > 0) {
-            CacheTier::Entry* group = gpu_.find(prompt.group_key());
+            CacheTier::CachedTokens* group = gpu_.find(prompt.group_key());
             if (group == nullptr) group = &gpu_.add(prompt.group_key(), prompt.row, 0);
             const std::int32_t before = group->users > 0 ? group->tokens : 0;
             gpu_.resize(*group, std::max(before, use.shared_tokens));
@@ -98,13 +98,13 @@ public:
 
     // Free memory of the GPUs until all entries fit; what is freed goes to the host.
     [[gnu::noinline]] void shrink(std::int64_t available_tokens) {
-        gpu_.shrink(available_tokens, block_, [&](const CacheTier::Entry& freed) {
+        gpu_.shrink(available_tokens, block_, [&](const CacheTier::CachedTokens& freed) {
             if (!has_host()) return;
-            CacheTier::Entry* held = host_.find(freed.key);
+            CacheTier::CachedTokens* held = host_.find(freed.key);
             if (held == nullptr) held = &host_.add(freed.key, freed.row, freed.base);
             host_.resize(*held, held->tokens + freed.tokens);
             host_.touch(*held);
-            host_.shrink(host_tokens_, block_, [](const CacheTier::Entry&) {});
+            host_.shrink(host_tokens_, block_, [](const CacheTier::CachedTokens&) {});
         });
     }
 
@@ -115,14 +115,14 @@ public:
 
     // Memory of the entries that running requests would refer to if this one ran too.
     std::int64_t pinned_with(const Prompt& prompt) const {
-        const CacheTier::Entry* group = group_of(prompt, gpu_);
+        const CacheTier::CachedTokens* group = group_of(prompt, gpu_);
         const std::int32_t pinned = group != nullptr && group->users > 0 ? group->tokens : 0;
         return pinned_tokens_ + std::max(shared_tokens(prompt) - pinned, 0);
     }
 
     // Requests stand in other rows now, and conversations have the numbers of `calls`.
     void renumber(const std::int32_t* row, const Calls& calls) {
-        const auto rename = [&](CacheTier::Entry& entry) {
+        const auto rename = [&](CacheTier::CachedTokens& entry) {
             entry.row = row[entry.row];
             if (!is_group_key(entry.key)) entry.key = own_key(entry.row, calls[entry.row].conversation_id);
         };
@@ -143,11 +143,11 @@ private:
 
     bool has_host() const { return host_tokens_ >= block_; }
 
-    static const CacheTier::Entry* group_of(const Prompt& prompt, const CacheTier& tier) {
+    static const CacheTier::CachedTokens* group_of(const Prompt& prompt, const CacheTier& tier) {
         return prompt.group_id >= 0 ? tier.find(prompt.group_key()) : nullptr;
     }
 
-    static std::int32_t tokens_of(const CacheTier::Entry* entry) { return entry == nullptr ? 0 : entry->tokens; }
+    static std::int32_t tokens_of(const CacheTier::CachedTokens* entry) { return entry == nullptr ? 0 : entry->tokens; }
 
     std::int32_t whole(std::int32_t tokens) const { return tokens - tokens % block_; }
 
@@ -158,7 +158,7 @@ private:
 
     // One user less; if it was the only one, blocks that it should have computed and has not go.
     void leave_group(std::int64_t key, std::int32_t computed_tokens, std::int32_t shared_tokens) {
-        CacheTier::Entry& group = *gpu_.find(key);
+        CacheTier::CachedTokens& group = *gpu_.find(key);
         gpu_.touch(group);
         if (--group.users > 0) return;
         pinned_tokens_ -= group.tokens;
