@@ -95,7 +95,7 @@ robustness: $(STAMP)  ## meet learned policies and the best rules under shifts; 
 calibration: $(STAMP)  ## recompute every measured coefficient and print its error
 	@$(BIN)/python -m calibration.fit
 
-validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/validation.md
+validate: $(STAMP)  ## compare what the model predicts with what others measured; writes docs/accuracy.md
 	@$(BIN)/python -m calibration.claims
 
 fuzz: $(STAMP)  ## run random instances in both engines for MINUTES=1; prints the smallest counter-example

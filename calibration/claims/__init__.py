@@ -1,1 +1,1 @@
-"""Predicted against measured: `python -m calibration.claims` writes docs/validation.md."""
+"""Predicted against measured: `python -m calibration.claims` writes docs/accuracy.md."""

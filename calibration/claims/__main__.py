@@ -1,6 +1,6 @@
 """Compare predicted with measured: `python -m calibration.claims [WORD ...] [--docs docs]`, about half a minute.
 
-Without words it writes docs/validation.md, a table of every claim and fact, a figure with a panel for each claim
+Without words it writes docs/accuracy.md, a table of every claim and fact, a figure with a panel for each claim
 whose measured values differ, and the errors that are expected of a profile (`expected`). With words it only prints the
 claims whose names hold one of them, value by value where there are few and group by group where there are many.
 """
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compute, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="part of the names of the claims to print; nothing is written")
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of validation.md and images/")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of accuracy.md and images/")
     chosen = parser.parse_args(arguments)
     if chosen.words:
         return show(chosen.words)
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for fact in facts:
         print(f"{'holds' if fact.holds else 'FAILS':6} {fact.name}: {fact.found}")
     write_accuracy(found)
-    (chosen.docs / "validation.md").write_text(page(found, facts, wiring_rows()), encoding="utf-8")
-    draw(found, chosen.docs / "images" / "validation.png")
+    (chosen.docs / "accuracy.md").write_text(page(found, facts, wiring_rows()), encoding="utf-8")
+    draw(found, chosen.docs / "images" / "accuracy.png")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Which claim says how wrong a profile is expected to be; written to the catalogue with docs/validation.md."""
+"""Which claim says how wrong a profile is expected to be; written to the catalogue with docs/accuracy.md."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from calibration.claims.comparison import Claim, Comparison
 from tokenfleet.envs.catalog import SHIPPED
 from tokenfleet.envs.files import entry_text
 
-ACCURACY = SHIPPED / "accuracy" / "validation.yaml"
-COMMENT = "# Written by python -m calibration.claims, with docs/validation.md."
-DESCRIPTION = "Expected mean errors of a profile, by what it was made of: claims of docs/validation.md."
+ACCURACY = SHIPPED / "accuracy" / "claims.yaml"
+COMMENT = "# Written by python -m calibration.claims, with docs/accuracy.md."
+DESCRIPTION = "Expected mean errors of a profile, by what it was made of: claims of docs/accuracy.md."
 CLAIM_OF: dict[str, dict[str, dict[str, str]]] = {
     "measured": {
         "dense": {"decode_step": "decode step, dense", "board_power": "board power of shipped profiles"},

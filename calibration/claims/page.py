@@ -1,4 +1,4 @@
-"""docs/validation.md and its figure."""
+"""docs/accuracy.md and its figure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tokenfleet.evaluation.style import BLUE, MUTED, house_style, new_figure
 COLUMNS = 3
 COLOURS = 32
 TITLE_WIDTH = 40  # characters
-HEAD = """# Validation
+HEAD = """# Accuracy
 
 What the model predicts against what others measured. `make validate` recomputes all of it and writes this page; every
 row says what was fitted and what judged it. An error is a mean absolute relative one.
@@ -92,7 +92,7 @@ def page(found: Mapping[Claim, Comparison], facts: Sequence[Fact], wirings: Sequ
     """The whole page; `wirings` are the rows of `wiring_rows`."""
     rows = [row(claim, comparison) for claim, comparison in found.items()]
     shown = [fact_row(fact) for fact in facts]
-    picture = "\n\n![Predicted against measured](images/validation.png)\n"
+    picture = "\n\n![Predicted against measured](images/accuracy.png)\n"
     judged = HEAD + "\n".join(rows) + picture + FACTS_HEAD + "\n".join(shown) + "\n"
     error = {claim.name: f"{100.0 * each.mean_error:.1f} %" for claim, each in found.items()}
     missed = MISSED.format(**{key: error[name] for key, name in MISSED_CLAIMS.items()})

@@ -1,4 +1,4 @@
-"""Every claim that the model is held to, in the order of docs/validation.md."""
+"""Every claim that the model is held to, in the order of docs/accuracy.md."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Float64Array = NDArray[np.float64]
 
 HOURS_PER_YEAR = 8760
 LONGEST_TABLE = 2 * HOURS_PER_YEAR
-"""Lines: a year and its header, with room for empty ones."""
+"""Lines: a year and its header, with space for empty ones."""
 
 
 class ColumnSpec(Spec):

@@ -16,7 +16,7 @@ from calibration.claims.registry import CLAIMS
 from calibration.claims.wiring import wiring_rows
 from tokenfleet.envs.catalog import load_entry
 
-PAGE = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "accuracy.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
@@ -46,7 +46,7 @@ def test_the_page_says_what_wiring_and_planning_do_to_two_boards(wiring) -> None
 
 def test_the_errors_that_runs_announce_are_those_of_the_page() -> None:
     """To its digit, so that a claim that changes changes both."""
-    errors = load_entry("accuracy", "validation")["errors"]
+    errors = load_entry("accuracy", "claims")["errors"]
     found = [each for kinds in errors.values() for quantities in kinds.values() for each in quantities.values()]
     wanted = [claim for kinds in CLAIM_OF.values() for quantities in kinds.values() for claim in quantities.values()]
     assert [each["claim"] for each in found] == wanted

@@ -39,7 +39,7 @@ def test_a_profile_of_ones_own_is_expected_to_be_as_wrong_as_on_runs_that_were_l
     fitted = shipped.model_copy(update={"fit_errors": {"decode_step": 0.01, "decode_step_left_out": 0.03}})
     model = load_model("llama-3.1-8b")
     assert expected_errors(fitted, model)["decode_step"] == 0.03
-    claimed = load_entry("accuracy", "validation")["errors"]["measured"]["dense"]["decode_step"]["error"]
+    claimed = load_entry("accuracy", "claims")["errors"]["measured"]["dense"]["decode_step"]["error"]
     assert expected_errors(shipped, model)["decode_step"] == claimed
 
 

@@ -1,6 +1,6 @@
 """Layer 4, accuracy: how wrong the times and watts of a profile are expected to be, by what it was made of.
 
-The figures are data, `catalog/accuracy/validation.yaml`: mean errors of the claims of docs/validation.md, written with
+The figures are data, `catalog/accuracy/claims.yaml`: mean errors of the claims of docs/accuracy.md, written with
 that page by `python -m calibration.claims`. A profile from the command of `tokenfleet.envs.fitting` brings errors of
 its own, those of runs that were left out of the fit.
 """
@@ -25,7 +25,7 @@ class ExpectedErrorSpec(Spec):
 
     Attributes:
         error: the share.
-        claim: which claim of docs/validation.md found it.
+        claim: which claim of docs/accuracy.md found it.
     """
 
     error: UnitFraction
@@ -61,4 +61,4 @@ def expected_errors(profile: ProfileSpec, model: ModelSpec) -> dict[str, NonNega
 
 @cache
 def _accuracy() -> AccuracySpec:
-    return AccuracySpec.parse(load_entry("accuracy", "validation"), "accuracy.validation")
+    return AccuracySpec.parse(load_entry("accuracy", "claims"), "accuracy.claims")
