@@ -141,7 +141,7 @@ def engine_rates(arrays: FleetArrays) -> dict[str, Float64Array]:
         **{name: getattr(arrays, name) for name in (*names, "lowest_price_factor", "highest_price_factor")},
         "charge_efficiency": arrays.battery_charge_efficiency,
         "discharge_efficiency": arrays.battery_discharge_efficiency,
-        "battery_room_j": np.stack([arrays.battery_lowest_j - start_j, arrays.battery_highest_j - start_j]),
+        "battery_change_j": np.stack([arrays.battery_lowest_j - start_j, arrays.battery_highest_j - start_j]),
     }
 
 

@@ -73,8 +73,8 @@ def least_work_weights(
         awake_share: awake replicas of each pool over all of them, `[N, P]`.
     """
     least_s = backlog_s.min(axis=2, keepdims=True)
-    room_s = np.where(np.isfinite(least_s), least_s, 0.0) + spread_s - backlog_s
-    weights: Float64Array = np.maximum(room_s, 0.0) * capacity_rps * awake_share[:, None, :]
+    slack_s = np.where(np.isfinite(least_s), least_s, 0.0) + spread_s - backlog_s
+    weights: Float64Array = np.maximum(slack_s, 0.0) * capacity_rps * awake_share[:, None, :]
     return weights
 
 
@@ -95,5 +95,5 @@ def admission_rates_rps(
         tick_s: a tick [s].
     """
     awake_rps = (capacity_rps * awake_share[:, None, :]).sum(axis=2)
-    room_s = np.maximum(np.where(np.isinf(limit_s), 0.0, limit_s) + tick_s - met_s, 0.0)
-    return np.where(np.isinf(limit_s), np.inf, awake_rps * room_s / tick_s)
+    slack_s = np.maximum(np.where(np.isinf(limit_s), 0.0, limit_s) + tick_s - met_s, 0.0)
+    return np.where(np.isinf(limit_s), np.inf, awake_rps * slack_s / tick_s)

@@ -83,7 +83,7 @@ def test_a_growing_context_crosses_knee_and_limit_one_after_the_other(engine):
     """The context grows from 10 by one an iteration of 10 ms; each token costs 10 mJ, so 1 W more an iteration.
 
     Awake 100 W; knee at 200 W, after 100 tokens; limit 250 W, after 200. From there on 200 W of work are what the limit
-    leaves room for, so the clock falls as 200 / tokens, and iterations stretch as it does.
+    leaves power for, so the clock falls as 200 / tokens, and iterations stretch as it does.
     """
     arrays = one_pool(context_j=0.01, limit_w=250.0, knee_fraction=2 / 3, shoulder_slope=0.5, horizon_ticks=7)
     result = run(engine, arrays, plain_episode(arrays, RequestTable.of([0.0], [10], [400])))

@@ -20,7 +20,7 @@ RATES = LedgerRates(
     highest_price_factor=np.array([2.0]),
     charge_efficiency=np.array([0.9]),
     discharge_efficiency=np.array([0.8]),
-    battery_room_j=np.array([[-500.0], [500.0]]),
+    battery_change_j=np.array([[-500.0], [500.0]]),
     rent_usd_per_s=np.array([0.02]),
     egress_usd_per_token=np.array([1e-4]),
     site_usd_per_byte=0.0,
@@ -172,9 +172,9 @@ def test_a_price_beyond_its_factor_is_found_out() -> None:
 
 
 def test_a_battery_that_gave_more_than_it_held_is_found_out() -> None:
-    room = replace(RATES, battery_room_j=np.array([[-500.0], [80.0]]))
+    smaller = replace(RATES, battery_change_j=np.array([[-500.0], [80.0]]))
     with pytest.raises(LedgerError, match="power: batteries stay within their bounds: 90 J, must be -500 to 80"):
-        make_ledger(sums(), room).audit()
+        make_ledger(sums(), smaller).audit()
 
 
 def test_a_millionth_of_a_joule_in_a_thousand_is_found_out() -> None:

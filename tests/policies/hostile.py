@@ -68,7 +68,7 @@ def raw_meta(text: Callable[[], str]) -> Callable[[Path], None]:
 
 
 def sparse_file(name: str, size: int) -> Callable[[Path], None]:
-    """Zeros that take no room on the disk."""
+    """Zeros that take no space on the disk."""
 
     def craft(folder: Path) -> None:
         with (folder / name).open("r+b") as file:
@@ -78,7 +78,7 @@ def sparse_file(name: str, size: int) -> Callable[[Path], None]:
 
 
 def headed(header: dict[str, Any] | bytes, data_bytes: int, promised: int | None = None) -> Callable[[Path], None]:
-    """Weights with this header, and zeros that take no room on the disk."""
+    """Weights with this header, and zeros that take no space on the disk."""
 
     def craft(folder: Path) -> None:
         content = header if isinstance(header, bytes) else json.dumps(header).encode()

@@ -29,8 +29,8 @@ struct Battery {
 
 private:
     double charge(const Site& site, double tick_s, double asked_w) const {
-        const double room_j = (site.battery_highest_j - stored_j) / site.battery_charge_efficiency;
-        return std::min(std::min(asked_w, site.battery_limit_w) * tick_s, room_j);
+        const double free_j = (site.battery_highest_j - stored_j) / site.battery_charge_efficiency;
+        return std::min(std::min(asked_w, site.battery_limit_w) * tick_s, free_j);
     }
 
     double discharge(const Site& site, double tick_s, double asked_w, double need_j) const {

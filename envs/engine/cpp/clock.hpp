@@ -65,8 +65,8 @@ struct Excess {
 // The highest clock below the one asked for at which boards hold their limit.
 inline double clock_under_limit(const Pool& pool, const Physics& physics, const Load& load) {
     const Headroom& headroom = physics.headroom;
-    const double room_j = (headroom.left_w - headroom.floor_w) * (load.fixed_s + load.core_s);
-    const double start = 3.0 * room_j / (2.0 * room_j + (load.fixed_j + load.core_j));
+    const double left_j = (headroom.left_w - headroom.floor_w) * (load.fixed_s + load.core_s);
+    const double start = 3.0 * left_j / (2.0 * left_j + (load.fixed_j + load.core_j));
     double clock = Excess::of(headroom, load).root_from(start);
     const double floor = pool.voltage_floor_fraction;
     if (!(clock >= floor)) clock = at_voltage(floor, headroom, load);

@@ -35,8 +35,8 @@ class Battery:
         return charge_j, discharge_j
 
     def _charge_j(self, asked_w: float) -> float:
-        room_j = (self.highest_j - self.stored_j) / self.charge_efficiency
-        return min(min(asked_w, self.limit_w) * self.tick_s, room_j)
+        free_j = (self.highest_j - self.stored_j) / self.charge_efficiency
+        return min(min(asked_w, self.limit_w) * self.tick_s, free_j)
 
     def _discharge_j(self, asked_w: float, need_j: float) -> float:
         left_j = (self.stored_j - self.lowest_j) * self.discharge_efficiency

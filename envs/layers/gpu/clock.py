@@ -107,8 +107,8 @@ class _Excess:
     def start(self) -> Coefficient:
         """Where to begin: work per second goes about as F^3."""
         load = self.load
-        room_j = (self.left_w - self.floor_w) * (load.fixed_s + load.core_s)
-        return 3.0 * room_j / (2.0 * room_j + (load.fixed_j + load.core_j))
+        left_j = (self.left_w - self.floor_w) * (load.fixed_s + load.core_s)
+        return 3.0 * left_j / (2.0 * left_j + (load.fixed_j + load.core_j))
 
     def solved_from(self, clock: Coefficient) -> Coefficient:
         """The root where V = F, by Halley's method on the excess times F, a polynomial of F."""

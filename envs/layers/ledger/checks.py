@@ -30,7 +30,7 @@ def all_checks(entries: tuple[Entry, ...], sums: Sums, rates: LedgerRates) -> tu
         ),
         _equal("gpu", "boards and servers are IT", "J", [boards], sums.sum("it_energy_j")),
         _equal(ALL_LAYERS, "energy in is energy out", "J", [e.joules for e in entries], 0.0),
-        _between("power", "batteries stay within their bounds", "J", stored_j(sums, rates), *rates.battery_room_j),
+        _between("power", "batteries stay within their bounds", "J", stored_j(sums, rates), *rates.battery_change_j),
         _equal(ALL_LAYERS, "dollars are net value", "USD", net, sums.net_value_usd),
         _equal(ALL_LAYERS, "emissions are the grid's", "g", [e.grams for e in entries], sums.grams["energy_j"]),
         _between("agents", "prices are within their factors", "USD", *_price_bounds(sums, rates)),

@@ -31,7 +31,7 @@ class LedgerRates:
         usd_per_input_token, usd_per_output_token, cached_input_fraction_of_price: `[K]`.
         lowest_price_factor, highest_price_factor: `[K]`.
         charge_efficiency, discharge_efficiency: of batteries, `[S]`.
-        battery_room_j: lowest and highest change of the stored energy since the episode began, `[2, S]`.
+        battery_change_j: lowest and highest change of the stored energy since the episode began, `[2, S]`.
         rent_usd_per_s: of the boards of each pool and of each site's training jobs; 0 where a board has no rental price
             [USD/s].
         egress_usd_per_token: of a token on its way to a client, `[S]`.
@@ -47,7 +47,7 @@ class LedgerRates:
     highest_price_factor: Float64Array
     charge_efficiency: Float64Array
     discharge_efficiency: Float64Array
-    battery_room_j: Float64Array
+    battery_change_j: Float64Array
     rent_usd_per_s: Float64Array
     egress_usd_per_token: Float64Array
     site_usd_per_byte: float

@@ -112,7 +112,7 @@ def largest_batch(
         limit_s: may be infinite [s].
 
     Returns:
-        B, broadcast; not above 0 where the limit leaves no room.
+        B, broadcast; not above 0 where the limit leaves time for none.
 
     >>> from tokenfleet.envs.layers import llm
     >>> profile, request = llm.load_profile("llama-3.1-8b", "h100-sxm", 1), MeanRequest(250.0, 370.0)

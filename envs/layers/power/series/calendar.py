@@ -147,10 +147,10 @@ def draw_calendar(spec: CalendarSpec, window_s: float, split: Split, rng: np.ran
         rng: all chance comes from it.
     """
     begin_h, end_h = start_intervals_h(spec, window_s, split).T
-    room_h = end_h - begin_h
-    place_h = rng.random() * room_h.sum()
-    interval = min(int(np.searchsorted(np.cumsum(room_h), place_h, side="right")), len(room_h) - 1)
-    start_h = begin_h[interval] + place_h - room_h[:interval].sum()
+    free_h = end_h - begin_h
+    place_h = rng.random() * free_h.sum()
+    interval = min(int(np.searchsorted(np.cumsum(free_h), place_h, side="right")), len(free_h) - 1)
+    start_h = begin_h[interval] + place_h - free_h[:interval].sum()
     return Calendar(start_h=float(start_h), hours_per_s=spec.speedup / SECONDS_PER_HOUR)
 
 
