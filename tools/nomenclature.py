@@ -69,6 +69,7 @@ WORDS = (
         "demand response, curtailment",
         "An announced event that lowers the cap for some minutes. Emergencies are not announced.",
     ),
+    ("room", "The air at the servers of a site. A room that is too warm slows the clocks of the site."),
     ("meter", "The measured power of a site or row, a mean over a tick or more. The cap is held against the meter."),
     ("brake", "Forces the clocks under a cap down after too long above the cap (10 s by default)."),
     ("breaker, trip", "A breaker that carries far too much power trips: the site is dark until it has restarted."),
@@ -106,7 +107,12 @@ WORDS = (
     ("careful operator", "The policy `careful_operator`, which provably stays below every cap; 0 of the score."),
     ("fork", "An exact copy of a running fleet."),
     ("planner", "A policy that compares copies of the fleet under different decisions, or solves a programme."),
-    ("placebo", "A planner whose alternatives are too small to matter. What it gains is luck."),
+    (
+        "candidate",
+        "One of several among which a value chooses: a policy in an evaluation, numbers in a generation of a search, "
+        "decisions of a planner.",
+    ),
+    ("placebo", "A planner whose candidates are too small to matter. What it gains is luck."),
     (
         "train, validation, test",
         "The splits: disjoint parts of recordings and random streams. Validation chooses; test judges.",

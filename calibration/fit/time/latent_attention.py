@@ -17,6 +17,7 @@ from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import Precision, load_gpu
 from tokenfleet.envs.layers.llm import load_model
+from tokenfleet.envs.layers.llm.attention import prefill_pairs
 from tokenfleet.envs.layers.llm.latent_attention import LatentKernel, latent_flops
 from tokenfleet.envs.layers.llm.part import together
 from tokenfleet.envs.layers.llm.products import attention_matrices, matrix_part
@@ -35,7 +36,7 @@ def modules() -> pd.DataFrame:
     rows = table("latent_attention")
     rows = rows[rows.gpu.isin(BOARDS)]
     decode = rows.phase == "decode"
-    attended = rows.batch * np.where(decode, rows.tokens, rows.tokens * (rows.tokens + 1) / 2)
+    attended = rows.batch * np.where(decode, rows.tokens, prefill_pairs(rows.tokens))
     decode_flops, prefill_flops = latent_flops(load_model(MODEL), 1), 2.0 * (HEAD_DIM + VALUE_DIM)
     flops = attended * rows.heads * np.where(decode, decode_flops, prefill_flops)
     rows = rows.assign(decode=decode, computed=np.where(decode, rows.batch, rows.batch * rows.tokens))
