@@ -1,4 +1,4 @@
-"""Mixtures of experts: who waits for whom, what boards hold, and what their formats and their sharing take."""
+"""Mixtures of experts: how boards wait for each other, their memory, and the times of formats and of sharing."""
 
 from __future__ import annotations
 

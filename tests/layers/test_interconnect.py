@@ -1,4 +1,4 @@
-"""What boards take to exchange what they hold, and what that does to a replica of several boards."""
+"""Times of exchanges between boards, and their effect on a replica of several boards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tuner may move is what constructors declare, within the bounds that they declare."""
+"""A tuner moves the numbers of constructors, within the bounds that constructors declare."""
 
 from __future__ import annotations
 

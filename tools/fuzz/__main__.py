@@ -3,8 +3,8 @@
     python -m tools.fuzz --minutes 10 --first-seed 5000
     python -m tools.fuzz --replay 4711:fleets=1:ticks=3:rows=0+7:without=warm
 
-Where the engines part, or one of them crashes, hangs or takes what it should refuse, the smallest counter-example is
-printed with the command that replays it; the exit status is then 1.
+A defect is a difference between the engines, a crash, a hang, or an input that should have been refused. The smallest
+counter-example is printed with the command that replays it, and the exit status is 1.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ a token takes
     tpot(B) = host_s + T(B (1 + P / O)) + B (decode_s + context_s (P + O / 2) + prefill_attention_s pairs(P) / O)
 
 and the replica serves B / (O tpot(B)) requests/s. Contexts are read as in an iteration of decode alone, as most
-iterations are. Where the mean iteration would draw more than the boards' limit, a token is stretched as that iteration
-is at the clock that holds the limit.
+iterations are. If the mean iteration would draw more than the boards' limit, a token takes longer by the same factor as
+that iteration at the clock that holds the limit.
 """
 
 from __future__ import annotations
