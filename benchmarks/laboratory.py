@@ -54,19 +54,19 @@ class Laboratory:
         self.episodes += len(plans) * episodes
         share, seeds = -(-len(plans) // self._workers.count), self._fresh(episodes)
         parts = [(plans.part(slice(first, first + share)), seeds) for first in range(0, len(plans), share)]
-        values: Float64Array = np.concatenate(self._lived("train", parts)).mean(axis=1)
+        values: Float64Array = np.concatenate(self._values("train", parts)).mean(axis=1)
         return values
 
     def validate(self, plans: Plans, seeds: Sequence[int]) -> Float64Array:
         """Value of plans in episodes of the validation split, `[B, E]` [USD]."""
         share = -(-len(seeds) // self._workers.count)
         parts = [(plans, tuple(seeds[first : first + share])) for first in range(0, len(seeds), share)]
-        return np.concatenate(self._lived("validation", parts), axis=1)
+        return np.concatenate(self._values("validation", parts), axis=1)
 
     def _fresh(self, episodes: int) -> tuple[int, ...]:
         return tuple(self._rng.integers(2**31, size=episodes).tolist())
 
-    def _lived(self, split: Split, parts: Sequence[tuple[Plans, tuple[int, ...]]]) -> list[Float64Array]:
+    def _values(self, split: Split, parts: Sequence[tuple[Plans, tuple[int, ...]]]) -> list[Float64Array]:
         done = self._workers.map(partial(_live, self.scenario, split, self.scale), parts)
         if self._workers.count > 1:
             self._theirs_s += max(taken_s for _, taken_s in done)

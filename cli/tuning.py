@@ -123,10 +123,10 @@ def _numbers_searched(
     def measure(candidates: Float64Array, generation: int) -> list[float]:
         say(f"generation {generation + 1} of {generations}")
         seed = int(np.random.default_rng([config.seed, generation]).integers(2**31))
-        lived = partial(_lived, config, "train", seed, config.episodes, (VALUE,))
+        measured = partial(_measured, config, "train", seed, config.episodes, (VALUE,))
         choices = [subject.choice(numbers) for numbers in candidates]
         means: list[float] = record.once(
-            f"generation/{generation}", lambda: [float(np.mean(one[VALUE])) for one in workers.map(lived, choices)]
+            f"generation/{generation}", lambda: [float(np.mean(one[VALUE])) for one in workers.map(measured, choices)]
         )
         return means
 
@@ -158,10 +158,10 @@ def _feedback_searched(
 def _validated(config: TuneConfig, choice: Mapping[str, Any]) -> MetricValues:
     """What is measured of a policy in the validation episodes."""
     metrics = (VALUE,) if config.above_cap_limit_s is None else (VALUE, SECONDS)
-    return _lived(config, "validation", config.validation.seed, config.validation.episodes, metrics, choice)
+    return _measured(config, "validation", config.validation.seed, config.validation.episodes, metrics, choice)
 
 
-def _lived(
+def _measured(
     config: TuneConfig, split: Split, seed: int, episodes: int, metrics: Sequence[str], choice: Mapping[str, Any]
 ) -> MetricValues:
     """What a policy comes to in each of the episodes of a seed; its return where there is no such metric."""

@@ -78,7 +78,7 @@ class KnownFleet:
         return self.known
 
 
-def lived(weights: Weights, fleet: Fleet) -> Float64Array:
+def scores_and_seconds(weights: Weights, fleet: Fleet) -> Float64Array:
     """Scores of B sets of weights in E episodes, and their seconds above a cap, `[2, B, E]`; see `scored`."""
     scenario, episodes, count = fleet.scenario(), len(fleet.seeds), len(weights.bias)
     env = FleetVectorEnv(scenario, episodes * count, split=fleet.split, action="setpoints", observation="supervisor")

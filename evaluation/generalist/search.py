@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.evaluation.generalist.rollouts import Fleet, lived
+from tokenfleet.evaluation.generalist.rollouts import Fleet, scores_and_seconds
 from tokenfleet.evaluation.screen.limit import penalised, price_per_s, ranked, tolerated_s
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
@@ -95,7 +95,7 @@ def search_weights(
 
     def means(numbers: Float64Array, fleets: Sequence[Fleet]) -> list[list[float]]:
         """Mean scores and mean seconds above a cap, each fleet counting alike."""
-        found: Float64Array = np.array(workers.map(partial(lived, weights_of(numbers, start)), fleets))
+        found: Float64Array = np.array(workers.map(partial(scores_and_seconds, weights_of(numbers, start)), fleets))
         means: list[list[float]] = found.mean(axis=(0, 3)).tolist()
         return means
 

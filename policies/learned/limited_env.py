@@ -179,11 +179,11 @@ class LimitedEnv(VectorWrapper[Any, Any, Any, Any, Any]):
 
     def _end(self, done: BoolArray) -> None:
         """Count the episodes that end, each by its weight on the knots."""
-        weights, lived, most = self._weights[:, done], self._running[:, :, done], self._most[:, done]
+        weights, totals, most = self._weights[:, done], self._running[:, :, done], self._most[:, done]
         sums = np.array([[limit.share_of is None] for limit in self.limits])
-        wholes = np.where(sums, 1.0, lived[1])
+        wholes = np.where(sums, 1.0, totals[1])
         beside = (most[self._limit_of] - self._most_of[:, None]) * wholes[self._limit_of]
-        self._ended += (weights * lived[:, self._limit_of]).sum(axis=2)
+        self._ended += (weights * totals[:, self._limit_of]).sum(axis=2)
         self._weight += weights.sum(axis=1)
         self._beside += (weights * beside).sum(axis=1)
         self._episodes += int(done.sum())

@@ -23,7 +23,7 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.evaluation.generalist import compare, finetune, train
 from tokenfleet.evaluation.generalist.matrix import __main__ as matrix
-from tokenfleet.evaluation.generalist.rollouts import KnownFleet, lived, scored
+from tokenfleet.evaluation.generalist.rollouts import KnownFleet, scored, scores_and_seconds
 from tokenfleet.evaluation.generalist.search import LimitFromStart
 from tokenfleet.evaluation.screen.record import read_record
 from tokenfleet.policies import PolicyContext, make_policy
@@ -65,7 +65,7 @@ def test_a_search_measures_weights_as_the_policy_acts(tmp_path: Path) -> None:
     policy = make_policy(choice, PolicyContext.from_env(make_env(1)))
     rows = evaluate_policy(make_env, Candidate(policy, "generalist"), 3, 0)
     values, seconds = (np.array([row.metrics[name] for row in rows]) for name in ("net_value_usd", "above_cap_s"))
-    measured = lived(type(kept)(*both), KnownFleet(scenario, "test", seeds))
+    measured = scores_and_seconds(type(kept)(*both), KnownFleet(scenario, "test", seeds))
     np.testing.assert_array_equal(measured[:, 1], [scored(scenario, values), seconds])
 
 

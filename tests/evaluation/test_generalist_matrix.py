@@ -27,7 +27,7 @@ from tokenfleet.evaluation.generalist.matrix.entrants import (
 )
 from tokenfleet.evaluation.generalist.matrix.page import page
 from tokenfleet.evaluation.generalist.matrix.row import Cell, Row, row_of
-from tokenfleet.evaluation.generalist.rollouts import KnownFleet, lived
+from tokenfleet.evaluation.generalist.rollouts import KnownFleet, scores_and_seconds
 from tokenfleet.evaluation.leaderboard import cells
 from tokenfleet.evaluation.protocol import load_protocol
 from tokenfleet.evaluation.robustness.rivals import scenarios_with_rivals
@@ -44,10 +44,10 @@ def test_fine_tuning_begins_at_the_weights_and_goes_on_after_a_kill(
     assert finetune.main(typed) == 0
     path, weights = tmp_path / "tiny.safetensors", load_weights("generalist", "weights")
     found, record = weights_hash(load_weights(str(path), "path")), json.loads((tmp_path / "tiny.json").read_text())
-    begun, _ = lived(weights, KnownFleet(load_scenario("tiny"), "validation", tuple(episode_seeds(0, 2))))
+    begun, _ = scores_and_seconds(weights, KnownFleet(load_scenario("tiny"), "validation", tuple(episode_seeds(0, 2))))
     assert record["card"]["scores"][0] == begun.mean()
     path.unlink()
-    monkeypatch.setattr(search, "lived", None)
+    monkeypatch.setattr(search, "scores_and_seconds", None)
     assert finetune.main(typed) == 0
     assert weights_hash(load_weights(str(path), "path")) == found
 
@@ -69,7 +69,7 @@ def test_a_matrix_measures_nothing_twice(
     assert matrix.main(typed) == 0
     first, written = capsys.readouterr().out, (tmp_path / "docs" / "generalist-matrix.md").read_text()
     assert (tmp_path / "docs" / "images" / "generalist.png").stat().st_size > 10_000
-    monkeypatch.setattr(search, "lived", None)
+    monkeypatch.setattr(search, "scores_and_seconds", None)
     monkeypatch.setattr(cells, "measure_cell", None)
     assert matrix.main(typed) == 0
     assert capsys.readouterr().out == first
@@ -80,7 +80,7 @@ def test_a_matrix_does_without_fine_tuning_on_demand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(entrants, "RULES", ("careful_operator",))
-    monkeypatch.setattr(search, "lived", None)
+    monkeypatch.setattr(search, "scores_and_seconds", None)
     assert matrix.main(shlex.split(f"--scenario tiny --as-on-file --test-episodes 2 --out {tmp_path}")) == 0
     assert "fine-tuned none" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
