@@ -4,8 +4,8 @@ Measures, on one core:
 - trace mode: requests per second through 16 replicas in ticks of ten minutes, both engines;
 - environment steps: 64 environments of 16 replicas at 20 requests per step; engine alone; with observation, reward and
   infos; and with the drawing of new episodes of 600 steps as well;
-- trace mode, and steps with observation, reward and infos, again with every layer of `benchmarks.scenarios.LAYERS`
-  switched on, and the requests of trace mode as calls of sessions;
+- trace mode, and steps of the engine alone and with observation, reward and infos, again with every layer of
+  `benchmarks.scenarios.LAYERS` switched on, and the requests of trace mode as calls of sessions;
 - episodes drawn per second, and resets of a fleet to one that has been drawn;
 - memory per environment;
 - with `--each-layer`, steps with observation, reward and infos under each layer alone too.
@@ -54,9 +54,9 @@ def trace_mode(engine: str, minutes: int, layers: Sequence[str] = ()) -> tuple[f
     return best_rate(work, repeats=5 if engine == "native" else 1)
 
 
-def engine_steps(ticks: int) -> tuple[float, float]:
+def engine_steps(ticks: int, layers: Sequence[str] = ()) -> tuple[float, float]:
     """Environment steps per second of the engine alone."""
-    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks)
+    scenario = sixteen_replicas(RATE_RPS, tick_s=1.0, horizon_ticks=ticks, layers=layers)
     arrays = FleetArrays.from_scenario(scenario)
     fleets = make_engine("native", arrays, NUM_ENVS)
     episodes = [sample_episode(scenario, seed) for seed in range(NUM_ENVS)]
@@ -128,6 +128,7 @@ def main() -> None:
     draws, resets = episode_rates(ticks)
     inside, whole, memory_mib = environment_steps(ticks)
     everything = trace_mode("native", minutes, tuple(LAYERS))
+    all_steps = engine_steps(ticks, tuple(LAYERS))
     all_inside, _, _ = environment_steps(ticks, tuple(LAYERS))
     rows = [
         _row("trace mode, native", "requests/s", *native),
@@ -139,6 +140,7 @@ def main() -> None:
         _row("drawing of an episode", "episodes/s", *draws),
         _row("reset to a drawn episode", "resets/s", *resets),
         _row("trace mode, native, every layer and sessions", "requests/s", *everything),
+        _row("engine alone, every layer", "env-steps/s", *all_steps),
         _row("observation, reward and infos, every layer", "env-steps/s", *all_inside),
         _row("memory per environment", "MiB", memory_mib, float("nan")),
     ]

@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "prefetch.hpp"
+
 namespace tokenfleet {
 
 class CacheTier {
@@ -34,6 +36,13 @@ public:
     }
     CachedTokens* find(std::int64_t key) {
         return const_cast<CachedTokens*>(static_cast<const CacheTier*>(this)->find(key));
+    }
+
+    // To be called some time before an entry with that key is added.
+    [[gnu::always_inline]] inline void prefetch(std::int64_t key) const {
+        if (named_ > 0) prefetch_place(&buckets_[home(key)]);
+        if (free_ >= 0) prefetch_place(&entries_[free_]);
+        if (newest_ >= 0) prefetch_place(&entries_[newest_]);
     }
 
     // A new entry without tokens, used last. Pointers to other entries no longer hold.

@@ -22,6 +22,7 @@ struct Prompt {
     std::int32_t row, conversation_id, group_id, group_tokens;
     std::int32_t context_tokens;   // that prefill has to compute
     std::int32_t migrated_tokens;  // of them, that another replica has sent along
+    bool may_have_own;             // whether some cache may hold an entry with its own key
 
     std::int64_t own_key() const { return tokenfleet::own_key(row, conversation_id); }
     std::int64_t group_key() const { return kFirstGroupKey + group_id; }
@@ -45,7 +46,7 @@ public:
     Found find(const Prompt& prompt, const Calls& calls) const {
         const std::int32_t near = tokens_of(group_of(prompt, gpu_));
         const std::int32_t common = near + tokens_of(group_of(prompt, host_));
-        const CacheTier::CachedTokens *own = gpu_.find(prompt.own_key()), *away = host_.find(prompt.own_key());
+        const CacheTier::CachedTokens *own = own_of(prompt, gpu_), *away = own_of(prompt, host_);
         const CacheTier::CachedTokens* entry = own != nullptr ? own : away;
         std::int32_t mine = 0, own_near = common;
         if (entry != nullptr && entry->base <= common) {
@@ -62,8 +63,9 @@ public:
 
     // A request begins to run: it takes what is cached of its context.
     Found join(const Prompt& prompt, const Calls& calls, CacheUse& use) {
+        gpu_.prefetch(prompt.own_key());
         const Found found = find(prompt, calls);
-        forget(prompt.own_key());
+        forget_own(prompt);
         use = {found.tokens, shared_tokens(prompt), 0};
         if (use.shared_tokens > 0) {
             CacheTier::CachedTokens* group = gpu_.find(prompt.group_key());
@@ -86,7 +88,7 @@ public:
             const bool is_wanted = prompt.conversation_id >= 0 || !has_ended || has_host();
             const std::int32_t own = all - use.shared_tokens;
             if (is_wanted) {
-                forget(prompt.own_key());
+                forget_own(prompt);
                 gpu_.resize(gpu_.add(prompt.own_key(), prompt.row, use.shared_tokens), own);
             } else {
                 gpu_.add_nameless(own);
@@ -147,13 +149,18 @@ private:
         return prompt.group_id >= 0 ? tier.find(prompt.group_key()) : nullptr;
     }
 
+    static const CacheTier::CachedTokens* own_of(const Prompt& prompt, const CacheTier& tier) {
+        return prompt.may_have_own ? tier.find(prompt.own_key()) : nullptr;
+    }
+
     static std::int32_t tokens_of(const CacheTier::CachedTokens* entry) { return entry == nullptr ? 0 : entry->tokens; }
 
     std::int32_t whole(std::int32_t tokens) const { return tokens - tokens % block_; }
 
-    void forget(std::int64_t key) {
-        gpu_.forget(key);
-        host_.forget(key);
+    void forget_own(const Prompt& prompt) {
+        if (!prompt.may_have_own) return;
+        gpu_.forget(prompt.own_key());
+        host_.forget(prompt.own_key());
     }
 
     // One user less; if it was the only one, blocks that it should have computed and has not go.

@@ -15,7 +15,8 @@ inline Prompt Replica::prompt(std::int32_t index) const {
             .group_id = call.group_id,
             .group_tokens = call.group_tokens,
             .context_tokens = request(index).prompt_tokens,
-            .migrated_tokens = detail(index).cache.migrated_tokens};
+            .migrated_tokens = detail(index).cache.migrated_tokens,
+            .may_have_own = call.conversation_id >= 0 || detail(index).has_left_context};
 }
 
 inline std::int64_t Replica::cached_tokens() {
@@ -35,6 +36,7 @@ inline void Replica::remember(std::int32_t index) {
     CacheUse use;
     cache_->join(prompt(index), demand_.calls, use);
     cache_->leave(prompt(index), use, demand_.calls[index].reusable_tokens, true);
+    detail(index).has_left_context = true;
 }
 
 // A request begins to run: it takes what is cached of its context.
@@ -56,6 +58,7 @@ inline void Replica::remember(std::int32_t index) {
 [[gnu::noinline]] inline void Replica::leave_cache(std::int32_t index, std::int64_t computed_tokens, bool has_ended) {
     kv_shared_ -= detail(index).cache.shared_tokens;
     cache_->leave(prompt(index), detail(index).cache, computed_tokens, has_ended);
+    detail(index).has_left_context = true;
 }
 
 // Let the cache have what running requests do not need after so many iterations of the segment.

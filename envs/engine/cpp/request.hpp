@@ -57,6 +57,7 @@ struct alignas(kCacheLineBytes) Detail {
     std::int32_t billed_hit_tokens = 0;   // cached when its first token came
     CacheUse cache = {};
     Progress progress = {};
+    bool has_left_context = false;  // in some replica's cache, under the key of its row or its conversation
 };
 
 // First-come-first-served list of request indices, linked through Request::next.
