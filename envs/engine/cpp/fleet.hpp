@@ -116,7 +116,6 @@ public:
         for (const Replica& replica : replicas_.all()) replica.prefetch();
         clients_.prefetch();
         const SiteTick tick = course_.at(tick_, controls);
-        prefetch_row(course_.exogenous(tick_ + 1), course_.exogenous_width());
         outcome_.clear();
         break_and_repair(tick.start_s);
         apply_power_states(tick.start_s, controls);
