@@ -1,4 +1,4 @@
-"""Write docs/catalogue-keys.md, every key of a catalogue entry: `python -m tools.catalogue_keys docs/catalogue-keys.md`.
+"""Write every key of a board, interconnect and model: `python -m tools.catalogue_keys docs/catalogue-keys.md`.
 
 Types, ranges and defaults come from the schemas that check the files, meanings from their docstrings.
 """
@@ -14,8 +14,9 @@ ENTRIES = (GpuSpec, InterconnectSpec, ModelSpec)
 HEAD = """# Every key of a board, an interconnect and a model
 
 A board is `gpu/<name>.yaml`, an interconnect `interconnect/<name>.yaml` and a model `model/<name>.yaml` of a folder in
-`catalog.search_paths`; `name` is that of the file. [your-own-hardware.md](your-own-hardware.md#without-measurements) has an
-example. Profiles are not written by hand: a [command](your-own-hardware.md) fits them.
+`catalog.search_paths`; `name` is that of the file.
+[your-own-hardware.md](your-own-hardware.md#without-measurements) has an example. Profiles are not written by hand: a
+[command](your-own-hardware.md) fits them.
 `python -m tools.catalogue_keys docs/catalogue-keys.md` writes this page.
 """
 

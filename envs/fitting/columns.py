@@ -109,7 +109,10 @@ def headings(place: str, names: Iterable[str]) -> tuple[dict[str, Heading], list
     present = {heading.quantity for heading in known.values()}
     problems = problems or _misspelt(place, unknown, present) or missing(place, present)
     if problems and any(_plain(name).startswith(SWEEP_STARTS) for name in unknown):
-        problems = [*problems, f"{place}: a sweep of clocks or power limits is fitted by `clocks`, typed before the file"]
+        problems = [
+            *problems,
+            f"{place}: a sweep of clocks or power limits is fitted by `clocks`, typed before the file",
+        ]
     if problems:
         raise SpecError(problems)
     return known, unknown

@@ -199,7 +199,8 @@ def test_a_data_sheet_alone_makes_a_board_that_draws_as_the_unmeasured_ones_of_t
         filled = ("static_w", "joule_per_byte", "joule_per_context_byte", "joule_per_flop", "core_byte_fraction")
         for key in (*filled, "knee_fraction", "shoulder_slope", "limit_fraction", "voltage_floor_fraction"):
             assert getattr(own, key) == pytest.approx(getattr(shipped, key), rel=0.01), (name, key)
-        assert "joule_per_flop" in own.sources[-1] and "tdp_w" not in own.sources[-1]
+        assert "joule_per_flop" in own.sources[-1]
+        assert "tdp_w" not in own.sources[-1]
 
 
 def test_a_board_states_the_joules_of_bytes_and_flops_together() -> None:

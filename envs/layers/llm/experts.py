@@ -12,7 +12,8 @@ with the bandwidth and rate of matrix products on the board. `weights` are those
 (token, expert) pairs, and `touched` the experts with any row. An expert with few rows takes as long as one with a tile
 of them. Experts in four bits cost as much where kernels unpack them, on any memory. `calibration/fit/time/experts.py`
 fits one kernel a format to six boards. All of them compute much for each byte that they read; a board that computes
-less, such as an H20, is taken to have kernels of tiles as much smaller (assumption), down to the 16 rows of a tensor core.
+less, such as an H20, is taken to have kernels of tiles as much smaller (assumption), down to the 16 rows of a tensor
+core.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def with_left_out(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _active_parameters(entry: Mapping[str, Any]) -> float:
     width = entry.get("hidden_dim") or entry["attention_heads"] * entry["head_dim"]
-    embedding = float(entry.get("vocabulary", VOCABULARY)) * width
-    taken = entry.get("experts_per_token", 1) / entry.get("experts", 1)
+    embedding = float(entry.get("vocabulary", VOCABULARY)) * float(width)
+    taken = float(entry.get("experts_per_token", 1)) / float(entry.get("experts", 1))
     return float(entry["parameters"]) - embedding - float(entry.get("expert_parameters", 0.0)) * (1.0 - taken)
 
 
