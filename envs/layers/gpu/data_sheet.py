@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tokenfleet.envs.spec import SpecError
+
 LIMIT_FRACTION = 0.985  # large products hold 0.987 (H200) and 0.989 (B200) of it
 VOLTAGE_FLOOR_FRACTION = 0.65
 CLOCK_FLOOR_FRACTION = 0.4
@@ -36,13 +38,18 @@ SHEET = ("tdp_w", "memory_bandwidth_bytes_per_s", "peak_bf16_flops")
 def with_watts(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry with the watts and joules that it leaves out, and a source that says which.
 
-    An entry whose data sheet is not there, or is no positive number, stays as it is: other checks say so.
+    An entry whose data sheet is no positive number stays as it is: other checks say so.
+
+    Raises:
+        SpecError: a line of the data sheet is missing, and with it what would follow from it.
 
     >>> found = with_watts({"tdp_w": 400.0, "memory_bandwidth_bytes_per_s": 2e12, "peak_bf16_flops": 1e14})
     >>> found["idle_w"], found["static_w"], round(1e12 * found["joule_per_flop"], 2)
     (72.0, 72.0, 8.99)
     """
-    if not all(_is_positive(entry.get(name)) for name in SHEET):
+    if missing := [name for name in SHEET if name not in entry]:
+        raise SpecError([f"{name}: missing; this key is required" for name in missing])
+    if not all(_is_positive(entry[name]) for name in SHEET):
         return dict(entry)
     found = _unloaded(entry)
     if not any(name in entry for name in JOULES):
