@@ -133,7 +133,8 @@ def default(spec: type[Spec], key: str) -> str:
     """What holds where a key is left out."""
     field = spec.model_fields[key]
     if field.is_required():
-        return "**required**"
+        extra = field.json_schema_extra
+        return str(extra["left_out"]) if isinstance(extra, dict) else "**required**"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, Spec):
         return "all of its defaults"

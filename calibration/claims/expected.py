@@ -35,7 +35,7 @@ CLAIM_OF: dict[str, dict[str, dict[str, str]]] = {
         },
         "experts": {
             "decode_step": "decode step, mixture in fp8 left out",
-            "board_power": "board power, mixture left out",
+            "board_power": "board power, mixture and step left out",
         },
     },
 }

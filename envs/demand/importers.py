@@ -128,5 +128,7 @@ def convert(name: str, asked: ImportRequest) -> Converted:
     if asked.how != How() and not importer.tables:
         raise SpecError([f"--column, --time-unit and --zero-outputs: {name} is no table of requests; leave them out"])
     if asked.model is not None and not importer.models:
-        raise SpecError([f"--model: a record of {name} has no models; leave it out"])
+        of_several = " or ".join(known for known, one in IMPORTERS.items() if one.models)
+        advice = "leave it out; of a table of several models, give the rows of one"
+        raise SpecError([f"--model: goes with {of_several}, not with {name}; {advice}"])
     return importer.convert(asked)

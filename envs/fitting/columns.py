@@ -66,6 +66,7 @@ QUANTITIES: dict[str, MeasuredColumn] = {
     "ttft": MeasuredColumn("time to first token", ("ttft", "median_ttft", "mean_ttft"), TIME_UNITS),
     "power": MeasuredColumn("mean power, summed over the boards", ("power", "mean_power", "avg_power"), POWER_UNITS),
 }
+SWEEP_STARTS = ("clock_", "power_limit")  # columns of tables of the command `clocks`
 TEXTS = ("run", "start", "end", "date")
 Ways = tuple[tuple[str, ...], ...]
 NEEDS: dict[str, Ways] = {
@@ -107,6 +108,11 @@ def headings(place: str, names: Iterable[str]) -> tuple[dict[str, Heading], list
             unknown.append(name)
     present = {heading.quantity for heading in known.values()}
     problems = problems or _misspelt(place, unknown, present) or missing(place, present)
+    if problems and any(_plain(name).startswith(SWEEP_STARTS) for name in unknown):
+        problems = [
+            *problems,
+            f"{place}: a sweep of clocks or power limits is fitted by `clocks`, typed before the file",
+        ]
     if problems:
         raise SpecError(problems)
     return known, unknown

@@ -13,6 +13,7 @@ Any other table is read by naming its columns, with the unit of its times where 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -27,6 +28,13 @@ TICKS_PER_S: dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, DATE
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EPOCH_UNITS = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"), (1e8, "s"))
 """Least number of a time counted from 1970, by unit: the years 1973 to 5138."""
+
+_WORDS = {
+    "arrival": ("arriv", "timestamp", "created", "start", "time", "date", "when", "sent"),
+    "prompt": ("prompt", "input", "context", "request tok", "request_tok", "request_len", "in_tok"),
+    "output": ("output", "completion", "generat", "response", "answer", "out_tok"),
+}
+"""Role -> parts of names that columns of this role often have, the surest first."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,21 @@ def unit_of(name: str, value: Any) -> str:
 def choices(formats: Sequence[str]) -> str:
     """The columns of some formats in words, for messages."""
     return " or ".join(dict.fromkeys(",".join(FORMATS[name].columns.values()) for name in formats))
+
+
+def likely_columns(names: Sequence[str]) -> str:
+    """The options that name three columns, as near to a file's own as their words tell.
+
+    >>> likely_columns(("created_at", "model", "usage.prompt_tokens", "usage.completion_tokens"))
+    '--column arrival=created_at --column prompt=usage.prompt_tokens --column output=usage.completion_tokens'
+    >>> likely_columns(("a", "b"))
+    '--column arrival=NAME --column prompt=NAME --column output=NAME'
+    """
+    found = {
+        role: next((name for word in words for name in names if word in name.lower()), "NAME")
+        for role, words in _WORDS.items()
+    }
+    return " ".join(f"--column {role}={shlex.quote(name)}" for role, name in found.items())
 
 
 def check_name(name: str) -> Format:

@@ -141,7 +141,9 @@ def _trace(name: str, arrival_s: Any, prompt_tokens: Any, output_tokens: Any) ->
 def _read_npz(path: Path, name: str) -> Trace:
     columns = read_arrays(path)
     if "first_call" in columns:
-        raise SpecError([f"{path}: holds sessions, not independent requests; replay it with kind: agent_sessions"])
+        raise SpecError(
+            [f"{path}: holds sessions, not independent requests; replay it with kind: conversations or agent_sessions"]
+        )
     missing = [key for key in _NPZ_KEYS if key not in columns]
     if missing:
         raise SpecError([f"{path}: column {missing[0]!r} is missing{suggest(missing[0], columns)}"])

@@ -12,7 +12,17 @@ from typing import Any
 from tokenfleet.envs.files import csv_table, read_text, text_lines
 from tokenfleet.envs.files.limits import JSON_BYTES, TABLE_BYTES, TABLE_ROWS
 from tokenfleet.envs.spec import MAX_TOKENS, shown, suggest
-from tokenfleet.envs.traces.formats import ROLES, TICKS_PER_S, Format, choices, parser_of, recognise, unit_of
+from tokenfleet.envs.traces.formats import (
+    DATE,
+    ROLES,
+    TICKS_PER_S,
+    Format,
+    choices,
+    likely_columns,
+    parser_of,
+    recognise,
+    unit_of,
+)
 
 Row = tuple[int, float, int, int]
 """Line, time in ticks of the file's own clock, prompt tokens, output tokens."""
@@ -108,9 +118,8 @@ def _open_csv(path: Path, choose: Choose, limits: RowLimits) -> tuple[Format, It
     form = choose(recognise("csv", header))
     if form is None:
         known = choices(("azure-2023", "tokenfleet", "burstgpt"))
-        raise LineError(
-            1, f"unknown columns {shown(','.join(header))}; expected {known}, or name them with --column of the import"
-        )
+        way_out = f"or name them with {likely_columns(header)} of the import"
+        raise LineError(1, f"unknown columns {shown(','.join(header))}; expected {known}, {way_out}")
     for role, name in form.columns.items():
         if name not in header:
             hint = f"; the import takes another by --column {role}=NAME"
@@ -129,9 +138,11 @@ def _open_jsonl(path: Path, choose: Choose, limits: RowLimits) -> tuple[Format, 
     first = next(records, None)
     if first is None:
         raise LineError(1, "the trace is empty: it has no request")
-    # Lines without the key of a known format are read as Mooncake's, whose missing keys are then named.
-    form = choose(recognise("jsonl", first[1])) or recognise("jsonl", ("timestamp",))
-    assert form is not None
+    form = choose(recognise("jsonl", first[1]))
+    if form is None:
+        keys, known = leaves(first[1]), choices(("mooncake",))
+        way_out = f"or name them with {likely_columns(keys)} of the import"
+        raise LineError(first[0], f"unknown keys {shown(','.join(keys))}; expected {known}, {way_out}")
 
     def body() -> Iterator[Cells]:
         line, record = first
@@ -172,8 +183,21 @@ def _value(line: int, record: Mapping[str, Any], path: str) -> Any:
     found: Any = record
     for part in path.split("."):
         if not isinstance(found, dict) or part not in found:
-            raise LineError(line, f"key {path!r} is missing{suggest(path, record)}")
+            hint = "; --column of the import names another"
+            raise LineError(line, f"key {path!r} is missing{suggest(path, leaves(record))}{hint}")
         found = found[part]
+    return found
+
+
+def leaves(record: Mapping[str, Any], before: str = "") -> list[str]:
+    """Dotted paths of what an object holds, objects inside of it taken apart.
+
+    >>> leaves({"at": 1, "usage": {"prompt": 2, "completion": 3}})
+    ['at', 'usage.prompt', 'usage.completion']
+    """
+    found: list[str] = []
+    for name, value in record.items():
+        found += leaves(value, f"{before}{name}.") if isinstance(value, dict) else [f"{before}{name}"]
     return found
 
 
@@ -207,7 +231,8 @@ def _time(line: int, name: str, value: Any, parse: Callable[[Any], float], unit:
     try:
         time = parse(value)
     except (TypeError, ValueError, OverflowError):
-        hint = f"mend or remove the row, or, if the unit is not {unit}, name it with --time-unit of the import"
+        form = "write dates as 2023-11-16 18:15:46; " if unit == DATE else ""
+        hint = f"{form}mend or remove the row, or, if the unit is not {unit}, name it with --time-unit of the import"
         raise LineError(line, f"{name}: not a time (got {shown(value)}); {hint}") from None
     if not math.isfinite(time):
         raise LineError(line, f"{name}: must be finite (got {shown(value)})")

@@ -159,7 +159,7 @@ WORKLOADS: dict[str, tuple[str, ...]] = {
     ),
     f"evaluate scenario=tiny {added('columns.csv')}": (
         r"^scenario\.workload\.mine\.trace: \S*/columns\.csv:1: unknown columns 'time,in,out'; expected TIMESTAMP,"
-        r".* or arrival_s,prompt_tokens,output_tokens or .*, or name them with --column of the import",
+        r".* or arrival_s,prompt_tokens,output_tokens or .*, or name them with --column arrival=time .* of the import",
     ),
     f"evaluate scenario=tiny {added('./table.xlsx')}": (
         r"^scenario\.workload\.mine\.trace: \S*/table\.xlsx: not a trace file: its name must end in one of",

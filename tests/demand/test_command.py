@@ -178,6 +178,10 @@ def test_answers_of_no_token_are_refused_dropped_or_taken_for_one(do: Do, tmp_pa
     ("import auto a.csv --out t.parquet", r"^--out: must end in \.csv or \.csv\.gz or \.npz"),
     ("import auto a.parquet --out t.csv", r"^a\.parquet: nothing says how it is written; end its name in one of \.csv"),
     ("import auto odd.csv --out t.csv", r"^odd\.csv:1: unknown columns 'a,b'; expected .*, or name them with --column"),
+    ("import auto log.csv --out t.csv", r"^log\.csv:1: .* --column arrival=at_time --column prompt=n_input "),
+    ("import auto log.jsonl --out t.csv", r"^log\.jsonl:1: unknown keys 'at,use\.prompt'; .* prompt=use\.prompt "),
+    ("import burstgpt dates.csv --out t.csv", r"^dates\.csv:2: Timestamp: not a time .*'31/12/2023'"),
+    ("import auto dates.csv --out t.csv --time-unit date", r"^dates\.csv:2: .*; write dates as 2023-11-16 18:15:46"),
     ("import burstgpt a.csv --out t.csv", r"^a\.csv:1: column 'Timestamp' is missing .choose from ContextTokens"),
     ("import auto odd.csv --out t.csv --column arrival=a", r"^--column: name the column of prompt too"),
     ("import auto a.csv --out t.csv --column time=a", r"^--column: unknown role 'time' .choose from arrival, output"),
@@ -185,7 +189,7 @@ def test_answers_of_no_token_are_refused_dropped_or_taken_for_one(do: Do, tmp_pa
     ("import auto a.csv --out t.csv --time-unit h", r"^--time-unit: unknown 'h' .choose from auto, date"),
     ("import auto a.csv --out t.csv --zero-outputs keep", r"^--zero-outputs: unknown 'keep'"),
     ("import auto a.csv --out a.csv", r"^--out: a\.csv is already there; .* overwrite it with --force$"),
-    ("import auto a.csv --out t.csv --model x", r"^--model: a record of auto has no models; leave it out$"),
+    ("import auto a.csv --out t.csv --model x", r"^--model: goes with servegen, not with auto; leave it out;"),
     ("import servegen . --out t.npz", r"^\.: no client_rates\.csv or client_rates\.csv\.gz in it"),
     ("import vllm-bench short.json --out t.csv", r"^short\.json:1: list 'start_times' is missing; .* --save-detailed"),
     ("fit few.csv", r"^few: too few requests to fit, at least 100 \(got \d+\)$"),
@@ -198,6 +202,9 @@ def test_a_mistake_is_answered_in_one_line_and_leaves_nothing(do: Do, tmp_path: 
     write(tmp_path / "a.csv", AZURE)
     write(tmp_path / "a.parquet", AZURE)
     write(tmp_path / "odd.csv", "a,b\n1,2\n")
+    write(tmp_path / "log.csv", "at_time,n_input,n_output\n1,2,3\n")
+    write(tmp_path / "log.jsonl", '{"at": 1, "use": {"prompt": 2}}\n')
+    write(tmp_path / "dates.csv", "Timestamp,Request tokens,Response tokens\n31/12/2023,5,5\n")
     write(tmp_path / "short.json", '{"input_lens": [1], "output_lens": [1]}')
     few = "".join(f"{k},5,5\n" for k in range(60))
     write(tmp_path / "few.csv", "arrival_s,prompt_tokens,output_tokens\n" + few)

@@ -10,6 +10,7 @@ import pytest
 
 from tokenfleet.envs.fitting import read_runs
 from tokenfleet.envs.fitting.__main__ import main
+from tokenfleet.envs.scenario import load_scenario
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "your-own-hardware.md").read_text(encoding="utf-8")
@@ -46,3 +47,17 @@ def test_the_table_of_the_page_can_be_read(tmp_path: Path) -> None:
     runs, notes = read_runs([path])
     assert len(runs) == 5
     assert notes == []
+
+
+def test_the_board_and_the_model_of_the_page_serve_together(tmp_path: Path) -> None:
+    for text in blocks("yaml"):
+        file = tmp_path / "mine" / text.splitlines()[0].removeprefix("# mine/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    own = {"pools.lab-8b.gpu": "gh200", "pools.lab-8b.model": "mistral-small-24b"}
+    classes = {f"classes.{name}.model": "mistral-small-24b" for name in ("chat-8b", "batch-8b")}
+    pool = load_scenario("tiny", {**own, **classes}, [tmp_path / "mine"]).pools["lab-8b"]
+    assert pool.profile.origin == "roofline"
+    assert pool.gpu_spec.static_w < pool.gpu_spec.limit_w < pool.gpu_spec.tdp_w
+    weights_s = pool.model_spec.weight_bytes / pool.gpu_spec.memory_bandwidth_bytes_per_s
+    assert weights_s < pool.profile.host_s + pool.profile.token_s[0] < 1.6 * weights_s

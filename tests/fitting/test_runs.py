@@ -154,6 +154,7 @@ BAD_TABLES = {
     "": r"runs\.csv:1: the table is empty: it has no header",
     HEADER: r"runs\.csv: holds no run",
     "a,b,c\n1,2,3": r"runs\.csv:1: nothing says the batch; give 'batch', or 'max_concurrency', or ",
+    "clock_mhz,power_limit_w,time_s\n1,2,3": r"runs\.csv:1: a sweep of clocks or power limits is fitted by `clocks`",
     "batch,prompt_tokens,output_tokens\n8,500,100": r"runs\.csv:1: nothing says the speed; give 'median_itl_ms', or",
     "batch,prompt_tokens,output_tokens,median_itl\n8,500,100,7": (
         r"runs\.csv:1: column 'median_itl' has no unit; call it median_itl_s or median_itl_ms or median_itl_us$"

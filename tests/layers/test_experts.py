@@ -165,3 +165,13 @@ def test_a_byte_of_experts_in_fp8_costs_more_than_one_of_other_weights():
     work_j = iteration_work_j(Coefficients.of(gpu, model, profile).at_clock(1.0), Batch(8.0, 0.0, 0.0, 0.0))
     read_j = gpu.joule_per_byte * model.weight_bytes_read(8.0, ALL_TO_EXPERTS.data)
     assert work_j > 2.0 * read_j
+
+
+def test_a_board_with_little_arithmetic_for_its_bandwidth_is_not_taken_to_compute_whole_tiles():
+    h200 = load_gpu("h200-sxm")
+    slow = h200.model_copy(update={"peak_bf16_flops": 148e12, "peak_fp8_flops": 296e12})
+    tokens = np.array([1.0, 32.0, 4096.0])
+    whole, least = (experts_part(gpu, QWEN, Parallelism(8), tokens).time_s for gpu in (h200, slow))
+    # Few tokens wait for the weights, which come as quickly; many wait for arithmetic, a seventh as quick.
+    assert (least[:2] < 1.5 * whole[:2]).all()
+    assert least[2] > 3.0 * whole[2]

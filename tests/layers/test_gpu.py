@@ -189,3 +189,23 @@ def test_a_user_adds_a_gpu_with_one_file(tmp_path: Path):
 def test_an_unknown_gpu_is_answered_with_the_nearest_name():
     with pytest.raises(SpecError, match="unknown name 'h100-smx'; did you mean 'h100-sxm'"):
         load_gpu("h100-smx")
+
+
+def test_a_data_sheet_alone_makes_a_board_that_draws_as_the_unmeasured_ones_of_the_catalogue() -> None:
+    sheet = ("memory_bytes", "memory_bandwidth_bytes_per_s", "peak_bf16_flops", "tdp_w", "idle_w", "asleep_w")
+    for name in ("l40s", "mi300x"):
+        shipped = load_gpu(name)
+        own = GpuSpec.parse({"name": "own", **{key: getattr(shipped, key) for key in sheet}})
+        filled = ("static_w", "joule_per_byte", "joule_per_context_byte", "joule_per_flop", "core_byte_fraction")
+        for key in (*filled, "knee_fraction", "shoulder_slope", "limit_fraction", "voltage_floor_fraction"):
+            assert getattr(own, key) == pytest.approx(getattr(shipped, key), rel=0.01), (name, key)
+        assert "joule_per_flop" in own.sources[-1]
+        assert "tdp_w" not in own.sources[-1]
+
+
+def test_a_board_states_the_joules_of_bytes_and_flops_together() -> None:
+    entry = {"name": "own", "memory_bytes": 1e10, "memory_bandwidth_bytes_per_s": 1e12, "peak_bf16_flops": 1e14}
+    with pytest.raises(SpecError, match=r"^gpu\.joule_per_flop: missing"):
+        GpuSpec.parse({**entry, "tdp_w": 300.0, "joule_per_byte": 1e-10}, "gpu")
+    with pytest.raises(SpecError, match=r"^gpu\.tdp_w: missing"):
+        GpuSpec.parse(entry, "gpu")

@@ -241,3 +241,15 @@ def test_an_impossible_model_is_refused(change, message):
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(SpecError, match=r"did you mean 'llama-3.1-8b'"):
         load_profile("llama3.1-8b", "h100-sxm", 1)
+
+
+def test_what_an_entry_of_a_model_leaves_out_follows_from_its_shape():
+    for name in ("llama-3.1-8b", "llama-3.1-70b", "qwen3-32b", "qwen3-30b-a3b", "deepseek-v3"):
+        shipped = load_model(name)
+        plain = {key: value for key, value in shipped.model_dump().items() if value is not None}
+        own = ModelSpec.parse(
+            {key: plain[key] for key in plain if key not in ("active_parameters", "wake_s", "sources")}
+        )
+        assert own.active_parameters == pytest.approx(shipped.active_parameters, rel=1e-3)
+        assert own.wake_s == pytest.approx(shipped.wake_s, abs=1.0)
+        assert own.sources[-1].startswith("active_parameters, wake_s: assumption")

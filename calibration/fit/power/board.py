@@ -20,6 +20,7 @@ from calibration.fit.power.runs import runs
 from tokenfleet.envs.fitting.errors import Array, relative_errors
 from tokenfleet.envs.fitting.least_squares import minimise
 from tokenfleet.envs.layers.gpu import GpuSpec, board_power_w, load_gpu
+from tokenfleet.envs.layers.gpu.data_sheet import MEMORY_JOULE_PER_BYTE
 
 BUSY_WEIGHT = 2.0  # runs with a busy GPU count twice: they are what the product simulates
 COEFFICIENTS = {
@@ -33,9 +34,6 @@ STARTS = (0.8, 1.2, 1.6)  # of the knee, in its unit: each has a local minimum
 # GPU -> the runs its law is fitted to; boards of one chip share everything but what they draw awake.
 CHIPS = {"h100-sxm": ("h100-sxm",), "b200-sxm": ("b200-sxm",), "a100-sxm": ("a100-sxm-40gb", "a100-sxm-80gb")}
 PERSEUS_BOARD = "a100-sxm-80gb"  # awake it draws what Perseus measured
-# What a byte costs in memory, at any core clock: 3.92 pJ a bit of HBM2 (M. O'Connor et al., "Fine-Grained DRAM", MICRO
-# 2017, doi:10.1145/3123939.3124545). Newer stacks are taken to be alike (assumption).
-MEMORY_JOULE_PER_BYTE = 8 * 3.92e-12
 
 
 @dataclass(frozen=True)

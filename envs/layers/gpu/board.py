@@ -1,7 +1,8 @@
 """Layer 3, the GPU: a kind of board, and its draw by the law of `tokenfleet.envs.layers.gpu.power_law`.
 
 Every coefficient is data: `tokenfleet/envs/catalog/gpu/<name>.yaml`, with its sources; `python -m calibration.fit`
-recomputes the fitted ones, and says how far each law is from its measurements.
+recomputes the fitted ones, and says how far each law is from its measurements. An entry needs no more than a data
+sheet: `data_sheet` fills in the watts that it leaves out.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
+from tokenfleet.envs.layers.gpu.data_sheet import with_watts
 from tokenfleet.envs.layers.gpu.kernels import KernelSpec, ProductSpec
 from tokenfleet.envs.layers.gpu.power_law import Draw, Number, busy_floor_w, byte_energy_scale, voltage_fraction
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveFraction, Spec, SpecError, UnitFraction
 
 Precision = Literal["bf16", "fp8"]
+FILLED_IN: Any = Field(json_schema_extra={"left_out": "from the data sheet"})
+"""A key that `data_sheet` fills in where an entry leaves it out."""
 
 
 class GpuSpec(Spec):
@@ -69,29 +73,31 @@ class GpuSpec(Spec):
     interconnect: Name = "pcie-5"
     kernels: KernelSpec = KernelSpec()
     tdp_w: PositiveFloat
-    idle_w: NonNegativeFloat
-    asleep_w: NonNegativeFloat
-    static_w: NonNegativeFloat
-    floor_w: NonNegativeFloat
-    joule_per_byte: NonNegativeFloat
-    joule_per_context_byte: NonNegativeFloat
-    joule_per_flop: NonNegativeFloat
+    idle_w: NonNegativeFloat = FILLED_IN
+    asleep_w: NonNegativeFloat = FILLED_IN
+    static_w: NonNegativeFloat = FILLED_IN
+    floor_w: NonNegativeFloat = FILLED_IN
+    joule_per_byte: NonNegativeFloat = FILLED_IN
+    joule_per_context_byte: NonNegativeFloat = FILLED_IN
+    joule_per_flop: NonNegativeFloat = FILLED_IN
     core_byte_fraction: UnitFraction = 0.0
     knee_fraction: PositiveFraction = 1.0
     shoulder_slope: UnitFraction = 1.0
-    limit_fraction: PositiveFraction
-    voltage_floor_fraction: PositiveFraction
+    limit_fraction: PositiveFraction = FILLED_IN
+    voltage_floor_fraction: PositiveFraction = FILLED_IN
     compute_memory_fraction: UnitFraction = 0.1
-    clock_floor_fraction: PositiveFraction
+    clock_floor_fraction: PositiveFraction = FILLED_IN
     rental_usd_per_hour: NonNegativeFloat | None = None
     sources: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _context_costs_what_weights_cost(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "joule_per_byte" in values:
-            return {"joule_per_context_byte": values["joule_per_byte"], **values}
-        return values
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if "joule_per_byte" in values:
+            values = {"joule_per_context_byte": values["joule_per_byte"], **values}
+        return with_watts(values)
 
     @model_validator(mode="after")
     def _check_order_of_powers(self) -> Self:

@@ -49,6 +49,7 @@ Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all"]
 Piece = tuple[NonNegativeFloat, NonNegativeFloat, PositiveFloat]  # from so many bytes on: latency [s], rate [bytes/s]
 Pieces = Annotated[tuple[Piece, ...], Field(min_length=1)]
 ByBoards = Annotated[dict[PositiveInt, Pieces], Field(min_length=1)]
+BY_LINES: Any = Field(json_schema_extra={"left_out": "from the lines"})
 BOARDS_BY_LINES = (2, 4, 8)  # numbers of boards that an entry without a collective gets pieces for
 
 
@@ -105,10 +106,10 @@ class InterconnectSpec(Spec):
     name: Name
     description: str = ""
     link_bytes_per_s: PositiveFloat
-    all_reduce: ByBoards
-    all_gather: ByBoards
-    reduce_scatter: ByBoards
-    all_to_all: ByBoards
+    all_reduce: ByBoards = BY_LINES
+    all_gather: ByBoards = BY_LINES
+    reduce_scatter: ByBoards = BY_LINES
+    all_to_all: ByBoards = BY_LINES
     sources: tuple[str, ...] = ()
 
     @model_validator(mode="before")

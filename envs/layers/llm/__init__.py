@@ -7,6 +7,7 @@ that nobody measured, a roofline takes their place. No profile may beat physics.
 | module | subject |
 |---|---|
 | `attention` | what the tokens of a prompt attend to |
+| `left_out` | what an entry of a model leaves out and its shape says |
 | `model` | models: their weights, experts, KV cache and arithmetic |
 | `parallelism` | how the boards of a replica share a model |
 | `memory` | what weights, activations and libraries leave for the KV cache |

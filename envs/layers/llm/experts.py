@@ -11,7 +11,9 @@ experts out (expert parallelism), and then all wait for the one whose experts ar
 with the bandwidth and rate of matrix products on the board. `weights` are those of one expert's slice, `rows` its
 (token, expert) pairs, and `touched` the experts with any row. An expert with few rows takes as long as one with a tile
 of them. Experts in four bits cost as much where kernels unpack them, on any memory. `calibration/fit/time/experts.py`
-fits one kernel a format to six boards.
+fits one kernel a format to six boards. All of them compute much for each byte that they read; a board that computes
+less, such as an H20, is taken to have kernels of tiles as much smaller (assumption), down to the 16 rows of a tensor
+core.
 """
 
 from __future__ import annotations
@@ -58,6 +60,11 @@ KERNELS: dict[ExpertFormat, ExpertKernel] = {
     "packed": ExpertKernel(2.957e-05, 1.084, 0.4497, 35.46, 4.438),
 }
 """Fitted to six boards (`calibration/fit/time/experts.py`); a test holds them to it."""
+
+
+LEAST_TIMED_FLOPS_PER_BYTE: dict[Precision, float] = {"bf16": 153.0, "fp8": 412.0}
+"""Peak arithmetic over peak bandwidth of the board with the least of it among the six: A100 80 GB, H200."""
+LEAST_TILE_ROWS = 16.0
 
 
 class ExpertShape(NamedTuple):
@@ -131,7 +138,7 @@ def experts_part(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, token
         bytes_per_weight=model.expert_bytes_per_weight,
     )
     times = kernel_times(
-        KERNELS[expert_format(gpu, model)],
+        board_kernel(gpu, expert_format(gpu, model)),
         shape,
         busiest_board(model, parallelism.expert, tokens),
         product_rates(gpu, expert_format(gpu, model)),
@@ -143,6 +150,21 @@ def experts_part(gpu: GpuSpec, model: ModelSpec, parallelism: Parallelism, token
         ]
     )
     return Part(model.routed_layers * layer.time_s, layer.memory_share)
+
+
+def board_kernel(gpu: GpuSpec, weights: ExpertFormat) -> ExpertKernel:
+    """The kernel of a format on a board, whose tiles are smaller where arithmetic is dear beside reading.
+
+    >>> from tokenfleet.envs.layers.gpu import load_gpu
+    >>> h200 = load_gpu("h200-sxm")
+    >>> h20 = h200.model_copy(update={"peak_bf16_flops": h200.peak_bf16_flops / 6.7})
+    >>> [round(board_kernel(gpu, "bf16").tile_rows, 1) for gpu in (h200, h20)]
+    [89.3, 18.0]
+    """
+    kernel, precision = KERNELS[weights], _arithmetic(gpu, weights)
+    flops_per_byte = gpu.peak_flops(precision) / gpu.memory_bandwidth_bytes_per_s
+    share = min(1.0, flops_per_byte / LEAST_TIMED_FLOPS_PER_BYTE[precision])
+    return kernel._replace(tile_rows=max(share * kernel.tile_rows, min(LEAST_TILE_ROWS, kernel.tile_rows)))
 
 
 def kernel_times(kernel: ExpertKernel, shape: ExpertShape, busiest: BusiestBoard, rates: Rates) -> KernelTimes:
@@ -160,12 +182,17 @@ def kernel_times(kernel: ExpertKernel, shape: ExpertShape, busiest: BusiestBoard
 
 def product_rates(gpu: GpuSpec, weights: ExpertFormat) -> Rates:
     """What products in the arithmetic of a format reach; products with experts in four bits are in bf16."""
-    precision: Precision = "fp8" if weights == "fp8" else "bf16"
+    precision = _arithmetic(gpu, weights)
     products = gpu.products(precision)
     return Rates(
         products.memory_efficiency * gpu.memory_bandwidth_bytes_per_s,
         products.compute_efficiency * gpu.peak_flops(precision),
     )
+
+
+def _arithmetic(gpu: GpuSpec, weights: ExpertFormat) -> Precision:
+    """Precision of the units that a format's products run on."""
+    return "fp8" if weights == "fp8" and gpu.peak_fp8_flops else "bf16"
 
 
 def busiest_board(model: ModelSpec, sharing: int, tokens: Float64Array) -> BusiestBoard:

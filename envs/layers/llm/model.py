@@ -12,14 +12,16 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.catalog import PathLike, load_entry
 from tokenfleet.envs.layers.gpu import Number, Precision
 from tokenfleet.envs.layers.llm.attention import prefill_pairs, window_pairs
+from tokenfleet.envs.layers.llm.left_out import VOCABULARY, with_left_out
 from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError
 
 
@@ -31,7 +33,8 @@ class ModelSpec(Spec):
         description: one sentence for people.
         parameters: all weights, in memory.
         active_parameters: weights that one token is multiplied with; without the input embedding (a lookup), and for a
-            mixture of experts without the experts that a token skips.
+            mixture of experts without the experts that a token skips. Left out, the input embedding is taken to be a
+            matrix of its own; where it is the output layer too, state it.
         experts: routed experts of a layer; 1 for a dense model.
         experts_per_token: routed experts that a token takes; shared experts, which every token takes, are not counted.
         expert_parameters: weights of all routed experts of all layers; 0 for a dense model.
@@ -54,7 +57,7 @@ class ModelSpec(Spec):
         bytes_per_expert_parameter: of routed experts, where it differs.
         arithmetic: precision that products are computed in, `bf16` or `fp8`.
         kv_bytes_per_value: bytes of one number of the KV cache, 2 for bf16.
-        wake_s: from asleep (no model loaded) to serving [s].
+        wake_s: from asleep (no model loaded) to serving [s]; left out, by the bytes of the weights (assumption).
         max_context_tokens: longest context, prompt and output together [tokens].
         sources: where each number comes from, assumptions marked as such.
     """
@@ -62,7 +65,7 @@ class ModelSpec(Spec):
     name: Name
     description: str = ""
     parameters: PositiveFloat
-    active_parameters: PositiveFloat
+    active_parameters: PositiveFloat = Field(json_schema_extra={"left_out": "from the shape"})
     experts: PositiveInt = 1
     experts_per_token: PositiveInt = 1
     expert_parameters: NonNegativeFloat = 0.0
@@ -72,7 +75,7 @@ class ModelSpec(Spec):
     full_attention_layers: PositiveInt | None = None
     sliding_window: PositiveInt | None = None
     hidden_dim: PositiveInt | None = None
-    vocabulary: PositiveInt = 128_000
+    vocabulary: PositiveInt = VOCABULARY
     attention_heads: PositiveInt
     kv_heads: PositiveInt
     head_dim: PositiveInt
@@ -84,9 +87,14 @@ class ModelSpec(Spec):
     bytes_per_expert_parameter: PositiveFloat | None = None
     arithmetic: Precision = "bf16"
     kv_bytes_per_value: PositiveFloat = 2.0
-    wake_s: PositiveFloat
+    wake_s: PositiveFloat = Field(json_schema_extra={"left_out": "from the bytes"})
     max_context_tokens: PositiveInt
     sources: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        return with_left_out(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _check_shape(self) -> Self:
