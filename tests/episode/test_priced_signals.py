@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -130,6 +131,32 @@ def test_no_future_tells_how_wrong_the_forecasts_of_demand_are():
         errors.append(told[tick + 1 : -lead, 2] / told[tick + 1 + lead :, 0])  # one with a lead of 0 does not err
     for first, second in combinations(errors, 2):
         assert np.abs(first / second - 1.0).max() > 0.01
+
+
+def test_no_future_tells_how_far_beyond_its_bound_the_signal_of_regulation_stands():
+    scenario, tick = load_scenario("priced-power", {"horizon_ticks": 120}), 30
+    episode = sample_episode(scenario, 0)
+    assert episode.origin is not None
+    course = episode.origin.course
+    later = []
+    for far in (1.01, 3.0):  # both are sent as 1
+        path = np.where(np.arange(121) == tick, far, course.regulation[0])
+        known = replace(course, regulation=(path,))
+        told = np.random.default_rng(0)
+        drawn = [known.go_on(tick, np.random.default_rng(seed), told).regulation[0] for seed in range(3)]
+        assert all(signal[tick] > 1.0 for signal in drawn)
+        later.append([signal[tick:] for signal in drawn])
+    np.testing.assert_array_equal(*later)
+
+
+def test_values_beyond_the_cut_are_as_frequent_as_in_the_signal():
+    spec, rng = RegulationSpec(capacity_fraction=0.1, sigma=0.5), np.random.default_rng(0)
+    drawn = np.array([spec.beyond_the_cut(-1.2, rng) for _ in range(5_000)])
+    free = 0.5 * rng.standard_normal(400_000)
+    beyond = free[free < -1.0]
+    assert drawn.max() < -1.0
+    assert drawn.mean() == pytest.approx(beyond.mean(), rel=0.01)
+    assert spec.beyond_the_cut(0.7, rng) == 0.7
 
 
 def test_the_signal_of_regulation_wanders_around_zero_within_its_bounds():
