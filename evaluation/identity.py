@@ -29,13 +29,15 @@ class EnvironmentIdentity:
     def of(cls, env: VectorEnv[Any, Any, Any]) -> EnvironmentIdentity:
         """That of a vector environment; the hash covers what decides its metrics.
 
-        A fleet measures itself, whatever wrappers make of its observations and rewards. Any other environment is known
-        by its returns, so its wrappers count.
+        A fleet measures itself, whatever wrappers make of its observations and rewards; a time limit below the
+        scenario's horizon makes other episodes. Any other environment is known by its returns, so its wrappers count.
         """
         fleet = env.unwrapped
         if isinstance(fleet, FleetVectorEnv):
-            scenario = fleet.scenario
-            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, scenario_hash(scenario))
+            scenario, ticks = fleet.scenario, fleet.longest_episode_ticks
+            whole = scenario_hash(scenario)
+            found = whole if ticks == scenario.horizon_ticks else short_digest([whole, ticks])
+            return cls("tokenfleet/Fleet-v0", scenario.name, fleet.split, found)
         if env.spec is None:
             return cls(type(fleet).__name__, "", "", short_digest(type(fleet).__name__))
         own = {name: repr(value) for name, value in env.spec.kwargs.items() if name not in _VECTOR_ARGUMENTS}

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.layers.agents import Split, draw_demand
+from tokenfleet.envs.episode.demand import busiest_streams, draw_under_regimes
+from tokenfleet.envs.episode.episode import regimes_of
+from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.splits import SPLITS
 
@@ -20,12 +22,14 @@ WINDOW_S = 10.0
 def offered(scenario: Scenario, split: Split, episodes: int) -> Float64Array:
     """What episodes offer, `[episodes, QUANTITIES]`: each of the streams' requests, whether or not one is served.
 
+    Streams under hidden regimes offer what these make of them.
+
     Args:
         scenario: whose streams to draw.
         split: which part of recorded streams to draw from.
         episodes: how many; episode n is drawn from seed n.
     """
-    return np.array([_episode(scenario, [seed, SPLITS.index(split)], split) for seed in range(episodes)])
+    return np.array([_episode(scenario, seed, split) for seed in range(episodes)])
 
 
 def differences(of_split: Mapping[str, Float64Array]) -> tuple[Float64Array, Float64Array]:
@@ -43,14 +47,14 @@ def differences(of_split: Mapping[str, Float64Array]) -> tuple[Float64Array, Flo
     return means / overall - 1.0, errors / overall
 
 
-def _episode(scenario: Scenario, seeds: list[int], split: Split) -> list[float]:
-    rng = np.random.default_rng(seeds)
+def _episode(scenario: Scenario, seed: int, split: Split) -> list[float]:
+    rng, regimes = np.random.default_rng([seed, SPLITS.index(split)]), regimes_of(scenario, seed, split)
     windows = max(int(scenario.horizon_s // WINDOW_S), 1)
     counts = np.zeros(windows)
     requests = prompts = outputs = 0.0
     value_usd = 0.0
-    for name, stream in scenario.workload.items():
-        demand = draw_demand(name, stream, rng, scenario.horizon_s, split)
+    for name, stream in scenario.derived(busiest_streams).items():
+        demand = draw_under_regimes(name, stream, regimes, rng, (0.0, scenario.horizon_s), split)
         prompt, output = float(demand.prompt_tokens.sum()), float(demand.output_tokens.sum())
         price = scenario.classes[stream.request_class]
         value_usd += 1e-6 * (prompt * price.usd_per_million_input_tokens + output * price.usd_per_million_output_tokens)

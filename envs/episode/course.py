@@ -203,8 +203,9 @@ def _other_events(
 def _other_signal(
     scenario: Scenario, spec: RegulationSpec, path: Float64Array, tick: int, rng: np.random.Generator
 ) -> Float64Array:
-    """A signal of regulation: `path` up to entry `tick`, then a drawn continuation."""
-    later = spec.go_on(float(path[tick]), len(path) - tick, scenario.tick_s, rng)
+    """A signal of regulation: as `path` is sent up to entry `tick`, then a drawn continuation."""
+    now = spec.beyond_the_cut(float(path[tick]), rng)
+    later = spec.go_on(now, len(path) - tick, scenario.tick_s, rng)
     return np.concatenate([path[:tick], later])
 
 

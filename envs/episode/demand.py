@@ -22,7 +22,10 @@ from tokenfleet.envs.traces.columns import NONE
 
 Float64Array = NDArray[np.float64]
 DEMAND_FORECASTS = 6
-"""Third number of the seeds from which errors of forecasts of demand are drawn, apart from all else."""
+"""Third number of the seeds from which errors of forecasts of demand are drawn, apart from all else.
+
+Another future draws errors of its own: with those of the true one, its forecasts and requests would tell the errors.
+"""
 
 
 @dataclass(frozen=True)

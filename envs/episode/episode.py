@@ -115,7 +115,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     """
     seeds = [seed, SPLITS.index(split)]
     rng = np.random.default_rng(seeds)
-    regimes = DrawnRegimes.draw(scenario, np.random.default_rng([*seeds, _REGIMES]))
+    regimes = regimes_of(scenario, seed, split)
     requests, streams = _sample_requests(regimes, rng, seeds, split)
     course = DrawnCourse.draw(scenario, split, rng)
     series = course.series() | demand_forecast(scenario, requests, [*seeds, DEMAND_FORECASTS])
@@ -133,6 +133,11 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         **facilities,
         origin=Origin(scenario, seed, split, streams, course, pue_factor, regimes),
     )
+
+
+def regimes_of(scenario: Scenario, seed: int, split: Split) -> DrawnRegimes:
+    """The regimes of the episode that `sample_episode` draws."""
+    return DrawnRegimes.draw(scenario, np.random.default_rng([seed, SPLITS.index(split), _REGIMES]))
 
 
 def _sample_requests(

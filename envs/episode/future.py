@@ -84,7 +84,7 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
     fresh = _draw_requests(origin, regimes, tick, [*seeds, _CLIENTS, seed, tick], rng)
     requests, row = join_requests(episode, now, fresh, (tick * origin.scenario.tick_s, origin.scenario.horizon_s), rng)
     course = origin.course.go_on(tick, rng, np.random.default_rng([*seeds, _FORECASTS, tick]))
-    series = course.series() | demand_forecast(origin.scenario, requests, [*seeds, DEMAND_FORECASTS])
+    series = course.series() | demand_forecast(origin.scenario, requests, [*seeds, DEMAND_FORECASTS, seed, tick])
     outdoor_c = series["outdoor_c"][:-1]
     later: dict[str, NDArray[Any]] = {
         **{name: series[name][:-1] for name in PER_TICK},

@@ -73,6 +73,11 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self._fleets.episodes.tick.copy()
 
     @property
+    def longest_episode_ticks(self) -> int:
+        """Ticks after which every episode ends: the scenario's horizon, or a time limit below it."""
+        return self._fleets.setting.last_tick
+
+    @property
     def ended(self) -> tuple[int, ...]:
         """The fleets whose episodes ended in the last step and have not begun anew."""
         return tuple(self._fleets.ended)

@@ -134,7 +134,8 @@ class LimitFromStart:
     """
 
     def __init__(self, limit_s: float, start_s: float) -> None:
-        self._limit_s, self._more_s, self._first_price = limit_s, limit_s - start_s, 0.0
+        self._limit_s, self._more_s = limit_s, limit_s - start_s
+        self._first_price, self._priced_since = 0.0, 0
 
     def merits(self, scores: Float64Array, above_cap_s: Float64Array, generation: int) -> Float64Array:
         """What the candidates of a generation are ranked by, `[B]`.
@@ -142,12 +143,12 @@ class LimitFromStart:
         Args:
             scores: of the candidates and, last, of the start, `[B + 1]`.
             above_cap_s: likewise.
-            generation: its number; the first one prices seconds for all.
+            generation: its number; the first one with candidates beyond the limit prices seconds for all later ones.
         """
         beyond_s = np.maximum(above_cap_s[:-1] - above_cap_s[-1] - self._more_s, 0.0)
-        if generation == 0:
-            self._first_price = price_per_s(scores[:-1], beyond_s)
-        return penalised(scores[:-1], beyond_s, self._first_price, generation)
+        if self._first_price == 0.0:
+            self._first_price, self._priced_since = price_per_s(scores[:-1], beyond_s), generation
+        return penalised(scores[:-1], beyond_s, self._first_price, generation - self._priced_since)
 
     def best(self, scores: Float64Array, above_cap_s: Float64Array) -> int:
         """Which of some centres is best on validation."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from tokenfleet.envs.episode import Episode, sample_episode
+from tokenfleet.envs.episode.future import draw_future
+from tokenfleet.envs.episode.joined_requests import Present
 from tokenfleet.envs.fields import EXOGENOUS
 from tokenfleet.envs.layers.power.regulation import RegulationSpec
 from tokenfleet.envs.layers.power.series import Calendar, RealTimePriceSpec
@@ -111,6 +116,47 @@ def test_demand_is_forecast_with_an_error_that_grows_and_is_right_on_average():
     assert np.mean(np.concatenate(truth)) == pytest.approx(scenario.mean_rate_rps("chat-70b"), rel=0.15)
     assert np.mean(ratio) == pytest.approx(1.0, abs=0.1)
     assert np.std(ratio) == pytest.approx(np.mean(np.concatenate(spread) / np.concatenate(told)), rel=0.35)
+
+
+def test_no_future_tells_how_wrong_the_forecasts_of_demand_are():
+    """A forecast over the arrivals that it speaks of is its error: with the true one, arrivals would be known ahead."""
+    scenario, tick, lead = load_scenario("priced-power", {"horizon_ticks": 120}), 30, 60
+    episode = sample_episode(scenario, 0)
+    nothing = np.zeros(len(episode.requests), np.bool_)
+    asked = episode.requests.arrival_s < tick
+    now = Present(tick, asked, nothing, np.full(len(nothing), np.nan), np.empty(0, np.int32))
+    errors = []
+    for one in (episode, *(draw_future(episode, now, seed).episode for seed in range(2))):
+        told = seen(scenario, one)["demand_forecast_rps"][:, 1]
+        errors.append(told[tick + 1 : -lead, 2] / told[tick + 1 + lead :, 0])  # one with a lead of 0 does not err
+    for first, second in combinations(errors, 2):
+        assert np.abs(first / second - 1.0).max() > 0.01
+
+
+def test_no_future_tells_how_far_beyond_its_bound_the_signal_of_regulation_stands():
+    scenario, tick = load_scenario("priced-power", {"horizon_ticks": 120}), 30
+    episode = sample_episode(scenario, 0)
+    assert episode.origin is not None
+    course = episode.origin.course
+    later = []
+    for far in (1.01, 3.0):  # both are sent as 1
+        path = np.where(np.arange(121) == tick, far, course.regulation[0])
+        known = replace(course, regulation=(path,))
+        told = np.random.default_rng(0)
+        drawn = [known.go_on(tick, np.random.default_rng(seed), told).regulation[0] for seed in range(3)]
+        assert all(signal[tick] > 1.0 for signal in drawn)
+        later.append([signal[tick:] for signal in drawn])
+    np.testing.assert_array_equal(*later)
+
+
+def test_values_beyond_the_cut_are_as_frequent_as_in_the_signal():
+    spec, rng = RegulationSpec(capacity_fraction=0.1, sigma=0.5), np.random.default_rng(0)
+    drawn = np.array([spec.beyond_the_cut(-1.2, rng) for _ in range(5_000)])
+    free = 0.5 * rng.standard_normal(400_000)
+    beyond = free[free < -1.0]
+    assert drawn.max() < -1.0
+    assert drawn.mean() == pytest.approx(beyond.mean(), rel=0.01)
+    assert spec.beyond_the_cut(0.7, rng) == 0.7
 
 
 def test_the_signal_of_regulation_wanders_around_zero_within_its_bounds():

@@ -125,7 +125,8 @@ def test_environments_that_differ_have_different_hashes() -> None:
 
     assert identity() == identity(engine="reference") == identity(reward_weights={"energy_usd": 2.0})
     assert identity() != identity(overrides={"horizon_ticks": 21})
-    assert identity().config_hash == identity(split="test").config_hash
+    assert identity().config_hash == identity(max_episode_steps=20).config_hash == identity(split="test").config_hash
+    assert identity() != identity(max_episode_steps=19) != identity(max_episode_steps=18)
     assert identity() != identity(split="test")
 
 

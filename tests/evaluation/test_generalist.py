@@ -130,6 +130,14 @@ def test_seconds_beyond_the_limit_cost_more_with_every_generation() -> None:
     assert last[1] < 1.0 < first[1] < 2.0
 
 
+def test_seconds_are_priced_by_the_first_generation_that_has_any_beyond_the_limit() -> None:
+    limit = LimitFromStart(10.0, 4.0)
+    scores, within_s, beyond_s = np.array([1.0, 2.0, 0.0]), np.array([9.0, 8.0, 5.0]), np.array([9.0, 19.0, 5.0])
+    assert limit.merits(scores, within_s, 0).tolist() == [1.0, 2.0]
+    first, last = (limit.merits(scores, beyond_s, generation) for generation in (7, 27))
+    assert last[1] < 1.0 < first[1] < 2.0
+
+
 @pytest.mark.parametrize(
     ("above_cap_s", "chosen"), [((0.0, 11.0, 11.1), 1), ((50.0, 12.0, 30.0), 1), ((0.0, 0.0, 0.0), 2)]
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tokenfleet.envs.catalog import catalog_names
+from tokenfleet.envs.episode import sample_episode
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.splits import SPLITS
 from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
@@ -23,3 +24,11 @@ def test_splits_offer_alike(name):
     difference, error = differences(of_split)
     too_far = np.abs(difference) > 0.03 + 2.0 * error
     assert [(SPLITS[s], QUANTITIES[q], float(difference[s, q])) for s, q in np.argwhere(too_far)] == []
+
+
+@pytest.mark.parametrize("name", ["tiny", "shared-campus"])
+def test_what_a_split_offers_are_the_requests_of_its_episodes(name):
+    """The hidden regimes of `shared-campus` bring requests that its streams alone do not."""
+    scenario = load_scenario(name)
+    requests = [len(sample_episode(scenario, seed, "validation").requests) for seed in range(4)]
+    assert offered(scenario, "validation", 4)[:, QUANTITIES.index("requests")].tolist() == requests

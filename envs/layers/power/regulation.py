@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from tokenfleet.envs.spec import NonNegativeFloat, PositiveFloat, PositiveFracti
 from tokenfleet.envs.units import SECONDS_PER_HOUR
 
 Float64Array = NDArray[np.float64]
+_NORMAL = NormalDist()
 
 
 class RegulationSpec(Spec):
@@ -69,6 +71,16 @@ class RegulationSpec(Spec):
         for step in noise.tolist():
             path.append(keep * path[-1] + step)
         return np.array(path[:ticks])
+
+    def beyond_the_cut(self, value: float, rng: np.random.Generator) -> float:
+        """A value before it is cut that is sent as `value` is; nobody sees how far beyond the cut a signal stands.
+
+        Drawn from the values of the signal at any time; how long it has been beyond the cut is not used.
+        """
+        if abs(value) <= 1.0:
+            return value
+        chance = _NORMAL.cdf(-1.0 / self.sigma) * (1.0 - rng.random())
+        return math.copysign(-self.sigma * _NORMAL.inv_cdf(chance), value) if chance > 0.0 else value
 
 
 def cut(signal: Float64Array) -> Float64Array:
