@@ -112,11 +112,13 @@ def test_a_wrong_region_of_a_stream_is_named() -> None:
         load_scenario("default", {**TWO_COASTS, "workload.chat-8b.region": "irland"})
 
 
-def test_the_engine_takes_the_distances() -> None:
-    """Half the measured round trip from each region to each site."""
+def test_the_engine_takes_every_distance() -> None:
+    """One way, Virginia is 1 ms from east and 40 ms from west, Ireland 42 and 61 ms; pools of two coasts are 34 apart."""
     arrays = FleetArrays.from_scenario(load_scenario("default", TWO_COASTS))
-    row, column = MATRIX.places.index("aws:eu-west-1"), MATRIX.places.index("aws:us-west-2")
-    assert arrays.network_s[1, 1] == pytest.approx(MATRIX.rtt_s[row, column] / 2)
+    assert arrays.network_s == pytest.approx(np.array([[0.00095, 0.0398], [0.04245, 0.06115]]))
+    across = arrays.site[:, None] != arrays.site[None, :]
+    assert across.any(axis=1).all()
+    assert arrays.kv_latency_s == pytest.approx(0.03415 * across)
 
 
 @pytest.mark.parametrize(("changes", "message"), [
