@@ -19,7 +19,7 @@ from tokenfleet.envs import FleetEnv
 from tokenfleet.envs.demand.__main__ import COMMAND, FIT_EXAMPLES, IMPORT_EXAMPLES, main
 from tokenfleet.envs.demand.importers import IMPORTERS
 from tokenfleet.envs.scenario import load_scenario
-from tokenfleet.envs.traces import FORMATS, read_clients, read_sessions, read_trace, write_trace
+from tokenfleet.envs.traces import FORMATS, Trace, read_clients, read_sessions, read_trace, write_trace
 
 AZURE = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.5+00:00,100,10\n2024-05-10 00:00:02+00:00,200,20\n"
@@ -79,7 +79,6 @@ def test_every_record_becomes_a_trace(do: Do, tmp_path: Path, record: str, file:
     assert done.code == 0, done.errors
     assert served(tmp_path / out) == [(0.0, 100, 10), (1.5, 200, 20)]
     assert f"wrote {out}" in done.out
-    assert set(FORMATS) < set(IMPORTERS)
 
 
 def test_conversations_and_clients_are_written_as_the_streams_read_them(do: Do, tmp_path: Path) -> None:
@@ -227,12 +226,26 @@ def test_a_fit_is_named_in_a_scenario_and_says_its_error(do: Do, tmp_path: Path)
 
 def test_the_fit_that_left_the_rest_out_is_another(do: Do, tmp_path: Path) -> None:
     write_trace(drawn(demand(5.0), 600.0), tmp_path / "mine.npz")
-    do("fit mine.npz --name whole")
-    assert do("fit mine.npz --name part --leave-out --held-out 0.5").code == 0
-    whole, part = (yaml.safe_load((tmp_path / "demand" / f"{name}.yaml").read_text()) for name in ("whole", "part"))
-    assert "the first 50% of its time" in part["sources"][0]
-    assert whole["rate_rps"] != part["rate_rps"]
-    assert "no error is known" in do("fit mine.npz --name unjudged --held-out 0").out
+    trace = read_trace(tmp_path / "mine.npz")
+    first = trace.arrival_s < 0.5 * trace.duration_s
+    columns = (trace.arrival_s, trace.prompt_tokens, trace.output_tokens)
+    write_trace(Trace("begun", *(column[first] for column in columns)), tmp_path / "begun.npz")
+    fitted = {}
+    for name, typed in {
+        "whole": "mine.npz", "part": "mine.npz --leave-out --held-out 0.5", "half": "begun.npz --held-out 0",
+    }.items():  # fmt: skip
+        assert do(f"fit {typed} --name {name}").code == 0
+        fitted[name] = yaml.safe_load((tmp_path / "demand" / f"{name}.yaml").read_text())
+    assert "the first 50% of its time" in fitted["part"]["sources"][0]
+    rates, lengths = ({name: entry[key] for name, entry in fitted.items()} for key in ("rate_rps", "lengths"))
+    assert rates["part"] == pytest.approx(rates["half"], rel=0.005)
+    assert rates["part"] != pytest.approx(rates["whole"], rel=0.005)
+    assert lengths["part"] == lengths["half"] != lengths["whole"]
+
+
+def test_a_fit_of_which_nothing_is_held_out_says_that_no_error_is_known(do: Do, tmp_path: Path) -> None:
+    write_trace(drawn(demand(5.0), 600.0), tmp_path / "mine.npz")
+    assert "no error is known" in do("fit mine.npz --held-out 0").out
 
 
 def test_an_entry_is_overwritten_only_by_force(do: Do, tmp_path: Path) -> None:
@@ -263,7 +276,18 @@ def test_the_examples_of_the_help_run(do: Do, tmp_path: Path) -> None:
         assert done.code == 0, (line, done.errors)
 
 
-def test_help_is_shown(do: Do) -> None:
-    for words in ("--help", "import --help", "fit --help"):
-        assert do(words).code == 0
-    assert do("import nonsense a.csv --out b.csv").code == 2
+def test_the_help_of_import_says_what_every_kind_of_record_is(do: Do) -> None:
+    lines = [" ".join(line.split()) for line in do("import --help").out.splitlines()]
+    assert set(FORMATS) < set(IMPORTERS)
+    assert [name for name, importer in IMPORTERS.items() if f"{name} {importer.doc}" not in lines] == []
+
+
+def test_the_help_of_fit_names_every_format(do: Do) -> None:
+    words = " ".join(do("fit --help").out.split())
+    assert all(option in words for option in ("--held-out", "--leave-out", "--start", "--record"))
+
+
+def test_an_unknown_kind_of_record_is_answered_with_those_that_there_are(do: Do) -> None:
+    refused = do("import nonsense a.csv --out b.csv")
+    assert refused.code == 2
+    assert [name for name in IMPORTERS if name not in refused.errors] == []

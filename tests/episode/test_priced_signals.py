@@ -102,7 +102,7 @@ def test_the_spread_that_is_told_is_that_of_the_price_around_its_forecast(law: R
 
 
 def test_demand_is_forecast_with_an_error_that_grows_and_is_right_on_average():
-    """Lognormal, 0.3 a day ahead, memory 12 h: 50 s are 2 h here, so 0.3 sqrt(1 - exp(-4 / 12)) = 0.160 in logarithm."""
+    """Lognormal, 0.3 a day ahead, memory 12 h: 50 s are 2 h here, so 0.3 sqrt(1 - exp(-4 / 12)) = 0.160."""
     scenario = day(forecast={"demand": {"error_fraction": 0.3}})
     truth, told, spread = [], [], []
     for seed in range(20):

@@ -113,7 +113,7 @@ def test_a_wrong_region_of_a_stream_is_named() -> None:
 
 
 def test_the_engine_takes_every_distance() -> None:
-    """One way, Virginia is 1 ms from east and 40 ms from west, Ireland 42 and 61 ms; pools of two coasts are 34 apart."""
+    """One way, Virginia is 1 ms from east and 40 ms from west, Ireland 42 and 61; the coasts are 34 apart."""
     arrays = FleetArrays.from_scenario(load_scenario("default", TWO_COASTS))
     assert arrays.network_s == pytest.approx(np.array([[0.00095, 0.0398], [0.04245, 0.06115]]))
     across = arrays.site[:, None] != arrays.site[None, :]
