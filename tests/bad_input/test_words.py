@@ -95,12 +95,12 @@ CASES: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("typed", CASES)
-def test_it_is_answered_in_words_and_leaves_nothing_behind(typed: str, run: Run, tmp_path: Path) -> None:
+def test_mistyped_words_are_refused_in_words_and_nothing_is_left_behind(typed: str, run: Run, tmp_path: Path) -> None:
     check_refusal(run(typed), CASES[typed])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_so_it_is_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_mistyped_words_are_refused_in_a_separate_process_too(tmp_path: Path) -> None:
     outcome = in_a_process_of_its_own("train n_envs=many", tmp_path)
     check_refusal(outcome, CASES["train n_envs=many"])
     assert outcome.out == ""
