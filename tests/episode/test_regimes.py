@@ -163,7 +163,8 @@ def test_another_future_draws_the_regime_from_what_its_indicator_says() -> None:
 
 
 def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() -> None:
-    scenario = scenario_with(TWO, indicator={"lead_s": 10.0, "noise": 0.5})
+    hot = {"calm": TWO["calm"], "rush": {**TWO["rush"], "cooling_factor": {"lab": 1.5}}}
+    scenario = scenario_with(hot, indicator={"lead_s": 10.0, "noise": 0.5})
     fleet, episode = fleet_at(scenario, 60)
     future = draw_future(episode, present_of(fleet, 0, 60), 7)
     again = draw_future(episode, undisturbed(scenario, episode, 60), 7).episode

@@ -58,7 +58,7 @@ def test_a_rescaled_record_overlays_windows_and_leaves_conversations_out(rate_rp
 
 
 def test_conversations_come_out_of_chained_blocks():
-    """A request goes on with the last one whose blocks, less the final one, begin its own; the third has no such one."""
+    """A request goes on with the last one whose blocks, less the final one, begin its own; the third has none."""
 
     def line(at_s, blocks, output=20):
         return {
