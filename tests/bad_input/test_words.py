@@ -68,9 +68,10 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^algo\.network: unknown key; did you mean 'policy_kwargs', as",
         r"^algo\.normalise: unknown key; did you mean 'normalize', as",
     ),
-    "train algo=dagger algo.teacher=operatr": (
-        r"^algo\.teacher: policy: unknown name 'operatr'; did you mean 'operator'\?",
-    ),
+    "train algo=dagger algo.teacher=operatr": (r"^algo\.teacher: unknown name 'operatr'; did you mean 'operator'\?",),
+    "train policy.base=operatr": (r"^policy\.base: unknown name 'operatr'; did you mean 'operator'\?",),
+    "train policy.base=mine.yaml": (r"^policy\.base: mine\.yaml: no such file$",),
+    "train policy.base.name=operator policy.base.gain=2": (r"^policy\.base\.operator\.gain: unknown",),
     "train algo=dagger policy.base=operator": (r"^policy\.base: imitation .*; leave it out, and correct the trained",),
     "train algo.policy_kwargs.activation=relu": (
         r"^algo\.policy_kwargs\.activation: unknown key; did you mean 'activation_fn', as",
