@@ -126,7 +126,8 @@ def convert(name: str, asked: ImportRequest) -> Converted:
     if not asked.out.name.endswith(importer.suffixes):
         raise SpecError([f"--out: must end in {' or '.join(importer.suffixes)} for {name} (got {asked.out.name!r})"])
     if asked.how != How() and not importer.tables:
-        raise SpecError([f"--column, --time-unit and --zero-outputs: {name} is no table of requests; leave them out"])
+        options = "--column, --time-unit, --zero-outputs and --missing"
+        raise SpecError([f"{options}: {name} is no table of requests; leave them out"])
     if asked.model is not None and not importer.models:
         raise SpecError([f"--model: a record of {name} has no models; leave it out"])
     return importer.convert(asked)

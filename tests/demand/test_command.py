@@ -5,18 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.command_line import Outcome, check_refusal, tree
-from tests.demand.recordings import demand, drawn, write
+from tests.command_line import check_refusal, tree
+from tests.demand.recordings import Do, demand, drawn, served, write
 from tokenfleet.envs import FleetEnv
-from tokenfleet.envs.demand.__main__ import COMMAND, FIT_EXAMPLES, IMPORT_EXAMPLES, main
+from tokenfleet.envs.demand.__main__ import COMMAND, FIT_EXAMPLES, IMPORT_EXAMPLES
 from tokenfleet.envs.demand.importers import IMPORTERS
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.traces import FORMATS, Trace, read_clients, read_sessions, read_trace, write_trace
@@ -33,30 +31,6 @@ MOONCAKE = (
 BENCH = {"input_lens": [100, 200], "output_lens": [10, 20], "start_times": [1e6 + 0.5, 1e6 + 2.0], "ttfts": [1, 1]}
 RATES = "model,client,window_start_s,rate_rps,iat_family,param1\na,7,0,2.0,Gamma,0.5\na,7,600,4.0,Weibull,0.7\n"
 TOKENS = "model,client,field,p10,p50,p90,p99\na,7,input_tokens,10,100,500,900\na,7,output_tokens,5,20,50,90\n"
-Do = Callable[[str], Outcome]
-
-
-@pytest.fixture
-def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Do:
-    """A function that runs the command in `tmp_path`."""
-    monkeypatch.chdir(tmp_path)
-
-    def do(typed: str) -> Outcome:
-        capsys.readouterr()
-        try:
-            code = main(shlex.split(typed))
-        except SystemExit as ended:  # argparse
-            code = int(ended.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return do
-
-
-def served(path: Path) -> list[tuple[float, int, int]]:
-    """The requests of a trace."""
-    trace = read_trace(path)
-    columns = (trace.arrival_s, trace.prompt_tokens, trace.output_tokens)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 # --- import ---
@@ -139,7 +113,10 @@ def test_one_column_of_another_name_is_named_alone(do: Do, tmp_path: Path) -> No
 
 def test_a_request_that_failed_has_an_answer_of_no_token(do: Do, tmp_path: Path) -> None:
     write(tmp_path / "log.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,50,\n2,200,20\n")
-    check_refusal(do("import auto log.csv --out t.csv"), [r"^log\.csv:3: output_tokens: .* --zero-outputs drop"])
+    check_refusal(
+        do("import auto log.csv --out t.csv"),
+        [r"^log\.csv: 1 answer of no token, .*: line 3 \(output_tokens\); .* --zero-outputs drop"],
+    )
     assert do("import auto log.csv --out t.csv --zero-outputs drop").code == 0
     assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (2.0, 200, 20)]
 
@@ -156,17 +133,17 @@ def test_rows_out_of_order_are_sorted_and_counted(do: Do, tmp_path: Path) -> Non
     write(tmp_path / "log.csv", "arrival_s,prompt_tokens,output_tokens\n9,3,1\n7,1,1\n8,2,1\n")
     done = do("import auto log.csv --out t.csv")
     assert served(tmp_path / "t.csv") == [(0.0, 1, 1), (1.0, 2, 1), (2.0, 3, 1)]
-    assert "note: sorted: 1 requests came before the one above them" in done.out
+    assert "note: sorted: 1 request came before the one of the row above" in done.out
 
 
 def test_answers_of_no_token_are_refused_dropped_or_taken_for_one(do: Do, tmp_path: Path) -> None:
     write(tmp_path / "b.csv", BURST_LOST)
     refused = do("import burstgpt b.csv --out t.csv")
-    check_refusal(refused, [r"^b\.csv:3: Response tokens: an answer of no token .* --zero-outputs drop, .* one$"])
-    assert not (tmp_path / "t.csv").exists()
-    assert (
-        "note: 1 answers of no token were left out" in do("import burstgpt b.csv --out t.csv --zero-outputs drop").out
+    check_refusal(
+        refused, [r"^b\.csv: 1 answer of no token, .*: line 3 \(Response tokens\); .* --zero-outputs drop, .* one$"]
     )
+    assert not (tmp_path / "t.csv").exists()
+    assert "note: left out: 1 answer of no token" in do("import burstgpt b.csv --out t.csv --zero-outputs drop").out
     assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (4.5, 200, 20)]
     do("import burstgpt b.csv --out one.csv --zero-outputs one")
     assert served(tmp_path / "one.csv") == [(0.0, 100, 10), (2.0, 50, 1), (4.5, 200, 20)]
