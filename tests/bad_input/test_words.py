@@ -54,7 +54,7 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^scenario\.sites\.lba: no pool stands at this site; pools stand at lab; add a pool or remove the site$",
     ),
     "train scenario=tiny scenario.pools.lab-8b.gpu=mine": (
-        r"^scenario\.pools\.lab-8b\.gpu: unknown name 'mine' .*; one of your own is found by catalog\.search_paths=",
+        r"^scenario\.pools\.lab-8b\.gpu: unknown name 'mine' .*; one of your own, <folder>/gpu/mine\.yaml, is found by",
     ),
     "train algo.gamma=2": (r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",),
     "train algo.learning_rate=fast": (r"^algo\.learning_rate\S*: .*valid number.*\(got 'fast'\)$",),

@@ -91,7 +91,7 @@ def test_requests_without_an_answer_are_left_out_and_said(tmp_path: Path) -> Non
     log = read_request_log(tmp_path / "log.csv")
     assert len(log) == 30
     assert (np.diff(log.arrival_s) > 0).all()
-    assert log.notes == (f"{tmp_path / 'log.csv'}: 1 requests without an answer are left out",)
+    assert log.notes == (f"{tmp_path / 'log.csv'}: left out: 1 request without an answer",)
 
 
 def as_published(rows: int = 24) -> list[dict[str, Any]]:

@@ -138,7 +138,7 @@ def test_a_wrong_place_is_named_by_key_value_and_fix(changes: dict[str, object],
     (",a,b\nb,,5\na,7,\n", "first column must name the same places"),
     (",a,b\na,,5\nb,,\n", r"mine\.csv:3: no time from 'b' to 'a'"),
     (",a,b\na,,fast\nb,7,\n", r"mine\.csv:2: must be a time in milliseconds \(got 'fast'\)"),
-    (",a,b\na,,5\nb,7\n", r"mine\.csv:3: 1 times for 2 places"),
+    (",a,b\na,,5\nb,7\n", r"mine\.csv:3: 1 time for 2 places"),
 ])  # fmt: skip
 def test_a_users_matrix_is_read_or_its_mistake_is_named(table: str, message: str | None, tmp_path: Path) -> None:
     (tmp_path / "rtt").mkdir()
